@@ -1,0 +1,135 @@
+//! What a bake does. Frozen into the ledger when the bake begins, so that a later edit of the file does not
+//! change a bake under way.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+/// Everything that a bake needs to know of its schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BakeSettings {
+    /// Which kind of machine the instance is.
+    pub instance_type: InstanceType,
+    /// Workstations only: the persistent session (`p-…`) that pins one concrete machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_instance_id: Option<String>,
+    /// Which disks go into the image.
+    pub disk_type: DiskType,
+    /// Cloud desktops only: leave out every directory under `C:\Users` but `Administrator` and `Public`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_clean_userdata: Option<bool>,
+    /// Whether user profile data is copied; the cloud's default where `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_profile: Option<bool>,
+    /// `BizType` as is; its meaning is not public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub biz_type: Option<i32>,
+    /// `ProductType` as is; its meaning is not public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_type: Option<String>,
+    /// The operator's own tags; at most 15, so that the five of ours fit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Template of the image's name, see [`super::naming`].
+    pub image_name: String,
+    /// Template of the image's description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The zone in which templates show the slot.
+    pub timezone: Tz,
+    /// The cloud must have accepted the create call this long after the slot, else the bake is given up.
+    pub deadline: Duration,
+    /// An image that is still being made after this long is reported as stuck.
+    pub build_deadline: Duration,
+    /// How often and how fast failed calls are repeated.
+    pub retry: RetryPolicy,
+    /// Whether the instance is stopped for the bake.
+    pub stop_instance: StopInstance,
+    /// Cloud desktops only: what a stopped desktop keeps.
+    pub stopped_mode: StoppedMode,
+    /// Regions that a finished image is distributed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<String>,
+}
+
+/// `InstanceType` of CreateImageByInstance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum InstanceType {
+    /// A cloud desktop.
+    CloudDesktop,
+    /// A workstation.
+    WuyingServer,
+}
+
+impl InstanceType {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::CloudDesktop => "CloudDesktop",
+            Self::WuyingServer => "WuyingServer",
+        }
+    }
+}
+
+/// `DiskType` of CreateImageByInstance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DiskType {
+    /// System disk and data disks; the cloud's default.
+    All,
+    /// The system disk alone.
+    System,
+}
+
+impl DiskType {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "ALL",
+            Self::System => "SYSTEM",
+        }
+    }
+}
+
+/// `stop_instance`: whether the machine is stopped before its image is made, and started afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopInstance {
+    /// Imaged as it is.
+    Never,
+    /// Stopped where it runs; imaged running where the stop is refused.
+    IfRunning,
+    /// No image unless it is stopped.
+    Required,
+}
+
+/// `StoppedMode` of ecd StopDesktops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StoppedMode {
+    /// Resources stay reserved and billed, so that the start cannot fail for lack of stock.
+    KeepCharging,
+    /// Compute is given back; a later start may fail for lack of stock.
+    StopCharging,
+}
+
+impl StoppedMode {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeepCharging => "KeepCharging",
+            Self::StopCharging => "StopCharging",
+        }
+    }
+}
+
+/// `retry = { attempts, base, cap }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Calls in all, the first included; at least 1.
+    pub attempts: u32,
+    /// The upper bound of the first delay; doubles with each attempt.
+    pub base: Duration,
+    /// No delay is longer than this, unless the server asks for it.
+    pub cap: Duration,
+}
