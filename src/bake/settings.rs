@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub struct BakeSettings {
     /// Which kind of machine the instance is.
     pub instance_type: InstanceType,
+    /// Where the instance is, for the calls that ask for a region; not the region of the endpoint.
+    pub instance_region: String,
     /// Workstations only: the persistent session (`p-…`) that pins one concrete machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_instance_id: Option<String>,
