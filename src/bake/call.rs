@@ -4,6 +4,9 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
+use super::identity::{Identity, SeenImage};
+use crate::ids::ImageId;
+
 /// What kind of failure a call met: decides whether and how it is repeated. Judged by the answer's `Code` first and
 /// by the HTTP status second; the table is in `cloud/codes.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -40,4 +43,90 @@ pub struct Refusal {
     pub request_id: Option<String>,
     /// The server's own delay (x-acs-retry-after, x-ratelimit-*); wins over ours.
     pub retry_after: Option<Duration>,
+}
+
+/// A call to the cloud, with all that it needs.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Call {
+    /// What is the instance doing?
+    DescribeInstance,
+    /// Stop it.
+    StopInstance,
+    /// Start it.
+    StartInstance,
+    /// CreateImageByInstance, under the name and tags of the slot.
+    CreateImage(Identity),
+    /// Is there an image of this slot? By name first, by tags second.
+    FindImage(Identity),
+    /// How far is this image?
+    DescribeImage(ImageId),
+}
+
+impl Call {
+    /// Whether repeating the call without looking could do harm: its intent is committed before it is sent.
+    pub fn is_create(&self) -> bool {
+        matches!(self, Self::CreateImage(_))
+    }
+
+    /// As the attempts table names it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::DescribeInstance => "describe_instance",
+            Self::StopInstance => "stop_instance",
+            Self::StartInstance => "start_instance",
+            Self::CreateImage(_) => "create_image",
+            Self::FindImage(_) => "find_image",
+            Self::DescribeImage(_) => "describe_image",
+        }
+    }
+}
+
+/// What came back.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Answer {
+    /// To `DescribeInstance`; `None`: there is no such instance.
+    Instance(Option<Power>),
+    /// To `StopInstance` and `StartInstance`: the cloud will see to it.
+    Accepted,
+    /// To `CreateImage`.
+    Created(MadeImage),
+    /// To `FindImage`.
+    Found(Option<SeenImage>),
+    /// To `DescribeImage`; `None`: not listed.
+    Image(Option<SeenImage>),
+    /// Instead of any of them.
+    Refused(Refusal),
+}
+
+/// The ids that the create call answers with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MadeImage {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its version (`iv-…`).
+    pub version_id: Option<String>,
+    /// The task that makes it (`tid-…`): no call takes it, it is kept for support tickets.
+    pub task_id: Option<String>,
+}
+
+/// What an instance is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Power {
+    /// It runs.
+    Running,
+    /// It is at rest.
+    Stopped,
+    /// On its way, or in a state that is not documented: looked at again later. The text is the cloud's.
+    Between(String),
+}
+
+impl Power {
+    /// Reads the API's text in any case.
+    pub fn parse(text: &str) -> Self {
+        match text.to_ascii_lowercase().as_str() {
+            "running" => Self::Running,
+            "stopped" => Self::Stopped,
+            _ => Self::Between(text.to_owned()),
+        }
+    }
 }

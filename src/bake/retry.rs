@@ -1,0 +1,70 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+use fastrand::Rng;
+
+use super::settings::RetryPolicy;
+
+/// The wait after the `attempt`th call (from 1) failed: full jitter under `base` · 2^(attempt-1), capped. The server's
+/// own delay wins where it asked for one; a little jitter is added to it, so that many bakes told the same do not
+/// come back in step.
+pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, rng: &mut Rng) -> Duration {
+    if let Some(asked) = retry_after {
+        return asked.saturating_add(between(Duration::ZERO, asked / 10 + MIN_DELAY, rng));
+    }
+    let ceiling = policy.base.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1).min(31))).min(policy.cap);
+    between(MIN_DELAY.min(ceiling), ceiling, rng)
+}
+
+/// The wait before the `look`th repetition (from 1) of a harmless question: doubles from `first`, no longer than `cap`,
+/// within a tenth either way.
+pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> Duration {
+    let nominal = first.saturating_mul(2u32.saturating_pow(look.saturating_sub(1).min(31))).min(cap);
+    between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10), rng)
+}
+
+/// Full jitter may fall to nothing; a failing call must not become a hot loop.
+const MIN_DELAY: Duration = Duration::from_millis(20);
+
+fn between(low: Duration, high: Duration, rng: &mut Rng) -> Duration {
+    let span = u64::try_from(high.saturating_sub(low).as_millis()).unwrap_or(u64::MAX);
+    low.saturating_add(Duration::from_millis(rng.u64(0..=span)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy =
+        RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
+
+    #[test]
+    fn grows_to_the_cap_and_never_past_it() {
+        let mut rng = Rng::with_seed(1);
+        for attempt in 1..200 {
+            let ceiling = Duration::from_secs((30u64 << (attempt - 1).min(10)).min(600));
+            for _ in 0..50 {
+                assert!(delay(&POLICY, attempt, None, &mut rng) <= ceiling);
+            }
+        }
+    }
+
+    #[test]
+    fn spreads_over_the_whole_range() {
+        let mut rng = Rng::with_seed(2);
+        let delays: Vec<_> = (0..200).map(|_| delay(&POLICY, 3, None, &mut rng)).collect();
+        assert!(delays.iter().any(|d| *d < Duration::from_secs(20)));
+        assert!(delays.iter().any(|d| *d > Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn the_server_knows_better() {
+        let mut rng = Rng::with_seed(3);
+        let asked = Duration::from_millis(1500);
+        for _ in 0..100 {
+            let wait = delay(&POLICY, 1, Some(asked), &mut rng);
+            assert!(wait >= asked && wait <= Duration::from_millis(1680), "{wait:?}");
+        }
+    }
+}

@@ -1,0 +1,822 @@
+//! The state machine of a bake: `step(state, event) -> (state, effect)`.
+//!
+//! ```text
+//! queued -> stopping -> ready -> creating -> building -> starting -> succeeded | failed | skipped
+//!                         ^         |  ^         ^
+//!                         |         v  |         |
+//!                         +------ unknown -------+
+//! ```
+//!
+//! Three rules carry the promises:
+//!
+//! * `creating` is committed before the create call is sent. Whoever finds a bake in it without a call under way
+//!   (a restart after a crash) does not know whether the cloud acted: it becomes `unknown`.
+//! * `unknown` is left only by looking: the image is found and followed, or the look-up window has passed without it
+//!   and the call may be repeated.
+//! * A stop is committed as a debt (`owes_start`) before it is sent. Every way to an end leads through `starting` while
+//!   the debt is open, and none leads there before the image has reached an end.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Bake,
+    call::{Answer, Call, Class, MadeImage, Power, Refusal},
+    identity::{Identity, ImageStatus, SeenImage},
+    naming::{Template, Values},
+    retry,
+    settings::StopInstance,
+};
+
+/// How far a bake is. Every state carries what is needed to go on from it, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum State {
+    /// Waits for its time, then for its instance and for a builder.
+    Queued {
+        /// The slot and its share of the jitter.
+        not_before: DateTime<Utc>,
+    },
+    /// The instance is brought to rest.
+    Stopping {
+        /// See [`Work`].
+        work: Work,
+        /// How often the instance was looked at.
+        looks: u32,
+        /// Whether a stop was sent, or was about to be.
+        sent: bool,
+        /// The next look.
+        next: DateTime<Utc>,
+    },
+    /// The create call may be made.
+    Ready {
+        /// See [`Work`].
+        work: Work,
+        /// Whether an image of the slot is looked for first.
+        look_first: bool,
+        /// When.
+        next: DateTime<Utc>,
+        /// Why not before; `None` at the first call.
+        waits_for: Option<String>,
+    },
+    /// The create call was about to be sent at `sent_at`.
+    Creating {
+        /// See [`Work`].
+        work: Work,
+        /// Just before the call.
+        sent_at: DateTime<Utc>,
+    },
+    /// It is not known whether the cloud acted on the create call.
+    Unknown {
+        /// See [`Work`].
+        work: Work,
+        /// When the call was made.
+        since: DateTime<Utc>,
+        /// How often the image was looked for.
+        looks: u32,
+        /// The next look.
+        next: DateTime<Utc>,
+        /// What made it unclear.
+        why: String,
+    },
+    /// The image is being made.
+    Building {
+        /// See [`Work`].
+        work: Work,
+        /// The image.
+        image: MadeImage,
+        /// When it was first known.
+        since: DateTime<Utc>,
+        /// When it was last listed; a listing may lag behind the create call.
+        seen_at: DateTime<Utc>,
+        /// Calls in a row that did not answer.
+        misses: u32,
+        /// The next look.
+        next: DateTime<Utc>,
+        /// The cloud's word for how far it is.
+        status: String,
+        /// How the image came to be ours, when it was not by a plain answer.
+        found: Option<String>,
+    },
+    /// The result stands; the instance that we stopped is started again.
+    Starting {
+        /// See [`Work`].
+        work: Work,
+        /// What the bake came to.
+        end: End,
+        /// Looks and calls so far.
+        tries: u32,
+        /// The next look.
+        next: DateTime<Utc>,
+    },
+    /// Over.
+    Ended {
+        /// `None` if it never began.
+        work: Option<Work>,
+        /// What the bake came to.
+        end: End,
+    },
+}
+
+/// What a bake carries from its admission to its end.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Work {
+    /// The version in the line.
+    pub version: u32,
+    /// The name given to the image.
+    pub image_name: String,
+    /// Create calls so far that count against `retry.attempts`; waiting for a busy cloud does not.
+    pub attempts: u32,
+    /// Whether we stopped the instance and have not seen it running since.
+    pub owes_start: bool,
+}
+
+/// What a bake came to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "end", rename_all = "snake_case")]
+pub enum End {
+    /// There is a good image.
+    Succeeded {
+        /// Which.
+        image: MadeImage,
+        /// How it came about.
+        reason: String,
+    },
+    /// There is none.
+    Failed {
+        /// The image, when one was begun.
+        image: Option<MadeImage>,
+        /// Why.
+        reason: String,
+    },
+    /// None was asked for.
+    Skipped {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl End {
+    /// Why it ended so, in plain words.
+    pub fn reason(&self) -> &str {
+        match self {
+            Self::Succeeded { reason, .. } | Self::Failed { reason, .. } | Self::Skipped { reason } => reason,
+        }
+    }
+
+    fn with_note(mut self, note: &str) -> Self {
+        let (Self::Succeeded { reason, .. } | Self::Failed { reason, .. } | Self::Skipped { reason }) = &mut self;
+        reason.push_str("; ");
+        reason.push_str(note);
+        self
+    }
+}
+
+/// What happened to a bake.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Event {
+    /// Its turn has come: instance and builder are free, and it has a version.
+    Admitted {
+        /// The version in the line.
+        version: u32,
+    },
+    /// The instant it waited for has come, or it was read back after a restart.
+    Due,
+    /// The call under way came back.
+    Answered(Answer),
+}
+
+/// What is to be done once the new state is committed.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Make this call and come back with its answer.
+    Call(Call),
+    /// Nothing until then.
+    Wait(DateTime<Utc>),
+    /// Nothing any more.
+    Done,
+}
+
+/// What the machine has to know besides the bake.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pace {
+    /// How often an image being made, or an instance on its way, is looked at.
+    pub poll_interval: Duration,
+    /// How long after an unclear create call its image is looked for before the call is repeated.
+    pub lookup_window: Duration,
+    /// `[daemon] owner`, for the ownership tag.
+    pub owner: String,
+}
+
+/// A create call later than this after its slot looks first: another host with the same file may have made the image.
+const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
+/// The first look after an unclear answer.
+const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// No two looks for the same image, and no two tries to start an instance, are further apart than this.
+const LONGEST_GAP: Duration = Duration::from_mins(10);
+/// How long credentials that were refused are left alone.
+const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
+
+impl State {
+    /// The word for it in tables and JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Queued { .. } => "queued",
+            Self::Stopping { .. } => "stopping",
+            Self::Ready { .. } => "ready",
+            Self::Creating { .. } => "creating",
+            Self::Unknown { .. } => "unknown",
+            Self::Building { .. } => "building",
+            Self::Starting { .. } => "starting",
+            Self::Ended { end: End::Succeeded { .. }, .. } => "succeeded",
+            Self::Ended { end: End::Failed { .. }, .. } => "failed",
+            Self::Ended { end: End::Skipped { .. }, .. } => "skipped",
+        }
+    }
+
+    /// All the words, in the order of a bake's life.
+    pub const WORDS: [&'static str; 10] = [
+        "queued",
+        "stopping",
+        "ready",
+        "creating",
+        "unknown",
+        "building",
+        "starting",
+        "succeeded",
+        "failed",
+        "skipped",
+    ];
+
+    /// What it carries, once it has begun.
+    pub fn work(&self) -> Option<&Work> {
+        match self {
+            Self::Queued { .. } => None,
+            Self::Stopping { work, .. }
+            | Self::Ready { work, .. }
+            | Self::Creating { work, .. }
+            | Self::Unknown { work, .. }
+            | Self::Building { work, .. }
+            | Self::Starting { work, .. } => Some(work),
+            Self::Ended { work, .. } => work.as_ref(),
+        }
+    }
+
+    /// The image, once there is one.
+    pub fn image(&self) -> Option<&MadeImage> {
+        match self {
+            Self::Building { image, .. } => Some(image),
+            Self::Starting { end, .. } | Self::Ended { end, .. } => match end {
+                End::Succeeded { image, .. } => Some(image),
+                End::Failed { image, .. } => image.as_ref(),
+                End::Skipped { .. } => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Why it is as it is, in plain words.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Ready { waits_for, .. } => waits_for.as_deref(),
+            Self::Unknown { why, .. } => Some(why),
+            Self::Building { status, .. } => Some(status),
+            Self::Starting { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
+            Self::Queued { .. } | Self::Stopping { .. } | Self::Creating { .. } => None,
+        }
+    }
+
+    /// When it wants to be looked at again; `None` once it is over.
+    pub fn wake_at(&self) -> Option<DateTime<Utc>> {
+        match self {
+            Self::Queued { not_before } => Some(*not_before),
+            Self::Stopping { next, .. }
+            | Self::Ready { next, .. }
+            | Self::Unknown { next, .. }
+            | Self::Building { next, .. }
+            | Self::Starting { next, .. } => Some(*next),
+            Self::Creating { sent_at, .. } => Some(*sent_at),
+            Self::Ended { .. } => None,
+        }
+    }
+
+    /// Whether nothing can change any more.
+    pub fn is_ended(&self) -> bool {
+        matches!(self, Self::Ended { .. })
+    }
+
+    /// Whether it takes one of the builders.
+    pub fn holds_builder(&self) -> bool {
+        !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Ended { .. })
+    }
+
+    /// Whether no other bake may touch its instance.
+    pub fn holds_instance(&self) -> bool {
+        !matches!(self, Self::Queued { .. } | Self::Ended { .. })
+    }
+}
+
+/// The next state of `bake` after `event`, and what is to be done once that state is committed. An event that does not
+/// belong to the state changes nothing: it can only be an answer that was overtaken.
+pub fn step(bake: &Bake, event: Event, now: DateTime<Utc>, pace: &Pace, rng: &mut Rng) -> (State, Effect) {
+    Step { bake, now, pace, rng }.take(event)
+}
+
+struct Step<'a> {
+    bake: &'a Bake,
+    now: DateTime<Utc>,
+    pace: &'a Pace,
+    rng: &'a mut Rng,
+}
+
+impl Step<'_> {
+    fn take(mut self, event: Event) -> (State, Effect) {
+        match (self.bake.state.clone(), event) {
+            (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
+
+            (State::Queued { .. }, Event::Admitted { version }) => self.begin(version),
+            (State::Queued { not_before }, Event::Due) => self.wait_in_queue(not_before),
+
+            (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            (state @ State::Stopping { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
+            (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
+                self.stopping(work, looks, sent, answer)
+            }
+
+            (State::Ready { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            (State::Ready { work, look_first: false, .. }, Event::Due) => self.create(work),
+            (state @ State::Ready { look_first: true, .. }, Event::Due) => {
+                let identity = state.work().map(|work| self.identity(work));
+                (state, identity.map_or(Effect::Wait(self.now), |identity| Effect::Call(Call::FindImage(identity))))
+            }
+            (State::Ready { work, waits_for, .. }, Event::Answered(answer)) => {
+                self.looked_before_create(work, waits_for, answer)
+            }
+
+            // The process that sent it is gone: a call under way is not stepped by `Due`.
+            (State::Creating { mut work, sent_at }, Event::Due) => {
+                work.attempts += 1;
+                self.unclear(work, sent_at, "the daemon stopped before the create call was answered".to_owned())
+            }
+            (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
+
+            (state @ State::Unknown { .. }, Event::Due) => {
+                let identity = state.work().map(|work| self.identity(work));
+                (state, identity.map_or(Effect::Wait(self.now), |identity| Effect::Call(Call::FindImage(identity))))
+            }
+            (State::Unknown { work, since, looks, why, .. }, Event::Answered(answer)) => {
+                self.looked(work, since, looks, why, answer)
+            }
+
+            (State::Building { image, .. }, Event::Due) => {
+                (self.bake.state.clone(), Effect::Call(Call::DescribeImage(image.image_id)))
+            }
+            (State::Building { .. }, Event::Answered(answer)) => self.building(answer),
+
+            (state @ State::Starting { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
+            (State::Starting { work, end, tries, .. }, Event::Answered(answer)) => {
+                self.starting(work, end, tries, answer)
+            }
+
+            (state, Event::Admitted { .. } | Event::Answered(_)) => {
+                let next = state.wake_at().unwrap_or(self.now).max(self.after(self.pace.poll_interval));
+                (state, Effect::Wait(next))
+            }
+        }
+    }
+
+    // Queue
+
+    fn wait_in_queue(&self, not_before: DateTime<Utc>) -> (State, Effect) {
+        if self.past_deadline() {
+            let reason = format!(
+                "waited past its deadline ({} after the slot) for its instance or a builder",
+                words(self.bake.settings.deadline)
+            );
+            return (State::Ended { work: None, end: End::Skipped { reason } }, Effect::Done);
+        }
+        (State::Queued { not_before }, Effect::Wait(not_before))
+    }
+
+    fn begin(self, version: u32) -> (State, Effect) {
+        let bake = self.bake;
+        let template = match Template::parse(&bake.settings.image_name) {
+            Ok(template) => template,
+            Err(error) => {
+                let reason = format!("the image name's template is not readable: {error}");
+                return (State::Ended { work: None, end: End::Failed { image: None, reason } }, Effect::Done);
+            }
+        };
+        let work =
+            Work { version, image_name: template.render(&values(bake, version)), attempts: 0, owes_start: false };
+        match bake.settings.stop_instance {
+            StopInstance::Never => {
+                let late = self.now > later(bake.slot, LOOK_FIRST_AFTER);
+                if !late {
+                    return self.create(work);
+                }
+                let identity = self.identity(&work);
+                let state = State::Ready { work, look_first: true, next: self.now, waits_for: None };
+                (state, Effect::Call(Call::FindImage(identity)))
+            }
+            StopInstance::IfRunning | StopInstance::Required => {
+                let state = State::Stopping { work, looks: 0, sent: false, next: self.now };
+                (state, Effect::Call(Call::DescribeInstance))
+            }
+        }
+    }
+
+    // Stop
+
+    fn stopping(&mut self, mut work: Work, looks: u32, sent: bool, answer: Answer) -> (State, Effect) {
+        match answer {
+            Answer::Instance(Some(Power::Stopped)) => self.create_after_stop(work),
+            Answer::Instance(Some(Power::Running)) if !sent => {
+                // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
+                work.owes_start = true;
+                let state = State::Stopping { work, looks, sent: true, next: self.after(self.pace.poll_interval) };
+                (state, Effect::Call(Call::StopInstance))
+            }
+            Answer::Instance(Some(Power::Running)) => {
+                // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
+                if looks > 0 && looks.is_multiple_of(5) {
+                    let state =
+                        State::Stopping { work, looks: looks + 1, sent, next: self.after(self.pace.poll_interval) };
+                    return (state, Effect::Call(Call::StopInstance));
+                }
+                self.look_at_instance_again(work, looks, sent, None)
+            }
+            Answer::Instance(Some(Power::Between(_))) | Answer::Accepted => {
+                self.look_at_instance_again(work, looks, sent, None)
+            }
+            Answer::Instance(None) => {
+                let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
+                self.finish(work, End::Failed { image: None, reason })
+            }
+            Answer::Refused(refusal) => match refusal.class {
+                Class::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
+                    self.create_after_stop(work)
+                }
+                Class::Permanent => {
+                    let reason = format!("the instance could not be stopped: {}", told(&refusal));
+                    self.finish(work, End::Failed { image: None, reason })
+                }
+                _ => self.look_at_instance_again(work, looks, sent, refusal.retry_after),
+            },
+            Answer::Created(_) | Answer::Found(_) | Answer::Image(_) => {
+                self.look_at_instance_again(work, looks, sent, None)
+            }
+        }
+    }
+
+    fn look_at_instance_again(
+        &mut self,
+        work: Work,
+        looks: u32,
+        sent: bool,
+        asked: Option<Duration>,
+    ) -> (State, Effect) {
+        let next = self.after(self.pace.poll_interval.max(asked.unwrap_or_default()));
+        (State::Stopping { work, looks: looks + 1, sent, next }, Effect::Wait(next))
+    }
+
+    fn create_after_stop(&mut self, work: Work) -> (State, Effect) {
+        if self.past_deadline() {
+            return self.give_up(work);
+        }
+        let identity = self.identity(&work);
+        let state = State::Ready { work, look_first: true, next: self.now, waits_for: None };
+        (state, Effect::Call(Call::FindImage(identity)))
+    }
+
+    // Create
+
+    fn create(&self, work: Work) -> (State, Effect) {
+        let identity = self.identity(&work);
+        (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
+    }
+
+    fn looked_before_create(&mut self, work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
+        match answer {
+            Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
+            Answer::Found(None) if self.past_deadline() => self.give_up(work),
+            Answer::Found(None) => self.create(work),
+            Answer::Refused(refusal) if refusal.class == Class::Permanent => {
+                self.finish(work, End::Failed { image: None, reason: told(&refusal) })
+            }
+            Answer::Refused(refusal) => {
+                let pause = self.pause_after(&refusal, 1);
+                let next = self.after(pause);
+                let state = State::Ready { work, look_first: true, next, waits_for: Some(told(&refusal)) };
+                (state, Effect::Wait(next))
+            }
+            _ => {
+                let next = self.after(self.pace.poll_interval);
+                (State::Ready { work, look_first: true, next, waits_for }, Effect::Wait(next))
+            }
+        }
+    }
+
+    fn create_answered(&mut self, mut work: Work, sent_at: DateTime<Utc>, answer: Answer) -> (State, Effect) {
+        match answer {
+            Answer::Created(image) => {
+                work.attempts += 1;
+                self.follow(work, image, "CREATING".to_owned(), None)
+            }
+            Answer::Refused(refusal) => match refusal.class {
+                Class::Permanent => {
+                    work.attempts += 1;
+                    self.finish(work, End::Failed { image: None, reason: told(&refusal) })
+                }
+                Class::Unclear => {
+                    work.attempts += 1;
+                    self.unclear(work, sent_at, told(&refusal))
+                }
+                Class::Transient => {
+                    work.attempts += 1;
+                    self.try_again(work, &refusal)
+                }
+                // Somebody is making an image of the instance: perhaps it is ours.
+                Class::Busy => self.wait_for_cloud(work, &refusal, self.pace.poll_interval, true),
+                Class::Credential => self.wait_for_cloud(work, &refusal, CREDENTIAL_PAUSE, false),
+            },
+            _ => {
+                work.attempts += 1;
+                self.unclear(work, sent_at, "the create call brought the answer to another one".to_owned())
+            }
+        }
+    }
+
+    fn try_again(&mut self, work: Work, refusal: &Refusal) -> (State, Effect) {
+        let policy = &self.bake.settings.retry;
+        if work.attempts >= policy.attempts {
+            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), told(refusal));
+            return self.finish(work, End::Failed { image: None, reason });
+        }
+        let pause = retry::delay(policy, work.attempts, refusal.retry_after, self.rng);
+        let next = self.after(pause);
+        let state = State::Ready { work, look_first: false, next, waits_for: Some(told(refusal)) };
+        (state, Effect::Wait(next))
+    }
+
+    fn wait_for_cloud(&mut self, work: Work, refusal: &Refusal, pause: Duration, look_first: bool) -> (State, Effect) {
+        let pause = retry::look_delay(pause, 1, LONGEST_GAP, self.rng).max(refusal.retry_after.unwrap_or_default());
+        let next = self.after(pause);
+        (State::Ready { work, look_first, next, waits_for: Some(told(refusal)) }, Effect::Wait(next))
+    }
+
+    // Unknown
+
+    fn unclear(&mut self, work: Work, since: DateTime<Utc>, why: String) -> (State, Effect) {
+        // The clock may have been set back since.
+        let since = since.min(self.now);
+        let next = self.after(self.first_look());
+        (State::Unknown { work, since, looks: 0, next, why }, Effect::Wait(next))
+    }
+
+    fn looked(&mut self, work: Work, since: DateTime<Utc>, looks: u32, why: String, answer: Answer) -> (State, Effect) {
+        match answer {
+            Answer::Found(Some(image)) => {
+                let found = format!("found by name after the create call stayed unclear ({why})");
+                self.adopt(work, image, &found)
+            }
+            Answer::Found(None) if self.now >= later(since, self.pace.lookup_window) => {
+                let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
+                let spent = work.attempts >= self.bake.settings.retry.attempts;
+                if spent || self.past_deadline() {
+                    let reason = format!("gave up after {}: {nothing}", count(work.attempts, "attempt"));
+                    return self.finish(work, End::Failed { image: None, reason });
+                }
+                let next = self.now;
+                let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
+                (state, Effect::Wait(next))
+            }
+            Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
+                let reason = format!("{why}; the image could not be looked for either, see the attempts");
+                self.finish(work, End::Failed { image: None, reason })
+            }
+            Answer::Refused(refusal) => {
+                let pause = self.pause_after(&refusal, looks + 1);
+                let next = self.after(pause);
+                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+            }
+            _ => {
+                let gap = retry::look_delay(self.first_look(), looks + 1, self.longest_look(), self.rng);
+                // The look that may end it comes right after the window, not up to a gap later.
+                let window_end = later(since, self.pace.lookup_window).max(self.after(self.first_look()));
+                let next = self.after(gap).min(window_end);
+                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+            }
+        }
+    }
+
+    fn first_look(&self) -> Duration {
+        FIRST_LOOK.min(self.pace.lookup_window / 4)
+    }
+
+    fn longest_look(&self) -> Duration {
+        LONGEST_GAP.min(self.pace.lookup_window)
+    }
+
+    fn adopt(&mut self, work: Work, image: SeenImage, found: &str) -> (State, Effect) {
+        let made = MadeImage { image_id: image.image_id, version_id: image.version_id, task_id: None };
+        match image.status {
+            ImageStatus::Available => {
+                self.finish(work, End::Succeeded { image: made, reason: format!("image made; {found}") })
+            }
+            status => self.follow(work, made, status.as_str().to_owned(), Some(found.to_owned())),
+        }
+    }
+
+    // Build
+
+    fn follow(&mut self, work: Work, image: MadeImage, status: String, found: Option<String>) -> (State, Effect) {
+        let next = self.after(self.pace.poll_interval);
+        let now = self.now;
+        (State::Building { work, image, since: now, seen_at: now, misses: 0, next, status, found }, Effect::Wait(next))
+    }
+
+    fn building(&mut self, answer: Answer) -> (State, Effect) {
+        let State::Building { work, image, since, mut seen_at, mut misses, mut status, found, .. } =
+            self.bake.state.clone()
+        else {
+            return (self.bake.state.clone(), Effect::Wait(self.now));
+        };
+        let mut pause = self.pace.poll_interval;
+        match answer {
+            Answer::Image(Some(seen)) => match seen.status {
+                ImageStatus::Available => {
+                    let reason = match found {
+                        Some(found) => format!("image made; {found}"),
+                        None if work.attempts > 1 => format!("image made at attempt {}", work.attempts),
+                        None => "image made".to_owned(),
+                    };
+                    return self.finish(work, End::Succeeded { image, reason });
+                }
+                ImageStatus::CreateFailed => {
+                    let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create \
+                                  call is in the attempts, for a support ticket";
+                    return self.finish(work, End::Failed { image: Some(image), reason: reason.to_owned() });
+                }
+                ImageStatus::Deleted => {
+                    let reason = "the image was deleted while it was being made";
+                    return self.finish(work, End::Failed { image: Some(image), reason: reason.to_owned() });
+                }
+                ImageStatus::InProgress | ImageStatus::Other(_) => {
+                    seen_at = self.now;
+                    misses = 0;
+                    seen.status.as_str().clone_into(&mut status);
+                }
+            },
+            Answer::Image(None) => {
+                let lag = self.pace.lookup_window.max(self.pace.poll_interval * 3);
+                if self.now >= later(seen_at, lag) {
+                    let reason = format!("the image vanished: it has not been listed for {}", words(lag));
+                    return self.finish(work, End::Failed { image: Some(image), reason });
+                }
+            }
+            Answer::Refused(refusal) => {
+                misses += 1;
+                pause = self.pause_after(&refusal, misses).max(pause);
+            }
+            _ => misses += 1,
+        }
+        if self.now >= later(since, self.bake.settings.build_deadline) {
+            let reason = format!(
+                "stuck: the image is still {status} after {}, no longer followed",
+                words(self.bake.settings.build_deadline)
+            );
+            return self.finish(work, End::Failed { image: Some(image), reason });
+        }
+        let next = self.after(pause);
+        (State::Building { work, image, since, seen_at, misses, next, status, found }, Effect::Wait(next))
+    }
+
+    // Start
+
+    fn starting(&mut self, mut work: Work, end: End, tries: u32, answer: Answer) -> (State, Effect) {
+        match answer {
+            Answer::Instance(Some(Power::Running)) => {
+                work.owes_start = false;
+                (State::Ended { work: Some(work), end }, Effect::Done)
+            }
+            Answer::Instance(Some(Power::Stopped)) => {
+                let next = self.start_pause(tries);
+                (State::Starting { work, end, tries: tries + 1, next }, Effect::Call(Call::StartInstance))
+            }
+            Answer::Instance(None) => {
+                work.owes_start = false;
+                let end = end.with_note("the instance is gone, it could not be started again");
+                (State::Ended { work: Some(work), end }, Effect::Done)
+            }
+            Answer::Accepted => {
+                let next = self.after(self.pace.poll_interval);
+                (State::Starting { work, end, tries, next }, Effect::Wait(next))
+            }
+            Answer::Instance(Some(Power::Between(_)))
+            | Answer::Refused(_)
+            | Answer::Created(_)
+            | Answer::Found(_)
+            | Answer::Image(_) => {
+                let next = self.start_pause(tries);
+                (State::Starting { work, end, tries: tries + 1, next }, Effect::Wait(next))
+            }
+        }
+    }
+
+    /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
+    /// come up, so the pauses grow only after that.
+    fn start_pause(&mut self, tries: u32) -> DateTime<Utc> {
+        let pause = retry::look_delay(self.pace.poll_interval, tries / 8 + 1, LONGEST_GAP, self.rng);
+        self.after(pause)
+    }
+
+    // Shared
+
+    /// The end, by way of the start that is owed.
+    fn finish(&mut self, work: Work, end: End) -> (State, Effect) {
+        if work.owes_start {
+            let state = State::Starting { work, end, tries: 0, next: self.now };
+            (state, Effect::Call(Call::DescribeInstance))
+        } else {
+            (State::Ended { work: Some(work), end }, Effect::Done)
+        }
+    }
+
+    fn give_up(&mut self, work: Work) -> (State, Effect) {
+        let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
+        let reason = format!(
+            "no image could be begun before the deadline ({} after the slot){because}",
+            words(self.bake.settings.deadline)
+        );
+        self.finish(work, End::Failed { image: None, reason })
+    }
+
+    /// How long a harmless question waits after it was refused for the `n`th time in a row.
+    fn pause_after(&mut self, refusal: &Refusal, n: u32) -> Duration {
+        let pause = match refusal.class {
+            Class::Credential => CREDENTIAL_PAUSE,
+            _ => retry::look_delay(self.pace.poll_interval.min(FIRST_LOOK), n, LONGEST_GAP, self.rng),
+        };
+        pause.max(refusal.retry_after.unwrap_or_default())
+    }
+
+    fn past_deadline(&self) -> bool {
+        self.now > later(self.bake.slot, self.bake.settings.deadline)
+    }
+
+    fn after(&self, pause: Duration) -> DateTime<Utc> {
+        later(self.now, pause)
+    }
+
+    fn identity(&self, work: &Work) -> Identity {
+        Identity {
+            owner: self.pace.owner.clone(),
+            schedule_id: self.bake.schedule_id.clone(),
+            line: self.bake.line.clone(),
+            slot: self.bake.slot,
+            version: work.version,
+            image_name: work.image_name.clone(),
+        }
+    }
+}
+
+/// What the templates of `bake` show at `version`.
+pub fn values(bake: &Bake, version: u32) -> Values<'_> {
+    Values {
+        name: bake.schedule.as_str(),
+        id: bake.schedule_id.as_str(),
+        instance_id: bake.instance_id.as_str(),
+        slot: bake.slot,
+        zone: bake.settings.timezone,
+        version,
+    }
+}
+
+/// `instant + pause`, at the end of time where that overflows.
+fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(pause)
+        .ok()
+        .and_then(|pause| instant.checked_add_signed(pause))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+fn told(refusal: &Refusal) -> String {
+    let advice = refusal.advice.trim();
+    if advice.is_empty() { refusal.to_string() } else { format!("{refusal} ({advice})") }
+}
+
+fn words(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn count(n: u32, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+#[path = "state_tests.rs"]
+mod tests;
