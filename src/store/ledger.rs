@@ -1,0 +1,235 @@
+//! The engine's side: bakes that are due, the steps they take, the calls behind them.
+
+use std::{collections::HashSet, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{Store, StoreError, failed, statements};
+use crate::{
+    bake::{Bake, BakeSettings, State, Trigger},
+    ids::{BakeId, InstanceId, LineId},
+};
+
+/// A bake that wants to be looked at, with what its admission needs.
+#[derive(Debug)]
+pub struct DueBake {
+    /// The bake.
+    pub bake: Bake,
+    /// The last version given out in its line.
+    pub last_version: u32,
+}
+
+/// Who holds instances and builders.
+#[derive(Debug, Default)]
+pub struct Holders {
+    /// Instances that a bake has its hands on.
+    pub instances: HashSet<InstanceId>,
+    /// Builders in use.
+    pub builders: usize,
+}
+
+/// One step of a bake, to be committed before its effect.
+#[derive(Debug)]
+pub struct Transition {
+    /// Whose.
+    pub bake: BakeId,
+    /// The line, for its version.
+    pub line: LineId,
+    /// The new state.
+    pub state: State,
+    /// The call that led to it, if it is worth a row.
+    pub attempt: Option<Attempt>,
+}
+
+/// One call and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// `stop`, `create`, `build`, `start`, …
+    pub stage: &'static str,
+    /// Which call.
+    pub call: &'static str,
+    /// When it was begun, the wait for the rate limit included.
+    pub started_at: DateTime<Utc>,
+    /// When its answer was there.
+    pub finished_at: DateTime<Utc>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The API's code.
+    pub code: Option<String>,
+    /// The HTTP status.
+    pub http_status: Option<u16>,
+    /// For support tickets.
+    pub request_id: Option<String>,
+    /// In words: the API's message with our advice, or what was learned.
+    pub message: Option<String>,
+}
+
+/// What came of a call: `ok`, or the class of its failure.
+pub type Outcome = &'static str;
+
+impl Store {
+    /// Unfinished bakes whose time has come, the oldest slot first.
+    pub async fn due(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
+        let rows = sqlx::query(statements::DUE_BAKES)
+            .bind(now.timestamp_millis())
+            .fetch_all(&self.reader.pool)
+            .await
+            .map_err(failed("read the bakes that are due"))?;
+        rows.iter().map(due_bake).collect()
+    }
+
+    /// When the next bake wants to be looked at, after `now`.
+    pub async fn next_wake(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_WAKE)
+            .bind(now.timestamp_millis())
+            .fetch_one(&self.reader.pool)
+            .await
+            .map_err(failed("read the next wake-up"))?;
+        Ok(at.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// Who holds instances and builders now.
+    pub async fn holders(&self) -> Result<Holders, StoreError> {
+        let rows: Vec<(i64, String, String)> = sqlx::query_as(statements::ACTIVE_BAKES)
+            .fetch_all(&self.reader.pool)
+            .await
+            .map_err(failed("read the running bakes"))?;
+        let builders = rows.iter().filter(|(_, _, state)| state != "starting").count();
+        let instances = rows.into_iter().map(|(_, instance, _)| InstanceId::from(instance)).collect();
+        Ok(Holders { instances, builders })
+    }
+
+    /// Commits steps and the calls behind them, all or none.
+    pub async fn commit(&self, transitions: &[Transition], now: DateTime<Utc>) -> Result<(), StoreError> {
+        if transitions.is_empty() {
+            return Ok(());
+        }
+        let steps = transitions
+            .iter()
+            .map(|transition| StepRow::of(transition, now))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|rows| serde_json::to_string(&rows))
+            .map_err(StoreError::Encode)?;
+        let attempts: Vec<AttemptRow<'_>> = transitions.iter().filter_map(AttemptRow::of).collect();
+        let mut tx = self.begin().await?;
+        let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
+            sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
+        };
+        run(&mut tx, statements::UPDATE_BAKES, &steps).await?;
+        run(&mut tx, statements::RAISE_VERSIONS, &steps).await?;
+        if !attempts.is_empty() {
+            let json = serde_json::to_string(&attempts).map_err(StoreError::Encode)?;
+            run(&mut tx, statements::INSERT_ATTEMPTS, &json).await?;
+        }
+        tx.commit().await.map_err(failed("commit a step"))
+    }
+
+    pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
+        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a transaction"))
+    }
+}
+
+#[derive(Serialize)]
+struct StepRow<'a> {
+    id: BakeId,
+    line_id: &'a LineId,
+    state: &'static str,
+    progress: String,
+    reason: Option<&'a str>,
+    version: Option<u32>,
+    image_name: Option<&'a str>,
+    image_id: Option<&'a str>,
+    version_id: Option<&'a str>,
+    task_id: Option<&'a str>,
+    attempts: u32,
+    wake_at: Option<i64>,
+    finished_at: Option<i64>,
+}
+
+impl<'a> StepRow<'a> {
+    fn of(transition: &'a Transition, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
+        let state = &transition.state;
+        let (work, image) = (state.work(), state.image());
+        Ok(Self {
+            id: transition.bake,
+            line_id: &transition.line,
+            state: state.as_str(),
+            progress: serde_json::to_string(state)?,
+            reason: state.reason(),
+            version: work.map(|work| work.version),
+            image_name: work.map(|work| work.image_name.as_str()),
+            image_id: image.map(|image| image.image_id.as_str()),
+            version_id: image.and_then(|image| image.version_id.as_deref()),
+            task_id: image.and_then(|image| image.task_id.as_deref()),
+            attempts: work.map_or(0, |work| work.attempts),
+            wake_at: state.wake_at().map(|at| at.timestamp_millis()),
+            finished_at: state.is_ended().then(|| now.timestamp_millis()),
+        })
+    }
+}
+
+#[derive(Serialize)]
+struct AttemptRow<'a> {
+    bake_id: BakeId,
+    stage: &'static str,
+    call: &'static str,
+    started_at: i64,
+    finished_at: i64,
+    outcome: Outcome,
+    code: Option<&'a str>,
+    http_status: Option<u16>,
+    request_id: Option<&'a str>,
+    message: Option<&'a str>,
+}
+
+impl<'a> AttemptRow<'a> {
+    fn of(transition: &'a Transition) -> Option<Self> {
+        let attempt = transition.attempt.as_ref()?;
+        Some(Self {
+            bake_id: transition.bake,
+            stage: attempt.stage,
+            call: attempt.call,
+            started_at: attempt.started_at.timestamp_millis(),
+            finished_at: attempt.finished_at.timestamp_millis(),
+            outcome: attempt.outcome,
+            code: attempt.code.as_deref(),
+            http_status: attempt.http_status,
+            request_id: attempt.request_id.as_deref(),
+            message: attempt.message.as_deref(),
+        })
+    }
+}
+
+fn due_bake(row: &SqliteRow) -> Result<DueBake, StoreError> {
+    let read = failed("read a bake");
+    let text = |column: &str| row.try_get::<String, _>(column);
+    let number = |column: &str| row.try_get::<i64, _>(column);
+    let fields = || -> Result<_, sqlx::Error> {
+        let bake = Bake {
+            id: BakeId(number("id")?),
+            schedule_id: text("schedule_id")?.into(),
+            schedule: text("schedule")?.into(),
+            instance_id: text("instance_id")?.into(),
+            line: text("line_id")?.into(),
+            slot: DateTime::from_timestamp_millis(number("slot")?).unwrap_or_default(),
+            trigger: Trigger::parse(&text("trigger")?).unwrap_or(Trigger::Slot),
+            settings: Arc::new(serde_json::from_str(&text("settings")?).map_err(decode("settings"))?),
+            state: serde_json::from_str(&text("progress")?).map_err(decode("progress"))?,
+        };
+        Ok(DueBake { bake, last_version: u32::try_from(number("last_version")?).unwrap_or(u32::MAX) })
+    };
+    fields().map_err(read)
+}
+
+fn decode(column: &'static str) -> impl FnOnce(serde_json::Error) -> sqlx::Error {
+    move |source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) }
+}
+
+/// The JSON and the hash that settings are stored under.
+pub(super) fn settings_row(settings: &BakeSettings) -> Result<(String, String), StoreError> {
+    use sha2::Digest;
+    let json = serde_json::to_string(settings).map_err(StoreError::Encode)?;
+    Ok((hex::encode(sha2::Sha256::digest(json.as_bytes())), json))
+}

@@ -1,0 +1,175 @@
+//! The ledger in SQLite: the only place that knows SQL, or that there is SQLite.
+//!
+//! One writer connection, whose transactions all begin IMMEDIATE, and a pool of read-only ones. The journal is WAL with
+//! `synchronous = FULL`: the row that says "about to call CreateImageByInstance" must outlive a power cut. A database
+//! that is damaged, or was written by a newer version, is refused and left as it is.
+
+use std::{
+    fs::{File, OpenOptions, TryLockError},
+    io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use sqlx::{
+    SqlitePool,
+    migrate::{MigrateError, Migrator},
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+mod ledger;
+mod planning;
+mod reading;
+mod statements;
+
+pub use ledger::{Attempt, DueBake, Holders, Outcome, Transition};
+pub use planning::{ManualBake, NewRow, Target};
+pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, rfc3339};
+
+/// The database's file in the state directory.
+pub const DATABASE_FILE: &str = "imagebaked.db";
+const LOCK_FILE: &str = "lock";
+
+static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// Why the ledger could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {}", dir.display())]
+    StateDir {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another daemon has it.
+    #[error("another imagebaked is running on {}; stop it first, or give this one its own [daemon] state_dir", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Nothing there to read.
+    #[error("there is no database at {} yet; it is made when the daemon first runs", path.display())]
+    Missing {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Not a database, or damaged.
+    #[error("cannot open the database {}; it was left as it is", path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Written by a newer version.
+    #[error(
+        "the database {} was written by a newer imagebaked (migration {version}); it was left as it is: install that version",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The unknown migration.
+        version: i64,
+    },
+    /// A migration failed.
+    #[error("cannot bring the database {} up to date; it was left as it is", path.display())]
+    Migrate {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: MigrateError,
+    },
+    /// A statement failed.
+    #[error("the ledger could not {step}")]
+    Query {
+        /// What it was to do.
+        step: &'static str,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// A batch could not be written as JSON.
+    #[error("a batch of rows could not be encoded")]
+    Encode(#[source] serde_json::Error),
+}
+
+/// Gives a failed statement its step in words.
+fn failed(step: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| StoreError::Query { step, source }
+}
+
+/// The ledger, open for writing. At most one in the world for each state directory.
+#[derive(Debug)]
+pub struct Store {
+    writer: SqlitePool,
+    reader: Reader,
+    // Held for life: the lock is what makes this the only writer. Released by the system however the process ends.
+    _lock: File,
+}
+
+impl Store {
+    /// Opens the ledger in `state_dir`, making directory and database where there is none.
+    pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let lock = lock(state_dir)?;
+        let path = state_dir.join(DATABASE_FILE);
+        let options = SqliteConnectOptions::new()
+            .filename(&path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5))
+            .optimize_on_close(true, None);
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .min_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options)
+            .await
+            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
+        MIGRATIONS.run(&writer).await.map_err(|source| migration_error(&path, source))?;
+        let reader = Reader::connect(&path).await?;
+        Ok(Self { writer, reader, _lock: lock })
+    }
+
+    /// The reading side.
+    pub fn reader(&self) -> &Reader {
+        &self.reader
+    }
+
+    /// Ends all connections; the write-ahead log is folded into the database.
+    pub async fn close(self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+}
+
+fn lock(state_dir: &Path) -> Result<File, StoreError> {
+    let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
+    std::fs::create_dir_all(state_dir).map_err(unusable)?;
+    let file = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(state_dir.join(LOCK_FILE))
+        .map_err(unusable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: state_dir.to_owned() }),
+        Err(TryLockError::Error(source)) => Err(unusable(source)),
+    }
+}
+
+fn migration_error(path: &Path, source: MigrateError) -> StoreError {
+    match source {
+        MigrateError::VersionMissing(version) => StoreError::Newer { path: path.to_owned(), version },
+        MigrateError::Execute(source) => StoreError::Open { path: path.to_owned(), source },
+        source => StoreError::Migrate { path: path.to_owned(), source },
+    }
+}
+
+#[cfg(test)]
+mod tests;

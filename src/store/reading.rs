@@ -1,0 +1,296 @@
+//! What commands and the status page read. Works while the daemon runs and while it does not.
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use sqlx::{
+    FromRow, QueryBuilder, Sqlite, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+
+use super::{StoreError, failed, statements};
+use crate::ids::{BakeId, LineId, ScheduleId};
+
+/// A read-only view of the ledger.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub(super) pool: SqlitePool,
+}
+
+/// One row of the ledger, with the field names that `history --json` promises.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct LedgerRow {
+    /// The bake's number.
+    pub id: i64,
+    /// The schedule's stable id.
+    pub schedule_id: String,
+    /// The schedule's name when the row was made.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The line.
+    #[serde(rename = "line")]
+    pub line_id: String,
+    /// The slot, milliseconds since 1970; RFC 3339 in JSON, as all instants here.
+    #[serde(serialize_with = "instant")]
+    pub slot: i64,
+    /// `slot`, `caught_up` or `manual`.
+    pub trigger: String,
+    /// How many slots the row stands for.
+    pub covers: i64,
+    /// The first of them.
+    #[serde(serialize_with = "instant")]
+    pub covers_from: i64,
+    /// One of [`crate::bake::State::WORDS`].
+    pub state: String,
+    /// Why, in plain words.
+    pub reason: Option<String>,
+    /// The version in the line.
+    pub version: Option<i64>,
+    /// The image's name.
+    pub image_name: Option<String>,
+    /// The image.
+    pub image_id: Option<String>,
+    /// The image's own version in the cloud.
+    pub version_id: Option<String>,
+    /// The task that made it.
+    pub task_id: Option<String>,
+    /// Create calls that counted.
+    pub attempts: i64,
+    /// When it is looked at next.
+    #[serde(serialize_with = "maybe_instant")]
+    pub wake_at: Option<i64>,
+    /// When the row was made.
+    #[serde(serialize_with = "instant")]
+    pub created_at: i64,
+    /// When it ended.
+    #[serde(serialize_with = "maybe_instant")]
+    pub finished_at: Option<i64>,
+    /// Who asked, for manual bakes.
+    pub requested_by: Option<String>,
+    /// The configuration it was made under.
+    pub config_hash: String,
+}
+
+/// One call of a bake.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct AttemptRow {
+    /// `stop`, `create`, `build`, `start`, …
+    pub stage: String,
+    /// Which call.
+    pub call: String,
+    /// When it was begun.
+    #[serde(serialize_with = "instant")]
+    pub started_at: i64,
+    /// When it was answered.
+    #[serde(serialize_with = "instant")]
+    pub finished_at: i64,
+    /// `ok`, or the class of the failure.
+    pub outcome: String,
+    /// The API's code.
+    pub code: Option<String>,
+    /// The HTTP status.
+    pub http_status: Option<i64>,
+    /// For support tickets.
+    pub request_id: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+}
+
+/// Which rows of the history are wanted. Newest slot first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Name or stable id.
+    pub schedule: Option<String>,
+    /// The instance.
+    pub instance: Option<String>,
+    /// One of the states.
+    pub states: Vec<String>,
+    /// Slots at or after.
+    pub since: Option<DateTime<Utc>>,
+    /// Slots at or before.
+    pub until: Option<DateTime<Utc>>,
+    /// Bakes one of whose calls met this code.
+    pub code: Option<String>,
+    /// Rows older than this (slot, number): where the last page ended.
+    pub before: Option<(DateTime<Utc>, BakeId)>,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// The newest good image of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewestGood {
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// When it was seen AVAILABLE.
+    pub finished_at: DateTime<Utc>,
+}
+
+impl Reader {
+    /// Opens the ledger in `state_dir` for reading.
+    pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join(super::DATABASE_FILE);
+        match path.try_exists() {
+            Ok(true) => Self::connect(&path).await,
+            Ok(false) => Err(StoreError::Missing { path }),
+            Err(source) => Err(StoreError::StateDir { dir: state_dir.to_owned(), source }),
+        }
+    }
+
+    pub(super) async fn connect(path: &Path) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new()
+            .max_connections(4)
+            .connect_with(options)
+            .await
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Ok(Self { pool })
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// A page of the history.
+    pub async fn history(&self, filter: &Filter) -> Result<Vec<LedgerRow>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new(statements::LEDGER_COLUMNS);
+        query.push(" WHERE 1");
+        if let Some(schedule) = &filter.schedule {
+            // The id first: names change hands, ids do not.
+            query.push(" AND schedule_id IN (SELECT schedule_id FROM targets WHERE schedule_id = ");
+            query.push_bind(schedule).push(" OR schedule = ").push_bind(schedule).push(")");
+        }
+        if let Some(instance) = &filter.instance {
+            query.push(" AND instance_id = ").push_bind(instance);
+        }
+        if !filter.states.is_empty() {
+            query.push(" AND state IN (");
+            let mut list = query.separated(", ");
+            for state in &filter.states {
+                list.push_bind(state);
+            }
+            query.push(")");
+        }
+        if let Some(since) = filter.since {
+            query.push(" AND slot >= ").push_bind(since.timestamp_millis());
+        }
+        if let Some(until) = filter.until {
+            query.push(" AND slot <= ").push_bind(until.timestamp_millis());
+        }
+        if let Some(code) = &filter.code {
+            query.push(" AND id IN (SELECT bake_id FROM attempts WHERE code = ").push_bind(code).push(")");
+        }
+        if let Some((slot, id)) = filter.before {
+            query.push(" AND (slot, id) < (").push_bind(slot.timestamp_millis()).push(", ").push_bind(id.0).push(")");
+        }
+        query.push(" ORDER BY slot DESC, id DESC LIMIT ").push_bind(i64::from(filter.limit));
+        query.build_query_as().fetch_all(&self.pool).await.map_err(failed("read the history"))
+    }
+
+    /// One row, if there is such a bake.
+    pub async fn bake(&self, id: BakeId) -> Result<Option<LedgerRow>, StoreError> {
+        sqlx::query_as(statements::LEDGER_ROW)
+            .bind(id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a bake"))
+    }
+
+    /// The calls of one bake, in order.
+    pub async fn attempts(&self, id: BakeId) -> Result<Vec<AttemptRow>, StoreError> {
+        sqlx::query_as(statements::ATTEMPTS_OF)
+            .bind(id.0)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the attempts"))
+    }
+
+    /// What a bake was to do, as JSON; `None` for a row that only accounts.
+    pub async fn settings(&self, id: BakeId) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar(statements::SETTINGS_OF)
+            .bind(id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a bake's settings"))
+    }
+
+    /// Good images, line by line, newest version first.
+    pub async fn images(&self, schedule: Option<&ScheduleId>) -> Result<Vec<LedgerRow>, StoreError> {
+        sqlx::query_as(statements::GOOD_IMAGES)
+            .bind(schedule.map(ScheduleId::as_str))
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the images"))
+    }
+
+    /// The last version of every line.
+    pub async fn versions(&self) -> Result<HashMap<LineId, u32>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::ALL_VERSIONS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the versions"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, version)| (LineId::from(line), u32::try_from(version).unwrap_or(u32::MAX)))
+            .collect())
+    }
+
+    /// The newest good image of every line.
+    pub async fn newest_good(&self) -> Result<HashMap<LineId, NewestGood>, StoreError> {
+        let rows: Vec<(String, i64, i64)> = sqlx::query_as(statements::NEWEST_GOOD)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the newest images"))?;
+        let instant = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        Ok(rows
+            .into_iter()
+            .map(|(line, slot, finished_at)| {
+                (LineId::from(line), NewestGood { slot: instant(slot), finished_at: instant(finished_at) })
+            })
+            .collect())
+    }
+
+    /// How many rows are in each state, of slots at or after `since`.
+    pub async fn counts(&self, since: DateTime<Utc>) -> Result<HashMap<String, u64>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTS_SINCE)
+            .bind(since.timestamp_millis())
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("count the bakes"))?;
+        Ok(rows.into_iter().map(|(state, n)| (state, n.unsigned_abs())).collect())
+    }
+}
+
+impl LedgerRow {
+    /// The slot as an instant.
+    pub fn slot(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.slot).unwrap_or_default()
+    }
+
+    /// Whether it is over.
+    pub fn is_ended(&self) -> bool {
+        self.finished_at.is_some()
+    }
+}
+
+/// Milliseconds since 1970 as RFC 3339 in UTC: whole seconds without a fraction.
+pub fn rfc3339(millis: i64) -> String {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+// serde hands the field by reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*millis))
+}
+
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match millis {
+        Some(millis) => serializer.serialize_str(&rfc3339(*millis)),
+        None => serializer.serialize_none(),
+    }
+}

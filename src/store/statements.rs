@@ -1,0 +1,165 @@
+//! Every SQL text, so that one test can prepare them all. Batches travel as one JSON array: a thousand rows are one
+//! statement and one trip to SQLite's thread, not a thousand.
+
+/// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
+/// the unique key is what makes planning the same slot twice harmless.
+pub const INSERT_BAKES: &str = "
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings,
+                             config_hash, state, progress, reason, wake_at, created_at, finished_at, requested_by)
+SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
+       value ->> 'trigger', value ->> 'covers', value ->> 'covers_from', value ->> 'settings', value ->> 'config_hash',
+       value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'wake_at', value ->> 'created_at',
+       value ->> 'finished_at', value ->> 'requested_by'
+FROM json_each(?1) WHERE true
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+
+/// What bakes do, once for all that do the same.
+pub const INSERT_SETTINGS: &str = "
+INSERT INTO settings (hash, json)
+SELECT value ->> 'hash', value ->> 'json' FROM json_each(?1) WHERE true
+ON CONFLICT (hash) DO NOTHING";
+
+/// Bakes that took a step. An ended row is never reopened.
+pub const UPDATE_BAKES: &str = "
+UPDATE bakes
+SET state = step.value ->> 'state', progress = step.value ->> 'progress', reason = step.value ->> 'reason',
+    version = step.value ->> 'version', image_name = step.value ->> 'image_name',
+    image_id = step.value ->> 'image_id', version_id = step.value ->> 'version_id',
+    task_id = coalesce(step.value ->> 'task_id', task_id), attempts = step.value ->> 'attempts',
+    wake_at = step.value ->> 'wake_at', finished_at = step.value ->> 'finished_at'
+FROM json_each(?1) AS step
+WHERE bakes.id = step.value ->> 'id' AND bakes.finished_at IS NULL";
+
+/// Versions given out by those steps; a line's last version never goes back.
+pub const RAISE_VERSIONS: &str = "
+INSERT INTO lines (line_id, last_version)
+SELECT value ->> 'line_id', value ->> 'version' FROM json_each(?1) WHERE value ->> 'version' IS NOT NULL
+ON CONFLICT (line_id) DO UPDATE SET last_version = max(last_version, excluded.last_version)";
+
+/// The calls behind those steps.
+pub const INSERT_ATTEMPTS: &str = "
+INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome, code, http_status, request_id, message)
+SELECT value ->> 'bake_id', value ->> 'stage', value ->> 'call', value ->> 'started_at', value ->> 'finished_at',
+       value ->> 'outcome', value ->> 'code', value ->> 'http_status', value ->> 'request_id', value ->> 'message'
+FROM json_each(?1)";
+
+/// Every slot of these targets up to `accounted_to` has its row.
+pub const UPDATE_ACCOUNTED: &str = "
+UPDATE targets SET accounted_to = told.value ->> 'accounted_to'
+FROM json_each(?1) AS told
+WHERE targets.schedule_id = told.value ->> 'schedule_id' AND targets.instance_id = told.value ->> 'instance_id'";
+
+/// Targets as the file has them now.
+pub const UPSERT_TARGETS: &str = "
+INSERT INTO targets (schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at)
+SELECT value ->> 'schedule_id', value ->> 'instance_id', value ->> 'schedule', value ->> 'line_id',
+       value ->> 'timing', value ->> 'accounted_to', value ->> 'known_since', NULL
+FROM json_each(?1) WHERE true
+ON CONFLICT (schedule_id, instance_id) DO UPDATE
+SET schedule = excluded.schedule, line_id = excluded.line_id, timing = excluded.timing,
+    accounted_to = excluded.accounted_to, removed_at = NULL";
+
+/// Targets that the file no longer has.
+pub const REMOVE_TARGETS: &str = "
+UPDATE targets SET removed_at = gone.value ->> 'removed_at'
+FROM json_each(?1) AS gone
+WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id = gone.value ->> 'instance_id'
+  AND targets.removed_at IS NULL";
+
+/// All targets, also those that are gone from the file.
+pub const ALL_TARGETS: &str = "
+SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at FROM targets";
+
+/// Unfinished bakes that want to be looked at by now, in a fair and stable order.
+pub const DUE_BAKES: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
+       coalesce(l.last_version, 0) AS last_version
+FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.finished_at IS NULL AND b.wake_at <= ?1
+ORDER BY b.slot, b.id";
+
+/// The next instant at which an unfinished bake wants to be looked at.
+pub const NEXT_WAKE: &str = "
+SELECT min(wake_at) FROM bakes WHERE finished_at IS NULL AND wake_at > ?1";
+
+/// Who holds instances and builders.
+pub const ACTIVE_BAKES: &str = "
+SELECT id, instance_id, state FROM bakes WHERE finished_at IS NULL AND state <> 'queued'";
+
+/// Instances with an unfinished bake, whatever its state.
+pub const OPEN_INSTANCES: &str = "
+SELECT instance_id, id FROM bakes WHERE finished_at IS NULL ORDER BY id";
+
+/// The number of the row for a slot.
+pub const BAKE_OF_SLOT: &str = "
+SELECT id FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot = ?3";
+
+/// One more line of the audit.
+pub const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
+
+/// The columns of a ledger row, as people and programs see them.
+pub const LEDGER_COLUMNS: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
+       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+FROM bakes";
+
+/// One row of the ledger.
+pub const LEDGER_ROW: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
+       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+FROM bakes WHERE id = ?1";
+
+/// The calls of one bake, in order.
+pub const ATTEMPTS_OF: &str = "
+SELECT stage, call, started_at, finished_at, outcome, code, http_status, request_id, message
+FROM attempts WHERE bake_id = ?1 ORDER BY id";
+
+/// What a bake was to do.
+pub const SETTINGS_OF: &str = "
+SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?1";
+
+/// The last version of every line.
+pub const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
+
+/// The newest good image of every line.
+pub const NEWEST_GOOD: &str = "
+SELECT line_id, max(slot) AS slot, max(finished_at) AS finished_at FROM bakes WHERE state = 'succeeded' GROUP BY line_id";
+
+/// How many bakes are in each state since an instant.
+pub const COUNTS_SINCE: &str = "
+SELECT state, count(*) AS n FROM bakes WHERE slot >= ?1 GROUP BY state";
+
+/// Good images of one line, or of all, newest first.
+pub const GOOD_IMAGES: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
+       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1)
+ORDER BY line_id, version DESC";
+
+/// All whole statements, for the test that prepares them.
+#[cfg(test)]
+pub const ALL: &[&str] = &[
+    INSERT_BAKES,
+    INSERT_SETTINGS,
+    UPDATE_BAKES,
+    RAISE_VERSIONS,
+    INSERT_ATTEMPTS,
+    UPDATE_ACCOUNTED,
+    UPSERT_TARGETS,
+    REMOVE_TARGETS,
+    ALL_TARGETS,
+    DUE_BAKES,
+    NEXT_WAKE,
+    ACTIVE_BAKES,
+    OPEN_INSTANCES,
+    BAKE_OF_SLOT,
+    INSERT_AUDIT,
+    LEDGER_COLUMNS,
+    LEDGER_ROW,
+    ATTEMPTS_OF,
+    SETTINGS_OF,
+    ALL_VERSIONS,
+    NEWEST_GOOD,
+    COUNTS_SINCE,
+    GOOD_IMAGES,
+];

@@ -1,0 +1,177 @@
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Executor;
+
+use super::*;
+use crate::{
+    bake::{
+        BakeSettings, State, Trigger,
+        settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        state::{End, Work},
+    },
+    ids::{BakeId, InstanceId, LineId, ScheduleId},
+};
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn settings() -> Arc<BakeSettings> {
+    Arc::new(BakeSettings {
+        instance_type: InstanceType::CloudDesktop,
+        instance_region: "cn-hangzhou".into(),
+        sub_instance_id: None,
+        disk_type: DiskType::All,
+        auto_clean_userdata: Some(true),
+        copy_profile: None,
+        biz_type: None,
+        product_type: None,
+        tags: [("team".to_owned(), "桌面".to_owned())].into(),
+        image_name: "{name}-{slot}-v{version}".into(),
+        description: None,
+        timezone: chrono_tz::Asia::Shanghai,
+        deadline: Duration::from_hours(4),
+        build_deadline: Duration::from_hours(12),
+        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+        stop_instance: StopInstance::Never,
+        stopped_mode: StoppedMode::KeepCharging,
+        regions: vec![],
+    })
+}
+
+fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
+    NewRow {
+        schedule_id: ScheduleId::from(schedule),
+        schedule: schedule.into(),
+        instance_id: InstanceId::from("ecd-1"),
+        line: LineId::from(schedule),
+        slot,
+        covers_from: slot,
+        covers: 1,
+        trigger: Trigger::Slot,
+        settings: Some(settings()),
+        state: State::Queued { not_before: slot },
+    }
+}
+
+async fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    (dir, store)
+}
+
+#[tokio::test]
+async fn every_statement_fits_the_schema() {
+    let (_dir, store) = store().await;
+    for sql in statements::ALL {
+        (&store.writer).prepare(sqlx::SqlStr::from_static(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_slot_is_recorded_once_however_often_it_is_planned() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    for _ in 0..3 {
+        store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    }
+    let rows = store.reader().history(&Filter { limit: 10, ..Filter::default() }).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].state, "queued");
+}
+
+#[tokio::test]
+async fn a_due_bake_comes_back_whole() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    assert!(store.due(slot - TimeDelta::seconds(1)).await.unwrap().is_empty());
+    let due = store.due(slot).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].bake.settings, settings());
+    assert_eq!(due[0].bake.state, State::Queued { not_before: slot });
+    assert_eq!(due[0].last_version, 0);
+}
+
+#[tokio::test]
+async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
+    let ended = State::Ended { work: Some(work(7)), end: End::Failed { image: None, reason: "no".into() } };
+    store.commit(&[step(ended)], slot).await.unwrap();
+    let reopened = State::Creating { work: work(3), sent_at: slot };
+    store.commit(&[step(reopened)], slot).await.unwrap();
+    let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.reason.as_deref()), ("failed", Some("no")));
+    assert_eq!(store.reader().versions().await.unwrap()[&LineId::from("golden")], 7);
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_same_directory_is_refused() {
+    let (dir, store) = store().await;
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    store.close().await;
+    Store::open(dir.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_database_is_left_as_it_is() {
+    let (dir, store) = store().await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', 1, x'00', 0)",
+    )
+    .execute(&store.writer)
+    .await
+    .unwrap();
+    store.close().await;
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn something_else_than_a_database_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let text = "not a database, but dear to somebody".repeat(100);
+    std::fs::write(&path, &text).unwrap();
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert!(error.to_string().contains("left as it is"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn the_reader_cannot_write_and_the_audit_cannot_be_changed() {
+    let (_dir, store) = store().await;
+    let insert = "INSERT INTO audit (at, who, action, detail) VALUES (1, 'uid 0', 'bake', 'x')";
+    sqlx::query(insert).execute(&store.reader().pool).await.unwrap_err();
+    sqlx::query(insert).execute(&store.writer).await.unwrap();
+    sqlx::query("UPDATE audit SET who = 'nobody'").execute(&store.writer).await.unwrap_err();
+    sqlx::query("DELETE FROM audit").execute(&store.writer).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn history_pages_without_gaps_or_doubles() {
+    let (_dir, store) = store().await;
+    let start = at("2027-01-01T03:00:00Z");
+    let rows: Vec<_> =
+        (0..50).flat_map(|day| ["a", "b"].map(|schedule| row(schedule, start + TimeDelta::days(day)))).collect();
+    store.record_slots(&rows, &[], "abc", start).await.unwrap();
+    let mut seen = Vec::new();
+    let mut filter = Filter { limit: 7, ..Filter::default() };
+    loop {
+        let page = store.reader().history(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.before = Some((last.slot(), BakeId(last.id)));
+        seen.extend(page.iter().map(|row| row.id));
+    }
+    assert_eq!(seen.len(), 100);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 100);
+}
