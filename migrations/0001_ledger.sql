@@ -19,15 +19,6 @@ CREATE TABLE targets (
     PRIMARY KEY (schedule_id, instance_id)
 ) STRICT, WITHOUT ROWID;
 
--- Schedules paused by a person; those paused in the file are not here.
-CREATE TABLE pauses (
-    schedule_id TEXT    NOT NULL PRIMARY KEY,
-    since       INTEGER NOT NULL,
-    until       INTEGER,          -- NULL: until resumed
-    reason      TEXT    NOT NULL,
-    who         TEXT    NOT NULL
-) STRICT, WITHOUT ROWID;
-
 -- The last version given out in each line; versions are never given twice.
 CREATE TABLE lines (
     line_id      TEXT    NOT NULL PRIMARY KEY,
@@ -58,7 +49,8 @@ CREATE TABLE bakes (
     version_id  TEXT,
     task_id     TEXT,
     attempts    INTEGER NOT NULL DEFAULT 0,
-    wake_at     INTEGER,          -- NULL once ended
+    wake_at     INTEGER,          -- when it wants to be looked at; NULL once ended
+    give_up_at  INTEGER,          -- a bake still queued after this is skipped
     created_at  INTEGER NOT NULL,
     finished_at INTEGER,
     requested_by TEXT,            -- manual bakes: who asked
@@ -66,6 +58,7 @@ CREATE TABLE bakes (
 ) STRICT;
 
 CREATE INDEX bakes_open ON bakes (wake_at) WHERE finished_at IS NULL;
+CREATE INDEX bakes_queued ON bakes (slot, id) WHERE state = 'queued';
 CREATE INDEX bakes_by_slot ON bakes (slot DESC, id DESC);
 CREATE INDEX bakes_by_schedule ON bakes (schedule_id, slot DESC, id DESC);
 CREATE INDEX bakes_by_instance ON bakes (instance_id, slot DESC, id DESC);

@@ -1,6 +1,6 @@
 //! The engine's side: bakes that are due, the steps they take, the calls behind them.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -9,7 +9,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 use super::{Store, StoreError, failed, statements};
 use crate::{
     bake::{Bake, BakeSettings, State, Trigger},
-    ids::{BakeId, InstanceId, LineId},
+    ids::{BakeId, LineId},
 };
 
 /// A bake that wants to be looked at, with what its admission needs.
@@ -19,15 +19,6 @@ pub struct DueBake {
     pub bake: Bake,
     /// The last version given out in its line.
     pub last_version: u32,
-}
-
-/// Who holds instances and builders.
-#[derive(Debug, Default)]
-pub struct Holders {
-    /// Instances that a bake has its hands on.
-    pub instances: HashSet<InstanceId>,
-    /// Builders in use.
-    pub builders: usize,
 }
 
 /// One step of a bake, to be committed before its effect.
@@ -70,14 +61,26 @@ pub struct Attempt {
 pub type Outcome = &'static str;
 
 impl Store {
-    /// Unfinished bakes whose time has come, the oldest slot first.
+    /// Begun bakes whose time has come, the oldest slot first.
     pub async fn due(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
-        let rows = sqlx::query(statements::DUE_BAKES)
-            .bind(now.timestamp_millis())
-            .fetch_all(&self.reader.pool)
-            .await
-            .map_err(failed("read the bakes that are due"))?;
-        rows.iter().map(due_bake).collect()
+        let query = sqlx::query(statements::DUE_BAKES).bind(now.timestamp_millis());
+        let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the bakes that are due"))?;
+        Ok(readable(&rows))
+    }
+
+    /// Queued bakes that may begin now: at most `free`, one for each free instance, the oldest slot first.
+    pub async fn next_queued(&self, now: DateTime<Utc>, free: usize) -> Result<Vec<DueBake>, StoreError> {
+        let free = i64::try_from(free).unwrap_or(i64::MAX);
+        let query = sqlx::query(statements::NEXT_QUEUED).bind(now.timestamp_millis()).bind(free);
+        let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
+        Ok(readable(&rows))
+    }
+
+    /// Queued bakes whose deadline has passed.
+    pub async fn overdue_queued(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
+        let query = sqlx::query(statements::OVERDUE_QUEUED).bind(now.timestamp_millis());
+        let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
+        Ok(readable(&rows))
     }
 
     /// When the next bake wants to be looked at, after `now`.
@@ -90,15 +93,13 @@ impl Store {
         Ok(at.and_then(DateTime::from_timestamp_millis))
     }
 
-    /// Who holds instances and builders now.
-    pub async fn holders(&self) -> Result<Holders, StoreError> {
-        let rows: Vec<(i64, String, String)> = sqlx::query_as(statements::ACTIVE_BAKES)
-            .fetch_all(&self.reader.pool)
+    /// How many builders are in use.
+    pub async fn busy_builders(&self) -> Result<usize, StoreError> {
+        let busy: i64 = sqlx::query_scalar(statements::BUSY_BUILDERS)
+            .fetch_one(&self.reader.pool)
             .await
-            .map_err(failed("read the running bakes"))?;
-        let builders = rows.iter().filter(|(_, _, state)| state != "starting").count();
-        let instances = rows.into_iter().map(|(_, instance, _)| InstanceId::from(instance)).collect();
-        Ok(Holders { instances, builders })
+            .map_err(failed("count the running bakes"))?;
+        Ok(usize::try_from(busy).unwrap_or_default())
     }
 
     /// Commits steps and the calls behind them, all or none.
@@ -202,25 +203,36 @@ impl<'a> AttemptRow<'a> {
     }
 }
 
-fn due_bake(row: &SqliteRow) -> Result<DueBake, StoreError> {
-    let read = failed("read a bake");
+/// A row that this version cannot read must not keep the others from being baked: it is reported and left alone.
+fn readable(rows: &[SqliteRow]) -> Vec<DueBake> {
+    let mut bakes = Vec::with_capacity(rows.len());
+    for row in rows {
+        match due_bake(row) {
+            Ok(bake) => bakes.push(bake),
+            Err(error) => {
+                let bake = row.try_get::<i64, _>("id").unwrap_or_default();
+                tracing::error!(bake, error = &error as &dyn std::error::Error, "a bake in the ledger is unreadable");
+            }
+        }
+    }
+    bakes
+}
+
+fn due_bake(row: &SqliteRow) -> Result<DueBake, sqlx::Error> {
     let text = |column: &str| row.try_get::<String, _>(column);
     let number = |column: &str| row.try_get::<i64, _>(column);
-    let fields = || -> Result<_, sqlx::Error> {
-        let bake = Bake {
-            id: BakeId(number("id")?),
-            schedule_id: text("schedule_id")?.into(),
-            schedule: text("schedule")?.into(),
-            instance_id: text("instance_id")?.into(),
-            line: text("line_id")?.into(),
-            slot: DateTime::from_timestamp_millis(number("slot")?).unwrap_or_default(),
-            trigger: Trigger::parse(&text("trigger")?).unwrap_or(Trigger::Slot),
-            settings: Arc::new(serde_json::from_str(&text("settings")?).map_err(decode("settings"))?),
-            state: serde_json::from_str(&text("progress")?).map_err(decode("progress"))?,
-        };
-        Ok(DueBake { bake, last_version: u32::try_from(number("last_version")?).unwrap_or(u32::MAX) })
+    let bake = Bake {
+        id: BakeId(number("id")?),
+        schedule_id: text("schedule_id")?.into(),
+        schedule: text("schedule")?.into(),
+        instance_id: text("instance_id")?.into(),
+        line: text("line_id")?.into(),
+        slot: DateTime::from_timestamp_millis(number("slot")?).unwrap_or_default(),
+        trigger: Trigger::parse(&text("trigger")?).unwrap_or(Trigger::Slot),
+        settings: Arc::new(serde_json::from_str(&text("settings")?).map_err(decode("settings"))?),
+        state: serde_json::from_str(&text("progress")?).map_err(decode("progress"))?,
     };
-    fields().map_err(read)
+    Ok(DueBake { bake, last_version: u32::try_from(number("last_version")?).unwrap_or(u32::MAX) })
 }
 
 fn decode(column: &'static str) -> impl FnOnce(serde_json::Error) -> sqlx::Error {

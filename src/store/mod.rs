@@ -22,7 +22,7 @@ mod planning;
 mod reading;
 mod statements;
 
-pub use ledger::{Attempt, DueBake, Holders, Outcome, Transition};
+pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use planning::{ManualBake, NewRow, Target};
 pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, rfc3339};
 

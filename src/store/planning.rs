@@ -238,6 +238,7 @@ async fn insert_rows(
         progress: String,
         reason: Option<&'a str>,
         wake_at: Option<i64>,
+        give_up_at: Option<i64>,
         created_at: i64,
         finished_at: Option<i64>,
         requested_by: Option<&'a str>,
@@ -279,6 +280,10 @@ async fn insert_rows(
             progress: serde_json::to_string(&row.state).map_err(StoreError::Encode)?,
             reason: row.state.reason(),
             wake_at: row.state.wake_at().map(|at| at.timestamp_millis()),
+            give_up_at: row.settings.as_ref().map(|settings| {
+                let deadline = i64::try_from(settings.deadline.as_millis()).unwrap_or(i64::MAX);
+                row.slot.timestamp_millis().saturating_add(deadline)
+            }),
             created_at: now,
             finished_at: row.state.is_ended().then_some(now),
             requested_by: who,

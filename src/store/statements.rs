@@ -5,11 +5,12 @@
 /// the unique key is what makes planning the same slot twice harmless.
 pub const INSERT_BAKES: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings,
-                             config_hash, state, progress, reason, wake_at, created_at, finished_at, requested_by)
+                             config_hash, state, progress, reason, wake_at, give_up_at, created_at, finished_at,
+                             requested_by)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
        value ->> 'trigger', value ->> 'covers', value ->> 'covers_from', value ->> 'settings', value ->> 'config_hash',
-       value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'wake_at', value ->> 'created_at',
-       value ->> 'finished_at', value ->> 'requested_by'
+       value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'wake_at', value ->> 'give_up_at',
+       value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by'
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
@@ -70,21 +71,46 @@ WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id
 pub const ALL_TARGETS: &str = "
 SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at FROM targets";
 
-/// Unfinished bakes that want to be looked at by now, in a fair and stable order.
+/// Begun bakes that want to be looked at by now.
 pub const DUE_BAKES: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
        coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
-WHERE b.finished_at IS NULL AND b.wake_at <= ?1
+WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
 ORDER BY b.slot, b.id";
+
+/// Queued bakes that have waited too long.
+pub const OVERDUE_QUEUED: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
+       coalesce(l.last_version, 0) AS last_version
+FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.state = 'queued' AND b.give_up_at < ?1
+ORDER BY b.slot, b.id";
+
+/// Queued bakes that may begin, as many as there are free builders: the oldest slot first, the lower number first, one
+/// for each instance that is free.
+pub const NEXT_QUEUED: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
+       coalesce(l.last_version, 0) AS last_version
+FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.state = 'queued' AND b.wake_at <= ?1
+  AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
+  AND NOT EXISTS (SELECT 1 FROM bakes o
+                  WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1
+                    AND (o.slot, o.id) < (b.slot, b.id))
+ORDER BY b.slot, b.id
+LIMIT ?2";
 
 /// The next instant at which an unfinished bake wants to be looked at.
 pub const NEXT_WAKE: &str = "
-SELECT min(wake_at) FROM bakes WHERE finished_at IS NULL AND wake_at > ?1";
+SELECT min(at) FROM (
+    SELECT min(wake_at) AS at FROM bakes WHERE finished_at IS NULL AND wake_at > ?1
+    UNION ALL
+    SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
 
-/// Who holds instances and builders.
-pub const ACTIVE_BAKES: &str = "
-SELECT id, instance_id, state FROM bakes WHERE finished_at IS NULL AND state <> 'queued'";
+/// How many builders are in use.
+pub const BUSY_BUILDERS: &str = "
+SELECT count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting')";
 
 /// Instances with an unfinished bake, whatever its state.
 pub const OPEN_INSTANCES: &str = "
@@ -149,8 +175,10 @@ pub const ALL: &[&str] = &[
     REMOVE_TARGETS,
     ALL_TARGETS,
     DUE_BAKES,
+    OVERDUE_QUEUED,
+    NEXT_QUEUED,
     NEXT_WAKE,
-    ACTIVE_BAKES,
+    BUSY_BUILDERS,
     OPEN_INSTANCES,
     BAKE_OF_SLOT,
     INSERT_AUDIT,

@@ -86,8 +86,8 @@ async fn a_due_bake_comes_back_whole() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
-    assert!(store.due(slot - TimeDelta::seconds(1)).await.unwrap().is_empty());
-    let due = store.due(slot).await.unwrap();
+    assert!(store.next_queued(slot - TimeDelta::seconds(1), 9).await.unwrap().is_empty());
+    let due = store.next_queued(slot, 9).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].bake.settings, settings());
     assert_eq!(due[0].bake.state, State::Queued { not_before: slot });
@@ -174,4 +174,31 @@ async fn history_pages_without_gaps_or_doubles() {
     seen.sort_unstable();
     seen.dedup();
     assert_eq!(seen.len(), 100);
+}
+
+#[tokio::test]
+async fn the_queue_is_fair_and_gives_each_instance_to_one() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let on = |schedule: &str, instance: &str, minute| NewRow {
+        instance_id: InstanceId::from(instance),
+        ..row(schedule, slot + TimeDelta::minutes(minute))
+    };
+    let rows = [on("late", "ecd-1", 2), on("early", "ecd-1", 0), on("other", "ecd-2", 1), on("third", "ecd-3", 1)];
+    store.record_slots(&rows, &[], "abc", slot).await.unwrap();
+    let names = |due: Vec<DueBake>| due.into_iter().map(|due| due.bake.schedule.to_string()).collect::<Vec<_>>();
+    let now = slot + TimeDelta::minutes(5);
+    assert_eq!(names(store.next_queued(now, 2).await.unwrap()), ["early", "other"]);
+    assert_eq!(names(store.next_queued(now, 9).await.unwrap()), ["early", "other", "third"]);
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, owes_start: false };
+    let begun = State::Creating { work, sent_at: now };
+    store
+        .commit(&[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, attempt: None }], now)
+        .await
+        .unwrap();
+    assert_eq!(names(store.next_queued(now, 9).await.unwrap()), ["other", "third"]);
+    assert_eq!(store.busy_builders().await.unwrap(), 1);
+    assert!(store.overdue_queued(slot + TimeDelta::hours(4)).await.unwrap().is_empty());
+    let late = store.overdue_queued(slot + TimeDelta::hours(4) + TimeDelta::seconds(90)).await.unwrap();
+    assert_eq!(names(late), ["other", "third"]);
 }
