@@ -59,6 +59,7 @@ CREATE TABLE bakes (
 
 CREATE INDEX bakes_open ON bakes (wake_at) WHERE finished_at IS NULL;
 CREATE INDEX bakes_queued ON bakes (slot, id) WHERE state = 'queued';
+CREATE INDEX bakes_queued_by_instance ON bakes (instance_id, slot, id) WHERE state = 'queued';
 CREATE INDEX bakes_by_slot ON bakes (slot DESC, id DESC);
 CREATE INDEX bakes_by_schedule ON bakes (schedule_id, slot DESC, id DESC);
 CREATE INDEX bakes_by_instance ON bakes (instance_id, slot DESC, id DESC);

@@ -15,6 +15,8 @@
 
 pub mod bake;
 pub mod clock;
+pub mod error;
 pub mod ids;
 pub mod schedule;
+pub mod status;
 pub mod store;

@@ -253,10 +253,11 @@ impl Reader {
             .collect())
     }
 
-    /// How many rows are in each state, of slots at or after `since`.
-    pub async fn counts(&self, since: DateTime<Utc>) -> Result<HashMap<String, u64>, StoreError> {
+    /// How many rows are in each of these states, of slots at or after `since`.
+    pub async fn counts(&self, since: DateTime<Utc>, states: &[&str]) -> Result<HashMap<String, u64>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTS_SINCE)
             .bind(since.timestamp_millis())
+            .bind(serde_json::to_string(states).map_err(StoreError::Encode)?)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("count the bakes"))?;

@@ -151,9 +151,9 @@ pub const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
 pub const NEWEST_GOOD: &str = "
 SELECT line_id, max(slot) AS slot, max(finished_at) AS finished_at FROM bakes WHERE state = 'succeeded' GROUP BY line_id";
 
-/// How many bakes are in each state since an instant.
+/// How many bakes are in each of some states, of slots since an instant.
 pub const COUNTS_SINCE: &str = "
-SELECT state, count(*) AS n FROM bakes WHERE slot >= ?1 GROUP BY state";
+SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
 
 /// Good images of one line, or of all, newest first.
 pub const GOOD_IMAGES: &str = "

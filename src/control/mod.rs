@@ -1,0 +1,157 @@
+//! What commands and the daemon say to each other over its Unix socket: one line of JSON each way a request.
+//!
+//! Every message names the protocol and the program's version, so that a client and a daemon of different versions part
+//! with a clear word instead of a misunderstanding. Sizes are bounded on both sides.
+
+use std::{io, path::PathBuf};
+
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+
+use crate::{ids::BakeId, status::Status};
+
+pub mod client;
+
+/// Raised whenever a message changes so that an older side would misread it.
+pub const PROTOCOL: u32 = 1;
+/// No message is longer.
+const MAX_MESSAGE: u64 = 4 << 20;
+
+/// A message and who speaks.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Envelope<T> {
+    /// [`PROTOCOL`] of the speaker.
+    pub protocol: u32,
+    /// The speaker's version.
+    pub version: String,
+    /// What is said.
+    pub body: T,
+}
+
+/// What can be asked of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "ask", rename_all = "snake_case")]
+pub enum Request {
+    /// How are you?
+    Status,
+    /// Bake a schedule now.
+    Bake {
+        /// Name or id.
+        schedule: String,
+    },
+    /// Tell when one of these bakes may have changed, or after a few seconds.
+    Follow {
+        /// The bakes.
+        bakes: Vec<BakeId>,
+        /// The count of changes that the asker knows of.
+        seen: u64,
+    },
+    /// Read the configuration again.
+    Reload,
+}
+
+/// What the daemon answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "answer", rename_all = "snake_case")]
+pub enum Reply {
+    /// To `Status`.
+    Status(Box<Status>),
+    /// To `Bake`: the numbers of the bakes.
+    Bakes {
+        /// One for each instance.
+        bakes: Vec<BakeId>,
+    },
+    /// To `Follow`: the bakes as JSON rows of the history.
+    Rows {
+        /// The rows.
+        rows: Vec<serde_json::Value>,
+        /// The count of changes that they show.
+        changes: u64,
+    },
+    /// To `Reload`.
+    Reloaded {
+        /// What is in force now.
+        config_hash: String,
+        /// How many schedules.
+        schedules: usize,
+        /// Warnings of the new configuration, rendered.
+        warnings: String,
+    },
+    /// There is no such thing.
+    NotFound {
+        /// In words.
+        message: String,
+    },
+    /// The configuration has problems and was not taken over.
+    BadConfig {
+        /// The problems, rendered.
+        problems: String,
+    },
+    /// It did not work.
+    Failed {
+        /// In words.
+        message: String,
+    },
+    /// The other side speaks another protocol.
+    OtherProtocol,
+}
+
+/// Why no answer was had.
+#[derive(Debug, thiserror::Error)]
+pub enum ControlError {
+    /// Nobody listens.
+    #[error("the daemon is not reachable at {}; is it running? (systemctl status imagebaked)", socket.display())]
+    Unreachable {
+        /// The socket.
+        socket: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// It does not answer.
+    #[error("the daemon at {} took the request but does not answer; it may hang (systemctl status imagebaked)", socket.display())]
+    Silent {
+        /// The socket.
+        socket: PathBuf,
+    },
+    /// The connection broke.
+    #[error("the connection to the daemon broke")]
+    Broken(#[source] io::Error),
+    /// Versions differ.
+    #[error("the daemon is of version {theirs}, this command of version {ours}: restart the daemon after an upgrade")]
+    OtherVersion {
+        /// The daemon's.
+        theirs: String,
+        /// Ours.
+        ours: &'static str,
+    },
+    /// Not a message.
+    #[error("a message could not be read")]
+    Garbled(#[source] serde_json::Error),
+    /// Too long.
+    #[error("a message was longer than {MAX_MESSAGE} bytes")]
+    TooLong,
+}
+
+/// Sends one message.
+pub async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), body: T) -> Result<(), ControlError> {
+    let envelope = Envelope { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), body };
+    let mut line = serde_json::to_vec(&envelope).map_err(ControlError::Garbled)?;
+    line.push(b'\n');
+    stream.write_all(&line).await.map_err(ControlError::Broken)?;
+    stream.flush().await.map_err(ControlError::Broken)
+}
+
+/// Receives one message. Its body is left unread, for that depends on the protocol.
+pub async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Envelope<T>, ControlError> {
+    let mut line = Vec::new();
+    let mut bounded = BufReader::new(stream.take(MAX_MESSAGE));
+    bounded.read_until(b'\n', &mut line).await.map_err(ControlError::Broken)?;
+    if line.last() != Some(&b'\n') {
+        return Err(if line.len() as u64 >= MAX_MESSAGE {
+            ControlError::TooLong
+        } else {
+            ControlError::Broken(io::ErrorKind::UnexpectedEof.into())
+        });
+    }
+    serde_json::from_slice(&line).map_err(ControlError::Garbled)
+}

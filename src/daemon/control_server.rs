@@ -1,0 +1,180 @@
+//! The daemon's side of the control socket: who may speak is decided by the socket's mode and group, who spoke by the
+//! kernel's word for the peer.
+
+use std::{
+    io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, oneshot},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, engine::Order, reload};
+use crate::{
+    control::{self, ControlError, PROTOCOL, Reply, Request},
+    error::chain,
+    store::StoreError,
+};
+
+/// A request must be whole after this long.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// `Follow` is answered after this long even if nothing changed.
+const FOLLOW: Duration = Duration::from_secs(8);
+/// So many clients are served at once; more wait.
+const CLIENTS: usize = 64;
+
+/// Why the socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Somebody listens on it.
+    #[error("another daemon listens on {}; give this one its own [daemon] control_socket", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// It cannot be made.
+    #[error("cannot open the control socket {}", path.display())]
+    Open {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The socket, bound; its file goes when it is dropped.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Binds it with mode 0660. A stale one is replaced, a live one refused.
+    pub async fn bind(path: &Path) -> Result<Self, SocketError> {
+        let open = |source| SocketError::Open { path: path.to_owned(), source };
+        if UnixStream::connect(path).await.is_ok() {
+            return Err(SocketError::InUse { path: path.to_owned() });
+        }
+        match std::fs::remove_file(path) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(open(error)),
+        }
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(open)?;
+        }
+        let listener = UnixListener::bind(path).map_err(open)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(open)?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Serves until `stop`.
+    pub async fn serve(self, shared: Arc<Shared>, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(CLIENTS));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+            let stream = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of file descriptors, most likely: let some go.
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a control connection failed");
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        continue;
+                    }
+                },
+            };
+            let shared = Arc::clone(&shared);
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let _slot = slot;
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    served = serve_one(stream, &shared) => if let Err(error) = served {
+                        tracing::debug!(error = chain(&error), "a control request was not served");
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Gone already, perhaps: a stale one is replaced at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), ControlError> {
+    let who = match stream.peer_cred() {
+        Ok(peer) => format!("uid {}", peer.uid()),
+        Err(_) => "unknown".to_owned(),
+    };
+    let envelope = match tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream)).await {
+        Ok(read) => read?,
+        Err(_) => return Ok(()),
+    };
+    let reply = if envelope.protocol == PROTOCOL {
+        match serde_json::from_value(envelope.body) {
+            Ok(request) => answer(request, who, shared).await,
+            Err(error) => Reply::Failed { message: format!("the request is not understood: {error}") },
+        }
+    } else {
+        Reply::OtherProtocol
+    };
+    control::write(&mut stream, reply).await
+}
+
+async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
+    match request {
+        Request::Status => match shared.status().await {
+            Ok(status) => Reply::Status(Box::new(status)),
+            Err(error) => Reply::Failed { message: chain(&error) },
+        },
+        Request::Bake { schedule, .. } => bake(schedule, who, shared).await,
+        Request::Follow { bakes, seen } => {
+            let mut changes = shared.engine.clone();
+            // Neither a time-out nor an engine that has stopped is a failure: the rows are told as they are.
+            let _ = tokio::time::timeout(FOLLOW, changes.wait_for(|status| status.changes != seen)).await;
+            let count = changes.borrow().changes;
+            match rows(&bakes, shared).await {
+                Ok(rows) => Reply::Rows { rows, changes: count },
+                Err(error) => Reply::Failed { message: chain(&error) },
+            }
+        }
+        Request::Reload => reload::reload(shared, &who).await,
+    }
+}
+
+async fn bake(schedule: String, who: String, shared: &Shared) -> Reply {
+    let (reply, answer) = oneshot::channel();
+    let order = Order::Bake { schedule: schedule.clone(), who, reply };
+    if shared.orders.send(order).await.is_err() {
+        return Reply::Failed { message: "the daemon is stopping".to_owned() };
+    }
+    match answer.await {
+        Ok(Ok(Some(bakes))) => Reply::Bakes { bakes },
+        Ok(Ok(None)) => Reply::NotFound { message: format!("there is no schedule {schedule:?}; `imagebaked check` lists them") },
+        Ok(Err(error)) => Reply::Failed { message: chain(&error) },
+        Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
+    }
+}
+
+async fn rows(bakes: &[crate::ids::BakeId], shared: &Shared) -> Result<Vec<serde_json::Value>, StoreError> {
+    let mut rows = Vec::with_capacity(bakes.len());
+    for &bake in bakes {
+        if let Some(row) = shared.store.reader().bake(bake).await? {
+            rows.push(serde_json::to_value(row).map_err(StoreError::Encode)?);
+        }
+    }
+    Ok(rows)
+}

@@ -1,0 +1,502 @@
+//! The one task that moves bakes: it plans what is due, steps what wants to be looked at, commits, and only then lets
+//! calls go out.
+//!
+//! A turn reads the database and the clock and nothing else, so it does not matter what woke it (the pulse, an answer, a
+//! person), how often, or whether the process was another one a moment ago. Calls run beside it; their answers come
+//! back as events. All steps of a turn are one transaction.
+
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    task::{Id, JoinSet},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    calls::{self, Finished},
+    planner::{Planner, Upcoming},
+};
+use crate::{
+    bake::{
+        Bake, State,
+        call::{Answer, Call, Class},
+        state::{Effect, End, Event, Pace, step},
+    },
+    clock::Clock,
+    cloud::CloudClient,
+    config::Config,
+    ids::{BakeId, LineId},
+    schedule::Schedule,
+    store::{Attempt, DueBake, ManualBake, Store, StoreError, Transition},
+};
+
+/// While the cloud refuses our credentials, one call in this time tries whether it still does.
+const HOLD_PROBE: TimeDelta = TimeDelta::minutes(1);
+/// After a failure of the database the engine looks again this much later.
+const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// How many slots to come are shown.
+const UPCOMING: usize = 10;
+
+/// Everything that the engine works with.
+#[derive(Debug)]
+pub struct Engine {
+    store: Arc<Store>,
+    cloud: Arc<CloudClient>,
+    clock: Arc<dyn Clock>,
+    planner: Planner,
+    pace: Pace,
+    max_builders: usize,
+    config_hash: String,
+    rng: Rng,
+    /// Bakes with a call under way, as of their last commit.
+    in_flight: HashMap<BakeId, Bake>,
+    calls: JoinSet<Finished>,
+    call_of: HashMap<Id, BakeId>,
+    hold: Option<Hold>,
+    /// Whether new bakes may begin; off while draining.
+    admitting: bool,
+    /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
+    quiet_until: Option<DateTime<Utc>>,
+    last_turn: DateTime<Utc>,
+    publish: watch::Sender<EngineStatus>,
+}
+
+/// Why nothing new is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hold {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What the cloud said.
+    pub message: String,
+    next_probe: DateTime<Utc>,
+}
+
+/// What the engine shows of itself after each turn.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EngineStatus {
+    /// How many pulses reached the engine.
+    pub looks: u64,
+    /// When the last one did.
+    pub last_look: Option<DateTime<Utc>>,
+    /// Counts turns that changed something; whoever waits for a change watches this.
+    pub changes: u64,
+    /// Credentials are refused.
+    pub hold: Option<Hold>,
+    /// The database cannot be used.
+    pub store_error: Option<String>,
+    /// The configuration in force.
+    pub config_hash: String,
+    /// Slots to come.
+    pub upcoming: Vec<Upcoming>,
+    /// Schedules in force.
+    pub schedules: usize,
+    /// Lines that shall have a young image: line, schedule, and how old it may be.
+    pub max_ages: Vec<(LineId, String, Duration)>,
+}
+
+/// What others may ask of the engine.
+#[derive(Debug)]
+pub enum Order {
+    /// Bake now; answers with the numbers of the bakes, or `None` where there is no such schedule.
+    Bake {
+        /// Name or id.
+        schedule: String,
+        /// Who asks, for the audit.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Option<Vec<BakeId>>, StoreError>>,
+    },
+    /// Work by this configuration from now on; running bakes end under the settings they began with.
+    Adopt {
+        /// The configuration.
+        config: Box<Config>,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Look now: the pulse.
+    Look,
+}
+
+impl Engine {
+    /// An engine for `config`; takes over what the ledger knows of its schedules.
+    pub async fn new(
+        config: &Config,
+        store: Arc<Store>,
+        cloud: Arc<CloudClient>,
+        clock: Arc<dyn Clock>,
+        rng: Rng,
+    ) -> Result<(Self, watch::Receiver<EngineStatus>), StoreError> {
+        let now = clock.now();
+        let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
+        let (publish, status) = watch::channel(EngineStatus::default());
+        let engine = Self {
+            store,
+            cloud,
+            clock,
+            planner,
+            pace: pace(config),
+            max_builders: config.daemon.max_builders as usize,
+            config_hash: config.hash.clone(),
+            rng,
+            in_flight: HashMap::new(),
+            calls: JoinSet::new(),
+            call_of: HashMap::new(),
+            hold: None,
+            admitting: true,
+            quiet_until: None,
+            last_turn: now,
+            publish,
+        };
+        engine.show(None, false);
+        Ok((engine, status))
+    }
+
+    /// Works until `stop`; then begins nothing new, waits at most `drain` for calls under way and commits their answers.
+    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken, drain: Duration) {
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(finished) = self.calls.join_next_with_id() => self.take_answers(finished).await,
+                Some(order) = orders.recv() => self.obey(order).await,
+                else => break,
+            }
+        }
+        self.admitting = false;
+        let waiting = self.in_flight.len();
+        if waiting > 0 {
+            tracing::info!(waiting, "stopping: waiting for calls under way");
+        }
+        let drained = tokio::time::timeout(drain, async {
+            while let Some(finished) = self.calls.join_next_with_id().await {
+                self.take_answers(finished).await;
+            }
+        });
+        if drained.await.is_err() {
+            tracing::warn!(
+                waiting = self.in_flight.len(),
+                "stopping before every call was answered; the next start finds out what became of them"
+            );
+        }
+        self.calls.abort_all();
+    }
+
+    async fn obey(&mut self, order: Order) {
+        match order {
+            Order::Look => {
+                let now = self.clock.now();
+                // Once a second: noted without waking those who wait for changes.
+                self.publish.send_if_modified(|status| {
+                    status.looks += 1;
+                    status.last_look = Some(now);
+                    false
+                });
+                let quiet = self.quiet_until.is_some_and(|until| now < until) && now >= self.last_turn;
+                if !quiet {
+                    self.turn().await;
+                }
+            }
+            Order::Bake { schedule, who, reply } => {
+                // A dropped receiver means that the person has gone; the bake stands all the same.
+                let _ = reply.send(self.record_manual(&schedule, who).await);
+                self.turn().await;
+            }
+            Order::Adopt { config, reply } => {
+                let _ = reply.send(self.adopt(&config).await);
+                self.turn().await;
+            }
+        }
+    }
+
+    async fn record_manual(&mut self, schedule: &str, who: String) -> Result<Option<Vec<BakeId>>, StoreError> {
+        let now = self.clock.now();
+        let Some(rows) = self.planner.manual(schedule, now) else { return Ok(None) };
+        let asked: Vec<_> = rows.into_iter().map(|row| ManualBake { row, who: who.clone() }).collect();
+        self.store.record_manual(&asked, &self.config_hash, now).await.map(Some)
+    }
+
+    async fn adopt(&mut self, config: &Config) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        // Slots due until this moment belong to the rules that were in force.
+        self.planner.plan(&self.store, now).await?;
+        self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
+        self.pace = pace(config);
+        self.max_builders = config.daemon.max_builders as usize;
+        self.config_hash.clone_from(&config.hash);
+        Ok(())
+    }
+
+    /// One look at clock and database: everything that can be done now is begun.
+    pub async fn turn(&mut self) {
+        let now = self.clock.now();
+        self.last_turn = now;
+        match self.try_turn(now).await {
+            Ok(changed) => self.show(None, changed),
+            Err(error) => self.store_failed(&error, now),
+        }
+    }
+
+    async fn try_turn(&mut self, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let mut changed = self.planner.plan(&self.store, now).await? > 0;
+        loop {
+            let due = self.store.due(now).await?;
+            let mut steps = self.step_due(due, now);
+            if self.admitting {
+                let expired = self.store.overdue_queued(now).await?;
+                steps.extend(expired.into_iter().map(|due| self.take(due.bake, Event::Due, now)));
+                steps.extend(self.admit(now).await?);
+            }
+            if steps.is_empty() {
+                break;
+            }
+            changed = true;
+            self.commit(steps, now).await?;
+        }
+        let next = [self.planner.next_at(), self.store.next_wake(now).await?, self.hold_ends()];
+        self.quiet_until = next.into_iter().flatten().min();
+        Ok(changed)
+    }
+
+    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>) -> Vec<Step> {
+        let mut steps = Vec::new();
+        for DueBake { bake, .. } in due {
+            if self.in_flight.contains_key(&bake.id) {
+                continue;
+            }
+            let begins_something = matches!(bake.state, State::Ready { .. });
+            if begins_something && (!self.admitting || !self.may_call(now)) {
+                continue;
+            }
+            steps.push(self.take(bake, Event::Due, now));
+        }
+        steps
+    }
+
+    async fn admit(&mut self, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
+        let mut free = self.max_builders.saturating_sub(self.store.busy_builders().await?);
+        if self.hold.is_some() {
+            free = free.min(usize::from(self.may_call(now)));
+        }
+        if free == 0 {
+            return Ok(Vec::new());
+        }
+        let mut given: HashMap<LineId, u32> = HashMap::new();
+        let mut steps = Vec::new();
+        for DueBake { bake, last_version } in self.store.next_queued(now, free).await? {
+            // Two instances of one turn may share a line, if the ids are so chosen; versions must still differ.
+            let version = given.get(&bake.line).copied().unwrap_or(last_version).saturating_add(1);
+            given.insert(bake.line.clone(), version);
+            steps.push(self.take(bake, Event::Admitted { version }, now));
+        }
+        Ok(steps)
+    }
+
+    /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
+    fn may_call(&mut self, now: DateTime<Utc>) -> bool {
+        match &mut self.hold {
+            None => true,
+            Some(hold) if now >= hold.next_probe => {
+                hold.next_probe = now + HOLD_PROBE;
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    fn hold_ends(&self) -> Option<DateTime<Utc>> {
+        self.hold.as_ref().map(|hold| hold.next_probe)
+    }
+
+    fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
+        let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
+        let before = std::mem::replace(&mut bake.state, state);
+        Step { bake, before, effect, attempt: None }
+    }
+
+    /// Commits, then lets the effects happen.
+    async fn commit(&mut self, steps: Vec<Step>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let transitions: Vec<_> = steps
+            .iter()
+            .map(|step| Transition {
+                bake: step.bake.id,
+                line: step.bake.line.clone(),
+                state: step.bake.state.clone(),
+                attempt: step.attempt.clone(),
+            })
+            .collect();
+        self.store.commit(&transitions, now).await?;
+        for step in steps {
+            step.log();
+            if let Effect::Call(call) = step.effect {
+                self.send(step.bake, call);
+            }
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bake: Bake, call: Call) {
+        let id = bake.id;
+        let (cloud, clock) = (Arc::clone(&self.cloud), Arc::clone(&self.clock));
+        let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
+        let description = calls::description(&bake);
+        self.in_flight.insert(id, bake);
+        let task = async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description).await };
+        let handle = self.calls.spawn(task);
+        self.call_of.insert(handle.id(), id);
+    }
+
+    /// Takes this answer and all others that are there by now, as one transaction.
+    async fn take_answers(&mut self, first: Result<(Id, Finished), tokio::task::JoinError>) {
+        let now = self.clock.now();
+        let mut steps = Vec::new();
+        let mut next = Some(first);
+        while let Some(joined) = next {
+            steps.extend(self.answered(joined, now));
+            next = self.calls.try_join_next_with_id();
+        }
+        if let Err(error) = self.commit(steps, now).await {
+            // The answers are lost, but every intent is committed: those bakes are looked up like after a crash.
+            self.store_failed(&error, now);
+            return;
+        }
+        self.turn().await;
+    }
+
+    fn answered(&mut self, joined: Result<(Id, Finished), tokio::task::JoinError>, now: DateTime<Utc>) -> Option<Step> {
+        let (id, finished) = match joined {
+            Ok((id, finished)) => (id, finished),
+            Err(error) => {
+                // A panic or an abort: what the call did is not known. Left to the database, where its intent stands.
+                let id = self.call_of.remove(&error.id())?;
+                self.in_flight.remove(&id);
+                tracing::error!(bake = %id, error = &error as &dyn std::error::Error, "a call ended without an answer");
+                return None;
+            }
+        };
+        let bake = self.in_flight.remove(&self.call_of.remove(&id)?)?;
+        self.judge_credentials(&finished, now);
+        let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
+        step.attempt = finished.attempt(&step.before, &step.bake.state);
+        Some(step)
+    }
+
+    fn judge_credentials(&mut self, finished: &Finished, now: DateTime<Utc>) {
+        match &finished.answer {
+            Answer::Refused(refusal) if refusal.class == Class::Credential => {
+                let message = format!("{refusal} ({})", refusal.advice);
+                match &mut self.hold {
+                    Some(hold) => {
+                        hold.message = message;
+                        hold.next_probe = now + HOLD_PROBE;
+                    }
+                    None => {
+                        tracing::error!(
+                            reason = %message,
+                            "every schedule is held: the cloud does not accept the credentials"
+                        );
+                        self.hold = Some(Hold { since: now, message, next_probe: now + HOLD_PROBE });
+                    }
+                }
+            }
+            // Not every refusal comes after the signature was checked.
+            Answer::Refused(_) => {}
+            _ => {
+                if let Some(hold) = self.hold.take() {
+                    tracing::info!(since = %hold.since, "the cloud accepts the credentials again; nothing is held");
+                }
+            }
+        }
+    }
+
+    fn store_failed(&mut self, error: &StoreError, now: DateTime<Utc>) {
+        let text = crate::error::chain(error);
+        tracing::error!(error = %text, "the ledger cannot be used; nothing new is begun until it can");
+        self.quiet_until = TimeDelta::from_std(STORE_PAUSE).ok().map(|pause| now + pause);
+        self.show(Some(text), true);
+    }
+
+    fn show(&self, store_error: Option<String>, changed: bool) {
+        self.publish.send_modify(|status| {
+            status.store_error = store_error;
+            status.changes += u64::from(changed);
+            status.hold.clone_from(&self.hold);
+            if status.config_hash != self.config_hash {
+                status.config_hash.clone_from(&self.config_hash);
+                let ids: HashSet<_> = self.planner.targets().map(|(schedule, ..)| &schedule.id).collect();
+                status.schedules = ids.len();
+                status.max_ages = self
+                    .planner
+                    .targets()
+                    .filter_map(|(schedule, _, line)| {
+                        schedule.max_image_age.map(|age| (line.clone(), schedule.name.to_string(), age))
+                    })
+                    .collect();
+            }
+            if changed || status.upcoming.is_empty() {
+                status.upcoming = self.planner.upcoming(UPCOMING);
+            }
+        });
+    }
+}
+
+/// A bake with its new state, before it is committed.
+struct Step {
+    bake: Bake,
+    before: State,
+    effect: Effect,
+    attempt: Option<Attempt>,
+}
+
+impl Step {
+    /// One line for each change of state, readable alone, with the keys as fields.
+    fn log(&self) {
+        let (before, state) = (&self.before, &self.bake.state);
+        if before.as_str() == state.as_str() {
+            return;
+        }
+        let bake = self.bake.id.0;
+        let (schedule, instance) = (self.bake.schedule.as_str(), self.bake.instance_id.as_str());
+        let reason = state.reason().unwrap_or_default();
+        match state {
+            State::Ended { end: End::Failed { .. }, .. } => {
+                tracing::error!(bake, schedule, instance, reason, "bake {bake} of {schedule} failed: {reason}");
+            }
+            State::Ended { end: End::Succeeded { image, .. }, .. } => {
+                let (image_id, name) = (image.image_id.as_str(), state.work().map_or("", |work| &work.image_name));
+                tracing::info!(bake, schedule, instance, image_id, "bake {bake} of {schedule} succeeded: {name} is {image_id}");
+            }
+            State::Ended { .. } => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");
+            }
+            State::Unknown { .. } => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule}: looking for its image: {reason}");
+            }
+            State::Ready { waits_for: Some(waits_for), .. } => {
+                tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} tries again later: {waits_for}");
+            }
+            _ => {
+                let (from, to) = (before.as_str(), state.as_str());
+                tracing::info!(bake, schedule, instance, from, to, "bake {bake} of {schedule}: {from} -> {to}");
+            }
+        }
+    }
+}
+
+fn shared(config: &Config) -> Vec<Arc<Schedule>> {
+    config.schedules.clone()
+}
+
+fn pace(config: &Config) -> Pace {
+    Pace {
+        poll_interval: config.cloud.poll_interval,
+        lookup_window: config.cloud.lookup_window,
+        owner: config.daemon.owner.clone(),
+    }
+}

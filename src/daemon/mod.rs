@@ -1,0 +1,246 @@
+//! The daemon: the one place where clock, ledger, cloud and engine are put together, and the order in which they start
+//! and stop.
+//!
+//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Stop, on
+//! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, ledger. A second signal
+//! ends the process at once; so does a power cut, and the next start is the same for all three.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    clock::Clock,
+    cloud::{CloudClient, CloudError},
+    config::Config,
+    error::chain,
+    status::{self, Daemon, Health, Next, Status},
+    store::{Store, StoreError},
+    systemd,
+};
+
+mod calls;
+mod control_server;
+mod engine;
+mod planner;
+mod pulse;
+mod reload;
+mod signals;
+mod watchdog;
+
+pub use control_server::SocketError;
+pub use engine::{Engine, EngineStatus, Order};
+pub use signals::Signals;
+
+/// Orders that wait for the engine; beyond it askers wait.
+const ORDERS: usize = 256;
+/// How long after its last turn an engine counts as stuck.
+const STUCK: Duration = Duration::from_mins(2);
+
+/// Why the daemon did not start, or ended.
+#[derive(Debug, thiserror::Error)]
+pub enum DaemonError {
+    /// The ledger.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cloud's client.
+    #[error(transparent)]
+    Cloud(#[from] CloudError),
+    /// The control socket.
+    #[error(transparent)]
+    Socket(#[from] SocketError),
+    /// The metronome.
+    #[error("the metronome could not be started")]
+    Pulse(#[from] tokio_cron_scheduler::JobSchedulerError),
+    /// The signals.
+    #[error("signals cannot be received")]
+    Signals(#[source] std::io::Error),
+}
+
+/// What the daemon is started with. Nothing in it is read again from the process.
+#[derive(Debug)]
+pub struct Setup {
+    /// The configuration, checked.
+    pub config: Config,
+    /// Where it was read from, for reloads.
+    pub config_path: PathBuf,
+    /// The process's environment, for layers of the configuration and for credentials.
+    pub environment: BTreeMap<String, String>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// Seeds retry jitter.
+    pub rng: fastrand::Rng,
+}
+
+/// What the tasks of the daemon share.
+#[derive(Debug)]
+struct Shared {
+    store: Arc<Store>,
+    cloud: Arc<CloudClient>,
+    clock: Arc<dyn Clock>,
+    orders: mpsc::Sender<Order>,
+    engine: watch::Receiver<EngineStatus>,
+    config_path: PathBuf,
+    environment: BTreeMap<String, String>,
+    // Read for a moment, replaced at a reload: never held across an await.
+    config: Mutex<Arc<Config>>,
+    started_at: DateTime<Utc>,
+}
+
+/// Runs until a signal says stop.
+pub async fn run(setup: Setup, mut signals: Signals) -> Result<(), DaemonError> {
+    let Setup { config, config_path, environment, clock, rng } = setup;
+    let started_at = clock.now();
+    let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
+    let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
+    let (engine, engine_status) =
+        Engine::new(&config, Arc::clone(&store), Arc::clone(&cloud), Arc::clone(&clock), rng).await?;
+    let socket = control_server::ControlSocket::bind(&config.daemon.control_socket).await?;
+    let page = status::http::StatusPage::bind(config.daemon.listen).await?;
+
+    let (orders, received) = mpsc::channel(ORDERS);
+    let stop = CancellationToken::new();
+    let drain = config.daemon.drain;
+    let shared = Arc::new(Shared {
+        store: Arc::clone(&store),
+        cloud,
+        clock,
+        orders: orders.clone(),
+        engine: engine_status,
+        config_path,
+        environment,
+        config: Mutex::new(Arc::new(config)),
+        started_at,
+    });
+    let engine_stop = CancellationToken::new();
+    let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
+    let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
+    let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn status::http::Source>, stop.clone()));
+    let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
+    let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
+    // The first look does not wait for a pulse: what was missed or under way goes on now.
+    let _ = shared.orders.send(Order::Look).await;
+    systemd::ready(&shared.one_line());
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        schedules = shared.config().schedules.len(),
+        state_dir = %shared.config().daemon.state_dir.display(),
+        "imagebaked is ready"
+    );
+
+    while signals.next().await == signals::Asked::Reload {
+        reload::reload(&shared, "SIGHUP").await;
+    }
+
+    tracing::info!("stopping");
+    systemd::stopping(drain + Duration::from_secs(10));
+    pulse.stop().await;
+    engine_stop.cancel();
+    if let Err(error) = engine.await {
+        tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
+    }
+    stop.cancel();
+    for task in [control, page, watchdog] {
+        // Nothing to save in them; a panic was printed when it happened.
+        let _ = task.await;
+    }
+    drop(shared);
+    match Arc::try_unwrap(store) {
+        Ok(store) => store.close().await,
+        Err(_) => tracing::debug!("the database is still being read; it is closed by the end of the process"),
+    }
+    tracing::info!("stopped");
+    Ok(())
+}
+
+impl Shared {
+    fn config(&self) -> Arc<Config> {
+        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn replace_config(&self, config: Arc<Config>) {
+        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// For `systemctl status`.
+    fn one_line(&self) -> String {
+        let engine = self.engine.borrow();
+        let next = engine.upcoming.first().map_or_else(
+            || "no slot to come".to_owned(),
+            |next| format!("next {} at {}", next.schedule, next.slot.with_timezone(&next.zone).format("%F %R %Z")),
+        );
+        format!("{} schedules, {next}", engine.schedules)
+    }
+
+    async fn status(&self) -> Result<Status, StoreError> {
+        let now = self.clock.now();
+        let engine = self.engine.borrow().clone();
+        let config = self.config();
+        let (running, queued, last_day) = status::from_ledger(self.store.reader(), now).await?;
+        let credentials = self.cloud.credentials_in_use();
+        let health = self.health(&engine, now).await?;
+        let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Ok(Status {
+            daemon: Daemon {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                started_at: utc(self.started_at),
+                config_hash: engine.config_hash.clone(),
+                config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
+                schedules: engine.schedules,
+                credentials: credentials.as_ref().map(|credentials| credentials.source.to_string()),
+                credentials_expire_at: credentials.and_then(|credentials| credentials.expires_at).map(utc),
+            },
+            health,
+            running,
+            queued,
+            next: engine
+                .upcoming
+                .iter()
+                .map(|next| Next {
+                    schedule: next.schedule.clone(),
+                    instance_id: next.instance.to_string(),
+                    slot: utc(next.slot),
+                    local: next.slot.with_timezone(&next.zone).format("%F %T %Z").to_string(),
+                })
+                .collect(),
+            last_day,
+        })
+    }
+
+    async fn health(&self, engine: &EngineStatus, now: DateTime<Utc>) -> Result<Health, StoreError> {
+        let mut reasons = Vec::new();
+        if let Some(error) = &engine.store_error {
+            reasons.push(format!("the ledger cannot be used: {error}"));
+        }
+        if let Some(hold) = &engine.hold {
+            reasons.push(format!("every schedule is held since {}: {}", hold.since.format("%F %T UTC"), hold.message));
+        }
+        if engine.last_look.is_some_and(|look| (now - look).to_std().is_ok_and(|age| age > STUCK)) {
+            reasons.push("the engine has not looked at the clock for over two minutes".to_owned());
+        }
+        if !engine.max_ages.is_empty() {
+            let newest = self.store.reader().newest_good().await?;
+            for (line, schedule, max_age) in &engine.max_ages {
+                let age = newest.get(line).map(|good| (now - good.slot).to_std().unwrap_or_default());
+                match age {
+                    Some(age) if age <= *max_age => {}
+                    Some(age) => {
+                        let age = humantime::format_duration(Duration::from_secs(age.as_secs() / 60 * 60));
+                        let allowed = humantime::format_duration(*max_age);
+                        reasons.push(format!("{schedule} ({line}) is overdue: its newest good image is {age} old, {allowed} are allowed"));
+                    }
+                    None => reasons.push(format!("{schedule} ({line}) has no good image yet and has a max_image_age")),
+                }
+            }
+        }
+        Ok(Health { ok: reasons.is_empty(), reasons })
+    }
+}

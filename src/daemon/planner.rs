@@ -1,0 +1,378 @@
+//! Turns slots that are due into rows of the ledger: what to do of each (schedule, instance), and until when every slot
+//! has its row. Knows nothing of the cloud.
+
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    bake::{State, Trigger, state::End},
+    ids::{BakeId, InstanceId, LineId, ScheduleId},
+    schedule::{
+        CatchUp, Overlap, Schedule, Timing,
+        account::{AccountPolicy, Entry, account},
+    },
+    store::{NewRow, Store, StoreError, Target},
+};
+
+/// A slot not older than this is due, not missed: a pulse may be late, and a restart takes a moment.
+const ON_TIME: Duration = Duration::from_mins(1);
+/// A clock that went back by less than this did not go back: rows and heap stay as they are.
+const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
+
+/// The timetable of everything in the file, and how far each part of it is accounted for.
+#[derive(Debug)]
+pub struct Planner {
+    config_hash: String,
+    entries: Vec<PlannedTarget>,
+    /// The next slot of each entry, the earliest on top.
+    heap: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
+    last_look: DateTime<Utc>,
+}
+
+#[derive(Debug)]
+struct PlannedTarget {
+    schedule: Arc<Schedule>,
+    instance: InstanceId,
+    line: LineId,
+    accounted_to: DateTime<Utc>,
+}
+
+/// A slot to come.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Upcoming {
+    /// The slot.
+    pub slot: DateTime<Utc>,
+    /// The schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// The schedule's zone.
+    pub zone: Tz,
+}
+
+impl Planner {
+    /// Takes over the schedules of a configuration. What is new is accounted for up to now: nothing runs because it was
+    /// written down. What is known goes on from its last row, so that missed slots are dealt with. What was due under a
+    /// rule that has been replaced while the daemon was down is recorded as missed.
+    pub async fn adopt(
+        schedules: &[Arc<Schedule>],
+        config_hash: &str,
+        store: &Store,
+        now: DateTime<Utc>,
+    ) -> Result<Self, StoreError> {
+        let mut known: HashMap<(ScheduleId, InstanceId), Target> = store
+            .targets()
+            .await?
+            .into_iter()
+            .map(|target| ((target.schedule_id.clone(), target.instance_id.clone()), target))
+            .collect();
+        let mut entries = Vec::new();
+        let mut changed = Vec::new();
+        let mut missed = Vec::new();
+        for schedule in schedules {
+            let timing = StoredTiming::of(schedule).to_json()?;
+            for instance in schedule.instances.as_slice() {
+                let line = schedule.line(instance);
+                let before = known.remove(&(schedule.id.clone(), instance.clone()));
+                let mut target = Target {
+                    schedule_id: schedule.id.clone(),
+                    instance_id: instance.clone(),
+                    schedule: schedule.name.clone(),
+                    line: line.clone(),
+                    timing: timing.clone(),
+                    accounted_to: now,
+                    known_since: now,
+                    removed_at: None,
+                };
+                if let Some(before) = before.filter(|before| before.removed_at.is_none()) {
+                    target.known_since = before.known_since;
+                    if before.timing == timing {
+                        // A row from the future was written under a wrong clock.
+                        target.accounted_to = before.accounted_to.min(now);
+                    } else {
+                        missed.extend(missed_under_old_rule(schedule, instance, &line, &before, now));
+                    }
+                    if target != before {
+                        changed.push(target.clone());
+                    }
+                } else {
+                    changed.push(target.clone());
+                }
+                entries.push(PlannedTarget {
+                    schedule: Arc::clone(schedule),
+                    instance: instance.clone(),
+                    line,
+                    accounted_to: target.accounted_to,
+                });
+            }
+        }
+        let gone: Vec<_> =
+            known.into_iter().filter(|(_, target)| target.removed_at.is_none()).map(|(key, _)| key).collect();
+        store.adopt_targets(&changed, &gone, &missed, config_hash, now).await?;
+        let mut planner =
+            Self { config_hash: config_hash.to_owned(), entries, heap: BinaryHeap::new(), last_look: now };
+        planner.rebuild();
+        Ok(planner)
+    }
+
+    /// Records every slot that has come due. Harmless to call at any time, and to repeat.
+    pub async fn plan(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        if now < self.last_look - STEP_BACK {
+            tracing::warn!(
+                from = %self.last_look, to = %now,
+                "the clock was set back; slots that come again are known by their rows and do not run twice"
+            );
+            for entry in &mut self.entries {
+                entry.accounted_to = entry.accounted_to.min(now);
+            }
+            self.rebuild();
+        }
+        self.last_look = now;
+        let due = self.take_due(now);
+        if due.is_empty() {
+            return Ok(0);
+        }
+        let open = if due.iter().any(|&index| self.entries[index].schedule.overlap == Overlap::Skip) {
+            store.open_instances().await?
+        } else {
+            HashMap::new()
+        };
+        let mut rows = Vec::new();
+        let mut accounted = Vec::with_capacity(due.len());
+        let mut queued_now = HashSet::new();
+        let mut reached = Vec::with_capacity(due.len());
+        for &index in &due {
+            let entry = &self.entries[index];
+            let schedule = &entry.schedule;
+            let policy = AccountPolicy {
+                catch_up: schedule.catch_up,
+                window: schedule.catch_up_window,
+                on_time: ON_TIME,
+                paused: schedule.paused.then_some("the schedule is paused in the file"),
+            };
+            let accounting = account(&schedule.timing, &policy, entry.accounted_to, now);
+            for told in accounting.entries {
+                rows.push(entry.row(told, &open, &mut queued_now));
+            }
+            accounted.push((schedule.id.clone(), entry.instance.clone(), accounting.accounted_to));
+            reached.push(accounting.accounted_to);
+        }
+        if let Err(error) = store.record_slots(&rows, &accounted, &self.config_hash, now).await {
+            // Nothing was recorded, so nothing is accounted for: the next look finds the same slots due.
+            for index in due {
+                self.push(index);
+            }
+            return Err(error);
+        }
+        for (&index, accounted_to) in due.iter().zip(reached) {
+            self.entries[index].accounted_to = accounted_to;
+            self.push(index);
+        }
+        Ok(rows.len())
+    }
+
+    /// When the next slot comes due.
+    pub fn next_at(&self) -> Option<DateTime<Utc>> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// The next `n` slots of all schedules that are not paused, in order.
+    pub fn upcoming(&self, n: usize) -> Vec<Upcoming> {
+        let mut nearest: Vec<_> = self.heap.iter().map(|Reverse(next)| *next).collect();
+        nearest.sort_unstable();
+        nearest
+            .into_iter()
+            .filter(|(_, index)| !self.entries[*index].schedule.paused)
+            .take(n)
+            .map(|(slot, index)| {
+                let entry = &self.entries[index];
+                Upcoming {
+                    slot,
+                    schedule: entry.schedule.name.to_string(),
+                    instance: entry.instance.clone(),
+                    zone: entry.schedule.timing.zone(),
+                }
+            })
+            .collect()
+    }
+
+    /// Rows for a bake of every instance of a schedule, now. `None` where there is no such schedule; `text` is its name
+    /// or its id.
+    pub fn manual(&self, text: &str, now: DateTime<Utc>) -> Option<Vec<NewRow>> {
+        // The ledger counts in milliseconds; the slot of the row must be the very instant that its tag shows.
+        let slot = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
+        let rows: Vec<_> = self
+            .entries
+            .iter()
+            .filter(|entry| entry.schedule.name.as_str() == text || entry.schedule.id.as_str() == text)
+            .map(|entry| {
+                let state = State::Queued { not_before: slot };
+                entry.new_row(slot, Trigger::Manual, Some(Arc::clone(&entry.schedule.settings)), state)
+            })
+            .collect();
+        (!rows.is_empty()).then_some(rows)
+    }
+
+    /// The schedules, each once for every instance, with their lines.
+    pub fn targets(&self) -> impl Iterator<Item = (&Schedule, &InstanceId, &LineId)> {
+        self.entries.iter().map(|entry| (&*entry.schedule, &entry.instance, &entry.line))
+    }
+
+    fn take_due(&mut self, now: DateTime<Utc>) -> Vec<usize> {
+        let mut due = Vec::new();
+        while let Some(&Reverse((at, index))) = self.heap.peek() {
+            if at > now {
+                break;
+            }
+            self.heap.pop();
+            due.push(index);
+        }
+        // By place in the file, not by heap order: the order of rows is the order of the queue.
+        due.sort_unstable();
+        due
+    }
+
+    fn push(&mut self, index: usize) {
+        let entry = &self.entries[index];
+        if let Some(next) = entry.schedule.timing.next_after(entry.accounted_to) {
+            self.heap.push(Reverse((next, index)));
+        }
+    }
+
+    fn rebuild(&mut self) {
+        self.heap.clear();
+        for index in 0..self.entries.len() {
+            self.push(index);
+        }
+    }
+}
+
+impl PlannedTarget {
+    fn row(&self, told: Entry, open: &HashMap<InstanceId, BakeId>, queued_now: &mut HashSet<InstanceId>) -> NewRow {
+        match told {
+            Entry::Due { slot, caught_up } => {
+                let trigger = if caught_up { Trigger::CaughtUp } else { Trigger::Slot };
+                if self.schedule.overlap == Overlap::Skip {
+                    let busy = match open.get(&self.instance) {
+                        Some(bake) => Some(format!("bake {bake} was still at work on the instance")),
+                        None if queued_now.contains(&self.instance) => {
+                            Some("another bake of the instance was due at the same moment".to_owned())
+                        }
+                        None => None,
+                    };
+                    if let Some(busy) = busy {
+                        return self.new_row(slot, trigger, None, skipped(format!("skipped, overlap: {busy}")));
+                    }
+                }
+                queued_now.insert(self.instance.clone());
+                let not_before = self.schedule.timing.begin(slot, self.schedule.id.as_str());
+                let settings = Some(Arc::clone(&self.schedule.settings));
+                self.new_row(slot, trigger, settings, State::Queued { not_before })
+            }
+            Entry::Missed { first, last, count, why } => {
+                let mut row = self.new_row(last, Trigger::Slot, None, skipped(why.to_string()));
+                row.covers_from = first;
+                row.covers = count;
+                row
+            }
+        }
+    }
+
+    fn new_row(
+        &self,
+        slot: DateTime<Utc>,
+        trigger: Trigger,
+        settings: Option<Arc<crate::bake::BakeSettings>>,
+        state: State,
+    ) -> NewRow {
+        NewRow {
+            schedule_id: self.schedule.id.clone(),
+            schedule: self.schedule.name.clone(),
+            instance_id: self.instance.clone(),
+            line: self.line.clone(),
+            slot,
+            covers_from: slot,
+            covers: 1,
+            trigger,
+            settings,
+            state,
+        }
+    }
+}
+
+fn skipped(reason: String) -> State {
+    State::Ended { work: None, end: End::Skipped { reason } }
+}
+
+/// Slots of the rule that was in force before, up to now, as one row.
+fn missed_under_old_rule(
+    schedule: &Schedule,
+    instance: &InstanceId,
+    line: &LineId,
+    before: &Target,
+    now: DateTime<Utc>,
+) -> Option<NewRow> {
+    let old = StoredTiming::from_json(&before.timing)?.read()?;
+    let policy = AccountPolicy {
+        catch_up: CatchUp::Skip,
+        window: Duration::ZERO,
+        on_time: Duration::ZERO,
+        paused: None,
+    };
+    let missed = account(&old, &policy, before.accounted_to, now).entries.into_iter().find_map(|entry| match entry {
+        Entry::Missed { first, last, count, .. } => Some((first, last, count)),
+        Entry::Due { .. } => None,
+    });
+    let (first, last, count) = missed?;
+    let reason = "missed while the daemon was not running; the schedule's times were changed meanwhile".to_owned();
+    Some(NewRow {
+        schedule_id: schedule.id.clone(),
+        schedule: schedule.name.clone(),
+        instance_id: instance.clone(),
+        line: line.clone(),
+        slot: last,
+        covers_from: first,
+        covers: count,
+        trigger: Trigger::Slot,
+        settings: None,
+        state: skipped(reason),
+    })
+}
+
+/// A rule as the ledger remembers it, to account for its slots after it was replaced.
+#[derive(Debug, Serialize, Deserialize)]
+struct StoredTiming {
+    cron: Vec<String>,
+    timezone: Tz,
+    name: String,
+}
+
+impl StoredTiming {
+    fn of(schedule: &Schedule) -> Self {
+        Self {
+            cron: schedule.timing.expressions().map(str::to_owned).collect(),
+            timezone: schedule.timing.zone(),
+            name: schedule.name.to_string(),
+        }
+    }
+
+    fn to_json(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(StoreError::Encode)
+    }
+
+    fn from_json(json: &str) -> Option<Self> {
+        serde_json::from_str(json).ok()
+    }
+
+    fn read(&self) -> Option<Timing> {
+        Timing::parse(&self.cron, self.timezone, Duration::ZERO, &self.name).ok()
+    }
+}

@@ -1,0 +1,44 @@
+//! SIGTERM and SIGINT stop, SIGHUP reads the configuration again.
+
+use std::{
+    io,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use futures_util::StreamExt;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+
+/// The process's signals, from the moment this is made.
+#[derive(Debug)]
+pub struct Signals(signal_hook_tokio::Signals);
+
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// Read the configuration again.
+    Reload,
+    /// Come to an orderly end.
+    Stop,
+}
+
+impl Signals {
+    /// Takes over the signals. From the second SIGTERM or SIGINT on the process ends at once, even if it hangs: all
+    /// that matters is committed before it happens.
+    pub fn new() -> io::Result<Self> {
+        for signal in [SIGTERM, SIGINT] {
+            // The order counts: the first delivery finds the flag unset and then sets it.
+            let asked_before = Arc::new(AtomicBool::new(false));
+            signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&asked_before))?;
+            signal_hook::flag::register(signal, asked_before)?;
+        }
+        signal_hook_tokio::Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
+    }
+
+    /// The next thing asked for. Equal signals may merge.
+    pub async fn next(&mut self) -> Asked {
+        match self.0.next().await {
+            Some(SIGHUP) => Asked::Reload,
+            _ => Asked::Stop,
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! How an error is shown: once, as a chain of causes.
+
+use std::error::Error;
+
+/// The error and its causes, joined by `: `. A cause that repeats what was already said is left out.
+pub fn chain(error: &(dyn Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        let words = next.to_string();
+        if !text.contains(&words) {
+            text.push_str(": ");
+            text.push_str(&words);
+        }
+        cause = next.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Debug, thiserror::Error)]
+    #[error("cannot read the file")]
+    struct Outer(#[source] std::io::Error);
+
+    #[test]
+    fn shows_every_cause_once() {
+        let error = Outer(std::io::Error::other("disk on fire"));
+        assert_eq!(chain(&error), "cannot read the file: disk on fire");
+    }
+}

@@ -1,0 +1,139 @@
+//! How the daemon is: what `status` and the status page show. Built from the ledger and from what the engine publishes;
+//! nobody has to interrupt the engine to ask.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Filter, LedgerRow, Reader, StoreError, rfc3339};
+
+/// Everything at a glance. Instants are RFC 3339 in UTC.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The process.
+    pub daemon: Daemon,
+    /// Whether all is well, and if not, why.
+    pub health: Health,
+    /// Bakes under way, the oldest slot first.
+    pub running: Vec<Running>,
+    /// How many bakes wait for their turn.
+    pub queued: u64,
+    /// The next slots.
+    pub next: Vec<Next>,
+    /// What ended in the last 24 hours.
+    pub last_day: LastDay,
+}
+
+/// The process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Daemon {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// Since when it runs.
+    pub started_at: String,
+    /// The configuration in force.
+    pub config_hash: String,
+    /// The files it was read from.
+    pub config_files: Vec<String>,
+    /// How many schedules are in force.
+    pub schedules: usize,
+    /// Which source the credentials came from, once they were needed.
+    pub credentials: Option<String>,
+    /// Until when they hold, where they end.
+    pub credentials_expire_at: Option<String>,
+}
+
+/// Whether all is well.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// Nothing to complain of.
+    pub ok: bool,
+    /// One plain sentence for each complaint.
+    pub reasons: Vec<String>,
+}
+
+/// A bake under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Running {
+    /// The bake's number.
+    pub id: i64,
+    /// The schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The slot.
+    pub slot: String,
+    /// The state.
+    pub state: String,
+    /// What it waits for.
+    pub reason: Option<String>,
+    /// The image's name.
+    pub image_name: Option<String>,
+    /// The image, once there is one.
+    pub image_id: Option<String>,
+    /// When the row was made.
+    pub created_at: String,
+    /// When it is looked at next.
+    pub wake_at: Option<String>,
+}
+
+/// A slot to come.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Next {
+    /// The schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The slot in UTC.
+    pub slot: String,
+    /// The slot in the schedule's zone.
+    pub local: String,
+}
+
+/// What ended in the last 24 hours.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastDay {
+    /// Good images.
+    pub succeeded: u64,
+    /// Failures.
+    pub failed: u64,
+    /// Skipped slots' rows.
+    pub skipped: u64,
+}
+
+/// How many running bakes are listed.
+const LISTED: u32 = 200;
+
+/// What the ledger knows: running bakes, how many wait, what ended in the last day.
+pub async fn from_ledger(reader: &Reader, now: DateTime<Utc>) -> Result<(Vec<Running>, u64, LastDay), StoreError> {
+    let filter = Filter {
+        states: ["stopping", "ready", "creating", "unknown", "building", "starting"].map(str::to_owned).into(),
+        limit: LISTED,
+        ..Filter::default()
+    };
+    let mut running: Vec<_> = reader.history(&filter).await?.into_iter().map(Running::from).collect();
+    running.reverse();
+    let all = reader.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
+    let day = reader.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped"]).await?;
+    let of = |state: &str| day.get(state).copied().unwrap_or_default();
+    let last_day = LastDay { succeeded: of("succeeded"), failed: of("failed"), skipped: of("skipped") };
+    Ok((running, all.get("queued").copied().unwrap_or_default(), last_day))
+}
+
+impl From<LedgerRow> for Running {
+    fn from(row: LedgerRow) -> Self {
+        Self {
+            id: row.id,
+            slot: rfc3339(row.slot),
+            schedule: row.schedule,
+            instance_id: row.instance_id,
+            state: row.state,
+            reason: row.reason,
+            image_name: row.image_name,
+            image_id: row.image_id,
+            created_at: rfc3339(row.created_at),
+            wake_at: row.wake_at.map(rfc3339),
+        }
+    }
+}
