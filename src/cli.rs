@@ -190,7 +190,7 @@ pub struct SimArgs {
     /// Faults to inject, as TOML.
     #[arg(long, value_name = "FILE")]
     pub faults: Option<PathBuf>,
-    /// The key pair that is accepted; its secret is read from IMAGEBAKED_SIM_SECRET.
+    /// The key pair that is accepted; its secret is read from SIM_ACCESS_KEY_SECRET.
     #[arg(long, value_name = "ID", default_value = "sim-key-id")]
     pub access_key_id: String,
     /// How long an image takes.

@@ -37,7 +37,7 @@ mod watchdog;
 
 pub use control_server::SocketError;
 pub use engine::{Engine, EngineStatus, Order};
-pub use signals::Signals;
+pub use signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
 const ORDERS: usize = 256;
@@ -59,9 +59,6 @@ pub enum DaemonError {
     /// The metronome.
     #[error("the metronome could not be started")]
     Pulse(#[from] tokio_cron_scheduler::JobSchedulerError),
-    /// The signals.
-    #[error("signals cannot be received")]
-    Signals(#[source] std::io::Error),
 }
 
 /// What the daemon is started with. Nothing in it is read again from the process.
@@ -94,8 +91,8 @@ struct Shared {
     started_at: DateTime<Utc>,
 }
 
-/// Runs until a signal says stop.
-pub async fn run(setup: Setup, mut signals: Signals) -> Result<(), DaemonError> {
+/// Runs until it is asked to stop, or nobody is left who could ask.
+pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let Setup { config, config_path, environment, clock, rng } = setup;
     let started_at = clock.now();
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
@@ -135,7 +132,7 @@ pub async fn run(setup: Setup, mut signals: Signals) -> Result<(), DaemonError> 
         "imagebaked is ready"
     );
 
-    while signals.next().await == signals::Asked::Reload {
+    while asked.recv().await == Some(Asked::Reload) {
         reload::reload(&shared, "SIGHUP").await;
     }
 

@@ -7,6 +7,7 @@ use std::{
 
 use futures_util::StreamExt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use tokio::sync::mpsc;
 
 /// The process's signals, from the moment this is made.
 #[derive(Debug)]
@@ -34,11 +35,17 @@ impl Signals {
         signal_hook_tokio::Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
     }
 
-    /// The next thing asked for. Equal signals may merge.
-    pub async fn next(&mut self) -> Asked {
-        match self.0.next().await {
-            Some(SIGHUP) => Asked::Reload,
-            _ => Asked::Stop,
-        }
+    /// What they ask for, one after the other. Equal signals may merge.
+    pub fn receive(mut self) -> mpsc::Receiver<Asked> {
+        let (tell, asked) = mpsc::channel(8);
+        tokio::spawn(async move {
+            while let Some(signal) = self.0.next().await {
+                let ask = if signal == SIGHUP { Asked::Reload } else { Asked::Stop };
+                if tell.send(ask).await.is_err() {
+                    return;
+                }
+            }
+        });
+        asked
     }
 }

@@ -10,7 +10,7 @@ use sqlx::{
 };
 
 use super::{StoreError, failed, statements};
-use crate::ids::{BakeId, LineId, ScheduleId};
+use crate::ids::{BakeId, LineId};
 
 /// A read-only view of the ledger.
 #[derive(Debug, Clone)]
@@ -217,10 +217,10 @@ impl Reader {
             .map_err(failed("read a bake's settings"))
     }
 
-    /// Good images, line by line, newest version first.
-    pub async fn images(&self, schedule: Option<&ScheduleId>) -> Result<Vec<LedgerRow>, StoreError> {
+    /// Good images, line by line, newest version first; of one schedule by name or id, or of all.
+    pub async fn images(&self, schedule: Option<&str>) -> Result<Vec<LedgerRow>, StoreError> {
         sqlx::query_as(statements::GOOD_IMAGES)
-            .bind(schedule.map(ScheduleId::as_str))
+            .bind(schedule)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the images"))

@@ -159,7 +159,7 @@ SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_ea
 pub const GOOD_IMAGES: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
        image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
-FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1)
+FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1 OR schedule = ?1)
 ORDER BY line_id, version DESC";
 
 /// All whole statements, for the test that prepares them.

@@ -1,0 +1,74 @@
+//! `imagebaked bake SCHEDULE [--wait]`: now, by the daemon, recorded as manual.
+
+use std::collections::HashMap;
+
+use serde_json::{Value, json};
+
+use super::{Context, Exit, Failure, Result, Said, say};
+use crate::{
+    cli::BakeArgs,
+    config::Config,
+    control::{Reply, Request},
+    ids::BakeId,
+};
+
+pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
+    let config = context.config()?;
+    let request = Request::Bake { schedule: args.schedule.clone() };
+    let bakes = match context.ask(&config, request).await? {
+        Reply::Bakes { bakes } => bakes,
+        Reply::NotFound { message } => return Err(Failure::new(Exit::NotFound, message)),
+        Reply::Failed { message } => return Err(Failure::new(Exit::Failed, message)),
+        _ => return Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+    };
+    if args.wait {
+        return follow(context, &config, bakes).await;
+    }
+    if context.json {
+        return Ok(Said::done(format!("{}\n", json!({ "bakes": bakes.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() }))));
+    }
+    let text: String = bakes
+        .iter()
+        .map(|id| format!("Bake {id} of {} is recorded; follow it with `imagebaked show {id}`.\n", args.schedule))
+        .collect();
+    Ok(Said::done(text))
+}
+
+/// Says each change of state, until all are over.
+async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> Result {
+    let mut seen = 0;
+    let mut told: HashMap<i64, String> = HashMap::new();
+    loop {
+        let request = Request::Follow { bakes: bakes.clone(), seen };
+        let (rows, changes) = match context.ask(config, request).await? {
+            Reply::Rows { rows, changes } => (rows, changes),
+            Reply::Failed { message } => return Err(Failure::new(Exit::Failed, message)),
+            _ => return Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+        };
+        seen = changes;
+        if !context.json {
+            for row in &rows {
+                let (id, state) = (row["id"].as_i64().unwrap_or_default(), text(row, "state"));
+                let line = match text(row, "reason") {
+                    "" => format!("bake {id}: {state}"),
+                    reason => format!("bake {id}: {state}: {reason}"),
+                };
+                if told.get(&id) != Some(&line) {
+                    say(&format!("{line}\n"));
+                    told.insert(id, line);
+                }
+            }
+        }
+        let over = rows.len() == bakes.len() && rows.iter().all(|row| !row["finished_at"].is_null());
+        if over {
+            let good = rows.iter().all(|row| row["state"] == "succeeded");
+            let exit = if good { Exit::Done } else { Exit::Failed };
+            let report = if context.json { format!("{}\n", json!({ "bakes": rows })) } else { String::new() };
+            return Ok(Said { text: report, exit });
+        }
+    }
+}
+
+fn text<'a>(row: &'a Value, field: &str) -> &'a str {
+    row[field].as_str().unwrap_or_default()
+}

@@ -1,0 +1,57 @@
+//! `imagebaked images`: the good images of each line, by the ledger.
+
+use serde_json::json;
+
+use super::{
+    Context, Exit, Failure, Result, Said,
+    output::{NONE, Rows, relative, utc},
+};
+use crate::{
+    cli::ImagesArgs,
+    clock::{Clock, SystemClock},
+    store::rfc3339,
+};
+
+pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
+    let config = context.config()?;
+    let reader = context.reader(&config).await?;
+    let images = reader.images(args.schedule.as_deref()).await?;
+    reader.close().await;
+    if context.json {
+        let images: Vec<_> = images
+            .iter()
+            .map(|row| {
+                json!({
+                    "image_id": row.image_id, "version_id": row.version_id, "image_name": row.image_name,
+                    "version": row.version, "line": row.line_id, "schedule": row.schedule,
+                    "instance_id": row.instance_id, "slot": rfc3339(row.slot), "bake": row.id,
+                    "finished_at": row.finished_at.map(rfc3339),
+                })
+            })
+            .collect();
+        return Ok(Said::done(format!("{}\n", json!({ "images": images }))));
+    }
+    if images.is_empty() {
+        return match &args.schedule {
+            Some(schedule) => Err(Failure::new(
+                Exit::NotFound,
+                format!("no good image of {schedule:?} is recorded; see `imagebaked history --schedule {schedule}`"),
+            )),
+            None => Ok(Said::done("No good image is recorded yet.\n".to_owned())),
+        };
+    }
+    let now = SystemClock.now();
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE"], context.color);
+    for row in images {
+        rows.row([
+            row.line_id.clone(),
+            row.version.map_or_else(|| NONE.to_owned(), |version| version.to_string()),
+            row.image_id.clone().unwrap_or_default(),
+            row.image_name.clone().unwrap_or_default(),
+            utc(row.slot()),
+            relative(row.slot(), now),
+            row.id.to_string(),
+        ]);
+    }
+    Ok(Said::done(rows.render()))
+}

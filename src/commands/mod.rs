@@ -1,0 +1,188 @@
+//! One file for each command. A command returns what is to be printed and an exit code, or a failure; nothing here
+//! prints on its own but those that take long.
+
+use std::{
+    collections::BTreeMap,
+    io::{IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+};
+
+use crate::{
+    cli::{Cli, ColorChoice, Command},
+    config::{self, Config, Loaded},
+    control::{ControlError, Reply, Request, client},
+    error::chain,
+    store::{Reader, StoreError},
+};
+
+mod bake;
+mod check;
+mod demo;
+mod history;
+mod images;
+mod output;
+mod plan;
+mod reload;
+mod run;
+mod show;
+mod sim;
+mod status;
+
+/// Exit codes; scripts rely on them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Exit {
+    /// It is done.
+    Done = 0,
+    /// It was tried and failed.
+    Failed = 1,
+    /// The command line or the configuration is wrong.
+    Usage = 2,
+    /// There is no such thing.
+    NotFound = 3,
+    /// The daemon does not answer.
+    Unreachable = 4,
+    /// The daemon answers that something is wrong.
+    Unhealthy = 5,
+}
+
+/// What a command has to say.
+#[derive(Debug)]
+struct Said {
+    text: String,
+    exit: Exit,
+}
+
+impl Said {
+    fn done(text: String) -> Self {
+        Self { text, exit: Exit::Done }
+    }
+}
+
+/// Why a command came to nothing.
+#[derive(Debug)]
+struct Failure {
+    message: String,
+    exit: Exit,
+}
+
+impl Failure {
+    fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self { message: message.into(), exit }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::new(Exit::Failed, chain(&error))
+    }
+}
+
+impl From<ControlError> for Failure {
+    fn from(error: ControlError) -> Self {
+        let exit = match error {
+            ControlError::Unreachable { .. } | ControlError::Silent { .. } | ControlError::Broken(_) => Exit::Unreachable,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, chain(&error))
+    }
+}
+
+impl From<serde_json::Error> for Failure {
+    fn from(error: serde_json::Error) -> Self {
+        Self::new(Exit::Failed, format!("the result could not be written as JSON: {error}"))
+    }
+}
+
+type Result<T = Said> = std::result::Result<T, Failure>;
+
+/// What every command is given.
+#[derive(Debug)]
+struct Context<'a> {
+    config_path: &'a Path,
+    environment: BTreeMap<String, String>,
+    json: bool,
+    color: bool,
+}
+
+impl Context<'_> {
+    /// The configuration, or its problems as a failure. Warnings go to standard error.
+    fn config(&self) -> Result<Config> {
+        let loaded = self.load()?;
+        if !loaded.warnings.is_empty() {
+            eprint!("{}", loaded.warnings.render(self.color_of_stderr()));
+        }
+        Ok(loaded.config)
+    }
+
+    fn load(&self) -> Result<Loaded> {
+        config::load(self.config_path, &self.environment).map_err(|problems| Failure {
+            message: problems.render(self.color_of_stderr()),
+            exit: Exit::Usage,
+        })
+    }
+
+    fn color_of_stderr(&self) -> bool {
+        self.color && std::io::stderr().is_terminal()
+    }
+
+    async fn ask(&self, config: &Config, request: Request) -> Result<Reply> {
+        Ok(client::ask(&config.daemon.control_socket, &request).await?)
+    }
+
+    async fn reader(&self, config: &Config) -> Result<Reader> {
+        Reader::open(&config.daemon.state_dir).await.map_err(|error| {
+            let exit = if matches!(error, StoreError::Missing { .. }) { Exit::NotFound } else { Exit::Failed };
+            Failure::new(exit, chain(&error))
+        })
+    }
+}
+
+/// Runs the command and prints what it says.
+pub async fn dispatch(cli: Cli) -> ExitCode {
+    let environment: BTreeMap<String, String> = std::env::vars_os()
+        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    let color = match cli.color {
+        ColorChoice::Always => true,
+        ColorChoice::Never => false,
+        ColorChoice::Auto => {
+            std::io::stdout().is_terminal() && environment.get("NO_COLOR").is_none_or(String::is_empty)
+        }
+    };
+    let context = Context { config_path: &cli.config, environment, json: cli.json, color };
+    let result = match &cli.command {
+        Command::Run(args) => run::run(&context, args).await,
+        Command::Demo(args) => demo::run(&context, args).await,
+        Command::Check(args) => check::run(&context, args),
+        Command::Plan(args) => plan::run(&context, args).await,
+        Command::Bake(args) => bake::run(&context, args).await,
+        Command::Status => status::run(&context).await,
+        Command::History(args) => history::run(&context, args).await,
+        Command::Show(args) => show::run(&context, args).await,
+        Command::Images(args) => images::run(&context, args).await,
+        Command::Reload => reload::run(&context).await,
+        Command::Sim(args) => sim::run(&context, args).await,
+    };
+    let exit = match result {
+        Ok(said) => {
+            say(&said.text);
+            said.exit
+        }
+        Err(failure) => {
+            let message = failure.message.trim_end();
+            // Problems of the configuration come rendered, each with its own heading.
+            let heading = if message.starts_with("error") || message.starts_with('\u{1b}') { "" } else { "error: " };
+            eprintln!("{heading}{message}");
+            failure.exit
+        }
+    };
+    ExitCode::from(exit as u8)
+}
+
+/// Prints; a reader that has gone (`imagebaked history | head`) is no failure.
+fn say(text: &str) {
+    let mut stdout = std::io::stdout().lock();
+    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+}

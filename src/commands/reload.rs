@@ -1,0 +1,22 @@
+//! `imagebaked reload`: the daemon reads its configuration again, whole or not at all.
+
+use serde_json::json;
+
+use super::{Context, Exit, Failure, Result, Said};
+use crate::control::{Reply, Request};
+
+pub async fn run(context: &Context<'_>) -> Result {
+    let config = context.config()?;
+    match context.ask(&config, Request::Reload).await? {
+        Reply::Reloaded { config_hash, schedules, warnings } => {
+            if context.json {
+                let report = json!({ "config_hash": config_hash, "schedules": schedules, "warnings": warnings });
+                return Ok(Said::done(format!("{report}\n")));
+            }
+            Ok(Said::done(format!("{warnings}In force: configuration {config_hash}, {schedules} schedules.\n")))
+        }
+        Reply::BadConfig { problems } => Err(Failure::new(Exit::Usage, problems)),
+        Reply::Failed { message } => Err(Failure::new(Exit::Failed, message)),
+        _ => Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+    }
+}

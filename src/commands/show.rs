@@ -1,0 +1,95 @@
+//! `imagebaked show BAKE`: one bake, with every call that was made for it.
+
+use serde_json::{Value, json};
+
+use super::{
+    Context, Exit, Failure, Result, Said,
+    output::{NONE, Rows},
+};
+use crate::{
+    cli::ShowArgs,
+    store::{AttemptRow, LedgerRow, rfc3339},
+};
+
+pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
+    let config = context.config()?;
+    let reader = context.reader(&config).await?;
+    let Some(row) = reader.bake(args.bake).await? else {
+        return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; see `imagebaked history`", args.bake)));
+    };
+    let attempts = reader.attempts(args.bake).await?;
+    let settings = match reader.settings(args.bake).await? {
+        Some(json) => serde_json::from_str(&json)?,
+        None => Value::Null,
+    };
+    reader.close().await;
+    if context.json {
+        let mut report = serde_json::to_value(&row)?;
+        if let Some(fields) = report.as_object_mut() {
+            fields.insert("settings".to_owned(), settings);
+            fields.insert("calls".to_owned(), json!(attempts));
+        }
+        return Ok(Said::done(format!("{report}\n")));
+    }
+    Ok(Said::done(text(context, &row, &attempts, &settings)))
+}
+
+fn text(context: &Context<'_>, row: &LedgerRow, attempts: &[AttemptRow], settings: &Value) -> String {
+    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| NONE.to_owned());
+    let mut facts = vec![
+        ("state", row.state.clone()),
+        ("reason", or_none(&row.reason)),
+        ("schedule", format!("{} (id {})", row.schedule, row.schedule_id)),
+        ("instance", row.instance_id.clone()),
+        ("slot", rfc3339(row.slot)),
+        ("trigger", row.trigger.clone()),
+        ("image", or_none(&row.image_id)),
+        ("image name", or_none(&row.image_name)),
+        ("version", row.version.map_or_else(|| NONE.to_owned(), |version| format!("{version} of line {}", row.line_id))),
+        ("image version", or_none(&row.version_id)),
+        ("task", or_none(&row.task_id)),
+        ("attempts", row.attempts.to_string()),
+        ("recorded", rfc3339(row.created_at)),
+        ("ended", row.finished_at.map_or_else(|| NONE.to_owned(), rfc3339)),
+        ("next look", row.wake_at.map_or_else(|| NONE.to_owned(), rfc3339)),
+        ("configuration", row.config_hash.clone()),
+    ];
+    if row.covers > 1 {
+        let range = format!("{} slots from {} to {}", row.covers, rfc3339(row.covers_from), rfc3339(row.slot));
+        facts.insert(5, ("stands for", range));
+    }
+    if let Some(who) = &row.requested_by {
+        facts.insert(6, ("asked for by", who.clone()));
+    }
+    let mut text = format!("Bake {}\n", row.id);
+    for (name, value) in facts {
+        text.push_str(&format!("  {name:<14} {value}\n"));
+    }
+    if let Some(settings) = settings.as_object() {
+        text.push_str("\nSettings it runs under\n");
+        for (name, value) in settings {
+            text.push_str(&format!("  {name:<22} {value}\n"));
+        }
+    }
+    text.push_str("\nCalls (failures, calls that change something, changes of status)\n");
+    if attempts.is_empty() {
+        text.push_str("  none\n");
+        return text;
+    }
+    let header = ["AT", "STAGE", "CALL", "OUTCOME", "HTTP", "CODE", "REQUEST ID", "MESSAGE"];
+    let mut rows = Rows::new(&header, context.color);
+    for attempt in attempts {
+        rows.row([
+            rfc3339(attempt.started_at),
+            attempt.stage.clone(),
+            attempt.call.clone(),
+            attempt.outcome.clone(),
+            attempt.http_status.map_or_else(|| NONE.to_owned(), |status| status.to_string()),
+            or_none(&attempt.code),
+            or_none(&attempt.request_id),
+            attempt.message.clone().unwrap_or_default(),
+        ]);
+    }
+    text.push_str(&rows.render());
+    text
+}

@@ -1,0 +1,77 @@
+//! `imagebaked sim`: the simulator of the cloud alone.
+
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+
+use super::{Context, Exit, Failure, Result, Said, say};
+use crate::{
+    cli::SimArgs,
+    clock::SystemClock,
+    daemon::Signals,
+    error::chain,
+    sim::{FaultPlan, InstanceKind, InstanceSpec, Options, Simulator},
+};
+
+pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
+    if !args.listen.ip().is_loopback() {
+        return Err(Failure::new(
+            Exit::Usage,
+            format!("the simulator speaks plain HTTP and listens on loopback only, not on {}", args.listen),
+        ));
+    }
+    let mut options = Options {
+        access_key_id: args.access_key_id.clone(),
+        build_time: args.build_time,
+        power_time: args.power_time,
+        builder_quota: args.builders as usize,
+        requests_per_second: args.requests_per_second,
+        open: args.open,
+        state: args.state.clone(),
+        ..Options::default()
+    };
+    if let Some(secret) = context.environment.get("SIM_ACCESS_KEY_SECRET") {
+        options.access_key_secret = secret.as_str().into();
+    }
+    for id in &args.instance {
+        options.instances.push(instance(id)?);
+    }
+    if let Some(path) = &args.faults {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Failure::new(Exit::Usage, format!("cannot read {}: {error}", path.display())))?;
+        options.faults = FaultPlan::parse(&text)
+            .map_err(|error| Failure::new(Exit::Usage, format!("{}: {}", path.display(), chain(&error))))?;
+    }
+    let listener = TcpListener::bind(args.listen)
+        .await
+        .map_err(|error| Failure::new(Exit::Failed, format!("cannot listen on {}: {error}", args.listen)))?;
+    let mut asked = Signals::new()
+        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be received: {error}")))?
+        .receive();
+    let sim = Simulator::start(listener, options, Arc::new(SystemClock))
+        .map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
+    let at = sim.addr();
+    say(&format!(
+        "The simulator listens on http://{at}; key id {id}, state at http://{at}/_sim/state. Ctrl-C stops it.\n\
+         In the configuration: [cloud] endpoint = \"http://{at}\".\n\
+         In the environment: ALIBABA_CLOUD_ACCESS_KEY_ID={id} ALIBABA_CLOUD_ACCESS_KEY_SECRET=sim-key-secret\n",
+        id = args.access_key_id
+    ));
+    let _ = asked.recv().await;
+    sim.stop().await;
+    Ok(Said::done(String::new()))
+}
+
+fn instance(id: &str) -> Result<InstanceSpec> {
+    let instance_type = match id.split_once('-') {
+        Some(("ecd", _)) => InstanceKind::CloudDesktop,
+        Some(("ws", _)) => InstanceKind::WuyingServer,
+        _ => {
+            return Err(Failure::new(
+                Exit::Usage,
+                format!("--instance {id:?}: cloud desktops are called ecd-…, workstations ws-…"),
+            ));
+        }
+    };
+    Ok(InstanceSpec { instance_id: id.to_owned(), instance_type, status: "Running".to_owned(), sub_instance_id: None })
+}

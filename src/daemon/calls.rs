@@ -1,0 +1,292 @@
+//! From the calls that the state machine asks for to requests of the cloud's API, and back.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    bake::{
+        Bake, BakeSettings, State,
+        call::{Answer, Call, Class, MadeImage, Power, Refusal},
+        identity::{Identity, ImageStatus, SeenImage, TAG_OWNER},
+        naming::Template,
+        settings::InstanceType,
+        state::values,
+    },
+    clock::Clock,
+    cloud::{
+        self, CloudClient,
+        actions::{
+            CreateImageByInstance, DescribeDesktops, Image, ListImage, ListWuyingServer, StartDesktops,
+            StartWuyingServer, StopDesktops, StopWuyingServer,
+        },
+    },
+    ids::{ImageId, InstanceId},
+    store::Attempt,
+};
+
+/// A call that came back.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    call: Call,
+    /// What came back.
+    pub answer: Answer,
+    started_at: DateTime<Utc>,
+    finished_at: DateTime<Utc>,
+    http_status: Option<u16>,
+    request_id: Option<String>,
+}
+
+/// Makes one call for one bake. Credentials that were refused are read anew and tried once more: the cloud did not act
+/// on a request that it refused for its signature.
+pub async fn perform(
+    cloud: &CloudClient,
+    clock: &dyn Clock,
+    call: Call,
+    instance: &InstanceId,
+    settings: &BakeSettings,
+    description: Option<String>,
+) -> Finished {
+    let started_at = clock.now();
+    let request = Request { cloud, instance, settings, description };
+    let mut told = request.send(&call).await;
+    if matches!(&told, Err(refusal) if refusal.class == Class::Credential) && cloud.refresh_credentials().await.is_ok() {
+        told = request.send(&call).await;
+    }
+    let finished_at = clock.now();
+    match told {
+        Ok(Told { answer, http_status, request_id }) => {
+            Finished { call, answer, started_at, finished_at, http_status: Some(http_status), request_id }
+        }
+        Err(refusal) => Finished {
+            call,
+            started_at,
+            finished_at,
+            http_status: refusal.http_status,
+            request_id: refusal.request_id.clone(),
+            answer: Answer::Refused(refusal),
+        },
+    }
+}
+
+/// The description that the image of `bake` is given.
+pub fn description(bake: &Bake) -> Option<String> {
+    let template = Template::parse(bake.settings.description.as_deref()?).ok()?;
+    let version = bake.state.work()?.version;
+    Some(template.render(&values(bake, version)))
+}
+
+impl Finished {
+    /// The row for the attempts table; `None` for a look that taught nothing new.
+    pub fn attempt(&self, before: &State, after: &State) -> Option<Attempt> {
+        let (outcome, code, message) = match &self.answer {
+            Answer::Refused(refusal) => {
+                let message = if refusal.advice.is_empty() {
+                    refusal.message.clone()
+                } else {
+                    format!("{} ({})", refusal.message, refusal.advice)
+                };
+                (class_word(refusal.class), refusal.code.clone(), Some(message))
+            }
+            Answer::Accepted => ("ok", None, None),
+            Answer::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
+            Answer::Found(Some(image)) => {
+                ("ok", None, Some(format!("found {} {}", image.image_id, image.status.as_str())))
+            }
+            Answer::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
+            Answer::Found(None) | Answer::Image(None) => ("ok", None, Some("not listed".to_owned())),
+            Answer::Instance(Some(power)) => ("ok", None, Some(power_word(power).to_owned())),
+            Answer::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
+        };
+        let changes_the_cloud = matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance);
+        let news = before.as_str() != after.as_str() || before.reason() != after.reason();
+        if outcome == "ok" && !changes_the_cloud && !news {
+            return None;
+        }
+        Some(Attempt {
+            stage: stage(before),
+            call: self.call.as_str(),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            outcome,
+            code,
+            http_status: self.http_status,
+            request_id: self.request_id.clone(),
+            message,
+        })
+    }
+}
+
+fn stage(state: &State) -> &'static str {
+    match state {
+        State::Stopping { .. } => "stop",
+        State::Queued { .. } | State::Ready { .. } | State::Creating { .. } | State::Unknown { .. } => "create",
+        State::Building { .. } | State::Ended { .. } => "build",
+        State::Starting { .. } => "start",
+    }
+}
+
+fn class_word(class: Class) -> &'static str {
+    match class {
+        Class::Transient => "transient",
+        Class::Busy => "busy",
+        Class::Credential => "credential",
+        Class::Permanent => "permanent",
+        Class::Unclear => "unclear",
+    }
+}
+
+fn power_word(power: &Power) -> &str {
+    match power {
+        Power::Running => "Running",
+        Power::Stopped => "Stopped",
+        Power::Between(text) => text,
+    }
+}
+
+struct Request<'a> {
+    cloud: &'a CloudClient,
+    instance: &'a InstanceId,
+    settings: &'a BakeSettings,
+    description: Option<String>,
+}
+
+struct Told {
+    answer: Answer,
+    http_status: u16,
+    request_id: Option<String>,
+}
+
+impl Told {
+    fn of<T>(answer: cloud::Answer<T>, meaning: impl FnOnce(T) -> Answer) -> Self {
+        Self { answer: meaning(answer.value), http_status: answer.http_status, request_id: answer.request_id }
+    }
+}
+
+impl Request<'_> {
+    async fn send(&self, call: &Call) -> Result<Told, Refusal> {
+        match call {
+            Call::CreateImage(identity) => self.create(identity).await,
+            Call::FindImage(identity) => self.find(identity).await,
+            Call::DescribeImage(image_id) => self.describe(image_id).await,
+            Call::DescribeInstance => self.power().await,
+            Call::StopInstance => self.stop().await,
+            Call::StartInstance => self.start().await,
+        }
+    }
+
+    async fn create(&self, identity: &Identity) -> Result<Told, Refusal> {
+        let settings = self.settings;
+        let request = CreateImageByInstance {
+            image_name: identity.image_name.clone(),
+            description: self.description.clone(),
+            instance_id: self.instance.clone(),
+            sub_instance_id: settings.sub_instance_id.clone(),
+            instance_type: settings.instance_type,
+            auto_clean_userdata: settings.auto_clean_userdata,
+            copy_profile: settings.copy_profile,
+            disk_type: Some(settings.disk_type),
+            biz_type: settings.biz_type,
+            product_type: settings.product_type.clone(),
+            tags: identity.tags(settings),
+        };
+        let answer = self.cloud.create_image_by_instance(&request).await?;
+        Ok(Told::of(answer, |made| {
+            Answer::Created(MadeImage {
+                image_id: made.image_id,
+                version_id: made.version_id,
+                task_id: made.task_id,
+            })
+        }))
+    }
+
+    /// By name first; where that finds nothing, by tags: another host with the same file counts versions on its own, and
+    /// so gives the same slot another name.
+    async fn find(&self, identity: &Identity) -> Result<Told, Refusal> {
+        let by_name = ListImage { image_name: Some(identity.image_name.clone()), ..ListImage::default() };
+        let told = self.cloud.list_all_images(&by_name).await?;
+        let found = identity.choose(told.value.iter().map(seen).collect());
+        let (http_status, request_id) = (told.http_status, told.request_id);
+        if found.is_some() {
+            return Ok(Told { answer: Answer::Found(found), http_status, request_id });
+        }
+        let mut tags: BTreeMap<String, String> = identity.look_up_tags().into();
+        tags.insert(TAG_OWNER.to_owned(), identity.owner.clone());
+        let told = self.cloud.list_all_images(&ListImage { tags, ..ListImage::default() }).await?;
+        Ok(Told::of(told, |images| Answer::Found(identity.choose(images.iter().map(seen).collect()))))
+    }
+
+    async fn describe(&self, image_id: &ImageId) -> Result<Told, Refusal> {
+        let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+        let told = self.cloud.list_image(&request).await?;
+        Ok(Told::of(told, |page| {
+            Answer::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))
+        }))
+    }
+
+    async fn power(&self) -> Result<Told, Refusal> {
+        let ids = vec![self.instance.clone()];
+        match self.settings.instance_type {
+            InstanceType::CloudDesktop => {
+                let region = self.settings.instance_region.clone();
+                let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
+                let told = self.cloud.describe_desktops(&request).await?;
+                Ok(Told::of(told, |page| {
+                    let found = page.desktops.iter().find(|desktop| desktop.id == *self.instance);
+                    Answer::Instance(found.and_then(|desktop| power(desktop.status.as_str())))
+                }))
+            }
+            InstanceType::WuyingServer => {
+                let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
+                let told = self.cloud.list_wuying_server(&request).await?;
+                Ok(Told::of(told, |page| {
+                    let found = page.servers.iter().find(|server| server.id == *self.instance);
+                    Answer::Instance(found.and_then(|server| power(server.status.as_str())))
+                }))
+            }
+        }
+    }
+
+    async fn stop(&self) -> Result<Told, Refusal> {
+        let ids = vec![self.instance.clone()];
+        let told = match self.settings.instance_type {
+            InstanceType::CloudDesktop => {
+                let region = self.settings.instance_region.clone();
+                let stopped_mode = Some(self.settings.stopped_mode);
+                self.cloud.stop_desktops(&StopDesktops { region, ids, stopped_mode }).await?
+            }
+            // Never forced: a forced stop may lose the data that the image is made for.
+            InstanceType::WuyingServer => {
+                self.cloud.stop_wuying_server(&StopWuyingServer { ids, force: None }).await?
+            }
+        };
+        Ok(Told::of(told, |_| Answer::Accepted))
+    }
+
+    async fn start(&self) -> Result<Told, Refusal> {
+        let ids = vec![self.instance.clone()];
+        let told = match self.settings.instance_type {
+            InstanceType::CloudDesktop => {
+                let region = self.settings.instance_region.clone();
+                self.cloud.start_desktops(&StartDesktops { region, ids }).await?
+            }
+            InstanceType::WuyingServer => self.cloud.start_wuying_server(&StartWuyingServer { ids }).await?,
+        };
+        Ok(Told::of(told, |_| Answer::Accepted))
+    }
+}
+
+fn seen(image: &Image) -> SeenImage {
+    SeenImage {
+        image_id: image.image_id.clone(),
+        version_id: image.version_id.clone(),
+        name: image.image_name.clone().unwrap_or_default(),
+        status: ImageStatus::parse(image.status.as_str()),
+        tags: image.tags.clone(),
+    }
+}
+
+/// `None` for an instance that is listed as deleted.
+fn power(status: &str) -> Option<Power> {
+    (!status.eq_ignore_ascii_case("deleted")).then(|| Power::parse(status))
+}
