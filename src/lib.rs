@@ -15,5 +15,6 @@
 
 pub mod bake;
 pub mod clock;
+pub mod config;
 pub mod ids;
 pub mod schedule;
