@@ -12,7 +12,10 @@ use crate::{
     ids::{InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
+pub mod cron;
+mod field;
 pub mod timing;
+mod wall;
 
 pub use timing::Timing;
 

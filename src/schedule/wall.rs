@@ -1,0 +1,94 @@
+//! What the wall clock of a zone does between two instants: it runs evenly, but for jumps.
+//!
+//! chrono-tz tells the offset at an instant and no more, so jumps are found by comparing offsets a day apart and
+//! halving in between. No zone since 1970 has changed its clock twice within a day.
+
+use chrono::{DateTime, Offset, TimeZone};
+use chrono_tz::Tz;
+
+use super::cron::DAY;
+
+/// A span of time in which the offset does not change. Instants are seconds since 1970 in UTC, wall seconds are that
+/// plus the offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Stretch {
+    pub(super) start: i64,
+    /// The first instant after it.
+    pub(super) end: i64,
+    /// Seconds that the wall clock is ahead of UTC.
+    pub(super) offset: i64,
+    /// The wall clock shows all of this for the second time.
+    pub(super) repeated: bool,
+    /// Seconds that the wall clock skipped as the stretch began; 0 if it did not.
+    pub(super) skipped: i64,
+}
+
+impl Stretch {
+    pub(super) fn wall_start(&self) -> i64 {
+        self.start + self.offset
+    }
+
+    pub(super) fn wall_end(&self) -> i64 {
+        self.end + self.offset
+    }
+}
+
+/// The stretches of [`from`, `to`), in order; each as long as can be.
+pub(super) fn stretches(zone: Tz, from: i64, to: i64) -> impl Iterator<Item = Stretch> {
+    let mut next = from;
+    std::iter::from_fn(move || {
+        if next >= to {
+            return None;
+        }
+        let mut stretch = begin(zone, next, to);
+        // Known to run evenly for a day at most; what follows is the same stretch unless something happened.
+        while stretch.end < to && !stretch.repeated && offset(zone, stretch.end) == stretch.offset {
+            stretch.end = run(zone, stretch.end, to);
+        }
+        next = stretch.end;
+        Some(stretch)
+    })
+}
+
+/// What begins at `start` or goes on there, up to a day of it.
+fn begin(zone: Tz, start: i64, to: i64) -> Stretch {
+    let (before, now) = (offset(zone, start - DAY), offset(zone, start));
+    let mut stretch = Stretch { start, end: run(zone, start, to), offset: now, repeated: false, skipped: 0 };
+    if before != now {
+        let jump = jump(zone, start - DAY, start);
+        let repeated_until = jump + before - now;
+        if start < repeated_until {
+            stretch.repeated = true;
+            stretch.end = stretch.end.min(repeated_until);
+        } else if start == jump {
+            stretch.skipped = now - before;
+        }
+    }
+    stretch
+}
+
+/// How far the offset at `start` holds, looking a day ahead and not past `to`.
+fn run(zone: Tz, start: i64, to: i64) -> i64 {
+    let end = to.min(start + DAY);
+    if offset(zone, start) == offset(zone, end - 1) { end } else { jump(zone, start, end - 1) }
+}
+
+/// The first instant of the offset that holds at `to`, which differs from that at `from`.
+fn jump(zone: Tz, mut from: i64, mut to: i64) -> i64 {
+    let new = offset(zone, to);
+    while to - from > 1 {
+        let middle = from + (to - from) / 2;
+        if offset(zone, middle) == new {
+            to = middle;
+        } else {
+            from = middle;
+        }
+    }
+    to
+}
+
+fn offset(zone: Tz, instant: i64) -> i64 {
+    // Only instants between 1969 and 2201 are asked for, and all of them are dates.
+    DateTime::from_timestamp(instant, 0)
+        .map_or(0, |utc| zone.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc().into())
+}
