@@ -15,6 +15,7 @@
 
 pub mod bake;
 pub mod clock;
+pub mod config;
 pub mod error;
 pub mod ids;
 pub mod schedule;

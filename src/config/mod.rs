@@ -1,0 +1,374 @@
+//! From TOML files to a [`Config`], with every problem of every file at once.
+//!
+//! The layers, each over the one before: built-in defaults, the file, the files of `conf.d` beside it in the order of
+//! their names, and the environment (`IMAGEBAKED_DAEMON__MAX_BUILDERS=4`). Tables merge key by key; the `[[schedule]]`s
+//! of all files are put one after the other.
+//!
+//! Two ways lead through this module, because two things are asked for:
+//!
+//! * `[cloud]` and `[daemon]` are few keys with all the layers: each layer is read and checked where it stands, then
+//!   figment puts them together.
+//! * Schedules may be thousands and are never layered by the environment. Going through figment would copy each into a
+//!   tree of owned values and lose its place in the file, so they are read from the parsed document itself.
+//!
+//! A document is parsed once, by the parser that goes on after an error and keeps the place of everything
+//! ([`DeTable::parse_recoverable`]); [`reader`] checks types and collects problems. Files and documents are dropped
+//! when [`load`] returns.
+
+mod problem;
+mod reader;
+mod schedules;
+mod settings;
+mod suggest;
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use figment::{Figment, providers::Serialized, value::Value};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+pub use self::{
+    problem::{Place, Problem, Problems, Severity, Spot},
+    settings::{CloudSettings, Credentials, DaemonSettings},
+    suggest::closest,
+};
+use self::{
+    reader::{Findings, Item, Source, suggestion},
+    schedules::{Schedules, Shared},
+    settings::{CloudLayer, DaemonLayer},
+};
+use crate::schedule::Schedule;
+
+/// What the variables that set keys begin with.
+const PREFIX: &str = "IMAGEBAKED_";
+/// Variables with that beginning which the command line reads.
+const NOT_KEYS: [&str; 2] = ["IMAGEBAKED_CONFIG", "IMAGEBAKED_LOG"];
+/// The tables of a file.
+const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[cloud]`.
+    pub cloud: CloudSettings,
+    /// `[daemon]`.
+    pub daemon: DaemonSettings,
+    /// The `[[schedule]]`s of all files, in their order.
+    pub schedules: Vec<Schedule>,
+    /// Twelve hex digits that change when any effective value does.
+    pub hash: String,
+    /// The files read.
+    pub files: Vec<PathBuf>,
+}
+
+/// A configuration that can be used, and what is doubtful about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What to use.
+    pub config: Config,
+    /// What to look at; warnings only.
+    pub warnings: Vec<Problem>,
+}
+
+/// Reads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`. Fails
+/// with everything that is wrong, warnings included, when there is an error anywhere.
+pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let mut out = Findings::default();
+    let sources = read_files(path, &mut out);
+    let mut variables = String::new();
+    for (name, value) in environment {
+        if name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()) {
+            // One variable, one line.
+            variables.extend([name, "=", &value.replace(['\n', '\r'], " "), "\n"]);
+        }
+    }
+    let variables = Source::new(usize::MAX, Path::new("environment"), variables, true);
+
+    let documents: Vec<Document<'_>> = sources.iter().map(|source| parse(source, &mut out)).collect();
+    let config = assemble(&documents, &variables, &mut out);
+    let problems = out.into_problems();
+    match config {
+        Some(mut config) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
+            config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
+            Ok(Loaded { config, warnings: problems })
+        }
+        _ => Err(Problems(problems)),
+    }
+}
+
+/// A source with what was understood of it.
+struct Document<'s> {
+    source: &'s Source,
+    tables: Spanned<DeTable<'s>>,
+}
+
+fn parse<'s>(source: &'s Source, out: &mut Findings) -> Document<'s> {
+    let (tables, errors) = DeTable::parse_recoverable(&source.text);
+    for error in errors {
+        out.broken = true;
+        let end = source.text.trim_end().len();
+        let mark = source.mark(error.span().unwrap_or(end..end));
+        let code = if error.message().starts_with("duplicate key") { "duplicate-key" } else { "syntax" };
+        out.error(mark, code, error.message(), None);
+    }
+    Document { source, tables }
+}
+
+/// Puts the layers together. `None` where that could not be done, with the reason in `out`.
+fn assemble(documents: &[Document<'_>], variables: &Source, out: &mut Findings) -> Option<Config> {
+    let mut clouds = Vec::new();
+    let mut daemons = Vec::new();
+    let mut shared = Shared::default();
+    for Document { source, tables } in documents {
+        for (key, value) in tables.get_ref() {
+            let item = Item::new(source, value);
+            match key.get_ref().as_ref() {
+                "cloud" => clouds
+                    .extend(item.table("the section [cloud]", out).map(|table| CloudLayer::read(source, table, out))),
+                "daemon" => daemons
+                    .extend(item.table("the section [daemon]", out).map(|table| DaemonLayer::read(source, table, out))),
+                "defaults" => shared.add_defaults(source, item, out),
+                "profile" => shared.add_profiles(source, item, out),
+                "schedule" => {}
+                other => unknown_section(source, key, other, value, out),
+            }
+        }
+    }
+    let (cloud, daemon) = read_variables(variables, out);
+    clouds.push(cloud);
+    daemons.push(daemon);
+    let cloud: Option<CloudSettings> = merge(&clouds).map_err(|error| unmerged(documents, &error, out)).ok();
+    let daemon: Option<DaemonSettings> = merge(&daemons).map_err(|error| unmerged(documents, &error, out)).ok();
+
+    let region = cloud.as_ref().map(|cloud| cloud.region.clone()).unwrap_or_default();
+    let mut schedules = Schedules::new(&shared, &region)?;
+    let mut any = false;
+    for Document { source, tables } in documents {
+        let Some(value) = tables.get_ref().get("schedule") else { continue };
+        any = true;
+        for item in Item::new(source, value).list("[[schedule]] tables", out).into_iter().flatten() {
+            schedules.add(source, item, out);
+        }
+    }
+    if let Some(Document { source, .. }) = documents.first()
+        && !any
+        && !out.broken
+    {
+        let hint = Some("add a [[schedule]] with `name`, `instance_id` and `cron`".into());
+        let message = "there are no schedules, so that nothing will ever be done".into();
+        out.file(source.index, &source.file, Severity::Warning, "no-schedules", message, hint);
+    }
+    let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
+    let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(documents, &error, out)).ok()?;
+    Some(Config { cloud, daemon, schedules, hash, files: Vec::new() })
+}
+
+/// Defaults below, then each layer over the ones before it.
+fn merge<T: Default + Serialize + DeserializeOwned>(layers: &[impl Serialize]) -> Result<T, Box<figment::Error>> {
+    let mut figment = Figment::from(Serialized::defaults(T::default()));
+    for layer in layers {
+        let Value::Dict(_, mut keys) = Value::serialize(layer)? else { continue };
+        // A key that the layer does not have must not hide the one below.
+        keys.retain(|_, value| !matches!(value, Value::Empty(..)));
+        figment = figment.merge(Serialized::defaults(keys));
+    }
+    Ok(figment.extract()?)
+}
+
+/// Every layer was checked where it stands, so this speaks of a fault of ours.
+fn unmerged(documents: &[Document<'_>], error: &dyn std::error::Error, out: &mut Findings) {
+    if let Some(Document { source, .. }) = documents.first() {
+        let message = format!("the layers cannot be put together: {error}");
+        out.file(source.index, &source.file, Severity::Error, "merge", message, None);
+    }
+}
+
+fn unknown_section(
+    source: &Source,
+    key: &Spanned<std::borrow::Cow<'_, str>>,
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+    out: &mut Findings,
+) {
+    let mark = source.mark(key.span());
+    let tabular = value.get_ref().is_table() || value.get_ref().is_array();
+    if !tabular && problem::is_secret_key(name) {
+        reader::unknown_key(mark, name, &[], out);
+    } else if tabular {
+        out.error(mark, "unknown-section", format!("unknown section `{name}`"), Some(suggestion(name, &SECTIONS)));
+    } else {
+        let homes: [(&str, &[&str]); 3] =
+            [("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS), ("defaults", schedules::Layer::KEYS)];
+        let hint = match homes.iter().find(|(_, keys)| keys.contains(&name)) {
+            Some((section, _)) => format!("it belongs into [{section}]"),
+            None => format!("keys stand in a section: {}", SECTIONS.join(", ")),
+        };
+        out.error(mark, "unknown-key", format!("unknown key `{name}` outside of any section"), Some(hint));
+    }
+}
+
+/// Reads `IMAGEBAKED_SECTION__KEY=value` lines.
+fn read_variables<'s>(source: &'s Source, out: &mut Findings) -> (CloudLayer<'s>, DaemonLayer<'s>) {
+    let (mut cloud, mut daemon) = (CloudLayer::default(), DaemonLayer::default());
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        let (name, value) = line.trim_end_matches('\n').split_once('=').unwrap_or((line, ""));
+        let name_mark = source.mark(start..start + name.len());
+        let from = start + name.len() + 1;
+        let written = DeValue::String(value.into());
+        let item = Item { value: &written, mark: source.mark(from..from + value.len()) };
+        start += line.len();
+
+        let path = name.trim_start_matches(PREFIX).to_lowercase();
+        let known = match path.split_once("__") {
+            Some(("cloud", key)) => cloud.set(key, item, out),
+            Some(("daemon", key)) => daemon.set(key, item, out),
+            _ => None,
+        };
+        if known.is_none() && problem::is_secret_key(&path) {
+            reader::unknown_key(name_mark, &path, &[], out);
+        } else if known.is_none() {
+            let all = [("CLOUD", CloudLayer::KEYS), ("DAEMON", DaemonLayer::KEYS)];
+            let all: Vec<String> = all
+                .iter()
+                .flat_map(|(section, keys)| {
+                    keys.iter().map(move |key| format!("{PREFIX}{section}__{key}").to_uppercase())
+                })
+                .collect();
+            let hint = match closest(name, all.iter().map(String::as_str).chain(NOT_KEYS)) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("variables set keys of [cloud] and [daemon]: `{PREFIX}DAEMON__MAX_BUILDERS`"),
+            };
+            out.error(name_mark, "unknown-variable", format!("the variable `{name}` sets nothing"), Some(hint));
+        }
+    }
+    (cloud, daemon)
+}
+
+/// The main file and those of `conf.d`, as far as they can be read.
+fn read_files(path: &Path, out: &mut Findings) -> Vec<Source> {
+    let mut sources = vec![read_file(0, path, out)];
+    let folder = path.parent().unwrap_or(Path::new("")).join("conf.d");
+    let mut paths = Vec::new();
+    match fs::read_dir(&folder) {
+        Ok(entries) => {
+            for entry in entries {
+                match entry {
+                    Ok(entry) => paths.push(entry.path()),
+                    Err(error) => unreadable(1, &folder, &error, out),
+                }
+            }
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        Err(error) => unreadable(1, &folder, &error, out),
+    }
+    // Editors leave hidden files beside the real ones.
+    let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
+    paths.sort();
+    sources.extend(paths.iter().zip(1..).map(|(path, index)| read_file(index, path, out)));
+    sources.into_iter().flatten().collect()
+}
+
+fn read_file(index: usize, path: &Path, out: &mut Findings) -> Option<Source> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) => {
+            unreadable(index, path, &error, out);
+            return None;
+        }
+    };
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| {
+        // Up to the first bad byte the lossy text is the file, so that the place is right.
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let source = Source::new(index, path, text, false);
+        let hint = Some("save the file as UTF-8".into());
+        out.broken = true;
+        out.error(source.mark(at..at), "bad-utf8", "this is not UTF-8", hint);
+        source.text
+    });
+    // Some editors begin a file with a byte order mark, which is no column.
+    let text = match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    };
+    Some(Source::new(index, path, text, false))
+}
+
+fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Findings) {
+    out.broken = true;
+    let (code, message, hint) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            let hint = "create it with `imagebaked init`, or see config/imagebaked.toml of the distribution";
+            ("no-file", "there is no such file".to_owned(), hint)
+        }
+        io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),
+        io::ErrorKind::NotADirectory => {
+            ("not-a-folder", "this is not a folder".to_owned(), "conf.d holds *.toml files")
+        }
+        io::ErrorKind::PermissionDenied => (
+            "unreadable",
+            "this cannot be read: permission denied".to_owned(),
+            "the daemon's user must be able to read it",
+        ),
+        _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
+    };
+    out.file(index, path, Severity::Error, code, message, Some(hint.into()));
+}
+
+/// What is hashed of a schedule besides its settings.
+#[derive(Serialize)]
+struct Identity<'a> {
+    id: &'a str,
+    name: &'a str,
+    instances: &'a [crate::ids::InstanceId],
+    many: bool,
+    cron: Vec<&'a str>,
+    jitter: std::time::Duration,
+    rules: (crate::schedule::CatchUp, std::time::Duration, crate::schedule::Overlap, bool),
+    max_image_age: Option<std::time::Duration>,
+    keep: Option<&'a crate::schedule::Keep>,
+    settings: usize,
+}
+
+fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Schedule]) -> serde_json::Result<String> {
+    let mut hasher = Sha256::new();
+    serde_json::to_writer(&mut hasher, &(cloud, daemon))?;
+    // Shared settings are hashed once; after that their number stands for them.
+    let mut numbers = std::collections::HashMap::new();
+    for schedule in schedules {
+        let next = numbers.len();
+        let number = match numbers.entry(std::sync::Arc::as_ptr(&schedule.settings)) {
+            std::collections::hash_map::Entry::Occupied(known) => *known.get(),
+            std::collections::hash_map::Entry::Vacant(new) => {
+                serde_json::to_writer(&mut hasher, &*schedule.settings)?;
+                *new.insert(next)
+            }
+        };
+        let identity = Identity {
+            id: schedule.id.as_str(),
+            name: schedule.name.as_str(),
+            instances: schedule.instances.as_slice(),
+            many: matches!(schedule.instances, crate::schedule::Instances::Many(_)),
+            cron: schedule.timing.expressions().collect(),
+            jitter: schedule.timing.jitter(),
+            rules: (schedule.catch_up, schedule.catch_up_window, schedule.overlap, schedule.paused),
+            max_image_age: schedule.max_image_age,
+            keep: schedule.keep.as_ref(),
+            settings: number,
+        };
+        serde_json::to_writer(&mut hasher, &identity)?;
+    }
+    let mut hash = hex::encode(hasher.finalize());
+    hash.truncate(12);
+    Ok(hash)
+}

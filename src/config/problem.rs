@@ -1,0 +1,212 @@
+//! What is wrong with a configuration: found all at once, shown as a compiler shows it.
+//!
+//! A problem keeps the one source line it shows, so that the files themselves can be dropped. Lines and messages pass
+//! [`mask`] first: whatever else is wrong with a line, a secret on it is never printed.
+
+use std::{collections::BTreeSet, fmt, path::Path, sync::Arc};
+
+use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
+use serde_json::json;
+
+/// Whether the configuration can be used in spite of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Severity {
+    /// It cannot.
+    Error,
+    /// It can, but probably does not do what was meant.
+    Warning,
+}
+
+impl Severity {
+    /// As it is shown.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// Where something stands: a file, and mostly a place in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as it was named; `environment` for variables.
+    pub file: Arc<Path>,
+    /// The place in it; `None` where the whole file is meant.
+    pub spot: Option<Spot>,
+}
+
+/// A range of one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spot {
+    /// From 1.
+    pub line: usize,
+    /// From 1, in characters.
+    pub column: usize,
+    /// The column after the last marked character.
+    pub end_column: usize,
+    /// The line with its secrets masked, without its line end.
+    pub text: Box<str>,
+}
+
+impl Spot {
+    /// The marked bytes of `text`; annotate-snippets counts in bytes.
+    fn bytes(&self) -> std::ops::Range<usize> {
+        let at = |column: usize| self.text.char_indices().nth(column - 1).map_or(self.text.len(), |(byte, _)| byte);
+        at(self.column)..at(self.end_column)
+    }
+}
+
+/// One thing that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// How bad it is.
+    pub severity: Severity,
+    /// A stable name of the kind of problem, for scripts: `unknown-key`, `bad-cron`, …
+    pub code: &'static str,
+    /// What is wrong, in one sentence without its full stop.
+    pub message: String,
+    /// Where.
+    pub place: Place,
+    /// A second place that belongs to it, with what it is.
+    pub related: Option<(Place, &'static str)>,
+    /// What to write instead.
+    pub hint: Option<String>,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.place.file.display())?;
+        if let Some(spot) = &self.place.spot {
+            write!(f, ":{}:{}", spot.line, spot.column)?;
+        }
+        write!(f, ": {}[{}]: {}", self.severity.as_str(), self.code, self.message)
+    }
+}
+
+/// Everything that is wrong, in the order of the files and their lines.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the configuration has {}", self.summary())]
+pub struct Problems(pub Vec<Problem>);
+
+impl Problems {
+    /// `3 problems in 2 files`.
+    pub fn summary(&self) -> String {
+        let files: BTreeSet<&Path> = self.0.iter().map(|problem| &*problem.place.file).collect();
+        let plural = |count: usize| if count == 1 { "" } else { "s" };
+        let (problems, files) = (self.0.len(), files.len());
+        format!("{problems} problem{} in {files} file{}", plural(problems), plural(files))
+    }
+
+    /// For people: each problem with its line, a caret and a hint, and the summary last.
+    pub fn render(&self, color: bool) -> String {
+        let renderer = if color { Renderer::styled() } else { Renderer::plain() };
+        let mut out = String::new();
+        for problem in &self.0 {
+            out.push_str(&renderer.render(&report(problem)));
+            out.push_str("\n\n");
+        }
+        out.push_str(&self.summary());
+        out.push('\n');
+        out
+    }
+
+    /// For scripts: one object per problem, with null where there is no place or hint.
+    pub fn to_json(&self) -> serde_json::Value {
+        let object = |problem: &Problem| {
+            let spot = problem.place.spot.as_ref();
+            json!({
+                "severity": problem.severity.as_str(),
+                "code": problem.code,
+                "file": problem.place.file.to_string_lossy(),
+                "line": spot.map(|spot| spot.line),
+                "column": spot.map(|spot| spot.column),
+                "end_column": spot.map(|spot| spot.end_column),
+                "message": problem.message,
+                "hint": problem.hint,
+            })
+        };
+        self.0.iter().map(object).collect()
+    }
+}
+
+fn report(problem: &Problem) -> Vec<Group<'_>> {
+    let level = match problem.severity {
+        Severity::Error => Level::ERROR,
+        Severity::Warning => Level::WARNING,
+    };
+    let title = level.primary_title(&problem.message).id(problem.code);
+    let file = problem.place.file.to_string_lossy();
+    let mut group = match &problem.place.spot {
+        Some(spot) => {
+            let mark = AnnotationKind::Primary.span(spot.bytes());
+            title.element(Snippet::source(&*spot.text).line_start(spot.line).path(file).annotation(mark))
+        }
+        None => title.element(Origin::path(file)),
+    };
+    if let Some((place, what)) = &problem.related
+        && let Some(spot) = &place.spot
+    {
+        let mark = AnnotationKind::Context.span(spot.bytes()).label(*what);
+        let file = place.file.to_string_lossy();
+        group = group.element(Snippet::source(&*spot.text).line_start(spot.line).path(file).annotation(mark));
+    }
+    if let Some(hint) = &problem.hint {
+        group = group.element(Level::HELP.message(hint));
+    }
+    vec![group]
+}
+
+/// Whether a key of this name holds something secret.
+pub(super) fn is_secret_key(key: &str) -> bool {
+    const WORDS: [&str; 7] =
+        ["secret", "securitytoken", "password", "passwd", "accesskeyid", "privatekey", "sessiontoken"];
+    let key: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
+    WORDS.iter().any(|word| key.contains(word))
+}
+
+/// Where the first Alibaba Cloud access key id in `text` stands: `LTAI` and at least 8 letters or digits.
+pub(super) fn find_key_id(text: &str) -> Option<std::ops::Range<usize>> {
+    text.match_indices("LTAI").find_map(|(start, _)| {
+        let length = text[start..].bytes().take_while(u8::is_ascii_alphanumeric).count();
+        (length >= 12).then_some(start..start + length)
+    })
+}
+
+/// `text` with secrets replaced by as many asterisks, so that columns stay right. Works on the bare text because the
+/// line may be one that does not parse: everything after the `=` of a secret's key goes, and every key id.
+pub(super) fn mask(text: &str) -> String {
+    let hide = |range: &str| "*".repeat(range.chars().count());
+    let mut masked = text.to_owned();
+    let secret = masked.match_indices('=').find_map(|(equals, _)| {
+        let key = masked[..equals].trim_end().trim_end_matches(['"', '\'']);
+        let start = key.rfind(|c: char| !(c.is_alphanumeric() || "-_".contains(c))).map_or(0, |at| at + 1);
+        // A key that starts inside a multi-byte character's width is cut at the character after it.
+        let start = (start..=key.len()).find(|at| key.is_char_boundary(*at)).unwrap_or(key.len());
+        is_secret_key(&key[start..]).then_some(equals + 1)
+    });
+    if let Some(from) = secret {
+        let hidden = hide(&masked[from..]);
+        masked.replace_range(from.., &hidden);
+    }
+    while let Some(range) = find_key_id(&masked) {
+        let hidden = hide(&masked[range.clone()]);
+        masked.replace_range(range, &hidden);
+    }
+    masked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_are_masked_wherever_they_stand() {
+        assert_eq!(mask(r#"name = "x""#), r#"name = "x""#);
+        assert_eq!(mask(r#"access_key_secret="abc" nonsense"#), r"access_key_secret=**************");
+        assert_eq!(mask(r#"a = { "Password" = "q" }"#), r#"a = { "Password" =******"#);
+        assert_eq!(mask("IMAGEBAKED_CLOUD__SECURITY_TOKEN=abc"), "IMAGEBAKED_CLOUD__SECURITY_TOKEN=***");
+        assert_eq!(mask("owner = 'LTAI5tExample99'"), "owner = '***************'");
+        assert_eq!(mask("「password = 1"), "「password =**");
+    }
+}

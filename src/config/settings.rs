@@ -1,0 +1,262 @@
+//! `[cloud]` and `[daemon]`: how the cloud is spoken to, and how the daemon itself lives.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::reader::{Findings, Item, layer, suggestion};
+
+/// Regions that WUYING is offered in. A newer one than these is let through with a warning.
+pub(super) const REGIONS: [&str; 23] = [
+    "cn-shanghai",
+    "cn-hangzhou",
+    "cn-beijing",
+    "cn-shenzhen",
+    "cn-guangzhou",
+    "cn-qingdao",
+    "cn-zhangjiakou",
+    "cn-wulanchabu",
+    "cn-nanjing",
+    "cn-chengdu",
+    "cn-hongkong",
+    "ap-northeast-1",
+    "ap-southeast-1",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "us-west-1",
+    "eu-west-1",
+    "eu-central-1",
+    "me-central-1",
+    "me-east-1",
+    "cn-hangzhou-finance",
+    "cn-shanghai-finance-1",
+];
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// `[cloud]`: how the cloud is spoken to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CloudSettings {
+    /// Region of the image service, which is not that of the instances. Default `"cn-shanghai"`.
+    pub region: String,
+    /// Address of the image service, `https://…` or a bare host; http on loopback only. Default: by `region`.
+    pub endpoint: Option<String>,
+    /// Address of the desktop service (ecd), likewise. Default: by the instance's region.
+    pub ecd_endpoint: Option<String>,
+    /// Bound of setting up a connection. Default `"5s"`.
+    pub connect_timeout: Duration,
+    /// Bound of a whole call. Default `"30s"`.
+    pub timeout: Duration,
+    /// Calls per second, all actions together; above 0, at most 1000. Default `5`.
+    pub requests_per_second: f64,
+    /// Where credentials come from: `"default"`, `"files"` or `"ecs_ram_role"`. Default `"default"`.
+    pub credentials: Credentials,
+    /// Folder of the credential files for `credentials = "files"`. Default: the service manager's.
+    pub credentials_dir: Option<PathBuf>,
+    /// How often an image being made is looked at; at least 10 ms. Default `"30s"`.
+    pub poll_interval: Duration,
+    /// How long after an unclear answer the image is looked for before the call is repeated. Default `"10m"`.
+    pub lookup_window: Duration,
+}
+
+impl Default for CloudSettings {
+    fn default() -> Self {
+        Self {
+            region: "cn-shanghai".into(),
+            endpoint: None,
+            ecd_endpoint: None,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+            requests_per_second: 5.0,
+            credentials: Credentials::Default,
+            credentials_dir: None,
+            poll_interval: Duration::from_secs(30),
+            lookup_window: Duration::from_mins(10),
+        }
+    }
+}
+
+/// `credentials`: where the access key comes from; it is never in the configuration itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credentials {
+    /// The first that is there: environment, files, RAM role.
+    Default,
+    /// Files of a folder, read again when they change.
+    Files,
+    /// The RAM role of the ECS instance that the daemon runs on.
+    EcsRamRole,
+}
+
+/// `[daemon]`: how the daemon itself lives.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct DaemonSettings {
+    /// Folder of the database. Default `"/var/lib/imagebaked"`.
+    pub state_dir: PathBuf,
+    /// Images being made at once, at least 1. Default `5`.
+    pub max_builders: u32,
+    /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
+    #[serde(with = "listen")]
+    pub listen: Option<SocketAddr>,
+    /// Socket that the commands speak to the daemon through. Default `"/run/imagebaked/control.sock"`.
+    pub control_socket: PathBuf,
+    /// Value of the tag that marks images as ours; two daemons of one account need two. Default `"imagebaked"`.
+    pub owner: String,
+    /// Bound of an orderly stop. Default `"30s"`.
+    pub drain: Duration,
+}
+
+impl Default for DaemonSettings {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/imagebaked".into(),
+            max_builders: 5,
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
+            control_socket: "/run/imagebaked/control.sock".into(),
+            owner: "imagebaked".into(),
+            drain: Duration::from_secs(30),
+        }
+    }
+}
+
+/// `listen` as it is written: "off" is the empty text.
+mod listen {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+    pub(super) fn serialize<S: Serializer>(listen: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&listen.map(|address| address.to_string()).unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+    }
+}
+
+layer! {
+    /// What one layer says of [`CloudSettings`].
+    #[derive(Serialize)]
+    struct CloudLayer {
+        region: String = region,
+        endpoint: String = endpoint,
+        ecd_endpoint: String = endpoint,
+        connect_timeout: Duration = |item, out| item.duration(MILLISECOND, out),
+        timeout: Duration = |item, out| item.duration(MILLISECOND, out),
+        requests_per_second: f64 = |item, out| item.positive(1000.0, out),
+        credentials: Credentials = |item, out| item.one_of(
+            &[("default", Credentials::Default), ("files", Credentials::Files), ("ecs_ram_role", Credentials::EcsRamRole)],
+            out,
+        ),
+        credentials_dir: String = filled,
+        poll_interval: Duration = |item, out| item.duration(Duration::from_millis(10), out),
+        lookup_window: Duration = |item, out| item.duration(MILLISECOND, out),
+    }
+}
+
+layer! {
+    /// What one layer says of [`DaemonSettings`].
+    #[derive(Serialize)]
+    struct DaemonLayer {
+        state_dir: String = filled,
+        max_builders: u32 = |item, out| item.integer(1, 1000, out),
+        listen: String = listen_address,
+        control_socket: String = filled,
+        owner: String = owner,
+        drain: Duration = |item, out| item.duration(Duration::ZERO, out),
+    }
+}
+
+/// Text that is not empty.
+pub(super) fn filled(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {
+    let text = item.text(out)?;
+    if text.trim().is_empty() {
+        out.error(item.mark, "bad-value", "this may not be empty", Some("leave the key out for its default".into()));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// A region's id; one that is not known is let through, because new ones are opened.
+pub(super) fn region(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {
+    let text = filled(item, out)?;
+    if !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        let hint = Some("regions look like `cn-shanghai`".into());
+        out.error(item.mark, "bad-region", format!("`{text}` is not a region"), hint);
+        return None;
+    }
+    if !REGIONS.contains(&text.as_str()) {
+        out.warning(item.mark, "unknown-region", format!("unknown region `{text}`"), Some(suggestion(&text, &REGIONS)));
+    }
+    Some(text)
+}
+
+fn endpoint(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {
+    let text = filled(item, out)?;
+    let (secure, rest) = match text.split_once("://") {
+        None => (true, text.as_str()),
+        Some(("https", rest)) => (true, rest),
+        Some(("http", rest)) => (false, rest),
+        Some((scheme, _)) => {
+            let hint = Some("write `https://host` or the bare host".into());
+            out.error(item.mark, "bad-endpoint", format!("`{scheme}` is not a scheme of this API"), hint);
+            return None;
+        }
+    };
+    let address = rest.strip_suffix('/').unwrap_or(rest);
+    let host = match address.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => host,
+        _ => address,
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let sound = match bare {
+        Some(ip) => ip.parse::<IpAddr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)),
+    };
+    if !sound {
+        let hint = Some("a host and maybe a port, without a path: `appstream-center.cn-shanghai.aliyuncs.com`".into());
+        out.error(item.mark, "bad-endpoint", format!("`{address}` is not a host"), hint);
+        return None;
+    }
+    let host = bare.unwrap_or(host);
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !secure && !loopback {
+        let message = "http is allowed on loopback addresses only";
+        out.error(item.mark, "insecure-endpoint", message, Some(format!("write `https://{address}`")));
+        return None;
+    }
+    Some(text)
+}
+
+fn listen_address(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {
+    let text = item.text(out)?;
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let hint = Some("an IP address and a port, like \"127.0.0.1:8470\"; \"\" turns the status page off".into());
+        out.error(item.mark, "bad-listen", format!("`{text}` is not an address to listen on"), hint);
+        return None;
+    };
+    if !address.ip().is_loopback() {
+        let hint = Some("the status page asks for no password: keep it on 127.0.0.1 behind a proxy that does".into());
+        out.warning(item.mark, "open-listen", "the status page can be read by other hosts", hint);
+    }
+    Some(text.to_owned())
+}
+
+fn owner(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {
+    let text = filled(item, out)?;
+    if text.chars().count() > 128 {
+        out.error(item.mark, "bad-value", "an owner has at most 128 characters", None);
+        return None;
+    }
+    Some(text)
+}
