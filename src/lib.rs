@@ -17,3 +17,4 @@ pub mod bake;
 pub mod clock;
 pub mod ids;
 pub mod schedule;
+pub mod sim;
