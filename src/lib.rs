@@ -19,5 +19,6 @@ pub mod config;
 pub mod error;
 pub mod ids;
 pub mod schedule;
+pub mod sim;
 pub mod status;
 pub mod store;

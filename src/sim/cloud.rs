@@ -1,0 +1,407 @@
+//! One call from the received request to the decided answer, and everything that is remembered between calls.
+//!
+//! Nothing here waits or writes to a connection: an answer that is late or cut off is described, the server does it.
+
+use std::{
+    borrow::Cow,
+    collections::{HashMap, VecDeque},
+    path::PathBuf,
+    time::Duration,
+};
+
+use bytes::Bytes;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{
+    Options,
+    actions::{self, Action, Call},
+    codes::Failure,
+    faults::{DropWhen, Fault, FaultPlan, Garble},
+    params::Params,
+    snapshot::{self, SnapshotError},
+    verify::{self, KeyPair, Nonces, Received},
+    world::{InstanceSpec, Rules, World},
+};
+
+/// How many calls `/_sim/state` can show; older ones are forgotten.
+const MOST_CALLS: usize = 100_000;
+
+/// How many of them go into the state file, which is written anew with every change.
+const MOST_KEPT_CALLS: usize = 2_000;
+
+/// A call as it went.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct CallRecord {
+    action: String,
+    at: DateTime<Utc>,
+    /// `ok`, `refused`, `garbled`, `dropped_before` or `dropped_after` (acting).
+    outcome: Cow<'static, str>,
+    code: Option<String>,
+    http_status: Option<u16>,
+    request_id: String,
+    instance_id: Option<String>,
+}
+
+/// What goes back over the connection.
+#[derive(Debug)]
+pub(super) struct Reply {
+    /// How long it is held back.
+    pub(super) delay: Duration,
+    pub(super) kind: ReplyKind,
+}
+
+#[derive(Debug)]
+pub(super) enum ReplyKind {
+    /// The connection is closed without an answer.
+    Drop,
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        content_type: &'static str,
+        body: ReplyBody,
+    },
+}
+
+#[derive(Debug)]
+pub(super) enum ReplyBody {
+    Whole(Bytes),
+    /// Its length is announced, half of it is sent.
+    Truncated(Bytes),
+    Huge,
+}
+
+/// The simulated cloud.
+#[derive(Debug)]
+pub(super) struct Cloud {
+    world: World,
+    keys: KeyPair,
+    failures_in_success: bool,
+    requests_per_second: Option<u32>,
+    faults: FaultPlan,
+    calls: VecDeque<CallRecord>,
+    nonces: Nonces,
+    /// Per action: the second that is counted, and the calls in it.
+    windows: HashMap<&'static str, (i64, u32)>,
+    request_ids: fastrand::Rng,
+    state: Option<PathBuf>,
+    saved_revision: u64,
+}
+
+/// An answer in the making.
+struct Outcome {
+    result: Result<Value, Failure>,
+    headers: Vec<(String, String)>,
+    /// A refusal is told in an answer of status 200 with Success false.
+    in_success: bool,
+}
+
+impl Outcome {
+    fn refused(failure: Failure) -> Self {
+        Self { result: Err(failure), headers: Vec::new(), in_success: false }
+    }
+}
+
+impl Cloud {
+    /// The cloud as the state file has it, or as `options` begin it.
+    pub(super) fn open(options: Options, now: DateTime<Utc>) -> Result<Self, SnapshotError> {
+        let kept = options.state.as_deref().map(snapshot::load).transpose()?.flatten();
+        let (mut world, calls) =
+            kept.map_or_else(|| (World::new(options.seed), VecDeque::new()), |kept| (kept.world, kept.calls));
+        world.obey(Rules {
+            build_time: options.build_time,
+            power_time: options.power_time,
+            builder_quota: options.builder_quota,
+            open: options.open,
+        });
+        for spec in options.instances {
+            if !world.has_instance(&spec.instance_id) {
+                world.put_instance(spec, now);
+            }
+        }
+        // Request ids need not repeat from run to run, but must not repeat after a restart: the time of the start is in.
+        let started = u64::from_ne_bytes(now.timestamp_micros().to_ne_bytes());
+        let mut cloud = Self {
+            saved_revision: 0,
+            world,
+            keys: KeyPair {
+                id: options.access_key_id,
+                secret: options.access_key_secret,
+                token: options.security_token,
+            },
+            failures_in_success: options.failures_in_success,
+            requests_per_second: options.requests_per_second,
+            faults: options.faults,
+            calls,
+            nonces: Nonces::default(),
+            windows: HashMap::new(),
+            request_ids: fastrand::Rng::with_seed(options.seed ^ started),
+            state: options.state,
+        };
+        cloud.save()?;
+        Ok(cloud)
+    }
+
+    /// Writes the state file if anything has changed since it was last written.
+    pub(super) fn save_changes(&mut self) -> Result<(), SnapshotError> {
+        if self.world.revision() == self.saved_revision { Ok(()) } else { self.save() }
+    }
+
+    /// Writes the state file, if one is kept.
+    pub(super) fn save(&mut self) -> Result<(), SnapshotError> {
+        if let Some(path) = &self.state {
+            let latest: Vec<&CallRecord> =
+                self.calls.iter().skip(self.calls.len().saturating_sub(MOST_KEPT_CALLS)).collect();
+            snapshot::save(path, &self.world, &latest)?;
+        }
+        self.saved_revision = self.world.revision();
+        Ok(())
+    }
+
+    /// Decides a call. The reply may be held back by the server, the effect on the world is there at once.
+    pub(super) fn handle(&mut self, received: &Received<'_>, now: DateTime<Utc>) -> Reply {
+        let request_id = self.fresh_request_id();
+        let name = received.header("x-acs-action").to_owned();
+        let params = Params::decode(received.query, received.body);
+        let mut fault = None;
+        let outcome = match self.admit(received, &name, now) {
+            Err(outcome) => outcome,
+            Ok(action) => {
+                fault = self.faults.strike(action.name, &self.instances_of(&params));
+                self.act(action, &params, fault.as_ref(), &request_id, now)
+            }
+        };
+        let record = CallRecord {
+            action: name,
+            at: now,
+            outcome: Cow::Borrowed(""),
+            code: None,
+            http_status: None,
+            request_id,
+            instance_id: self.instances_of(&params).into_iter().next(),
+        };
+        self.reply(outcome, fault.as_ref(), received.header("host"), record)
+    }
+
+    /// Signature, nonce, action, method and rate, in the order in which a gateway has to look at them.
+    fn admit(&mut self, received: &Received<'_>, name: &str, now: DateTime<Utc>) -> Result<&'static Action, Outcome> {
+        verify::verify(received, &self.keys, now)
+            .and_then(|()| self.nonces.admit(received.header("x-acs-signature-nonce"), now))
+            .map_err(Outcome::refused)?;
+        let action = actions::find(name, received.header("x-acs-version"))
+            .filter(|_| received.path == "/")
+            .ok_or_else(|| Outcome::refused(Failure::new("InvalidApi.NotFound")))?;
+        if received.method != "POST" && !(action.get && received.method == "GET") {
+            return Err(Outcome::refused(Failure::new("UnsupportedHTTPMethod")));
+        }
+        self.throttle(action, now)?;
+        Ok(action)
+    }
+
+    fn throttle(&mut self, action: &Action, now: DateTime<Utc>) -> Result<(), Outcome> {
+        let Some(limit) = self.requests_per_second else { return Ok(()) };
+        let second = now.timestamp();
+        let window = self.windows.entry(action.name).or_insert((second, 0));
+        if window.0 != second {
+            *window = (second, 0);
+        }
+        if window.1 < limit {
+            window.1 += 1;
+            return Ok(());
+        }
+        let left = 1000 - u64::from(now.timestamp_subsec_millis()).min(999);
+        let reset = (second + 1) * 1000;
+        Err(Outcome {
+            headers: vec![
+                ("x-acs-retry-after".to_owned(), left.to_string()),
+                ("x-ratelimit-user".to_owned(), format!("Limit:{limit},Remain:0,TimeLeft:{left},Reset:{reset}")),
+            ],
+            ..Outcome::refused(Failure::new("Throttling.User"))
+        })
+    }
+
+    /// Does the action, unless a fault is in its place.
+    fn act(
+        &mut self,
+        action: &Action,
+        params: &Params,
+        fault: Option<&Fault>,
+        request_id: &str,
+        now: DateTime<Utc>,
+    ) -> Outcome {
+        let call = Call {
+            params,
+            now,
+            request_id,
+            fate: fault.and_then(|fault| fault.image.clone()).unwrap_or_default(),
+            late: fault.and_then(|fault| fault.late_image).unwrap_or_default(),
+        };
+        let mut result = Ok(json!({}));
+        if fault.is_none_or(Fault::acts) {
+            result = (action.handler)(&mut self.world, &call);
+        }
+        if let (true, Ok(Value::Object(answer))) = (action.enveloped, &mut result) {
+            answer.insert("Success".to_owned(), json!(true));
+            answer.insert("Code".to_owned(), json!("200"));
+        }
+        let mut in_success = self.failures_in_success && action.enveloped;
+        if let Some(fault) = fault.filter(|fault| fault.refuses()) {
+            let code = fault.code.clone().unwrap_or_else(|| usual_code(fault.status).to_owned());
+            let mut failure = Failure::new(code);
+            failure.status = fault.status.unwrap_or(failure.status);
+            if let Some(message) = &fault.message {
+                failure = failure.saying(message.clone());
+            }
+            result = Err(failure);
+            in_success = fault.success_false;
+        }
+        let headers = fault.map(|fault| fault.headers.clone().into_iter().collect()).unwrap_or_default();
+        Outcome { result, headers, in_success }
+    }
+
+    /// Notes the call and puts its outcome into the answer's words.
+    fn reply(&mut self, outcome: Outcome, fault: Option<&Fault>, host: &str, mut record: CallRecord) -> Reply {
+        let delay = fault.and_then(|fault| fault.delay).unwrap_or_default();
+        let id = &record.request_id;
+        let (status, answer) = match outcome.result {
+            Ok(mut answer) => {
+                answer["RequestId"] = json!(id);
+                (200, answer)
+            }
+            Err(failure) => {
+                record.code = Some(failure.code.to_string());
+                if outcome.in_success {
+                    let answer = json!({
+                        "RequestId": id, "Success": false, "Code": failure.code, "Message": failure.message,
+                    });
+                    (200, answer)
+                } else {
+                    let answer = json!({
+                        "RequestId": id, "HostId": host, "Code": failure.code, "Message": failure.message,
+                        "Recommend": format!(
+                            "https://api.aliyun.com/troubleshoot?q={}&product=appstream-center&requestId={id}",
+                            failure.code,
+                        ),
+                    });
+                    (failure.status, answer)
+                }
+            }
+        };
+        let garble = fault.and_then(|fault| fault.body);
+        let drop = fault.and_then(|fault| fault.drop);
+        let word = match (drop, garble) {
+            (Some(DropWhen::Before), _) => "dropped_before",
+            (Some(DropWhen::After), _) => "dropped_after",
+            (None, Some(_)) => "garbled",
+            (None, None) if record.code.is_some() => "refused",
+            (None, None) => "ok",
+        };
+        record.outcome = Cow::Borrowed(word);
+        record.http_status = drop.is_none().then_some(status);
+        if self.calls.len() >= MOST_CALLS {
+            self.calls.pop_front();
+        }
+        self.calls.push_back(record);
+        if drop.is_some() {
+            return Reply { delay, kind: ReplyKind::Drop };
+        }
+        let json = Bytes::from(answer.to_string());
+        let body = match garble {
+            None => ReplyBody::Whole(json),
+            Some(Garble::Truncate) => ReplyBody::Truncated(json),
+            Some(Garble::NotJson) => {
+                ReplyBody::Whole(Bytes::from_static(b"<html><body><h1>Bad gateway</h1></body></html>"))
+            }
+            Some(Garble::Empty) => ReplyBody::Whole(Bytes::new()),
+            Some(Garble::Huge) => ReplyBody::Huge,
+        };
+        let content_type = if garble == Some(Garble::NotJson) { "text/html" } else { "application/json;charset=utf-8" };
+        Reply { delay, kind: ReplyKind::Answer { status, headers: outcome.headers, content_type, body } }
+    }
+
+    /// The instances that a call is about: named in it, or behind the image named in it.
+    fn instances_of(&self, params: &Params) -> Vec<String> {
+        let mut ids: Vec<String> =
+            ["InstanceId", "WuyingServerId"].iter().filter_map(|name| params.get(name)).map(str::to_owned).collect();
+        for name in ["DesktopId", "WuyingServerIdList"] {
+            ids.extend(params.list(name, usize::MAX).unwrap_or_default().into_iter().map(str::to_owned));
+        }
+        if let Some(image_id) = params.get("ImageId") {
+            ids.extend(self.world.images().iter().find(|i| i.id == image_id).map(|i| i.instance_id.clone()));
+        }
+        ids
+    }
+
+    /// An upper-case UUID.
+    fn fresh_request_id(&mut self) -> String {
+        let id = uuid::Builder::from_random_bytes(self.request_ids.u128(..).to_ne_bytes()).into_uuid();
+        id.hyphenated().to_string().to_ascii_uppercase()
+    }
+
+    /// Adds to the fault plan; what was left of it stays before.
+    pub(super) fn add_faults(&mut self, plan: FaultPlan) {
+        self.faults.extend(plan);
+    }
+
+    pub(super) fn clear_faults(&mut self) {
+        self.faults = FaultPlan::default();
+    }
+
+    pub(super) fn faults_left(&self) -> &FaultPlan {
+        &self.faults
+    }
+
+    pub(super) fn put_instance(&mut self, spec: InstanceSpec, now: DateTime<Utc>) {
+        self.world.put_instance(spec, now);
+    }
+
+    /// What `GET /_sim/state` shows. The key pair is in it on purpose: it opens nothing but this simulator.
+    pub(super) fn state(&self, now: DateTime<Utc>) -> Value {
+        use secrecy::ExposeSecret as _;
+
+        let instances: Vec<Value> = self
+            .world
+            .instances()
+            .map(|instance| {
+                json!({
+                    "instance_id": instance.id, "instance_type": instance.kind, "status": instance.status(now),
+                    "sub_instance_id": instance.sub_instance_id,
+                })
+            })
+            .collect();
+        let images: Vec<Value> = self
+            .world
+            .images()
+            .iter()
+            .map(|image| {
+                json!({
+                    "image_id": image.id, "version_id": image.version_id, "task_id": image.task_id,
+                    "image_name": image.name, "description": image.description,
+                    "instance_id": image.instance_id, "instance_type": image.instance_type,
+                    "status": image.status(now), "tags": image.tags, "created_at": image.created_at,
+                    "visible": image.is_visible(now), "parameters": image.parameters,
+                    "request_id": image.request_id,
+                    "regions": image.distributions.iter().map(|d| &d.region).collect::<Vec<_>>(),
+                })
+            })
+            .collect();
+        json!({
+            "access_key_id": self.keys.id,
+            "access_key_secret": self.keys.secret.expose_secret(),
+            "instances": instances,
+            "images": images,
+            "calls": self.calls,
+        })
+    }
+}
+
+/// The code of a fault that gives a status only.
+fn usual_code(status: Option<u16>) -> &'static str {
+    match status {
+        Some(429) => "Throttling.User",
+        Some(401 | 403) => "Forbidden.NoPermission",
+        Some(502..=504) => "ServiceUnavailable",
+        _ => "InternalError",
+    }
+}

@@ -1,0 +1,270 @@
+//! The fault plan: which calls go wrong, and how.
+//!
+//! A plan is TOML or JSON with a list `fault`. Each fault names an action and the call it starts with, counted from when
+//! the plan was given, and says what that call meets instead of its ordinary answer.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::{actions, world::Fate};
+
+/// Why a plan was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum FaultPlanError {
+    /// The text is not TOML of the right shape; the cause names line and column.
+    #[error("could not read the fault plan as TOML")]
+    Toml(#[source] toml::de::Error),
+    /// The text is not JSON of the right shape; the cause names line and column.
+    #[error("could not read the fault plan as JSON")]
+    Json(#[source] serde_json::Error),
+    /// The shape is right, what it says is not.
+    #[error("fault {number} of the plan: {problem}")]
+    Senseless {
+        /// Which fault of the plan, from 1.
+        number: usize,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+/// A list of faults.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FaultPlan {
+    #[serde(default, rename = "fault")]
+    faults: Vec<Fault>,
+}
+
+impl FaultPlan {
+    /// Reads a plan: JSON where the text starts with a brace, which TOML cannot, else TOML.
+    pub fn parse(text: &str) -> Result<Self, FaultPlanError> {
+        let plan: Self = if text.trim_start().starts_with('{') {
+            serde_json::from_str(text).map_err(FaultPlanError::Json)?
+        } else {
+            toml::from_str(text).map_err(FaultPlanError::Toml)?
+        };
+        for (index, fault) in plan.faults.iter().enumerate() {
+            fault.check().map_err(|problem| FaultPlanError::Senseless { number: index + 1, problem })?;
+        }
+        Ok(plan)
+    }
+
+    /// Adds the faults of `more` after those that are left.
+    pub(super) fn extend(&mut self, more: Self) {
+        self.faults.extend(more.faults);
+    }
+
+    /// Counts a call and gives the fault that it meets, if any. Every matching fault counts the call; the first that is
+    /// due strikes. A fault that has struck as often as it should leaves the plan.
+    pub(super) fn strike(&mut self, action: &str, instances: &[String]) -> Option<Fault> {
+        let mut struck = None;
+        self.faults.retain_mut(|fault| {
+            let wanted = fault.instance_id.as_deref().is_none_or(|id| instances.iter().any(|named| named == id));
+            if fault.action != action || !wanted {
+                return true;
+            }
+            if fault.nth > 1 {
+                fault.nth -= 1;
+                return true;
+            }
+            if struck.is_some() {
+                return true;
+            }
+            struck = Some(fault.clone());
+            // Zero stands for ever; one is the last time.
+            fault.times = fault.times.saturating_sub(u32::from(fault.times > 1));
+            let last = struck.as_ref().is_some_and(|now| now.times == 1);
+            !last
+        });
+        struck
+    }
+}
+
+/// One fault: whom it meets and what it does.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Fault {
+    pub(super) action: String,
+    /// Which call it starts with, from 1. Counts down, so what is left of a plan is a plan again.
+    #[serde(default = "one")]
+    nth: u32,
+    /// How many calls it meets; 0 for ever.
+    #[serde(default = "one")]
+    times: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    instance_id: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) code: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) status: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) message: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) headers: BTreeMap<String, String>,
+    /// How long the answer is held back, after acting: the client may give up on a call that has worked.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "span")]
+    pub(super) delay: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) drop: Option<DropWhen>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) body: Option<Garble>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    act: Option<bool>,
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "span")]
+    pub(super) late_image: Option<Duration>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image: Option<Fate>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) success_false: bool,
+}
+
+/// When the connection is closed without an answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum DropWhen {
+    Before,
+    After,
+}
+
+/// What is sent in place of the answer's body.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Garble {
+    /// The first half, after promising all of it.
+    Truncate,
+    /// A proxy's web page.
+    NotJson,
+    /// Nothing.
+    Empty,
+    /// More than any client should read.
+    Huge,
+}
+
+fn one() -> u32 {
+    1
+}
+
+impl Fault {
+    /// Whether the answer is a refusal in place of the action's own outcome.
+    pub(super) fn refuses(&self) -> bool {
+        self.code.is_some() || self.status.is_some() || self.success_false
+    }
+
+    /// Whether the action is done although its answer is not what it should be. A body can only be garbled, and an image
+    /// only be late, where there is one.
+    pub(super) fn acts(&self) -> bool {
+        match self.drop {
+            Some(DropWhen::Before) => false,
+            Some(DropWhen::After) => true,
+            None => self.act.unwrap_or(self.late_image.is_some() || self.body.is_some() || !self.refuses()),
+        }
+    }
+
+    fn check(&self) -> Result<(), String> {
+        if !actions::is_known(&self.action) {
+            return Err(format!("there is no action `{}`", self.action));
+        }
+        if self.nth == 0 {
+            return Err("`nth` counts from 1".to_owned());
+        }
+        if self.status.is_some_and(|status| !(200..=599).contains(&status)) {
+            return Err("`status` is not between 200 and 599".to_owned());
+        }
+        if (self.image.is_some() || self.late_image.is_some()) && self.action != "CreateImageByInstance" {
+            return Err("`image` and `late_image` need the action `CreateImageByInstance`".to_owned());
+        }
+        for (name, value) in &self.headers {
+            if hyper::header::HeaderName::try_from(name).is_err()
+                || hyper::header::HeaderValue::try_from(value).is_err()
+            {
+                return Err(format!("`{name}` is not a header that can be sent"));
+            }
+        }
+        let does_something = self.refuses()
+            || self.delay.is_some()
+            || self.drop.is_some()
+            || self.body.is_some()
+            || self.late_image.is_some()
+            || self.image.is_some()
+            || !self.headers.is_empty();
+        if !does_something || (self.drop == Some(DropWhen::Before) && self.late_image.is_some()) {
+            return Err("it says not, or not without contradiction, what the call meets".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// Spans of time as a person writes them: `30s`, `2m 5s`.
+mod span {
+    use serde::de::Error as _;
+
+    use super::{Deserialize, Deserializer, Duration, Serializer};
+
+    #[expect(clippy::ref_option, reason = "the signature is serde's")]
+    pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
+        match span {
+            Some(span) => out.collect_str(&humantime::format_duration(*span)),
+            None => out.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(input: D) -> Result<Option<Duration>, D::Error> {
+        let text = String::deserialize(input)?;
+        humantime::parse_duration(&text).map(Some).map_err(D::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CREATE: &str = "CreateImageByInstance";
+
+    #[test]
+    fn the_nth_call_and_only_as_many_as_asked_are_met() {
+        let mut plan = FaultPlan::parse(
+            "[[fault]]\naction = \"CreateImageByInstance\"\nnth = 2\ntimes = 2\ncode = \"InternalError\"",
+        )
+        .unwrap();
+        let met: Vec<bool> = (0..4).map(|_| plan.strike(CREATE, &[]).is_some()).collect();
+        assert_eq!(met, [false, true, true, false]);
+        assert_eq!(plan, FaultPlan::default());
+    }
+
+    #[test]
+    fn other_actions_and_instances_do_not_count() {
+        let mut plan = FaultPlan::parse(
+            r#"{"fault":[{"action":"CreateImageByInstance","instance_id":"ecd-1","times":0,"drop":"after"}]}"#,
+        )
+        .unwrap();
+        assert!(plan.strike("ListImage", &["ecd-1".to_owned()]).is_none());
+        assert!(plan.strike(CREATE, &["ecd-2".to_owned()]).is_none());
+        for _ in 0..5 {
+            assert!(plan.strike(CREATE, &["ecd-1".to_owned()]).is_some_and(|fault| fault.acts()));
+        }
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let unknown = FaultPlan::parse("[[fault]]\naction = \"ListImage\"\ncoed = \"X\"").unwrap_err();
+        let FaultPlanError::Toml(cause) = unknown else { panic!("{unknown:?}") };
+        assert!(cause.to_string().contains("line 3"), "{cause}");
+        let action = FaultPlan::parse("[[fault]]\naction = \"ListImages\"\ncode = \"X\"").unwrap_err();
+        assert_eq!(action.to_string(), "fault 1 of the plan: there is no action `ListImages`");
+    }
+
+    #[test]
+    fn an_error_does_not_act_unless_told() {
+        let acts = |keys: &str| {
+            let mut plan = FaultPlan::parse(&format!("[[fault]]\naction = \"CreateImageByInstance\"\n{keys}")).unwrap();
+            plan.strike(CREATE, &[]).unwrap().acts()
+        };
+        assert!(!acts("code = \"InternalError\""));
+        assert!(acts("code = \"InternalError\"\nact = true"));
+        assert!(acts("code = \"InternalError\"\nlate_image = \"30s\""));
+        assert!(acts("status = 502\nbody = \"not_json\""));
+        assert!(acts("delay = \"2s\""));
+        assert!(!acts("drop = \"before\""));
+    }
+}

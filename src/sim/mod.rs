@@ -1,0 +1,186 @@
+//! A simulator of the cloud: the operations of WUYING App Streaming, ECD and STS that imagebaked uses, in this process,
+//! over plain HTTP on a loopback address. It serves tests, rehearsals and `imagebaked demo`; the official SDKs work
+//! against it unchanged.
+//!
+//! It is as faithful as the API pages are: it checks signature, date and nonce, takes parameters from query and form
+//! body, and answers in the documented shapes and codes. What no page says is invented where a caller has to meet
+//! something, and the place says so.
+//!
+//! A request passes through one file after the other: [`server`] reads it, [`verify`] decides whether to believe it,
+//! [`params`] takes it apart, [`actions`] does it to the [`world`], [`faults`] spoils it if the plan says so, and
+//! [`snapshot`] keeps the result, before the answer leaves. [`cloud`] is that sequence. Time is a parameter throughout:
+//! nothing in the world moves by a timer.
+//!
+//! `/_sim/` has the controls, without signature and for loopback only: `GET state` shows everything, with each image
+//! ever made; `POST faults` adds a plan to what is left of the former, `GET faults` shows what is left, `DELETE faults`
+//! clears it; `POST instances` adds an instance.
+
+mod actions;
+mod cloud;
+mod codes;
+mod faults;
+mod params;
+mod server;
+mod snapshot;
+mod verify;
+mod world;
+
+use std::{fmt, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use secrecy::SecretString;
+use serde_json::Value;
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+use self::{cloud::Cloud, server::Shared};
+pub use self::{
+    faults::{FaultPlan, FaultPlanError},
+    snapshot::SnapshotError,
+    world::{InstanceKind, InstanceSpec},
+};
+use crate::clock::Clock;
+
+/// Why a simulator did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum SimulatorError {
+    /// The listener has no address.
+    #[error("could not learn the simulator's own address")]
+    Address(#[source] io::Error),
+    /// The state file was of no use.
+    #[error("could not bring back the simulator's state")]
+    State(#[source] SnapshotError),
+}
+
+/// What the simulated account is like.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The key id that requests must name.
+    pub access_key_id: String,
+    /// The secret that requests must be signed with.
+    pub access_key_secret: SecretString,
+    /// The token that requests must carry; none where absent.
+    pub security_token: Option<SecretString>,
+    /// From the call to AVAILABLE; a tenth of it is INIT.
+    pub build_time: Duration,
+    /// How long a start, stop or reboot takes.
+    pub power_time: Duration,
+    /// How many images can be in the making at a time.
+    pub builder_quota: usize,
+    /// Calls per second of one action; none are refused where absent.
+    pub requests_per_second: Option<u32>,
+    /// Instances that exist, beside those of the state file.
+    pub instances: Vec<InstanceSpec>,
+    /// An unknown instance is added when it is first named, so that a real schedule can be rehearsed.
+    pub open: bool,
+    /// Business failures of the image operations come as HTTP 200 with Success false: the pages allow for both shapes.
+    pub failures_in_success: bool,
+    /// Where the source of image ids starts.
+    pub seed: u64,
+    /// The file that keeps the state; written with each change, before the answer.
+    pub state: Option<PathBuf>,
+    /// What goes wrong. Not kept in the state file: a restart takes the plan that it is given.
+    pub faults: FaultPlan,
+}
+
+impl Default for Options {
+    /// Three desktops, the third of them stopped, and two workstations.
+    fn default() -> Self {
+        let instance = |instance_id: &str, instance_type, status: &str| InstanceSpec {
+            instance_id: instance_id.to_owned(),
+            instance_type,
+            status: status.to_owned(),
+            sub_instance_id: None,
+        };
+        Self {
+            access_key_id: "sim-key-id".to_owned(),
+            access_key_secret: "sim-key-secret".into(),
+            security_token: None,
+            build_time: Duration::from_secs(30),
+            power_time: Duration::from_secs(5),
+            builder_quota: 10,
+            requests_per_second: None,
+            instances: vec![
+                instance("ecd-sim0001", InstanceKind::CloudDesktop, "Running"),
+                instance("ecd-sim0002", InstanceKind::CloudDesktop, "Running"),
+                instance("ecd-sim0003", InstanceKind::CloudDesktop, "Stopped"),
+                instance("ws-sim0001", InstanceKind::WuyingServer, "Running"),
+                instance("ws-sim0002", InstanceKind::WuyingServer, "Running"),
+            ],
+            open: false,
+            failures_in_success: false,
+            seed: 0,
+            state: None,
+            faults: FaultPlan::default(),
+        }
+    }
+}
+
+/// Starts simulators.
+#[derive(Debug)]
+pub struct Simulator;
+
+impl Simulator {
+    /// Serves on `listener` from a task of the present runtime, until stopped.
+    pub fn start(
+        listener: TcpListener,
+        options: Options,
+        clock: Arc<dyn Clock>,
+    ) -> Result<RunningSimulator, SimulatorError> {
+        let addr = listener.local_addr().map_err(SimulatorError::Address)?;
+        let cloud = Cloud::open(options, clock.now()).map_err(SimulatorError::State)?;
+        let shared = Arc::new(Shared::new(cloud, clock));
+        let stop = CancellationToken::new();
+        let task = tokio::spawn(server::serve(listener, Arc::clone(&shared), stop.clone()));
+        Ok(RunningSimulator { addr, shared, stop, task })
+    }
+}
+
+/// A simulator at work. Dropping it stops it as well, without waiting for the end.
+pub struct RunningSimulator {
+    addr: SocketAddr,
+    shared: Arc<Shared>,
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl fmt::Debug for RunningSimulator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RunningSimulator").field("addr", &self.addr).finish_non_exhaustive()
+    }
+}
+
+impl RunningSimulator {
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What `GET /_sim/state` answers.
+    pub fn state(&self) -> Value {
+        self.shared.cloud().state(self.shared.clock.now())
+    }
+
+    /// Adds faults, counted from now, to those that are left.
+    pub fn add_faults(&self, plan: FaultPlan) {
+        self.shared.cloud().add_faults(plan);
+    }
+
+    /// Whether every fault of the plan has struck.
+    pub fn faults_are_spent(&self) -> bool {
+        *self.shared.cloud().faults_left() == FaultPlan::default()
+    }
+
+    /// Closes all connections and waits until the state is in its file.
+    pub async fn stop(mut self) {
+        self.stop.cancel();
+        if let Err(error) = (&mut self.task).await {
+            tracing::error!(%error, "the simulator ended by itself");
+        }
+    }
+}
+
+impl Drop for RunningSimulator {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}

@@ -1,0 +1,243 @@
+//! The simulator on the wire: plain HTTP/1.1, the API at `/`, the controls under `/_sim/`.
+
+use std::{
+    convert::Infallible,
+    io,
+    net::SocketAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt as _, stream};
+use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::BoxBody};
+use hyper::{
+    Request, Response, StatusCode,
+    body::{Frame, Incoming},
+    header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+use super::{
+    cloud::{Cloud, Reply, ReplyBody, ReplyKind},
+    faults::FaultPlan,
+    verify::Received,
+    world::InstanceSpec,
+};
+use crate::clock::Clock;
+
+/// No documented request comes near; more is refused unread.
+const LARGEST_BODY: usize = 1 << 20;
+
+/// A huge answer is this many chunks of this many bytes: 64 MiB, never in memory at once.
+const HUGE_CHUNKS: usize = 64;
+const HUGE_CHUNK: usize = 1 << 20;
+
+type Body = BoxBody<Bytes, io::Error>;
+
+/// What all connections share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    cloud: Mutex<Cloud>,
+    pub(super) clock: Arc<dyn Clock>,
+}
+
+impl Shared {
+    pub(super) fn new(cloud: Cloud, clock: Arc<dyn Clock>) -> Self {
+        Self { cloud: Mutex::new(cloud), clock }
+    }
+
+    /// The cloud. Held for one call at a time and never across an await.
+    pub(super) fn cloud(&self) -> MutexGuard<'_, Cloud> {
+        self.cloud.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A request whose connection is closed in place of an answer.
+#[derive(Debug, thiserror::Error)]
+#[error("the fault plan drops this connection")]
+struct Dropped;
+
+/// Takes connections until `stop`, then closes them all.
+pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+    let connections = TaskTracker::new();
+    loop {
+        let accepted = tokio::select! {
+            () = stop.cancelled() => break,
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let (shared, stop) = (Arc::clone(&shared), stop.clone());
+                connections.spawn(async move {
+                    tokio::select! {
+                        () = stop.cancelled() => {}
+                        () = connection(stream, peer, shared) => {}
+                    }
+                });
+            }
+            Err(error) => {
+                // Out of file descriptors, most likely: a moment lets connections end, a tight loop would not.
+                tracing::warn!(%error, "the simulator could not accept a connection");
+                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+            }
+        }
+    }
+    connections.close();
+    connections.wait().await;
+    if let Err(error) = shared.cloud().save() {
+        tracing::error!(error = &error as &dyn std::error::Error, "the simulator's last state is not in its file");
+    }
+}
+
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+    // Without this a small answer can wait 40 ms for the acknowledgement of the one before.
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, "the simulator could not set TCP_NODELAY");
+    }
+    let service = service_fn(|request| answer(request, peer, &shared));
+    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
+    if let Err(error) = served {
+        tracing::debug!(%error, "a connection to the simulator ended early");
+    }
+}
+
+async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Response<Body>, Dropped> {
+    let (head, incoming) = request.into_parts();
+    let mut response = match Limited::new(incoming, LARGEST_BODY).collect().await {
+        Err(_) => json_answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({"Code": "RequestEntityTooLarge"})),
+        Ok(body) => {
+            let body = body.to_bytes();
+            let path = head.uri.path();
+            if let Some(control) = path.strip_prefix("/_sim/") {
+                if peer.ip().is_loopback() {
+                    controls(head.method.as_str(), control, &body, shared)
+                } else {
+                    json_answer(StatusCode::FORBIDDEN, &json!({"error": "the controls are for this host only"}))
+                }
+            } else {
+                let received = Received {
+                    method: head.method.as_str(),
+                    path,
+                    query: head.uri.query().unwrap_or_default(),
+                    headers: &head.headers,
+                    body: &body,
+                };
+                let reply = decide(&received, shared);
+                if !reply.delay.is_zero() {
+                    tokio::time::sleep(reply.delay).await;
+                }
+                respond(reply.kind)?
+            }
+        }
+    };
+    let date = shared.clock.now().format("%a, %d %b %Y %H:%M:%S GMT").to_string();
+    if let Ok(date) = HeaderValue::try_from(date) {
+        response.headers_mut().insert(DATE, date);
+    }
+    Ok(response)
+}
+
+/// Lets the cloud decide and keeps the change before anybody hears of it. The write blocks this thread under the lock:
+/// the order of calls and the order of files must be one.
+fn decide(received: &Received<'_>, shared: &Shared) -> Reply {
+    let mut cloud = shared.cloud();
+    let reply = cloud.handle(received, shared.clock.now());
+    match cloud.save_changes() {
+        Ok(()) => reply,
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the simulator drops a call it cannot keep");
+            Reply { delay: std::time::Duration::ZERO, kind: ReplyKind::Drop }
+        }
+    }
+}
+
+fn respond(kind: ReplyKind) -> Result<Response<Body>, Dropped> {
+    let ReplyKind::Answer { status, headers, content_type, body } = kind else { return Err(Dropped) };
+    let mut announced = None;
+    let body = match body {
+        ReplyBody::Whole(bytes) => whole(bytes),
+        ReplyBody::Truncated(bytes) => {
+            announced = Some(bytes.len());
+            let half = bytes.slice(..bytes.len() / 2);
+            // The body has to be pending once, or the error would overtake what is still buffered.
+            let reset = stream::once(async {
+                tokio::task::yield_now().await;
+                Err(io::Error::new(io::ErrorKind::ConnectionReset, "the fault plan cuts this answer off"))
+            });
+            StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(reset)).boxed()
+        }
+        ReplyBody::Huge => {
+            let chunk = Bytes::from(vec![b' '; HUGE_CHUNK]);
+            let chunks = std::iter::repeat_n(chunk, HUGE_CHUNKS).map(|chunk| Ok(Frame::data(chunk)));
+            StreamBody::new(stream::iter(chunks)).boxed()
+        }
+    };
+    let mut response = Response::new(body);
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let sent = response.headers_mut();
+    sent.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if let Some(length) = announced {
+        sent.insert(CONTENT_LENGTH, HeaderValue::from(length));
+    }
+    for (name, value) in headers {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+            sent.insert(name, value);
+        }
+    }
+    Ok(response)
+}
+
+/// The controls, for tests and rehearsals: no part of the cloud's API.
+fn controls(method: &str, control: &str, body: &[u8], shared: &Shared) -> Response<Body> {
+    let mut cloud = shared.cloud();
+    let now = shared.clock.now();
+    match (method, control) {
+        ("GET", "state") => json_answer(StatusCode::OK, &cloud.state(now)),
+        ("GET", "faults") => json_answer(StatusCode::OK, &json!(cloud.faults_left())),
+        ("POST", "faults") => match FaultPlan::parse(&String::from_utf8_lossy(body)) {
+            Ok(plan) => {
+                cloud.add_faults(plan);
+                json_answer(StatusCode::OK, &json!(cloud.faults_left()))
+            }
+            Err(error) => refusal(&error),
+        },
+        ("DELETE", "faults") => {
+            cloud.clear_faults();
+            json_answer(StatusCode::OK, &json!(cloud.faults_left()))
+        }
+        ("POST", "instances") => match serde_json::from_slice::<InstanceSpec>(body) {
+            Ok(spec) => {
+                cloud.put_instance(spec, now);
+                match cloud.save_changes() {
+                    Ok(()) => json_answer(StatusCode::OK, &json!({})),
+                    Err(error) => refusal(&error),
+                }
+            }
+            Err(error) => refusal(&error),
+        },
+        _ => json_answer(StatusCode::NOT_FOUND, &json!({"error": "there is no such control"})),
+    }
+}
+
+/// An error and what caused it, in one text.
+fn refusal(error: &dyn std::error::Error) -> Response<Body> {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    let text: Vec<String> = chain.map(ToString::to_string).collect();
+    json_answer(StatusCode::BAD_REQUEST, &json!({"error": text.join(": ")}))
+}
+
+fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
+    let mut response = Response::new(whole(Bytes::from(value.to_string())));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
+    response
+}
+
+fn whole(bytes: Bytes) -> Body {
+    Full::new(bytes).map_err(|never: Infallible| match never {}).boxed()
+}

@@ -1,0 +1,99 @@
+//! The state file: what outlives the process.
+
+use std::{
+    collections::VecDeque,
+    fs::{self, File},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+};
+
+use serde::{Deserialize, Serialize};
+
+use super::{cloud::CallRecord, world::World};
+
+/// The shape of the file; a file of another shape is refused.
+const FORMAT: u32 = 1;
+
+/// Why the state file could not be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotError {
+    /// The file is there and cannot be read.
+    #[error("could not read the state file {}", path.display())]
+    Read {
+        /// The state file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file is not what was written: it is left as it is.
+    #[error("the state file {} is damaged; move it away to start afresh", path.display())]
+    Damaged {
+        /// The state file.
+        path: PathBuf,
+        /// Where it stops making sense.
+        source: serde_json::Error,
+    },
+    /// The file is of another version of the simulator: it is left as it is.
+    #[error("the state file {} has format {format}, this simulator reads format {FORMAT}", path.display())]
+    Format {
+        /// The state file.
+        path: PathBuf,
+        /// What it says it is.
+        format: u32,
+    },
+    /// The file could not be replaced; the former one is whole.
+    #[error("could not write the state file {}", path.display())]
+    Write {
+        /// The state file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// What is kept, as read.
+#[derive(Debug, Deserialize)]
+pub(super) struct Kept {
+    format: u32,
+    pub(super) world: World,
+    pub(super) calls: VecDeque<CallRecord>,
+}
+
+#[derive(Serialize)]
+struct Keep<'a> {
+    format: u32,
+    world: &'a World,
+    calls: &'a [&'a CallRecord],
+}
+
+/// Reads the file; `None` where there is none yet.
+pub(super) fn load(path: &Path) -> Result<Option<Kept>, SnapshotError> {
+    let text = match fs::read(path) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(SnapshotError::Read { path: path.to_owned(), source }),
+    };
+    let kept: Kept =
+        serde_json::from_slice(&text).map_err(|source| SnapshotError::Damaged { path: path.to_owned(), source })?;
+    if kept.format != FORMAT {
+        return Err(SnapshotError::Format { path: path.to_owned(), format: kept.format });
+    }
+    Ok(Some(kept))
+}
+
+/// Replaces the file in one step, so that a kill at any moment leaves the former or the new one, whole and on disk.
+pub(super) fn save(path: &Path, world: &World, calls: &[&CallRecord]) -> Result<(), SnapshotError> {
+    let write = || -> io::Result<()> {
+        let text = serde_json::to_vec(&Keep { format: FORMAT, world, calls })?;
+        let mut beside = path.as_os_str().to_owned();
+        beside.push(".new");
+        let beside = PathBuf::from(beside);
+        let mut file = File::create(&beside)?;
+        file.write_all(&text)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        File::open(folder)?.sync_all()
+    };
+    write().map_err(|source| SnapshotError::Write { path: path.to_owned(), source })
+}

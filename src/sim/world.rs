@@ -1,0 +1,570 @@
+//! What exists in the simulated account: instances and images, and what becomes of them as time goes by.
+//!
+//! Nothing here runs by itself. Every status is worked out from the instants noted at the last call and the present one,
+//! so a clock that jumps, and a restart, show what would have happened in between.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize, Serializer};
+
+use super::{codes::Failure, params::Params};
+
+/// The region that every instance and every new image is in.
+pub(super) const HOME_REGION: &str = "cn-shanghai";
+
+/// The two kinds of instance that images are made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum InstanceKind {
+    /// A cloud desktop (`ecd-…`).
+    CloudDesktop,
+    /// A workstation (`ws-…`).
+    WuyingServer,
+}
+
+impl InstanceKind {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::CloudDesktop => "CloudDesktop",
+            Self::WuyingServer => "WuyingServer",
+        }
+    }
+
+    /// The refusal of the image calls for an instance of this kind that does not exist.
+    pub(super) fn not_found(self) -> Failure {
+        Failure::new(match self {
+            Self::CloudDesktop => "DesktopInstance.NotFound",
+            Self::WuyingServer => "Instance.NotFound",
+        })
+    }
+}
+
+/// An instance to begin with.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct InstanceSpec {
+    /// `ecd-…` or `ws-…`.
+    pub instance_id: String,
+    /// What it is.
+    pub instance_type: InstanceKind,
+    /// `Running` (the default), `Stopped`, or any other status, for ever: `Expired`.
+    #[serde(default = "running")]
+    pub status: String,
+    /// A workstation's session instance (`p-…`); made from the instance's id where it is absent.
+    #[serde(default)]
+    pub sub_instance_id: Option<String>,
+}
+
+fn running() -> String {
+    RUNNING.to_owned()
+}
+
+const RUNNING: &str = "Running";
+const STOPPED: &str = "Stopped";
+
+/// A desktop or workstation.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Instance {
+    pub(super) id: String,
+    pub(super) kind: InstanceKind,
+    pub(super) sub_instance_id: Option<String>,
+    status: String,
+    /// The status it will have, and from when.
+    turning: Option<(DateTime<Utc>, String)>,
+    pub(super) since: DateTime<Utc>,
+}
+
+impl Instance {
+    fn new(spec: InstanceSpec, now: DateTime<Utc>) -> Self {
+        let suffix =
+            spec.instance_id.split_once('-').map_or(spec.instance_id.as_str(), |(_, suffix)| suffix).to_owned();
+        let sub_instance_id = match spec.instance_type {
+            InstanceKind::CloudDesktop => None,
+            InstanceKind::WuyingServer => Some(spec.sub_instance_id.unwrap_or_else(|| format!("p-{suffix}"))),
+        };
+        let status = capitalised(&spec.status);
+        Self { id: spec.instance_id, kind: spec.instance_type, sub_instance_id, status, turning: None, since: now }
+    }
+
+    fn plain_status(&self, now: DateTime<Utc>) -> &str {
+        match &self.turning {
+            Some((at, next)) if *at <= now => next,
+            _ => &self.status,
+        }
+    }
+
+    /// The status as its API spells it: `Running` for desktops, `RUNNING` for workstations.
+    pub(super) fn status(&self, now: DateTime<Utc>) -> String {
+        match self.kind {
+            InstanceKind::CloudDesktop => self.plain_status(now).to_owned(),
+            InstanceKind::WuyingServer => self.plain_status(now).to_ascii_uppercase(),
+        }
+    }
+}
+
+/// `RUNNING` and `running` are `Running`.
+fn capitalised(status: &str) -> String {
+    let mut text = status.to_ascii_lowercase();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
+}
+
+/// A change of an instance's power.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Power {
+    Start,
+    Stop,
+    Reboot,
+}
+
+/// What an image in the making ends as.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(from = "String")]
+pub(super) enum Fate {
+    /// It can be used.
+    #[default]
+    Available,
+    /// It is being made for ever.
+    Stuck,
+    /// It is gone from all lists.
+    Vanish,
+    /// Any other status, `CREATE_FAILED` first of all.
+    Status(String),
+}
+
+impl From<String> for Fate {
+    fn from(text: String) -> Self {
+        match text.as_str() {
+            "AVAILABLE" => Self::Available,
+            "STUCK" => Self::Stuck,
+            "VANISH" => Self::Vanish,
+            _ => Self::Status(text),
+        }
+    }
+}
+
+impl Serialize for Fate {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.serialize_str(match self {
+            Self::Available => "AVAILABLE",
+            Self::Stuck => "STUCK",
+            Self::Vanish => "VANISH",
+            Self::Status(text) => text,
+        })
+    }
+}
+
+/// An image, from the moment its making was accepted.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Image {
+    pub(super) id: String,
+    pub(super) version_id: String,
+    pub(super) task_id: String,
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) instance_id: String,
+    pub(super) instance_type: InstanceKind,
+    pub(super) product_type: String,
+    pub(super) biz_type: usize,
+    pub(super) tags: BTreeMap<String, String>,
+    /// What the call said, as received.
+    pub(super) parameters: Params,
+    pub(super) request_id: String,
+    pub(super) created_at: DateTime<Utc>,
+    /// When lists begin to show it: later than `created_at` only by a fault.
+    visible_at: DateTime<Utc>,
+    /// INIT until then, CREATING after.
+    begins_at: DateTime<Utc>,
+    pub(super) ready_at: DateTime<Utc>,
+    fate: Fate,
+    /// Its instance was switched while it was being made.
+    spoiled: bool,
+    deleted: bool,
+    pub(super) distributions: Vec<Distribution>,
+}
+
+/// A copy of an image on its way to another region.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(super) struct Distribution {
+    pub(super) region: String,
+    pub(super) started_at: DateTime<Utc>,
+    pub(super) ready_at: DateTime<Utc>,
+}
+
+impl Distribution {
+    /// Percent done.
+    pub(super) fn progress(&self, now: DateTime<Utc>) -> i64 {
+        let whole = (self.ready_at - self.started_at).num_milliseconds();
+        let done = now.signed_duration_since(self.started_at).num_milliseconds();
+        if done >= whole { 100 } else { (done.max(0) * 100).checked_div(whole).unwrap_or(100) }
+    }
+}
+
+impl Image {
+    pub(super) fn status(&self, now: DateTime<Utc>) -> &str {
+        if self.deleted {
+            "DELETE"
+        } else if self.spoiled {
+            "CREATE_FAILED"
+        } else if now < self.begins_at {
+            "INIT"
+        } else if now < self.ready_at {
+            "CREATING"
+        } else {
+            match &self.fate {
+                Fate::Available => "AVAILABLE",
+                Fate::Stuck => "CREATING",
+                Fate::Vanish => "VANISHED",
+                Fate::Status(text) => text,
+            }
+        }
+    }
+
+    fn is_building(&self, now: DateTime<Utc>) -> bool {
+        matches!(self.status(now), "INIT" | "CREATING")
+    }
+
+    /// Whether the API knows it: it has appeared and has not vanished.
+    pub(super) fn is_visible(&self, now: DateTime<Utc>) -> bool {
+        self.visible_at <= now && self.status(now) != "VANISHED"
+    }
+}
+
+/// How long things take and how many of them there may be.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rules {
+    pub(super) build_time: Duration,
+    pub(super) power_time: Duration,
+    pub(super) builder_quota: usize,
+    pub(super) open: bool,
+}
+
+/// An image to make, with what a fault adds to it.
+#[derive(Debug)]
+pub(super) struct Order {
+    pub(super) name: String,
+    pub(super) description: String,
+    pub(super) instance_id: String,
+    pub(super) instance_type: InstanceKind,
+    pub(super) product_type: String,
+    pub(super) biz_type: usize,
+    pub(super) tags: BTreeMap<String, String>,
+    pub(super) parameters: Params,
+    pub(super) request_id: String,
+    pub(super) fate: Fate,
+    pub(super) late: Duration,
+}
+
+/// Everything in the account.
+#[derive(Debug, Serialize, Deserialize)]
+pub(super) struct World {
+    instances: BTreeMap<String, Instance>,
+    /// In the order of their making; nothing is ever taken out, so that doubles show.
+    images: Vec<Image>,
+    /// Where the source of ids stands: kept with the rest, or a restart would give the same ids again.
+    seed: u64,
+    #[serde(skip)]
+    rules: Rules,
+    #[serde(skip)]
+    revision: u64,
+}
+
+impl World {
+    pub(super) fn new(seed: u64) -> Self {
+        Self { instances: BTreeMap::new(), images: Vec::new(), seed, rules: Rules::default(), revision: 0 }
+    }
+
+    pub(super) fn obey(&mut self, rules: Rules) {
+        self.rules = rules;
+    }
+
+    /// Grows with every change, so that a saver knows whether there is anything to save.
+    pub(super) fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub(super) fn images(&self) -> &[Image] {
+        &self.images
+    }
+
+    pub(super) fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values()
+    }
+
+    /// Adds an instance, or puts it in place of the one that has its id.
+    pub(super) fn put_instance(&mut self, spec: InstanceSpec, now: DateTime<Utc>) {
+        self.revision += 1;
+        self.instances.insert(spec.instance_id.clone(), Instance::new(spec, now));
+    }
+
+    pub(super) fn has_instance(&self, id: &str) -> bool {
+        self.instances.contains_key(id)
+    }
+
+    /// The instance of that id and kind. An open world makes one that it does not know.
+    pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&Instance> {
+        if self.rules.open && !self.has_instance(id) {
+            self.put_instance(
+                InstanceSpec {
+                    instance_id: id.to_owned(),
+                    instance_type: kind,
+                    status: running(),
+                    sub_instance_id: None,
+                },
+                now,
+            );
+        }
+        self.instances.get(id).filter(|instance| instance.kind == kind)
+    }
+
+    /// Whether a workstation has that session instance; an open world takes any.
+    pub(super) fn has_session(&self, id: &str, session: &str) -> bool {
+        self.rules.open || self.instances.get(id).is_some_and(|i| i.sub_instance_id.as_deref() == Some(session))
+    }
+
+    /// Switches all of `ids`, or none if one of them cannot be: a stop needs `Running`, a start `Stopped`.
+    pub(super) fn switch(
+        &mut self,
+        ids: &[&str],
+        kind: InstanceKind,
+        power: Power,
+        now: DateTime<Utc>,
+    ) -> Result<(), Failure> {
+        let (unknown, wrong) = match kind {
+            InstanceKind::CloudDesktop => ("InvalidDesktopId.NotFound", "IncorrectDesktopStatus"),
+            InstanceKind::WuyingServer => ("Instance.NotFound", "IncorrectInstanceStatus"),
+        };
+        let (from, during, to) = match power {
+            Power::Start => (STOPPED, "Starting", RUNNING),
+            Power::Stop => (RUNNING, "Stopping", STOPPED),
+            Power::Reboot => (RUNNING, "Starting", RUNNING),
+        };
+        for id in ids {
+            let instance = self.instance(id, kind, now).ok_or_else(|| Failure::new(unknown))?;
+            if instance.plain_status(now) != from {
+                return Err(Failure::new(wrong));
+            }
+        }
+        self.revision += 1;
+        let done = after(now, self.rules.power_time);
+        for id in ids {
+            if let Some(instance) = self.instances.get_mut(*id) {
+                during.clone_into(&mut instance.status);
+                instance.turning = Some((done, to.to_owned()));
+            }
+        }
+        for image in &mut self.images {
+            if ids.contains(&image.instance_id.as_str()) && image.is_building(now) {
+                image.spoiled = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Begins to make an image.
+    pub(super) fn create_image(&mut self, order: Order, now: DateTime<Utc>) -> Result<&Image, Failure> {
+        let building = self.images.iter().filter(|image| image.is_building(now));
+        let (mut all, mut own) = (0, 0);
+        for image in building {
+            all += 1;
+            own += usize::from(image.instance_id == order.instance_id);
+        }
+        if own > 0 {
+            return Err(Failure::new("ImageCreateByInstance.TaskExist"));
+        }
+        if all >= self.rules.builder_quota {
+            return Err(Failure::new("ExceedBuilderQuota"));
+        }
+        self.revision += 1;
+        let visible_at = after(now, order.late);
+        let image = Image {
+            id: self.fresh_id("imgc-"),
+            version_id: self.fresh_id("iv-"),
+            task_id: self.fresh_id("tid-"),
+            name: order.name,
+            description: order.description,
+            instance_id: order.instance_id,
+            instance_type: order.instance_type,
+            product_type: order.product_type,
+            biz_type: order.biz_type,
+            tags: order.tags,
+            parameters: order.parameters,
+            request_id: order.request_id,
+            created_at: now,
+            visible_at,
+            begins_at: after(visible_at, self.rules.build_time / 10),
+            ready_at: after(visible_at, self.rules.build_time),
+            fate: order.fate,
+            spoiled: false,
+            deleted: false,
+            distributions: Vec::new(),
+        };
+        self.images.push(image);
+        self.images.last().ok_or_else(|| Failure::new("InternalError"))
+    }
+
+    /// Deletes an image for the API; it stays among [`images`](Self::images).
+    pub(super) fn delete_image(&mut self, id: &str, now: DateTime<Utc>) -> Result<(), Failure> {
+        let image = self.existing(id, now)?;
+        if image.is_building(now) {
+            return Err(Failure::new("InvalidImageOperation.ImageIsCreating"));
+        }
+        image.deleted = true;
+        self.revision += 1;
+        Ok(())
+    }
+
+    /// Begins to copy an image to other regions and gives the task's id.
+    pub(super) fn distribute_image(
+        &mut self,
+        id: &str,
+        version: Option<&str>,
+        regions: &[&str],
+        now: DateTime<Utc>,
+    ) -> Result<String, Failure> {
+        let ready_at = after(now, self.rules.build_time);
+        let image = self.existing(id, now)?;
+        if version.is_some_and(|version| version != image.version_id) {
+            return Err(Failure::new("Image.NotExist"));
+        }
+        if image.status(now) != "AVAILABLE" {
+            return Err(Failure::new("ImageRegionDistribute.NotAllow"));
+        }
+        let has = |region: &str| region == HOME_REGION || image.distributions.iter().any(|d| d.region == region);
+        if regions.iter().any(|region| has(region)) {
+            return Err(Failure::new("ImageDistribute.RepeatedDistribution"));
+        }
+        image.distributions.extend(regions.iter().map(|region| Distribution {
+            region: (*region).to_owned(),
+            started_at: now,
+            ready_at,
+        }));
+        self.revision += 1;
+        Ok(self.fresh_id("tid-"))
+    }
+
+    fn existing(&mut self, id: &str, now: DateTime<Utc>) -> Result<&mut Image, Failure> {
+        self.images
+            .iter_mut()
+            .find(|image| image.id == id && image.is_visible(now) && !image.deleted)
+            .ok_or_else(|| Failure::new("Image.NotExist"))
+    }
+
+    /// `prefix` and fifteen letters and digits.
+    fn fresh_id(&mut self, prefix: &str) -> String {
+        let mut random = fastrand::Rng::with_seed(self.seed);
+        let mut id = prefix.to_owned();
+        id.extend((0..15).map(|_| random.digit(36)));
+        self.seed = random.get_seed();
+        id
+    }
+}
+
+/// The instant `span` after `now`, or the last there is.
+fn after(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(span).ok().and_then(|span| now.checked_add_signed(span)).unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const START: DateTime<Utc> = DateTime::UNIX_EPOCH;
+
+    fn world() -> World {
+        let mut world = World::new(1);
+        world.obey(Rules {
+            build_time: Duration::from_secs(30),
+            power_time: Duration::from_secs(5),
+            builder_quota: 2,
+            open: false,
+        });
+        for id in ["ecd-1", "ecd-2", "ecd-3"] {
+            world.put_instance(
+                InstanceSpec {
+                    instance_id: id.to_owned(),
+                    instance_type: InstanceKind::CloudDesktop,
+                    status: running(),
+                    sub_instance_id: None,
+                },
+                START,
+            );
+        }
+        world
+    }
+
+    fn order(instance_id: &str, fate: Fate) -> Order {
+        Order {
+            name: "golden".to_owned(),
+            description: String::new(),
+            instance_id: instance_id.to_owned(),
+            instance_type: InstanceKind::CloudDesktop,
+            product_type: "CloudDesktop".to_owned(),
+            biz_type: 1,
+            tags: BTreeMap::new(),
+            parameters: Params::default(),
+            request_id: String::new(),
+            fate,
+            late: Duration::ZERO,
+        }
+    }
+
+    fn at(seconds: i64) -> DateTime<Utc> {
+        START + TimeDelta::seconds(seconds)
+    }
+
+    #[test]
+    fn an_image_is_made_in_its_time() {
+        let mut world = world();
+        world.create_image(order("ecd-1", Fate::Available), START).unwrap();
+        let statuses = [0, 3, 29, 30].map(|seconds| world.images()[0].status(at(seconds)).to_owned());
+        assert_eq!(statuses, ["INIT", "CREATING", "CREATING", "AVAILABLE"]);
+    }
+
+    #[test]
+    fn one_task_per_instance_and_a_quota_over_all() {
+        let mut world = world();
+        let mut create =
+            |id: &str, now| world.create_image(order(id, Fate::Available), now).map(|_| ()).map_err(|f| f.code);
+        assert_eq!(create("ecd-1", START), Ok(()));
+        assert_eq!(create("ecd-1", at(1)), Err("ImageCreateByInstance.TaskExist".into()));
+        assert_eq!(create("ecd-2", at(1)), Ok(()));
+        assert_eq!(create("ecd-3", at(1)), Err("ExceedBuilderQuota".into()));
+        assert_eq!(create("ecd-3", at(30)), Ok(()));
+    }
+
+    #[test]
+    fn switching_the_instance_spoils_the_image_in_the_making_and_no_other() {
+        let mut world = world();
+        world.create_image(order("ecd-1", Fate::Available), START).unwrap();
+        world.create_image(order("ecd-1", Fate::Available), at(40)).unwrap();
+        world.switch(&["ecd-1"], InstanceKind::CloudDesktop, Power::Stop, at(41)).unwrap();
+        let statuses: Vec<&str> = world.images().iter().map(|image| image.status(at(80))).collect();
+        assert_eq!(statuses, ["AVAILABLE", "CREATE_FAILED"]);
+    }
+
+    #[test]
+    fn power_takes_time_and_needs_the_right_status() {
+        let mut world = world();
+        let mut switch = |power, now| {
+            world.switch(&["ecd-1"], InstanceKind::CloudDesktop, power, now).map_err(|failure| failure.code)
+        };
+        assert_eq!(switch(Power::Start, START), Err("IncorrectDesktopStatus".into()));
+        assert_eq!(switch(Power::Stop, START), Ok(()));
+        assert_eq!(switch(Power::Start, at(4)), Err("IncorrectDesktopStatus".into()));
+        assert_eq!(switch(Power::Start, at(5)), Ok(()));
+        assert_eq!(world.instance("ecd-1", InstanceKind::CloudDesktop, at(6)).unwrap().status(at(6)), "Starting");
+        assert_eq!(world.instance("ecd-1", InstanceKind::CloudDesktop, at(6)).unwrap().status(at(10)), "Running");
+    }
+
+    #[test]
+    fn a_vanished_image_can_be_neither_found_nor_deleted() {
+        let mut world = world();
+        let id = world.create_image(order("ecd-1", Fate::Vanish), START).unwrap().id.clone();
+        assert!(world.images()[0].is_visible(at(29)));
+        assert!(!world.images()[0].is_visible(at(30)));
+        assert_eq!(world.delete_image(&id, at(30)), Err(Failure::new("Image.NotExist")));
+    }
+}
