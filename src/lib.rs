@@ -14,11 +14,18 @@
 //! the database and the clock are the truth, so a restart takes the same path as an ordinary night.
 
 pub mod bake;
+pub mod cli;
 pub mod clock;
+pub mod cloud;
+pub mod commands;
 pub mod config;
+pub mod control;
+pub mod daemon;
 pub mod error;
 pub mod ids;
 pub mod schedule;
 pub mod sim;
 pub mod status;
 pub mod store;
+pub mod systemd;
+pub mod telemetry;

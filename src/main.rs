@@ -1,1 +1,28 @@
-fn main() {}
+//! Parses the command line, builds the runtime, runs one command, turns its result into an exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use imagebaked::{cli::Cli, commands};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        // Help and version are no failures; clap knows which stream and code.
+        Err(error) => {
+            let code = u8::try_from(error.exit_code()).unwrap_or(2);
+            return match error.print() {
+                Ok(()) => ExitCode::from(code),
+                Err(_) => ExitCode::FAILURE,
+            };
+        }
+    };
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("error: the runtime could not be started: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    runtime.block_on(commands::dispatch(cli))
+}

@@ -119,14 +119,3 @@ pub enum Power {
     /// On its way, or in a state that is not documented: looked at again later. The text is the cloud's.
     Between(String),
 }
-
-impl Power {
-    /// Reads the API's text in any case.
-    pub fn parse(text: &str) -> Self {
-        match text.to_ascii_lowercase().as_str() {
-            "running" => Self::Running,
-            "stopped" => Self::Stopped,
-            _ => Self::Between(text.to_owned()),
-        }
-    }
-}

@@ -63,7 +63,8 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
         .receive();
     let (stop, asked) = mpsc::channel(1);
     let mut daemon = tokio::spawn(daemon::run(setup(&config_path)?, asked));
-    let view = watch(&folder.join("state"), context.color);
+    let state_dir = folder.join("state");
+    let view = watch(&state_dir, context.color);
     let (rows, whole) = tokio::select! {
         rows = view => (rows?, true),
         _ = interrupted.recv() => (Vec::new(), false),

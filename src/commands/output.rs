@@ -14,7 +14,7 @@ pub struct Rows {
 impl Rows {
     pub fn new(header: &[&str], color: bool) -> Self {
         let mut table = Table::new();
-        table.load_preset(NOTHING).set_header(header.iter().copied());
+        table.load_style(NOTHING).set_header(header.iter().copied());
         match terminal_size::terminal_size() {
             Some((terminal_size::Width(width), _)) => {
                 table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(60));

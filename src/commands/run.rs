@@ -17,7 +17,7 @@ pub async fn run(context: &Context<'_>, args: &RunArgs) -> Result {
     telemetry::start(args.log, &args.log_filter, journal_stream)
         .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
     let loaded = context.load()?;
-    for warning in loaded.warnings.iter() {
+    for warning in &loaded.warnings.0 {
         tracing::warn!("{warning}");
     }
     // Before anything else is begun, so that no signal finds the process without a handler.

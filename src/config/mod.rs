@@ -25,6 +25,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use figment::{Figment, providers::Serialized, value::Value};
@@ -62,11 +63,30 @@ pub struct Config {
     /// `[daemon]`.
     pub daemon: DaemonSettings,
     /// The `[[schedule]]`s of all files, in their order.
-    pub schedules: Vec<Schedule>,
+    pub schedules: Vec<Arc<Schedule>>,
     /// Twelve hex digits that change when any effective value does.
     pub hash: String,
     /// The files read.
     pub files: Vec<PathBuf>,
+}
+
+impl Config {
+    /// Whether something differs from `other` that only counts at the start of the daemon: where its files, sockets and
+    /// pages are, and how it reaches the cloud.
+    pub fn needs_restart(&self, other: &Self) -> bool {
+        // These few are taken over at once.
+        let cloud = CloudSettings {
+            poll_interval: self.cloud.poll_interval,
+            lookup_window: self.cloud.lookup_window,
+            ..other.cloud.clone()
+        };
+        let daemon = DaemonSettings {
+            max_builders: self.daemon.max_builders,
+            owner: self.daemon.owner.clone(),
+            ..other.daemon.clone()
+        };
+        self.cloud != cloud || self.daemon != daemon
+    }
 }
 
 /// A configuration that can be used, and what is doubtful about it.
@@ -75,7 +95,7 @@ pub struct Loaded {
     /// What to use.
     pub config: Config,
     /// What to look at; warnings only.
-    pub warnings: Vec<Problem>,
+    pub warnings: Problems,
 }
 
 /// Reads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`. Fails
@@ -98,7 +118,7 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
     match config {
         Some(mut config) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
             config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
-            Ok(Loaded { config, warnings: problems })
+            Ok(Loaded { config, warnings: Problems(problems) })
         }
         _ => Err(Problems(problems)),
     }
@@ -340,7 +360,7 @@ struct Identity<'a> {
     settings: usize,
 }
 
-fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Schedule]) -> serde_json::Result<String> {
+fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedule>]) -> serde_json::Result<String> {
     let mut hasher = Sha256::new();
     serde_json::to_writer(&mut hasher, &(cloud, daemon))?;
     // Shared settings are hashed once; after that their number stands for them.

@@ -111,6 +111,11 @@ impl Problems {
         out
     }
 
+    /// Whether there is nothing to say.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// For scripts: one object per problem, with null where there is no place or hint.
     pub fn to_json(&self) -> serde_json::Value {
         let object = |problem: &Problem| {

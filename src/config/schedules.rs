@@ -151,7 +151,7 @@ pub(super) struct Schedules<'a, 's> {
     names: HashMap<String, Mark<'s>>,
     ids: HashMap<String, Mark<'s>>,
     settings: HashSet<Arc<BakeSettings>>,
-    pub done: Vec<Schedule>,
+    pub done: Vec<Arc<Schedule>>,
 }
 
 impl<'a, 's> Schedules<'a, 's> {
@@ -337,7 +337,7 @@ impl<'a, 's> Schedules<'a, 's> {
             keep: pick!(keep).map(|at| at.value.clone()),
             settings: intern(&mut self.settings, settings),
         };
-        self.done.push(schedule);
+        self.done.push(Arc::new(schedule));
     }
 
     /// Name and id are taken once in all files. An id may not be another schedule's name either, where that stands for

@@ -1,6 +1,9 @@
 //! From the calls that the state machine asks for to requests of the cloud's API, and back.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 
@@ -15,15 +18,44 @@ use crate::{
     },
     clock::Clock,
     cloud::{
-        self, CloudClient,
+        self, CloudClient, CloudError, CloudOptions, CredentialSource, Surroundings,
         actions::{
-            CreateImageByInstance, DescribeDesktops, Image, ListImage, ListWuyingServer, StartDesktops,
+            CreateImageByInstance, DescribeDesktops, Image, ListImage, ListWuyingServer, MachineStatus, StartDesktops,
             StartWuyingServer, StopDesktops, StopWuyingServer,
         },
+        random_nonces,
     },
+    config::{Config, Credentials},
     ids::{ImageId, InstanceId},
     store::Attempt,
 };
+
+/// The client that `config` asks for. Credentials are looked for in `environment`, and only once they are needed.
+pub fn client(
+    config: &Config,
+    environment: &BTreeMap<String, String>,
+    clock: &Arc<dyn Clock>,
+) -> Result<CloudClient, CloudError> {
+    let settings = &config.cloud;
+    let options = CloudOptions {
+        region: settings.region.clone(),
+        endpoint: settings.endpoint.clone(),
+        ecd_endpoint: settings.ecd_endpoint.clone(),
+        credentials: match settings.credentials {
+            Credentials::Default => CredentialSource::Default,
+            Credentials::Files => CredentialSource::Files,
+            Credentials::EcsRamRole => CredentialSource::EcsRamRole,
+        },
+        connect_timeout: settings.connect_timeout,
+        timeout: settings.timeout,
+        requests_per_second: settings.requests_per_second,
+    };
+    let mut surroundings = Surroundings::read(|name| environment.get(name).cloned());
+    if let Some(folder) = &settings.credentials_dir {
+        surroundings.credentials_directory = Some(folder.clone());
+    }
+    CloudClient::new(&options, surroundings, Arc::clone(clock), random_nonces())
+}
 
 /// A call that came back.
 #[derive(Debug, Clone)]
@@ -56,7 +88,7 @@ pub async fn perform(
     let finished_at = clock.now();
     match told {
         Ok(Told { answer, http_status, request_id }) => {
-            Finished { call, answer, started_at, finished_at, http_status: Some(http_status), request_id }
+            Finished { call, answer, started_at, finished_at, http_status, request_id }
         }
         Err(refusal) => Finished {
             call,
@@ -153,13 +185,17 @@ struct Request<'a> {
 
 struct Told {
     answer: Answer,
-    http_status: u16,
+    http_status: Option<u16>,
     request_id: Option<String>,
 }
 
 impl Told {
     fn of<T>(answer: cloud::Answer<T>, meaning: impl FnOnce(T) -> Answer) -> Self {
-        Self { answer: meaning(answer.value), http_status: answer.http_status, request_id: answer.request_id }
+        Self {
+            answer: meaning(answer.value),
+            http_status: Some(answer.http_status),
+            request_id: answer.request_id,
+        }
     }
 }
 
@@ -190,7 +226,7 @@ impl Request<'_> {
             product_type: settings.product_type.clone(),
             tags: identity.tags(settings),
         };
-        let answer = self.cloud.create_image_by_instance(&request).await?;
+        let answer = self.cloud.create_image(&request).await?;
         Ok(Told::of(answer, |made| {
             Answer::Created(MadeImage {
                 image_id: made.image_id,
@@ -204,21 +240,20 @@ impl Request<'_> {
     /// so gives the same slot another name.
     async fn find(&self, identity: &Identity) -> Result<Told, Refusal> {
         let by_name = ListImage { image_name: Some(identity.image_name.clone()), ..ListImage::default() };
-        let told = self.cloud.list_all_images(&by_name).await?;
-        let found = identity.choose(told.value.iter().map(seen).collect());
-        let (http_status, request_id) = (told.http_status, told.request_id);
-        if found.is_some() {
-            return Ok(Told { answer: Answer::Found(found), http_status, request_id });
+        let mut found = identity.choose(self.cloud.list_all_images(&by_name).await?.iter().map(seen).collect());
+        if found.is_none() {
+            let mut tags: BTreeMap<String, String> = identity.look_up_tags().into();
+            tags.insert(TAG_OWNER.to_owned(), identity.owner.clone());
+            let by_tags = ListImage { tags, ..ListImage::default() };
+            found = identity.choose(self.cloud.list_all_images(&by_tags).await?.iter().map(seen).collect());
         }
-        let mut tags: BTreeMap<String, String> = identity.look_up_tags().into();
-        tags.insert(TAG_OWNER.to_owned(), identity.owner.clone());
-        let told = self.cloud.list_all_images(&ListImage { tags, ..ListImage::default() }).await?;
-        Ok(Told::of(told, |images| Answer::Found(identity.choose(images.iter().map(seen).collect()))))
+        // Several pages, several request ids: none of them stands for the whole.
+        Ok(Told { answer: Answer::Found(found), http_status: None, request_id: None })
     }
 
     async fn describe(&self, image_id: &ImageId) -> Result<Told, Refusal> {
         let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
-        let told = self.cloud.list_image(&request).await?;
+        let told = self.cloud.list_images(&request).await?;
         Ok(Told::of(told, |page| {
             Answer::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))
         }))
@@ -233,15 +268,15 @@ impl Request<'_> {
                 let told = self.cloud.describe_desktops(&request).await?;
                 Ok(Told::of(told, |page| {
                     let found = page.desktops.iter().find(|desktop| desktop.id == *self.instance);
-                    Answer::Instance(found.and_then(|desktop| power(desktop.status.as_str())))
+                    Answer::Instance(found.and_then(|desktop| power(&desktop.status)))
                 }))
             }
             InstanceType::WuyingServer => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
-                let told = self.cloud.list_wuying_server(&request).await?;
+                let told = self.cloud.list_servers(&request).await?;
                 Ok(Told::of(told, |page| {
                     let found = page.servers.iter().find(|server| server.id == *self.instance);
-                    Answer::Instance(found.and_then(|server| power(server.status.as_str())))
+                    Answer::Instance(found.and_then(|server| power(&server.status)))
                 }))
             }
         }
@@ -257,7 +292,7 @@ impl Request<'_> {
             }
             // Never forced: a forced stop may lose the data that the image is made for.
             InstanceType::WuyingServer => {
-                self.cloud.stop_wuying_server(&StopWuyingServer { ids, force: None }).await?
+                self.cloud.stop_servers(&StopWuyingServer { ids, force: None }).await?
             }
         };
         Ok(Told::of(told, |_| Answer::Accepted))
@@ -270,7 +305,7 @@ impl Request<'_> {
                 let region = self.settings.instance_region.clone();
                 self.cloud.start_desktops(&StartDesktops { region, ids }).await?
             }
-            InstanceType::WuyingServer => self.cloud.start_wuying_server(&StartWuyingServer { ids }).await?,
+            InstanceType::WuyingServer => self.cloud.start_servers(&StartWuyingServer { ids }).await?,
         };
         Ok(Told::of(told, |_| Answer::Accepted))
     }
@@ -287,6 +322,11 @@ fn seen(image: &Image) -> SeenImage {
 }
 
 /// `None` for an instance that is listed as deleted.
-fn power(status: &str) -> Option<Power> {
-    (!status.eq_ignore_ascii_case("deleted")).then(|| Power::parse(status))
+fn power(status: &MachineStatus) -> Option<Power> {
+    match status {
+        MachineStatus::Running => Some(Power::Running),
+        MachineStatus::Stopped => Some(Power::Stopped),
+        MachineStatus::Other(text) if text.eq_ignore_ascii_case("deleted") => None,
+        MachineStatus::Other(text) => Some(Power::Between(text.clone())),
+    }
 }

@@ -20,7 +20,6 @@ use crate::{
     clock::Clock,
     cloud::{CloudClient, CloudError},
     config::Config,
-    error::chain,
     status::{self, Daemon, Health, Next, Status},
     store::{Store, StoreError},
     systemd,
@@ -100,7 +99,6 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let (engine, engine_status) =
         Engine::new(&config, Arc::clone(&store), Arc::clone(&cloud), Arc::clone(&clock), rng).await?;
     let socket = control_server::ControlSocket::bind(&config.daemon.control_socket).await?;
-    let page = status::http::StatusPage::bind(config.daemon.listen).await?;
 
     let (orders, received) = mpsc::channel(ORDERS);
     let stop = CancellationToken::new();
@@ -119,7 +117,6 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let engine_stop = CancellationToken::new();
     let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
-    let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn status::http::Source>, stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
@@ -144,7 +141,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
     }
     stop.cancel();
-    for task in [control, page, watchdog] {
+    for task in [control, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -181,7 +178,7 @@ impl Shared {
         let engine = self.engine.borrow().clone();
         let config = self.config();
         let (running, queued, last_day) = status::from_ledger(self.store.reader(), now).await?;
-        let credentials = self.cloud.credentials_in_use();
+        let credentials = self.cloud.credentials_in_use().await;
         let health = self.health(&engine, now).await?;
         let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Ok(Status {
@@ -192,8 +189,8 @@ impl Shared {
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
                 schedules: engine.schedules,
-                credentials: credentials.as_ref().map(|credentials| credentials.source.to_string()),
-                credentials_expire_at: credentials.and_then(|credentials| credentials.expires_at).map(utc),
+                credentials: credentials.map(|(source, _)| source.to_string()),
+                credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
             },
             health,
             running,

@@ -140,6 +140,14 @@ impl Store {
         &self.reader
     }
 
+    /// Keeps the planner's statistics fresh and folds the write-ahead log into the database.
+    pub async fn upkeep(&self) -> Result<(), StoreError> {
+        for sql in [statements::OPTIMIZE, statements::CHECKPOINT] {
+            sqlx::query(sql).execute(&self.writer).await.map_err(failed("tidy up the database"))?;
+        }
+        Ok(())
+    }
+
     /// Ends all connections; the write-ahead log is folded into the database.
     pub async fn close(self) {
         self.reader.close().await;

@@ -104,7 +104,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         #[derive(Serialize)]
-        struct Row<'a> {
+        struct Present<'a> {
             schedule_id: &'a ScheduleId,
             instance_id: &'a InstanceId,
             schedule: &'a ScheduleName,
@@ -121,7 +121,7 @@ impl Store {
         }
         let present: Vec<_> = present
             .iter()
-            .map(|target| Row {
+            .map(|target| Present {
                 schedule_id: &target.schedule_id,
                 instance_id: &target.instance_id,
                 schedule: &target.schedule,
@@ -222,32 +222,45 @@ async fn insert_rows(
     config_hash: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    #[derive(Serialize)]
-    struct Row<'a> {
-        schedule_id: &'a ScheduleId,
-        schedule: &'a ScheduleName,
-        instance_id: &'a InstanceId,
-        line_id: &'a LineId,
-        slot: i64,
-        trigger: &'static str,
-        covers: u64,
-        covers_from: i64,
-        settings: Option<String>,
-        config_hash: &'a str,
-        state: &'static str,
-        progress: String,
-        reason: Option<&'a str>,
-        wake_at: Option<i64>,
-        give_up_at: Option<i64>,
-        created_at: i64,
-        finished_at: Option<i64>,
-        requested_by: Option<&'a str>,
-    }
-    #[derive(Serialize)]
-    struct Settings {
-        hash: String,
-        json: String,
-    }
+    let (settings, encoded) = encode(rows, who, config_hash, now)?;
+    execute(tx, statements::INSERT_SETTINGS, &settings).await?;
+    execute(tx, statements::INSERT_BAKES, &encoded).await
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    schedule_id: &'a ScheduleId,
+    schedule: &'a ScheduleName,
+    instance_id: &'a InstanceId,
+    line_id: &'a LineId,
+    slot: i64,
+    trigger: &'static str,
+    covers: u64,
+    covers_from: i64,
+    settings: Option<String>,
+    config_hash: &'a str,
+    state: &'static str,
+    progress: String,
+    reason: Option<&'a str>,
+    wake_at: Option<i64>,
+    give_up_at: Option<i64>,
+    created_at: i64,
+    finished_at: Option<i64>,
+    requested_by: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    hash: String,
+    json: String,
+}
+
+fn encode<'a>(
+    rows: &'a [NewRow],
+    who: Option<&'a str>,
+    config_hash: &'a str,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Settings>, Vec<Row<'a>>), StoreError> {
     // Schedules share equal settings, so most rows of a burst find theirs here.
     let mut hashes: HashMap<*const BakeSettings, String> = HashMap::new();
     let mut settings = Vec::new();
@@ -289,8 +302,7 @@ async fn insert_rows(
             requested_by: who,
         });
     }
-    execute(tx, statements::INSERT_SETTINGS, &settings).await?;
-    execute(tx, statements::INSERT_BAKES, &encoded).await
+    Ok((settings, encoded))
 }
 
 /// Runs a batch statement; an empty batch is nothing to do.

@@ -162,6 +162,12 @@ SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, c
 FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1 OR schedule = ?1)
 ORDER BY line_id, version DESC";
 
+/// Fresh statistics where tables have changed much.
+pub const OPTIMIZE: &str = "PRAGMA optimize";
+
+/// As much of the write-ahead log as nobody reads goes into the database.
+pub const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
@@ -190,4 +196,6 @@ pub const ALL: &[&str] = &[
     NEWEST_GOOD,
     COUNTS_SINCE,
     GOOD_IMAGES,
+    OPTIMIZE,
+    CHECKPOINT,
 ];
