@@ -1,5 +1,12 @@
 //! The simulator over real sockets: recorded SDK requests, refusals, faults and a restart.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_push_string,
+    reason = "helpers of tests are not recognised as tests; a failure in them is a failed test"
+)]
+
 use std::{
     collections::HashMap,
     io::Read as _,
@@ -331,7 +338,6 @@ async fn too_many_calls_are_told_when_to_come_back() {
 
 #[tokio::test]
 async fn faults_meet_the_calls_they_name() {
-    let fresh = || Options { failures_in_success: false, ..Options::default() };
     let create = "[[fault]]\naction = \"CreateImageByInstance\"\n";
     // What the caller sees, and how many images there are then.
     let cases: &[(&str, Option<u16>, usize)] = &[
@@ -347,7 +353,7 @@ async fn faults_meet_the_calls_they_name() {
         ("delay = \"10ms\"", Some(200), 1),
     ];
     for (keys, status, images) in cases {
-        let (sim, clock) = start(fresh()).await;
+        let (sim, clock) = start(Options::default()).await;
         let taken = control(&sim, "POST", "/_sim/faults", &format!("{create}{keys}")).await;
         assert_eq!(taken.status, 200, "{}", String::from_utf8_lossy(&taken.body));
         let answer = call(&sim, &clock, "CreateImageByInstance", CREATE).await;

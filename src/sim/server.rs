@@ -169,12 +169,12 @@ fn respond(kind: ReplyKind) -> Result<Response<Body>, Dropped> {
                 tokio::task::yield_now().await;
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, "the fault plan cuts this answer off"))
             });
-            StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(reset)).boxed()
+            BoxBody::new(StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(reset)))
         }
         ReplyBody::Huge => {
             let chunk = Bytes::from(vec![b' '; HUGE_CHUNK]);
             let chunks = std::iter::repeat_n(chunk, HUGE_CHUNKS).map(|chunk| Ok(Frame::data(chunk)));
-            StreamBody::new(stream::iter(chunks)).boxed()
+            BoxBody::new(StreamBody::new(stream::iter(chunks)))
         }
     };
     let mut response = Response::new(body);
