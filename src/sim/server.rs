@@ -30,7 +30,7 @@ use super::{
 };
 use crate::clock::Clock;
 
-/// No documented request comes near; more is refused unread.
+/// No documented request comes near; more is refused unread, as a proxy before the cloud would.
 const LARGEST_BODY: usize = 1 << 20;
 
 /// A huge answer is this many chunks of this many bytes: 64 MiB, never in memory at once.
