@@ -258,6 +258,12 @@ async fn an_image_is_made_listed_and_deleted() {
         let list = call(&sim, &clock, "ListImage", &[("ImageId", id)]).await.unwrap().json();
         assert_eq!(list["Data"][0]["Status"], status);
     }
+    let by_get = Request {
+        method: "GET",
+        query: format!("ImageId={id}"),
+        ..request("ListImage", APP_STREAMING, &[], clock.now())
+    };
+    assert_eq!(exchange(&sim, &by_get.wire()).await.unwrap().json()["Count"], 1);
     let by_tag = [("ImageName", "桌面"), ("TagList.1.Key", "env"), ("TagList.1.Value", "测试")];
     let list = call(&sim, &clock, "ListImage", &by_tag).await.unwrap().json();
     assert_eq!((&list["Count"], &list["Data"][0]["GmtCreate"]), (&json!(1), &json!("2026-11-24 17:37:36")));

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -366,8 +367,6 @@ impl Cloud {
 
     /// What `GET /_sim/state` shows. The key pair is in it on purpose: it opens nothing but this simulator.
     pub(super) fn state(&self, now: DateTime<Utc>) -> Value {
-        use secrecy::ExposeSecret as _;
-
         let instances: Vec<Value> = self
             .world
             .instances()
