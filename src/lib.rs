@@ -8,7 +8,7 @@
 //!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the service manager.
 //! * **shell**, wiring: the daemon's tasks and the commands a person types.
-//! * apart: `sim`, a simulator of the cloud that nothing but the commands uses.
+//! * apart: [`sim`], a simulator of the cloud that nothing but the commands uses.
 //!
 //! Data flows one way: config -> schedule -> bake -> cloud -> store -> status. A wake-up is only a hint;
 //! the database and the clock are the truth, so a restart takes the same path as an ordinary night.

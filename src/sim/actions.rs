@@ -42,6 +42,15 @@ const APP_STREAMING: &str = "2021-09-01";
 const DESKTOPS: &str = "2020-09-30";
 const STS: &str = "2015-04-01";
 
+/// The product that a version belongs to, as advice in error answers names it.
+pub(super) fn product(version: &str) -> &'static str {
+    match version {
+        DESKTOPS => "ecd",
+        STS => "Sts",
+        _ => "appstream-center",
+    }
+}
+
 const ACTIONS: &[Action] = &[
     action("CreateImageByInstance", APP_STREAMING, false, true, create_image_by_instance),
     action("ListImage", APP_STREAMING, true, true, list_image),

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
+use secrecy::ExposeSecret as _;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
@@ -165,6 +166,7 @@ impl Cloud {
         let name = received.header("x-acs-action").to_owned();
         let params = Params::decode(received.query, received.body);
         let mut fault = None;
+        let product = actions::product(received.header("x-acs-version"));
         let outcome = match self.admit(received, &name, now) {
             Err(outcome) => outcome,
             Ok(action) => {
@@ -181,7 +183,7 @@ impl Cloud {
             request_id,
             instance_id: self.instances_of(&params).into_iter().next(),
         };
-        self.reply(outcome, fault.as_ref(), received.header("host"), record)
+        self.reply(outcome, fault.as_ref(), (received.header("host"), product), record)
     }
 
     /// Signature, nonce, action, method and rate, in the order in which a gateway has to look at them.
@@ -261,7 +263,14 @@ impl Cloud {
     }
 
     /// Notes the call and puts its outcome into the answer's words.
-    fn reply(&mut self, outcome: Outcome, fault: Option<&Fault>, host: &str, mut record: CallRecord) -> Reply {
+    fn reply(
+        &mut self,
+        outcome: Outcome,
+        fault: Option<&Fault>,
+        origin: (&str, &str),
+        mut record: CallRecord,
+    ) -> Reply {
+        let (host, product) = origin;
         let delay = fault.and_then(|fault| fault.delay).unwrap_or_default();
         let id = &record.request_id;
         let (status, answer) = match outcome.result {
@@ -280,7 +289,7 @@ impl Cloud {
                     let answer = json!({
                         "RequestId": id, "HostId": host, "Code": failure.code, "Message": failure.message,
                         "Recommend": format!(
-                            "https://api.aliyun.com/troubleshoot?q={}&product=appstream-center&requestId={id}",
+                            "https://api.aliyun.com/troubleshoot?q={}&product={product}&requestId={id}",
                             failure.code,
                         ),
                     });
@@ -358,8 +367,6 @@ impl Cloud {
 
     /// What `GET /_sim/state` shows. The key pair is in it on purpose: it opens nothing but this simulator.
     pub(super) fn state(&self, now: DateTime<Utc>) -> Value {
-        use secrecy::ExposeSecret as _;
-
         let instances: Vec<Value> = self
             .world
             .instances()

@@ -188,8 +188,11 @@ impl Fault {
             || self.late_image.is_some()
             || self.image.is_some()
             || !self.headers.is_empty();
-        if !does_something || (self.drop == Some(DropWhen::Before) && self.late_image.is_some()) {
-            return Err("it says not, or not without contradiction, what the call meets".to_owned());
+        if !does_something {
+            return Err("it does not say what the call meets".to_owned());
+        }
+        if !self.acts() && (self.image.is_some() || self.late_image.is_some()) {
+            return Err("`image` and `late_image` need a call that acts: add `act = true`".to_owned());
         }
         Ok(())
     }

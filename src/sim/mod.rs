@@ -6,9 +6,9 @@
 //! body, and answers in the documented shapes and codes. What no page says is invented where a caller has to meet
 //! something, and the place says so.
 //!
-//! A request passes through one file after the other: [`server`] reads it, [`verify`] decides whether to believe it,
-//! [`params`] takes it apart, [`actions`] does it to the [`world`], [`faults`] spoils it if the plan says so, and
-//! [`snapshot`] keeps the result, before the answer leaves. [`cloud`] is that sequence. Time is a parameter throughout:
+//! A request passes through one file after the other: `server` reads it, `verify` decides whether to believe it,
+//! `params` takes it apart, `actions` does it to the `world`, `faults` spoils it if the plan says so, and
+//! `snapshot` keeps the result, before the answer leaves. `cloud` is that sequence. Time is a parameter throughout:
 //! nothing in the world moves by a timer.
 //!
 //! `/_sim/` has the controls, without signature and for loopback only: `GET state` shows everything, with each image
@@ -76,7 +76,8 @@ pub struct Options {
     pub failures_in_success: bool,
     /// Where the source of image ids starts.
     pub seed: u64,
-    /// The file that keeps the state; written with each change, before the answer.
+    /// The file that keeps the state; written with each change, before the answer. Calls that change nothing are noted
+    /// in it with the next change.
     pub state: Option<PathBuf>,
     /// What goes wrong. Not kept in the state file: a restart takes the plan that it is given.
     pub faults: FaultPlan,

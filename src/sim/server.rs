@@ -30,7 +30,7 @@ use super::{
 };
 use crate::clock::Clock;
 
-/// No documented request comes near; more is refused unread.
+/// No documented request comes near; more is refused unread, as a proxy before the cloud would.
 const LARGEST_BODY: usize = 1 << 20;
 
 /// A huge answer is this many chunks of this many bytes: 64 MiB, never in memory at once.
@@ -169,12 +169,12 @@ fn respond(kind: ReplyKind) -> Result<Response<Body>, Dropped> {
                 tokio::task::yield_now().await;
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, "the fault plan cuts this answer off"))
             });
-            BodyExt::boxed(StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(reset)))
+            BoxBody::new(StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(reset)))
         }
         ReplyBody::Huge => {
             let chunk = Bytes::from(vec![b' '; HUGE_CHUNK]);
             let chunks = std::iter::repeat_n(chunk, HUGE_CHUNKS).map(|chunk| Ok(Frame::data(chunk)));
-            BodyExt::boxed(StreamBody::new(stream::iter(chunks)))
+            BoxBody::new(StreamBody::new(stream::iter(chunks)))
         }
     };
     let mut response = Response::new(body);
