@@ -533,7 +533,7 @@ impl Step<'_> {
                 }
                 Class::Unclear => {
                     work.attempts += 1;
-                    self.unclear(work, sent_at, told(&refusal))
+                    self.unclear(work, sent_at, refusal.to_string())
                 }
                 Class::Transient => {
                     work.attempts += 1;

@@ -30,10 +30,6 @@ impl Rows {
         self.table.add_row(cells.into_iter().map(|cell| cell.to_string()));
     }
 
-    pub fn is_empty(&self) -> bool {
-        self.table.is_empty()
-    }
-
     /// The lines, trimmed on the right, with a line break after each.
     pub fn render(mut self) -> String {
         for column in self.table.column_iter_mut() {
