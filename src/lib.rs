@@ -15,5 +15,6 @@
 
 pub mod bake;
 pub mod clock;
+pub mod cloud;
 pub mod ids;
 pub mod schedule;
