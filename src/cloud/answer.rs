@@ -41,7 +41,7 @@ pub fn read<C: Call>(incoming: &Incoming, repeat: Repeat) -> Result<Answer<C::Va
         let message =
             format!("HTTP {} with a body of {} bytes that is no JSON object", incoming.status, incoming.body.len());
         let verdict = codes::judge(None, incoming.status, repeat);
-        return Err(refusal(verdict, "AnswerNotJson", message, incoming, None));
+        return Err(refusal(verdict, "AnswerNotJson", &message, incoming, None));
     };
     let element = |upper: &str, lower: &str| json.get(upper).or_else(|| json.get(lower)).and_then(lenient::as_text);
     let request_id = element("RequestId", "requestId");
@@ -54,7 +54,7 @@ pub fn read<C: Call>(incoming: &Incoming, repeat: Repeat) -> Result<Answer<C::Va
         let code = code.filter(|_| !code_is_good);
         let verdict = codes::judge(code.as_deref(), incoming.status, repeat);
         let message = message.unwrap_or_else(|| format!("HTTP {} without a message", incoming.status));
-        return Err(refusal(verdict, code.as_deref().unwrap_or("HttpStatus"), message, incoming, request_id));
+        return Err(refusal(verdict, code.as_deref().unwrap_or("HttpStatus"), &message, incoming, request_id));
     }
     match C::value(json) {
         Ok(value) => Ok(Answer {
@@ -68,13 +68,8 @@ pub fn read<C: Call>(incoming: &Incoming, repeat: Repeat) -> Result<Answer<C::Va
         }),
         Err(error) => {
             let verdict = codes::judge(None, incoming.status, repeat);
-            Err(refusal(
-                verdict,
-                "AnswerIncomplete",
-                format!("the answer is not as documented: {error}"),
-                incoming,
-                request_id,
-            ))
+            let message = format!("the answer is not as documented: {error}");
+            Err(refusal(verdict, "AnswerIncomplete", &message, incoming, request_id))
         }
     }
 }
@@ -117,14 +112,14 @@ pub fn one_line(text: &str) -> String {
 fn refusal(
     verdict: codes::Verdict,
     code: &str,
-    message: String,
+    message: &str,
     incoming: &Incoming,
     request_id: Option<String>,
 ) -> Refusal {
     Refusal {
         class: verdict.class,
         code: Some(one_line(code)),
-        message: one_line(&message),
+        message: one_line(message),
         advice: Cow::Borrowed(verdict.advice),
         http_status: Some(incoming.status),
         request_id,

@@ -4,7 +4,7 @@
 //! Whether an address may be asked without encryption is settled where the address is made: [`super::endpoint`] allows
 //! loopback alone, and the metadata service has a fixed link-local address.
 
-use std::{error::Error, time::Duration};
+use std::{error::Error, fmt, time::Duration};
 
 pub use reqwest::Method;
 use reqwest::{Client, redirect, retry};
@@ -12,8 +12,7 @@ use reqwest::{Client, redirect, retry};
 /// Idle connections kept for a host; more calls at once open more.
 const IDLE_PER_HOST: usize = 4;
 
-/// A request as it goes out.
-#[derive(Debug)]
+/// A request as it goes out. Its headers hold tokens, so `Debug` shows none of them.
 pub struct Outgoing<'a> {
     /// `GET`, `POST` or `PUT`.
     pub method: Method,
@@ -31,8 +30,7 @@ pub struct Outgoing<'a> {
     pub direct: bool,
 }
 
-/// An answer as it came in, of any status.
-#[derive(Debug)]
+/// An answer as it came in, of any status. Its body may hold keys, so `Debug` shows only how long it is.
 pub struct Incoming {
     /// The HTTP status.
     pub status: u16,
@@ -40,6 +38,21 @@ pub struct Incoming {
     pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Outgoing<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Outgoing").field("method", &self.method).field("url", &self.url).finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Incoming {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Incoming")
+            .field("status", &self.status)
+            .field("bytes", &self.body.len())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Incoming {

@@ -31,7 +31,7 @@ impl Gate {
     pub fn reserve(&mut self, now: Duration) -> Duration {
         let place = self.next.max(self.held_until).max(now);
         self.next = place + self.interval;
-        place - now
+        place.saturating_sub(now)
     }
 
     /// Lets nobody through for `delay`; never shortens an earlier hold.
