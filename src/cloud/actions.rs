@@ -1,0 +1,682 @@
+//! The calls that a bake makes, with every parameter and element that the API pages document for them.
+
+use std::{collections::BTreeMap, fmt};
+
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::Value;
+
+use super::{
+    lenient,
+    request::{Call, Pairs, Repeat, RpcRequest},
+};
+use crate::{
+    bake::settings::{DiskType, InstanceType, StoppedMode},
+    ids::{ImageId, InstanceId},
+};
+
+/// CreateImageByInstance: starts to make an image of a cloud desktop or a workstation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CreateImageByInstance {
+    /// The image's name; the API does not ask that it be unique, we do.
+    pub image_name: String,
+    /// The image's description.
+    pub description: Option<String>,
+    /// What the image is made of.
+    pub instance_id: InstanceId,
+    /// Workstations only: the persistent session that pins one machine.
+    pub sub_instance_id: Option<String>,
+    /// Which kind of machine it is.
+    pub instance_type: InstanceType,
+    /// Cloud desktops only: leave user data out.
+    pub auto_clean_userdata: Option<bool>,
+    /// Whether user profile data is copied.
+    pub copy_profile: Option<bool>,
+    /// Which disks; the cloud's default is all.
+    pub disk_type: Option<DiskType>,
+    /// Meaning not public.
+    pub biz_type: Option<i32>,
+    /// Meaning not public.
+    pub product_type: Option<String>,
+    /// Tags of the image.
+    pub tags: BTreeMap<String, String>,
+}
+
+/// `Data` of CreateImageByInstance.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CreatedImage {
+    /// The image that is being made.
+    pub image_id: ImageId,
+    /// Its version.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub version_id: Option<String>,
+    /// The task that makes it; for support tickets, as no call takes it.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub task_id: Option<String>,
+}
+
+impl Call for CreateImageByInstance {
+    type Value = CreatedImage;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .text("ImageName", Some(&self.image_name))
+            .text("Description", self.description.as_deref())
+            .text("InstanceId", Some(self.instance_id.as_str()))
+            .text("SubInstanceId", self.sub_instance_id.as_deref())
+            .text("InstanceType", Some(self.instance_type.as_str()))
+            .flag("AutoCleanUserdata", self.auto_clean_userdata)
+            .flag("CopyProfile", self.copy_profile)
+            .text("DiskType", self.disk_type.map(DiskType::as_str))
+            .number("BizType", self.biz_type)
+            .text("ProductType", self.product_type.as_deref());
+        RpcRequest::app_streaming("CreateImageByInstance", Repeat::Doubles)
+            .with_form(form)
+            .with_query(Pairs::default().tags(&self.tags))
+    }
+
+    fn value(answer: Value) -> Result<CreatedImage, serde_json::Error> {
+        let created: CreatedImage = data(answer)?;
+        named(&created.image_id)?;
+        Ok(created)
+    }
+}
+
+/// ListImage: one page of the account's images; also how an image being made is followed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListImage {
+    /// One image.
+    pub image_id: Option<ImageId>,
+    /// Part of the name: the match is fuzzy, so compare the names that come back.
+    pub image_name: Option<String>,
+    /// All that are not deleted where `None`.
+    pub status: Option<ImageStatus>,
+    /// `User`, `Shared`, `System` or `Community`.
+    pub image_type: Option<String>,
+    /// `CloudDesktop`, `CloudApp` or `WuyingServer`.
+    pub product_type: Option<String>,
+    /// Images that carry these tags.
+    pub tags: BTreeMap<String, String>,
+    /// From 1.
+    pub page_number: Option<u32>,
+    /// At most 100; the cloud's default is 10.
+    pub page_size: Option<u32>,
+}
+
+/// One page of ListImage.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ImagePage {
+    /// Rows in all pages.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub count: Option<i64>,
+    /// This page's number.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub page_number: Option<i64>,
+    /// Rows asked for.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub page_size: Option<i64>,
+    /// The rows.
+    #[serde(rename = "Data", deserialize_with = "lenient::list")]
+    pub images: Vec<Image>,
+}
+
+/// An image as ListImage shows it. Elements that nobody here needs are left out.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Image {
+    /// Its id; the one element that must be there.
+    pub image_id: ImageId,
+    /// Its name.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_name: Option<String>,
+    /// Its description.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub description: Option<String>,
+    /// How far it is.
+    #[serde(default)]
+    pub status: ImageStatus,
+    /// The version of this row.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub version_id: Option<String>,
+    /// The newest version.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub latest_version_id: Option<String>,
+    /// The version in effect.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub online_version_id: Option<String>,
+    /// `YYYY-MM-DD HH:MM:SS` in a zone that is not documented: for show, never for reckoning.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub gmt_create: Option<String>,
+    /// Likewise.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub gmt_modified: Option<String>,
+    /// `User`, `Shared`, `System` or `Community`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_type: Option<String>,
+    /// Which product line the image is for.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub product_type: Option<String>,
+    /// `BY_INSTANCE_ID`, `INSTANCE_AUTO`, `BY_SNAPSHOT_ID` or `BUILDER_MANUAL`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_create_mode: Option<String>,
+    /// Regions that have the image.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub image_region_list: Vec<String>,
+    /// How far it is in each region.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub image_region_distribute_list: Vec<Distribution>,
+    /// Its tags.
+    #[serde(default, rename = "TagList", deserialize_with = "tags")]
+    pub tags: BTreeMap<String, String>,
+    /// What it was made from.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub parent_image_id: Option<String>,
+    /// GiB.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub system_disk_size: Option<i64>,
+    /// GiB.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub data_disk_size: Option<i64>,
+}
+
+/// An image in one region.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Distribution {
+    /// The region.
+    #[serde(deserialize_with = "lenient::text")]
+    pub region_id: Option<String>,
+    /// How far it is there.
+    pub status: ImageStatus,
+    /// Percent as text, such as `70%`.
+    #[serde(deserialize_with = "lenient::text")]
+    pub progress: Option<String>,
+    /// Which version.
+    #[serde(deserialize_with = "lenient::text")]
+    pub version_id: Option<String>,
+}
+
+/// How far an image is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ImageStatus {
+    /// `INIT`: accepted.
+    Init,
+    /// `CREATING`: being made.
+    Creating,
+    /// `AVAILABLE`: good; final.
+    Available,
+    /// `CREATE_FAILED`: bad; final.
+    CreateFailed,
+    /// `DELETE`: not there any more; final.
+    Deleted,
+    /// Anything else, taken as still under way.
+    Other(String),
+}
+
+impl ImageStatus {
+    /// As the API spells it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Init => "INIT",
+            Self::Creating => "CREATING",
+            Self::Available => "AVAILABLE",
+            Self::CreateFailed => "CREATE_FAILED",
+            Self::Deleted => "DELETE",
+            Self::Other(text) => text,
+        }
+    }
+
+    /// Whether it will not change by itself.
+    pub fn is_final(&self) -> bool {
+        matches!(self, Self::Available | Self::CreateFailed | Self::Deleted)
+    }
+}
+
+impl Default for ImageStatus {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+impl From<&str> for ImageStatus {
+    fn from(text: &str) -> Self {
+        match text.to_ascii_uppercase().as_str() {
+            "INIT" => Self::Init,
+            "CREATING" => Self::Creating,
+            "AVAILABLE" => Self::Available,
+            "CREATE_FAILED" | "CREATEFAILED" => Self::CreateFailed,
+            "DELETE" | "DELETED" => Self::Deleted,
+            _ => Self::Other(text.to_owned()),
+        }
+    }
+}
+
+impl fmt::Display for ImageStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ImageStatus {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        Ok(lenient::text(from)?.as_deref().map_or_else(Self::default, Self::from))
+    }
+}
+
+impl Call for ListImage {
+    type Value = ImagePage;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .text("ImageId", self.image_id.as_ref().map(ImageId::as_str))
+            .text("ImageName", self.image_name.as_deref())
+            .text("Status", self.status.as_ref().map(ImageStatus::as_str))
+            .text("ImageType", self.image_type.as_deref())
+            .text("ProductType", self.product_type.as_deref())
+            .number("PageNumber", self.page_number)
+            .number("PageSize", self.page_size);
+        RpcRequest::app_streaming("ListImage", Repeat::Harmless)
+            .with_form(form)
+            .with_query(Pairs::default().tags(&self.tags))
+            .listing()
+    }
+
+    /// A page without `Data` passes for empty only where `Count` is 0: whoever looks for a lost image must not be told
+    /// that there is none by an answer that is not whole.
+    fn value(mut answer: Value) -> Result<ImagePage, serde_json::Error> {
+        let says_none = answer.get("Count").and_then(Value::as_i64) == Some(0);
+        if answer.get("Data").is_none_or(Value::is_null) {
+            match answer.as_object_mut() {
+                Some(fields) if says_none => drop(fields.insert("Data".to_owned(), Value::Array(Vec::new()))),
+                _ => return Err(missing("Data")),
+            }
+        }
+        let page: ImagePage = serde_json::from_value(answer)?;
+        page.images.iter().try_for_each(|image| named(&image.image_id))?;
+        Ok(page)
+    }
+}
+
+/// DeleteImage: deletes an image in all its regions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeleteImage {
+    /// Which one.
+    pub image_id: ImageId,
+}
+
+impl Call for DeleteImage {
+    /// Whether it was deleted, where the answer says so.
+    type Value = Option<bool>;
+
+    fn request(&self) -> RpcRequest {
+        RpcRequest::app_streaming("DeleteImage", Repeat::Harmless)
+            .with_form(Pairs::default().text("ImageId", Some(self.image_id.as_str())))
+    }
+
+    fn value(answer: Value) -> Result<Option<bool>, serde_json::Error> {
+        Ok(answer.get("Data").and_then(lenient::as_flag))
+    }
+}
+
+/// StartTaskForDistributeImage: copies an image to other regions; cannot be cancelled.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartTaskForDistributeImage {
+    /// Which image.
+    pub image_id: ImageId,
+    /// Which version; the newest where `None`.
+    pub version_id: Option<String>,
+    /// Where to; at most 100.
+    pub destination_regions: Vec<String>,
+    /// Where from; any where `None`.
+    pub source_region: Option<String>,
+    /// `CloudDesktop`, `CloudApp` or `WuyingServer`.
+    pub product_type: Option<String>,
+}
+
+impl Call for StartTaskForDistributeImage {
+    /// The task's id; followed by ListImage all the same.
+    type Value = String;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .text("ImageId", Some(self.image_id.as_str()))
+            .text("VersionId", self.version_id.as_deref())
+            .list("DestinationRegionList", self.destination_regions.iter().map(String::as_str))
+            .text("SourceRegion", self.source_region.as_deref())
+            .text("ProductType", self.product_type.as_deref());
+        RpcRequest::app_streaming("StartTaskForDistributeImage", Repeat::Doubles).with_form(form)
+    }
+
+    fn value(answer: Value) -> Result<String, serde_json::Error> {
+        answer.get("Data").and_then(lenient::as_text).ok_or_else(|| missing("Data"))
+    }
+}
+
+/// ListWuyingServer: workstations and their states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListWuyingServer {
+    /// These; all where empty.
+    pub ids: Vec<InstanceId>,
+    /// From 1.
+    pub page_number: Option<u32>,
+    /// At most 100; the cloud's default is 20.
+    pub page_size: Option<u32>,
+}
+
+/// One page of ListWuyingServer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ServerPage {
+    /// Rows in all pages.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub total_count: Option<i64>,
+    /// The rows.
+    #[serde(rename = "WuyingServerList", default, deserialize_with = "lenient::list")]
+    pub servers: Vec<Server>,
+}
+
+/// A workstation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Server {
+    /// `ws-…`.
+    #[serde(rename = "WuyingServerId")]
+    pub id: InstanceId,
+    /// Its name.
+    #[serde(rename = "WuyingServerName", default, deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// How it is.
+    #[serde(default)]
+    pub status: MachineStatus,
+    /// Its region.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub biz_region_id: Option<String>,
+    /// The image it was made from.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
+    /// Its machines.
+    #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
+    pub machines: Vec<ServerMachine>,
+}
+
+/// A machine of a workstation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ServerMachine {
+    /// `p-…`, what `sub_instance_id` takes.
+    #[serde(deserialize_with = "lenient::text")]
+    pub instance_id: Option<String>,
+}
+
+impl Call for ListWuyingServer {
+    type Value = ServerPage;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
+            .number("PageNumber", self.page_number)
+            .number("PageSize", self.page_size);
+        RpcRequest::app_streaming("ListWuyingServer", Repeat::Harmless).with_form(form).listing()
+    }
+}
+
+/// StartWuyingServer: returns before the machines run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartWuyingServer {
+    /// Which ones.
+    pub ids: Vec<InstanceId>,
+}
+
+/// StopWuyingServer: returns before the machines are down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopWuyingServer {
+    /// Which ones.
+    pub ids: Vec<InstanceId>,
+    /// Power off at once; unsaved data may be lost.
+    pub force: Option<bool>,
+}
+
+impl Call for StartWuyingServer {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default().list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str));
+        RpcRequest::app_streaming("StartWuyingServer", Repeat::Harmless).with_form(form)
+    }
+}
+
+impl Call for StopWuyingServer {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
+            .flag("Force", self.force);
+        RpcRequest::app_streaming("StopWuyingServer", Repeat::Harmless).with_form(form)
+    }
+}
+
+/// An answer that holds nothing but its RequestId.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub struct Accepted {}
+
+/// DescribeDesktops of ecd: cloud desktops and their states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DescribeDesktops {
+    /// The desktops' region.
+    pub region: String,
+    /// At most 100; all where empty.
+    pub ids: Vec<InstanceId>,
+    /// At most 100; the cloud's default is 10.
+    pub max_results: Option<u32>,
+    /// From the page before.
+    pub next_token: Option<String>,
+}
+
+/// One page of DescribeDesktops.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DesktopPage {
+    /// The rows.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub desktops: Vec<Desktop>,
+    /// For the next page; none or empty on the last.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub next_token: Option<String>,
+    /// Rows in all pages.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub total_count: Option<i64>,
+}
+
+/// A cloud desktop.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Desktop {
+    /// `ecd-…`.
+    #[serde(rename = "DesktopId")]
+    pub id: InstanceId,
+    /// Its name.
+    #[serde(rename = "DesktopName", default, deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// How it is.
+    #[serde(rename = "DesktopStatus", default)]
+    pub status: MachineStatus,
+    /// `Connected` while somebody works on it.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub connection_status: Option<String>,
+    /// `Migrating`, `Updating` or `NoFlag`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub management_flag: Option<String>,
+    /// The image it was made from.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
+}
+
+impl Call for DescribeDesktops {
+    type Value = DesktopPage;
+
+    fn request(&self) -> RpcRequest {
+        let request = RpcRequest::desktops("DescribeDesktops", &self.region).listing();
+        let query = request.query.clone();
+        let query = query
+            .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
+            .number("MaxResults", self.max_results)
+            .text("NextToken", self.next_token.as_deref());
+        request.with_query(query)
+    }
+}
+
+/// StartDesktops of ecd; the desktops must be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartDesktops {
+    /// The desktops' region.
+    pub region: String,
+    /// 1 to 100.
+    pub ids: Vec<InstanceId>,
+}
+
+/// StopDesktops of ecd; the desktops must be running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopDesktops {
+    /// The desktops' region.
+    pub region: String,
+    /// 1 to 100.
+    pub ids: Vec<InstanceId>,
+    /// What stays reserved; the cloud's default is `StopCharging`.
+    pub stopped_mode: Option<StoppedMode>,
+}
+
+impl Call for StartDesktops {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let request = RpcRequest::desktops("StartDesktops", &self.region);
+        let query = request.query.clone().list("DesktopId", self.ids.iter().map(InstanceId::as_str));
+        request.with_query(query)
+    }
+}
+
+impl Call for StopDesktops {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let request = RpcRequest::desktops("StopDesktops", &self.region);
+        let query = request.query.clone();
+        let query = query
+            .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
+            .text("StoppedMode", self.stopped_mode.map(StoppedMode::as_str));
+        request.with_query(query)
+    }
+}
+
+/// Whether a machine runs. Of workstations only `RUNNING` is documented, so what is not listed here is in between.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MachineStatus {
+    /// Up.
+    Running,
+    /// Down.
+    Stopped,
+    /// Any other word: starting, stopping, rebuilding, expired …
+    Other(String),
+}
+
+impl Default for MachineStatus {
+    fn default() -> Self {
+        Self::Other(String::new())
+    }
+}
+
+impl<'de> Deserialize<'de> for MachineStatus {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = lenient::text(from)?.unwrap_or_default();
+        Ok(match text.to_ascii_uppercase().as_str() {
+            "RUNNING" => Self::Running,
+            "STOPPED" => Self::Stopped,
+            _ => Self::Other(text),
+        })
+    }
+}
+
+fn data<T: serde::de::DeserializeOwned>(mut answer: Value) -> Result<T, serde_json::Error> {
+    serde_json::from_value(answer.get_mut("Data").map(Value::take).ok_or_else(|| missing("Data"))?)
+}
+
+/// An image without an id cannot be followed, so an empty one counts as missing.
+fn named(id: &ImageId) -> Result<(), serde_json::Error> {
+    if id.as_str().is_empty() { Err(missing("ImageId")) } else { Ok(()) }
+}
+
+fn missing(element: &'static str) -> serde_json::Error {
+    serde::de::Error::missing_field(element)
+}
+
+/// `[{"Key": …, "Value": …}]`; entries without a key are dropped.
+fn tags<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(default, rename_all = "PascalCase")]
+    #[derive(Default)]
+    struct Tag {
+        #[serde(deserialize_with = "lenient::text")]
+        key: Option<String>,
+        #[serde(deserialize_with = "lenient::text")]
+        value: Option<String>,
+    }
+    let tags: Vec<Tag> = lenient::list(from)?;
+    Ok(tags.into_iter().filter_map(|tag| Some((tag.key?, tag.value.unwrap_or_default()))).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn an_image_is_read_whatever_surrounds_it() {
+        let page = ListImage::value(json!({"Count": "1", "New": [1], "Data": [{
+            "ImageId": "imgc-1", "Status": "creating", "Description": null, "SystemDiskSize": "80", "Platform": {},
+            "ImageRegionList": null, "ImageRegionDistributeList": [{"RegionId": "cn-a", "Status": "INIT", "Progress": 7}],
+            "TagList": [{"Key": "a", "Value": "b"}, {"Value": "c"}, {"Key": "d", "Value": null}]}]}))
+        .unwrap();
+        let image = &page.images[0];
+        assert_eq!(
+            (page.count, image.status.clone(), image.system_disk_size),
+            (Some(1), ImageStatus::Creating, Some(80))
+        );
+        assert_eq!(image.image_region_distribute_list[0].progress.as_deref(), Some("7"));
+        let expected = [("a", "b"), ("d", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
+        assert_eq!(image.tags, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn a_list_that_is_not_whole_does_not_pass_for_empty() {
+        assert!(ListImage::value(json!({"Count": 0})).unwrap().images.is_empty());
+        assert!(ListImage::value(json!({"Count": 0, "Data": null})).unwrap().images.is_empty());
+        assert!(ListImage::value(json!({"Count": 3, "Data": null})).is_err());
+        assert!(ListImage::value(json!({})).is_err());
+        assert!(ListImage::value(json!({"Data": [{"ImageName": "x"}]})).is_err());
+    }
+
+    #[test]
+    fn statuses_of_any_case() {
+        for (text, status) in [
+            ("Init", ImageStatus::Init),
+            ("AVAILABLE", ImageStatus::Available),
+            ("create_failed", ImageStatus::CreateFailed),
+            ("DELETE", ImageStatus::Deleted),
+            ("Frozen", ImageStatus::Other("Frozen".to_owned())),
+        ] {
+            assert_eq!(ImageStatus::from(text), status);
+        }
+        assert!(!ImageStatus::Other("x".to_owned()).is_final());
+    }
+
+    #[test]
+    fn a_created_image_without_an_id_is_not_one() {
+        assert!(CreateImageByInstance::value(json!({"Data": {"ImageId": ""}})).is_err());
+        assert!(CreateImageByInstance::value(json!({"Data": null})).is_err());
+        let created = CreateImageByInstance::value(json!({"Data": {"ImageId": "imgc-1", "TaskId": "tid-1"}})).unwrap();
+        assert_eq!((created.image_id.as_str(), created.task_id.as_deref()), ("imgc-1", Some("tid-1")));
+    }
+}

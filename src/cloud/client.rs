@@ -1,0 +1,279 @@
+//! One call from end to end: credentials, signature, turn, exchange, answer. Never repeated here.
+
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+
+use chrono::SecondsFormat;
+use secrecy::ExposeSecret;
+use tokio::time::Instant;
+
+use super::{
+    CloudOptions, acs3,
+    actions::{
+        Accepted, CreateImageByInstance, CreatedImage, DeleteImage, DescribeDesktops, DesktopPage, Image, ImagePage,
+        ListImage, ListWuyingServer, ServerPage, StartDesktops, StartTaskForDistributeImage, StartWuyingServer,
+        StopDesktops, StopWuyingServer,
+    },
+    answer::{self, Answer},
+    credentials::{Credentials, Keyring, NoCredentials, SourceName, Surroundings},
+    endpoint::{Endpoint, EndpointError, Endpoints},
+    http::{Http, HttpError, Method, Outgoing},
+    request::{Call, RpcRequest},
+    throttle::Throttle,
+};
+use crate::{
+    bake::call::{Class, Refusal},
+    clock::Clock,
+};
+
+/// Rows asked for at once; the most that ListImage gives.
+const PAGE_SIZE: u32 = 100;
+/// 100,000 images: an account with more has no use for this listing, and a server that never ends must not hold us.
+const MOST_PAGES: u32 = 1000;
+
+/// Makes a fresh nonce for every call: at least 128 random bits as text.
+pub type NonceSource = Arc<dyn Fn() -> String + Send + Sync>;
+
+/// A nonce source for real use.
+pub fn random_nonces() -> NonceSource {
+    Arc::new(|| uuid::Uuid::new_v4().simple().to_string())
+}
+
+/// The client cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum CloudError {
+    /// A configured endpoint is wrong.
+    #[error("cannot use the configured endpoint")]
+    Endpoint(#[from] EndpointError),
+    /// TLS or the resolver is not to be had.
+    #[error("cannot prepare calls to the cloud")]
+    Http(#[from] HttpError),
+}
+
+/// The WUYING API for one account.
+pub struct CloudClient {
+    endpoints: Endpoints,
+    keyring: Keyring,
+    http: Http,
+    throttle: Throttle,
+    clock: Arc<dyn Clock>,
+    nonce: NonceSource,
+    timeout: Duration,
+}
+
+impl fmt::Debug for CloudClient {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CloudClient").field("endpoints", &self.endpoints).finish_non_exhaustive()
+    }
+}
+
+impl CloudClient {
+    /// Sets up; talks to nobody yet. The nonce source is [`random_nonces`] but in tests.
+    pub fn new(
+        options: &CloudOptions,
+        surroundings: Surroundings,
+        clock: Arc<dyn Clock>,
+        nonce: NonceSource,
+    ) -> Result<Self, CloudError> {
+        let http = Http::new(options.connect_timeout)?;
+        Ok(Self {
+            endpoints: Endpoints::new(&options.region, options.endpoint.as_deref(), options.ecd_endpoint.as_deref())?,
+            keyring: Keyring::new(options.credentials, surroundings, http.clone(), Arc::clone(&clock)),
+            http,
+            throttle: Throttle::new(options.requests_per_second),
+            clock,
+            nonce,
+            timeout: options.timeout,
+        })
+    }
+
+    /// Starts to make an image.
+    pub async fn create_image(&self, call: &CreateImageByInstance) -> Result<Answer<CreatedImage>, Refusal> {
+        self.call(call).await
+    }
+
+    /// One page of images.
+    pub async fn list_images(&self, call: &ListImage) -> Result<Answer<ImagePage>, Refusal> {
+        self.call(call).await
+    }
+
+    /// All images that pass the filter, page by page; the filter's own page number and size are not used. The first
+    /// refusal ends it: a part of a list would pass for the whole.
+    pub async fn list_all_images(&self, filter: &ListImage) -> Result<Vec<Image>, Refusal> {
+        let mut seen = BTreeSet::new();
+        let mut images = Vec::new();
+        for page_number in 1..=MOST_PAGES {
+            let page = ListImage { page_number: Some(page_number), page_size: Some(PAGE_SIZE), ..filter.clone() };
+            let page = self.list_images(&page).await?.value;
+            let rows = page.images.len();
+            // Rows move to later pages when an image is made meanwhile, and so come twice.
+            let fresh = |image: &Image| seen.insert((image.image_id.clone(), image.version_id.clone()));
+            images.extend(page.images.into_iter().filter(fresh));
+            // `Count` decides where it is given, as a server may give shorter pages than it was asked for.
+            let is_last = match page.count.and_then(|count| usize::try_from(count).ok()) {
+                Some(count) => rows == 0 || images.len() >= count,
+                None => rows < PAGE_SIZE as usize,
+            };
+            if is_last {
+                return Ok(images);
+            }
+        }
+        Err(Refusal {
+            class: Class::Permanent,
+            code: Some("AnswerTooLarge".to_owned()),
+            message: format!("the list of images does not end after {MOST_PAGES} pages"),
+            advice: "Delete images, or narrow the filter.".into(),
+            http_status: None,
+            request_id: None,
+            retry_after: None,
+        })
+    }
+
+    /// Deletes an image everywhere.
+    pub async fn delete_image(&self, call: &DeleteImage) -> Result<Answer<Option<bool>>, Refusal> {
+        self.call(call).await
+    }
+
+    /// Starts to copy an image to regions; the value is the task's id.
+    pub async fn distribute_image(&self, call: &StartTaskForDistributeImage) -> Result<Answer<String>, Refusal> {
+        self.call(call).await
+    }
+
+    /// One page of workstations.
+    pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<Answer<ServerPage>, Refusal> {
+        self.call(call).await
+    }
+
+    /// Starts workstations.
+    pub async fn start_servers(&self, call: &StartWuyingServer) -> Result<Answer<Accepted>, Refusal> {
+        self.call(call).await
+    }
+
+    /// Stops workstations.
+    pub async fn stop_servers(&self, call: &StopWuyingServer) -> Result<Answer<Accepted>, Refusal> {
+        self.call(call).await
+    }
+
+    /// One page of cloud desktops.
+    pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<Answer<DesktopPage>, Refusal> {
+        self.call(call).await
+    }
+
+    /// Starts cloud desktops.
+    pub async fn start_desktops(&self, call: &StartDesktops) -> Result<Answer<Accepted>, Refusal> {
+        self.call(call).await
+    }
+
+    /// Stops cloud desktops.
+    pub async fn stop_desktops(&self, call: &StopDesktops) -> Result<Answer<Accepted>, Refusal> {
+        self.call(call).await
+    }
+
+    /// Reads the credentials anew, after a refusal of class `Credential`; says where they are from.
+    pub async fn refresh_credentials(&self) -> Result<SourceName, Refusal> {
+        self.keyring.refresh().await.map(|credentials| credentials.source).map_err(|error| unavailable(&error))
+    }
+
+    /// Performs any call of the API, once.
+    pub async fn call<C: Call>(&self, call: &C) -> Result<Answer<C::Value>, Refusal> {
+        let request = call.request();
+        let started = Instant::now();
+        let outcome = self.exchange::<C>(&request).await;
+        if let Err(Refusal { retry_after: Some(delay), .. }) = &outcome {
+            self.throttle.hold(*delay);
+        }
+        report(request.action, &outcome, started.elapsed());
+        outcome
+    }
+
+    async fn exchange<C: Call>(&self, request: &RpcRequest) -> Result<Answer<C::Value>, Refusal> {
+        let endpoint = self.endpoints.of(&request.product).map_err(|error| misdirected(&error))?;
+        // The turn comes first, so that neither key nor date grows old in the queue.
+        self.throttle.wait().await;
+        let credentials = self.keyring.get().await.map_err(|error| unavailable(&error))?;
+        let body = request.form.as_ref().map(|form| acs3::canonical_query(form.as_slice())).unwrap_or_default();
+        let headers = self.signed_headers(request, &endpoint, &credentials, &body);
+        let outgoing = Outgoing {
+            method: Method::POST,
+            url: &endpoint.url(&acs3::canonical_query(request.query.as_slice())),
+            headers: &headers,
+            body,
+            timeout: self.timeout,
+            limit: request.answer_limit,
+            direct: endpoint.is_loopback(),
+        };
+        let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, request.repeat))?;
+        answer::read::<C>(&incoming, request.repeat)
+    }
+
+    /// All headers that we set, `authorization` last; it covers all the others.
+    fn signed_headers(
+        &self,
+        request: &RpcRequest,
+        endpoint: &Endpoint,
+        credentials: &Credentials,
+        body: &str,
+    ) -> Vec<(String, String)> {
+        let body_sha256 = acs3::sha256_hex(body.as_bytes());
+        let date = self.clock.now().to_rfc3339_opts(SecondsFormat::Secs, true);
+        let nonce = (self.nonce)();
+        let mut headers = vec![
+            ("accept", "application/json"),
+            ("host", endpoint.authority()),
+            ("user-agent", concat!("imagebaked/", env!("CARGO_PKG_VERSION"))),
+            ("x-acs-action", request.action),
+            ("x-acs-content-sha256", &body_sha256),
+            ("x-acs-date", &date),
+            ("x-acs-signature-nonce", &nonce),
+            ("x-acs-version", request.product.version()),
+        ];
+        if request.form.is_some() {
+            headers.push(("content-type", "application/x-www-form-urlencoded"));
+        }
+        if let Some(token) = &credentials.security_token {
+            headers.push(("x-acs-accesskey-id", &credentials.access_key_id));
+            headers.push(("x-acs-security-token", token.expose_secret()));
+        }
+        let names: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+        let mut headers: Vec<(String, String)> =
+            headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        let canonical = acs3::canonical_request("POST", "/", request.query.as_slice(), &headers, &names, &body_sha256);
+        let signature = acs3::sign(credentials.access_key_secret.expose_secret(), &acs3::string_to_sign(&canonical));
+        let authorization = acs3::authorization(&credentials.access_key_id, &names, &signature);
+        headers.push(("authorization".to_owned(), authorization));
+        headers
+    }
+}
+
+fn report<T>(action: &str, outcome: &Result<Answer<T>, Refusal>, took: Duration) {
+    let (http_status, code, request_id) = match outcome {
+        Ok(answer) => (Some(answer.http_status), answer.code.as_deref(), answer.request_id.as_deref()),
+        Err(refusal) => (refusal.http_status, refusal.code.as_deref(), refusal.request_id.as_deref()),
+    };
+    let duration_ms = took.as_millis();
+    tracing::debug!(action, http_status, code, request_id, duration_ms, ok = outcome.is_ok(), "cloud call");
+}
+
+fn unavailable(error: &NoCredentials) -> Refusal {
+    Refusal {
+        class: Class::Credential,
+        code: Some("CredentialsUnavailable".to_owned()),
+        message: answer::one_line(&error.to_string()),
+        advice: "Provide an access key by one of these ways.".into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+/// Nothing was sent, and nothing will be until the region is mended.
+fn misdirected(error: &EndpointError) -> Refusal {
+    Refusal {
+        class: Class::Permanent,
+        code: Some("ConnectFailed".to_owned()),
+        message: answer::one_line(&error.to_string()),
+        advice: "Check the region of the instance.".into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
+    }
+}

@@ -1,0 +1,279 @@
+//! What each error code means for us, as data. The code decides; the HTTP status is asked only where no code is known,
+//! because the API answers server faults with 400 and missing keys with 404.
+
+use crate::bake::call::Class::{self, Busy, Credential, Permanent, Transient, Unclear};
+
+use super::request::Repeat;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// The API's `Code`, or its beginning.
+    pub code: &'static str,
+    /// Whether `code` stands for all codes that begin so.
+    pub is_prefix: bool,
+    /// The class where a repetition is harmless.
+    pub class: Class,
+    /// The class where a repetition would make a second image or task.
+    pub class_when_doubling: Class,
+    /// One sentence for the operator.
+    pub advice: &'static str,
+}
+
+/// What is to be made of a code and a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The class.
+    pub class: Class,
+    /// One sentence for the operator.
+    pub advice: &'static str,
+}
+
+/// Judges a failed call: by its exact code, else by the longest beginning in the table, else by its status.
+pub fn judge(code: Option<&str>, http_status: u16, repeat: Repeat) -> Verdict {
+    code.and_then(find).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat))
+}
+
+/// All rows, in the order of the table.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    TABLE.iter()
+}
+
+impl Rule {
+    /// The class for this kind of call.
+    pub fn verdict(&self, repeat: Repeat) -> Verdict {
+        let class = match repeat {
+            Repeat::Harmless => self.class,
+            Repeat::Doubles => self.class_when_doubling,
+        };
+        Verdict { class, advice: self.advice }
+    }
+
+    fn matches(&self, code: &str) -> bool {
+        if self.is_prefix { code.starts_with(self.code) } else { code == self.code }
+    }
+}
+
+fn find(code: &str) -> Option<&'static Rule> {
+    TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(|rule| (!rule.is_prefix, rule.code.len()))
+}
+
+fn by_status(http_status: u16, repeat: Repeat) -> Verdict {
+    let (class, advice) = match (http_status, repeat) {
+        (429, _) => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
+        // Without a code this is a proxy or a policy that a fresh key would not change.
+        (401 | 403 | 407, _) => (Permanent, "Access was refused without a reason: check RAM policy and proxies."),
+        (300..=399, _) => (Permanent, "Something redirects calls: check the endpoint and proxies."),
+        (400..=499, _) => (Permanent, "The cloud refused the request: read its message."),
+        (_, Repeat::Harmless) => (Transient, "The answer made no sense: tried again."),
+        (_, Repeat::Doubles) => (Unclear, "It is not known whether the cloud acted: looked up before any repetition."),
+    };
+    Verdict { class, advice }
+}
+
+const fn exact(code: &'static str, class: Class, advice: &'static str) -> Rule {
+    Rule { code, is_prefix: false, class, class_when_doubling: class, advice }
+}
+
+const fn prefix(code: &'static str, class: Class, advice: &'static str) -> Rule {
+    Rule { is_prefix: true, ..exact(code, class, advice) }
+}
+
+/// A fault after which it is not known what happened: harmless calls are repeated, others looked up first.
+const fn fault(code: &'static str, advice: &'static str) -> Rule {
+    Rule { class_when_doubling: Unclear, ..exact(code, Transient, advice) }
+}
+
+const fn fault_prefix(code: &'static str, advice: &'static str) -> Rule {
+    Rule { is_prefix: true, ..fault(code, advice) }
+}
+
+const SERVER_FAULT: &str = "The cloud had a fault: nothing to do unless it goes on.";
+const SLOW_DOWN: &str = "The cloud limits calls: lower requests_per_second if this goes on.";
+const WAIT_QUOTA: &str = "A quota is used up: wait, free something or ask for more in the quota center.";
+const NO_KEY: &str = "Check the access key id: it must exist, be enabled and belong to this account.";
+const NO_TOKEN: &str = "The security token is not valid any more: renew the temporary credentials.";
+const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the key id.";
+const RAM: &str = "Grant this action (appstreaming:… or ecd:…) to the RAM user or role.";
+const NO_INSTANCE: &str = "Check instance_id, instance_type and the account: the instance is not there.";
+const NOT_DELETABLE: &str = "The image is in use, shared or not ours: release it or keep it.";
+const OURS: &str = "The cloud did not understand the request: check the settings, else report a bug.";
+
+const TABLE: &[Rule] = &[
+    // CreateImageByInstance.
+    exact("Instance.NotFound", Permanent, NO_INSTANCE),
+    exact("DesktopInstance.NotFound", Permanent, NO_INSTANCE),
+    exact(
+        "Instance.ImageUnsupported",
+        Permanent,
+        "The instance was made from an old regional image: rebuild it from a central one.",
+    ),
+    exact(
+        "Instance.PhysicalNodeNotExist",
+        Permanent,
+        "The instance has no machine behind it: check it in the console.",
+    ),
+    exact("ImageCreateByInstance.TaskExist", Busy, "An image of this instance is being made already: waited for."),
+    exact(
+        "ExceedBuilderQuota",
+        Busy,
+        "All image builders are in use: waited for; lower max_builders if this is usual.",
+    ),
+    exact(
+        "InvalidBaseImage.NotConfigured",
+        Permanent,
+        "The instance's base image is not configured: check it in the console.",
+    ),
+    exact("CreateDesktopImageRecord.Failed", Unclear, "The cloud failed half-way: looked up before any repetition."),
+    exact("Image.NotExist", Permanent, "The image is not there (any more)."),
+    exact("ImageRegionDistribute.NotAllow", Permanent, "This image may not be distributed: leave `regions` empty."),
+    exact(
+        "ImageUpdateFailed.NotAllow",
+        Permanent,
+        "The instance's image may not be changed: use an image of your own.",
+    ),
+    exact(
+        "ImageUpdateSharedImageFailed.NotAllow",
+        Permanent,
+        "The instance's image is shared and may not be changed: use an image of your own.",
+    ),
+    exact(
+        "ParentImageRegionDistribute.NotExist",
+        Permanent,
+        "The parent image is not in the target region: distribute it there first.",
+    ),
+    fault("InternalError", SERVER_FAULT),
+    // DeleteImage.
+    prefix("ImageDeleteFailed.", Permanent, NOT_DELETABLE),
+    exact("ImageNotAllowDelete", Permanent, NOT_DELETABLE),
+    exact("InvalidImageOperation.ImageIsCreating", Busy, "The image is still being made: waited for."),
+    exact(
+        "DeleteTemplate.Failed",
+        Unclear,
+        "The cloud failed to delete a template of the image: check it in the console.",
+    ),
+    exact(
+        "QueryTemplate.Failed",
+        Unclear,
+        "The cloud failed to read a template of the image: check it in the console.",
+    ),
+    exact("InvalidTemplate.NotFound", Permanent, "A template of the image is not there (any more)."),
+    // StartTaskForDistributeImage.
+    exact("ImageDistribute.TargetDistributeRegionListEmpty", Permanent, "Name at least one region in `regions`."),
+    exact(
+        "ImageDistribute.ImageNotSupport",
+        Permanent,
+        "This kind of image cannot be distributed: leave `regions` empty.",
+    ),
+    exact("ImageDistribute.RepeatedDistribution", Permanent, "The image is in that region already: nothing to do."),
+    exact("ImageDistribute.Undistributed", Permanent, "The image is in no region yet: check it in the console."),
+    exact("ImageRegion.NotConfigured", Permanent, "The image has no region settings: check it in the console."),
+    // ListImage.
+    exact("InvalidBizType", Permanent, "Check biz_type: the cloud does not know it."),
+    // Limits.
+    prefix("Throttling", Transient, SLOW_DOWN),
+    exact("Rejected.Throttling", Transient, SLOW_DOWN),
+    exact("TooManyRequests", Transient, SLOW_DOWN),
+    prefix("Throttling.Resource", Busy, WAIT_QUOTA),
+    prefix("Throttling.Api.Risk", Busy, WAIT_QUOTA),
+    prefix("Quota", Busy, WAIT_QUOTA),
+    prefix("LimitExceeded", Busy, WAIT_QUOTA),
+    exact("LastTokenProcessing", Transient, "Another operation is under way: tried again."),
+    exact("OperationConflict", Transient, "Another operation is under way: tried again."),
+    // Faults of the gateway and behind it.
+    fault_prefix("ServiceUnavailable", SERVER_FAULT),
+    fault("InternalFailure", SERVER_FAULT),
+    fault("RequestTimeout", SERVER_FAULT),
+    fault("SignatureNonceUsed", "The request arrived twice, and the first may have worked: looked up or tried again."),
+    // Key, token, signature, clock.
+    prefix("InvalidAccessKeyId", Credential, NO_KEY),
+    exact("MissingAccessKeyId", Credential, NO_KEY),
+    exact("SignatureDoesNotMatch", Credential, BAD_SIGNATURE),
+    exact("IncompleteSignature", Credential, BAD_SIGNATURE),
+    exact("InvalidSignatureMethod", Credential, BAD_SIGNATURE),
+    prefix("InvalidSecurityToken", Credential, NO_TOKEN),
+    exact(
+        "InvalidTimeStamp.Expired",
+        Credential,
+        "This host's clock is more than 15 minutes off: set it, and keep it set with NTP.",
+    ),
+    exact("InvalidTimeStamp.Format", Permanent, OURS),
+    // Permissions.
+    prefix("Forbidden", Permanent, RAM),
+    prefix("NoPermission", Permanent, RAM),
+    // What is asked, and of whom.
+    exact("InvalidApi.NotFound", Permanent, "Check the endpoint: this host does not know the call."),
+    exact("InvalidProduct.NotFound", Permanent, "Check the endpoint: this host does not know the service."),
+    exact("InvalidProtocol.NeedSsl", Permanent, "Use an https endpoint."),
+    exact("UnsupportedHTTPMethod", Permanent, OURS),
+    prefix("Missing", Permanent, OURS),
+    prefix("Invalid", Permanent, OURS),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_own_code_and_gives_advice() {
+        for rule in rules() {
+            assert_eq!(find(rule.code), Some(rule), "{}", rule.code);
+            if rule.is_prefix {
+                assert_eq!(find(&format!("{}Whatever", rule.code)), Some(rule), "{}", rule.code);
+            }
+            assert!(rule.advice.ends_with('.') && rule.advice.len() > 20, "{}", rule.code);
+            assert!(rule.class == rule.class_when_doubling || rule.class_when_doubling == Unclear, "{}", rule.code);
+        }
+    }
+
+    #[test]
+    fn codes_of_the_create_call() {
+        for (code, class) in [
+            ("Instance.NotFound", Permanent),
+            ("DesktopInstance.NotFound", Permanent),
+            ("Instance.ImageUnsupported", Permanent),
+            ("Instance.PhysicalNodeNotExist", Permanent),
+            ("ImageCreateByInstance.TaskExist", Busy),
+            ("ExceedBuilderQuota", Busy),
+            ("InvalidBaseImage.NotConfigured", Permanent),
+            ("CreateDesktopImageRecord.Failed", Unclear),
+            ("Image.NotExist", Permanent),
+            ("ImageRegionDistribute.NotAllow", Permanent),
+            ("ImageUpdateFailed.NotAllow", Permanent),
+            ("ImageUpdateSharedImageFailed.NotAllow", Permanent),
+            ("ParentImageRegionDistribute.NotExist", Permanent),
+            ("InternalError", Unclear),
+        ] {
+            assert!(TABLE.iter().any(|rule| rule.code == code), "{code} is not in the table");
+            assert_eq!(judge(Some(code), 400, Repeat::Doubles).class, class, "{code}");
+        }
+    }
+
+    #[test]
+    fn common_codes_and_statuses() {
+        for (code, status, harmless, doubling) in [
+            (Some("Throttling.User"), 400, Transient, Transient),
+            (Some("Throttling.Api"), 429, Transient, Transient),
+            (Some("Throttling.Api.Risk"), 429, Busy, Busy),
+            (Some("Throttling.Resource"), 429, Busy, Busy),
+            (Some("QuotaExceed.Image"), 403, Busy, Busy),
+            (Some("InternalError"), 400, Transient, Unclear),
+            (Some("ServiceUnavailableTemporary"), 503, Transient, Unclear),
+            (Some("SignatureNonceUsed"), 400, Transient, Unclear),
+            (Some("InvalidAccessKeyId.NotFound"), 404, Credential, Credential),
+            (Some("InvalidSecurityToken.Expired"), 403, Credential, Credential),
+            (Some("InvalidTimeStamp.Expired"), 400, Credential, Credential),
+            (Some("Forbidden.RAM"), 403, Permanent, Permanent),
+            (Some("MissingImageId"), 400, Permanent, Permanent),
+            (Some("NeverHeardOf"), 400, Permanent, Permanent),
+            (Some("NeverHeardOf"), 500, Transient, Unclear),
+            (None, 429, Transient, Transient),
+            (None, 403, Permanent, Permanent),
+            (None, 502, Transient, Unclear),
+            (None, 200, Transient, Unclear),
+        ] {
+            assert_eq!(judge(code, status, Repeat::Harmless).class, harmless, "{code:?} {status}");
+            assert_eq!(judge(code, status, Repeat::Doubles).class, doubling, "{code:?} {status}");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Which host a call goes to.
+//!
+//! App Streaming has two hosts in all: images are centralised, and a machine in cn-hangzhou is managed through
+//! cn-shanghai. The cloud desktop API has a host in every region. A configured endpoint wins over both.
+
+use std::net::IpAddr;
+
+use super::request::Product;
+
+/// Hosts of both products.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoints {
+    app_streaming: Endpoint,
+    desktops: Option<Endpoint>,
+}
+
+impl Endpoints {
+    /// Works out the hosts; the overrides are as in [`super::CloudOptions`].
+    pub fn new(region: &str, endpoint: Option<&str>, ecd_endpoint: Option<&str>) -> Result<Self, EndpointError> {
+        let app_streaming = match endpoint {
+            Some(text) => Endpoint::parse(text)?,
+            None => Endpoint::parse(app_streaming_host(region))?,
+        };
+        let desktops = match ecd_endpoint {
+            Some(text) => Some(Endpoint::parse(text)?),
+            // A simulator serves both products; a real App Streaming host does not.
+            None => app_streaming.is_loopback().then(|| app_streaming.clone()),
+        };
+        Ok(Self { app_streaming, desktops })
+    }
+
+    /// The host of a call of this product.
+    pub fn of(&self, product: &Product) -> Result<Endpoint, EndpointError> {
+        match (product, &self.desktops) {
+            (Product::AppStreaming, _) => Ok(self.app_streaming.clone()),
+            (Product::Desktops { .. }, Some(desktops)) => Ok(desktops.clone()),
+            (Product::Desktops { region }, None) if is_region(region) => {
+                Endpoint::parse(&format!("ecd.{region}.aliyuncs.com"))
+            }
+            (Product::Desktops { region }, None) => Err(EndpointError::NotARegion(region.clone())),
+        }
+    }
+}
+
+/// A scheme, a host and perhaps a port.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    scheme: &'static str,
+    /// As the `host` header has it: the scheme's own port is left out, because HTTP clients leave it out.
+    authority: String,
+}
+
+impl Endpoint {
+    /// Reads `https://host[:port]`, a bare host, or `http://` on loopback.
+    pub fn parse(text: &str) -> Result<Self, EndpointError> {
+        let refuse = || EndpointError::NotAHost(text.to_owned());
+        let text_lower = text.trim().trim_end_matches('/').to_ascii_lowercase();
+        let (scheme, authority) = text_lower.split_once("://").unwrap_or(("https", &text_lower));
+        let (scheme, own_port) = match scheme {
+            "https" => ("https", ":443"),
+            "http" => ("http", ":80"),
+            _ => return Err(refuse()),
+        };
+        let authority = authority.strip_suffix(own_port).unwrap_or(authority).to_owned();
+        let endpoint = Self { scheme, authority };
+        if !endpoint.is_well_formed() {
+            return Err(refuse());
+        }
+        if scheme == "http" && !endpoint.is_loopback() {
+            return Err(EndpointError::NotEncrypted(text.to_owned()));
+        }
+        Ok(endpoint)
+    }
+
+    /// The value of the `host` header.
+    pub fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// The URL of the API's one path, with this query, which is encoded already.
+    pub fn url(&self, query: &str) -> String {
+        let mark = if query.is_empty() { "" } else { "?" };
+        format!("{}://{}/{mark}{query}", self.scheme, self.authority)
+    }
+
+    /// Whether the host is this machine.
+    pub fn is_loopback(&self) -> bool {
+        is_loopback(self.host())
+    }
+
+    fn host(&self) -> &str {
+        match self.authority.rsplit_once(':') {
+            Some((host, port)) if !port.contains(']') => host,
+            _ => &self.authority,
+        }
+    }
+
+    fn is_well_formed(&self) -> bool {
+        let host = self.host();
+        let port = self.authority[host.len()..].strip_prefix(':');
+        let host_is_good = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+            Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+            None => !host.is_empty() && host.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'-'),
+        };
+        host_is_good && port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port > 0))
+    }
+}
+
+/// `localhost` or a loopback address, IPv6 in brackets or bare.
+pub fn is_loopback(host: &str) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+}
+
+/// An endpoint that cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EndpointError {
+    /// Not `https://host[:port]` nor a host.
+    #[error("`{0}` is not an endpoint: write https://host, https://host:port or a host's name")]
+    NotAHost(String),
+    /// Plain HTTP to somewhere else.
+    #[error("`{0}` is not encrypted: http:// is for loopback only, use https://")]
+    NotEncrypted(String),
+    /// The region would not make a host's name.
+    #[error("`{0}` is not a region id, such as cn-shanghai")]
+    NotARegion(String),
+}
+
+/// Mainland China is served from Shanghai; everywhere else, Hong Kong included, from Singapore.
+fn app_streaming_host(region: &str) -> &'static str {
+    if region.starts_with("cn-") && region != "cn-hongkong" {
+        "appstream-center.cn-shanghai.aliyuncs.com"
+    } else {
+        "appstream-center.ap-southeast-1.aliyuncs.com"
+    }
+}
+
+fn is_region(region: &str) -> bool {
+    !region.is_empty() && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hosts(region: &str, endpoint: Option<&str>, ecd: Option<&str>) -> (String, String) {
+        let endpoints = Endpoints::new(region, endpoint, ecd).unwrap();
+        let desktops = Product::Desktops { region: "cn-hangzhou".to_owned() };
+        (endpoints.of(&Product::AppStreaming).unwrap().url(""), endpoints.of(&desktops).unwrap().url(""))
+    }
+
+    #[test]
+    fn two_hosts_serve_all_regions() {
+        let shanghai = "https://appstream-center.cn-shanghai.aliyuncs.com/";
+        let singapore = "https://appstream-center.ap-southeast-1.aliyuncs.com/";
+        for (region, host) in [
+            ("cn-hangzhou", shanghai),
+            ("cn-shanghai-finance-1", shanghai),
+            ("cn-hongkong", singapore),
+            ("us-west-1", singapore),
+        ] {
+            assert_eq!(
+                hosts(region, None, None),
+                (host.to_owned(), "https://ecd.cn-hangzhou.aliyuncs.com/".to_owned())
+            );
+        }
+    }
+
+    #[test]
+    fn an_explicit_endpoint_wins_and_a_simulator_serves_both() {
+        let ecd = "https://ecd.cn-hangzhou.aliyuncs.com/".to_owned();
+        assert_eq!(hosts("x", Some("Proxy.example:8443"), None), ("https://proxy.example:8443/".to_owned(), ecd));
+        let simulator = "http://127.0.0.1:9000/".to_owned();
+        assert_eq!(hosts("x", Some("http://127.0.0.1:9000/"), None), (simulator.clone(), simulator.clone()));
+        let other = "https://e.example/".to_owned();
+        assert_eq!(hosts("x", Some(&simulator), Some("e.example:443")), (simulator, other));
+    }
+
+    #[test]
+    fn refuses_what_is_not_a_safe_host() {
+        for text in ["", "ftp://a", "https://a/b", "https://user@a", "a b", "a:0", "a:99999", "https://a?x", "[::g]"] {
+            assert_eq!(Endpoint::parse(text), Err(EndpointError::NotAHost(text.to_owned())));
+        }
+        for text in ["http://a.example", "http://127.0.0.1.example", "http://10.0.0.1:80"] {
+            assert_eq!(Endpoint::parse(text), Err(EndpointError::NotEncrypted(text.to_owned())));
+        }
+        assert_eq!(Endpoint::parse("http://[::1]:80").unwrap().authority(), "[::1]");
+        let bad = Product::Desktops { region: "evil.example/".to_owned() };
+        assert!(Endpoints::new("cn-shanghai", None, None).unwrap().of(&bad).is_err());
+    }
+}

@@ -1,0 +1,110 @@
+//! A limit on calls a second, shared by all calls: GCRA with no burst, so that no second of any alignment has more.
+//!
+//! [`Gate`] is the arithmetic and takes the time as a parameter; [`Throttle`] is the waiting.
+
+use std::{
+    num::NonZeroU32,
+    sync::{Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::time::{Instant, sleep};
+
+/// No delay that a server asks for holds all calls longer than this: a wrong header must not stop the daemon.
+const LONGEST_HOLD: Duration = Duration::from_mins(10);
+
+/// When the next call may go; instants are durations since some start.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    interval: Duration,
+    next: Duration,
+    held_until: Duration,
+}
+
+impl Gate {
+    /// Opens at once, then `per_second` times a second.
+    pub fn new(per_second: NonZeroU32) -> Self {
+        Self { interval: Duration::from_secs(1) / per_second.get(), next: Duration::ZERO, held_until: Duration::ZERO }
+    }
+
+    /// Takes the next free place and says how long it is until then.
+    pub fn reserve(&mut self, now: Duration) -> Duration {
+        let place = self.next.max(self.held_until).max(now);
+        self.next = place + self.interval;
+        place.saturating_sub(now)
+    }
+
+    /// Lets nobody through for `delay`; never shortens an earlier hold.
+    pub fn hold(&mut self, now: Duration, delay: Duration) {
+        self.held_until = self.held_until.max(now + delay.min(LONGEST_HOLD));
+    }
+
+    /// Whether a place taken before a hold has come up during it, and so has to be taken anew.
+    pub fn is_held(&self, now: Duration) -> bool {
+        now < self.held_until
+    }
+}
+
+/// The gate with waiting.
+#[derive(Debug)]
+pub struct Throttle {
+    start: Instant,
+    gate: Mutex<Gate>,
+}
+
+impl Throttle {
+    /// A throttle that nobody has used yet.
+    pub fn new(per_second: NonZeroU32) -> Self {
+        Self { start: Instant::now(), gate: Mutex::new(Gate::new(per_second)) }
+    }
+
+    /// Returns when the next call may go. A cancelled wait wastes its place, no more.
+    pub async fn wait(&self) {
+        loop {
+            let delay = self.with(Gate::reserve);
+            if !delay.is_zero() {
+                sleep(delay).await;
+            }
+            if !self.with(|gate, now| gate.is_held(now)) {
+                return;
+            }
+        }
+    }
+
+    /// Pushes all calls on by a delay that the server gave.
+    pub fn hold(&self, delay: Duration) {
+        self.with(|gate, now| gate.hold(now, delay));
+    }
+
+    fn with<T>(&self, act: impl FnOnce(&mut Gate, Duration) -> T) -> T {
+        act(&mut self.gate.lock().unwrap_or_else(PoisonError::into_inner), self.start.elapsed())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: fn(u64) -> Duration = Duration::from_millis;
+
+    #[test]
+    fn places_are_evenly_spaced_and_idle_time_is_not_saved_up() {
+        let mut gate = Gate::new(NonZeroU32::new(10).unwrap());
+        let now = MS(1000);
+        assert_eq!([gate.reserve(now), gate.reserve(now), gate.reserve(now)], [MS(0), MS(100), MS(200)]);
+        let later = MS(60_000);
+        assert_eq!([gate.reserve(later), gate.reserve(later)], [MS(0), MS(100)]);
+    }
+
+    #[test]
+    fn a_hold_pushes_on_those_who_wait_and_those_to_come() {
+        let mut gate = Gate::new(NonZeroU32::new(10).unwrap());
+        gate.hold(MS(0), MS(2000));
+        gate.hold(MS(0), MS(500));
+        assert!(gate.is_held(MS(1999)));
+        assert!(!gate.is_held(MS(2000)));
+        assert_eq!(gate.reserve(MS(100)), MS(1900));
+        gate.hold(MS(0), Duration::MAX);
+        assert!(!gate.is_held(LONGEST_HOLD));
+    }
+}

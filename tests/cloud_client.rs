@@ -1,0 +1,398 @@
+//! The client against a server on loopback that answers what real servers, proxies and networks answer on bad days.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking, as tests do")]
+
+use std::{
+    collections::BTreeMap,
+    num::NonZeroU32,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use chrono::{TimeZone, Utc};
+use imagebaked::{
+    bake::{
+        call::{Class, Refusal},
+        settings::InstanceType,
+    },
+    clock::ManualClock,
+    cloud::{
+        CloudClient, CloudOptions, CredentialSource, Surroundings,
+        acs3::{self, Authorization},
+        actions::{CreateImageByInstance, DeleteImage, ListImage, StartTaskForDistributeImage, StopDesktops},
+        credentials::{Keyring, SourceName},
+        http::Http,
+    },
+};
+use secrecy::ExposeSecret;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+};
+
+/// What the server does with one request.
+#[derive(Clone)]
+enum Reply {
+    /// Sends these bytes and closes.
+    Raw(Vec<u8>),
+    /// Says nothing and keeps the connection.
+    Silence,
+}
+
+/// Answers each request with the next reply, the last one for ever; keeps the requests as they came.
+struct Server {
+    url: String,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Server {
+    async fn start(replies: Vec<Reply>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let kept = Arc::clone(&requests);
+        tokio::spawn(async move {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let request = read_request(&mut stream).await;
+                let n = kept.lock().unwrap().len();
+                kept.lock().unwrap().push(request);
+                match replies[n.min(replies.len() - 1)].clone() {
+                    Reply::Raw(bytes) => {
+                        let _ = stream.write_all(&bytes).await;
+                        let _ = stream.shutdown().await;
+                    }
+                    Reply::Silence => drop(tokio::spawn(async move {
+                        let mut rest = Vec::new();
+                        let _ = stream.read_to_end(&mut rest).await;
+                    })),
+                }
+            }
+        });
+        Self { url, requests }
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.requests.lock().unwrap().clone()
+    }
+}
+
+async fn read_request(stream: &mut TcpStream) -> String {
+    let mut bytes = Vec::new();
+    let mut chunk = [0; 4096];
+    loop {
+        let n = stream.read(&mut chunk).await.unwrap();
+        bytes.extend_from_slice(&chunk[..n]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let Some((head, body)) = text.split_once("\r\n\r\n") else {
+            assert!(n > 0, "the request ended in its head");
+            continue;
+        };
+        let length = header(head, "content-length").map_or(0, |length| length.parse().unwrap());
+        if body.len() >= length || n == 0 {
+            return text;
+        }
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines().skip(1).find_map(|line| {
+        let (key, value) = line.split_once(':')?;
+        key.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+fn http(status: u16, headers: &str, body: &str) -> Reply {
+    let length = body.len();
+    let head = format!("HTTP/1.1 {status} X\r\nconnection: close\r\ncontent-length: {length}\r\n{headers}\r\n");
+    Reply::Raw(format!("{head}{body}").into_bytes())
+}
+
+fn client(url: &str) -> CloudClient {
+    client_with(url, None, Duration::from_secs(10))
+}
+
+fn client_with(url: &str, token: Option<&'static str>, timeout: Duration) -> CloudClient {
+    let options = CloudOptions {
+        endpoint: Some(url.to_owned()),
+        timeout,
+        requests_per_second: NonZeroU32::new(1000).unwrap(),
+        ..CloudOptions::default()
+    };
+    let surroundings = Surroundings::read(|name| match name {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some("made-up-id".to_owned()),
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some("made-up-secret".to_owned()),
+        "ALIBABA_CLOUD_SECURITY_TOKEN" => token.map(str::to_owned),
+        _ => None,
+    });
+    let clock = ManualClock::at(Utc.with_ymd_and_hms(2026, 3, 1, 2, 3, 4).unwrap());
+    CloudClient::new(&options, surroundings, Arc::new(clock), Arc::new(|| "nonce-1".to_owned())).unwrap()
+}
+
+fn create() -> CreateImageByInstance {
+    CreateImageByInstance {
+        image_name: "win 11".to_owned(),
+        description: None,
+        instance_id: "ecd-1".into(),
+        sub_instance_id: None,
+        instance_type: InstanceType::CloudDesktop,
+        auto_clean_userdata: Some(true),
+        copy_profile: None,
+        disk_type: None,
+        biz_type: None,
+        product_type: None,
+        tags: BTreeMap::from([("a b".to_owned(), "c+d".to_owned())]),
+    }
+}
+
+async fn refused_create(reply: Reply) -> Refusal {
+    client(&Server::start(vec![reply]).await.url).create_image(&create()).await.unwrap_err()
+}
+
+async fn refused_list(reply: Reply) -> Refusal {
+    client(&Server::start(vec![reply]).await.url).list_images(&ListImage::default()).await.unwrap_err()
+}
+
+fn gist(refusal: &Refusal) -> (Class, &str, Option<u16>) {
+    (refusal.class, refusal.code.as_deref().unwrap_or("-"), refusal.http_status)
+}
+
+#[tokio::test]
+async fn a_created_image_comes_with_everything_the_answer_holds() {
+    let body = r#"{"Data":{"ImageId":"imgc-1","VersionId":"iv-1","TaskId":"tid-1"},"Success":true,"Code":200,"Message":"NULL","RequestId":"R-1"}"#;
+    let server = Server::start(vec![http(200, "date: Sun, 01 Mar 2026 02:03:05 GMT\r\n", body)]).await;
+    let answer =
+        client_with(&server.url, Some("made-up-token"), Duration::from_secs(10)).create_image(&create()).await.unwrap();
+    assert_eq!(answer.value.image_id.as_str(), "imgc-1");
+    assert_eq!(answer.value.version_id.as_deref(), Some("iv-1"));
+    assert_eq!(answer.value.task_id.as_deref(), Some("tid-1"));
+    assert_eq!((answer.request_id.as_deref(), answer.code.as_deref()), (Some("R-1"), Some("200")));
+    assert_eq!((answer.success, answer.message.as_deref()), (Some(true), Some("NULL")));
+    assert_eq!(answer.server_date, Some(Utc.with_ymd_and_hms(2026, 3, 1, 2, 3, 5).unwrap()));
+
+    verify(&server.requests()[0], &["content-type", "x-acs-accesskey-id", "x-acs-security-token"]);
+}
+
+#[tokio::test]
+async fn desktop_calls_have_no_body_and_no_content_type() {
+    let server = Server::start(vec![http(200, "", r#"{"RequestId":"R"}"#)]).await;
+    let stop = StopDesktops { region: "cn-hangzhou".to_owned(), ids: vec!["ecd-1".into()], stopped_mode: None };
+    client(&server.url).stop_desktops(&stop).await.unwrap();
+    let request = &server.requests()[0];
+    assert!(request.starts_with("POST /?DesktopId.1=ecd-1&RegionId=cn-hangzhou HTTP/1.1"), "{request}");
+    assert_eq!(header(request, "content-type"), None);
+    verify(request, &[]);
+}
+
+/// Checks a request as a server would: from the wire, by the headers that it lists as signed.
+fn verify(request: &str, also_signed: &[&str]) {
+    let (head, body) = request.split_once("\r\n\r\n").unwrap();
+    let target = head.split(' ').nth(1).unwrap();
+    let query = acs3::decode_pairs(target.split_once('?').map_or("", |(_, query)| query));
+    let authorization = Authorization::parse(header(head, "authorization").unwrap()).unwrap();
+    let common = ["accept", "host", "user-agent", "x-acs-action", "x-acs-content-sha256", "x-acs-date"];
+    for name in common.iter().chain(&["x-acs-signature-nonce", "x-acs-version"]).chain(also_signed) {
+        assert!(authorization.signed_headers.iter().any(|signed| signed == name), "{name} is not signed");
+    }
+    let signed: Vec<&str> = authorization.signed_headers.iter().map(String::as_str).collect();
+    let headers: Vec<(String, String)> = signed
+        .iter()
+        .map(|name| ((*name).to_owned(), header(head, name).expect("a signed header is sent").to_owned()))
+        .collect();
+    let sha256 = acs3::sha256_hex(body.as_bytes());
+    assert_eq!(header(head, "x-acs-content-sha256"), Some(sha256.as_str()));
+    assert_eq!(header(head, "x-acs-date"), Some("2026-03-01T02:03:04Z"));
+    let canonical = acs3::canonical_request("POST", "/", &query, &headers, &signed, &sha256);
+    assert_eq!(authorization.signature, acs3::sign("made-up-secret", &acs3::string_to_sign(&canonical)));
+}
+
+#[tokio::test]
+async fn without_a_connection_nothing_was_sent() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    drop(listener);
+    let refusal = client(&url).create_image(&create()).await.unwrap_err();
+    assert_eq!(gist(&refusal), (Class::Transient, "ConnectFailed", None));
+    assert!(refusal.message.contains("refused"), "{}", refusal.message);
+}
+
+#[tokio::test]
+async fn a_lost_answer_is_unclear_for_what_would_double_and_transient_for_the_rest() {
+    let cut = Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"Data\":".to_vec());
+    for (reply, code) in [(cut, "ConnectionLost"), (Reply::Raw(Vec::new()), "ConnectionLost")] {
+        assert_eq!(gist(&refused_create(reply.clone()).await), (Class::Unclear, code, None));
+        assert_eq!(gist(&refused_list(reply).await), (Class::Transient, code, None));
+    }
+    let server = Server::start(vec![Reply::Silence]).await;
+    let impatient = client_with(&server.url, None, Duration::from_millis(300));
+    let refusal = impatient.create_image(&create()).await.unwrap_err();
+    assert_eq!(gist(&refusal), (Class::Unclear, "Timeout", None));
+    let refusal = impatient.list_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(gist(&refusal), (Class::Transient, "Timeout", None));
+    assert_eq!(server.requests().len(), 2, "each call is sent once");
+}
+
+#[tokio::test]
+async fn answers_that_are_no_json_keep_their_status() {
+    let html = "<html>Bad gateway</html>";
+    assert_eq!(gist(&refused_create(http(502, "", html)).await), (Class::Unclear, "AnswerNotJson", Some(502)));
+    assert_eq!(gist(&refused_list(http(502, "", html)).await), (Class::Transient, "AnswerNotJson", Some(502)));
+    assert_eq!(gist(&refused_create(http(200, "", html)).await), (Class::Unclear, "AnswerNotJson", Some(200)));
+    assert_eq!(gist(&refused_create(http(200, "", "{\"Data\":")).await), (Class::Unclear, "AnswerNotJson", Some(200)));
+    assert_eq!(gist(&refused_list(http(403, "", "")).await), (Class::Permanent, "AnswerNotJson", Some(403)));
+    let redirect = http(302, "location: http://127.0.0.1:1/\r\n", "");
+    assert_eq!(gist(&refused_create(redirect).await), (Class::Permanent, "AnswerNotJson", Some(302)));
+}
+
+#[tokio::test]
+async fn endless_answers_are_cut() {
+    let long = |bytes: usize| http(200, "", &format!("{{\"x\":\"{}\"}}", "a".repeat(bytes)));
+    let refusal = refused_create(long(1024 * 1024)).await;
+    assert_eq!(gist(&refusal), (Class::Unclear, "AnswerTooLarge", Some(200)));
+    assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (Class::Transient, "AnswerIncomplete", Some(200)));
+}
+
+#[tokio::test]
+async fn a_success_without_its_image_is_unclear() {
+    let incomplete = http(200, "", r#"{"Success":true,"Code":"200","RequestId":"R-2"}"#);
+    let refusal = refused_create(incomplete).await;
+    assert_eq!(gist(&refusal), (Class::Unclear, "AnswerIncomplete", Some(200)));
+    assert_eq!(refusal.request_id.as_deref(), Some("R-2"));
+}
+
+#[tokio::test]
+async fn http_200_can_be_a_refusal() {
+    let body = r#"{"Success":false,"Code":"ExceedBuilderQuota","Message":"The maximum\nis reached.","RequestId":"R"}"#;
+    let refusal = refused_create(http(200, "", body)).await;
+    assert_eq!(gist(&refusal), (Class::Busy, "ExceedBuilderQuota", Some(200)));
+    assert_eq!(refusal.message, "The maximum is reached.");
+    let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200}"#)).await;
+    assert_eq!(gist(&bare), (Class::Unclear, "HttpStatus", Some(200)));
+}
+
+#[tokio::test]
+async fn codes_go_before_statuses() {
+    let body = |code: &str| format!(r#"{{"Code":"{code}","Message":"m","RequestId":"R"}}"#);
+    let fault = http(400, "", &body("InternalError"));
+    assert_eq!(gist(&refused_create(fault.clone()).await), (Class::Unclear, "InternalError", Some(400)));
+    assert_eq!(gist(&refused_list(fault).await), (Class::Transient, "InternalError", Some(400)));
+    let no_key = http(404, "", &body("InvalidAccessKeyId.NotFound"));
+    assert_eq!(gist(&refused_create(no_key).await), (Class::Credential, "InvalidAccessKeyId.NotFound", Some(404)));
+    let unavailable = http(503, "", &body("ServiceUnavailable"));
+    assert_eq!(gist(&refused_create(unavailable).await), (Class::Unclear, "ServiceUnavailable", Some(503)));
+    assert_eq!(gist(&refused_create(http(400, "", &body("Brand.New"))).await).0, Class::Permanent);
+}
+
+#[tokio::test]
+async fn the_server_s_own_delay_is_passed_on_and_holds_the_next_call() {
+    let throttled = http(429, "x-acs-retry-after: 300\r\n", r#"{"Code":"Throttling.User","Message":"m"}"#);
+    let server = Server::start(vec![throttled, http(200, "", r#"{"Data":true,"Success":true}"#)]).await;
+    let client = client(&server.url);
+    let delete = DeleteImage { image_id: "imgc-1".into() };
+    let refusal = client.delete_image(&delete).await.unwrap_err();
+    assert_eq!(gist(&refusal), (Class::Transient, "Throttling.User", Some(429)));
+    assert_eq!(refusal.retry_after, Some(Duration::from_millis(300)));
+
+    let started = std::time::Instant::now();
+    assert_eq!(client.delete_image(&delete).await.unwrap().value, Some(true));
+    assert!(started.elapsed() >= Duration::from_millis(250), "{:?}", started.elapsed());
+}
+
+#[tokio::test]
+async fn a_distribution_may_have_a_number_for_a_code() {
+    let server = Server::start(vec![http(200, "", r#"{"Data":"tid-9","Code":200,"Success":"true"}"#)]).await;
+    let call = StartTaskForDistributeImage {
+        image_id: "imgc-1".into(),
+        version_id: None,
+        destination_regions: vec!["cn-beijing".to_owned()],
+        source_region: None,
+        product_type: None,
+    };
+    let answer = client(&server.url).distribute_image(&call).await.unwrap();
+    assert_eq!((answer.value.as_str(), answer.success), ("tid-9", Some(true)));
+}
+
+fn page(count: &str, ids: std::ops::Range<u32>) -> Reply {
+    let rows: Vec<String> = ids.map(|id| format!(r#"{{"ImageId":"imgc-{id}","Status":"AVAILABLE"}}"#)).collect();
+    http(200, "", &format!(r#"{{{count}"Data":[{}],"Success":true}}"#, rows.join(",")))
+}
+
+#[tokio::test]
+async fn all_pages_are_read_and_a_row_that_moved_counts_once() {
+    let count = r#""Count":150,"#;
+    let server = Server::start(vec![page(count, 0..100), page(count, 99..149), page(count, 149..150)]).await;
+    let images = client(&server.url).list_all_images(&ListImage::default()).await.unwrap();
+    assert_eq!(images.len(), 150);
+    let requests = server.requests();
+    assert_eq!(requests.len(), 3);
+    assert!(requests[1].ends_with("PageNumber=2&PageSize=100"), "{}", requests[1]);
+
+    let server = Server::start(vec![page("", 0..100), page("", 100..101)]).await;
+    assert_eq!(client(&server.url).list_all_images(&ListImage::default()).await.unwrap().len(), 101);
+}
+
+#[tokio::test]
+async fn a_part_of_a_list_does_not_pass_for_the_whole() {
+    let count = r#""Count":150,"#;
+    let server = Server::start(vec![page(count, 0..100), http(502, "", "")]).await;
+    let refusal = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(refusal.class, Class::Transient);
+}
+
+#[tokio::test]
+async fn without_credentials_nothing_is_sent() {
+    let server = Server::start(vec![http(200, "", "{}")]).await;
+    let options = CloudOptions {
+        endpoint: Some(server.url.clone()),
+        credentials: CredentialSource::Files,
+        ..CloudOptions::default()
+    };
+    let clock = Arc::new(ManualClock::at(Utc.timestamp_opt(0, 0).unwrap()));
+    let client = CloudClient::new(&options, Surroundings::read(|_| None), clock, Arc::new(|| "n".to_owned())).unwrap();
+    let refusal = client.create_image(&create()).await.unwrap_err();
+    assert_eq!(gist(&refusal), (Class::Credential, "CredentialsUnavailable", None));
+    assert!(server.requests().is_empty());
+}
+
+#[tokio::test]
+async fn role_keys_are_fetched_anew_before_they_expire() {
+    let keys = |id: &str, end: &str| {
+        let body = format!(
+            r#"{{"Code":"Success","AccessKeyId":"{id}","AccessKeySecret":"s","SecurityToken":"t","Expiration":"{end}"}}"#
+        );
+        http(200, "", &body)
+    };
+    let replies = vec![
+        http(200, "", "token-1"),
+        http(200, "", "my-role\n"),
+        keys("first", "2026-03-01T06:00:00Z"),
+        http(404, "", ""),
+        http(200, "", "my-role"),
+        keys("second", "2026-03-01T12:00:00Z"),
+        http(500, "", ""),
+    ];
+    let server = Server::start(replies).await;
+    let mut surroundings = Surroundings::read(|_| None);
+    surroundings.metadata_url.clone_from(&server.url);
+    let clock = ManualClock::at(Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap());
+    let http = Http::new(Duration::from_secs(1)).unwrap();
+    let keyring = Keyring::new(CredentialSource::EcsRamRole, surroundings, http, Arc::new(clock.clone()));
+
+    let first = keyring.get().await.unwrap();
+    assert_eq!((first.access_key_id.as_str(), first.source), ("first", SourceName::EcsRamRole));
+    assert_eq!(first.security_token.unwrap().expose_secret(), "t");
+    assert!(server.requests()[0].starts_with("PUT /latest/api/token "));
+    assert_eq!(header(&server.requests()[2], "x-aliyun-ecs-metadata-token"), Some("token-1"));
+    clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 5, 44, 0).unwrap());
+    assert_eq!(keyring.get().await.unwrap().access_key_id, "first");
+
+    clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 5, 46, 0).unwrap());
+    assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    assert_eq!(header(&server.requests()[5], "x-aliyun-ecs-metadata-token"), None);
+
+    // The service is down from here on: what is at hand serves to its end, not longer.
+    clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 11, 59, 0).unwrap());
+    assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap());
+    assert!(keyring.get().await.is_err());
+}
