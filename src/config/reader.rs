@@ -71,8 +71,10 @@ impl<'s> Mark<'s> {
     /// The mark of some bytes of the string value `value` that stands here. A string with escapes differs from what
     /// is written, so the whole of it is marked.
     pub(super) fn inside(self, value: &str, span: Range<usize>) -> Self {
-        match self.text().find(value) {
-            Some(at) if !value.is_empty() => {
+        let written = self.text();
+        let escaped = written.starts_with('"') && written.contains('\\');
+        match written.find(value) {
+            Some(at) if !value.is_empty() && !escaped => {
                 let start = self.start + at + span.start.min(value.len());
                 Self { start, end: (self.start + at + span.end.min(value.len())).max(start), ..self }
             }
@@ -176,6 +178,11 @@ impl Findings {
             let (message, hint) = (mask(message), hint.map(|hint| mask(&hint)));
             self.found.push((key, Problem { severity, code, message, place: mark.place(), related, hint }));
         }
+    }
+
+    /// How many so far; tells whether reading something was without complaint.
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
     }
 
     /// All of it, in the order of the sources.
@@ -336,7 +343,7 @@ impl<'v, 's> Item<'v, 's> {
             let mark = source.mark(key.span());
             let value = Item::new(source, value);
             if is_secret_key(key.get_ref()) {
-                secret(mark, "a secret does not belong into a configuration file", out);
+                secret(mark, "a secret does not belong in a configuration file", out);
             } else if let Some(text) = value.text(out) {
                 let key = At { value: key.get_ref().to_string(), mark };
                 texts.push((key, At { value: text.to_owned(), mark: value.mark }));
@@ -349,7 +356,7 @@ impl<'v, 's> Item<'v, 's> {
 /// Reports a key that is not known in its table.
 pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut Findings) {
     if is_secret_key(key) {
-        secret(mark, "a secret does not belong into a configuration file", out);
+        secret(mark, "a secret does not belong in a configuration file", out);
     } else {
         out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(suggestion(key, known)));
     }

@@ -176,8 +176,9 @@ impl<'a, 's> Schedules<'a, 's> {
         // A key that is there but wrong has its problem already and is not missing.
         let absent = |key: &str| !table.contains_key(key);
 
+        let mut lacking = Vec::new();
         if absent("name") {
-            out.missing(item.mark, "missing-key", "this schedule has no `name`", Some("add `name = \"…\"`".into()));
+            lacking.push("`name`");
         }
         self.claim(&own, out);
 
@@ -216,8 +217,7 @@ impl<'a, 's> Schedules<'a, 's> {
             (None, Some(many)) => Some(Instances::Many(many.value.iter().map(|id| InstanceId::new(&**id)).collect())),
             (None, None) => {
                 if absent("instance_id") && absent("instance_ids") {
-                    let hint = Some("add `instance_id = \"ecd-…\"` or a list `instance_ids`".into());
-                    out.missing(item.mark, "missing-key", "this schedule has no instance", hint);
+                    lacking.push("`instance_id`");
                 }
                 None
             }
@@ -269,8 +269,13 @@ impl<'a, 's> Schedules<'a, 's> {
         let jitter = pick!(jitter, Duration::ZERO);
         let cron = pick!(cron);
         if cron.is_none() && absent("cron") {
-            let hint = Some("add `cron = \"0 3 * * *\"`, or give it in the profile or in [defaults]".into());
-            out.missing(item.mark, "missing-key", "this schedule has no `cron`", hint);
+            lacking.push("`cron`");
+        }
+        if !lacking.is_empty() {
+            let message = format!("this schedule has no {}", lacking.join(", no "));
+            let hint = "a schedule needs a name, an instance (`instance_id = \"ecd-…\"`, or a list `instance_ids`) and \
+                        times (`cron = \"0 3 * * *\"`, which may stand in its profile or in [defaults])";
+            out.missing(item.mark, "missing-key", message, Some(hint.into()));
         }
         let timing = cron.and_then(|cron| parse_cron(&cron.value, timezone, jitter, name.unwrap_or(""), out));
 
@@ -615,6 +620,7 @@ layer! {
 
 fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
     let table = item.table("a table of rules like `last` and `daily`", out)?;
+    let before = out.count();
     let keys = KeepKeys::read(item.mark.source, table, out);
     let number = |at: Option<At<'_, u32>>| at.map_or(0, |at| at.value);
     let keep = Keep {
@@ -628,10 +634,7 @@ fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
         min: keys.min.map_or(1, |at| at.value),
     };
     let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
-    // Any key but `min` was meant to be a rule; where it is wrong, that has been said.
-    let silent =
-        table.keys().all(|key| key.get_ref() == "min") || table.values().all(|value| value.get_ref().is_integer());
-    if silent && keep.within.is_none() && counts.iter().all(|count| *count == 0) {
+    if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {
         let hint = Some("add one, like `last = 7`, or leave `keep` out to keep all images".into());
         out.error(item.mark, "bad-keep", "`keep` has no rule", hint);
     }

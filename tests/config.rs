@@ -1,0 +1,367 @@
+//! The configuration as an operator meets it: files in, a `Config` or a list of problems out.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
+
+use std::{
+    collections::BTreeMap,
+    fmt::Write as _,
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use imagebaked::{
+    bake::settings::{InstanceType, StopInstance, StoppedMode},
+    config::{Credentials, Loaded, Problems, Severity, load},
+    schedule::{CatchUp, Instances},
+};
+
+/// A folder with a main file and maybe more.
+struct Folder(tempfile::TempDir);
+
+impl Folder {
+    fn new(main: impl AsRef<[u8]>) -> Self {
+        let folder = Self(tempfile::tempdir().unwrap());
+        folder.write("imagebaked.toml", main);
+        folder
+    }
+
+    fn write(&self, name: &str, content: impl AsRef<[u8]>) {
+        let path = self.0.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn main(&self) -> PathBuf {
+        self.0.path().join("imagebaked.toml")
+    }
+
+    fn load(&self, variables: &[(&str, &str)]) -> Result<Loaded, Problems> {
+        let variables = variables.iter().map(|(name, value)| ((*name).into(), (*value).into())).collect();
+        load(&self.main(), &variables)
+    }
+
+    fn good(&self) -> Loaded {
+        self.load(&[]).unwrap_or_else(|problems| panic!("{}", problems.render(false)))
+    }
+
+    fn bad(&self) -> Problems {
+        self.load(&[]).expect_err("the file is wrong")
+    }
+}
+
+/// `code line:column..end` of each problem, with the file's name where it is not the main one.
+fn table(problems: &Problems) -> Vec<String> {
+    let row = |problem: &imagebaked::config::Problem| {
+        let spot = problem.place.spot.as_ref();
+        let spot = spot.map_or("-".into(), |spot| format!("{}:{}..{}", spot.line, spot.column, spot.end_column));
+        format!("{} {spot}", problem.code)
+    };
+    problems.0.iter().map(row).collect()
+}
+
+fn load_path(path: &str) -> Result<Loaded, Problems> {
+    load(Path::new(path), &BTreeMap::new())
+}
+
+const GOOD: &str = "[[schedule]]\nname = 'a'\ninstance_id = 'ecd-1'\ncron = '0 3 * * *'\n";
+
+#[test]
+fn every_mistake_is_reported_at_its_place() {
+    let problems = load_path("tests/data/mistakes.toml").expect_err("it is full of mistakes");
+    let expected = [
+        "unknown-key 2:1..7",
+        "unknown-key 3:1..8",
+        "unknown-key 6:1..7",
+        "unknown-region 7:10..23",
+        "insecure-endpoint 8:12..32",
+        "bad-endpoint 9:16..33",
+        "bad-type 10:11..13",
+        "bad-duration 11:19..25",
+        "out-of-range 12:17..22",
+        "out-of-range 13:23..24",
+        "bad-value 14:15..21",
+        "secret-in-file 15:1..18",
+        "open-listen 18:10..24",
+        "bad-type 19:16..22",
+        "bad-value 20:13..15",
+        "secret-in-file 21:10..30",
+        "unknown-section 23:2..8",
+        "bad-zone 27:12..26",
+        "misplaced-key 28:1..5",
+        "bad-value 33:12..21",
+        "bad-keep 34:8..19",
+        "unknown-profile 39:11..20",
+        "bad-type 40:22..23",
+        "duplicate-name 43:8..13",
+        "duplicate-id 49:6..11",
+        "duplicate-instance 50:35..42",
+        "out-of-range 52:22..23",
+        "out-of-range 52:44..48",
+        "unknown-key 52:50..56",
+        "bad-name 55:14..15",
+        "conflicting-keys 57:16..25",
+        "not-for-workstations 64:23..27",
+        "no-effect 65:16..30",
+        "not-for-desktops 70:19..24",
+        "bad-value 71:8..10",
+        "bad-tag 72:10..17",
+        "bad-tag 72:33..35",
+        "duplicate-region 73:27..40",
+        "bad-type 74:10..14",
+        "out-of-range 75:17..22",
+        "missing-key 79:15..22",
+        "bad-image-name 83:8..14",
+        "out-of-range 86:17..19",
+        "bad-type 87:12..15",
+        "bad-cron 92:23..25",
+        "bad-template 93:16..20",
+        "bad-template 94:16..21",
+        "bad-cron 99:8..25",
+        "ambiguous-name 100:14..22",
+        "bad-cron 105:13..19",
+        "bad-duration 106:10..21",
+        "missing-key 108:1..13",
+        "unknown-section 110:2..11",
+    ];
+    assert_eq!(table(&problems), expected);
+    assert_eq!(problems.summary(), "53 problems in 1 file");
+    insta::assert_snapshot!(problems.render(false));
+}
+
+#[test]
+fn the_example_is_valid() {
+    let loaded = load_path("config/imagebaked.toml").unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.config.schedules.len(), 1);
+}
+
+#[test]
+fn built_in_defaults_are_those_documented() {
+    let Loaded { config, warnings } = Folder::new(GOOD).good();
+    assert_eq!(warnings, []);
+    let (cloud, daemon) = (config.cloud, config.daemon);
+    assert_eq!((cloud.region.as_str(), cloud.endpoint, cloud.ecd_endpoint), ("cn-shanghai", None, None));
+    assert_eq!((cloud.connect_timeout, cloud.timeout), (Duration::from_secs(5), Duration::from_secs(30)));
+    assert_eq!((cloud.credentials, cloud.credentials_dir), (Credentials::Default, None));
+    assert_eq!((cloud.poll_interval, cloud.lookup_window), (Duration::from_secs(30), Duration::from_mins(10)));
+    assert_eq!(daemon.state_dir, Path::new("/var/lib/imagebaked"));
+    assert_eq!(daemon.listen.unwrap().to_string(), "127.0.0.1:8470");
+    assert_eq!((daemon.max_builders, daemon.owner.as_str(), daemon.drain), (5, "imagebaked", Duration::from_secs(30)));
+
+    let schedule = &config.schedules[0];
+    let settings = &schedule.settings;
+    assert_eq!((schedule.id.as_str(), schedule.catch_up), ("a", CatchUp::Latest));
+    assert_eq!(schedule.catch_up_window, Duration::from_hours(6));
+    assert_eq!(
+        (settings.instance_type, settings.instance_region.as_str()),
+        (InstanceType::CloudDesktop, "cn-shanghai")
+    );
+    assert_eq!(settings.image_name, "{name}-{slot:%Y%m%d-%H%M}-v{version}");
+    assert_eq!((settings.deadline, settings.build_deadline), (Duration::from_hours(4), Duration::from_hours(12)));
+    assert_eq!((settings.stop_instance, settings.stopped_mode), (StopInstance::Never, StoppedMode::KeepCharging));
+    assert_eq!((settings.retry.attempts, settings.retry.cap), (5, Duration::from_mins(10)));
+    assert!(schedule.keep.is_none() && schedule.max_image_age.is_none() && !schedule.paused);
+}
+
+#[test]
+fn the_environment_wins_over_conf_d_which_wins_over_the_file() {
+    let folder = Folder::new(format!("[daemon]\nmax_builders = 1\nowner = 'main'\ndrain = '1s'\n{GOOD}"));
+    folder.write("conf.d/20.toml", "[daemon]\nmax_builders = 3\nowner = 'twenty'\n");
+    folder.write(
+        "conf.d/10.toml",
+        "[daemon]\nowner = 'ten'\n[[schedule]]\nname='b'\ninstance_id='ws-1'\ncron='@daily'\n",
+    );
+    folder.write("conf.d/.30.toml", "not toml");
+    folder.write("conf.d/notes.txt", "not toml");
+    let variables = [
+        ("IMAGEBAKED_DAEMON__MAX_BUILDERS", "4"),
+        ("IMAGEBAKED_DAEMON__LISTEN", ""),
+        ("IMAGEBAKED_CLOUD__REQUESTS_PER_SECOND", "2.5"),
+        ("IMAGEBAKED_LOG", "debug"),
+        ("HOME", "/root"),
+    ];
+    let config = folder.load(&variables).unwrap_or_else(|problems| panic!("{}", problems.render(false))).config;
+    assert_eq!(config.daemon.max_builders, 4);
+    assert_eq!(config.daemon.owner, "twenty");
+    assert_eq!(config.daemon.drain, Duration::from_secs(1));
+    assert_eq!(config.daemon.listen, None);
+    assert!((config.cloud.requests_per_second - 2.5).abs() < f64::EPSILON);
+    let names: Vec<&str> = config.schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+    assert_eq!(names, ["a", "b"]);
+    assert_eq!(config.files.len(), 3);
+}
+
+#[test]
+fn variables_that_set_nothing_are_refused() {
+    let variables = [
+        ("IMAGEBAKED_CLOUD__ACCESS_KEY_SECRET", "hunter2hunter2"),
+        ("IMAGEBAKED_DAEMON__DRAIN", "soon"),
+        ("IMAGEBAKED_DAEMON__MAX_BULIDERS", "4"),
+    ];
+    let problems = Folder::new(GOOD).load(&variables).expect_err("they are wrong");
+    assert_eq!(table(&problems), ["secret-in-file 1:1..36", "bad-duration 2:26..30", "unknown-variable 3:1..32"]);
+    assert_eq!(problems.0[2].hint.as_deref(), Some("did you mean `IMAGEBAKED_DAEMON__MAX_BUILDERS`?"));
+    assert!(!problems.render(true).contains("hunter2"));
+}
+
+#[test]
+fn own_keys_win_over_the_profile_which_wins_over_defaults() {
+    let text = "[defaults]\ndeadline='1h'\nbuild_deadline='1h'\ncatch_up='skip'\nauto_clean_userdata=true\n\
+        [profile.p]\nbuild_deadline='2h'\ncatch_up='all'\n\
+        [[schedule]]\nname='a'\ninstance_id='ecd-1'\ncron='0 3 * * *'\nprofile='p'\ncatch_up='latest'\n\
+        [[schedule]]\nname='b'\ninstance_ids=['ws-1']\ncron='0 3 * * *'\nprofile='p'\n";
+    let Loaded { config, warnings } = Folder::new(text).good();
+    assert_eq!(warnings, []);
+    let (a, b) = (&config.schedules[0], &config.schedules[1]);
+    assert_eq!((a.settings.deadline, a.settings.build_deadline), (Duration::from_hours(1), Duration::from_hours(2)));
+    assert_eq!((a.catch_up, b.catch_up), (CatchUp::Latest, CatchUp::All));
+    assert!(matches!(b.instances, Instances::Many(_)));
+    // A key of [defaults] that a workstation does not know is passed over.
+    assert_eq!((a.settings.auto_clean_userdata, b.settings.auto_clean_userdata), (Some(true), None));
+}
+
+#[test]
+fn a_mistake_that_schedules_share_is_reported_once_where_it_stands() {
+    let mut text =
+        "[profile.p]\ncron = '0 3 * * mno'\nimage_name = '-{version}'\nauto_clean_userdata = true\n".to_owned();
+    for number in 0..20 {
+        write!(text, "[[schedule]]\nname='s{number}'\ninstance_id='ws-{number}'\nprofile='p'\n").unwrap();
+    }
+    assert_eq!(table(&Folder::new(&text).bad()), ["bad-cron 2:17..20", "not-for-workstations 4:23..27"]);
+    let text = text.replace("mno", "mon");
+    assert_eq!(table(&Folder::new(text).bad()), ["bad-image-name 3:14..26", "not-for-workstations 4:23..27"]);
+}
+
+#[test]
+fn equal_settings_are_shared() {
+    let text = format!("{GOOD}{}", GOOD.replace("'a'", "'b'"));
+    let config = Folder::new(text).good().config;
+    assert!(std::sync::Arc::ptr_eq(&config.schedules[0].settings, &config.schedules[1].settings));
+}
+
+#[test]
+fn the_hash_follows_every_effective_value() {
+    let hash = |text: &str| Folder::new(text).good().config.hash;
+    let plain = hash(GOOD);
+    assert_eq!(plain.len(), 12);
+    assert_eq!(plain, hash(&format!("# a comment\n[daemon]\nmax_builders = 5\n{GOOD}")));
+    for other in
+        ["paused = true", "jitter = '1m'", "deadline = '5h'", "keep.last = 3", "id = 'b'", "timezone = 'Asia/Shanghai'"]
+    {
+        assert_ne!(plain, hash(&format!("{GOOD}{other}\n")), "{other}");
+    }
+}
+
+#[test]
+fn a_syntax_error_hides_neither_other_files_nor_other_tables() {
+    let folder = Folder::new("[cloud]\nregion = \n[daemon]\nmax_builders = 'x'\n[[schedule]]\nname = 'a\n");
+    folder.write("conf.d/a.toml", "[daemon]\ndrain = 1\nowner = 'a'\nowner = 'b'\n");
+    let problems = folder.bad();
+    let rows = table(&problems);
+    assert_eq!(rows[0], "syntax 2:10..11");
+    for row in ["bad-type 4:16..19", "bad-type 2:9..10", "duplicate-key 4:1..6"] {
+        assert!(rows.iter().any(|found| found == row), "{row} is not in {rows:?}");
+    }
+    assert!(rows.iter().all(|row| !row.starts_with("missing-key")), "{rows:?}");
+    assert!(problems.summary().ends_with("in 2 files"));
+}
+
+#[test]
+fn files_that_cannot_be_read_are_one_clear_problem() {
+    let folder = Folder::new("");
+    let one = |path: &Path| {
+        let problems = load(path, &BTreeMap::new()).expect_err("unreadable");
+        assert_eq!(problems.0.len(), 1, "{}", problems.render(false));
+        assert_eq!(&*problems.0[0].place.file, path);
+        problems.0[0].code
+    };
+    assert_eq!(one(&folder.0.path().join("absent.toml")), "no-file");
+    assert_eq!(one(folder.0.path()), "not-a-file");
+    folder.write("latin.toml", b"# \xe5\xa4\x87 x\n[daemon]\nowner = '\xff'\n");
+    assert_eq!(one(&folder.0.path().join("latin.toml")), "bad-utf8");
+    folder.write("latin.toml", b"owner = '\xe5\xa4\x87\xff'\n");
+    let problems = load(&folder.0.path().join("latin.toml"), &BTreeMap::new()).expect_err("not UTF-8");
+    assert!(table(&problems).contains(&"bad-utf8 1:11..12".to_owned()), "{problems:?}");
+}
+
+#[test]
+fn an_empty_file_is_a_warning() {
+    for text in ["", "\u{feff}", "# nothing\r\n"] {
+        let Loaded { config, warnings } = Folder::new(text).good();
+        assert!(config.schedules.is_empty());
+        assert_eq!(warnings.len(), 1);
+        assert_eq!((warnings[0].code, warnings[0].severity), ("no-schedules", Severity::Warning));
+    }
+}
+
+#[test]
+fn a_byte_order_mark_and_windows_line_ends_keep_columns_right() {
+    let text = format!("\u{feff}# 备份\n{GOOD}zzz = 1\ndescription = '备份{{'\n").replace('\n', "\r\n");
+    let problems = Folder::new(text).bad();
+    assert_eq!(table(&problems), ["unknown-key 6:1..4", "bad-template 7:18..19"]);
+    assert!(!problems.render(false).contains('\r'));
+}
+
+#[test]
+fn a_secret_is_never_printed() {
+    let secrets = [
+        "[cloud]\naccess_key_secret = 'hunter2hunter2'\n",
+        "[cloud]\naccess_key_secret = 'hunter2hunter2' nonsense\n",
+        "access_key_secret = 'hunter2hunter2'\n",
+        "[[schedule]]\ntags = { password = 'hunter2hunter2' }\n",
+        "[[schedule]]\nsecurity_token = 'hunter2hunter2'\n",
+        "[cloud]\ncredentials = 'LTAIhunter2hunter2'\n",
+        "[cloud]\ntimeout = 'LTAIhunter2hunter2'\n",
+        "[[schedule]]\nname = 'a'\ncron = 'LTAIhunter2hunter2'\n",
+    ];
+    for text in secrets {
+        let problems = Folder::new(text).bad();
+        let shown = format!("{}{}{problems:?}{}", problems.render(true), problems.to_json(), problems.0[0]);
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+}
+
+#[test]
+fn json_has_the_documented_fields() {
+    let problems = Folder::new(format!("{GOOD}corn = 1\n")).bad();
+    let json = problems.to_json();
+    let first = &json[0];
+    assert_eq!((first["severity"].as_str(), first["code"].as_str()), (Some("error"), Some("unknown-key")));
+    assert_eq!(
+        (first["line"].as_u64(), first["column"].as_u64(), first["end_column"].as_u64()),
+        (Some(5), Some(1), Some(5))
+    );
+    assert_eq!(first["hint"].as_str(), Some("did you mean `cron`?"));
+    assert!(first["file"].as_str().unwrap().ends_with("imagebaked.toml"));
+}
+
+/// Prints what loading 10,000 schedules costs: `cargo test --release --test config -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn ten_thousand_schedules() {
+    let mut text = "[defaults]\ntimezone = 'Asia/Shanghai'\nkeep = { last = 7 }\n".to_owned();
+    for number in 0..10_000 {
+        let (minute, hour) = (number % 60, number % 24);
+        write!(
+            text,
+            "[[schedule]]\nname = \"desktop-{number}\"\ninstance_id = \"ecd-{number}\"\ncron = \"{minute} {hour} * * mon-fri\"\n\
+             description = \"{{instance_id}}\"\nmax_image_age = \"9d\"\ntags = {{ team = \"t{}\" }}\n",
+            number % 10
+        )
+        .unwrap();
+    }
+    let folder = Folder::new(text);
+    let began = std::time::Instant::now();
+    let loaded = folder.good();
+    println!("{} schedules in {:?}", loaded.config.schedules.len(), began.elapsed());
+    println!(
+        "{}",
+        fs::read_to_string("/proc/self/status")
+            .unwrap()
+            .lines()
+            .filter(|line| line.starts_with("VmHWM") || line.starts_with("VmRSS"))
+            .collect::<Vec<_>>()
+            .join(", ")
+    );
+}
