@@ -258,7 +258,7 @@ impl Rule {
 
 /// How many wall seconds in [`from`, `to`) at least one of the rules matches. A whole day of one rule is a product;
 /// only cut days and days that several rules share are looked at minute by minute.
-pub(super) fn count_in<'a>(rules: impl Iterator<Item = &'a Rule> + Clone, from: i64, to: i64) -> u64 {
+pub(super) fn count_in<'a>(rules: &(impl Iterator<Item = &'a Rule> + Clone), from: i64, to: i64) -> u64 {
     days_between(from, to)
         .map(|(day, range)| {
             let mut today = rules.clone().filter(|rule| rule.matches_day(day)).peekable();

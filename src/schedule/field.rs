@@ -234,10 +234,8 @@ impl Kind {
             Days::OfWeek if first == 7 && last < 7 => Ok((0, last)),
             Days::OfWeek if first > last => Ok((first, last + 7)),
             _ if first > last => {
-                let mut hint = format!("write `{last}-{first}`");
-                if first < self.max && last > self.min {
-                    hint += &format!(", or `{first}-{},{}-{last}` to go past the end", self.max, self.min);
-                }
+                let (min, max) = (self.min, self.max);
+                let hint = format!("write `{last}-{first}`, or `{first}-{max},{min}-{last}` to go past the end");
                 Err(word.refuse(format!("the range `{}` runs backwards", word.text), hint))
             }
             _ => Ok((first, last)),
