@@ -672,7 +672,7 @@ impl Step<'_> {
                 }
             },
             Answer::Image(None) => {
-                let lag = self.pace.lookup_window.max(self.pace.poll_interval * 3);
+                let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
                 if self.now >= later(seen_at, lag) {
                     let reason = format!("the image vanished: it has not been listed for {}", words(lag));
                     return self.finish(work, End::Failed { image: Some(image), reason });
@@ -819,4 +819,8 @@ fn count(n: u32, noun: &str) -> String {
 
 #[cfg(test)]
 #[path = "state_tests.rs"]
-mod tests;
+pub(super) mod tests;
+
+#[cfg(test)]
+#[path = "state_model.rs"]
+mod model;
