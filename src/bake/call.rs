@@ -41,8 +41,17 @@ pub struct Refusal {
     pub http_status: Option<u16>,
     /// For support tickets.
     pub request_id: Option<String>,
-    /// The server's own delay (x-acs-retry-after, x-ratelimit-*); wins over ours.
+    /// The server's own delay (x-acs-retry-after, x-ratelimit-*), as it came; see [`Refusal::server_delay`].
     pub retry_after: Option<Duration>,
+}
+
+impl Refusal {
+    /// The delay that the server asked for; wins over ours. A header that is wrong by an order of magnitude must not
+    /// put a bake to sleep for days, or leave a stopped instance so long.
+    pub fn server_delay(&self) -> Option<Duration> {
+        const LONGEST: Duration = Duration::from_hours(1);
+        self.retry_after.map(|asked| asked.min(LONGEST))
+    }
 }
 
 /// A call to the cloud, with all that it needs.

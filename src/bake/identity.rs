@@ -140,3 +140,123 @@ impl ImageStatus {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use chrono::{TimeDelta, TimeZone};
+
+    use super::*;
+    use crate::bake::state::tests::settings;
+
+    fn identity() -> Identity {
+        Identity {
+            owner: "ops".into(),
+            schedule_id: "golden".into(),
+            line: "golden/ecd-1".into(),
+            slot: Utc.with_ymd_and_hms(2026, 3, 2, 3, 0, 0).single().expect("a real instant"),
+            version: 7,
+            image_name: "golden-v7".into(),
+        }
+    }
+
+    /// An image under our name with every tag of ours.
+    fn ours(id: &str, status: ImageStatus) -> SeenImage {
+        let (name, tags) = ("golden-v7".to_owned(), identity().tags(&settings()));
+        SeenImage { image_id: id.into(), version_id: None, name, status, tags }
+    }
+
+    fn tagged(change: impl FnOnce(&mut BTreeMap<String, String>)) -> SeenImage {
+        let mut image = ours("imgc-1", ImageStatus::Available);
+        change(&mut image.tags);
+        image
+    }
+
+    #[test]
+    fn tags_decide_over_the_name() {
+        let renamed = SeenImage { name: "renamed".into(), ..ours("imgc-1", ImageStatus::Available) };
+        assert!(identity().matches(&renamed));
+        for (key, another) in [(TAG_OWNER, "another"), (TAG_LINE, "golden/ecd-2"), (TAG_SLOT, "2026-03-02T03:00:01Z")] {
+            let image = tagged(|tags| drop(tags.insert(key.into(), another.into())));
+            assert!(!identity().matches(&image), "{key} differs");
+        }
+    }
+
+    #[test]
+    fn some_of_the_tags_are_not_enough() {
+        for key in [TAG_OWNER, TAG_LINE, TAG_SLOT] {
+            assert!(!identity().matches(&tagged(|tags| drop(tags.remove(key)))), "{key} is not shown");
+        }
+    }
+
+    #[test]
+    fn without_our_tags_the_exact_name_decides() {
+        let untagged = tagged(|tags| tags.retain(|key, _| !key.starts_with("imagebaked:")));
+        assert!(identity().matches(&untagged));
+        for name in ["golden-v70", "golden-v", "Golden-v7", " golden-v7"] {
+            assert!(!identity().matches(&SeenImage { name: name.into(), ..untagged.clone() }), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_operators_tag_never_hides_ours() {
+        let mut settings = settings();
+        settings.tags.insert(TAG_SLOT.into(), "mine".into());
+        let tags = identity().tags(&settings);
+        assert_eq!(tags[TAG_SLOT], "2026-03-02T03:00:00Z");
+        assert_eq!(tags[TAG_VERSION], "7");
+        assert_eq!(tags["team"], "desktops");
+        assert_eq!(tags.len(), 6);
+    }
+
+    #[test]
+    fn the_look_up_tags_are_on_the_image() {
+        let tags = identity().tags(&settings());
+        for (key, value) in identity().look_up_tags() {
+            assert_eq!(tags.get(&key), Some(&value));
+        }
+    }
+
+    #[test]
+    fn a_manual_request_is_told_apart_by_its_milliseconds() {
+        let mut manual = identity();
+        manual.slot += TimeDelta::milliseconds(120);
+        assert_eq!(manual.slot_text(), "2026-03-02T03:00:00.120Z");
+        assert!(!manual.matches(&ours("imgc-1", ImageStatus::Available)));
+    }
+
+    #[test]
+    fn of_several_the_furthest_is_chosen_then_the_lower_id_in_any_order() {
+        use ImageStatus::{Available, CreateFailed, Deleted, InProgress};
+        let mut images = vec![
+            ours("imgc-1", Deleted),
+            ours("imgc-2", CreateFailed),
+            ours("imgc-3", ImageStatus::Other("AUDITING".into())),
+            ours("imgc-5", Available),
+            ours("imgc-4", Available),
+            ours("imgc-6", InProgress),
+        ];
+        for expected in ["imgc-4", "imgc-5", "imgc-3", "imgc-6", "imgc-2"] {
+            let chosen = identity().choose(images.clone()).expect("one of them");
+            assert_eq!(chosen.image_id.as_str(), expected);
+            images.reverse();
+            assert_eq!(identity().choose(images.clone()), Some(chosen.clone()));
+            images.retain(|image| image.image_id != chosen.image_id);
+        }
+        assert_eq!(identity().choose(images), None, "a deleted image is none");
+    }
+
+    #[test]
+    fn a_status_is_read_in_any_case_and_never_refused() {
+        for (text, status) in [
+            ("INIT", ImageStatus::InProgress),
+            ("creating", ImageStatus::InProgress),
+            ("Available", ImageStatus::Available),
+            ("CREATE_FAILED", ImageStatus::CreateFailed),
+            ("DELETE", ImageStatus::Deleted),
+            ("Auditing", ImageStatus::Other("Auditing".into())),
+            ("", ImageStatus::Other(String::new())),
+        ] {
+            assert_eq!(ImageStatus::parse(text), status);
+        }
+    }
+}

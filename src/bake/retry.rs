@@ -17,11 +17,11 @@ pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, 
     between(MIN_DELAY.min(ceiling), ceiling, rng)
 }
 
-/// The wait before the `look`th repetition (from 1) of a harmless question: doubles from `first`, no longer than `cap`,
-/// within a tenth either way.
+/// The wait before the `look`th repetition (from 1) of a harmless question: doubles from `first`, within a tenth either
+/// way, and is never longer than `cap`.
 pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> Duration {
     let nominal = first.saturating_mul(2u32.saturating_pow(look.saturating_sub(1).min(31))).min(cap);
-    between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10), rng)
+    between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10).min(cap), rng)
 }
 
 /// Full jitter may fall to nothing; a failing call must not become a hot loop.
@@ -56,6 +56,19 @@ mod tests {
         let delays: Vec<_> = (0..200).map(|_| delay(&POLICY, 3, None, &mut rng)).collect();
         assert!(delays.iter().any(|d| *d < Duration::from_secs(20)));
         assert!(delays.iter().any(|d| *d > Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn looks_double_up_to_the_cap_and_never_past_it() {
+        let mut rng = Rng::with_seed(4);
+        let (first, cap) = (Duration::from_secs(2), Duration::from_mins(10));
+        for look in 1..200 {
+            let nominal = Duration::from_secs((2u64 << (look - 1).min(20)).min(600));
+            for _ in 0..50 {
+                let wait = look_delay(first, look, cap, &mut rng);
+                assert!(wait >= nominal * 9 / 10 && wait <= (nominal * 11 / 10).min(cap), "look {look}: {wait:?}");
+            }
+        }
     }
 
     #[test]

@@ -464,7 +464,7 @@ impl Step<'_> {
                     let reason = format!("the instance could not be stopped: {}", told(&refusal));
                     self.finish(work, End::Failed { image: None, reason })
                 }
-                _ => self.look_at_instance_again(work, looks, sent, refusal.retry_after),
+                _ => self.look_at_instance_again(work, looks, sent, refusal.server_delay()),
             },
             Answer::Created(_) | Answer::Found(_) | Answer::Image(_) => {
                 self.look_at_instance_again(work, looks, sent, None)
@@ -556,14 +556,14 @@ impl Step<'_> {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), told(refusal));
             return self.finish(work, End::Failed { image: None, reason });
         }
-        let pause = retry::delay(policy, work.attempts, refusal.retry_after, self.rng);
+        let pause = retry::delay(policy, work.attempts, refusal.server_delay(), self.rng);
         let next = self.after(pause);
         let state = State::Ready { work, look_first: false, next, waits_for: Some(told(refusal)) };
         (state, Effect::Wait(next))
     }
 
     fn wait_for_cloud(&mut self, work: Work, refusal: &Refusal, pause: Duration, look_first: bool) -> (State, Effect) {
-        let pause = retry::look_delay(pause, 1, LONGEST_GAP, self.rng).max(refusal.retry_after.unwrap_or_default());
+        let pause = retry::look_delay(pause, 1, LONGEST_GAP, self.rng).max(refusal.server_delay().unwrap_or_default());
         let next = self.after(pause);
         (State::Ready { work, look_first, next, waits_for: Some(told(refusal)) }, Effect::Wait(next))
     }
@@ -672,7 +672,7 @@ impl Step<'_> {
                 }
             },
             Answer::Image(None) => {
-                let lag = self.pace.lookup_window.max(self.pace.poll_interval * 3);
+                let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
                 if self.now >= later(seen_at, lag) {
                     let reason = format!("the image vanished: it has not been listed for {}", words(lag));
                     return self.finish(work, End::Failed { image: Some(image), reason });
@@ -761,7 +761,7 @@ impl Step<'_> {
             Class::Credential => CREDENTIAL_PAUSE,
             _ => retry::look_delay(self.pace.poll_interval.min(FIRST_LOOK), n, LONGEST_GAP, self.rng),
         };
-        pause.max(refusal.retry_after.unwrap_or_default())
+        pause.max(refusal.server_delay().unwrap_or_default())
     }
 
     fn past_deadline(&self) -> bool {
@@ -819,4 +819,8 @@ fn count(n: u32, noun: &str) -> String {
 
 #[cfg(test)]
 #[path = "state_tests.rs"]
-mod tests;
+pub(super) mod tests;
+
+#[cfg(test)]
+#[path = "state_model.rs"]
+mod model;
