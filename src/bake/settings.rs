@@ -41,8 +41,10 @@ pub struct BakeSettings {
     /// The zone in which templates show the slot.
     pub timezone: Tz,
     /// The cloud must have accepted the create call this long after the slot, else the bake is given up.
+    #[serde(with = "humantime_serde")]
     pub deadline: Duration,
     /// An image that is still being made after this long is reported as stuck.
+    #[serde(with = "humantime_serde")]
     pub build_deadline: Duration,
     /// How often and how fast failed calls are repeated.
     pub retry: RetryPolicy,
@@ -131,7 +133,9 @@ pub struct RetryPolicy {
     /// Calls in all, the first included; at least 1.
     pub attempts: u32,
     /// The upper bound of the first delay; doubles with each attempt.
+    #[serde(with = "humantime_serde")]
     pub base: Duration,
     /// No delay is longer than this, unless the server asks for it.
+    #[serde(with = "humantime_serde")]
     pub cap: Duration,
 }

@@ -217,6 +217,8 @@ const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// No two looks for the same image, and no two tries to start an instance, are further apart than this.
 const LONGEST_GAP: Duration = Duration::from_mins(10);
+/// An instance that is owed a start counts as gone when it was not listed after this many tries.
+const GONE_AFTER: u32 = 5;
 /// How long credentials that were refused are left alone.
 const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
 
@@ -707,7 +709,8 @@ impl Step<'_> {
                 let next = self.start_pause(tries);
                 (State::Starting { work, end, tries: tries + 1, next }, Effect::Call(Call::StartInstance))
             }
-            Answer::Instance(None) => {
+            // One empty listing proves nothing; an instance left stopped would be the price of believing it.
+            Answer::Instance(None) if tries >= GONE_AFTER => {
                 work.owes_start = false;
                 let end = end.with_note("the instance is gone, it could not be started again");
                 (State::Ended { work: Some(work), end }, Effect::Done)
@@ -716,7 +719,7 @@ impl Step<'_> {
                 let next = self.after(self.pace.poll_interval);
                 (State::Starting { work, end, tries, next }, Effect::Wait(next))
             }
-            Answer::Instance(Some(Power::Between(_)))
+            Answer::Instance(None | Some(Power::Between(_)))
             | Answer::Refused(_)
             | Answer::Created(_)
             | Answer::Found(_)

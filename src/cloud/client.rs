@@ -128,6 +128,11 @@ impl CloudClient {
         })
     }
 
+    /// What requests were last signed with; `None` before the first.
+    pub async fn credentials_in_use(&self) -> Option<(SourceName, Option<chrono::DateTime<chrono::Utc>>)> {
+        self.keyring.at_hand().await.map(|at_hand| (at_hand.source, at_hand.expires_at))
+    }
+
     /// Deletes an image everywhere.
     pub async fn delete_image(&self, call: &DeleteImage) -> Result<Answer<Option<bool>>, Refusal> {
         self.call(call).await

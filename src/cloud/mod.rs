@@ -8,7 +8,7 @@
 //! Nothing here repeats a call. Whether a call may be repeated depends on what the ledger knows of earlier attempts,
 //! so the bake decides that, and each call through this module is one attempt that it can record.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::time::Duration;
 
 pub mod acs3;
 pub mod actions;
@@ -42,7 +42,7 @@ pub struct CloudOptions {
     /// How long a whole call may take, its answer's body included.
     pub timeout: Duration,
     /// All calls together; the API's own limits are not published.
-    pub requests_per_second: NonZeroU32,
+    pub requests_per_second: f64,
 }
 
 impl Default for CloudOptions {
@@ -54,7 +54,7 @@ impl Default for CloudOptions {
             credentials: CredentialSource::Default,
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
-            requests_per_second: NonZeroU32::MIN.saturating_add(9),
+            requests_per_second: 5.0,
         }
     }
 }

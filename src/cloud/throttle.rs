@@ -3,7 +3,6 @@
 //! [`Gate`] is the arithmetic and takes the time as a parameter; [`Throttle`] is the waiting.
 
 use std::{
-    num::NonZeroU32,
     sync::{Mutex, PoisonError},
     time::Duration,
 };
@@ -22,9 +21,10 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Opens at once, then `per_second` times a second.
-    pub fn new(per_second: NonZeroU32) -> Self {
-        Self { interval: Duration::from_secs(1) / per_second.get(), next: Duration::ZERO, held_until: Duration::ZERO }
+    /// Opens at once, then `per_second` times a second; once a second where that is no positive number.
+    pub fn new(per_second: f64) -> Self {
+        let interval = Duration::try_from_secs_f64(per_second.recip()).unwrap_or(Duration::from_secs(1));
+        Self { interval, next: Duration::ZERO, held_until: Duration::ZERO }
     }
 
     /// Takes the next free place and says how long it is until then.
@@ -54,7 +54,7 @@ pub struct Throttle {
 
 impl Throttle {
     /// A throttle that nobody has used yet.
-    pub fn new(per_second: NonZeroU32) -> Self {
+    pub fn new(per_second: f64) -> Self {
         Self { start: Instant::now(), gate: Mutex::new(Gate::new(per_second)) }
     }
 
@@ -89,7 +89,7 @@ mod tests {
 
     #[test]
     fn places_are_evenly_spaced_and_idle_time_is_not_saved_up() {
-        let mut gate = Gate::new(NonZeroU32::new(10).unwrap());
+        let mut gate = Gate::new(10.0);
         let now = MS(1000);
         assert_eq!([gate.reserve(now), gate.reserve(now), gate.reserve(now)], [MS(0), MS(100), MS(200)]);
         let later = MS(60_000);
@@ -98,7 +98,7 @@ mod tests {
 
     #[test]
     fn a_hold_pushes_on_those_who_wait_and_those_to_come() {
-        let mut gate = Gate::new(NonZeroU32::new(10).unwrap());
+        let mut gate = Gate::new(10.0);
         gate.hold(MS(0), MS(2000));
         gate.hold(MS(0), MS(500));
         assert!(gate.is_held(MS(1999)));

@@ -25,7 +25,10 @@ pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
         return follow(context, &config, bakes).await;
     }
     if context.json {
-        return Ok(Said::done(format!("{}\n", json!({ "bakes": bakes.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() }))));
+        return Ok(Said::done(format!(
+            "{}\n",
+            json!({ "bakes": bakes.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() })
+        )));
     }
     let text: String = bakes
         .iter()

@@ -6,7 +6,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
 use super::{
-    Context, Exit, Result, Said,
+    Context, Exit, Said,
     output::{Rows, relative, utc},
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     schedule::Schedule,
 };
 
-pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
+pub fn run(context: &Context<'_>, args: &CheckArgs) -> Said {
     let path = args.file.as_deref().unwrap_or(context.config_path);
     let now = SystemClock.now();
     match config::load(path, &context.environment) {
@@ -42,7 +42,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
                     "config_hash": loaded.config.hash,
                     "next": next,
                 });
-                return Ok(Said::done(format!("{report}\n")));
+                return Said::done(format!("{report}\n"));
             }
             let mut text = String::new();
             if !loaded.warnings.is_empty() {
@@ -59,7 +59,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
                 }
                 text.push_str(&rows.render());
             }
-            Ok(Said::done(text))
+            Said::done(text)
         }
         Err(problems) => {
             let text = if context.json {
@@ -67,14 +67,13 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Result {
             } else {
                 problems.render(context.color)
             };
-            Ok(Said { text, exit: Exit::Usage })
+            Said { text, exit: Exit::Usage }
         }
     }
 }
 
 fn summary(config: &Config, path: &std::path::Path) -> String {
-    let instances: HashSet<_> =
-        config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice()).collect();
+    let instances: HashSet<_> = config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice()).collect();
     let (schedules, paused) =
         (config.schedules.len(), config.schedules.iter().filter(|schedule| schedule.paused).count());
     let more = match config.files.len() {

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// The demo is over when every slot has ended, and at the latest after this.
-const BOUND: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_millis(150);
 
 /// The second create call is throttled, the third is obeyed but its answer is lost.
@@ -80,7 +80,8 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
     if !whole {
         return Ok(Said { text: "Stopped.\n".to_owned(), exit: Exit::Failed });
     }
-    let mut text = format!("\nThe ledger, as `imagebaked history` shows it:\n\n{}", history::table(&rows, context.color));
+    let mut text =
+        format!("\nThe ledger, as `imagebaked history` shows it:\n\n{}", history::table(&rows, context.color));
     let claims = claims(&rows, &world);
     text.push_str("\nThe four promises, counted from the ledger and from the simulator's own record:\n");
     for (number, claim) in claims.iter().enumerate() {
@@ -105,7 +106,8 @@ async fn simulator() -> Result<RunningSimulator> {
         faults: FaultPlan::parse(FAULTS).map_err(|error| Failure::new(Exit::Failed, chain(&error)))?,
         ..Options::default()
     };
-    Simulator::start(listener, options, Arc::new(SystemClock)).map_err(|error| Failure::new(Exit::Failed, chain(&error)))
+    Simulator::start(listener, options, Arc::new(SystemClock))
+        .map_err(|error| Failure::new(Exit::Failed, chain(&error)))
 }
 
 /// The folder that everything is in, and a guard that removes it where nobody asked to keep it.
@@ -274,7 +276,10 @@ fn claims(rows: &[LedgerRow], world: &Value) -> [Claim; 4] {
     let good = rows.iter().filter(|row| row.state == "succeeded").count();
     let accounted = Claim {
         holds: rows.len() == SLOTS && ended == SLOTS && good == SLOTS,
-        words: format!("{SLOTS} slots were due, {} have a row, {ended} of them ended with a reason, {good} with an image", rows.len()),
+        words: format!(
+            "{SLOTS} slots were due, {} have a row, {ended} of them ended with a reason, {good} with an image",
+            rows.len()
+        ),
     };
 
     let mut per_slot: HashMap<(&str, &str), usize> = HashMap::new();

@@ -58,10 +58,10 @@ pub fn table(rows: &[LedgerRow], color: bool) -> String {
     let mut table = Rows::new(&header, color);
     for row in rows {
         let image = row.image_id.as_deref().or(row.image_name.as_deref()).unwrap_or(NONE);
-        let took = row.finished_at.filter(|_| row.version.is_some()).map_or_else(
-            || NONE.to_owned(),
-            |end| short(Duration::from_millis((end - row.created_at).unsigned_abs())),
-        );
+        let took = row
+            .finished_at
+            .filter(|_| row.version.is_some())
+            .map_or_else(|| NONE.to_owned(), |end| short(Duration::from_millis((end - row.created_at).unsigned_abs())));
         let mut reason = row.reason.clone().unwrap_or_default();
         if row.covers > 1 {
             reason = format!("{} slots: {reason}", row.covers);

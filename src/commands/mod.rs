@@ -82,7 +82,9 @@ impl From<StoreError> for Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let exit = match error {
-            ControlError::Unreachable { .. } | ControlError::Silent { .. } | ControlError::Broken(_) => Exit::Unreachable,
+            ControlError::Unreachable { .. } | ControlError::Silent { .. } | ControlError::Broken(_) => {
+                Exit::Unreachable
+            }
             _ => Exit::Failed,
         };
         Self::new(exit, chain(&error))
@@ -117,10 +119,8 @@ impl Context<'_> {
     }
 
     fn load(&self) -> Result<Loaded> {
-        config::load(self.config_path, &self.environment).map_err(|problems| Failure {
-            message: problems.render(self.color_of_stderr()),
-            exit: Exit::Usage,
-        })
+        config::load(self.config_path, &self.environment)
+            .map_err(|problems| Failure { message: problems.render(self.color_of_stderr()), exit: Exit::Usage })
     }
 
     fn color_of_stderr(&self) -> bool {
@@ -155,7 +155,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(&context, args).await,
         Command::Demo(args) => demo::run(&context, args).await,
-        Command::Check(args) => check::run(&context, args),
+        Command::Check(args) => Ok(check::run(&context, args)),
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Bake(args) => bake::run(&context, args).await,
         Command::Status => status::run(&context).await,

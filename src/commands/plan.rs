@@ -144,7 +144,11 @@ fn table(
     }
     let mut text = rows.render();
     if slots.len() > args.limit {
-        text.push_str(&format!("… and {} more up to {}; see --limit and --json.\n", slots.len() - args.limit, utc(until)));
+        text.push_str(&format!(
+            "… and {} more up to {}; see --limit and --json.\n",
+            slots.len() - args.limit,
+            utc(until)
+        ));
     }
     text
 }

@@ -21,8 +21,8 @@ pub async fn run(context: &Context<'_>, args: &RunArgs) -> Result {
         tracing::warn!("{warning}");
     }
     // Before anything else is begun, so that no signal finds the process without a handler.
-    let signals = Signals::new()
-        .map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be received: {error}")))?;
+    let signals =
+        Signals::new().map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be received: {error}")))?;
     let setup = Setup {
         config: loaded.config,
         config_path: context.config_path.to_owned(),

@@ -45,7 +45,10 @@ fn text(context: &Context<'_>, row: &LedgerRow, attempts: &[AttemptRow], setting
         ("trigger", row.trigger.clone()),
         ("image", or_none(&row.image_id)),
         ("image name", or_none(&row.image_name)),
-        ("version", row.version.map_or_else(|| NONE.to_owned(), |version| format!("{version} of line {}", row.line_id))),
+        (
+            "version",
+            row.version.map_or_else(|| NONE.to_owned(), |version| format!("{version} of line {}", row.line_id)),
+        ),
         ("image version", or_none(&row.version_id)),
         ("task", or_none(&row.task_id)),
         ("attempts", row.attempts.to_string()),

@@ -18,11 +18,8 @@ pub async fn run(context: &Context<'_>) -> Result {
     match context.ask(&config, Request::Status).await {
         Ok(Reply::Status(status)) => {
             let exit = if status.health.ok { Exit::Done } else { Exit::Unhealthy };
-            let text = if context.json {
-                format!("{}\n", serde_json::to_string(&status)?)
-            } else {
-                text(context, &status)
-            };
+            let text =
+                if context.json { format!("{}\n", serde_json::to_string(&status)?) } else { text(context, &status) };
             Ok(Said { text, exit })
         }
         Ok(Reply::Failed { message }) => Err(Failure::new(Exit::Unhealthy, message)),

@@ -1,9 +1,6 @@
 //! From the calls that the state machine asks for to requests of the cloud's API, and back.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -82,7 +79,8 @@ pub async fn perform(
     let started_at = clock.now();
     let request = Request { cloud, instance, settings, description };
     let mut told = request.send(&call).await;
-    if matches!(&told, Err(refusal) if refusal.class == Class::Credential) && cloud.refresh_credentials().await.is_ok() {
+    if matches!(&told, Err(refusal) if refusal.class == Class::Credential) && cloud.refresh_credentials().await.is_ok()
+    {
         told = request.send(&call).await;
     }
     let finished_at = clock.now();
@@ -191,11 +189,7 @@ struct Told {
 
 impl Told {
     fn of<T>(answer: cloud::Answer<T>, meaning: impl FnOnce(T) -> Answer) -> Self {
-        Self {
-            answer: meaning(answer.value),
-            http_status: Some(answer.http_status),
-            request_id: answer.request_id,
-        }
+        Self { answer: meaning(answer.value), http_status: Some(answer.http_status), request_id: answer.request_id }
     }
 }
 
@@ -228,11 +222,7 @@ impl Request<'_> {
         };
         let answer = self.cloud.create_image(&request).await?;
         Ok(Told::of(answer, |made| {
-            Answer::Created(MadeImage {
-                image_id: made.image_id,
-                version_id: made.version_id,
-                task_id: made.task_id,
-            })
+            Answer::Created(MadeImage { image_id: made.image_id, version_id: made.version_id, task_id: made.task_id })
         }))
     }
 
@@ -254,9 +244,7 @@ impl Request<'_> {
     async fn describe(&self, image_id: &ImageId) -> Result<Told, Refusal> {
         let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
         let told = self.cloud.list_images(&request).await?;
-        Ok(Told::of(told, |page| {
-            Answer::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))
-        }))
+        Ok(Told::of(told, |page| Answer::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))))
     }
 
     async fn power(&self) -> Result<Told, Refusal> {
@@ -291,9 +279,7 @@ impl Request<'_> {
                 self.cloud.stop_desktops(&StopDesktops { region, ids, stopped_mode }).await?
             }
             // Never forced: a forced stop may lose the data that the image is made for.
-            InstanceType::WuyingServer => {
-                self.cloud.stop_servers(&StopWuyingServer { ids, force: None }).await?
-            }
+            InstanceType::WuyingServer => self.cloud.stop_servers(&StopWuyingServer { ids, force: None }).await?,
         };
         Ok(Told::of(told, |_| Answer::Accepted))
     }

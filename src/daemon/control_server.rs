@@ -163,7 +163,9 @@ async fn bake(schedule: String, who: String, shared: &Shared) -> Reply {
     }
     match answer.await {
         Ok(Ok(Some(bakes))) => Reply::Bakes { bakes },
-        Ok(Ok(None)) => Reply::NotFound { message: format!("there is no schedule {schedule:?}; `imagebaked check` lists them") },
+        Ok(Ok(None)) => {
+            Reply::NotFound { message: format!("there is no schedule {schedule:?}; `imagebaked check` lists them") }
+        }
         Ok(Err(error)) => Reply::Failed { message: chain(&error) },
         Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
     }

@@ -97,8 +97,21 @@ pub struct EngineStatus {
     pub upcoming: Vec<Upcoming>,
     /// Schedules in force.
     pub schedules: usize,
-    /// Lines that shall have a young image: line, schedule, and how old it may be.
-    pub max_ages: Vec<(LineId, String, Duration)>,
+    /// Lines that shall have a young image.
+    pub max_ages: Vec<MaxAge>,
+}
+
+/// How old the newest good image of a line may be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MaxAge {
+    /// The line.
+    pub line: LineId,
+    /// Its schedule's name.
+    pub schedule: String,
+    /// How old.
+    pub max_age: Duration,
+    /// A line younger than that need not have an image yet.
+    pub known_since: DateTime<Utc>,
 }
 
 /// What others may ask of the engine.
@@ -391,19 +404,11 @@ impl Engine {
         match &finished.answer {
             Answer::Refused(refusal) if refusal.class == Class::Credential => {
                 let message = format!("{refusal} ({})", refusal.advice);
-                match &mut self.hold {
-                    Some(hold) => {
-                        hold.message = message;
-                        hold.next_probe = now + HOLD_PROBE;
-                    }
-                    None => {
-                        tracing::error!(
-                            reason = %message,
-                            "every schedule is held: the cloud does not accept the credentials"
-                        );
-                        self.hold = Some(Hold { since: now, message, next_probe: now + HOLD_PROBE });
-                    }
+                if self.hold.is_none() {
+                    tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
                 }
+                let since = self.hold.as_ref().map_or(now, |hold| hold.since);
+                self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
             }
             // Not every refusal comes after the signature was checked.
             Answer::Refused(_) => {}
@@ -429,13 +434,18 @@ impl Engine {
             status.hold.clone_from(&self.hold);
             if status.config_hash != self.config_hash {
                 status.config_hash.clone_from(&self.config_hash);
-                let ids: HashSet<_> = self.planner.targets().map(|(schedule, ..)| &schedule.id).collect();
+                let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
                 status.schedules = ids.len();
                 status.max_ages = self
                     .planner
-                    .targets()
-                    .filter_map(|(schedule, _, line)| {
-                        schedule.max_image_age.map(|age| (line.clone(), schedule.name.to_string(), age))
+                    .planned()
+                    .filter_map(|planned| {
+                        Some(MaxAge {
+                            line: planned.line.clone(),
+                            schedule: planned.schedule.name.to_string(),
+                            max_age: planned.schedule.max_image_age?,
+                            known_since: planned.known_since,
+                        })
                     })
                     .collect();
             }
@@ -470,16 +480,34 @@ impl Step {
             }
             State::Ended { end: End::Succeeded { image, .. }, .. } => {
                 let (image_id, name) = (image.image_id.as_str(), state.work().map_or("", |work| &work.image_name));
-                tracing::info!(bake, schedule, instance, image_id, "bake {bake} of {schedule} succeeded: {name} is {image_id}");
+                tracing::info!(
+                    bake,
+                    schedule,
+                    instance,
+                    image_id,
+                    "bake {bake} of {schedule} succeeded: {name} is {image_id}"
+                );
             }
             State::Ended { .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");
             }
             State::Unknown { .. } => {
-                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule}: looking for its image: {reason}");
+                tracing::warn!(
+                    bake,
+                    schedule,
+                    instance,
+                    reason,
+                    "bake {bake} of {schedule}: looking for its image: {reason}"
+                );
             }
             State::Ready { waits_for: Some(waits_for), .. } => {
-                tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} tries again later: {waits_for}");
+                tracing::warn!(
+                    bake,
+                    schedule,
+                    instance,
+                    reason = waits_for,
+                    "bake {bake} of {schedule} tries again later: {waits_for}"
+                );
             }
             _ => {
                 let (from, to) = (before.as_str(), state.as_str());

@@ -35,7 +35,7 @@ mod signals;
 mod watchdog;
 
 pub use control_server::SocketError;
-pub use engine::{Engine, EngineStatus, Order};
+pub use engine::{Engine, EngineStatus, MaxAge, Order};
 pub use signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
@@ -146,9 +146,10 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         let _ = task.await;
     }
     drop(shared);
-    match Arc::try_unwrap(store) {
-        Ok(store) => store.close().await,
-        Err(_) => tracing::debug!("the database is still being read; it is closed by the end of the process"),
+    if let Ok(store) = Arc::try_unwrap(store) {
+        store.close().await;
+    } else {
+        tracing::debug!("the database is still being read; it is closed by the end of the process");
     }
     tracing::info!("stopped");
     Ok(())
@@ -222,17 +223,22 @@ impl Shared {
         }
         if !engine.max_ages.is_empty() {
             let newest = self.store.reader().newest_good().await?;
-            for (line, schedule, max_age) in &engine.max_ages {
-                let age = newest.get(line).map(|good| (now - good.slot).to_std().unwrap_or_default());
-                match age {
-                    Some(age) if age <= *max_age => {}
-                    Some(age) => {
-                        let age = humantime::format_duration(Duration::from_secs(age.as_secs() / 60 * 60));
-                        let allowed = humantime::format_duration(*max_age);
-                        reasons.push(format!("{schedule} ({line}) is overdue: its newest good image is {age} old, {allowed} are allowed"));
-                    }
-                    None => reasons.push(format!("{schedule} ({line}) has no good image yet and has a max_image_age")),
+            for MaxAge { line, schedule, max_age, known_since } in &engine.max_ages {
+                let good = newest.get(line).map(|good| good.slot);
+                let age = (now - good.unwrap_or(*known_since)).to_std().unwrap_or_default();
+                if age <= *max_age {
+                    continue;
                 }
+                let allowed = humantime::format_duration(*max_age);
+                let age = humantime::format_duration(Duration::from_secs(age.as_secs() / 60 * 60));
+                reasons.push(match good {
+                    Some(_) => format!(
+                        "{schedule} ({line}) is overdue: its newest good image is {age} old, {allowed} are allowed"
+                    ),
+                    None => format!(
+                        "{schedule} ({line}) is overdue: it has had no good image for {age}, {allowed} are allowed"
+                    ),
+                });
             }
         }
         Ok(Health { ok: reasons.is_empty(), reasons })

@@ -43,6 +43,18 @@ struct PlannedTarget {
     instance: InstanceId,
     line: LineId,
     accounted_to: DateTime<Utc>,
+    known_since: DateTime<Utc>,
+}
+
+/// What is planned for: one instance of one schedule.
+#[derive(Debug, Clone, Copy)]
+pub struct Planned<'a> {
+    /// The schedule.
+    pub schedule: &'a Schedule,
+    /// The line of its images.
+    pub line: &'a LineId,
+    /// Since when it is in the file.
+    pub known_since: DateTime<Utc>,
 }
 
 /// A slot to come.
@@ -111,6 +123,7 @@ impl Planner {
                     instance: instance.clone(),
                     line,
                     accounted_to: target.accounted_to,
+                    known_since: target.known_since,
                 });
             }
         }
@@ -221,9 +234,13 @@ impl Planner {
         (!rows.is_empty()).then_some(rows)
     }
 
-    /// The schedules, each once for every instance, with their lines.
-    pub fn targets(&self) -> impl Iterator<Item = (&Schedule, &InstanceId, &LineId)> {
-        self.entries.iter().map(|entry| (&*entry.schedule, &entry.instance, &entry.line))
+    /// Every instance of every schedule, in the order of the file.
+    pub fn planned(&self) -> impl Iterator<Item = Planned<'_>> {
+        self.entries.iter().map(|entry| Planned {
+            schedule: &entry.schedule,
+            line: &entry.line,
+            known_since: entry.known_since,
+        })
     }
 
     fn take_due(&mut self, now: DateTime<Utc>) -> Vec<usize> {
@@ -321,12 +338,8 @@ fn missed_under_old_rule(
     now: DateTime<Utc>,
 ) -> Option<NewRow> {
     let old = StoredTiming::from_json(&before.timing)?.read()?;
-    let policy = AccountPolicy {
-        catch_up: CatchUp::Skip,
-        window: Duration::ZERO,
-        on_time: Duration::ZERO,
-        paused: None,
-    };
+    let policy =
+        AccountPolicy { catch_up: CatchUp::Skip, window: Duration::ZERO, on_time: Duration::ZERO, paused: None };
     let missed = account(&old, &policy, before.accounted_to, now).entries.into_iter().find_map(|entry| match entry {
         Entry::Missed { first, last, count, .. } => Some((first, last, count)),
         Entry::Due { .. } => None,

@@ -19,7 +19,9 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
         Reply::BadConfig { problems } => {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
         }
-        Reply::Failed { message } => tracing::error!(who, reason = %message, "the configuration could not be taken over"),
+        Reply::Failed { message } => {
+            tracing::error!(who, reason = %message, "the configuration could not be taken over");
+        }
         _ => {}
     }
     systemd::ready(&shared.one_line());

@@ -161,6 +161,11 @@ impl Keyring {
         }
     }
 
+    /// What was last fetched, without asking anybody.
+    pub async fn at_hand(&self) -> Option<Credentials> {
+        self.held.lock().await.as_ref().map(|held| held.credentials.clone())
+    }
+
     /// Reads the sources anew, after the cloud did not accept what is at hand. Keeps that where no source answers.
     pub async fn refresh(&self) -> Result<Credentials, NoCredentials> {
         let mut held = self.held.lock().await;
