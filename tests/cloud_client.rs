@@ -249,7 +249,9 @@ async fn endless_answers_are_cut() {
     let long = |bytes: usize| http(200, "", &format!("{{\"x\":\"{}\"}}", "a".repeat(bytes)));
     let refusal = refused_create(long(1024 * 1024)).await;
     assert_eq!(gist(&refusal), (Class::Unclear, "AnswerTooLarge", Some(200)));
+    // A list may be longer than that; being no list is its only fault.
     assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (Class::Transient, "AnswerIncomplete", Some(200)));
+    assert_eq!(gist(&refused_list(long(8 * 1024 * 1024)).await), (Class::Transient, "AnswerTooLarge", Some(200)));
 }
 
 #[tokio::test]
