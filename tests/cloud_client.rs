@@ -395,6 +395,9 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
     // The service is down from here on: what is at hand serves to its end, not longer.
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 11, 59, 0).unwrap());
     assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    let asked = server.requests().len();
+    assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    assert_eq!(server.requests().len(), asked, "a source that is down is not asked at every call");
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap());
     assert!(keyring.get().await.is_err());
 }
