@@ -249,7 +249,9 @@ async fn endless_answers_are_cut() {
     let long = |bytes: usize| http(200, "", &format!("{{\"x\":\"{}\"}}", "a".repeat(bytes)));
     let refusal = refused_create(long(1024 * 1024)).await;
     assert_eq!(gist(&refusal), (Class::Unclear, "AnswerTooLarge", Some(200)));
+    // A list may be longer than that; being no list is its only fault.
     assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (Class::Transient, "AnswerIncomplete", Some(200)));
+    assert_eq!(gist(&refused_list(long(8 * 1024 * 1024)).await), (Class::Transient, "AnswerTooLarge", Some(200)));
 }
 
 #[tokio::test]
@@ -393,6 +395,9 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
     // The service is down from here on: what is at hand serves to its end, not longer.
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 11, 59, 0).unwrap());
     assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    let asked = server.requests().len();
+    assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    assert_eq!(server.requests().len(), asked, "a source that is down is not asked at every call");
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap());
     assert!(keyring.get().await.is_err());
 }

@@ -16,6 +16,9 @@ use crate::bake::call::{Class, Refusal};
 /// The longest message that is kept, in characters.
 const LONGEST_MESSAGE: usize = 500;
 
+/// A header that asks for more is taken to be wrong, and must not overflow anybody's reckoning.
+const LONGEST_DELAY: Duration = Duration::from_hours(1);
+
 /// A call that brought what was asked for, with all that the answer says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<T> {
@@ -132,7 +135,7 @@ fn retry_after(incoming: &Incoming) -> Option<Duration> {
     let direct = incoming.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
     let limits = ["x-ratelimit-user-api", "x-ratelimit-user"].map(|name| incoming.header(name).and_then(time_left));
     let longest = limits.into_iter().chain([direct]).flatten().max()?;
-    (longest > 0).then(|| Duration::from_millis(longest))
+    (longest > 0).then(|| Duration::from_millis(longest).min(LONGEST_DELAY))
 }
 
 /// Of `Limit:1,Remain:0,TimeLeft:2000,Reset:1234`, the 2000.
@@ -159,6 +162,7 @@ mod tests {
         let both = [("x-ratelimit-user", limits), ("x-acs-retry-after", "1500")];
         assert_eq!(retry_after(&answer(&both)), Some(Duration::from_secs(2)));
         assert_eq!(retry_after(&answer(&both[1..])), Some(Duration::from_millis(1500)));
+        assert_eq!(retry_after(&answer(&[("x-acs-retry-after", &u64::MAX.to_string())])), Some(LONGEST_DELAY));
         assert_eq!(retry_after(&answer(&[("x-acs-retry-after", "-1")])), None);
         assert_eq!(retry_after(&answer(&[("x-acs-retry-after", "0")])), None);
     }

@@ -6,22 +6,22 @@ use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
 /// A text, also where it came as a number or a boolean; `None` for null, lists and objects.
-pub(super) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+pub(in crate::cloud) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(as_text(&Value::deserialize(from)?))
 }
 
 /// A whole number, also where it came as text.
-pub(super) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+pub(in crate::cloud) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     let value = Value::deserialize(from)?;
     Ok(value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok())))
 }
 
 /// A list, empty where it came as null.
-pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
+pub(in crate::cloud) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::<Vec<T>>::deserialize(from)?.unwrap_or_default())
 }
 
-pub(super) fn as_text(value: &Value) -> Option<String> {
+pub(in crate::cloud) fn as_text(value: &Value) -> Option<String> {
     match value {
         Value::String(text) => Some(text.clone()),
         Value::Number(number) => Some(number.to_string()),
@@ -30,7 +30,7 @@ pub(super) fn as_text(value: &Value) -> Option<String> {
     }
 }
 
-pub(super) fn as_flag(value: &Value) -> Option<bool> {
+pub(in crate::cloud) fn as_flag(value: &Value) -> Option<bool> {
     value.as_bool().or_else(|| match value.as_str()? {
         text if text.eq_ignore_ascii_case("true") => Some(true),
         text if text.eq_ignore_ascii_case("false") => Some(false),

@@ -72,10 +72,10 @@ impl RpcRequest {
         }
     }
 
-    /// A cloud desktop call, its region set.
-    pub fn desktops(action: &'static str, region: &str) -> Self {
+    /// A cloud desktop call with these parameters and its region, which every one of them asks for.
+    pub fn desktops(action: &'static str, region: &str, parameters: Pairs) -> Self {
         let product = Product::Desktops { region: region.to_owned() };
-        let query = Pairs::default().text("RegionId", Some(region));
+        let query = parameters.text("RegionId", Some(region));
         Self { product, action, repeat: Repeat::Harmless, query, form: None, answer_limit: SMALL_ANSWER }
     }
 

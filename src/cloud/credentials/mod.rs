@@ -119,6 +119,9 @@ pub struct NoCredentials {
     pub reasons: Vec<(SourceName, String)>,
 }
 
+/// After a failed refresh the next one waits this long, so that a source that is down does not slow every call.
+const PAUSE: Duration = Duration::from_secs(30);
+
 /// Keeps the credentials fresh.
 #[derive(Debug)]
 pub struct Keyring {
@@ -155,7 +158,9 @@ impl Keyring {
             Ok(fresh) => Ok(held.insert(fresh).credentials.clone()),
             Err(error) if at_hand.credentials.expires_at.is_some_and(|end| now < end) => {
                 tracing::warn!(%error, "credentials cannot be refreshed yet");
-                Ok(at_hand.credentials)
+                let credentials = at_hand.credentials;
+                *held = Some(Held { credentials: credentials.clone(), stale_at: Some(now + PAUSE) });
+                Ok(credentials)
             }
             Err(error) => Err(error),
         }

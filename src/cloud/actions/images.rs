@@ -1,16 +1,16 @@
-//! The calls that a bake makes, with every parameter and element that the API pages document for them.
+//! Images of App Streaming: made from an instance, listed, deleted, distributed.
 
 use std::{collections::BTreeMap, fmt};
 
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-use super::{
-    lenient,
-    request::{Call, Pairs, Repeat, RpcRequest},
-};
 use crate::{
-    bake::settings::{DiskType, InstanceType, StoppedMode},
+    bake::settings::{DiskType, InstanceType},
+    cloud::{
+        lenient,
+        request::{Call, Pairs, Repeat, RpcRequest},
+    },
     ids::{ImageId, InstanceId},
 };
 
@@ -353,251 +353,6 @@ impl Call for StartTaskForDistributeImage {
     }
 }
 
-/// ListWuyingServer: workstations and their states.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListWuyingServer {
-    /// These; all where empty.
-    pub ids: Vec<InstanceId>,
-    /// From 1.
-    pub page_number: Option<u32>,
-    /// At most 100; the cloud's default is 20.
-    pub page_size: Option<u32>,
-}
-
-/// One page of ListWuyingServer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ServerPage {
-    /// Rows in all pages.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub total_count: Option<i64>,
-    /// The rows.
-    #[serde(rename = "WuyingServerList", default, deserialize_with = "lenient::list")]
-    pub servers: Vec<Server>,
-}
-
-/// A workstation.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Server {
-    /// `ws-…`.
-    #[serde(rename = "WuyingServerId")]
-    pub id: InstanceId,
-    /// Its name.
-    #[serde(rename = "WuyingServerName", default, deserialize_with = "lenient::text")]
-    pub name: Option<String>,
-    /// How it is.
-    #[serde(default)]
-    pub status: MachineStatus,
-    /// Its region.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub biz_region_id: Option<String>,
-    /// The image it was made from.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub image_id: Option<String>,
-    /// Its machines.
-    #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
-    pub machines: Vec<ServerMachine>,
-}
-
-/// A machine of a workstation.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(default, rename_all = "PascalCase")]
-pub struct ServerMachine {
-    /// `p-…`, what `sub_instance_id` takes.
-    #[serde(deserialize_with = "lenient::text")]
-    pub instance_id: Option<String>,
-}
-
-impl Call for ListWuyingServer {
-    type Value = ServerPage;
-
-    fn request(&self) -> RpcRequest {
-        let form = Pairs::default()
-            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
-            .number("PageNumber", self.page_number)
-            .number("PageSize", self.page_size);
-        RpcRequest::app_streaming("ListWuyingServer", Repeat::Harmless).with_form(form).listing()
-    }
-}
-
-/// StartWuyingServer: returns before the machines run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartWuyingServer {
-    /// Which ones.
-    pub ids: Vec<InstanceId>,
-}
-
-/// StopWuyingServer: returns before the machines are down.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopWuyingServer {
-    /// Which ones.
-    pub ids: Vec<InstanceId>,
-    /// Power off at once; unsaved data may be lost.
-    pub force: Option<bool>,
-}
-
-impl Call for StartWuyingServer {
-    type Value = Accepted;
-
-    fn request(&self) -> RpcRequest {
-        let form = Pairs::default().list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str));
-        RpcRequest::app_streaming("StartWuyingServer", Repeat::Harmless).with_form(form)
-    }
-}
-
-impl Call for StopWuyingServer {
-    type Value = Accepted;
-
-    fn request(&self) -> RpcRequest {
-        let form = Pairs::default()
-            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
-            .flag("Force", self.force);
-        RpcRequest::app_streaming("StopWuyingServer", Repeat::Harmless).with_form(form)
-    }
-}
-
-/// An answer that holds nothing but its RequestId.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
-pub struct Accepted {}
-
-/// DescribeDesktops of ecd: cloud desktops and their states.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct DescribeDesktops {
-    /// The desktops' region.
-    pub region: String,
-    /// At most 100; all where empty.
-    pub ids: Vec<InstanceId>,
-    /// At most 100; the cloud's default is 10.
-    pub max_results: Option<u32>,
-    /// From the page before.
-    pub next_token: Option<String>,
-}
-
-/// One page of DescribeDesktops.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DesktopPage {
-    /// The rows.
-    #[serde(default, deserialize_with = "lenient::list")]
-    pub desktops: Vec<Desktop>,
-    /// For the next page; none or empty on the last.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub next_token: Option<String>,
-    /// Rows in all pages.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub total_count: Option<i64>,
-}
-
-/// A cloud desktop.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct Desktop {
-    /// `ecd-…`.
-    #[serde(rename = "DesktopId")]
-    pub id: InstanceId,
-    /// Its name.
-    #[serde(rename = "DesktopName", default, deserialize_with = "lenient::text")]
-    pub name: Option<String>,
-    /// How it is.
-    #[serde(rename = "DesktopStatus", default)]
-    pub status: MachineStatus,
-    /// `Connected` while somebody works on it.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub connection_status: Option<String>,
-    /// `Migrating`, `Updating` or `NoFlag`.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub management_flag: Option<String>,
-    /// The image it was made from.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub image_id: Option<String>,
-}
-
-impl Call for DescribeDesktops {
-    type Value = DesktopPage;
-
-    fn request(&self) -> RpcRequest {
-        let request = RpcRequest::desktops("DescribeDesktops", &self.region).listing();
-        let query = request.query.clone();
-        let query = query
-            .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
-            .number("MaxResults", self.max_results)
-            .text("NextToken", self.next_token.as_deref());
-        request.with_query(query)
-    }
-}
-
-/// StartDesktops of ecd; the desktops must be stopped.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StartDesktops {
-    /// The desktops' region.
-    pub region: String,
-    /// 1 to 100.
-    pub ids: Vec<InstanceId>,
-}
-
-/// StopDesktops of ecd; the desktops must be running.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StopDesktops {
-    /// The desktops' region.
-    pub region: String,
-    /// 1 to 100.
-    pub ids: Vec<InstanceId>,
-    /// What stays reserved; the cloud's default is `StopCharging`.
-    pub stopped_mode: Option<StoppedMode>,
-}
-
-impl Call for StartDesktops {
-    type Value = Accepted;
-
-    fn request(&self) -> RpcRequest {
-        let request = RpcRequest::desktops("StartDesktops", &self.region);
-        let query = request.query.clone().list("DesktopId", self.ids.iter().map(InstanceId::as_str));
-        request.with_query(query)
-    }
-}
-
-impl Call for StopDesktops {
-    type Value = Accepted;
-
-    fn request(&self) -> RpcRequest {
-        let request = RpcRequest::desktops("StopDesktops", &self.region);
-        let query = request.query.clone();
-        let query = query
-            .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
-            .text("StoppedMode", self.stopped_mode.map(StoppedMode::as_str));
-        request.with_query(query)
-    }
-}
-
-/// Whether a machine runs. Of workstations only `RUNNING` is documented, so what is not listed here is in between.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MachineStatus {
-    /// Up.
-    Running,
-    /// Down.
-    Stopped,
-    /// Any other word: starting, stopping, rebuilding, expired …
-    Other(String),
-}
-
-impl Default for MachineStatus {
-    fn default() -> Self {
-        Self::Other(String::new())
-    }
-}
-
-impl<'de> Deserialize<'de> for MachineStatus {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let text = lenient::text(from)?.unwrap_or_default();
-        Ok(match text.to_ascii_uppercase().as_str() {
-            "RUNNING" => Self::Running,
-            "STOPPED" => Self::Stopped,
-            _ => Self::Other(text),
-        })
-    }
-}
-
 fn data<T: serde::de::DeserializeOwned>(mut answer: Value) -> Result<T, serde_json::Error> {
     serde_json::from_value(answer.get_mut("Data").map(Value::take).ok_or_else(|| missing("Data"))?)
 }
@@ -613,9 +368,8 @@ fn missing(element: &'static str) -> serde_json::Error {
 
 /// `[{"Key": …, "Value": …}]`; entries without a key are dropped.
 fn tags<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
-    #[derive(Deserialize)]
+    #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "PascalCase")]
-    #[derive(Default)]
     struct Tag {
         #[serde(deserialize_with = "lenient::text")]
         key: Option<String>,

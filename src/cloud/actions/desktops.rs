@@ -1,0 +1,117 @@
+//! Cloud desktops of ecd. Every call names its region and goes to that region's host.
+
+use serde::Deserialize;
+
+use super::{Accepted, MachineStatus};
+use crate::{
+    bake::settings::StoppedMode,
+    cloud::{
+        lenient,
+        request::{Call, Pairs, RpcRequest},
+    },
+    ids::InstanceId,
+};
+
+/// DescribeDesktops of ecd: cloud desktops and their states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DescribeDesktops {
+    /// The desktops' region.
+    pub region: String,
+    /// At most 100; all where empty.
+    pub ids: Vec<InstanceId>,
+    /// At most 100; the cloud's default is 10.
+    pub max_results: Option<u32>,
+    /// From the page before.
+    pub next_token: Option<String>,
+}
+
+/// One page of DescribeDesktops.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct DesktopPage {
+    /// The rows.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub desktops: Vec<Desktop>,
+    /// For the next page; none or empty on the last.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub next_token: Option<String>,
+    /// Rows in all pages.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub total_count: Option<i64>,
+}
+
+/// A cloud desktop.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Desktop {
+    /// `ecd-…`.
+    #[serde(rename = "DesktopId")]
+    pub id: InstanceId,
+    /// Its name.
+    #[serde(rename = "DesktopName", default, deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// How it is.
+    #[serde(rename = "DesktopStatus", default)]
+    pub status: MachineStatus,
+    /// `Connected` while somebody works on it.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub connection_status: Option<String>,
+    /// `Migrating`, `Updating` or `NoFlag`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub management_flag: Option<String>,
+    /// The image it was made from.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
+}
+
+impl Call for DescribeDesktops {
+    type Value = DesktopPage;
+
+    fn request(&self) -> RpcRequest {
+        let parameters = Pairs::default()
+            .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
+            .number("MaxResults", self.max_results)
+            .text("NextToken", self.next_token.as_deref());
+        RpcRequest::desktops("DescribeDesktops", &self.region, parameters).listing()
+    }
+}
+
+/// StartDesktops of ecd; the desktops must be stopped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartDesktops {
+    /// The desktops' region.
+    pub region: String,
+    /// 1 to 100.
+    pub ids: Vec<InstanceId>,
+}
+
+/// StopDesktops of ecd; the desktops must be running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopDesktops {
+    /// The desktops' region.
+    pub region: String,
+    /// 1 to 100.
+    pub ids: Vec<InstanceId>,
+    /// What stays reserved; the cloud's default is `StopCharging`.
+    pub stopped_mode: Option<StoppedMode>,
+}
+
+impl Call for StartDesktops {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let parameters = Pairs::default().list("DesktopId", self.ids.iter().map(InstanceId::as_str));
+        RpcRequest::desktops("StartDesktops", &self.region, parameters)
+    }
+}
+
+impl Call for StopDesktops {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let parameters = Pairs::default()
+            .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
+            .text("StoppedMode", self.stopped_mode.map(StoppedMode::as_str));
+        RpcRequest::desktops("StopDesktops", &self.region, parameters)
+    }
+}

@@ -1,0 +1,116 @@
+//! Workstations of App Streaming. These calls answer with no `Success` or `Code`: HTTP 200 is all they say.
+
+use serde::Deserialize;
+
+use super::{Accepted, MachineStatus};
+use crate::{
+    cloud::{
+        lenient,
+        request::{Call, Pairs, Repeat, RpcRequest},
+    },
+    ids::InstanceId,
+};
+
+/// ListWuyingServer: workstations and their states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListWuyingServer {
+    /// These; all where empty.
+    pub ids: Vec<InstanceId>,
+    /// From 1.
+    pub page_number: Option<u32>,
+    /// At most 100; the cloud's default is 20.
+    pub page_size: Option<u32>,
+}
+
+/// One page of ListWuyingServer.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct ServerPage {
+    /// Rows in all pages.
+    #[serde(default, deserialize_with = "lenient::number")]
+    pub total_count: Option<i64>,
+    /// The rows.
+    #[serde(rename = "WuyingServerList", default, deserialize_with = "lenient::list")]
+    pub servers: Vec<Server>,
+}
+
+/// A workstation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Server {
+    /// `ws-…`.
+    #[serde(rename = "WuyingServerId")]
+    pub id: InstanceId,
+    /// Its name.
+    #[serde(rename = "WuyingServerName", default, deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// How it is.
+    #[serde(default)]
+    pub status: MachineStatus,
+    /// Its region.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub biz_region_id: Option<String>,
+    /// The image it was made from.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
+    /// Its machines.
+    #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
+    pub machines: Vec<ServerMachine>,
+}
+
+/// A machine of a workstation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ServerMachine {
+    /// `p-…`, what `sub_instance_id` takes.
+    #[serde(deserialize_with = "lenient::text")]
+    pub instance_id: Option<String>,
+}
+
+impl Call for ListWuyingServer {
+    type Value = ServerPage;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
+            .number("PageNumber", self.page_number)
+            .number("PageSize", self.page_size);
+        RpcRequest::app_streaming("ListWuyingServer", Repeat::Harmless).with_form(form).listing()
+    }
+}
+
+/// StartWuyingServer: returns before the machines run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartWuyingServer {
+    /// Which ones.
+    pub ids: Vec<InstanceId>,
+}
+
+/// StopWuyingServer: returns before the machines are down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopWuyingServer {
+    /// Which ones.
+    pub ids: Vec<InstanceId>,
+    /// Power off at once; unsaved data may be lost.
+    pub force: Option<bool>,
+}
+
+impl Call for StartWuyingServer {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default().list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str));
+        RpcRequest::app_streaming("StartWuyingServer", Repeat::Harmless).with_form(form)
+    }
+}
+
+impl Call for StopWuyingServer {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
+            .flag("Force", self.force);
+        RpcRequest::app_streaming("StopWuyingServer", Repeat::Harmless).with_form(form)
+    }
+}
