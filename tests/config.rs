@@ -268,6 +268,19 @@ fn a_syntax_error_hides_neither_other_files_nor_other_tables() {
 }
 
 #[test]
+fn a_long_file_has_right_lines_to_its_end() {
+    let mut text = "[daemon]\ndrain = '1s'\n[profile.p]\npaused = true\n".to_owned();
+    for number in 0..3_000 {
+        write!(text, "[[schedule]]\nname='s{number}'\ninstance_id='ecd-{number}'\ncron='0 3 * * *'\n").unwrap();
+    }
+    assert_eq!(Folder::new(&text).good().config.schedules.len(), 3_000);
+    text += "corn = 1\n[profile.q]\n[profile.p]\n[daemon]\n[[schedule]]\nname = 's7'\nprofile='q'\n";
+    let rows = ["unknown-key 12005:1..5", "duplicate-key 12007:10..11", "duplicate-key 12008:2..8"];
+    let rows = [&rows[..], &["missing-key 12009:1..13", "duplicate-name 12010:8..12"]].concat();
+    assert_eq!(table(&Folder::new(text).bad()), rows);
+}
+
+#[test]
 fn files_that_cannot_be_read_are_one_clear_problem() {
     let folder = Folder::new("");
     let one = |path: &Path| {
