@@ -378,3 +378,28 @@ fn ten_thousand_schedules() {
             .join(", ")
     );
 }
+
+proptest::proptest! {
+    /// Whatever is typed into the example, loading ends, and every place shown is one of the file.
+    #[test]
+    fn damaged_files_are_survived(
+        edits in proptest::collection::vec((0.0..1.0_f64, 0..12_usize, "[\\[\\]{}='\"\\\\,.#a1 \n\r\u{feff}备]{0,4}"), 1..6)
+    ) {
+        let mut text: Vec<char> = fs::read_to_string("config/imagebaked.toml").unwrap().chars().collect();
+        for (place, removed, added) in edits {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "small numbers")]
+            let at = (place * text.len() as f64) as usize;
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, added.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(problems) = Folder::new(&text).load(&[]) {
+            proptest::prop_assert!(!problems.0.is_empty());
+            problems.render(true);
+            for spot in problems.0.iter().filter_map(|problem| problem.place.spot.as_ref()) {
+                proptest::prop_assert!(spot.line <= text.matches('\n').count() + 1);
+                proptest::prop_assert!(spot.column <= spot.text.chars().count() + 1, "{problems:?}");
+            }
+        }
+    }
+}

@@ -183,7 +183,7 @@ fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Optio
     let daemon: Option<DaemonSettings> = merge(&daemons).map_err(|error| unmerged(sources, &error, out)).ok();
 
     let region = cloud.as_ref().map(|cloud| cloud.region.clone()).unwrap_or_default();
-    let mut schedules = Schedules::new(&shared, &region)?;
+    let mut schedules = Schedules::new(&shared, &region).map_err(|error| unmerged(sources, &error, out)).ok()?;
     let mut any = false;
     for source in sources {
         let tables = parse(source, out);

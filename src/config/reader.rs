@@ -379,11 +379,11 @@ pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<S
 /// Declares the keys of a table once: gives a struct of what one layer says of them, its reader, and the laying of one
 /// layer over another.
 macro_rules! layer {
-    ($(#[$meta:meta])* struct $name:ident { $($key:ident: $kind:ty = $read:expr,)* }) => {
+    ($(#[$meta:meta])* struct $name:ident { $($(#[$doc:meta])* $key:ident: $kind:ty = $read:expr,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Default, Clone)]
         pub(super) struct $name<'s> {
-            $(pub $key: Option<$crate::config::reader::At<'s, $kind>>,)*
+            $($(#[$doc])* pub $key: Option<$crate::config::reader::At<'s, $kind>>,)*
         }
 
         impl<'s> $name<'s> {
