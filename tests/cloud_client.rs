@@ -4,7 +4,6 @@
 
 use std::{
     collections::BTreeMap,
-    num::NonZeroU32,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -116,7 +115,7 @@ fn client_with(url: &str, token: Option<&'static str>, timeout: Duration) -> Clo
     let options = CloudOptions {
         endpoint: Some(url.to_owned()),
         timeout,
-        requests_per_second: NonZeroU32::new(1000).unwrap(),
+        requests_per_second: 1000.0,
         ..CloudOptions::default()
     };
     let surroundings = Surroundings::read(|name| match name {

@@ -132,14 +132,14 @@ fn every_mistake_is_reported_at_its_place() {
 #[test]
 fn the_example_is_valid() {
     let loaded = load_path("config/imagebaked.toml").unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-    assert_eq!(loaded.warnings, []);
+    assert_eq!(loaded.warnings.0, []);
     assert_eq!(loaded.config.schedules.len(), 1);
 }
 
 #[test]
 fn built_in_defaults_are_those_documented() {
     let Loaded { config, warnings } = Folder::new(GOOD).good();
-    assert_eq!(warnings, []);
+    assert_eq!(warnings.0, []);
     let (cloud, daemon) = (config.cloud, config.daemon);
     assert_eq!((cloud.region.as_str(), cloud.endpoint, cloud.ecd_endpoint), ("cn-shanghai", None, None));
     assert_eq!((cloud.connect_timeout, cloud.timeout), (Duration::from_secs(5), Duration::from_secs(30)));
@@ -212,7 +212,7 @@ fn own_keys_win_over_the_profile_which_wins_over_defaults() {
         [[schedule]]\nname='a'\ninstance_id='ecd-1'\ncron='0 3 * * *'\nprofile='p'\ncatch_up='latest'\n\
         [[schedule]]\nname='b'\ninstance_ids=['ws-1']\ncron='0 3 * * *'\nprofile='p'\n";
     let Loaded { config, warnings } = Folder::new(text).good();
-    assert_eq!(warnings, []);
+    assert_eq!(warnings.0, []);
     let (a, b) = (&config.schedules[0], &config.schedules[1]);
     assert_eq!((a.settings.deadline, a.settings.build_deadline), (Duration::from_hours(1), Duration::from_hours(2)));
     assert_eq!((a.catch_up, b.catch_up), (CatchUp::Latest, CatchUp::All));
@@ -268,6 +268,19 @@ fn a_syntax_error_hides_neither_other_files_nor_other_tables() {
 }
 
 #[test]
+fn a_long_file_has_right_lines_to_its_end() {
+    let mut text = "[daemon]\ndrain = '1s'\n[profile.p]\npaused = true\n".to_owned();
+    for number in 0..3_000 {
+        write!(text, "[[schedule]]\nname='s{number}'\ninstance_id='ecd-{number}'\ncron='0 3 * * *'\n").unwrap();
+    }
+    assert_eq!(Folder::new(&text).good().config.schedules.len(), 3_000);
+    text += "corn = 1\n[profile.q]\n[profile.p]\n[daemon]\n[[schedule]]\nname = 's7'\nprofile='q'\n";
+    let rows = ["unknown-key 12005:1..5", "duplicate-key 12007:10..11", "duplicate-key 12008:2..8"];
+    let rows = [&rows[..], &["missing-key 12009:1..13", "duplicate-name 12010:8..12"]].concat();
+    assert_eq!(table(&Folder::new(text).bad()), rows);
+}
+
+#[test]
 fn files_that_cannot_be_read_are_one_clear_problem() {
     let folder = Folder::new("");
     let one = |path: &Path| {
@@ -290,8 +303,8 @@ fn an_empty_file_is_a_warning() {
     for text in ["", "\u{feff}", "# nothing\r\n"] {
         let Loaded { config, warnings } = Folder::new(text).good();
         assert!(config.schedules.is_empty());
-        assert_eq!(warnings.len(), 1);
-        assert_eq!((warnings[0].code, warnings[0].severity), ("no-schedules", Severity::Warning));
+        assert_eq!(warnings.0.len(), 1);
+        assert_eq!((warnings.0[0].code, warnings.0[0].severity), ("no-schedules", Severity::Warning));
     }
 }
 
@@ -364,4 +377,29 @@ fn ten_thousand_schedules() {
             .collect::<Vec<_>>()
             .join(", ")
     );
+}
+
+proptest::proptest! {
+    /// Whatever is typed into the example, loading ends, and every place shown is one of the file.
+    #[test]
+    fn damaged_files_are_survived(
+        edits in proptest::collection::vec((0.0..1.0_f64, 0..12_usize, "[\\[\\]{}='\"\\\\,.#a1 \n\r\u{feff}备]{0,4}"), 1..6)
+    ) {
+        let mut text: Vec<char> = fs::read_to_string("config/imagebaked.toml").unwrap().chars().collect();
+        for (place, removed, added) in edits {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss, reason = "small numbers")]
+            let at = (place * text.len() as f64) as usize;
+            let end = (at + removed).min(text.len());
+            text.splice(at..end, added.chars());
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(problems) = Folder::new(&text).load(&[]) {
+            proptest::prop_assert!(!problems.0.is_empty());
+            problems.render(true);
+            for spot in problems.0.iter().filter_map(|problem| problem.place.spot.as_ref()) {
+                proptest::prop_assert!(spot.line <= text.matches('\n').count() + 1);
+                proptest::prop_assert!(spot.column <= spot.text.chars().count() + 1, "{problems:?}");
+            }
+        }
+    }
 }

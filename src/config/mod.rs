@@ -11,10 +11,12 @@
 //! * Schedules may be thousands and are never layered by the environment. Going through figment would copy each into a
 //!   tree of owned values and lose its place in the file, so they are read from the parsed document itself.
 //!
-//! A document is parsed once, by the parser that goes on after an error and keeps the place of everything
-//! ([`DeTable::parse_recoverable`]); [`reader`] checks types and collects problems. Files and documents are dropped
-//! when [`load`] returns.
+//! Documents come from the parser that goes on after an error and keeps the place of everything
+//! ([`DeTable::parse_recoverable`]); [`reader`] checks types and collects problems. A document takes many times the
+//! room of its text, so long files are read in [`pieces`], and twice: once for what schedules share, once for the
+//! schedules. One piece's document is held at a time, none when [`load`] returns.
 
+mod pieces;
 mod problem;
 mod reader;
 mod schedules;
@@ -22,10 +24,12 @@ mod settings;
 mod suggest;
 
 use std::{
-    collections::BTreeMap,
+    borrow::Cow,
+    collections::{BTreeMap, HashMap, hash_map},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use figment::{Figment, providers::Serialized, value::Value};
@@ -42,16 +46,21 @@ pub use self::{
     suggest::closest,
 };
 use self::{
-    reader::{Findings, Item, Source, suggestion},
+    reader::{Findings, Item, Mark, Source, suggestion},
     schedules::{Schedules, Shared},
     settings::{CloudLayer, DaemonLayer},
 };
-use crate::schedule::Schedule;
+use crate::{
+    ids::InstanceId,
+    schedule::{CatchUp, Instances, Keep, Overlap, Schedule},
+};
 
 /// What the variables that set keys begin with.
 const PREFIX: &str = "IMAGEBAKED_";
 /// Variables with that beginning which the command line reads.
 const NOT_KEYS: [&str; 2] = ["IMAGEBAKED_CONFIG", "IMAGEBAKED_LOG"];
+/// Bytes of a piece of a file, at least: its document is then a few MiB.
+const PIECE: usize = 64 * 1024;
 /// The tables of a file.
 const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
 
@@ -112,25 +121,20 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
     }
     let variables = Source::new(usize::MAX, Path::new("environment"), variables, true);
 
-    let documents: Vec<Document<'_>> = sources.iter().map(|source| parse(source, &mut out)).collect();
-    let config = assemble(&documents, &variables, &mut out);
+    let config = assemble(&sources, &variables, &mut out);
     let problems = out.into_problems();
     match config {
         Some(mut config) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
             config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
+            config.files.dedup();
             Ok(Loaded { config, warnings: Problems(problems) })
         }
         _ => Err(Problems(problems)),
     }
 }
 
-/// A source with what was understood of it.
-struct Document<'s> {
-    source: &'s Source,
-    tables: Spanned<DeTable<'s>>,
-}
-
-fn parse<'s>(source: &'s Source, out: &mut Findings) -> Document<'s> {
+/// What can be understood of a source. Errors are known by their place, so that a second reading adds none.
+fn parse<'s>(source: &'s Source, out: &mut Findings) -> DeTable<'s> {
     let (tables, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
         out.broken = true;
@@ -139,17 +143,46 @@ fn parse<'s>(source: &'s Source, out: &mut Findings) -> Document<'s> {
         let code = if error.message().starts_with("duplicate key") { "duplicate-key" } else { "syntax" };
         out.error(mark, code, error.message(), None);
     }
-    Document { source, tables }
+    tables.into_inner()
+}
+
+/// Reports a table that an earlier piece of the same file has; within a piece the parser does.
+fn claim<'s>(
+    seen: &mut HashMap<(&'s Path, String), Mark<'s>>,
+    source: &'s Source,
+    name: String,
+    key: &Spanned<Cow<'s, str>>,
+    out: &mut Findings,
+) {
+    let mark = source.mark(key.span());
+    match seen.entry((&source.file, name)) {
+        hash_map::Entry::Occupied(first) => {
+            out.clash(mark, "duplicate-key", "duplicate key", (*first.get(), "first here"));
+        }
+        hash_map::Entry::Vacant(new) => {
+            new.insert(mark);
+        }
+    }
 }
 
 /// Puts the layers together. `None` where that could not be done, with the reason in `out`.
-fn assemble(documents: &[Document<'_>], variables: &Source, out: &mut Findings) -> Option<Config> {
+fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Option<Config> {
     let mut clouds = Vec::new();
     let mut daemons = Vec::new();
     let mut shared = Shared::default();
-    for Document { source, tables } in documents {
-        for (key, value) in tables.get_ref() {
+    let mut seen = HashMap::new();
+    for source in sources {
+        for (key, value) in &parse(source, out) {
             let item = Item::new(source, value);
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("schedule", _) => {}
+                ("profile", DeValue::Table(profiles)) => {
+                    for name in profiles.keys() {
+                        claim(&mut seen, source, format!("profile.{}", name.get_ref()), name, out);
+                    }
+                }
+                (section, _) => claim(&mut seen, source, section.to_owned(), key, out),
+            }
             match key.get_ref().as_ref() {
                 "cloud" => clouds
                     .extend(item.table("the section [cloud]", out).map(|table| CloudLayer::read(source, table, out))),
@@ -165,20 +198,21 @@ fn assemble(documents: &[Document<'_>], variables: &Source, out: &mut Findings) 
     let (cloud, daemon) = read_variables(variables, out);
     clouds.push(cloud);
     daemons.push(daemon);
-    let cloud: Option<CloudSettings> = merge(&clouds).map_err(|error| unmerged(documents, &error, out)).ok();
-    let daemon: Option<DaemonSettings> = merge(&daemons).map_err(|error| unmerged(documents, &error, out)).ok();
+    let cloud: Option<CloudSettings> = merge(&clouds).map_err(|error| unmerged(sources, &error, out)).ok();
+    let daemon: Option<DaemonSettings> = merge(&daemons).map_err(|error| unmerged(sources, &error, out)).ok();
 
     let region = cloud.as_ref().map(|cloud| cloud.region.clone()).unwrap_or_default();
-    let mut schedules = Schedules::new(&shared, &region)?;
+    let mut schedules = Schedules::new(&shared, &region).map_err(|error| unmerged(sources, &error, out)).ok()?;
     let mut any = false;
-    for Document { source, tables } in documents {
-        let Some(value) = tables.get_ref().get("schedule") else { continue };
+    for source in sources {
+        let tables = parse(source, out);
+        let Some(value) = tables.get("schedule") else { continue };
         any = true;
         for item in Item::new(source, value).list("[[schedule]] tables", out).into_iter().flatten() {
             schedules.add(source, item, out);
         }
     }
-    if let Some(Document { source, .. }) = documents.first()
+    if let Some(source) = sources.first()
         && !any
         && !out.broken
     {
@@ -187,7 +221,7 @@ fn assemble(documents: &[Document<'_>], variables: &Source, out: &mut Findings) 
         out.file(source.index, &source.file, Severity::Warning, "no-schedules", message, hint);
     }
     let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
-    let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(documents, &error, out)).ok()?;
+    let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(sources, &error, out)).ok()?;
     Some(Config { cloud, daemon, schedules, hash, files: Vec::new() })
 }
 
@@ -204,8 +238,8 @@ fn merge<T: Default + Serialize + DeserializeOwned>(layers: &[impl Serialize]) -
 }
 
 /// Every layer was checked where it stands, so this speaks of a fault of ours.
-fn unmerged(documents: &[Document<'_>], error: &dyn std::error::Error, out: &mut Findings) {
-    if let Some(Document { source, .. }) = documents.first() {
+fn unmerged(sources: &[Source], error: &dyn std::error::Error, out: &mut Findings) {
+    if let Some(source) = sources.first() {
         let message = format!("the layers cannot be put together: {error}");
         out.file(source.index, &source.file, Severity::Error, "merge", message, None);
     }
@@ -213,7 +247,7 @@ fn unmerged(documents: &[Document<'_>], error: &dyn std::error::Error, out: &mut
 
 fn unknown_section(
     source: &Source,
-    key: &Spanned<std::borrow::Cow<'_, str>>,
+    key: &Spanned<Cow<'_, str>>,
     name: &str,
     value: &Spanned<DeValue<'_>>,
     out: &mut Findings,
@@ -275,7 +309,8 @@ fn read_variables<'s>(source: &'s Source, out: &mut Findings) -> (CloudLayer<'s>
 
 /// The main file and those of `conf.d`, as far as they can be read.
 fn read_files(path: &Path, out: &mut Findings) -> Vec<Source> {
-    let mut sources = vec![read_file(0, path, out)];
+    let mut sources = Vec::new();
+    read_file(path, &mut sources, out);
     let folder = path.parent().unwrap_or(Path::new("")).join("conf.d");
     let mut paths = Vec::new();
     match fs::read_dir(&folder) {
@@ -283,27 +318,31 @@ fn read_files(path: &Path, out: &mut Findings) -> Vec<Source> {
             for entry in entries {
                 match entry {
                     Ok(entry) => paths.push(entry.path()),
-                    Err(error) => unreadable(1, &folder, &error, out),
+                    Err(error) => unreadable(sources.len(), &folder, &error, out),
                 }
             }
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => unreadable(1, &folder, &error, out),
+        Err(error) => unreadable(sources.len(), &folder, &error, out),
     }
     // Editors leave hidden files beside the real ones.
     let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
     paths.sort();
-    sources.extend(paths.iter().zip(1..).map(|(path, index)| read_file(index, path, out)));
-    sources.into_iter().flatten().collect()
+    for path in &paths {
+        read_file(path, &mut sources, out);
+    }
+    sources
 }
 
-fn read_file(index: usize, path: &Path, out: &mut Findings) -> Option<Source> {
+/// Adds the pieces of a file.
+fn read_file(path: &Path, sources: &mut Vec<Source>, out: &mut Findings) {
+    let index = sources.len();
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) => {
             unreadable(index, path, &error, out);
-            return None;
+            return;
         }
     };
     let text = String::from_utf8(bytes).unwrap_or_else(|error| {
@@ -317,11 +356,15 @@ fn read_file(index: usize, path: &Path, out: &mut Findings) -> Option<Source> {
         source.text
     });
     // Some editors begin a file with a byte order mark, which is no column.
-    let text = match text.strip_prefix('\u{feff}') {
-        Some(rest) => rest.to_owned(),
-        None => text,
-    };
-    Some(Source::new(index, path, text, false))
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut lines = 0;
+    for piece in pieces::cut(text, PIECE) {
+        let piece = &text[piece];
+        let mut source = Source::new(sources.len(), path, piece.to_owned(), false);
+        source.lines_before = lines;
+        lines += piece.matches('\n').count();
+        sources.push(source);
+    }
 }
 
 fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Findings) {
@@ -350,13 +393,13 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Findings) 
 struct Identity<'a> {
     id: &'a str,
     name: &'a str,
-    instances: &'a [crate::ids::InstanceId],
+    instances: &'a [InstanceId],
     many: bool,
     cron: Vec<&'a str>,
-    jitter: std::time::Duration,
-    rules: (crate::schedule::CatchUp, std::time::Duration, crate::schedule::Overlap, bool),
-    max_image_age: Option<std::time::Duration>,
-    keep: Option<&'a crate::schedule::Keep>,
+    jitter: Duration,
+    rules: (CatchUp, Duration, Overlap, bool),
+    max_image_age: Option<Duration>,
+    keep: Option<&'a Keep>,
     settings: usize,
 }
 
@@ -364,12 +407,12 @@ fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedul
     let mut hasher = Sha256::new();
     serde_json::to_writer(&mut hasher, &(cloud, daemon))?;
     // Shared settings are hashed once; after that their number stands for them.
-    let mut numbers = std::collections::HashMap::new();
+    let mut numbers = HashMap::new();
     for schedule in schedules {
         let next = numbers.len();
-        let number = match numbers.entry(std::sync::Arc::as_ptr(&schedule.settings)) {
-            std::collections::hash_map::Entry::Occupied(known) => *known.get(),
-            std::collections::hash_map::Entry::Vacant(new) => {
+        let number = match numbers.entry(Arc::as_ptr(&schedule.settings)) {
+            hash_map::Entry::Occupied(known) => *known.get(),
+            hash_map::Entry::Vacant(new) => {
                 serde_json::to_writer(&mut hasher, &*schedule.settings)?;
                 *new.insert(next)
             }
@@ -378,7 +421,7 @@ fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedul
             id: schedule.id.as_str(),
             name: schedule.name.as_str(),
             instances: schedule.instances.as_slice(),
-            many: matches!(schedule.instances, crate::schedule::Instances::Many(_)),
+            many: matches!(schedule.instances, Instances::Many(_)),
             cron: schedule.timing.expressions().collect(),
             jitter: schedule.timing.jitter(),
             rules: (schedule.catch_up, schedule.catch_up_window, schedule.overlap, schedule.paused),

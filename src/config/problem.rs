@@ -165,9 +165,9 @@ fn report(problem: &Problem) -> Vec<Group<'_>> {
 /// Whether a key of this name holds something secret.
 pub(super) fn is_secret_key(key: &str) -> bool {
     const WORDS: [&str; 7] =
-        ["secret", "securitytoken", "password", "passwd", "accesskeyid", "privatekey", "sessiontoken"];
+        ["accesskeyid", "securitytoken", "sessiontoken", "password", "passwd", "privatekey", "secretkey"];
     let key: String = key.chars().filter(char::is_ascii_alphanumeric).map(|c| c.to_ascii_lowercase()).collect();
-    WORDS.iter().any(|word| key.contains(word))
+    key.ends_with("secret") || WORDS.iter().any(|word| key.contains(word))
 }
 
 /// Where the first Alibaba Cloud access key id in `text` stands: `LTAI` and at least 8 letters or digits.

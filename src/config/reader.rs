@@ -26,13 +26,15 @@ use super::{
 /// No period in a configuration is longer: ten years of 365 days.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// A text that values are read from: a file, or the environment written down as lines of `NAME=value`.
+/// A text that values are read from: a piece of a file, or the environment written down as lines of `NAME=value`.
 #[derive(Debug)]
 pub(super) struct Source {
     /// Its position among the sources, which orders problems.
     pub index: usize,
     pub file: Arc<Path>,
     pub text: String,
+    /// Lines of the file before the piece.
+    pub lines_before: usize,
     /// Variables have no types: numbers are read out of text.
     pub untyped: bool,
     starts: OnceCell<Vec<usize>>,
@@ -40,7 +42,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(index: usize, file: &Path, text: String, untyped: bool) -> Self {
-        Self { index, file: file.into(), text, untyped, starts: OnceCell::new() }
+        Self { index, file: file.into(), text, lines_before: 0, untyped, starts: OnceCell::new() }
     }
 
     pub(super) fn mark(&self, span: Range<usize>) -> Mark<'_> {
@@ -93,6 +95,7 @@ impl<'s> Mark<'s> {
         let content = content.strip_suffix('\r').unwrap_or(content);
         let column = |at: usize| content.char_indices().take_while(|(byte, _)| from + byte < at).count() + 1;
         let (start, end) = (column(self.start), column(self.end));
+        let line = line + self.source.lines_before;
         let spot = Spot { line, column: start, end_column: end.max(start + 1), text: mask(content).into() };
         Place { file: Arc::clone(&self.source.file), spot: Some(spot) }
     }
@@ -376,11 +379,11 @@ pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<S
 /// Declares the keys of a table once: gives a struct of what one layer says of them, its reader, and the laying of one
 /// layer over another.
 macro_rules! layer {
-    ($(#[$meta:meta])* struct $name:ident { $($key:ident: $kind:ty = $read:expr,)* }) => {
+    ($(#[$meta:meta])* struct $name:ident { $($(#[$doc:meta])* $key:ident: $kind:ty = $read:expr,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Default, Clone)]
         pub(super) struct $name<'s> {
-            $(pub $key: Option<$crate::config::reader::At<'s, $kind>>,)*
+            $($(#[$doc])* pub $key: Option<$crate::config::reader::At<'s, $kind>>,)*
         }
 
         impl<'s> $name<'s> {

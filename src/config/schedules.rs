@@ -22,7 +22,7 @@ use super::{
 };
 use crate::{
     bake::{
-        naming::{Template, Values},
+        naming::{Template, TemplateError, Values},
         settings::{BakeSettings, DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
     },
     ids::InstanceId,
@@ -46,48 +46,79 @@ type Text = (String, Template);
 layer! {
     /// What one table says of a schedule.
     struct Layer {
+        /// What people call it: 1 to 64 letters, digits, `-`, `_` or `.`. Required, in a schedule only.
         name: String = name,
+        /// What its images and history are filed under, so that it can be renamed. Default: the name. In a schedule only.
         id: String = name,
+        /// The profile that it builds upon. In a schedule only.
         profile: String = filled,
+        /// The instance to image. This or `instance_ids` is required, in a schedule only.
         instance_id: String = instance,
+        /// Several instances, each with a line of images of its own.
         instance_ids: Vec<String> = instances,
+        /// `"CloudDesktop"` or `"WuyingServer"`. Default: by the prefix `ecd-` or `ws-`.
         instance_type: InstanceType = |item, out| item.one_of(
             &[("CloudDesktop", InstanceType::CloudDesktop), ("WuyingServer", InstanceType::WuyingServer)],
             out,
         ),
+        /// Where the instance is. Default: `region` of [cloud].
         instance_region: String = region,
+        /// Workstations only: the persistent session (`p-…`) that pins one machine.
         sub_instance_id: String = filled,
+        /// `"ALL"` disks or the `"SYSTEM"` disk alone. Default `"ALL"`.
         disk_type: DiskType = |item, out| item.one_of(&[("ALL", DiskType::All), ("SYSTEM", DiskType::System)], out),
+        /// Cloud desktops only: leave the users' folders out. Default: the cloud's.
         auto_clean_userdata: bool = |item, out| item.bool(out),
+        /// Whether user profile data is copied. Default: the cloud's.
         copy_profile: bool = |item, out| item.bool(out),
+        /// `BizType` of the call, passed on as it is.
         biz_type: i32 = |item, out| item.integer(0, i64::from(i32::MAX), out),
+        /// `ProductType` of the call, passed on as it is.
         product_type: String = filled,
+        /// At most 15 tags of 1 to 128 characters. Default `{}`.
         tags: std::collections::BTreeMap<String, String> = tags,
+        /// When: one expression or a list of them. Required.
         cron: Vec<At<'s, String>> = cron,
+        /// The zone of `cron` and of templates. Default `"UTC"`.
         timezone: Tz = zone,
+        /// Template of the images' names. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
         image_name: Text = image_name,
+        /// Template of the images' descriptions, at most 256 characters. Default: none.
         description: Text = template,
+        /// Which missed slots are made up for: `"skip"`, `"latest"` or `"all"`. Default `"latest"`.
         catch_up: CatchUp = |item, out| item.one_of(
             &[("skip", CatchUp::Skip), ("latest", CatchUp::Latest), ("all", CatchUp::All)],
             out,
         ),
+        /// How old a missed slot may be to be made up for. Default `"6h"`.
         catch_up_window: Duration = |item, out| item.duration(Duration::ZERO, out),
+        /// Bound of the delay that spreads schedules of one instant. Default `"0s"`.
         jitter: Duration = |item, out| item.duration(Duration::ZERO, out),
+        /// While the instance is still being baked: `"skip"` or `"queue"`. Default `"queue"`.
         overlap: Overlap = |item, out| item.one_of(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)], out),
+        /// The cloud must have accepted the job this long after the slot. Default `"4h"`.
         deadline: Duration = |item, out| item.duration(SECOND, out),
+        /// An image still being made after this long is reported. Default `"12h"`.
         build_deadline: Duration = |item, out| item.duration(SECOND, out),
+        /// How failed calls are repeated. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
         retry: RetryPolicy = retry,
+        /// `"never"`, `"if_running"` or `"required"`. Default `"never"`.
         stop_instance: StopInstance = |item, out| item.one_of(
             &[("never", StopInstance::Never), ("if_running", StopInstance::IfRunning), ("required", StopInstance::Required)],
             out,
         ),
+        /// Cloud desktops only: `"KeepCharging"` or `"StopCharging"`. Default `"KeepCharging"`.
         stopped_mode: StoppedMode = |item, out| item.one_of(
             &[("KeepCharging", StoppedMode::KeepCharging), ("StopCharging", StoppedMode::StopCharging)],
             out,
         ),
+        /// Which images stay. Default: all.
         keep: Keep = keep,
+        /// Regions that a finished image is distributed to. Default `[]`.
         regions: Vec<String> = regions,
+        /// Slots are recorded as skipped while this is set. Default `false`.
         paused: bool = |item, out| item.bool(out),
+        /// The newest good image is overdue when older than this. Default: never.
         max_image_age: Duration = |item, out| item.duration(SECOND, out),
     }
 }
@@ -155,12 +186,12 @@ pub(super) struct Schedules<'a, 's> {
 }
 
 impl<'a, 's> Schedules<'a, 's> {
-    /// `None` only if the built-in template were wrong, which a test excludes.
-    pub(super) fn new(shared: &'a Shared<'s>, cloud_region: &'a str) -> Option<Self> {
-        Some(Self {
+    /// Fails only if the built-in template were wrong, which a test excludes.
+    pub(super) fn new(shared: &'a Shared<'s>, cloud_region: &'a str) -> Result<Self, TemplateError> {
+        Ok(Self {
             shared,
             cloud_region,
-            image_name: (IMAGE_NAME.into(), Template::parse(IMAGE_NAME).ok()?),
+            image_name: (IMAGE_NAME.into(), Template::parse(IMAGE_NAME)?),
             none: Layer::default(),
             names: HashMap::new(),
             ids: HashMap::new(),
@@ -649,6 +680,6 @@ mod tests {
     fn the_built_in_name_is_sound() {
         let template = Template::parse(IMAGE_NAME).expect("sound");
         assert!(template.tells_slots_apart());
-        assert!(Schedules::new(&Shared::default(), "cn-shanghai").is_some());
+        assert!(Schedules::new(&Shared::default(), "cn-shanghai").is_ok());
     }
 }

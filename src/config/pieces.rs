@@ -1,0 +1,107 @@
+//! A long file in pieces that can be parsed one after the other.
+//!
+//! A parsed document takes many times the room of its text. Cut before `[[schedule]]` headers, a file of ten thousand
+//! schedules never needs more than one piece's document at a time.
+
+use std::ops::Range;
+
+/// The header that a piece begins with.
+const HEADER: &str = "[[schedule]]";
+
+/// Cuts `text` into pieces of at least `least` bytes, each but the first beginning with a `[[schedule]]` line. A line
+/// that only looks like one, inside a multi-line string, is no place to cut; one inside a list does not parse anyway.
+pub(super) fn cut(text: &str, least: usize) -> Vec<Range<usize>> {
+    let mut pieces = Vec::new();
+    let (mut begin, mut at, mut inside) = (0, 0, None);
+    for line in text.split_inclusive('\n') {
+        if inside.is_none() && at - begin >= least && line.trim_start().starts_with(HEADER) {
+            pieces.push(begin..at);
+            begin = at;
+        }
+        inside = after(line.as_bytes(), inside);
+        at += line.len();
+    }
+    pieces.push(begin..at);
+    pieces
+}
+
+/// The quote, three of which must close the string that the end of `line` is inside of, if any; `inside` is the same
+/// for its begin.
+fn after(line: &[u8], mut inside: Option<u8>) -> Option<u8> {
+    let mut at = 0;
+    while let Some(&byte) = line.get(at) {
+        let triple = line[at..].starts_with(&[byte; 3]);
+        match inside {
+            // Strings in single quotes have no escapes.
+            Some(b'"') if byte == b'\\' => at += 2,
+            Some(quote) if byte == quote && triple => {
+                // Up to two quotes more belong to the string's content.
+                at += line[at..].iter().take_while(|next| **next == quote).count();
+                inside = None;
+            }
+            Some(_) => at += 1,
+            None => match byte {
+                b'#' => break,
+                b'"' | b'\'' if triple => {
+                    at += 3;
+                    inside = Some(byte);
+                }
+                b'"' | b'\'' => at += single(&line[at..], byte),
+                _ => at += 1,
+            },
+        }
+    }
+    inside
+}
+
+/// The length of the one-line string that `line` begins with; the whole line where it is not closed.
+fn single(line: &[u8], quote: u8) -> usize {
+    let mut at = 1;
+    while let Some(&byte) = line.get(at) {
+        match byte {
+            b'\\' if quote == b'"' => at += 2,
+            byte if byte == quote => return at + 1,
+            _ => at += 1,
+        }
+    }
+    line.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pieces(text: &str) -> Vec<&str> {
+        cut(text, 1).into_iter().map(|range| &text[range]).collect()
+    }
+
+    #[test]
+    fn cuts_before_headers_only() {
+        assert_eq!(pieces(""), [""]);
+        let text = "a = 1\n[[schedule]]\nb = 2\n [[schedule]] # c";
+        assert_eq!(pieces(text), ["a = 1\n", "[[schedule]]\nb = 2\n", " [[schedule]] # c"]);
+        assert_eq!(cut("a = 1\n[[schedule]]\n", 7).len(), 1);
+    }
+
+    #[test]
+    fn a_header_inside_a_string_is_none() {
+        for text in [
+            "d = \"\"\"\n[[schedule]]\n\"\"\"\n",
+            "d = '''\n[[schedule]]\n'''\n",
+            "d = '''it''s\n[[schedule]]\n'''\n",
+            "d = \"\"\"\\\"\"\"\n[[schedule]]\n\"\"\"\n",
+        ] {
+            assert_eq!(pieces(text), [text]);
+        }
+        for head in [
+            "d = \"\"\"x\"\"\"\"\"\n",
+            "# \"\"\"\n",
+            "d = '\"\"\"'\n",
+            "d = \"it's\"\n",
+            "d = \"\" # '''\n",
+            "d = 'x\n",
+        ] {
+            assert_eq!(pieces(&format!("{head}[[schedule]]\n")).len(), 2, "{head}");
+        }
+    }
+}
