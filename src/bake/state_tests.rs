@@ -666,6 +666,10 @@ fn a_start_is_tried_for_ever_at_most_ten_minutes_apart() {
 fn an_instance_that_is_gone_owes_no_start() {
     let mut bake = stopped_and_creating();
     bake.refuse(Class::Permanent, "NoPermission");
+    for _ in 0..GONE_AFTER {
+        assert!(matches!(bake.answer(Answer::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
     assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
     assert_eq!(bake.state(), "failed");
     assert!(bake.reason().ends_with("; the instance is gone, it could not be started again"), "{}", bake.reason());

@@ -20,8 +20,11 @@ use crate::{
     clock::Clock,
     cloud::{CloudClient, CloudError},
     config::Config,
-    status::{self, Daemon, Health, Next, Status},
-    store::{Store, StoreError},
+    status::{
+        self, Daemon, Health, Next, Status,
+        http::{PageError, Source, StatusFuture, StatusPage},
+    },
+    store::{Reader, Store, StoreError},
     systemd,
 };
 
@@ -55,6 +58,9 @@ pub enum DaemonError {
     /// The control socket.
     #[error(transparent)]
     Socket(#[from] SocketError),
+    /// The status page.
+    #[error(transparent)]
+    Page(#[from] PageError),
     /// The metronome.
     #[error("the metronome could not be started")]
     Pulse(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -99,6 +105,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let (engine, engine_status) =
         Engine::new(&config, Arc::clone(&store), Arc::clone(&cloud), Arc::clone(&clock), rng).await?;
     let socket = control_server::ControlSocket::bind(&config.daemon.control_socket).await?;
+    let page = StatusPage::bind(config.daemon.listen).await?;
 
     let (orders, received) = mpsc::channel(ORDERS);
     let stop = CancellationToken::new();
@@ -117,6 +124,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let engine_stop = CancellationToken::new();
     let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
+    let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
@@ -141,7 +149,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
     }
     stop.cancel();
-    for task in [control, watchdog] {
+    for task in [control, page, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -153,6 +161,20 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
     tracing::info!("stopped");
     Ok(())
+}
+
+impl Source for Shared {
+    fn status(&self) -> StatusFuture<'_> {
+        Box::pin(Self::status(self))
+    }
+
+    fn reader(&self) -> &Reader {
+        self.store.reader()
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
 }
 
 impl Shared {

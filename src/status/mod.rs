@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::{Filter, LedgerRow, Reader, StoreError, rfc3339};
 
+mod door;
+pub mod http;
+mod page;
+
 /// Everything at a glance. Instants are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
