@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeSet, time::Duration};
 
-use chrono::{DateTime, Datelike, NaiveDate, NaiveDateTime, TimeDelta, TimeZone, Timelike, Utc, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, TimeZone, Timelike, Utc, Weekday};
 use chrono_tz::Tz;
 use imagebaked::schedule::Timing;
 use proptest::prelude::*;
@@ -53,29 +53,23 @@ impl Oracle {
         }
     }
 
-    fn matches(&self, wall: NaiveDateTime) -> bool {
-        let has = |field: usize, value: u32| self.fields[field] >> value & 1 == 1;
-        // The minute first: it rules out most instants cheaply.
-        has(1, wall.minute()) && has(2, wall.hour()) && has(0, wall.second()) && has(4, wall.month()) && {
-            let (day, weekday) = (has(3, wall.day()), has(5, wall.weekday().num_days_from_sunday()));
-            if self.both_days { day && weekday } else { day || weekday }
-        }
+    fn matches(&self, wall: &Wall) -> bool {
+        let has = |field: usize| self.fields[field] >> wall.parts[field] & 1 == 1;
+        has(0) && has(1) && has(2) && has(4) && if self.both_days { has(3) && has(5) } else { has(3) || has(5) }
     }
 
-    fn slots(&self, walk: &[(DateTime<Utc>, NaiveDateTime)]) -> Vec<DateTime<Utc>> {
-        let step = walk[1].0 - walk[0].0;
-        let mut shown = walk[0].1;
+    fn slots(&self, walk: &[(DateTime<Utc>, Wall)]) -> Vec<DateTime<Utc>> {
+        let step = walk[1].0.timestamp() - walk[0].0.timestamp();
+        let stride = usize::try_from(step).unwrap();
+        let mut shown = walk[0].1.seconds;
         let mut slots = Vec::new();
         for (instant, wall) in &walk[1..] {
-            if !self.fixed {
-                slots.extend(self.matches(*wall).then_some(*instant));
-                continue;
-            }
-            // Every wall time that is reached or passed for the first time at this instant.
-            let mut hit = false;
-            while shown < *wall {
-                shown += step;
-                hit |= self.matches(shown);
+            let mut hit = self.matches(wall);
+            if self.fixed {
+                // It counts when the wall clock first reaches or passes it.
+                hit &= wall.seconds > shown;
+                hit |= (shown + step..wall.seconds).step_by(stride).any(|skipped| self.matches(&Wall::at(skipped)));
+                shown = shown.max(wall.seconds);
             }
             slots.extend(hit.then_some(*instant));
         }
@@ -83,11 +77,27 @@ impl Oracle {
     }
 }
 
-fn walk(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>, step: i64) -> Vec<(DateTime<Utc>, NaiveDateTime)> {
+/// What a wall clock shows.
+struct Wall {
+    /// Counted as if the clock were that of UTC.
+    seconds: i64,
+    /// In the order of a cron expression of six fields.
+    parts: [u32; 6],
+}
+
+impl Wall {
+    fn at(seconds: i64) -> Self {
+        let wall = DateTime::from_timestamp(seconds, 0).unwrap().naive_utc();
+        let weekday = wall.weekday().num_days_from_sunday();
+        Self { seconds, parts: [wall.second(), wall.minute(), wall.hour(), wall.day(), wall.month(), weekday] }
+    }
+}
+
+fn walk(zone: Tz, from: DateTime<Utc>, to: DateTime<Utc>, step: i64) -> Vec<(DateTime<Utc>, Wall)> {
     (from.timestamp()..=to.timestamp())
         .step_by(usize::try_from(step).unwrap())
         .map(|second| DateTime::from_timestamp(second, 0).unwrap())
-        .map(|instant| (instant, instant.with_timezone(&zone).naive_local()))
+        .map(|instant| (instant, Wall::at(instant.with_timezone(&zone).naive_local().and_utc().timestamp())))
         .collect()
 }
 

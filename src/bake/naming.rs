@@ -107,6 +107,7 @@ impl Template {
     }
 
     /// Whether different slots give different names: it shows the version, or the slot to the minute.
+    /// As templates show local time, only the version tells the two passes of a repeated hour apart.
     pub fn tells_slots_apart(&self) -> bool {
         let shown = self.pieces.iter().map(|piece| match piece {
             Piece::Version(_) => Shown::MINUTE,

@@ -1,7 +1,7 @@
 //! What the wall clock of a zone does between two instants: it runs evenly, but for jumps.
 //!
 //! chrono-tz tells the offset at an instant and no more, so jumps are found by comparing offsets a day apart and
-//! halving in between. No zone since 1970 has changed its clock twice within a day.
+//! halving in between. That finds every jump, as no zone since 1970 has had two of them within the same week.
 
 use chrono::{DateTime, Offset, TimeZone};
 use chrono_tz::Tz;
