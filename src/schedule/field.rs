@@ -40,6 +40,12 @@ impl<'a> Word<'a> {
         self.text.eq_ignore_ascii_case(text)
     }
 
+    /// Digits only; a number too large for any field is the largest there is.
+    fn number(self) -> Option<u32> {
+        let digits = !self.text.is_empty() && self.text.bytes().all(|byte| byte.is_ascii_digit());
+        digits.then(|| self.text.parse().unwrap_or(u32::MAX))
+    }
+
     fn refuse(self, message: impl Into<String>, hint: impl Into<String>) -> CronError {
         CronError::new(self.start..self.start + self.text.len(), message, hint)
     }
@@ -148,7 +154,7 @@ impl Field {
             Days::OfMonth if item.is("LW") => self.near_weekdays |= 1,
             Days::OfMonth => match (item.cut('-'), item.before("W")) {
                 (Some((last, back)), _) if last.is("L") => {
-                    self.days_from_last |= 1 << number(back, 0, 30, "days before the last")?;
+                    self.days_from_last |= 1 << bounded(back, 0, 30, "days before the last")?;
                 }
                 (_, Some(day)) => self.near_weekdays |= 1 << kind.value(day)?,
                 _ => return Ok(false),
@@ -158,7 +164,7 @@ impl Field {
             }
             Days::OfWeek => match (item.cut('#'), item.before("L")) {
                 (Some((day, nth)), _) => {
-                    let nth = number(nth, 1, 5, "weekdays of a month")?;
+                    let nth = bounded(nth, 1, 5, "weekdays of a month")?;
                     self.nth_weekdays |= 1 << (7 * (nth - 1) + kind.value(day)? % 7);
                 }
                 (_, Some(day)) => self.nth_weekdays |= 1 << (7 * 5 + kind.value(day)? % 7),
@@ -217,14 +223,12 @@ impl Kind {
             _ => format!("{} run from {} to {}, or from jan to dec", self.plural, self.min, self.max),
         };
         if word.text.is_empty() {
-            return Err(word.refuse(format!("a {} is missing here", self.name), range));
+            return Err(word.refuse(format!("the {} is missing here", self.name), range));
         }
-        if !word.text.bytes().all(|byte| byte.is_ascii_digit()) {
-            return Err(word.refuse(format!("`{}` is not a {}", word.text, self.name), range));
-        }
-        match word.text.parse() {
-            Ok(value) if (self.min..=self.max).contains(&value) => Ok(value),
-            _ => Err(word.refuse(format!("{} {} is out of range", self.name, word.text), range)),
+        match word.number() {
+            Some(value) if (self.min..=self.max).contains(&value) => Ok(value),
+            Some(_) => Err(word.refuse(format!("{} {} is out of range", self.name, word.text), range)),
+            None => Err(word.refuse(format!("`{}` is not a {}", word.text, self.name), range)),
         }
     }
 
@@ -234,10 +238,8 @@ impl Kind {
             Days::OfWeek if first == 7 && last < 7 => Ok((0, last)),
             Days::OfWeek if first > last => Ok((first, last + 7)),
             _ if first > last => {
-                let mut hint = format!("write `{last}-{first}`");
-                if first < self.max && last > self.min {
-                    hint += &format!(", or `{first}-{},{}-{last}` to go past the end", self.max, self.min);
-                }
+                let (min, max) = (self.min, self.max);
+                let hint = format!("write `{last}-{first}`, or `{first}-{max},{min}-{last}` to go past the end");
                 Err(word.refuse(format!("the range `{}` runs backwards", word.text), hint))
             }
             _ => Ok((first, last)),
@@ -245,8 +247,8 @@ impl Kind {
     }
 
     fn step(&self, word: Word<'_>) -> Result<u32, CronError> {
-        match word.text.parse() {
-            Ok(step) if step > 0 && step <= self.max - self.min => Ok(step),
+        match word.number() {
+            Some(step) if step > 0 && step <= self.max - self.min => Ok(step),
             _ => Err(word.refuse(
                 format!("`{}` is not a step of {}", word.text, self.plural),
                 format!("steps of {} run from 1 to {}", self.plural, self.max - self.min),
@@ -275,9 +277,9 @@ impl Kind {
     }
 }
 
-fn number(word: Word<'_>, min: u32, max: u32, what: &str) -> Result<u32, CronError> {
-    match word.text.parse() {
-        Ok(value) if (min..=max).contains(&value) => Ok(value),
+fn bounded(word: Word<'_>, min: u32, max: u32, what: &str) -> Result<u32, CronError> {
+    match word.number() {
+        Some(value) if (min..=max).contains(&value) => Ok(value),
         _ => Err(word.refuse(format!("`{}` is out of range", word.text), format!("{what} run from {min} to {max}"))),
     }
 }

@@ -12,6 +12,7 @@ use crate::{
     ids::{InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
+pub mod account;
 pub mod cron;
 mod field;
 pub mod timing;

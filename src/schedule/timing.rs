@@ -156,6 +156,6 @@ impl Timing {
         let start = stretch.wall_start();
         let made_up =
             self.makes_up(stretch) && self.heeding(stretch).all(|rule| rule.first_in(start, start + 1).is_none());
-        count_in(self.heeding(stretch), start, stretch.wall_end()) + u64::from(made_up)
+        count_in(&self.heeding(stretch), start, stretch.wall_end()) + u64::from(made_up)
     }
 }
