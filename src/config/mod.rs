@@ -188,8 +188,8 @@ fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Optio
     for source in sources {
         let tables = parse(source, out);
         let Some(value) = tables.get("schedule") else { continue };
-        any = true;
         for item in Item::new(source, value).list("[[schedule]] tables", out).into_iter().flatten() {
+            any = true;
             schedules.add(source, item, out);
         }
     }
