@@ -200,8 +200,9 @@ fn variables_that_set_nothing_are_refused() {
         ("IMAGEBAKED_DAEMON__MAX_BULIDERS", "4"),
     ];
     let problems = Folder::new(GOOD).load(&variables).expect_err("they are wrong");
-    assert_eq!(table(&problems), ["secret-in-file 1:1..36", "bad-duration 2:26..30", "unknown-variable 3:1..32"]);
+    assert_eq!(table(&problems), ["unknown-variable 1:1..36", "bad-duration 2:26..30", "unknown-variable 3:1..32"]);
     assert_eq!(problems.0[2].hint.as_deref(), Some("did you mean `IMAGEBAKED_DAEMON__MAX_BUILDERS`?"));
+    assert!(problems.0[0].hint.as_ref().is_some_and(|hint| hint.contains("ALIBABA_CLOUD_ACCESS_KEY_SECRET")));
     assert!(!problems.render(true).contains("hunter2"));
 }
 
@@ -347,6 +348,36 @@ fn json_has_the_documented_fields() {
     );
     assert_eq!(first["hint"].as_str(), Some("did you mean `cron`?"));
     assert!(first["file"].as_str().unwrap().ends_with("imagebaked.toml"));
+}
+
+#[test]
+fn endpoints_are_secure_or_on_loopback() {
+    let code = |endpoint: &str| {
+        let loaded = Folder::new(GOOD).load(&[("IMAGEBAKED_CLOUD__ENDPOINT", endpoint)]);
+        loaded.map(|loaded| loaded.config.cloud.endpoint).map_err(|problems| problems.0[0].code)
+    };
+    for good in [
+        "appstream-center.cn-shanghai.aliyuncs.com",
+        "https://example.com:8443/",
+        "http://localhost:8080",
+        "http://127.0.0.1:1",
+        "http://[::1]:1",
+        "https://[2001:db8::1]",
+    ] {
+        assert_eq!(code(good), Ok(Some(good.into())));
+    }
+    for (bad, why) in [
+        ("http://localhost.example.com", "insecure-endpoint"),
+        ("http://[2001:db8::1]", "insecure-endpoint"),
+        ("http://127.0.0.1@example.com", "bad-endpoint"),
+        ("https://example.com/path", "bad-endpoint"),
+        ("https://", "bad-endpoint"),
+        ("https://example.com:0", "bad-endpoint"),
+        ("ftp://example.com", "bad-endpoint"),
+        ("", "bad-value"),
+    ] {
+        assert_eq!(code(bad), Err(why), "{bad}");
+    }
 }
 
 /// Prints what loading 10,000 schedules costs: `cargo test --release --test config -- --ignored --nocapture`.

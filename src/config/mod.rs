@@ -207,8 +207,8 @@ fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Optio
     for source in sources {
         let tables = parse(source, out);
         let Some(value) = tables.get("schedule") else { continue };
-        any = true;
         for item in Item::new(source, value).list("[[schedule]] tables", out).into_iter().flatten() {
+            any = true;
             schedules.add(source, item, out);
         }
     }
@@ -287,24 +287,31 @@ fn read_variables<'s>(source: &'s Source, out: &mut Findings) -> (CloudLayer<'s>
             Some(("daemon", key)) => daemon.set(key, item, out),
             _ => None,
         };
-        if known.is_none() && problem::is_secret_key(&path) {
-            reader::unknown_key(name_mark, &path, &[], out);
-        } else if known.is_none() {
-            let all = [("CLOUD", CloudLayer::KEYS), ("DAEMON", DaemonLayer::KEYS)];
-            let all: Vec<String> = all
-                .iter()
-                .flat_map(|(section, keys)| {
-                    keys.iter().map(move |key| format!("{PREFIX}{section}__{key}").to_uppercase())
-                })
-                .collect();
-            let hint = match closest(name, all.iter().map(String::as_str).chain(NOT_KEYS)) {
-                Some(near) => format!("did you mean `{near}`?"),
-                None => format!("variables set keys of [cloud] and [daemon]: `{PREFIX}DAEMON__MAX_BUILDERS`"),
-            };
-            out.error(name_mark, "unknown-variable", format!("the variable `{name}` sets nothing"), Some(hint));
+        if known.is_none() {
+            let message = format!("the variable `{name}` sets nothing");
+            out.error(name_mark, "unknown-variable", message, Some(variable_hint(&path)));
         }
     }
     (cloud, daemon)
+}
+
+/// What to write instead of the variable whose name goes on with `path` after the prefix.
+fn variable_hint(path: &str) -> String {
+    if problem::is_secret_key(path) {
+        return "the access key is read from `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`"
+            .into();
+    }
+    // The prefix is left out of the comparison: it would make any two names look alike.
+    let sections = [("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS)];
+    let paths: Vec<String> = sections
+        .iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}__{key}")))
+        .chain(NOT_KEYS.iter().map(|name| name.trim_start_matches(PREFIX).to_lowercase()))
+        .collect();
+    match closest(path, paths.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{PREFIX}{}`?", near.to_uppercase()),
+        None => format!("variables set keys of [cloud] and [daemon]: `{PREFIX}DAEMON__MAX_BUILDERS`"),
+    }
 }
 
 /// The main file and those of `conf.d`, as far as they can be read.
