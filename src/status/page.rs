@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{Health, LastDay, Next, Running, Status};
 use crate::store::{AttemptRow, LedgerRow, rfc3339};
@@ -275,9 +275,6 @@ fn flatten(name: String, value: &Value, leaves: &mut Vec<(String, String)>) {
     match value {
         Value::Null => {}
         Value::Object(fields) => {
-            if let Some(length) = duration(fields) {
-                return leaves.push((name, span(length)));
-            }
             for (key, value) in fields {
                 let name = if name.is_empty() { key.clone() } else { format!("{name}.{key}") };
                 flatten(name, value, leaves);
@@ -286,12 +283,6 @@ fn flatten(name: String, value: &Value, leaves: &mut Vec<(String, String)>) {
         Value::Array(items) => leaves.push((name, items.iter().map(bare).collect::<Vec<_>>().join(", "))),
         value => leaves.push((name, bare(value))),
     }
-}
-
-/// A [`std::time::Duration`] as serde writes it. Settings are whole seconds.
-fn duration(fields: &Map<String, Value>) -> Option<TimeDelta> {
-    let seconds = fields.get("secs")?.as_i64()?;
-    fields.get("nanos").filter(|_| fields.len() == 2).and_then(|_| TimeDelta::try_seconds(seconds))
 }
 
 /// A text without its quotes, anything else as JSON.
@@ -532,9 +523,9 @@ mod tests {
 
     #[test]
     fn settings_become_one_line_for_each_leaf() {
-        let json = r#"{"a":{"b":1,"c":null},"deadline":{"secs":14400,"nanos":0},"regions":["x","y"],"name":"<n>"}"#;
+        let json = r#"{"a":{"b":1,"c":null},"deadline":"4h","regions":["x","y"],"name":"<n>"}"#;
         let facts: Vec<_> = settings_facts(json).into_iter().map(|(name, value)| (name, value.into_string())).collect();
-        let want = [("a.b", "1"), ("deadline", "4 h"), ("name", "&lt;n&gt;"), ("regions", "x, y")];
+        let want = [("a.b", "1"), ("deadline", "4h"), ("name", "&lt;n&gt;"), ("regions", "x, y")];
         assert_eq!(facts, want.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 }
