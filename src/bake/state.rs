@@ -348,9 +348,8 @@ impl Step<'_> {
 
             (State::Ready { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
             (State::Ready { work, look_first: false, .. }, Event::Due) => self.create(work),
-            (state @ State::Ready { look_first: true, .. }, Event::Due) => {
-                let identity = state.work().map(|work| self.identity(work));
-                (state, identity.map_or(Effect::Wait(self.now), |identity| Effect::Call(Call::FindImage(identity))))
+            (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
+                (self.bake.state.clone(), self.look(&work))
             }
             (State::Ready { work, waits_for, .. }, Event::Answered(answer)) => {
                 self.looked_before_create(work, waits_for, answer)
@@ -363,10 +362,6 @@ impl Step<'_> {
             }
             (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
 
-            (state @ State::Unknown { .. }, Event::Due) => {
-                let identity = state.work().map(|work| self.identity(work));
-                (state, identity.map_or(Effect::Wait(self.now), |identity| Effect::Call(Call::FindImage(identity))))
-            }
             (State::Unknown { work, since, looks, why, .. }, Event::Answered(answer)) => {
                 self.looked(work, since, looks, why, answer)
             }
@@ -415,12 +410,7 @@ impl Step<'_> {
         match bake.settings.stop_instance {
             StopInstance::Never => {
                 let late = self.now > later(bake.slot, LOOK_FIRST_AFTER);
-                if !late {
-                    return self.create(work);
-                }
-                let identity = self.identity(&work);
-                let state = State::Ready { work, look_first: true, next: self.now, waits_for: None };
-                (state, Effect::Call(Call::FindImage(identity)))
+                if late { self.look_then_create(work) } else { self.create(work) }
             }
             StopInstance::IfRunning | StopInstance::Required => {
                 let state = State::Stopping { work, looks: 0, sent: false, next: self.now };
@@ -483,13 +473,8 @@ impl Step<'_> {
         (State::Stopping { work, looks: looks + 1, sent, next }, Effect::Wait(next))
     }
 
-    fn create_after_stop(&mut self, work: Work) -> (State, Effect) {
-        if self.past_deadline() {
-            return self.give_up(work);
-        }
-        let identity = self.identity(&work);
-        let state = State::Ready { work, look_first: true, next: self.now, waits_for: None };
-        (state, Effect::Call(Call::FindImage(identity)))
+    fn create_after_stop(&self, work: Work) -> (State, Effect) {
+        if self.past_deadline() { self.give_up(work) } else { self.look_then_create(work) }
     }
 
     // Create
@@ -497,6 +482,15 @@ impl Step<'_> {
     fn create(&self, work: Work) -> (State, Effect) {
         let identity = self.identity(&work);
         (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
+    }
+
+    fn look(&self, work: &Work) -> Effect {
+        Effect::Call(Call::FindImage(self.identity(work)))
+    }
+
+    fn look_then_create(&self, work: Work) -> (State, Effect) {
+        let look = self.look(&work);
+        (State::Ready { work, look_first: true, next: self.now, waits_for: None }, look)
     }
 
     fn looked_before_create(&mut self, work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
@@ -737,7 +731,7 @@ impl Step<'_> {
     // Shared
 
     /// The end, by way of the start that is owed.
-    fn finish(&mut self, work: Work, end: End) -> (State, Effect) {
+    fn finish(&self, work: Work, end: End) -> (State, Effect) {
         if work.owes_start {
             let state = State::Starting { work, end, tries: 0, next: self.now };
             (state, Effect::Call(Call::DescribeInstance))
@@ -746,7 +740,7 @@ impl Step<'_> {
         }
     }
 
-    fn give_up(&mut self, work: Work) -> (State, Effect) {
+    fn give_up(&self, work: Work) -> (State, Effect) {
         let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
         let reason = format!(
             "no image could be begun before the deadline ({} after the slot){because}",
