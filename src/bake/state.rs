@@ -346,7 +346,8 @@ impl Step<'_> {
                 self.stopping(work, looks, sent, answer)
             }
 
-            (State::Ready { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            // Where an image may be there already, even a bake past its deadline looks once more.
+            (State::Ready { work, look_first: false, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
             (State::Ready { work, look_first: false, .. }, Event::Due) => self.create(work),
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
                 (self.bake.state.clone(), self.look(&work))
@@ -496,11 +497,11 @@ impl Step<'_> {
     fn looked_before_create(&mut self, work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
-            Answer::Found(None) if self.past_deadline() => self.give_up(work),
-            Answer::Found(None) => self.create(work),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
                 self.finish(work, End::Failed { image: None, reason: told(&refusal) })
             }
+            _ if self.past_deadline() => self.give_up(work),
+            Answer::Found(None) => self.create(work),
             Answer::Refused(refusal) => {
                 let pause = self.pause_after(&refusal, 1);
                 let next = self.after(pause);
