@@ -348,11 +348,11 @@ impl Step<'_> {
                 self.stopping(work, looks, sent, answer)
             }
 
-            (State::Ready { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            // Where an image may be there already, even a bake past its deadline looks once more.
+            (State::Ready { work, look_first: false, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
             (State::Ready { work, look_first: false, .. }, Event::Due) => self.create(work),
-            (state @ State::Ready { look_first: true, .. }, Event::Due) => {
-                let identity = state.work().map(|work| self.identity(work));
-                (state, identity.map_or(Effect::Wait(self.now), |identity| Effect::Call(Call::FindImage(identity))))
+            (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
+                (self.bake.state.clone(), self.look(&work))
             }
             (State::Ready { work, waits_for, .. }, Event::Answered(answer)) => {
                 self.looked_before_create(work, waits_for, answer)
@@ -365,10 +365,6 @@ impl Step<'_> {
             }
             (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
 
-            (state @ State::Unknown { .. }, Event::Due) => {
-                let identity = state.work().map(|work| self.identity(work));
-                (state, identity.map_or(Effect::Wait(self.now), |identity| Effect::Call(Call::FindImage(identity))))
-            }
             (State::Unknown { work, since, looks, why, .. }, Event::Answered(answer)) => {
                 self.looked(work, since, looks, why, answer)
             }
@@ -417,12 +413,7 @@ impl Step<'_> {
         match bake.settings.stop_instance {
             StopInstance::Never => {
                 let late = self.now > later(bake.slot, LOOK_FIRST_AFTER);
-                if !late {
-                    return self.create(work);
-                }
-                let identity = self.identity(&work);
-                let state = State::Ready { work, look_first: true, next: self.now, waits_for: None };
-                (state, Effect::Call(Call::FindImage(identity)))
+                if late { self.look_then_create(work) } else { self.create(work) }
             }
             StopInstance::IfRunning | StopInstance::Required => {
                 let state = State::Stopping { work, looks: 0, sent: false, next: self.now };
@@ -485,13 +476,8 @@ impl Step<'_> {
         (State::Stopping { work, looks: looks + 1, sent, next }, Effect::Wait(next))
     }
 
-    fn create_after_stop(&mut self, work: Work) -> (State, Effect) {
-        if self.past_deadline() {
-            return self.give_up(work);
-        }
-        let identity = self.identity(&work);
-        let state = State::Ready { work, look_first: true, next: self.now, waits_for: None };
-        (state, Effect::Call(Call::FindImage(identity)))
+    fn create_after_stop(&self, work: Work) -> (State, Effect) {
+        if self.past_deadline() { self.give_up(work) } else { self.look_then_create(work) }
     }
 
     // Create
@@ -501,14 +487,23 @@ impl Step<'_> {
         (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
     }
 
+    fn look(&self, work: &Work) -> Effect {
+        Effect::Call(Call::FindImage(self.identity(work)))
+    }
+
+    fn look_then_create(&self, work: Work) -> (State, Effect) {
+        let look = self.look(&work);
+        (State::Ready { work, look_first: true, next: self.now, waits_for: None }, look)
+    }
+
     fn looked_before_create(&mut self, work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
-            Answer::Found(None) if self.past_deadline() => self.give_up(work),
-            Answer::Found(None) => self.create(work),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
                 self.finish(work, End::Failed { image: None, reason: told(&refusal) })
             }
+            _ if self.past_deadline() => self.give_up(work),
+            Answer::Found(None) => self.create(work),
             Answer::Refused(refusal) => {
                 let pause = self.pause_after(&refusal, 1);
                 let next = self.after(pause);
@@ -740,7 +735,7 @@ impl Step<'_> {
     // Shared
 
     /// The end, by way of the start that is owed.
-    fn finish(&mut self, work: Work, end: End) -> (State, Effect) {
+    fn finish(&self, work: Work, end: End) -> (State, Effect) {
         if work.owes_start {
             let state = State::Starting { work, end, tries: 0, next: self.now };
             (state, Effect::Call(Call::DescribeInstance))
@@ -749,7 +744,7 @@ impl Step<'_> {
         }
     }
 
-    fn give_up(&mut self, work: Work) -> (State, Effect) {
+    fn give_up(&self, work: Work) -> (State, Effect) {
         let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
         let reason = format!(
             "no image could be begun before the deadline ({} after the slot){because}",

@@ -702,10 +702,42 @@ fn the_deadline_while_waiting_for_the_cloud_tells_what_it_waited_for() {
     let mut bake = Told::creating();
     bake.refuse(Class::Busy, "ExceedBuilderQuota");
     bake.pass(settings().deadline + Duration::from_secs(1));
-    assert_eq!(bake.due(), Effect::Done);
+    assert!(is_look(&bake.due()));
+    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
     let last = "last: ExceedBuilderQuota: the cloud's words";
     let reason = format!("no image could be begun before the deadline (2h after the slot); {last}");
     assert_eq!((bake.state(), bake.reason()), ("failed", reason.as_str()));
+}
+
+#[test]
+fn a_task_that_was_ours_is_found_past_the_deadline() {
+    let mut bake = Told::creating();
+    bake.refuse(Class::Busy, "ImageCreateByInstance.TaskExist");
+    bake.pass(settings().deadline + Duration::from_secs(1));
+    assert!(is_look(&bake.due()));
+    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!(bake.state(), "building");
+}
+
+#[test]
+fn the_look_past_the_deadline_is_the_last_one() {
+    for class in [Class::Transient, Class::Busy, Class::Credential, Class::Unclear] {
+        let mut bake = Told::creating();
+        bake.refuse(Class::Busy, "ImageCreateByInstance.TaskExist");
+        bake.pass(settings().deadline + Duration::from_secs(1));
+        bake.due();
+        assert_eq!(bake.refuse(class, "Whatever"), Effect::Done);
+        assert_eq!(bake.state(), "failed");
+    }
+}
+
+#[test]
+fn a_throttled_create_past_the_deadline_is_given_up() {
+    let mut bake = Told::creating();
+    bake.refuse(Class::Transient, "Throttling.User");
+    bake.pass(settings().deadline + Duration::from_secs(1));
+    assert_eq!(bake.due(), Effect::Done);
+    assert_eq!(bake.state(), "failed");
 }
 
 #[test]
