@@ -378,7 +378,7 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Findings) 
     out.broken = true;
     let (code, message, hint) = match error.kind() {
         io::ErrorKind::NotFound => {
-            let hint = "create it with `imagebaked init`, or see config/imagebaked.toml of the distribution";
+            let hint = "create it; config/imagebaked.toml of the distribution is a commented example";
             ("no-file", "there is no such file".to_owned(), hint)
         }
         io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),

@@ -524,7 +524,17 @@ fn instances(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<String>> {
 }
 
 fn regions(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<String>> {
-    unique(item, "a list of regions", "duplicate-region", region, out)
+    let regions = unique(item, "a list of regions", "duplicate-region", region, out)?;
+    if !regions.is_empty() {
+        not_applied(item, "`regions` is checked, but this version distributes no image", out);
+    }
+    Some(regions)
+}
+
+/// What is promised by a key must not be believed where it is not carried out.
+fn not_applied(item: Item<'_, '_>, message: &str, out: &mut Findings) {
+    let hint = Some("leave it in for a later version, or leave it out".into());
+    out.warning(item.mark, "not-applied", message, hint);
 }
 
 /// A list without doubles.
@@ -668,6 +678,8 @@ fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
     if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {
         let hint = Some("add one, like `last = 7`, or leave `keep` out to keep all images".into());
         out.error(item.mark, "bad-keep", "`keep` has no rule", hint);
+    } else {
+        not_applied(item, "`keep` is checked, but this version deletes no image", out);
     }
     Some(keep)
 }
