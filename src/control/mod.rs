@@ -5,6 +5,7 @@
 
 use std::{io, path::PathBuf};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
@@ -48,6 +49,30 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Bake again what a bake did not bring.
+    Retry {
+        /// Which.
+        bake: BakeId,
+    },
+    /// Call a bake off.
+    Cancel {
+        /// Which.
+        bake: BakeId,
+    },
+    /// Skip the slots of a schedule from now on.
+    Pause {
+        /// Name or id.
+        schedule: String,
+        /// Until when; `None`: until it is resumed.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: String,
+    },
+    /// Bake its slots again, from now on.
+    Resume {
+        /// Name or id.
+        schedule: String,
+    },
 }
 
 /// What the daemon answers.
@@ -77,6 +102,8 @@ pub enum Reply {
         /// Warnings of the new configuration, rendered.
         warnings: String,
     },
+    /// To `Cancel`, `Pause` and `Resume`.
+    Done,
     /// There is no such thing.
     NotFound {
         /// In words.

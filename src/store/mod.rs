@@ -18,11 +18,13 @@ use sqlx::{
 };
 
 mod ledger;
+mod pauses;
 mod planning;
 mod reading;
 mod statements;
 
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
+pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
 pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, rfc3339};
 
