@@ -58,7 +58,7 @@ SELECT value ->> 'schedule_id', value ->> 'instance_id', value ->> 'schedule', v
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id) DO UPDATE
 SET schedule = excluded.schedule, line_id = excluded.line_id, timing = excluded.timing,
-    accounted_to = excluded.accounted_to, removed_at = NULL";
+    accounted_to = excluded.accounted_to, known_since = excluded.known_since, removed_at = NULL";
 
 /// Targets that the file no longer has.
 pub const REMOVE_TARGETS: &str = "
