@@ -23,11 +23,13 @@ mod history;
 mod images;
 mod output;
 mod plan;
+mod reconcile;
 mod reload;
 mod run;
 mod show;
 mod sim;
 mod status;
+mod why;
 
 /// Exit codes; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -161,7 +163,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Status => status::run(&context).await,
         Command::History(args) => history::run(&context, args).await,
         Command::Show(args) => show::run(&context, args).await,
+        Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
+        Command::Reconcile(args) => reconcile::run(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
     };

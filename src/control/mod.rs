@@ -3,12 +3,12 @@
 //! Every message names the protocol and the program's version, so that a client and a daemon of different versions part
 //! with a clear word instead of a misunderstanding. Sizes are bounded on both sides.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use crate::{ids::BakeId, status::Status};
+use crate::{bake::reconcile::Difference, ids::BakeId, status::Status};
 
 pub mod client;
 
@@ -48,6 +48,22 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Compare the ledger with the images in the cloud.
+    Reconcile {
+        /// Whether to take over what can be.
+        apply: bool,
+    },
+}
+
+impl Request {
+    /// How long the daemon may take to answer; it answers `Follow` within half of it. Listing all images of an account,
+    /// page by page, takes its time.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Reconcile { .. } => Duration::from_mins(10),
+            _ => Duration::from_secs(20),
+        }
+    }
 }
 
 /// What the daemon answers.
@@ -76,6 +92,11 @@ pub enum Reply {
         schedules: usize,
         /// Warnings of the new configuration, rendered.
         warnings: String,
+    },
+    /// To `Reconcile`.
+    Reconciled {
+        /// What differed before anything was taken over.
+        differences: Vec<Difference>,
     },
     /// There is no such thing.
     NotFound {

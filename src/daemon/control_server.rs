@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, engine::Order, reload};
+use super::{Shared, engine::Order, reconcile, reload};
 use crate::{
     control::{self, ControlError, PROTOCOL, Reply, Request},
     error::chain,
@@ -152,6 +152,7 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             }
         }
         Request::Reload => reload::reload(shared, &who).await,
+        Request::Reconcile { apply } => reconcile(apply, who, shared).await,
     }
 }
 
@@ -166,6 +167,26 @@ async fn bake(schedule: String, who: String, shared: &Shared) -> Reply {
         Ok(Ok(None)) => {
             Reply::NotFound { message: format!("there is no schedule {schedule:?}; `imagebaked check` lists them") }
         }
+        Ok(Err(error)) => Reply::Failed { message: chain(&error) },
+        Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
+    }
+}
+
+async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
+    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config()).await {
+        Ok(found) => found,
+        Err(error) => return Reply::Failed { message: chain(&error) },
+    };
+    let differences = found.differences.clone();
+    if !apply {
+        return Reply::Reconciled { differences };
+    }
+    let (reply, answer) = oneshot::channel();
+    if shared.orders.send(Order::Rebuild { found, who, reply }).await.is_err() {
+        return Reply::Failed { message: "the daemon is stopping".to_owned() };
+    }
+    match answer.await {
+        Ok(Ok(())) => Reply::Reconciled { differences },
         Ok(Err(error)) => Reply::Failed { message: chain(&error) },
         Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
     }

@@ -27,6 +27,7 @@ use crate::{
     bake::{
         Bake, State,
         call::{Answer, Call, Class},
+        reconcile::Comparison,
         state::{Effect, End, Event, Pace, step},
     },
     clock::Clock,
@@ -133,6 +134,15 @@ pub enum Order {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
+    /// Take over what the cloud's images say. Between two turns, so that no version is given out meanwhile.
+    Rebuild {
+        /// What was found.
+        found: Comparison,
+        /// Who asks, for the audit.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
     /// Look now: the pulse.
     Look,
 }
@@ -219,6 +229,10 @@ impl Engine {
             Order::Bake { schedule, who, reply } => {
                 // A dropped receiver means that the person has gone; the bake stands all the same.
                 let _ = reply.send(self.record_manual(&schedule, who).await);
+                self.turn().await;
+            }
+            Order::Rebuild { found, who, reply } => {
+                let _ = reply.send(self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await);
                 self.turn().await;
             }
             Order::Adopt { config, reply } => {

@@ -20,11 +20,12 @@ use sqlx::{
 mod ledger;
 mod planning;
 mod reading;
+mod rebuilding;
 mod statements;
 
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, rfc3339};
+pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, Seen, rfc3339};
 
 /// The database's file in the state directory.
 pub const DATABASE_FILE: &str = "imagebaked.db";
