@@ -193,7 +193,7 @@ impl Told {
             "at": utc(self.moment.at),
             "local": local.to_rfc3339_opts(SecondsFormat::AutoSi, false),
             "slot": self.answer.slot.map(utc),
-            "due": self.answer.slot.is_some(),
+            "due": self.answer.due,
             "explanation": self.words(),
             "image_name": self.image_name,
             "bakes": bakes,

@@ -165,8 +165,11 @@ pub struct Case<'a> {
 /// What there is to say about one moment and one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer {
-    /// The slot, if the moment is one.
+    /// The slot, if the moment is one, by the rule as it stands or by its row.
     pub slot: Option<DateTime<Utc>>,
+    /// Whether the slot counts: it has its row, will have one, or should have one. The rule may have a slot at a time
+    /// when it was not in force.
+    pub due: bool,
     /// Whether the slot is still to come and will be baked.
     pub will_run: bool,
     /// The slot before it, by the rule as it stands.
@@ -206,8 +209,10 @@ pub fn explain(moment: Moment, case: &Case<'_>) -> Answer {
     if let Some(clock) = clock {
         words = join(&words, &clock);
     }
-    let will_run = of_rule && case.record.is_none() && matches!(missing(moment.at, case), Missing::ToCome { .. });
-    Answer { slot, will_run, before, after, words }
+    let missing = (of_rule && case.record.is_none()).then(|| missing(moment.at, case));
+    let will_run = matches!(missing, Some(Missing::ToCome { .. }));
+    let due = slot.is_some() && missing.is_none_or(|missing| missing.counts());
+    Answer { slot, due, will_run, before, after, words }
 }
 
 /// Whether the rule as it stands has a slot at the moment, and what the clock has to do with it.
@@ -335,6 +340,10 @@ fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
 }
 
 impl Missing {
+    fn counts(&self) -> bool {
+        matches!(self, Self::ToCome { .. } | Self::ToComePaused { .. } | Self::NotLooked { .. })
+    }
+
     fn words(&self, zone: Tz) -> String {
         match self {
             Self::ToCome { slot } => format!("{} is a slot to come.", both(*slot, zone)),
@@ -534,12 +543,14 @@ mod tests {
         let told = |slot: &str, case: Case<'_>| {
             let answer = explain(Asked::Instant(at(slot)).moments(timing.zone())[0], &case);
             assert_eq!(answer.slot, Some(at(slot)), "{answer:?}");
-            (answer.words, answer.will_run)
+            (answer.words, answer.will_run, answer.due)
         };
         let is = |slot: &str, case: Case<'_>, part: &str, will_run: bool| {
-            let (words, runs) = told(slot, case);
+            let (words, runs, due) = told(slot, case);
             assert!(words.contains(part), "{words}");
             assert_eq!(runs, will_run, "{words}");
+            let counts = ["slot to come", "has accounted for"].iter().any(|part| words.contains(part));
+            assert_eq!(due, counts, "{words}");
         };
         let (past, ahead) = ("2027-05-01T01:00:00Z", "2027-06-02T01:00:00Z");
         is(ahead, case(&timing), "slot to come", true);
