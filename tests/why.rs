@@ -142,6 +142,8 @@ fn a_slot_is_told_call_by_call_and_the_times_beside_it_are_none() {
 #[test]
 fn times_that_the_clock_skips_or_repeats_are_explained_before_the_daemon_ever_ran() {
     let host = Host::new("127.0.0.1:9".parse().unwrap(), NIGHTLY);
+    // A database that this command made would not be the daemon's.
+    host.expect(3, &["reconcile", "--apply"]);
     let skipped = host.json(0, &["why", "nightly", "--at", "2021-03-28 02:30"]);
     assert_eq!(skipped["slot"], "2021-03-28T01:00:00Z");
     assert_eq!(skipped["due"], false, "it was not written down then");

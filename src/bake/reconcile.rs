@@ -206,6 +206,9 @@ pub struct Ledger<'a> {
     pub schedules: &'a [Arc<Schedule>],
 }
 
+/// An image with all our tags.
+type Ours<'a> = (&'a SeenImage, Tagged);
+
 /// The highest version of each line on the images of `owner`.
 pub fn highest_versions(owner: &str, images: &[SeenImage]) -> BTreeMap<LineId, u32> {
     let mut highest = BTreeMap::new();
@@ -223,7 +226,7 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
     let row_of: HashMap<(&LineId, DateTime<Utc>), &Recorded> =
         ledger.rows.iter().map(|row| ((&row.line, row.slot), row)).collect();
 
-    let mut slots: BTreeMap<(LineId, DateTime<Utc>), Vec<(&SeenImage, Tagged)>> = BTreeMap::new();
+    let mut slots: BTreeMap<(LineId, DateTime<Utc>), Vec<Ours<'_>>> = BTreeMap::new();
     for image in images.iter().filter(|image| image.status != ImageStatus::Deleted) {
         match Tagged::read(image, ledger.owner) {
             Some(tagged) => {
@@ -281,13 +284,7 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
 
 impl Comparison {
     /// The images of one slot, the best first.
-    fn slot(
-        &mut self,
-        ledger: Ledger<'_>,
-        row: Option<&Recorded>,
-        recorded: &HashSet<&ImageId>,
-        images: &[(&SeenImage, Tagged)],
-    ) {
+    fn slot(&mut self, ledger: Ledger<'_>, row: Option<&Recorded>, recorded: &HashSet<&ImageId>, images: &[Ours<'_>]) {
         // While a bake is under way its row may not know its image yet; where one image is known, others are doubles.
         let is_known = images.iter().any(|(image, _)| recorded.contains(&image.image_id));
         if is_known || row.is_some_and(|row| !row.ended) {

@@ -49,12 +49,14 @@ async fn without_daemon(context: &Context<'_>, config: &Config, apply: bool) -> 
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Failed, chain(error));
     let cloud = daemon::client(config, &context.environment, &clock)
         .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
+    // Also where it is only to be written: a database made here would belong to whoever typed this, not to the daemon.
+    let reader = context.reader(config).await?;
     if !apply {
-        let reader = context.reader(config).await?;
         let found = daemon::look(&cloud, &reader, config).await.map_err(|error| failed(&error));
         reader.close().await;
         return found;
     }
+    reader.close().await;
     let store = Store::open(&config.daemon.state_dir).await?;
     let found = async {
         let found = daemon::look(&cloud, store.reader(), config).await.map_err(|error| failed(&error))?;

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     bake::{
         call::{Class, Refusal},
-        identity::{ImageStatus, SeenImage, TAG_OWNER},
+        identity::{SeenImage, TAG_OWNER},
         reconcile::{Comparison, Ledger, Tagged, compare, highest_versions},
     },
     cloud::{CloudClient, actions::ListImage},
@@ -35,7 +35,7 @@ pub enum ReconcileError {
 /// Compares the ledger with all images that carry our owner tag, and with those that its rows know.
 pub async fn look(cloud: &CloudClient, ledger: &Reader, config: &Config) -> Result<Comparison, ReconcileError> {
     let owner = config.daemon.owner.as_str();
-    // The cloud first: an image made between the two looks is then one that nobody has asked about.
+    // The cloud first: the row of an image made between the two looks is in the ledger, and its image is asked for below.
     let mut images = owned(cloud, owner).await?;
     let slots: Vec<_> =
         images.iter().filter_map(|image| Tagged::read(image, owner)).map(|tagged| tagged.slot).collect();
@@ -63,7 +63,7 @@ async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<SeenImage>, Refus
         }
         listed => listed?,
     };
-    Ok(listed.iter().map(seen).filter(|image| image.status != ImageStatus::Deleted).collect())
+    Ok(listed.iter().map(seen).collect())
 }
 
 /// A ledger that has never given out a version may be the successor of one that was lost: its lines go on after the
