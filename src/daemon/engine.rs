@@ -393,6 +393,8 @@ impl Engine {
             self.store_failed(&error, now);
             return;
         }
+        // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
+        self.show(None, true);
         self.turn().await;
     }
 
