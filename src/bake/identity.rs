@@ -109,7 +109,8 @@ pub enum ImageStatus {
 }
 
 impl ImageStatus {
-    fn rank(&self) -> u8 {
+    /// Which of several images of one slot is followed: the lowest.
+    pub(super) fn rank(&self) -> u8 {
         match self {
             Self::Available => 0,
             Self::InProgress | Self::Other(_) => 1,

@@ -14,6 +14,7 @@ use crate::ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName};
 pub mod call;
 pub mod identity;
 pub mod naming;
+pub mod reconcile;
 pub mod retry;
 pub mod settings;
 pub mod state;

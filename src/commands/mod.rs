@@ -24,12 +24,14 @@ mod images;
 mod output;
 mod pause;
 mod plan;
+mod reconcile;
 mod reload;
 mod retry;
 mod run;
 mod show;
 mod sim;
 mod status;
+mod why;
 
 /// Exit codes; scripts rely on them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -177,11 +179,13 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Status => status::run(&context).await,
         Command::History(args) => history::run(&context, args).await,
         Command::Show(args) => show::run(&context, args).await,
+        Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,
         Command::Cancel(args) => retry::cancel(&context, args).await,
+        Command::Reconcile(args) => reconcile::run(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
     };

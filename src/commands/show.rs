@@ -8,7 +8,8 @@ use super::{
 };
 use crate::{
     cli::ShowArgs,
-    store::{AttemptRow, LedgerRow, rfc3339},
+    ids::BakeId,
+    store::{AttemptRow, LedgerRow, Reader, rfc3339},
 };
 
 pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
@@ -17,40 +18,106 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
     let Some(row) = reader.bake(args.bake).await? else {
         return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; see `imagebaked history`", args.bake)));
     };
-    let attempts = reader.attempts(args.bake).await?;
-    let settings = match reader.settings(args.bake).await? {
-        Some(json) => serde_json::from_str(&json)?,
-        None => Value::Null,
-    };
+    let report = Report::read(&reader, row).await?;
     reader.close().await;
     if context.json {
-        let mut report = serde_json::to_value(&row)?;
-        if let Some(fields) = report.as_object_mut() {
-            fields.insert("settings".to_owned(), settings);
-            fields.insert("calls".to_owned(), json!(attempts));
-        }
-        return Ok(Said::done(format!("{report}\n")));
+        return Ok(Said::done(format!("{}\n", report.json()?)));
     }
-    Ok(Said::done(text(context, &row, &attempts, &settings)))
+    Ok(Said::done(report.text(context.color)))
 }
 
-fn text(context: &Context<'_>, row: &LedgerRow, attempts: &[AttemptRow], settings: &Value) -> String {
-    let or_none = |value: &Option<String>| value.clone().unwrap_or_else(|| NONE.to_owned());
+/// A bake with its settings and calls.
+pub struct Report {
+    row: LedgerRow,
+    attempts: Vec<AttemptRow>,
+    settings: Value,
+}
+
+impl Report {
+    /// Reads what belongs to `row`.
+    pub async fn read(reader: &Reader, row: LedgerRow) -> Result<Self> {
+        let bake = BakeId(row.id);
+        let attempts = reader.attempts(bake).await?;
+        let settings = match reader.settings(bake).await? {
+            Some(json) => serde_json::from_str(&json)?,
+            None => Value::Null,
+        };
+        Ok(Self { row, attempts, settings })
+    }
+
+    /// The row's fields with `settings` and `calls`.
+    pub fn json(&self) -> Result<Value> {
+        let mut report = serde_json::to_value(&self.row)?;
+        if let Some(fields) = report.as_object_mut() {
+            fields.insert("settings".to_owned(), self.settings.clone());
+            fields.insert("calls".to_owned(), json!(self.attempts));
+        }
+        Ok(report)
+    }
+
+    /// Facts, settings, calls.
+    pub fn text(&self, color: bool) -> String {
+        let mut text = facts(&self.row);
+        if let Some(settings) = self.settings.as_object() {
+            text.push_str("\nSettings it runs under\n");
+            for (name, value) in settings {
+                text.push_str(&format!("  {name:<22} {value}\n"));
+            }
+        }
+        text.push_str(&self.calls(color));
+        text
+    }
+
+    /// Facts and calls: what happened, not what was wanted.
+    pub fn short_text(&self, color: bool) -> String {
+        format!("{}{}", facts(&self.row), self.calls(color))
+    }
+
+    fn calls(&self, color: bool) -> String {
+        let mut text = "\nCalls (failures, calls that change something, changes of status)\n".to_owned();
+        if self.attempts.is_empty() {
+            text.push_str("  none\n");
+            return text;
+        }
+        let header = ["AT", "STAGE", "CALL", "OUTCOME", "HTTP", "CODE", "REQUEST ID", "MESSAGE"];
+        let mut rows = Rows::new(&header, color);
+        for attempt in &self.attempts {
+            rows.row([
+                rfc3339(attempt.started_at),
+                attempt.stage.clone(),
+                attempt.call.clone(),
+                attempt.outcome.clone(),
+                attempt.http_status.map_or_else(|| NONE.to_owned(), |status| status.to_string()),
+                or_none(attempt.code.as_ref()),
+                or_none(attempt.request_id.as_ref()),
+                attempt.message.clone().unwrap_or_default(),
+            ]);
+        }
+        text.push_str(&rows.render());
+        text
+    }
+}
+
+fn or_none(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_else(|| NONE.to_owned())
+}
+
+fn facts(row: &LedgerRow) -> String {
     let mut facts = vec![
         ("state", row.state.clone()),
-        ("reason", or_none(&row.reason)),
+        ("reason", or_none(row.reason.as_ref())),
         ("schedule", format!("{} (id {})", row.schedule, row.schedule_id)),
         ("instance", row.instance_id.clone()),
         ("slot", rfc3339(row.slot)),
         ("trigger", row.trigger.clone()),
-        ("image", or_none(&row.image_id)),
-        ("image name", or_none(&row.image_name)),
+        ("image", or_none(row.image_id.as_ref())),
+        ("image name", or_none(row.image_name.as_ref())),
         (
             "version",
             row.version.map_or_else(|| NONE.to_owned(), |version| format!("{version} of line {}", row.line_id)),
         ),
-        ("image version", or_none(&row.version_id)),
-        ("task", or_none(&row.task_id)),
+        ("image version", or_none(row.version_id.as_ref())),
+        ("task", or_none(row.task_id.as_ref())),
         ("attempts", row.attempts.to_string()),
         ("recorded", rfc3339(row.created_at)),
         ("ended", row.finished_at.map_or_else(|| NONE.to_owned(), rfc3339)),
@@ -68,31 +135,5 @@ fn text(context: &Context<'_>, row: &LedgerRow, attempts: &[AttemptRow], setting
     for (name, value) in facts {
         text.push_str(&format!("  {name:<14} {value}\n"));
     }
-    if let Some(settings) = settings.as_object() {
-        text.push_str("\nSettings it runs under\n");
-        for (name, value) in settings {
-            text.push_str(&format!("  {name:<22} {value}\n"));
-        }
-    }
-    text.push_str("\nCalls (failures, calls that change something, changes of status)\n");
-    if attempts.is_empty() {
-        text.push_str("  none\n");
-        return text;
-    }
-    let header = ["AT", "STAGE", "CALL", "OUTCOME", "HTTP", "CODE", "REQUEST ID", "MESSAGE"];
-    let mut rows = Rows::new(&header, context.color);
-    for attempt in attempts {
-        rows.row([
-            rfc3339(attempt.started_at),
-            attempt.stage.clone(),
-            attempt.call.clone(),
-            attempt.outcome.clone(),
-            attempt.http_status.map_or_else(|| NONE.to_owned(), |status| status.to_string()),
-            or_none(&attempt.code),
-            or_none(&attempt.request_id),
-            attempt.message.clone().unwrap_or_default(),
-        ]);
-    }
-    text.push_str(&rows.render());
     text
 }

@@ -1,13 +1,10 @@
 //! The commands' side of the socket.
 
-use std::{path::Path, time::Duration};
+use std::path::Path;
 
 use tokio::net::UnixStream;
 
 use super::{ControlError, Envelope, PROTOCOL, Reply, Request, read, write};
-
-/// How long the daemon may take to answer; it answers `Follow` within half of it.
-const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks the daemon behind `socket`.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError> {
@@ -18,7 +15,7 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError
         write(&mut stream, request).await?;
         read::<serde_json::Value>(&mut stream).await
     };
-    let envelope: Envelope<serde_json::Value> = tokio::time::timeout(PATIENCE, exchange)
+    let envelope: Envelope<serde_json::Value> = tokio::time::timeout(request.patience(), exchange)
         .await
         .map_err(|_| ControlError::Silent { socket: socket.to_owned() })??;
     if envelope.protocol != PROTOCOL {

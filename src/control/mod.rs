@@ -3,13 +3,13 @@
 //! Every message names the protocol and the program's version, so that a client and a daemon of different versions part
 //! with a clear word instead of a misunderstanding. Sizes are bounded on both sides.
 
-use std::{io, path::PathBuf};
+use std::{io, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use crate::{ids::BakeId, status::Status};
+use crate::{bake::reconcile::Difference, ids::BakeId, status::Status};
 
 pub mod client;
 
@@ -73,6 +73,22 @@ pub enum Request {
         /// Name or id.
         schedule: String,
     },
+    /// Compare the ledger with the images in the cloud.
+    Reconcile {
+        /// Whether to take over what can be.
+        apply: bool,
+    },
+}
+
+impl Request {
+    /// How long the daemon may take to answer; it answers `Follow` within half of it. Listing all images of an account,
+    /// page by page, takes its time.
+    fn patience(&self) -> Duration {
+        match self {
+            Self::Reconcile { .. } => Duration::from_mins(10),
+            _ => Duration::from_secs(20),
+        }
+    }
 }
 
 /// What the daemon answers.
@@ -104,6 +120,11 @@ pub enum Reply {
     },
     /// To `Cancel`, `Pause` and `Resume`.
     Done,
+    /// To `Reconcile`.
+    Reconciled {
+        /// What differed before anything was taken over.
+        differences: Vec<Difference>,
+    },
     /// There is no such thing.
     NotFound {
         /// In words.

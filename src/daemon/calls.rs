@@ -297,7 +297,8 @@ impl Request<'_> {
     }
 }
 
-fn seen(image: &Image) -> SeenImage {
+/// A listed image in the core's words.
+pub(super) fn seen(image: &Image) -> SeenImage {
     SeenImage {
         image_id: image.image_id.clone(),
         version_id: image.version_id.clone(),

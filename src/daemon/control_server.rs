@@ -18,7 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     engine::{Declined, Order},
-    reload,
+    reconcile, reload,
 };
 use crate::{
     control::{self, ControlError, PROTOCOL, Reply, Request},
@@ -174,6 +174,7 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             }
         }
         Request::Reload => reload::reload(shared, &who).await,
+        Request::Reconcile { apply } => reconcile(apply, who, shared).await,
     }
 }
 
@@ -193,6 +194,26 @@ fn told<T>(asked: Result<Result<T, Declined>, String>, done: impl FnOnce(T) -> R
         Ok(Ok(value)) => done(value),
         Ok(Err(Declined::NotFound(message))) => Reply::NotFound { message },
         Ok(Err(Declined::NotNow(message))) | Err(message) => Reply::Failed { message },
+    }
+}
+
+async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
+    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config()).await {
+        Ok(found) => found,
+        Err(error) => return Reply::Failed { message: chain(&error) },
+    };
+    let differences = found.differences.clone();
+    if !apply {
+        return Reply::Reconciled { differences };
+    }
+    let (reply, answer) = oneshot::channel();
+    if shared.orders.send(Order::Rebuild { found, who, reply }).await.is_err() {
+        return Reply::Failed { message: "the daemon is stopping".to_owned() };
+    }
+    match answer.await {
+        Ok(Ok(())) => Reply::Reconciled { differences },
+        Ok(Err(error)) => Reply::Failed { message: chain(&error) },
+        Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
     }
 }
 

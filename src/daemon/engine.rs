@@ -27,6 +27,7 @@ use crate::{
     bake::{
         Bake, State,
         call::{Answer, Call, Class},
+        reconcile::Comparison,
         state::{Effect, End, Event, Pace, step},
     },
     clock::Clock,
@@ -185,6 +186,15 @@ pub enum Order {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Result<(), Declined>, StoreError>>,
     },
+    /// Take over what the cloud's images say. Between two turns, so that no version is given out meanwhile.
+    Rebuild {
+        /// What was found.
+        found: Comparison,
+        /// Who asks, for the audit.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
     /// Look now: the pulse.
     Look,
 }
@@ -297,6 +307,10 @@ impl Engine {
             }
             Order::Resume { schedule, who, reply } => {
                 let _ = reply.send(self.resume(&schedule, &who).await);
+                self.turn().await;
+            }
+            Order::Rebuild { found, who, reply } => {
+                let _ = reply.send(self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await);
                 self.turn().await;
             }
             Order::Adopt { config, reply } => {
@@ -562,6 +576,8 @@ impl Engine {
             self.store_failed(&error, now);
             return;
         }
+        // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
+        self.show(None, true);
         self.turn().await;
     }
 

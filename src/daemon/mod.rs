@@ -1,7 +1,8 @@
 //! The daemon: the one place where clock, ledger, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Stop, on
+//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. The
+//! engine's first turn waits, but only where the ledger is empty, for the versions of images in the cloud. Stop, on
 //! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, ledger. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
@@ -33,12 +34,16 @@ mod control_server;
 mod engine;
 mod planner;
 mod pulse;
+mod reconcile;
 mod reload;
 mod signals;
 mod watchdog;
 
+pub use calls::client;
 pub use control_server::SocketError;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
+pub use planner::StoredTiming;
+pub use reconcile::{ReconcileError, look};
 pub use signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
@@ -122,7 +127,24 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         started_at,
     });
     let engine_stop = CancellationToken::new();
-    let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
+    let engine = tokio::spawn({
+        let (shared, stop) = (Arc::clone(&shared), engine_stop.clone());
+        let owner = shared.config().daemon.owner.clone();
+        async move {
+            // Before the first turn, so that no version is given out that an image has. Orders wait meanwhile.
+            tokio::select! {
+                () = stop.cancelled() => {}
+                raised = reconcile::go_on_after_images(&shared.store, &shared.cloud, &owner) => {
+                    if let Err(error) = raised {
+                        let error = crate::error::chain(&error);
+                        tracing::error!(error, "versions of the cloud's images could not be taken over");
+                    }
+                }
+            }
+            drop(shared);
+            engine.run(received, stop, drain).await;
+        }
+    });
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));

@@ -448,7 +448,7 @@ fn missed_under_old_rule(
 
 /// A rule as the ledger remembers it, to account for its slots after it was replaced.
 #[derive(Debug, Serialize, Deserialize)]
-struct StoredTiming {
+pub struct StoredTiming {
     cron: Vec<String>,
     timezone: Tz,
     name: String,
@@ -467,11 +467,13 @@ impl StoredTiming {
         serde_json::to_string(self).map_err(StoreError::Encode)
     }
 
-    fn from_json(json: &str) -> Option<Self> {
+    /// As the ledger keeps it; `None` where this version cannot read it.
+    pub fn from_json(json: &str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }
 
-    fn read(&self) -> Option<Timing> {
+    /// The rule.
+    pub fn read(&self) -> Option<Timing> {
         Timing::parse(&self.cron, self.timezone, Duration::ZERO, &self.name).ok()
     }
 }

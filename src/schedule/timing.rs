@@ -14,7 +14,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use chrono_tz::Tz;
 
 pub use super::cron::CronError;
@@ -39,6 +39,21 @@ pub struct Timing {
 struct Line {
     text: Box<str>,
     rule: Rule,
+}
+
+/// By which kinds of rules a time is named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Named {
+    /// By one with fixed times.
+    pub(super) fixed: bool,
+    /// By one with a wildcard, step or range.
+    pub(super) open: bool,
+}
+
+impl Named {
+    pub(super) fn any(self) -> bool {
+        self.fixed || self.open
+    }
 }
 
 impl Timing {
@@ -118,6 +133,18 @@ impl Timing {
         let hash = stable_hash([schedule_id.as_bytes(), &slot.timestamp().to_le_bytes()]);
         let share = i64::try_from(hash % room).map_or(TimeDelta::zero(), TimeDelta::milliseconds);
         slot.checked_add_signed(share).unwrap_or(slot)
+    }
+
+    /// Which kinds of rules name the time that a wall clock shows, whether or not the zone's clock ever shows it.
+    pub(super) fn names(&self, wall: NaiveDateTime) -> Named {
+        let at = wall.and_utc();
+        let second = at.timestamp();
+        let naming =
+            self.rules().filter(|rule| at.timestamp_subsec_nanos() == 0 && rule.first_in(second, second + 1).is_some());
+        naming.fold(Named::default(), |named, rule| Named {
+            fixed: named.fixed || rule.is_fixed(),
+            open: named.open || !rule.is_fixed(),
+        })
     }
 
     fn rules(&self) -> impl Iterator<Item = &Rule> + Clone {

@@ -21,12 +21,13 @@ mod ledger;
 mod pauses;
 mod planning;
 mod reading;
+mod rebuilding;
 mod statements;
 
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, rfc3339};
+pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, Seen, rfc3339};
 
 /// The database's file in the state directory.
 pub const DATABASE_FILE: &str = "imagebaked.db";

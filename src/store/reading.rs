@@ -10,7 +10,11 @@ use sqlx::{
 };
 
 use super::{StoreError, failed, statements};
-use crate::ids::{BakeId, LineId};
+use crate::{
+    bake::Trigger,
+    ids::{BakeId, LineId},
+    schedule::explain::{Known, Record},
+};
 
 /// A read-only view of the ledger.
 #[derive(Debug, Clone)]
@@ -96,6 +100,34 @@ pub struct AttemptRow {
     pub request_id: Option<String>,
     /// In words.
     pub message: Option<String>,
+}
+
+/// What the ledger knows of one instance of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Seen {
+    /// The schedule's stable id.
+    pub schedule_id: String,
+    /// Its name when last seen.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The rule it had when last seen, as JSON of the planner's making.
+    pub timing: String,
+    accounted_to: i64,
+    known_since: i64,
+    removed_at: Option<i64>,
+}
+
+impl Seen {
+    /// Since when, up to where and until when.
+    pub fn known(&self) -> Known {
+        let instant = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        Known {
+            since: instant(self.known_since),
+            accounted_to: instant(self.accounted_to),
+            removed_at: self.removed_at.map(instant),
+        }
+    }
 }
 
 /// Which rows of the history are wanted. Newest slot first.
@@ -199,6 +231,31 @@ impl Reader {
             .map_err(failed("read a bake"))
     }
 
+    /// The row that answers for a schedule's instance at an instant, if there is one.
+    pub async fn row_covering(
+        &self,
+        schedule_id: &str,
+        instance_id: &str,
+        at: DateTime<Utc>,
+    ) -> Result<Option<LedgerRow>, StoreError> {
+        sqlx::query_as(statements::ROW_COVERING)
+            .bind(schedule_id)
+            .bind(instance_id)
+            .bind(at.timestamp_millis())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read the row of a slot"))
+    }
+
+    /// What is known of the instances of a schedule, by id or name; also where the file does not have it any more.
+    pub async fn seen(&self, schedule: &str) -> Result<Vec<Seen>, StoreError> {
+        sqlx::query_as(statements::SEEN_OF)
+            .bind(schedule)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read what is known of a schedule"))
+    }
+
     /// The calls of one bake, in order.
     pub async fn attempts(&self, id: BakeId) -> Result<Vec<AttemptRow>, StoreError> {
         sqlx::query_as(statements::ATTEMPTS_OF)
@@ -269,6 +326,19 @@ impl LedgerRow {
     /// The slot as an instant.
     pub fn slot(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.slot).unwrap_or_default()
+    }
+
+    /// What it says of its slot.
+    pub fn record(&self) -> Record {
+        Record {
+            bake: BakeId(self.id),
+            state: self.state.clone(),
+            reason: self.reason.clone(),
+            manual: self.trigger == Trigger::Manual.as_str(),
+            first: DateTime::from_timestamp_millis(self.covers_from).unwrap_or_default(),
+            last: self.slot(),
+            count: self.covers.unsigned_abs(),
+        }
     }
 
     /// Whether it is over.

@@ -58,7 +58,7 @@ SELECT value ->> 'schedule_id', value ->> 'instance_id', value ->> 'schedule', v
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id) DO UPDATE
 SET schedule = excluded.schedule, line_id = excluded.line_id, timing = excluded.timing,
-    accounted_to = excluded.accounted_to, removed_at = NULL";
+    accounted_to = excluded.accounted_to, known_since = excluded.known_since, removed_at = NULL";
 
 /// Targets that the file no longer has.
 pub const REMOVE_TARGETS: &str = "
@@ -168,6 +168,30 @@ pub const ALL_STREAKS: &str = "SELECT schedule_id, settings FROM streaks WHERE f
 /// One more line of the audit.
 pub const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
 
+/// Rows that have to do with images: those with one, with a version or without an end, and those of some slots.
+pub const RECORDED: &str = "
+SELECT id, line_id, slot, state, finished_at IS NOT NULL AS ended, image_id FROM bakes
+WHERE image_id IS NOT NULL OR version IS NOT NULL OR finished_at IS NULL
+   OR slot IN (SELECT value FROM json_each(?1))
+ORDER BY id";
+
+/// Rows made from the tags of images. A slot that has its row keeps it.
+pub const INSERT_REBUILT: &str = "
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, config_hash, state,
+                   progress, reason, version, image_name, image_id, version_id, created_at, finished_at)
+SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
+       value ->> 'trigger', 1, value ->> 'slot', value ->> 'config_hash', value ->> 'state', value ->> 'progress',
+       value ->> 'reason', value ->> 'version', value ->> 'image_name', value ->> 'image_id', value ->> 'version_id',
+       value ->> 'at', value ->> 'at'
+FROM json_each(?1) WHERE true
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+
+/// Bakes that are unknown are looked at now.
+pub const WAKE_UNKNOWN: &str = "
+UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
+FROM json_each(?1) AS wake
+WHERE bakes.id = wake.value ->> 'id' AND bakes.state = 'unknown' AND bakes.finished_at IS NULL";
+
 /// The columns of a ledger row, as people and programs see them.
 pub const LEDGER_COLUMNS: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
@@ -179,6 +203,20 @@ pub const LEDGER_ROW: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
        image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
 FROM bakes WHERE id = ?1";
+
+/// The row of one schedule and instance for an instant: the one of that slot, or the first that stands for a range
+/// which the instant lies in.
+pub const ROW_COVERING: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
+       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND covers_from <= ?3
+ORDER BY slot LIMIT 1";
+
+/// What is known of a schedule, by id or by name, also of those that are gone from the file.
+pub const SEEN_OF: &str = "
+SELECT schedule_id, schedule, instance_id, timing, accounted_to, known_since, removed_at
+FROM targets WHERE schedule_id = ?1 OR schedule = ?1
+ORDER BY schedule_id, instance_id";
 
 /// The calls of one bake, in order.
 pub const ATTEMPTS_OF: &str = "
@@ -241,8 +279,13 @@ pub const ALL: &[&str] = &[
     TOO_MANY_FAILURES,
     ALL_STREAKS,
     INSERT_AUDIT,
+    RECORDED,
+    INSERT_REBUILT,
+    WAKE_UNKNOWN,
     LEDGER_COLUMNS,
     LEDGER_ROW,
+    ROW_COVERING,
+    SEEN_OF,
     ATTEMPTS_OF,
     SETTINGS_OF,
     ALL_VERSIONS,

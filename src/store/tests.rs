@@ -7,6 +7,8 @@ use super::*;
 use crate::{
     bake::{
         BakeSettings, State, Trigger,
+        identity::{ImageStatus, SeenImage},
+        reconcile::{Comparison, Rebuilt, Tagged},
         settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Work},
     },
@@ -237,4 +239,67 @@ async fn permanent_failures_are_counted_until_a_success() {
     store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
     assert!(store.reader().pauses().await.unwrap().is_empty());
     assert_eq!(end(6, failed(true)).await, [], "a clean slate");
+}
+
+#[tokio::test]
+async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let later = slot + TimeDelta::minutes(9);
+    let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
+    let step = Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, attempt: None };
+    store.commit(&[step], slot).await.unwrap();
+    assert!(store.due(slot).await.unwrap().is_empty());
+
+    let rebuilt = |line: &str, slot, version| Rebuilt {
+        schedule_id: ScheduleId::from(line),
+        schedule: line.into(),
+        instance_id: InstanceId::from("ecd-1"),
+        tagged: Tagged { schedule_id: line.into(), line: line.into(), slot, version },
+        image: SeenImage {
+            image_id: format!("imgc-{version}").into(),
+            version_id: None,
+            name: format!("{line}-v{version}"),
+            status: ImageStatus::Available,
+            tags: [].into(),
+        },
+    };
+    let found = Comparison {
+        differences: Vec::new(),
+        versions: vec![("golden".into(), 2), ("other".into(), 5)],
+        rows: vec![rebuilt("other", slot, 4), rebuilt("other", slot - TimeDelta::days(1), 5)],
+        unknown: vec![BakeId(1)],
+    };
+    store.rebuild(&found, "uid 0", "abc", slot).await.unwrap();
+    let due = store.due(slot).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.bake.id).collect::<Vec<_>>(), [BakeId(1)]);
+    let versions = store.reader().versions().await.unwrap();
+    assert_eq!((versions[&LineId::from("golden")], versions[&LineId::from("other")]), (3, 5));
+    let queued = store.reader().bake(BakeId(2)).await.unwrap().unwrap();
+    assert_eq!((queued.state.as_str(), queued.version), ("queued", None));
+    let images = store.reader().images(None).await.unwrap();
+    let [image] = images.as_slice() else { panic!("{images:?}") };
+    assert_eq!((image.image_id.as_deref(), image.attempts), (Some("imgc-5"), 0));
+    let recorded = store.reader().recorded(&[]).await.unwrap();
+    assert_eq!(recorded.len(), 3);
+    assert_eq!(recorded.iter().filter(|row| row.ended).count(), 1);
+}
+
+#[tokio::test]
+async fn a_range_answers_for_the_slots_it_stands_for() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-09T03:00:00Z");
+    let range = NewRow { covers_from: slot - TimeDelta::days(5), covers: 6, ..row("golden", slot) };
+    store.record_slots(&[range, row("golden", slot + TimeDelta::days(1))], &[], "abc", slot).await.unwrap();
+    let covering = async |days| {
+        let at = slot + TimeDelta::days(days);
+        store.reader().row_covering("golden", "ecd-1", at).await.unwrap().map(|row| row.id)
+    };
+    assert_eq!(covering(-6).await, None);
+    assert_eq!(covering(-5).await, Some(1));
+    assert_eq!(covering(0).await, Some(1));
+    assert_eq!(covering(1).await, Some(2));
+    assert_eq!(covering(2).await, None);
 }

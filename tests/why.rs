@@ -1,0 +1,249 @@
+//! `why` and `reconcile` from outside: the real binary, a simulated cloud, and ledgers that were lost or tampered with.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are not recognised as tests; a failure in them is a failed test"
+)]
+
+use std::{collections::BTreeMap, fs, sync::Arc};
+
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use imagebaked::{
+    bake::settings::InstanceType,
+    clock::{Clock as _, SystemClock},
+    cloud::{
+        CloudClient, CloudOptions, Surroundings,
+        actions::{CreateImageByInstance, DeleteImage},
+        random_nonces,
+    },
+    ids::ImageId,
+};
+use serde_json::{Value, json};
+
+use support::{Cloud, Host, KEY_ID, SECRET, eventually};
+
+mod support;
+
+const GOLDEN: &str = "\n[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 0 1 1 *\"\n";
+const NIGHTLY: &str = "\n[[schedule]]\nname = \"nightly\"\ninstance_ids = [\"ecd-2\", \"ecd-3\"]\n\
+                       cron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\n";
+
+/// The API as somebody else uses it.
+fn client(cloud: &Cloud) -> CloudClient {
+    let options = CloudOptions {
+        endpoint: Some(format!("http://{}", cloud.addr)),
+        requests_per_second: 100.0,
+        ..CloudOptions::default()
+    };
+    let surroundings = Surroundings::read(|name| match name {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some(KEY_ID.to_owned()),
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some(SECRET.to_owned()),
+        _ => None,
+    });
+    CloudClient::new(&options, surroundings, Arc::new(SystemClock), random_nonces()).unwrap()
+}
+
+/// Has an image made and waits until it is good.
+async fn make(cloud: &Cloud, instance: &str, tags: &[(&str, &str)]) -> ImageId {
+    let tags: BTreeMap<String, String> = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
+    let request = CreateImageByInstance {
+        image_name: format!("by hand of {instance}"),
+        description: None,
+        instance_id: instance.into(),
+        sub_instance_id: None,
+        instance_type: InstanceType::CloudDesktop,
+        auto_clean_userdata: None,
+        copy_profile: None,
+        disk_type: None,
+        biz_type: None,
+        product_type: None,
+        tags,
+    };
+    let id = client(cloud).create_image(&request).await.unwrap().value.image_id;
+    eventually("the image is good", || {
+        cloud.images(instance).iter().any(|image| image["status"] == "AVAILABLE").then_some(())
+    });
+    id
+}
+
+fn lose_the_ledger(host: &Host) {
+    for entry in fs::read_dir(host.path("state")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_string_lossy().starts_with("imagebaked.db") {
+            fs::remove_file(path).unwrap();
+        }
+    }
+}
+
+fn kinds(report: &Value) -> Vec<&str> {
+    let mut kinds: Vec<_> =
+        report["differences"].as_array().unwrap().iter().map(|one| one["kind"].as_str().unwrap()).collect();
+    kinds.sort_unstable();
+    kinds
+}
+
+fn instant(text: &Value) -> DateTime<Utc> {
+    text.as_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn a_slot_is_told_call_by_call_and_the_times_beside_it_are_none() {
+    let cloud = Cloud::start();
+    let at = (SystemClock.now() + TimeDelta::seconds(4)).with_nanosecond(0).unwrap();
+    let cron = format!("{} {} {} * * *", at.second(), at.minute(), at.hour());
+    let schedule = format!("\n[[schedule]]\nname = \"soon\"\ninstance_id = \"ecd-1\"\ncron = \"{cron}\"\n");
+    let mut host = Host::new(cloud.addr, &schedule);
+    cloud.add_faults(
+        "[[fault]]\naction = \"CreateImageByInstance\"\nnth = 1\ncode = \"ExceedBuilderQuota\"\nstatus = 400\n",
+    );
+    host.start();
+    let row = host.until("the slot is baked", &["--schedule", "soon"], |row| !row["finished_at"].is_null());
+    host.stop();
+
+    let slot = at.to_rfc3339();
+    let told = host.json(0, &["why", "soon", "--at", &slot]);
+    assert_eq!((&told["schedule"], &told["due"]), (&json!("soon"), &json!(true)));
+    assert_eq!(instant(&told["slot"]), at);
+    assert_eq!(instant(&told["nearest"]["after"]) - at, TimeDelta::days(1));
+    assert_eq!(told["bakes"][0]["id"], row["id"]);
+    let calls = told["bakes"][0]["calls"].as_array().unwrap();
+    let refused = calls.iter().find(|call| call["code"] == "ExceedBuilderQuota").unwrap();
+    let request_id = refused["request_id"].as_str().unwrap();
+    let (text, _) = host.expect(0, &["why", "soon", "--at", &slot]);
+    assert!(text.contains(request_id) && text.contains("is the one of this slot"), "{text}");
+
+    let beside = (at + TimeDelta::minutes(1)).to_rfc3339();
+    let none = host.json(0, &["why", "soon", "--at", &beside]);
+    assert_eq!((&none["due"], &none["slot"], &none["bakes"]), (&json!(false), &Value::Null, &json!([])));
+    assert_eq!(instant(&none["nearest"]["before"]), at);
+
+    let tomorrow = (at + TimeDelta::days(1)).to_rfc3339();
+    let ahead = host.json(0, &["why", "soon", "--at", &tomorrow]);
+    let name = ahead["answers"][0]["image_name"].as_str().unwrap();
+    assert!(name.ends_with("-v2") && ahead["explanation"].as_str().unwrap().contains(name), "{ahead}");
+
+    let before = (at - TimeDelta::days(7)).to_rfc3339();
+    let (text, _) = host.expect(0, &["why", "soon", "--at", &before]);
+    assert!(text.contains("knows the schedule only since"), "{text}");
+
+    host.expect(3, &["why", "sooner", "--at", &slot]);
+    host.expect(3, &["why", "soon", "--instance", "ecd-9", "--at", &slot]);
+    host.expect(2, &["why", "soon", "--at", "half past two"]);
+
+    // Out of the file, but not out of the ledger.
+    host.configure(cloud.addr, GOLDEN);
+    host.start();
+    host.stop();
+    assert_eq!(host.json(0, &["why", "soon", "--at", &slot])["bakes"][0]["id"], row["id"]);
+    let (text, _) = host.expect(0, &["why", "soon", "--at", &tomorrow]);
+    assert!(text.contains("taken out of the file"), "{text}");
+}
+
+#[test]
+fn times_that_the_clock_skips_or_repeats_are_explained_before_the_daemon_ever_ran() {
+    let host = Host::new("127.0.0.1:9".parse().unwrap(), NIGHTLY);
+    // A database that this command made would not be the daemon's.
+    host.expect(3, &["reconcile", "--apply"]);
+    let skipped = host.json(0, &["why", "nightly", "--at", "2021-03-28 02:30"]);
+    assert_eq!(skipped["slot"], "2021-03-28T01:00:00Z");
+    assert_eq!(skipped["due"], false, "it was not written down then");
+    let words = skipped["explanation"].as_str().unwrap();
+    assert!(words.contains("never showed") && words.contains("never run with this schedule"), "{words}");
+    assert_eq!(skipped["answers"].as_array().unwrap().len(), 2, "one for each instance");
+    let repeated = host.json(0, &["why", "nightly", "--instance", "ecd-2", "--at", "2021-10-31 02:30"]);
+    let slots: Vec<_> = repeated["answers"].as_array().unwrap().iter().map(|answer| &answer["slot"]).collect();
+    assert_eq!(slots, [&json!("2021-10-31T00:30:00Z"), &Value::Null], "{repeated}");
+}
+
+#[test]
+fn a_lost_ledger_goes_on_with_the_next_version_and_is_made_whole() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
+    assert_eq!(host.bake("golden")["version"], 1);
+    assert_eq!(host.bake("golden")["version"], 2);
+    let (text, _) = host.expect(0, &["reconcile"]);
+    assert_eq!(text, "Ledger and cloud agree.\n");
+    host.stop();
+    lose_the_ledger(&host);
+
+    host.start();
+    assert_eq!(host.bake("golden")["version"], 3, "{}", host.log());
+    let report = host.json(1, &["reconcile"]);
+    assert_eq!(kinds(&report), ["unrecorded", "unrecorded"]);
+    host.json(0, &["reconcile", "--apply"]);
+    assert_eq!(host.json(0, &["reconcile"])["equal"], true);
+    let bakes = host.json(0, &["history"]);
+    let versions: Vec<_> = bakes["bakes"].as_array().unwrap().iter().map(|row| &row["version"]).collect();
+    assert_eq!(versions, [&json!(3), &json!(2), &json!(1)]);
+    let rebuilt = &bakes["bakes"][1];
+    assert_eq!((&rebuilt["state"], &rebuilt["attempts"]), (&json!("succeeded"), &json!(0)));
+    assert_eq!(rebuilt["reason"], "rebuilt from the image's tags");
+    assert_eq!(rebuilt["instance_id"], "ecd-1");
+    assert_eq!(host.json(0, &["images"])["images"].as_array().unwrap().len(), 3);
+
+    // With the socket gone the daemon cannot be asked, and its ledger is not taken from under it.
+    fs::remove_file(host.path("control.sock")).unwrap();
+    let (_, err) = host.expect(1, &["reconcile", "--apply"]);
+    assert!(err.contains("another imagebaked is running"), "{err}");
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 0);
+}
+
+#[test]
+fn a_cloud_that_does_not_tell_its_versions_is_warned_of_and_mended_later() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
+    host.bake("golden");
+    host.stop();
+    lose_the_ledger(&host);
+    cloud.add_faults("[[fault]]\naction = \"ListImage\"\nnth = 1\ncode = \"NoPermission\"\nstatus = 403\n");
+    host.start();
+    eventually("the warning", || host.log().contains("versions begin at 1").then_some(()));
+    host.json(0, &["reconcile", "--apply"]);
+    assert_eq!(host.bake("golden")["version"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn foreign_doubled_and_vanished_images_are_found_without_the_daemon() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
+    let baked = host.bake("golden");
+    host.stop();
+    let image_id = ImageId::from(baked["image_id"].as_str().unwrap());
+    client(&cloud).delete_image(&DeleteImage { image_id }).await.unwrap();
+    let tags = [
+        ("imagebaked:owner", "imagebaked"),
+        ("imagebaked:schedule", "golden"),
+        ("imagebaked:line", "golden"),
+        ("imagebaked:slot", "2026-01-01T00:00:00Z"),
+        ("imagebaked:version", "9"),
+    ];
+    let doubles = [make(&cloud, "ecd-1", &tags).await, make(&cloud, "ecd-2", &tags).await];
+    make(&cloud, "ecd-3", &tags[..1]).await;
+    // Not ours.
+    make(&cloud, "ecd-4", &[("imagebaked:owner", "somebody else")]).await;
+
+    let report = host.json(1, &["reconcile"]);
+    assert_eq!(
+        kinds(&report),
+        ["doubled", "unrecorded", "unrecorded", "unrecorded", "vanished", "version_behind"],
+        "{report}"
+    );
+    let doubled = report["differences"].as_array().unwrap().iter().find(|one| one["kind"] == "doubled").unwrap();
+    assert!(doubles.iter().all(|id| doubled["images"].as_array().unwrap().contains(&json!(id))), "{doubled}");
+
+    // One of the doubles gets the row of their slot; the rest is left to a person.
+    host.json(1, &["reconcile", "--apply"]);
+    let report = host.json(1, &["reconcile"]);
+    assert_eq!(kinds(&report), ["doubled", "unrecorded", "vanished"], "{report}");
+    let (text, _) = host.expect(1, &["reconcile"]);
+    assert!(text.contains("not all of our tags are on it") && !text.contains("--apply"), "{text}");
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 1, "the one of this test");
+    let told = host.json(0, &["why", "golden", "--at", "2026-01-01T00:00:00Z"]);
+    assert_eq!(told["bakes"][0]["reason"], "rebuilt from the image's tags");
+
+    host.start();
+    assert_eq!(host.bake("golden")["version"], 10);
+}
