@@ -89,14 +89,16 @@ fn instant(text: &Value) -> DateTime<Utc> {
 #[test]
 fn a_slot_is_told_call_by_call_and_the_times_beside_it_are_none() {
     let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
     let at = (SystemClock.now() + TimeDelta::seconds(4)).with_nanosecond(0).unwrap();
     let cron = format!("{} {} {} * * *", at.second(), at.minute(), at.hour());
     let schedule = format!("\n[[schedule]]\nname = \"soon\"\ninstance_id = \"ecd-1\"\ncron = \"{cron}\"\n");
-    let mut host = Host::new(cloud.addr, &schedule);
+    host.configure(cloud.addr, &schedule);
     cloud.add_faults(
         "[[fault]]\naction = \"CreateImageByInstance\"\nnth = 1\ncode = \"ExceedBuilderQuota\"\nstatus = 400\n",
     );
-    host.start();
+    host.expect(0, &["reload"]);
     let row = host.until("the slot is baked", &["--schedule", "soon"], |row| !row["finished_at"].is_null());
     host.stop();
 
