@@ -63,6 +63,14 @@ pub enum Command {
     Images(ImagesArgs),
     /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
     Reconcile(ReconcileArgs),
+    /// Skip the slots of a schedule from now on.
+    Pause(PauseArgs),
+    /// Bake the slots of a schedule again, from now on.
+    Resume(ResumeArgs),
+    /// Bake again what a failed or skipped bake did not bring.
+    Retry(RetryArgs),
+    /// Call off a bake that has not begun its image.
+    Cancel(CancelArgs),
     /// Make the daemon read its configuration again.
     Reload,
     /// Run the simulator of the cloud alone, to rehearse a schedule against.
@@ -197,6 +205,45 @@ pub struct ReconcileArgs {
     pub apply: bool,
 }
 
+/// `pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+    /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until it is resumed.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// Why; shown with every slot that is skipped.
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub reason: String,
+}
+
+/// `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+}
+
+/// `retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The bake's number, as in the history.
+    #[arg(value_parser = bake_id)]
+    pub bake: BakeId,
+    /// Stay until the new bake is over; exits with 1 unless it succeeded.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The bake's number, as in the history.
+    #[arg(value_parser = bake_id)]
+    pub bake: BakeId,
+}
+
 /// `images`.
 #[derive(Debug, Args)]
 pub struct ImagesArgs {
@@ -244,7 +291,7 @@ pub struct SimArgs {
 pub enum Moment {
     /// RFC 3339.
     At(DateTime<Utc>),
-    /// So long before now.
+    /// So long before now; for what lies ahead, so long from now.
     Ago(Duration),
 }
 
@@ -262,6 +309,17 @@ impl std::str::FromStr for Moment {
 }
 
 impl Moment {
+    /// The instant meant where it lies ahead, seen from `now`.
+    pub fn ahead(self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self {
+            Self::At(at) => at,
+            Self::Ago(length) => chrono::TimeDelta::from_std(length)
+                .ok()
+                .and_then(|length| now.checked_add_signed(length))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC),
+        }
+    }
+
     /// The instant meant, seen from `now`.
     pub fn instant(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {

@@ -204,6 +204,10 @@ fn a_cloud_that_does_not_tell_its_versions_is_warned_of_and_mended_later() {
     eventually("the warning", || host.log().contains("versions begin at 1").then_some(()));
     host.json(0, &["reconcile", "--apply"]);
     assert_eq!(host.bake("golden")["version"], 2);
+
+    host.expect(0, &["pause", "golden", "--reason", "moving"]);
+    let (text, _) = host.expect(0, &["why", "golden", "--at", "2099-01-01 00:00"]);
+    assert!(text.contains("moving; it will be skipped"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -109,6 +109,9 @@ pub enum State {
         end: End,
         /// Looks and calls so far.
         tries: u32,
+        /// Whether a stop was sent whose effect was never seen: the instance may still be about to go down.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        doubt: bool,
         /// The next look.
         next: DateTime<Utc>,
     },
@@ -149,6 +152,9 @@ pub enum End {
     Failed {
         /// The image, when one was begun.
         image: Option<MadeImage>,
+        /// Whether the next slot must be expected to fail likewise: a schedule whose bakes keep failing so is paused.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        permanent: bool,
         /// Why.
         reason: String,
     },
@@ -187,6 +193,11 @@ pub enum Event {
     Due,
     /// The call under way came back.
     Answered(Answer),
+    /// A person does not want it any more. Obeyed where that is possible, see [`State::cannot_be_cancelled`].
+    Cancelled {
+        /// Who.
+        by: String,
+    },
 }
 
 /// What is to be done once the new state is committed.
@@ -217,6 +228,8 @@ const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 /// No two looks for the same image, and no two tries to start an instance, are further apart than this.
 const LONGEST_GAP: Duration = Duration::from_mins(10);
+/// An instance whose stop was sent and never seen to work must be seen running this often before it counts as running.
+const SETTLED_AFTER: u32 = 3;
 /// An instance that is owed a start counts as gone when it was not listed after this many tries.
 const GONE_AFTER: u32 = 5;
 /// How long credentials that were refused are left alone.
@@ -310,6 +323,18 @@ impl State {
         matches!(self, Self::Ended { .. })
     }
 
+    /// Why nobody can call it off now; `None` where that can be done.
+    pub fn cannot_be_cancelled(&self) -> Option<&'static str> {
+        match self {
+            Self::Queued { .. } | Self::Stopping { .. } | Self::Ready { .. } => None,
+            Self::Creating { .. } => Some("its create call is under way"),
+            Self::Unknown { .. } => Some("it is not known whether its image was begun; that is found out first"),
+            Self::Building { .. } => Some("the cloud has no way to call off an image that is being made"),
+            Self::Starting { .. } => Some("its instance is being started again"),
+            Self::Ended { .. } => Some("it is over"),
+        }
+    }
+
     /// Whether it takes one of the builders.
     pub fn holds_builder(&self) -> bool {
         !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Ended { .. })
@@ -375,11 +400,20 @@ impl Step<'_> {
             (State::Building { .. }, Event::Answered(answer)) => self.building(answer),
 
             (state @ State::Starting { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
-            (State::Starting { work, end, tries, .. }, Event::Answered(answer)) => {
-                self.starting(work, end, tries, answer)
+            (State::Starting { work, end, tries, doubt, .. }, Event::Answered(answer)) => {
+                self.starting(work, end, tries, doubt, answer)
             }
 
-            (state, Event::Admitted { .. } | Event::Answered(_)) => {
+            (State::Queued { .. }, Event::Cancelled { by }) => {
+                let end = End::Skipped { reason: format!("cancelled by {by} before it began") };
+                (State::Ended { work: None, end }, Effect::Done)
+            }
+            (State::Stopping { work, .. } | State::Ready { work, .. }, Event::Cancelled { by }) => {
+                let reason = format!("cancelled by {by}");
+                self.finish(work, End::Failed { image: None, permanent: false, reason })
+            }
+
+            (state, Event::Admitted { .. } | Event::Answered(_) | Event::Cancelled { .. }) => {
                 let next = state.wake_at().unwrap_or(self.now).max(self.after(self.pace.poll_interval));
                 (state, Effect::Wait(next))
             }
@@ -405,7 +439,10 @@ impl Step<'_> {
             Ok(template) => template,
             Err(error) => {
                 let reason = format!("the image name's template is not readable: {error}");
-                return (State::Ended { work: None, end: End::Failed { image: None, reason } }, Effect::Done);
+                return (
+                    State::Ended { work: None, end: End::Failed { image: None, permanent: true, reason } },
+                    Effect::Done,
+                );
             }
         };
         let work =
@@ -447,7 +484,7 @@ impl Step<'_> {
             }
             Answer::Instance(None) => {
                 let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
-                self.finish(work, End::Failed { image: None, reason })
+                self.finish(work, End::Failed { image: None, permanent: true, reason })
             }
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
@@ -455,7 +492,7 @@ impl Step<'_> {
                 }
                 Class::Permanent => {
                     let reason = format!("the instance could not be stopped: {}", told(&refusal));
-                    self.finish(work, End::Failed { image: None, reason })
+                    self.finish(work, End::Failed { image: None, permanent: true, reason })
                 }
                 _ => self.look_at_instance_again(work, looks, sent, refusal.server_delay()),
             },
@@ -500,7 +537,7 @@ impl Step<'_> {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
-                self.finish(work, End::Failed { image: None, reason: told(&refusal) })
+                self.finish(work, End::Failed { image: None, permanent: true, reason: told(&refusal) })
             }
             _ if self.past_deadline() => self.give_up(work),
             Answer::Found(None) => self.create(work),
@@ -526,7 +563,7 @@ impl Step<'_> {
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, End::Failed { image: None, reason: told(&refusal) })
+                    self.finish(work, End::Failed { image: None, permanent: true, reason: told(&refusal) })
                 }
                 Class::Unclear => {
                     work.attempts += 1;
@@ -551,7 +588,7 @@ impl Step<'_> {
         let policy = &self.bake.settings.retry;
         if work.attempts >= policy.attempts {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), told(refusal));
-            return self.finish(work, End::Failed { image: None, reason });
+            return self.finish(work, End::Failed { image: None, permanent: false, reason });
         }
         let pause = retry::delay(policy, work.attempts, refusal.server_delay(), self.rng);
         let next = self.after(pause);
@@ -585,7 +622,7 @@ impl Step<'_> {
                 let spent = work.attempts >= self.bake.settings.retry.attempts;
                 if spent || self.past_deadline() {
                     let reason = format!("gave up after {}: {nothing}", count(work.attempts, "attempt"));
-                    return self.finish(work, End::Failed { image: None, reason });
+                    return self.finish(work, End::Failed { image: None, permanent: false, reason });
                 }
                 let next = self.now;
                 let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
@@ -593,7 +630,7 @@ impl Step<'_> {
             }
             Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
-                self.finish(work, End::Failed { image: None, reason })
+                self.finish(work, End::Failed { image: None, permanent: false, reason })
             }
             Answer::Refused(refusal) => {
                 let pause = self.pause_after(&refusal, looks + 1);
@@ -656,11 +693,13 @@ impl Step<'_> {
                 ImageStatus::CreateFailed => {
                     let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create \
                                   call is in the attempts, for a support ticket";
-                    return self.finish(work, End::Failed { image: Some(image), reason: reason.to_owned() });
+                    return self
+                        .finish(work, End::Failed { image: Some(image), permanent: true, reason: reason.to_owned() });
                 }
                 ImageStatus::Deleted => {
                     let reason = "the image was deleted while it was being made";
-                    return self.finish(work, End::Failed { image: Some(image), reason: reason.to_owned() });
+                    return self
+                        .finish(work, End::Failed { image: Some(image), permanent: false, reason: reason.to_owned() });
                 }
                 ImageStatus::InProgress | ImageStatus::Other(_) => {
                     seen_at = self.now;
@@ -672,7 +711,7 @@ impl Step<'_> {
                 let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
                 if self.now >= later(seen_at, lag) {
                     let reason = format!("the image vanished: it has not been listed for {}", words(lag));
-                    return self.finish(work, End::Failed { image: Some(image), reason });
+                    return self.finish(work, End::Failed { image: Some(image), permanent: false, reason });
                 }
             }
             Answer::Refused(refusal) => {
@@ -686,7 +725,7 @@ impl Step<'_> {
                 "stuck: the image is still {status} after {}, no longer followed",
                 words(self.bake.settings.build_deadline)
             );
-            return self.finish(work, End::Failed { image: Some(image), reason });
+            return self.finish(work, End::Failed { image: Some(image), permanent: false, reason });
         }
         let next = self.after(pause);
         (State::Building { work, image, since, seen_at, misses, next, status, found }, Effect::Wait(next))
@@ -694,15 +733,19 @@ impl Step<'_> {
 
     // Start
 
-    fn starting(&mut self, mut work: Work, end: End, tries: u32, answer: Answer) -> (State, Effect) {
+    fn starting(&mut self, mut work: Work, end: End, tries: u32, doubt: bool, answer: Answer) -> (State, Effect) {
         match answer {
+            Answer::Instance(Some(Power::Running)) if doubt && tries < SETTLED_AFTER => {
+                let next = self.after(self.pace.poll_interval);
+                (State::Starting { work, end, tries: tries + 1, doubt, next }, Effect::Wait(next))
+            }
             Answer::Instance(Some(Power::Running)) => {
                 work.owes_start = false;
                 (State::Ended { work: Some(work), end }, Effect::Done)
             }
             Answer::Instance(Some(Power::Stopped)) => {
                 let next = self.start_pause(tries);
-                (State::Starting { work, end, tries: tries + 1, next }, Effect::Call(Call::StartInstance))
+                (State::Starting { work, end, tries: tries + 1, doubt: false, next }, Effect::Call(Call::StartInstance))
             }
             // One empty listing proves nothing; an instance left stopped would be the price of believing it.
             Answer::Instance(None) if tries >= GONE_AFTER => {
@@ -712,7 +755,7 @@ impl Step<'_> {
             }
             Answer::Accepted => {
                 let next = self.after(self.pace.poll_interval);
-                (State::Starting { work, end, tries, next }, Effect::Wait(next))
+                (State::Starting { work, end, tries, doubt, next }, Effect::Wait(next))
             }
             Answer::Instance(None | Some(Power::Between(_)))
             | Answer::Refused(_)
@@ -720,7 +763,7 @@ impl Step<'_> {
             | Answer::Found(_)
             | Answer::Image(_) => {
                 let next = self.start_pause(tries);
-                (State::Starting { work, end, tries: tries + 1, next }, Effect::Wait(next))
+                (State::Starting { work, end, tries: tries + 1, doubt, next }, Effect::Wait(next))
             }
         }
     }
@@ -737,7 +780,8 @@ impl Step<'_> {
     /// The end, by way of the start that is owed.
     fn finish(&self, work: Work, end: End) -> (State, Effect) {
         if work.owes_start {
-            let state = State::Starting { work, end, tries: 0, next: self.now };
+            let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
+            let state = State::Starting { work, end, tries: 0, doubt, next: self.now };
             (state, Effect::Call(Call::DescribeInstance))
         } else {
             (State::Ended { work: Some(work), end }, Effect::Done)
@@ -750,7 +794,7 @@ impl Step<'_> {
             "no image could be begun before the deadline ({} after the slot){because}",
             words(self.bake.settings.deadline)
         );
-        self.finish(work, End::Failed { image: None, reason })
+        self.finish(work, End::Failed { image: None, permanent: false, reason })
     }
 
     /// How long a harmless question waits after it was refused for the `n`th time in a row.

@@ -578,9 +578,46 @@ fn a_required_stop_that_is_refused_fails() {
     bake.admit();
     bake.answer(powered(Power::Running));
     assert_eq!(bake.refuse(Class::Permanent, "NoPermission"), LOOK_AT_INSTANCE);
+    for _ in 0..SETTLED_AFTER {
+        assert!(
+            matches!(bake.answer(powered(Power::Running)), Effect::Wait(_)),
+            "an earlier stop may still take effect"
+        );
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
     assert_eq!(bake.answer(powered(Power::Running)), Effect::Done);
     assert_eq!(bake.state(), "failed");
     assert_eq!(bake.reason(), "the instance could not be stopped: NoPermission: the cloud's words");
+}
+
+#[test]
+fn a_stop_that_takes_effect_after_the_bake_was_called_off_is_undone() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    assert_eq!(bake.answer(powered(Power::Running)), STOP);
+    bake.answer(Answer::Accepted);
+    assert_eq!(bake.tell(Event::Cancelled { by: "uid 7".into() }), LOOK_AT_INSTANCE);
+    assert!(matches!(bake.answer(powered(Power::Running)), Effect::Wait(_)));
+    bake.due();
+    assert_eq!(bake.answer(powered(Power::Stopped)), START);
+    bake.answer(Answer::Accepted);
+    bake.due();
+    assert_eq!(bake.answer(powered(Power::Running)), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", "cancelled by uid 7"));
+}
+
+#[test]
+fn what_waits_can_be_cancelled_and_what_the_cloud_works_on_cannot() {
+    let by = || Event::Cancelled { by: "uid 7".into() };
+    let mut bake = Told::new(settings());
+    assert_eq!(bake.tell(by()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("skipped", "cancelled by uid 7 before it began"));
+
+    let mut bake = Told::new(settings());
+    bake.admit();
+    assert!(bake.bake.state.cannot_be_cancelled().is_some());
+    bake.tell(by());
+    assert_eq!(bake.state(), "creating");
 }
 
 #[test]

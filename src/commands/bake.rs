@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Failure, Result, Said, say};
+use super::{Context, Exit, Result, Said, refused, say};
 use crate::{
     cli::BakeArgs,
     config::Config,
@@ -14,26 +14,24 @@ use crate::{
 
 pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
     let config = context.config()?;
-    let request = Request::Bake { schedule: args.schedule.clone() };
-    let bakes = match context.ask(&config, request).await? {
+    ask(context, &config, Request::Bake { schedule: args.schedule.clone() }, args.wait).await
+}
+
+/// Asks for bakes, and stays until they are over where that is wanted.
+pub async fn ask(context: &Context<'_>, config: &Config, request: Request, wait: bool) -> Result {
+    let bakes = match context.ask(config, request).await? {
         Reply::Bakes { bakes } => bakes,
-        Reply::NotFound { message } => return Err(Failure::new(Exit::NotFound, message)),
-        Reply::Failed { message } => return Err(Failure::new(Exit::Failed, message)),
-        _ => return Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+        other => return Err(refused(other)),
     };
-    if args.wait {
-        return follow(context, &config, bakes).await;
+    if wait {
+        return follow(context, config, bakes).await;
     }
     if context.json {
-        return Ok(Said::done(format!(
-            "{}\n",
-            json!({ "bakes": bakes.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>() })
-        )));
+        let bakes: Vec<_> = bakes.iter().map(|id| json!({ "id": id })).collect();
+        return Ok(Said::done(format!("{}\n", json!({ "bakes": bakes }))));
     }
-    let text: String = bakes
-        .iter()
-        .map(|id| format!("Bake {id} of {} is recorded; follow it with `imagebaked show {id}`.\n", args.schedule))
-        .collect();
+    let text =
+        bakes.iter().map(|id| format!("Bake {id} is recorded; follow it with `imagebaked show {id}`.\n")).collect();
     Ok(Said::done(text))
 }
 
@@ -45,8 +43,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
         let request = Request::Follow { bakes: bakes.clone(), seen };
         let (rows, changes) = match context.ask(config, request).await? {
             Reply::Rows { rows, changes } => (rows, changes),
-            Reply::Failed { message } => return Err(Failure::new(Exit::Failed, message)),
-            _ => return Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+            other => return Err(refused(other)),
         };
         seen = changes;
         if !context.json {

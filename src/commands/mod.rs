@@ -22,9 +22,11 @@ mod demo;
 mod history;
 mod images;
 mod output;
+mod pause;
 mod plan;
 mod reconcile;
 mod reload;
+mod retry;
 mod run;
 mod show;
 mod sim;
@@ -133,6 +135,20 @@ impl Context<'_> {
         Ok(client::ask(&config.daemon.control_socket, &request).await?)
     }
 
+    /// Gives the daemon an order that it answers with no more than that it is done.
+    async fn order(&self, request: Request) -> Result<()> {
+        let config = self.config()?;
+        match self.ask(&config, request).await? {
+            Reply::Done => Ok(()),
+            other => Err(refused(other)),
+        }
+    }
+
+    /// One sentence for people, an object for programs.
+    fn done(&self, sentence: String) -> String {
+        if self.json { format!("{}\n", serde_json::json!({ "done": sentence })) } else { format!("{sentence}\n") }
+    }
+
     async fn reader(&self, config: &Config) -> Result<Reader> {
         Reader::open(&config.daemon.state_dir).await.map_err(|error| {
             let exit = if matches!(error, StoreError::Missing { .. }) { Exit::NotFound } else { Exit::Failed };
@@ -166,6 +182,10 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, args).await,
+        Command::Pause(args) => pause::pause(&context, args).await,
+        Command::Resume(args) => pause::resume(&context, args).await,
+        Command::Retry(args) => retry::retry(&context, args).await,
+        Command::Cancel(args) => retry::cancel(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
     };
@@ -183,6 +203,16 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         }
     };
     ExitCode::from(exit as u8)
+}
+
+/// An answer of the daemon that is not the one hoped for.
+fn refused(reply: Reply) -> Failure {
+    match reply {
+        Reply::NotFound { message } => Failure::new(Exit::NotFound, message),
+        Reply::Failed { message } => Failure::new(Exit::Failed, message),
+        Reply::BadConfig { problems } => Failure::new(Exit::Usage, problems),
+        _ => Failure::new(Exit::Failed, "the daemon answered something else than was asked"),
+    }
 }
 
 /// Prints; a reader that has gone (`imagebaked history | head`) is no failure.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, Exit, Failure, Result, Said};
+use super::{Context, Result, Said, refused};
 use crate::control::{Reply, Request};
 
 pub async fn run(context: &Context<'_>) -> Result {
@@ -15,8 +15,6 @@ pub async fn run(context: &Context<'_>) -> Result {
             }
             Ok(Said::done(format!("{warnings}In force: configuration {config_hash}, {schedules} schedules.\n")))
         }
-        Reply::BadConfig { problems } => Err(Failure::new(Exit::Usage, problems)),
-        Reply::Failed { message } => Err(Failure::new(Exit::Failed, message)),
-        _ => Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+        other => Err(refused(other)),
     }
 }

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::{
     Context, Exit, Failure, Result, Said,
     output::{NONE, Rows, relative},
+    refused,
 };
 use crate::{
     clock::{Clock, SystemClock},
@@ -23,7 +24,7 @@ pub async fn run(context: &Context<'_>) -> Result {
             Ok(Said { text, exit })
         }
         Ok(Reply::Failed { message }) => Err(Failure::new(Exit::Unhealthy, message)),
-        Ok(_) => Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+        Ok(other) => Err(refused(other)),
         Err(failure) if failure.exit == Exit::Unreachable => {
             if let Ok(reader) = Reader::open(&config.daemon.state_dir).await {
                 let known = status::from_ledger(&reader, SystemClock.now()).await;
@@ -63,6 +64,15 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     let _ = writeln!(text, "  credentials  {credentials}{expiry}");
     text.push('\n');
     text.push_str(&work(context, &status.running, status.queued, status.last_day));
+    if !status.paused.is_empty() {
+        text.push_str("\nPaused\n");
+        let mut rows = Rows::new(&["SCHEDULE", "SINCE", "UNTIL", "BY", "WHY"], context.color);
+        for pause in &status.paused {
+            let until = pause.until.as_deref().unwrap_or("resumed");
+            rows.row([&pause.schedule, &pause.since, until, &pause.who, &pause.reason]);
+        }
+        text.push_str(&rows.render());
+    }
     if !status.next.is_empty() {
         text.push_str("\nNext slots\n");
         let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color);

@@ -91,6 +91,8 @@ impl Config {
         };
         let daemon = DaemonSettings {
             max_builders: self.daemon.max_builders,
+            max_builders_per_region: self.daemon.max_builders_per_region,
+            pause_after_failures: self.daemon.pause_after_failures,
             owner: self.daemon.owner.clone(),
             ..other.daemon.clone()
         };

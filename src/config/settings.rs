@@ -100,6 +100,10 @@ pub struct DaemonSettings {
     pub state_dir: PathBuf,
     /// Images being made at once, at least 1. Default `5`.
     pub max_builders: u32,
+    /// Images being made at once of instances in one region, at least 1. Default `1000`: no limit of its own.
+    pub max_builders_per_region: u32,
+    /// A schedule whose bakes failed for good this often in a row is paused; 0 never does. Default `5`.
+    pub pause_after_failures: u32,
     /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
     #[serde(with = "listen")]
     pub listen: Option<SocketAddr>,
@@ -116,6 +120,8 @@ impl Default for DaemonSettings {
         Self {
             state_dir: "/var/lib/imagebaked".into(),
             max_builders: 5,
+            max_builders_per_region: 1000,
+            pause_after_failures: 5,
             listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
             control_socket: "/run/imagebaked/control.sock".into(),
             owner: "imagebaked".into(),
@@ -167,6 +173,8 @@ layer! {
     struct DaemonLayer {
         state_dir: String = filled,
         max_builders: u32 = |item, out| item.integer(1, 1000, out),
+        max_builders_per_region: u32 = |item, out| item.integer(1, 1000, out),
+        pause_after_failures: u32 = |item, out| item.integer(0, 1000, out),
         listen: String = listen_address,
         control_socket: String = filled,
         owner: String = owner,

@@ -5,6 +5,7 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
@@ -53,6 +54,30 @@ pub enum Request {
         /// Whether to take over what can be.
         apply: bool,
     },
+    /// Bake again what a bake did not bring.
+    Retry {
+        /// Which.
+        bake: BakeId,
+    },
+    /// Call a bake off.
+    Cancel {
+        /// Which.
+        bake: BakeId,
+    },
+    /// Skip the slots of a schedule from now on.
+    Pause {
+        /// Name or id.
+        schedule: String,
+        /// Until when; `None`: until it is resumed.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: String,
+    },
+    /// Bake its slots again, from now on.
+    Resume {
+        /// Name or id.
+        schedule: String,
+    },
 }
 
 impl Request {
@@ -98,6 +123,8 @@ pub enum Reply {
         /// What differed before anything was taken over.
         differences: Vec<Difference>,
     },
+    /// To `Cancel`, `Pause` and `Resume`.
+    Done,
     /// There is no such thing.
     NotFound {
         /// In words.

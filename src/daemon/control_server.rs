@@ -15,7 +15,11 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, engine::Order, reconcile, reload};
+use super::{
+    Shared,
+    engine::{Declined, Order},
+    reconcile, reload,
+};
 use crate::{
     control::{self, ControlError, PROTOCOL, Reply, Request},
     error::chain,
@@ -140,7 +144,25 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             Ok(status) => Reply::Status(Box::new(status)),
             Err(error) => Reply::Failed { message: chain(&error) },
         },
-        Request::Bake { schedule, .. } => bake(schedule, who, shared).await,
+        Request::Bake { schedule } => {
+            let not_found = format!("there is no schedule {schedule:?}; `imagebaked check` lists them");
+            let asked = order(shared, |reply| Order::Bake { schedule, who, reply }).await;
+            told(asked.map(|bakes| bakes.ok_or(Declined::NotFound(not_found))), |bakes| Reply::Bakes { bakes })
+        }
+        Request::Retry { bake } => {
+            let asked = order(shared, |reply| Order::Retry { bake, who, reply }).await;
+            told(asked, |bake| Reply::Bakes { bakes: vec![bake] })
+        }
+        Request::Cancel { bake } => {
+            told(order(shared, |reply| Order::Cancel { bake, who, reply }).await, |()| Reply::Done)
+        }
+        Request::Pause { schedule, until, reason } => {
+            let asked = order(shared, |reply| Order::Pause { schedule, until, reason, who, reply }).await;
+            told(asked, |()| Reply::Done)
+        }
+        Request::Resume { schedule } => {
+            told(order(shared, |reply| Order::Resume { schedule, who, reply }).await, |()| Reply::Done)
+        }
         Request::Follow { bakes, seen } => {
             let mut changes = shared.engine.clone();
             // Neither a time-out nor an engine that has stopped is a failure: the rows are told as they are.
@@ -156,19 +178,22 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
     }
 }
 
-async fn bake(schedule: String, who: String, shared: &Shared) -> Reply {
+/// Gives the engine an order and waits for its answer; fails in words.
+pub(super) async fn order<T>(
+    shared: &Shared,
+    make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Order,
+) -> Result<T, String> {
+    let stopping = || "the daemon is stopping".to_owned();
     let (reply, answer) = oneshot::channel();
-    let order = Order::Bake { schedule: schedule.clone(), who, reply };
-    if shared.orders.send(order).await.is_err() {
-        return Reply::Failed { message: "the daemon is stopping".to_owned() };
-    }
-    match answer.await {
-        Ok(Ok(Some(bakes))) => Reply::Bakes { bakes },
-        Ok(Ok(None)) => {
-            Reply::NotFound { message: format!("there is no schedule {schedule:?}; `imagebaked check` lists them") }
-        }
-        Ok(Err(error)) => Reply::Failed { message: chain(&error) },
-        Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
+    shared.orders.send(make(reply)).await.map_err(|_| stopping())?;
+    answer.await.map_err(|_| stopping())?.map_err(|error| chain(&error))
+}
+
+fn told<T>(asked: Result<Result<T, Declined>, String>, done: impl FnOnce(T) -> Reply) -> Reply {
+    match asked {
+        Ok(Ok(value)) => done(value),
+        Ok(Err(Declined::NotFound(message))) => Reply::NotFound { message },
+        Ok(Err(Declined::NotNow(message))) | Err(message) => Reply::Failed { message },
     }
 }
 

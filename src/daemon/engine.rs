@@ -35,7 +35,7 @@ use crate::{
     config::Config,
     ids::{BakeId, LineId},
     schedule::Schedule,
-    store::{Attempt, DueBake, ManualBake, Store, StoreError, Transition},
+    store::{Attempt, DueBake, ITSELF, ManualBake, Pause, Store, StoreError, Transition},
 };
 
 /// While the cloud refuses our credentials, one call in this time tries whether it still does.
@@ -53,7 +53,7 @@ pub struct Engine {
     clock: Arc<dyn Clock>,
     planner: Planner,
     pace: Pace,
-    max_builders: usize,
+    limits: Limits,
     config_hash: String,
     rng: Rng,
     /// Bakes with a call under way, as of their last commit.
@@ -66,7 +66,17 @@ pub struct Engine {
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
+    /// Whether what rarely changes has been published since it changed.
+    shown: bool,
     publish: watch::Sender<EngineStatus>,
+}
+
+/// How much at once, and how often in vain.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    builders: usize,
+    builders_per_region: usize,
+    pause_after_failures: u32,
 }
 
 /// Why nothing new is begun.
@@ -100,6 +110,8 @@ pub struct EngineStatus {
     pub schedules: usize,
     /// Lines that shall have a young image.
     pub max_ages: Vec<MaxAge>,
+    /// Schedules that are paused, but not in the file.
+    pub pauses: Vec<Pause>,
 }
 
 /// How old the newest good image of a line may be.
@@ -143,8 +155,57 @@ pub enum Order {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
+    /// Bake again what a bake that ended did not bring.
+    Retry {
+        /// Which.
+        bake: BakeId,
+        /// Who asks, for the audit.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Result<BakeId, Declined>, StoreError>>,
+    },
+    /// Call a bake off.
+    Cancel {
+        /// Which.
+        bake: BakeId,
+        /// Who asks, for the audit.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Result<(), Declined>, StoreError>>,
+    },
+    /// Skip the slots of a schedule from now on.
+    Pause {
+        /// Name or id.
+        schedule: String,
+        /// Until when; `None`: until it is resumed.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: String,
+        /// Who asks.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Result<(), Declined>, StoreError>>,
+    },
+    /// Bake the slots of a schedule again, from now on.
+    Resume {
+        /// Name or id.
+        schedule: String,
+        /// Who asks.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Result<(), Declined>, StoreError>>,
+    },
     /// Look now: the pulse.
     Look,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Declined {
+    /// There is no such thing.
+    NotFound(String),
+    /// It cannot be done, and why.
+    NotNow(String),
 }
 
 impl Engine {
@@ -159,13 +220,13 @@ impl Engine {
         let now = clock.now();
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
         let (publish, status) = watch::channel(EngineStatus::default());
-        let engine = Self {
+        let mut engine = Self {
             store,
             cloud,
             clock,
             planner,
             pace: pace(config),
-            max_builders: config.daemon.max_builders as usize,
+            limits: limits(config),
             config_hash: config.hash.clone(),
             rng,
             in_flight: HashMap::new(),
@@ -175,6 +236,7 @@ impl Engine {
             admitting: true,
             quiet_until: None,
             last_turn: now,
+            shown: false,
             publish,
         };
         engine.show(None, false);
@@ -235,6 +297,22 @@ impl Engine {
                 let _ = reply.send(self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await);
                 self.turn().await;
             }
+            Order::Retry { bake, who, reply } => {
+                let _ = reply.send(self.retry(bake, who).await);
+                self.turn().await;
+            }
+            Order::Cancel { bake, who, reply } => {
+                let _ = reply.send(self.cancel(bake, &who).await);
+                self.turn().await;
+            }
+            Order::Pause { schedule, until, reason, who, reply } => {
+                let _ = reply.send(self.pause(&schedule, until, reason, who).await);
+                self.turn().await;
+            }
+            Order::Resume { schedule, who, reply } => {
+                let _ = reply.send(self.resume(&schedule, &who).await);
+                self.turn().await;
+            }
             Order::Adopt { config, reply } => {
                 let _ = reply.send(self.adopt(&config).await);
                 self.turn().await;
@@ -249,13 +327,102 @@ impl Engine {
         self.store.record_manual(&asked, &self.config_hash, now).await.map(Some)
     }
 
+    async fn retry(&mut self, id: BakeId, who: String) -> Result<Result<BakeId, Declined>, StoreError> {
+        let now = self.clock.now();
+        let Some(row) = self.store.reader().bake(id).await? else { return Ok(Err(no_bake(id))) };
+        if !row.is_ended() {
+            return Ok(Err(Declined::NotNow(format!("bake {id} is still under way ({})", row.state))));
+        }
+        if row.state == "succeeded" {
+            let word = format!("bake {id} succeeded; `imagebaked bake {}` makes another image", row.schedule);
+            return Ok(Err(Declined::NotNow(word)));
+        }
+        let rows = self.planner.manual(&row.schedule_id, now).unwrap_or_default();
+        let Some(row) = rows.into_iter().find(|new| new.instance_id.as_str() == row.instance_id) else {
+            let word = format!("{} on {} is no longer in the configuration", row.schedule, row.instance_id);
+            return Ok(Err(Declined::NotFound(word)));
+        };
+        let asked = ManualBake { row, who: format!("{who} (retry of bake {id})") };
+        let ids = self.store.record_manual(&[asked], &self.config_hash, now).await?;
+        Ok(ids.first().copied().ok_or_else(|| no_bake(id)))
+    }
+
+    async fn cancel(&mut self, id: BakeId, who: &str) -> Result<Result<(), Declined>, StoreError> {
+        let now = self.clock.now();
+        // One with a call under way is in memory as of its last commit, which is what the database says, too.
+        let Some(bake) = self.store.bake(id).await? else { return Ok(Err(no_bake(id))) };
+        if let Some(why) = bake.state.cannot_be_cancelled() {
+            return Ok(Err(Declined::NotNow(format!("bake {id} cannot be cancelled: {why}"))));
+        }
+        // Its answer, when it comes, finds nobody waiting.
+        self.in_flight.remove(&id);
+        self.store.note(now, who, "cancel", &format!("bake {id} of {}", bake.schedule)).await?;
+        let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, now);
+        self.commit(vec![step], now).await.map(Ok)
+    }
+
+    async fn pause(
+        &mut self,
+        schedule: &str,
+        until: Option<DateTime<Utc>>,
+        reason: String,
+        who: String,
+    ) -> Result<Result<(), Declined>, StoreError> {
+        let now = self.clock.now();
+        let Some(schedule_id) = self.planner.find(schedule) else { return Ok(Err(no_schedule(schedule))) };
+        if until.is_some_and(|until| until <= now) {
+            return Ok(Err(Declined::NotNow("the pause would be over already".to_owned())));
+        }
+        // Slots up to this moment are not paused yet.
+        self.planner.plan(&self.store, now).await?;
+        self.store.pause(&Pause { schedule_id, since: now, until, reason, who }).await?;
+        self.planner.set_pauses(self.store.reader().pauses().await?);
+        self.shown = false;
+        Ok(Ok(()))
+    }
+
+    async fn resume(&mut self, schedule: &str, who: &str) -> Result<Result<(), Declined>, StoreError> {
+        let now = self.clock.now();
+        let Some(schedule_id) = self.planner.find(schedule) else { return Ok(Err(no_schedule(schedule))) };
+        if !self.planner.is_paused(&schedule_id, now) {
+            let word = format!("{schedule} is not paused; `paused = true` in the file is resumed there");
+            return Ok(Err(Declined::NotNow(word)));
+        }
+        // Slots up to this moment were paused.
+        self.planner.plan(&self.store, now).await?;
+        self.store.resume(&schedule_id, who, "resumed", now).await?;
+        self.planner.set_pauses(self.store.reader().pauses().await?);
+        self.shown = false;
+        Ok(Ok(()))
+    }
+
+    /// Schedules that keep failing for good are paused, before they use up another night.
+    async fn pause_the_hopeless(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let limit = self.limits.pause_after_failures;
+        if limit == 0 {
+            return Ok(());
+        }
+        for (schedule_id, failures) in self.store.too_many_failures(limit).await? {
+            let reason = format!(
+                "its bakes failed for good {failures} times in a row; mend the cause, then `imagebaked resume {schedule_id}`"
+            );
+            tracing::error!(schedule = %schedule_id, reason, "schedule {schedule_id} is paused: {reason}");
+            self.planner.plan(&self.store, now).await?;
+            let pause = Pause { schedule_id, since: now, until: None, reason, who: ITSELF.to_owned() };
+            self.store.pause(&pause).await?;
+            self.planner.set_pauses(self.store.reader().pauses().await?);
+            self.shown = false;
+        }
+        Ok(())
+    }
+
     async fn adopt(&mut self, config: &Config) -> Result<(), StoreError> {
         let now = self.clock.now();
         // Slots due until this moment belong to the rules that were in force.
         self.planner.plan(&self.store, now).await?;
         self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
         self.pace = pace(config);
-        self.max_builders = config.daemon.max_builders as usize;
+        self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
         Ok(())
     }
@@ -307,16 +474,26 @@ impl Engine {
     }
 
     async fn admit(&mut self, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
-        let mut free = self.max_builders.saturating_sub(self.store.busy_builders().await?);
+        let mut busy = self.store.busy_builders().await?;
+        let mut free = self.limits.builders.saturating_sub(busy.values().sum());
         if self.hold.is_some() {
             free = free.min(usize::from(self.may_call(now)));
         }
         if free == 0 {
             return Ok(Vec::new());
         }
+        let room = self.limits.builders_per_region;
+        let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
+        let queued = self.store.next_queued(now, free, &full).await?;
         let mut given: HashMap<LineId, u32> = HashMap::new();
         let mut steps = Vec::new();
-        for DueBake { bake, last_version } in self.store.next_queued(now, free).await? {
+        for DueBake { bake, last_version } in queued {
+            let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
+            if *in_region >= room {
+                // Filled up by this very turn; the next round asks without the region.
+                continue;
+            }
+            *in_region += 1;
             // Two instances of one turn may share a line, if the ids are so chosen; versions must still differ.
             let version = given.get(&bake.line).copied().unwrap_or(last_version).saturating_add(1);
             given.insert(bake.line.clone(), version);
@@ -349,6 +526,9 @@ impl Engine {
 
     /// Commits, then lets the effects happen.
     async fn commit(&mut self, steps: Vec<Step>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let failed = steps
+            .iter()
+            .any(|step| matches!(step.bake.state, State::Ended { end: End::Failed { permanent: true, .. }, .. }));
         let transitions: Vec<_> = steps
             .iter()
             .map(|step| Transition {
@@ -364,6 +544,9 @@ impl Engine {
             if let Effect::Call(call) = step.effect {
                 self.send(step.bake, call);
             }
+        }
+        if failed {
+            self.pause_the_hopeless(now).await?;
         }
         Ok(())
     }
@@ -443,12 +626,13 @@ impl Engine {
         self.show(Some(text), true);
     }
 
-    fn show(&self, store_error: Option<String>, changed: bool) {
+    fn show(&mut self, store_error: Option<String>, changed: bool) {
         self.publish.send_modify(|status| {
             status.store_error = store_error;
             status.changes += u64::from(changed);
             status.hold.clone_from(&self.hold);
-            if status.config_hash != self.config_hash {
+            if status.config_hash != self.config_hash || !self.shown {
+                status.pauses = self.planner.pauses_at(self.last_turn).cloned().collect();
                 status.config_hash.clone_from(&self.config_hash);
                 let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
                 status.schedules = ids.len();
@@ -466,10 +650,19 @@ impl Engine {
                     .collect();
             }
             if changed || status.upcoming.is_empty() {
-                status.upcoming = self.planner.upcoming(UPCOMING);
+                status.upcoming = self.planner.upcoming(UPCOMING, self.last_turn);
             }
         });
+        self.shown = true;
     }
+}
+
+fn no_bake(id: BakeId) -> Declined {
+    Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
+}
+
+fn no_schedule(text: &str) -> Declined {
+    Declined::NotFound(format!("there is no schedule {text:?}; `imagebaked check` lists them"))
 }
 
 /// A bake with its new state, before it is committed.
@@ -535,6 +728,14 @@ impl Step {
 
 fn shared(config: &Config) -> Vec<Arc<Schedule>> {
     config.schedules.clone()
+}
+
+fn limits(config: &Config) -> Limits {
+    Limits {
+        builders: config.daemon.max_builders as usize,
+        builders_per_region: config.daemon.max_builders_per_region as usize,
+        pause_after_failures: config.daemon.pause_after_failures,
+    }
 }
 
 fn pace(config: &Config) -> Pace {

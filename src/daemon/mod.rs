@@ -22,10 +22,10 @@ use crate::{
     cloud::{CloudClient, CloudError},
     config::Config,
     status::{
-        self, Daemon, Health, Next, Status,
+        self, Daemon, Health, Next, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{Reader, Store, StoreError},
+    store::{ITSELF, Reader, Store, StoreError},
     systemd,
 };
 
@@ -41,7 +41,7 @@ mod watchdog;
 
 pub use calls::client;
 pub use control_server::SocketError;
-pub use engine::{Engine, EngineStatus, MaxAge, Order};
+pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 pub use signals::{Asked, Signals};
@@ -240,6 +240,17 @@ impl Shared {
             health,
             running,
             queued,
+            paused: engine
+                .pauses
+                .iter()
+                .map(|pause| Paused {
+                    schedule: pause.schedule_id.to_string(),
+                    since: utc(pause.since),
+                    until: pause.until.map(utc),
+                    who: pause.who.clone(),
+                    reason: pause.reason.clone(),
+                })
+                .collect(),
             next: engine
                 .upcoming
                 .iter()
@@ -261,6 +272,9 @@ impl Shared {
         }
         if let Some(hold) = &engine.hold {
             reasons.push(format!("every schedule is held since {}: {}", hold.since.format("%F %T UTC"), hold.message));
+        }
+        for pause in engine.pauses.iter().filter(|pause| pause.who == ITSELF) {
+            reasons.push(format!("schedule {} is paused: {}", pause.schedule_id, pause.reason));
         }
         if engine.last_look.is_some_and(|look| (now - look).to_std().is_ok_and(|age| age > STUCK)) {
             reasons.push("the engine has not looked at the clock for over two minutes".to_owned());

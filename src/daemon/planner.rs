@@ -19,7 +19,7 @@ use crate::{
         CatchUp, Overlap, Schedule, Timing,
         account::{AccountPolicy, Entry, account},
     },
-    store::{NewRow, Store, StoreError, Target},
+    store::{ITSELF, NewRow, Pause, Store, StoreError, Target},
 };
 
 /// A slot not older than this is due, not missed: a pulse may be late, and a restart takes a moment.
@@ -35,6 +35,8 @@ pub struct Planner {
     /// The next slot of each entry, the earliest on top.
     heap: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
     last_look: DateTime<Utc>,
+    /// Schedules paused by a person or by the daemon.
+    pauses: HashMap<ScheduleId, Pause>,
 }
 
 #[derive(Debug)]
@@ -89,6 +91,7 @@ impl Planner {
         let mut entries = Vec::new();
         let mut changed = Vec::new();
         let mut missed = Vec::new();
+        let mut edited: HashSet<ScheduleId> = HashSet::new();
         for schedule in schedules {
             let timing = StoredTiming::of(schedule).to_json()?;
             for instance in schedule.instances.as_slice() {
@@ -112,10 +115,14 @@ impl Planner {
                     } else {
                         missed.extend(missed_under_old_rule(schedule, instance, &line, &before, now));
                     }
+                    if target.timing != before.timing || target.schedule != before.schedule {
+                        edited.insert(schedule.id.clone());
+                    }
                     if target != before {
                         changed.push(target.clone());
                     }
                 } else {
+                    edited.insert(schedule.id.clone());
                     changed.push(target.clone());
                 }
                 entries.push(PlannedTarget {
@@ -130,8 +137,9 @@ impl Planner {
         let gone: Vec<_> =
             known.into_iter().filter(|(_, target)| target.removed_at.is_none()).map(|(key, _)| key).collect();
         store.adopt_targets(&changed, &gone, &missed, config_hash, now).await?;
+        let pauses = unpause_edited(schedules, edited, store, now).await?;
         let mut planner =
-            Self { config_hash: config_hash.to_owned(), entries, heap: BinaryHeap::new(), last_look: now };
+            Self { config_hash: config_hash.to_owned(), entries, heap: BinaryHeap::new(), last_look: now, pauses };
         planner.rebuild();
         Ok(planner)
     }
@@ -165,18 +173,22 @@ impl Planner {
         for &index in &due {
             let entry = &self.entries[index];
             let schedule = &entry.schedule;
-            let policy = AccountPolicy {
-                catch_up: schedule.catch_up,
-                window: schedule.catch_up_window,
-                on_time: ON_TIME,
-                paused: schedule.paused.then_some("the schedule is paused in the file"),
-            };
-            let accounting = account(&schedule.timing, &policy, entry.accounted_to, now);
-            for told in accounting.entries {
-                rows.push(entry.row(told, &open, &mut queued_now));
+            let mut accounted_to = entry.accounted_to;
+            for (until, paused) in self.stretches(schedule, accounted_to, now) {
+                let policy = AccountPolicy {
+                    catch_up: schedule.catch_up,
+                    window: schedule.catch_up_window,
+                    on_time: ON_TIME,
+                    paused: paused.as_deref(),
+                };
+                let accounting = account(&schedule.timing, &policy, accounted_to, until);
+                for told in accounting.entries {
+                    rows.push(entry.row(told, &open, &mut queued_now));
+                }
+                accounted_to = accounting.accounted_to;
             }
-            accounted.push((schedule.id.clone(), entry.instance.clone(), accounting.accounted_to));
-            reached.push(accounting.accounted_to);
+            accounted.push((schedule.id.clone(), entry.instance.clone(), accounted_to));
+            reached.push(accounted_to);
         }
         if let Err(error) = store.record_slots(&rows, &accounted, &self.config_hash, now).await {
             // Nothing was recorded, so nothing is accounted for: the next look finds the same slots due.
@@ -197,13 +209,16 @@ impl Planner {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// The next `n` slots of all schedules that are not paused, in order.
-    pub fn upcoming(&self, n: usize) -> Vec<Upcoming> {
+    /// The next `n` slots of all schedules that are not paused at `now`, in order.
+    pub fn upcoming(&self, n: usize, now: DateTime<Utc>) -> Vec<Upcoming> {
         let mut nearest: Vec<_> = self.heap.iter().map(|Reverse(next)| *next).collect();
         nearest.sort_unstable();
         nearest
             .into_iter()
-            .filter(|(_, index)| !self.entries[*index].schedule.paused)
+            .filter(|(_, index)| {
+                let schedule = &self.entries[*index].schedule;
+                !schedule.paused && !self.is_paused(&schedule.id, now)
+            })
             .take(n)
             .map(|(slot, index)| {
                 let entry = &self.entries[index];
@@ -232,6 +247,53 @@ impl Planner {
             })
             .collect();
         (!rows.is_empty()).then_some(rows)
+    }
+
+    /// The schedule that goes by this name, or by this id.
+    pub fn find(&self, text: &str) -> Option<ScheduleId> {
+        let mut schedules = self.entries.iter().map(|entry| &entry.schedule);
+        let found = schedules.find(|schedule| schedule.name.as_str() == text || schedule.id.as_str() == text)?;
+        Some(found.id.clone())
+    }
+
+    /// Takes over who is paused.
+    pub fn set_pauses(&mut self, pauses: HashMap<ScheduleId, Pause>) {
+        self.pauses = pauses;
+    }
+
+    /// Whether a schedule is paused, other than in the file.
+    pub fn is_paused(&self, id: &ScheduleId, now: DateTime<Utc>) -> bool {
+        self.pauses.get(id).is_some_and(|pause| pause.until.is_none_or(|until| now < until))
+    }
+
+    /// The pauses of schedules in the file that are in force at `now`.
+    pub fn pauses_at(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Pause> {
+        let known: HashSet<&ScheduleId> = self.entries.iter().map(|entry| &entry.schedule.id).collect();
+        let mut pauses: Vec<_> = self.pauses.values().filter(|pause| known.contains(&pause.schedule_id)).collect();
+        pauses.retain(|pause| self.is_paused(&pause.schedule_id, now));
+        pauses.sort_unstable_by(|a, b| a.schedule_id.cmp(&b.schedule_id));
+        pauses.into_iter()
+    }
+
+    /// The time from `accounted_to` to `now` in stretches that are paused or not: a pause may have ended while the
+    /// daemon was down.
+    fn stretches(
+        &self,
+        schedule: &Schedule,
+        accounted_to: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Vec<(DateTime<Utc>, Option<String>)> {
+        if schedule.paused {
+            return vec![(now, Some("the schedule is paused in the file".to_owned()))];
+        }
+        match self.pauses.get(&schedule.id) {
+            None => vec![(now, None)],
+            Some(pause) => match pause.until {
+                Some(until) if until <= accounted_to => vec![(now, None)],
+                Some(until) if until < now => vec![(until, Some(pause.words())), (now, None)],
+                _ => vec![(now, Some(pause.words()))],
+            },
+        }
     }
 
     /// Every instance of every schedule, in the order of the file.
@@ -323,6 +385,30 @@ impl PlannedTarget {
             state,
         }
     }
+}
+
+/// Lifts the daemon's own pauses of schedules that were edited since they failed; answers with what is left.
+async fn unpause_edited(
+    schedules: &[Arc<Schedule>],
+    mut edited: HashSet<ScheduleId>,
+    store: &Store,
+    now: DateTime<Utc>,
+) -> Result<HashMap<ScheduleId, Pause>, StoreError> {
+    let mut pauses = store.reader().pauses().await?;
+    if pauses.values().all(|pause| pause.who != ITSELF) {
+        return Ok(pauses);
+    }
+    let by_id: HashMap<&ScheduleId, &Arc<Schedule>> =
+        schedules.iter().map(|schedule| (&schedule.id, schedule)).collect();
+    edited.extend(store.failed_under_other_settings(|id| by_id.get(id).map(|schedule| &*schedule.settings)).await?);
+    for id in &edited {
+        if pauses.get(id).is_some_and(|pause| pause.who == ITSELF) {
+            tracing::info!(schedule = %id, "schedule {id} was edited; it is no longer paused for its failures");
+            store.resume(id, ITSELF, "it was edited", now).await?;
+            pauses.remove(id);
+        }
+    }
+    Ok(pauses)
 }
 
 fn skipped(reason: String) -> State {

@@ -2,10 +2,8 @@
 
 use std::sync::Arc;
 
-use tokio::sync::oneshot;
-
-use super::{Shared, engine::Order};
-use crate::{config, control::Reply, error::chain, systemd};
+use super::{Shared, control_server, engine::Order};
+use crate::{config, control::Reply, systemd};
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
 /// the warnings when it was changed.
@@ -40,17 +38,11 @@ async fn take_over(shared: &Shared) -> Reply {
     }
     let config = loaded.config;
     let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
-    let (reply, answer) = oneshot::channel();
-    let order = Order::Adopt { config: Box::new(config.clone()), reply };
-    if shared.orders.send(order).await.is_err() {
-        return Reply::Failed { message: "the daemon is stopping".to_owned() };
-    }
-    match answer.await {
-        Ok(Ok(())) => {
+    match control_server::order(shared, |reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
+        Ok(()) => {
             shared.replace_config(Arc::new(config));
             Reply::Reloaded { config_hash, schedules, warnings }
         }
-        Ok(Err(error)) => Reply::Failed { message: chain(&error) },
-        Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
+        Err(message) => Reply::Failed { message },
     }
 }

@@ -123,7 +123,8 @@ async fn fill(store: &Store) {
     let state = State::Ended { work: Some(work("win11-golden", 41)), end: succeeded };
     step(1, "win11-golden", hour(20) + TimeDelta::minutes(37), state, None).await;
     let reason = "the image quota is used up: delete images or ask for more".into();
-    let state = State::Ended { work: Some(work("cad-station", 7)), end: End::Failed { image: None, reason } };
+    let state =
+        State::Ended { work: Some(work("cad-station", 7)), end: End::Failed { image: None, permanent: false, reason } };
     step(2, "cad-station", hour(9) + TimeDelta::seconds(2), state, Some(refused)).await;
     let state = State::Unknown {
         work: work("office-cn", 112),
@@ -145,7 +146,10 @@ async fn fill(store: &Store) {
     };
     step(4, "finance", now(), state, None).await;
     let hostile = Work { image_name: HOSTILE.into(), ..work("x", 1) };
-    let state = State::Ended { work: Some(hostile), end: End::Failed { image: None, reason: HOSTILE.into() } };
+    let state = State::Ended {
+        work: Some(hostile),
+        end: End::Failed { image: None, permanent: false, reason: HOSTILE.into() },
+    };
     step(7, "x", hour(29), state, None).await;
 }
 
@@ -181,6 +185,7 @@ impl Source for Fake {
                 health: Health { ok: reasons.is_empty(), reasons },
                 running,
                 queued,
+                paused: Vec::new(),
                 next: vec![
                     coming("hourly-dev", "2027-03-02T20:00:00Z", "2027-03-03 04:00:00 CST"),
                     coming("office-cn", "2027-03-02T22:16:20Z", "2027-03-03 06:16:20 CST"),

@@ -21,6 +21,9 @@ pub struct Status {
     pub running: Vec<Running>,
     /// How many bakes wait for their turn.
     pub queued: u64,
+    /// Schedules that are paused, but not in the file.
+    #[serde(default)]
+    pub paused: Vec<Paused>,
     /// The next slots.
     pub next: Vec<Next>,
     /// What ended in the last 24 hours.
@@ -80,6 +83,21 @@ pub struct Running {
     pub created_at: String,
     /// When it is looked at next.
     pub wake_at: Option<String>,
+}
+
+/// A schedule that is paused.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Its id.
+    pub schedule: String,
+    /// Since when.
+    pub since: String,
+    /// Until when; `None`: until it is resumed.
+    pub until: Option<String>,
+    /// Who paused it: a person, or the daemon.
+    pub who: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A slot to come.

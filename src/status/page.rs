@@ -5,7 +5,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::{Health, LastDay, Next, Running, Status};
+use super::{Health, LastDay, Next, Paused, Running, Status};
 use crate::store::{AttemptRow, LedgerRow, rfc3339};
 
 /// The one style sheet.
@@ -28,6 +28,7 @@ pub(super) fn overview(status: &Status, rows: &[LedgerRow], now: DateTime<Utc>) 
         (health(&status.health))
         (summary(status, now))
         (running(&status.running, now))
+        @if !status.paused.is_empty() { (paused(&status.paused)) }
         (coming(&status.next, now))
         (last_day(status.last_day))
         (ledger(rows, now))
@@ -151,6 +152,21 @@ fn running(running: &[Running], now: DateTime<Utc>) -> Markup {
         ("Waits for", "words"),
     ];
     table("running", "Under way", columns, rows, "No image is being made.")
+}
+
+fn paused(paused: &[Paused]) -> Markup {
+    let rows = paused.iter().map(|pause| {
+        [
+            html! { (pause.schedule) },
+            clock_text(&pause.since),
+            html! { @match &pause.until { Some(until) => (clock_text(until)), None => "it is resumed" } },
+            html! { (pause.who) },
+            html! { (pause.reason) },
+        ]
+    });
+    let columns =
+        [("Schedule", "short"), ("Since (UTC)", "short"), ("Until (UTC)", "short"), ("By", "short"), ("Why", "words")];
+    table("paused", "Paused", columns, rows, "No schedule is paused.")
 }
 
 fn coming(next: &[Next], now: DateTime<Utc>) -> Markup {

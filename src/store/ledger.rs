@@ -1,6 +1,6 @@
 //! The engine's side: bakes that are due, the steps they take, the calls behind them.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{Store, StoreError, failed, statements};
 use crate::{
-    bake::{Bake, BakeSettings, State, Trigger},
+    bake::{Bake, BakeSettings, State, Trigger, state::End},
     ids::{BakeId, LineId},
 };
 
@@ -68,12 +68,30 @@ impl Store {
         Ok(readable(&rows))
     }
 
-    /// Queued bakes that may begin now: at most `free`, one for each free instance, the oldest slot first.
-    pub async fn next_queued(&self, now: DateTime<Utc>, free: usize) -> Result<Vec<DueBake>, StoreError> {
-        let free = i64::try_from(free).unwrap_or(i64::MAX);
-        let query = sqlx::query(statements::NEXT_QUEUED).bind(now.timestamp_millis()).bind(free);
+    /// Queued bakes that may begin now: at most `free`, one for each free instance, none in the regions that are full,
+    /// the oldest slot first.
+    pub async fn next_queued(
+        &self,
+        now: DateTime<Utc>,
+        free: usize,
+        full_regions: &[&str],
+    ) -> Result<Vec<DueBake>, StoreError> {
+        let query = sqlx::query(statements::NEXT_QUEUED)
+            .bind(now.timestamp_millis())
+            .bind(i64::try_from(free).unwrap_or(i64::MAX))
+            .bind(serde_json::to_string(full_regions).map_err(StoreError::Encode)?);
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
         Ok(readable(&rows))
+    }
+
+    /// One bake; `None` where there is no such one, or where its row only accounts.
+    pub async fn bake(&self, id: BakeId) -> Result<Option<Bake>, StoreError> {
+        let row = sqlx::query(statements::OPEN_BAKE)
+            .bind(id.0)
+            .fetch_optional(&self.reader.pool)
+            .await
+            .map_err(failed("read a bake"))?;
+        row.map(|row| due_bake(&row).map(|due| due.bake).map_err(failed("read a bake"))).transpose()
     }
 
     /// Queued bakes whose deadline has passed.
@@ -93,13 +111,13 @@ impl Store {
         Ok(at.and_then(DateTime::from_timestamp_millis))
     }
 
-    /// How many builders are in use.
-    pub async fn busy_builders(&self) -> Result<usize, StoreError> {
-        let busy: i64 = sqlx::query_scalar(statements::BUSY_BUILDERS)
-            .fetch_one(&self.reader.pool)
+    /// How many builders are in use, by region.
+    pub async fn busy_builders(&self) -> Result<HashMap<String, usize>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::BUSY_BUILDERS)
+            .fetch_all(&self.reader.pool)
             .await
             .map_err(failed("count the running bakes"))?;
-        Ok(usize::try_from(busy).unwrap_or_default())
+        Ok(rows.into_iter().map(|(region, n)| (region, usize::try_from(n).unwrap_or_default())).collect())
     }
 
     /// Commits steps and the calls behind them, all or none.
@@ -120,6 +138,9 @@ impl Store {
         };
         run(&mut tx, statements::UPDATE_BAKES, &steps).await?;
         run(&mut tx, statements::RAISE_VERSIONS, &steps).await?;
+        if transitions.iter().any(|transition| transition.state.is_ended()) {
+            run(&mut tx, statements::COUNT_FAILURES, &steps).await?;
+        }
         if !attempts.is_empty() {
             let json = serde_json::to_string(&attempts).map_err(StoreError::Encode)?;
             run(&mut tx, statements::INSERT_ATTEMPTS, &json).await?;
@@ -147,6 +168,8 @@ struct StepRow<'a> {
     attempts: u32,
     wake_at: Option<i64>,
     finished_at: Option<i64>,
+    /// 1 for a permanent failure, 0 for a success, nothing for what says neither.
+    permanent: Option<u8>,
 }
 
 impl<'a> StepRow<'a> {
@@ -167,6 +190,11 @@ impl<'a> StepRow<'a> {
             attempts: work.map_or(0, |work| work.attempts),
             wake_at: state.wake_at().map(|at| at.timestamp_millis()),
             finished_at: state.is_ended().then(|| now.timestamp_millis()),
+            permanent: match state {
+                State::Ended { end: End::Failed { permanent: true, .. }, .. } => Some(1),
+                State::Ended { end: End::Succeeded { .. }, .. } => Some(0),
+                _ => None,
+            },
         })
     }
 }

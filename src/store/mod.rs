@@ -18,12 +18,14 @@ use sqlx::{
 };
 
 mod ledger;
+mod pauses;
 mod planning;
 mod reading;
 mod rebuilding;
 mod statements;
 
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
+pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
 pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, Reader, Seen, rfc3339};
 

@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Store, StoreError, failed, ledger::settings_row, statements};
+use super::{Store, StoreError, failed, ledger::settings_row, pauses::audit, statements};
 use crate::{
     bake::{BakeSettings, State, Trigger},
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
@@ -188,14 +188,8 @@ impl Store {
                 .await
                 .map_err(failed("read the new bake's number"))?;
             ids.push(BakeId(id));
-            sqlx::query(statements::INSERT_AUDIT)
-                .bind(now.timestamp_millis())
-                .bind(who)
-                .bind("bake")
-                .bind(format!("bake {id} of {} on {}", row.schedule, row.instance_id))
-                .execute(&mut *tx)
-                .await
-                .map_err(failed("write the audit"))?;
+            let detail = format!("bake {id} of {} on {}", row.schedule, row.instance_id);
+            audit(&mut tx, now, who, "bake", &detail).await?;
         }
         tx.commit().await.map_err(failed("commit a manual bake"))?;
         Ok(ids)
@@ -247,6 +241,7 @@ struct Row<'a> {
     created_at: i64,
     finished_at: Option<i64>,
     requested_by: Option<&'a str>,
+    region: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -300,6 +295,7 @@ fn encode<'a>(
             created_at: now,
             finished_at: row.state.is_ended().then_some(now),
             requested_by: who,
+            region: row.settings.as_ref().map(|settings| settings.instance_region.as_str()),
         });
     }
     Ok((settings, encoded))

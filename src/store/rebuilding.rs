@@ -132,7 +132,7 @@ impl<'a> Row<'a> {
         let end = if image.status == ImageStatus::Available {
             End::Succeeded { image: made, reason }
         } else {
-            End::Failed { image: Some(made), reason }
+            End::Failed { image: Some(made), permanent: false, reason }
         };
         let state = State::Ended { work: Some(work), end };
         Ok(Self {

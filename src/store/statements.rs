@@ -6,11 +6,11 @@
 pub const INSERT_BAKES: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings,
                              config_hash, state, progress, reason, wake_at, give_up_at, created_at, finished_at,
-                             requested_by)
+                             requested_by, region)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
        value ->> 'trigger', value ->> 'covers', value ->> 'covers_from', value ->> 'settings', value ->> 'config_hash',
        value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'wake_at', value ->> 'give_up_at',
-       value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by'
+       value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region'
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
@@ -88,18 +88,26 @@ WHERE b.state = 'queued' AND b.give_up_at < ?1
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that may begin, as many as there are free builders: the oldest slot first, the lower number first, one
-/// for each instance that is free.
+/// for each instance that is free, none in regions that are full.
 pub const NEXT_QUEUED: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
        coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.state = 'queued' AND b.wake_at <= ?1
+  AND coalesce(b.region, '') NOT IN (SELECT value FROM json_each(?3))
   AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
   AND NOT EXISTS (SELECT 1 FROM bakes o
                   WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1
                     AND (o.slot, o.id) < (b.slot, b.id))
 ORDER BY b.slot, b.id
 LIMIT ?2";
+
+/// One bake, whatever its state.
+pub const OPEN_BAKE: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
+       coalesce(l.last_version, 0) AS last_version
+FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.id = ?1";
 
 /// The next instant at which an unfinished bake wants to be looked at.
 pub const NEXT_WAKE: &str = "
@@ -108,9 +116,10 @@ SELECT min(at) FROM (
     UNION ALL
     SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
 
-/// How many builders are in use.
+/// How many builders are in use, by region.
 pub const BUSY_BUILDERS: &str = "
-SELECT count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting')";
+SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting')
+GROUP BY region";
 
 /// Instances with an unfinished bake, whatever its state.
 pub const OPEN_INSTANCES: &str = "
@@ -119,6 +128,42 @@ SELECT instance_id, id FROM bakes WHERE finished_at IS NULL ORDER BY id";
 /// The number of the row for a slot.
 pub const BAKE_OF_SLOT: &str = "
 SELECT id FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot = ?3";
+
+/// All pauses.
+pub const ALL_PAUSES: &str = "SELECT schedule_id, since, until, reason, who FROM pauses";
+
+/// A schedule is paused; a later word replaces an earlier one.
+pub const SET_PAUSE: &str = "
+INSERT INTO pauses (schedule_id, since, until, reason, who) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (schedule_id) DO UPDATE
+SET since = excluded.since, until = excluded.until, reason = excluded.reason, who = excluded.who";
+
+/// A schedule is no longer paused.
+pub const LIFT_PAUSE: &str = "DELETE FROM pauses WHERE schedule_id = ?1";
+
+/// A schedule has a clean slate.
+pub const CLEAR_STREAK: &str = "DELETE FROM streaks WHERE schedule_id = ?1";
+
+/// Bakes that ended: one more permanent failure in a row, or the end of the row. Under other settings it begins anew.
+pub const COUNT_FAILURES: &str = "
+INSERT INTO streaks (schedule_id, failures, settings)
+SELECT b.schedule_id, max(step.value ->> 'permanent'), b.settings
+FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id'
+WHERE step.value ->> 'permanent' IS NOT NULL AND b.settings IS NOT NULL
+GROUP BY b.schedule_id
+ON CONFLICT (schedule_id) DO UPDATE
+SET failures = CASE WHEN excluded.failures = 0 THEN 0
+                    WHEN settings = excluded.settings THEN failures + 1
+                    ELSE 1 END,
+    settings = excluded.settings";
+
+/// Schedules with too many permanent failures in a row that are not paused yet.
+pub const TOO_MANY_FAILURES: &str = "
+SELECT s.schedule_id, s.failures FROM streaks s
+WHERE s.failures >= ?1 AND s.schedule_id NOT IN (SELECT schedule_id FROM pauses)";
+
+/// How often in a row a schedule failed, and the settings it had.
+pub const ALL_STREAKS: &str = "SELECT schedule_id, settings FROM streaks WHERE failures > 0";
 
 /// One more line of the audit.
 pub const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
@@ -221,10 +266,18 @@ pub const ALL: &[&str] = &[
     DUE_BAKES,
     OVERDUE_QUEUED,
     NEXT_QUEUED,
+    OPEN_BAKE,
     NEXT_WAKE,
     BUSY_BUILDERS,
     OPEN_INSTANCES,
     BAKE_OF_SLOT,
+    ALL_PAUSES,
+    SET_PAUSE,
+    LIFT_PAUSE,
+    CLEAR_STREAK,
+    COUNT_FAILURES,
+    TOO_MANY_FAILURES,
+    ALL_STREAKS,
     INSERT_AUDIT,
     RECORDED,
     INSERT_REBUILT,

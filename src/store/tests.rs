@@ -88,8 +88,8 @@ async fn a_due_bake_comes_back_whole() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
-    assert!(store.next_queued(slot - TimeDelta::seconds(1), 9).await.unwrap().is_empty());
-    let due = store.next_queued(slot, 9).await.unwrap();
+    assert!(store.next_queued(slot - TimeDelta::seconds(1), 9, &[]).await.unwrap().is_empty());
+    let due = store.next_queued(slot, 9, &[]).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].bake.settings, settings());
     assert_eq!(due[0].bake.state, State::Queued { not_before: slot });
@@ -103,7 +103,8 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
     let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
-    let ended = State::Ended { work: Some(work(7)), end: End::Failed { image: None, reason: "no".into() } };
+    let ended =
+        State::Ended { work: Some(work(7)), end: End::Failed { image: None, permanent: false, reason: "no".into() } };
     store.commit(&[step(ended)], slot).await.unwrap();
     let reopened = State::Creating { work: work(3), sent_at: slot };
     store.commit(&[step(reopened)], slot).await.unwrap();
@@ -190,16 +191,17 @@ async fn the_queue_is_fair_and_gives_each_instance_to_one() {
     store.record_slots(&rows, &[], "abc", slot).await.unwrap();
     let names = |due: Vec<DueBake>| due.into_iter().map(|due| due.bake.schedule.to_string()).collect::<Vec<_>>();
     let now = slot + TimeDelta::minutes(5);
-    assert_eq!(names(store.next_queued(now, 2).await.unwrap()), ["early", "other"]);
-    assert_eq!(names(store.next_queued(now, 9).await.unwrap()), ["early", "other", "third"]);
+    assert_eq!(names(store.next_queued(now, 2, &[]).await.unwrap()), ["early", "other"]);
+    assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["early", "other", "third"]);
     let work = Work { version: 1, image_name: "x".into(), attempts: 0, owes_start: false };
     let begun = State::Creating { work, sent_at: now };
     store
         .commit(&[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, attempt: None }], now)
         .await
         .unwrap();
-    assert_eq!(names(store.next_queued(now, 9).await.unwrap()), ["other", "third"]);
-    assert_eq!(store.busy_builders().await.unwrap(), 1);
+    assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["other", "third"]);
+    assert_eq!(store.busy_builders().await.unwrap(), [("cn-hangzhou".to_owned(), 1)].into());
+    assert!(store.next_queued(now, 9, &["cn-hangzhou"]).await.unwrap().is_empty(), "a full region");
     assert!(store.overdue_queued(slot + TimeDelta::hours(4)).await.unwrap().is_empty());
     let late = store.overdue_queued(slot + TimeDelta::hours(4) + TimeDelta::seconds(90)).await.unwrap();
     assert_eq!(names(late), ["other", "third"]);
@@ -266,4 +268,38 @@ async fn a_range_answers_for_the_slots_it_stands_for() {
     assert_eq!(covering(0).await, Some(1));
     assert_eq!(covering(1).await, Some(2));
     assert_eq!(covering(2).await, None);
+}
+
+#[tokio::test]
+async fn permanent_failures_are_counted_until_a_success() {
+    let (_dir, store) = store().await;
+    let start = at("2027-01-01T03:00:00Z");
+    let rows: Vec<_> = (0..6).map(|day| row("golden", start + TimeDelta::days(day))).collect();
+    store.record_slots(&rows, &[], "abc", start).await.unwrap();
+    let end = async |id: i64, end: End| {
+        let state = State::Ended { work: None, end };
+        let step = Transition { bake: BakeId(id), line: LineId::from("golden"), state, attempt: None };
+        store.commit(&[step], start).await.unwrap();
+        store.too_many_failures(2).await.unwrap()
+    };
+    let failed = |permanent| End::Failed { image: None, permanent, reason: "no".into() };
+    let image = crate::bake::call::MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    assert_eq!(end(1, failed(true)).await, []);
+    assert_eq!(end(2, failed(false)).await, [], "what may go away by itself does not count");
+    assert_eq!(end(3, End::Succeeded { image, reason: "made".into() }).await, []);
+    assert_eq!(end(4, failed(true)).await, []);
+    assert_eq!(end(5, failed(true)).await, [(ScheduleId::from("golden"), 2)]);
+    let pause = Pause {
+        schedule_id: "golden".into(),
+        since: start,
+        until: None,
+        reason: "failed too often".into(),
+        who: ITSELF.into(),
+    };
+    store.pause(&pause).await.unwrap();
+    assert_eq!(store.too_many_failures(2).await.unwrap(), [], "paused once");
+    assert_eq!(store.reader().pauses().await.unwrap()[&ScheduleId::from("golden")], pause);
+    store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
+    assert!(store.reader().pauses().await.unwrap().is_empty());
+    assert_eq!(end(6, failed(true)).await, [], "a clean slate");
 }
