@@ -61,6 +61,8 @@ pub enum Command {
     Why(WhyArgs),
     /// Show the good images of each line.
     Images(ImagesArgs),
+    /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
+    Reconcile(ReconcileArgs),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
@@ -69,8 +71,6 @@ pub enum Command {
     Retry(RetryArgs),
     /// Call off a bake that has not begun its image.
     Cancel(CancelArgs),
-    /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
-    Reconcile(ReconcileArgs),
     /// Make the daemon read its configuration again.
     Reload,
     /// Run the simulator of the cloud alone, to rehearse a schedule against.
@@ -183,6 +183,28 @@ pub struct ShowArgs {
     pub bake: BakeId,
 }
 
+/// `why`.
+#[derive(Debug, Args)]
+pub struct WhyArgs {
+    /// The schedule, by name or id; also one that is not in the file any more.
+    pub schedule: String,
+    /// An instant (RFC 3339), or what the clock of the schedule's zone showed: `2027-03-28 02:30`.
+    #[arg(long, value_name = "TIME")]
+    pub at: Asked,
+    /// Only this instance.
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+}
+
+/// `reconcile`.
+#[derive(Debug, Args)]
+pub struct ReconcileArgs {
+    /// Also write into the ledger what the cloud's images say, and look for the images of unknown bakes now. Nothing is
+    /// ever deleted.
+    #[arg(long)]
+    pub apply: bool,
+}
+
 /// `pause`.
 #[derive(Debug, Args)]
 pub struct PauseArgs {
@@ -220,28 +242,6 @@ pub struct CancelArgs {
     /// The bake's number, as in the history.
     #[arg(value_parser = bake_id)]
     pub bake: BakeId,
-}
-
-/// `why`.
-#[derive(Debug, Args)]
-pub struct WhyArgs {
-    /// The schedule, by name or id; also one that is not in the file any more.
-    pub schedule: String,
-    /// An instant (RFC 3339), or what the clock of the schedule's zone showed: `2027-03-28 02:30`.
-    #[arg(long, value_name = "TIME")]
-    pub at: Asked,
-    /// Only this instance.
-    #[arg(long, value_name = "ID")]
-    pub instance: Option<String>,
-}
-
-/// `reconcile`.
-#[derive(Debug, Args)]
-pub struct ReconcileArgs {
-    /// Also write into the ledger what the cloud's images say, and look for the images of unknown bakes now. Nothing is
-    /// ever deleted.
-    #[arg(long)]
-    pub apply: bool,
 }
 
 /// `images`.

@@ -89,14 +89,16 @@ fn instant(text: &Value) -> DateTime<Utc> {
 #[test]
 fn a_slot_is_told_call_by_call_and_the_times_beside_it_are_none() {
     let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
     let at = (SystemClock.now() + TimeDelta::seconds(4)).with_nanosecond(0).unwrap();
     let cron = format!("{} {} {} * * *", at.second(), at.minute(), at.hour());
     let schedule = format!("\n[[schedule]]\nname = \"soon\"\ninstance_id = \"ecd-1\"\ncron = \"{cron}\"\n");
-    let mut host = Host::new(cloud.addr, &schedule);
+    host.configure(cloud.addr, &schedule);
     cloud.add_faults(
         "[[fault]]\naction = \"CreateImageByInstance\"\nnth = 1\ncode = \"ExceedBuilderQuota\"\nstatus = 400\n",
     );
-    host.start();
+    host.expect(0, &["reload"]);
     let row = host.until("the slot is baked", &["--schedule", "soon"], |row| !row["finished_at"].is_null());
     host.stop();
 
@@ -202,6 +204,10 @@ fn a_cloud_that_does_not_tell_its_versions_is_warned_of_and_mended_later() {
     eventually("the warning", || host.log().contains("versions begin at 1").then_some(()));
     host.json(0, &["reconcile", "--apply"]);
     assert_eq!(host.bake("golden")["version"], 2);
+
+    host.expect(0, &["pause", "golden", "--reason", "moving"]);
+    let (text, _) = host.expect(0, &["why", "golden", "--at", "2099-01-01 00:00"]);
+    assert!(text.contains("moving; it will be skipped"), "{text}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

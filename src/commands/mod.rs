@@ -181,11 +181,11 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Show(args) => show::run(&context, args).await,
         Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
+        Command::Reconcile(args) => reconcile::run(&context, args).await,
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,
         Command::Cancel(args) => retry::cancel(&context, args).await,
-        Command::Reconcile(args) => reconcile::run(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
     };

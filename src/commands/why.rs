@@ -13,13 +13,13 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     daemon::StoredTiming,
-    ids::{InstanceId, LineId},
+    ids::{InstanceId, LineId, ScheduleId},
     schedule::{
         Schedule, Timing,
         account::{AccountPolicy, ON_TIME},
         explain::{self, Answer, Case, Moment},
     },
-    store::{Reader, Seen, StoreError},
+    store::{Pause, Reader, Seen, StoreError},
 };
 
 /// What is asked about: a schedule of the file, or one that only the ledger remembers.
@@ -30,6 +30,7 @@ struct Subject<'a> {
     timing: Timing,
     instances: BTreeSet<String>,
     seen: Vec<Seen>,
+    pause: Option<Pause>,
 }
 
 /// The answer for one moment and one instance.
@@ -106,10 +107,22 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
         Some(schedule) => schedule.name.to_string(),
         None => seen.last().map_or_else(|| wanted.to_owned(), |seen| seen.schedule.clone()),
     };
-    Ok(Subject { name, id, in_file, timing, instances, seen })
+    let pause = match reader {
+        Some(reader) => reader.pauses().await?.remove(&ScheduleId::from(id.as_str())),
+        None => None,
+    };
+    Ok(Subject { name, id, in_file, timing, instances, seen, pause })
 }
 
 impl Subject<'_> {
+    /// Why a slot at `at` is skipped, if the schedule is paused then: by the file, by a person or by the daemon.
+    fn paused(&self, schedule: &Schedule, at: DateTime<Utc>) -> Option<String> {
+        if schedule.paused {
+            return Some("the schedule is paused in the file".to_owned());
+        }
+        self.pause.as_ref().filter(|pause| pause.until.is_none_or(|until| at <= until)).map(Pause::words)
+    }
+
     async fn tell(&self, reader: Option<&Reader>, moment: Moment, instance: &str, now: DateTime<Utc>) -> Result<Told> {
         let row = match reader {
             Some(reader) => reader.row_covering(&self.id, instance, moment.at).await?,
@@ -119,9 +132,10 @@ impl Subject<'_> {
         let planned = self
             .in_file
             .filter(|schedule| schedule.instances.as_slice().iter().any(|planned| planned.as_str() == instance));
+        let paused = planned.and_then(|schedule| self.paused(schedule, moment.at));
         let case = Case {
             timing: &self.timing,
-            policy: planned.map(policy),
+            policy: planned.map(|schedule| policy(schedule, paused.as_deref())),
             known: self.seen.iter().find(|seen| seen.instance_id == instance).map(Seen::known),
             record: record.as_ref(),
             now,
@@ -141,13 +155,8 @@ impl Subject<'_> {
     }
 }
 
-fn policy(schedule: &Schedule) -> AccountPolicy<'_> {
-    AccountPolicy {
-        catch_up: schedule.catch_up,
-        window: schedule.catch_up_window,
-        on_time: ON_TIME,
-        paused: schedule.paused.then_some("the schedule is paused in the file"),
-    }
+fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> AccountPolicy<'a> {
+    AccountPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
 }
 
 /// What the image of a slot to come will be called, if every slot until then makes one.

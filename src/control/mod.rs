@@ -49,6 +49,11 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
+    /// Compare the ledger with the images in the cloud.
+    Reconcile {
+        /// Whether to take over what can be.
+        apply: bool,
+    },
     /// Bake again what a bake did not bring.
     Retry {
         /// Which.
@@ -72,11 +77,6 @@ pub enum Request {
     Resume {
         /// Name or id.
         schedule: String,
-    },
-    /// Compare the ledger with the images in the cloud.
-    Reconcile {
-        /// Whether to take over what can be.
-        apply: bool,
     },
 }
 
@@ -118,13 +118,13 @@ pub enum Reply {
         /// Warnings of the new configuration, rendered.
         warnings: String,
     },
-    /// To `Cancel`, `Pause` and `Resume`.
-    Done,
     /// To `Reconcile`.
     Reconciled {
         /// What differed before anything was taken over.
         differences: Vec<Difference>,
     },
+    /// To `Cancel`, `Pause` and `Resume`.
+    Done,
     /// There is no such thing.
     NotFound {
         /// In words.

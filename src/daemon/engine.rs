@@ -146,6 +146,15 @@ pub enum Order {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), StoreError>>,
     },
+    /// Take over what the cloud's images say. Between two turns, so that no version is given out meanwhile.
+    Rebuild {
+        /// What was found.
+        found: Comparison,
+        /// Who asks, for the audit.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<(), StoreError>>,
+    },
     /// Bake again what a bake that ended did not bring.
     Retry {
         /// Which.
@@ -185,15 +194,6 @@ pub enum Order {
         who: String,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Result<(), Declined>, StoreError>>,
-    },
-    /// Take over what the cloud's images say. Between two turns, so that no version is given out meanwhile.
-    Rebuild {
-        /// What was found.
-        found: Comparison,
-        /// Who asks, for the audit.
-        who: String,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<(), StoreError>>,
     },
     /// Look now: the pulse.
     Look,
@@ -293,6 +293,10 @@ impl Engine {
                 let _ = reply.send(self.record_manual(&schedule, who).await);
                 self.turn().await;
             }
+            Order::Rebuild { found, who, reply } => {
+                let _ = reply.send(self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await);
+                self.turn().await;
+            }
             Order::Retry { bake, who, reply } => {
                 let _ = reply.send(self.retry(bake, who).await);
                 self.turn().await;
@@ -307,10 +311,6 @@ impl Engine {
             }
             Order::Resume { schedule, who, reply } => {
                 let _ = reply.send(self.resume(&schedule, &who).await);
-                self.turn().await;
-            }
-            Order::Rebuild { found, who, reply } => {
-                let _ = reply.send(self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await);
                 self.turn().await;
             }
             Order::Adopt { config, reply } => {

@@ -208,40 +208,6 @@ async fn the_queue_is_fair_and_gives_each_instance_to_one() {
 }
 
 #[tokio::test]
-async fn permanent_failures_are_counted_until_a_success() {
-    let (_dir, store) = store().await;
-    let start = at("2027-01-01T03:00:00Z");
-    let rows: Vec<_> = (0..6).map(|day| row("golden", start + TimeDelta::days(day))).collect();
-    store.record_slots(&rows, &[], "abc", start).await.unwrap();
-    let end = async |id: i64, end: End| {
-        let state = State::Ended { work: None, end };
-        let step = Transition { bake: BakeId(id), line: LineId::from("golden"), state, attempt: None };
-        store.commit(&[step], start).await.unwrap();
-        store.too_many_failures(2).await.unwrap()
-    };
-    let failed = |permanent| End::Failed { image: None, permanent, reason: "no".into() };
-    let image = crate::bake::call::MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
-    assert_eq!(end(1, failed(true)).await, []);
-    assert_eq!(end(2, failed(false)).await, [], "what may go away by itself does not count");
-    assert_eq!(end(3, End::Succeeded { image, reason: "made".into() }).await, []);
-    assert_eq!(end(4, failed(true)).await, []);
-    assert_eq!(end(5, failed(true)).await, [(ScheduleId::from("golden"), 2)]);
-    let pause = Pause {
-        schedule_id: "golden".into(),
-        since: start,
-        until: None,
-        reason: "failed too often".into(),
-        who: ITSELF.into(),
-    };
-    store.pause(&pause).await.unwrap();
-    assert_eq!(store.too_many_failures(2).await.unwrap(), [], "paused once");
-    assert_eq!(store.reader().pauses().await.unwrap()[&ScheduleId::from("golden")], pause);
-    store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
-    assert!(store.reader().pauses().await.unwrap().is_empty());
-    assert_eq!(end(6, failed(true)).await, [], "a clean slate");
-}
-
-#[tokio::test]
 async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
@@ -302,4 +268,38 @@ async fn a_range_answers_for_the_slots_it_stands_for() {
     assert_eq!(covering(0).await, Some(1));
     assert_eq!(covering(1).await, Some(2));
     assert_eq!(covering(2).await, None);
+}
+
+#[tokio::test]
+async fn permanent_failures_are_counted_until_a_success() {
+    let (_dir, store) = store().await;
+    let start = at("2027-01-01T03:00:00Z");
+    let rows: Vec<_> = (0..6).map(|day| row("golden", start + TimeDelta::days(day))).collect();
+    store.record_slots(&rows, &[], "abc", start).await.unwrap();
+    let end = async |id: i64, end: End| {
+        let state = State::Ended { work: None, end };
+        let step = Transition { bake: BakeId(id), line: LineId::from("golden"), state, attempt: None };
+        store.commit(&[step], start).await.unwrap();
+        store.too_many_failures(2).await.unwrap()
+    };
+    let failed = |permanent| End::Failed { image: None, permanent, reason: "no".into() };
+    let image = crate::bake::call::MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    assert_eq!(end(1, failed(true)).await, []);
+    assert_eq!(end(2, failed(false)).await, [], "what may go away by itself does not count");
+    assert_eq!(end(3, End::Succeeded { image, reason: "made".into() }).await, []);
+    assert_eq!(end(4, failed(true)).await, []);
+    assert_eq!(end(5, failed(true)).await, [(ScheduleId::from("golden"), 2)]);
+    let pause = Pause {
+        schedule_id: "golden".into(),
+        since: start,
+        until: None,
+        reason: "failed too often".into(),
+        who: ITSELF.into(),
+    };
+    store.pause(&pause).await.unwrap();
+    assert_eq!(store.too_many_failures(2).await.unwrap(), [], "paused once");
+    assert_eq!(store.reader().pauses().await.unwrap()[&ScheduleId::from("golden")], pause);
+    store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
+    assert!(store.reader().pauses().await.unwrap().is_empty());
+    assert_eq!(end(6, failed(true)).await, [], "a clean slate");
 }
