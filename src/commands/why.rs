@@ -118,7 +118,7 @@ impl Subject<'_> {
     /// Why a slot at `at` is skipped, if the schedule is paused then: by the file, by a person or by the daemon.
     fn paused(&self, schedule: &Schedule, at: DateTime<Utc>) -> Option<String> {
         if schedule.paused {
-            return Some("the schedule is paused in the file".to_owned());
+            return Some("in the file".to_owned());
         }
         self.pause.as_ref().filter(|pause| pause.until.is_none_or(|until| at <= until)).map(Pause::words)
     }

@@ -243,6 +243,7 @@ impl Shared {
             paused: engine
                 .pauses
                 .iter()
+                .filter(|pause| pause.until.is_none_or(|until| now < until))
                 .map(|pause| Paused {
                     schedule: pause.schedule_id.to_string(),
                     since: utc(pause.since),

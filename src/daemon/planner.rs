@@ -284,7 +284,7 @@ impl Planner {
         now: DateTime<Utc>,
     ) -> Vec<(DateTime<Utc>, Option<String>)> {
         if schedule.paused {
-            return vec![(now, Some("the schedule is paused in the file".to_owned()))];
+            return vec![(now, Some("in the file".to_owned()))];
         }
         match self.pauses.get(&schedule.id) {
             None => vec![(now, None)],

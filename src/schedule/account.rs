@@ -72,7 +72,7 @@ pub enum Missed {
     Coalesced,
     /// There were more late slots than one look catches up.
     TooMany,
-    /// The schedule was paused, for this reason.
+    /// The schedule was paused, in these words: `by …: why`, `in the file`.
     Paused(Box<str>),
 }
 
@@ -83,8 +83,8 @@ impl fmt::Display for Missed {
             Self::OutsideWindow => f.write_str("missed for longer than catch_up_window"),
             Self::Coalesced => f.write_str("missed, and a newer slot is baked instead"),
             Self::TooMany => write!(f, "missed, and only the latest {MOST_CAUGHT_UP} slots are caught up at once"),
-            Self::Paused(reason) if reason.is_empty() => f.write_str("the schedule was paused"),
-            Self::Paused(reason) => write!(f, "the schedule was paused: {reason}"),
+            Self::Paused(reason) if reason.is_empty() => f.write_str("paused"),
+            Self::Paused(reason) => write!(f, "paused {reason}"),
         }
     }
 }
@@ -257,8 +257,8 @@ mod tests {
         let paused = AccountPolicy { paused: Some("moving"), ..policy(CatchUp::All, 48) };
         let run = missed_run(at(1, 1, 0), at(1, 4, 0), 4, Missed::Paused("moving".into()));
         assert_eq!(look(&paused, at(1, 0, 0), at(1, 4, 0)), [run]);
-        assert_eq!(Missed::Paused("moving".into()).to_string(), "the schedule was paused: moving");
-        assert_eq!(Missed::Paused("".into()).to_string(), "the schedule was paused");
+        assert_eq!(Missed::Paused("by the removal: moving".into()).to_string(), "paused by the removal: moving");
+        assert_eq!(Missed::Paused("".into()).to_string(), "paused");
     }
 
     fn slots_of(entry: &Entry, timing: &Timing) -> Vec<DateTime<Utc>> {

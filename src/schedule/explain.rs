@@ -347,10 +347,10 @@ impl Missing {
     fn words(&self, zone: Tz) -> String {
         match self {
             Self::ToCome { slot } => format!("{} is a slot to come.", both(*slot, zone)),
-            Self::ToComePaused { slot, reason } => {
-                let why = if reason.is_empty() { String::new() } else { format!(": {reason}") };
-                format!("{} is a slot to come, but the schedule is paused{why}; it will be skipped.", both(*slot, zone))
-            }
+            Self::ToComePaused { slot, reason } => format!(
+                "{} is a slot to come, but the schedule is paused {reason}; it will be skipped.",
+                both(*slot, zone)
+            ),
             Self::Leaving { slot } => format!(
                 "{} would be a slot, but the file does not have the schedule any more; it ends when the daemon next reads \
                  its configuration.",
@@ -555,8 +555,13 @@ mod tests {
         let (past, ahead) = ("2027-05-01T01:00:00Z", "2027-06-02T01:00:00Z");
         is(ahead, case(&timing), "slot to come", true);
         is(past, case(&timing), "other times then", false);
-        let paused = AccountPolicy { paused: Some("moving"), ..policy() };
-        is(ahead, Case { policy: Some(paused), ..case(&timing) }, "paused: moving; it will be skipped", false);
+        let paused = AccountPolicy { paused: Some("by the removal: moving"), ..policy() };
+        is(
+            ahead,
+            Case { policy: Some(paused), ..case(&timing) },
+            "paused by the removal: moving; it will be skipped",
+            false,
+        );
         is(ahead, Case { policy: None, ..case(&timing) }, "does not have the schedule any more", false);
         is(past, Case { known: None, ..case(&timing) }, "never run with this schedule", false);
         is(ahead, Case { known: None, ..case(&timing) }, "slot to come", true);

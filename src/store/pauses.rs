@@ -26,10 +26,10 @@ pub struct Pause {
 }
 
 impl Pause {
-    /// As the skipped rows tell it.
+    /// As the skipped rows tell it, after the word `paused`.
     pub fn words(&self) -> String {
         let until = self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default();
-        format!("paused by {}{until}: {}", self.who, self.reason)
+        format!("by {}{until}: {}", self.who, self.reason)
     }
 }
 
