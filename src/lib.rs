@@ -8,6 +8,7 @@
 //!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the service manager.
 //! * **shell**, wiring: the daemon's tasks and the commands a person types.
+//! * [`failpoint`] is where tests make the daemon die; releases have nothing of it.
 //! * apart: [`sim`], a simulator of the cloud that nothing but the commands uses.
 //!
 //! Data flows one way: config -> schedule -> bake -> cloud -> store -> status. A wake-up is only a hint;
@@ -22,6 +23,7 @@ pub mod config;
 pub mod control;
 pub mod daemon;
 pub mod error;
+pub mod failpoint;
 pub mod ids;
 pub mod schedule;
 pub mod sim;

@@ -57,8 +57,13 @@ use crate::{
 
 /// What the variables that set keys begin with.
 const PREFIX: &str = "IMAGEBAKED_";
-/// Variables with that beginning which the command line reads.
-const NOT_KEYS: [&str; 2] = ["IMAGEBAKED_CONFIG", "IMAGEBAKED_LOG"];
+/// Variables with that beginning which others read: the command line, and in debug builds the points where tests kill.
+const NOT_KEYS: &[&str] = &[
+    "IMAGEBAKED_CONFIG",
+    "IMAGEBAKED_LOG",
+    #[cfg(debug_assertions)]
+    crate::failpoint::VARIABLE,
+];
 /// Bytes of a piece of a file, at least: its document is then a few MiB.
 const PIECE: usize = 64 * 1024;
 /// The tables of a file.

@@ -23,6 +23,7 @@ use crate::{
         random_nonces,
     },
     config::{Config, Credentials},
+    failpoint,
     ids::{ImageId, InstanceId},
     store::Attempt,
 };
@@ -78,11 +79,13 @@ pub async fn perform(
 ) -> Finished {
     let started_at = clock.now();
     let request = Request { cloud, instance, settings, description };
+    failpoint::hit("send", call.as_str());
     let mut told = request.send(&call).await;
     if matches!(&told, Err(refusal) if refusal.class == Class::Credential) && cloud.refresh_credentials().await.is_ok()
     {
         told = request.send(&call).await;
     }
+    failpoint::hit("answer", call.as_str());
     let finished_at = clock.now();
     match told {
         Ok(Told { answer, http_status, request_id }) => {

@@ -21,6 +21,7 @@ use crate::{
     clock::Clock,
     cloud::{CloudClient, CloudError},
     config::Config,
+    failpoint,
     status::{
         self, Daemon, Health, Next, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
@@ -106,10 +107,13 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let Setup { config, config_path, environment, clock, rng } = setup;
     let started_at = clock.now();
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
+    failpoint::hit("start", "ledger");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
     let (engine, engine_status) =
         Engine::new(&config, Arc::clone(&store), Arc::clone(&cloud), Arc::clone(&clock), rng).await?;
+    failpoint::hit("start", "engine");
     let socket = control_server::ControlSocket::bind(&config.daemon.control_socket).await?;
+    failpoint::hit("start", "socket");
     let page = StatusPage::bind(config.daemon.listen).await?;
 
     let (orders, received) = mpsc::channel(ORDERS);
@@ -152,6 +156,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
     systemd::ready(&shared.one_line());
+    failpoint::hit("start", "ready");
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
         schedules = shared.config().schedules.len(),

@@ -9,6 +9,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 use super::{Store, StoreError, failed, statements};
 use crate::{
     bake::{Bake, BakeSettings, State, Trigger, state::End},
+    failpoint,
     ids::{BakeId, LineId},
 };
 
@@ -145,7 +146,14 @@ impl Store {
             let json = serde_json::to_string(&attempts).map_err(StoreError::Encode)?;
             run(&mut tx, statements::INSERT_ATTEMPTS, &json).await?;
         }
-        tx.commit().await.map_err(failed("commit a step"))
+        for transition in transitions {
+            failpoint::hit("before", transition.state.as_str());
+        }
+        tx.commit().await.map_err(failed("commit a step"))?;
+        for transition in transitions {
+            failpoint::hit("after", transition.state.as_str());
+        }
+        Ok(())
     }
 
     pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {

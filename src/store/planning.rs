@@ -11,6 +11,7 @@ use serde::Serialize;
 use super::{Store, StoreError, failed, ledger::settings_row, pauses::audit, statements};
 use crate::{
     bake::{BakeSettings, State, Trigger},
+    failpoint,
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
@@ -138,7 +139,10 @@ impl Store {
         insert_rows(&mut tx, rows, None, config_hash, now).await?;
         execute(&mut tx, statements::UPSERT_TARGETS, &present).await?;
         execute(&mut tx, statements::REMOVE_TARGETS, &gone).await?;
-        tx.commit().await.map_err(failed("commit the schedules"))
+        failpoint::hit("before", "targets");
+        tx.commit().await.map_err(failed("commit the schedules"))?;
+        failpoint::hit("after", "targets");
+        Ok(())
     }
 
     /// Records slots and how far each target is accounted for. All or none.
@@ -166,7 +170,10 @@ impl Store {
         let mut tx = self.begin().await?;
         insert_rows(&mut tx, rows, None, config_hash, now).await?;
         execute(&mut tx, statements::UPDATE_ACCOUNTED, &accounted).await?;
-        tx.commit().await.map_err(failed("commit slots"))
+        failpoint::hit("before", "slots");
+        tx.commit().await.map_err(failed("commit slots"))?;
+        failpoint::hit("after", "slots");
+        Ok(())
     }
 
     /// Records bakes that a person asked for, and that they did. Answers with their numbers, in order.
@@ -191,7 +198,9 @@ impl Store {
             let detail = format!("bake {id} of {} on {}", row.schedule, row.instance_id);
             audit(&mut tx, now, who, "bake", &detail).await?;
         }
+        failpoint::hit("before", "manual");
         tx.commit().await.map_err(failed("commit a manual bake"))?;
+        failpoint::hit("after", "manual");
         Ok(ids)
     }
 

@@ -243,6 +243,34 @@ impl Host {
         self
     }
 
+    /// Starts the daemon, with points armed at which it dies, and waits for nothing.
+    pub fn launch(&mut self, failpoint: &str) {
+        let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
+        let mut command = self.command(&["run"]);
+        if !failpoint.is_empty() {
+            command.env("IMAGEBAKED_FAILPOINT", failpoint);
+        }
+        self.daemon = Some(Running(command.stderr(log).stdout(Stdio::null()).spawn().unwrap()));
+    }
+
+    /// Whether the daemon has ended; it must have been killed then, and not have given up.
+    pub fn has_died(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt;
+        match self.daemon.as_mut().unwrap().0.try_wait().unwrap() {
+            None => false,
+            Some(status) => {
+                assert_eq!(status.signal(), Some(9), "{status}:\n{}", self.log());
+                true
+            }
+        }
+    }
+
+    /// Ends the daemon as a power cut does.
+    pub fn kill(&mut self) {
+        // Killed, and waited for, by the handle.
+        self.daemon = None;
+    }
+
     /// The daemon's process id.
     pub fn pid(&self) -> u32 {
         self.daemon.as_ref().unwrap().0.id()

@@ -1,0 +1,96 @@
+//! Places where the daemon can be made to die as by `kill -9`, so that tests can ask what the next start makes of what is
+//! left. They exist in builds with debug assertions only; in a release [`hit`] is nothing.
+//!
+//! `IMAGEBAKED_FAILPOINT="before.creating:1,send.stop_instance:2"` dies at the first passing of the one or the second
+//! passing of the other, whichever comes first. A point is a moment and what happens at it:
+//!
+//! * `before`: the transaction is whole and not yet committed; `after`: it is committed and nothing has come of it yet.
+//! * `send`: the call is about to go out; `answer`: its answer has arrived and nobody has taken it yet.
+//! * `start`: that part of the daemon has just been set up.
+
+/// The variable that arms points.
+#[cfg(debug_assertions)]
+pub const VARIABLE: &str = "IMAGEBAKED_FAILPOINT";
+
+/// Every point, in the order in which a bake that stops its instance passes them.
+#[cfg(debug_assertions)]
+pub const POINTS: [&str; 38] = [
+    "start.ledger",
+    "before.targets",
+    "after.targets",
+    "start.engine",
+    "start.socket",
+    "start.ready",
+    "before.slots",
+    "after.slots",
+    "before.manual",
+    "after.manual",
+    "before.stopping",
+    "after.stopping",
+    "send.describe_instance",
+    "answer.describe_instance",
+    "send.stop_instance",
+    "answer.stop_instance",
+    "before.ready",
+    "after.ready",
+    "send.find_image",
+    "answer.find_image",
+    "before.creating",
+    "after.creating",
+    "send.create_image",
+    "answer.create_image",
+    "before.unknown",
+    "after.unknown",
+    "before.building",
+    "after.building",
+    "send.describe_image",
+    "answer.describe_image",
+    "before.starting",
+    "after.starting",
+    "send.start_instance",
+    "answer.start_instance",
+    "before.succeeded",
+    "after.succeeded",
+    "before.failed",
+    "after.failed",
+];
+
+/// Passes a point: ends the process at once if it is armed and its turn has come.
+#[cfg(debug_assertions)]
+pub fn hit(moment: &str, what: &str) {
+    use std::sync::{LazyLock, Mutex, PoisonError};
+    static ARMED: LazyLock<Mutex<Vec<Armed>>> = LazyLock::new(|| Mutex::new(Armed::read()));
+    for armed in ARMED.lock().unwrap_or_else(PoisonError::into_inner).iter_mut() {
+        if armed.point.split_once('.') != Some((moment, what)) {
+            continue;
+        }
+        armed.passings_left = armed.passings_left.saturating_sub(1);
+        if armed.passings_left == 0 {
+            // Cannot fail for a signal that exists, and does not return: nobody can handle this one.
+            let _ = signal_hook::low_level::raise(signal_hook::consts::SIGKILL);
+        }
+    }
+}
+
+/// Passes a point that releases do not have.
+#[cfg(not(debug_assertions))]
+#[inline]
+pub const fn hit(_moment: &str, _what: &str) {}
+
+#[cfg(debug_assertions)]
+struct Armed {
+    point: String,
+    passings_left: u32,
+}
+
+#[cfg(debug_assertions)]
+impl Armed {
+    fn read() -> Vec<Self> {
+        let text = std::env::var(VARIABLE).unwrap_or_default();
+        let read = |item: &str| {
+            let (point, n) = item.split_once(':')?;
+            Some(Self { point: point.to_owned(), passings_left: n.parse().ok()? })
+        };
+        text.split(',').filter_map(read).collect()
+    }
+}

@@ -1,0 +1,254 @@
+//! Promises 1, 2 and 4 under kill -9: the real daemon is killed at every point where something may be half done, started
+//! again, and then the simulator is asked what there is.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "helpers of tests are not recognised as tests, and real processes live by the real clock"
+)]
+
+mod support;
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use imagebaked::failpoint::POINTS;
+use serde_json::Value;
+use support::{BOUND, Cloud, Host, eventually};
+
+/// How many hosts are at work at once: they mostly wait.
+const HOSTS: usize = 6;
+
+/// The answer to the first create call of `plain` is lost, and `bad` is always refused.
+const FAULTS: &str = r#"
+[[fault]]
+action = "CreateImageByInstance"
+instance_id = "ecd-plain"
+drop = "after"
+
+[[fault]]
+action = "CreateImageByInstance"
+instance_id = "ecd-bad"
+times = 0
+code = "Instance.ImageUnsupported"
+status = 400
+"#;
+
+/// One kill of a run.
+#[derive(Debug, Clone)]
+enum Kill {
+    /// When this point is passed for the nth time.
+    At(&'static str, u32),
+    /// So long after the start.
+    After(Duration),
+}
+
+/// Runs three slots and a manual bake through these kills, one start of the daemon each, then to their end in peace, and
+/// looks whether every promise was kept.
+fn survive(kills: &[Kill]) {
+    let cloud = Cloud::start();
+    cloud.add_faults(FAULTS);
+    let slot = cron_in(Duration::from_millis(1300));
+    let mut host = Host::new(
+        cloud.addr,
+        &format!(
+            r#"
+            [defaults]
+            retry = {{ attempts = 9, base = "100ms", cap = "1s" }}
+            [[schedule]]
+            name = "plain"
+            instance_id = "ecd-plain"
+            cron = "{slot}"
+            [[schedule]]
+            name = "saga"
+            instance_id = "ws-saga"
+            cron = "{slot}"
+            stop_instance = "required"
+            [[schedule]]
+            name = "bad"
+            instance_id = "ecd-bad"
+            cron = "{slot}"
+            [[schedule]]
+            name = "asked"
+            instance_id = "ecd-asked"
+            cron = "0 0 1 1 *"
+            "#
+        ),
+    );
+    let mut asked = false;
+    for kill in kills {
+        match kill {
+            Kill::At(point, n) => host.launch(&format!("{point}:{n}")),
+            Kill::After(_) => host.launch(""),
+        }
+        let started = Instant::now();
+        loop {
+            if host.has_died() {
+                break;
+            }
+            if let Kill::After(pause) = kill
+                && started.elapsed() >= *pause
+            {
+                host.kill();
+                break;
+            }
+            // Refused as long as the socket is not there, and where the daemon dies of it.
+            asked = asked || host.run(&["bake", "asked"]).status.success();
+            if matches!(kill, Kill::At(..)) && is_settled(&host) {
+                // This run never came by the point, or not so often.
+                host.kill();
+                break;
+            }
+            assert!(started.elapsed() < BOUND, "{kill:?} in vain:\n{}", host.log());
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+    host.launch("");
+    eventually(&format!("everything has ended after {kills:?}"), || is_settled(&host).then_some(()));
+    check(&cloud, &host, &format!("{kills:?}"));
+}
+
+fn rows(host: &Host) -> Vec<Value> {
+    let output = host.run(&["history", "--json"]);
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+    told["bakes"].as_array().cloned().unwrap_or_default()
+}
+
+/// Every slot has a row, and every row has ended.
+fn is_settled(host: &Host) -> bool {
+    let rows = rows(host);
+    ["plain", "saga", "bad"].iter().all(|name| rows.iter().any(|row| row["schedule"] == *name))
+        && rows.iter().all(|row| !row["finished_at"].is_null())
+}
+
+fn check(cloud: &Cloud, host: &Host, kills: &str) {
+    let (rows, world) = (rows(host), cloud.state());
+    let told = || format!("{kills}\n{rows:#?}\n{world:#}\n{}", host.log());
+    let mut images: HashMap<String, usize> = HashMap::new();
+    for image in world["images"].as_array().unwrap() {
+        assert_eq!(image["status"], "AVAILABLE", "an image was disturbed: {}", told());
+        let tag = |key: &str| image["tags"][key].as_str().unwrap().to_owned();
+        *images.entry(format!("{} {}", tag("imagebaked:line"), tag("imagebaked:slot"))).or_default() += 1;
+    }
+    let mut slots: HashMap<String, usize> = HashMap::new();
+    for row in &rows {
+        let key = format!("{} {}", row["line"].as_str().unwrap(), row["slot"].as_str().unwrap());
+        *slots.entry(key.clone()).or_default() += 1;
+        assert!(!row["reason"].as_str().unwrap_or_default().is_empty(), "a row without a reason: {}", told());
+        let (state, made) = (row["state"].as_str().unwrap(), images.remove(&key).unwrap_or_default());
+        let wanted = if row["schedule"] == "bad" { ("failed", 0) } else { ("succeeded", 1) };
+        assert_eq!((state, made), wanted, "{key}: {}", told());
+    }
+    assert!(images.is_empty(), "images without a row: {images:?} {}", told());
+    assert!(slots.values().all(|n| *n == 1), "a slot has two rows: {}", told());
+    for instance in world["instances"].as_array().unwrap() {
+        let status = instance["status"].as_str().unwrap();
+        // One that the sample account has, and that nobody touched.
+        let is_ours = !instance["instance_id"].as_str().unwrap().contains("-sim");
+        assert!(!is_ours || status.eq_ignore_ascii_case("running"), "{instance}: {}", told());
+    }
+}
+
+/// A cron expression for the next whole second that is at least `pause` away.
+fn cron_in(pause: Duration) -> String {
+    let at = (SystemTime::now() + pause).duration_since(UNIX_EPOCH).unwrap().as_secs() + 1;
+    format!("{} {} {} * * *", at % 60, at / 60 % 60, at / 3600 % 24)
+}
+
+/// Runs every list of kills, a few at a time; panics with those that broke something.
+fn sweep(runs: &[Vec<Kill>]) {
+    let next = AtomicUsize::new(0);
+    let broken = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..HOSTS {
+            scope.spawn(|| {
+                while let Some(kills) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    if let Err(panic) = std::panic::catch_unwind(|| survive(kills)) {
+                        let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+                        broken.lock().unwrap().push(words);
+                    }
+                }
+            });
+        }
+    });
+    let broken = broken.into_inner().unwrap();
+    assert!(broken.is_empty(), "{} of {} runs broke a promise:\n{}", broken.len(), runs.len(), broken.join("\n\n"));
+}
+
+/// Random lists of one to three kills.
+fn random_runs(seed: u64, count: usize) -> Vec<Vec<Kill>> {
+    let mut rng = fastrand::Rng::with_seed(seed);
+    let mut kill = || {
+        if rng.u8(0..3) == 0 {
+            Kill::After(Duration::from_millis(rng.u64(50..4000)))
+        } else {
+            Kill::At(POINTS[rng.usize(0..POINTS.len())], rng.u32(1..4))
+        }
+    };
+    (0..count).map(|n| (0..=n % 3).map(|_| kill()).collect()).collect()
+}
+
+#[test]
+fn a_kill_at_any_point_breaks_no_promise() {
+    sweep(&POINTS.map(|point| vec![Kill::At(point, 1)]));
+}
+
+#[test]
+fn kills_during_recovery_break_no_promise() {
+    let mut runs = random_runs(20_270_301, 12);
+    // The most delicate moments, one right after the other.
+    for second in ["send.find_image", "after.unknown", "send.create_image", "before.building"] {
+        runs.push(vec![Kill::At("send.create_image", 1), Kill::At(second, 1)]);
+        runs.push(vec![Kill::At("answer.create_image", 1), Kill::At(second, 1)]);
+    }
+    sweep(&runs);
+}
+
+/// The long sweep; prints what it did. `KILLS` and `SEED` change how many and which.
+#[test]
+#[ignore = "takes the better part of an hour"]
+fn thousand_kills() {
+    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
+    let (kills, seed) = (number("KILLS", 1000), number("SEED", 1));
+    // One to three kills a run.
+    let runs = random_runs(seed, usize::try_from(kills / 2).unwrap());
+    let count: usize = runs.iter().map(Vec::len).sum();
+    let started = Instant::now();
+    sweep(&runs);
+    println!("{count} kills in {} runs, seed {seed}: no promise broken, {:?}", runs.len(), started.elapsed());
+}
+
+#[test]
+fn two_hosts_with_the_same_file_make_one_image() {
+    // As in the real cloud, an image takes longer than two pulses are apart.
+    let cloud = Cloud::with(&["--open", "--build-time", "3s"]);
+    let slot = cron_in(Duration::from_millis(1500));
+    let schedules = format!("[[schedule]]\nname = \"plain\"\ninstance_id = \"ecd-plain\"\ncron = \"{slot}\"\n");
+    let mut hosts = [Host::new(cloud.addr, &schedules), Host::new(cloud.addr, &schedules)];
+    for host in &mut hosts {
+        host.start();
+    }
+    let images = hosts.each_ref().map(|host| {
+        let row = host.until("the slot has ended", &[], |row| !row["finished_at"].is_null());
+        assert_eq!(row["state"], "succeeded", "{row}\n{}", host.log());
+        row["image_id"].clone()
+    });
+    assert_eq!(images[0], images[1]);
+    assert_eq!(cloud.images("ecd-plain").len(), 1);
+}
+
+#[test]
+fn a_second_daemon_on_one_state_directory_is_refused() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n");
+    host.start();
+    let (_, err) = host.expect(2, &["run"]);
+    assert!(err.contains("another imagebaked is running on"), "{err}");
+    assert!(host.run(&["status"]).status.success(), "the first one works on");
+}
