@@ -50,8 +50,9 @@ enum Kill {
 }
 
 /// Runs three slots and a manual bake through these kills, one start of the daemon each, then to their end in peace, and
-/// looks whether every promise was kept.
-fn survive(kills: &[Kill]) {
+/// looks whether every promise was kept. The host stays down until the cloud has finished what it was making, or only
+/// for a moment: a repeated create call meets an image that is there, or one in the making.
+fn survive(kills: &[Kill], long_outage: bool) {
     let cloud = Cloud::start();
     cloud.add_faults(FAULTS);
     let slot = cron_in(Duration::from_millis(1300));
@@ -108,10 +109,22 @@ fn survive(kills: &[Kill]) {
             assert!(started.elapsed() < BOUND, "{kill:?} in vain:\n{}", host.log());
             std::thread::sleep(Duration::from_millis(20));
         }
+        if long_outage {
+            eventually("the cloud is at rest", || is_at_rest(&cloud).then_some(()));
+        }
     }
     host.launch("");
     eventually(&format!("everything has ended after {kills:?}"), || is_settled(&host).then_some(()));
     check(&cloud, &host, &format!("{kills:?}"));
+}
+
+fn is_at_rest(cloud: &Cloud) -> bool {
+    let world = cloud.state();
+    world["images"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .all(|image| !["INIT", "CREATING"].map(Value::from).contains(&image["status"]))
 }
 
 fn rows(host: &Host) -> Vec<Value> {
@@ -168,8 +181,11 @@ fn sweep(runs: &[Vec<Kill>]) {
     std::thread::scope(|scope| {
         for _ in 0..HOSTS {
             scope.spawn(|| {
-                while let Some(kills) = runs.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    if let Err(panic) = std::panic::catch_unwind(|| survive(kills)) {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(kills) = runs.get(index) else { break };
+                    let long_outage = kills.len() == 1 || index % 2 == 0;
+                    if let Err(panic) = std::panic::catch_unwind(|| survive(kills, long_outage)) {
                         let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                         broken.lock().unwrap().push(words);
                     }
