@@ -184,7 +184,7 @@ fn sweep(runs: &[Vec<Kill>]) {
                 loop {
                     let index = next.fetch_add(1, Ordering::Relaxed);
                     let Some(kills) = runs.get(index) else { break };
-                    let long_outage = kills.len() == 1 || index % 2 == 0;
+                    let long_outage = kills.len() == 1 || index.is_multiple_of(2);
                     if let Err(panic) = std::panic::catch_unwind(|| survive(kills, long_outage)) {
                         let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
                         broken.lock().unwrap().push(words);
