@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     ask(context, &config, Request::Bake { schedule: args.schedule.clone() }, args.wait).await
 }
 

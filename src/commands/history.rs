@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
     let now = SystemClock.now();
     let before = match args.before {

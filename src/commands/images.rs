@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
     let images = reader.images(args.schedule.as_deref()).await?;
     reader.close().await;

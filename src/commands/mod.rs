@@ -122,6 +122,19 @@ impl Context<'_> {
         Ok(loaded.config)
     }
 
+    /// The configuration to find daemon and ledger by. Errors in it must not keep anybody from reading the history.
+    fn whereabouts(&self) -> Result<Config> {
+        match config::survey(self.config_path, &self.environment) {
+            (Some(config), problems) if !config.files.is_empty() => {
+                if problems.has_errors() {
+                    eprintln!("warning: the configuration has {}; see `imagebaked check`", problems.summary());
+                }
+                Ok(config)
+            }
+            (_, problems) => Err(Failure { message: problems.render(self.color_of_stderr()), exit: Exit::Usage }),
+        }
+    }
+
     fn load(&self) -> Result<Loaded> {
         config::load(self.config_path, &self.environment)
             .map_err(|problems| Failure { message: problems.render(self.color_of_stderr()), exit: Exit::Usage })
@@ -137,7 +150,7 @@ impl Context<'_> {
 
     /// Gives the daemon an order that it answers with no more than that it is done.
     async fn order(&self, request: Request) -> Result<()> {
-        let config = self.config()?;
+        let config = self.whereabouts()?;
         match self.ask(&config, request).await? {
             Reply::Done => Ok(()),
             other => Err(refused(other)),

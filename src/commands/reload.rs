@@ -6,7 +6,7 @@ use super::{Context, Result, Said, refused};
 use crate::control::{Reply, Request};
 
 pub async fn run(context: &Context<'_>) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     match context.ask(&config, Request::Reload).await? {
         Reply::Reloaded { config_hash, schedules, warnings } => {
             if context.json {

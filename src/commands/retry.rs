@@ -7,7 +7,7 @@ use crate::{
 };
 
 pub async fn retry(context: &Context<'_>, args: &RetryArgs) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     bake::ask(context, &config, Request::Retry { bake: args.bake }, args.wait).await
 }
 

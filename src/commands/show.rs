@@ -13,7 +13,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
     let Some(row) = reader.bake(args.bake).await? else {
         return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; see `imagebaked history`", args.bake)));

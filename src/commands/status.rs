@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     match context.ask(&config, Request::Status).await {
         Ok(Reply::Status(status)) => {
             let exit = if status.health.ok { Exit::Done } else { Exit::Unhealthy };

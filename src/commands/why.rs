@@ -43,7 +43,7 @@ struct Told {
 }
 
 pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
-    let config = context.config()?;
+    let config = context.whereabouts()?;
     let now = SystemClock.now();
     let reader = match Reader::open(&config.daemon.state_dir).await {
         Ok(reader) => Some(reader),

@@ -117,6 +117,15 @@ pub struct Loaded {
 /// Reads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`. Fails
 /// with everything that is wrong, warnings included, when there is an error anywhere.
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    match survey(path, environment) {
+        (Some(config), problems) if !problems.has_errors() => Ok(Loaded { config, warnings: problems }),
+        (_, problems) => Err(problems),
+    }
+}
+
+/// What can be understood in spite of errors, and all that is wrong: the sections with defaults for what is not right,
+/// and the schedules that are. Good enough to find daemon and ledger by, never to run by.
+pub fn survey(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Findings::default();
     let sources = read_files(path, &mut out);
     let mut variables = String::new();
@@ -128,16 +137,12 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
     }
     let variables = Source::new(usize::MAX, Path::new("environment"), variables, true);
 
-    let config = assemble(&sources, &variables, &mut out);
-    let problems = out.into_problems();
-    match config {
-        Some(mut config) if problems.iter().all(|problem| problem.severity == Severity::Warning) => {
-            config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
-            config.files.dedup();
-            Ok(Loaded { config, warnings: Problems(problems) })
-        }
-        _ => Err(Problems(problems)),
+    let mut config = assemble(&sources, &variables, &mut out);
+    if let Some(config) = &mut config {
+        config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
+        config.files.dedup();
     }
+    (config, Problems(out.into_problems()))
 }
 
 /// What can be understood of a source. Errors are known by their place, so that a second reading adds none.

@@ -111,6 +111,11 @@ impl Problems {
         out
     }
 
+    /// Whether there is more than warnings.
+    pub fn has_errors(&self) -> bool {
+        self.0.iter().any(|problem| problem.severity == Severity::Error)
+    }
+
     /// Whether there is nothing to say.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -145,7 +145,6 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
                     }
                 }
             }
-            drop(shared);
             engine.run(received, stop, drain).await;
         }
     });
@@ -180,12 +179,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
-    drop(shared);
-    if let Ok(store) = Arc::try_unwrap(store) {
-        store.close().await;
-    } else {
-        tracing::debug!("the database is still being read; it is closed by the end of the process");
-    }
+    store.close().await;
     tracing::info!("stopped");
     Ok(())
 }

@@ -152,7 +152,7 @@ impl Store {
     }
 
     /// Ends all connections; the write-ahead log is folded into the database.
-    pub async fn close(self) {
+    pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
     }
