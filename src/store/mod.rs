@@ -151,7 +151,7 @@ impl Store {
         Ok(())
     }
 
-    /// Ends all connections; the write-ahead log is folded into the database.
+    /// Ends all connections; the write-ahead log is folded into the database. The lock goes with the value.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;

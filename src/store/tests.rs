@@ -119,6 +119,7 @@ async fn a_second_store_on_the_same_directory_is_refused() {
     let error = Store::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::InUse { .. }), "{error}");
     store.close().await;
+    drop(store);
     Store::open(dir.path()).await.unwrap();
 }
 
@@ -133,6 +134,7 @@ async fn a_newer_database_is_left_as_it_is() {
     .await
     .unwrap();
     store.close().await;
+    drop(store);
     let error = Store::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
 }
