@@ -82,6 +82,7 @@ CREATE TABLE attempts (
 ) STRICT;
 
 CREATE INDEX attempts_by_bake ON attempts (bake_id, id);
+CREATE INDEX attempts_by_code ON attempts (code, bake_id) WHERE code IS NOT NULL;
 
 -- What people did. Rows are only ever added.
 CREATE TABLE audit (

@@ -280,7 +280,8 @@ impl Shared {
             reasons.push("the engine has not looked at the clock for over two minutes".to_owned());
         }
         if !engine.max_ages.is_empty() {
-            let newest = self.store.reader().newest_good().await?;
+            let lines: Vec<_> = engine.max_ages.iter().map(|max_age| &max_age.line).collect();
+            let newest = self.store.reader().newest_good(&lines).await?;
             for MaxAge { line, schedule, max_age, known_since } in &engine.max_ages {
                 let good = newest.get(line).map(|good| good.slot);
                 let age = (now - good.unwrap_or(*known_since)).to_std().unwrap_or_default();

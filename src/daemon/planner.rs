@@ -82,56 +82,57 @@ impl Planner {
         store: &Store,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
+        // What stays is made before what goes: otherwise the heap of the process is left full of holes.
+        let mut entries: Vec<PlannedTarget> = schedules
+            .iter()
+            .flat_map(|schedule| {
+                schedule.instances.as_slice().iter().map(|instance| PlannedTarget {
+                    schedule: Arc::clone(schedule),
+                    instance: instance.clone(),
+                    line: schedule.line(instance),
+                    accounted_to: now,
+                    known_since: now,
+                })
+            })
+            .collect();
         let mut known: HashMap<(ScheduleId, InstanceId), Target> = store
             .targets()
             .await?
             .into_iter()
             .map(|target| ((target.schedule_id.clone(), target.instance_id.clone()), target))
             .collect();
-        let mut entries = Vec::new();
         let mut changed = Vec::new();
         let mut missed = Vec::new();
         let mut edited: HashSet<ScheduleId> = HashSet::new();
-        for schedule in schedules {
+        for entry in &mut entries {
+            let schedule = &entry.schedule;
             let timing = StoredTiming::of(schedule).to_json()?;
-            for instance in schedule.instances.as_slice() {
-                let line = schedule.line(instance);
-                let before = known.remove(&(schedule.id.clone(), instance.clone()));
-                let mut target = Target {
-                    schedule_id: schedule.id.clone(),
-                    instance_id: instance.clone(),
-                    schedule: schedule.name.clone(),
-                    line: line.clone(),
-                    timing: timing.clone(),
-                    accounted_to: now,
-                    known_since: now,
-                    removed_at: None,
-                };
-                if let Some(before) = before.filter(|before| before.removed_at.is_none()) {
-                    target.known_since = before.known_since;
-                    if before.timing == timing {
-                        // A row from the future was written under a wrong clock.
-                        target.accounted_to = before.accounted_to.min(now);
-                    } else {
-                        missed.extend(missed_under_old_rule(schedule, instance, &line, &before, now));
-                    }
-                    if target.timing != before.timing || target.schedule != before.schedule {
-                        edited.insert(schedule.id.clone());
-                    }
-                    if target != before {
-                        changed.push(target.clone());
-                    }
+            let before = known.remove(&(schedule.id.clone(), entry.instance.clone()));
+            let before = before.filter(|before| before.removed_at.is_none());
+            if let Some(before) = &before {
+                entry.known_since = before.known_since;
+                if before.timing == timing {
+                    // A row from the future was written under a wrong clock.
+                    entry.accounted_to = before.accounted_to.min(now);
                 } else {
-                    edited.insert(schedule.id.clone());
-                    changed.push(target.clone());
+                    missed.extend(missed_under_old_rule(schedule, &entry.instance, &entry.line, before, now));
                 }
-                entries.push(PlannedTarget {
-                    schedule: Arc::clone(schedule),
-                    instance: instance.clone(),
-                    line,
-                    accounted_to: target.accounted_to,
-                    known_since: target.known_since,
-                });
+            }
+            if before.as_ref().is_none_or(|before| before.timing != timing || before.schedule != schedule.name) {
+                edited.insert(schedule.id.clone());
+            }
+            let target = Target {
+                schedule_id: schedule.id.clone(),
+                instance_id: entry.instance.clone(),
+                schedule: schedule.name.clone(),
+                line: entry.line.clone(),
+                timing,
+                accounted_to: entry.accounted_to,
+                known_since: entry.known_since,
+                removed_at: None,
+            };
+            if before.as_ref() != Some(&target) {
+                changed.push(target);
             }
         }
         let gone: Vec<_> =

@@ -310,16 +310,18 @@ fn encode<'a>(
     Ok((settings, encoded))
 }
 
+/// Rows of one statement: a burst of slots is one or two trips, and ten thousand new schedules are no peak of memory.
+const BATCH: usize = 1000;
+
 /// Runs a batch statement; an empty batch is nothing to do.
 async fn execute<T: Serialize>(
     tx: &mut sqlx::SqliteConnection,
     sql: &'static str,
     rows: &[T],
 ) -> Result<(), StoreError> {
-    if rows.is_empty() {
-        return Ok(());
+    for batch in rows.chunks(BATCH) {
+        let json = serde_json::to_string(batch).map_err(StoreError::Encode)?;
+        sqlx::query(sql).bind(json).execute(&mut *tx).await.map_err(failed("write a batch of rows"))?;
     }
-    let json = serde_json::to_string(rows).map_err(StoreError::Encode)?;
-    sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("write a batch of rows"))?;
     Ok(())
 }

@@ -174,7 +174,7 @@ impl Reader {
     pub(super) async fn connect(path: &Path) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(Duration::from_secs(5));
         let pool = SqlitePoolOptions::new()
-            .max_connections(4)
+            .max_connections(2)
             .connect_with(options)
             .await
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
@@ -295,9 +295,10 @@ impl Reader {
             .collect())
     }
 
-    /// The newest good image of every line.
-    pub async fn newest_good(&self) -> Result<HashMap<LineId, NewestGood>, StoreError> {
+    /// The newest good image of each of these lines that has one.
+    pub async fn newest_good(&self, lines: &[&LineId]) -> Result<HashMap<LineId, NewestGood>, StoreError> {
         let rows: Vec<(String, i64, i64)> = sqlx::query_as(statements::NEWEST_GOOD)
+            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the newest images"))?;

@@ -230,9 +230,11 @@ SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?
 /// The last version of every line.
 pub const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
 
-/// The newest good image of every line.
+/// The newest good image of each of some lines: one step down an index for each.
 pub const NEWEST_GOOD: &str = "
-SELECT line_id, max(slot) AS slot, max(finished_at) AS finished_at FROM bakes WHERE state = 'succeeded' GROUP BY line_id";
+SELECT b.line_id, b.slot, b.finished_at
+FROM json_each(?1) AS line JOIN bakes b
+  ON b.id = (SELECT id FROM bakes WHERE state = 'succeeded' AND line_id = line.value ORDER BY version DESC LIMIT 1)";
 
 /// How many bakes are in each of some states, of slots since an instant.
 pub const COUNTS_SINCE: &str = "
