@@ -42,6 +42,10 @@ use crate::{
 const HOLD_PROBE: TimeDelta = TimeDelta::minutes(1);
 /// After a failure of the database the engine looks again this much later.
 const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// A clock that went back by less than this did not go back.
+const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
+/// No begun bake waits longer than this for its next look, unless the clock was set back while the daemon was down.
+const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
 /// How many slots to come are shown.
 const UPCOMING: usize = 10;
 
@@ -218,6 +222,7 @@ impl Engine {
         rng: Rng,
     ) -> Result<(Self, watch::Receiver<EngineStatus>), StoreError> {
         let now = clock.now();
+        store.hasten(now, now + LONGEST_WAIT).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
         let (publish, status) = watch::channel(EngineStatus::default());
         let mut engine = Self {
@@ -430,14 +435,19 @@ impl Engine {
     /// One look at clock and database: everything that can be done now is begun.
     pub async fn turn(&mut self) {
         let now = self.clock.now();
+        let was_set_back = now < self.last_turn - STEP_BACK;
         self.last_turn = now;
-        match self.try_turn(now).await {
+        match self.try_turn(now, was_set_back).await {
             Ok(changed) => self.show(None, changed),
             Err(error) => self.store_failed(&error, now),
         }
     }
 
-    async fn try_turn(&mut self, now: DateTime<Utc>) -> Result<bool, StoreError> {
+    async fn try_turn(&mut self, now: DateTime<Utc>, was_set_back: bool) -> Result<bool, StoreError> {
+        if was_set_back {
+            // What waits for an instant of the old clock would wait as long as the step.
+            self.store.hasten(now, now).await?;
+        }
         let mut changed = self.planner.plan(&self.store, now).await? > 0;
         loop {
             let due = self.store.due(now).await?;

@@ -45,6 +45,9 @@ struct PlannedTarget {
     instance: InstanceId,
     line: LineId,
     accounted_to: DateTime<Utc>,
+    /// Where the clock was ahead before it was set back: slots up to here have been accounted for once. Those that come
+    /// on time are baked, unless their row is there; those that do not are no news.
+    seen_to: DateTime<Utc>,
     known_since: DateTime<Utc>,
 }
 
@@ -91,6 +94,7 @@ impl Planner {
                     instance: instance.clone(),
                     line: schedule.line(instance),
                     accounted_to: now,
+                    seen_to: DateTime::UNIX_EPOCH,
                     known_since: now,
                 })
             })
@@ -152,10 +156,14 @@ impl Planner {
                 from = %self.last_look, to = %now,
                 "the clock was set back; slots that come again are known by their rows and do not run twice"
             );
-            for entry in &mut self.entries {
-                entry.accounted_to = entry.accounted_to.min(now);
+            let mut accounted = Vec::new();
+            for entry in self.entries.iter_mut().filter(|entry| entry.accounted_to > now) {
+                entry.seen_to = entry.seen_to.max(entry.accounted_to);
+                entry.accounted_to = now;
+                accounted.push((entry.schedule.id.clone(), entry.instance.clone(), now));
             }
             self.rebuild();
+            store.record_slots(&[], &accounted, &self.config_hash, now).await?;
         }
         self.last_look = now;
         let due = self.take_due(now);
@@ -175,16 +183,23 @@ impl Planner {
             let entry = &self.entries[index];
             let schedule = &entry.schedule;
             let mut accounted_to = entry.accounted_to;
-            for (until, paused) in self.stretches(schedule, accounted_to, now) {
+            for (until, paused) in self.stretches(entry, accounted_to, now) {
                 let policy = AccountPolicy {
                     catch_up: schedule.catch_up,
                     window: schedule.catch_up_window,
                     on_time: ON_TIME,
                     paused: paused.as_deref(),
                 };
+                let again = until <= entry.seen_to;
                 let accounting = account(&schedule.timing, &policy, accounted_to, until);
                 for told in accounting.entries {
-                    rows.push(entry.row(told, &open, &mut queued_now));
+                    let late = match &told {
+                        Entry::Due { slot, .. } => now - slot > TimeDelta::minutes(1),
+                        Entry::Missed { .. } => true,
+                    };
+                    if !(again && late) {
+                        rows.push(entry.row(told, &open, &mut queued_now));
+                    }
                 }
                 accounted_to = accounting.accounted_to;
             }
@@ -276,25 +291,27 @@ impl Planner {
         pauses.into_iter()
     }
 
-    /// The time from `accounted_to` to `now` in stretches that are paused or not: a pause may have ended while the
-    /// daemon was down.
+    /// The time from `accounted_to` to `now` in stretches that are paused or not, and that the clock goes through again or
+    /// for the first time: a pause may have ended while the daemon was down.
     fn stretches(
         &self,
-        schedule: &Schedule,
+        entry: &PlannedTarget,
         accounted_to: DateTime<Utc>,
         now: DateTime<Utc>,
     ) -> Vec<(DateTime<Utc>, Option<String>)> {
-        if schedule.paused {
-            return vec![(now, Some("in the file".to_owned()))];
-        }
-        match self.pauses.get(&schedule.id) {
-            None => vec![(now, None)],
-            Some(pause) => match pause.until {
-                Some(until) if until <= accounted_to => vec![(now, None)],
-                Some(until) if until < now => vec![(until, Some(pause.words())), (now, None)],
-                _ => vec![(now, Some(pause.words()))],
-            },
-        }
+        let pause = self.pauses.get(&entry.schedule.id);
+        let mut ends: Vec<_> =
+            [pause.and_then(|pause| pause.until), Some(entry.seen_to)].into_iter().flatten().collect();
+        ends.retain(|end| accounted_to < *end && *end < now);
+        ends.push(now);
+        ends.sort_unstable();
+        let paused = |end: DateTime<Utc>| {
+            if entry.schedule.paused {
+                return Some("in the file".to_owned());
+            }
+            pause.filter(|pause| pause.until.is_none_or(|until| end <= until)).map(Pause::words)
+        };
+        ends.into_iter().map(|end| (end, paused(end))).collect()
     }
 
     /// Every instance of every schedule, in the order of the file.
@@ -452,15 +469,18 @@ fn missed_under_old_rule(
 pub struct StoredTiming {
     cron: Vec<String>,
     timezone: Tz,
+    /// What seeds `H`; empty where no expression has one.
     name: String,
 }
 
 impl StoredTiming {
     fn of(schedule: &Schedule) -> Self {
+        // Only `H` depends on the name; without one, a rename leaves the rule as it is.
+        let hashed = schedule.timing.expressions().any(|expression| expression.contains('H'));
         Self {
             cron: schedule.timing.expressions().map(str::to_owned).collect(),
             timezone: schedule.timing.zone(),
-            name: schedule.name.to_string(),
+            name: if hashed { schedule.name.to_string() } else { String::new() },
         }
     }
 
@@ -478,3 +498,7 @@ impl StoredTiming {
         Timing::parse(&self.cron, self.timezone, Duration::ZERO, &self.name).ok()
     }
 }
+
+#[cfg(test)]
+#[path = "planner_tests.rs"]
+mod tests;

@@ -112,6 +112,14 @@ impl Store {
         Ok(at.and_then(DateTime::from_timestamp_millis))
     }
 
+    /// Makes begun bakes due now that wait for an instant later than `latest`: the clock was set back since. Those in the
+    /// queue keep their time.
+    pub async fn hasten(&self, now: DateTime<Utc>, latest: DateTime<Utc>) -> Result<u64, StoreError> {
+        let query = sqlx::query(statements::HASTEN).bind(now.timestamp_millis()).bind(latest.timestamp_millis());
+        let done = query.execute(&self.writer).await.map_err(failed("look at waiting bakes again"))?;
+        Ok(done.rows_affected())
+    }
+
     /// How many builders are in use, by region.
     pub async fn busy_builders(&self) -> Result<HashMap<String, usize>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::BUSY_BUILDERS)

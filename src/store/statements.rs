@@ -116,6 +116,10 @@ SELECT min(at) FROM (
     UNION ALL
     SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
 
+/// Begun bakes that wait for an instant later than ?2 are looked at now.
+pub const HASTEN: &str = "
+UPDATE bakes SET wake_at = ?1 WHERE finished_at IS NULL AND state <> 'queued' AND wake_at > ?2";
+
 /// How many builders are in use, by region.
 pub const BUSY_BUILDERS: &str = "
 SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting')
@@ -270,6 +274,7 @@ pub const ALL: &[&str] = &[
     NEXT_QUEUED,
     OPEN_BAKE,
     NEXT_WAKE,
+    HASTEN,
     BUSY_BUILDERS,
     OPEN_INSTANCES,
     BAKE_OF_SLOT,
