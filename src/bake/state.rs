@@ -575,7 +575,7 @@ impl Step<'_> {
                 }
                 // Somebody is making an image of the instance: perhaps it is ours.
                 Class::Busy => self.wait_for_cloud(work, &refusal, self.pace.poll_interval, true),
-                Class::Credential => self.wait_for_cloud(work, &refusal, CREDENTIAL_PAUSE, false),
+                Class::Credential => self.wait_for_cloud(work, &refusal, self.credential_pause(), false),
             },
             _ => {
                 work.attempts += 1;
@@ -612,6 +612,8 @@ impl Step<'_> {
     }
 
     fn looked(&mut self, work: Work, since: DateTime<Utc>, looks: u32, why: String, answer: Answer) -> (State, Effect) {
+        // The clock may have been set back since; a window that begins in the future would keep the bake for as long.
+        let since = since.min(self.now);
         match answer {
             Answer::Found(Some(image)) => {
                 let found = format!("found by name after the create call stayed unclear ({why})");
@@ -679,6 +681,9 @@ impl Step<'_> {
         else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
         };
+        // The clock may have been set back since.
+        let since = since.min(self.now);
+        seen_at = seen_at.min(self.now);
         let mut pause = self.pace.poll_interval;
         match answer {
             Answer::Image(Some(seen)) => match seen.status {
@@ -800,10 +805,16 @@ impl Step<'_> {
     /// How long a harmless question waits after it was refused for the `n`th time in a row.
     fn pause_after(&mut self, refusal: &Refusal, n: u32) -> Duration {
         let pause = match refusal.class {
-            Class::Credential => CREDENTIAL_PAUSE,
+            Class::Credential => self.credential_pause(),
             _ => retry::look_delay(self.pace.poll_interval.min(FIRST_LOOK), n, LONGEST_GAP, self.rng),
         };
         pause.max(refusal.server_delay().unwrap_or_default())
+    }
+
+    /// The daemon lets one call a minute try whether credentials work again; a bake itself need not wait longer than for
+    /// any other look, so that new credentials count at once after a restart.
+    fn credential_pause(&self) -> Duration {
+        CREDENTIAL_PAUSE.min(self.pace.poll_interval)
     }
 
     fn past_deadline(&self) -> bool {

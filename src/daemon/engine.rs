@@ -436,6 +436,10 @@ impl Engine {
     pub async fn turn(&mut self) {
         let now = self.clock.now();
         let was_set_back = now < self.last_turn - STEP_BACK;
+        if let Some(hold) = &mut self.hold {
+            // A clock that was set back must not put the probe off.
+            hold.next_probe = hold.next_probe.min(now + HOLD_PROBE);
+        }
         self.last_turn = now;
         match self.try_turn(now, was_set_back).await {
             Ok(changed) => self.show(None, changed),

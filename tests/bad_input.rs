@@ -1,0 +1,246 @@
+//! What the cloud, the network and people get wrong: a plain word, an attempt row, nothing lost, no busy loop.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::{
+    io::{Read as _, Write as _},
+    net::{SocketAddr, TcpListener},
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use serde_json::Value;
+use support::{Cloud, Host, calls_with, eventually};
+
+const RARELY: &str = "0 3 1 1 *";
+
+/// One schedule for each name, on an instance of its own, that only people start.
+fn schedules(names: &[&str], more: &str) -> String {
+    let one = |name: &&str| {
+        format!("[[schedule]]\nname = \"{name}\"\ninstance_id = \"ecd-{name}\"\ncron = \"{RARELY}\"\n{more}\n")
+    };
+    format!(
+        "[defaults]\nretry = {{ attempts = 3, base = \"50ms\", cap = \"200ms\" }}\n{}",
+        names.iter().map(one).collect::<String>()
+    )
+}
+
+fn host(cloud: &Cloud, names: &[&str], more: &str) -> Host {
+    let mut host = Host::new(cloud.addr, &schedules(names, more));
+    host.start();
+    host
+}
+
+fn fault(name: &str, keys: &str) -> String {
+    format!("[[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-{name}\"\n{keys}\n")
+}
+
+fn reason(bake: &Value) -> &str {
+    bake["reason"].as_str().unwrap()
+}
+
+/// A server that answers every connection with these bytes and closes it.
+fn parrot(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let addr = listener.local_addr().unwrap();
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&served);
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let _ = stream.read(&mut [0; 16 * 1024]);
+            count.fetch_add(1, Ordering::SeqCst);
+            let _ = stream.write_all(answer);
+        }
+    });
+    (addr, served)
+}
+
+#[test]
+fn every_code_of_the_create_call_ends_as_its_class_says() {
+    // Permanent: one call, failed. Busy: waited for. Unclear: looked for, then repeated.
+    let permanent = [
+        "Instance.NotFound",
+        "DesktopInstance.NotFound",
+        "Instance.ImageUnsupported",
+        "Instance.PhysicalNodeNotExist",
+        "InvalidBaseImage.NotConfigured",
+        "Image.NotExist",
+        "ImageRegionDistribute.NotAllow",
+        "ImageUpdateFailed.NotAllow",
+        "ImageUpdateSharedImageFailed.NotAllow",
+        "ParentImageRegionDistribute.NotExist",
+    ];
+    let waits = ["ImageCreateByInstance.TaskExist", "ExceedBuilderQuota"];
+    let unclear = ["CreateDesktopImageRecord.Failed", "InternalError"];
+    let all: Vec<&str> = permanent.iter().chain(&waits).chain(&unclear).copied().collect();
+    let name = |code: &str| code.replace('.', "-");
+    let names: Vec<String> = all.iter().map(|code| name(code)).collect();
+    let cloud = Cloud::start();
+    let host = host(&cloud, &names.iter().map(String::as_str).collect::<Vec<_>>(), "");
+    for (n, code) in all.iter().enumerate() {
+        // Both shapes that the API pages document.
+        let shape = if n % 2 == 0 { "status = 400" } else { "success_false = true" };
+        cloud.add_faults(&fault(&name(code), &format!("code = \"{code}\"\n{shape}")));
+    }
+    std::thread::scope(|scope| {
+        for code in &all {
+            let (host, name, cloud) = (&host, name(code), &cloud);
+            scope.spawn(move || {
+                let bake = host.bake(&name);
+                let met = calls_with(&bake, code);
+                assert_eq!(met.len(), 1, "{bake:#}");
+                assert!(met[0]["request_id"].as_str().is_some_and(|id| id.len() == 36), "{bake:#}");
+                assert!(met[0]["http_status"] == 400 || met[0]["http_status"] == 200, "{bake:#}");
+                let creates = cloud.calls("CreateImageByInstance", Some(&format!("ecd-{name}"))).len();
+                if permanent.contains(code) {
+                    assert_eq!((bake["state"].as_str(), creates), (Some("failed"), 1), "{bake:#}");
+                    assert!(reason(&bake).starts_with(code) && reason(&bake).contains('('), "{bake:#}");
+                } else {
+                    assert_eq!((bake["state"].as_str(), creates), (Some("succeeded"), 2), "{bake:#}");
+                    let attempts = if waits.contains(code) { 1 } else { 2 };
+                    assert_eq!(bake["attempts"], attempts, "waiting uses no attempts: {bake:#}");
+                }
+                let made = cloud.images(&format!("ecd-{name}")).len();
+                assert_eq!(made, usize::from(!permanent.contains(code)), "{bake:#}");
+            });
+        }
+    });
+}
+
+#[test]
+fn an_answer_that_is_broken_in_any_way_never_makes_a_second_image() {
+    let broken = [
+        ("lost", "drop = \"after\""),
+        ("unsent", "drop = \"before\""),
+        ("cut", "body = \"truncate\""),
+        ("garbled", "body = \"not_json\""),
+        ("empty", "body = \"empty\""),
+        ("huge", "body = \"huge\""),
+        ("late", "code = \"InternalError\"\nstatus = 400\nlate_image = \"400ms\""),
+        ("gateway", "code = \"ServiceUnavailable\"\nstatus = 503\nact = true"),
+    ];
+    let cloud = Cloud::start();
+    let host = host(&cloud, &broken.map(|(name, _)| name), "");
+    for (name, keys) in broken {
+        cloud.add_faults(&fault(name, keys));
+    }
+    std::thread::scope(|scope| {
+        for (name, _) in broken {
+            let (host, cloud) = (&host, &cloud);
+            scope.spawn(move || {
+                let bake = host.bake(name);
+                assert_eq!(bake["state"], "succeeded", "{name}: {bake:#}");
+                assert_eq!(cloud.images(&format!("ecd-{name}")).len(), 1, "{name}: {bake:#}");
+                let unclear = bake["calls"].as_array().unwrap().iter().any(|call| call["outcome"] == "unclear");
+                assert!(unclear, "{name}: {bake:#}");
+            });
+        }
+    });
+}
+
+#[test]
+fn what_becomes_of_an_image_is_told() {
+    let fates = [
+        ("bad", "image = \"CREATE_FAILED\"", "failed", "CREATE_FAILED"),
+        ("gone", "image = \"VANISH\"", "failed", "vanished"),
+        ("stuck", "image = \"STUCK\"", "failed", "stuck: the image is still CREATING after 2s"),
+        ("odd", "image = \"PONDERING\"", "failed", "stuck: the image is still PONDERING after 2s"),
+    ];
+    let cloud = Cloud::start();
+    let host = host(&cloud, &fates.map(|(name, ..)| name), "build_deadline = \"2s\"");
+    for (name, keys, ..) in fates {
+        cloud.add_faults(&fault(name, keys));
+    }
+    std::thread::scope(|scope| {
+        for (name, _, state, words) in fates {
+            let host = &host;
+            scope.spawn(move || {
+                let bake = host.bake(name);
+                assert_eq!(bake["state"], state, "{bake:#}");
+                assert!(reason(&bake).contains(words), "{bake:#}");
+            });
+        }
+    });
+}
+
+#[test]
+fn the_servers_own_delay_is_obeyed() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, &["a"], "");
+    let keys = "code = \"Throttling.User\"\nstatus = 429\nheaders = { x-acs-retry-after = \"1200\" }";
+    cloud.add_faults(&fault("a", keys));
+    assert_eq!(host.bake("a")["attempts"], 2);
+    let at: Vec<chrono::DateTime<chrono::Utc>> = cloud
+        .calls("CreateImageByInstance", None)
+        .iter()
+        .map(|call| call["at"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!((at[1] - at[0]).num_milliseconds() >= 1200, "{at:?}");
+}
+
+#[test]
+fn a_wrong_secret_holds_everything_until_it_is_right() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, &schedules(&["a", "b"], ""));
+    host.set_key("not-the-secret");
+    host.start();
+    assert!(host.run(&["bake", "a"]).status.success() && host.run(&["bake", "b"]).status.success());
+    let status = eventually("health is bad", || {
+        let output = host.run(&["status", "--json"]);
+        (output.status.code() == Some(5)).then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
+    });
+    let told = status["health"]["reasons"][0].as_str().unwrap();
+    assert!(told.starts_with("every schedule is held since") && told.contains("SignatureDoesNotMatch"), "{told}");
+    let refused = cloud.state()["calls"].as_array().unwrap().len();
+    assert!(refused < 10, "{refused} calls with a key that is known to be wrong");
+    host.set_key(support::SECRET);
+    // The next probe is a minute away; the next start is not.
+    host.stop();
+    host.start();
+    for name in ["a", "b"] {
+        let bake = host.until("it is made in the end", &["--schedule", name], |bake| bake["state"] == "succeeded");
+        assert_eq!(cloud.images(bake["instance_id"].as_str().unwrap()).len(), 1);
+    }
+    for (path, bytes) in host.files() {
+        for secret in [support::SECRET, "not-the-secret"] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "a secret is in {}", path.display());
+        }
+    }
+}
+
+#[test]
+fn an_endpoint_that_is_down_is_no_busy_loop() {
+    let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let mut host = Host::new(closed, &schedules(&["a"], ""));
+    host.start();
+    let bake = host.bake("a");
+    assert_eq!((bake["state"].as_str(), &bake["attempts"]), (Some("failed"), &Value::from(3)), "{bake:#}");
+    assert!(reason(&bake).starts_with("gave up after 3 attempts: ConnectFailed"), "{bake:#}");
+    assert_eq!(calls_with(&bake, "ConnectFailed").len(), 3, "{bake:#}");
+}
+
+#[test]
+fn answers_of_something_else_than_the_cloud_are_told_by_their_status() {
+    let pages: [(u16, &'static [u8]); 2] = [
+        (502, b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 22\r\nconnection: close\r\n\r\n<html>proxy down</html>"),
+        (200, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"),
+    ];
+    for (status, page) in pages {
+        let (addr, served) = parrot(page);
+        let mut host = Host::new(addr, &schedules(&["a"], "deadline = \"3s\"\nbuild_deadline = \"2s\""));
+        host.start();
+        let bake = host.bake("a");
+        assert_eq!(bake["state"], "failed", "{bake:#}");
+        assert!(!reason(&bake).is_empty());
+        let calls = bake["calls"].as_array().unwrap();
+        assert!(calls.iter().all(|call| call["http_status"] == status), "{bake:#}");
+        let served = served.load(Ordering::SeqCst);
+        assert!(served < 60, "{served} calls in a few seconds");
+    }
+}

@@ -1,0 +1,209 @@
+//! The commands as a person and a program meet them: words, JSON fields, exit codes.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::{collections::BTreeSet, fs, process::Stdio};
+
+use serde_json::Value;
+use support::{Cloud, Host, eventually, imagebaked};
+
+const FILE: &str = r#"
+[[schedule]]
+name = "golden"
+instance_id = "ecd-1"
+cron = "0 3 * * mon-fri"
+timezone = "Asia/Shanghai"
+[[schedule]]
+name = "farm"
+id = "farm-id"
+instance_ids = ["ws-1", "ws-2"]
+cron = "30 4 * * *"
+"#;
+
+fn fields(value: &Value) -> BTreeSet<&str> {
+    value.as_object().unwrap().keys().map(String::as_str).collect()
+}
+
+#[test]
+fn a_day_on_the_command_line() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+
+    // Before the daemon ever ran.
+    host.expect(4, &["status"]);
+    host.expect(3, &["history"]);
+    host.expect(4, &["bake", "golden"]);
+    let (out, _) = host.expect(0, &["check"]);
+    assert!(out.contains("all right. 2 schedules, 3 instances."), "{out}");
+
+    host.start();
+    let (out, _) = host.expect(0, &["status"]);
+    assert!(out.starts_with("All is well.\n"), "{out}");
+    host.expect(3, &["bake", "silver"]);
+    host.expect(2, &["bake"]);
+    let bake = host.bake("golden");
+    assert_eq!((bake["state"].as_str(), bake["trigger"].as_str()), (Some("succeeded"), Some("manual")));
+    host.bake("farm-id");
+
+    let told = host.json(0, &["history"]);
+    let bakes = told["bakes"].as_array().unwrap();
+    assert_eq!(bakes.len(), 3);
+    let promised = [
+        "id",
+        "schedule",
+        "slot",
+        "instance_id",
+        "state",
+        "reason",
+        "image_id",
+        "version_id",
+        "task_id",
+        "image_name",
+        "version",
+        "attempts",
+        "created_at",
+        "finished_at",
+    ];
+    for bake in bakes {
+        assert!(fields(bake).is_superset(&promised.into()), "{bake:#}");
+        assert!(bake["slot"].as_str().unwrap().ends_with('Z') && bake["id"].is_i64(), "{bake:#}");
+    }
+    let only = |args: &[&str]| host.json(0, &[&["history"], args].concat())["bakes"].as_array().unwrap().len();
+    assert_eq!(
+        (only(&["--schedule", "farm"]), only(&["--schedule", "farm-id"]), only(&["--instance", "ws-2"])),
+        (2, 2, 1)
+    );
+    assert_eq!((only(&["--state", "failed"]), only(&["--since", "1h"]), only(&["--until", "1h"])), (0, 3, 0));
+    let newest = host.json(0, &["history", "--limit", "2"])["bakes"][1]["id"].to_string();
+    assert_eq!(only(&["--before", &newest]), 1);
+    host.expect(2, &["history", "--state", "lost"]);
+    host.expect(3, &["show", "99"]);
+    assert_eq!(host.json(0, &["images"])["images"].as_array().unwrap().len(), 3);
+    host.expect(3, &["images", "silver"]);
+
+    // The ledger is readable without the daemon, and a reader that goes away is no failure.
+    host.stop();
+    let mut history = host.command(&["history"]).stdout(Stdio::piped()).spawn().unwrap();
+    drop(history.stdout.take());
+    assert!(history.wait().unwrap().success());
+    let (_, err) = host.expect(4, &["status"]);
+    assert!(err.contains("is it running?"), "{err}");
+}
+
+#[test]
+fn the_plan_is_what_the_file_says() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    let range = ["plan", "--from", "2027-03-01T19:00:00Z", "--until", "2027-03-03T19:00:00Z"];
+    let slots = host.json(0, &range)["slots"].as_array().unwrap().clone();
+    let told: Vec<_> = slots
+        .iter()
+        .map(|slot| {
+            ["schedule", "instance_id", "slot", "image_name"].map(|field| slot[field].as_str().unwrap()).join(" ")
+        })
+        .collect();
+    // After --from, up to and including --until.
+    let wanted = [
+        "farm ws-1 2027-03-02T04:30:00Z farm-20270302-0430-v1",
+        "farm ws-2 2027-03-02T04:30:00Z farm-20270302-0430-v1",
+        "golden ecd-1 2027-03-02T19:00:00Z golden-20270303-0300-v1",
+        "farm ws-1 2027-03-03T04:30:00Z farm-20270303-0430-v2",
+        "farm ws-2 2027-03-03T04:30:00Z farm-20270303-0430-v2",
+        "golden ecd-1 2027-03-03T19:00:00Z golden-20270304-0300-v2",
+    ];
+    assert_eq!(told, wanted);
+    assert_eq!(slots[2]["local"], "2027-03-03T03:00:00+08:00");
+    host.start();
+    host.bake("golden");
+    let after = host.json(0, &range);
+    assert_eq!(after["slots"][2]["image_name"], "golden-20270303-0300-v2", "the next version of the line");
+    host.expect(2, &["plan", "--from", "2027-03-02T00:00:00Z", "--until", "2027-03-01T00:00:00Z"]);
+    host.expect(3, &["plan", "--schedule", "silver"]);
+}
+
+#[test]
+fn a_reload_takes_all_or_nothing() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    host.start();
+    let hash = || host.json(0, &["status"])["daemon"]["config_hash"].clone();
+    let before = hash();
+    host.configure(cloud.addr, &FILE.replace("0 3 *", "0 99 *"));
+    let (_, err) = host.expect(2, &["reload"]);
+    assert!(err.contains("error[bad-cron]") && err.contains("hours run from 0 to 23"), "{err}");
+    assert_eq!(hash(), before);
+    host.expect(2, &["check"]);
+    let problems = host.json(2, &["check"]);
+    assert_eq!((problems["ok"].as_bool(), problems["problems"][0]["code"].as_str()), (Some(false), Some("bad-cron")));
+    host.configure(cloud.addr, &FILE.replace("0 3 *", "0 4 *"));
+    host.expect(0, &["reload"]);
+    let second = hash();
+    assert_ne!(second, before);
+    host.configure(cloud.addr, FILE);
+    host.signal("HUP");
+    eventually("SIGHUP reads the file again", || (hash() == before).then_some(()));
+}
+
+#[test]
+fn people_can_pause_resume_retry_and_cancel() {
+    let cloud = Cloud::start();
+    let file = format!("{FILE}[[schedule]]\nname = \"wrong\"\ninstance_id = \"ecd-wrong\"\ncron = \"@yearly\"\n");
+    let mut host = Host::new(cloud.addr, &file);
+    host.start();
+    host.expect(0, &["pause", "golden", "--until", "2h", "--reason", "patch day"]);
+    let status = host.json(0, &["status"]);
+    assert_eq!(
+        (&status["paused"][0]["schedule"], &status["paused"][0]["reason"]),
+        (&"golden".into(), &"patch day".into())
+    );
+    host.expect(0, &["resume", "golden"]);
+    let (_, err) = host.expect(1, &["resume", "golden"]);
+    assert!(err.contains("golden is not paused"), "{err}");
+    host.expect(3, &["pause", "silver"]);
+
+    let refusal = "[[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-wrong\"\ncode = \"Instance.ImageUnsupported\"\n";
+    cloud.add_faults(refusal);
+    let failed = host.bake("wrong");
+    assert_eq!(failed["state"], "failed");
+    let id = failed["id"].to_string();
+    let (out, _) = host.expect(0, &["retry", &id, "--wait"]);
+    assert!(out.contains("succeeded"), "{out}");
+    host.expect(3, &["retry", "99"]);
+    let (_, err) = host.expect(1, &["cancel", &id]);
+    assert!(err.contains("it is over"), "{err}");
+
+    // One that waits for a busy cloud can be called off.
+    cloud.add_faults(&refusal.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
+    host.expect(0, &["bake", "wrong"]);
+    let waiting = host.until("it waits", &[], |bake| bake["state"] == "ready");
+    eventually("it is cancelled between two calls", || {
+        host.run(&["cancel", &waiting["id"].to_string()]).status.success().then_some(())
+    });
+    let ended = host.until("it is over", &[], |bake| bake["state"] == "failed");
+    assert_eq!(ended["reason"].as_str().unwrap().split(" uid").next(), Some("cancelled by"));
+}
+
+#[test]
+fn the_demo_keeps_its_promises() {
+    let output = imagebaked().arg("demo").env("TMPDIR", std::env::temp_dir()).output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
+    assert_eq!(out.matches(". kept: ").count(), 4, "{out}");
+    assert!(!out.contains('\u{1b}'), "no colours into a pipe");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_told_with_a_way_out() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("none.toml");
+    let output = imagebaked().arg("--config").arg(&path).arg("run").output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let err = String::from_utf8(output.stderr).unwrap();
+    assert!(err.contains("there is no such file") && err.contains("commented example"), "{err}");
+    fs::write(&path, "").unwrap();
+    let output = imagebaked().arg("--config").arg(&path).arg("check").output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success() && out.contains("there are no schedules"), "{out}");
+}
