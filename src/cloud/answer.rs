@@ -143,7 +143,8 @@ fn time_left(header: &str) -> Option<u64> {
     header.split(',').find_map(|part| part.trim().strip_prefix("TimeLeft:")?.trim().parse().ok())
 }
 
-fn server_date(incoming: &Incoming) -> Option<DateTime<Utc>> {
+/// The server's clock when it answered.
+pub fn server_date(incoming: &Incoming) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(incoming.header("date")?).ok().map(|date| date.to_utc())
 }
 

@@ -1,8 +1,16 @@
 //! One call from end to end: credentials, signature, turn, exchange, answer. Never repeated here.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 
@@ -16,7 +24,7 @@ use super::{
     answer::{self, Answer},
     credentials::{Credentials, Keyring, NoCredentials, SourceName, Surroundings},
     endpoint::{Endpoint, EndpointError, Endpoints},
-    http::{Http, HttpError, Method, Outgoing},
+    http::{Http, HttpError, Incoming, Method, Outgoing},
     request::{Call, RpcRequest},
     throttle::Throttle,
 };
@@ -29,6 +37,11 @@ use crate::{
 const PAGE_SIZE: u32 = 100;
 /// 100,000 images: an account with more has no use for this listing, and a server that never ends must not hold us.
 const MOST_PAGES: u32 = 1000;
+
+/// More than the network and rounding to seconds can explain.
+fn is_far(skew: TimeDelta) -> bool {
+    skew.abs() > TimeDelta::minutes(1)
+}
 
 /// Makes a fresh nonce for every call: at least 128 random bits as text.
 pub type NonceSource = Arc<dyn Fn() -> String + Send + Sync>;
@@ -58,6 +71,8 @@ pub struct CloudClient {
     clock: Arc<dyn Clock>,
     nonce: NonceSource,
     timeout: Duration,
+    /// The cloud's clock less ours, in milliseconds.
+    skew_ms: AtomicI64,
 }
 
 impl fmt::Debug for CloudClient {
@@ -83,6 +98,7 @@ impl CloudClient {
             clock,
             nonce,
             timeout: options.timeout,
+            skew_ms: AtomicI64::new(0),
         })
     }
 
@@ -129,7 +145,7 @@ impl CloudClient {
     }
 
     /// What requests were last signed with; `None` before the first.
-    pub async fn credentials_in_use(&self) -> Option<(SourceName, Option<chrono::DateTime<chrono::Utc>>)> {
+    pub async fn credentials_in_use(&self) -> Option<(SourceName, Option<DateTime<Utc>>)> {
         self.keyring.at_hand().await.map(|at_hand| (at_hand.source, at_hand.expires_at))
     }
 
@@ -207,7 +223,28 @@ impl CloudClient {
             direct: endpoint.is_loopback(),
         };
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, request.repeat))?;
+        self.compare_clocks(&incoming);
         answer::read::<C>(&incoming, request.repeat)
+    }
+
+    /// Remembers how far our clock is from the server's, and warns once when it is far. Answers that refuse a stale date
+    /// carry the right one.
+    fn compare_clocks(&self, incoming: &Incoming) {
+        let Some(theirs) = answer::server_date(incoming) else { return };
+        let skew = theirs - self.clock.now();
+        let before = self.skew_ms.swap(skew.num_milliseconds(), Ordering::Relaxed);
+        if is_far(skew) && !is_far(TimeDelta::milliseconds(before)) {
+            tracing::warn!(
+                skew_seconds = skew.num_seconds(),
+                "this host's clock differs from the cloud's by {} s; over 15 minutes every call is refused: check NTP",
+                skew.num_seconds()
+            );
+        }
+    }
+
+    /// How far the cloud's clock is ahead of ours, if that is more than a minute, as of the last answer.
+    pub fn clock_skew(&self) -> Option<TimeDelta> {
+        Some(TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))).filter(|skew| is_far(*skew))
     }
 
     /// All headers that we set, `authorization` last; it covers all the others.

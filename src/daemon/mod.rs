@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -272,6 +272,14 @@ impl Shared {
         }
         if let Some(hold) = &engine.hold {
             reasons.push(format!("every schedule is held since {}: {}", hold.since.format("%F %T UTC"), hold.message));
+        }
+        if let Some(skew) = self.cloud.clock_skew() {
+            let (seconds, side) =
+                (skew.num_seconds().unsigned_abs(), if skew > TimeDelta::zero() { "behind" } else { "ahead of" });
+            let skew = humantime::format_duration(Duration::from_secs(seconds));
+            reasons.push(format!(
+                "this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused: check NTP"
+            ));
         }
         for pause in engine.pauses.iter().filter(|pause| pause.who == ITSELF) {
             reasons.push(format!("schedule {} is paused: {}", pause.schedule_id, pause.reason));

@@ -189,7 +189,10 @@ impl Keyring {
         let mut reasons = Vec::new();
         for &name in sources {
             match self.ask(name).await {
-                Ok(credentials) => return Ok(Held { stale_at: stale_at(&credentials, now), credentials }),
+                Ok(credentials) => {
+                    tracing::info!(source = %name, "credentials come from the {name}");
+                    return Ok(Held { stale_at: stale_at(&credentials, now), credentials });
+                }
                 Err(why) => reasons.push((name, why)),
             }
         }
