@@ -268,3 +268,29 @@ fn a_second_daemon_on_one_state_directory_is_refused() {
     assert!(err.contains("another imagebaked is running on"), "{err}");
     assert!(host.run(&["status"]).status.success(), "the first one works on");
 }
+
+#[test]
+fn a_daemon_that_stood_still_accounts_for_every_slot_and_stays_quiet() {
+    let cloud = Cloud::start();
+    let schedules =
+        "[[schedule]]\nname = \"often\"\ninstance_id = \"ecd-often\"\ncron = \"*/2 * * * * *\"\noverlap = \"skip\"\n";
+    let mut host = Host::new(cloud.addr, schedules);
+    host.start();
+    eventually("it is at work", || (!rows(&host).is_empty()).then_some(()));
+    host.signal("STOP");
+    // Real time has to pass here: it is what the test is about.
+    std::thread::sleep(Duration::from_secs(5));
+    let lines = host.log().lines().filter(|line| !line.contains("DEBUG")).count();
+    host.signal("CONT");
+    let slots = eventually("it has caught up", || {
+        let mut slots: Vec<i64> = rows(&host)
+            .iter()
+            .map(|row| row["slot"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp())
+            .collect();
+        slots.sort_unstable();
+        (slots.len() >= 6).then_some(slots)
+    });
+    assert!(slots.windows(2).all(|pair| pair[1] - pair[0] == 2), "no gap and no double: {slots:?}");
+    let after = host.log().lines().filter(|line| !line.contains("DEBUG")).count();
+    assert!(after - lines < 40, "{} lines in a few seconds", after - lines);
+}

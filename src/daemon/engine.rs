@@ -16,6 +16,7 @@ use fastrand::Rng;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     task::{Id, JoinSet},
+    time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -46,6 +47,8 @@ const STORE_PAUSE: Duration = Duration::from_secs(5);
 const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// No begun bake waits longer than this for its next look, unless the clock was set back while the daemon was down.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
+/// The engine looks at least this often, whatever becomes of the metronome.
+const OWN_PULSE: Duration = Duration::from_secs(2);
 /// How many slots to come are shown.
 const UPCOMING: usize = 10;
 
@@ -250,13 +253,19 @@ impl Engine {
 
     /// Works until `stop`; then begins nothing new, waits at most `drain` for calls under way and commits their answers.
     pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken, drain: Duration) {
+        // The metronome goes by the wall clock and falls silent while that has been set back; this one does not.
+        let mut own_pulse = tokio::time::interval(OWN_PULSE);
+        own_pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
                 Some(finished) = self.calls.join_next_with_id() => self.take_answers(finished).await,
-                Some(order) = orders.recv() => self.obey(order).await,
-                else => break,
+                order = orders.recv() => match order {
+                    Some(order) => self.obey(order).await,
+                    None => break,
+                },
+                _ = own_pulse.tick() => self.look().await,
             }
         }
         self.admitting = false;
@@ -278,21 +287,24 @@ impl Engine {
         self.calls.abort_all();
     }
 
+    /// A pulse: looks, unless there can be nothing to see.
+    async fn look(&mut self) {
+        let now = self.clock.now();
+        // Once a second: noted without waking those who wait for changes.
+        self.publish.send_if_modified(|status| {
+            status.looks += 1;
+            status.last_look = Some(now);
+            false
+        });
+        let quiet = self.quiet_until.is_some_and(|until| now < until) && now >= self.last_turn;
+        if !quiet {
+            self.turn().await;
+        }
+    }
+
     async fn obey(&mut self, order: Order) {
         match order {
-            Order::Look => {
-                let now = self.clock.now();
-                // Once a second: noted without waking those who wait for changes.
-                self.publish.send_if_modified(|status| {
-                    status.looks += 1;
-                    status.last_look = Some(now);
-                    false
-                });
-                let quiet = self.quiet_until.is_some_and(|until| now < until) && now >= self.last_turn;
-                if !quiet {
-                    self.turn().await;
-                }
-            }
+            Order::Look => self.look().await,
             Order::Bake { schedule, who, reply } => {
                 // A dropped receiver means that the person has gone; the bake stands all the same.
                 let _ = reply.send(self.record_manual(&schedule, who).await);

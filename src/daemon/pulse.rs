@@ -2,7 +2,8 @@
 //!
 //! It owns no timetable. Release 0.15.1 drops jobs when many fall due together, keeps a fixed offset from UTC through
 //! changes of summer time and can go deaf to added jobs; one pulse a second in UTC meets none of that. A pulse that is
-//! late or lost costs nothing: the engine asks what is due by now, it does not count pulses.
+//! late or lost costs nothing: the engine asks what is due by now, it does not count pulses. When the clock is set back the
+//! metronome falls silent until its next beat comes round again; the engine then looks by itself, every two seconds.
 
 use std::sync::Arc;
 
