@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::{
     Context, Exit, Said,
+    forecast::{Ledger, outlasting},
     output::{Rows, relative, utc},
 };
 use crate::{
@@ -17,12 +18,15 @@ use crate::{
     schedule::Schedule,
 };
 
-pub fn run(context: &Context<'_>, args: &CheckArgs) -> Said {
+pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Said {
     let path = args.file.as_deref().unwrap_or(context.config_path);
     let now = SystemClock.now();
     match config::load(path, &context.environment) {
         Ok(loaded) => {
             let next = next_slots(&loaded.config, now, args.next);
+            // A file can be checked anywhere: where no ledger can be read there is nothing to expect.
+            let ledger = Ledger::read(&loaded.config.daemon.state_dir).await.unwrap_or_default();
+            let expected = outlasting(&loaded.config, &ledger, now);
             if context.json {
                 let next: Vec<_> = next
                     .iter()
@@ -41,6 +45,7 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Said {
                     "schedules": loaded.config.schedules.len(),
                     "config_hash": loaded.config.hash,
                     "next": next,
+                    "warnings": expected,
                 });
                 return Said::done(format!("{report}\n"));
             }
@@ -58,6 +63,9 @@ pub fn run(context: &Context<'_>, args: &CheckArgs) -> Said {
                     rows.row([utc(slot), local, relative(slot, now), schedule.name.to_string(), instance.to_string()]);
                 }
                 text.push_str(&rows.render());
+            }
+            for warning in expected {
+                text.push_str(&format!("\nwarning: {warning}\n"));
             }
             Said::done(text)
         }

@@ -19,6 +19,7 @@ use crate::{
 mod bake;
 mod check;
 mod demo;
+mod forecast;
 mod history;
 mod images;
 mod output;
@@ -186,7 +187,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
     let result = match &cli.command {
         Command::Run(args) => run::run(&context, args).await,
         Command::Demo(args) => demo::run(&context, args).await,
-        Command::Check(args) => Ok(check::run(&context, args)),
+        Command::Check(args) => Ok(check::run(&context, args).await),
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Bake(args) => bake::run(&context, args).await,
         Command::Status => status::run(&context).await,

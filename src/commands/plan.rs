@@ -1,25 +1,25 @@
-//! `imagebaked plan`: the slots to come. Needs neither credentials nor a daemon; versions are read from the ledger where
-//! there is one.
+//! `imagebaked plan`: the slots to come. Needs neither credentials nor a daemon; versions, pauses
+//! and how long bakes take are read from the ledger where there is one.
 
 use std::collections::HashMap;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::json;
 
 use super::{
     Context, Exit, Failure, Result, Said,
-    output::{Rows, relative, utc},
+    forecast::{Expected, Ledger, Outlook, Warnings, clock, tonight, warning},
+    output::{NONE, Rows, relative, utc},
 };
 use crate::{
     bake::naming::{Template, Values},
     cli::PlanArgs,
     clock::{Clock, SystemClock},
-    config::Config,
     error::chain,
-    ids::{InstanceId, LineId},
-    schedule::Schedule,
-    store::{Reader, StoreError},
+    ids::InstanceId,
+    schedule::{Schedule, forecast::Fate},
 };
 
 /// One slot to come, with the field names that `plan --json` promises.
@@ -31,10 +31,20 @@ struct Slot<'a> {
     instance_id: &'a str,
     image_name: String,
     paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_begin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_end: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
     #[serde(skip)]
     at: DateTime<Utc>,
     #[serde(skip)]
     order: usize,
+    #[serde(skip)]
+    zone: Tz,
+    #[serde(skip)]
+    expected: Option<Expected>,
 }
 
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
@@ -57,35 +67,45 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     if let (true, Some(wanted)) = (schedules.is_empty(), &args.schedule) {
         return Err(Failure::new(Exit::NotFound, format!("there is no schedule {wanted:?} in the configuration")));
     }
-    let versions = versions(&config).await;
+    let ledger = Ledger::read(&config.daemon.state_dir).await.unwrap_or_else(|error| {
+        let error = chain(&error);
+        eprintln!(
+            "warning: the ledger cannot be read, so versions are counted from 1 and pauses are not known: {error}"
+        );
+        Ledger::default()
+    });
+    let outlook = Outlook::of(&config, &ledger, now, from, until);
     let mut slots = Vec::new();
     for (order, schedule) in schedules.iter().enumerate() {
         for instance in schedule.instances.as_slice() {
-            slots_of(schedule, instance, order, from, until, &versions, &mut slots);
+            slots_of(schedule, instance, order, (from, until), &ledger, &outlook, &mut slots);
         }
     }
     slots.sort_by_key(|slot| (slot.at, slot.order));
     if context.json {
         return Ok(Said::done(format!("{}\n", serde_json::to_string(&json!({ "slots": slots }))?)));
     }
-    Ok(Said::done(table(context, args, &slots, now, from, until)))
+    let mut text = table(context, args, &slots, &ledger, now, (from, until));
+    text.push_str(&ahead(&slots, args.schedule.as_deref(), &ledger, now));
+    Ok(Said::done(text))
 }
 
 fn slots_of<'a>(
     schedule: &'a Schedule,
     instance: &'a InstanceId,
     order: usize,
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
-    versions: &HashMap<LineId, u32>,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    ledger: &Ledger,
+    outlook: &Outlook<'a>,
     slots: &mut Vec<Slot<'a>>,
 ) {
     let zone = schedule.timing.zone();
     let template = Template::parse(&schedule.settings.image_name);
-    let mut version = versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+    let mut version = ledger.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
     for at in schedule.timing.between(from, until) {
+        let paused = ledger.is_paused(schedule, at);
         // A paused schedule gives out no versions.
-        version = version.saturating_add(u32::from(!schedule.paused));
+        version = version.saturating_add(u32::from(!paused));
         let values = Values {
             name: schedule.name.as_str(),
             id: schedule.id.as_str(),
@@ -94,16 +114,24 @@ fn slots_of<'a>(
             zone,
             version,
         };
+        let expected = outlook.expected(schedule, instance, at);
+        let work = expected.and_then(|expected| expected.work());
+        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         slots.push(Slot {
             schedule: schedule.name.as_str(),
-            slot: at.to_rfc3339_opts(SecondsFormat::Secs, true),
+            slot: instant(at),
             local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
             instance_id: instance.as_str(),
             // Checked when the configuration was read.
             image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
-            paused: schedule.paused,
+            paused,
+            expected_begin: work.map(|(begin, _)| instant(begin)),
+            expected_end: work.map(|(_, end)| instant(end)),
+            warning: expected.and_then(|expected| warning(schedule, instance, at, expected.fate)),
             at,
             order,
+            zone,
+            expected,
         });
     }
 }
@@ -112,9 +140,9 @@ fn table(
     context: &Context<'_>,
     args: &PlanArgs,
     slots: &[Slot<'_>],
+    ledger: &Ledger,
     now: DateTime<Utc>,
-    from: DateTime<Utc>,
-    until: DateTime<Utc>,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> String {
     if slots.is_empty() {
         return format!("No slots after {} up to {}.\n", utc(from), utc(until));
@@ -123,24 +151,33 @@ fn table(
     for slot in slots.iter().filter(|slot| !slot.paused) {
         *at_once.entry((slot.at, slot.instance_id)).or_default() += 1;
     }
-    let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"], context.color);
+    // Where every bake begins at its slot and takes what is assumed, these columns say nothing.
+    let useful = slots.iter().filter_map(|slot| slot.expected).any(|expected| {
+        !ledger.durations.is_empty() || expected.work().is_none() || expected.wait() > TimeDelta::zero()
+    });
+    let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
+    let header = [&["SLOT", "LOCAL", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
+    let mut rows = Rows::new(&header, context.color);
     for slot in slots.iter().take(args.limit) {
         let note = if slot.paused {
             "paused: will be skipped"
+        } else if let Some(Expected { fate: Fate::TooLate, .. }) = slot.expected {
+            "expected to be skipped: deadline"
+        } else if let Some(Expected { fate: Fate::Overlaps, .. }) = slot.expected {
+            "expected to be skipped: overlap"
         } else if at_once.get(&(slot.at, slot.instance_id)).is_some_and(|n| *n > 1) {
             "same instance as another slot: one after the other"
         } else {
             ""
         };
-        rows.row([
-            &utc(slot.at),
-            &slot.local,
-            &relative(slot.at, now),
-            slot.schedule,
-            slot.instance_id,
-            &slot.image_name,
-            note,
-        ]);
+        let mut cells = vec![utc(slot.at), slot.local.clone(), relative(slot.at, now)];
+        if useful {
+            let work = slot.expected.and_then(|expected| expected.work());
+            let time = |at| clock(slot.at, at, slot.zone);
+            cells.extend(work.map_or([NONE.to_owned(), NONE.to_owned()], |(begin, end)| [time(begin), time(end)]));
+        }
+        cells.extend([slot.schedule, slot.instance_id, &slot.image_name, note].map(str::to_owned));
+        rows.row(cells);
     }
     let mut text = rows.render();
     if slots.len() > args.limit {
@@ -153,20 +190,20 @@ fn table(
     text
 }
 
-/// The last version of each line; none where there is no ledger yet.
-async fn versions(config: &Config) -> HashMap<LineId, u32> {
-    let read = async {
-        let reader = Reader::open(&config.daemon.state_dir).await?;
-        let versions = reader.versions().await;
-        reader.close().await;
-        versions
-    };
-    match read.await {
-        Ok(versions) => versions,
-        Err(StoreError::Missing { .. }) => HashMap::new(),
-        Err(error) => {
-            eprintln!("warning: versions are counted from 1, the ledger cannot be read: {}", chain(&error));
-            HashMap::new()
+/// When the queue is done, and what will not go as planned.
+fn ahead(slots: &[Slot<'_>], only: Option<&str>, ledger: &Ledger, now: DateTime<Utc>) -> String {
+    let expected: Vec<_> = slots.iter().filter_map(|slot| Some((slot.at, slot.expected?))).collect();
+    let mut text = String::new();
+    if let Some(sentence) = tonight(&expected, only, &ledger.durations, now) {
+        text.push('\n');
+        text.push_str(&sentence);
+    }
+    let mut warnings = Warnings::default();
+    for slot in slots {
+        if let (Some(expected), Some(warning)) = (slot.expected, &slot.warning) {
+            warnings.add(slot.schedule, slot.instance_id, expected.fate, warning);
         }
     }
+    text.push_str(&warnings.render());
+    text
 }

@@ -120,7 +120,7 @@ impl Subject<'_> {
         if schedule.paused {
             return Some("in the file".to_owned());
         }
-        self.pause.as_ref().filter(|pause| pause.until.is_none_or(|until| at <= until)).map(Pause::words)
+        self.pause.as_ref().filter(|pause| pause.covers(at)).map(Pause::words)
     }
 
     async fn tell(&self, reader: Option<&Reader>, moment: Moment, instance: &str, now: DateTime<Utc>) -> Result<Told> {

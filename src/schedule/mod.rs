@@ -16,6 +16,7 @@ pub mod account;
 pub mod cron;
 pub mod explain;
 mod field;
+pub mod forecast;
 pub mod timing;
 mod wall;
 

@@ -26,6 +26,11 @@ pub struct Pause {
 }
 
 impl Pause {
+    /// Whether a slot that lies ahead falls under it.
+    pub fn covers(&self, slot: DateTime<Utc>) -> bool {
+        self.until.is_none_or(|until| slot <= until)
+    }
+
     /// As the skipped rows tell it, after the word `paused`.
     pub fn words(&self) -> String {
         let until = self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default();

@@ -12,9 +12,15 @@ use sqlx::{
 use super::{StoreError, failed, statements};
 use crate::{
     bake::Trigger,
-    ids::{BakeId, LineId},
-    schedule::explain::{Known, Record},
+    ids::{BakeId, InstanceId, LineId},
+    schedule::{
+        explain::{Known, Record},
+        forecast::Durations,
+    },
 };
+
+/// Of how many bakes of a line its duration is learned: old ones made another image, of another size.
+const LEARNED_FROM: u32 = 10;
 
 /// A read-only view of the ledger.
 #[derive(Debug, Clone)]
@@ -128,6 +134,38 @@ impl Seen {
             removed_at: self.removed_at.map(instant),
         }
     }
+}
+
+/// A bake that is not over, as a forecast needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBake {
+    /// Its line.
+    pub line: LineId,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Where the instance is.
+    pub region: String,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// How far it is.
+    pub stage: OpenStage,
+}
+
+/// How far a bake is that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenStage {
+    /// It waits for its turn.
+    Queued {
+        /// Not before this.
+        not_before: DateTime<Utc>,
+        /// And not after this.
+        give_up_at: DateTime<Utc>,
+    },
+    /// It has begun.
+    Begun {
+        /// When it made its first call, once that was answered.
+        at: Option<DateTime<Utc>>,
+    },
 }
 
 /// Which rows of the history are wanted. Newest slot first.
@@ -307,6 +345,44 @@ impl Reader {
             .into_iter()
             .map(|(line, slot, finished_at)| {
                 (LineId::from(line), NewestGood { slot: instant(slot), finished_at: instant(finished_at) })
+            })
+            .collect())
+    }
+
+    /// How long bakes took, learned from the last ten of each line that succeeded.
+    pub async fn durations(&self) -> Result<Durations, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::LAST_DURATIONS)
+            .bind(LEARNED_FROM)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read how long bakes took"))?;
+        // A clock that was set back in the middle of a bake makes it end before it began.
+        let sound = |took| u64::try_from(took).ok().filter(|took| *took > 0).map(Duration::from_millis);
+        Ok(Durations::learn(rows.into_iter().filter_map(|(line, took)| Some((LineId::from(line), sound(took)?)))))
+    }
+
+    /// Bakes that are not over, the oldest slot first.
+    pub async fn open_bakes(&self) -> Result<Vec<OpenBake>, StoreError> {
+        type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, Option<i64>);
+        let rows: Vec<Columns> = sqlx::query_as(statements::OPEN_BAKES)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the open bakes"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, instance, region, slot, state, wake_at, give_up_at, begun_at)| {
+                let slot = DateTime::from_timestamp_millis(slot).unwrap_or_default();
+                let stage = if state == "queued" {
+                    OpenStage::Queued {
+                        not_before: wake_at.and_then(DateTime::from_timestamp_millis).unwrap_or(slot),
+                        give_up_at: give_up_at
+                            .and_then(DateTime::from_timestamp_millis)
+                            .unwrap_or(DateTime::<Utc>::MAX_UTC),
+                    }
+                } else {
+                    OpenStage::Begun { at: begun_at.and_then(DateTime::from_timestamp_millis) }
+                };
+                OpenBake { line: line.into(), instance: instance.into(), region, slot, stage }
             })
             .collect())
     }

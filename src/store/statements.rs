@@ -251,6 +251,27 @@ SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, c
 FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1 OR schedule = ?1)
 ORDER BY line_id, version DESC";
 
+/// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
+/// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
+pub const LAST_DURATIONS: &str = "
+SELECT b.line_id, b.finished_at - (SELECT min(a.started_at) FROM attempts a
+                                   WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS took
+FROM lines l JOIN bakes b ON b.id IN (
+    SELECT g.id FROM bakes g
+    WHERE g.line_id = l.line_id AND g.state = 'succeeded'
+      AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
+    ORDER BY g.version DESC LIMIT ?1)";
+
+/// Bakes that are not over, with when each made its first call. Without a word about the index, SQLite walks through all
+/// bakes for the sake of their order.
+pub const OPEN_BAKES: &str = "
+SELECT b.line_id, b.instance_id, coalesce(s.json ->> 'instance_region', '') AS region, b.slot, b.state, b.wake_at,
+       b.give_up_at, (SELECT min(a.started_at) FROM attempts a
+                      WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
+FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
+WHERE b.finished_at IS NULL
+ORDER BY b.slot, b.id";
+
 /// Fresh statistics where tables have changed much.
 pub const OPTIMIZE: &str = "PRAGMA optimize";
 
@@ -299,6 +320,8 @@ pub const ALL: &[&str] = &[
     NEWEST_GOOD,
     COUNTS_SINCE,
     GOOD_IMAGES,
+    LAST_DURATIONS,
+    OPEN_BAKES,
     OPTIMIZE,
     CHECKPOINT,
 ];

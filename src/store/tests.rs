@@ -7,6 +7,7 @@ use super::*;
 use crate::{
     bake::{
         BakeSettings, State, Trigger,
+        call::MadeImage,
         identity::{ImageStatus, SeenImage},
         reconcile::{Comparison, Rebuilt, Tagged},
         settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
@@ -304,4 +305,89 @@ async fn permanent_failures_are_counted_until_a_success() {
     store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
     assert!(store.reader().pauses().await.unwrap().is_empty());
     assert_eq!(end(6, failed(true)).await, [], "a clean slate");
+}
+
+/// A bake of so many days later that succeeded and took so long, with its calls or without.
+async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool) {
+    let slot = at("2027-01-01T03:00:00Z") + TimeDelta::days(day);
+    store.record_slots(&[row(line, slot)], &[], "abc", slot).await.unwrap();
+    let filter = Filter { schedule: None, limit: 1, since: Some(slot), until: Some(slot), ..Filter::default() };
+    let id = BakeId(store.reader().history(&filter).await.unwrap()[0].id);
+    let version = u32::try_from(day).unwrap() + 1;
+    let work = Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let attempt = |stage, started_at| Attempt {
+        stage,
+        call: "CreateImageByInstance",
+        started_at,
+        finished_at: started_at + TimeDelta::seconds(1),
+        outcome: "ok",
+        code: None,
+        http_status: Some(200),
+        request_id: None,
+        message: None,
+    };
+    let step = |state, attempt| Transition { bake: id, line: LineId::from(line), state, attempt };
+    let begun = slot + TimeDelta::minutes(7);
+    if called {
+        let creating = State::Creating { work: work.clone(), sent_at: begun };
+        store.commit(&[step(creating, Some(attempt("stop", begun)))], begun).await.unwrap();
+    }
+    let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    let ended = State::Ended { work: Some(work), end: End::Succeeded { image, reason: "good".into() } };
+    let last = called.then(|| attempt("create", begun + TimeDelta::minutes(1)));
+    store.commit(&[step(ended, last)], begun + took).await.unwrap();
+}
+
+#[tokio::test]
+async fn durations_are_of_the_last_ten_bakes_that_made_calls() {
+    let (_dir, store) = store().await;
+    assert!(store.reader().durations().await.unwrap().is_empty());
+    for day in 0..9 {
+        bake(&store, "golden", day, TimeDelta::hours(5), true).await;
+    }
+    for day in 9..15 {
+        bake(&store, "golden", day, TimeDelta::minutes(20), true).await;
+    }
+    // One whose end lies before its beginning, by a clock that was set back, and rows that know nothing of calls.
+    bake(&store, "golden", 15, TimeDelta::minutes(-90), true).await;
+    for day in 16..30 {
+        bake(&store, "golden", day, TimeDelta::seconds(1), false).await;
+    }
+    let durations = store.reader().durations().await.unwrap();
+    assert_eq!(durations.learned(&LineId::from("golden")), Some(Duration::from_mins(20)));
+    assert_eq!(durations.learned(&LineId::from("other")), Some(Duration::from_mins(20)));
+}
+
+#[tokio::test]
+async fn durations_are_found_by_index() {
+    let (_dir, store) = store().await;
+    for sql in [statements::LAST_DURATIONS, statements::OPEN_BAKES] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .bind(10)
+                .fetch_all(&store.reader().pool)
+                .await
+                .unwrap();
+        let scans: Vec<_> = plan.iter().map(|row| &row.3).filter(|step| step.starts_with("SCAN")).collect();
+        // All lines are wanted, and all open bakes; nothing else is read whole.
+        let allowed = |step: &str| step.starts_with("SCAN l") || step.contains("INDEX bakes_open");
+        assert!(scans.iter().all(|step| allowed(step)), "{plan:?}");
+    }
+}
+
+#[tokio::test]
+async fn open_bakes_tell_how_far_they_are() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    bake(&store, "done", 1, TimeDelta::minutes(20), true).await;
+    store.record_slots(&[row("waits", slot), row("works", slot)], &[], "abc", slot).await.unwrap();
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, owes_start: false };
+    let begun = State::Creating { work, sent_at: slot };
+    let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, attempt: None };
+    store.commit(&[step], slot).await.unwrap();
+    let open = store.reader().open_bakes().await.unwrap();
+    let told: Vec<_> = open.iter().map(|bake| (bake.line.as_str(), bake.region.as_str(), bake.stage)).collect();
+    let queued = OpenStage::Queued { not_before: slot, give_up_at: slot + TimeDelta::hours(4) };
+    let region = "cn-hangzhou";
+    assert_eq!(told, [("waits", region, queued), ("works", region, OpenStage::Begun { at: None })]);
 }

@@ -1,0 +1,353 @@
+//! What `plan` and `check` say of the hours ahead: configuration and ledger brought together for the forecast, and its
+//! results put into words.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::Path,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+
+use super::output::short;
+use crate::{
+    config::Config,
+    ids::{InstanceId, LineId, ScheduleId},
+    schedule::{
+        Instances, Overlap, Schedule,
+        forecast::{ASSUMED, Builders, Coming, Durations, Fate, UnderWay, forecast, night},
+    },
+    store::{OpenBake, OpenStage, Pause, Reader, StoreError},
+};
+
+/// The queue is played through from this long before the slots that are asked for to this long after them: what comes
+/// before may still be at work, and what comes after tells whether the last of them is over in time.
+const MARGIN: TimeDelta = TimeDelta::days(1);
+/// How far `check` looks for slots that lie too close together.
+const CHECKED: TimeDelta = TimeDelta::days(7);
+/// And at how many of a schedule at most, so that one slot a second costs nothing.
+const MOST_CHECKED: usize = 1000;
+
+/// What the ledger knows of the slots to come; nothing where there is no ledger yet.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The last version of each line.
+    pub versions: HashMap<LineId, u32>,
+    /// Schedules that are paused, other than in the file.
+    pub pauses: HashMap<ScheduleId, Pause>,
+    /// How long bakes took.
+    pub durations: Durations,
+    open: Vec<OpenBake>,
+}
+
+impl Ledger {
+    /// Reads it.
+    pub async fn read(state_dir: &Path) -> Result<Self, StoreError> {
+        let reader = match Reader::open(state_dir).await {
+            Ok(reader) => reader,
+            Err(StoreError::Missing { .. }) => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let ledger = Self::read_from(&reader).await;
+        reader.close().await;
+        ledger
+    }
+
+    async fn read_from(reader: &Reader) -> Result<Self, StoreError> {
+        Ok(Self {
+            versions: reader.versions().await?,
+            pauses: reader.pauses().await?,
+            durations: reader.durations().await?,
+            open: reader.open_bakes().await?,
+        })
+    }
+
+    /// Whether a slot will be skipped because its schedule is paused.
+    pub fn is_paused(&self, schedule: &Schedule, slot: DateTime<Utc>) -> bool {
+        schedule.paused || self.pauses.get(&schedule.id).is_some_and(|pause| pause.covers(slot))
+    }
+}
+
+/// What is expected of one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    not_before: DateTime<Utc>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+impl Expected {
+    /// When it is at work.
+    pub fn work(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        match self.fate {
+            Fate::Baked { begin, end, .. } => Some((begin, end)),
+            Fate::TooLate | Fate::Overlaps => None,
+        }
+    }
+
+    /// How long it waits for its turn.
+    pub fn wait(&self) -> TimeDelta {
+        self.work().map_or(TimeDelta::zero(), |(begin, _)| begin - self.not_before)
+    }
+}
+
+/// What is expected of the slots to come.
+#[derive(Debug)]
+pub struct Outlook<'a> {
+    expected: HashMap<(&'a ScheduleId, &'a InstanceId, DateTime<Utc>), Expected>,
+}
+
+impl<'a> Outlook<'a> {
+    /// For the slots after `from` up to `until` that lie ahead of `now`. All schedules take part, whichever are shown:
+    /// they share the builders.
+    pub fn of(
+        config: &'a Config,
+        ledger: &'a Ledger,
+        now: DateTime<Utc>,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Self {
+        let start = from.checked_sub_signed(MARGIN).unwrap_or(from).max(now);
+        let end = until.checked_add_signed(MARGIN).unwrap_or(until);
+        let (mut coming, mut under_way) = (Vec::new(), Vec::new());
+        if start == now {
+            add_open_bakes(ledger, now, &mut coming, &mut under_way);
+        }
+        let known_already = coming.len();
+        let mut keys = Vec::new();
+        for schedule in &config.schedules {
+            for instance in schedule.instances.as_slice() {
+                let takes = ledger.durations.expected(&schedule.line(instance));
+                let slots = schedule.timing.between(start, end).filter(|slot| !ledger.is_paused(schedule, *slot));
+                for slot in slots {
+                    keys.push((&schedule.id, instance, slot));
+                    coming.push(Coming {
+                        slot,
+                        not_before: schedule.timing.begin(slot, schedule.id.as_str()),
+                        give_up_at: TimeDelta::from_std(schedule.settings.deadline)
+                            .ok()
+                            .and_then(|deadline| slot.checked_add_signed(deadline))
+                            .unwrap_or(DateTime::<Utc>::MAX_UTC),
+                        instance,
+                        region: &schedule.settings.instance_region,
+                        overlap: schedule.overlap,
+                        takes,
+                    });
+                }
+            }
+        }
+        let builders = Builders {
+            all: config.daemon.max_builders as usize,
+            per_region: config.daemon.max_builders_per_region as usize,
+        };
+        let fates = forecast(&coming, &under_way, builders);
+        let foreseen = coming.iter().zip(fates).skip(known_already);
+        let expected = keys
+            .into_iter()
+            .zip(foreseen.map(|(coming, fate)| Expected { not_before: coming.not_before, fate }))
+            .collect();
+        Self { expected }
+    }
+
+    /// What is expected of one slot; nothing of those that are past or paused.
+    pub fn expected(&self, schedule: &'a Schedule, instance: &'a InstanceId, slot: DateTime<Utc>) -> Option<Expected> {
+        self.expected.get(&(&schedule.id, instance, slot)).copied()
+    }
+}
+
+/// Bakes that wait or are at work right now.
+fn add_open_bakes<'a>(
+    ledger: &'a Ledger,
+    now: DateTime<Utc>,
+    coming: &mut Vec<Coming<'a>>,
+    under_way: &mut Vec<UnderWay<'a>>,
+) {
+    for bake in &ledger.open {
+        let takes = ledger.durations.expected(&bake.line);
+        match bake.stage {
+            OpenStage::Queued { not_before, give_up_at } => coming.push(Coming {
+                slot: bake.slot,
+                not_before: not_before.max(now),
+                give_up_at,
+                instance: &bake.instance,
+                region: &bake.region,
+                // Whether it is skipped for another was decided when it came.
+                overlap: Overlap::Queue,
+                takes,
+            }),
+            OpenStage::Begun { at } => {
+                let end = TimeDelta::from_std(takes).ok().and_then(|takes| at.unwrap_or(now).checked_add_signed(takes));
+                // One that takes longer than expected may be over at any moment.
+                under_way.push(UnderWay {
+                    instance: &bake.instance,
+                    region: &bake.region,
+                    until: end.unwrap_or(DateTime::<Utc>::MAX_UTC).max(now),
+                });
+            }
+        }
+    }
+}
+
+/// One sentence on the first night of these slots, which are in order: when it is done, and who waits longest.
+pub fn tonight(
+    slots: &[(DateTime<Utc>, Expected)],
+    only: Option<&str>,
+    durations: &Durations,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let times: Vec<_> = slots.iter().map(|(slot, _)| *slot).collect();
+    let slots = &slots[..night(&times)];
+    let (first, _) = slots.first()?;
+    let baked: Vec<_> = slots.iter().filter_map(|(_, expected)| Some((expected.work()?.1, expected.wait()))).collect();
+    let whose = only.map(|name| format!(" of {name}")).unwrap_or_default();
+    let which = if *first - now < TimeDelta::days(1) {
+        format!("tonight's queue{whose}")
+    } else {
+        format!("the queue{whose} on {}", first.format("%F"))
+    };
+    let basis = if durations.is_empty() {
+        format!("No bakes yet: {} min assumed; ", ASSUMED.as_secs() / 60)
+    } else {
+        "By what bakes took so far, ".to_owned()
+    };
+    let skipped = match slots.len() - baked.len() {
+        0 => String::new(),
+        n => format!("; {n} more {} expected to be skipped", if n == 1 { "is" } else { "are" }),
+    };
+    let Some(done) = baked.iter().map(|(end, _)| *end).max() else {
+        return Some(format!("{basis}{which} ({}) comes to nothing{skipped}.\n", counted(0)));
+    };
+    let wait = match baked.iter().map(|(_, wait)| *wait).max().and_then(|wait| wait.to_std().ok()) {
+        Some(wait) if !wait.is_zero() => format!("the longest wait is {}", short(wait)),
+        _ => "none waits for its turn".to_owned(),
+    };
+    Some(format!(
+        "{basis}{which} ({}) is done at {}; {wait}{skipped}.\n",
+        counted(baked.len()),
+        done.format("%F %R UTC")
+    ))
+}
+
+fn counted(n: usize) -> String {
+    if n == 1 { "1 slot".to_owned() } else { format!("{n} slots") }
+}
+
+/// What an operator should know of a slot before it comes.
+pub fn warning(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>, fate: Fate) -> Option<String> {
+    let zone = schedule.timing.zone();
+    let what = match fate {
+        Fate::Baked { runs_into: None, .. } => return None,
+        Fate::Baked { runs_into: Some(next), .. } => {
+            let whose = if schedule.timing.next_after(slot) == Some(next) {
+                "its next slot".to_owned()
+            } else {
+                format!("the next slot of {instance},")
+            };
+            format!("is expected to still be at work at {whose} {}", local_after(slot, next, zone))
+        }
+        Fate::TooLate => {
+            let deadline = short(schedule.settings.deadline);
+            format!("is expected to be skipped: it would wait past its deadline, {deadline} after the slot")
+        }
+        Fate::Overlaps => {
+            "is expected to be skipped: another bake of its instance is not over by then (overlap = \"skip\")"
+                .to_owned()
+        }
+    };
+    Some(format!("{} {what}", called(schedule, instance, slot)))
+}
+
+/// Warnings for people: of each kind the first one of every schedule and instance, and how many more there are.
+#[derive(Debug, Default)]
+pub struct Warnings<'a> {
+    first: Vec<(String, usize)>,
+    at: HashMap<(&'a str, &'a str, &'static str), usize>,
+}
+
+impl<'a> Warnings<'a> {
+    /// Takes one more.
+    pub fn add(&mut self, schedule: &'a str, instance: &'a str, fate: Fate, warning: &str) {
+        let kind = match fate {
+            Fate::Baked { .. } => "runs into",
+            Fate::TooLate => "too late",
+            Fate::Overlaps => "overlaps",
+        };
+        match self.at.entry((schedule, instance, kind)) {
+            Entry::Occupied(at) => self.first[*at.get()].1 += 1,
+            Entry::Vacant(at) => {
+                at.insert(self.first.len());
+                self.first.push((warning.to_owned(), 0));
+            }
+        }
+    }
+
+    /// A line for each.
+    pub fn render(&self) -> String {
+        let line = |(warning, more): &(String, usize)| match more {
+            0 => format!("warning: {warning}\n"),
+            n => format!("warning: {warning} (and {n} more times)\n"),
+        };
+        self.first.iter().map(line).collect()
+    }
+}
+
+/// Schedules whose bakes took longer than some of their slots are apart: one sentence for each instance.
+pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<String> {
+    let mut found = Vec::new();
+    for schedule in &config.schedules {
+        let zone = schedule.timing.zone();
+        let until = now.checked_add_signed(CHECKED).unwrap_or(now);
+        let slots: Vec<_> = schedule
+            .timing
+            .between(now, until)
+            .take(MOST_CHECKED)
+            .filter(|slot| !ledger.is_paused(schedule, *slot))
+            .collect();
+        for instance in schedule.instances.as_slice() {
+            let Some(takes) = ledger.durations.learned(&schedule.line(instance)) else { continue };
+            let too_close = |slot: &DateTime<Utc>| {
+                let next = schedule.timing.next_after(*slot)?;
+                let apart = (next - *slot).to_std().ok()?;
+                (apart < takes).then_some((*slot, next, apart))
+            };
+            let Some((slot, next, apart)) = slots.iter().find_map(too_close) else { continue };
+            let fate = match schedule.overlap {
+                Overlap::Skip => "is skipped then (overlap = \"skip\")",
+                Overlap::Queue => "waits then (overlap = \"queue\")",
+            };
+            found.push(format!(
+                "{} is expected to take {}, and its next slot is {} after it, at {}, and {fate}",
+                called(schedule, instance, slot),
+                short(takes),
+                short(apart),
+                local_after(slot, next, zone),
+            ));
+        }
+    }
+    found
+}
+
+/// A slot by the name of its schedule; with the instance where the schedule has several.
+fn called(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> String {
+    let when = slot.with_timezone(&schedule.timing.zone()).format("%F %R");
+    match schedule.instances {
+        Instances::One(_) => format!("{} {when}", schedule.name),
+        Instances::Many(_) => format!("{} {when} on {instance}", schedule.name),
+    }
+}
+
+/// A later instant beside a slot: the time alone where the day is the same.
+fn local_after(slot: DateTime<Utc>, later: DateTime<Utc>, zone: Tz) -> String {
+    let (slot, later) = (slot.with_timezone(&zone), later.with_timezone(&zone));
+    let format = if slot.date_naive() == later.date_naive() { "%R" } else { "%F %R" };
+    later.format(format).to_string()
+}
+
+/// The clock's time on the slot's day, and how many days later where it is another one.
+pub fn clock(slot: DateTime<Utc>, at: DateTime<Utc>, zone: Tz) -> String {
+    let (slot, at) = (slot.with_timezone(&zone), at.with_timezone(&zone));
+    match (at.date_naive() - slot.date_naive()).num_days() {
+        0 => at.format("%R").to_string(),
+        days => format!("{} +{days}d", at.format("%R")),
+    }
+}

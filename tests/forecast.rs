@@ -1,0 +1,310 @@
+//! What `plan` and `check` say of the hours ahead, by a ledger whose bakes took known times.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "helpers of tests are not recognised as tests; a failure in them is a failed test"
+)]
+
+use std::{fs, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use imagebaked::{
+    bake::{
+        BakeSettings, State, Trigger,
+        call::MadeImage,
+        settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        state::{End, Work},
+    },
+    clock::{Clock as _, SystemClock},
+    ids::{BakeId, LineId},
+    store::{Attempt, NewRow, Pause, Store, Transition},
+};
+use serde_json::Value;
+
+use support::Host;
+
+mod support;
+
+const NIGHT: &str = r#"
+[defaults]
+timezone = "Asia/Shanghai"
+
+[[schedule]]
+name = "win11-golden"
+instance_id = "ecd-1"
+cron = "0 3 * * *"
+
+[[schedule]]
+name = "fleet"
+instance_ids = ["ecd-2", "ecd-3"]
+cron = "0 3 * * *"
+
+[[schedule]]
+name = "hasty"
+instance_id = "ecd-4"
+cron = "0 3,4 * * *"
+overlap = "skip"
+
+[[schedule]]
+name = "impatient"
+instance_id = "ecd-5"
+cron = "5 3 * * *"
+deadline = "10m"
+
+[[schedule]]
+name = "resting"
+instance_id = "ecd-6"
+cron = "0 3 * * *"
+paused = true
+"#;
+
+const THAT_NIGHT: [&str; 5] = ["plan", "--from", "2040-03-04T12:00:00Z", "--until", "2040-03-05T12:00:00Z"];
+
+/// A host whose daemon is never started, with so many builders.
+fn host(schedules: &str, builders: u32) -> Host {
+    let host = Host::new("127.0.0.1:9".parse().unwrap(), schedules);
+    fs::create_dir(host.path("conf.d")).unwrap();
+    fs::write(host.path("conf.d/builders.toml"), format!("[daemon]\nmax_builders = {builders}\n")).unwrap();
+    host
+}
+
+fn settings() -> Arc<BakeSettings> {
+    Arc::new(BakeSettings {
+        instance_type: InstanceType::CloudDesktop,
+        instance_region: "cn-hangzhou".into(),
+        sub_instance_id: None,
+        disk_type: DiskType::All,
+        auto_clean_userdata: None,
+        copy_profile: None,
+        biz_type: None,
+        product_type: None,
+        tags: [].into(),
+        image_name: "{name}-v{version}".into(),
+        description: None,
+        timezone: chrono_tz::UTC,
+        deadline: Duration::from_hours(4),
+        build_deadline: Duration::from_hours(12),
+        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+        stop_instance: StopInstance::Never,
+        stopped_mode: StoppedMode::KeepCharging,
+        regions: vec![],
+    })
+}
+
+/// A ledger in the making.
+struct Past {
+    store: Store,
+    bakes: i64,
+}
+
+impl Past {
+    async fn of(host: &Host) -> Self {
+        Self { store: Store::open(&host.path("state")).await.unwrap(), bakes: 0 }
+    }
+
+    /// Begins a bake of a line whose schedule has one instance, or `schedule/instance`.
+    async fn begin(&mut self, line: &str, instance: &str, at: DateTime<Utc>) -> Transition {
+        let schedule = line.split('/').next().unwrap();
+        let row = NewRow {
+            schedule_id: schedule.into(),
+            schedule: schedule.into(),
+            instance_id: instance.into(),
+            line: line.into(),
+            slot: at,
+            covers_from: at,
+            covers: 1,
+            trigger: Trigger::Slot,
+            settings: Some(settings()),
+            state: State::Queued { not_before: at },
+        };
+        self.store.record_slots(&[row], &[], "abc", at).await.unwrap();
+        self.bakes += 1;
+        let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+        let work = Work { version: 1, image_name: "x".into(), attempts: 1, owes_start: false };
+        let building = State::Building {
+            work,
+            image,
+            since: at,
+            seen_at: at,
+            misses: 0,
+            next: at,
+            status: "CREATING".into(),
+            found: None,
+        };
+        let attempt = Attempt {
+            stage: "create",
+            call: "CreateImageByInstance",
+            started_at: at,
+            finished_at: at + TimeDelta::seconds(1),
+            outcome: "ok",
+            code: None,
+            http_status: Some(200),
+            request_id: None,
+            message: None,
+        };
+        let step =
+            Transition { bake: BakeId(self.bakes), line: LineId::from(line), state: building, attempt: Some(attempt) };
+        self.store.commit(std::slice::from_ref(&step), at).await.unwrap();
+        step
+    }
+
+    /// A bake that succeeded some years ago and took so long.
+    async fn took(&mut self, line: &str, instance: &str, minutes: i64) {
+        let begun: DateTime<Utc> = "2025-01-01T00:00:00Z".parse().unwrap();
+        let step = self.begin(line, instance, begun + TimeDelta::days(self.bakes)).await;
+        let State::Building { work, image, since, .. } = step.state else { unreachable!() };
+        let state = State::Ended { work: Some(work), end: End::Succeeded { image, reason: "good".into() } };
+        let end = Transition { state, attempt: None, ..step };
+        self.store.commit(&[end], since + TimeDelta::minutes(minutes)).await.unwrap();
+    }
+}
+
+async fn with_a_past(builders: u32) -> Host {
+    let host = host(NIGHT, builders);
+    let mut past = Past::of(&host).await;
+    for (line, instance, minutes) in [
+        ("win11-golden", "ecd-1", 70),
+        ("fleet/ecd-2", "ecd-2", 25),
+        ("fleet/ecd-3", "ecd-3", 40),
+        ("hasty", "ecd-4", 65),
+    ] {
+        past.took(line, instance, minutes).await;
+    }
+    past.store.close().await;
+    host
+}
+
+/// The table without what depends on today.
+fn timeless(text: &str) -> String {
+    let start = |line: &str| line.find("WHEN").or_else(|| line.find("in "));
+    let cut = |line: &str| match start(line) {
+        Some(at) if line.starts_with("SLOT") || line.starts_with("20") => {
+            let rest = &line[at..];
+            // The column ends with two spaces, and has none of two within.
+            format!("{}{}", &line[..at], rest.split_once("  ").unwrap().1.trim_start())
+        }
+        _ => line.to_owned(),
+    };
+    text.lines().map(cut).collect::<Vec<_>>().join("\n")
+}
+
+fn slots<'a>(plan: &'a Value, schedule: &str) -> Vec<&'a Value> {
+    plan["slots"].as_array().unwrap().iter().filter(|slot| slot["schedule"] == schedule).collect()
+}
+
+#[tokio::test]
+async fn the_table_says_when_each_begins_and_when_all_is_done() {
+    let host = with_a_past(1).await;
+    let (table, _) = host.expect(0, &THAT_NIGHT);
+    insta::assert_snapshot!(timeless(&table));
+}
+
+#[tokio::test]
+async fn json_has_the_same_and_keeps_what_it_had() {
+    let host = with_a_past(1).await;
+    let plan = host.json(0, &THAT_NIGHT);
+    let golden = slots(&plan, "win11-golden")[0];
+    for (field, value) in [
+        ("slot", "2040-03-04T19:00:00Z"),
+        ("local", "2040-03-05T03:00:00+08:00"),
+        ("instance_id", "ecd-1"),
+        ("expected_begin", "2040-03-04T19:00:00Z"),
+        ("expected_end", "2040-03-04T20:10:00Z"),
+    ] {
+        assert_eq!(golden[field], value, "{golden}");
+    }
+    assert!(golden["image_name"].is_string() && golden.get("warning").is_none(), "{golden}");
+    let fleet: Vec<_> = slots(&plan, "fleet").iter().map(|slot| slot["expected_end"].clone()).collect();
+    assert_eq!(fleet, ["2040-03-04T20:35:00Z", "2040-03-04T21:15:00Z"]);
+    let [hasty, skipped] = slots(&plan, "hasty")[..] else { panic!("{plan}") };
+    assert_eq!(hasty["warning"], "hasty 2040-03-05 03:00 is expected to still be at work at its next slot 04:00");
+    assert!(skipped.get("expected_begin").is_none() && skipped["warning"].is_string(), "{skipped}");
+    let resting = slots(&plan, "resting")[0];
+    assert!(resting["paused"] == true && resting.get("expected_begin").is_none(), "{resting}");
+}
+
+#[tokio::test]
+async fn with_builders_enough_nothing_waits() {
+    let host = with_a_past(20).await;
+    let (table, _) = host.expect(0, &THAT_NIGHT);
+    let sentence = "By what bakes took so far, the queue on 2040-03-04 (5 slots) is done at 2040-03-04 20:10 UTC; \
+                    none waits for its turn; 1 more is expected to be skipped.";
+    assert!(table.contains(sentence), "{table}");
+}
+
+#[tokio::test]
+async fn one_schedule_is_shown_as_part_of_the_whole_queue() {
+    let host = with_a_past(1).await;
+    let (table, _) = host.expect(0, &[&THAT_NIGHT[..], &["--schedule", "fleet"]].concat());
+    let sentence =
+        "the queue of fleet on 2040-03-04 (2 slots) is done at 2040-03-04 21:15 UTC; the longest wait is 1h 35m.";
+    assert!(table.contains(sentence), "{table}");
+}
+
+#[test]
+fn without_bakes_half_an_hour_is_assumed() {
+    let host = host(NIGHT, 20);
+    let (table, _) = host.expect(0, &[&THAT_NIGHT[..], &["--schedule", "fleet"]].concat());
+    assert!(table.contains("No bakes yet: 30 min assumed; the queue of fleet"), "{table}");
+    assert!(!table.contains("BEGINS"), "nothing to be learned from them: {table}");
+    let plan = host.json(0, &THAT_NIGHT);
+    assert_eq!(slots(&plan, "win11-golden")[0]["expected_end"], "2040-03-04T19:30:00Z");
+    assert_eq!(host.json(0, &["check"])["warnings"], serde_json::json!([]));
+}
+
+#[tokio::test]
+async fn what_is_at_work_now_is_waited_for() {
+    let schedules = "\n[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 0 1 1 *\"\n\n\
+                     [[schedule]]\nname = \"next\"\ninstance_id = \"ecd-2\"\ncron = \"* * * * *\"\n";
+    let host = host(schedules, 1);
+    let mut past = Past::of(&host).await;
+    past.took("golden", "ecd-1", 60).await;
+    let begun = SystemClock.now() - TimeDelta::minutes(10);
+    past.begin("golden", "ecd-1", begun).await;
+    past.store.close().await;
+    let until = (SystemClock.now() + TimeDelta::minutes(3)).to_rfc3339();
+    let plan = host.json(0, &["plan", "--schedule", "next", "--until", &until]);
+    let first = slots(&plan, "next")[0];
+    let begin: DateTime<Utc> = first["expected_begin"].as_str().unwrap().parse().unwrap();
+    assert_eq!(begin.timestamp(), (begun + TimeDelta::hours(1)).timestamp(), "{first}");
+}
+
+#[tokio::test]
+async fn who_is_paused_by_a_person_is_not_in_the_queue() {
+    let host = with_a_past(1).await;
+    let store = Store::open(&host.path("state")).await.unwrap();
+    let pause = Pause {
+        schedule_id: "win11-golden".into(),
+        since: "2026-01-01T00:00:00Z".parse().unwrap(),
+        until: Some("2040-03-04T19:00:00Z".parse().unwrap()),
+        reason: "holidays".into(),
+        who: "uid 0".into(),
+    };
+    store.pause(&pause).await.unwrap();
+    store.close().await;
+    let plan = host.json(0, &["plan", "--from", "2040-03-04T12:00:00Z", "--until", "2040-03-06T12:00:00Z"]);
+    let [paused, resumed] = slots(&plan, "win11-golden")[..] else { panic!("{plan}") };
+    assert!(paused["paused"] == true && paused.get("expected_begin").is_none(), "{paused}");
+    assert!(resumed["paused"] == false && resumed["expected_begin"].is_string(), "{resumed}");
+    assert_eq!(slots(&plan, "fleet")[0]["expected_begin"], "2040-03-04T19:00:00Z");
+}
+
+#[tokio::test]
+async fn check_warns_of_bakes_that_outlast_their_interval_and_never_fails_for_it() {
+    let host = with_a_past(20).await;
+    let (text, _) = host.expect(0, &["check"]);
+    let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let [warning] = warnings[..] else { panic!("{text}") };
+    assert!(warning.starts_with("warning: hasty ") && warning.contains(" 03:00 is expected to take 1h 5m,"), "{text}");
+    let rest = "and its next slot is 1h 0m after it, at 04:00, and is skipped then (overlap = \"skip\")";
+    assert!(warning.ends_with(rest), "{text}");
+    assert_eq!(host.json(0, &["check"])["warnings"].as_array().unwrap().len(), 1);
+    // A ledger that cannot be read says nothing, and plan goes on without it.
+    fs::write(host.path("state/imagebaked.db"), "not a database".repeat(100)).unwrap();
+    for file in ["state/imagebaked.db-wal", "state/imagebaked.db-shm"] {
+        let _ = fs::remove_file(host.path(file));
+    }
+    assert!(!host.expect(0, &["check"]).0.contains("warning"));
+    let (table, warning) = host.expect(0, &THAT_NIGHT);
+    assert!(warning.contains("the ledger cannot be read") && table.contains("No bakes yet"), "{warning}{table}");
+}
