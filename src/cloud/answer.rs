@@ -99,7 +99,7 @@ pub fn unanswered(error: &HttpError, repeat: Repeat) -> Refusal {
     Refusal {
         class,
         code: Some(code.to_owned()),
-        message: one_line(&error.chain()),
+        message: one_line(&error.in_short()),
         advice: Cow::Borrowed(advice),
         http_status,
         request_id: None,

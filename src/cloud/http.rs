@@ -91,16 +91,15 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// The error and all its causes on one line.
-    pub fn chain(&self) -> String {
-        let mut text = self.to_string();
+    /// The error and its root cause: what lies between is the library's own layering.
+    pub fn in_short(&self) -> String {
+        let mut root: Option<&dyn Error> = None;
         let mut cause = self.source();
         while let Some(error) = cause {
-            text.push_str(": ");
-            text.push_str(&error.to_string());
+            root = Some(error);
             cause = error.source();
         }
-        text
+        root.map_or_else(|| self.to_string(), |root| format!("{self} ({root})"))
     }
 }
 

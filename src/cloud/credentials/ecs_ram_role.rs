@@ -59,7 +59,7 @@ async fn token(http: &Http, base: &str) -> Result<String, String> {
 async fn ask(http: &Http, method: Method, url: &str, headers: &[(String, String)]) -> Result<String, String> {
     let outgoing =
         Outgoing { method, url, headers, body: String::new(), timeout: TIMEOUT, limit: ANSWER_LIMIT, direct: true };
-    let incoming = http.send(outgoing).await.map_err(|error| error.chain())?;
+    let incoming = http.send(outgoing).await.map_err(|error| error.in_short())?;
     match incoming.status {
         200 => Ok(String::from_utf8_lossy(&incoming.body).trim().to_owned()),
         status => Err(format!("the metadata service answered HTTP {status}")),
