@@ -186,6 +186,28 @@ fn people_can_pause_resume_retry_and_cancel() {
 }
 
 #[test]
+fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
+    let cloud = Cloud::start();
+    let file =
+        |more: &str| format!("[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n{more}\n");
+    let mut host = Host::new(cloud.addr, &file(""));
+    host.start();
+    let refusal = "[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n";
+    cloud.add_faults(refusal);
+    for n in 1..=5 {
+        host.expect(0, &["status"]);
+        assert_eq!(host.bake("a")["state"], "failed", "bake {n}");
+    }
+    let status = host.json(5, &["status"]);
+    assert_eq!(status["paused"][0]["who"], "imagebaked");
+    let reason = status["health"]["reasons"][0].as_str().unwrap();
+    assert!(reason.contains("failed for good 5 times in a row") && reason.contains("imagebaked resume a"), "{reason}");
+    host.configure(cloud.addr, &file("disk_type = \"SYSTEM\""));
+    host.expect(0, &["reload"]);
+    assert_eq!(host.json(0, &["status"])["paused"].as_array().unwrap().len(), 0);
+}
+
+#[test]
 fn the_demo_keeps_its_promises() {
     let output = imagebaked().arg("demo").env("TMPDIR", std::env::temp_dir()).output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();

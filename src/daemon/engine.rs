@@ -41,8 +41,8 @@ use crate::{
 
 /// While the cloud refuses our credentials, one call in this time tries whether it still does.
 const HOLD_PROBE: TimeDelta = TimeDelta::minutes(1);
-/// After a failure of the database the engine looks again this much later.
-const STORE_PAUSE: Duration = Duration::from_secs(5);
+/// After a failure of the database the engine looks again this much later: six lines of log a minute, no more.
+const STORE_PAUSE: Duration = Duration::from_secs(10);
 /// A clock that went back by less than this did not go back.
 const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// No begun bake waits longer than this for its next look, unless the clock was set back while the daemon was down.

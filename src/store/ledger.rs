@@ -1,6 +1,9 @@
 //! The engine's side: bakes that are due, the steps they take, the calls behind them.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -66,7 +69,7 @@ impl Store {
     pub async fn due(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
         let query = sqlx::query(statements::DUE_BAKES).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the bakes that are due"))?;
-        Ok(readable(&rows))
+        Ok(self.readable(&rows))
     }
 
     /// Queued bakes that may begin now: at most `free`, one for each free instance, none in the regions that are full,
@@ -82,7 +85,7 @@ impl Store {
             .bind(i64::try_from(free).unwrap_or(i64::MAX))
             .bind(serde_json::to_string(full_regions).map_err(StoreError::Encode)?);
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
-        Ok(readable(&rows))
+        Ok(self.readable(&rows))
     }
 
     /// One bake; `None` where there is no such one, or where its row only accounts.
@@ -99,7 +102,7 @@ impl Store {
     pub async fn overdue_queued(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
         let query = sqlx::query(statements::OVERDUE_QUEUED).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
-        Ok(readable(&rows))
+        Ok(self.readable(&rows))
     }
 
     /// When the next bake wants to be looked at, after `now`.
@@ -162,6 +165,24 @@ impl Store {
             failpoint::hit("after", transition.state.as_str());
         }
         Ok(())
+    }
+
+    /// A row that this version cannot read must not keep the others from being baked: it is reported once and left alone.
+    fn readable(&self, rows: &[SqliteRow]) -> Vec<DueBake> {
+        let mut bakes = Vec::with_capacity(rows.len());
+        for row in rows {
+            match due_bake(row) {
+                Ok(bake) => bakes.push(bake),
+                Err(error) => {
+                    let bake = row.try_get::<i64, _>("id").unwrap_or_default();
+                    if self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(bake) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(bake, error, "bake {bake} in the ledger is unreadable and left alone");
+                    }
+                }
+            }
+        }
+        bakes
     }
 
     pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
@@ -245,21 +266,6 @@ impl<'a> AttemptRow<'a> {
             message: attempt.message.as_deref(),
         })
     }
-}
-
-/// A row that this version cannot read must not keep the others from being baked: it is reported and left alone.
-fn readable(rows: &[SqliteRow]) -> Vec<DueBake> {
-    let mut bakes = Vec::with_capacity(rows.len());
-    for row in rows {
-        match due_bake(row) {
-            Ok(bake) => bakes.push(bake),
-            Err(error) => {
-                let bake = row.try_get::<i64, _>("id").unwrap_or_default();
-                tracing::error!(bake, error = &error as &dyn std::error::Error, "a bake in the ledger is unreadable");
-            }
-        }
-    }
-    bakes
 }
 
 fn due_bake(row: &SqliteRow) -> Result<DueBake, sqlx::Error> {

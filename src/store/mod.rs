@@ -5,9 +5,11 @@
 //! that is damaged, or was written by a newer version, is refused and left as it is.
 
 use std::{
+    collections::HashSet,
     fs::{File, OpenOptions, TryLockError},
     io,
     path::{Path, PathBuf},
+    sync::Mutex,
     time::Duration,
 };
 
@@ -108,6 +110,8 @@ fn failed(step: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
 pub struct Store {
     writer: SqlitePool,
     reader: Reader,
+    // Rows that cannot be read are met at every look, and reported once.
+    unreadable: Mutex<HashSet<i64>>,
     // Held for life: the lock is what makes this the only writer. Released by the system however the process ends.
     _lock: File,
 }
@@ -135,7 +139,7 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.clone(), source })?;
         MIGRATIONS.run(&writer).await.map_err(|source| migration_error(&path, source))?;
         let reader = Reader::connect(&path).await?;
-        Ok(Self { writer, reader, _lock: lock })
+        Ok(Self { writer, reader, unreadable: Mutex::default(), _lock: lock })
     }
 
     /// The reading side.

@@ -391,3 +391,20 @@ async fn open_bakes_tell_how_far_they_are() {
     let region = "cn-hangzhou";
     assert_eq!(told, [("waits", region, queued), ("works", region, OpenStage::Begun { at: None })]);
 }
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let on = |schedule: &str, instance: &str| NewRow { instance_id: InstanceId::from(instance), ..row(schedule, slot) };
+    store.record_slots(&[on("odd", "ecd-1"), on("even", "ecd-2")], &[], "abc", slot).await.unwrap();
+    sqlx::query("UPDATE bakes SET progress = '{\"state\":\"levitating\"}' WHERE id = 1")
+        .execute(&store.writer)
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let due = store.next_queued(slot, 9, &[]).await.unwrap();
+        assert_eq!(due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>(), [2]);
+    }
+    assert_eq!(store.unreadable.lock().unwrap().len(), 1, "told once");
+}
