@@ -227,6 +227,21 @@ mod tests {
     }
 
     #[test]
+    fn a_known_code_means_the_same_under_every_status() {
+        for rule in rules() {
+            for repeat in [Repeat::Harmless, Repeat::Doubles] {
+                let verdicts = [200, 400, 403, 404, 429, 500, 503].map(|status| judge(Some(rule.code), status, repeat));
+                assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{}", rule.code);
+            }
+        }
+        // Without one the status is all there is, and a fault of the server leaves a create call unclear.
+        for status in [500, 502, 503, 504] {
+            assert_eq!(judge(None, status, Repeat::Doubles).class, Class::Unclear, "{status}");
+            assert_eq!(judge(None, status, Repeat::Harmless).class, Class::Transient, "{status}");
+        }
+    }
+
+    #[test]
     fn codes_of_the_create_call() {
         for (code, class) in [
             ("Instance.NotFound", Permanent),
