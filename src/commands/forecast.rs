@@ -257,6 +257,9 @@ pub fn warning(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>, 
     Some(format!("{} {what}", called(schedule, instance, slot)))
 }
 
+/// So many warnings are read; a wall of them is not.
+const SHOWN: usize = 10;
+
 /// Warnings for people: of each kind the first one of every schedule and instance, and how many more there are.
 #[derive(Debug, Default)]
 pub struct Warnings<'a> {
@@ -281,13 +284,17 @@ impl<'a> Warnings<'a> {
         }
     }
 
-    /// A line for each.
+    /// A line for each of the first, and one for the rest.
     pub fn render(&self) -> String {
         let line = |(warning, more): &(String, usize)| match more {
             0 => format!("warning: {warning}\n"),
             n => format!("warning: {warning} (and {n} more times)\n"),
         };
-        self.first.iter().map(line).collect()
+        let mut text: String = self.first.iter().take(SHOWN).map(line).collect();
+        if let Some(rest @ 1..) = self.first.len().checked_sub(SHOWN) {
+            text.push_str(&format!("warning: likewise of {rest} more; --json has them all\n"));
+        }
+        text
     }
 }
 
