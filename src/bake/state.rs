@@ -191,6 +191,11 @@ pub enum Event {
     },
     /// The instant it waited for has come, or it was read back after a restart.
     Due,
+    /// Its deadline has passed while everything was held, for this reason.
+    Held {
+        /// In words.
+        why: String,
+    },
     /// The call under way came back.
     Answered(Answer),
     /// A person does not want it any more. Obeyed where that is possible, see [`State::cannot_be_cancelled`].
@@ -404,6 +409,10 @@ impl Step<'_> {
                 self.starting(work, end, tries, doubt, answer)
             }
 
+            (State::Queued { .. }, Event::Held { why }) if self.past_deadline() => {
+                let end = End::Skipped { reason: format!("held until its deadline had passed: {why}") };
+                (State::Ended { work: None, end }, Effect::Done)
+            }
             (State::Queued { .. }, Event::Cancelled { by }) => {
                 let end = End::Skipped { reason: format!("cancelled by {by} before it began") };
                 (State::Ended { work: None, end }, Effect::Done)
@@ -413,7 +422,7 @@ impl Step<'_> {
                 self.finish(work, End::Failed { image: None, permanent: false, reason })
             }
 
-            (state, Event::Admitted { .. } | Event::Answered(_) | Event::Cancelled { .. }) => {
+            (state, Event::Admitted { .. } | Event::Held { .. } | Event::Answered(_) | Event::Cancelled { .. }) => {
                 let next = state.wake_at().unwrap_or(self.now).max(self.after(self.pace.poll_interval));
                 (state, Effect::Wait(next))
             }

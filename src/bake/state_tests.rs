@@ -723,6 +723,18 @@ fn while_it_starts_an_instance_is_taken_but_no_builder() {
 // Deadline
 
 #[test]
+fn the_deadline_while_everything_is_held_says_what_held_it() {
+    let held = || Event::Held { why: "credentials: the key is disabled".into() };
+    let mut bake = Told::new(settings());
+    bake.tell(held());
+    assert_eq!(bake.state(), "queued", "not past its deadline yet");
+    bake.pass(settings().deadline + Duration::from_secs(1));
+    assert_eq!(bake.tell(held()), Effect::Done);
+    assert_eq!(bake.state(), "skipped");
+    assert_eq!(bake.reason(), "held until its deadline had passed: credentials: the key is disabled");
+}
+
+#[test]
 fn the_deadline_while_queued_is_a_skip_with_its_reason() {
     let mut bake = Told::new(settings());
     bake.pass(settings().deadline);

@@ -470,7 +470,11 @@ impl Engine {
             let mut steps = self.step_due(due, now);
             if self.admitting {
                 let expired = self.store.overdue_queued(now).await?;
-                steps.extend(expired.into_iter().map(|due| self.take(due.bake, Event::Due, now)));
+                for DueBake { bake, .. } in expired {
+                    let held =
+                        self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
+                    steps.push(self.take(bake, held.unwrap_or(Event::Due), now));
+                }
                 steps.extend(self.admit(now).await?);
             }
             if steps.is_empty() {
