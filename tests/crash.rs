@@ -294,3 +294,22 @@ fn a_daemon_that_stood_still_accounts_for_every_slot_and_stays_quiet() {
     let after = host.log().lines().filter(|line| !line.contains("DEBUG")).count();
     assert!(after - lines < 40, "{} lines in a few seconds", after - lines);
 }
+
+#[test]
+fn a_daemon_with_nothing_to_do_says_nothing() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n");
+    host.start();
+    let lines = |host: &Host| host.log().lines().filter(|line| !line.contains("DEBUG")).count();
+    // The first look is over when the cloud was asked for versions.
+    eventually("it has looked once", || (!cloud.calls("ListImage", None).is_empty()).then_some(()));
+    let before = lines(&host);
+    host.signal("STOP");
+    // Real time has to pass here: it is what the test is about.
+    std::thread::sleep(Duration::from_secs(2));
+    host.signal("CONT");
+    std::thread::sleep(Duration::from_secs(4));
+    let said = lines(&host) - before;
+    assert!(said <= 1, "{said} lines in six seconds, that is more than ten a minute:\n{}", host.log());
+    assert!(host.run(&["status"]).status.success());
+}
