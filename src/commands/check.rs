@@ -8,7 +8,7 @@ use serde_json::json;
 use super::{
     Context, Exit, Said,
     forecast::{Ledger, outlasting},
-    output::{Rows, relative, utc},
+    output::{Rows, relative, schedules, utc},
 };
 use crate::{
     cli::CheckArgs,
@@ -82,17 +82,16 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Said {
 
 fn summary(config: &Config, path: &std::path::Path) -> String {
     let instances: HashSet<_> = config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice()).collect();
-    let (schedules, paused) =
-        (config.schedules.len(), config.schedules.iter().filter(|schedule| schedule.paused).count());
+    let paused = config.schedules.iter().filter(|schedule| schedule.paused).count();
     let more = match config.files.len() {
         0 | 1 => String::new(),
         n => format!(" and {} more", n - 1),
     };
     let paused = if paused == 0 { String::new() } else { format!(", {paused} of them paused") };
     format!(
-        "{}{more}: all right. {schedules} {}{paused}, {} {}. Configuration {}.\n",
+        "{}{more}: all right. {}{paused}, {} {}. Configuration {}.\n",
         path.display(),
-        if schedules == 1 { "schedule" } else { "schedules" },
+        schedules(config.schedules.len()),
         instances.len(),
         if instances.len() == 1 { "instance" } else { "instances" },
         config.hash,

@@ -100,6 +100,11 @@ pub fn short(duration: Duration) -> String {
     }
 }
 
+/// `1 schedule`, `2 schedules`.
+pub fn schedules(n: usize) -> String {
+    if n == 1 { "1 schedule".to_owned() } else { format!("{n} schedules") }
+}
+
 /// Text for an absent value.
 pub const NONE: &str = "-";
 

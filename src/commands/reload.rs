@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, Result, Said, refused};
+use super::{Context, Result, Said, output::schedules as counted, refused};
 use crate::control::{Reply, Request};
 
 pub async fn run(context: &Context<'_>) -> Result {
@@ -13,7 +13,7 @@ pub async fn run(context: &Context<'_>) -> Result {
                 let report = json!({ "config_hash": config_hash, "schedules": schedules, "warnings": warnings });
                 return Ok(Said::done(format!("{report}\n")));
             }
-            Ok(Said::done(format!("{warnings}In force: configuration {config_hash}, {schedules} schedules.\n")))
+            Ok(Said::done(format!("{warnings}In force: configuration {config_hash}, {}.\n", counted(schedules))))
         }
         other => Err(refused(other)),
     }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{
     Context, Exit, Failure, Result, Said,
-    output::{NONE, Rows, relative},
+    output::{NONE, Rows, relative, schedules},
     refused,
 };
 use crate::{
@@ -55,8 +55,11 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     let since = daemon.started_at.parse().map(|at| relative(at, now)).unwrap_or_default();
     let _ = writeln!(
         text,
-        "\nimagebaked {}, pid {}, started {since}; {} schedules, configuration {}",
-        daemon.version, daemon.pid, daemon.schedules, daemon.config_hash
+        "\nimagebaked {}, pid {}, started {since}; {}, configuration {}",
+        daemon.version,
+        daemon.pid,
+        schedules(daemon.schedules),
+        daemon.config_hash
     );
     let _ = writeln!(text, "  read from    {}", daemon.config_files.join(", "));
     let credentials = daemon.credentials.as_deref().unwrap_or("not needed yet");
