@@ -4,7 +4,12 @@
 
 mod support;
 
-use std::{collections::BTreeSet, fs, process::Stdio};
+use std::{
+    collections::BTreeSet,
+    fs,
+    process::Stdio,
+    time::{Duration, Instant},
+};
 
 use serde_json::Value;
 use support::{Cloud, Host, eventually, imagebaked};
@@ -207,13 +212,124 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
     assert_eq!(host.json(0, &["status"])["paused"].as_array().unwrap().len(), 0);
 }
 
+/// What differs from run to run is masked, and so is the width of columns, which follows from it.
+macro_rules! same_words {
+    ($text:expr) => {
+        insta::with_settings!({ filters => [
+            (r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z", "[instant]"),
+            (r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun) \d{4}-\d\d-\d\d \d\d:\d\d \w+", "[local]"),
+            (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "[local]"),
+            (r"\b(now|(in )?\d+[dhms]+( \d+[hms])?( ago)?)  ", "[span]  "),
+            (r"started (now|\d+\w+ ago)", "started [span]"),
+            (r"/\S+/(imagebaked\.toml|keys)", "[folder]/$1"),
+            (r"\bimgc-[0-9a-z]+", "[image]"),
+            (r"\d{4}-01-01 03:00:00 UTC", "[local]"),
+            (r"uid \d+", "uid [uid]"),
+            (r"[0-9A-F]{8}(-[0-9A-F]{4}){3}-[0-9A-F]{12}", "[request]"),
+            (r"(onfiguration +)[0-9a-f]{8,}", "$1[hash]"),
+            (r"pid \d+", "pid [pid]"),
+            (r"golden-\d{8}-\d{4}", "golden-[slot]"),
+            (r" {2,}", "  "),
+        ] }, { insta::assert_snapshot!($text) });
+    };
+}
+
+#[test]
+fn people_are_told_in_tables() {
+    let cloud = Cloud::start();
+    let file = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\n";
+    let mut host = Host::new(cloud.addr, file);
+    let told = |host: &Host, args: &[&str]| host.expect(0, args).0;
+    let check = told(&host, &["check"]);
+    host.start();
+    host.bake("golden");
+    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\n");
+    let id = host.bake("golden")["id"].to_string();
+    host.expect(0, &["pause", "golden", "--reason", "patch day"]);
+    let all = [
+        ("check", check),
+        ("status", told(&host, &["status"])),
+        ("history", told(&host, &["history"])),
+        ("history, nothing fits", told(&host, &["history", "--state", "skipped"])),
+        ("show", told(&host, &["show", &id])),
+        ("images", told(&host, &["images"])),
+        ("pause", told(&host, &["pause", "golden"])),
+        ("resume", told(&host, &["resume", "golden"])),
+        ("bake", told(&host, &["bake", "golden"])),
+        ("reload", told(&host, &["reload"])),
+    ];
+    let whole: String = all.iter().map(|(name, text)| format!("== {name}\n{text}\n")).collect();
+    same_words!(whole);
+}
+
+#[test]
+fn programs_are_told_in_one_document_and_only_terminals_in_colour() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    host.start();
+    let id = host.bake("golden")["id"].to_string();
+    let commands: &[&[&str]] = &[
+        &["check"],
+        &["plan"],
+        &["status"],
+        &["history"],
+        &["show", &id],
+        &["images"],
+        &["why", "golden", "--at", "2027-03-01T19:00:00Z"],
+        &["reconcile"],
+        &["pause", "golden"],
+        &["resume", "golden"],
+        &["reload"],
+        &["bake", "golden"],
+    ];
+    for args in commands {
+        assert!(host.json(0, args).is_object(), "{args:?}");
+    }
+    let (plain, _) = host.expect(0, &["history"]);
+    let (painted, _) = host.expect(0, &["history", "--color", "always"]);
+    assert!(!plain.contains('\u{1b}') && painted.contains("\u{1b}[32msucceeded\u{1b}[0m"), "{painted}");
+    // What fails says so on standard error, and nothing half on standard output.
+    for (code, args) in [(3, vec!["show", "99"]), (3, vec!["bake", "silver"]), (2, vec!["history", "--limit", "x"])] {
+        let (out, err) = host.expect(code, &[&args[..], &["--json"]].concat());
+        assert!(out.is_empty() && err.starts_with("error: "), "{args:?}: {out}{err}");
+    }
+    host.stop();
+    let (out, err) = host.expect(4, &["status", "--json"]);
+    assert!(out.is_empty() && err.starts_with("error: "), "{out}{err}");
+}
+
+#[test]
+fn slots_of_a_pause_are_recorded_with_its_reason() {
+    let cloud = Cloud::start();
+    let file = "[[schedule]]\nname = \"often\"\ninstance_id = \"ecd-1\"\ncron = \"* * * * * *\"\n";
+    let mut host = Host::new(cloud.addr, FILE);
+    host.start();
+    host.expect(3, &["pause", "often"]);
+    host.configure(cloud.addr, &file.replace("\"often\"", "\"often\"\npaused = true"));
+    host.expect(0, &["reload"]);
+    let by_file = host.until("a slot comes", &["--schedule", "often"], |_| true);
+    assert_eq!((by_file["state"].as_str(), by_file["reason"].as_str()), (Some("skipped"), Some("paused in the file")));
+    host.expect(0, &["pause", "often", "--reason", "patch day"]);
+    host.configure(cloud.addr, file);
+    host.expect(0, &["reload"]);
+    let row = host.until("the person's reason", &["--schedule", "often"], |row| {
+        row["reason"].as_str().is_some_and(|reason| reason.contains("patch day"))
+    });
+    assert_eq!(row["state"], "skipped");
+    assert_eq!(cloud.calls("CreateImageByInstance", None).len(), 0);
+    host.expect(0, &["resume", "often"]);
+    host.until("it bakes again", &["--schedule", "often", "--state", "succeeded"], |_| true);
+}
+
 #[test]
 fn the_demo_keeps_its_promises() {
+    let begun = Instant::now();
     let output = imagebaked().arg("demo").env("TMPDIR", std::env::temp_dir()).output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{out}\n{}", String::from_utf8_lossy(&output.stderr));
     assert_eq!(out.matches(". kept: ").count(), 4, "{out}");
     assert!(!out.contains('\u{1b}'), "no colours into a pipe");
+    assert!(begun.elapsed() < Duration::from_secs(40), "{:?}", begun.elapsed());
 }
 
 #[test]
