@@ -441,6 +441,10 @@ impl Engine {
         self.pace = pace(config);
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
+        if let Some(hold) = &mut self.hold {
+            // Who has mended the credentials need not wait for the next probe.
+            hold.next_probe = now;
+        }
         Ok(())
     }
 
@@ -507,7 +511,7 @@ impl Engine {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
         if self.hold.is_some() {
-            free = free.min(usize::from(self.may_call(now)));
+            free = free.min(1);
         }
         if free == 0 {
             return Ok(Vec::new());
@@ -515,6 +519,10 @@ impl Engine {
         let room = self.limits.builders_per_region;
         let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
         let queued = self.store.next_queued(now, free, &full).await?;
+        // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
+        if queued.is_empty() || !self.may_call(now) {
+            return Ok(Vec::new());
+        }
         let mut given: HashMap<LineId, u32> = HashMap::new();
         let mut steps = Vec::new();
         for DueBake { bake, last_version } in queued {
