@@ -44,7 +44,7 @@ fn reason(bake: &Value) -> &str {
 }
 
 /// A server that answers every connection with these bytes and closes it.
-fn parrot(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
+fn parrot(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let served = Arc::new(AtomicUsize::new(0));
@@ -54,7 +54,7 @@ fn parrot(answer: &'static [u8]) -> (SocketAddr, Arc<AtomicUsize>) {
             let mut stream = stream.unwrap();
             let _ = stream.read(&mut [0; 16 * 1024]);
             count.fetch_add(1, Ordering::SeqCst);
-            let _ = stream.write_all(answer);
+            let _ = stream.write_all(answer.as_ref());
         }
     });
     (addr, served)
@@ -198,6 +198,10 @@ fn a_wrong_secret_holds_everything_until_it_is_right() {
     assert!(told.starts_with("every schedule is held since") && told.contains("SignatureDoesNotMatch"), "{told}");
     let refused = cloud.state()["calls"].as_array().unwrap().len();
     assert!(refused < 10, "{refused} calls with a key that is known to be wrong");
+    let said =
+        [&["status"][..], &["status", "--json"], &["history", "--json"], &["show", "1"], &["show", "1", "--json"]]
+            .map(|args| String::from_utf8(host.run(args).stdout).unwrap());
+    assert!(said.iter().all(|text| !text.is_empty() && !text.contains("not-the-secret")), "{said:?}");
     host.set_key(support::SECRET);
     // The next probe is a minute away; the next start is not.
     host.stop();
@@ -215,6 +219,26 @@ fn a_wrong_secret_holds_everything_until_it_is_right() {
 }
 
 #[test]
+fn keys_that_were_mended_count_from_the_next_reload_on() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, &schedules(&["a"], ""));
+    host.set_key("not-the-secret");
+    host.start();
+    host.expect(0, &["bake", "a"]);
+    eventually("health is bad", || (host.run(&["status"]).status.code() == Some(5)).then_some(()));
+    // Turns in between, which find nothing to begin, must not spend the probe.
+    host.expect(0, &["pause", "a"]);
+    host.expect(0, &["resume", "a"]);
+    host.set_key(support::SECRET);
+    host.expect(0, &["reload"]);
+    let bake = host.until("it is made without a restart", &[], |bake| bake["state"] == "succeeded");
+    assert_eq!((cloud.images("ecd-a").len(), &bake["attempts"]), (1, &Value::from(1)), "{bake:#}");
+    host.expect(0, &["status"]);
+    let refused = calls_with(&host.show(&bake["id"]), "SignatureDoesNotMatch").len();
+    assert!((1..=2).contains(&refused), "{refused} calls with a key that is known to be wrong");
+}
+
+#[test]
 fn an_endpoint_that_is_down_is_no_busy_loop() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let mut host = Host::new(closed, &schedules(&["a"], ""));
@@ -223,6 +247,9 @@ fn an_endpoint_that_is_down_is_no_busy_loop() {
     assert_eq!((bake["state"].as_str(), &bake["attempts"]), (Some("failed"), &Value::from(3)), "{bake:#}");
     assert!(reason(&bake).starts_with("gave up after 3 attempts: ConnectFailed"), "{bake:#}");
     assert_eq!(calls_with(&bake, "ConnectFailed").len(), 3, "{bake:#}");
+    let log = host.log();
+    let told = log.lines().filter(|line| line.contains("ConnectFailed") && !line.contains(" DEBUG "));
+    assert!((3..10).contains(&told.count()), "a line for each failure, and for the start that could not ask: {log}");
 }
 
 #[test]
@@ -243,4 +270,47 @@ fn answers_of_something_else_than_the_cloud_are_told_by_their_status() {
         let served = served.load(Ordering::SeqCst);
         assert!(served < 60, "{served} calls in a few seconds");
     }
+}
+
+#[test]
+fn answers_that_make_no_sense_neither_stop_the_daemon_nor_pass_for_an_image() {
+    let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+    let bodies: [(&str, &[u8], &str); 8] = [
+        ("null", b"null", "AnswerNotJson"),
+        ("a list", b"[{\"ImageId\":\"m-1\"}]", "AnswerNotJson"),
+        ("no text", b"{\"RequestId\":\"\xff\xfe\"}", "AnswerNotJson"),
+        ("nested without end", deep.as_bytes(), "AnswerNotJson"),
+        ("no data", b"{\"RequestId\":\"R-1\",\"Success\":true,\"Code\":\"200\",\"Data\":null}", "AnswerIncomplete"),
+        ("no image", b"{\"RequestId\":\"R-2\",\"Success\":true,\"Data\":{\"ImageId\":\"\"}}", "AnswerIncomplete"),
+        ("wrong types", b"{\"RequestId\":7,\"Code\":[],\"Success\":\"yes\",\"Data\":\"m-1\"}", "AnswerIncomplete"),
+        ("refused without a code", b"{\"RequestId\":\"R-3\",\"Success\":false}", "HttpStatus"),
+    ];
+    std::thread::scope(|scope| {
+        for (name, body, code) in bodies {
+            scope.spawn(move || {
+                let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
+                let (addr, _) = parrot([head.as_bytes(), body].concat());
+                let mut host = Host::new(addr, &schedules(&["a"], "deadline = \"2s\"\nbuild_deadline = \"2s\""));
+                host.start();
+                let bake = host.bake("a");
+                assert_eq!(
+                    (bake["state"].as_str(), &bake["image_id"]),
+                    (Some("failed"), &Value::Null),
+                    "{name}: {bake:#}"
+                );
+                let first = &bake["calls"][0];
+                assert_eq!(
+                    (first["code"].as_str(), first["outcome"].as_str()),
+                    (Some(code), Some("unclear")),
+                    "{name}: {bake:#}"
+                );
+                assert_eq!(first["http_status"], 200, "{name}: {bake:#}");
+                if body.starts_with(b"{\"RequestId\":\"R") {
+                    assert!(first["request_id"].as_str().is_some_and(|id| id.starts_with("R-")), "{name}: {bake:#}");
+                }
+                assert!(!reason(&bake).is_empty() && reason(&bake).len() < 2_000, "{name}: {bake:#}");
+                host.stop();
+            });
+        }
+    });
 }
