@@ -302,6 +302,8 @@ impl Engine {
         }
     }
 
+    /// What changes what is shown is answered after the turn that shows it: who was told that a pause stands, and asks
+    /// for the status next, must find it there.
     async fn obey(&mut self, order: Order) {
         match order {
             Order::Look => self.look().await,
@@ -323,16 +325,19 @@ impl Engine {
                 self.turn().await;
             }
             Order::Pause { schedule, until, reason, who, reply } => {
-                let _ = reply.send(self.pause(&schedule, until, reason, who).await);
+                let told = self.pause(&schedule, until, reason, who).await;
                 self.turn().await;
+                let _ = reply.send(told);
             }
             Order::Resume { schedule, who, reply } => {
-                let _ = reply.send(self.resume(&schedule, &who).await);
+                let told = self.resume(&schedule, &who).await;
                 self.turn().await;
+                let _ = reply.send(told);
             }
             Order::Adopt { config, reply } => {
-                let _ = reply.send(self.adopt(&config).await);
+                let told = self.adopt(&config).await;
                 self.turn().await;
+                let _ = reply.send(told);
             }
         }
     }
