@@ -127,7 +127,7 @@ GROUP BY region";
 
 /// Instances with an unfinished bake, whatever its state.
 pub const OPEN_INSTANCES: &str = "
-SELECT instance_id, id FROM bakes WHERE finished_at IS NULL ORDER BY id";
+SELECT instance_id, id FROM bakes INDEXED BY bakes_open WHERE finished_at IS NULL ORDER BY id";
 
 /// The number of the row for a slot.
 pub const BAKE_OF_SLOT: &str = "
