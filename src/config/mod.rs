@@ -52,7 +52,7 @@ use self::{
 };
 use crate::{
     ids::InstanceId,
-    schedule::{CatchUp, Instances, Keep, Overlap, Schedule},
+    schedule::{CatchUp, Channel, Instances, Keep, Overlap, Schedule},
 };
 
 /// What the variables that set keys begin with.
@@ -419,6 +419,7 @@ struct Identity<'a> {
     rules: (CatchUp, Duration, Overlap, bool),
     max_image_age: Option<Duration>,
     keep: Option<&'a Keep>,
+    channels: &'a [Channel],
     settings: usize,
 }
 
@@ -446,6 +447,7 @@ fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedul
             rules: (schedule.catch_up, schedule.catch_up_window, schedule.overlap, schedule.paused),
             max_image_age: schedule.max_image_age,
             keep: schedule.keep.as_ref(),
+            channels: &schedule.channels,
             settings: number,
         };
         serde_json::to_writer(&mut hasher, &identity)?;
