@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use super::{
     CloudOptions, acs3,
     actions::{
-        Accepted, CreateImageByInstance, CreatedImage, DeleteImage, DeliveryGroup, DescribeDesktops, Desktop, DesktopPage,
-        Image, ImagePage, ListAppInstanceGroup, ListImage, ListWuyingServer, Server, ServerPage, StartDesktops, StartTaskForDistributeImage, StartWuyingServer,
-        StopDesktops, StopWuyingServer,
+        Accepted, CreateImageByInstance, CreatedImage, DeleteImage, DeliveryGroup, DescribeDesktops, Desktop,
+        DesktopPage, Image, ImagePage, ListAppInstanceGroup, ListImage, ListWuyingServer, Server, ServerPage,
+        StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
     },
     answer::{self, Answer},
     credentials::{Credentials, Keyring, NoCredentials, SourceName, Surroundings},

@@ -99,6 +99,7 @@ impl Config {
             max_builders_per_region: self.daemon.max_builders_per_region,
             pause_after_failures: self.daemon.pause_after_failures,
             owner: self.daemon.owner.clone(),
+            prune_interval: self.daemon.prune_interval,
             ..other.daemon.clone()
         };
         self.cloud != cloud || self.daemon != daemon

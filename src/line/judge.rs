@@ -139,12 +139,7 @@ impl Verdict {
 
 /// Judges all images of one line, which come in any order; the verdicts are in theirs. `policy` is `None` for a line that
 /// the file does not have. Images that are deleted already must not be among them.
-pub fn judge(
-    images: &[LineImage],
-    policy: Option<&Policy>,
-    doubts: &[Doubt],
-    now: DateTime<Utc>,
-) -> Vec<Verdict> {
+pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], now: DateTime<Utc>) -> Vec<Verdict> {
     let keep = policy.and_then(|policy| Some((policy.keep.as_ref()?, policy.zone)));
     // What the rules see: good images of ours, the newest first. Failed ones never count.
     let mut good: Vec<usize> = (0..images.len()).filter(|&index| is_good(&images[index])).collect();

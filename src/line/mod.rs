@@ -14,6 +14,7 @@ use crate::{
 };
 
 pub mod judge;
+pub mod report;
 pub mod retention;
 
 /// What the file says of a line.

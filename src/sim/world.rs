@@ -307,7 +307,14 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
-        Self { instances: BTreeMap::new(), images: Vec::new(), groups: BTreeMap::new(), seed, rules: Rules::default(), revision: 0 }
+        Self {
+            instances: BTreeMap::new(),
+            images: Vec::new(),
+            groups: BTreeMap::new(),
+            seed,
+            rules: Rules::default(),
+            revision: 0,
+        }
     }
 
     pub(super) fn obey(&mut self, rules: Rules) {

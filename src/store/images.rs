@@ -132,6 +132,15 @@ impl Reader {
         Ok(row.map(|(at, problem)| Look { at: instant(at), problem }))
     }
 
+    /// Lines with images that are marked or being deleted, in the file or not.
+    pub async fn lines_with_marks(&self) -> Result<Vec<LineId>, StoreError> {
+        let lines: Vec<String> = sqlx::query_scalar(statements::LINES_WITH_MARKS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the marked lines"))?;
+        Ok(lines.into_iter().map(LineId::from).collect())
+    }
+
     /// When the next marked image may be deleted, or a failed deletion be tried again.
     pub async fn next_deletion(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_DELETION)
@@ -258,6 +267,17 @@ impl Store {
         .await
     }
 
+    /// Notes that an image has gone by other hands; `false` where that is known.
+    pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let detail = format!("{} ({}) of {}: gone from the cloud", image.image_id, image.name, image.line);
+        self.change(
+            sqlx::query(statements::IMAGE_VANISHED).bind(image.image_id.as_str()).bind(now.timestamp_millis()),
+            (now, super::ITSELF, "vanished", &detail),
+            "vanished",
+        )
+        .await
+    }
+
     /// Pins an image, whether it is marked or not; a mark is taken off. A later word replaces an earlier one.
     pub async fn pin_image(
         &self,
@@ -276,7 +296,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("pin an image"))?;
-        sqlx::query(statements::UNMARK_IMAGE)
+        sqlx::query(statements::UNMARK_PINNED)
             .bind(image_id.as_str())
             .execute(&mut *tx)
             .await
@@ -290,12 +310,8 @@ impl Store {
     /// Takes a pin off; `false` where there was none.
     pub async fn unpin_image(&self, image_id: &ImageId, who: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let detail = image_id.to_string();
-        self.change(
-            sqlx::query(statements::LIFT_PIN).bind(image_id.as_str()),
-            (now, who, "unpin", &detail),
-            "unpinned",
-        )
-        .await
+        self.change(sqlx::query(statements::LIFT_PIN).bind(image_id.as_str()), (now, who, "unpin", &detail), "unpinned")
+            .await
     }
 
     /// One statement that changes one row or none, with its line of the audit where it did.

@@ -275,6 +275,14 @@ SET available = sight.value ->> 'available', ours = sight.value ->> 'ours', used
 FROM json_each(?1) AS sight
 WHERE images.image_id = sight.value ->> 'image_id'";
 
+/// Lines with images that are marked or being deleted.
+pub const LINES_WITH_MARKS: &str = "SELECT DISTINCT line_id FROM images WHERE fate IN ('marked', 'deleting')";
+
+/// An image has gone by other hands.
+pub const IMAGE_VANISHED: &str = "
+UPDATE images SET fate = 'deleted', rule = 'gone from the cloud, not by our doing', deleted_at = ?2
+WHERE image_id = ?1 AND fate <> 'deleted'";
+
 /// When the next marked image may be deleted, or a failed deletion be tried again.
 pub const NEXT_DELETION: &str = "SELECT min(delete_after) FROM images WHERE fate IN ('marked', 'deleting')";
 
@@ -289,6 +297,11 @@ WHERE image_id = ?1 AND fate IN ('kept', 'refused')
 pub const UNMARK_IMAGE: &str = "
 UPDATE images SET fate = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL
 WHERE image_id = ?1 AND fate IN ('marked', 'deleting')";
+
+/// A pinned image is not marked any more. One that is being deleted is left to who deletes it.
+pub const UNMARK_PINNED: &str = "
+UPDATE images SET fate = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL
+WHERE image_id = ?1 AND fate = 'marked'";
 
 /// An image is about to be deleted: only if nothing holds it and a newer good image of its line is left, one that is not
 /// itself about to go.
@@ -419,8 +432,11 @@ pub const ALL: &[&str] = &[
     SET_LOOK,
     RECORD_SIGHTS,
     NEXT_DELETION,
+    LINES_WITH_MARKS,
+    IMAGE_VANISHED,
     MARK_IMAGE,
     UNMARK_IMAGE,
+    UNMARK_PINNED,
     BEGIN_DELETION,
     END_DELETION,
     SET_PIN,
