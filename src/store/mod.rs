@@ -27,7 +27,7 @@ mod reading;
 mod rebuilding;
 mod statements;
 
-pub use images::{DeleteOutcome, ImageRow, Look, NewestResult, Sight};
+pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};

@@ -24,7 +24,9 @@ use crate::{
     store::{ITSELF, StoreError},
 };
 
+pub(super) mod adopt;
 mod look;
+pub(super) mod pins;
 pub mod prune;
 
 /// How often the keeper asks itself whether there is something to do; the question costs nothing.
