@@ -130,7 +130,7 @@ fn every_mistake_is_reported_at_its_place() {
         "bad-duration 117:28..34",
     ];
     assert_eq!(table(&problems), expected);
-    assert_eq!(problems.summary(), "55 problems in 1 file");
+    assert_eq!(problems.summary(), "58 problems in 1 file");
     insta::assert_snapshot!(problems.render(false));
 }
 
