@@ -14,7 +14,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -103,6 +103,8 @@ struct Shared {
     config: Mutex<Arc<Config>>,
     // Held through a pass over the images, so that two never cross.
     keeping: tokio::sync::Mutex<()>,
+    // Who changed what the keeper waits for wakes it; a hint, as all wake-ups are.
+    keeper: Notify,
     started_at: DateTime<Utc>,
 }
 
@@ -133,6 +135,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         environment,
         config: Mutex::new(Arc::new(config)),
         keeping: tokio::sync::Mutex::default(),
+        keeper: Notify::new(),
         started_at,
     });
     let engine_stop = CancellationToken::new();

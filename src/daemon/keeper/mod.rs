@@ -55,6 +55,7 @@ pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
         tokio::select! {
             biased;
             () = stop.cancelled() => return,
+            () = shared.keeper.notified() => memory.quiet_until = None,
             _ = beat.tick() => {}
         }
         let now = shared.clock.now();

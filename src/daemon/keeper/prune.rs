@@ -55,7 +55,9 @@ const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Reply {
     let mode = if dry_run { Mode::DryRun { again } } else { Mode::Apply { again } };
     let _one_at_a_time = shared.keeping.lock().await;
-    match pass(shared, &shared.config(), mode, who).await {
+    let passed = pass(shared, &shared.config(), mode, who).await;
+    shared.keeper.notify_one();
+    match passed {
         Ok(report) => Reply::Pruned { report },
         Err(error) => Reply::Failed { message: chain(&error) },
     }
@@ -258,7 +260,8 @@ async fn delete(
     };
     let now = shared.clock.now();
     let next = now + pause(tries);
-    if !store.begin_deletion(image, rule, next, who, now).await? {
+    // Due at once until its outcome is known: whoever finds it after a crash looks first.
+    if !store.begin_deletion(image, rule, now, who, now).await? {
         return Ok(());
     }
     crate::failpoint::hit("send", "delete_image");
