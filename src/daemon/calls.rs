@@ -159,7 +159,7 @@ fn stage(state: &State) -> &'static str {
     }
 }
 
-fn class_word(class: Class) -> &'static str {
+pub(super) fn class_word(class: Class) -> &'static str {
     match class {
         Class::Transient => "transient",
         Class::Busy => "busy",

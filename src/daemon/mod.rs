@@ -9,7 +9,10 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -102,12 +105,15 @@ struct Shared {
     config: Mutex<Arc<Config>>,
     // Held through a pass over the images, so that two never cross.
     keeping: tokio::sync::Mutex<()>,
+    // Counts what commands changed about images: those who look after them look again.
+    stirred: AtomicU64,
     started_at: DateTime<Utc>,
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
-    let Setup { config, config_path, environment, clock, rng } = setup;
+    let Setup { config, config_path, environment, clock, mut rng } = setup;
+    let rng_of_copies = rng.fork();
     let started_at = clock.now();
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
     failpoint::hit("start", "ledger");
@@ -132,6 +138,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         environment,
         config: Mutex::new(Arc::new(config)),
         keeping: tokio::sync::Mutex::default(),
+        stirred: AtomicU64::default(),
         started_at,
     });
     let engine_stop = CancellationToken::new();
@@ -156,6 +163,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let keeper = tokio::spawn(keeper::run(Arc::clone(&shared), engine_stop.clone()));
+    let copies = tokio::spawn(keeper::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
+    let channels = tokio::spawn(keeper::channels::run(Arc::clone(&shared), engine_stop.clone()));
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
@@ -180,7 +189,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
     }
     stop.cancel();
-    for task in [keeper, control, page, watchdog] {
+    for task in [keeper, copies, channels, control, page, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -210,6 +219,11 @@ impl Shared {
 
     fn replace_config(&self, config: Arc<Config>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Images were changed by a command; whoever looks after them looks again.
+    fn stir(&self) {
+        self.stirred.fetch_add(1, Ordering::Relaxed);
     }
 
     /// For `systemctl status`.

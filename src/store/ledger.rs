@@ -143,7 +143,10 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()
             .and_then(|rows| serde_json::to_string(&rows))
             .map_err(StoreError::Encode)?;
-        let attempts: Vec<AttemptRow<'_>> = transitions.iter().filter_map(AttemptRow::of).collect();
+        let attempts: Vec<AttemptJson<'_>> = transitions
+            .iter()
+            .filter_map(|transition| Some(AttemptJson::of(transition.bake, transition.attempt.as_ref()?)))
+            .collect();
         let mut tx = self.begin().await?;
         let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
             sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
@@ -240,8 +243,9 @@ impl<'a> StepRow<'a> {
     }
 }
 
+/// One row of the attempts in a batch.
 #[derive(Serialize)]
-struct AttemptRow<'a> {
+pub(super) struct AttemptJson<'a> {
     bake_id: BakeId,
     stage: &'static str,
     call: &'static str,
@@ -254,11 +258,10 @@ struct AttemptRow<'a> {
     message: Option<&'a str>,
 }
 
-impl<'a> AttemptRow<'a> {
-    fn of(transition: &'a Transition) -> Option<Self> {
-        let attempt = transition.attempt.as_ref()?;
-        Some(Self {
-            bake_id: transition.bake,
+impl<'a> AttemptJson<'a> {
+    pub(super) fn of(bake_id: BakeId, attempt: &'a Attempt) -> Self {
+        Self {
+            bake_id,
             stage: attempt.stage,
             call: attempt.call,
             started_at: attempt.started_at.timestamp_millis(),
@@ -268,7 +271,7 @@ impl<'a> AttemptRow<'a> {
             http_status: attempt.http_status,
             request_id: attempt.request_id.as_deref(),
             message: attempt.message.as_deref(),
-        })
+        }
     }
 }
 

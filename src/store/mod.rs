@@ -19,6 +19,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+mod channels;
+mod distributions;
 mod images;
 mod ledger;
 mod pauses;
@@ -27,6 +29,8 @@ mod reading;
 mod rebuilding;
 mod statements;
 
+pub use channels::{ChannelOrder, ChannelRow, Moved};
+pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use images::{DeleteOutcome, ImageRow, Look, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};

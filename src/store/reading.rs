@@ -431,12 +431,12 @@ pub fn rfc3339(millis: i64) -> String {
 
 // serde hands the field by reference.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*millis))
 }
 
 #[expect(clippy::ref_option, reason = "the signature is serde's")]
-fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
     match millis {
         Some(millis) => serializer.serialize_str(&rfc3339(*millis)),
         None => serializer.serialize_none(),

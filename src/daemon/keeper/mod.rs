@@ -24,8 +24,11 @@ use crate::{
     store::{ITSELF, StoreError},
 };
 
+pub mod channels;
+pub mod distribute;
 mod look;
 pub mod prune;
+mod rounds;
 
 /// How often the keeper asks itself whether there is something to do; the question costs nothing.
 const BEAT: Duration = Duration::from_millis(500);
