@@ -47,6 +47,7 @@ mod watchdog;
 pub use calls::client;
 pub use control_server::SocketError;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
+pub use keeper::prune::{Judgement, judgement};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 pub use signals::{Asked, Signals};

@@ -278,3 +278,7 @@ pub fn action(image: &LineImage, verdict: &Verdict, grace: TimeDelta, now: DateT
         (Fate::Deleted { .. }, Verdict::Goes { .. }) => Action::Keep,
     }
 }
+
+#[cfg(test)]
+#[path = "judge_tests.rs"]
+mod tests;

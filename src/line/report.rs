@@ -47,3 +47,20 @@ impl Judged {
         }
     }
 }
+
+/// What became of an image that was to be adopted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Adopted {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its name.
+    pub image_name: String,
+    /// Its line now.
+    pub line: LineId,
+    /// Its version there.
+    pub version: Option<u32>,
+    /// Whether it carries our tag: rules count and delete only such images.
+    pub ours: bool,
+    /// Why it was not adopted; `None`: it was, or would be.
+    pub obstacle: Option<String>,
+}

@@ -120,3 +120,7 @@ pub fn words(keep: &Keep) -> String {
     rules.push(format!("min = {}", keep.min));
     format!("keep = {{ {} }}", rules.join(", "))
 }
+
+#[cfg(test)]
+#[path = "retention_tests.rs"]
+pub(crate) mod tests;

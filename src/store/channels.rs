@@ -284,7 +284,7 @@ async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -
         let image_id = match &by.to {
             Target::Image { image_id, above, .. } => {
                 set(tx, line, &by.channel, Some(image_id), *above, now).await?;
-                sqlx::query(statements::UNMARK_PINNED)
+                sqlx::query(statements::UNMARK_IMAGE)
                     .bind(image_id.as_str())
                     .execute(&mut *tx)
                     .await

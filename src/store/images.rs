@@ -9,8 +9,8 @@ use sqlx::{FromRow, sqlite::SqliteRow};
 use super::{Reader, Store, StoreError, failed, pauses::audit, statements};
 use crate::{
     failpoint,
-    ids::{BakeId, ImageId, LineId},
-    line::{Fate, LineImage, Pin, Seen},
+    ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
+    line::{Fate, LineImage, Pin, Seen, report::Adopted},
 };
 
 /// What a look at the cloud showed of one image.
@@ -59,6 +59,8 @@ pub struct ImageRow {
     pub image: LineImage,
     /// The schedule's stable id.
     pub schedule_id: String,
+    /// Its name when last seen.
+    pub schedule: String,
     /// The instance.
     pub instance_id: String,
     /// The bake; `None` for an adopted image.
@@ -86,6 +88,38 @@ pub enum DeleteOutcome {
     },
     /// It stays after all.
     Kept,
+}
+
+/// An image that a person gives to a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewImage {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its name.
+    pub image_name: String,
+    /// Its own version in the cloud.
+    pub version_id: Option<String>,
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The line.
+    pub line: LineId,
+    /// The version that its tags show; the next one of the line where they show none, or one that is taken.
+    pub version: Option<u32>,
+    /// The date that rules go by.
+    pub slot: DateTime<Utc>,
+    /// Whether it carries our tag.
+    pub ours: bool,
+    /// Why it cannot be adopted.
+    pub obstacle: Option<String>,
+}
+
+impl NewImage {
+    fn told(self, version: Option<u32>, obstacle: Option<String>) -> Adopted {
+        let Self { image_id, image_name, line, ours, .. } = self;
+        Adopted { image_id, image_name, line, version, ours, obstacle }
+    }
 }
 
 impl Reader {
@@ -296,7 +330,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("pin an image"))?;
-        sqlx::query(statements::UNMARK_PINNED)
+        sqlx::query(statements::UNMARK_IMAGE)
             .bind(image_id.as_str())
             .execute(&mut *tx)
             .await
@@ -305,6 +339,65 @@ impl Store {
         audit(&mut tx, now, &pin.who, action, &format!("{image_id}{until}: {}", pin.reason)).await?;
         failpoint::hit("before", "pin");
         tx.commit().await.map_err(failed("commit a pin"))
+    }
+
+    /// Gives images to a line, and tells what became of each. Between two turns of the engine, for it gives out versions.
+    pub async fn adopt_images(
+        &self,
+        images: Vec<NewImage>,
+        dry_run: bool,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Adopted>, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut told = Vec::with_capacity(images.len());
+        for image in images {
+            if let Some(obstacle) = image.obstacle.clone() {
+                told.push(image.told(None, Some(obstacle)));
+                continue;
+            }
+            let before: Option<(String, String)> = sqlx::query_as(statements::LINE_OF_IMAGE)
+                .bind(image.image_id.as_str())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(failed("read an image's line"))?;
+            let before = before.filter(|(_, fate)| fate != "deleted").map(|(line, _)| line);
+            if before.as_deref() == Some(image.line.as_str()) {
+                told.push(image.told(None, Some("it belongs to the line already".to_owned())));
+                continue;
+            }
+            let version: i64 = sqlx::query_scalar(statements::ADOPT_IMAGE)
+                .bind(image.image_id.as_str())
+                .bind(image.line.as_str())
+                .bind(image.schedule_id.as_str())
+                .bind(image.instance_id.as_str())
+                .bind(image.version)
+                .bind(image.version_id.as_deref())
+                .bind(&image.image_name)
+                .bind(image.slot.timestamp_millis())
+                .bind(image.ours)
+                .bind(now.timestamp_millis())
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(failed("adopt an image"))?;
+            sqlx::query(statements::RAISE_VERSION)
+                .bind(image.line.as_str())
+                .bind(version)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("raise a line's version"))?;
+            let from = before.map_or_else(String::new, |line| format!(", before of {line}"));
+            let detail =
+                format!("{} ({}) to {} as version {version}{from}", image.image_id, image.image_name, image.line);
+            audit(&mut tx, now, who, "adopt", &detail).await?;
+            told.push(image.told(u32::try_from(version).ok(), None));
+        }
+        if dry_run {
+            tx.rollback().await.map_err(failed("take back a rehearsal"))?;
+        } else {
+            tx.commit().await.map_err(failed("commit adopted images"))?;
+        }
+        Ok(told)
     }
 
     /// Takes a pin off; `false` where there was none.
@@ -390,6 +483,7 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 veto: words("veto")?,
             },
             schedule_id: text("schedule_id")?,
+            schedule: text("schedule")?,
             instance_id: text("instance_id")?,
             bake: maybe("bake_id")?.map(BakeId),
             version_id: words("version_id")?,

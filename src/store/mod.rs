@@ -31,7 +31,7 @@ mod statements;
 
 pub use channels::{ChannelOrder, ChannelRow, Moved};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
-pub use images::{DeleteOutcome, ImageRow, Look, NewestResult, Sight};
+pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};

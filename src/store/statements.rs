@@ -235,6 +235,7 @@ SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version
        i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
        i.used_by, i.missing_since, i.verify, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
        v.reason AS veto,
+       coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
        (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
            AS in_channels,
        (SELECT json_group_array(d.region) FROM distributions d
@@ -249,6 +250,7 @@ SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version
        i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
        i.used_by, i.missing_since, i.verify, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
        v.reason AS veto,
+       coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
        (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
            AS in_channels,
        (SELECT json_group_array(d.region) FROM distributions d
@@ -302,11 +304,6 @@ pub const UNMARK_IMAGE: &str = "
 UPDATE images SET fate = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL
 WHERE image_id = ?1 AND fate IN ('marked', 'deleting')";
 
-/// A pinned image is not marked any more. One that is being deleted is left to who deletes it.
-pub const UNMARK_PINNED: &str = "
-UPDATE images SET fate = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL
-WHERE image_id = ?1 AND fate = 'marked'";
-
 /// An image is about to be deleted: only if nothing holds it and a newer good image of its line is left, one that is not
 /// itself about to go.
 pub const BEGIN_DELETION: &str = "
@@ -324,6 +321,30 @@ WHERE image_id = ?1 AND fate <> 'deleted'
 pub const END_DELETION: &str = "
 UPDATE images SET fate = ?2, refused = ?3, delete_after = ?4, deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
 WHERE image_id = ?1 AND fate = 'deleting'";
+
+/// Which line an image belongs to, and what became of it.
+pub const LINE_OF_IMAGE: &str = "SELECT line_id, fate FROM images WHERE image_id = ?1";
+
+/// An image is given to a line, under the version that it has or the next one. Answers with the version.
+pub const ADOPT_IMAGE: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, version, version_id, image_name, slot, ours, available_at,
+                    seen_at)
+VALUES (?1, ?2, ?3, ?4,
+        CASE WHEN ?5 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = ?2 AND version = ?5) THEN ?5
+             ELSE 1 + max(coalesce((SELECT last_version FROM lines WHERE line_id = ?2), 0),
+                          coalesce((SELECT max(version) FROM images WHERE line_id = ?2), 0)) END,
+        ?6, ?7, ?8, ?9, ?10, ?10)
+ON CONFLICT (image_id) DO UPDATE
+SET line_id = excluded.line_id, schedule_id = excluded.schedule_id, instance_id = excluded.instance_id,
+    version = excluded.version, image_name = excluded.image_name, slot = excluded.slot, ours = excluded.ours,
+    fate = 'kept', rule = NULL, marked_at = NULL, delete_after = NULL, refused = NULL, deleted_at = NULL, tries = 0,
+    available = 1, seen_at = excluded.seen_at, missing_since = NULL
+RETURNING version";
+
+/// A line's last version, raised; it never goes back.
+pub const RAISE_VERSION: &str = "
+INSERT INTO lines (line_id, last_version) VALUES (?1, ?2)
+ON CONFLICT (line_id) DO UPDATE SET last_version = max(last_version, excluded.last_version)";
 
 /// An image is pinned; a later word replaces an earlier one.
 pub const SET_PIN: &str = "
@@ -500,13 +521,6 @@ FROM json_each(?1) AS line JOIN images i
 pub const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
 
-/// Good images of one line, or of all, newest first.
-pub const GOOD_IMAGES: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
-       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
-FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1 OR schedule = ?1)
-ORDER BY line_id, version DESC";
-
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
 /// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
 pub const LAST_DURATIONS: &str = "
@@ -556,9 +570,11 @@ pub const ALL: &[&str] = &[
     IMAGE_VANISHED,
     MARK_IMAGE,
     UNMARK_IMAGE,
-    UNMARK_PINNED,
     BEGIN_DELETION,
     END_DELETION,
+    LINE_OF_IMAGE,
+    ADOPT_IMAGE,
+    RAISE_VERSION,
     SET_PIN,
     LIFT_PIN,
     DUE_CHANNELS,
@@ -614,7 +630,6 @@ pub const ALL: &[&str] = &[
     ALL_VERSIONS,
     NEWEST_GOOD,
     COUNTS_SINCE,
-    GOOD_IMAGES,
     LAST_DURATIONS,
     OPEN_BAKES,
     OPTIMIZE,

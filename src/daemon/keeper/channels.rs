@@ -17,7 +17,7 @@ use crate::{
 const BATCH: u32 = 200;
 
 /// Works until `stop`.
-pub(in crate::daemon) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let work = async {
         let (mut rounds, mut in_force) = (Rounds::new(), None);
         loop {
@@ -58,7 +58,7 @@ async fn turn(
 }
 
 /// One line for each move.
-pub(in crate::daemon) fn log(moved: &Moved) {
+pub fn log(moved: &Moved) {
     let (line, who) = (moved.line.as_str(), moved.who.as_str());
     let (channel, why) = (moved.by.channel.as_str(), moved.by.why.as_str());
     match &moved.by.to {

@@ -31,7 +31,7 @@ const AT_ONCE: usize = 4;
 const BATCH: u32 = 200;
 
 /// Works until `stop`.
-pub(in crate::daemon) async fn run(shared: Arc<Shared>, stop: CancellationToken, mut rng: Rng) {
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken, mut rng: Rng) {
     let work = async {
         let mut rounds = Rounds::new();
         loop {

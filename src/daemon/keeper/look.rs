@@ -4,16 +4,13 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    bake::{
-        call::{Class, Refusal},
-        identity::TAG_OWNER,
-    },
+    bake::{call::Refusal, identity::TAG_OWNER},
     cloud::{
         CloudClient,
         actions::{Image, ImageStatus, ListImage},
     },
     config::Config,
-    daemon::Shared,
+    daemon::{Shared, calls::owned_images},
     error::chain,
     ids::ImageId,
     store::{ImageRow, Sight, StoreError},
@@ -23,8 +20,8 @@ use crate::{
 /// its tags. More than so many at once are no loss of tags.
 const ASKED_SINGLY: usize = 100;
 
-/// Looks at `images`, and notes what it saw. Answers with why the look was not whole, if it was not.
-pub(super) async fn look(shared: &Shared, config: &Config, images: &[ImageRow]) -> Result<Option<String>, StoreError> {
+/// Looks at `images`, and notes what it saw, or why it could not see all.
+pub(super) async fn look(shared: &Shared, config: &Config, images: &[ImageRow]) -> Result<(), StoreError> {
     let (sights, problem) = match sights(&shared.cloud, config, images).await {
         Ok(sights) => (sights, None),
         Err(refusal) => (Vec::new(), Some(format!("{} ({})", chain(&refusal), refusal.advice))),
@@ -35,21 +32,12 @@ pub(super) async fn look(shared: &Shared, config: &Config, images: &[ImageRow]) 
             "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
         );
     }
-    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await?;
-    Ok(problem)
+    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await
 }
 
 async fn sights(cloud: &CloudClient, config: &Config, images: &[ImageRow]) -> Result<Vec<Sight>, Refusal> {
     let owner = config.daemon.owner.as_str();
-    let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
-    let listed = match cloud.list_all_images(&filter).await {
-        // Credentials may have been replaced since they were read.
-        Err(refusal) if refusal.class == Class::Credential => {
-            cloud.refresh_credentials().await?;
-            cloud.list_all_images(&filter).await?
-        }
-        listed => listed?,
-    };
+    let listed = owned_images(cloud, owner).await?;
     let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
     for image in listed {
         rows.entry(image.image_id.clone()).or_default().push(image);

@@ -24,9 +24,11 @@ use crate::{
     store::{ITSELF, StoreError},
 };
 
-pub mod channels;
-pub mod distribute;
+pub(super) mod adopt;
+pub(super) mod channels;
+pub(super) mod distribute;
 mod look;
+pub(super) mod pins;
 pub mod prune;
 mod rounds;
 

@@ -11,14 +11,16 @@ use crate::{
     bake::call::{Class, Refusal},
     cloud::actions::{DeleteImage, ImageStatus, ListImage},
     config::Config,
+    control::Reply,
     daemon::Shared,
+    error::chain,
     ids::LineId,
     line::{
         Fate, LineImage, Policy,
         judge::{Action, Doubt, Verdict, Why, action, judge},
         report::{Judged, Report},
     },
-    store::{DeleteOutcome, ImageRow, NewestResult, StoreError},
+    store::{DeleteOutcome, ImageRow, Look, NewestResult, Reader, StoreError},
 };
 
 /// Whether anything is done.
@@ -49,38 +51,76 @@ const MOST_TRIES: u32 = 8;
 /// An image that was never listed for so long has gone by other hands.
 const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 
+/// A pass that a person asks for.
+pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Reply {
+    let mode = if dry_run { Mode::DryRun { again } } else { Mode::Apply { again } };
+    let _one_at_a_time = shared.keeping.lock().await;
+    match pass(shared, &shared.config(), mode, who).await {
+        Ok(report) => Reply::Pruned { report },
+        Err(error) => Reply::Failed { message: chain(&error) },
+    }
+}
+
 /// One pass over all lines that have rules, an age limit or marked images. `None` where there is nothing to look at.
 pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Result<Option<Report>, StoreError> {
-    let policies = super::policies(config);
-    let watched = watched(shared, config, &policies).await?;
     let reader = shared.store.reader();
+    let policies = super::policies(config);
+    let watched = watched(reader, config, &policies).await?;
     let images = reader.present_images(Some(&watched)).await?;
     if images.is_empty() {
         return Ok(None);
     }
-    let problem = look::look(shared, config, &images).await?;
-    // What was noted is what is judged: `plan` reads the same rows.
-    let images = reader.present_images(Some(&watched)).await?;
-    let results = reader.newest_results(&watched).await?;
-    let now = shared.clock.now();
-    let lines = by_line(images);
-    let mut report = Report { problem, ..Report::default() };
-    for (line, rows) in &lines {
-        let (policy, newest) = (policies.get(line), results.get(line));
-        let judged = judge_line(rows, policy, newest, report.problem.as_deref(), mode.again(), now);
-        for (row, judged) in rows.iter().zip(judged) {
-            if let Mode::Apply { .. } = mode {
-                act(shared, config, row, policy, &judged, who).await?;
-            }
-            report.images.push(judged);
+    look::look(shared, config, &images).await?;
+    let judgement = judgement(reader, config, mode.again(), shared.clock.now()).await?;
+    if let Mode::Apply { .. } = mode {
+        for (row, judged) in &judgement.images {
+            act(shared, config, row, policies.get(&row.image.line), judged, who).await?;
         }
     }
-    Ok(Some(report))
+    Ok(Some(judgement.report()))
+}
+
+/// What the ledger says about the images of all watched lines, as of the last look.
+#[derive(Debug)]
+pub struct Judgement {
+    /// The last look; `None` before the first.
+    pub look: Option<Look>,
+    images: Vec<(ImageRow, Judged)>,
+}
+
+impl Judgement {
+    /// For others.
+    pub fn report(self) -> Report {
+        Report {
+            problem: self.look.and_then(|look| look.problem),
+            images: self.images.into_iter().map(|(_, judged)| judged).collect(),
+        }
+    }
+}
+
+/// Judges by what the ledger knows, without a look: `plan` announces by this what a pass does.
+pub async fn judgement(
+    reader: &Reader,
+    config: &Config,
+    again: bool,
+    now: DateTime<Utc>,
+) -> Result<Judgement, StoreError> {
+    let policies = super::policies(config);
+    let watched = watched(reader, config, &policies).await?;
+    let results = reader.newest_results(&watched).await?;
+    let look = reader.last_look().await?;
+    let problem = look.as_ref().and_then(|look| look.problem.as_deref());
+    let mut images = Vec::new();
+    for (line, rows) in by_line(reader.present_images(Some(&watched)).await?) {
+        let judged = judge_line(&rows, policies.get(&line), results.get(&line), problem, again, now);
+        images.extend(rows.into_iter().zip(judged));
+    }
+    Ok(Judgement { look, images })
 }
 
 /// Lines that are worth a look.
 async fn watched(
-    shared: &Shared,
+    reader: &Reader,
     config: &Config,
     policies: &BTreeMap<LineId, Policy>,
 ) -> Result<Vec<LineId>, StoreError> {
@@ -93,14 +133,14 @@ async fn watched(
             .filter(|(_, policy)| policy.keep.is_some() || !policy.channels.is_empty())
             .map(|(line, _)| line.clone()),
     );
-    lines.extend(shared.store.reader().lines_with_marks().await?);
+    lines.extend(reader.lines_with_marks().await?);
     lines.sort_unstable();
     lines.dedup();
     Ok(lines)
 }
 
 /// The images of each line.
-pub fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
+fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
     let mut lines: BTreeMap<LineId, Vec<ImageRow>> = BTreeMap::new();
     for row in images {
         lines.entry(row.image.line.clone()).or_default().push(row);
@@ -109,7 +149,7 @@ pub fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
 }
 
 /// Judges one line, and says what follows for each image.
-pub fn judge_line(
+fn judge_line(
     rows: &[ImageRow],
     policy: Option<&Policy>,
     newest: Option<&NewestResult>,
