@@ -29,7 +29,7 @@ use crate::{
         self, Daemon, Health, Next, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{ITSELF, Reader, Store, StoreError},
+    store::{FailedCopies, ITSELF, Reader, Store, StoreError},
     systemd,
 };
 
@@ -54,6 +54,8 @@ pub use signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
 const ORDERS: usize = 256;
+/// So many bakes whose images could not be copied are complained of by name.
+const MOST_FAILED_COPIES: u32 = 10;
 /// How long after its last turn an engine counts as stuck.
 const STUCK: Duration = Duration::from_mins(2);
 
@@ -306,6 +308,14 @@ impl Shared {
         }
         if engine.last_look.is_some_and(|look| (now - look).to_std().is_ok_and(|age| age > STUCK)) {
             reasons.push("the engine has not looked at the clock for over two minutes".to_owned());
+        }
+        let failed = self.store.reader().failed_copies(MOST_FAILED_COPIES).await?;
+        for FailedCopies { bake, schedule, regions, reason } in failed {
+            reasons.push(format!(
+                "the image of bake {bake} of {schedule} was not copied to {}: {reason}; `imagebaked retry {bake} --stage \
+                 distribute` tries again",
+                regions.join(", ")
+            ));
         }
         if !engine.max_ages.is_empty() {
             let lines: Vec<_> = engine.max_ages.iter().map(|max_age| &max_age.line).collect();

@@ -7,7 +7,7 @@ use fastrand::Rng;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
-use super::rounds::Rounds;
+use super::{pins::told, rounds::Rounds};
 use crate::{
     bake::{
         call::{Class, Refusal},
@@ -18,9 +18,10 @@ use crate::{
         actions::{Image, ListImage, StartTaskForDistributeImage},
     },
     config::Config,
+    control::Reply,
     daemon::{Shared, calls::class_word},
     failpoint,
-    ids::ImageId,
+    ids::{BakeId, ImageId},
     line::distribution::{Effect, Event, Pace, REPEATED, Sight, State, step},
     store::{Attempt, Copy, CopyStep, StoreError},
 };
@@ -70,6 +71,39 @@ async fn turn(shared: &Shared, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, S
             }
         }
     }
+}
+
+/// A person wants the copies of a bake's image anew that failed.
+pub async fn retry(shared: &Shared, bake: BakeId, who: &str) -> Reply {
+    told(try_retry(shared, bake, who).await)
+}
+
+async fn try_retry(shared: &Shared, bake: BakeId, who: &str) -> Result<Reply, StoreError> {
+    let reader = shared.store.reader();
+    let Some(row) = reader.bake(bake).await? else {
+        return Ok(Reply::NotFound { message: format!("there is no bake {bake}; see `imagebaked history`") });
+    };
+    let copies = reader.copies(bake).await?;
+    let failed: Vec<&str> =
+        copies.iter().filter(|copy| copy.state == "failed").map(|copy| copy.region.as_str()).collect();
+    let message = if row.state != "succeeded" {
+        format!("bake {bake} has no image to copy: it is {}", row.state)
+    } else if copies.is_empty() {
+        format!("the image of bake {bake} was to be copied nowhere: {} had no `regions` then", row.schedule)
+    } else if failed.is_empty() {
+        let told = copies.iter().map(|copy| format!("{} is {}", copy.region, copy.state)).collect::<Vec<_>>();
+        format!("no copy of the image of bake {bake} failed: {}", told.join(", "))
+    } else if shared.store.reopen_copies(bake, who, shared.clock.now()).await? > 0 {
+        return Ok(Reply::Said {
+            sentences: vec![format!(
+                "The image of bake {bake} is copied to {} again; `imagebaked show {bake}` says how far it is.",
+                failed.join(", ")
+            )],
+        });
+    } else {
+        format!("the image of bake {bake} is deleted, or about to be")
+    };
+    Ok(Reply::Failed { message })
 }
 
 /// One image and its copies.

@@ -96,6 +96,8 @@ async fn turn(shared: &Shared, memory: &mut Memory, now: DateTime<Utc>) -> Resul
     if now >= next_look {
         let _one_at_a_time = shared.keeping.lock().await;
         let report = prune::pass(shared, &config, prune::Mode::Apply { again: false }, ITSELF).await?;
+        // What was seen of the images may move channels.
+        shared.stir();
         let whole = report.is_none_or(|report| report.problem.is_none());
         memory.next_look = Some(now + if whole { pause } else { pause.min(AFTER_PROBLEM) });
     }
