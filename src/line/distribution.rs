@@ -269,7 +269,7 @@ impl Step<'_> {
                 work.misses += 1;
                 let gap = retry::look_delay(self.first_look(), work.misses, LONGEST_GAP, self.rng);
                 // The look that may end it comes right after the window, not up to a gap later.
-                self.pending(work, self.after(gap).min(end), waits_for)
+                pending(work, self.after(gap).min(end), waits_for)
             }
             Ok(_) if work.tries >= self.pace.retry.attempts => {
                 let last = waits_for.map(|why| format!(": {why}")).unwrap_or_default();
@@ -295,10 +295,6 @@ impl Step<'_> {
         work.unclear_since.map(|since| later(since, self.pace.lookup_window)).filter(|end| self.now < *end)
     }
 
-    fn pending(&self, work: Work, next: DateTime<Utc>, waits_for: Option<String>) -> (State, Effect) {
-        (State::Pending { work, next, waits_for }, Effect::Wait(next))
-    }
-
     /// Waits without using a try; for ever only where the credentials are at fault, which is no matter of this copy.
     fn wait_or_give_up(&self, mut work: Work, pause: Duration, refusal: &Refusal) -> (State, Effect) {
         work.since = work.since.min(self.now);
@@ -306,7 +302,7 @@ impl Step<'_> {
             let after = humantime::format_duration(self.pace.deadline);
             return fail(format!("could not be begun within {after}: {}", words(refusal)));
         }
-        self.pending(work, self.after(pause), Some(words(refusal)))
+        pending(work, self.after(pause), Some(words(refusal)))
     }
 
     // Asking
@@ -355,7 +351,7 @@ impl Step<'_> {
             return fail(format!("gave up after {}: {why}", count(work.tries)));
         }
         let pause = retry::delay(&self.pace.retry, work.tries.max(1), asked, self.rng);
-        self.pending(work, self.after(pause), Some(why))
+        pending(work, self.after(pause), Some(why))
     }
 
     // Copying
@@ -446,6 +442,10 @@ impl Step<'_> {
     fn after(&self, pause: Duration) -> DateTime<Utc> {
         later(self.now, pause.min(LONGEST_WAIT))
     }
+}
+
+fn pending(work: Work, next: DateTime<Utc>, waits_for: Option<String>) -> (State, Effect) {
+    (State::Pending { work, next, waits_for }, Effect::Wait(next))
 }
 
 /// The image was listed.

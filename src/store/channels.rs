@@ -254,12 +254,12 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         let view = views.entry(row.image.line.clone()).or_default();
         view.images.push(Candidate::new(&row.image, check));
     }
-    let assigned: Vec<(String, String, Option<String>, Option<i64>, i64)> =
-        sqlx::query_as(statements::ASSIGNED_CHANNELS)
-            .bind(&json)
-            .fetch_all(&mut *tx)
-            .await
-            .map_err(failed("read the channels"))?;
+    type Columns = (String, String, Option<String>, Option<i64>, i64);
+    let assigned: Vec<Columns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)
+        .bind(&json)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failed("read the channels"))?;
     for (line, channel, image_id, version, above) in assigned {
         let version = version.and_then(|version| u32::try_from(version).ok());
         let assigned = Assigned { channel, image_id: image_id.map(ImageId::from), version, above };
