@@ -7,7 +7,8 @@ use chrono::TimeZone;
 use super::{
     super::{
         Trigger,
-        settings::{BakeSettings, DiskType, InstanceType, RetryPolicy, StoppedMode},
+        hooks::Hooks,
+        settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StoppedMode},
     },
     *,
 };
@@ -40,6 +41,9 @@ pub fn settings() -> BakeSettings {
         retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
         regions: Vec::new(),
     }
 }
@@ -55,7 +59,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
         slot: slot(),
         trigger: Trigger::Slot,
         settings,
-        state: State::Queued { not_before: slot() },
+        state: State::Queued { not_before: slot(), kept: None },
     }
 }
 
@@ -820,7 +824,7 @@ fn the_deadline_passes_during_the_look_before_the_create() {
 fn an_event_that_does_not_belong_changes_nothing() {
     let mut queued = Told::new(settings());
     queued.answer(Answer::Created(made("imgc-1")));
-    assert_eq!(queued.bake.state, State::Queued { not_before: slot() });
+    assert_eq!(queued.bake.state, State::Queued { not_before: slot(), kept: None });
 
     let mut building = Told::building();
     let before = building.bake.state.clone();

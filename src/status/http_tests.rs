@@ -12,7 +12,8 @@ use crate::{
     bake::{
         BakeSettings, State, Trigger,
         call::MadeImage,
-        settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        hooks::Hooks,
+        settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Work},
     },
     ids::{InstanceId, LineId, ScheduleId},
@@ -49,6 +50,9 @@ fn settings() -> Arc<BakeSettings> {
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
         regions: vec!["cn-shanghai".into(), "cn-beijing".into()],
     })
 }
@@ -64,7 +68,7 @@ fn row(schedule: &str, instance: &str, slot: DateTime<Utc>) -> NewRow {
         covers: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
-        state: State::Queued { not_before: slot },
+        state: State::Queued { not_before: slot, kept: None },
     }
 }
 

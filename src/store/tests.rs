@@ -8,9 +8,10 @@ use crate::{
     bake::{
         BakeSettings, State, Trigger,
         call::MadeImage,
+        hooks::Hooks,
         identity::{ImageStatus, SeenImage},
         reconcile::{Comparison, Rebuilt, Tagged},
-        settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Work},
     },
     ids::{BakeId, InstanceId, LineId, ScheduleId},
@@ -39,6 +40,9 @@ fn settings() -> Arc<BakeSettings> {
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
         regions: vec![],
     })
 }
@@ -54,7 +58,7 @@ fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
         covers: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
-        state: State::Queued { not_before: slot },
+        state: State::Queued { not_before: slot, kept: None },
     }
 }
 
@@ -93,7 +97,7 @@ async fn a_due_bake_comes_back_whole() {
     let due = store.next_queued(slot, 9, &[]).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].bake.settings, settings());
-    assert_eq!(due[0].bake.state, State::Queued { not_before: slot });
+    assert_eq!(due[0].bake.state, State::Queued { not_before: slot, kept: None });
     assert_eq!(due[0].last_version, 0);
 }
 
@@ -102,7 +106,7 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
-    let work = |version| Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
     let ended =
         State::Ended { work: Some(work(7)), end: End::Failed { image: None, permanent: false, reason: "no".into() } };
@@ -196,7 +200,7 @@ async fn the_queue_is_fair_and_gives_each_instance_to_one() {
     let now = slot + TimeDelta::minutes(5);
     assert_eq!(names(store.next_queued(now, 2, &[]).await.unwrap()), ["early", "other"]);
     assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["early", "other", "third"]);
-    let work = Work { version: 1, image_name: "x".into(), attempts: 0, owes_start: false };
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
     let begun = State::Creating { work, sent_at: now };
     store
         .commit(&[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, attempt: None }], now)
@@ -215,7 +219,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
-    let work = |version| Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let later = slot + TimeDelta::minutes(9);
     let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
     let step = Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, attempt: None };
@@ -314,7 +318,7 @@ async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool
     let filter = Filter { schedule: None, limit: 1, since: Some(slot), until: Some(slot), ..Filter::default() };
     let id = BakeId(store.reader().history(&filter).await.unwrap()[0].id);
     let version = u32::try_from(day).unwrap() + 1;
-    let work = Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let work = Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let attempt = |stage, started_at| Attempt {
         stage,
         call: "CreateImageByInstance",
@@ -381,7 +385,7 @@ async fn open_bakes_tell_how_far_they_are() {
     let slot = at("2027-01-01T03:00:00Z");
     bake(&store, "done", 1, TimeDelta::minutes(20), true).await;
     store.record_slots(&[row("waits", slot), row("works", slot)], &[], "abc", slot).await.unwrap();
-    let work = Work { version: 1, image_name: "x".into(), attempts: 0, owes_start: false };
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
     let begun = State::Creating { work, sent_at: slot };
     let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, attempt: None };
     store.commit(&[step], slot).await.unwrap();
