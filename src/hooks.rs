@@ -210,6 +210,17 @@ mod tests {
         std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
     }
 
+    /// Signals take a moment.
+    async fn is_gone(pid: &str) -> bool {
+        timeout(LONG, async {
+            while is_alive(pid) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .is_ok()
+    }
+
     #[tokio::test]
     async fn both_outputs_the_status_and_the_environment_come_through() {
         let outcome = shell("echo out; echo err >&2; env | sort; pwd; exit 3", LONG).await;
@@ -232,14 +243,14 @@ mod tests {
     async fn what_it_leaves_in_the_background_does_not_hold_it_and_does_not_outlive_it() {
         let outcome = shell("sleep 600 & echo $!", LONG).await;
         assert_eq!(outcome.result, HookResult::Exited(0));
-        assert!(!is_alive(&outcome.output), "{outcome:?}");
+        assert!(is_gone(&outcome.output).await, "{outcome:?}");
     }
 
     #[tokio::test]
     async fn the_whole_group_ends_when_its_time_is_up() {
         let outcome = shell("sleep 600 & echo $!; wait", Duration::from_millis(300)).await;
         assert_eq!(outcome.result, HookResult::TimedOut(Duration::from_millis(300)));
-        assert!(!is_alive(&outcome.output), "{outcome:?}");
+        assert!(is_gone(&outcome.output).await, "{outcome:?}");
     }
 
     #[tokio::test]
@@ -264,9 +275,7 @@ mod tests {
         };
         assert!(is_alive(&pid));
         drop(running);
-        while is_alive(&pid) {
-            tokio::task::yield_now().await;
-        }
+        assert!(is_gone(&pid).await);
     }
 
     #[tokio::test]

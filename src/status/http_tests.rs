@@ -81,7 +81,7 @@ fn image(n: u32) -> MadeImage {
 }
 
 fn work(schedule: &str, version: u32) -> Work {
-    Work { version, image_name: format!("{schedule}-20270303-0300-v{version}"), attempts: 1, owes_start: false }
+    Work { version, image_name: format!("{schedule}-20270303-0300-v{version}"), attempts: 1, ..Work::default() }
 }
 
 /// Bakes 1 to 7, one of each kind that a page must be able to show; 7 bears hostile names.
@@ -114,7 +114,7 @@ async fn fill(store: &Store) {
     };
     let refused = Attempt {
         stage: "create",
-        call: "CreateImageByInstance",
+        call: "CreateImageByInstance".into(),
         started_at: hour(9),
         finished_at: hour(9) + TimeDelta::milliseconds(412),
         outcome: "permanent",

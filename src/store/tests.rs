@@ -321,7 +321,7 @@ async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool
     let work = Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let attempt = |stage, started_at| Attempt {
         stage,
-        call: "CreateImageByInstance",
+        call: "CreateImageByInstance".into(),
         started_at,
         finished_at: started_at + TimeDelta::seconds(1),
         outcome: "ok",
