@@ -691,11 +691,13 @@ fn hooks(item: Item<'_, '_>, out: &mut Findings) -> Option<Hooks> {
     })
 }
 
-/// One command, or a list of them.
+/// One command, or a list of them, which may be empty.
 fn commands(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<HookCommand>> {
     let members = item.list("a command, like [\"/usr/local/bin/quiesce\", \"--all\"], or a list of them", out)?;
-    if members.iter().any(|member| member.value.is_array()) {
-        members.into_iter().map(|member| command(member, out)).collect()
+    if members.is_empty() || members.iter().any(|member| member.value.is_array()) {
+        // All of them are read, so that every mistake is found.
+        let read: Vec<_> = members.into_iter().map(|member| command(member, out)).collect();
+        read.into_iter().collect()
     } else {
         Some(vec![command(item, out)?])
     }
