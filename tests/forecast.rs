@@ -119,7 +119,7 @@ impl Past {
             covers: 1,
             trigger: Trigger::Slot,
             settings: Some(settings()),
-            state: State::Queued { not_before: at },
+            state: State::Queued { not_before: at, kept: None },
         };
         self.store.record_slots(&[row], &[], "abc", at).await.unwrap();
         self.bakes += 1;
@@ -137,7 +137,7 @@ impl Past {
         };
         let attempt = Attempt {
             stage: "create",
-            call: "CreateImageByInstance",
+            call: "CreateImageByInstance".into(),
             started_at: at,
             finished_at: at + TimeDelta::seconds(1),
             outcome: "ok",
