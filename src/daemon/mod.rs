@@ -21,6 +21,7 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bake::State,
     clock::Clock,
     cloud::{CloudClient, CloudError},
     config::Config,
@@ -29,7 +30,7 @@ use crate::{
         self, Daemon, Health, Next, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{FailedCopies, ITSELF, Reader, Store, StoreError},
+    store::{FailedCopies, ITSELF, OwedStart, Reader, Store, StoreError},
     systemd,
 };
 
@@ -46,6 +47,7 @@ mod watchdog;
 
 pub use calls::client;
 pub use control_server::SocketError;
+use engine::START_TAKES;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
 pub use keeper::prune::{Judgement, judgement};
 pub use planner::StoredTiming;
@@ -302,6 +304,16 @@ impl Shared {
             reasons.push(format!(
                 "this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused: check NTP"
             ));
+        }
+        for OwedStart { bake, instance, state, .. } in self.store.reader().owed_starts().await? {
+            if let State::Starting { since, trouble, .. } = state
+                && since.is_none_or(|since| now - since >= START_TAKES)
+            {
+                let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
+                reasons.push(format!(
+                    "instance {instance} was stopped for bake {bake} and is not running again yet: {trouble}"
+                ));
+            }
         }
         for pause in engine.pauses.iter().filter(|pause| pause.who == ITSELF) {
             reasons.push(format!("schedule {} is paused: {}", pause.schedule_id, pause.reason));

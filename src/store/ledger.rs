@@ -1,6 +1,7 @@
 //! The engine's side: bakes that are due, the steps they take, the calls behind them.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, PoisonError},
 };
@@ -41,10 +42,10 @@ pub struct Transition {
 /// One call and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// `stop`, `create`, `build`, `start`, …
+    /// `stop`, `create`, `build`, `start`, `hook`, …
     pub stage: &'static str,
     /// Which call.
-    pub call: &'static str,
+    pub call: Cow<'static, str>,
     /// When it was begun, the wait for the rate limit included.
     pub started_at: DateTime<Utc>,
     /// When its answer was there.
@@ -248,7 +249,7 @@ impl<'a> StepRow<'a> {
 pub(super) struct AttemptJson<'a> {
     bake_id: BakeId,
     stage: &'static str,
-    call: &'static str,
+    call: &'a str,
     started_at: i64,
     finished_at: i64,
     outcome: Outcome,
@@ -263,7 +264,7 @@ impl<'a> AttemptJson<'a> {
         Self {
             bake_id,
             stage: attempt.stage,
-            call: attempt.call,
+            call: &attempt.call,
             started_at: attempt.started_at.timestamp_millis(),
             finished_at: attempt.finished_at.timestamp_millis(),
             outcome: attempt.outcome,

@@ -35,7 +35,7 @@ pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, OpenBake, OpenStage, Reader, Seen, rfc3339};
+pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
 
 /// The database's file in the state directory.
 pub const DATABASE_FILE: &str = "imagebaked.db";

@@ -11,7 +11,7 @@ use sqlx::{
 
 use super::{StoreError, failed, statements};
 use crate::{
-    bake::Trigger,
+    bake::{State, Trigger},
     ids::{BakeId, InstanceId, LineId},
     schedule::{
         explain::{Known, Record},
@@ -149,6 +149,19 @@ pub struct OpenBake {
     pub slot: DateTime<Utc>,
     /// How far it is.
     pub stage: OpenStage,
+}
+
+/// An instance that a bake stopped and has not seen running since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedStart {
+    /// The bake.
+    pub bake: BakeId,
+    /// Its schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// How far the bake is.
+    pub state: State,
 }
 
 /// How far a bake is that is not over.
@@ -374,6 +387,22 @@ impl Reader {
                     OpenStage::Begun { at: begun_at.and_then(DateTime::from_timestamp_millis) }
                 };
                 OpenBake { line: line.into(), instance: instance.into(), region, slot, stage }
+            })
+            .collect())
+    }
+
+    /// Instances that bakes stopped and that are not known to run again, the oldest bake first.
+    pub async fn owed_starts(&self) -> Result<Vec<OwedStart>, StoreError> {
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::OWED_STARTS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which instances are stopped"))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(bake, schedule, instance, progress)| {
+                // A row that this version cannot read is reported where bakes are stepped.
+                let state = serde_json::from_str(&progress).ok()?;
+                Some(OwedStart { bake: BakeId(bake), schedule, instance: instance.into(), state })
             })
             .collect())
     }

@@ -116,13 +116,15 @@ SELECT min(at) FROM (
     UNION ALL
     SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
 
-/// Begun bakes that wait for an instant later than ?2 are looked at now.
+/// Begun bakes that wait for an instant later than ?2 are looked at now; those with a version are begun, also where they
+/// wait in the queue.
 pub const HASTEN: &str = "
-UPDATE bakes SET wake_at = ?1 WHERE finished_at IS NULL AND state <> 'queued' AND wake_at > ?2";
+UPDATE bakes SET wake_at = ?1
+WHERE finished_at IS NULL AND (state <> 'queued' OR version IS NOT NULL) AND wake_at > ?2";
 
 /// How many builders are in use, by region.
 pub const BUSY_BUILDERS: &str = "
-SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting')
+SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting', 'finishing')
 GROUP BY region";
 
 /// Instances with an unfinished bake, whatever its state.
@@ -542,6 +544,12 @@ FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
 
+/// Bakes that stopped their instance and have not seen it running since.
+pub const OWED_STARTS: &str = "
+SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
+WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
+ORDER BY id";
+
 /// Fresh statistics where tables have changed much.
 pub const OPTIMIZE: &str = "PRAGMA optimize";
 
@@ -632,6 +640,7 @@ pub const ALL: &[&str] = &[
     COUNTS_SINCE,
     LAST_DURATIONS,
     OPEN_BAKES,
+    OWED_STARTS,
     OPTIMIZE,
     CHECKPOINT,
 ];

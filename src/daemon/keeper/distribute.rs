@@ -243,7 +243,7 @@ impl<T> Told<T> {
         };
         Attempt {
             stage: "distribute",
-            call: self.call,
+            call: self.call.into(),
             started_at: self.started_at,
             finished_at: self.finished_at,
             outcome,
