@@ -72,7 +72,7 @@ CREATE TABLE vetoes (
 CREATE TABLE channels (
     line_id  TEXT    NOT NULL,
     channel  TEXT    NOT NULL,
-    image_id TEXT    NOT NULL,
+    image_id TEXT,             -- NULL: it lost its image and found no other
     above    INTEGER NOT NULL, -- by itself it moves only to versions above this one
     since    INTEGER NOT NULL,
     PRIMARY KEY (line_id, channel)
@@ -98,14 +98,47 @@ BEGIN SELECT RAISE(ABORT, 'the history of channels is append-only'); END;
 CREATE TRIGGER channel_history_is_append_only_2 BEFORE DELETE ON channel_history
 BEGIN SELECT RAISE(ABORT, 'the history of channels is append-only'); END;
 
+-- Lines whose channels want to be looked at, and when. Whatever changes an image puts its line here, so that no way to
+-- change one has to think of channels.
+CREATE TABLE channels_due (
+    line_id TEXT    NOT NULL PRIMARY KEY,
+    at      INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX channels_due_by_time ON channels_due (at);
+
+INSERT INTO channels_due (line_id, at) SELECT DISTINCT line_id, 0 FROM images;
+
+CREATE TRIGGER images_move_channels_1 AFTER INSERT ON images
+BEGIN
+    INSERT INTO channels_due (line_id, at) VALUES (NEW.line_id, 0) ON CONFLICT (line_id) DO UPDATE SET at = 0;
+END;
+CREATE TRIGGER images_move_channels_2 AFTER UPDATE ON images
+WHEN (OLD.line_id, OLD.fate, OLD.available, OLD.missing_since IS NULL, OLD.verify)
+     IS NOT (NEW.line_id, NEW.fate, NEW.available, NEW.missing_since IS NULL, NEW.verify)
+BEGIN
+    INSERT INTO channels_due (line_id, at) VALUES (OLD.line_id, 0), (NEW.line_id, 0)
+    ON CONFLICT (line_id) DO UPDATE SET at = 0;
+END;
+CREATE TRIGGER vetoes_move_channels_1 AFTER INSERT ON vetoes
+BEGIN
+    INSERT INTO channels_due (line_id, at) SELECT line_id, 0 FROM images WHERE image_id = NEW.image_id
+    ON CONFLICT (line_id) DO UPDATE SET at = 0;
+END;
+CREATE TRIGGER vetoes_move_channels_2 AFTER DELETE ON vetoes
+BEGIN
+    INSERT INTO channels_due (line_id, at) SELECT line_id, 0 FROM images WHERE image_id = OLD.image_id
+    ON CONFLICT (line_id) DO UPDATE SET at = 0;
+END;
+
 -- Copies of images to other regions, one row each.
 CREATE TABLE distributions (
     image_id    TEXT    NOT NULL,
     region      TEXT    NOT NULL,
     bake_id     INTEGER NOT NULL REFERENCES bakes (id) ON DELETE CASCADE,
     state       TEXT    NOT NULL CHECK (state IN ('pending', 'asking', 'copying', 'done', 'failed')),
+    doing       TEXT,             -- JSON of the whole state; NULL before the first step
     tries       INTEGER NOT NULL DEFAULT 0,
-    since       INTEGER NOT NULL, -- when the present state began
     wake_at     INTEGER,          -- when it wants to be looked at; NULL once done or failed
     progress    TEXT,             -- the cloud's word for how far it is
     reason      TEXT,
@@ -116,4 +149,5 @@ CREATE TABLE distributions (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX distributions_open ON distributions (wake_at) WHERE finished_at IS NULL;
+CREATE INDEX distributions_failed ON distributions (bake_id) WHERE state = 'failed';
 CREATE INDEX distributions_by_bake ON distributions (bake_id);

@@ -71,6 +71,16 @@ pub enum Command {
     Retry(RetryArgs),
     /// Call off a bake that has not begun its image.
     Cancel(CancelArgs),
+    /// Show what each channel stands for.
+    Channels(ChannelsArgs),
+    /// Let a channel stand for an image.
+    Promote(PromoteArgs),
+    /// Let a channel stand for what it stood for before, and veto the image that it leaves.
+    Rollback(RollbackArgs),
+    /// Say that nobody should use an image: no channel stands for it.
+    Veto(VetoArgs),
+    /// Say that a vetoed image may be used again.
+    Unveto(ImageArgs),
     /// Delete what no rule of `keep` wants: mark it, and delete what was marked long enough ago.
     Prune(PruneArgs),
     /// Keep an image, whatever the rules say.
@@ -244,6 +254,71 @@ pub struct RetryArgs {
     /// Stay until the new bake is over; exits with 1 unless it succeeded.
     #[arg(long)]
     pub wait: bool,
+    /// What is done again: the whole `bake`, or what failed when its image was copied to other regions (`distribute`).
+    #[arg(long, value_name = "STAGE", default_value = "bake")]
+    pub stage: RetryStage,
+}
+
+/// What `retry` does again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RetryStage {
+    /// Everything, as a new bake.
+    Bake,
+    /// The copies to other regions that failed.
+    Distribute,
+}
+
+/// `channels`.
+#[derive(Debug, Args)]
+pub struct ChannelsArgs {
+    /// Only this schedule, by name or id.
+    pub schedule: Option<String>,
+    /// Every assignment that ever was, the last first.
+    #[arg(long)]
+    pub history: bool,
+    /// At most so many lines of history.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `promote`.
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    /// The image's id.
+    pub image: String,
+    /// The channel, as the schedule names it.
+    pub channel: String,
+    /// Why; shown in the history of the channel.
+    #[arg(long, value_name = "TEXT", default_value = "promoted")]
+    pub reason: String,
+    /// Also an image whose check failed or is not over.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+    /// The channel.
+    pub channel: String,
+    /// Which instance, where the schedule has several.
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+    /// What is wrong with the image.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// `veto`.
+#[derive(Debug, Args)]
+pub struct VetoArgs {
+    /// The image's id.
+    pub image: String,
+    /// What is wrong with it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
 }
 
 /// `cancel`.
@@ -262,6 +337,9 @@ pub struct ImagesArgs {
     /// Only images whose line is not in the file any more.
     #[arg(long)]
     pub orphans: bool,
+    /// Only the image that this channel stands for, of each line: `latest`, or one that the schedule names.
+    #[arg(long, value_name = "NAME")]
+    pub channel: Option<String>,
 }
 
 /// `prune`.

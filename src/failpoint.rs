@@ -14,7 +14,7 @@ pub const VARIABLE: &str = "IMAGEBAKED_FAILPOINT";
 
 /// Every point, in the order in which a bake that stops its instance passes them.
 #[cfg(debug_assertions)]
-pub const POINTS: [&str; 38] = [
+pub const POINTS: [&str; 46] = [
     "start.ledger",
     "before.targets",
     "after.targets",
@@ -25,6 +25,10 @@ pub const POINTS: [&str; 38] = [
     "after.slots",
     "before.manual",
     "after.manual",
+    "before.preparing",
+    "after.preparing",
+    "send.run_hook",
+    "answer.run_hook",
     "before.stopping",
     "after.stopping",
     "send.describe_instance",
@@ -49,6 +53,10 @@ pub const POINTS: [&str; 38] = [
     "after.starting",
     "send.start_instance",
     "answer.start_instance",
+    "before.finishing",
+    "after.finishing",
+    "before.skipped",
+    "after.skipped",
     "before.succeeded",
     "after.succeeded",
     "before.failed",

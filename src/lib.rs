@@ -7,7 +7,8 @@
 //! * **core**, pure: no I/O, no async; time and randomness are parameters.
 //!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then, [`line`] is
 //!   what becomes of the images that come out.
-//! * **adapters**, one outside world each: the TOML files, the cloud, the database, the service manager.
+//! * **adapters**, one outside world each: the TOML files, the cloud, the database, the operator's hooks, the service
+//!   manager.
 //! * **shell**, wiring: the daemon's tasks and the commands a person types.
 //! * [`failpoint`] is where tests make the daemon die; releases have nothing of it.
 //! * apart: [`sim`], a simulator of the cloud that nothing but the commands uses.
@@ -25,6 +26,7 @@ pub mod control;
 pub mod daemon;
 pub mod error;
 pub mod failpoint;
+pub mod hooks;
 pub mod ids;
 pub mod line;
 pub mod schedule;

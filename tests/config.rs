@@ -11,7 +11,10 @@ use std::{
 };
 
 use imagebaked::{
-    bake::settings::{InstanceType, StopInstance, StoppedMode},
+    bake::{
+        hooks::{HookCommand, Hooks},
+        settings::{IfConnected, InstanceType, StopInstance, StoppedMode},
+    },
     config::{Credentials, Loaded, Problems, Severity, load},
     schedule::{CatchUp, Instances},
 };
@@ -121,16 +124,26 @@ fn every_mistake_is_reported_at_its_place() {
         "ambiguous-name 100:14..22",
         "bad-cron 105:13..19",
         "bad-duration 106:10..21",
-        "missing-key 108:1..13",
-        "unknown-section 110:2..11",
-        "bad-channel 116:14..20",
-        "bad-name 116:30..31",
-        "bad-type 116:60..61",
-        "bad-type 116:73..77",
-        "bad-duration 117:28..34",
+        "bad-value 112:16..21",
+        "out-of-range 113:18..22",
+        "bad-hook 114:21..30",
+        "bad-type 114:81..86",
+        "unknown-key 114:89..94",
+        "no-effect 120:16..22",
+        "bad-type 121:20..31",
+        "bad-hook 121:60..70",
+        "bad-hook 121:73..75",
+        "out-of-range 121:88..92",
+        "missing-key 123:1..13",
+        "unknown-section 125:2..11",
+        "bad-channel 131:14..20",
+        "bad-name 131:30..31",
+        "bad-type 131:60..61",
+        "bad-type 131:73..77",
+        "bad-duration 132:28..34",
     ];
     assert_eq!(table(&problems), expected);
-    assert_eq!(problems.summary(), "58 problems in 1 file");
+    assert_eq!(problems.summary(), "68 problems in 1 file");
     insta::assert_snapshot!(problems.render(false));
 }
 
@@ -228,6 +241,32 @@ fn own_keys_win_over_the_profile_which_wins_over_defaults() {
 }
 
 #[test]
+fn hooks_are_one_command_or_a_list_of_them() {
+    let text = format!(
+        "[defaults]\nhooks = {{ verify = ['/bin/check'] }}\n{GOOD}stop_instance = 'required'\nif_connected = 'skip'\n\
+         connected_wait = '90m'\n\
+         hooks = {{ before = ['/bin/a', '-x'], after = [['/bin/b'], ['/bin/c', '1']], timeout = '10s' }}\n\
+         {}",
+        GOOD.replace("'a'", "'b'")
+    );
+    let Loaded { config, warnings } = Folder::new(text).good();
+    assert_eq!(warnings.0, []);
+    let command = |words: &[&str]| HookCommand(words.iter().map(|word| (*word).to_owned()).collect());
+    let (own, shared) = (&config.schedules[0].settings, &config.schedules[1].settings);
+    assert_eq!(own.if_connected, IfConnected::Skip);
+    assert_eq!(own.connected_wait, Duration::from_mins(90));
+    let hooks = Hooks {
+        before: vec![command(&["/bin/a", "-x"])],
+        after: vec![command(&["/bin/b"]), command(&["/bin/c", "1"])],
+        timeout: Duration::from_secs(10),
+        ..Hooks::default()
+    };
+    assert_eq!(own.hooks, hooks, "taken whole");
+    assert_eq!(shared.hooks, Hooks { verify: vec![command(&["/bin/check"])], ..Hooks::default() });
+    assert_eq!((shared.if_connected, shared.connected_wait), (IfConnected::Wait, Duration::from_hours(1)));
+}
+
+#[test]
 fn a_mistake_that_schedules_share_is_reported_once_where_it_stands() {
     let mut text =
         "[profile.p]\ncron = '0 3 * * mno'\nimage_name = '-{version}'\nauto_clean_userdata = true\n".to_owned();
@@ -252,9 +291,15 @@ fn the_hash_follows_every_effective_value() {
     let plain = hash(GOOD);
     assert_eq!(plain.len(), 12);
     assert_eq!(plain, hash(&format!("# a comment\n[daemon]\nmax_builders = 5\n{GOOD}")));
-    for other in
-        ["paused = true", "jitter = '1m'", "deadline = '5h'", "keep.last = 3", "id = 'b'", "timezone = 'Asia/Shanghai'"]
-    {
+    for other in [
+        "paused = true",
+        "jitter = '1m'",
+        "deadline = '5h'",
+        "keep.last = 3",
+        "id = 'b'",
+        "timezone = 'Asia/Shanghai'",
+        "hooks.after = ['/bin/true']",
+    ] {
         assert_ne!(plain, hash(&format!("{GOOD}{other}\n")), "{other}");
     }
 }

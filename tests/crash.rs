@@ -1,4 +1,4 @@
-//! Promises 1, 2 and 4 under kill -9: the real daemon is killed at every point where something may be half done, started
+//! Promises 1, 2 and 4, and the nesting of hooks, under kill -9: the real daemon is killed at every point where something may be half done, started
 //! again, and then the simulator is asked what there is.
 
 #![expect(
@@ -25,7 +25,7 @@ use support::{BOUND, Cloud, Host, eventually};
 /// How many hosts are at work at once: they mostly wait.
 const HOSTS: usize = 6;
 
-/// The answer to the first create call of `plain` is lost, and `bad` is always refused.
+/// The answer to the first create call of `plain` is lost, and `bad` is always refused. A hook of `vetoed` wants no image.
 const FAULTS: &str = r#"
 [[fault]]
 action = "CreateImageByInstance"
@@ -49,13 +49,15 @@ enum Kill {
     After(Duration),
 }
 
-/// Runs three slots and a manual bake through these kills, one start of the daemon each, then to their end in peace, and
+/// Runs four slots and a manual bake through these kills, one start of the daemon each, then to their end in peace, and
 /// looks whether every promise was kept. The host stays down until the cloud has finished what it was making, or only
 /// for a moment: a repeated create call meets an image that is there, or one in the making.
 fn survive(kills: &[Kill], long_outage: bool) {
     let cloud = Cloud::start();
     cloud.add_faults(FAULTS);
-    let slot = cron_in(Duration::from_millis(1300));
+    // Far enough off that a busy machine has started the daemon, twice, before it.
+    let slot = cron_in(Duration::from_millis(2800));
+    let (one, two, veto) = (noted("1", 0), noted("2", 0), noted("veto", 1));
     let mut host = Host::new(
         cloud.addr,
         &format!(
@@ -71,6 +73,12 @@ fn survive(kills: &[Kill], long_outage: bool) {
             instance_id = "ws-saga"
             cron = "{slot}"
             stop_instance = "required"
+            hooks = {{ before = [{one}, {two}], after = [{one}, {two}], on_failure = {one} }}
+            [[schedule]]
+            name = "vetoed"
+            instance_id = "ecd-vetoed"
+            cron = "{slot}"
+            hooks = {{ before = [{one}, {veto}, {two}], after = {one} }}
             [[schedule]]
             name = "bad"
             instance_id = "ecd-bad"
@@ -118,6 +126,20 @@ fn survive(kills: &[Kill], long_outage: bool) {
     check(&cloud, &host, &format!("{kills:?}"));
 }
 
+/// A hook that writes down that it ran.
+fn noted(name: &str, status: i32) -> String {
+    let script = format!("echo $IMAGEBAKED_HOOK $0 >> hooks-$IMAGEBAKED_SCHEDULE; exit {status}");
+    format!("[\"/bin/sh\", \"-c\", \"{script}\", \"{name}\"]")
+}
+
+/// The hooks that ran for a schedule; one that a kill cut off ran again in its place.
+fn hooks(host: &Host, schedule: &str) -> Vec<String> {
+    let text = std::fs::read_to_string(host.path("state").join(format!("hooks-{schedule}"))).unwrap_or_default();
+    let mut ran: Vec<String> = text.lines().map(str::to_owned).collect();
+    ran.dedup();
+    ran
+}
+
 fn is_at_rest(cloud: &Cloud) -> bool {
     let world = cloud.state();
     world["images"]
@@ -136,7 +158,7 @@ fn rows(host: &Host) -> Vec<Value> {
 /// Every slot has a row, and every row has ended.
 fn is_settled(host: &Host) -> bool {
     let rows = rows(host);
-    ["plain", "saga", "bad"].iter().all(|name| rows.iter().any(|row| row["schedule"] == *name))
+    ["plain", "saga", "vetoed", "bad"].iter().all(|name| rows.iter().any(|row| row["schedule"] == *name))
         && rows.iter().all(|row| !row["finished_at"].is_null())
 }
 
@@ -155,11 +177,17 @@ fn check(cloud: &Cloud, host: &Host, kills: &str) {
         *slots.entry(key.clone()).or_default() += 1;
         assert!(!row["reason"].as_str().unwrap_or_default().is_empty(), "a row without a reason: {}", told());
         let (state, made) = (row["state"].as_str().unwrap(), images.remove(&key).unwrap_or_default());
-        let wanted = if row["schedule"] == "bad" { ("failed", 0) } else { ("succeeded", 1) };
+        let wanted = match row["schedule"].as_str() {
+            Some("bad") => ("failed", 0),
+            Some("vetoed") => ("skipped", 0),
+            _ => ("succeeded", 1),
+        };
         assert_eq!((state, made), wanted, "{key}: {}", told());
     }
     assert!(images.is_empty(), "images without a row: {images:?} {}", told());
     assert!(slots.values().all(|n| *n == 1), "a slot has two rows: {}", told());
+    assert_eq!(hooks(host, "saga"), ["before 1", "before 2", "after 2", "after 1"], "{}", told());
+    assert_eq!(hooks(host, "vetoed"), ["before 1", "before veto", "after 1"], "{}", told());
     for instance in world["instances"].as_array().unwrap() {
         let status = instance["status"].as_str().unwrap();
         // One that the sample account has, and that nobody touched.

@@ -12,7 +12,8 @@ use imagebaked::{
     bake::{
         BakeSettings, State, Trigger,
         call::MadeImage,
-        settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        hooks::Hooks,
+        settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Work},
     },
     clock::{Clock as _, SystemClock},
@@ -87,6 +88,9 @@ fn settings() -> Arc<BakeSettings> {
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
         regions: vec![],
     })
 }
@@ -115,12 +119,12 @@ impl Past {
             covers: 1,
             trigger: Trigger::Slot,
             settings: Some(settings()),
-            state: State::Queued { not_before: at },
+            state: State::Queued { not_before: at, kept: None },
         };
         self.store.record_slots(&[row], &[], "abc", at).await.unwrap();
         self.bakes += 1;
         let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
-        let work = Work { version: 1, image_name: "x".into(), attempts: 1, owes_start: false };
+        let work = Work { version: 1, image_name: "x".into(), attempts: 1, ..Work::default() };
         let building = State::Building {
             work,
             image,
@@ -133,7 +137,7 @@ impl Past {
         };
         let attempt = Attempt {
             stage: "create",
-            call: "CreateImageByInstance",
+            call: "CreateImageByInstance".into(),
             started_at: at,
             finished_at: at + TimeDelta::seconds(1),
             outcome: "ok",

@@ -45,7 +45,8 @@ fn room(path: &Path) -> String {
 }
 
 const CORE: &[&str] = &["clock", "ids", "error", "schedule", "bake", "line"];
-const ADAPTERS: &[&str] = &["config", "cloud", "store", "status", "control", "systemd", "telemetry", "failpoint"];
+const ADAPTERS: &[&str] =
+    &["config", "cloud", "store", "status", "control", "systemd", "telemetry", "failpoint", "hooks"];
 const SHELL: &[&str] = &["daemon", "commands", "cli", "main", "lib", "build"];
 const APART: &[&str] = &["sim"];
 
@@ -144,6 +145,8 @@ fn each_outside_world_has_one_door() {
         ("reqwest", &["cloud/http.rs"]),
         ("sqlx", &["store/"]),
         ("figment", &["config/"]),
+        ("rustix::process", &["hooks.rs"]),
+        ("tokio::process", &["hooks.rs"]),
         ("sd_notify", &["systemd.rs"]),
         ("signal_hook", &["daemon/signals.rs", "failpoint.rs"]),
     ];

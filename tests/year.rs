@@ -49,6 +49,8 @@ impl Night {
                 instance_type: InstanceKind::CloudDesktop,
                 status: "Running".into(),
                 sub_instance_id: None,
+                connected: false,
+                image_id: None,
             }],
             ..Options::default()
         };

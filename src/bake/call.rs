@@ -1,10 +1,13 @@
-//! What is asked of the cloud for a bake, and how a call can come back without what was asked for.
+//! What is asked of the cloud, and of the operator's hooks, for a bake, and how a call can come back without what was asked for.
 
 use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Identity, SeenImage};
+use super::{
+    hooks::{HookOutcome, HookRun},
+    identity::{Identity, SeenImage},
+};
 use crate::ids::ImageId;
 
 /// What kind of failure a call met: decides whether and how it is repeated. Judged by the answer's `Code` first and
@@ -54,7 +57,7 @@ impl Refusal {
     }
 }
 
-/// A call to the cloud, with all that it needs.
+/// A call to the cloud, or of a hook, with all that it needs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
     /// What is the instance doing?
@@ -69,6 +72,8 @@ pub enum Call {
     FindImage(Identity),
     /// How far is this image?
     DescribeImage(ImageId),
+    /// Run the operator's command on this host.
+    RunHook(HookRun),
 }
 
 impl Call {
@@ -86,6 +91,7 @@ impl Call {
             Self::CreateImage(_) => "create_image",
             Self::FindImage(_) => "find_image",
             Self::DescribeImage(_) => "describe_image",
+            Self::RunHook(_) => "run_hook",
         }
     }
 }
@@ -103,7 +109,9 @@ pub enum Answer {
     Found(Option<SeenImage>),
     /// To `DescribeImage`; `None`: not listed.
     Image(Option<SeenImage>),
-    /// Instead of any of them.
+    /// To `RunHook`.
+    Hook(HookOutcome),
+    /// Instead of any answer of the cloud's.
     Refused(Refusal),
 }
 
@@ -121,8 +129,10 @@ pub struct MadeImage {
 /// What an instance is doing.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Power {
-    /// It runs.
+    /// It runs, and nobody is known to be connected.
     Running,
+    /// It runs, and somebody is connected: who, as far as the cloud tells.
+    InUse(String),
     /// It is at rest.
     Stopped,
     /// On its way, or in a state that is not documented: looked at again later. The text is the cloud's.

@@ -1,4 +1,4 @@
-//! What happens when a slot is due: stop, create, build, start; retries, names, versions and the end of it.
+//! What happens when a slot is due: hooks, stop, create, build, start; retries, names, versions and the end of it.
 //!
 //! [`state::step`] is the whole of it: a pure function from a bake's state and an event to the next state and one
 //! effect. The daemon commits the state and only then carries out the effect, so a bake that is read back from the
@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName};
 
 pub mod call;
+pub mod hooks;
 pub mod identity;
 pub mod naming;
 pub mod reconcile;

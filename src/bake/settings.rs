@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
+use super::hooks::Hooks;
+
 /// Everything that a bake needs to know of its schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BakeSettings {
@@ -52,6 +54,15 @@ pub struct BakeSettings {
     pub stop_instance: StopInstance,
     /// Cloud desktops only: what a stopped desktop keeps.
     pub stopped_mode: StoppedMode,
+    /// What becomes of a stop while somebody is connected.
+    #[serde(default)]
+    pub if_connected: IfConnected,
+    /// How long it waits for them to leave.
+    #[serde(default = "connected_wait", with = "humantime_serde")]
+    pub connected_wait: Duration,
+    /// The operator's commands around the bake.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
     /// Regions that a finished image is distributed to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<String>,
@@ -106,6 +117,26 @@ pub enum StopInstance {
     IfRunning,
     /// No image unless it is stopped.
     Required,
+}
+
+/// How long a bake waits for connected users where nothing is said, as rows do that are older than the key.
+pub const CONNECTED_WAIT: Duration = Duration::from_hours(1);
+
+fn connected_wait() -> Duration {
+    CONNECTED_WAIT
+}
+
+/// `if_connected`: whether an instance is stopped under a connected user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfConnected {
+    /// Not before they have left, and not at all if that takes too long.
+    #[default]
+    Wait,
+    /// Never: the slot is skipped.
+    Skip,
+    /// Stopped all the same.
+    Proceed,
 }
 
 /// `StoppedMode` of ecd StopDesktops.

@@ -1,13 +1,16 @@
 //! The state machine of a bake: `step(state, event) -> (state, effect)`.
 //!
 //! ```text
-//! queued -> stopping -> ready -> creating -> building -> starting -> succeeded | failed | skipped
-//!                         ^         |  ^         ^
-//!                         |         v  |         |
-//!                         +------ unknown -------+
+//! queued -> preparing -> stopping -> ready -> creating -> building -> starting -> finishing -> succeeded | failed | skipped
+//!   ^           |            |         ^         |  ^         ^
+//!   |           v            v         |         v  |         |
+//!   +--- somebody is connected         +------ unknown -------+
 //! ```
 //!
-//! Three rules carry the promises:
+//! `preparing` is the look at connected users and the `before` hooks, `finishing` the hooks of the end; without hooks
+//! there is neither.
+//!
+//! Four rules carry the promises:
 //!
 //! * `creating` is committed before the create call is sent. Whoever finds a bake in it without a call under way
 //!   (a restart after a crash) does not know whether the cloud acted: it becomes `unknown`.
@@ -15,20 +18,22 @@
 //!   and the call may be repeated.
 //! * A stop is committed as a debt (`owes_start`) before it is sent. Every way to an end leads through `starting` while
 //!   the debt is open, and none leads there before the image has reached an end.
+//! * Hooks are a debt likewise (`owes_hooks`), paid after the start: what undoes `before` runs however the bake ends.
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Bake,
     call::{Answer, Call, Class, MadeImage, Power, Refusal},
+    hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
     identity::{Identity, ImageStatus, SeenImage},
     naming::{Template, Values},
     retry,
-    settings::StopInstance,
+    settings::{IfConnected, StopInstance},
 };
 
 /// How far a bake is. Every state carries what is needed to go on from it, and nothing else.
@@ -37,8 +42,23 @@ use super::{
 pub enum State {
     /// Waits for its time, then for its instance and for a builder.
     Queued {
-        /// The slot and its share of the jitter.
+        /// The slot and its share of the jitter, or the next look at who is connected.
         not_before: DateTime<Utc>,
+        /// What it keeps of an earlier turn, while it waits for connected users to leave.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        kept: Option<Kept>,
+    },
+    /// Somebody may be connected to the instance, or the `before` hooks run.
+    Preparing {
+        /// See [`Work`].
+        work: Work,
+        /// The hook under way, from 0; `None`: the look at who is connected.
+        hook: Option<usize>,
+        /// The wait so far, when it comes back from one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        waiting: Option<Waiting>,
+        /// The next look.
+        next: DateTime<Utc>,
     },
     /// The instance is brought to rest.
     Stopping {
@@ -112,7 +132,24 @@ pub enum State {
         /// Whether a stop was sent whose effect was never seen: the instance may still be about to go down.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         doubt: bool,
+        /// Since when the start is owed; rows of older versions do not say.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        since: Option<DateTime<Utc>>,
+        /// What was in the way at the last try.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trouble: Option<String>,
         /// The next look.
+        next: DateTime<Utc>,
+    },
+    /// The result stands and nothing is owed but the hooks of the end.
+    Finishing {
+        /// See [`Work`].
+        work: Work,
+        /// What the bake came to.
+        end: End,
+        /// How many of those hooks have run.
+        done: usize,
+        /// When the next one may.
         next: DateTime<Utc>,
     },
     /// Over.
@@ -125,7 +162,7 @@ pub enum State {
 }
 
 /// What a bake carries from its admission to its end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Work {
     /// The version in the line.
     pub version: u32,
@@ -135,6 +172,30 @@ pub struct Work {
     pub attempts: u32,
     /// Whether we stopped the instance and have not seen it running since.
     pub owes_start: bool,
+    /// Whether the `before` hooks were begun and the hooks of the end have not all run since.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub owes_hooks: bool,
+    /// What the reason of the end says besides.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+}
+
+/// What a bake keeps that went back to the queue: it is not begun anew at its next turn.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kept {
+    /// See [`Work`].
+    pub work: Work,
+    /// What it waits for.
+    pub waiting: Waiting,
+}
+
+/// The wait for connected users to leave.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// In words.
+    pub why: String,
 }
 
 /// What a bake came to.
@@ -170,6 +231,24 @@ impl End {
     pub fn reason(&self) -> &str {
         match self {
             Self::Succeeded { reason, .. } | Self::Failed { reason, .. } | Self::Skipped { reason } => reason,
+        }
+    }
+
+    /// The word for it in tables and JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Succeeded { .. } => "succeeded",
+            Self::Failed { .. } => "failed",
+            Self::Skipped { .. } => "skipped",
+        }
+    }
+
+    /// The image, where there is one.
+    pub fn image(&self) -> Option<&MadeImage> {
+        match self {
+            Self::Succeeded { image, .. } => Some(image),
+            Self::Failed { image, .. } => image.as_ref(),
+            Self::Skipped { .. } => None,
         }
     }
 
@@ -245,27 +324,29 @@ impl State {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Queued { .. } => "queued",
+            Self::Preparing { .. } => "preparing",
             Self::Stopping { .. } => "stopping",
             Self::Ready { .. } => "ready",
             Self::Creating { .. } => "creating",
             Self::Unknown { .. } => "unknown",
             Self::Building { .. } => "building",
             Self::Starting { .. } => "starting",
-            Self::Ended { end: End::Succeeded { .. }, .. } => "succeeded",
-            Self::Ended { end: End::Failed { .. }, .. } => "failed",
-            Self::Ended { end: End::Skipped { .. }, .. } => "skipped",
+            Self::Finishing { .. } => "finishing",
+            Self::Ended { end, .. } => end.as_str(),
         }
     }
 
     /// All the words, in the order of a bake's life.
-    pub const WORDS: [&'static str; 10] = [
+    pub const WORDS: [&'static str; 12] = [
         "queued",
+        "preparing",
         "stopping",
         "ready",
         "creating",
         "unknown",
         "building",
         "starting",
+        "finishing",
         "succeeded",
         "failed",
         "skipped",
@@ -274,13 +355,15 @@ impl State {
     /// What it carries, once it has begun.
     pub fn work(&self) -> Option<&Work> {
         match self {
-            Self::Queued { .. } => None,
-            Self::Stopping { work, .. }
+            Self::Queued { kept, .. } => kept.as_ref().map(|kept| &kept.work),
+            Self::Preparing { work, .. }
+            | Self::Stopping { work, .. }
             | Self::Ready { work, .. }
             | Self::Creating { work, .. }
             | Self::Unknown { work, .. }
             | Self::Building { work, .. }
-            | Self::Starting { work, .. } => Some(work),
+            | Self::Starting { work, .. }
+            | Self::Finishing { work, .. } => Some(work),
             Self::Ended { work, .. } => work.as_ref(),
         }
     }
@@ -289,11 +372,7 @@ impl State {
     pub fn image(&self) -> Option<&MadeImage> {
         match self {
             Self::Building { image, .. } => Some(image),
-            Self::Starting { end, .. } | Self::Ended { end, .. } => match end {
-                End::Succeeded { image, .. } => Some(image),
-                End::Failed { image, .. } => image.as_ref(),
-                End::Skipped { .. } => None,
-            },
+            Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => end.image(),
             _ => None,
         }
     }
@@ -304,20 +383,32 @@ impl State {
             Self::Ready { waits_for, .. } => waits_for.as_deref(),
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
-            Self::Starting { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
-            Self::Queued { .. } | Self::Stopping { .. } | Self::Creating { .. } => None,
+            Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
+            Self::Queued { .. } | Self::Preparing { .. } => self.waiting().map(|waiting| waiting.why.as_str()),
+            Self::Stopping { .. } | Self::Creating { .. } => None,
+        }
+    }
+
+    /// The wait for connected users, if it is one.
+    pub fn waiting(&self) -> Option<&Waiting> {
+        match self {
+            Self::Queued { kept, .. } => kept.as_ref().map(|kept| &kept.waiting),
+            Self::Preparing { waiting, .. } => waiting.as_ref(),
+            _ => None,
         }
     }
 
     /// When it wants to be looked at again; `None` once it is over.
     pub fn wake_at(&self) -> Option<DateTime<Utc>> {
         match self {
-            Self::Queued { not_before } => Some(*not_before),
-            Self::Stopping { next, .. }
+            Self::Queued { not_before, .. } => Some(*not_before),
+            Self::Preparing { next, .. }
+            | Self::Stopping { next, .. }
             | Self::Ready { next, .. }
             | Self::Unknown { next, .. }
             | Self::Building { next, .. }
-            | Self::Starting { next, .. } => Some(*next),
+            | Self::Starting { next, .. }
+            | Self::Finishing { next, .. } => Some(*next),
             Self::Creating { sent_at, .. } => Some(*sent_at),
             Self::Ended { .. } => None,
         }
@@ -336,18 +427,19 @@ impl State {
     /// Why nobody can call it off now; `None` where that can be done.
     pub fn cannot_be_cancelled(&self) -> Option<&'static str> {
         match self {
-            Self::Queued { .. } | Self::Stopping { .. } | Self::Ready { .. } => None,
+            Self::Queued { .. } | Self::Preparing { .. } | Self::Stopping { .. } | Self::Ready { .. } => None,
             Self::Creating { .. } => Some("its create call is under way"),
             Self::Unknown { .. } => Some("it is not known whether its image was begun; that is found out first"),
             Self::Building { .. } => Some("the cloud has no way to call off an image that is being made"),
             Self::Starting { .. } => Some("its instance is being started again"),
+            Self::Finishing { .. } => Some("it is over but for its hooks"),
             Self::Ended { .. } => Some("it is over"),
         }
     }
 
     /// Whether it takes one of the builders.
     pub fn holds_builder(&self) -> bool {
-        !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Ended { .. })
+        !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Finishing { .. } | Self::Ended { .. })
     }
 
     /// Whether no other bake may touch its instance.
@@ -374,8 +466,22 @@ impl Step<'_> {
         match (self.bake.state.clone(), event) {
             (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
 
-            (State::Queued { .. }, Event::Admitted { version }) => self.begin(version),
-            (State::Queued { not_before }, Event::Due) => self.wait_in_queue(not_before),
+            (State::Queued { kept: None, .. }, Event::Admitted { version }) => self.begin(version),
+            (State::Queued { kept: Some(kept), .. }, Event::Admitted { .. }) => {
+                self.look_for_users(kept.work, Some(kept.waiting))
+            }
+            (State::Queued { not_before, kept }, Event::Due) => self.wait_in_queue(not_before, kept),
+
+            (State::Preparing { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            (State::Preparing { work, hook: None, waiting, .. }, Event::Due) => self.look_for_users(work, waiting),
+            // The process in which it ran is gone, and perhaps the hook with it before it was done.
+            (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
+            (State::Preparing { work, hook: None, waiting, .. }, Event::Answered(answer)) => {
+                self.looked_for_users(work, waiting, answer)
+            }
+            (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Answer::Hook(outcome))) => {
+                self.prepared(work, hook, &outcome)
+            }
 
             (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
             (state @ State::Stopping { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
@@ -410,19 +516,23 @@ impl Step<'_> {
             (State::Building { .. }, Event::Answered(answer)) => self.building(answer),
 
             (state @ State::Starting { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
-            (State::Starting { work, end, tries, doubt, .. }, Event::Answered(answer)) => {
-                self.starting(work, end, tries, doubt, answer)
+            (State::Starting { .. }, Event::Answered(answer)) => self.starting(answer),
+
+            (State::Finishing { work, end, done, .. }, Event::Due) => self.undo(work, end, done),
+            (State::Finishing { work, end, done, .. }, Event::Answered(Answer::Hook(outcome))) => {
+                self.undone(work, end, done, &outcome)
             }
 
-            (State::Queued { .. }, Event::Held { why }) if self.past_deadline() => {
-                let end = End::Skipped { reason: format!("held until its deadline had passed: {why}") };
-                (State::Ended { work: None, end }, Effect::Done)
+            (State::Queued { kept, .. }, Event::Held { why }) if self.past_deadline() => {
+                self.skip_queued(kept, format!("held until its deadline had passed: {why}"))
             }
-            (State::Queued { .. }, Event::Cancelled { by }) => {
-                let end = End::Skipped { reason: format!("cancelled by {by} before it began") };
-                (State::Ended { work: None, end }, Effect::Done)
+            (State::Queued { kept, .. }, Event::Cancelled { by }) => {
+                self.skip_queued(kept, format!("cancelled by {by} before it began"))
             }
-            (State::Stopping { work, .. } | State::Ready { work, .. }, Event::Cancelled { by }) => {
+            (
+                State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
+                Event::Cancelled { by },
+            ) => {
                 let reason = format!("cancelled by {by}");
                 self.finish(work, End::Failed { image: None, permanent: false, reason })
             }
@@ -436,18 +546,29 @@ impl Step<'_> {
 
     // Queue
 
-    fn wait_in_queue(&self, not_before: DateTime<Utc>) -> (State, Effect) {
+    fn wait_in_queue(&self, not_before: DateTime<Utc>, kept: Option<Kept>) -> (State, Effect) {
         if self.past_deadline() {
-            let reason = format!(
-                "waited past its deadline ({} after the slot) for its instance or a builder",
-                words(self.bake.settings.deadline)
-            );
-            return (State::Ended { work: None, end: End::Skipped { reason } }, Effect::Done);
+            let deadline = words(self.bake.settings.deadline);
+            let reason = match &kept {
+                None => format!("waited past its deadline ({deadline} after the slot) for its instance or a builder"),
+                Some(_) => {
+                    format!("somebody was connected to the instance until the deadline ({deadline} after the slot)")
+                }
+            };
+            return self.skip_queued(kept, reason);
         }
-        (State::Queued { not_before }, Effect::Wait(not_before))
+        (State::Queued { not_before, kept }, Effect::Wait(not_before))
     }
 
-    fn begin(self, version: u32) -> (State, Effect) {
+    fn skip_queued(&self, kept: Option<Kept>, reason: String) -> (State, Effect) {
+        let end = End::Skipped { reason };
+        match kept {
+            Some(kept) => self.finish(kept.work, end),
+            None => (State::Ended { work: None, end }, Effect::Done),
+        }
+    }
+
+    fn begin(mut self, version: u32) -> (State, Effect) {
         let bake = self.bake;
         let template = match Template::parse(&bake.settings.image_name) {
             Ok(template) => template,
@@ -459,11 +580,24 @@ impl Step<'_> {
                 );
             }
         };
-        let work =
-            Work { version, image_name: template.render(&values(bake, version)), attempts: 0, owes_start: false };
-        match bake.settings.stop_instance {
+        let work = Work { version, image_name: template.render(&values(bake, version)), ..Work::default() };
+        let settings = &bake.settings;
+        let minds_users =
+            settings.stop_instance != StopInstance::Never && settings.if_connected != IfConnected::Proceed;
+        if !settings.hooks.wrap_a_bake() {
+            self.stop_or_create(work)
+        } else if minds_users {
+            // No hook runs for a bake that will not be.
+            self.look_for_users(work, None)
+        } else {
+            self.prepare(work, 0)
+        }
+    }
+
+    fn stop_or_create(&mut self, work: Work) -> (State, Effect) {
+        match self.bake.settings.stop_instance {
             StopInstance::Never => {
-                let late = self.now > later(bake.slot, LOOK_FIRST_AFTER);
+                let late = self.now > later(self.bake.slot, LOOK_FIRST_AFTER);
                 if late { self.look_then_create(work) } else { self.create(work) }
             }
             StopInstance::IfRunning | StopInstance::Required => {
@@ -473,18 +607,121 @@ impl Step<'_> {
         }
     }
 
+    // Prepare
+
+    fn look_for_users(&self, work: Work, waiting: Option<Waiting>) -> (State, Effect) {
+        (State::Preparing { work, hook: None, waiting, next: self.now }, Effect::Call(Call::DescribeInstance))
+    }
+
+    fn looked_for_users(&mut self, mut work: Work, waiting: Option<Waiting>, answer: Answer) -> (State, Effect) {
+        let asked = match &answer {
+            Answer::Instance(Some(Power::InUse(who))) => return self.somebody_is_connected(work, waiting, who),
+            Answer::Refused(refusal) if refusal.class != Class::Permanent => refusal.server_delay().unwrap_or_default(),
+            Answer::Instance(_) | Answer::Refused(_) => {
+                if let Some(waiting) = waiting {
+                    let waited = (self.now - waiting.since).to_std().unwrap_or_default();
+                    let waited = words(Duration::from_secs(waited.as_secs()));
+                    work.notes.push(format!("waited {waited} for a connected user to leave"));
+                }
+                let impossible = match &answer {
+                    Answer::Instance(power) => power.is_none(),
+                    _ => self.bake.settings.stop_instance == StopInstance::Required,
+                };
+                let prepared = work.owes_hooks || self.bake.settings.hooks.before.is_empty();
+                if !impossible && !prepared {
+                    return self.prepare(work, 0);
+                }
+                // Nothing is in between, so this look is the one right before the stop.
+                work.owes_hooks |= !impossible && self.bake.settings.hooks.wrap_a_bake();
+                return self.stopping(work, 0, false, answer);
+            }
+            _ => Duration::ZERO,
+        };
+        let next = self.after(self.pace.poll_interval.max(asked));
+        (State::Preparing { work, hook: None, waiting, next }, Effect::Wait(next))
+    }
+
+    /// Waiting, it holds neither a builder nor the instance: it is in the queue again and keeps its version.
+    fn somebody_is_connected(&mut self, work: Work, waiting: Option<Waiting>, who: &str) -> (State, Effect) {
+        let settings = &self.bake.settings;
+        if settings.if_connected == IfConnected::Skip {
+            let reason = format!("{who} was connected to the instance, and if_connected says to skip");
+            return self.finish(work, End::Skipped { reason });
+        }
+        // The clock may have been set back since.
+        let since = waiting.map_or(self.now, |waiting| waiting.since.min(self.now));
+        let limit = later(since, settings.connected_wait);
+        if self.now >= limit {
+            let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
+            return self.finish(work, End::Skipped { reason });
+        }
+        let why = format!(
+            "waits for {who} to leave, who is connected to the instance; until {} at most",
+            limit.format("%F %T UTC")
+        );
+        let kept = Kept { work, waiting: Waiting { since, why } };
+        let not_before = self.after(self.pace.poll_interval).min(limit);
+        self.wait_in_queue(not_before, Some(kept))
+    }
+
+    /// From the `before` hook of this number on.
+    fn prepare(&mut self, mut work: Work, number: usize) -> (State, Effect) {
+        let bake = self.bake;
+        work.owes_hooks = true;
+        match bake.settings.hooks.before.get(number) {
+            Some(command) => {
+                let run = self.hook(&work, None, Moment::Before, number + 1, command);
+                (State::Preparing { work, hook: Some(number), waiting: None, next: self.now }, run)
+            }
+            None if self.past_deadline() => self.give_up(work),
+            None => self.stop_or_create(work),
+        }
+    }
+
+    fn prepared(&mut self, work: Work, number: usize, outcome: &HookOutcome) -> (State, Effect) {
+        if outcome.is_ok() {
+            return self.prepare(work, number + 1);
+        }
+        let program = self.bake.settings.hooks.before.get(number).map_or("", HookCommand::program);
+        if outcome.is_refusal() {
+            let reason = format!("vetoed by {program}: {}", outcome.last_word());
+            return self.finish(work, End::Skipped { reason });
+        }
+        let permanent = matches!(outcome.result, HookResult::NotStarted(_));
+        let reason = format!("the hook {program} of before failed: {}", outcome.result);
+        self.finish(work, End::Failed { image: None, permanent, reason })
+    }
+
+    fn hook(&self, work: &Work, end: Option<&End>, moment: Moment, number: usize, command: &HookCommand) -> Effect {
+        Effect::Call(Call::RunHook(HookRun {
+            moment,
+            number,
+            command: command.clone(),
+            timeout: self.bake.settings.hooks.timeout,
+            environment: environment(self.bake, work, end, moment),
+        }))
+    }
+
     // Stop
 
     fn stopping(&mut self, mut work: Work, looks: u32, sent: bool, answer: Answer) -> (State, Effect) {
         match answer {
             Answer::Instance(Some(Power::Stopped)) => self.create_after_stop(work),
-            Answer::Instance(Some(Power::Running)) if !sent => {
+            Answer::Instance(Some(Power::InUse(who)))
+                if !sent && self.bake.settings.if_connected != IfConnected::Proceed =>
+            {
+                self.somebody_is_connected(work, None, &who)
+            }
+            Answer::Instance(Some(power @ (Power::Running | Power::InUse(_)))) if !sent => {
+                if let Power::InUse(who) = power {
+                    work.notes.push(format!("{who} was connected; stopped all the same, as if_connected says"));
+                }
                 // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
                 work.owes_start = true;
                 let state = State::Stopping { work, looks, sent: true, next: self.after(self.pace.poll_interval) };
                 (state, Effect::Call(Call::StopInstance))
             }
-            Answer::Instance(Some(Power::Running)) => {
+            Answer::Instance(Some(Power::Running | Power::InUse(_))) => {
                 // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
                 if looks > 0 && looks.is_multiple_of(5) {
                     let state =
@@ -510,7 +747,7 @@ impl Step<'_> {
                 }
                 _ => self.look_at_instance_again(work, looks, sent, refusal.server_delay()),
             },
-            Answer::Created(_) | Answer::Found(_) | Answer::Image(_) => {
+            Answer::Created(_) | Answer::Found(_) | Answer::Image(_) | Answer::Hook(_) => {
                 self.look_at_instance_again(work, looks, sent, None)
             }
         }
@@ -752,39 +989,39 @@ impl Step<'_> {
 
     // Start
 
-    fn starting(&mut self, mut work: Work, end: End, tries: u32, doubt: bool, answer: Answer) -> (State, Effect) {
-        match answer {
-            Answer::Instance(Some(Power::Running)) if doubt && tries < SETTLED_AFTER => {
-                let next = self.after(self.pace.poll_interval);
-                (State::Starting { work, end, tries: tries + 1, doubt, next }, Effect::Wait(next))
+    fn starting(&mut self, answer: Answer) -> (State, Effect) {
+        let State::Starting { mut work, end, tries, doubt, since, mut trouble, .. } = self.bake.state.clone() else {
+            return (self.bake.state.clone(), Effect::Wait(self.now));
+        };
+        let (tries, doubt, next, call) = match answer {
+            Answer::Instance(Some(Power::Running | Power::InUse(_))) if doubt && tries < SETTLED_AFTER => {
+                (tries + 1, doubt, self.after(self.pace.poll_interval), None)
             }
-            Answer::Instance(Some(Power::Running)) => {
+            Answer::Instance(Some(Power::Running | Power::InUse(_))) => {
                 work.owes_start = false;
-                (State::Ended { work: Some(work), end }, Effect::Done)
+                return self.undo(work, end, 0);
             }
             Answer::Instance(Some(Power::Stopped)) => {
-                let next = self.start_pause(tries);
-                (State::Starting { work, end, tries: tries + 1, doubt: false, next }, Effect::Call(Call::StartInstance))
+                (tries + 1, false, self.start_pause(tries), Some(Call::StartInstance))
             }
             // One empty listing proves nothing; an instance left stopped would be the price of believing it.
             Answer::Instance(None) if tries >= GONE_AFTER => {
                 work.owes_start = false;
-                let end = end.with_note("the instance is gone, it could not be started again");
-                (State::Ended { work: Some(work), end }, Effect::Done)
+                return self.undo(work, end.with_note("the instance is gone, it could not be started again"), 0);
             }
-            Answer::Accepted => {
-                let next = self.after(self.pace.poll_interval);
-                (State::Starting { work, end, tries, doubt, next }, Effect::Wait(next))
+            Answer::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
+            answer => {
+                trouble = match answer {
+                    Answer::Refused(refusal) => Some(told(&refusal)),
+                    Answer::Instance(Some(Power::Between(status))) => Some(format!("the cloud reports it {status}")),
+                    Answer::Instance(None) => Some("the cloud does not list it".to_owned()),
+                    _ => trouble,
+                };
+                (tries + 1, doubt, self.start_pause(tries), None)
             }
-            Answer::Instance(None | Some(Power::Between(_)))
-            | Answer::Refused(_)
-            | Answer::Created(_)
-            | Answer::Found(_)
-            | Answer::Image(_) => {
-                let next = self.start_pause(tries);
-                (State::Starting { work, end, tries: tries + 1, doubt, next }, Effect::Wait(next))
-            }
-        }
+        };
+        let effect = call.map_or(Effect::Wait(next), Effect::Call);
+        (State::Starting { work, end, tries, doubt, since, trouble, next }, effect)
     }
 
     /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
@@ -794,16 +1031,46 @@ impl Step<'_> {
         self.after(pause)
     }
 
+    // Finish
+
+    /// From the hook of the end on that comes after so many; ends the bake where there is none.
+    fn undo(&self, mut work: Work, end: End, done: usize) -> (State, Effect) {
+        let failed = matches!(end, End::Failed { .. });
+        let hook = self.bake.settings.hooks.ending(failed).nth(done).filter(|_| work.owes_hooks);
+        let Some((moment, number, command)) = hook else {
+            work.owes_hooks = false;
+            return (State::Ended { work: Some(work), end }, Effect::Done);
+        };
+        let run = self.hook(&work, Some(&end), moment, number, command);
+        (State::Finishing { work, end, done, next: self.now }, run)
+    }
+
+    /// What a hook of the end comes to never changes the result.
+    fn undone(&self, work: Work, mut end: End, done: usize, outcome: &HookOutcome) -> (State, Effect) {
+        let failed = matches!(end, End::Failed { .. });
+        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed).nth(done)
+            && !outcome.is_ok()
+        {
+            let (program, moment) = (command.program(), moment.as_str());
+            end = end.with_note(&format!("the hook {program} of {moment} failed: {}", outcome.result));
+        }
+        self.undo(work, end, done + 1)
+    }
+
     // Shared
 
-    /// The end, by way of the start that is owed.
-    fn finish(&self, work: Work, end: End) -> (State, Effect) {
+    /// The end, by way of the start and the hooks that are owed.
+    fn finish(&self, mut work: Work, mut end: End) -> (State, Effect) {
+        for note in std::mem::take(&mut work.notes) {
+            end = end.with_note(&note);
+        }
         if work.owes_start {
             let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
-            let state = State::Starting { work, end, tries: 0, doubt, next: self.now };
+            let since = Some(self.now);
+            let state = State::Starting { work, end, tries: 0, doubt, since, trouble: None, next: self.now };
             (state, Effect::Call(Call::DescribeInstance))
         } else {
-            (State::Ended { work: Some(work), end }, Effect::Done)
+            self.undo(work, end, 0)
         }
     }
 
@@ -861,6 +1128,27 @@ pub fn values(bake: &Bake, version: u32) -> Values<'_> {
         zone: bake.settings.timezone,
         version,
     }
+}
+
+/// What a hook of `bake` is told: ids and words, never a credential.
+fn environment(bake: &Bake, work: &Work, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
+    let mut told = vec![
+        ("IMAGEBAKED_HOOK", moment.as_str().to_owned()),
+        ("IMAGEBAKED_BAKE_ID", bake.id.to_string()),
+        ("IMAGEBAKED_SCHEDULE", bake.schedule.to_string()),
+        ("IMAGEBAKED_SCHEDULE_ID", bake.schedule_id.to_string()),
+        ("IMAGEBAKED_INSTANCE_ID", bake.instance_id.to_string()),
+        ("IMAGEBAKED_LINE", bake.line.to_string()),
+        ("IMAGEBAKED_SLOT", bake.slot.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        ("IMAGEBAKED_VERSION", work.version.to_string()),
+        ("IMAGEBAKED_IMAGE_NAME", work.image_name.clone()),
+    ];
+    if let Some(end) = end {
+        told.extend(end.image().map(|image| ("IMAGEBAKED_IMAGE_ID", image.image_id.to_string())));
+        told.push(("IMAGEBAKED_STATE", end.as_str().to_owned()));
+        told.push(("IMAGEBAKED_REASON", end.reason().to_owned()));
+    }
+    told
 }
 
 /// `instant + pause`, at the end of time where that overflows.

@@ -3,7 +3,7 @@
 //! The world keeps to what the cloud is known to do. A call may be lost on its way, acted on and its answer lost, acted
 //! on late, accepted and not carried out, or refused with every class. An instance has one image task at a time. A new
 //! image may be listed late, fail, stay, vanish or show a word nobody documented. The process crashes between commit and
-//! call and between call and answer, and the wall clock is stepped.
+//! call and between call and answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
 //!
 //! What the machine cannot know bounds what it can promise: once something was hidden for longer than the window in
 //! which it is looked for, the case is set aside.
@@ -26,8 +26,9 @@ use super::{
     super::{
         Bake,
         call::{Answer, Call, Class, MadeImage, Power, Refusal},
+        hooks::{HookCommand, HookOutcome, HookResult, HookRun, Hooks, Moment},
         identity::{Identity, ImageStatus, SeenImage, TAG_LINE, TAG_OWNER, TAG_SLOT},
-        settings::{BakeSettings, RetryPolicy, StopInstance},
+        settings::{BakeSettings, IfConnected, RetryPolicy, StopInstance},
     },
     Effect, End, Event, Pace, State, step,
     tests::{a_bake, refusal, settings, slot},
@@ -46,6 +47,11 @@ const HONEST_ROUNDS: usize = 1000;
 #[derive(Debug, Clone)]
 struct Setting {
     stop: StopInstance,
+    if_connected: IfConnected,
+    connected_wait: u64,
+    connected: bool,
+    /// How many hooks of `before`, `on_failure` and `after`.
+    hooks: [usize; 3],
     attempts: u32,
     deadline: u64,
     machine: Machine,
@@ -66,6 +72,8 @@ struct Round {
     admits: bool,
     crash: Crash,
     instance_vanishes: bool,
+    /// Somebody connects, or all leave.
+    user_turns: bool,
     fate: Fate,
 }
 
@@ -88,6 +96,16 @@ struct Fate {
     answered_after: i64,
     retry_after: Option<u64>,
     image: ImageFate,
+    hook: HookFate,
+}
+
+/// What becomes of a hook.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum HookFate {
+    Works,
+    Refuses,
+    HasNoTime,
+    IsNotThere,
 }
 
 impl Fate {
@@ -98,6 +116,7 @@ impl Fate {
         answered_after: 1,
         retry_after: None,
         image: ImageFate { listed_after: 3, built_after: 900, becomes: Becomes::Available },
+        hook: HookFate::Works,
     };
 }
 
@@ -180,6 +199,7 @@ struct World {
     time: i64,
     skew: i64,
     machine: Machine,
+    connected: bool,
     foreign_task_until: i64,
     lists_tags: bool,
     settings: Arc<BakeSettings>,
@@ -274,6 +294,16 @@ impl World {
             Call::CreateImage(identity) => Some(Deed::Create(identity.clone(), fate.image)),
             _ => None,
         };
+        if let Call::RunHook(_) = &call {
+            let result = match fate.hook {
+                HookFate::Works => HookResult::Exited(0),
+                HookFate::Refuses => HookResult::Exited(1),
+                HookFate::HasNoTime => HookResult::TimedOut(Duration::from_mins(5)),
+                HookFate::IsNotThere => HookResult::NotStarted("no such file".to_owned()),
+            };
+            self.settle();
+            return Answer::Hook(HookOutcome { result, output: "the hook's words".to_owned() });
+        }
         let mut refused = fate.refused;
         match (deed, fate.refused) {
             (Some(Deed::Stop | Deed::Start), None) if fate.comes_to_nothing => {}
@@ -293,6 +323,7 @@ impl World {
         }
         match call {
             Call::DescribeInstance => Answer::Instance(match self.machine {
+                Machine::Running if self.connected => Some(Power::InUse("alice".into())),
                 Machine::Running => Some(Power::Running),
                 Machine::Stopped => Some(Power::Stopped),
                 Machine::Rising { .. } => Some(Power::Between("Starting".into())),
@@ -309,6 +340,7 @@ impl World {
                 let image = self.images.iter().find(|image| image.id == id);
                 Answer::Image(image.and_then(|image| image.listed(self.time, self.lists_tags)))
             }
+            Call::RunHook(_) => Answer::Accepted,
         }
     }
 
@@ -342,6 +374,10 @@ struct Case {
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
+    /// Turns that it got.
+    turns: u32,
+    /// Hooks in the order in which they were begun.
+    hooks: Vec<(Moment, usize)>,
     words: BTreeSet<&'static str>,
 }
 
@@ -351,6 +387,9 @@ impl Case {
     fn new(setting: &Setting) -> Self {
         let settings = Arc::new(BakeSettings {
             stop_instance: setting.stop,
+            if_connected: setting.if_connected,
+            connected_wait: Duration::from_secs(setting.connected_wait),
+            hooks: hooks(setting.hooks),
             deadline: Duration::from_secs(setting.deadline),
             build_deadline: Duration::from_secs(BUILD_DEADLINE.unsigned_abs()),
             retry: RetryPolicy { attempts: setting.attempts, ..settings().retry },
@@ -368,6 +407,7 @@ impl Case {
                 time: 0,
                 skew: 0,
                 machine: setting.machine,
+                connected: setting.connected,
                 foreign_task_until: setting.foreign_task_until,
                 lists_tags: setting.lists_tags,
                 settings,
@@ -381,6 +421,8 @@ impl Case {
             stops: 0,
             creates: 0,
             stuck: false,
+            turns: 0,
+            hooks: Vec::new(),
             words: BTreeSet::new(),
         }
     }
@@ -395,6 +437,7 @@ impl Case {
             admits: true,
             crash: Crash::No,
             instance_vanishes: false,
+            user_turns: false,
             fate: Fate::HONEST,
         };
         for _ in 0..HONEST_ROUNDS {
@@ -412,12 +455,16 @@ impl Case {
         if round.instance_vanishes {
             self.world.machine = Machine::Gone;
         }
+        self.world.connected ^= round.user_turns;
         if self.call.is_none() {
             let wake = self.bake.state.wake_at().unwrap_or(self.world.now());
             let ahead = (wake - self.world.now() + TimeDelta::milliseconds(999)).num_seconds().max(0);
             self.world.pass(ahead + round.idle);
             let queued = matches!(self.bake.state, State::Queued { .. });
-            self.event(if queued && round.admits { Event::Admitted { version: 7 } } else { Event::Due })?;
+            let admitted = queued && round.admits;
+            self.turns += u32::from(admitted);
+            // Another version each time: the first one stays.
+            self.event(if admitted { Event::Admitted { version: 6 + self.turns } } else { Event::Due })?;
         }
         let Some(call) = self.call.take() else { return Ok(()) };
         if round.crash == Crash::BeforeTheCall {
@@ -485,6 +532,8 @@ impl Case {
         }
         let create = matches!(effect, Effect::Call(Call::CreateImage(_)));
         prop_assert_eq!(create, matches!(state, State::Creating { .. }), "a create call is committed as such");
+        let waits = matches!(state, State::Queued { .. }) && !matches!(before, State::Queued { .. });
+        prop_assert!(!waits || state.waiting().is_some() && self.bake.settings.if_connected == IfConnected::Wait);
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
                 self.creates += 1;
@@ -493,6 +542,9 @@ impl Case {
             }
             Effect::Call(Call::StopInstance) => {
                 prop_assert!(state.work().is_some_and(|work| work.owes_start), "a stop is committed as a debt");
+                let sent_before = matches!(before, State::Stopping { sent: true, .. });
+                let may_stop = self.bake.settings.if_connected == IfConnected::Proceed || !self.world.connected;
+                prop_assert!(sent_before || may_stop, "stopped under a user");
                 self.stops += 1;
                 self.world.stop_since = self.world.wall();
             }
@@ -503,11 +555,43 @@ impl Case {
                     || self.world.underway.iter().any(|(_, deed)| matches!(deed, Deed::Create(..)));
                 prop_assert!(!being_made || self.stuck || self.world.beyond_bounds, "started under its image");
             }
+            Effect::Call(Call::RunHook(HookRun { moment, number, .. })) => {
+                // Hooks nest: `before` around stop, create and start, and what undoes it last to first.
+                if *moment == Moment::Before {
+                    prop_assert!(self.stops == 0 && self.creates == 0, "too late for {effect:?}");
+                } else {
+                    let owes_start = state.work().is_some_and(|work| work.owes_start);
+                    prop_assert!(!owes_start, "{effect:?} before the instance is started");
+                }
+                // Each may run again in its place: a crash does not tell how far it was.
+                if self.hooks.last() != Some(&(*moment, *number)) {
+                    self.hooks.push((*moment, *number));
+                }
+            }
             _ => {}
         }
         // One that was deleted before anybody knew of it may be made again.
         let there = self.world.images.iter().filter(|image| image.exists(self.world.time)).count();
         prop_assert!(there <= 1 || self.world.beyond_bounds, "two images: {:?}", self.world.images);
+        Ok(())
+    }
+
+    /// All that were to run did, and in order.
+    fn check_hooks(&self, end: &End) -> Checked {
+        let all = &self.bake.settings.hooks;
+        let begun = self.hooks.iter().filter(|(moment, _)| *moment == Moment::Before).count();
+        let mut wanted: Vec<_> = (1..=begun).map(|number| (Moment::Before, number)).collect();
+        let failed = matches!(end, End::Failed { .. });
+        // Without a `before`, they are owed once it is clear that the bake is begun: at its first call that matters.
+        let owed =
+            begun > 0 || self.hooks.len() > begun || all.before.is_empty() && (self.creates > 0 || self.stops > 0);
+        if owed {
+            wanted.extend(all.ending(failed).map(|(moment, number, _)| (moment, number)));
+        }
+        prop_assert_eq!(&self.hooks, &wanted);
+        if matches!(end, End::Succeeded { .. }) {
+            prop_assert_eq!(begun, all.before.len());
+        }
         Ok(())
     }
 
@@ -526,6 +610,9 @@ impl Case {
             prop_assert_eq!(&self.bake.state, &ended);
         }
         self.world.pass(1000);
+        if let State::Ended { end, .. } = &ended {
+            self.check_hooks(end)?;
+        }
         let world = &self.world;
         if world.beyond_bounds {
             return Ok(());
@@ -533,7 +620,8 @@ impl Case {
         if self.stops > 0 && world.machine != Machine::Gone {
             prop_assert_eq!(world.machine, Machine::Running, "left stopped");
         }
-        let State::Ended { end, .. } = &ended else { return Err(TestCaseError::fail("not ended")) };
+        let State::Ended { end, work } = &ended else { return Err(TestCaseError::fail("not ended")) };
+        prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks && work.version == 7));
         if let End::Succeeded { image, .. } = end {
             let made = world.images.iter().find(|made| made.id == image.image_id);
             prop_assert!(made.is_some_and(|made| made.becomes == Becomes::Available && !made.in_progress(world.time)));
@@ -575,32 +663,45 @@ fn fates() -> impl Strategy<Value = Fate> {
     let acts_after = prop_oneof![2 => Just(None), 3 => Just(Some(0)), 2 => (0..POLL).prop_map(Some)];
     let retry_after = prop_oneof![8 => Just(None), 1 => (0..90u64).prop_map(Some), 1 => Just(Some(86_400))];
     let comes_to_nothing = proptest::bool::weighted(0.2);
-    (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates()).prop_map(
-        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image)| Fate {
+    (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates(), hook_fates()).prop_map(
+        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| Fate {
             refused,
             acts_after,
             comes_to_nothing,
             answered_after,
             retry_after,
             image,
+            hook,
         },
     )
+}
+
+fn hook_fates() -> impl Strategy<Value = HookFate> {
+    use HookFate::{HasNoTime, IsNotThere, Refuses, Works};
+    prop_oneof![12 => Just(Works), 1 => Just(Refuses), 1 => Just(HasNoTime), 1 => Just(IsNotThere)]
+}
+
+/// So many commands at each moment.
+fn hooks([before, on_failure, after]: [usize; 3]) -> Hooks {
+    let commands = |count| (0..count).map(|_| HookCommand(vec!["/bin/true".to_owned()])).collect();
+    Hooks { before: commands(before), on_failure: commands(on_failure), after: commands(after), ..Hooks::default() }
 }
 
 fn rounds() -> impl Strategy<Value = Round> {
     let idle = prop_oneof![5 => Just(0), 2 => 0..60i64, 1 => 0..BUILD_DEADLINE];
     let clock_step = prop_oneof![20 => Just(0), 2 => -30..30i64, 1 => -BUILD_DEADLINE..BUILD_DEADLINE];
     let crash = prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeTheCall), 1 => Just(Crash::BeforeTheAnswer)];
-    (idle, clock_step, proptest::bool::weighted(0.8), crash, proptest::bool::weighted(0.01), fates()).prop_map(
-        |(idle, clock_step, admits, crash, instance_vanishes, fate)| Round {
+    let user_turns = proptest::bool::weighted(0.1);
+    (idle, clock_step, proptest::bool::weighted(0.8), crash, proptest::bool::weighted(0.01), user_turns, fates())
+        .prop_map(|(idle, clock_step, admits, crash, instance_vanishes, user_turns, fate)| Round {
             idle,
             clock_step,
             admits,
             crash,
             instance_vanishes,
+            user_turns,
             fate,
-        },
-    )
+        })
 }
 
 fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
@@ -613,17 +714,24 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
         1 => Just(Machine::Gone)
     ];
     let foreign_task_until = prop_oneof![3 => Just(0), 1 => 0..4000i64];
-    let setting = (stop, 1..5u32, 600..7200u64, machine, foreign_task_until, any::<bool>(), any::<u64>()).prop_map(
-        |(stop, attempts, deadline, machine, foreign_task_until, lists_tags, seed)| Setting {
+    let if_connected =
+        prop_oneof![3 => Just(IfConnected::Wait), 1 => Just(IfConnected::Skip), 1 => Just(IfConnected::Proceed)];
+    let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
+    let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
+    let setting = (stop, users, hooks, 1..5u32, 600..7200u64, machine, foreign_task_until, any::<bool>(), any::<u64>())
+        .prop_map(|(stop, users, hooks, attempts, deadline, machine, foreign_task_until, lists_tags, seed)| Setting {
             stop,
+            if_connected: users.0,
+            connected_wait: users.1,
+            connected: users.2,
+            hooks,
             attempts,
             deadline,
             machine,
             foreign_task_until,
             lists_tags,
             seed,
-        },
-    );
+        });
     (setting, proptest::collection::vec(rounds(), 0..40))
 }
 

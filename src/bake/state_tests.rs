@@ -7,7 +7,8 @@ use chrono::TimeZone;
 use super::{
     super::{
         Trigger,
-        settings::{BakeSettings, DiskType, InstanceType, RetryPolicy, StoppedMode},
+        hooks::Hooks,
+        settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StoppedMode},
     },
     *,
 };
@@ -40,6 +41,9 @@ pub fn settings() -> BakeSettings {
         retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
         regions: Vec::new(),
     }
 }
@@ -55,7 +59,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
         slot: slot(),
         trigger: Trigger::Slot,
         settings,
-        state: State::Queued { not_before: slot() },
+        state: State::Queued { not_before: slot(), kept: None },
     }
 }
 
@@ -179,6 +183,47 @@ fn seen(id: &str, status: ImageStatus) -> SeenImage {
 
 fn powered(power: Power) -> Answer {
     Answer::Instance(Some(power))
+}
+
+fn in_use() -> Answer {
+    powered(Power::InUse("alice".into()))
+}
+
+fn with_hooks(hooks: Hooks) -> BakeSettings {
+    BakeSettings { hooks, ..settings() }
+}
+
+fn commands(programs: &[&str]) -> Vec<HookCommand> {
+    programs.iter().map(|program| HookCommand(vec![(*program).to_owned()])).collect()
+}
+
+/// Two commands at each moment.
+fn hooks() -> Hooks {
+    Hooks {
+        before: commands(&["/b1", "/b2"]),
+        after: commands(&["/a1", "/a2"]),
+        on_failure: commands(&["/f1", "/f2"]),
+        ..Hooks::default()
+    }
+}
+
+fn ran(result: HookResult) -> Answer {
+    Answer::Hook(HookOutcome { result, output: "its first words\nits last words\n\n".into() })
+}
+
+fn ok() -> Answer {
+    ran(HookResult::Exited(0))
+}
+
+#[track_caller]
+fn hook_of(effect: &Effect) -> &HookRun {
+    let Effect::Call(Call::RunHook(run)) = effect else { panic!("runs no hook: {effect:?}") };
+    run
+}
+
+#[track_caller]
+fn program(effect: &Effect) -> &str {
+    hook_of(effect).command.program()
 }
 
 fn between() -> Answer {
@@ -820,7 +865,7 @@ fn the_deadline_passes_during_the_look_before_the_create() {
 fn an_event_that_does_not_belong_changes_nothing() {
     let mut queued = Told::new(settings());
     queued.answer(Answer::Created(made("imgc-1")));
-    assert_eq!(queued.bake.state, State::Queued { not_before: slot() });
+    assert_eq!(queued.bake.state, State::Queued { not_before: slot(), kept: None });
 
     let mut building = Told::building();
     let before = building.bake.state.clone();
@@ -848,4 +893,340 @@ fn the_ledgers_spelling_of_a_state_is_fixed() {
     let ended = State::Ended { work: None, end: End::Skipped { reason: "paused".into() } };
     let text = serde_json::to_string(&ended).expect("a state is JSON");
     assert_eq!(text, r#"{"state":"ended","work":null,"end":{"end":"skipped","reason":"paused"}}"#);
+}
+
+// Connected users
+
+#[test]
+fn a_connected_user_is_waited_for_in_the_queue() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+    let since = bake.now;
+    assert_eq!(bake.answer(in_use()), bake.wait(POLL));
+    assert_eq!(bake.state(), "queued");
+    assert_eq!(
+        bake.reason(),
+        "waits for alice to leave, who is connected to the instance; until 2026-03-02 04:00:00 UTC at most"
+    );
+    assert!(!bake.bake.state.holds_builder() && !bake.bake.state.holds_instance());
+
+    for _ in 0..3 {
+        bake.pass(Duration::from_mins(10));
+        bake.crash();
+        assert_eq!(bake.tell(Event::Admitted { version: 99 }), LOOK_AT_INSTANCE);
+        assert_eq!(bake.state(), "preparing");
+        bake.answer(in_use());
+        assert_eq!(bake.bake.state.work().map(|work| work.version), Some(7), "versions are not burnt by waiting");
+        assert_eq!(bake.bake.state.waiting().map(|waiting| waiting.since), Some(since));
+    }
+    bake.pass(Duration::from_mins(10));
+    bake.admit();
+    assert_eq!(bake.answer(powered(Power::Running)), STOP, "this look is the one right before the stop");
+    assert!(bake.owes_start());
+    bake.answer(Answer::Accepted);
+    bake.due();
+    bake.answer(powered(Power::Stopped));
+    bake.answer(Answer::Found(None));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(powered(Power::Running));
+    assert_eq!(bake.reason(), "image made; waited 40m for a connected user to leave");
+}
+
+#[test]
+fn a_user_who_stays_too_long_costs_the_slot() {
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    bake.answer(in_use());
+    bake.pass(Duration::from_mins(59));
+    bake.admit();
+    let Effect::Wait(until) = bake.answer(in_use()) else { panic!("does not wait") };
+    assert_eq!(until, later(bake.now, POLL));
+    bake.now = later(slot(), Duration::from_hours(1));
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("skipped", "somebody was connected to the instance for 1h"));
+}
+
+#[test]
+fn the_deadline_bounds_the_wait() {
+    let settings =
+        BakeSettings { stop_instance: StopInstance::Required, connected_wait: Duration::from_hours(9), ..settings() };
+    let mut bake = Told::new(settings);
+    bake.admit();
+    bake.answer(in_use());
+    bake.pass(Duration::from_hours(3));
+    assert_eq!(bake.due(), Effect::Done);
+    let reason = "somebody was connected to the instance until the deadline (2h after the slot)";
+    assert_eq!((bake.state(), bake.reason()), ("skipped", reason));
+}
+
+#[test]
+fn a_wait_survives_a_clock_that_is_set_back() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.pass(Duration::from_mins(30));
+    bake.admit();
+    bake.answer(in_use());
+    bake.now = slot() - TimeDelta::hours(5);
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), bake.wait(POLL));
+    bake.pass(POLL);
+    bake.admit();
+    bake.answer(powered(Power::Running));
+    assert_eq!(bake.bake.state.work().map(|work| work.notes.len()), Some(1));
+}
+
+#[test]
+fn if_connected_says_skip() {
+    let mut bake = Told::new(BakeSettings {
+        stop_instance: StopInstance::Required,
+        if_connected: IfConnected::Skip,
+        ..settings()
+    });
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), Effect::Done);
+    let reason = "alice was connected to the instance, and if_connected says to skip";
+    assert_eq!((bake.state(), bake.reason()), ("skipped", reason));
+}
+
+#[test]
+fn if_connected_says_proceed() {
+    let mut bake = Told::new(BakeSettings {
+        stop_instance: StopInstance::Required,
+        if_connected: IfConnected::Proceed,
+        ..settings()
+    });
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), STOP);
+    bake.answer(Answer::Accepted);
+    bake.tell(Event::Cancelled { by: "ops".into() });
+    bake.pass(POLL);
+    bake.answer(powered(Power::Stopped));
+    bake.answer(Answer::Accepted);
+    bake.answer(in_use());
+    let reason = "cancelled by ops; alice was connected; stopped all the same, as if_connected says";
+    assert_eq!((bake.state(), bake.reason()), ("failed", reason), "who works on it shows that it runs");
+}
+
+#[test]
+fn users_do_not_matter_to_an_instance_that_is_not_stopped() {
+    let mut bake = Told::new(BakeSettings { if_connected: IfConnected::Skip, ..settings() });
+    assert!(is_create(&bake.admit()));
+}
+
+#[test]
+fn a_bake_that_waits_for_a_user_can_be_cancelled() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(in_use());
+    assert_eq!(bake.bake.state.cannot_be_cancelled(), None);
+    assert_eq!(bake.tell(Event::Cancelled { by: "ops".into() }), Effect::Done);
+    assert_eq!(bake.state(), "skipped");
+}
+
+// Hooks
+
+#[test]
+fn hooks_nest_around_a_stop() {
+    let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    assert_eq!(bake.admit(), LOOK_AT_INSTANCE, "no hook runs before it is known that nobody is connected");
+    assert_eq!(program(&bake.answer(powered(Power::Running))), "/b1");
+    assert_eq!(bake.state(), "preparing");
+    assert_eq!(program(&bake.answer(ok())), "/b2");
+    assert_eq!(bake.answer(ok()), LOOK_AT_INSTANCE, "and again before the stop");
+    assert_eq!(bake.answer(powered(Power::Running)), STOP);
+    bake.answer(Answer::Accepted);
+    bake.due();
+    assert!(is_look(&bake.answer(powered(Power::Stopped))));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available)))), LOOK_AT_INSTANCE);
+    assert_eq!(bake.answer(powered(Power::Stopped)), START);
+    bake.answer(Answer::Accepted);
+    bake.due();
+    let last = bake.answer(powered(Power::Running));
+    assert_eq!((program(&last), bake.state()), ("/a2", "finishing"), "what undoes goes backwards");
+    assert!(!bake.bake.state.holds_builder() && bake.bake.state.holds_instance());
+    assert_eq!((hook_of(&last).moment, hook_of(&last).number), (Moment::After, 2));
+    assert_eq!(program(&bake.answer(ok())), "/a1");
+    assert_eq!(bake.answer(ok()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", "image made"));
+}
+
+#[test]
+fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again() {
+    let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    bake.admit();
+    bake.answer(powered(Power::Running));
+    bake.answer(ok());
+    bake.answer(ok());
+    bake.answer(in_use());
+    assert_eq!(bake.state(), "queued");
+    bake.pass(POLL);
+    bake.admit();
+    assert_eq!(bake.answer(powered(Power::Running)), STOP);
+    let mut waits = bake;
+    waits.bake.state = State::Queued {
+        not_before: slot(),
+        kept: Some(Kept {
+            work: Work { owes_hooks: true, version: 7, ..Work::default() },
+            waiting: Waiting { since: slot(), why: "alice".into() },
+        }),
+    };
+    let undo = waits.tell(Event::Cancelled { by: "ops".into() });
+    assert_eq!((program(&undo), waits.state()), ("/a2", "finishing"), "what is prepared is undone");
+}
+
+#[test]
+fn hooks_around_a_plain_bake_need_no_look() {
+    let mut bake = Told::new(with_hooks(Hooks { on_failure: Vec::new(), ..hooks() }));
+    assert_eq!(program(&bake.admit()), "/b1");
+    bake.answer(ok());
+    assert!(is_create(&bake.answer(ok())));
+    assert_eq!(program(&bake.refuse(Class::Permanent, "NoPermission")), "/a2");
+}
+
+#[test]
+fn before_that_takes_long_makes_the_create_look_first() {
+    let mut bake = Told::new(with_hooks(Hooks { before: commands(&["/b1"]), ..Hooks::default() }));
+    bake.admit();
+    bake.pass(Duration::from_mins(3));
+    assert!(is_look(&bake.answer(ok())));
+}
+
+#[test]
+fn before_that_outlasts_the_deadline_ends_the_bake() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    bake.answer(ok());
+    bake.pass(Duration::from_hours(3));
+    assert_eq!(program(&bake.answer(ok())), "/f2");
+    assert!(bake.reason().starts_with("no image could be begun before the deadline"), "{}", bake.reason());
+}
+
+#[test]
+fn a_veto_skips_the_slot_and_is_undone() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    let undo = bake.answer(ran(HookResult::Exited(4)));
+    assert_eq!(program(&undo), "/a2", "a slot that is skipped did not fail");
+    bake.answer(ok());
+    assert_eq!(bake.answer(ok()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("skipped", "vetoed by /b1: its last words"));
+}
+
+#[test]
+fn a_before_hook_that_cannot_decide_fails_the_bake() {
+    for (result, permanent, words) in [
+        (HookResult::TimedOut(Duration::from_mins(5)), false, "not done after 5m, ended"),
+        (HookResult::NotStarted("no such file".into()), true, "cannot be started: no such file"),
+        (HookResult::Killed(11), false, "killed by signal 11"),
+    ] {
+        let mut bake = Told::new(with_hooks(hooks()));
+        bake.admit();
+        bake.answer(ok());
+        assert_eq!(program(&bake.answer(ran(result))), "/f2");
+        assert_eq!(program(&bake.answer(ok())), "/f1");
+        assert_eq!(program(&bake.answer(ok())), "/a2");
+        bake.answer(ok());
+        bake.answer(ok());
+        assert_eq!(bake.reason(), format!("the hook /b2 of before failed: {words}"));
+        let State::Ended { end: End::Failed { permanent: told, .. }, .. } = bake.bake.state else {
+            panic!("not failed")
+        };
+        assert_eq!(told, permanent);
+    }
+}
+
+#[test]
+fn hooks_of_the_end_change_nothing_and_are_told_of() {
+    let mut bake = Told::new(with_hooks(Hooks { before: Vec::new(), ..hooks() }));
+    assert!(is_create(&bake.admit()));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(ran(HookResult::Exited(1)));
+    assert_eq!(bake.answer(ran(HookResult::TimedOut(Duration::from_mins(5)))), Effect::Done);
+    let reason = "image made; the hook /a2 of after failed: exit status 1; \
+                  the hook /a1 of after failed: not done after 5m, ended";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", reason));
+}
+
+#[test]
+fn hooks_cut_off_by_a_crash_run_again() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    bake.answer(ok());
+    bake.crash();
+    assert_eq!(program(&bake.due()), "/b2");
+    bake.answer(ok());
+    bake.refuse(Class::Permanent, "NoPermission");
+    bake.answer(ok());
+    bake.crash();
+    assert_eq!(program(&bake.due()), "/f1");
+}
+
+#[test]
+fn a_bake_cancelled_in_its_hooks_is_undone() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    assert_eq!(program(&bake.tell(Event::Cancelled { by: "ops".into() })), "/f2");
+    assert!(bake.bake.state.cannot_be_cancelled().is_some());
+}
+
+#[test]
+fn a_hook_is_told_what_it_is_for_and_nothing_else() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    let told = |effect: &Effect| hook_of(effect).environment.clone();
+    let mut wanted = vec![
+        ("IMAGEBAKED_HOOK", "before"),
+        ("IMAGEBAKED_BAKE_ID", "1"),
+        ("IMAGEBAKED_SCHEDULE", "golden"),
+        ("IMAGEBAKED_SCHEDULE_ID", "golden"),
+        ("IMAGEBAKED_INSTANCE_ID", "ecd-1"),
+        ("IMAGEBAKED_LINE", "golden"),
+        ("IMAGEBAKED_SLOT", "2026-03-02T03:00:00Z"),
+        ("IMAGEBAKED_VERSION", "7"),
+        ("IMAGEBAKED_IMAGE_NAME", "golden-20260302-v7"),
+    ];
+    let named = |wanted: &[(&'static str, &str)]| -> Vec<_> {
+        wanted.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    };
+    assert_eq!(told(&bake.admit()), named(&wanted));
+    bake.answer(ok());
+    bake.answer(ok());
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    let last = bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
+    wanted[0].1 = "on_failure";
+    let reason = bake.reason().to_owned();
+    wanted.extend([
+        ("IMAGEBAKED_IMAGE_ID", "imgc-1"),
+        ("IMAGEBAKED_STATE", "failed"),
+        ("IMAGEBAKED_REASON", reason.as_str()),
+    ]);
+    assert_eq!(told(&last), named(&wanted));
+}
+
+// Rows of older versions
+
+#[test]
+fn states_and_settings_of_older_versions_can_be_read() {
+    let queued: State =
+        serde_json::from_str(r#"{"state":"queued","not_before":"2026-03-02T03:00:00Z"}"#).expect("read");
+    assert_eq!(queued, State::Queued { not_before: slot(), kept: None });
+    let starting = r#"{"state":"starting","work":{"version":7,"image_name":"x","attempts":1,"owes_start":true},
+        "end":{"end":"skipped","reason":"no"},"tries":3,"next":"2026-03-02T03:00:00Z"}"#;
+    assert!(serde_json::from_str::<State>(starting).expect("read").work().is_some_and(|work| work.owes_start));
+
+    let mut json = serde_json::to_value(settings()).expect("JSON");
+    for key in ["if_connected", "connected_wait"] {
+        assert!(json.as_object_mut().expect("an object").remove(key).is_some());
+    }
+    assert_eq!(serde_json::from_value::<BakeSettings>(json).expect("read"), settings());
+    let with_hooks = with_hooks(hooks());
+    let json = serde_json::to_string(&with_hooks).expect("JSON");
+    assert_eq!(serde_json::from_str::<BakeSettings>(&json).expect("read"), with_hooks);
 }

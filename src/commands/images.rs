@@ -53,6 +53,9 @@ async fn wanted(
         ids.insert(wanted);
         rows.retain(|row| ids.contains(row.schedule_id.as_str()));
     }
+    if let Some(channel) = &args.channel {
+        rows.retain(|row| row.image.channels.contains(channel));
+    }
     if args.orphans {
         let lines: HashSet<_> = config
             .schedules
@@ -67,6 +70,9 @@ async fn wanted(
 fn nothing(args: &ImagesArgs) -> Result {
     match &args.schedule {
         _ if args.orphans => Ok(Said::done("Every image belongs to a line of the file.\n".to_owned())),
+        _ if let Some(channel) = &args.channel => {
+            Err(Failure::new(Exit::NotFound, format!("no image is in channel {channel:?}; see `imagebaked channels`")))
+        }
         Some(schedule) => Err(Failure::new(
             Exit::NotFound,
             format!("no good image of {schedule:?} is recorded; see `imagebaked history --schedule {schedule}`"),
@@ -109,6 +115,14 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
         Fate::Refused { why } => notes.push(format!("the cloud would not delete it: {why}")),
         Fate::Kept | Fate::Deleted { .. } => {}
     }
+    if !image.copied_to.is_empty() {
+        notes.push(format!("being copied to {}", image.copied_to.join(" ")));
+    }
+    match row.verify.as_deref() {
+        Some("failed") => notes.push("check failed".to_owned()),
+        Some("due") => notes.push("to be checked".to_owned()),
+        _ => {}
+    }
     if let Some(since) = image.seen.missing_since {
         notes.push(format!("not in the cloud since {}", relative(since, now)));
     } else if !image.seen.available {
@@ -137,5 +151,6 @@ fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
         "delete_after": delete_after, "channels": image.channels, "available": image.seen.available,
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
+        "verify": row.verify, "copied_to": image.copied_to,
     })
 }

@@ -18,6 +18,7 @@ use crate::{
 
 mod adopt;
 mod bake;
+mod channels;
 mod check;
 mod demo;
 mod forecast;
@@ -161,6 +162,18 @@ impl Context<'_> {
         }
     }
 
+    /// Gives the daemon an order that it answers with what came of it.
+    async fn say(&self, request: Request) -> Result {
+        let config = self.whereabouts()?;
+        match self.ask(&config, request).await? {
+            Reply::Said { sentences } if self.json => {
+                Ok(Said::done(format!("{}\n", serde_json::json!({ "done": sentences.join(" ") }))))
+            }
+            Reply::Said { sentences } => Ok(Said::done(sentences.iter().map(|line| format!("{line}\n")).collect())),
+            other => Err(refused(other)),
+        }
+    }
+
     /// One sentence for people, an object for programs.
     fn done(&self, sentence: String) -> String {
         if self.json { format!("{}\n", serde_json::json!({ "done": sentence })) } else { format!("{sentence}\n") }
@@ -208,6 +221,11 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Unpin(args) => pin::unpin(&context, args).await,
         Command::Undelete(args) => pin::undelete(&context, args).await,
         Command::Adopt(args) => adopt::run(&context, args).await,
+        Command::Channels(args) => channels::run(&context, args).await,
+        Command::Promote(args) => channels::promote(&context, args).await,
+        Command::Rollback(args) => channels::rollback(&context, args).await,
+        Command::Veto(args) => channels::veto(&context, args).await,
+        Command::Unveto(args) => channels::unveto(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
     };

@@ -58,6 +58,8 @@ fn paint_states(line: &str, color: bool) -> String {
         ("creating", "36"),
         ("stopping", "36"),
         ("starting", "36"),
+        ("preparing", "36"),
+        ("finishing", "36"),
         ("ready", "36"),
         ("queued", "2"),
     ] {

@@ -1,12 +1,19 @@
 //! `imagebaked retry BAKE` and `imagebaked cancel BAKE`.
 
-use super::{Context, Result, Said, bake};
+use super::{Context, Exit, Failure, Result, Said, bake};
 use crate::{
-    cli::{CancelArgs, RetryArgs},
+    cli::{CancelArgs, RetryArgs, RetryStage},
     control::Request,
 };
 
 pub async fn retry(context: &Context<'_>, args: &RetryArgs) -> Result {
+    if args.stage == RetryStage::Distribute {
+        if args.wait {
+            let words = format!("--wait follows bakes; `imagebaked show {}` says how far the copies are", args.bake);
+            return Err(Failure::new(Exit::Usage, words));
+        }
+        return context.say(Request::RetryCopies { bake: args.bake }).await;
+    }
     let config = context.whereabouts()?;
     bake::ask(context, &config, Request::Retry { bake: args.bake }, args.wait).await
 }

@@ -9,7 +9,7 @@ use super::{
 use crate::{
     cli::ShowArgs,
     ids::BakeId,
-    store::{AttemptRow, LedgerRow, Reader, rfc3339},
+    store::{AttemptRow, CopyRow, LedgerRow, Reader, rfc3339},
 };
 
 pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
@@ -30,6 +30,7 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
 pub struct Report {
     row: LedgerRow,
     attempts: Vec<AttemptRow>,
+    copies: Vec<CopyRow>,
     settings: Value,
 }
 
@@ -38,19 +39,21 @@ impl Report {
     pub async fn read(reader: &Reader, row: LedgerRow) -> Result<Self> {
         let bake = BakeId(row.id);
         let attempts = reader.attempts(bake).await?;
+        let copies = reader.copies(bake).await?;
         let settings = match reader.settings(bake).await? {
             Some(json) => serde_json::from_str(&json)?,
             None => Value::Null,
         };
-        Ok(Self { row, attempts, settings })
+        Ok(Self { row, attempts, copies, settings })
     }
 
-    /// The row's fields with `settings` and `calls`.
+    /// The row's fields with `settings`, `calls` and `distributions`.
     pub fn json(&self) -> Result<Value> {
         let mut report = serde_json::to_value(&self.row)?;
         if let Some(fields) = report.as_object_mut() {
             fields.insert("settings".to_owned(), self.settings.clone());
             fields.insert("calls".to_owned(), json!(self.attempts));
+            fields.insert("distributions".to_owned(), json!(self.copies));
         }
         Ok(report)
     }
@@ -64,8 +67,28 @@ impl Report {
                 text.push_str(&format!("  {name:<22} {value}\n"));
             }
         }
+        text.push_str(&self.regions(color));
         text.push_str(&self.calls(color));
         text
+    }
+
+    /// How far the image is in other regions.
+    fn regions(&self, color: bool) -> String {
+        if self.copies.is_empty() {
+            return String::new();
+        }
+        let mut rows = Rows::new(&["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "WHY"], color);
+        for copy in &self.copies {
+            rows.row([
+                copy.region.clone(),
+                copy.state.clone(),
+                or_none(copy.progress.as_ref()),
+                copy.tries.to_string(),
+                or_none(copy.task_id.as_ref()),
+                copy.reason.clone().unwrap_or_default(),
+            ]);
+        }
+        format!("\nCopies to other regions\n{}", rows.render())
     }
 
     /// Facts and calls: what happened, not what was wanted.

@@ -73,5 +73,5 @@ fn instance(id: &str) -> Result<InstanceSpec> {
             ));
         }
     };
-    Ok(InstanceSpec { instance_id: id.to_owned(), instance_type, status: "Running".to_owned(), sub_instance_id: None })
+    Ok(InstanceSpec::running(id, instance_type))
 }

@@ -11,7 +11,7 @@ use crate::{
     clock::{Clock, SystemClock},
     control::{Reply, Request},
     status::{self, LastDay, Running, Status},
-    store::Reader,
+    store::{OwedStart, Reader},
 };
 
 pub async fn run(context: &Context<'_>) -> Result {
@@ -28,10 +28,17 @@ pub async fn run(context: &Context<'_>) -> Result {
         Err(failure) if failure.exit == Exit::Unreachable => {
             if let Ok(reader) = Reader::open(&config.daemon.state_dir).await {
                 let known = status::from_ledger(&reader, SystemClock.now()).await;
+                let stopped = reader.owed_starts().await;
                 reader.close().await;
-                if let (Ok((running, queued, last_day)), false) = (known, context.json) {
+                if let (Ok((running, queued, last_day)), Ok(stopped), false) = (known, stopped, context.json) {
                     super::say("The daemon is not reachable; this is what the ledger knows.\n\n");
                     super::say(&work(context, &running, queued, last_day));
+                    for OwedStart { bake, schedule, instance, .. } in stopped {
+                        super::say(&format!(
+                            "Instance {instance} was stopped for bake {bake} of {schedule}; it is started again only once \
+                             the daemon runs.\n"
+                        ));
+                    }
                 }
             }
             Err(failure)

@@ -1,7 +1,7 @@
 //! `[defaults]`, `[profile.NAME]` and `[[schedule]]`: from tables to [`Schedule`]s.
 //!
 //! The three kinds of table have one set of keys. A schedule takes each key from the first that has it: itself, its
-//! profile, `[defaults]`, the built-in defaults. `retry`, `keep` and `tags` are taken whole, not key by key.
+//! profile, `[defaults]`, the built-in defaults. `retry`, `hooks`, `keep` and `tags` are taken whole, not key by key.
 //!
 //! A key of `[defaults]` that only one kind of machine knows is passed over for the other kind; in a profile or a
 //! schedule it is a mistake.
@@ -23,8 +23,11 @@ use super::{
 };
 use crate::{
     bake::{
+        hooks::{HookCommand, Hooks},
         naming::{Template, TemplateError, Values},
-        settings::{BakeSettings, DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        settings::{
+            BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode,
+        },
     },
     ids::InstanceId,
     schedule::{CatchUp, Channel, Instances, Keep, LATEST, Overlap, Schedule, Timing},
@@ -115,6 +118,16 @@ layer! {
             &[("KeepCharging", StoppedMode::KeepCharging), ("StopCharging", StoppedMode::StopCharging)],
             out,
         ),
+        /// While somebody is connected to an instance that is to be stopped: `"wait"`, `"skip"` or `"proceed"`. Default
+        /// `"wait"`.
+        if_connected: IfConnected = |item, out| item.one_of(
+            &[("wait", IfConnected::Wait), ("skip", IfConnected::Skip), ("proceed", IfConnected::Proceed)],
+            out,
+        ),
+        /// How long a bake waits for them to leave; then the slot is skipped. Default `"1h"`.
+        connected_wait: Duration = |item, out| item.duration(SECOND, out),
+        /// Commands around the bake. Default: none.
+        hooks: Hooks = hooks,
         /// Which images stay. Default: all.
         keep: Keep = keep,
         /// Names for images of a line: `{ stable = { after = "3d" } }`; `latest` is always there. Default `{}`.
@@ -363,8 +376,17 @@ impl<'a, 's> Schedules<'a, 's> {
             retry,
             stop_instance: pick!(stop_instance, StopInstance::Never),
             stopped_mode: stopped_mode.map_or(StoppedMode::KeepCharging, |at| at.value),
+            if_connected: pick!(if_connected, IfConnected::Wait),
+            connected_wait: pick!(connected_wait, CONNECTED_WAIT),
+            hooks: pick!(hooks).map(|at| at.value.clone()).unwrap_or_default(),
             regions: pick!(regions).map(|at| at.value.clone()).unwrap_or_default(),
         };
+        for mark in [own.if_connected.as_ref().map(|at| at.mark), own.connected_wait.as_ref().map(|at| at.mark)] {
+            if let Some(mark) = mark.filter(|_| settings.stop_instance == StopInstance::Never) {
+                let message = "this has no effect on an instance that is not stopped";
+                out.warning(mark, "no-effect", message, Some("set `stop_instance`, or remove it".into()));
+            }
+        }
         let schedule = Schedule {
             id: id.into(),
             name: name.into(),
@@ -639,6 +661,70 @@ fn retry(item: Item<'_, '_>, out: &mut Findings) -> Option<RetryPolicy> {
         out.error(written.mark, "out-of-range", "`cap` is shorter than `base`", hint);
     }
     Some(RetryPolicy { attempts: keys.attempts.map_or(RETRY.attempts, |at| at.value), base, cap })
+}
+
+layer! {
+    /// `hooks`, as it is written.
+    struct HookKeys {
+        before: Vec<HookCommand> = commands,
+        after: Vec<HookCommand> = commands,
+        on_failure: Vec<HookCommand> = commands,
+        verify: Vec<HookCommand> = commands,
+        timeout: Duration = |item, out| item.duration(SECOND, out),
+    }
+}
+
+fn hooks(item: Item<'_, '_>, out: &mut Findings) -> Option<Hooks> {
+    let table = item.table("a table of `before`, `after`, `on_failure`, `verify` and `timeout`", out)?;
+    let keys = HookKeys::read(item.mark.source, table, out);
+    let commands = |at: Option<At<'_, Vec<HookCommand>>>| at.map(|at| at.value).unwrap_or_default();
+    Some(Hooks {
+        before: commands(keys.before),
+        after: commands(keys.after),
+        on_failure: commands(keys.on_failure),
+        verify: commands(keys.verify),
+        timeout: keys.timeout.map_or(Hooks::TIMEOUT, |at| at.value),
+    })
+}
+
+/// One command, or a list of them, which may be empty.
+fn commands(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<HookCommand>> {
+    let members = item.list("a command, like [\"/usr/local/bin/quiesce\", \"--all\"], or a list of them", out)?;
+    if members.is_empty() || members.iter().any(|member| member.value.is_array()) {
+        // All of them are read, so that every mistake is found.
+        let read: Vec<_> = members.into_iter().map(|member| command(member, out)).collect();
+        read.into_iter().collect()
+    } else {
+        Some(vec![command(item, out)?])
+    }
+}
+
+/// A program by its absolute path, and its arguments.
+fn command(item: Item<'_, '_>, out: &mut Findings) -> Option<HookCommand> {
+    let bad = |mark, message: String, hint: &str, out: &mut Findings| {
+        out.error(mark, "bad-hook", message, Some(hint.into()));
+    };
+    let words = item.list("a list of a program and its arguments", out)?;
+    let mut texts = Vec::with_capacity(words.len());
+    for word in words {
+        let text = word.text(out)?;
+        if text.contains('\0') {
+            bad(word.mark, "no program can be given a text with a NUL in it".into(), "leave it out", out);
+            return None;
+        }
+        if texts.is_empty() && !text.starts_with('/') {
+            let hint = "write the absolute path of the program; arguments follow as texts of their own, and no shell is \
+                        between: for one, [\"/bin/sh\", \"-c\", \"…\"]";
+            bad(word.mark, format!("`{text}` is not the absolute path of a program"), hint, out);
+            return None;
+        }
+        texts.push(text.to_owned());
+    }
+    if texts.is_empty() {
+        bad(item.mark, "a command needs a program".into(), "like [\"/usr/local/bin/quiesce\"]", out);
+        return None;
+    }
+    Some(HookCommand(texts))
 }
 
 layer! {

@@ -64,6 +64,45 @@ pub enum Request {
         /// Which.
         bake: BakeId,
     },
+    /// Copy the image of a bake again to the regions where that failed.
+    RetryCopies {
+        /// Which bake.
+        bake: BakeId,
+    },
+    /// Let a channel stand for an image.
+    Promote {
+        /// The image.
+        image: ImageId,
+        /// The channel.
+        channel: String,
+        /// Whether an image that did not pass its check will do.
+        force: bool,
+        /// Why.
+        reason: String,
+    },
+    /// Let a channel stand for what it stood for before, and veto what it leaves.
+    Rollback {
+        /// Name or id of the schedule.
+        schedule: String,
+        /// Which of its instances, where it has several.
+        instance: Option<InstanceId>,
+        /// The channel.
+        channel: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody should use an image.
+    Veto {
+        /// Which.
+        image: ImageId,
+        /// Why.
+        reason: String,
+    },
+    /// An image may be used again.
+    Unveto {
+        /// Which.
+        image: ImageId,
+    },
     /// Call a bake off.
     Cancel {
         /// Which.
@@ -191,6 +230,11 @@ pub enum Reply {
     },
     /// To `Cancel`, `Pause`, `Resume`, `Pin`, `Unpin` and `Undelete`.
     Done,
+    /// It is done, and this came of it.
+    Said {
+        /// In sentences.
+        sentences: Vec<String>,
+    },
     /// There is no such thing.
     NotFound {
         /// In words.

@@ -1,6 +1,6 @@
-//! From the calls that the state machine asks for to requests of the cloud's API, and back.
+//! From the calls that the state machine asks for to requests of the cloud's API and to hooks of this host, and back.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
@@ -8,6 +8,7 @@ use crate::{
     bake::{
         Bake, BakeSettings, State,
         call::{Answer, Call, Class, MadeImage, Power, Refusal},
+        hooks::{HookOutcome, HookResult, HookRun},
         identity::{Identity, ImageStatus, SeenImage, TAG_OWNER},
         naming::Template,
         settings::InstanceType,
@@ -17,16 +18,19 @@ use crate::{
     cloud::{
         self, CloudClient, CloudError, CloudOptions, CredentialSource, Surroundings,
         actions::{
-            CreateImageByInstance, DescribeDesktops, Image, ListImage, ListWuyingServer, MachineStatus, StartDesktops,
-            StartWuyingServer, StopDesktops, StopWuyingServer,
+            CreateImageByInstance, DescribeDesktops, Desktop, Image, ListImage, ListWuyingServer, MachineStatus,
+            Server, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
         },
         random_nonces,
     },
     config::{Config, Credentials},
-    failpoint,
+    failpoint, hooks,
     ids::{ImageId, InstanceId},
     store::Attempt,
 };
+
+/// A user whose name the cloud does not tell.
+const SOMEBODY: &str = "somebody";
 
 /// The client that `config` asks for. Credentials are looked for in `environment`, and only once they are needed.
 pub fn client(
@@ -67,7 +71,7 @@ pub struct Finished {
     request_id: Option<String>,
 }
 
-/// Makes one call for one bake. Credentials that were refused are read anew and tried once more: the cloud did not act
+/// Makes one call for one bake; a hook runs in `folder`. Credentials that were refused are read anew and tried once more: the cloud did not act
 /// on a request that it refused for its signature.
 pub async fn perform(
     cloud: &CloudClient,
@@ -76,9 +80,10 @@ pub async fn perform(
     instance: &InstanceId,
     settings: &BakeSettings,
     description: Option<String>,
+    folder: &Path,
 ) -> Finished {
     let started_at = clock.now();
-    let request = Request { cloud, instance, settings, description };
+    let request = Request { cloud, instance, settings, description, folder };
     failpoint::hit("send", call.as_str());
     let mut told = request.send(&call).await;
     if matches!(&told, Err(refusal) if refusal.class == Class::Credential) && cloud.refresh_credentials().await.is_ok()
@@ -128,17 +133,21 @@ impl Finished {
             }
             Answer::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
             Answer::Found(None) | Answer::Image(None) => ("ok", None, Some("not listed".to_owned())),
-            Answer::Instance(Some(power)) => ("ok", None, Some(power_word(power).to_owned())),
+            Answer::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
             Answer::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
+            Answer::Hook(outcome) => (hook_word(outcome, before), None, self.hook_message(outcome)),
         };
-        let changes_the_cloud = matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance);
-        let news = before.as_str() != after.as_str() || before.reason() != after.reason();
-        if outcome == "ok" && !changes_the_cloud && !news {
+        let changes_something =
+            matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
+        // A wait for connected users is one piece of news, however often it is looked at.
+        let waits_on = before.waiting().is_some() && after.waiting().is_some();
+        let news = !waits_on && (before.as_str() != after.as_str() || before.reason() != after.reason());
+        if outcome == "ok" && !changes_something && !news {
             return None;
         }
         Some(Attempt {
-            stage: stage(before),
-            call: self.call.as_str(),
+            stage: if matches!(self.call, Call::RunHook(_)) { "hook" } else { stage(before) },
+            call: self.name(),
             started_at: self.started_at,
             finished_at: self.finished_at,
             outcome,
@@ -150,16 +159,44 @@ impl Finished {
     }
 }
 
-fn stage(state: &State) -> &'static str {
-    match state {
-        State::Stopping { .. } => "stop",
-        State::Queued { .. } | State::Ready { .. } | State::Creating { .. } | State::Unknown { .. } => "create",
-        State::Building { .. } | State::Ended { .. } => "build",
-        State::Starting { .. } => "start",
+impl Finished {
+    fn name(&self) -> Cow<'static, str> {
+        match &self.call {
+            Call::RunHook(run) => format!("hook {} {}", run.moment.as_str(), run.number).into(),
+            call => call.as_str().into(),
+        }
+    }
+
+    fn hook_message(&self, outcome: &HookOutcome) -> Option<String> {
+        let Call::RunHook(run) = &self.call else { return None };
+        let mut message = format!("{}: {}", run.command.program(), outcome.result);
+        if !outcome.output.is_empty() {
+            message.push_str("; it wrote:\n");
+            message.push_str(&outcome.output);
+        }
+        Some(message)
     }
 }
 
-fn class_word(class: Class) -> &'static str {
+fn hook_word(outcome: &HookOutcome, before: &State) -> &'static str {
+    match outcome.result {
+        HookResult::Exited(0) => "ok",
+        HookResult::TimedOut(_) => "timeout",
+        HookResult::Exited(_) if matches!(before, State::Preparing { .. }) => "veto",
+        _ => "failed",
+    }
+}
+
+fn stage(state: &State) -> &'static str {
+    match state {
+        State::Preparing { .. } | State::Stopping { .. } => "stop",
+        State::Queued { .. } | State::Ready { .. } | State::Creating { .. } | State::Unknown { .. } => "create",
+        State::Building { .. } | State::Ended { .. } => "build",
+        State::Starting { .. } | State::Finishing { .. } => "start",
+    }
+}
+
+pub(super) fn class_word(class: Class) -> &'static str {
     match class {
         Class::Transient => "transient",
         Class::Busy => "busy",
@@ -169,11 +206,12 @@ fn class_word(class: Class) -> &'static str {
     }
 }
 
-fn power_word(power: &Power) -> &str {
+fn power_word(power: &Power) -> Cow<'_, str> {
     match power {
-        Power::Running => "Running",
-        Power::Stopped => "Stopped",
-        Power::Between(text) => text,
+        Power::Running => "Running".into(),
+        Power::InUse(who) => format!("Running, {who} is connected").into(),
+        Power::Stopped => "Stopped".into(),
+        Power::Between(text) => text.into(),
     }
 }
 
@@ -182,6 +220,8 @@ struct Request<'a> {
     instance: &'a InstanceId,
     settings: &'a BakeSettings,
     description: Option<String>,
+    /// Where hooks run.
+    folder: &'a Path,
 }
 
 struct Told {
@@ -205,6 +245,7 @@ impl Request<'_> {
             Call::DescribeInstance => self.power().await,
             Call::StopInstance => self.stop().await,
             Call::StartInstance => self.start().await,
+            Call::RunHook(run) => Ok(self.hook(run).await),
         }
     }
 
@@ -259,7 +300,7 @@ impl Request<'_> {
                 let told = self.cloud.describe_desktops(&request).await?;
                 Ok(Told::of(told, |page| {
                     let found = page.desktops.iter().find(|desktop| desktop.id == *self.instance);
-                    Answer::Instance(found.and_then(|desktop| power(&desktop.status)))
+                    Answer::Instance(found.and_then(|desktop| power(&desktop.status, desktop_user(desktop))))
                 }))
             }
             InstanceType::WuyingServer => {
@@ -267,7 +308,7 @@ impl Request<'_> {
                 let told = self.cloud.list_servers(&request).await?;
                 Ok(Told::of(told, |page| {
                     let found = page.servers.iter().find(|server| server.id == *self.instance);
-                    Answer::Instance(found.and_then(|server| power(&server.status)))
+                    Answer::Instance(found.and_then(|server| power(&server.status, server_users(server))))
                 }))
             }
         }
@@ -298,6 +339,13 @@ impl Request<'_> {
         };
         Ok(Told::of(told, |_| Answer::Accepted))
     }
+
+    async fn hook(&self, run: &HookRun) -> Told {
+        // No variable can hold a NUL, and the words of others may.
+        let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
+        let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
+        Told { answer: Answer::Hook(outcome), http_status: None, request_id: None }
+    }
 }
 
 /// All images that carry our owner tag.
@@ -324,10 +372,26 @@ pub(super) fn seen(image: &Image) -> SeenImage {
     }
 }
 
+/// The API tells that there is one, and not who.
+fn desktop_user(desktop: &Desktop) -> Option<String> {
+    let status = desktop.connection_status.as_deref()?;
+    status.eq_ignore_ascii_case("connected").then(|| SOMEBODY.to_owned())
+}
+
+fn server_users(server: &Server) -> Option<String> {
+    let users: Vec<&str> = server.sessions.iter().filter_map(|session| session.user_id.as_deref()).collect();
+    let connected = server.session_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("connected"));
+    match users.as_slice() {
+        [] if connected || !server.sessions.is_empty() => Some(SOMEBODY.to_owned()),
+        [] => None,
+        users => Some(users.join(", ")),
+    }
+}
+
 /// `None` for an instance that is listed as deleted.
-fn power(status: &MachineStatus) -> Option<Power> {
+fn power(status: &MachineStatus, user: Option<String>) -> Option<Power> {
     match status {
-        MachineStatus::Running => Some(Power::Running),
+        MachineStatus::Running => Some(user.map_or(Power::Running, Power::InUse)),
         MachineStatus::Stopped => Some(Power::Stopped),
         MachineStatus::Other(text) if text.eq_ignore_ascii_case("deleted") => None,
         MachineStatus::Other(text) => Some(Power::Between(text.clone())),

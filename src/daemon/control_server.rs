@@ -130,7 +130,14 @@ async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), Contro
     };
     let reply = if envelope.protocol == PROTOCOL {
         match serde_json::from_value(envelope.body) {
-            Ok(request) => answer(request, who, shared).await,
+            Ok(request) => {
+                let only_asks = matches!(request, Request::Status | Request::Follow { .. });
+                let reply = answer(request, who, shared).await;
+                if !only_asks {
+                    shared.stir();
+                }
+                reply
+            }
             Err(error) => Reply::Failed { message: format!("the request is not understood: {error}") },
         }
     } else {
@@ -182,6 +189,15 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
         Request::Adopt { schedule, instance, wanted, dry_run } => {
             keeper::adopt::adopt(shared, &schedule, instance.as_ref(), &wanted, dry_run, who).await
         }
+        Request::RetryCopies { bake } => keeper::distribute::retry(shared, bake, &who).await,
+        Request::Promote { image, channel, force, reason } => {
+            keeper::channels::promote(shared, image, channel, force, reason, &who).await
+        }
+        Request::Rollback { schedule, instance, channel, reason } => {
+            keeper::channels::rollback(shared, &schedule, instance.as_ref(), channel, reason, &who).await
+        }
+        Request::Veto { image, reason } => keeper::channels::veto(shared, image, reason, &who).await,
+        Request::Unveto { image } => keeper::channels::unveto(shared, image, &who).await,
         Request::Reconcile { apply } => reconcile(apply, who, shared).await,
     }
 }

@@ -7,6 +7,7 @@
 
 use std::{
     collections::{HashMap, HashSet},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -15,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::{Id, JoinSet},
+    task::{AbortHandle, Id, JoinSet},
     time::MissedTickBehavior,
 };
 use tokio_util::sync::CancellationToken;
@@ -29,7 +30,7 @@ use crate::{
         Bake, State,
         call::{Answer, Call, Class},
         reconcile::Comparison,
-        state::{Effect, End, Event, Pace, step},
+        state::{Effect, End, Event, Kept, Pace, step},
     },
     clock::Clock,
     cloud::CloudClient,
@@ -37,7 +38,7 @@ use crate::{
     ids::{BakeId, LineId},
     line::report::Adopted,
     schedule::Schedule,
-    store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, Pause, Store, StoreError, Transition},
+    store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
 };
 
 /// While the cloud refuses our credentials, one call in this time tries whether it still does.
@@ -48,6 +49,10 @@ const STORE_PAUSE: Duration = Duration::from_secs(10);
 const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// No begun bake waits longer than this for its next look, unless the clock was set back while the daemon was down.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
+/// An instance that is not running so long after its start was owed is told of in the log and in `status`.
+pub(super) const START_TAKES: TimeDelta = TimeDelta::minutes(5);
+/// So long the log is spared after that.
+const CRY_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// The engine looks at least this often, whatever becomes of the metronome.
 const OWN_PULSE: Duration = Duration::from_secs(2);
 /// How many slots to come are shown.
@@ -63,11 +68,15 @@ pub struct Engine {
     pace: Pace,
     limits: Limits,
     config_hash: String,
+    /// Where hooks run.
+    folder: Arc<Path>,
     rng: Rng,
-    /// Bakes with a call under way, as of their last commit.
-    in_flight: HashMap<BakeId, Bake>,
+    /// Bakes with a call under way, as of their last commit, and what ends the call.
+    in_flight: HashMap<BakeId, (Bake, AbortHandle)>,
     calls: JoinSet<Finished>,
     call_of: HashMap<Id, BakeId>,
+    /// When it was last said aloud that an instance is not running again.
+    cried: HashMap<BakeId, DateTime<Utc>>,
     hold: Option<Hold>,
     /// Whether new bakes may begin; off while draining.
     admitting: bool,
@@ -248,10 +257,12 @@ impl Engine {
             pace: pace(config),
             limits: limits(config),
             config_hash: config.hash.clone(),
+            folder: config.daemon.state_dir.as_path().into(),
             rng,
             in_flight: HashMap::new(),
             calls: JoinSet::new(),
             call_of: HashMap::new(),
+            cried: HashMap::new(),
             hold: None,
             admitting: true,
             quiet_until: None,
@@ -296,7 +307,9 @@ impl Engine {
                 "stopping before every call was answered; the next start finds out what became of them"
             );
         }
-        self.calls.abort_all();
+        // Hooks are killed by this, and run again at the next start.
+        self.calls.shutdown().await;
+        self.tell_what_is_left_stopped().await;
     }
 
     /// A pulse: looks, unless there can be nothing to see.
@@ -392,8 +405,13 @@ impl Engine {
         if let Some(why) = bake.state.cannot_be_cancelled() {
             return Ok(Err(Declined::NotNow(format!("bake {id} cannot be cancelled: {why}"))));
         }
-        // Its answer, when it comes, finds nobody waiting.
-        self.in_flight.remove(&id);
+        // Its answer, when it comes, finds nobody waiting. A hook is ended: those that undo it come next.
+        if let Some((bake, call)) = self.in_flight.remove(&id) {
+            self.call_of.remove(&call.id());
+            if matches!(bake.state, State::Preparing { .. }) {
+                call.abort();
+            }
+        }
         self.store.note(now, who, "cancel", &format!("bake {id} of {}", bake.schedule)).await?;
         let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, now);
         self.commit(vec![step], now).await.map(Ok)
@@ -519,8 +537,11 @@ impl Engine {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
             }
-            let begins_something = matches!(bake.state, State::Ready { .. });
+            let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
             if begins_something && (!self.admitting || !self.may_call(now)) {
+                continue;
+            }
+            if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
             steps.push(self.take(bake, Event::Due, now));
@@ -555,7 +576,10 @@ impl Engine {
             *in_region += 1;
             // Two instances of one turn may share a line, if the ids are so chosen; versions must still differ.
             let version = given.get(&bake.line).copied().unwrap_or(last_version).saturating_add(1);
-            given.insert(bake.line.clone(), version);
+            // One that comes back from a wait has its version already.
+            if bake.state.work().is_none() {
+                given.insert(bake.line.clone(), version);
+            }
             steps.push(self.take(bake, Event::Admitted { version }, now));
         }
         Ok(steps)
@@ -600,8 +624,14 @@ impl Engine {
         self.store.commit(&transitions, now).await?;
         for step in steps {
             step.log();
-            if let Effect::Call(call) = step.effect {
-                self.send(step.bake, call);
+            if step.bake.state.is_ended() {
+                self.cried.remove(&step.bake.id);
+            }
+            match step.effect {
+                // A hook that would be cut off by the end of the daemon is left to the next start.
+                Effect::Call(Call::RunHook(_)) if !self.admitting => {}
+                Effect::Call(call) => self.send(step.bake, call),
+                Effect::Wait(_) | Effect::Done => {}
             }
         }
         if failed {
@@ -615,10 +645,12 @@ impl Engine {
         let (cloud, clock) = (Arc::clone(&self.cloud), Arc::clone(&self.clock));
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
-        self.in_flight.insert(id, bake);
-        let task = async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description).await };
+        let folder = Arc::clone(&self.folder);
+        let task =
+            async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description, &folder).await };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
+        self.in_flight.insert(id, (bake, handle));
     }
 
     /// Takes this answer and all others that are there by now, as one transaction.
@@ -651,11 +683,51 @@ impl Engine {
                 return None;
             }
         };
-        let bake = self.in_flight.remove(&self.call_of.remove(&id)?)?;
+        let (bake, _) = self.in_flight.remove(&self.call_of.remove(&id)?)?;
         self.judge_credentials(&finished, now);
         let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
+        step.log_hook(&finished.answer);
+        self.cry(&step.bake, &finished.answer, now);
         Some(step)
+    }
+
+    /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
+    fn cry(&mut self, bake: &Bake, answer: &Answer, now: DateTime<Utc>) {
+        let State::Starting { since, trouble, .. } = &bake.state else { return };
+        let is_late = since.is_none_or(|since| now - since >= START_TAKES);
+        let said = self.cried.get(&bake.id).is_some_and(|at| now - *at < CRY_AGAIN && now >= *at);
+        if said || !(is_late || matches!(answer, Answer::Refused(_))) {
+            return;
+        }
+        self.cried.insert(bake.id, now);
+        let (id, instance, schedule) = (bake.id.0, bake.instance_id.as_str(), bake.schedule.as_str());
+        let reason = trouble.as_deref().unwrap_or("no start has worked so far");
+        tracing::error!(
+            bake = id,
+            schedule,
+            instance,
+            reason,
+            "instance {instance} was stopped for bake {id} of {schedule} and is not running again yet: {reason}"
+        );
+    }
+
+    /// Says which instances stay stopped while no daemon runs.
+    async fn tell_what_is_left_stopped(&self) {
+        match self.store.reader().owed_starts().await {
+            Ok(owed) => {
+                for OwedStart { bake, schedule, instance, .. } in owed {
+                    tracing::warn!(
+                        bake = bake.0,
+                        schedule,
+                        instance = instance.as_str(),
+                        "instance {instance} is stopped for bake {bake} of {schedule}; the next start of the daemon \
+                         starts it again once its image is made"
+                    );
+                }
+            }
+            Err(error) => tracing::error!(error = crate::error::chain(&error), "what is left stopped cannot be told"),
+        }
     }
 
     fn judge_credentials(&mut self, finished: &Finished, now: DateTime<Utc>) {
@@ -668,8 +740,8 @@ impl Engine {
                 let since = self.hold.as_ref().map_or(now, |hold| hold.since);
                 self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
             }
-            // Not every refusal comes after the signature was checked.
-            Answer::Refused(_) => {}
+            // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
+            Answer::Refused(_) | Answer::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
                     tracing::info!(since = %hold.since, "the cloud accepts the credentials again; nothing is held");
@@ -733,10 +805,22 @@ struct Step {
 }
 
 impl Step {
+    /// A hook that failed where that changes nothing is at least told.
+    fn log_hook(&self, answer: &Answer) {
+        let (State::Finishing { .. }, Answer::Hook(outcome)) = (&self.before, answer) else { return };
+        if !outcome.is_ok() {
+            let (bake, schedule, instance) =
+                (self.bake.id.0, self.bake.schedule.as_str(), self.bake.instance_id.as_str());
+            let (reason, output) = (self.bake.state.reason().unwrap_or_default(), outcome.output.as_str());
+            tracing::error!(bake, schedule, instance, reason, output, "a hook of bake {bake} of {schedule} failed");
+        }
+    }
+
     /// One line for each change of state, readable alone, with the keys as fields.
     fn log(&self) {
         let (before, state) = (&self.before, &self.bake.state);
-        if before.as_str() == state.as_str() {
+        // A wait for connected users is told once, however often it is looked at.
+        if before.as_str() == state.as_str() || before.waiting().is_some() && state.waiting().is_some() {
             return;
         }
         let bake = self.bake.id.0;
@@ -767,6 +851,10 @@ impl Step {
                     reason,
                     "bake {bake} of {schedule}: looking for its image: {reason}"
                 );
+            }
+            State::Queued { kept: Some(Kept { waiting, .. }), .. } => {
+                let reason = waiting.why.as_str();
+                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
             State::Ready { waits_for: Some(waits_for), .. } => {
                 tracing::warn!(

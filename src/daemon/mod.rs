@@ -9,15 +9,19 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    bake::State,
     clock::Clock,
     cloud::{CloudClient, CloudError},
     config::Config,
@@ -26,7 +30,7 @@ use crate::{
         self, Daemon, Health, Next, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{ITSELF, Reader, Store, StoreError},
+    store::{FailedCopies, ITSELF, OwedStart, Reader, Store, StoreError},
     systemd,
 };
 
@@ -43,6 +47,7 @@ mod watchdog;
 
 pub use calls::client;
 pub use control_server::SocketError;
+use engine::START_TAKES;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
 pub use keeper::prune::{Judgement, judgement};
 pub use planner::StoredTiming;
@@ -51,6 +56,8 @@ pub use signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
 const ORDERS: usize = 256;
+/// So many bakes whose images could not be copied are complained of by name.
+const MOST_FAILED_COPIES: u32 = 10;
 /// How long after its last turn an engine counts as stuck.
 const STUCK: Duration = Duration::from_mins(2);
 
@@ -103,14 +110,15 @@ struct Shared {
     config: Mutex<Arc<Config>>,
     // Held through a pass over the images, so that two never cross.
     keeping: tokio::sync::Mutex<()>,
-    // Who changed what the keeper waits for wakes it; a hint, as all wake-ups are.
-    keeper: Notify,
+    // Counts what commands changed about images: those who look after them look again.
+    stirred: AtomicU64,
     started_at: DateTime<Utc>,
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
-    let Setup { config, config_path, environment, clock, rng } = setup;
+    let Setup { config, config_path, environment, clock, mut rng } = setup;
+    let rng_of_copies = rng.fork();
     let started_at = clock.now();
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
     failpoint::hit("start", "ledger");
@@ -135,7 +143,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         environment,
         config: Mutex::new(Arc::new(config)),
         keeping: tokio::sync::Mutex::default(),
-        keeper: Notify::new(),
+        stirred: AtomicU64::default(),
         started_at,
     });
     let engine_stop = CancellationToken::new();
@@ -160,6 +168,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let keeper = tokio::spawn(keeper::run(Arc::clone(&shared), engine_stop.clone()));
+    let copies = tokio::spawn(keeper::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
+    let channels = tokio::spawn(keeper::channels::run(Arc::clone(&shared), engine_stop.clone()));
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
@@ -184,7 +194,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
     }
     stop.cancel();
-    for task in [keeper, control, page, watchdog] {
+    for task in [keeper, copies, channels, control, page, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -214,6 +224,11 @@ impl Shared {
 
     fn replace_config(&self, config: Arc<Config>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Images were changed by a command; whoever looks after them looks again.
+    fn stir(&self) {
+        self.stirred.fetch_add(1, Ordering::Relaxed);
     }
 
     /// For `systemctl status`.
@@ -290,11 +305,29 @@ impl Shared {
                 "this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused: check NTP"
             ));
         }
+        for OwedStart { bake, instance, state, .. } in self.store.reader().owed_starts().await? {
+            if let State::Starting { since, trouble, .. } = state
+                && since.is_none_or(|since| now - since >= START_TAKES)
+            {
+                let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
+                reasons.push(format!(
+                    "instance {instance} was stopped for bake {bake} and is not running again yet: {trouble}"
+                ));
+            }
+        }
         for pause in engine.pauses.iter().filter(|pause| pause.who == ITSELF) {
             reasons.push(format!("schedule {} is paused: {}", pause.schedule_id, pause.reason));
         }
         if engine.last_look.is_some_and(|look| (now - look).to_std().is_ok_and(|age| age > STUCK)) {
             reasons.push("the engine has not looked at the clock for over two minutes".to_owned());
+        }
+        let failed = self.store.reader().failed_copies(MOST_FAILED_COPIES).await?;
+        for FailedCopies { bake, schedule, regions, reason } in failed {
+            reasons.push(format!(
+                "the image of bake {bake} of {schedule} was not copied to {}: {reason}; `imagebaked retry {bake} --stage \
+                 distribute` tries again",
+                regions.join(", ")
+            ));
         }
         if !engine.max_ages.is_empty() {
             let lines: Vec<_> = engine.max_ages.iter().map(|max_age| &max_age.line).collect();

@@ -66,6 +66,11 @@ pub enum Why {
         /// Which.
         channel: String,
     },
+    /// It is on its way to other regions.
+    Copied {
+        /// Which.
+        regions: Vec<String>,
+    },
     /// Somebody uses it.
     InUse {
         /// Who.
@@ -100,6 +105,7 @@ impl fmt::Display for Why {
                 write!(f, "pinned until {}: {reason}", until.format("%F %RZ"))
             }
             Self::Channel { channel } => write!(f, "channel {channel}"),
+            Self::Copied { regions } => write!(f, "being copied to {}", regions.join(", ")),
             Self::InUse { by } => match by.as_slice() {
                 [one] => write!(f, "in use by {one}"),
                 [first, rest @ ..] => write!(f, "in use by {first} and {} more", rest.len()),
@@ -198,6 +204,9 @@ fn held(image: &LineImage, now: DateTime<Utc>) -> Vec<Why> {
         why.push(Why::Pinned { until: pin.until, reason: pin.reason.clone() });
     }
     why.extend(image.channels.iter().map(|channel| Why::Channel { channel: channel.clone() }));
+    if !image.copied_to.is_empty() {
+        why.push(Why::Copied { regions: image.copied_to.clone() });
+    }
     if !image.seen.used_by.is_empty() {
         why.push(Why::InUse { by: image.seen.used_by.clone() });
     }

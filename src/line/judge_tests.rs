@@ -32,6 +32,7 @@ fn image(day: i64) -> LineImage {
         seen: Seen { available: true, ours: true, ..Seen::default() },
         pin: None,
         channels: vec![],
+        copied_to: vec![],
         veto: None,
     }
 }

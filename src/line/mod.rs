@@ -13,6 +13,8 @@ use crate::{
     schedule::{Channel, Keep},
 };
 
+pub mod channels;
+pub mod distribution;
 pub mod judge;
 pub mod report;
 pub mod retention;
@@ -53,6 +55,8 @@ pub struct LineImage {
     pub pin: Option<Pin>,
     /// Channels that stand for it now.
     pub channels: Vec<String>,
+    /// Regions that it is being copied to.
+    pub copied_to: Vec<String>,
     /// Why nobody should use it, where a person or a check said so.
     pub veto: Option<String>,
 }

@@ -273,6 +273,11 @@ fn list_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failu
 }
 
 fn workstation_row(instance: &Instance, now: DateTime<Utc>, time_format: &str) -> Value {
+    let sessions: Vec<Value> = instance
+        .is_connected(now)
+        .then(|| json!({"UserId": "sim-user", "ResourceSessionStartTime": instance.since.format(time_format).to_string()}))
+        .into_iter()
+        .collect();
     json!({
         "WuyingServerId": instance.id,
         "WuyingServerName": instance.id,
@@ -282,6 +287,8 @@ fn workstation_row(instance: &Instance, now: DateTime<Utc>, time_format: &str) -
         "ChargeType": "PrePaid",
         "CreateTime": instance.since.format(time_format).to_string(),
         "SystemDiskSize": 80,
+        "ImageId": instance.image_id,
+        "Sessions": sessions,
         "InstanceInfoList": [{"InstanceId": instance.sub_instance_id}],
     })
 }
@@ -356,7 +363,8 @@ fn desktop_row(instance: &Instance, region: &str, now: DateTime<Utc>) -> Value {
         "DesktopStatus": instance.status(now),
         "RegionId": region,
         "ManagementFlag": "NoFlag",
-        "ConnectionStatus": "Disconnected",
+        "ConnectionStatus": if instance.is_connected(now) { "Connected" } else { "Disconnected" },
+        "ImageId": instance.image_id,
         "ChargeType": "PostPaid",
         "OsType": "Windows",
         "Progress": "100%",

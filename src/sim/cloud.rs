@@ -381,7 +381,8 @@ impl Cloud {
             .map(|instance| {
                 json!({
                     "instance_id": instance.id, "instance_type": instance.kind, "status": instance.status(now),
-                    "sub_instance_id": instance.sub_instance_id,
+                    "sub_instance_id": instance.sub_instance_id, "connected": instance.is_connected(now),
+                    "image_id": instance.image_id,
                 })
             })
             .collect();

@@ -87,10 +87,8 @@ impl Default for Options {
     /// Three desktops, the third of them stopped, and two workstations.
     fn default() -> Self {
         let instance = |instance_id: &str, instance_type, status: &str| InstanceSpec {
-            instance_id: instance_id.to_owned(),
-            instance_type,
             status: status.to_owned(),
-            sub_instance_id: None,
+            ..InstanceSpec::running(instance_id, instance_type)
         };
         Self {
             access_key_id: "sim-key-id".to_owned(),

@@ -53,6 +53,26 @@ pub struct InstanceSpec {
     /// A workstation's session instance (`p-…`); made from the instance's id where it is absent.
     #[serde(default)]
     pub sub_instance_id: Option<String>,
+    /// Whether a user is connected while it runs.
+    #[serde(default)]
+    pub connected: bool,
+    /// The image it says that it was made from.
+    #[serde(default)]
+    pub image_id: Option<String>,
+}
+
+impl InstanceSpec {
+    /// One that runs, and nothing else is said of it.
+    pub fn running(instance_id: &str, instance_type: InstanceKind) -> Self {
+        Self {
+            instance_id: instance_id.to_owned(),
+            instance_type,
+            status: running(),
+            sub_instance_id: None,
+            connected: false,
+            image_id: None,
+        }
+    }
 }
 
 /// A delivery group and the image that it uses; none where that is empty.
@@ -100,6 +120,10 @@ pub(super) struct Instance {
     status: String,
     /// The status it will have, and from when.
     turning: Option<(DateTime<Utc>, String)>,
+    #[serde(default)]
+    connected: bool,
+    #[serde(default)]
+    pub(super) image_id: Option<String>,
     pub(super) since: DateTime<Utc>,
 }
 
@@ -112,7 +136,16 @@ impl Instance {
             InstanceKind::WuyingServer => Some(spec.sub_instance_id.unwrap_or_else(|| format!("p-{suffix}"))),
         };
         let status = capitalised(&spec.status);
-        Self { id: spec.instance_id, kind: spec.instance_type, sub_instance_id, status, turning: None, since: now }
+        Self {
+            id: spec.instance_id,
+            kind: spec.instance_type,
+            sub_instance_id,
+            status,
+            turning: None,
+            connected: spec.connected,
+            image_id: spec.image_id,
+            since: now,
+        }
     }
 
     fn plain_status(&self, now: DateTime<Utc>) -> &str {
@@ -120,6 +153,11 @@ impl Instance {
             Some((at, next)) if *at <= now => next,
             _ => &self.status,
         }
+    }
+
+    /// Whether a user works on it: nobody does on one that does not run.
+    pub(super) fn is_connected(&self, now: DateTime<Utc>) -> bool {
+        self.connected && self.plain_status(now) == RUNNING
     }
 
     /// The status as its API spells it: `Running` for desktops, `RUNNING` for workstations.
@@ -362,15 +400,7 @@ impl World {
     /// The instance of that id and kind. An open world makes one that it does not know.
     pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&Instance> {
         if self.rules.open && !self.has_instance(id) {
-            self.put_instance(
-                InstanceSpec {
-                    instance_id: id.to_owned(),
-                    instance_type: kind,
-                    status: running(),
-                    sub_instance_id: None,
-                },
-                now,
-            );
+            self.put_instance(InstanceSpec::running(id, kind), now);
         }
         self.instances.get(id).filter(|instance| instance.kind == kind)
     }
@@ -585,15 +615,7 @@ mod tests {
             open: false,
         });
         for id in ["ecd-1", "ecd-2", "ecd-3"] {
-            world.put_instance(
-                InstanceSpec {
-                    instance_id: id.to_owned(),
-                    instance_type: InstanceKind::CloudDesktop,
-                    status: running(),
-                    sub_instance_id: None,
-                },
-                START,
-            );
+            world.put_instance(InstanceSpec::running(id, InstanceKind::CloudDesktop), START);
         }
         world
     }

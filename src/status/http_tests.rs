@@ -12,7 +12,8 @@ use crate::{
     bake::{
         BakeSettings, State, Trigger,
         call::MadeImage,
-        settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        hooks::Hooks,
+        settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Work},
     },
     ids::{InstanceId, LineId, ScheduleId},
@@ -49,6 +50,9 @@ fn settings() -> Arc<BakeSettings> {
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
         regions: vec!["cn-shanghai".into(), "cn-beijing".into()],
     })
 }
@@ -64,7 +68,7 @@ fn row(schedule: &str, instance: &str, slot: DateTime<Utc>) -> NewRow {
         covers: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
-        state: State::Queued { not_before: slot },
+        state: State::Queued { not_before: slot, kept: None },
     }
 }
 
@@ -77,7 +81,7 @@ fn image(n: u32) -> MadeImage {
 }
 
 fn work(schedule: &str, version: u32) -> Work {
-    Work { version, image_name: format!("{schedule}-20270303-0300-v{version}"), attempts: 1, owes_start: false }
+    Work { version, image_name: format!("{schedule}-20270303-0300-v{version}"), attempts: 1, ..Work::default() }
 }
 
 /// Bakes 1 to 7, one of each kind that a page must be able to show; 7 bears hostile names.
@@ -110,7 +114,7 @@ async fn fill(store: &Store) {
     };
     let refused = Attempt {
         stage: "create",
-        call: "CreateImageByInstance",
+        call: "CreateImageByInstance".into(),
         started_at: hour(9),
         finished_at: hour(9) + TimeDelta::milliseconds(412),
         outcome: "permanent",

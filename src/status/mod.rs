@@ -130,7 +130,9 @@ const LISTED: u32 = 200;
 /// What the ledger knows: running bakes, how many wait, what ended in the last day.
 pub async fn from_ledger(reader: &Reader, now: DateTime<Utc>) -> Result<(Vec<Running>, u64, LastDay), StoreError> {
     let filter = Filter {
-        states: ["stopping", "ready", "creating", "unknown", "building", "starting"].map(str::to_owned).into(),
+        states: ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"]
+            .map(str::to_owned)
+            .into(),
         limit: LISTED,
         ..Filter::default()
     };

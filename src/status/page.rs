@@ -395,6 +395,7 @@ fn state(word: &str) -> Markup {
 fn outcome(word: &str) -> Markup {
     let (class, symbol) = match word {
         "ok" => ("good", "✓"),
+        "veto" => ("idle", "–"),
         "transient" | "busy" => ("warn", "…"),
         "unclear" => ("warn", "?"),
         _ => ("bad", "✗"),

@@ -479,6 +479,7 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 },
                 pin,
                 channels: list("in_channels")?,
+                copied_to: list("copied_to")?,
                 veto: words("veto")?,
             },
             schedule_id: text("schedule_id")?,

@@ -1,6 +1,7 @@
 //! The engine's side: bakes that are due, the steps they take, the calls behind them.
 
 use std::{
+    borrow::Cow,
     collections::HashMap,
     sync::{Arc, PoisonError},
 };
@@ -41,10 +42,10 @@ pub struct Transition {
 /// One call and what came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
-    /// `stop`, `create`, `build`, `start`, …
+    /// `stop`, `create`, `build`, `start`, `hook`, …
     pub stage: &'static str,
     /// Which call.
-    pub call: &'static str,
+    pub call: Cow<'static, str>,
     /// When it was begun, the wait for the rate limit included.
     pub started_at: DateTime<Utc>,
     /// When its answer was there.
@@ -143,7 +144,10 @@ impl Store {
             .collect::<Result<Vec<_>, _>>()
             .and_then(|rows| serde_json::to_string(&rows))
             .map_err(StoreError::Encode)?;
-        let attempts: Vec<AttemptRow<'_>> = transitions.iter().filter_map(AttemptRow::of).collect();
+        let attempts: Vec<AttemptJson<'_>> = transitions
+            .iter()
+            .filter_map(|transition| Some(AttemptJson::of(transition.bake, transition.attempt.as_ref()?)))
+            .collect();
         let mut tx = self.begin().await?;
         let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
             sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
@@ -240,11 +244,12 @@ impl<'a> StepRow<'a> {
     }
 }
 
+/// One row of the attempts in a batch.
 #[derive(Serialize)]
-struct AttemptRow<'a> {
+pub(super) struct AttemptJson<'a> {
     bake_id: BakeId,
     stage: &'static str,
-    call: &'static str,
+    call: &'a str,
     started_at: i64,
     finished_at: i64,
     outcome: Outcome,
@@ -254,13 +259,12 @@ struct AttemptRow<'a> {
     message: Option<&'a str>,
 }
 
-impl<'a> AttemptRow<'a> {
-    fn of(transition: &'a Transition) -> Option<Self> {
-        let attempt = transition.attempt.as_ref()?;
-        Some(Self {
-            bake_id: transition.bake,
+impl<'a> AttemptJson<'a> {
+    pub(super) fn of(bake_id: BakeId, attempt: &'a Attempt) -> Self {
+        Self {
+            bake_id,
             stage: attempt.stage,
-            call: attempt.call,
+            call: &attempt.call,
             started_at: attempt.started_at.timestamp_millis(),
             finished_at: attempt.finished_at.timestamp_millis(),
             outcome: attempt.outcome,
@@ -268,7 +272,7 @@ impl<'a> AttemptRow<'a> {
             http_status: attempt.http_status,
             request_id: attempt.request_id.as_deref(),
             message: attempt.message.as_deref(),
-        })
+        }
     }
 }
 

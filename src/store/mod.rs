@@ -19,6 +19,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+mod channels;
+mod distributions;
 mod images;
 mod ledger;
 mod pauses;
@@ -27,11 +29,13 @@ mod reading;
 mod rebuilding;
 mod statements;
 
+pub use channels::{ChannelOrder, ChannelRow, Moved};
+pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, OpenBake, OpenStage, Reader, Seen, rfc3339};
+pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
 
 /// The database's file in the state directory.
 pub const DATABASE_FILE: &str = "imagebaked.db";

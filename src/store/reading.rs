@@ -11,7 +11,7 @@ use sqlx::{
 
 use super::{StoreError, failed, statements};
 use crate::{
-    bake::Trigger,
+    bake::{State, Trigger},
     ids::{BakeId, InstanceId, LineId},
     schedule::{
         explain::{Known, Record},
@@ -149,6 +149,19 @@ pub struct OpenBake {
     pub slot: DateTime<Utc>,
     /// How far it is.
     pub stage: OpenStage,
+}
+
+/// An instance that a bake stopped and has not seen running since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwedStart {
+    /// The bake.
+    pub bake: BakeId,
+    /// Its schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// How far the bake is.
+    pub state: State,
 }
 
 /// How far a bake is that is not over.
@@ -378,6 +391,22 @@ impl Reader {
             .collect())
     }
 
+    /// Instances that bakes stopped and that are not known to run again, the oldest bake first.
+    pub async fn owed_starts(&self) -> Result<Vec<OwedStart>, StoreError> {
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::OWED_STARTS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which instances are stopped"))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(bake, schedule, instance, progress)| {
+                // A row that this version cannot read is reported where bakes are stepped.
+                let state = serde_json::from_str(&progress).ok()?;
+                Some(OwedStart { bake: BakeId(bake), schedule, instance: instance.into(), state })
+            })
+            .collect())
+    }
+
     /// How many rows are in each of these states, of slots at or after `since`.
     pub async fn counts(&self, since: DateTime<Utc>, states: &[&str]) -> Result<HashMap<String, u64>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTS_SINCE)
@@ -422,12 +451,12 @@ pub fn rfc3339(millis: i64) -> String {
 
 // serde hands the field by reference.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*millis))
 }
 
 #[expect(clippy::ref_option, reason = "the signature is serde's")]
-fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
     match millis {
         Some(millis) => serializer.serialize_str(&rfc3339(*millis)),
         None => serializer.serialize_none(),

@@ -127,7 +127,7 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn of(rebuilt: &'a Rebuilt, config_hash: &'a str, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
         let (image, tagged) = (&rebuilt.image, &rebuilt.tagged);
-        let work = Work { version: tagged.version, image_name: image.name.clone(), attempts: 0, owes_start: false };
+        let work = Work { version: tagged.version, image_name: image.name.clone(), ..Work::default() };
         let made = MadeImage { image_id: image.image_id.clone(), version_id: image.version_id.clone(), task_id: None };
         let reason = REASON.to_owned();
         let end = if image.status == ImageStatus::Available {

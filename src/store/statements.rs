@@ -116,13 +116,15 @@ SELECT min(at) FROM (
     UNION ALL
     SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
 
-/// Begun bakes that wait for an instant later than ?2 are looked at now.
+/// Begun bakes that wait for an instant later than ?2 are looked at now; those with a version are begun, also where they
+/// wait in the queue.
 pub const HASTEN: &str = "
-UPDATE bakes SET wake_at = ?1 WHERE finished_at IS NULL AND state <> 'queued' AND wake_at > ?2";
+UPDATE bakes SET wake_at = ?1
+WHERE finished_at IS NULL AND (state <> 'queued' OR version IS NOT NULL) AND wake_at > ?2";
 
 /// How many builders are in use, by region.
 pub const BUSY_BUILDERS: &str = "
-SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting')
+SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting', 'finishing')
 GROUP BY region";
 
 /// Instances with an unfinished bake, whatever its state.
@@ -210,8 +212,8 @@ ON CONFLICT (image_id) DO NOTHING";
 
 /// Regions that those images are to be copied to.
 pub const INSERT_DISTRIBUTIONS: &str = "
-INSERT INTO distributions (image_id, region, bake_id, state, since, wake_at, created_at)
-SELECT b.image_id, region.value, b.id, 'pending', b.finished_at, b.finished_at, b.finished_at
+INSERT INTO distributions (image_id, region, bake_id, state, wake_at, created_at)
+SELECT b.image_id, region.value, b.id, 'pending', b.finished_at, b.finished_at
 FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' JOIN settings s ON s.hash = b.settings
      JOIN json_each(s.json, '$.regions') AS region
 WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
@@ -237,7 +239,9 @@ SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version
        v.reason AS veto,
        coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
        (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
-           AS in_channels
+           AS in_channels,
+       (SELECT json_group_array(d.region) FROM distributions d
+        WHERE d.image_id = i.image_id AND d.finished_at IS NULL) AS copied_to
 FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON v.image_id = i.image_id
 WHERE i.fate <> 'deleted' AND (?1 IS NULL OR i.line_id IN (SELECT value FROM json_each(?1)))
 ORDER BY i.line_id, i.version DESC, i.image_id";
@@ -250,7 +254,9 @@ SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version
        v.reason AS veto,
        coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
        (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
-           AS in_channels
+           AS in_channels,
+       (SELECT json_group_array(d.region) FROM distributions d
+        WHERE d.image_id = i.image_id AND d.finished_at IS NULL) AS copied_to
 FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON v.image_id = i.image_id
 WHERE i.image_id = ?1";
 
@@ -308,6 +314,7 @@ UPDATE images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries
 WHERE image_id = ?1 AND fate <> 'deleted'
   AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = images.image_id AND (p.until IS NULL OR p.until > ?4))
   AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)
+  AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
               WHERE o.line_id = images.line_id AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
                 AND o.missing_since IS NULL AND (o.slot, o.version) > (images.slot, images.version))";
@@ -349,6 +356,121 @@ SET since = excluded.since, until = excluded.until, reason = excluded.reason, wh
 
 /// An image is not pinned any more.
 pub const LIFT_PIN: &str = "DELETE FROM pins WHERE image_id = ?1";
+
+/// Lines whose channels want to be looked at.
+pub const DUE_CHANNELS: &str = "SELECT line_id FROM channels_due WHERE at <= ?1 ORDER BY at, line_id LIMIT ?2";
+
+/// When the channels of a line want to be looked at next.
+pub const NEXT_CHANNELS: &str = "SELECT min(at) FROM channels_due";
+
+/// Channels of these lines, and all that do not move by themselves with the images, are looked at now.
+pub const QUEUE_CHANNELS: &str = "
+INSERT INTO channels_due (line_id, at)
+SELECT value, 0 FROM json_each(?1) UNION SELECT line_id, 0 FROM channels WHERE channel <> 'latest'
+ON CONFLICT (line_id) DO UPDATE SET at = 0";
+
+/// The channels of some lines were looked at.
+pub const CHANNELS_LOOKED_AT: &str = "DELETE FROM channels_due WHERE line_id IN (SELECT value FROM json_each(?1))";
+
+/// And want to be again.
+pub const CHANNELS_AGAIN: &str = "
+INSERT INTO channels_due (line_id, at) SELECT value ->> 'line_id', value ->> 'at' FROM json_each(?1) WHERE true
+ON CONFLICT (line_id) DO UPDATE SET at = min(at, excluded.at)";
+
+/// What the channels of some lines stand for.
+pub const ASSIGNED_CHANNELS: &str = "
+SELECT c.line_id, c.channel, c.image_id, i.version, c.above
+FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
+WHERE c.line_id IN (SELECT value FROM json_each(?1))
+ORDER BY c.line_id, c.channel";
+
+/// What they stood for, the last assignment first. `latest` needs no past.
+pub const PAST_OF_CHANNELS: &str = "
+SELECT c.line_id, c.channel, h.image_id
+FROM channels c JOIN channel_history h ON h.line_id = c.line_id AND h.channel = c.channel
+WHERE c.line_id IN (SELECT value FROM json_each(?1)) AND c.channel <> 'latest' AND h.image_id IS NOT NULL
+GROUP BY c.line_id, c.channel, h.image_id
+ORDER BY max(h.id) DESC";
+
+/// A channel comes to stand for an image, or for nothing.
+pub const SET_CHANNEL: &str = "
+INSERT INTO channels (line_id, channel, image_id, above, since) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (line_id, channel) DO UPDATE
+SET image_id = excluded.image_id, above = excluded.above, since = excluded.since";
+
+/// There is no such channel any more.
+pub const DROP_CHANNEL: &str = "DELETE FROM channels WHERE line_id = ?1 AND channel = ?2";
+
+/// One more line of the history of channels.
+pub const INSERT_CHANNEL_HISTORY: &str = "
+INSERT INTO channel_history (at, line_id, channel, image_id, who, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// Nobody should use an image; a later word replaces an earlier one.
+pub const SET_VETO: &str = "
+INSERT INTO vetoes (image_id, at, reason, who) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (image_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, who = excluded.who";
+
+/// An image may be used again.
+pub const LIFT_VETO: &str = "DELETE FROM vetoes WHERE image_id = ?1";
+
+/// What every channel stands for, and how that came about; of one schedule, or of all.
+pub const CHANNELS_NOW: &str = "
+SELECT c.line_id, c.channel, c.image_id, i.image_name, i.version_id, i.version, c.since, h.who, h.why
+FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
+     LEFT JOIN channel_history h ON h.id = (SELECT max(id) FROM channel_history
+                                            WHERE line_id = c.line_id AND channel = c.channel)
+WHERE ?1 IS NULL OR c.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
+ORDER BY c.line_id, c.channel = 'latest' DESC, c.channel";
+
+/// Every assignment that ever was, the last first; of one schedule, or of all.
+pub const CHANNEL_HISTORY: &str = "
+SELECT h.line_id, h.channel, h.image_id, i.image_name, i.version_id, i.version, h.at AS since, h.who, h.why
+FROM channel_history h LEFT JOIN images i ON i.image_id = h.image_id
+WHERE ?1 IS NULL OR h.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
+ORDER BY h.id DESC LIMIT ?2";
+
+/// Copies that want to be looked at by now, or wait for an instant of a clock that was set back since.
+pub const DUE_COPIES: &str = "
+SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
+       CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the ledger') END AS gone
+FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN settings s ON s.hash = b.settings
+     LEFT JOIN images i ON i.image_id = d.image_id
+WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
+ORDER BY d.wake_at, d.image_id, d.region
+LIMIT ?3";
+
+/// When the next copy wants to be looked at.
+pub const NEXT_COPY: &str = "SELECT min(wake_at) FROM distributions WHERE finished_at IS NULL";
+
+/// Copies that took a step. One that has ended is never reopened by a step.
+pub const UPDATE_COPIES: &str = "
+UPDATE distributions
+SET state = step.value ->> 'state', doing = step.value ->> 'doing', tries = coalesce(step.value ->> 'tries', tries),
+    wake_at = step.value ->> 'wake_at', progress = coalesce(step.value ->> 'progress', progress),
+    reason = step.value ->> 'reason', task_id = coalesce(step.value ->> 'task_id', task_id),
+    finished_at = step.value ->> 'finished_at'
+FROM json_each(?1) AS step
+WHERE distributions.image_id = step.value ->> 'image_id' AND distributions.region = step.value ->> 'region'
+  AND distributions.finished_at IS NULL";
+
+/// The copies of a bake's image that failed are wanted anew, unless the image is gone or going.
+pub const REOPEN_COPIES: &str = "
+UPDATE distributions
+SET state = 'pending', doing = NULL, tries = 0, wake_at = ?2, progress = NULL, reason = NULL, finished_at = NULL
+WHERE bake_id = ?1 AND state = 'failed'
+  AND EXISTS (SELECT 1 FROM images i WHERE i.image_id = distributions.image_id AND i.fate NOT IN ('deleting', 'deleted'))";
+
+/// The copies of a bake's image.
+pub const COPIES_OF: &str = "
+SELECT region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at
+FROM distributions WHERE bake_id = ?1 ORDER BY region";
+
+/// Bakes whose image could not be copied everywhere and is still there.
+pub const FAILED_COPIES: &str = "
+SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason
+FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN images i ON i.image_id = d.image_id
+WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
+GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
 
 /// The columns of a ledger row, as people and programs see them.
 pub const LEDGER_COLUMNS: &str = "
@@ -422,6 +544,12 @@ FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
 
+/// Bakes that stopped their instance and have not seen it running since.
+pub const OWED_STARTS: &str = "
+SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
+WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
+ORDER BY id";
+
 /// Fresh statistics where tables have changed much.
 pub const OPTIMIZE: &str = "PRAGMA optimize";
 
@@ -457,6 +585,26 @@ pub const ALL: &[&str] = &[
     RAISE_VERSION,
     SET_PIN,
     LIFT_PIN,
+    DUE_CHANNELS,
+    NEXT_CHANNELS,
+    QUEUE_CHANNELS,
+    CHANNELS_LOOKED_AT,
+    CHANNELS_AGAIN,
+    ASSIGNED_CHANNELS,
+    PAST_OF_CHANNELS,
+    SET_CHANNEL,
+    DROP_CHANNEL,
+    INSERT_CHANNEL_HISTORY,
+    SET_VETO,
+    LIFT_VETO,
+    CHANNELS_NOW,
+    CHANNEL_HISTORY,
+    DUE_COPIES,
+    NEXT_COPY,
+    UPDATE_COPIES,
+    REOPEN_COPIES,
+    COPIES_OF,
+    FAILED_COPIES,
     UPDATE_ACCOUNTED,
     UPSERT_TARGETS,
     REMOVE_TARGETS,
@@ -492,6 +640,7 @@ pub const ALL: &[&str] = &[
     COUNTS_SINCE,
     LAST_DURATIONS,
     OPEN_BAKES,
+    OWED_STARTS,
     OPTIMIZE,
     CHECKPOINT,
 ];

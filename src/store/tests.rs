@@ -8,10 +8,11 @@ use crate::{
     bake::{
         BakeSettings, State, Trigger,
         call::MadeImage,
+        hooks::Hooks,
         identity::{ImageStatus, SeenImage},
         reconcile::{Comparison, Rebuilt, Tagged},
-        settings::{DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Work},
+        settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
+        state::{End, Kept, Waiting, Work},
     },
     ids::{BakeId, InstanceId, LineId, ScheduleId},
 };
@@ -39,6 +40,9 @@ fn settings() -> Arc<BakeSettings> {
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
         regions: vec![],
     })
 }
@@ -54,7 +58,7 @@ fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
         covers: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
-        state: State::Queued { not_before: slot },
+        state: State::Queued { not_before: slot, kept: None },
     }
 }
 
@@ -93,7 +97,7 @@ async fn a_due_bake_comes_back_whole() {
     let due = store.next_queued(slot, 9, &[]).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].bake.settings, settings());
-    assert_eq!(due[0].bake.state, State::Queued { not_before: slot });
+    assert_eq!(due[0].bake.state, State::Queued { not_before: slot, kept: None });
     assert_eq!(due[0].last_version, 0);
 }
 
@@ -102,7 +106,7 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
-    let work = |version| Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
     let ended =
         State::Ended { work: Some(work(7)), end: End::Failed { image: None, permanent: false, reason: "no".into() } };
@@ -138,6 +142,118 @@ async fn a_newer_database_is_left_as_it_is() {
     drop(store);
     let error = Store::open(dir.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    let before_hooks = MIGRATIONS.iter().filter(|migration| migration.version < 3).cloned().collect();
+    Migrator::with_migrations(before_hooks).run(&old).await.unwrap();
+    let slot = at("2027-01-01T03:00:00Z");
+    let settings = serde_json::to_string(&*settings()).unwrap();
+    sqlx::query("INSERT INTO settings (hash, json) VALUES ('h', ?1)").bind(settings).execute(&old).await.unwrap();
+    let insert = "
+        INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, settings, config_hash,
+                           state, progress, wake_at, created_at, region)
+        SELECT value, value, 'ecd-' || value, value, ?1, 'slot', ?1, 'h', 'abc', ?2, ?3, ?1, ?1, 'cn-hangzhou'
+        FROM json_each('[\"a\", \"b\"]')";
+    let bind = |state: &'static str| {
+        let progress = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;
+        sqlx::query(insert).bind(slot.timestamp_millis()).bind(state).bind(progress)
+    };
+    bind("preparing").execute(&old).await.unwrap_err();
+    bind("queued").execute(&old).await.unwrap();
+    sqlx::query(
+        "INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome) VALUES (1, 'stop', 'x', 1, 2, 'ok')",
+    )
+    .execute(&old)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.next_queued(slot, 9, &[]).await.unwrap().len(), 2);
+    let work = Work { version: 1, image_name: "x".into(), ..Work::default() };
+    let end = End::Skipped { reason: "vetoed".into() };
+    let step = |id, state| Transition {
+        bake: BakeId(id),
+        line: LineId::from("a"),
+        state,
+        attempt: Some(Attempt {
+            stage: "hook",
+            call: "hook before 1".into(),
+            started_at: slot,
+            finished_at: slot,
+            outcome: "veto",
+            code: None,
+            http_status: None,
+            request_id: None,
+            message: Some("no".into()),
+        }),
+    };
+    let preparing = State::Preparing { work: work.clone(), hook: Some(0), waiting: None, next: slot };
+    let finishing = State::Finishing { work, end, done: 0, next: slot };
+    store.commit(&[step(1, preparing.clone()), step(2, finishing.clone())], slot).await.unwrap();
+    let due: Vec<_> = store.due(slot).await.unwrap().into_iter().map(|due| due.bake.state).collect();
+    assert_eq!(due, [preparing, finishing]);
+    assert_eq!(
+        store.busy_builders().await.unwrap(),
+        [("cn-hangzhou".to_owned(), 1)].into(),
+        "finishing builds nothing"
+    );
+    let calls = store.reader().attempts(BakeId(1)).await.unwrap();
+    assert_eq!(calls.iter().map(|call| call.stage.as_str()).collect::<Vec<_>>(), ["stop", "hook"]);
+    // The words that are none are refused as before, and the file is sound.
+    sqlx::query("UPDATE bakes SET state = 'pondering'").execute(&store.writer).await.unwrap_err();
+    sqlx::query("UPDATE attempts SET stage = 'pondering'").execute(&store.writer).await.unwrap_err();
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.writer).await.unwrap();
+    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema").fetch_one(&store.writer).await.unwrap();
+    assert_eq!((sound.as_str(), writable), ("ok", 0));
+    sqlx::query("DELETE FROM bakes").execute(&store.writer).await.unwrap();
+    assert!(store.reader().attempts(BakeId(1)).await.unwrap().is_empty(), "calls go with their bake");
+}
+
+#[tokio::test]
+async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
+    let work = Work { version: 4, image_name: "x".into(), ..Work::default() };
+    let waiting = Waiting { since: slot, why: "waits for alice".into() };
+    let later = slot + TimeDelta::hours(3);
+    let waits = State::Queued { not_before: later, kept: Some(Kept { work: work.clone(), waiting }) };
+    let owes = State::Starting {
+        work: Work { owes_start: true, ..work },
+        end: End::Skipped { reason: "no".into() },
+        tries: 1,
+        doubt: false,
+        since: Some(slot),
+        trouble: Some("no stock".into()),
+        next: later,
+    };
+    let step = |id, state: &State| Transition {
+        bake: BakeId(id),
+        line: LineId::from("golden"),
+        state: state.clone(),
+        attempt: None,
+    };
+    store.commit(&[step(1, &waits), step(2, &owes)], slot).await.unwrap();
+    let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.version, row.reason.as_deref()), ("queued", Some(4), Some("waits for alice")));
+    assert!(store.next_queued(slot, 9, &[]).await.unwrap().is_empty());
+    // A clock that was set back must not put the next look off.
+    store.hasten(slot, slot).await.unwrap();
+    assert!(store.busy_builders().await.unwrap().is_empty());
+    let owed = store.reader().owed_starts().await.unwrap();
+    assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &owes)]);
+    let ended = State::Ended { work: None, end: End::Skipped { reason: "no".into() } };
+    store.commit(&[step(2, &ended)], slot).await.unwrap();
+    let next = store.next_queued(slot, 9, &[]).await.unwrap();
+    assert_eq!(next.iter().map(|due| &due.bake.state).collect::<Vec<_>>(), [&waits]);
+    assert_eq!(store.reader().owed_starts().await.unwrap(), []);
 }
 
 #[tokio::test]
@@ -196,7 +312,7 @@ async fn the_queue_is_fair_and_gives_each_instance_to_one() {
     let now = slot + TimeDelta::minutes(5);
     assert_eq!(names(store.next_queued(now, 2, &[]).await.unwrap()), ["early", "other"]);
     assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["early", "other", "third"]);
-    let work = Work { version: 1, image_name: "x".into(), attempts: 0, owes_start: false };
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
     let begun = State::Creating { work, sent_at: now };
     store
         .commit(&[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, attempt: None }], now)
@@ -215,7 +331,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
-    let work = |version| Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let later = slot + TimeDelta::minutes(9);
     let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
     let step = Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, attempt: None };
@@ -314,10 +430,10 @@ async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool
     let filter = Filter { schedule: None, limit: 1, since: Some(slot), until: Some(slot), ..Filter::default() };
     let id = BakeId(store.reader().history(&filter).await.unwrap()[0].id);
     let version = u32::try_from(day).unwrap() + 1;
-    let work = Work { version, image_name: "x".into(), attempts: 1, owes_start: false };
+    let work = Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let attempt = |stage, started_at| Attempt {
         stage,
-        call: "CreateImageByInstance",
+        call: "CreateImageByInstance".into(),
         started_at,
         finished_at: started_at + TimeDelta::seconds(1),
         outcome: "ok",
@@ -381,7 +497,7 @@ async fn open_bakes_tell_how_far_they_are() {
     let slot = at("2027-01-01T03:00:00Z");
     bake(&store, "done", 1, TimeDelta::minutes(20), true).await;
     store.record_slots(&[row("waits", slot), row("works", slot)], &[], "abc", slot).await.unwrap();
-    let work = Work { version: 1, image_name: "x".into(), attempts: 0, owes_start: false };
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
     let begun = State::Creating { work, sent_at: slot };
     let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, attempt: None };
     store.commit(&[step], slot).await.unwrap();

@@ -16,7 +16,9 @@ pub use images::{
     CreateImageByInstance, CreatedImage, DeleteImage, Distribution, Image, ImagePage, ImageStatus, ListImage,
     StartTaskForDistributeImage,
 };
-pub use workstations::{ListWuyingServer, Server, ServerMachine, ServerPage, StartWuyingServer, StopWuyingServer};
+pub use workstations::{
+    ListWuyingServer, Server, ServerMachine, ServerPage, Session, StartWuyingServer, StopWuyingServer,
+};
 
 /// An answer that holds nothing but its RequestId.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

@@ -56,6 +56,21 @@ pub struct Server {
     /// Its machines.
     #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
     pub machines: Vec<ServerMachine>,
+    /// What it says of its sessions as a whole; its words are not documented.
+    #[serde(default, rename = "ResourceSessionStatus", deserialize_with = "lenient::text")]
+    pub session_status: Option<String>,
+    /// Who is connected.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub sessions: Vec<Session>,
+}
+
+/// A session of a workstation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Session {
+    /// Whose.
+    #[serde(deserialize_with = "lenient::text")]
+    pub user_id: Option<String>,
 }
 
 /// A machine of a workstation.

@@ -45,13 +45,13 @@ pub async fn adopt(
 }
 
 /// The line that images are given to.
-struct Target {
-    schedule_id: ScheduleId,
-    instance: InstanceId,
-    line: LineId,
+pub(super) struct Target {
+    pub(super) schedule_id: ScheduleId,
+    pub(super) instance: InstanceId,
+    pub(super) line: LineId,
 }
 
-fn target(shared: &Shared, schedule: &str, instance: Option<&InstanceId>) -> Result<Target, Reply> {
+pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&InstanceId>) -> Result<Target, Reply> {
     let config = shared.config();
     let named =
         |one: &&std::sync::Arc<crate::schedule::Schedule>| one.name.as_str() == schedule || one.id.as_str() == schedule;

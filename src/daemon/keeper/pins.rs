@@ -65,10 +65,10 @@ async fn keep(
     Ok(Reply::Done)
 }
 
-fn no_image(image_id: &ImageId) -> Reply {
+pub(super) fn no_image(image_id: &ImageId) -> Reply {
     Reply::NotFound { message: format!("no line has an image {image_id}; `imagebaked images` lists them") }
 }
 
-fn told(reply: Result<Reply, StoreError>) -> Reply {
+pub(super) fn told(reply: Result<Reply, StoreError>) -> Reply {
     reply.unwrap_or_else(|error| Reply::Failed { message: chain(&error) })
 }

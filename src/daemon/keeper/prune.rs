@@ -56,7 +56,7 @@ pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Re
     let mode = if dry_run { Mode::DryRun { again } } else { Mode::Apply { again } };
     let _one_at_a_time = shared.keeping.lock().await;
     let passed = pass(shared, &shared.config(), mode, who).await;
-    shared.keeper.notify_one();
+    shared.stir();
     match passed {
         Ok(report) => Reply::Pruned { report },
         Err(error) => Reply::Failed { message: chain(&error) },
