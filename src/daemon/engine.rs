@@ -684,6 +684,10 @@ impl Engine {
             }
         };
         let (bake, _) = self.in_flight.remove(&self.call_of.remove(&id)?)?;
+        if !self.admitting && matches!(&finished.answer, Answer::Hook(outcome) if !outcome.is_ok()) {
+            // Who stops the daemon may have stopped the hook with it: it is asked again at the next start.
+            return None;
+        }
         self.judge_credentials(&finished, now);
         let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
