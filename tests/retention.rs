@@ -73,7 +73,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     assert_eq!(planned, [images[1].as_str(), images[0].as_str()]);
     let rehearsed = prune(&host, &["--dry-run"]);
     assert_eq!(rehearsed[&images[0]]["rule"], "keep = { last = 2, min = 1 }");
-    assert_eq!(why(&rehearsed[&images[3]]), ["last_good", "rule"]);
+    assert_eq!(why(&rehearsed[&images[3]]), ["channel", "last_good", "rule"]);
     assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["fate"] == "kept"));
     let done = prune(&host, &[]);
     assert_eq!(actions(&rehearsed), actions(&done));
@@ -155,7 +155,7 @@ fn nobody_is_tricked_out_of_an_image() {
     assert_eq!(why(&told[&images[1]]), ["not_ours"]);
     assert_eq!(why(&told[&images[2]]), ["not_ours"]);
     assert_eq!(told[&images[3]]["action"], "delete");
-    assert_eq!(why(&told[&images[4]]), ["last_good", "rule"]);
+    assert_eq!(why(&told[&images[4]]), ["channel", "last_good", "rule"]);
 
     // Refused once, and not asked again by itself.
     assert_eq!(why(&prune(&host, &[])[&images[3]]), ["refused"]);
@@ -256,7 +256,7 @@ fn a_removed_schedule_keeps_its_images_until_they_are_adopted() {
     // Rules count what is ours, and the foreign one is in nobody's way.
     let told = prune(&host, &["--dry-run"]);
     assert_eq!(why(&told["imgc-found"]), ["not_ours"]);
-    assert_eq!(why(&told[&images[2]]), ["last_good", "rule"]);
+    assert_eq!(why(&told[&images[2]]), ["channel", "last_good", "rule"]);
     assert_eq!(told[&images[0]]["action"], "mark");
     // Its versions go on after all of them.
     assert_eq!(host.bake("silver")["version"], 5);

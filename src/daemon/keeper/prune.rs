@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::look;
+use super::{channels, look};
 use crate::{
     bake::call::{Class, Refusal},
     cloud::actions::{DeleteImage, ImageStatus, ListImage},
@@ -73,6 +73,8 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
         return Ok(None);
     }
     look::look(shared, config, &images).await?;
+    // A channel that is about to move must not hold the image that it leaves.
+    channels::settle(shared, config, shared.clock.now()).await?;
     let judgement = judgement(reader, config, mode.again(), shared.clock.now()).await?;
     if let Mode::Apply { .. } = mode {
         for (row, judged) in &judgement.images {
