@@ -63,6 +63,8 @@ pub enum Command {
     Images(ImagesArgs),
     /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
     Reconcile(ReconcileArgs),
+    /// Show what people did: who, when and what, the newest first.
+    Audit(AuditArgs),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
@@ -203,6 +205,29 @@ pub struct ReconcileArgs {
     /// ever deleted.
     #[arg(long)]
     pub apply: bool,
+}
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// At or before this instant (RFC 3339) or this long ago.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// Only what this person did, by name or number: `alice`, `1000`, `"uid 1000"`; the daemon itself is `imagebaked`.
+    #[arg(long, value_name = "WHO")]
+    pub who: Option<String>,
+    /// Only this kind, e.g. `bake`, `pause` or `reload`.
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// At most so many lines.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// Lines before this one: the number of the last line of the page before.
+    #[arg(long, value_name = "ID")]
+    pub before: Option<i64>,
 }
 
 /// `pause`.

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{
-    Context, Exit, Failure, Result, Said,
+    Context, Exit, Failure, Result, Said, known_schedule,
     output::{NONE, Rows, relative, utc},
 };
 use crate::{
@@ -16,6 +16,9 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
     let images = reader.images(args.schedule.as_deref()).await?;
+    if let (true, Some(schedule)) = (images.is_empty(), &args.schedule) {
+        known_schedule(&config, &reader, schedule).await?;
+    }
     reader.close().await;
     if context.json {
         let images: Vec<_> = images

@@ -16,6 +16,7 @@ use crate::{
     store::{Reader, StoreError},
 };
 
+mod audit;
 mod bake;
 mod check;
 mod demo;
@@ -171,6 +172,22 @@ impl Context<'_> {
     }
 }
 
+/// Fails where neither the file nor the ledger knows a schedule of this name or id.
+async fn known_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
+    let known = config.schedule_words().any(|word| word == wanted) || !reader.seen(wanted).await?.is_empty();
+    if known { Ok(()) } else { Err(unknown_schedule(config, Some(reader), wanted).await?) }
+}
+
+/// What to say of a schedule that neither the file nor the ledger knows.
+async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str) -> Result<Failure> {
+    let seen = match reader {
+        Some(reader) => reader.schedule_words().await?,
+        None => Vec::new(),
+    };
+    let known = config.schedule_words().chain(seen.iter().map(String::as_str));
+    Ok(Failure::new(Exit::NotFound, config::no_schedule(wanted, known)))
+}
+
 /// Runs the command and prints what it says.
 pub async fn dispatch(cli: Cli) -> ExitCode {
     let environment: BTreeMap<String, String> = std::env::vars_os()
@@ -196,6 +213,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, args).await,
+        Command::Audit(args) => audit::run(&context, args).await,
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,

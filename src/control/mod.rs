@@ -12,6 +12,7 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use crate::{bake::reconcile::Difference, ids::BakeId, status::Status};
 
 pub mod client;
+pub mod who;
 
 /// Raised whenever a message changes so that an older side would misread it.
 pub const PROTOCOL: u32 = 1;

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, failed, ledger::settings_row, reading::Reader, statements};
+use super::{Store, StoreError, audit::audit, failed, ledger::settings_row, reading::Reader, statements};
 use crate::{bake::BakeSettings, ids::ScheduleId};
 
 /// The name under which the daemon pauses a schedule by itself.
@@ -95,13 +95,6 @@ impl Store {
         tx.commit().await.map_err(failed("commit the end of a pause"))
     }
 
-    /// Notes in the audit what a person did.
-    pub async fn note(&self, at: DateTime<Utc>, who: &str, action: &str, detail: &str) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        audit(&mut tx, at, who, action, detail).await?;
-        tx.commit().await.map_err(failed("write the audit"))
-    }
-
     /// Schedules that failed for good at least `limit` times in a row and are not paused yet.
     pub async fn too_many_failures(&self, limit: u32) -> Result<Vec<(ScheduleId, u32)>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::TOO_MANY_FAILURES)
@@ -132,16 +125,4 @@ impl Store {
         }
         Ok(edited)
     }
-}
-
-/// One more line of the audit, in the transaction of what it tells of.
-pub(super) async fn audit(
-    tx: &mut sqlx::SqliteConnection,
-    at: DateTime<Utc>,
-    who: &str,
-    action: &str,
-    detail: &str,
-) -> Result<(), StoreError> {
-    let query = sqlx::query(statements::INSERT_AUDIT).bind(at.timestamp_millis()).bind(who).bind(action).bind(detail);
-    query.execute(tx).await.map_err(failed("write the audit")).map(|_| ())
 }

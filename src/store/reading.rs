@@ -269,6 +269,13 @@ impl Reader {
             .map_err(failed("read a bake"))
     }
 
+    /// The highest number of a bake.
+    pub async fn newest_bake(&self) -> Result<Option<BakeId>, StoreError> {
+        let id: Option<i64> =
+            sqlx::query_scalar(statements::NEWEST_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))?;
+        Ok(id.map(BakeId))
+    }
+
     /// The row that answers for a schedule's instance at an instant, if there is one.
     pub async fn row_covering(
         &self,
@@ -292,6 +299,14 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read what is known of a schedule"))
+    }
+
+    /// Every name and id of a schedule that was ever seen.
+    pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(statements::SCHEDULE_WORDS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the names of schedules"))
     }
 
     /// The calls of one bake, in order.
@@ -431,7 +446,7 @@ pub fn rfc3339(millis: i64) -> String {
 
 // serde hands the field by reference.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
-fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+pub(super) fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*millis))
 }
 

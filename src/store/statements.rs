@@ -172,6 +172,9 @@ pub const ALL_STREAKS: &str = "SELECT schedule_id, settings FROM streaks WHERE f
 /// One more line of the audit.
 pub const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
 
+/// The columns of the audit.
+pub const AUDIT: &str = "SELECT id, at, who, action, detail FROM audit";
+
 /// Rows that have to do with images: those with one, with a version or without an end, and those of some slots.
 pub const RECORDED: &str = "
 SELECT id, line_id, slot, state, finished_at IS NOT NULL AS ended, image_id FROM bakes
@@ -208,6 +211,9 @@ SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, c
        image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
 FROM bakes WHERE id = ?1";
 
+/// The highest number of a bake.
+pub const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
+
 /// The row of one schedule and instance for an instant: the one of that slot, or the first that stands for a range
 /// which the instant lies in.
 pub const ROW_COVERING: &str = "
@@ -221,6 +227,9 @@ pub const SEEN_OF: &str = "
 SELECT schedule_id, schedule, instance_id, timing, accounted_to, known_since, removed_at
 FROM targets WHERE schedule_id = ?1 OR schedule = ?1
 ORDER BY schedule_id, instance_id";
+
+/// Every name and id of a schedule that was ever seen.
+pub const SCHEDULE_WORDS: &str = "SELECT schedule FROM targets UNION SELECT schedule_id FROM targets";
 
 /// The calls of one bake, in order.
 pub const ATTEMPTS_OF: &str = "
@@ -307,11 +316,14 @@ pub const ALL: &[&str] = &[
     TOO_MANY_FAILURES,
     ALL_STREAKS,
     INSERT_AUDIT,
+    AUDIT,
+    SCHEDULE_WORDS,
     RECORDED,
     INSERT_REBUILT,
     WAKE_UNKNOWN,
     LEDGER_COLUMNS,
     LEDGER_ROW,
+    NEWEST_BAKE,
     ROW_COVERING,
     SEEN_OF,
     ATTEMPTS_OF,
