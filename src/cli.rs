@@ -65,6 +65,14 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show what people did: who, when and what, the newest first.
     Audit(AuditArgs),
+    /// Copy the ledger into a file, also while the daemon works, and look the copy over.
+    Backup(BackupArgs),
+    /// Put a backup in the place of the ledger; the daemon must not run.
+    Restore(RestoreArgs),
+    /// Write the whole ledger as one JSON document.
+    Export(ExportArgs),
+    /// Make an empty ledger into that of an export; the daemon must not run.
+    Import(ImportArgs),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
@@ -230,6 +238,41 @@ pub struct AuditArgs {
     pub before: Option<i64>,
 }
 
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file to make.
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A file that `imagebaked backup` made. The ledger that is there now is kept beside it.
+    pub file: PathBuf,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The file to make; `-` is standard output.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A file that `imagebaked export` made; `-` is standard input.
+    pub file: PathBuf,
+}
+
 /// `pause`.
 #[derive(Debug, Args)]
 pub struct PauseArgs {
@@ -274,6 +317,9 @@ pub struct CancelArgs {
 pub struct ImagesArgs {
     /// Only this schedule, by name or id.
     pub schedule: Option<String>,
+    /// At most so many images in the table; JSON always has all.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub limit: u32,
 }
 
 /// `sim`.

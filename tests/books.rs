@@ -1,13 +1,13 @@
-//! What an operator keeps books with: the audit.
+//! What an operator keeps books with: the audit, copies of the ledger, what comes from a crontab.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
 mod support;
 
-use std::fs;
+use std::{fs, io::Write as _, path::Path, process::Stdio, time::Duration};
 
 use serde_json::Value;
-use support::{Cloud, Host, eventually};
+use support::{Cloud, Host, Running, eventually};
 
 const FILE: &str = r#"
 [[schedule]]
@@ -135,4 +135,250 @@ fn a_slip_in_a_name_is_told_with_what_was_meant() {
     meant(&host, &ledger[..1]);
     let (_, err) = host.expect(3, &["bake", "gloden"]);
     assert!(err.contains("those there are: farm"), "{err}");
+}
+
+/// Some history of every kind: bakes that ended well and badly, calls, a pause, an audit.
+fn some_history(cloud: &Cloud, host: &mut Host) {
+    host.start();
+    host.bake("golden");
+    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\n");
+    host.bake("wrong");
+    host.expect(0, &["pause", "golden", "--reason", "a \"quoted\" word, 桌面, \\ and a\ttab"]);
+}
+
+fn names(host: &Host, folder: &str) -> Vec<String> {
+    let all = fs::read_dir(host.path(folder)).unwrap();
+    let mut names: Vec<_> = all.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn a_backup_is_made_while_the_daemon_works_and_can_be_put_back() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    let copies = host.path("copies");
+    fs::create_dir(&copies).unwrap();
+    let file = copies.join("it's \"one\" backup.db");
+    host.expect(3, &["backup", text(&file)]);
+    some_history(&cloud, &mut host);
+    let history = host.json(0, &["history"]);
+
+    let told = host.json(0, &["backup", text(&file)])["backup"].clone();
+    assert_eq!((told["rows"]["bakes"].as_u64(), told["rows"]["pauses"].as_u64()), (Some(2), Some(1)), "{told:#}");
+    assert_eq!(told["bytes"].as_u64(), Some(fs::metadata(&file).unwrap().len()));
+    let (_, err) = host.expect(2, &["backup", text(&file)]);
+    assert!(err.contains("is there already; --force replaces it"), "{err}");
+    let (out, _) = host.expect(0, &["backup", text(&file), "--force"]);
+    assert!(out.contains("2 bakes, ") && out.contains("looked over and sound"), "{out}");
+    assert_eq!(names(&host, "copies"), ["it's \"one\" backup.db"], "nothing is left beside it");
+
+    // Not where it would do harm, and not where there is no place.
+    for name in ["imagebaked.db", "imagebaked.db-wal", "lock"] {
+        let (_, err) = host.expect(2, &["backup", "--force", text(&host.path("state").join(name))]);
+        assert!(err.contains("is the daemon's own"), "{err}");
+    }
+    host.expect(2, &["backup", text(&copies)]);
+    host.expect(1, &["backup", text(&copies.join("none/x.db"))]);
+
+    // More happens, then the ledger is lost.
+    host.expect(0, &["resume", "golden"]);
+    host.bake("golden");
+    let (_, err) = host.expect(1, &["restore", text(&file)]);
+    assert!(err.contains("another imagebaked is running"), "{err}");
+    host.kill();
+    let (out, _) = host.expect(0, &["restore", text(&file)]);
+    assert!(out.contains("reconcile --apply"), "{out}");
+    assert_eq!(host.json(0, &["history"]), history);
+    let audit = host.json(0, &["audit"])["audit"][0].clone();
+    assert_eq!(
+        (&audit["action"], audit["who"].as_str()),
+        (&"restore".into(), Some(&*format!("{}, without the daemon", myself())))
+    );
+
+    // What was there is kept, and what the killed daemon had written last is not lost.
+    let state = names(&host, "state");
+    let kept = state.iter().find(|name| name.starts_with("imagebaked.db.before-restore-")).unwrap();
+    host.expect(0, &["restore", text(&host.path("state").join(kept))]);
+    assert_eq!(host.json(0, &["history"])["bakes"].as_array().unwrap().len(), 3);
+
+    // After the way that the command names, the daemon goes on as if nothing had been.
+    host.expect(0, &["restore", text(&file)]);
+    let mut alone = host.command(&["reconcile", "--apply"]);
+    let alone = alone.env("ALIBABA_CLOUD_ACCESS_KEY_ID", support::KEY_ID);
+    assert!(alone.env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", support::SECRET).output().unwrap().status.success());
+    host.start();
+    host.expect(0, &["resume", "golden"]);
+    assert_eq!(host.bake("golden")["version"], 3, "no version is given twice");
+}
+
+#[test]
+fn what_is_no_backup_is_not_put_in_place() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    some_history(&cloud, &mut host);
+    let good = host.path("good.db");
+    host.expect(0, &["backup", text(&good)]);
+    host.stop();
+    let before = host.json(0, &["history"]);
+    let whole = fs::read(&good).unwrap();
+    let mut broken = whole.clone();
+    // Somewhere in the middle of its pages.
+    for byte in &mut broken[40_960..45_000] {
+        *byte ^= 0xa5;
+    }
+    let tries: [(&str, &[u8]); 4] =
+        [("text.db", b"hello"), ("empty.db", b""), ("half.db", &whole[..whole.len() / 2]), ("broken.db", &broken)];
+    for (name, bytes) in tries {
+        let path = host.path(name);
+        fs::write(&path, bytes).unwrap();
+        let (_, err) = host.expect(1, &["restore", text(&path)]);
+        assert!(err.contains(name), "{name}: {err}");
+    }
+    host.expect(3, &["restore", text(&host.path("none.db"))]);
+    assert_eq!(host.json(0, &["history"]), before);
+    let own = names(&host, "state").into_iter().filter(|name| !name.ends_with("-wal") && !name.ends_with("-shm"));
+    assert_eq!(own.collect::<Vec<_>>(), ["imagebaked.db", "lock"]);
+}
+
+#[test]
+fn a_backup_that_is_killed_leaves_no_half_file() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    some_history(&cloud, &mut host);
+    let file = host.path("killed.db");
+    // Where it is killed is left to chance; that it is never half is not.
+    let mut unfinished = 0;
+    for n in 0..30 {
+        let command = host.command(&["backup", text(&file)]).stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+        let mut child = Running(command.unwrap());
+        std::thread::sleep(Duration::from_millis(n * 2));
+        child.0.kill().unwrap();
+        child.0.wait().unwrap();
+        if file.exists() {
+            let other = Host::new(cloud.addr, FILE);
+            other.expect(0, &["restore", text(&file)]);
+            fs::remove_file(&file).unwrap();
+        } else {
+            unfinished += 1;
+        }
+    }
+    assert!(unfinished > 0, "none was killed in time");
+    host.expect(0, &["backup", text(&file)]);
+    assert!(!host.path("killed.db.tmp").exists(), "what was left is cleared away");
+}
+
+#[test]
+fn an_export_comes_back_byte_for_byte() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    let (one, two) = (host.path("one.json"), host.path("two.json"));
+    host.expect(3, &["export"]);
+    some_history(&cloud, &mut host);
+    host.expect(0, &["export", text(&one)]);
+    host.expect(2, &["export", text(&one)]);
+    let (out, _) = host.expect(0, &["export"]);
+    assert_eq!(out, fs::read_to_string(&one).unwrap(), "the same at standard output");
+    let document: Value = serde_json::from_str(&out).unwrap();
+    let rows = |table: &str| document["tables"][table].as_array().unwrap().len() as u64;
+    for (table, promised) in document["imagebaked_ledger"]["rows"].as_object().unwrap() {
+        assert_eq!(Some(rows(table)), promised.as_u64(), "{table}");
+    }
+    assert_eq!((rows("bakes"), rows("pauses"), rows("audit")), (2, 1, 3));
+    assert_eq!(document["tables"]["bakes"][0]["state"], "succeeded");
+
+    let (_, err) = host.expect(1, &["import", text(&one)]);
+    assert!(err.contains("another imagebaked is running"), "{err}");
+    host.stop();
+    let (_, err) = host.expect(1, &["import", text(&one)]);
+    assert!(err.contains("is not empty") && err.contains("never mixes two"), "{err}");
+
+    let other = Host::new(cloud.addr, FILE);
+    let (out, _) = other.expect(0, &["import", text(&one)]);
+    assert!(out.contains("2 bakes, "), "{out}");
+    other.expect(0, &["export", text(&two)]);
+    assert!(fs::read(&one).unwrap() == fs::read(&two).unwrap(), "{} and {}", one.display(), two.display());
+
+    // In other words, the same: by another program, and through a pipe.
+    let sorted = serde_json::to_string_pretty(&document).unwrap();
+    let mut third = Host::new(cloud.addr, FILE);
+    third.start();
+    third.stop();
+    let mut import = third.command(&["import", "-"]).stdin(Stdio::piped()).spawn().unwrap();
+    import.stdin.take().unwrap().write_all(sorted.as_bytes()).unwrap();
+    assert!(import.wait().unwrap().success(), "a ledger that follows from the file alone is as good as none");
+    assert_eq!(third.expect(0, &["export"]).0, fs::read_to_string(&one).unwrap());
+    third.start();
+    assert_eq!(third.json(0, &["history"]), host.json(0, &["history"]));
+    assert_eq!(third.json(0, &["status"])["paused"][0]["schedule"], "golden");
+}
+
+#[test]
+fn an_export_that_is_not_whole_is_refused_and_nothing_is_left_of_it() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    some_history(&cloud, &mut host);
+    let (good, _) = host.expect(0, &["export"]);
+    let other = Host::new(cloud.addr, FILE);
+    let file = other.path("export.json");
+    let end = good.len();
+    let tries = [
+        (good[..end / 2].to_owned(), "EOF while parsing"),
+        (good[..end - 3].to_owned(), "EOF while parsing"),
+        (format!("{good}x"), "trailing characters"),
+        ("[1]".to_owned(), "what `imagebaked export` writes"),
+        ("{\"bakes\":[]}".to_owned(), "does not begin with"),
+        (good.replacen("\"format\":1", "\"format\":2", 1), "by a newer imagebaked (format 2)"),
+        (good.replacen("\"migration\":", "\"migration\":99", 1), "by a newer imagebaked (migration 99"),
+        (good.replacen("\"bakes\":2", "\"bakes\":3", 1), "of \"bakes\" it promises 3 rows and has 2"),
+        (good.replacen("\"state\":\"succeeded\"", "\"state\":\"excellent\"", 1), "rows 1 to 2 of \"bakes\" do not fit"),
+        (
+            good.replacen("\"id\":1,\"schedule_id\"", "\"id\":\"x\",\"schedule_id\"", 1),
+            "rows 1 to 2 of \"bakes\" do not fit",
+        ),
+        (good.replacen("\"task_id\":", "\"task\":", 1), "row 1 of \"bakes\": it has no \"task_id\""),
+        (good.replacen("\"task_id\":", "\"more\":1,\"task_id\":", 1), "row 1 of \"bakes\": \"more\" is not known"),
+        (good.replacen("\"bake_id\":1", "\"bake_id\":7", 1), "inconsistent"),
+        (good.replacen("\"audit\":[", "\"secrets\":[", 1), "there is no table \"secrets\""),
+    ];
+    for (bad, words) in tries {
+        assert_ne!(bad, good, "{words}");
+        fs::write(&file, bad).unwrap();
+        let (out, err) = other.expect(1, &["import", text(&file)]);
+        assert!(out.is_empty() && err.contains(words), "{words}: {err}");
+        assert_eq!(names(&other, "state"), ["lock"], "{words}");
+    }
+    other.expect(3, &["import", text(&other.path("none.json"))]);
+    fs::write(&file, good).unwrap();
+    other.expect(0, &["import", text(&file)]);
+}
+
+#[test]
+fn what_root_puts_into_the_daemons_folder_is_the_daemons() {
+    use std::os::unix::fs::{MetadataExt as _, chown};
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    some_history(&cloud, &mut host);
+    let (document, copy) = (host.path("export.json"), host.path("copy.db"));
+    host.expect(0, &["export", text(&document)]);
+    host.expect(0, &["backup", text(&copy)]);
+    let other = Host::new(cloud.addr, FILE);
+    let state = other.path("state");
+    fs::create_dir(&state).unwrap();
+    if chown(&state, Some(4242), Some(4343)).is_err() {
+        // Nobody else can give files away, so there is nothing to see.
+        return;
+    }
+    for args in [["import", text(&document)], ["restore", text(&copy)]] {
+        other.expect(0, &args);
+        for entry in fs::read_dir(&state).unwrap() {
+            let entry = entry.unwrap();
+            let owner = entry.metadata().unwrap();
+            assert_eq!((owner.uid(), owner.gid()), (4242, 4343), "{args:?}: {:?}", entry.file_name());
+        }
+    }
 }

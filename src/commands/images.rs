@@ -15,7 +15,9 @@ use crate::{
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
-    let images = reader.images(args.schedule.as_deref()).await?;
+    // One more than is shown, to know whether there are more.
+    let limit = (!context.json).then(|| args.limit.saturating_add(1));
+    let mut images = reader.images(args.schedule.as_deref(), limit).await?;
     if let (true, Some(schedule)) = (images.is_empty(), &args.schedule) {
         known_schedule(&config, &reader, schedule).await?;
     }
@@ -43,6 +45,9 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
             None => Ok(Said::done("No good image is recorded yet.\n".to_owned())),
         };
     }
+    let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let more = images.len() > shown;
+    images.truncate(shown);
     let now = SystemClock.now();
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE"], context.color);
     for row in images {
@@ -56,5 +61,9 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
             row.id.to_string(),
         ]);
     }
-    Ok(Said::done(rows.render()))
+    let mut text = rows.render();
+    if more {
+        text.push_str("… and more; name a schedule, or see --limit and --json.\n");
+    }
+    Ok(Said::done(text))
 }

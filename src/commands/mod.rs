@@ -17,9 +17,11 @@ use crate::{
 };
 
 mod audit;
+mod backup;
 mod bake;
 mod check;
 mod demo;
+mod export;
 mod forecast;
 mod history;
 mod images;
@@ -32,6 +34,7 @@ mod retry;
 mod run;
 mod show;
 mod sim;
+mod staged;
 mod status;
 mod why;
 
@@ -214,6 +217,10 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Images(args) => images::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, args).await,
         Command::Audit(args) => audit::run(&context, args).await,
+        Command::Backup(args) => backup::backup(&context, args).await,
+        Command::Restore(args) => backup::restore(&context, args).await,
+        Command::Export(args) => export::export(&context, args).await,
+        Command::Import(args) => export::import(&context, args).await,
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,
@@ -244,6 +251,13 @@ fn refused(reply: Reply) -> Failure {
         Reply::Failed { message } => Failure::new(Exit::Failed, message),
         Reply::BadConfig { problems } => Failure::new(Exit::Usage, problems),
         _ => Failure::new(Exit::Failed, "the daemon answered something else than was asked"),
+    }
+}
+
+/// Tells a person at a terminal what takes its time; programs and logs are not told.
+fn progress(step: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{step} …");
     }
 }
 

@@ -253,12 +253,21 @@ FROM json_each(?1) AS line JOIN bakes b
 pub const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
 
-/// Good images of one line, or of all, newest first.
+/// Good images line by line, newest first, at most so many. Without a word about the index, SQLite sorts them all first.
 pub const GOOD_IMAGES: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
        image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
-FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1 OR schedule = ?1)
-ORDER BY line_id, version DESC";
+FROM bakes INDEXED BY bakes_good WHERE state = 'succeeded'
+ORDER BY line_id, version DESC
+LIMIT ?1";
+
+/// Likewise, of one schedule.
+pub const GOOD_IMAGES_OF: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
+       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+FROM bakes WHERE state = 'succeeded' AND (schedule_id = ?2 OR schedule = ?2)
+ORDER BY line_id, version DESC
+LIMIT ?1";
 
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
 /// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
@@ -280,6 +289,24 @@ SELECT b.line_id, b.instance_id, coalesce(s.json ->> 'instance_region', '') AS r
 FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
+
+/// The tables of the database.
+pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+
+/// The last migration that was carried out.
+pub const MIGRATION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+
+/// The columns of a table, each with its place in the primary key, or 0.
+pub const COLUMNS_OF: &str = "SELECT name, pk FROM pragma_table_info(?1) ORDER BY cid";
+
+/// The whole database, as it is at one moment, into a new file.
+pub const COPY_INTO: &str = "VACUUM INTO ?1";
+
+/// `ok`, or what is wrong with pages and indexes.
+pub const INTEGRITY: &str = "PRAGMA integrity_check";
+
+/// Rows that refer to rows that are not there.
+pub const ORPHANS: &str = "SELECT count(*) FROM pragma_foreign_key_check";
 
 /// Fresh statistics where tables have changed much.
 pub const OPTIMIZE: &str = "PRAGMA optimize";
@@ -332,8 +359,15 @@ pub const ALL: &[&str] = &[
     NEWEST_GOOD,
     COUNTS_SINCE,
     GOOD_IMAGES,
+    GOOD_IMAGES_OF,
     LAST_DURATIONS,
     OPEN_BAKES,
+    TABLE_NAMES,
+    MIGRATION,
+    COLUMNS_OF,
+    COPY_INTO,
+    INTEGRITY,
+    ORPHANS,
     OPTIMIZE,
     CHECKPOINT,
 ];
