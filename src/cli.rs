@@ -73,6 +73,9 @@ pub enum Command {
     Export(ExportArgs),
     /// Make an empty ledger into that of an export; the daemon must not run.
     Import(ImportArgs),
+    /// Take schedules over from a crontab.
+    #[command(subcommand)]
+    Crontab(CrontabCommand),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
@@ -273,6 +276,27 @@ pub struct ImportArgs {
     pub file: PathBuf,
 }
 
+/// `crontab`.
+#[derive(Debug, Subcommand)]
+pub enum CrontabCommand {
+    /// Print a [[schedule]] for each line of a crontab that names an instance; nothing is written.
+    Import(CrontabImportArgs),
+}
+
+/// `crontab import`.
+#[derive(Debug, Args)]
+pub struct CrontabImportArgs {
+    /// The crontab; `-` is standard input: crontab -l | imagebaked crontab import
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// It has the form of /etc/crontab, with a user before each command.
+    #[arg(long)]
+    pub system: bool,
+    /// The zone of its times where it says none; by default this host's.
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub timezone: Option<chrono_tz::Tz>,
+}
+
 /// `pause`.
 #[derive(Debug, Args)]
 pub struct PauseArgs {
@@ -401,6 +425,10 @@ impl Moment {
                 .unwrap_or(DateTime::UNIX_EPOCH),
         }
     }
+}
+
+fn zone(text: &str) -> Result<chrono_tz::Tz, String> {
+    text.parse().map_err(|_| "zones look like `Asia/Shanghai`".to_owned())
 }
 
 fn bake_id(text: &str) -> Result<BakeId, String> {

@@ -382,3 +382,81 @@ fn what_root_puts_into_the_daemons_folder_is_the_daemons() {
         }
     }
 }
+
+const CRONTAB: &str = r#"# m h dom mon dow command
+SHELL=/bin/sh
+MAILTO="ops@example.com"
+ALIBABA_CLOUD_ACCESS_KEY_SECRET=ThisIsNotToBeSeen
+
+# the golden desktop, weekdays
+0 3 * * 1-5   /opt/bake/bake-image.sh --instance ecd-7w78ozhjcwa3u >> /var/log/bake.log 2>&1
+*/30 9-17 1,15 * fri  /opt/bake/bake-image.sh ecd-7w78ozhjcwa3u
+
+CRON_TZ=Europe/Berlin
+30 4 * * sun  /opt/bake/farm.py ws-0cf1d2e3a4b5 ws-1a2b3c4d5e6f --access-key-secret ThisIsNotToBeSeen
+#0 5 * * * /opt/bake/bake-image.sh ecd-retired01
+@reboot       /opt/bake/bake-image.sh ecd-7w78ozhjcwa3u
+15 2 * * *    /usr/bin/certbot renew
+0 25 * * *    /opt/bake/bake-image.sh ecd-8a8b8c8d8e8f8
+"#;
+
+#[test]
+fn a_crontab_becomes_schedules_that_pass_the_check() {
+    let cloud = Cloud::start();
+    let host = Host::new(cloud.addr, "");
+    fs::write(host.path("crontab"), CRONTAB).unwrap();
+    let args = ["crontab", "import", "--timezone", "Asia/Shanghai"];
+    let from = host.path("crontab");
+    let (out, _) = host.expect(0, &[&args[..], &[text(&from)]].concat());
+    assert!(!out.contains("ThisIsNotToBeSeen"), "{out}");
+    insta::assert_snapshot!(out);
+
+    host.configure(cloud.addr, &out);
+    let told = host.json(0, &["check", "--next", "9"]);
+    assert_eq!((told["schedules"].as_u64(), &told["ok"]), (Some(3), &Value::Bool(true)), "{told:#}");
+
+    let told = host.json(0, &[&args[..], &[text(&from)]].concat());
+    assert_eq!(told["schedules"][2]["instance_ids"][1], "ws-1a2b3c4d5e6f");
+    assert_eq!((told["schedules"].as_array().unwrap().len(), told["left_out"].as_array().unwrap().len()), (3, 6));
+
+    // By standard input, in the form of /etc/crontab, and where there is nothing to take over.
+    let mut child = host.command(&["crontab", "import", "--system"]);
+    let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"CRON_TZ=UTC\n0 3 * * * root bake ecd-1\n").unwrap();
+    let told = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(told.contains("# was line 2: bake ecd-1\n[[schedule]]\nname = \"ecd-1\"\n"), "{told}");
+    fs::write(&from, "15 2 * * * /usr/bin/certbot renew\n").unwrap();
+    let (_, err) = host.expect(0, &[&args[..], &[text(&from)]].concat());
+    assert!(err.contains("no line names an instance"), "{err}");
+    host.expect(3, &["crontab", "import", "/none/such"]);
+    host.expect(2, &["crontab", "import", "--timezone", "Mars/Base"]);
+}
+
+#[test]
+fn people_are_told_what_was_done() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    some_history(&cloud, &mut host);
+    let (copy, document) = (host.path("copy.db"), host.path("export.json"));
+    let told = |host: &Host, args: &[&str]| format!("== {}\n{}\n", args[0], host.expect(0, args).0);
+    let mut all = told(&host, &["audit"]);
+    all.push_str(&told(&host, &["audit", "--limit", "1"]));
+    all.push_str(&told(&host, &["audit", "--action", "none"]));
+    all.push_str(&told(&host, &["backup", text(&copy)]));
+    all.push_str(&told(&host, &["export", text(&document)]));
+    host.stop();
+    all.push_str(&told(&host, &["restore", text(&copy)]));
+    let other = Host::new(cloud.addr, FILE);
+    all.push_str(&told(&other, &["import", text(&document)]));
+    insta::with_settings!({ filters => [
+        (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "[instant]"),
+        (r"\b(now|\d+[dhms]+( \d+[hms])? ago)  ", "[span]  "),
+        (r"uid \d+( \([\w-]+\))?", "uid [uid]"),
+        (r"took \d+m?s", "took [time]"),
+        (r"\d+ rows in all", "[n] rows in all"),
+        (r"\d+\.\d [KM]iB", "[size]"),
+        (r"/\S+/(state|copy\.db|export\.json)", "[folder]/$1"),
+        (r"before-restore-\S+Z", "before-restore-[instant]"),
+        (r" {2,}", "  "),
+    ] }, { insta::assert_snapshot!(all) });
+}

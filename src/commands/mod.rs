@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    cli::{Cli, ColorChoice, Command},
+    cli::{Cli, ColorChoice, Command, CrontabCommand},
     config::{self, Config, Loaded},
     control::{ControlError, Reply, Request, client},
     error::chain,
@@ -20,6 +20,7 @@ mod audit;
 mod backup;
 mod bake;
 mod check;
+mod crontab;
 mod demo;
 mod export;
 mod forecast;
@@ -221,6 +222,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Restore(args) => backup::restore(&context, args).await,
         Command::Export(args) => export::export(&context, args).await,
         Command::Import(args) => export::import(&context, args).await,
+        Command::Crontab(CrontabCommand::Import(args)) => crontab::import(&context, args),
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,

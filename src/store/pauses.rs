@@ -33,8 +33,12 @@ impl Pause {
 
     /// As the skipped rows tell it, after the word `paused`.
     pub fn words(&self) -> String {
-        let until = self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default();
-        format!("by {}{until}: {}", self.who, self.reason)
+        format!("by {}{}: {}", self.who, self.bound(), self.reason)
+    }
+
+    /// ` until …`, where it ends by itself.
+    fn bound(&self) -> String {
+        self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default()
     }
 }
 
@@ -74,7 +78,8 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("pause a schedule"))?;
-        audit(&mut tx, pause.since, &pause.who, "pause", &format!("{}: {}", pause.schedule_id, pause.words())).await?;
+        let detail = format!("{}{}: {}", pause.schedule_id, pause.bound(), pause.reason);
+        audit(&mut tx, pause.since, &pause.who, "pause", &detail).await?;
         tx.commit().await.map_err(failed("commit a pause"))
     }
 
