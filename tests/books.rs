@@ -119,7 +119,7 @@ fn a_slip_in_a_name_is_told_with_what_was_meant() {
     let ledger: &[&[&str]] = &[&["history", "--schedule", "gloden"], &["images", "gloden"]];
     meant(&host, local);
     host.start();
-    meant(&host, &[&["bake", "gloden"], &["pause", "gloden"], &["resume", "gloden"]]);
+    meant(&host, &[&["bake", "gloden"], &["pause", "gloden"], &["resume", "gloden"], &["adopt", "gloden", "imgc-1"]]);
     meant(&host, local);
     meant(&host, ledger);
     // What is known but has nothing to show is no slip.

@@ -113,6 +113,8 @@ pub struct DaemonSettings {
     pub owner: String,
     /// Bound of an orderly stop. Default `"30s"`.
     pub drain: Duration,
+    /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
+    pub prune_interval: Duration,
 }
 
 impl Default for DaemonSettings {
@@ -126,6 +128,7 @@ impl Default for DaemonSettings {
             control_socket: "/run/imagebaked/control.sock".into(),
             owner: "imagebaked".into(),
             drain: Duration::from_secs(30),
+            prune_interval: Duration::from_hours(1),
         }
     }
 }
@@ -179,6 +182,7 @@ layer! {
         control_socket: String = filled,
         owner: String = owner,
         drain: Duration = |item, out| item.duration(Duration::ZERO, out),
+        prune_interval: Duration = |item, out| item.duration(Duration::from_millis(100), out),
     }
 }
 

@@ -9,15 +9,20 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use crate::{bake::reconcile::Difference, ids::BakeId, status::Status};
+use crate::{
+    bake::reconcile::Difference,
+    ids::{BakeId, ImageId, InstanceId},
+    line::report::{Adopted, Report},
+    status::Status,
+};
 
 pub mod client;
 pub mod who;
 
 /// Raised whenever a message changes so that an older side would misread it.
 pub const PROTOCOL: u32 = 1;
-/// No message is longer.
-const MAX_MESSAGE: u64 = 4 << 20;
+/// No message is longer: a report on a hundred thousand images is not.
+const MAX_MESSAGE: u64 = 64 << 20;
 
 /// A message and who speaks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -79,6 +84,55 @@ pub enum Request {
         /// Name or id.
         schedule: String,
     },
+    /// Look at the images, and delete what no rule wants.
+    Prune {
+        /// Only say what would be done.
+        dry_run: bool,
+        /// Also ask again about images that the cloud would not delete.
+        again: bool,
+    },
+    /// Keep an image whatever the rules say.
+    Pin {
+        /// Which.
+        image: ImageId,
+        /// Until when; `None`: until it is unpinned.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: String,
+    },
+    /// Let the rules decide about an image again.
+    Unpin {
+        /// Which.
+        image: ImageId,
+    },
+    /// Take the mark off an image, and pin it.
+    Undelete {
+        /// Which.
+        image: ImageId,
+    },
+    /// Give images to a line.
+    Adopt {
+        /// Name or id of the schedule.
+        schedule: String,
+        /// Which of its instances, where it has several.
+        instance: Option<InstanceId>,
+        /// How they are found.
+        wanted: Wanted,
+        /// Only say which.
+        dry_run: bool,
+    },
+}
+
+/// How images to be adopted are found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// These.
+    Images(Vec<ImageId>),
+    /// All whose name is this; a `*` stands for any text.
+    Name(String),
+    /// All that carry this tag.
+    Tag(String, String),
 }
 
 impl Request {
@@ -86,7 +140,9 @@ impl Request {
     /// page by page, takes its time.
     fn patience(&self) -> Duration {
         match self {
-            Self::Reconcile { .. } => Duration::from_mins(10),
+            Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
+            // They wait for a pass that is under way.
+            Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
             _ => Duration::from_secs(20),
         }
     }
@@ -124,7 +180,17 @@ pub enum Reply {
         /// What differed before anything was taken over.
         differences: Vec<Difference>,
     },
-    /// To `Cancel`, `Pause` and `Resume`.
+    /// To `Prune`: what was found, and what follows; `None` where no line has rules.
+    Pruned {
+        /// All images that were judged.
+        report: Option<Report>,
+    },
+    /// To `Adopt`.
+    Adopted {
+        /// What became of each image that was found.
+        images: Vec<Adopted>,
+    },
+    /// To `Cancel`, `Pause`, `Resume`, `Pin`, `Unpin` and `Undelete`.
     Done,
     /// There is no such thing.
     NotFound {

@@ -50,6 +50,7 @@ async fn take_over(shared: &Shared) -> Reply {
     match control_server::order(shared, |reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
+            shared.keeper.notify_one();
             Reply::Reloaded { config_hash, schedules, warnings }
         }
         Err(message) => Reply::Failed { message },

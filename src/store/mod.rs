@@ -21,6 +21,7 @@ use sqlx::{
 
 mod audit;
 mod backup;
+mod images;
 mod ledger;
 mod pauses;
 mod planning;
@@ -32,6 +33,7 @@ mod transfer;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
+pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};

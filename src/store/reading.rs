@@ -327,16 +327,6 @@ impl Reader {
             .map_err(failed("read a bake's settings"))
     }
 
-    /// Good images, line by line, newest version first; of one schedule by name or id, or of all; at most so many.
-    pub async fn images(&self, schedule: Option<&str>, limit: Option<u32>) -> Result<Vec<LedgerRow>, StoreError> {
-        let limit = limit.map_or(-1, i64::from);
-        let query = match schedule {
-            None => sqlx::query_as(statements::GOOD_IMAGES).bind(limit),
-            Some(schedule) => sqlx::query_as(statements::GOOD_IMAGES_OF).bind(limit).bind(schedule),
-        };
-        query.fetch_all(&self.pool).await.map_err(failed("read the images"))
-    }
-
     /// The last version of every line.
     pub async fn versions(&self) -> Result<HashMap<LineId, u32>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::ALL_VERSIONS)
