@@ -63,6 +63,19 @@ pub enum Command {
     Images(ImagesArgs),
     /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
     Reconcile(ReconcileArgs),
+    /// Show what people did: who, when and what, the newest first.
+    Audit(AuditArgs),
+    /// Copy the ledger into a file, also while the daemon works, and look the copy over.
+    Backup(BackupArgs),
+    /// Put a backup in the place of the ledger; the daemon must not run.
+    Restore(RestoreArgs),
+    /// Write the whole ledger as one JSON document.
+    Export(ExportArgs),
+    /// Make an empty ledger into that of an export; the daemon must not run.
+    Import(ImportArgs),
+    /// Take schedules over from a crontab.
+    #[command(subcommand)]
+    Crontab(CrontabCommand),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
@@ -225,6 +238,85 @@ pub struct ReconcileArgs {
     pub apply: bool,
 }
 
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// At or before this instant (RFC 3339) or this long ago.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// Only what this person did, by name or number: `alice`, `1000`, `"uid 1000"`; the daemon itself is `imagebaked`.
+    #[arg(long, value_name = "WHO")]
+    pub who: Option<String>,
+    /// Only this kind, e.g. `bake`, `pause` or `reload`.
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// At most so many lines.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// Lines before this one: the number of the last line of the page before.
+    #[arg(long, value_name = "ID")]
+    pub before: Option<i64>,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file to make.
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A file that `imagebaked backup` made. The ledger that is there now is kept beside it.
+    pub file: PathBuf,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The file to make; `-` is standard output.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A file that `imagebaked export` made; `-` is standard input.
+    pub file: PathBuf,
+}
+
+/// `crontab`.
+#[derive(Debug, Subcommand)]
+pub enum CrontabCommand {
+    /// Print a [[schedule]] for each line of a crontab that names an instance; nothing is written.
+    Import(CrontabImportArgs),
+}
+
+/// `crontab import`.
+#[derive(Debug, Args)]
+pub struct CrontabImportArgs {
+    /// The crontab; `-` is standard input: crontab -l | imagebaked crontab import
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// It has the form of /etc/crontab, with a user before each command.
+    #[arg(long)]
+    pub system: bool,
+    /// The zone of its times where it says none; by default this host's.
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub timezone: Option<chrono_tz::Tz>,
+}
+
 /// `pause`.
 #[derive(Debug, Args)]
 pub struct PauseArgs {
@@ -334,6 +426,9 @@ pub struct CancelArgs {
 pub struct ImagesArgs {
     /// Only this schedule, by name or id; also one that is not in the file any more.
     pub schedule: Option<String>,
+    /// At most so many images in the table; JSON always has all.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub limit: u32,
     /// Only images whose line is not in the file any more.
     #[arg(long)]
     pub orphans: bool,
@@ -474,6 +569,10 @@ impl Moment {
                 .unwrap_or(DateTime::UNIX_EPOCH),
         }
     }
+}
+
+fn zone(text: &str) -> Result<chrono_tz::Tz, String> {
+    text.parse().map_err(|_| "zones look like `Asia/Shanghai`".to_owned())
 }
 
 fn bake_id(text: &str) -> Result<BakeId, String> {

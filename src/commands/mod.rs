@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    cli::{Cli, ColorChoice, Command},
+    cli::{Cli, ColorChoice, Command, CrontabCommand},
     config::{self, Config, Loaded},
     control::{ControlError, Reply, Request, client},
     error::chain,
@@ -17,10 +17,14 @@ use crate::{
 };
 
 mod adopt;
+mod audit;
+mod backup;
 mod bake;
 mod channels;
 mod check;
+mod crontab;
 mod demo;
+mod export;
 mod forecast;
 mod history;
 mod images;
@@ -35,6 +39,7 @@ mod retry;
 mod run;
 mod show;
 mod sim;
+mod staged;
 mod status;
 mod why;
 
@@ -187,6 +192,22 @@ impl Context<'_> {
     }
 }
 
+/// Fails where neither the file nor the ledger knows a schedule of this name or id.
+async fn known_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
+    let known = config.schedule_words().any(|word| word == wanted) || !reader.seen(wanted).await?.is_empty();
+    if known { Ok(()) } else { Err(unknown_schedule(config, Some(reader), wanted).await?) }
+}
+
+/// What to say of a schedule that neither the file nor the ledger knows.
+async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str) -> Result<Failure> {
+    let seen = match reader {
+        Some(reader) => reader.schedule_words().await?,
+        None => Vec::new(),
+    };
+    let known = config.schedule_words().chain(seen.iter().map(String::as_str));
+    Ok(Failure::new(Exit::NotFound, config::no_schedule(wanted, known)))
+}
+
 /// Runs the command and prints what it says.
 pub async fn dispatch(cli: Cli) -> ExitCode {
     let environment: BTreeMap<String, String> = std::env::vars_os()
@@ -212,6 +233,12 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, args).await,
+        Command::Audit(args) => audit::run(&context, args).await,
+        Command::Backup(args) => backup::backup(&context, args).await,
+        Command::Restore(args) => backup::restore(&context, args).await,
+        Command::Export(args) => export::export(&context, args).await,
+        Command::Import(args) => export::import(&context, args).await,
+        Command::Crontab(CrontabCommand::Import(args)) => crontab::import(&context, args),
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,
@@ -252,6 +279,13 @@ fn refused(reply: Reply) -> Failure {
         Reply::Failed { message } => Failure::new(Exit::Failed, message),
         Reply::BadConfig { problems } => Failure::new(Exit::Usage, problems),
         _ => Failure::new(Exit::Failed, "the daemon answered something else than was asked"),
+    }
+}
+
+/// Tells a person at a terminal what takes its time; programs and logs are not told.
+fn progress(step: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{step} …");
     }
 }
 

@@ -17,6 +17,7 @@ use crate::{
 };
 
 pub mod client;
+pub mod who;
 
 /// Raised whenever a message changes so that an older side would misread it.
 pub const PROTOCOL: u32 = 1;

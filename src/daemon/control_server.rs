@@ -21,7 +21,7 @@ use super::{
     keeper, reconcile, reload,
 };
 use crate::{
-    control::{self, ControlError, PROTOCOL, Reply, Request},
+    control::{self, ControlError, PROTOCOL, Reply, Request, who},
     error::chain,
     line::Pin,
     store::StoreError,
@@ -121,7 +121,7 @@ impl Drop for ControlSocket {
 
 async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), ControlError> {
     let who = match stream.peer_cred() {
-        Ok(peer) => format!("uid {}", peer.uid()),
+        Ok(peer) => who::person(peer.uid()),
         Err(_) => "unknown".to_owned(),
     };
     let envelope = match tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream)).await {
@@ -153,9 +153,8 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             Err(error) => Reply::Failed { message: chain(&error) },
         },
         Request::Bake { schedule } => {
-            let not_found = format!("there is no schedule {schedule:?}; `imagebaked check` lists them");
             let asked = order(shared, |reply| Order::Bake { schedule, who, reply }).await;
-            told(asked.map(|bakes| bakes.ok_or(Declined::NotFound(not_found))), |bakes| Reply::Bakes { bakes })
+            told(asked, |bakes| Reply::Bakes { bakes })
         }
         Request::Retry { bake } => {
             let asked = order(shared, |reply| Order::Retry { bake, who, reply }).await;
