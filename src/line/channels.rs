@@ -231,8 +231,9 @@ pub fn settle(view: &View, declared: Option<&[Channel]>, now: DateTime<Utc>) -> 
 }
 
 fn latest(view: &View) -> Option<Move> {
-    let (assigned, newest) = (view.assigned(LATEST), view.newest(|_| true));
+    let assigned = view.assigned(LATEST);
     let current = assigned.and_then(|assigned| assigned.image_id.as_ref());
+    let newest = view.newest(|image| image.ours || Some(&image.image_id) == current);
     if current == newest.map(|image| &image.image_id) {
         return None;
     }
