@@ -7,7 +7,7 @@
 //! * **core**, pure: no I/O, no async; time and randomness are parameters.
 //!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the service manager.
-//! * **shell**, wiring: the daemon's tasks and the commands a person types.
+//! * **shell**, wiring: the daemon's tasks and the commands a person types; [`reference`] tells what can be typed.
 //! * [`failpoint`] is where tests make the daemon die; releases have nothing of it.
 //! * apart: [`sim`], a simulator of the cloud that nothing but the commands uses.
 //!
@@ -25,6 +25,7 @@ pub mod daemon;
 pub mod error;
 pub mod failpoint;
 pub mod ids;
+pub mod reference;
 pub mod schedule;
 pub mod sim;
 pub mod status;

@@ -46,7 +46,7 @@ fn room(path: &Path) -> String {
 
 const CORE: &[&str] = &["clock", "ids", "error", "schedule", "bake"];
 const ADAPTERS: &[&str] = &["config", "cloud", "store", "status", "control", "systemd", "telemetry", "failpoint"];
-const SHELL: &[&str] = &["daemon", "commands", "cli", "main", "lib", "build"];
+const SHELL: &[&str] = &["daemon", "commands", "cli", "reference", "main", "lib", "build"];
 const APART: &[&str] = &["sim"];
 
 #[test]

@@ -18,10 +18,12 @@ use crate::{
 
 mod bake;
 mod check;
+pub mod completions;
 mod demo;
 mod forecast;
 mod history;
 mod images;
+mod man;
 mod output;
 mod pause;
 mod plan;
@@ -29,6 +31,7 @@ mod reconcile;
 mod reload;
 mod retry;
 mod run;
+mod schema;
 mod show;
 mod sim;
 mod status;
@@ -171,11 +174,14 @@ impl Context<'_> {
     }
 }
 
+/// The variables that are text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 /// Runs the command and prints what it says.
 pub async fn dispatch(cli: Cli) -> ExitCode {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let environment = environment();
     let color = match cli.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
@@ -202,6 +208,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Cancel(args) => retry::cancel(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
+        Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(&context, args),
     };
     let exit = match result {
         Ok(said) => {

@@ -16,6 +16,8 @@
 //! room of its text, so long files are read in [`pieces`], and twice: once for what schedules share, once for the
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
+pub mod definitions;
+mod forms;
 mod pieces;
 mod problem;
 mod reader;
