@@ -90,10 +90,8 @@ impl From<StoreError> for Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let exit = match error {
-            ControlError::Unreachable { .. } | ControlError::Silent { .. } | ControlError::Broken(_) => {
-                Exit::Unreachable
-            }
-            _ => Exit::Failed,
+            ControlError::OtherVersion { .. } => Exit::Failed,
+            _ => Exit::Unreachable,
         };
         Self::new(exit, chain(&error))
     }

@@ -17,6 +17,8 @@ pub mod client;
 pub const PROTOCOL: u32 = 1;
 /// No message is longer.
 const MAX_MESSAGE: u64 = 4 << 20;
+/// What to do where versions differ.
+pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
 /// A message and who speaks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -86,6 +88,8 @@ impl Request {
     fn patience(&self) -> Duration {
         match self {
             Self::Reconcile { .. } => Duration::from_mins(10),
+            // Somebody wants to know at once whether it hangs.
+            Self::Status => Duration::from_secs(5),
             _ => Duration::from_secs(20),
         }
     }
@@ -155,6 +159,12 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
+    /// The socket is not ours to use.
+    #[error("you may not speak to the daemon at {}; that takes membership of the socket's group", socket.display())]
+    Forbidden {
+        /// The socket.
+        socket: PathBuf,
+    },
     /// It does not answer.
     #[error("the daemon at {} took the request but does not answer; it may hang (systemctl status imagebaked)", socket.display())]
     Silent {
@@ -165,7 +175,9 @@ pub enum ControlError {
     #[error("the connection to the daemon broke")]
     Broken(#[source] io::Error),
     /// Versions differ.
-    #[error("the daemon is of version {theirs}, this command of version {ours}: restart the daemon after an upgrade")]
+    #[error(
+        "the daemon is of version {theirs}, this command of version {ours}, and they do not understand each other: {OUTDATED}"
+    )]
     OtherVersion {
         /// The daemon's.
         theirs: String,
