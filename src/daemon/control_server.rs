@@ -134,9 +134,8 @@ async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), Contro
         Ok(peer) => format!("uid {}", peer.uid()),
         Err(_) => "unknown".to_owned(),
     };
-    let read = match tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream)).await {
-        Ok(read) => read,
-        Err(_) => return Ok(()),
+    let Ok(read) = tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream)).await else {
+        return Ok(());
     };
     let reply = match read {
         Ok(envelope) if envelope.protocol == PROTOCOL => match serde_json::from_value(envelope.body) {

@@ -14,6 +14,9 @@ use crate::{
     config::definitions::{Key, definitions},
 };
 
+/// Stands at the foot of every page.
+const SOURCE: &str = concat!("imagebaked ", env!("CARGO_PKG_VERSION"));
+
 /// A page and the name of its file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
@@ -41,7 +44,7 @@ pub fn program() -> io::Result<Page> {
 }
 
 fn page(command: Command) -> io::Result<Page> {
-    let man = Man::new(command);
+    let man = Man::new(command).source(SOURCE);
     let mut text = Vec::new();
     man.render(&mut text)?;
     Ok(Page { file: man.get_filename(), text })
@@ -51,8 +54,7 @@ fn page(command: Command) -> io::Result<Page> {
 fn configuration() -> Page {
     let all = definitions();
     let mut roff = Roff::new();
-    let source = concat!("imagebaked ", env!("CARGO_PKG_VERSION"));
-    roff.control("TH", ["imagebaked.toml", "5", "", source, ""]);
+    roff.control("TH", ["imagebaked.toml", "5", "", SOURCE, ""]);
     roff.control("SH", ["NAME"]);
     roff.text([roman("imagebaked.toml - when images are made of which WUYING desktops and workstations")]);
     roff.control("SH", ["SYNOPSIS"]);
