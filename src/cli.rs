@@ -62,7 +62,7 @@ pub enum Command {
     Show(ShowArgs),
     /// Explain what became of a schedule at some time, or why nothing did.
     Why(WhyArgs),
-    /// Show the good images of each line.
+    /// Show the images of each line, and what is to become of them.
     Images(ImagesArgs),
     /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
     Reconcile(ReconcileArgs),
@@ -74,6 +74,16 @@ pub enum Command {
     Retry(RetryArgs),
     /// Call off a bake that has not begun its image.
     Cancel(CancelArgs),
+    /// Delete what no rule of `keep` wants: mark it, and delete what was marked long enough ago.
+    Prune(PruneArgs),
+    /// Keep an image, whatever the rules say.
+    Pin(PinArgs),
+    /// Let the rules decide about an image again.
+    Unpin(ImageArgs),
+    /// Save an image that is marked for deletion, and pin it.
+    Undelete(ImageArgs),
+    /// Give images of the cloud to the line of a schedule.
+    Adopt(AdoptArgs),
     /// Make the daemon read its configuration again.
     Reload,
     /// Run the simulator of the cloud alone, to rehearse a schedule against.
@@ -256,8 +266,64 @@ pub struct CancelArgs {
 /// `images`.
 #[derive(Debug, Args)]
 pub struct ImagesArgs {
-    /// Only this schedule, by name or id.
+    /// Only this schedule, by name or id; also one that is not in the file any more.
     pub schedule: Option<String>,
+    /// Only images whose line is not in the file any more.
+    #[arg(long)]
+    pub orphans: bool,
+}
+
+/// `prune`.
+#[derive(Debug, Args)]
+pub struct PruneArgs {
+    /// Only say what would be done; the cloud is looked at all the same.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Ask again about images that the cloud would not delete.
+    #[arg(long)]
+    pub again: bool,
+}
+
+/// `pin`.
+#[derive(Debug, Args)]
+pub struct PinArgs {
+    /// The image (`imgc-…`), as `imagebaked images` shows it.
+    pub image: String,
+    /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until it is unpinned.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// Why; shown wherever the image is kept for it.
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub reason: String,
+}
+
+/// `unpin`, `undelete`.
+#[derive(Debug, Args)]
+pub struct ImageArgs {
+    /// The image (`imgc-…`), as `imagebaked images` shows it.
+    pub image: String,
+}
+
+/// `adopt`.
+#[derive(Debug, Args)]
+pub struct AdoptArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+    /// The images (`imgc-…`).
+    #[arg(required_unless_present_any = ["name", "tag"], conflicts_with_all = ["name", "tag"])]
+    pub images: Vec<String>,
+    /// All images of this name; a `*` stands for any text.
+    #[arg(long, value_name = "PATTERN", conflicts_with = "tag")]
+    pub name: Option<String>,
+    /// All images with this tag.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub tag: Option<String>,
+    /// Which instance's line, where the schedule has several.
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+    /// Only say which would be adopted.
+    #[arg(long)]
+    pub dry_run: bool,
 }
 
 /// `sim`.

@@ -5,7 +5,8 @@
 //! Three rings; imports point inwards only (`tests/layering.rs` checks it).
 //!
 //! * **core**, pure: no I/O, no async; time and randomness are parameters.
-//!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then.
+//!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then, [`line`] is
+//!   what becomes of the images that come out.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the service manager.
 //! * **shell**, wiring: the daemon's tasks and the commands a person types; [`reference`] tells what can be typed.
 //! * [`failpoint`] is where tests make the daemon die; releases have nothing of it.
@@ -25,6 +26,7 @@ pub mod daemon;
 pub mod error;
 pub mod failpoint;
 pub mod ids;
+pub mod line;
 pub mod reference;
 pub mod schedule;
 pub mod sim;

@@ -60,7 +60,7 @@ fn bash_completes_commands_and_schedules() {
     fs::write(folder.path().join("c.toml"), file).unwrap();
     let config = ["imagebaked", "--config", "c.toml"];
     let offers = |words: &[&str]| offered(folder.path(), &[&config, words].concat());
-    for command in ["bake", "pause", "resume", "why", "images"] {
+    for command in ["bake", "pause", "resume", "why", "images", "adopt"] {
         assert_eq!(offers(&[command, "win"]), ["win11-golden", "win10-old"], "{command}");
     }
     assert_eq!(offers(&["bake", "f"]), ["farm"]);

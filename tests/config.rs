@@ -107,13 +107,11 @@ fn every_mistake_is_reported_at_its_place() {
         "bad-value 71:8..10",
         "bad-tag 72:10..17",
         "bad-tag 72:33..35",
-        "not-applied 73:11..41",
         "duplicate-region 73:27..40",
         "bad-type 74:10..14",
         "out-of-range 75:17..22",
         "missing-key 79:15..22",
         "bad-image-name 83:8..14",
-        "not-applied 86:8..21",
         "out-of-range 86:17..19",
         "bad-type 87:12..15",
         "bad-cron 92:23..25",
@@ -125,9 +123,14 @@ fn every_mistake_is_reported_at_its_place() {
         "bad-duration 106:10..21",
         "missing-key 108:1..13",
         "unknown-section 110:2..11",
+        "bad-channel 116:14..20",
+        "bad-name 116:30..31",
+        "bad-type 116:60..61",
+        "bad-type 116:73..77",
+        "bad-duration 117:28..34",
     ];
     assert_eq!(table(&problems), expected);
-    assert_eq!(problems.summary(), "55 problems in 1 file");
+    assert_eq!(problems.summary(), "58 problems in 1 file");
     insta::assert_snapshot!(problems.render(false));
 }
 

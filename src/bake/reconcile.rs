@@ -370,6 +370,7 @@ mod tests {
             paused: false,
             max_image_age: None,
             keep: None,
+            channels: Vec::new(),
             settings: Arc::new(settings()),
         })
     }

@@ -328,6 +328,11 @@ impl State {
         matches!(self, Self::Ended { .. })
     }
 
+    /// Whether it is over and brought an image.
+    pub fn has_succeeded(&self) -> bool {
+        matches!(self, Self::Ended { end: End::Succeeded { .. }, .. })
+    }
+
     /// Why nobody can call it off now; `None` where that can be done.
     pub fn cannot_be_cancelled(&self) -> Option<&'static str> {
         match self {

@@ -17,9 +17,9 @@ use tokio::time::Instant;
 use super::{
     CloudOptions, acs3,
     actions::{
-        Accepted, CreateImageByInstance, CreatedImage, DeleteImage, DescribeDesktops, DesktopPage, Image, ImagePage,
-        ListImage, ListWuyingServer, ServerPage, StartDesktops, StartTaskForDistributeImage, StartWuyingServer,
-        StopDesktops, StopWuyingServer,
+        Accepted, CreateImageByInstance, CreatedImage, DeleteImage, DeliveryGroup, DescribeDesktops, Desktop,
+        DesktopPage, Image, ImagePage, ListAppInstanceGroup, ListImage, ListWuyingServer, Server, ServerPage,
+        StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
     },
     answer::{self, Answer},
     credentials::{Credentials, Keyring, NoCredentials, SourceName, Surroundings},
@@ -115,33 +115,65 @@ impl CloudClient {
     /// All images that pass the filter, page by page; the filter's own page number and size are not used. The first
     /// refusal ends it: a part of a list would pass for the whole.
     pub async fn list_all_images(&self, filter: &ListImage) -> Result<Vec<Image>, Refusal> {
-        let mut seen = BTreeSet::new();
-        let mut images = Vec::new();
+        let mut pages = Pages::default();
         for page_number in 1..=MOST_PAGES {
             let page = ListImage { page_number: Some(page_number), page_size: Some(PAGE_SIZE), ..filter.clone() };
             let page = self.list_images(&page).await?.value;
-            let rows = page.images.len();
-            // Rows move to later pages when an image is made meanwhile, and so come twice.
-            let fresh = |image: &Image| seen.insert((image.image_id.clone(), image.version_id.clone()));
-            images.extend(page.images.into_iter().filter(fresh));
-            // `Count` decides where it is given, as a server may give shorter pages than it was asked for.
-            let is_last = match page.count.and_then(|count| usize::try_from(count).ok()) {
-                Some(count) => rows == 0 || images.len() >= count,
-                None => rows < PAGE_SIZE as usize,
-            };
-            if is_last {
-                return Ok(images);
+            if pages.take(page.images, page.count, |image| (image.image_id.clone(), image.version_id.clone())) {
+                return Ok(pages.rows);
             }
         }
-        Err(Refusal {
-            class: Class::Permanent,
-            code: Some("AnswerTooLarge".to_owned()),
-            message: format!("the list of images does not end after {MOST_PAGES} pages"),
-            advice: "Delete images, or narrow the filter.".into(),
-            http_status: None,
-            request_id: None,
-            retry_after: None,
-        })
+        Err(endless("images"))
+    }
+
+    /// All workstations of the account.
+    pub async fn list_all_servers(&self) -> Result<Vec<Server>, Refusal> {
+        let mut pages = Pages::default();
+        for page_number in 1..=MOST_PAGES {
+            let page = ListWuyingServer {
+                page_number: Some(page_number),
+                page_size: Some(PAGE_SIZE),
+                ..ListWuyingServer::default()
+            };
+            let page = self.list_servers(&page).await?.value;
+            if pages.take(page.servers, page.total_count, |server| server.id.clone()) {
+                return Ok(pages.rows);
+            }
+        }
+        Err(endless("workstations"))
+    }
+
+    /// All delivery groups of the account.
+    pub async fn list_all_groups(&self) -> Result<Vec<DeliveryGroup>, Refusal> {
+        let mut pages = Pages::default();
+        for page_number in 1..=MOST_PAGES {
+            let page = self.call(&ListAppInstanceGroup { page_number, page_size: PAGE_SIZE }).await?.value;
+            if pages.take(page.groups, page.total_count, |group| group.id.clone()) {
+                return Ok(pages.rows);
+            }
+        }
+        Err(endless("delivery groups"))
+    }
+
+    /// All cloud desktops of a region.
+    pub async fn list_all_desktops(&self, region: &str) -> Result<Vec<Desktop>, Refusal> {
+        let mut desktops = Vec::new();
+        let mut next_token = None;
+        for _ in 0..MOST_PAGES {
+            let page = DescribeDesktops {
+                region: region.to_owned(),
+                max_results: Some(PAGE_SIZE),
+                next_token,
+                ..DescribeDesktops::default()
+            };
+            let page = self.describe_desktops(&page).await?.value;
+            desktops.extend(page.desktops);
+            next_token = page.next_token.filter(|token| !token.is_empty());
+            if next_token.is_none() {
+                return Ok(desktops);
+            }
+        }
+        Err(endless("cloud desktops"))
     }
 
     /// What requests were last signed with; `None` before the first.
@@ -283,6 +315,47 @@ impl CloudClient {
         let authorization = acs3::authorization(&credentials.access_key_id, &names, &signature);
         headers.push(("authorization".to_owned(), authorization));
         headers
+    }
+}
+
+/// The rows of a numbered listing, each once: rows move to later pages when others are added meanwhile.
+struct Pages<T, K> {
+    rows: Vec<T>,
+    seen: BTreeSet<K>,
+}
+
+impl<T, K> Default for Pages<T, K> {
+    fn default() -> Self {
+        Self { rows: Vec::new(), seen: BTreeSet::new() }
+    }
+}
+
+impl<T, K: Ord> Pages<T, K> {
+    /// Takes a page; answers whether it was the last. The count of all rows decides where it is given, as a server may
+    /// give shorter pages than it was asked for.
+    fn take(&mut self, page: Vec<T>, count: Option<i64>, key: impl Fn(&T) -> K) -> bool {
+        let read = page.len();
+        for row in page {
+            if self.seen.insert(key(&row)) {
+                self.rows.push(row);
+            }
+        }
+        match count.and_then(|count| usize::try_from(count).ok()) {
+            Some(count) => read == 0 || self.rows.len() >= count,
+            None => read < PAGE_SIZE as usize,
+        }
+    }
+}
+
+fn endless(what: &str) -> Refusal {
+    Refusal {
+        class: Class::Permanent,
+        code: Some("AnswerTooLarge".to_owned()),
+        message: format!("the list of {what} does not end after {MOST_PAGES} pages"),
+        advice: "Report this: no account should have so many.".into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
     }
 }
 

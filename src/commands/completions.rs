@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::CommandFactory;
+use clap::{Arg, CommandFactory};
 use clap_complete::{
     CompleteEnv,
     engine::{ArgValueCandidates, CompletionCandidate},
@@ -47,13 +47,15 @@ pub fn answer(words: Vec<OsString>, folder: Option<&Path>) -> std::result::Resul
 
 /// The command line, with the schedules of `file` wherever one is asked for.
 fn with_schedules(file: &Path) -> clap::Command {
-    Cli::command().mut_subcommands(|command| {
-        if command.get_arguments().all(|arg| arg.get_id() != "schedule") {
-            return command;
+    // One by one, for `mut_arg` would change the order of the arguments.
+    let named = |arg: Arg| {
+        if arg.get_id() != "schedule" {
+            return arg;
         }
         let file = file.to_owned();
-        command.mut_arg("schedule", |arg| arg.add(ArgValueCandidates::new(move || schedules(&file))))
-    })
+        arg.add(ArgValueCandidates::new(move || schedules(&file)))
+    };
+    Cli::command().mut_subcommands(|command| command.mut_args(named))
 }
 
 /// What can be understood of a file is good enough to choose from.

@@ -1,6 +1,9 @@
-//! `imagebaked images`: the good images of each line, by the ledger.
+//! `imagebaked images`: the images of each line, by the ledger, as the last look at the cloud showed them.
 
-use serde_json::json;
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Failure, Result, Said,
@@ -9,49 +12,130 @@ use super::{
 use crate::{
     cli::ImagesArgs,
     clock::{Clock, SystemClock},
-    store::rfc3339,
+    config::Config,
+    line::Fate,
+    store::{ImageRow, rfc3339},
 };
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
-    let images = reader.images(args.schedule.as_deref()).await?;
+    let rows = reader.present_images(None).await?;
+    let look = reader.last_look().await?;
+    let images = wanted(rows, args, &config, &reader).await?;
     reader.close().await;
+    let now = SystemClock.now();
     if context.json {
-        let images: Vec<_> = images
-            .iter()
-            .map(|row| {
-                json!({
-                    "image_id": row.image_id, "version_id": row.version_id, "image_name": row.image_name,
-                    "version": row.version, "line": row.line_id, "schedule": row.schedule,
-                    "instance_id": row.instance_id, "slot": rfc3339(row.slot), "bake": row.id,
-                    "finished_at": row.finished_at.map(rfc3339),
-                })
-            })
-            .collect();
+        let images: Vec<_> = images.iter().map(|row| object(row, now)).collect();
         return Ok(Said::done(format!("{}\n", json!({ "images": images }))));
     }
     if images.is_empty() {
-        return match &args.schedule {
-            Some(schedule) => Err(Failure::new(
-                Exit::NotFound,
-                format!("no good image of {schedule:?} is recorded; see `imagebaked history --schedule {schedule}`"),
-            )),
-            None => Ok(Said::done("No good image is recorded yet.\n".to_owned())),
-        };
+        return nothing(args);
     }
-    let now = SystemClock.now();
-    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE"], context.color);
+    let mut text = table(context, &images, now);
+    if let Some(look) = look {
+        let problem = look.problem.map_or_else(String::new, |problem| format!(", which was not whole: {problem}"));
+        text.push_str(&format!("\nAs of the last look at the cloud, {}{problem}.\n", relative(look.at, now)));
+    }
+    Ok(Said::done(text))
+}
+
+async fn wanted(
+    mut rows: Vec<ImageRow>,
+    args: &ImagesArgs,
+    config: &Config,
+    reader: &crate::store::Reader,
+) -> Result<Vec<ImageRow>> {
+    if let Some(wanted) = &args.schedule {
+        // The id first: names change hands, ids do not. A schedule that is gone from the file is known by the ledger.
+        let seen = reader.seen(wanted).await?;
+        let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
+        ids.insert(wanted);
+        rows.retain(|row| ids.contains(row.schedule_id.as_str()));
+    }
+    if args.orphans {
+        let lines: HashSet<_> = config
+            .schedules
+            .iter()
+            .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
+            .collect();
+        rows.retain(|row| !lines.contains(&row.image.line));
+    }
+    Ok(rows)
+}
+
+fn nothing(args: &ImagesArgs) -> Result {
+    match &args.schedule {
+        _ if args.orphans => Ok(Said::done("Every image belongs to a line of the file.\n".to_owned())),
+        Some(schedule) => Err(Failure::new(
+            Exit::NotFound,
+            format!("no good image of {schedule:?} is recorded; see `imagebaked history --schedule {schedule}`"),
+        )),
+        None => Ok(Said::done("No good image is recorded yet.\n".to_owned())),
+    }
+}
+
+fn table(context: &Context<'_>, images: &[ImageRow], now: DateTime<Utc>) -> String {
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color);
     for row in images {
+        let image = &row.image;
         rows.row([
-            row.line_id.clone(),
-            row.version.map_or_else(|| NONE.to_owned(), |version| version.to_string()),
-            row.image_id.clone().unwrap_or_default(),
-            row.image_name.clone().unwrap_or_default(),
-            utc(row.slot()),
-            relative(row.slot(), now),
-            row.id.to_string(),
+            image.line.to_string(),
+            image.version.to_string(),
+            image.image_id.to_string(),
+            image.name.clone(),
+            utc(image.slot),
+            relative(image.slot, now),
+            row.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
+            notes(row, now).join(", "),
         ]);
     }
-    Ok(Said::done(rows.render()))
+    rows.render()
+}
+
+/// What is to be known of an image besides where it came from.
+fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
+    let image = &row.image;
+    let mut notes = image.channels.clone();
+    if let Some(pin) = image.pin.as_ref().filter(|pin| pin.holds(now)) {
+        notes.push(format!("pinned: {}", pin.reason));
+    }
+    if let Some(veto) = &image.veto {
+        notes.push(format!("vetoed: {veto}"));
+    }
+    match &image.fate {
+        Fate::Marked { delete_after, .. } => notes.push(format!("to be deleted {}", relative(*delete_after, now))),
+        Fate::Deleting { .. } => notes.push("being deleted".to_owned()),
+        Fate::Refused { why } => notes.push(format!("the cloud would not delete it: {why}")),
+        Fate::Kept | Fate::Deleted { .. } => {}
+    }
+    if let Some(since) = image.seen.missing_since {
+        notes.push(format!("not in the cloud since {}", relative(since, now)));
+    } else if !image.seen.available {
+        notes.push("not AVAILABLE".to_owned());
+    } else if !image.seen.ours {
+        notes.push("not ours".to_owned());
+    }
+    if !image.seen.used_by.is_empty() {
+        notes.push(format!("used by {}", image.seen.used_by.join(" ")));
+    }
+    notes
+}
+
+/// With the field names that `images --json` promises.
+fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
+    let image = &row.image;
+    let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
+    let delete_after = match &image.fate {
+        Fate::Marked { delete_after, .. } => Some(instant(*delete_after)),
+        _ => None,
+    };
+    json!({
+        "image_id": image.image_id, "version_id": row.version_id, "image_name": image.name, "version": image.version,
+        "line": image.line, "schedule": row.schedule, "instance_id": row.instance_id, "slot": instant(image.slot),
+        "bake": row.bake, "finished_at": instant(image.available_at), "fate": image.fate.as_str(),
+        "delete_after": delete_after, "channels": image.channels, "available": image.seen.available,
+        "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
+        "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
+    })
 }

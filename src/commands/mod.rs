@@ -16,6 +16,7 @@ use crate::{
     store::{Reader, StoreError},
 };
 
+mod adopt;
 mod bake;
 mod check;
 pub mod completions;
@@ -26,7 +27,9 @@ mod images;
 mod man;
 mod output;
 mod pause;
+mod pin;
 mod plan;
+mod prune;
 mod reconcile;
 mod reload;
 mod retry;
@@ -204,6 +207,11 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,
         Command::Cancel(args) => retry::cancel(&context, args).await,
+        Command::Prune(args) => prune::run(&context, args).await,
+        Command::Pin(args) => pin::pin(&context, args).await,
+        Command::Unpin(args) => pin::unpin(&context, args).await,
+        Command::Undelete(args) => pin::undelete(&context, args).await,
+        Command::Adopt(args) => adopt::run(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
         Command::Schema => schema::run(),

@@ -12,14 +12,19 @@ use super::{
     Context, Exit, Failure, Result, Said,
     forecast::{Expected, Ledger, Outlook, Warnings, clock, tonight, warning},
     output::{NONE, Rows, relative, utc},
+    prune,
 };
 use crate::{
     bake::naming::{Template, Values},
     cli::PlanArgs,
     clock::{Clock, SystemClock},
+    config::Config,
+    daemon,
     error::chain,
     ids::InstanceId,
+    line::report::Judged,
     schedule::{Schedule, forecast::Fate},
+    store::Reader,
 };
 
 /// One slot to come, with the field names that `plan --json` promises.
@@ -82,12 +87,38 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         }
     }
     slots.sort_by_key(|slot| (slot.at, slot.order));
+    let going = going(&config, args.schedule.as_deref(), now).await;
     if context.json {
-        return Ok(Said::done(format!("{}\n", serde_json::to_string(&json!({ "slots": slots }))?)));
+        let report = json!({ "slots": slots, "images": going });
+        return Ok(Said::done(format!("{}\n", serde_json::to_string(&report)?)));
     }
     let mut text = table(context, args, &slots, &ledger, now, (from, until));
     text.push_str(&ahead(&slots, args.schedule.as_deref(), &ledger, now));
+    if !going.is_empty() {
+        text.push_str(
+            "\nImages that are to go; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n",
+        );
+        text.push_str(&prune::table(context, &going));
+    }
     Ok(Said::done(text))
+}
+
+/// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no ledger can be
+/// read, which was said already.
+async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Vec<Judged> {
+    let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return Vec::new() };
+    let judgement = daemon::judgement(&reader, config, false, now).await;
+    reader.close().await;
+    let lines: Vec<_> = config
+        .schedules
+        .iter()
+        .filter(|schedule| only.is_none_or(|only| schedule.name.as_str() == only || schedule.id.as_str() == only))
+        .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
+        .collect();
+    let Ok(judgement) = judgement else { return Vec::new() };
+    let mut images = judgement.report().images;
+    images.retain(|judged| judged.verdict.goes() && lines.contains(&judged.line));
+    images
 }
 
 fn slots_of<'a>(

@@ -58,10 +58,12 @@ pub enum Kind {
     },
     /// One thing, or a list of at least one.
     OneOrMore(Box<Kind>),
-    /// A table of texts under names of the operator's choice.
-    Texts {
+    /// The same things under names of the operator's choice.
+    Named {
+        /// Of these.
+        of: Box<Kind>,
         /// At most so many.
-        max: usize,
+        max: Option<usize>,
     },
     /// A table with these keys.
     Table(Vec<Key>),

@@ -54,7 +54,7 @@ use self::{
 };
 use crate::{
     ids::InstanceId,
-    schedule::{CatchUp, Instances, Keep, Overlap, Schedule},
+    schedule::{CatchUp, Channel, Instances, Keep, Overlap, Schedule},
 };
 
 /// What the variables that set keys begin with.
@@ -101,6 +101,7 @@ impl Config {
             max_builders_per_region: self.daemon.max_builders_per_region,
             pause_after_failures: self.daemon.pause_after_failures,
             owner: self.daemon.owner.clone(),
+            prune_interval: self.daemon.prune_interval,
             ..other.daemon.clone()
         };
         self.cloud != cloud || self.daemon != daemon
@@ -421,6 +422,7 @@ struct Identity<'a> {
     rules: (CatchUp, Duration, Overlap, bool),
     max_image_age: Option<Duration>,
     keep: Option<&'a Keep>,
+    channels: &'a [Channel],
     settings: usize,
 }
 
@@ -448,6 +450,7 @@ fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedul
             rules: (schedule.catch_up, schedule.catch_up_window, schedule.overlap, schedule.paused),
             max_image_age: schedule.max_image_age,
             keep: schedule.keep.as_ref(),
+            channels: &schedule.channels,
             settings: number,
         };
         serde_json::to_writer(&mut hasher, &identity)?;

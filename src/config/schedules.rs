@@ -14,6 +14,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use chrono_tz::{TZ_VARIANTS, Tz};
+use toml::de::DeValue;
 
 use super::{
     definitions::Kind,
@@ -28,11 +29,13 @@ use crate::{
         settings::{BakeSettings, DiskType, InstanceType, RetryPolicy, StopInstance, StoppedMode},
     },
     ids::InstanceId,
-    schedule::{CatchUp, Instances, Keep, Overlap, Schedule, Timing},
+    schedule::{CatchUp, Channel, Instances, Keep, LATEST, Overlap, Schedule, Timing},
 };
 
 const IMAGE_NAME: &str = "{name}-{slot:%Y%m%d-%H%M}-v{version}";
 const RETRY: RetryPolicy = RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
+/// How long a marked image waits to be deleted.
+const GRACE: Duration = Duration::from_hours(24);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Most tags that an operator may give, so that ours fit the cloud's 20.
@@ -85,7 +88,7 @@ layer! {
         /// `ProductType` of the call, passed on as it is.
         product_type: String = By(filled, || Kind::FILLED),
         /// Tags of every image beside our own five; keys and values of 1 to 128 characters. Default `{}`.
-        tags: std::collections::BTreeMap<String, String> = By(tags, || Kind::Texts { max: TAGS }),
+        tags: std::collections::BTreeMap<String, String> = By(tags, || Kind::Named { of: Kind::Text("").into(), max: Some(TAGS) }),
         /// When: one expression or a list of them. Required.
         cron: Vec<At<'s, String>> = By(cron, || Kind::OneOrMore(Kind::FILLED.into())),
         /// The zone of `cron` and of templates. Default `"UTC"`.
@@ -123,6 +126,8 @@ layer! {
         ]),
         /// Which images stay. Default: all.
         keep: Keep = By(keep, || Kind::Table(KeepKeys::keys())),
+        /// Names for images of a line: `{ stable = { after = "3d" } }`; `latest` is always there. Default `{}`.
+        channels: Vec<Channel> = By(channels, || Kind::Named { of: Kind::Table(ChannelKeys::keys()).into(), max: None }),
         /// Regions that a finished image is distributed to. Default `[]`.
         regions: Vec<String> = By(regions, || Kind::List { of: Kind::Text(REGION).into(), min: 0 }),
         /// Slots are recorded as skipped while this is set. Default `false`.
@@ -380,6 +385,7 @@ impl<'a, 's> Schedules<'a, 's> {
             paused: pick!(paused, false),
             max_image_age: pick!(max_image_age).map(|at| at.value),
             keep: pick!(keep).map(|at| at.value.clone()),
+            channels: pick!(channels).map(|at| at.value.clone()).unwrap_or_default(),
             settings: intern(&mut self.settings, settings),
         };
         self.done.push(Arc::new(schedule));
@@ -533,17 +539,7 @@ fn instances(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<String>> {
 }
 
 fn regions(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<String>> {
-    let regions = unique(item, "a list of regions", "duplicate-region", region, out)?;
-    if !regions.is_empty() {
-        not_applied(item, "`regions` is checked, but this version distributes no image", out);
-    }
-    Some(regions)
-}
-
-/// What is promised by a key must not be believed where it is not carried out.
-fn not_applied(item: Item<'_, '_>, message: &str, out: &mut Findings) {
-    let hint = Some("leave it in for a later version, or leave it out".into());
-    out.warning(item.mark, "not-applied", message, hint);
+    unique(item, "a list of regions", "duplicate-region", region, out)
 }
 
 /// A list without doubles.
@@ -662,7 +658,7 @@ layer! {
     struct KeepKeys {
         /// The newest so many.
         last: u32 = Integer(0, 100_000),
-        /// The newest of each of the last so many hours that have one.
+        /// The newest of each hour, for so many hours that have one.
         hourly: u32 = Integer(0, 100_000),
         /// Likewise of days.
         daily: u32 = Integer(0, 100_000),
@@ -672,10 +668,12 @@ layer! {
         monthly: u32 = Integer(0, 100_000),
         /// Likewise of years.
         yearly: u32 = Integer(0, 100_000),
-        /// All that are not older than this.
+        /// All that are at most so much older than the newest.
         within: Duration = Period(SECOND),
         /// The newest so many good ones stay whatever the other rules say. Default `1`.
         min: u32 = Integer(1, 100_000),
+        /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
+        grace: Duration = Period(Duration::ZERO),
     }
 }
 
@@ -693,15 +691,42 @@ fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
         yearly: number(keys.yearly),
         within: keys.within.map(|at| at.value),
         min: keys.min.map_or(1, |at| at.value),
+        grace: keys.grace.map_or(GRACE, |at| at.value),
     };
     let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
     if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {
         let hint = Some("add one, like `last = 7`, or leave `keep` out to keep all images".into());
         out.error(item.mark, "bad-keep", "`keep` has no rule", hint);
-    } else {
-        not_applied(item, "`keep` is checked, but this version deletes no image", out);
     }
     Some(keep)
+}
+
+layer! {
+    /// One of `channels`, as it is written.
+    struct ChannelKeys {
+        /// How long an image must have been good, and not vetoed, before it gets the name by itself. Default: by hand only.
+        after: Duration = Period(Duration::ZERO),
+    }
+}
+
+fn channels(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<Channel>> {
+    let source = item.mark.source;
+    let table = item.table("a table of channels like `stable = { after = \"3d\" }`", out)?;
+    let mut channels = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        let mark = source.mark(key.span());
+        let Some(name) = name(Item { value: &DeValue::String(key.get_ref().clone()), mark }, out) else { continue };
+        if name == LATEST {
+            let hint = Some("it is always there and needs no entry".into());
+            out.error(mark, "bad-channel", "`latest` is the channel of the newest image", hint);
+            continue;
+        }
+        let Some(table) = Item::new(source, value).table("a table, empty or with `after`", out) else { continue };
+        let keys = ChannelKeys::read(source, table, out);
+        channels.push(Channel { name, after: keys.after.map(|at| at.value) });
+    }
+    channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Some(channels)
 }
 
 #[cfg(test)]

@@ -146,6 +146,8 @@ with_texts! {
         pub owner: String,
         /// Bound of an orderly stop. Default `"30s"`.
         pub drain: Duration,
+        /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
+        pub prune_interval: Duration,
     }
 }
 
@@ -160,6 +162,7 @@ impl Default for DaemonSettings {
             control_socket: "/run/imagebaked/control.sock".into(),
             owner: "imagebaked".into(),
             drain: Duration::from_secs(30),
+            prune_interval: Duration::from_hours(1),
         }
     }
 }
@@ -214,6 +217,7 @@ layer! {
         control_socket: String = By(filled, || Kind::FILLED),
         owner: String = By(owner, || Kind::FILLED),
         drain: Duration = Period(Duration::ZERO),
+        prune_interval: Duration = Period(Duration::from_millis(100)),
     }
 }
 

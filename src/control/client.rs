@@ -4,7 +4,7 @@ use std::{io, path::Path};
 
 use tokio::net::UnixStream;
 
-use super::{ControlError, Envelope, PROTOCOL, Reply, Request, read, write};
+use super::{ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, read, write};
 
 /// Asks the daemon behind `socket`.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError> {
@@ -15,7 +15,7 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError
     })?;
     let exchange = async {
         write(&mut stream, request).await?;
-        read::<serde_json::Value>(&mut stream).await
+        read::<serde_json::Value>(&mut stream, MAX_ANSWER).await
     };
     let envelope: Envelope<serde_json::Value> = tokio::time::timeout(request.patience(), exchange)
         .await

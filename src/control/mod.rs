@@ -9,14 +9,21 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use crate::{bake::reconcile::Difference, ids::BakeId, status::Status};
+use crate::{
+    bake::reconcile::Difference,
+    ids::{BakeId, ImageId, InstanceId},
+    line::report::{Adopted, Report},
+    status::Status,
+};
 
 pub mod client;
 
 /// Raised whenever a message changes so that an older side would misread it.
 pub const PROTOCOL: u32 = 1;
-/// No message is longer.
-const MAX_MESSAGE: u64 = 4 << 20;
+/// No request is longer.
+pub const MAX_REQUEST: u64 = 1 << 20;
+/// No answer is longer: a report on a hundred thousand images is not.
+pub const MAX_ANSWER: u64 = 64 << 20;
 /// What to do where versions differ.
 pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
@@ -80,6 +87,55 @@ pub enum Request {
         /// Name or id.
         schedule: String,
     },
+    /// Look at the images, and delete what no rule wants.
+    Prune {
+        /// Only say what would be done.
+        dry_run: bool,
+        /// Also ask again about images that the cloud would not delete.
+        again: bool,
+    },
+    /// Keep an image whatever the rules say.
+    Pin {
+        /// Which.
+        image: ImageId,
+        /// Until when; `None`: until it is unpinned.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: String,
+    },
+    /// Let the rules decide about an image again.
+    Unpin {
+        /// Which.
+        image: ImageId,
+    },
+    /// Take the mark off an image, and pin it.
+    Undelete {
+        /// Which.
+        image: ImageId,
+    },
+    /// Give images to a line.
+    Adopt {
+        /// Name or id of the schedule.
+        schedule: String,
+        /// Which of its instances, where it has several.
+        instance: Option<InstanceId>,
+        /// How they are found.
+        wanted: Wanted,
+        /// Only say which.
+        dry_run: bool,
+    },
+}
+
+/// How images to be adopted are found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Wanted {
+    /// These.
+    Images(Vec<ImageId>),
+    /// All whose name is this; a `*` stands for any text.
+    Name(String),
+    /// All that carry this tag.
+    Tag(String, String),
 }
 
 impl Request {
@@ -87,7 +143,9 @@ impl Request {
     /// page by page, takes its time.
     fn patience(&self) -> Duration {
         match self {
-            Self::Reconcile { .. } => Duration::from_mins(10),
+            Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
+            // They wait for a pass that is under way.
+            Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
             // Somebody wants to know at once whether it hangs.
             Self::Status => Duration::from_secs(5),
             _ => Duration::from_secs(20),
@@ -127,7 +185,17 @@ pub enum Reply {
         /// What differed before anything was taken over.
         differences: Vec<Difference>,
     },
-    /// To `Cancel`, `Pause` and `Resume`.
+    /// To `Prune`: what was found, and what follows; `None` where no line has rules.
+    Pruned {
+        /// All images that were judged.
+        report: Option<Report>,
+    },
+    /// To `Adopt`.
+    Adopted {
+        /// What became of each image that was found.
+        images: Vec<Adopted>,
+    },
+    /// To `Cancel`, `Pause`, `Resume`, `Pin`, `Unpin` and `Undelete`.
     Done,
     /// There is no such thing.
     NotFound {
@@ -188,8 +256,11 @@ pub enum ControlError {
     #[error("a message could not be read")]
     Garbled(#[source] serde_json::Error),
     /// Too long.
-    #[error("a message was longer than {MAX_MESSAGE} bytes")]
-    TooLong,
+    #[error("a message was longer than {limit} bytes")]
+    TooLong {
+        /// What was allowed.
+        limit: u64,
+    },
 }
 
 /// Sends one message.
@@ -201,14 +272,17 @@ pub async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), body: T
     stream.flush().await.map_err(ControlError::Broken)
 }
 
-/// Receives one message. Its body is left unread, for that depends on the protocol.
-pub async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Envelope<T>, ControlError> {
+/// Receives one message of at most `limit` bytes. Its body is left unread, for that depends on the protocol.
+pub async fn read<T: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: u64,
+) -> Result<Envelope<T>, ControlError> {
     let mut line = Vec::new();
-    let mut bounded = BufReader::new(stream.take(MAX_MESSAGE));
+    let mut bounded = BufReader::new(stream.take(limit));
     bounded.read_until(b'\n', &mut line).await.map_err(ControlError::Broken)?;
     if line.last() != Some(&b'\n') {
-        return Err(if line.len() as u64 >= MAX_MESSAGE {
-            ControlError::TooLong
+        return Err(if line.len() as u64 >= limit {
+            ControlError::TooLong { limit }
         } else {
             ControlError::Broken(io::ErrorKind::UnexpectedEof.into())
         });

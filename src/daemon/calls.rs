@@ -300,6 +300,19 @@ impl Request<'_> {
     }
 }
 
+/// All images that carry our owner tag.
+pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec<Image>, Refusal> {
+    let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
+    match cloud.list_all_images(&filter).await {
+        // Credentials may have been replaced since they were read.
+        Err(refusal) if refusal.class == Class::Credential => {
+            cloud.refresh_credentials().await?;
+            cloud.list_all_images(&filter).await
+        }
+        listed => listed,
+    }
+}
+
 /// A listed image in the core's words.
 pub(super) fn seen(image: &Image) -> SeenImage {
     SeenImage {

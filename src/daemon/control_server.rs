@@ -18,11 +18,12 @@ use tokio_util::sync::CancellationToken;
 use super::{
     Shared,
     engine::{Declined, Order},
-    reconcile, reload,
+    keeper, reconcile, reload,
 };
 use crate::{
-    control::{self, ControlError, OUTDATED, PROTOCOL, Reply, Request},
+    control::{self, ControlError, MAX_REQUEST, OUTDATED, PROTOCOL, Reply, Request},
     error::chain,
+    line::Pin,
     store::StoreError,
 };
 
@@ -134,7 +135,8 @@ async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), Contro
         Ok(peer) => format!("uid {}", peer.uid()),
         Err(_) => "unknown".to_owned(),
     };
-    let Ok(read) = tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream)).await else {
+    let Ok(read) = tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
+    else {
         return Ok(());
     };
     let reply = match read {
@@ -192,6 +194,13 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             }
         }
         Request::Reload => reload::reload(shared, &who).await,
+        Request::Prune { dry_run, again } => keeper::prune::asked(shared, dry_run, again, &who).await,
+        Request::Pin { image, until, reason } => keeper::pins::pin(shared, &image, Pin { until, reason, who }).await,
+        Request::Unpin { image } => keeper::pins::unpin(shared, &image, &who).await,
+        Request::Undelete { image } => keeper::pins::undelete(shared, &image, who).await,
+        Request::Adopt { schedule, instance, wanted, dry_run } => {
+            keeper::adopt::adopt(shared, &schedule, instance.as_ref(), &wanted, dry_run, who).await
+        }
         Request::Reconcile { apply } => reconcile(apply, who, shared).await,
     }
 }

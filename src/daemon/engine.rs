@@ -35,8 +35,9 @@ use crate::{
     cloud::CloudClient,
     config::Config,
     ids::{BakeId, LineId},
+    line::report::Adopted,
     schedule::Schedule,
-    store::{Attempt, DueBake, ITSELF, ManualBake, Pause, Store, StoreError, Transition},
+    store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, Pause, Store, StoreError, Transition},
 };
 
 /// While the cloud refuses our credentials, one call in this time tries whether it still does.
@@ -161,6 +162,17 @@ pub enum Order {
         who: String,
         /// Where the answer goes.
         reply: oneshot::Sender<Result<(), StoreError>>,
+    },
+    /// Give images to a line. Between two turns, so that no version is given out meanwhile.
+    AdoptImages {
+        /// Which, and to which line.
+        images: Vec<NewImage>,
+        /// Only say what would become of them.
+        dry_run: bool,
+        /// Who asks, for the audit.
+        who: String,
+        /// Where the answer goes.
+        reply: oneshot::Sender<Result<Vec<Adopted>, StoreError>>,
     },
     /// Bake again what a bake that ended did not bring.
     Retry {
@@ -314,6 +326,10 @@ impl Engine {
             }
             Order::Rebuild { found, who, reply } => {
                 let _ = reply.send(self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await);
+                self.turn().await;
+            }
+            Order::AdoptImages { images, dry_run, who, reply } => {
+                let _ = reply.send(self.store.adopt_images(images, dry_run, &who, self.clock.now()).await);
                 self.turn().await;
             }
             Order::Retry { bake, who, reply } => {

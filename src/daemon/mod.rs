@@ -33,6 +33,7 @@ use crate::{
 mod calls;
 mod control_server;
 mod engine;
+mod keeper;
 mod planner;
 mod pulse;
 mod reconcile;
@@ -43,6 +44,7 @@ mod watchdog;
 pub use calls::client;
 pub use control_server::SocketError;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
+pub use keeper::prune::{Judgement, judgement};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 pub use signals::{Asked, Signals};
@@ -99,6 +101,8 @@ struct Shared {
     environment: BTreeMap<String, String>,
     // Read for a moment, replaced at a reload: never held across an await.
     config: Mutex<Arc<Config>>,
+    // Held through a pass over the images, so that two never cross.
+    keeping: tokio::sync::Mutex<()>,
     started_at: DateTime<Utc>,
 }
 
@@ -128,6 +132,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         config_path,
         environment,
         config: Mutex::new(Arc::new(config)),
+        keeping: tokio::sync::Mutex::default(),
         started_at,
     });
     let engine_stop = CancellationToken::new();
@@ -151,6 +156,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
+    let keeper = tokio::spawn(keeper::run(Arc::clone(&shared), engine_stop.clone()));
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
@@ -175,7 +181,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
     }
     stop.cancel();
-    for task in [control, page, watchdog] {
+    for task in [keeper, control, page, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }

@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, time::Duration};
 use crate::{
     bake::{
         call::{Class, Refusal},
-        identity::{SeenImage, TAG_OWNER},
+        identity::SeenImage,
         reconcile::{Comparison, Ledger, Tagged, compare, highest_versions},
     },
     cloud::{CloudClient, actions::ListImage},
@@ -14,7 +14,7 @@ use crate::{
     store::{Reader, Store, StoreError},
 };
 
-use super::calls::seen;
+use super::calls::{owned_images, seen};
 
 /// How long an empty ledger waits for the cloud to tell its versions. Slots that come due meanwhile are still on time.
 const VERSIONS_WAIT: Duration = Duration::from_secs(12);
@@ -54,16 +54,7 @@ pub async fn look(cloud: &CloudClient, ledger: &Reader, config: &Config) -> Resu
 }
 
 async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<SeenImage>, Refusal> {
-    let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
-    let listed = match cloud.list_all_images(&filter).await {
-        // Credentials may have been replaced since they were read.
-        Err(refusal) if refusal.class == Class::Credential => {
-            cloud.refresh_credentials().await?;
-            cloud.list_all_images(&filter).await?
-        }
-        listed => listed?,
-    };
-    Ok(listed.iter().map(seen).collect())
+    Ok(owned_images(cloud, owner).await?.iter().map(seen).collect())
 }
 
 /// A ledger that has never given out a version may be the successor of one that was lost: its lines go on after the

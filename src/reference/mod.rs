@@ -26,7 +26,8 @@ fn takes(kind: &Kind) -> String {
         Kind::List { of, min: 0 } => format!("a list of {}", plural(of)),
         Kind::List { of, min } => format!("a list of {}, at least {min}", plural(of)),
         Kind::OneOrMore(of) => format!("{}, or a list of such", takes(of)),
-        Kind::Texts { max } => format!("a table of at most {max} texts"),
+        Kind::Named { of, max: None } => format!("names, each with {}", takes(of)),
+        Kind::Named { of, max: Some(max) } => format!("at most {max} names, each with {}", takes(of)),
         Kind::Table(keys) => format!("a table of {}", names(keys)),
     }
 }
@@ -55,7 +56,7 @@ fn one_of(words: &[&str]) -> String {
 fn inner_tables(keys: &[Key]) -> impl Iterator<Item = (&Key, &[Key])> {
     keys.iter().filter_map(|key| match &key.kind {
         Kind::Table(inner) => Some((key, inner.as_slice())),
-        Kind::List { of, .. } | Kind::OneOrMore(of) => match &**of {
+        Kind::List { of, .. } | Kind::OneOrMore(of) | Kind::Named { of, .. } => match &**of {
             Kind::Table(inner) => Some((key, inner.as_slice())),
             _ => None,
         },

@@ -72,8 +72,12 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::OneOrMore(of) => {
             json!({ "anyOf": [of_kind(of), { "type": "array", "items": of_kind(of), "minItems": 1 }] })
         }
-        Kind::Texts { max } => {
-            json!({ "type": "object", "additionalProperties": { "type": "string" }, "maxProperties": max })
+        Kind::Named { of, max } => {
+            let mut value = json!({ "type": "object", "additionalProperties": of_kind(of) });
+            if let Some(max) = max {
+                value["maxProperties"] = json!(max);
+            }
+            value
         }
         Kind::Table(keys) => table(keys),
     }

@@ -45,6 +45,8 @@ pub struct Schedule {
     pub max_image_age: Option<Duration>,
     /// Which images are kept; `None` keeps all.
     pub keep: Option<Keep>,
+    /// Names under which images of a line can be found, beside `latest`.
+    pub channels: Vec<Channel>,
     /// What a bake of this schedule does; shared by schedules with equal settings.
     pub settings: Arc<BakeSettings>,
 }
@@ -101,6 +103,18 @@ pub enum Overlap {
     Queue,
 }
 
+/// The channel that every line has: its newest good image.
+pub const LATEST: &str = "latest";
+
+/// One of `channels`: a name that stands for one image of the line at a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Channel {
+    /// Its name.
+    pub name: String,
+    /// An image that has been good for so long without a veto takes the name by itself; `None`: only by a person's word.
+    pub after: Option<Duration>,
+}
+
 /// `keep`: which images of a line stay. The rules are united: an image that any rule wants is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
@@ -121,4 +135,6 @@ pub struct Keep {
     pub within: Option<Duration>,
     /// Never fewer than this many good images, whatever the rules say; at least 1.
     pub min: u32,
+    /// How long an image that no rule wants stays marked before it is deleted.
+    pub grace: Duration,
 }

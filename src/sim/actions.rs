@@ -56,6 +56,7 @@ const ACTIONS: &[Action] = &[
     action("ListImage", APP_STREAMING, true, true, list_image),
     action("DeleteImage", APP_STREAMING, false, true, delete_image),
     action("StartTaskForDistributeImage", APP_STREAMING, false, true, start_task_for_distribute_image),
+    action("ListAppInstanceGroup", APP_STREAMING, false, false, list_app_instance_group),
     action("ListWuyingServer", APP_STREAMING, true, false, list_wuying_server),
     action("DescribeWuyingServer", APP_STREAMING, false, false, describe_wuying_server),
     action("StartWuyingServer", APP_STREAMING, true, false, start_wuying_server),
@@ -151,7 +152,7 @@ fn list_image(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
             && is("ProductType", &image.product_type)
             && (product_types.is_empty() || product_types.contains(&image.product_type.as_str()))
             && biz_type.is_none_or(|wanted| wanted == image.biz_type)
-            && image_type.is_none_or(|wanted| wanted == "User")
+            && image_type.is_none_or(|wanted| wanted == image.image_type)
             && os_type.is_none_or(|wanted| wanted == "Windows")
             && tags.iter().all(|(key, value)| image.tags.get(key) == Some(value))
             && (regions.is_empty()
@@ -195,7 +196,7 @@ fn image_row(image: &Image, now: DateTime<Utc>) -> Value {
         "GmtCreate": image.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
         "GmtModified": image.ready_at.min(now).max(image.created_at).format("%Y-%m-%d %H:%M:%S").to_string(),
         "AliUid": 1_000_000_000_000_001_i64,
-        "ImageType": "User",
+        "ImageType": image.image_type,
         "PackageType": "ECS",
         "OsType": "Windows",
         "Platform": 0,
@@ -226,6 +227,22 @@ fn start_task_for_distribute_image(world: &mut World, call: &Call<'_>) -> Result
     }
     let task = world.distribute_image(image, call.params.get("VersionId"), &regions, call.now)?;
     Ok(json!({"Data": task, "Message": "success"}))
+}
+
+/// Delivery groups are only what makes an image used: `POST /_sim/groups` puts them there.
+fn list_app_instance_group(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+    let size = call.params.number("PageSize", 10, 1..=100)?;
+    let number = call.params.number("PageNumber", 1, 1..=usize::MAX)?;
+    call.params.require("ProductType")?;
+    let page: Vec<Value> = world
+        .groups()
+        .skip((number - 1).saturating_mul(size))
+        .take(size)
+        .map(|(group, image)| json!({"AppInstanceGroupId": group, "AppCenterImageId": image, "Status": "PUBLISHED"}))
+        .collect();
+    Ok(json!({
+        "TotalCount": world.groups().count(), "PageNumber": number, "PageSize": size, "AppInstanceGroupModels": page,
+    }))
 }
 
 fn list_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {

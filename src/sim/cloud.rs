@@ -23,7 +23,7 @@ use super::{
     params::Params,
     snapshot::{self, SnapshotError},
     verify::{self, KeyPair, Nonces, Received},
-    world::{InstanceSpec, Rules, World},
+    world::{ImageSpec, InstanceSpec, Rules, World},
 };
 
 /// How many calls `/_sim/state` can show; older ones are forgotten.
@@ -365,6 +365,14 @@ impl Cloud {
         self.world.put_instance(spec, now);
     }
 
+    pub(super) fn put_image(&mut self, spec: ImageSpec, now: DateTime<Utc>) {
+        self.world.put_image(spec, now);
+    }
+
+    pub(super) fn put_group(&mut self, group: String, image: String) {
+        self.world.put_group(group, image);
+    }
+
     /// What `GET /_sim/state` shows. The key pair is in it on purpose: it opens nothing but this simulator.
     pub(super) fn state(&self, now: DateTime<Utc>) -> Value {
         let instances: Vec<Value> = self
@@ -387,7 +395,7 @@ impl Cloud {
                     "image_name": image.name, "description": image.description,
                     "instance_id": image.instance_id, "instance_type": image.instance_type,
                     "status": image.status(now), "tags": image.tags, "created_at": image.created_at,
-                    "visible": image.is_visible(now), "parameters": image.parameters,
+                    "image_type": image.image_type, "visible": image.is_visible(now), "parameters": image.parameters,
                     "request_id": image.request_id,
                     "regions": image.distributions.iter().map(|d| &d.region).collect::<Vec<_>>(),
                 })

@@ -26,7 +26,7 @@ use super::{
     cloud::{Cloud, Reply, ReplyBody, ReplyKind},
     faults::FaultPlan,
     verify::Received,
-    world::InstanceSpec,
+    world::{GroupSpec, ImageSpec, InstanceSpec},
 };
 use crate::clock::Clock;
 
@@ -213,14 +213,32 @@ fn controls(method: &str, control: &str, body: &[u8], shared: &Shared) -> Respon
         ("POST", "instances") => match serde_json::from_slice::<InstanceSpec>(body) {
             Ok(spec) => {
                 cloud.put_instance(spec, now);
-                match cloud.save_changes() {
-                    Ok(()) => json_answer(StatusCode::OK, &json!({})),
-                    Err(error) => refusal(&error),
-                }
+                saved(&mut cloud)
+            }
+            Err(error) => refusal(&error),
+        },
+        ("POST", "groups") => match serde_json::from_slice::<GroupSpec>(body) {
+            Ok(spec) => {
+                cloud.put_group(spec.group_id, spec.image_id);
+                saved(&mut cloud)
+            }
+            Err(error) => refusal(&error),
+        },
+        ("POST", "images") => match serde_json::from_slice::<ImageSpec>(body) {
+            Ok(spec) => {
+                cloud.put_image(spec, now);
+                saved(&mut cloud)
             }
             Err(error) => refusal(&error),
         },
         _ => json_answer(StatusCode::NOT_FOUND, &json!({"error": "there is no such control"})),
+    }
+}
+
+fn saved(cloud: &mut Cloud) -> Response<Body> {
+    match cloud.save_changes() {
+        Ok(()) => json_answer(StatusCode::OK, &json!({})),
+        Err(error) => refusal(&error),
     }
 }
 

@@ -55,6 +55,35 @@ pub struct InstanceSpec {
     pub sub_instance_id: Option<String>,
 }
 
+/// A delivery group and the image that it uses; none where that is empty.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct GroupSpec {
+    pub(super) group_id: String,
+    pub(super) image_id: String,
+}
+
+/// What other hands do to images: one of that id is changed, another is added as AVAILABLE.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ImageSpec {
+    image_id: String,
+    #[serde(default)]
+    image_name: Option<String>,
+    #[serde(default)]
+    tags: Option<BTreeMap<String, String>>,
+    /// `User`, `Shared` …
+    #[serde(default)]
+    image_type: Option<String>,
+    /// It is deleted, or is there again.
+    #[serde(default)]
+    deleted: Option<bool>,
+}
+
+fn user() -> String {
+    "User".to_owned()
+}
+
 fn running() -> String {
     RUNNING.to_owned()
 }
@@ -182,6 +211,8 @@ pub(super) struct Image {
     /// Its instance was switched while it was being made.
     spoiled: bool,
     deleted: bool,
+    #[serde(default = "user")]
+    pub(super) image_type: String,
     pub(super) distributions: Vec<Distribution>,
 }
 
@@ -263,6 +294,9 @@ pub(super) struct World {
     instances: BTreeMap<String, Instance>,
     /// In the order of their making; nothing is ever taken out, so that doubles show.
     images: Vec<Image>,
+    /// Delivery groups and the image that each uses.
+    #[serde(default)]
+    groups: BTreeMap<String, String>,
     /// Where the source of ids stands: kept with the rest, or a restart would give the same ids again.
     seed: u64,
     #[serde(skip)]
@@ -273,7 +307,14 @@ pub(super) struct World {
 
 impl World {
     pub(super) fn new(seed: u64) -> Self {
-        Self { instances: BTreeMap::new(), images: Vec::new(), seed, rules: Rules::default(), revision: 0 }
+        Self {
+            instances: BTreeMap::new(),
+            images: Vec::new(),
+            groups: BTreeMap::new(),
+            seed,
+            rules: Rules::default(),
+            revision: 0,
+        }
     }
 
     pub(super) fn obey(&mut self, rules: Rules) {
@@ -297,6 +338,21 @@ impl World {
     pub(super) fn put_instance(&mut self, spec: InstanceSpec, now: DateTime<Utc>) {
         self.revision += 1;
         self.instances.insert(spec.instance_id.clone(), Instance::new(spec, now));
+    }
+
+    /// Delivery groups and their images.
+    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.groups.iter().map(|(group, image)| (group.as_str(), image.as_str()))
+    }
+
+    /// Makes a delivery group use an image; an empty one ends it.
+    pub(super) fn put_group(&mut self, group: String, image: String) {
+        self.revision += 1;
+        if image.is_empty() {
+            self.groups.remove(&group);
+        } else {
+            self.groups.insert(group, image);
+        }
     }
 
     pub(super) fn has_instance(&self, id: &str) -> bool {
@@ -399,15 +455,62 @@ impl World {
             fate: order.fate,
             spoiled: false,
             deleted: false,
+            image_type: user(),
             distributions: Vec::new(),
         };
         self.images.push(image);
         self.images.last().ok_or_else(|| Failure::new("InternalError"))
     }
 
+    /// Changes an image from outside, or adds one that nobody asked us for.
+    pub(super) fn put_image(&mut self, spec: ImageSpec, now: DateTime<Utc>) {
+        self.revision += 1;
+        if !self.images.iter().any(|image| image.id == spec.image_id) {
+            let image = Image {
+                id: spec.image_id.clone(),
+                version_id: self.fresh_id("iv-"),
+                task_id: self.fresh_id("tid-"),
+                name: spec.image_id.clone(),
+                description: String::new(),
+                instance_id: String::new(),
+                instance_type: InstanceKind::CloudDesktop,
+                product_type: InstanceKind::CloudDesktop.name().to_owned(),
+                biz_type: 1,
+                tags: BTreeMap::new(),
+                parameters: Params::default(),
+                request_id: String::new(),
+                created_at: now,
+                visible_at: now,
+                begins_at: now,
+                ready_at: now,
+                fate: Fate::Available,
+                spoiled: false,
+                deleted: false,
+                image_type: user(),
+                distributions: Vec::new(),
+            };
+            self.images.push(image);
+        }
+        for image in self.images.iter_mut().filter(|image| image.id == spec.image_id) {
+            if let Some(name) = &spec.image_name {
+                image.name.clone_from(name);
+            }
+            if let Some(tags) = &spec.tags {
+                image.tags.clone_from(tags);
+            }
+            if let Some(kind) = &spec.image_type {
+                image.image_type.clone_from(kind);
+            }
+            image.deleted = spec.deleted.unwrap_or(image.deleted);
+        }
+    }
+
     /// Deletes an image for the API; it stays among [`images`](Self::images).
     pub(super) fn delete_image(&mut self, id: &str, now: DateTime<Utc>) -> Result<(), Failure> {
         let image = self.existing(id, now)?;
+        if image.image_type != "User" {
+            return Err(Failure::new("ImageDeleteFailed.NotAllowSharedImage"));
+        }
         if image.is_building(now) {
             return Err(Failure::new("InvalidImageOperation.ImageIsCreating"));
         }

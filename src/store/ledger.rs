@@ -153,6 +153,10 @@ impl Store {
         if transitions.iter().any(|transition| transition.state.is_ended()) {
             run(&mut tx, statements::COUNT_FAILURES, &steps).await?;
         }
+        if transitions.iter().any(|transition| transition.state.has_succeeded()) {
+            run(&mut tx, statements::INSERT_IMAGES, &steps).await?;
+            run(&mut tx, statements::INSERT_DISTRIBUTIONS, &steps).await?;
+        }
         if !attempts.is_empty() {
             let json = serde_json::to_string(&attempts).map_err(StoreError::Encode)?;
             run(&mut tx, statements::INSERT_ATTEMPTS, &json).await?;

@@ -19,6 +19,7 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+mod images;
 mod ledger;
 mod pauses;
 mod planning;
@@ -26,6 +27,7 @@ mod reading;
 mod rebuilding;
 mod statements;
 
+pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};

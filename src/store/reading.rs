@@ -312,15 +312,6 @@ impl Reader {
             .map_err(failed("read a bake's settings"))
     }
 
-    /// Good images, line by line, newest version first; of one schedule by name or id, or of all.
-    pub async fn images(&self, schedule: Option<&str>) -> Result<Vec<LedgerRow>, StoreError> {
-        sqlx::query_as(statements::GOOD_IMAGES)
-            .bind(schedule)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the images"))
-    }
-
     /// The last version of every line.
     pub async fn versions(&self) -> Result<HashMap<LineId, u32>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::ALL_VERSIONS)

@@ -73,6 +73,7 @@ impl Store {
         let mut tx = self.begin().await?;
         write(&mut tx, statements::RAISE_VERSIONS, &versions).await?;
         write(&mut tx, statements::INSERT_REBUILT, &rows).await?;
+        write(&mut tx, statements::INSERT_REBUILT_IMAGES, &rows).await?;
         write(&mut tx, statements::WAKE_UNKNOWN, &unknown).await?;
         let detail = format!(
             "{} lines raised, {} rows rebuilt, {} unknown bakes made due",

@@ -196,6 +196,160 @@ UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
 FROM json_each(?1) AS wake
 WHERE bakes.id = wake.value ->> 'id' AND bakes.state = 'unknown' AND bakes.finished_at IS NULL";
 
+/// Images that came out of those steps. The checks and regions of their bake's settings begin with them.
+pub const INSERT_IMAGES: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
+                    available_at, verify, verify_next)
+SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
+       coalesce(b.image_name, ''), b.slot, b.finished_at,
+       CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
+       CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN b.finished_at END
+FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
+WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
+ON CONFLICT (image_id) DO NOTHING";
+
+/// Regions that those images are to be copied to.
+pub const INSERT_DISTRIBUTIONS: &str = "
+INSERT INTO distributions (image_id, region, bake_id, state, since, wake_at, created_at)
+SELECT b.image_id, region.value, b.id, 'pending', b.finished_at, b.finished_at, b.finished_at
+FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' JOIN settings s ON s.hash = b.settings
+     JOIN json_each(s.json, '$.regions') AS region
+WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
+ON CONFLICT (image_id, region) DO NOTHING";
+
+/// Images made known by rows that were rebuilt from tags.
+pub const INSERT_REBUILT_IMAGES: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
+                    available_at)
+SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
+       coalesce(b.image_name, ''), b.slot, b.finished_at
+FROM json_each(?1) AS rebuilt JOIN bakes b
+  ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
+     AND b.slot = rebuilt.value ->> 'slot'
+WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
+ON CONFLICT (image_id) DO NOTHING";
+
+/// Images that are not deleted, of some lines or of all, with what holds them.
+pub const PRESENT_IMAGES: &str = "
+SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version, i.version_id, i.image_name, i.slot,
+       i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
+       i.used_by, i.missing_since, i.verify, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
+       v.reason AS veto,
+       coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
+       (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
+           AS in_channels
+FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON v.image_id = i.image_id
+WHERE i.fate <> 'deleted' AND (?1 IS NULL OR i.line_id IN (SELECT value FROM json_each(?1)))
+ORDER BY i.line_id, i.version DESC, i.image_id";
+
+/// One image, deleted or not.
+pub const ONE_IMAGE: &str = "
+SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version, i.version_id, i.image_name, i.slot,
+       i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
+       i.used_by, i.missing_since, i.verify, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
+       v.reason AS veto,
+       coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
+       (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
+           AS in_channels
+FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON v.image_id = i.image_id
+WHERE i.image_id = ?1";
+
+/// The newest result of each of some lines.
+pub const NEWEST_RESULTS: &str = "
+SELECT b.line_id, b.id, b.state
+FROM json_each(?1) AS line JOIN bakes b
+  ON b.id = (SELECT id FROM bakes WHERE line_id = line.value AND state IN ('succeeded', 'failed')
+             ORDER BY slot DESC, id DESC LIMIT 1)";
+
+/// The last look at the cloud.
+pub const LAST_LOOK: &str = "SELECT at, problem FROM looks";
+
+/// A look took place.
+pub const SET_LOOK: &str = "
+INSERT INTO looks (id, at, problem) VALUES (1, ?1, ?2)
+ON CONFLICT (id) DO UPDATE SET at = excluded.at, problem = excluded.problem";
+
+/// What a look showed.
+pub const RECORD_SIGHTS: &str = "
+UPDATE images
+SET available = sight.value ->> 'available', ours = sight.value ->> 'ours', used_by = sight.value ->> 'used_by',
+    seen_at = ?2, missing_since = CASE WHEN sight.value ->> 'listed' THEN NULL ELSE coalesce(missing_since, ?2) END
+FROM json_each(?1) AS sight
+WHERE images.image_id = sight.value ->> 'image_id'";
+
+/// Lines with images that are marked or being deleted.
+pub const LINES_WITH_MARKS: &str = "SELECT DISTINCT line_id FROM images WHERE fate IN ('marked', 'deleting')";
+
+/// An image has gone by other hands.
+pub const IMAGE_VANISHED: &str = "
+UPDATE images SET fate = 'deleted', rule = 'gone from the cloud, not by our doing', deleted_at = ?2
+WHERE image_id = ?1 AND fate <> 'deleted'";
+
+/// When the next marked image may be deleted, or a failed deletion be tried again.
+pub const NEXT_DELETION: &str = "SELECT min(delete_after) FROM images WHERE fate IN ('marked', 'deleting')";
+
+/// An image is marked, unless something holds it by now.
+pub const MARK_IMAGE: &str = "
+UPDATE images SET fate = 'marked', rule = ?2, delete_after = ?3, marked_at = ?4, refused = NULL
+WHERE image_id = ?1 AND fate IN ('kept', 'refused')
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = images.image_id AND (p.until IS NULL OR p.until > ?4))
+  AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)";
+
+/// An image is not marked any more.
+pub const UNMARK_IMAGE: &str = "
+UPDATE images SET fate = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL
+WHERE image_id = ?1 AND fate IN ('marked', 'deleting')";
+
+/// An image is about to be deleted: only if nothing holds it and a newer good image of its line is left, one that is not
+/// itself about to go.
+pub const BEGIN_DELETION: &str = "
+UPDATE images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1,
+                  marked_at = coalesce(marked_at, ?4), refused = NULL
+WHERE image_id = ?1 AND fate <> 'deleted'
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = images.image_id AND (p.until IS NULL OR p.until > ?4))
+  AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)
+  AND EXISTS (SELECT 1 FROM images o
+              WHERE o.line_id = images.line_id AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
+                AND o.missing_since IS NULL AND (o.slot, o.version) > (images.slot, images.version))";
+
+/// How a deletion ended.
+pub const END_DELETION: &str = "
+UPDATE images SET fate = ?2, refused = ?3, delete_after = ?4, deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
+WHERE image_id = ?1 AND fate = 'deleting'";
+
+/// Which line an image belongs to, and what became of it.
+pub const LINE_OF_IMAGE: &str = "SELECT line_id, fate FROM images WHERE image_id = ?1";
+
+/// An image is given to a line, under the version that it has or the next one. Answers with the version.
+pub const ADOPT_IMAGE: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, version, version_id, image_name, slot, ours, available_at,
+                    seen_at)
+VALUES (?1, ?2, ?3, ?4,
+        CASE WHEN ?5 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = ?2 AND version = ?5) THEN ?5
+             ELSE 1 + max(coalesce((SELECT last_version FROM lines WHERE line_id = ?2), 0),
+                          coalesce((SELECT max(version) FROM images WHERE line_id = ?2), 0)) END,
+        ?6, ?7, ?8, ?9, ?10, ?10)
+ON CONFLICT (image_id) DO UPDATE
+SET line_id = excluded.line_id, schedule_id = excluded.schedule_id, instance_id = excluded.instance_id,
+    version = excluded.version, image_name = excluded.image_name, slot = excluded.slot, ours = excluded.ours,
+    fate = 'kept', rule = NULL, marked_at = NULL, delete_after = NULL, refused = NULL, deleted_at = NULL, tries = 0,
+    available = 1, seen_at = excluded.seen_at, missing_since = NULL
+RETURNING version";
+
+/// A line's last version, raised; it never goes back.
+pub const RAISE_VERSION: &str = "
+INSERT INTO lines (line_id, last_version) VALUES (?1, ?2)
+ON CONFLICT (line_id) DO UPDATE SET last_version = max(last_version, excluded.last_version)";
+
+/// An image is pinned; a later word replaces an earlier one.
+pub const SET_PIN: &str = "
+INSERT INTO pins (image_id, since, until, reason, who) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (image_id) DO UPDATE
+SET since = excluded.since, until = excluded.until, reason = excluded.reason, who = excluded.who";
+
+/// An image is not pinned any more.
+pub const LIFT_PIN: &str = "DELETE FROM pins WHERE image_id = ?1";
+
 /// The columns of a ledger row, as people and programs see them.
 pub const LEDGER_COLUMNS: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
@@ -234,22 +388,18 @@ SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?
 /// The last version of every line.
 pub const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
 
-/// The newest good image of each of some lines: one step down an index for each.
+/// The newest good image of each of some lines that the cloud still has, as of the last look: one step down an index for
+/// each.
 pub const NEWEST_GOOD: &str = "
-SELECT b.line_id, b.slot, b.finished_at
-FROM json_each(?1) AS line JOIN bakes b
-  ON b.id = (SELECT id FROM bakes WHERE state = 'succeeded' AND line_id = line.value ORDER BY version DESC LIMIT 1)";
+SELECT i.line_id, i.slot, i.available_at
+FROM json_each(?1) AS line JOIN images i
+  ON i.image_id = (SELECT image_id FROM images
+                   WHERE line_id = line.value AND fate <> 'deleted' AND missing_since IS NULL AND available = 1
+                   ORDER BY version DESC LIMIT 1)";
 
 /// How many bakes are in each of some states, of slots since an instant.
 pub const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
-
-/// Good images of one line, or of all, newest first.
-pub const GOOD_IMAGES: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
-       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
-FROM bakes WHERE state = 'succeeded' AND (?1 IS NULL OR schedule_id = ?1 OR schedule = ?1)
-ORDER BY line_id, version DESC";
 
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
 /// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
@@ -286,6 +436,27 @@ pub const ALL: &[&str] = &[
     UPDATE_BAKES,
     RAISE_VERSIONS,
     INSERT_ATTEMPTS,
+    INSERT_IMAGES,
+    INSERT_DISTRIBUTIONS,
+    INSERT_REBUILT_IMAGES,
+    PRESENT_IMAGES,
+    ONE_IMAGE,
+    NEWEST_RESULTS,
+    LAST_LOOK,
+    SET_LOOK,
+    RECORD_SIGHTS,
+    NEXT_DELETION,
+    LINES_WITH_MARKS,
+    IMAGE_VANISHED,
+    MARK_IMAGE,
+    UNMARK_IMAGE,
+    BEGIN_DELETION,
+    END_DELETION,
+    LINE_OF_IMAGE,
+    ADOPT_IMAGE,
+    RAISE_VERSION,
+    SET_PIN,
+    LIFT_PIN,
     UPDATE_ACCOUNTED,
     UPSERT_TARGETS,
     REMOVE_TARGETS,
@@ -319,7 +490,6 @@ pub const ALL: &[&str] = &[
     ALL_VERSIONS,
     NEWEST_GOOD,
     COUNTS_SINCE,
-    GOOD_IMAGES,
     LAST_DURATIONS,
     OPEN_BAKES,
     OPTIMIZE,

@@ -248,9 +248,9 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     assert_eq!((versions[&LineId::from("golden")], versions[&LineId::from("other")]), (3, 5));
     let queued = store.reader().bake(BakeId(2)).await.unwrap().unwrap();
     assert_eq!((queued.state.as_str(), queued.version), ("queued", None));
-    let images = store.reader().images(None).await.unwrap();
+    let images = store.reader().present_images(None).await.unwrap();
     let [image] = images.as_slice() else { panic!("{images:?}") };
-    assert_eq!((image.image_id.as_deref(), image.attempts), (Some("imgc-5"), 0));
+    assert_eq!((image.image.image_id.as_str(), image.image.version), ("imgc-5", 5));
     let recorded = store.reader().recorded(&[]).await.unwrap();
     assert_eq!(recorded.len(), 3);
     assert_eq!(recorded.iter().filter(|row| row.ended).count(), 1);

@@ -6,10 +6,12 @@ use serde::{Deserialize, Deserializer};
 use super::lenient;
 
 pub mod desktops;
+pub mod groups;
 pub mod images;
 pub mod workstations;
 
 pub use desktops::{DescribeDesktops, Desktop, DesktopPage, StartDesktops, StopDesktops};
+pub use groups::{DeliveryGroup, GroupPage, ListAppInstanceGroup};
 pub use images::{
     CreateImageByInstance, CreatedImage, DeleteImage, Distribution, Image, ImagePage, ImageStatus, ListImage,
     StartTaskForDistributeImage,

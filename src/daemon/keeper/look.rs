@@ -1,0 +1,109 @@
+//! A look at the cloud: which images of ours are there, and who uses them. Written into the ledger as it was seen; what
+//! follows from it is decided elsewhere.
+
+use std::collections::{BTreeMap, HashMap};
+
+use crate::{
+    bake::{call::Refusal, identity::TAG_OWNER},
+    cloud::{
+        CloudClient,
+        actions::{Image, ImageStatus, ListImage},
+    },
+    config::Config,
+    daemon::{Shared, calls::owned_images},
+    error::chain,
+    ids::ImageId,
+    store::{ImageRow, Sight, StoreError},
+};
+
+/// Of how many images that are not in the listing each is asked for by itself: a listing by tag may not show one that lost
+/// its tags. More than so many at once are no loss of tags.
+const ASKED_SINGLY: usize = 100;
+
+/// Looks at `images`, and notes what it saw, or why it could not see all.
+pub(super) async fn look(shared: &Shared, config: &Config, images: &[ImageRow]) -> Result<(), StoreError> {
+    let (sights, problem) = match sights(&shared.cloud, config, images).await {
+        Ok(sights) => (sights, None),
+        Err(refusal) => (Vec::new(), Some(format!("{} ({})", chain(&refusal), refusal.advice))),
+    };
+    if let Some(problem) = &problem {
+        tracing::warn!(
+            problem,
+            "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
+        );
+    }
+    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await
+}
+
+async fn sights(cloud: &CloudClient, config: &Config, images: &[ImageRow]) -> Result<Vec<Sight>, Refusal> {
+    let owner = config.daemon.owner.as_str();
+    let listed = owned_images(cloud, owner).await?;
+    let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
+    for image in listed {
+        rows.entry(image.image_id.clone()).or_default().push(image);
+    }
+    let unlisted: Vec<&ImageId> =
+        images.iter().map(|row| &row.image.image_id).filter(|id| !rows.contains_key(*id)).collect();
+    if unlisted.len() <= ASKED_SINGLY {
+        for image_id in unlisted {
+            let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+            let page = cloud.list_images(&request).await?.value;
+            let found: Vec<Image> = page.images.into_iter().filter(|image| image.image_id == *image_id).collect();
+            if !found.is_empty() {
+                rows.insert(image_id.clone(), found);
+            }
+        }
+    }
+    let users = users(cloud, config).await?;
+    Ok(images.iter().map(|row| sight(&row.image.image_id, &rows, &users, owner)).collect())
+}
+
+fn sight(
+    image_id: &ImageId,
+    rows: &HashMap<ImageId, Vec<Image>>,
+    users: &BTreeMap<ImageId, Vec<String>>,
+    owner: &str,
+) -> Sight {
+    let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
+    let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
+    Sight {
+        image_id: image_id.clone(),
+        listed: !there.is_empty(),
+        // An image may be listed once for each of its versions; all of them go with it.
+        available: !there.is_empty() && there.iter().all(|image| image.status == ImageStatus::Available),
+        ours: !there.is_empty() && there.iter().all(|image| is_ours(image, owner)),
+        used_by: users.get(image_id).cloned().unwrap_or_default(),
+    }
+}
+
+/// Our tag, and the account's own image: a shared one is in use by others.
+pub(super) fn is_ours(image: &Image, owner: &str) -> bool {
+    image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner)
+        && image.image_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("user"))
+}
+
+/// Who reports to use which image: workstations, cloud desktops of the regions that the file knows, delivery groups.
+async fn users(cloud: &CloudClient, config: &Config) -> Result<BTreeMap<ImageId, Vec<String>>, Refusal> {
+    let mut users: BTreeMap<ImageId, Vec<String>> = BTreeMap::new();
+    let mut uses = |image: Option<&str>, by: &str| {
+        if let Some(image) = image.filter(|image| !image.is_empty()) {
+            users.entry(ImageId::from(image)).or_default().push(by.to_owned());
+        }
+    };
+    for server in cloud.list_all_servers().await? {
+        uses(server.image_id.as_deref(), server.id.as_str());
+    }
+    for region in super::regions(config) {
+        for desktop in cloud.list_all_desktops(&region).await? {
+            uses(desktop.image_id.as_deref(), desktop.id.as_str());
+        }
+    }
+    for group in cloud.list_all_groups().await? {
+        uses(group.image_id.as_ref().map(ImageId::as_str), &group.id);
+    }
+    for by in users.values_mut() {
+        by.sort_unstable();
+        by.dedup();
+    }
+    Ok(users)
+}

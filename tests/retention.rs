@@ -1,0 +1,262 @@
+//! Promise 3 from outside: the real daemon and the simulator, and every trick to make it delete what it must not.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use support::{Cloud, Host, eventually, exchange};
+
+/// One line, three images at most by its rules, deleted at the next pass after they were marked.
+const KEEP_TWO: &str = r#"
+[[schedule]]
+name = "golden"
+instance_id = "ecd-1"
+cron = "@yearly"
+keep = { last = 2, grace = "1s" }
+"#;
+
+/// A host with a daemon that has baked `golden` `n` times; the images from the oldest to the newest.
+fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
+    let mut host = Host::new(cloud.addr, schedules);
+    host.start();
+    let images = (0..n).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
+    (host, images)
+}
+
+/// What `prune --dry-run` or `prune` says of each image.
+fn prune(host: &Host, args: &[&str]) -> BTreeMap<String, Value> {
+    let told = host.json(0, &[&["prune"], args].concat());
+    let images = told["images"].as_array().unwrap().iter();
+    images.map(|image| (image["image_id"].as_str().unwrap().to_owned(), image.clone())).collect()
+}
+
+fn actions(told: &BTreeMap<String, Value>) -> BTreeMap<&str, &str> {
+    told.iter().map(|(id, image)| (id.as_str(), image["action"].as_str().unwrap())).collect()
+}
+
+/// Why an image stays.
+fn why(image: &Value) -> Vec<&str> {
+    image["why"].as_array().unwrap().iter().map(|why| why["why"].as_str().unwrap()).collect()
+}
+
+fn status(cloud: &Cloud, image: &str) -> String {
+    let state = cloud.state();
+    let images = state["images"].as_array().unwrap();
+    images.iter().find(|seen| seen["image_id"] == image).unwrap()["status"].as_str().unwrap().to_owned()
+}
+
+fn control(cloud: &Cloud, what: &str, body: &Value) {
+    let answer = exchange(cloud.addr, "POST", &format!("/_sim/{what}"), &body.to_string());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+/// Prunes until nothing is marked any more.
+fn prune_to_the_end(host: &Host) {
+    eventually("everything that goes has gone", || {
+        let told = prune(host, &[]);
+        told.values().all(|image| image["action"] == "keep").then_some(())
+    });
+}
+
+#[test]
+fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, KEEP_TWO, 4);
+
+    // The ledger alone, the look without deeds, and the deed.
+    let planned = host.json(0, &["plan"]);
+    let planned: Vec<_> = planned["images"].as_array().unwrap().iter().map(|image| image["image_id"].clone()).collect();
+    assert_eq!(planned, [images[1].as_str(), images[0].as_str()]);
+    let rehearsed = prune(&host, &["--dry-run"]);
+    assert_eq!(rehearsed[&images[0]]["rule"], "keep = { last = 2, min = 1 }");
+    assert_eq!(why(&rehearsed[&images[3]]), ["last_good", "rule"]);
+    assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["fate"] == "kept"));
+    let done = prune(&host, &[]);
+    assert_eq!(actions(&rehearsed), actions(&done));
+    assert_eq!(
+        actions(&done),
+        BTreeMap::from([
+            (images[0].as_str(), "mark"),
+            (images[1].as_str(), "mark"),
+            (images[2].as_str(), "keep"),
+            (images[3].as_str(), "keep"),
+        ])
+    );
+    assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"), "marked is not deleted");
+
+    // The keeper itself comes back when the grace is over.
+    eventually("both are deleted", || {
+        (status(&cloud, &images[0]) == "DELETE" && status(&cloud, &images[1]) == "DELETE").then_some(())
+    });
+    prune_to_the_end(&host);
+    assert_eq!(status(&cloud, &images[2]), "AVAILABLE");
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
+    let left = host.json(0, &["images"]);
+    let left: Vec<_> =
+        left["images"].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap()).collect();
+    assert_eq!(left, [images[3].as_str(), images[2].as_str()]);
+}
+
+#[test]
+fn a_person_has_the_last_word() {
+    let cloud = Cloud::start();
+    let rules = KEEP_TWO.replace("1s", "1h");
+    let (host, images) = baked(&cloud, &rules, 4);
+    host.expect(3, &["pin", "imgc-nobody"]);
+    host.expect(1, &["undelete", &images[0]]);
+    host.expect(1, &["unpin", &images[0]]);
+    host.expect(0, &["pin", &images[0], "--reason", "the audit needs it"]);
+    let told = prune(&host, &[]);
+    assert_eq!((why(&told[&images[0]]), &told[&images[1]]["action"]), (vec!["pinned"], &json!("mark")));
+    host.expect(0, &["undelete", &images[1]]);
+    let told = prune(&host, &[]);
+    assert_eq!(why(&told[&images[1]]), ["pinned"]);
+    let (out, _) = host.expect(0, &["images"]);
+    assert!(out.contains("pinned: the audit needs it") && out.contains("pinned: undeleted"), "{out}");
+    // Without the pin the rules decide again.
+    host.expect(0, &["unpin", &images[0]]);
+    assert_eq!(prune(&host, &["--dry-run"])[&images[0]]["action"], "mark");
+    // A pin that ends is no pin any more; one that has ended cannot be set.
+    host.expect(1, &["pin", &images[0], "--until", "2001-01-01T00:00:00Z"]);
+    assert!(cloud.calls("DeleteImage", None).is_empty());
+}
+
+#[test]
+fn nobody_is_tricked_out_of_an_image() {
+    let cloud = Cloud::start();
+    let rules = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"@yearly\"\nkeep = { last = 1, grace = \"0s\" }\n";
+    let (host, images) = baked(&cloud, rules, 1);
+    for _ in 0..4 {
+        host.bake("golden");
+    }
+    // The sim is asked for the order, for the daemon may prune at any time from here on.
+    let images: Vec<String> = cloud
+        .images("ecd-1")
+        .iter()
+        .map(|image| image["image_id"].as_str().unwrap().to_owned())
+        .inspect(|image| assert!(!images.is_empty() && !image.is_empty()))
+        .collect();
+    control(&cloud, "groups", &json!({"group_id": "aig-1", "image_id": images[0]}));
+    control(&cloud, "images", &json!({"image_id": images[1], "tags": {"team": "others"}}));
+    control(&cloud, "images", &json!({"image_id": images[2], "image_type": "Shared"}));
+    control(
+        &cloud,
+        "images",
+        &json!({"image_id": "imgc-foreign", "image_name": "golden-v9", "tags": {"imagebaked:line": "golden"}}),
+    );
+    cloud.add_faults("[[fault]]\naction = \"DeleteImage\"\ntimes = 0\ncode = \"ImageNotAllowDelete\"\nstatus = 400\n");
+    let told = prune(&host, &[]);
+    assert_eq!(why(&told[&images[0]]), ["in_use"]);
+    assert_eq!(told[&images[0]]["why"][0]["by"], json!(["aig-1"]));
+    assert_eq!(why(&told[&images[1]]), ["not_ours"]);
+    assert_eq!(why(&told[&images[2]]), ["not_ours"]);
+    assert_eq!(told[&images[3]]["action"], "delete");
+    assert_eq!(why(&told[&images[4]]), ["last_good", "rule"]);
+
+    // Refused once, and not asked again by itself.
+    assert_eq!(why(&prune(&host, &[])[&images[3]]), ["refused"]);
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 1);
+    let (out, _) = host.expect(0, &["images"]);
+    assert!(out.contains("the cloud would not delete it: ImageNotAllowDelete"), "{out}");
+    assert_eq!(prune(&host, &["--dry-run", "--again"])[&images[3]]["action"], "delete");
+    exchange(cloud.addr, "DELETE", "/_sim/faults", "");
+    assert_eq!(prune(&host, &["--again"])[&images[3]]["action"], "delete");
+    assert_eq!(status(&cloud, &images[3]), "DELETE");
+    for image in [&images[0], &images[1], &images[2], &images[4], &"imgc-foreign".to_owned()] {
+        assert_eq!(status(&cloud, image), "AVAILABLE");
+    }
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
+}
+
+#[test]
+fn doubt_holds_everything() {
+    let cloud = Cloud::start();
+    let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
+    let mut host = Host::new(cloud.addr, &rules);
+    host.start();
+    // The first look of a daemon finds nothing here; the next comes in an hour, but for those asked for.
+    let good: Vec<_> = (0..2).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
+    cloud.add_faults(
+        "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",
+    );
+    assert_eq!(host.bake("golden")["state"], "failed");
+    let told = prune(&host, &[]);
+    assert_eq!(told[&good[0]]["why"][0]["because"]["doubt"], "newest_failed");
+    let (out, _) = host.expect(0, &["prune", "--dry-run"]);
+    assert!(out.contains("no rule wants it, but the newest bake of the line, 3, failed"), "{out}");
+
+    // Nobody may be asked who uses images: nothing goes.
+    host.bake("golden");
+    for action in ["ListWuyingServer", "DescribeDesktops", "ListAppInstanceGroup", "ListImage"] {
+        cloud.add_faults(&format!(
+            "[[fault]]\naction = \"{action}\"\ntimes = 0\ncode = \"Forbidden.RAM\"\nstatus = 403\n"
+        ));
+        let told = host.json(1, &["prune"]);
+        assert!(told["problem"].as_str().unwrap().contains("Forbidden.RAM"), "{told}");
+        assert!(told["images"].as_array().unwrap().iter().all(|image| image["action"] == "keep"), "{told}");
+        exchange(cloud.addr, "DELETE", "/_sim/faults", "");
+    }
+    assert!(cloud.calls("DeleteImage", None).is_empty());
+    let told = prune(&host, &[]);
+    assert_eq!(told.values().filter(|image| image["action"] == "delete").count(), 2);
+}
+
+#[test]
+fn an_image_that_is_gone_does_not_count_and_one_that_went_with_the_call_is_deleted() {
+    let cloud = Cloud::start();
+    let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, min = 2, grace = \"0s\"");
+    let (host, images) = baked(&cloud, &rules, 4);
+    // Other hands took the newest but one; two good ones must be left.
+    control(&cloud, "images", &json!({"image_id": images[2], "deleted": true}));
+    cloud.add_faults("[[fault]]\naction = \"DeleteImage\"\ndrop = \"after\"\n");
+    let told = prune(&host, &[]);
+    assert_eq!(why(&told[&images[1]])[0], "rule");
+    assert_eq!(why(&told[&images[2]]), ["missing"]);
+    assert_eq!(told[&images[0]]["action"], "delete");
+    // The answer was lost, the image is gone: found out at the next pass.
+    assert_eq!(status(&cloud, &images[0]), "DELETE");
+    assert_eq!(prune(&host, &[])[&images[0]]["action"], "confirm");
+    assert!(!prune(&host, &[]).contains_key(&images[0]));
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 1);
+}
+
+#[test]
+fn a_removed_schedule_keeps_its_images_until_they_are_adopted() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, KEEP_TWO, 3);
+    let other = "[[schedule]]\nname = \"silver\"\ninstance_id = \"ecd-2\"\ncron = \"@yearly\"\nkeep = { last = 1, grace = \"1h\" }\n";
+    host.configure(cloud.addr, other);
+    host.expect(0, &["reload"]);
+    assert!(prune(&host, &[]).is_empty());
+    let orphans = host.json(0, &["images", "--orphans"]);
+    assert_eq!(orphans["images"].as_array().unwrap().len(), 3);
+    control(
+        &cloud,
+        "images",
+        &json!({"image_id": "imgc-found", "image_name": "old-golden-7", "tags": {"made": "by hand"}}),
+    );
+
+    host.expect(3, &["adopt", "golden", &images[0]]);
+    host.expect(3, &["adopt", "silver", "imgc-nobody"]);
+    host.expect(2, &["adopt", "silver"]);
+    let told = host.json(0, &["adopt", "silver", "--tag", "imagebaked:line=golden", "--dry-run"]);
+    assert_eq!(told["images"].as_array().unwrap().len(), 3);
+    assert_eq!(host.json(0, &["images", "--orphans"])["images"].as_array().unwrap().len(), 3, "that was a rehearsal");
+    let told = host.json(0, &["adopt", "silver", "--tag", "imagebaked:line=golden"]);
+    assert!(told["images"].as_array().unwrap().iter().all(|image| image["ours"] == true), "{told}");
+    let told = host.json(0, &["adopt", "silver", "--name", "old-golden-*"]);
+    assert_eq!((&told["images"][0]["version"], &told["images"][0]["ours"]), (&json!(4), &json!(false)));
+    host.expect(1, &["adopt", "silver", "imgc-found"]);
+    assert!(host.json(0, &["images", "--orphans"])["images"].as_array().unwrap().is_empty());
+
+    // Rules count what is ours, and the foreign one is in nobody's way.
+    let told = prune(&host, &["--dry-run"]);
+    assert_eq!(why(&told["imgc-found"]), ["not_ours"]);
+    assert_eq!(why(&told[&images[2]]), ["last_good", "rule"]);
+    assert_eq!(told[&images[0]]["action"], "mark");
+    // Its versions go on after all of them.
+    assert_eq!(host.bake("silver")["version"], 5);
+}

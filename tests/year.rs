@@ -1,0 +1,254 @@
+//! A year of nights in half a minute: the real daemon, engine and keeper, and the simulator, all by one clock that the test
+//! moves. At the end the images that are left are compared with what the rules say of all that were ever made.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use chrono_tz::Tz;
+use imagebaked::{
+    clock::{Clock, ManualClock},
+    config,
+    control::{Reply, Request, client},
+    daemon::{self, Asked, Setup},
+    line::{judge::Action, report::Report},
+    sim::{FaultPlan, InstanceKind, InstanceSpec, Options, RunningSimulator, Simulator},
+    store::{Filter, LedgerRow, Reader},
+};
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
+
+const ZONE: Tz = Tz::Asia__Shanghai;
+
+struct Night {
+    clock: ManualClock,
+    sim: RunningSimulator,
+    socket: PathBuf,
+    reader: Reader,
+    stop: mpsc::Sender<Asked>,
+    daemon: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl Night {
+    async fn begin(now: DateTime<Utc>) -> Self {
+        let folder = TempDir::new().unwrap();
+        let clock = ManualClock::at(now);
+        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
+        let options = Options {
+            build_time: Duration::from_mins(40),
+            instances: vec![InstanceSpec {
+                instance_id: "ecd-1".into(),
+                instance_type: InstanceKind::CloudDesktop,
+                status: "Running".into(),
+                sub_instance_id: None,
+            }],
+            ..Options::default()
+        };
+        let sim = Simulator::start(listener, options, Arc::new(clock.clone())).unwrap();
+        let path = folder.path().join("imagebaked.toml");
+        let socket = folder.path().join("control.sock");
+        let state = folder.path().join("state");
+        let text = format!(
+            r#"
+            [cloud]
+            endpoint = "http://{}"
+            requests_per_second = 1000
+            poll_interval = "20m"
+            [daemon]
+            state_dir = "{}"
+            control_socket = "{}"
+            listen = ""
+            pause_after_failures = 0
+            # Asked for by the test alone.
+            prune_interval = "3650d"
+            [[schedule]]
+            name = "golden"
+            instance_id = "ecd-1"
+            cron = "0 3 * * *"
+            timezone = "{ZONE}"
+            keep = {{ last = 3, daily = 7, weekly = 5, monthly = 6, yearly = 2, min = 2 }}
+            "#,
+            sim.addr(),
+            state.display(),
+            socket.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        let environment: BTreeMap<String, String> = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID".to_owned(), "sim-key-id".to_owned()),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET".to_owned(), "sim-key-secret".to_owned()),
+        ]
+        .into();
+        let setup = Setup {
+            config: config::load(&path, &environment).unwrap().config,
+            config_path: path,
+            environment,
+            clock: Arc::new(clock.clone()),
+            rng: fastrand::Rng::with_seed(7),
+        };
+        let (stop, asked) = mpsc::channel(1);
+        let daemon = tokio::spawn(async move { daemon::run(setup, asked).await.unwrap() });
+        let reader = loop {
+            match client::ask(&socket, &Request::Status).await {
+                Ok(_) => break Reader::open(&state).await.unwrap(),
+                Err(error) => assert!(!daemon.is_finished(), "{error}"),
+            }
+            tokio::task::yield_now().await;
+        };
+        Self { clock, sim, socket, reader, stop, daemon, _folder: folder }
+    }
+
+    async fn ask(&self, request: Request) -> Reply {
+        client::ask(&self.socket, &request).await.unwrap()
+    }
+
+    /// Makes the engine look at the clock: any order does.
+    async fn nudge(&self) {
+        self.ask(Request::Resume { schedule: "nobody".into() }).await;
+    }
+
+    async fn newest(&self) -> Option<LedgerRow> {
+        self.reader.history(&Filter { limit: 1, ..Filter::default() }).await.unwrap().into_iter().next()
+    }
+
+    /// Lets the bake of `slot` come to its end, moving the clock to each instant that it waits for.
+    async fn through(&self, slot: DateTime<Utc>) -> LedgerRow {
+        self.clock.set(slot);
+        let mut seen = 0;
+        loop {
+            self.nudge().await;
+            let row = self.newest().await.unwrap();
+            assert_eq!(row.slot(), slot);
+            if row.is_ended() {
+                return row;
+            }
+            // Nothing is asked again before the clock moves on; an answer that is under way shows as a change.
+            let wake = DateTime::from_timestamp_millis(row.wake_at.unwrap()).unwrap();
+            if wake > self.clock.now() {
+                self.clock.set(wake);
+                continue;
+            }
+            match self.ask(Request::Follow { bakes: vec![], seen }).await {
+                Reply::Rows { changes, .. } => seen = changes,
+                other => panic!("{other:?}"),
+            }
+        }
+    }
+
+    async fn prune(&self, dry_run: bool) -> Report {
+        match self.ask(Request::Prune { dry_run, again: false }).await {
+            Reply::Pruned { report } => report.unwrap_or_default(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// The images that are AVAILABLE.
+    fn good(&self) -> BTreeSet<String> {
+        let state = self.sim.state();
+        let images = state["images"].as_array().unwrap().iter();
+        images
+            .filter(|image| image["status"] == "AVAILABLE")
+            .map(|image| image["image_id"].as_str().unwrap().to_owned())
+            .collect()
+    }
+
+    async fn end(self) {
+        self.stop.send(Asked::Stop).await.unwrap();
+        self.daemon.await.unwrap();
+        self.sim.stop().await;
+    }
+}
+
+fn to_delete(report: &Report) -> BTreeSet<String> {
+    let images = report.images.iter().filter(|image| image.action == Action::Delete);
+    images.map(|image| image.image_id.to_string()).collect()
+}
+
+fn to_go(report: &Report) -> BTreeSet<String> {
+    let images = report.images.iter().filter(|image| image.verdict.goes());
+    images.map(|image| image.image_id.to_string()).collect()
+}
+
+/// The rules of the file above, by other means than the daemon's: the newest of each calendar bucket, by texts.
+fn wanted(images: &BTreeSet<DateTime<Utc>>) -> BTreeSet<DateTime<Utc>> {
+    let mut kept: BTreeSet<_> = images.iter().rev().take(3).copied().collect();
+    for (format, count) in [("%F", 7), ("%G-%V", 5), ("%Y-%m", 6), ("%Y", 2)] {
+        let newest_of: BTreeMap<String, DateTime<Utc>> =
+            images.iter().map(|at| (at.with_timezone(&ZONE).format(format).to_string(), *at)).collect();
+        let mut newest: Vec<_> = newest_of.into_values().collect();
+        newest.sort_unstable();
+        if newest.len() < count {
+            kept.extend(images.first());
+        }
+        kept.extend(newest.into_iter().rev().take(count));
+    }
+    kept
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_year_of_nights_leaves_what_the_rules_say() {
+    let begin: DateTime<Utc> = "2026-11-30T18:00:00Z".parse().unwrap();
+    let night = Night::begin(begin).await;
+    let mut rng = fastrand::Rng::with_seed(20_261_130);
+    let mut made = BTreeSet::new();
+    let mut failures = 0;
+    let mut marked = BTreeSet::new();
+    for day in 0..365 {
+        let fault = match rng.u8(0..14) {
+            0 => "code = \"Instance.ImageUnsupported\"\nstatus = 400\n",
+            1 => "image = \"CREATE_FAILED\"\n",
+            2 => "drop = \"after\"\n",
+            3 => "code = \"Throttling.User\"\nstatus = 429\n",
+            _ => "",
+        };
+        if !fault.is_empty() {
+            let plan = format!("[[fault]]\naction = \"CreateImageByInstance\"\n{fault}");
+            night.sim.add_faults(FaultPlan::parse(&plan).unwrap());
+        }
+        let slot = begin + TimeDelta::hours(1) + TimeDelta::days(day);
+        let row = night.through(slot).await;
+        if row.state == "succeeded" {
+            made.insert(slot);
+        } else {
+            failures += 1;
+        }
+        // In the afternoon; what was marked yesterday is deleted.
+        night.clock.set(slot + TimeDelta::hours(11));
+        let before = night.good();
+        let rehearsed = night.prune(true).await;
+        let done = night.prune(false).await;
+        // The keeper may have come by itself before the rehearsal: then it deleted what yesterday's pass had marked.
+        let gone: BTreeSet<_> = before.difference(&night.good()).cloned().collect();
+        let rehearsed = to_delete(&rehearsed);
+        assert!(rehearsed.is_subset(&gone), "what is rehearsed is what is done");
+        assert!(gone.difference(&rehearsed).all(|image| marked.contains(image)), "all that goes was announced");
+        marked = to_go(&done);
+        if row.state == "failed" {
+            assert!(done.images.iter().all(|image| !image.verdict.goes()), "nothing goes while the newest bake failed");
+        }
+    }
+    for _ in 0..3 {
+        night.clock.advance(TimeDelta::hours(25));
+        night.prune(false).await;
+    }
+    let state = night.sim.state();
+    let images = state["images"].as_array().unwrap();
+    let left: BTreeSet<DateTime<Utc>> = images
+        .iter()
+        .filter(|image| image["status"] == "AVAILABLE")
+        .map(|image| image["tags"]["imagebaked:slot"].as_str().unwrap().parse().unwrap())
+        .collect();
+    assert!(failures > 20 && made.len() > 300, "{failures} failures, {} images", made.len());
+    assert_eq!(left, wanted(&made));
+    // One image for each slot that succeeded: lost answers made no doubles.
+    let good = images.iter().filter(|image| ["AVAILABLE", "DELETE"].contains(&image["status"].as_str().unwrap()));
+    assert_eq!(good.count(), made.len());
+    night.end().await;
+}
