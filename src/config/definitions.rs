@@ -49,8 +49,10 @@ pub enum Kind {
     },
     /// True or false.
     Truth,
-    /// A list of the same things.
-    List {
+    /// A list of such things.
+    List(Box<Kind>),
+    /// A list of such things without doubles.
+    Set {
         /// Of these.
         of: Box<Kind>,
         /// At least so many.
@@ -58,7 +60,7 @@ pub enum Kind {
     },
     /// One thing, or a list of at least one.
     OneOrMore(Box<Kind>),
-    /// The same things under names of the operator's choice.
+    /// Such things under names of the operator's choice.
     Named {
         /// Of these.
         of: Box<Kind>,

@@ -67,7 +67,7 @@ layer! {
         /// The instance to image. This or `instance_ids` is required, in a schedule only.
         instance_id: String = By(instance, || Kind::Text(INSTANCE)),
         /// Several instances, each with a line of images of its own.
-        instance_ids: Vec<String> = By(instances, || Kind::List { of: Kind::Text(INSTANCE).into(), min: 1 }),
+        instance_ids: Vec<String> = By(instances, || Kind::Set { of: Kind::Text(INSTANCE).into(), min: 1 }),
         /// What kind of machine it is. Default: by the prefix `ecd-` or `ws-` of the instance.
         instance_type: InstanceType = OneOf(&[
             ("CloudDesktop", InstanceType::CloudDesktop),
@@ -129,7 +129,7 @@ layer! {
         /// Names for images of a line: `{ stable = { after = "3d" } }`; `latest` is always there. Default `{}`.
         channels: Vec<Channel> = By(channels, || Kind::Named { of: Kind::Table(ChannelKeys::keys()).into(), max: None }),
         /// Regions that a finished image is distributed to. Default `[]`.
-        regions: Vec<String> = By(regions, || Kind::List { of: Kind::Text(REGION).into(), min: 0 }),
+        regions: Vec<String> = By(regions, || Kind::Set { of: Kind::Text(REGION).into(), min: 0 }),
         /// Slots are recorded as skipped while this is set. Default `false`.
         paused: bool = Truth,
         /// The newest good image is overdue when older than this. Default: never.

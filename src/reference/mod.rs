@@ -23,8 +23,8 @@ fn takes(kind: &Kind) -> String {
         Kind::Period { min: Duration::ZERO } => "a period".to_owned(),
         Kind::Period { min } => format!("a period, at least `\"{}\"`", humantime::format_duration(*min)),
         Kind::Truth => "`true` or `false`".to_owned(),
-        Kind::List { of, min: 0 } => format!("a list of {}", plural(of)),
-        Kind::List { of, min } => format!("a list of {}, at least {min}", plural(of)),
+        Kind::List(of) | Kind::Set { of, min: 0 } => format!("a list of {}", plural(of)),
+        Kind::Set { of, min } => format!("a list of {}, at least {min}", plural(of)),
         Kind::OneOrMore(of) => format!("{}, or a list of such", takes(of)),
         Kind::Named { of, max: None } => format!("names, each with {}", takes(of)),
         Kind::Named { of, max: Some(max) } => format!("at most {max} names, each with {}", takes(of)),
@@ -36,6 +36,7 @@ fn plural(kind: &Kind) -> String {
     match kind {
         Kind::Text(_) => "texts".to_owned(),
         Kind::Table(keys) => format!("tables of {}", names(keys)),
+        Kind::List(of) => format!("lists of {}", plural(of)),
         other => format!("this: {}", takes(other)),
     }
 }
@@ -56,7 +57,7 @@ fn one_of(words: &[&str]) -> String {
 fn inner_tables(keys: &[Key]) -> impl Iterator<Item = (&Key, &[Key])> {
     keys.iter().filter_map(|key| match &key.kind {
         Kind::Table(inner) => Some((key, inner.as_slice())),
-        Kind::List { of, .. } | Kind::OneOrMore(of) | Kind::Named { of, .. } => match &**of {
+        Kind::List(of) | Kind::Set { of, .. } | Kind::OneOrMore(of) | Kind::Named { of, .. } => match &**of {
             Kind::Table(inner) => Some((key, inner.as_slice())),
             _ => None,
         },

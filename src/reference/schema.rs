@@ -66,7 +66,8 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Positive { max } => json!({ "type": "number", "exclusiveMinimum": 0, "maximum": max }),
         Kind::Period { .. } => json!({ "type": "string", "pattern": PERIOD }),
         Kind::Truth => json!({ "type": "boolean" }),
-        Kind::List { of, min } => {
+        Kind::List(of) => json!({ "type": "array", "items": of_kind(of) }),
+        Kind::Set { of, min } => {
             json!({ "type": "array", "items": of_kind(of), "minItems": min, "uniqueItems": true })
         }
         Kind::OneOrMore(of) => {
