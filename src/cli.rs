@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{ids::BakeId, schedule::explain::Asked};
 
+/// Where the configuration is if nothing else is said.
+pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
+
 /// Makes versioned images of WUYING cloud desktops and workstations on schedule.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 daemon not reachable, 5 unhealthy.
@@ -14,7 +17,7 @@ use crate::{ids::BakeId, schedule::explain::Asked};
 #[command(name = "imagebaked", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
     /// The configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/imagebaked/imagebaked.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
     pub config: PathBuf,
     /// Print JSON with stable field names, for programs.
     #[arg(long, global = true)]
@@ -108,6 +111,12 @@ pub enum Command {
     Reload,
     /// Run the simulator of the cloud alone, to rehearse a schedule against.
     Sim(SimArgs),
+    /// Print a JSON Schema of the configuration, for editors.
+    Schema,
+    /// Print the script by which a shell completes commands, options and schedules.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them.
+    Man(ManArgs),
 }
 
 /// `run`.
@@ -523,6 +532,32 @@ pub struct SimArgs {
     /// Take instances that are not known yet as they come.
     #[arg(long)]
     pub open: bool,
+}
+
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: Shell,
+}
+
+/// Shells that can be helped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// `source <(imagebaked completions bash)`
+    Bash,
+    /// `source <(imagebaked completions zsh)`
+    Zsh,
+    /// `imagebaked completions fish | source`
+    Fish,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write the pages of the program, of each command and of the configuration into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
 }
 
 /// An instant, or a time ago.

@@ -22,12 +22,14 @@ mod backup;
 mod bake;
 mod channels;
 mod check;
+pub mod completions;
 mod crontab;
 mod demo;
 mod export;
 mod forecast;
 mod history;
 mod images;
+mod man;
 mod output;
 mod pause;
 mod pin;
@@ -37,6 +39,7 @@ mod reconcile;
 mod reload;
 mod retry;
 mod run;
+mod schema;
 mod show;
 mod sim;
 mod staged;
@@ -96,10 +99,8 @@ impl From<StoreError> for Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let exit = match error {
-            ControlError::Unreachable { .. } | ControlError::Silent { .. } | ControlError::Broken(_) => {
-                Exit::Unreachable
-            }
-            _ => Exit::Failed,
+            ControlError::OtherVersion { .. } => Exit::Failed,
+            _ => Exit::Unreachable,
         };
         Self::new(exit, chain(&error))
     }
@@ -208,11 +209,14 @@ async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str
     Ok(Failure::new(Exit::NotFound, config::no_schedule(wanted, known)))
 }
 
+/// The variables that are text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 /// Runs the command and prints what it says.
 pub async fn dispatch(cli: Cli) -> ExitCode {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let environment = environment();
     let color = match cli.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
@@ -255,6 +259,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Unveto(args) => channels::unveto(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
+        Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(&context, args),
     };
     let exit = match result {
         Ok(said) => {

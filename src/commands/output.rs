@@ -15,7 +15,7 @@ impl Rows {
     pub fn new(header: &[&str], color: bool) -> Self {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(header.iter().copied());
-        match terminal_size::terminal_size() {
+        match terminal_size::terminal_size_of(std::io::stdout()) {
             Some((terminal_size::Width(width), _)) => {
                 table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(60));
             }

@@ -17,6 +17,8 @@
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
 pub mod crontab;
+pub mod definitions;
+mod forms;
 mod pieces;
 mod problem;
 mod reader;
