@@ -17,15 +17,15 @@ use tokio::time::Instant;
 use super::{
     CloudOptions, acs3,
     actions::{
-        Accepted, CreateImageByInstance, CreatedImage, DeleteImage, DescribeDesktops, DesktopPage, Image, ImagePage,
-        ListImage, ListWuyingServer, ServerPage, StartDesktops, StartTaskForDistributeImage, StartWuyingServer,
-        StopDesktops, StopWuyingServer,
+        Accepted, CallerIdentity, CreateImageByInstance, CreatedImage, DeleteImage, DescribeDesktops, Desktop,
+        DesktopPage, GetCallerIdentity, Image, ImagePage, ListImage, ListWuyingServer, Server, ServerPage,
+        StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
     },
     answer::{self, Answer},
     credentials::{Credentials, Keyring, NoCredentials, SourceName, Surroundings},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
-    request::{Call, RpcRequest},
+    request::{Call, Product, Repeat, RpcRequest},
     throttle::Throttle,
 };
 use crate::{
@@ -33,10 +33,12 @@ use crate::{
     clock::Clock,
 };
 
-/// Rows asked for at once; the most that ListImage gives.
+/// Rows asked for at once; the most that the listing calls give.
 const PAGE_SIZE: u32 = 100;
-/// 100,000 images: an account with more has no use for this listing, and a server that never ends must not hold us.
+/// 100,000 rows: an account with more has no use for these lists, and a server that never ends must not hold us.
 const MOST_PAGES: u32 = 1000;
+/// An answer to a bare request is an error of a few lines; a page of a proxy may be longer.
+const GREETING_LIMIT: usize = 256 * 1024;
 
 /// More than the network and rounding to seconds can explain.
 fn is_far(skew: TimeDelta) -> bool {
@@ -60,6 +62,15 @@ pub enum CloudError {
     /// TLS or the resolver is not to be had.
     #[error("cannot prepare calls to the cloud")]
     Http(#[from] HttpError),
+}
+
+/// How a host answered a bare request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Greeting {
+    /// From the first packet to the answer, connection included where there was none.
+    pub took: Duration,
+    /// The host's clock less ours; it shows whole seconds.
+    pub skew: Option<TimeDelta>,
 }
 
 /// The WUYING API for one account.
@@ -124,24 +135,83 @@ impl CloudClient {
             // Rows move to later pages when an image is made meanwhile, and so come twice.
             let fresh = |image: &Image| seen.insert((image.image_id.clone(), image.version_id.clone()));
             images.extend(page.images.into_iter().filter(fresh));
-            // `Count` decides where it is given, as a server may give shorter pages than it was asked for.
-            let is_last = match page.count.and_then(|count| usize::try_from(count).ok()) {
-                Some(count) => rows == 0 || images.len() >= count,
-                None => rows < PAGE_SIZE as usize,
-            };
-            if is_last {
+            if is_last(page.count, rows, images.len()) {
                 return Ok(images);
             }
         }
-        Err(Refusal {
-            class: Class::Permanent,
-            code: Some("AnswerTooLarge".to_owned()),
-            message: format!("the list of images does not end after {MOST_PAGES} pages"),
-            advice: "Delete images, or narrow the filter.".into(),
-            http_status: None,
-            request_id: None,
-            retry_after: None,
-        })
+        Err(endless("images", "Delete images, or narrow the filter."))
+    }
+
+    /// All workstations, page by page; the first refusal ends it.
+    pub async fn list_all_servers(&self) -> Result<Vec<Server>, Refusal> {
+        let mut seen = BTreeSet::new();
+        let mut servers = Vec::new();
+        for page_number in 1..=MOST_PAGES {
+            let page = ListWuyingServer {
+                page_number: Some(page_number),
+                page_size: Some(PAGE_SIZE),
+                ..ListWuyingServer::default()
+            };
+            let page = self.list_servers(&page).await?.value;
+            let rows = page.servers.len();
+            servers.extend(page.servers.into_iter().filter(|server| seen.insert(server.id.clone())));
+            if is_last(page.total_count, rows, servers.len()) {
+                return Ok(servers);
+            }
+        }
+        Err(endless("workstations", "Check the endpoint: this is hardly the cloud."))
+    }
+
+    /// All cloud desktops of a region but those of pools, page by page; the first refusal ends it.
+    pub async fn list_all_desktops(&self, region: &str) -> Result<Vec<Desktop>, Refusal> {
+        let mut seen = BTreeSet::new();
+        let mut desktops = Vec::new();
+        let mut next_token = None;
+        for _ in 1..=MOST_PAGES {
+            let page = DescribeDesktops {
+                region: region.to_owned(),
+                max_results: Some(PAGE_SIZE),
+                next_token: next_token.take(),
+                ..DescribeDesktops::default()
+            };
+            let page = self.describe_desktops(&page).await?.value;
+            desktops.extend(page.desktops.into_iter().filter(|desktop| seen.insert(desktop.id.clone())));
+            match page.next_token.filter(|token| !token.is_empty()) {
+                Some(token) => next_token = Some(token),
+                None => return Ok(desktops),
+            }
+        }
+        Err(endless("cloud desktops", "Check the endpoint: this is hardly the cloud."))
+    }
+
+    /// Whose credentials these are.
+    pub async fn caller_identity(&self) -> Result<Answer<CallerIdentity>, Refusal> {
+        self.call(&GetCallerIdentity).await
+    }
+
+    /// The host that calls of this product go to.
+    pub fn endpoint(&self, product: &Product) -> Result<Endpoint, Refusal> {
+        self.endpoints.of(product).map_err(|error| misdirected(&error))
+    }
+
+    /// Knocks at a host without a signature: any answer shows that name, network and TLS are right, and what time it
+    /// is there.
+    pub async fn greet(&self, endpoint: &Endpoint) -> Result<Greeting, Refusal> {
+        self.throttle.wait().await;
+        let started = Instant::now();
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url: &endpoint.url(""),
+            headers: &[("accept".to_owned(), "application/json".to_owned())],
+            body: String::new(),
+            timeout: self.timeout,
+            limit: GREETING_LIMIT,
+            direct: endpoint.is_loopback(),
+        };
+        let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, Repeat::Harmless))?;
+        self.compare_clocks(&incoming);
+        let skew = answer::server_date(&incoming).map(|theirs| theirs - self.clock.now());
+        Ok(Greeting { took: started.elapsed(), skew })
     }
 
     /// What requests were last signed with; `None` before the first.
@@ -283,6 +353,26 @@ impl CloudClient {
         let authorization = acs3::authorization(&credentials.access_key_id, &names, &signature);
         headers.push(("authorization".to_owned(), authorization));
         headers
+    }
+}
+
+/// The count of all rows decides where it is given, as a server may give shorter pages than it was asked for.
+fn is_last(count: Option<i64>, rows: usize, have: usize) -> bool {
+    match count.and_then(|count| usize::try_from(count).ok()) {
+        Some(count) => rows == 0 || have >= count,
+        None => rows < PAGE_SIZE as usize,
+    }
+}
+
+fn endless(what: &str, advice: &'static str) -> Refusal {
+    Refusal {
+        class: Class::Permanent,
+        code: Some("AnswerTooLarge".to_owned()),
+        message: format!("the list of {what} does not end after {MOST_PAGES} pages"),
+        advice: advice.into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
     }
 }
 
