@@ -18,10 +18,14 @@ use crate::{
 
 mod bake;
 mod check;
+mod coverage;
 mod demo;
+mod doctor;
 mod forecast;
 mod history;
 mod images;
+mod init;
+mod inventory;
 mod output;
 mod pause;
 mod plan;
@@ -196,6 +200,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, args).await,
+        Command::Doctor(args) => doctor::run(&context, args).await,
+        Command::Init(args) => init::run(&context, args).await,
+        Command::Coverage(args) => coverage::run(&context, args).await,
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,
