@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use chrono::{DateTime, Utc};
+use chrono_tz::Tz;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{ids::BakeId, schedule::explain::Asked};
@@ -79,6 +80,12 @@ pub enum Command {
     /// Take schedules over from a crontab.
     #[command(subcommand)]
     Crontab(CrontabCommand),
+    /// Examine everything that a bake needs: configuration, credentials, permissions, clock, instances, disk, ledger.
+    Doctor(DoctorArgs),
+    /// Write a first configuration from the instances that the account has.
+    Init(InitArgs),
+    /// Show instances of the account that no schedule bakes, and schedules whose instance is not there.
+    Coverage(CoverageArgs),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
@@ -324,6 +331,58 @@ pub struct CrontabImportArgs {
     /// The zone of its times where it says none; by default this host's.
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     pub timezone: Option<chrono_tz::Tz>,
+}
+
+/// `doctor`.
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Leave out the permissions that change things. They are tried with ids that exist nowhere, so that nothing is ever
+    /// changed, but the tries show in the account's audit.
+    #[arg(long)]
+    pub no_probe: bool,
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The file to write instead of `--config`. One that is there is never overwritten.
+    pub file: Option<PathBuf>,
+    /// Print the text instead of writing a file.
+    #[arg(long, conflicts_with = "file")]
+    pub stdout: bool,
+    /// `region` of [cloud]; default: IMAGEBAKED_CLOUD__REGION, else cn-shanghai.
+    #[arg(long, value_name = "REGION")]
+    pub region: Option<String>,
+    /// `endpoint` of [cloud], e.g. that of a simulator.
+    #[arg(long, value_name = "URL")]
+    pub endpoint: Option<String>,
+    /// `ecd_endpoint` of [cloud].
+    #[arg(long, value_name = "URL")]
+    pub ecd_endpoint: Option<String>,
+    /// `credentials` of [cloud]: `default`, `files` or `ecs_ram_role`.
+    #[arg(long, value_name = "SOURCE")]
+    pub credentials: Option<String>,
+    /// `credentials_dir` of [cloud].
+    #[arg(long, value_name = "DIR")]
+    pub credentials_dir: Option<String>,
+    /// List the cloud desktops of this region; may be given often. Default: the region of [cloud].
+    #[arg(long, value_name = "REGION")]
+    pub desktop_region: Vec<String>,
+    /// The zone of the times; default: Asia/Shanghai for regions of China, UTC elsewhere.
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub timezone: Option<Tz>,
+}
+
+/// `coverage`.
+#[derive(Debug, Args)]
+pub struct CoverageArgs {
+    /// List the cloud desktops of this region, too; may be given often. The region of [cloud] and those of the schedules
+    /// always are.
+    #[arg(long, value_name = "REGION")]
+    pub desktop_region: Vec<String>,
+    /// End with 1 where anything is not covered or missing.
+    #[arg(long)]
+    pub strict: bool,
 }
 
 /// `pause`.
@@ -606,8 +665,8 @@ impl Moment {
     }
 }
 
-fn zone(text: &str) -> Result<chrono_tz::Tz, String> {
-    text.parse().map_err(|_| "zones look like `Asia/Shanghai`".to_owned())
+fn zone(text: &str) -> Result<Tz, String> {
+    text.parse().map_err(|_| "zones look like Asia/Shanghai".to_owned())
 }
 
 fn bake_id(text: &str) -> Result<BakeId, String> {

@@ -70,6 +70,12 @@ id! {
     ImageId
 }
 
+/// An instance that exists nowhere: what rights are tried with, so that no machine is ever touched. The cloud makes the
+/// ids itself, of another form; a simulator that takes every id does not take this one.
+pub const NO_SUCH_INSTANCE: &str = "imagebaked-doctor-no-such-instance";
+/// An image that exists nowhere, likewise.
+pub const NO_SUCH_IMAGE: &str = "imagebaked-doctor-no-such-image";
+
 /// A bake's number in the ledger, from 1; what `show` and `retry` take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]

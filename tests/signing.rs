@@ -9,8 +9,8 @@ use imagebaked::{
     cloud::{
         acs3::{self, Authorization},
         actions::{
-            CreateImageByInstance, DeleteImage, DescribeDesktops, ListImage, ListWuyingServer, StartDesktops,
-            StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
+            CreateImageByInstance, DeleteImage, DescribeDesktops, GetCallerIdentity, ListImage, ListWuyingServer,
+            StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
         },
         request::{Call, RpcRequest},
     },
@@ -190,6 +190,7 @@ fn typed_calls() -> Vec<(&'static str, RpcRequest)> {
         ("ecd-describe-desktops", describe.request()),
         ("ecd-stop-desktops", stop_desktops.request()),
         ("ecd-start-desktops-sts", StartDesktops { region: region(), ids: ids(&["ecd-1"]) }.request()),
+        ("sts-get-caller-identity", GetCallerIdentity.request()),
     ]
 }
 

@@ -17,15 +17,16 @@ use tokio::time::Instant;
 use super::{
     CloudOptions, acs3,
     actions::{
-        Accepted, CreateImageByInstance, CreatedImage, DeleteImage, DeliveryGroup, DescribeDesktops, Desktop,
-        DesktopPage, Image, ImagePage, ListAppInstanceGroup, ListImage, ListWuyingServer, Server, ServerPage,
-        StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
+        Accepted, CallerIdentity, CreateImageByInstance, CreatedImage, DeleteImage, DeliveryGroup, DescribeDesktops,
+        Desktop, DesktopPage, GetCallerIdentity, Image, ImagePage, ListAppInstanceGroup, ListImage, ListWuyingServer,
+        Server, ServerPage, StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops,
+        StopWuyingServer,
     },
     answer::{self, Answer},
     credentials::{Credentials, Keyring, NoCredentials, SourceName, Surroundings},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
-    request::{Call, RpcRequest},
+    request::{Call, Product, Repeat, RpcRequest},
     throttle::Throttle,
 };
 use crate::{
@@ -33,10 +34,12 @@ use crate::{
     clock::Clock,
 };
 
-/// Rows asked for at once; the most that ListImage gives.
+/// Rows asked for at once; the most that the listing calls give.
 const PAGE_SIZE: u32 = 100;
-/// 100,000 images: an account with more has no use for this listing, and a server that never ends must not hold us.
+/// 100,000 rows: an account with more has no use for these lists, and a server that never ends must not hold us.
 const MOST_PAGES: u32 = 1000;
+/// An answer to a bare request is an error of a few lines; a page of a proxy may be longer.
+const GREETING_LIMIT: usize = 256 * 1024;
 
 /// More than the network and rounding to seconds can explain.
 fn is_far(skew: TimeDelta) -> bool {
@@ -60,6 +63,15 @@ pub enum CloudError {
     /// TLS or the resolver is not to be had.
     #[error("cannot prepare calls to the cloud")]
     Http(#[from] HttpError),
+}
+
+/// How a host answered a bare request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Greeting {
+    /// From the first packet to the answer, connection included where there was none.
+    pub took: Duration,
+    /// The host's clock less ours; it shows whole seconds.
+    pub skew: Option<TimeDelta>,
 }
 
 /// The WUYING API for one account.
@@ -155,25 +167,51 @@ impl CloudClient {
         Err(endless("delivery groups"))
     }
 
-    /// All cloud desktops of a region.
-    pub async fn list_all_desktops(&self, region: &str) -> Result<Vec<Desktop>, Refusal> {
+    /// All cloud desktops that pass the filter; its own page is not used.
+    pub async fn list_all_desktops(&self, filter: &DescribeDesktops) -> Result<Vec<Desktop>, Refusal> {
+        let mut seen = BTreeSet::new();
         let mut desktops = Vec::new();
         let mut next_token = None;
-        for _ in 0..MOST_PAGES {
-            let page = DescribeDesktops {
-                region: region.to_owned(),
-                max_results: Some(PAGE_SIZE),
-                next_token,
-                ..DescribeDesktops::default()
-            };
+        for _ in 1..=MOST_PAGES {
+            let page = DescribeDesktops { max_results: Some(PAGE_SIZE), next_token, ..filter.clone() };
             let page = self.describe_desktops(&page).await?.value;
-            desktops.extend(page.desktops);
+            desktops.extend(page.desktops.into_iter().filter(|desktop| seen.insert(desktop.id.clone())));
             next_token = page.next_token.filter(|token| !token.is_empty());
             if next_token.is_none() {
                 return Ok(desktops);
             }
         }
         Err(endless("cloud desktops"))
+    }
+
+    /// Whose credentials these are.
+    pub async fn caller_identity(&self) -> Result<Answer<CallerIdentity>, Refusal> {
+        self.call(&GetCallerIdentity).await
+    }
+
+    /// The host that calls of this product go to.
+    pub fn endpoint(&self, product: &Product) -> Result<Endpoint, Refusal> {
+        self.endpoints.of(product).map_err(|error| misdirected(&error))
+    }
+
+    /// Knocks at a host without a signature: any answer shows that name, network and TLS are right, and what time it
+    /// is there.
+    pub async fn greet(&self, endpoint: &Endpoint) -> Result<Greeting, Refusal> {
+        self.throttle.wait().await;
+        let started = Instant::now();
+        let outgoing = Outgoing {
+            method: Method::GET,
+            url: &endpoint.url(""),
+            headers: &[("accept".to_owned(), "application/json".to_owned())],
+            body: String::new(),
+            timeout: self.timeout,
+            limit: GREETING_LIMIT,
+            direct: endpoint.is_loopback(),
+        };
+        let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, Repeat::Harmless))?;
+        self.compare_clocks(&incoming);
+        let skew = answer::server_date(&incoming).map(|theirs| theirs - self.clock.now());
+        Ok(Greeting { took: started.elapsed(), skew })
     }
 
     /// What requests were last signed with; `None` before the first.
@@ -352,7 +390,7 @@ fn endless(what: &str) -> Refusal {
         class: Class::Permanent,
         code: Some("AnswerTooLarge".to_owned()),
         message: format!("the list of {what} does not end after {MOST_PAGES} pages"),
-        advice: "Report this: no account should have so many.".into(),
+        advice: "Check the endpoint: this is hardly the cloud.".into(),
         http_status: None,
         request_id: None,
         retry_after: None,

@@ -1,13 +1,17 @@
 //! Which host a call goes to.
 //!
 //! App Streaming has two hosts in all: images are centralised, and a machine in cn-hangzhou is managed through
-//! cn-shanghai. The cloud desktop API has a host in every region. A configured endpoint wins over both.
+//! cn-shanghai. The cloud desktop API has a host in every region, the token service one that serves all regions. A
+//! configured endpoint wins over both.
 
 use std::net::IpAddr;
 
 use super::request::Product;
 
-/// Hosts of both products.
+/// The token service, for accounts of every region.
+const STS_HOST: &str = "sts.aliyuncs.com";
+
+/// Hosts of all products.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoints {
     app_streaming: Endpoint,
@@ -33,6 +37,9 @@ impl Endpoints {
     pub fn of(&self, product: &Product) -> Result<Endpoint, EndpointError> {
         match (product, &self.desktops) {
             (Product::AppStreaming, _) => Ok(self.app_streaming.clone()),
+            // As above: a simulator serves all, a real host does not.
+            (Product::Sts, _) if self.app_streaming.is_loopback() => Ok(self.app_streaming.clone()),
+            (Product::Sts, _) => Endpoint::parse(STS_HOST),
             (Product::Desktops { .. }, Some(desktops)) => Ok(desktops.clone()),
             (Product::Desktops { region }, None) if is_region(region) => {
                 Endpoint::parse(&format!("ecd.{region}.aliyuncs.com"))
@@ -86,6 +93,11 @@ impl Endpoint {
     /// Whether the host is this machine.
     pub fn is_loopback(&self) -> bool {
         is_loopback(self.host())
+    }
+
+    /// Whether what is said to it is encrypted; where not, it is on this machine.
+    pub fn is_encrypted(&self) -> bool {
+        self.scheme == "https"
     }
 
     fn host(&self) -> &str {
@@ -172,6 +184,8 @@ mod tests {
         assert_eq!(hosts("x", Some("Proxy.example:8443"), None), ("https://proxy.example:8443/".to_owned(), ecd));
         let simulator = "http://127.0.0.1:9000/".to_owned();
         assert_eq!(hosts("x", Some("http://127.0.0.1:9000/"), None), (simulator.clone(), simulator.clone()));
+        let sts = |endpoint| Endpoints::new("x", endpoint, None).unwrap().of(&Product::Sts).unwrap().url("");
+        assert_eq!((sts(None), sts(Some(&simulator))), ("https://sts.aliyuncs.com/".to_owned(), simulator.clone()));
         let other = "https://e.example/".to_owned();
         assert_eq!(hosts("x", Some(&simulator), Some("e.example:443")), (simulator, other));
     }

@@ -1,7 +1,7 @@
 //! A call as a value: its names and values, and where each travels.
 //!
 //! App Streaming takes parameters in a form body, except for tags, which travel in the query. The cloud desktop calls
-//! take everything in the query and have no body. Lists flatten to `Name.1`, `Name.2`, …; what is not set is not sent.
+//! and the token service take everything in the query and have no body. Lists flatten to `Name.1`, `Name.2`, …; what is not set is not sent.
 
 use serde::de::DeserializeOwned;
 
@@ -15,6 +15,8 @@ pub enum Product {
         /// The desktop's region, which names the host.
         region: String,
     },
+    /// Security Token Service 2015-04-01: who the credentials belong to.
+    Sts,
 }
 
 impl Product {
@@ -23,6 +25,7 @@ impl Product {
         match self {
             Self::AppStreaming => "2021-09-01",
             Self::Desktops { .. } => "2020-09-30",
+            Self::Sts => "2015-04-01",
         }
     }
 }
@@ -77,6 +80,12 @@ impl RpcRequest {
         let product = Product::Desktops { region: region.to_owned() };
         let query = parameters.text("RegionId", Some(region));
         Self { product, action, repeat: Repeat::Harmless, query, form: None, answer_limit: SMALL_ANSWER }
+    }
+
+    /// A token service call, which reads and takes no parameters.
+    pub fn sts(action: &'static str) -> Self {
+        let (product, repeat, query) = (Product::Sts, Repeat::Harmless, Pairs::default());
+        Self { product, action, repeat, query, form: None, answer_limit: SMALL_ANSWER }
     }
 
     /// The same call with these parameters in its body.

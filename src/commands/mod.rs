@@ -23,12 +23,16 @@ mod bake;
 mod channels;
 mod check;
 pub mod completions;
+mod coverage;
 mod crontab;
 mod demo;
+mod doctor;
 mod export;
 mod forecast;
 mod history;
 mod images;
+mod init;
+mod inventory;
 mod man;
 mod output;
 mod pause;
@@ -243,6 +247,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Export(args) => export::export(&context, args).await,
         Command::Import(args) => export::import(&context, args).await,
         Command::Crontab(CrontabCommand::Import(args)) => crontab::import(&context, args),
+        Command::Doctor(args) => doctor::run(&context, args).await,
+        Command::Init(args) => init::run(&context, args).await,
+        Command::Coverage(args) => coverage::run(&context, args).await,
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,

@@ -137,6 +137,23 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
 pub fn survey(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Findings::default();
     let sources = read_files(path, &mut out);
+    let mut config = assemble(&sources, &variables(environment), &mut out);
+    if let Some(config) = &mut config {
+        config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
+        config.files.dedup();
+    }
+    (config, Problems(out.into_problems()))
+}
+
+/// The defaults with what `environment` sets: where there is no file yet.
+pub fn without_file(environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
+    let mut out = Findings::default();
+    let config = assemble(&[], &variables(environment), &mut out);
+    (config, Problems(out.into_problems()))
+}
+
+/// The variables that set keys, as a source of its own.
+fn variables(environment: &BTreeMap<String, String>) -> Source {
     let mut variables = String::new();
     for (name, value) in environment {
         if name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()) {
@@ -144,14 +161,7 @@ pub fn survey(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Co
             variables.extend([name, "=", &value.replace(['\n', '\r'], " "), "\n"]);
         }
     }
-    let variables = Source::new(usize::MAX, Path::new("environment"), variables, true);
-
-    let mut config = assemble(&sources, &variables, &mut out);
-    if let Some(config) = &mut config {
-        config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
-        config.files.dedup();
-    }
-    (config, Problems(out.into_problems()))
+    Source::new(usize::MAX, Path::new("environment"), variables, true)
 }
 
 /// What can be understood of a source. Errors are known by their place, so that a second reading adds none.

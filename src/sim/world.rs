@@ -9,6 +9,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{codes::Failure, params::Params};
+use crate::ids::NO_SUCH_INSTANCE;
 
 /// The region that every instance and every new image is in.
 pub(super) const HOME_REGION: &str = "cn-shanghai";
@@ -397,9 +398,10 @@ impl World {
         self.instances.contains_key(id)
     }
 
-    /// The instance of that id and kind. An open world makes one that it does not know.
+    /// The instance of that id and kind. An open world makes one that it does not know, but for the one that is promised
+    /// to be nowhere.
     pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&Instance> {
-        if self.rules.open && !self.has_instance(id) {
+        if self.rules.open && id != NO_SUCH_INSTANCE && !self.has_instance(id) {
             self.put_instance(InstanceSpec::running(id, kind), now);
         }
         self.instances.get(id).filter(|instance| instance.kind == kind)

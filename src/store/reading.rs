@@ -232,6 +232,25 @@ impl Reader {
         Ok(Self { pool })
     }
 
+    /// Reads the whole database and tells what is wrong with it, in SQLite's words; nothing where it is sound. One that a
+    /// newer version wrote is an error.
+    pub async fn examine(&self) -> Result<Vec<String>, StoreError> {
+        let found: Vec<String> = sqlx::query_scalar(statements::QUICK_CHECK)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read through the database"))?;
+        let newest: Option<i64> = sqlx::query_scalar(statements::NEWEST_MIGRATION)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("read its version"))?;
+        let known = super::MIGRATIONS.iter().map(|migration| migration.version).max();
+        if let Some(version) = newest.filter(|_| newest > known) {
+            let path = self.pool.connect_options().get_filename().to_owned();
+            return Err(StoreError::Newer { path, version });
+        }
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
     /// Ends all connections.
     pub async fn close(&self) {
         self.pool.close().await;

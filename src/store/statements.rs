@@ -1,6 +1,12 @@
 //! Every SQL text, so that one test can prepare them all. Batches travel as one JSON array: a thousand rows are one
 //! statement and one trip to SQLite's thread, not a thousand.
 
+/// Whether the file is sound; one row that says `ok`, or up to ten that say what is wrong.
+pub const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
+
+/// How new the database is.
+pub const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
+
 /// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
 /// the unique key is what makes planning the same slot twice harmless.
 pub const INSERT_BAKES: &str = "
@@ -676,6 +682,8 @@ pub const ALL: &[&str] = &[
     COPY_INTO,
     INTEGRITY,
     ORPHANS,
+    QUICK_CHECK,
+    NEWEST_MIGRATION,
     OPTIMIZE,
     CHECKPOINT,
 ];

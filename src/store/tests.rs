@@ -131,6 +131,7 @@ async fn a_second_store_on_the_same_directory_is_refused() {
 #[tokio::test]
 async fn a_newer_database_is_left_as_it_is() {
     let (dir, store) = store().await;
+    assert_eq!(store.reader().examine().await.unwrap(), Vec::<String>::new());
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (9999, 'from the future', 1, x'00', 0)",
@@ -138,6 +139,8 @@ async fn a_newer_database_is_left_as_it_is() {
     .execute(&store.writer)
     .await
     .unwrap();
+    let error = store.reader().examine().await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
     store.close().await;
     drop(store);
     let error = Store::open(dir.path()).await.unwrap_err();

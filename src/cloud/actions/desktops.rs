@@ -19,6 +19,8 @@ pub struct DescribeDesktops {
     pub region: String,
     /// At most 100; all where empty.
     pub ids: Vec<InstanceId>,
+    /// Desktops of pools, too; the cloud leaves them out by default.
+    pub with_pools: bool,
     /// At most 100; the cloud's default is 10.
     pub max_results: Option<u32>,
     /// From the page before.
@@ -70,6 +72,7 @@ impl Call for DescribeDesktops {
     fn request(&self) -> RpcRequest {
         let parameters = Pairs::default()
             .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
+            .flag("FilterDesktopGroup", self.with_pools.then_some(false))
             .number("MaxResults", self.max_results)
             .text("NextToken", self.next_token.as_deref());
         RpcRequest::desktops("DescribeDesktops", &self.region, parameters).listing()

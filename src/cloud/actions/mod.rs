@@ -1,5 +1,6 @@
 //! The calls that a bake makes, with the parameters and elements that the API pages document for them: [`images`] are
-//! made, found, deleted and distributed; [`workstations`] and [`desktops`] are looked at, stopped and started.
+//! made, found, deleted and distributed; [`workstations`] and [`desktops`] are looked at, stopped and started. And one
+//! that no bake makes: whose credentials these are ([`identity`]).
 
 use serde::{Deserialize, Deserializer};
 
@@ -7,11 +8,13 @@ use super::lenient;
 
 pub mod desktops;
 pub mod groups;
+pub mod identity;
 pub mod images;
 pub mod workstations;
 
 pub use desktops::{DescribeDesktops, Desktop, DesktopPage, StartDesktops, StopDesktops};
 pub use groups::{DeliveryGroup, GroupPage, ListAppInstanceGroup};
+pub use identity::{CallerIdentity, GetCallerIdentity};
 pub use images::{
     CreateImageByInstance, CreatedImage, DeleteImage, Distribution, Image, ImagePage, ImageStatus, ListImage,
     StartTaskForDistributeImage,
@@ -33,6 +36,17 @@ pub enum MachineStatus {
     Stopped,
     /// Any other word: starting, stopping, rebuilding, expired …
     Other(String),
+}
+
+impl MachineStatus {
+    /// As it is shown.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Running => "Running",
+            Self::Stopped => "Stopped",
+            Self::Other(text) => text,
+        }
+    }
 }
 
 impl Default for MachineStatus {

@@ -7,7 +7,7 @@ use crate::{
     bake::{call::Refusal, identity::TAG_OWNER},
     cloud::{
         CloudClient,
-        actions::{Image, ImageStatus, ListImage},
+        actions::{DescribeDesktops, Image, ImageStatus, ListImage},
     },
     config::Config,
     daemon::{Shared, calls::owned_images},
@@ -94,7 +94,8 @@ async fn users(cloud: &CloudClient, config: &Config) -> Result<BTreeMap<ImageId,
         uses(server.image_id.as_deref(), server.id.as_str());
     }
     for region in super::regions(config) {
-        for desktop in cloud.list_all_desktops(&region).await? {
+        let with_pools = DescribeDesktops { region, with_pools: true, ..DescribeDesktops::default() };
+        for desktop in cloud.list_all_desktops(&with_pools).await? {
             uses(desktop.image_id.as_deref(), desktop.id.as_str());
         }
     }

@@ -1,0 +1,192 @@
+//! `imagebaked init` and `coverage`: from the account to a configuration, and the two side by side.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::{PermissionsExt as _, symlink},
+    path::Path,
+    process::Output,
+};
+
+use serde_json::Value;
+use support::{Cloud, Host, KEY_ID, SECRET, eventually, imagebaked};
+use tempfile::TempDir;
+
+/// `init` with a good key pair, against this cloud.
+fn init(cloud: &Cloud, args: &[&str]) -> Output {
+    let endpoint = format!("http://{}", cloud.addr);
+    imagebaked()
+        .arg("init")
+        .args(args)
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY_ID)
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)
+        .env("IMAGEBAKED_CLOUD__ENDPOINT", endpoint)
+        .env("IMAGEBAKED_CLOUD__REQUESTS_PER_SECOND", "200")
+        .output()
+        .unwrap()
+}
+
+fn words(output: &Output) -> String {
+    [&output.stdout[..], &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
+}
+
+/// What `check` makes of a file, which must have nothing to complain of.
+fn checked(file: &Path) -> Value {
+    let output = imagebaked().args(["check", "--json", "--next", "1000"]).arg(file).output().unwrap();
+    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let complaints = [&told["problems"], &told["warnings"]].map(|list| list.as_array().unwrap().len());
+    assert!(told["ok"] == true && complaints == [0, 0], "{told:#}");
+    told
+}
+
+#[test]
+fn the_file_is_what_check_accepts_and_never_overwritten() {
+    let cloud = Cloud::with(&[]);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("imagebaked.toml");
+    let path = file.to_str().unwrap();
+    let output = init(&cloud, &[path]);
+    assert!(output.status.success() && words(&output).starts_with("5 schedules written"), "{}", words(&output));
+    assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
+    let told = checked(&file);
+    assert_eq!(told["schedules"], 5);
+    for next in told["next"].as_array().unwrap() {
+        let local = next["local"].as_str().unwrap();
+        assert!(local.ends_with("+08:00") && ("01:00".."05:00").contains(&&local[11..16]), "{local}");
+    }
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(!text.contains(SECRET) && !text.contains(KEY_ID), "{text}");
+
+    // The second time it is left as it is, whether or not it would say the same; so is a link to nowhere.
+    let output = init(&cloud, &[path]);
+    assert!(output.status.code() == Some(1) && words(&output).contains("is there already"), "{}", words(&output));
+    fs::write(&file, "mine").unwrap();
+    assert_eq!(init(&cloud, &[path]).status.code(), Some(1));
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+    let link = folder.path().join("link.toml");
+    symlink(folder.path().join("nowhere.toml"), &link).unwrap();
+    assert_eq!(init(&cloud, &[link.to_str().unwrap()]).status.code(), Some(1));
+    assert!(!folder.path().join("nowhere.toml").exists());
+
+    // The same text on standard output; the times are the instances' own.
+    let printed = init(&cloud, &["--stdout"]);
+    assert_eq!(String::from_utf8(printed.stdout).unwrap(), text);
+    let told: Value = serde_json::from_slice(&init(&cloud, &["--stdout", "--json"]).stdout).unwrap();
+    assert_eq!((&told["file"], &told["text"]), (&Value::Null, &text.into()));
+    assert_eq!(told["schedules"][0]["instance_id"], "ecd-sim0001");
+}
+
+#[test]
+fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
+    let cloud = Cloud::with(&[]);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("imagebaked.toml");
+    cloud.add_faults("[[fault]]\naction = \"ListWuyingServer\"\ndelay = \"2s\"");
+    let output = std::thread::scope(|scope| {
+        let running = scope.spawn(|| init(&cloud, &[file.to_str().unwrap()]));
+        // It has found no file, and waits for the cloud.
+        eventually("the cloud is asked", || cloud.calls("ListWuyingServer", None).pop());
+        fs::write(&file, "mine").unwrap();
+        running.join().unwrap()
+    });
+    assert!(output.status.code() == Some(1) && words(&output).contains("is there already"), "{}", words(&output));
+    assert_eq!(fs::read(&file).unwrap(), b"mine");
+}
+
+#[test]
+fn a_big_account_abroad() {
+    let ids: Vec<String> = (0..120).flat_map(|n| [format!("ecd-{n:03}"), format!("ws-{n:03}")]).collect();
+    let cloud = Cloud::with(&ids.iter().flat_map(|id| ["--instance", id]).collect::<Vec<_>>());
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("big.toml");
+    let args = ["--region", "eu-central-1", "--desktop-region", "us-west-1", "--timezone", "Europe/Berlin"];
+    let output = init(&cloud, &[&[file.to_str().unwrap()], &args[..]].concat());
+    assert!(output.status.success(), "{}", words(&output));
+    // Several pages of each kind. 245 would not fit into one night.
+    assert_eq!(checked(&file)["schedules"], 245);
+    let text = fs::read_to_string(&file).unwrap();
+    assert!(text.contains("region = \"eu-central-1\"\n") && text.contains("timezone = \"Europe/Berlin\""), "{text}");
+    assert_eq!(text.matches("instance_region = \"us-west-1\"").count(), 123);
+    let days: BTreeSet<&str> =
+        text.lines().filter(|line| line.starts_with("cron")).map(|line| line.rsplit(' ').next().unwrap()).collect();
+    assert_eq!(days.len(), 7, "{days:?}");
+}
+
+#[test]
+fn nothing_is_written_where_there_is_nothing_to_write() {
+    let cloud = Cloud::with(&[]);
+    let folder = TempDir::new().unwrap();
+    let file = folder.path().join("imagebaked.toml");
+    let path = file.to_str().unwrap();
+    let endpoint = format!("http://{}", cloud.addr);
+    let none = imagebaked().args(["init", path, "--endpoint", &endpoint, "--credentials", "files"]).output().unwrap();
+    assert_eq!(none.status.code(), Some(1));
+    assert!(
+        words(&none).contains("no credentials") && words(&none).contains("Nothing was written"),
+        "{}",
+        words(&none)
+    );
+
+    let output = init(&cloud, &[folder.path().join("no/such.toml").to_str().unwrap()]);
+    assert!(output.status.code() == Some(1) && words(&output).contains("there is no folder"), "{}", words(&output));
+    let output = init(&cloud, &[path, "--endpoint", "http://cloud.example"]);
+    assert!(output.status.code() == Some(2) && words(&output).contains("insecure-endpoint"), "{}", words(&output));
+
+    let deny = |action: &str| {
+        cloud.add_faults(&format!("[[fault]]\naction = \"{action}\"\ncode = \"Forbidden.RAM\"\nstatus = 403"));
+    };
+    deny("ListWuyingServer");
+    deny("DescribeDesktops");
+    let output = init(&cloud, &[path]);
+    assert!(output.status.code() == Some(1) && words(&output).contains("Forbidden.RAM"), "{}", words(&output));
+    assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
+
+    // One kind is better than none.
+    deny("ListWuyingServer");
+    let output = init(&cloud, &[path]);
+    assert!(output.status.success() && words(&output).contains("workstations cannot be listed"), "{}", words(&output));
+    assert_eq!(checked(&file)["schedules"], 3);
+}
+
+#[test]
+fn coverage_tells_both_ways() {
+    let cloud = Cloud::with(&["--instance", "ecd-1"]);
+    let schedules = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 * * *\"\n\
+                     [[schedule]]\nname = \"gone\"\ninstance_ids = [\"ws-sim0001\", \"ws-gone\"]\ncron = \"0 3 * * *\"\n";
+    let host = Host::new(cloud.addr, schedules);
+    let told = host.json(0, &["coverage"]);
+    assert_eq!(told["covered"], 2);
+    assert_eq!(told["missing"], serde_json::json!([{ "schedule": "gone", "instance_id": "ws-gone" }]));
+    let uncovered = told["uncovered"].as_array().unwrap();
+    let ids: Vec<&str> = uncovered.iter().map(|one| one["instance_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["ecd-sim0001", "ecd-sim0002", "ecd-sim0003", "ws-sim0002"]);
+    let stopped = serde_json::json!({ "instance_id": "ecd-sim0003", "instance_type": "CloudDesktop",
+                                      "name": "ecd-sim0003", "region": "cn-shanghai", "status": "Stopped" });
+    assert_eq!(uncovered[2], stopped);
+    host.json(1, &["coverage", "--strict"]);
+    let (text, _) = host.expect(0, &["coverage"]);
+    assert!(text.starts_with("2 of the account's 6 instances have a schedule"), "{text}");
+
+    // A part of the account would make the rest look missing.
+    cloud.add_faults("[[fault]]\naction = \"DescribeDesktops\"\ncode = \"Forbidden.RAM\"\nstatus = 403");
+    let (_, err) = host.expect(1, &["coverage"]);
+    assert!(err.contains("cloud desktops of cn-shanghai cannot be listed: Forbidden.RAM"), "{err}");
+
+    // What init writes covers everything.
+    let file = host.path("all.toml");
+    assert!(init(&cloud, &[file.to_str().unwrap()]).status.success());
+    let all = imagebaked()
+        .args(["coverage", "--strict", "--json", "--config"])
+        .arg(&file)
+        .env("ALIBABA_CLOUD_ACCESS_KEY_ID", KEY_ID)
+        .env("ALIBABA_CLOUD_ACCESS_KEY_SECRET", SECRET)
+        .output()
+        .unwrap();
+    assert!(all.status.success(), "{}", words(&all));
+    let told: Value = serde_json::from_slice(&all.stdout).unwrap();
+    assert_eq!(told, serde_json::json!({ "covered": 6, "uncovered": [], "missing": [] }));
+}
