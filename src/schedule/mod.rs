@@ -17,6 +17,7 @@ pub mod cron;
 pub mod explain;
 mod field;
 pub mod forecast;
+pub mod oddities;
 pub mod timing;
 mod wall;
 
