@@ -117,6 +117,16 @@ pub struct CheckArgs {
     /// How many slots to show.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub next: usize,
+    /// `warnings`: end with 2 if there are any, too.
+    #[arg(long, value_name = "WHAT")]
+    pub deny: Option<Deny>,
+}
+
+/// What else than errors makes `check` fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Deny {
+    /// Any warning.
+    Warnings,
 }
 
 /// `plan`.

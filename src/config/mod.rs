@@ -16,11 +16,13 @@
 //! room of its text, so long files are read in [`pieces`], and twice: once for what schedules share, once for the
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
+mod lints;
 mod pieces;
 mod problem;
 mod reader;
 mod schedules;
 mod settings;
+mod sheet;
 mod suggest;
 
 use std::{
@@ -43,12 +45,14 @@ use toml::{
 pub use self::{
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
+    sheet::{About, Sheet},
     suggest::closest,
 };
 use self::{
     reader::{Findings, Item, Mark, Source, suggestion},
     schedules::{Schedules, Shared},
     settings::{CloudLayer, DaemonLayer},
+    sheet::Marks,
 };
 use crate::{
     ids::InstanceId,
@@ -99,6 +103,7 @@ impl Config {
             max_builders_per_region: self.daemon.max_builders_per_region,
             pause_after_failures: self.daemon.pause_after_failures,
             owner: self.daemon.owner.clone(),
+            watch: self.daemon.watch,
             ..other.daemon.clone()
         };
         self.cloud != cloud || self.daemon != daemon
@@ -117,9 +122,24 @@ pub struct Loaded {
 /// Reads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`. Fails
 /// with everything that is wrong, warnings included, when there is an error anywhere.
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
-    match survey(path, environment) {
-        (Some(config), problems) if !problems.has_errors() => Ok(Loaded { config, warnings: problems }),
-        (_, problems) => Err(problems),
+    load_in_place_of(path, path, environment)
+}
+
+/// As [`load`], with `file` in place of the main file at `path`: the `conf.d` beside `path` goes on to count.
+pub fn load_in_place_of(path: &Path, file: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let mut out = Findings::default();
+    let (config, _) = read_layers(path, file, environment, None, &mut out);
+    loaded(config, Problems(out.into_problems()))
+}
+
+/// As [`load`], and keeps where everything was written, for those who find fault with it later.
+pub fn load_with_sheet(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Config, Sheet), Problems> {
+    let mut out = Findings::default();
+    let mut marks = Marks::default();
+    let (config, sources) = read_layers(path, path, environment, Some(&mut marks), &mut out);
+    match config {
+        Some(config) if !out.has_errors() => Ok((config, Sheet::new(sources, marks, out))),
+        _ => Err(Problems(out.into_problems())),
     }
 }
 
@@ -127,7 +147,25 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
 /// and the schedules that are. Good enough to find daemon and ledger by, never to run by.
 pub fn survey(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Findings::default();
-    let sources = read_files(path, &mut out);
+    let (config, _) = read_layers(path, path, environment, None, &mut out);
+    (config, Problems(out.into_problems()))
+}
+
+fn loaded(config: Option<Config>, problems: Problems) -> Result<Loaded, Problems> {
+    match config {
+        Some(config) if !problems.has_errors() => Ok(Loaded { config, warnings: problems }),
+        _ => Err(problems),
+    }
+}
+
+fn read_layers(
+    path: &Path,
+    file: &Path,
+    environment: &BTreeMap<String, String>,
+    marks: Option<&mut Marks>,
+    out: &mut Findings,
+) -> (Option<Config>, Vec<Source>) {
+    let sources = read_files(path, file, out);
     let mut variables = String::new();
     for (name, value) in environment {
         if name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()) {
@@ -137,12 +175,12 @@ pub fn survey(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Co
     }
     let variables = Source::new(usize::MAX, Path::new("environment"), variables, true);
 
-    let mut config = assemble(&sources, &variables, &mut out);
+    let mut config = assemble(&sources, &variables, marks, out);
     if let Some(config) = &mut config {
         config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
         config.files.dedup();
     }
-    (config, Problems(out.into_problems()))
+    (config, sources)
 }
 
 /// What can be understood of a source. Errors are known by their place, so that a second reading adds none.
@@ -178,7 +216,7 @@ fn claim<'s>(
 }
 
 /// Puts the layers together. `None` where that could not be done, with the reason in `out`.
-fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Option<Config> {
+fn assemble(sources: &[Source], variables: &Source, marks: Option<&mut Marks>, out: &mut Findings) -> Option<Config> {
     let mut clouds = Vec::new();
     let mut daemons = Vec::new();
     let mut shared = Shared::default();
@@ -214,7 +252,8 @@ fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Optio
     let daemon: Option<DaemonSettings> = merge(&daemons).map_err(|error| unmerged(sources, &error, out)).ok();
 
     let region = cloud.as_ref().map(|cloud| cloud.region.clone()).unwrap_or_default();
-    let mut schedules = Schedules::new(&shared, &region).map_err(|error| unmerged(sources, &error, out)).ok()?;
+    let mut schedules =
+        Schedules::new(&shared, &region, marks.is_some()).map_err(|error| unmerged(sources, &error, out)).ok()?;
     let mut any = false;
     for source in sources {
         let tables = parse(source, out);
@@ -231,6 +270,11 @@ fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Optio
         let hint = Some("add a [[schedule]] with `name`, `instance_id` and `cron`".into());
         let message = "there are no schedules, so that nothing will ever be done".into();
         out.file(source.index, &source.file, Severity::Warning, "no-schedules", message, hint);
+    }
+    if let Some(marks) = marks {
+        let builders = daemons.iter().rev().find_map(|layer| layer.max_builders.as_ref());
+        marks.max_builders = builders.map(|at| at.mark.span());
+        marks.schedules = schedules.written.take().unwrap_or_default();
     }
     let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
     let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(sources, &error, out)).ok()?;
@@ -326,32 +370,39 @@ fn variable_hint(path: &str) -> String {
     }
 }
 
-/// The main file and those of `conf.d`, as far as they can be read.
-fn read_files(path: &Path, out: &mut Findings) -> Vec<Source> {
+/// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
+fn read_files(path: &Path, file: &Path, out: &mut Findings) -> Vec<Source> {
     let mut sources = Vec::new();
-    read_file(path, &mut sources, out);
-    let folder = path.parent().unwrap_or(Path::new("")).join("conf.d");
-    let mut paths = Vec::new();
-    match fs::read_dir(&folder) {
-        Ok(entries) => {
-            for entry in entries {
-                match entry {
-                    Ok(entry) => paths.push(entry.path()),
-                    Err(error) => unreadable(sources.len(), &folder, &error, out),
-                }
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => unreadable(sources.len(), &folder, &error, out),
-    }
-    // Editors leave hidden files beside the real ones.
-    let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
-    paths.sort();
+    read_file(file, &mut sources, out);
+    let folder = conf_d(path);
+    let paths = files_of(&folder).unwrap_or_else(|error| {
+        unreadable(sources.len(), &folder, &error, out);
+        Vec::new()
+    });
     for path in &paths {
         read_file(path, &mut sources, out);
     }
     sources
+}
+
+/// The folder beside the main file.
+fn conf_d(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join("conf.d")
+}
+
+/// The files of the folder that count, in the order in which they do; none where there is no folder.
+fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    // Editors leave hidden files beside the real ones.
+    let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
+    paths.sort();
+    Ok(paths)
 }
 
 /// Adds the pieces of a file.

@@ -113,6 +113,8 @@ pub struct DaemonSettings {
     pub owner: String,
     /// Bound of an orderly stop. Default `"30s"`.
     pub drain: Duration,
+    /// Whether the files are read again by themselves when they have changed. Default `false`.
+    pub watch: bool,
 }
 
 impl Default for DaemonSettings {
@@ -126,6 +128,7 @@ impl Default for DaemonSettings {
             control_socket: "/run/imagebaked/control.sock".into(),
             owner: "imagebaked".into(),
             drain: Duration::from_secs(30),
+            watch: false,
         }
     }
 }
@@ -179,6 +182,7 @@ layer! {
         control_socket: String = filled,
         owner: String = owner,
         drain: Duration = |item, out| item.duration(Duration::ZERO, out),
+        watch: bool = |item, out| item.bool(out),
     }
 }
 
