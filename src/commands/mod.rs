@@ -19,6 +19,7 @@ use crate::{
 mod bake;
 mod check;
 mod demo;
+mod diff;
 mod forecast;
 mod history;
 mod images;
@@ -190,7 +191,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(args) => Ok(check::run(&context, args).await),
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Bake(args) => bake::run(&context, args).await,
-        Command::Status => status::run(&context).await,
+        Command::Status(args) => status::run(&context, args).await,
         Command::History(args) => history::run(&context, args).await,
         Command::Show(args) => show::run(&context, args).await,
         Command::Why(args) => why::run(&context, args).await,
@@ -231,6 +232,11 @@ fn refused(reply: Reply) -> Failure {
 
 /// Prints; a reader that has gone (`imagebaked history | head`) is no failure.
 fn say(text: &str) {
+    say_to(text);
+}
+
+/// The same; tells whether somebody still reads.
+fn say_to(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }

@@ -16,6 +16,7 @@
 //! room of its text, so long files are read in [`pieces`], and twice: once for what schedules share, once for the
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
+mod files;
 mod lints;
 mod pieces;
 mod problem;
@@ -34,6 +35,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use figment::{Figment, providers::Serialized, value::Value};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -43,12 +45,14 @@ use toml::{
 };
 
 pub use self::{
+    files::{Looks, fingerprint},
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
     sheet::{About, Sheet},
     suggest::closest,
 };
 use self::{
+    files::{Print, conf_d, files_of},
     reader::{Findings, Item, Mark, Source, suggestion},
     schedules::{Schedules, Shared},
     settings::{CloudLayer, DaemonLayer},
@@ -56,7 +60,10 @@ use self::{
 };
 use crate::{
     ids::InstanceId,
-    schedule::{CatchUp, Instances, Keep, Overlap, Schedule},
+    schedule::{
+        CatchUp, Instances, Keep, Overlap, Schedule,
+        diff::{Diff, changes, table},
+    },
 };
 
 /// What the variables that set keys begin with.
@@ -86,6 +93,8 @@ pub struct Config {
     pub hash: String,
     /// The files read.
     pub files: Vec<PathBuf>,
+    /// Hash of their bytes, which tells whether they are still what was read.
+    pub fingerprint: String,
 }
 
 impl Config {
@@ -107,6 +116,19 @@ impl Config {
             ..other.daemon.clone()
         };
         self.cloud != cloud || self.daemon != daemon
+    }
+
+    /// What changes where this configuration follows `old`, with the slots after `from` up to and including `until`.
+    pub fn diff(&self, old: &Self, from: DateTime<Utc>, until: DateTime<Utc>) -> Diff {
+        let sections = |config: &Self| {
+            let of = |section: &str, keys: serde_json::Map<String, serde_json::Value>| {
+                keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect::<Vec<_>>()
+            };
+            let (cloud, daemon) = (of("cloud", table(&config.cloud)), of("daemon", table(&config.daemon)));
+            cloud.into_iter().chain(daemon).collect()
+        };
+        Diff::between(&old.schedules, &self.schedules, from, until)
+            .with_settings(changes(&sections(old), &sections(self)))
     }
 }
 
@@ -165,7 +187,7 @@ fn read_layers(
     marks: Option<&mut Marks>,
     out: &mut Findings,
 ) -> (Option<Config>, Vec<Source>) {
-    let sources = read_files(path, file, out);
+    let (sources, fingerprint) = read_files(path, file, out);
     let mut variables = String::new();
     for (name, value) in environment {
         if name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()) {
@@ -179,6 +201,7 @@ fn read_layers(
     if let Some(config) = &mut config {
         config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
         config.files.dedup();
+        config.fingerprint = fingerprint;
     }
     (config, sources)
 }
@@ -278,7 +301,7 @@ fn assemble(sources: &[Source], variables: &Source, marks: Option<&mut Marks>, o
     }
     let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
     let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(sources, &error, out)).ok()?;
-    Some(Config { cloud, daemon, schedules, hash, files: Vec::new() })
+    Some(Config { cloud, daemon, schedules, hash, files: Vec::new(), fingerprint: String::new() })
 }
 
 /// Defaults below, then each layer over the ones before it.
@@ -371,46 +394,31 @@ fn variable_hint(path: &str) -> String {
 }
 
 /// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
-fn read_files(path: &Path, file: &Path, out: &mut Findings) -> Vec<Source> {
+fn read_files(path: &Path, file: &Path, out: &mut Findings) -> (Vec<Source>, String) {
     let mut sources = Vec::new();
-    read_file(file, &mut sources, out);
+    let mut print = Print::default();
+    read_file(file, &mut sources, &mut print, out);
     let folder = conf_d(path);
     let paths = files_of(&folder).unwrap_or_else(|error| {
         unreadable(sources.len(), &folder, &error, out);
         Vec::new()
     });
     for path in &paths {
-        read_file(path, &mut sources, out);
+        read_file(path, &mut sources, &mut print, out);
     }
-    sources
-}
-
-/// The folder beside the main file.
-fn conf_d(path: &Path) -> PathBuf {
-    path.parent().unwrap_or(Path::new("")).join("conf.d")
-}
-
-/// The files of the folder that count, in the order in which they do; none where there is no folder.
-fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
-    let entries = match fs::read_dir(folder) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(error),
-    };
-    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    // Editors leave hidden files beside the real ones.
-    let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
-    paths.sort();
-    Ok(paths)
+    (sources, print.finish())
 }
 
 /// Adds the pieces of a file.
-fn read_file(path: &Path, sources: &mut Vec<Source>, out: &mut Findings) {
+fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut Print, out: &mut Findings) {
     let index = sources.len();
     let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
+        Ok(bytes) => {
+            print.add(path, Some(&bytes));
+            bytes
+        }
         Err(error) => {
+            print.add(path, None);
             unreadable(index, path, &error, out);
             return;
         }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use crate::{bake::reconcile::Difference, ids::BakeId, status::Status};
+use crate::{bake::reconcile::Difference, ids::BakeId, schedule::diff::Diff, status::Status};
 
 pub mod client;
 
@@ -117,6 +117,9 @@ pub enum Reply {
         schedules: usize,
         /// Warnings of the new configuration, rendered.
         warnings: String,
+        /// What changed, its lists cut where they are long.
+        #[serde(default)]
+        diff: Box<Diff>,
     },
     /// To `Reconcile`.
     Reconciled {

@@ -14,6 +14,7 @@ use crate::{
 
 pub mod account;
 pub mod cron;
+pub mod diff;
 pub mod explain;
 mod field;
 pub mod forecast;

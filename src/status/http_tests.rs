@@ -178,6 +178,7 @@ impl Source for Fake {
                     started_at: "2027-02-20T06:00:00Z".into(),
                     config_hash: "5f0c2a9be1d4".into(),
                     config_files: vec!["/etc/imagebaked/imagebaked.toml".into(), HOSTILE.into()],
+                    config_on_disk: crate::status::OnDisk::InForce,
                     schedules: 6,
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),
@@ -185,7 +186,10 @@ impl Source for Fake {
                 health: Health { ok: reasons.is_empty(), reasons },
                 running,
                 queued,
+                late: Vec::new(),
+                held: None,
                 paused: Vec::new(),
+                paused_in_file: Vec::new(),
                 next: vec![
                     coming("hourly-dev", "2027-03-02T20:00:00Z", "2027-03-03 04:00:00 CST"),
                     coming("office-cn", "2027-03-02T22:16:20Z", "2027-03-03 06:16:20 CST"),
