@@ -113,14 +113,10 @@ const CRITICAL: (&str, Exit) = ("CRITICAL", Exit::Usage);
 const UNKNOWN: (&str, Exit) = ("UNKNOWN", Exit::NotFound);
 
 async fn plugin(context: &Context<'_>) -> Said {
-    let asked = match context.whereabouts() {
-        Ok(config) => ask(context, &config).await,
-        Err(_) => {
-            let why = "the configuration cannot be read; see `imagebaked check`";
-            return line(UNKNOWN, why, "");
-        }
+    let Ok(config) = context.whereabouts() else {
+        return line(UNKNOWN, "the configuration cannot be read; see `imagebaked check`", "");
     };
-    let status = match asked {
+    let status = match ask(context, &config).await {
         Ok(status) => status,
         Err(failure) => return line(CRITICAL, &failure.message, ""),
     };

@@ -6,6 +6,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, NaiveDate, Utc};
@@ -323,18 +324,25 @@ enum Step {
     Moved(DateTime<Utc>, DateTime<Utc>),
 }
 
+/// The slots of one local day that only one of two rules has.
+#[derive(Default)]
+struct Day {
+    gone: Vec<DateTime<Utc>>,
+    added: Vec<DateTime<Utc>>,
+}
+
 /// From the slots of one rule to those of another; those that both have are not told.
 fn steps(old: (&[DateTime<Utc>], Tz), new: (&[DateTime<Utc>], Tz)) -> Vec<Step> {
     let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.0.iter().copied().collect(), new.0.iter().copied().collect());
-    let mut days: BTreeMap<NaiveDate, (Vec<DateTime<Utc>>, Vec<DateTime<Utc>>)> = BTreeMap::new();
+    let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
     for slot in was.difference(&is) {
-        days.entry(slot.with_timezone(&old.1).date_naive()).or_default().0.push(*slot);
+        days.entry(slot.with_timezone(&old.1).date_naive()).or_default().gone.push(*slot);
     }
     for slot in is.difference(&was) {
-        days.entry(slot.with_timezone(&new.1).date_naive()).or_default().1.push(*slot);
+        days.entry(slot.with_timezone(&new.1).date_naive()).or_default().added.push(*slot);
     }
     let mut steps = Vec::new();
-    for (gone, added) in days.into_values() {
+    for Day { gone, added } in days.into_values() {
         let both = gone.len().min(added.len());
         steps.extend(gone.iter().zip(&added).map(|(from, to)| Step::Moved(*from, *to)));
         steps.extend(gone[both..].iter().map(|at| Step::Gone(*at)));
@@ -406,18 +414,14 @@ fn words(value: &Value) -> String {
         Value::Null => "-".to_owned(),
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(words).collect::<Vec<_>>().join(", ")),
-        Value::Object(fields) => match (fields.get("secs").and_then(Value::as_u64), fields.len()) {
-            (Some(seconds), 2) => {
-                let nanos = fields.get("nanos").and_then(Value::as_u64).and_then(|nanos| u32::try_from(nanos).ok());
-                let period = std::time::Duration::new(seconds, nanos.unwrap_or_default());
-                humantime::format_duration(period).to_string()
+        Value::Object(fields) => {
+            if let Ok(period) = serde_json::from_value::<Duration>(value.clone()) {
+                return humantime::format_duration(period).to_string();
             }
-            _ => {
-                let told = fields.iter().filter(|(_, value)| !value.is_null());
-                let told: Vec<_> = told.map(|(key, value)| format!("{key} = {}", words(value))).collect();
-                format!("{{ {} }}", told.join(", "))
-            }
-        },
+            let told = fields.iter().filter(|(_, value)| !value.is_null());
+            let told: Vec<_> = told.map(|(key, value)| format!("{key} = {}", words(value))).collect();
+            format!("{{ {} }}", told.join(", "))
+        }
         other => other.to_string(),
     }
 }
