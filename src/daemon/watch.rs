@@ -12,31 +12,66 @@ use super::{
     Shared,
     reload::{self, Files},
 };
-use crate::config::Looks;
+use crate::{config::Looks, control::Reply};
 
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks until `stop`; while `watch` is off it only waits for it to be turned on.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let (mut last, mut tried) = (None, None);
+    let mut settling = Settling::default();
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(EVERY) => {}
         }
         if !shared.config().daemon.watch {
-            (last, tried) = (None, None);
+            settling = Settling::default();
             continue;
         }
-        let looks = Looks::of(&shared.config_path);
-        let settled = last.as_ref() == Some(&looks);
-        if settled && tried.as_ref() != Some(&looks) {
-            tried = Some(looks.clone());
-            // Touched, put back, or tried by somebody else: nothing new.
-            if shared.compare_files() == Files::Edited {
-                reload::reload(&shared, "watch").await;
+        // Touched, put back, or tried by somebody else: nothing new.
+        if settling.has_settled(Looks::of(&shared.config_path)) && shared.compare_files() == Files::Edited {
+            let reply = reload::reload(&shared, "watch").await;
+            if matches!(reply, Reply::Failed { .. }) {
+                // Not the files' fault: the ledger may be usable at the next look.
+                settling = Settling::default();
             }
         }
-        last = Some(looks);
+    }
+}
+
+/// Tells of each look of the files once that it has come to rest.
+#[derive(Debug)]
+struct Settling<T> {
+    last: Option<T>,
+    told: Option<T>,
+}
+
+impl<T> Default for Settling<T> {
+    fn default() -> Self {
+        Self { last: None, told: None }
+    }
+}
+
+impl<T: PartialEq + Clone> Settling<T> {
+    fn has_settled(&mut self, look: T) -> bool {
+        let settled = self.last.as_ref() == Some(&look) && self.told.as_ref() != Some(&look);
+        if settled {
+            self.told = Some(look.clone());
+        }
+        self.last = Some(look);
+        settled
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_still_changes_is_not_tried_and_what_rests_is_tried_once() {
+        let mut settling = Settling::default();
+        let told: Vec<bool> = "abcccccdccdd".chars().map(|look| settling.has_settled(look)).collect();
+        let wanted: Vec<bool> = "...x.......x".chars().map(|mark| mark == 'x').collect();
+        assert_eq!(told, wanted);
     }
 }
