@@ -56,7 +56,7 @@ pub enum Command {
     /// Bake now: one image of each instance of a schedule.
     Bake(BakeArgs),
     /// Show how the daemon is: health, running bakes, next slots.
-    Status,
+    Status(StatusArgs),
     /// Show past and running bakes, the newest slot first.
     History(HistoryArgs),
     /// Show one bake with every call that was made for it.
@@ -166,6 +166,16 @@ pub struct CheckArgs {
     /// How many slots to show.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub next: usize,
+    /// `warnings`: end with 2 if there are any, too.
+    #[arg(long, value_name = "WHAT")]
+    pub deny: Option<Deny>,
+}
+
+/// What else than errors makes `check` fail.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Deny {
+    /// Any warning.
+    Warnings,
 }
 
 /// `plan`.
@@ -183,6 +193,9 @@ pub struct PlanArgs {
     /// At most so many slots in the table; JSON always has all.
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub limit: usize,
+    /// Show what would change if this file stood in place of `--config`; the conf.d beside that goes on to count.
+    #[arg(long, value_name = "NEWFILE", conflicts_with = "schedule")]
+    pub diff: Option<PathBuf>,
 }
 
 /// `bake`.
@@ -193,6 +206,17 @@ pub struct BakeArgs {
     /// Stay until the bakes are over; exits with 1 unless all succeeded.
     #[arg(long)]
     pub wait: bool,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Go on showing it, in place on a terminal, and into a pipe whenever it changes; ends with Ctrl-C or the daemon.
+    #[arg(long)]
+    pub watch: bool,
+    /// One line for Nagios and its like, with their exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    #[arg(long, conflicts_with = "watch")]
+    pub check: bool,
 }
 
 /// `history`.

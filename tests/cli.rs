@@ -133,12 +133,13 @@ fn a_reload_takes_all_or_nothing() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.start();
-    let hash = || host.json(0, &["status"])["daemon"]["config_hash"].clone();
+    let hash_with = |code| host.json(code, &["status"])["daemon"]["config_hash"].clone();
+    let hash = || hash_with(0);
     let before = hash();
     host.configure(cloud.addr, &FILE.replace("0 3 *", "0 99 *"));
     let (_, err) = host.expect(2, &["reload"]);
     assert!(err.contains("error[bad-cron]") && err.contains("hours run from 0 to 23"), "{err}");
-    assert_eq!(hash(), before);
+    assert_eq!(hash_with(5), before, "in force, and not well: a restart would find no configuration");
     host.expect(2, &["check"]);
     let problems = host.json(2, &["check"]);
     assert_eq!((problems["ok"].as_bool(), problems["problems"][0]["code"].as_str()), (Some(false), Some("bad-cron")));

@@ -297,18 +297,28 @@ async fn who_is_paused_by_a_person_is_not_in_the_queue() {
 async fn check_warns_of_bakes_that_outlast_their_interval_and_never_fails_for_it() {
     let host = with_a_past(20).await;
     let (text, _) = host.expect(0, &["check"]);
-    let warnings: Vec<_> = text.lines().filter(|line| line.starts_with("warning: ")).collect();
+    let code = "warning[outlasts-interval]: ";
+    let warnings: Vec<_> = text.lines().filter(|line| line.starts_with(code)).collect();
     let [warning] = warnings[..] else { panic!("{text}") };
-    assert!(warning.starts_with("warning: hasty ") && warning.contains(" 03:00 is expected to take 1h 5m,"), "{text}");
+    assert!(
+        warning.starts_with(&format!("{code}hasty ")) && warning.contains(" 03:00 is expected to take 1h 5m,"),
+        "{text}"
+    );
     let rest = "and its next slot is 1h 0m after it, at 04:00, and is skipped then (overlap = \"skip\")";
     assert!(warning.ends_with(rest), "{text}");
-    assert_eq!(host.json(0, &["check"])["warnings"].as_array().unwrap().len(), 1);
+    let told = host.json(0, &["check"]);
+    assert_eq!(told["warnings"].as_array().unwrap().len(), 1);
+    let problems = told["problems"].as_array().unwrap();
+    assert!(
+        problems.iter().any(|problem| problem["code"] == "outlasts-interval" && problem["line"].is_u64()),
+        "{told}"
+    );
     // A ledger that cannot be read says nothing, and plan goes on without it.
     fs::write(host.path("state/imagebaked.db"), "not a database".repeat(100)).unwrap();
     for file in ["state/imagebaked.db-wal", "state/imagebaked.db-shm"] {
         let _ = fs::remove_file(host.path(file));
     }
-    assert!(!host.expect(0, &["check"]).0.contains("warning"));
+    assert!(!host.expect(0, &["check"]).0.contains("outlasts-interval"));
     let (table, warning) = host.expect(0, &THAT_NIGHT);
     assert!(warning.contains("the ledger cannot be read") && table.contains("No bakes yet"), "{warning}{table}");
 }

@@ -172,6 +172,7 @@ fn typed_calls() -> Vec<(&'static str, RpcRequest)> {
     let describe = DescribeDesktops {
         region: "cn-shanghai".to_owned(),
         ids: ids(&["ecd-1", "ecd-2"]),
+        with_pools: false,
         max_results: Some(10),
         next_token: None,
     };

@@ -6,7 +6,7 @@ use std::{
     path::Path,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, TimeZone, Timelike, Utc};
 use chrono_tz::Tz;
 
 use super::output::short;
@@ -117,30 +117,12 @@ impl<'a> Outlook<'a> {
         let mut keys = Vec::new();
         for schedule in &config.schedules {
             for instance in schedule.instances.as_slice() {
-                let takes = ledger.durations.expected(&schedule.line(instance));
-                let slots = schedule.timing.between(start, end).filter(|slot| !ledger.is_paused(schedule, *slot));
-                for slot in slots {
-                    keys.push((&schedule.id, instance, slot));
-                    coming.push(Coming {
-                        slot,
-                        not_before: schedule.timing.begin(slot, schedule.id.as_str()),
-                        give_up_at: TimeDelta::from_std(schedule.settings.deadline)
-                            .ok()
-                            .and_then(|deadline| slot.checked_add_signed(deadline))
-                            .unwrap_or(DateTime::<Utc>::MAX_UTC),
-                        instance,
-                        region: &schedule.settings.instance_region,
-                        overlap: schedule.overlap,
-                        takes,
-                    });
-                }
+                let before = coming.len();
+                add_slots(schedule, instance, ledger, (start, end), &mut coming);
+                keys.extend(coming[before..].iter().map(|one| (&schedule.id, instance, one.slot)));
             }
         }
-        let builders = Builders {
-            all: config.daemon.max_builders as usize,
-            per_region: config.daemon.max_builders_per_region as usize,
-        };
-        let fates = forecast(&coming, &under_way, builders);
+        let fates = forecast(&coming, &under_way, builders(config));
         let foreseen = coming.iter().zip(fates).skip(known_already);
         let expected = keys
             .into_iter()
@@ -153,6 +135,36 @@ impl<'a> Outlook<'a> {
     pub fn expected(&self, schedule: &'a Schedule, instance: &'a InstanceId, slot: DateTime<Utc>) -> Option<Expected> {
         self.expected.get(&(&schedule.id, instance, slot)).copied()
     }
+}
+
+fn builders(config: &Config) -> Builders {
+    Builders { all: config.daemon.max_builders as usize, per_region: config.daemon.max_builders_per_region as usize }
+}
+
+/// The slots of one instance that will be baked, of those after `from` up to `until`.
+fn add_slots<'a>(
+    schedule: &'a Schedule,
+    instance: &'a InstanceId,
+    ledger: &Ledger,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    coming: &mut Vec<Coming<'a>>,
+) {
+    let takes = ledger.durations.expected(&schedule.line(instance));
+    let slots = schedule.timing.between(from, until).filter(|slot| !ledger.is_paused(schedule, *slot));
+    coming.extend(slots.map(|slot| {
+        Coming {
+            slot,
+            not_before: schedule.timing.begin(slot, schedule.id.as_str()),
+            give_up_at: TimeDelta::from_std(schedule.settings.deadline)
+                .ok()
+                .and_then(|deadline| slot.checked_add_signed(deadline))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC),
+            instance,
+            region: &schedule.settings.instance_region,
+            overlap: schedule.overlap,
+            takes,
+        }
+    }));
 }
 
 /// Bakes that wait or are at work right now.
@@ -298,20 +310,29 @@ impl<'a> Warnings<'a> {
     }
 }
 
-/// Schedules whose bakes took longer than some of their slots are apart: one sentence for each instance.
-pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<String> {
+/// Schedules whose bakes took longer than some of their slots are apart: one sentence for each instance, with the
+/// schedule's place in the configuration.
+pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<(usize, String)> {
     let mut found = Vec::new();
-    for schedule in &config.schedules {
+    for (place, schedule) in config.schedules.iter().enumerate() {
         let zone = schedule.timing.zone();
         let until = now.checked_add_signed(CHECKED).unwrap_or(now);
+        let learned: Vec<_> = schedule
+            .instances
+            .as_slice()
+            .iter()
+            .filter_map(|instance| Some((instance, ledger.durations.learned(&schedule.line(instance))?)))
+            .collect();
+        if learned.is_empty() {
+            continue;
+        }
         let slots: Vec<_> = schedule
             .timing
             .between(now, until)
             .take(MOST_CHECKED)
             .filter(|slot| !ledger.is_paused(schedule, *slot))
             .collect();
-        for instance in schedule.instances.as_slice() {
-            let Some(takes) = ledger.durations.learned(&schedule.line(instance)) else { continue };
+        for (instance, takes) in learned {
             let too_close = |slot: &DateTime<Utc>| {
                 let next = schedule.timing.next_after(*slot)?;
                 let apart = (next - *slot).to_std().ok()?;
@@ -322,16 +343,83 @@ pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<S
                 Overlap::Skip => "is skipped then (overlap = \"skip\")",
                 Overlap::Queue => "waits then (overlap = \"queue\")",
             };
-            found.push(format!(
+            let sentence = format!(
                 "{} is expected to take {}, and its next slot is {} after it, at {}, and {fate}",
                 called(schedule, instance, slot),
                 short(takes),
                 short(apart),
                 local_after(slot, next, zone),
-            ));
+            );
+            found.push((place, sentence));
         }
     }
     found
+}
+
+/// The hour at which a night is over.
+const MORNING: u32 = 8;
+/// And the one at which it begins, so that a slot of the day is no part of it.
+const EVENING: u32 = 18;
+
+/// The next night, where its queue is too long: one sentence, with the place of the schedule that waits longest.
+pub fn long_night(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Option<(usize, String)> {
+    let until = now.checked_add_signed(MARGIN).unwrap_or(now);
+    let (mut coming, mut under_way) = (Vec::new(), Vec::new());
+    add_open_bakes(ledger, now, &mut coming, &mut under_way);
+    let mut places = vec![None; coming.len()];
+    for (place, schedule) in config.schedules.iter().enumerate() {
+        for instance in schedule.instances.as_slice() {
+            let known = coming.len();
+            add_slots(schedule, instance, ledger, (now, until), &mut coming);
+            coming.truncate(known + MOST_CHECKED);
+            places.resize(coming.len(), Some(place));
+        }
+    }
+    let fates = forecast(&coming, &under_way, builders(config));
+    let (mut too_late, mut done) = (Vec::new(), None);
+    for ((coming, place), fate) in coming.iter().zip(&places).zip(&fates) {
+        let Some(place) = *place else { continue };
+        match *fate {
+            Fate::TooLate => too_late.push((coming.slot, place)),
+            Fate::Baked { begin, end, .. } if begin > coming.not_before => {
+                let morning = morning_after(coming.slot, config.schedules[place].timing.zone());
+                if morning.is_some_and(|morning| end > morning) {
+                    done = done.max(Some((end, place)));
+                }
+            }
+            Fate::Baked { .. } | Fate::Overlaps => {}
+        }
+    }
+    let basis = if ledger.durations.is_empty() {
+        format!(", {} min each assumed before the first", ASSUMED.as_secs() / 60)
+    } else {
+        String::new()
+    };
+    let busy = format!("{} of the next 24 hours, {} at once{basis}", counted(coming.len()), config.daemon.max_builders);
+    if let Some(&(slot, place)) = too_late.iter().min() {
+        let schedule = &config.schedules[place];
+        let when = slot.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z");
+        let n = counted(too_late.len());
+        return Some((
+            place,
+            format!("the queue is too long ({busy}): {n} would wait past the deadline, first {} {when}", schedule.name),
+        ));
+    }
+    let (end, place) = done?;
+    let schedule = &config.schedules[place];
+    let end = end.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z");
+    Some((place, format!("the night's queue ({busy}) is expected to end at {end}, with {}", schedule.name)))
+}
+
+/// The end of the night that a slot belongs to; `None` for a slot of the day.
+fn morning_after(slot: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+    let local = slot.with_timezone(&zone).naive_local();
+    let day = match local.hour() {
+        hour if hour < MORNING => local.date(),
+        hour if hour >= EVENING => local.date().succ_opt()?,
+        _ => return None,
+    };
+    zone.from_local_datetime(&day.and_hms_opt(MORNING, 0, 0)?).earliest().map(|at| at.to_utc())
 }
 
 /// A slot by the name of its schedule; with the instance where the schedule has several.

@@ -26,6 +26,7 @@ pub mod completions;
 mod coverage;
 mod crontab;
 mod demo;
+mod diff;
 mod doctor;
 mod export;
 mod forecast;
@@ -235,7 +236,7 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Check(args) => Ok(check::run(&context, args).await),
         Command::Plan(args) => plan::run(&context, args).await,
         Command::Bake(args) => bake::run(&context, args).await,
-        Command::Status => status::run(&context).await,
+        Command::Status(args) => status::run(&context, args).await,
         Command::History(args) => history::run(&context, args).await,
         Command::Show(args) => show::run(&context, args).await,
         Command::Why(args) => why::run(&context, args).await,
@@ -305,6 +306,11 @@ fn progress(step: &str) {
 
 /// Prints; a reader that has gone (`imagebaked history | head`) is no failure.
 fn say(text: &str) {
+    say_to(text);
+}
+
+/// The same; tells whether somebody still reads.
+fn say_to(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush());
+    stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }

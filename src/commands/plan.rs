@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    Context, Exit, Failure, Result, Said,
+    Context, Exit, Failure, Result, Said, diff,
     forecast::{Expected, Ledger, Outlook, Warnings, clock, tonight, warning},
     output::{NONE, Rows, relative, utc},
     prune,
@@ -59,6 +59,9 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let until = args.until.unwrap_or_else(|| from.checked_add_signed(TimeDelta::days(7)).unwrap_or(from));
     if until < from {
         return Err(Failure::new(Exit::Usage, format!("--until ({until}) lies before --from ({from})")));
+    }
+    if let Some(file) = &args.diff {
+        return diff::run(context, &config, file, (from, until), args.limit);
     }
     let schedules: Vec<&Schedule> = match &args.schedule {
         None => config.schedules.iter().map(|schedule| &**schedule).collect(),

@@ -1,19 +1,29 @@
-//! `imagebaked reload`: the daemon reads its configuration again, whole or not at all.
+//! `imagebaked reload`: the daemon reads its configuration again, whole or not at all, and says what changed.
 
 use serde_json::json;
 
-use super::{Context, Result, Said, output::schedules as counted, refused};
+use super::{Context, Result, Said, diff, output::schedules as counted, refused};
 use crate::control::{Reply, Request};
+
+/// So many entries of a list are shown.
+const SHOWN: usize = 20;
 
 pub async fn run(context: &Context<'_>) -> Result {
     let config = context.whereabouts()?;
     match context.ask(&config, Request::Reload).await? {
-        Reply::Reloaded { config_hash, schedules, warnings } => {
+        Reply::Reloaded { config_hash, schedules, warnings, diff } => {
             if context.json {
-                let report = json!({ "config_hash": config_hash, "schedules": schedules, "warnings": warnings });
+                let report =
+                    json!({ "config_hash": config_hash, "schedules": schedules, "warnings": warnings, "diff": diff });
                 return Ok(Said::done(format!("{report}\n")));
             }
-            Ok(Said::done(format!("{warnings}In force: configuration {config_hash}, {}.\n", counted(schedules))))
+            let changed = if diff.is_empty() {
+                "Nothing changed.\n".to_owned()
+            } else {
+                format!("{}\n", diff::render(context, &diff, SHOWN))
+            };
+            let force = format!("In force: configuration {config_hash}, {}.\n", counted(schedules));
+            Ok(Said::done(format!("{warnings}{changed}{force}")))
         }
         other => Err(refused(other)),
     }

@@ -18,12 +18,15 @@
 
 pub mod crontab;
 pub mod definitions;
+mod files;
 mod forms;
+mod lints;
 mod pieces;
 mod problem;
 mod reader;
 mod schedules;
 mod settings;
+mod sheet;
 mod suggest;
 
 use std::{
@@ -35,6 +38,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use figment::{Figment, providers::Serialized, value::Value};
 use serde::{Serialize, de::DeserializeOwned};
 use sha2::{Digest, Sha256};
@@ -44,18 +48,25 @@ use toml::{
 };
 
 pub use self::{
+    files::{Looks, fingerprint},
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
+    sheet::{About, Sheet},
     suggest::{closest, no_schedule},
 };
 use self::{
+    files::{Print, conf_d, files_of},
     reader::{Findings, Item, Mark, Source, suggestion},
     schedules::{Schedules, Shared},
     settings::{CloudLayer, DaemonLayer},
+    sheet::Marks,
 };
 use crate::{
     ids::InstanceId,
-    schedule::{CatchUp, Channel, Instances, Keep, Overlap, Schedule},
+    schedule::{
+        CatchUp, Channel, Instances, Keep, Overlap, Schedule,
+        diff::{Diff, changes, table},
+    },
 };
 
 /// What the variables that set keys begin with.
@@ -85,6 +96,8 @@ pub struct Config {
     pub hash: String,
     /// The files read.
     pub files: Vec<PathBuf>,
+    /// Hash of their bytes, which tells whether they are still what was read.
+    pub fingerprint: String,
 }
 
 impl Config {
@@ -108,9 +121,23 @@ impl Config {
             pause_after_failures: self.daemon.pause_after_failures,
             owner: self.daemon.owner.clone(),
             prune_interval: self.daemon.prune_interval,
+            watch: self.daemon.watch,
             ..other.daemon.clone()
         };
         self.cloud != cloud || self.daemon != daemon
+    }
+
+    /// What changes where this configuration follows `old`, with the slots after `from` up to and including `until`.
+    pub fn diff(&self, old: &Self, from: DateTime<Utc>, until: DateTime<Utc>) -> Diff {
+        let sections = |config: &Self| {
+            let of = |section: &str, keys: serde_json::Map<String, serde_json::Value>| {
+                keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect::<Vec<_>>()
+            };
+            let (cloud, daemon) = (of("cloud", table(&config.cloud)), of("daemon", table(&config.daemon)));
+            cloud.into_iter().chain(daemon).collect()
+        };
+        Diff::between(&old.schedules, &self.schedules, from, until)
+            .with_settings(changes(&sections(old), &sections(self)))
     }
 }
 
@@ -126,9 +153,24 @@ pub struct Loaded {
 /// Reads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`. Fails
 /// with everything that is wrong, warnings included, when there is an error anywhere.
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
-    match survey(path, environment) {
-        (Some(config), problems) if !problems.has_errors() => Ok(Loaded { config, warnings: problems }),
-        (_, problems) => Err(problems),
+    load_in_place_of(path, path, environment)
+}
+
+/// As [`load`], with `file` in place of the main file at `path`: the `conf.d` beside `path` goes on to count.
+pub fn load_in_place_of(path: &Path, file: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let mut out = Findings::default();
+    let (config, _) = read_layers(path, file, environment, None, &mut out);
+    loaded(config, Problems(out.into_problems()))
+}
+
+/// As [`load`], and keeps where everything was written, for those who find fault with it later.
+pub fn load_with_sheet(path: &Path, environment: &BTreeMap<String, String>) -> Result<(Config, Sheet), Problems> {
+    let mut out = Findings::default();
+    let mut marks = Marks::default();
+    let (config, sources) = read_layers(path, path, environment, Some(&mut marks), &mut out);
+    match config {
+        Some(config) if !out.has_errors() => Ok((config, Sheet::new(sources, marks, out))),
+        _ => Err(Problems(out.into_problems())),
     }
 }
 
@@ -136,20 +178,39 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
 /// and the schedules that are. Good enough to find daemon and ledger by, never to run by.
 pub fn survey(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Findings::default();
-    let sources = read_files(path, &mut out);
-    let mut config = assemble(&sources, &variables(environment), &mut out);
-    if let Some(config) = &mut config {
-        config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
-        config.files.dedup();
-    }
+    let (config, _) = read_layers(path, path, environment, None, &mut out);
     (config, Problems(out.into_problems()))
 }
 
 /// The defaults with what `environment` sets: where there is no file yet.
 pub fn without_file(environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Findings::default();
-    let config = assemble(&[], &variables(environment), &mut out);
+    let config = assemble(&[], &variables(environment), None, &mut out);
     (config, Problems(out.into_problems()))
+}
+
+fn loaded(config: Option<Config>, problems: Problems) -> Result<Loaded, Problems> {
+    match config {
+        Some(config) if !problems.has_errors() => Ok(Loaded { config, warnings: problems }),
+        _ => Err(problems),
+    }
+}
+
+fn read_layers(
+    path: &Path,
+    file: &Path,
+    environment: &BTreeMap<String, String>,
+    marks: Option<&mut Marks>,
+    out: &mut Findings,
+) -> (Option<Config>, Vec<Source>) {
+    let (sources, fingerprint) = read_files(path, file, out);
+    let mut config = assemble(&sources, &variables(environment), marks, out);
+    if let Some(config) = &mut config {
+        config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
+        config.files.dedup();
+        config.fingerprint = fingerprint;
+    }
+    (config, sources)
 }
 
 /// The variables that set keys, as a source of its own.
@@ -197,7 +258,7 @@ fn claim<'s>(
 }
 
 /// Puts the layers together. `None` where that could not be done, with the reason in `out`.
-fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Option<Config> {
+fn assemble(sources: &[Source], variables: &Source, marks: Option<&mut Marks>, out: &mut Findings) -> Option<Config> {
     let mut clouds = Vec::new();
     let mut daemons = Vec::new();
     let mut shared = Shared::default();
@@ -233,7 +294,8 @@ fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Optio
     let daemon: Option<DaemonSettings> = merge(&daemons).map_err(|error| unmerged(sources, &error, out)).ok();
 
     let region = cloud.as_ref().map(|cloud| cloud.region.clone()).unwrap_or_default();
-    let mut schedules = Schedules::new(&shared, &region).map_err(|error| unmerged(sources, &error, out)).ok()?;
+    let mut schedules =
+        Schedules::new(&shared, &region, marks.is_some()).map_err(|error| unmerged(sources, &error, out)).ok()?;
     let mut any = false;
     for source in sources {
         let tables = parse(source, out);
@@ -251,9 +313,14 @@ fn assemble(sources: &[Source], variables: &Source, out: &mut Findings) -> Optio
         let message = "there are no schedules, so that nothing will ever be done".into();
         out.file(source.index, &source.file, Severity::Warning, "no-schedules", message, hint);
     }
+    if let Some(marks) = marks {
+        let builders = daemons.iter().rev().find_map(|layer| layer.max_builders.as_ref());
+        marks.max_builders = builders.map(|at| at.mark.span());
+        marks.schedules = schedules.written.take().unwrap_or_default();
+    }
     let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
     let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(sources, &error, out)).ok()?;
-    Some(Config { cloud, daemon, schedules, hash, files: Vec::new() })
+    Some(Config { cloud, daemon, schedules, hash, files: Vec::new(), fingerprint: String::new() })
 }
 
 /// Defaults below, then each layer over the ones before it.
@@ -345,40 +412,32 @@ fn variable_hint(path: &str) -> String {
     }
 }
 
-/// The main file and those of `conf.d`, as far as they can be read.
-fn read_files(path: &Path, out: &mut Findings) -> Vec<Source> {
+/// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
+fn read_files(path: &Path, file: &Path, out: &mut Findings) -> (Vec<Source>, String) {
     let mut sources = Vec::new();
-    read_file(path, &mut sources, out);
-    let folder = path.parent().unwrap_or(Path::new("")).join("conf.d");
-    let mut paths = Vec::new();
-    match fs::read_dir(&folder) {
-        Ok(entries) => {
-            for entry in entries {
-                match entry {
-                    Ok(entry) => paths.push(entry.path()),
-                    Err(error) => unreadable(sources.len(), &folder, &error, out),
-                }
-            }
-        }
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-        Err(error) => unreadable(sources.len(), &folder, &error, out),
-    }
-    // Editors leave hidden files beside the real ones.
-    let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
-    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
-    paths.sort();
+    let mut print = Print::default();
+    read_file(file, &mut sources, &mut print, out);
+    let folder = conf_d(path);
+    let paths = files_of(&folder).unwrap_or_else(|error| {
+        unreadable(sources.len(), &folder, &error, out);
+        Vec::new()
+    });
     for path in &paths {
-        read_file(path, &mut sources, out);
+        read_file(path, &mut sources, &mut print, out);
     }
-    sources
+    (sources, print.finish())
 }
 
 /// Adds the pieces of a file.
-fn read_file(path: &Path, sources: &mut Vec<Source>, out: &mut Findings) {
+fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut Print, out: &mut Findings) {
     let index = sources.len();
     let bytes = match fs::read(path) {
-        Ok(bytes) => bytes,
+        Ok(bytes) => {
+            print.add(path, Some(&bytes));
+            bytes
+        }
         Err(error) => {
+            print.add(path, None);
             unreadable(index, path, &error, out);
             return;
         }

@@ -3,10 +3,18 @@
 //! A problem keeps the one source line it shows, so that the files themselves can be dropped. Lines and messages pass
 //! [`mask`] first: whatever else is wrong with a line, a secret on it is never printed.
 
-use std::{collections::BTreeSet, fmt, path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+    path::Path,
+    sync::Arc,
+};
 
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
+
+/// So many warnings of a kind are read; a wall of them is not.
+const SHOWN: usize = 10;
 
 /// Whether the configuration can be used in spite of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -98,13 +106,25 @@ impl Problems {
         format!("{problems} problem{} in {files} file{}", plural(problems), plural(files))
     }
 
-    /// For people: each problem with its line, a caret and a hint, and the summary last.
+    /// For people: each problem with its line, a caret and a hint, and the summary last. Of each kind of warning the
+    /// first ten; errors all, for each must be mended.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
+        let mut warnings: BTreeMap<&str, usize> = BTreeMap::new();
         for problem in &self.0 {
+            if problem.severity == Severity::Warning {
+                let known = warnings.entry(problem.code).or_default();
+                *known += 1;
+                if *known > SHOWN {
+                    continue;
+                }
+            }
             out.push_str(&renderer.render(&report(problem)));
             out.push_str("\n\n");
+        }
+        for (code, n) in warnings.into_iter().filter(|(_, n)| *n > SHOWN) {
+            out.push_str(&format!("warning[{code}]: likewise at {} more places; --json has them all\n\n", n - SHOWN));
         }
         out.push_str(&self.summary());
         out.push('\n');
@@ -134,6 +154,12 @@ impl Problems {
                 "end_column": spot.map(|spot| spot.end_column),
                 "message": problem.message,
                 "hint": problem.hint,
+                "related": problem.related.as_ref().map(|(place, what)| json!({
+                    "what": what,
+                    "file": place.file.to_string_lossy(),
+                    "line": place.spot.as_ref().map(|spot| spot.line),
+                    "column": place.spot.as_ref().map(|spot| spot.column),
+                })),
             })
         };
         self.0.iter().map(object).collect()

@@ -65,6 +65,11 @@ pub(super) struct Mark<'s> {
 }
 
 impl<'s> Mark<'s> {
+    /// The same place without the text.
+    pub(super) fn span(self) -> Span {
+        Span { source: self.source.index, start: self.start, end: self.end }
+    }
+
     /// The text marked.
     pub(super) fn text(self) -> &'s str {
         self.source.text.get(self.start..self.end).unwrap_or("")
@@ -98,6 +103,21 @@ impl<'s> Mark<'s> {
         let line = line + self.source.lines_before;
         let spot = Spot { line, column: start, end_column: end.max(start + 1), text: mask(content).into() };
         Place { file: Arc::clone(&self.source.file), spot: Some(spot) }
+    }
+}
+
+/// A range of bytes of one of the sources, by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    source: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    /// The mark again; `None` where the source is not kept, as that of variables.
+    pub(super) fn of(self, sources: &[Source]) -> Option<Mark<'_>> {
+        sources.get(self.source).map(|source| source.mark(self.start..self.end))
     }
 }
 
@@ -151,6 +171,23 @@ impl Findings {
         self.add(Severity::Error, mark, code, &message.into(), None, Some(other));
     }
 
+    /// A warning with a second place that belongs to it.
+    pub(super) fn doubt(
+        &mut self,
+        mark: Mark<'_>,
+        code: &'static str,
+        message: &str,
+        hint: Hint,
+        other: (Mark<'_>, &'static str),
+    ) {
+        self.add(Severity::Warning, mark, code, message, hint, Some(other));
+    }
+
+    /// Whether this place has a problem of this kind already.
+    pub(super) fn has(&self, mark: Mark<'_>, code: &'static str) -> bool {
+        self.seen.contains(&(mark.source.index, mark.start, code))
+    }
+
     /// A problem of a whole file, in the order of `index`.
     pub(super) fn file(
         &mut self,
@@ -186,6 +223,11 @@ impl Findings {
     /// How many so far; tells whether reading something was without complaint.
     pub(super) fn count(&self) -> usize {
         self.found.len()
+    }
+
+    /// Whether there is more than warnings.
+    pub(super) fn has_errors(&self) -> bool {
+        self.found.iter().any(|(_, problem)| problem.severity == Severity::Error)
     }
 
     /// All of it, in the order of the sources.

@@ -21,6 +21,7 @@ use super::{
     forms::{By, Integer, OneOf, Period, Truth},
     reader::{At, Findings, Item, Mark, Source, layer, suggestion, to_map, unknown_key},
     settings::{REGION, filled, region},
+    sheet::Written,
     suggest::closest,
 };
 use crate::{
@@ -210,11 +211,13 @@ pub(super) struct Schedules<'a, 's> {
     ids: HashMap<String, Mark<'s>>,
     settings: HashSet<Arc<BakeSettings>>,
     pub done: Vec<Arc<Schedule>>,
+    /// Where each of them was written, if that is wanted.
+    pub written: Option<Vec<Written>>,
 }
 
 impl<'a, 's> Schedules<'a, 's> {
     /// Fails only if the built-in template were wrong, which a test excludes.
-    pub(super) fn new(shared: &'a Shared<'s>, cloud_region: &'a str) -> Result<Self, TemplateError> {
+    pub(super) fn new(shared: &'a Shared<'s>, cloud_region: &'a str, marked: bool) -> Result<Self, TemplateError> {
         Ok(Self {
             shared,
             cloud_region,
@@ -224,6 +227,7 @@ impl<'a, 's> Schedules<'a, 's> {
             ids: HashMap::new(),
             settings: HashSet::new(),
             done: Vec::new(),
+            written: marked.then(Vec::new),
         })
     }
 
@@ -411,6 +415,19 @@ impl<'a, 's> Schedules<'a, 's> {
             settings: intern(&mut self.settings, settings),
         };
         self.done.push(Arc::new(schedule));
+        if let Some(written) = &mut self.written {
+            let of = |mark: Mark<'s>| mark.span();
+            written.push(Written {
+                name: own_name.span(),
+                cron: cron.into_iter().flat_map(|cron| &cron.value).map(|at| of(at.mark)).collect(),
+                own_cron: own.cron.is_some(),
+                own_zone: own.timezone.as_ref().map(|at| of(at.mark)),
+                keep: pick!(keep).map(|at| of(at.mark)),
+                paused: pick!(paused).map(|at| of(at.mark)),
+                max_image_age: pick!(max_image_age).map(|at| of(at.mark)),
+                catch_up_window: pick!(catch_up_window).map(|at| of(at.mark)),
+            });
+        }
     }
 
     /// Name and id are taken once in all files. An id may not be another schedule's name either, where that stands for
@@ -833,6 +850,6 @@ mod tests {
     fn the_built_in_name_is_sound() {
         let template = Template::parse(IMAGE_NAME).expect("sound");
         assert!(template.tells_slots_apart());
-        assert!(Schedules::new(&Shared::default(), "cn-shanghai").is_ok());
+        assert!(Schedules::new(&Shared::default(), "cn-shanghai", false).is_ok());
     }
 }

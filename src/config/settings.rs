@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     definitions::Kind,
-    forms::{By, Integer, OneOf, Period, Positive},
+    forms::{By, Integer, OneOf, Period, Positive, Truth},
     reader::{Findings, Item, layer, suggestion},
 };
 
@@ -148,6 +148,8 @@ with_texts! {
         pub drain: Duration,
         /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
         pub prune_interval: Duration,
+        /// Whether the files are read again by themselves when they have changed. Default `false`.
+        pub watch: bool,
     }
 }
 
@@ -163,6 +165,7 @@ impl Default for DaemonSettings {
             owner: "imagebaked".into(),
             drain: Duration::from_secs(30),
             prune_interval: Duration::from_hours(1),
+            watch: false,
         }
     }
 }
@@ -218,6 +221,7 @@ layer! {
         owner: String = By(owner, || Kind::FILLED),
         drain: Duration = Period(Duration::ZERO),
         prune_interval: Duration = Period(Duration::from_millis(100)),
+        watch: bool = Truth,
     }
 }
 

@@ -13,6 +13,7 @@ use crate::{
     bake::reconcile::Difference,
     ids::{BakeId, ImageId, InstanceId},
     line::report::{Adopted, Report},
+    schedule::diff::Diff,
     status::Status,
 };
 
@@ -219,6 +220,9 @@ pub enum Reply {
         schedules: usize,
         /// Warnings of the new configuration, rendered.
         warnings: String,
+        /// What changed, its lists cut where they are long.
+        #[serde(default)]
+        diff: Box<Diff>,
     },
     /// To `Reconcile`.
     Reconciled {

@@ -17,7 +17,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, watch::Receiver};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,7 +27,7 @@ use crate::{
     config::Config,
     failpoint,
     status::{
-        self, Daemon, Health, Next, Paused, Status,
+        self, Daemon, Health, Held, Next, OnDisk, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
     store::{FailedCopies, ITSELF, OwedStart, Reader, Store, StoreError},
@@ -43,6 +43,7 @@ mod pulse;
 mod reconcile;
 mod reload;
 mod signals;
+mod watch;
 mod watchdog;
 
 pub use calls::client;
@@ -52,6 +53,7 @@ pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
 pub use keeper::prune::{Judgement, judgement};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
+use reload::Files;
 pub use signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
@@ -103,7 +105,7 @@ struct Shared {
     cloud: Arc<CloudClient>,
     clock: Arc<dyn Clock>,
     orders: mpsc::Sender<Order>,
-    engine: watch::Receiver<EngineStatus>,
+    engine: Receiver<EngineStatus>,
     config_path: PathBuf,
     environment: BTreeMap<String, String>,
     // Read for a moment, replaced at a reload: never held across an await.
@@ -112,6 +114,8 @@ struct Shared {
     keeping: tokio::sync::Mutex<()>,
     // Counts what commands changed about images: those who look after them look again.
     stirred: AtomicU64,
+    on_disk: Mutex<reload::Tried>,
+    reloading: tokio::sync::Mutex<()>,
     started_at: DateTime<Utc>,
 }
 
@@ -144,6 +148,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         config: Mutex::new(Arc::new(config)),
         keeping: tokio::sync::Mutex::default(),
         stirred: AtomicU64::default(),
+        on_disk: Mutex::default(),
+        reloading: tokio::sync::Mutex::default(),
         started_at,
     });
     let engine_stop = CancellationToken::new();
@@ -166,6 +172,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     });
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
+    let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let keeper = tokio::spawn(keeper::run(Arc::clone(&shared), engine_stop.clone()));
     let copies = tokio::spawn(keeper::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
@@ -194,7 +201,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
     }
     stop.cancel();
-    for task in [keeper, copies, channels, control, page, watchdog] {
+    for task in [keeper, copies, channels, control, page, watch, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -246,8 +253,11 @@ impl Shared {
         let engine = self.engine.borrow().clone();
         let config = self.config();
         let (running, queued, last_day) = status::from_ledger(self.store.reader(), now).await?;
+        let held = engine.hold.as_ref().map(|hold| hold.message.as_str());
+        let late = status::late(self.store.reader(), &running, config.daemon.max_builders, held, now).await?;
         let credentials = self.cloud.credentials_in_use().await;
-        let health = self.health(&engine, now).await?;
+        let files = self.compare_files();
+        let health = self.health(&engine, files, now).await?;
         let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Ok(Status {
             daemon: Daemon {
@@ -256,6 +266,11 @@ impl Shared {
                 started_at: utc(self.started_at),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
+                config_on_disk: match files {
+                    Files::InForce => OnDisk::InForce,
+                    Files::Edited => OnDisk::Edited,
+                    Files::Refused { .. } => OnDisk::Refused,
+                },
                 schedules: engine.schedules,
                 credentials: credentials.map(|(source, _)| source.to_string()),
                 credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
@@ -263,6 +278,9 @@ impl Shared {
             health,
             running,
             queued,
+            late,
+            held: engine.hold.as_ref().map(|hold| Held { since: utc(hold.since), reason: hold.message.clone() }),
+            paused_in_file: config.schedules.iter().filter(|one| one.paused).map(|one| one.name.to_string()).collect(),
             paused: engine
                 .pauses
                 .iter()
@@ -289,8 +307,14 @@ impl Shared {
         })
     }
 
-    async fn health(&self, engine: &EngineStatus, now: DateTime<Utc>) -> Result<Health, StoreError> {
+    async fn health(&self, engine: &EngineStatus, files: Files, now: DateTime<Utc>) -> Result<Health, StoreError> {
         let mut reasons = Vec::new();
+        if let Files::Refused { since } = files {
+            reasons.push(format!(
+                "the configuration on disk has problems and is not in force (since {}); see `imagebaked check`",
+                since.format("%F %T UTC")
+            ));
+        }
         if let Some(error) = &engine.store_error {
             reasons.push(format!("the ledger cannot be used: {error}"));
         }

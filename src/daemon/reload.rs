@@ -1,19 +1,51 @@
 //! Takes over an edited configuration whole, or keeps the old one and says why.
 
-use std::sync::Arc;
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Shared, control_server, engine::Order};
-use crate::{config, control::Reply, error::chain, systemd};
+use crate::{
+    config::{self, Looks},
+    control::Reply,
+    error::chain,
+    systemd,
+};
+
+/// How far ahead slots are compared, to say what changed.
+const COMPARED: TimeDelta = TimeDelta::days(7);
+/// Entries of each list of changes that are told; all are counted.
+const TOLD: usize = 100;
+
+/// Files that were read and not taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// When they were first refused.
+    pub since: DateTime<Utc>,
+    /// What they were.
+    pub fingerprint: String,
+}
+
+/// What is known of the files on disk besides what is in force.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// What was refused last, until something is taken over.
+    refused: Option<Refused>,
+    /// The last look with the fingerprint found then, so that files which look the same are not read again.
+    known: Option<(Looks, String)>,
+}
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
-/// the warnings when it was changed.
+/// the warnings when it was changed. One at a time, so that what is read last is what stays in force.
 pub async fn reload(shared: &Shared, who: &str) -> Reply {
+    let _turn = shared.reloading.lock().await;
     systemd::reloading();
     let before = shared.config().hash.clone();
     let reply = take_over(shared).await;
     match &reply {
-        Reply::Reloaded { config_hash, schedules, .. } => {
-            tracing::info!(who, config_hash, schedules, "the configuration was read again");
+        Reply::Reloaded { config_hash, schedules, diff, .. } => {
+            let changed = diff.summary();
+            tracing::info!(who, config_hash, schedules, changed, "the configuration was read again: {changed}");
             let detail = if *config_hash == before {
                 format!("configuration {config_hash}, as before")
             } else {
@@ -38,7 +70,10 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
 async fn take_over(shared: &Shared) -> Reply {
     let loaded = match config::load(&shared.config_path, &shared.environment) {
         Ok(loaded) => loaded,
-        Err(problems) => return Reply::BadConfig { problems: problems.render(false) },
+        Err(problems) => {
+            shared.refuse(config::fingerprint(&shared.config_path));
+            return Reply::BadConfig { problems: problems.render(false) };
+        }
     };
     let mut warnings = if loaded.warnings.is_empty() { String::new() } else { loaded.warnings.render(false) };
     let old = shared.config();
@@ -47,12 +82,59 @@ async fn take_over(shared: &Shared) -> Reply {
     }
     let config = loaded.config;
     let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
+    let now = shared.clock.now();
+    let until = now.checked_add_signed(COMPARED).unwrap_or(now);
+    let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
     match control_server::order(shared, |reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             shared.stir();
-            Reply::Reloaded { config_hash, schedules, warnings }
+            shared.on_disk().refused = None;
+            Reply::Reloaded { config_hash, schedules, warnings, diff }
         }
         Err(message) => Reply::Failed { message },
     }
+}
+
+impl Shared {
+    fn on_disk(&self) -> MutexGuard<'_, Tried> {
+        self.on_disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes what was refused; of the same files the first time counts.
+    fn refuse(&self, fingerprint: String) {
+        let now = self.clock.now();
+        let mut on_disk = self.on_disk();
+        if on_disk.refused.as_ref().is_none_or(|refused| refused.fingerprint != fingerprint) {
+            on_disk.refused = Some(Refused { since: now, fingerprint });
+        }
+    }
+
+    /// How the files stand to what is in force. Reads them only where they look different than before.
+    pub(super) fn compare_files(&self) -> Files {
+        let looks = Looks::of(&self.config_path);
+        let known = self.on_disk().known.clone().filter(|(known, _)| *known == looks);
+        let fingerprint = known.map_or_else(|| config::fingerprint(&self.config_path), |(_, known)| known);
+        let mut on_disk = self.on_disk();
+        on_disk.known = Some((looks, fingerprint.clone()));
+        match &on_disk.refused {
+            _ if fingerprint == self.config().fingerprint => Files::InForce,
+            Some(refused) if refused.fingerprint == fingerprint => Files::Refused { since: refused.since },
+            _ => Files::Edited,
+        }
+    }
+}
+
+/// How the files on disk stand to what is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// They are what is in force.
+    InForce,
+    /// They were edited and not yet read.
+    Edited,
+    /// They were read and have problems.
+    Refused {
+        /// Since when.
+        since: DateTime<Utc>,
+    },
 }

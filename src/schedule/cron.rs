@@ -126,6 +126,24 @@ impl Rule {
         self.fixed
     }
 
+    /// Whether it has matches in every hour of its days.
+    pub(super) fn is_of_every_hour(&self) -> bool {
+        self.hours == (1 << 24) - 1
+    }
+
+    /// The first and the last value of a field, by what it counts.
+    pub(super) fn bounds_of(&self, unit: &str) -> Option<(u32, u32)> {
+        let mask = match unit {
+            "seconds" => self.seconds,
+            "minutes" => self.minutes,
+            "hours" => self.hours.into(),
+            "days" => self.days.into(),
+            "months" => self.months.into(),
+            _ => self.weekdays.into(),
+        };
+        mask.checked_ilog2().map(|last| (mask.trailing_zeros(), last))
+    }
+
     /// Whether any day of the calendar matches. Years come in fourteen kinds (leap or not, by the weekday they begin
     /// with) and 28 years without a skipped leap day show all of them, so this is exact for the 400-year cycle.
     fn has_a_day(&self) -> bool {

@@ -14,9 +14,11 @@ use crate::{
 
 pub mod account;
 pub mod cron;
+pub mod diff;
 pub mod explain;
 mod field;
 pub mod forecast;
+pub mod oddities;
 pub mod timing;
 mod wall;
 

@@ -35,7 +35,7 @@ pub struct Timing {
     jitter: Duration,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     text: Box<str>,
     rule: Rule,
@@ -147,7 +147,22 @@ impl Timing {
         })
     }
 
-    fn rules(&self) -> impl Iterator<Item = &Rule> + Clone {
+    /// How many expressions there are.
+    pub(super) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The timing of one expression alone.
+    pub(super) fn only(&self, index: usize) -> Self {
+        let lines = if self.len() == 1 {
+            Arc::clone(&self.lines)
+        } else {
+            self.lines.iter().skip(index).take(1).cloned().collect()
+        };
+        Self { lines, ..self.clone() }
+    }
+
+    pub(super) fn rules(&self) -> impl Iterator<Item = &Rule> + Clone {
         self.lines.iter().map(|line| &line.rule)
     }
 

@@ -157,6 +157,30 @@ async fn fill(store: &Store) {
     step(7, "x", hour(29), state, None).await;
 }
 
+#[tokio::test]
+async fn what_waits_too_long_is_late_and_says_for_what() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    fill(&store).await;
+    let slot = now() - TimeDelta::minutes(30);
+    let jittered = NewRow {
+        state: State::Queued { not_before: now() - TimeDelta::minutes(1), kept: None },
+        ..row("jittered", "ecd-jitter", slot)
+    };
+    let rows = [row("again", "ecd-4jx0qqkx1d2aa", slot), row("free", "ecd-free", slot), jittered];
+    store.record_slots(&rows, &[], "h", slot).await.unwrap();
+    let (running, ..) = from_ledger(store.reader(), now()).await.unwrap();
+    let told = async |builders, held: Option<&str>| {
+        let late = crate::status::late(store.reader(), &running, builders, held, now()).await.unwrap();
+        late.into_iter().map(|late| (late.schedule, late.reason)).collect::<Vec<_>>()
+    };
+    let free = told(5, None).await;
+    assert_eq!(free.len(), 2, "neither the one of four minutes ago nor the one put off by jitter: {free:?}");
+    assert_eq!(free[0], ("again".into(), "bake 4 of finance is at work on its instance".into()));
+    assert_eq!(told(2, None).await[1].1, "all 2 builders are at work");
+    assert_eq!(told(2, Some("bad key")).await[1].1, "every schedule is held: bad key");
+}
+
 /// The ledger of a temporary directory, and complaints that can be set.
 struct Fake {
     store: Store,
@@ -182,6 +206,7 @@ impl Source for Fake {
                     started_at: "2027-02-20T06:00:00Z".into(),
                     config_hash: "5f0c2a9be1d4".into(),
                     config_files: vec!["/etc/imagebaked/imagebaked.toml".into(), HOSTILE.into()],
+                    config_on_disk: crate::status::OnDisk::InForce,
                     schedules: 6,
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),
@@ -189,7 +214,10 @@ impl Source for Fake {
                 health: Health { ok: reasons.is_empty(), reasons },
                 running,
                 queued,
+                late: Vec::new(),
+                held: None,
                 paused: Vec::new(),
+                paused_in_file: Vec::new(),
                 next: vec![
                     coming("hourly-dev", "2027-03-02T20:00:00Z", "2027-03-03 04:00:00 CST"),
                     coming("office-cn", "2027-03-02T22:16:20Z", "2027-03-03 06:16:20 CST"),

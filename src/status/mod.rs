@@ -21,9 +21,18 @@ pub struct Status {
     pub running: Vec<Running>,
     /// How many bakes wait for their turn.
     pub queued: u64,
+    /// Bakes that should have begun by now, the oldest slot first.
+    #[serde(default)]
+    pub late: Vec<Late>,
+    /// Why nothing new is begun, if that is so.
+    #[serde(default)]
+    pub held: Option<Held>,
     /// Schedules that are paused, but not in the file.
     #[serde(default)]
     pub paused: Vec<Paused>,
+    /// Names of those that are paused in the file.
+    #[serde(default)]
+    pub paused_in_file: Vec<String>,
     /// The next slots.
     pub next: Vec<Next>,
     /// What ended in the last 24 hours.
@@ -43,12 +52,28 @@ pub struct Daemon {
     pub config_hash: String,
     /// The files it was read from.
     pub config_files: Vec<String>,
+    /// How those files stand to what is in force.
+    #[serde(default)]
+    pub config_on_disk: OnDisk,
     /// How many schedules are in force.
     pub schedules: usize,
     /// Which source the credentials came from, once they were needed.
     pub credentials: Option<String>,
     /// Until when they hold, where they end.
     pub credentials_expire_at: Option<String>,
+}
+
+/// How the files of the configuration stand to what is in force.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDisk {
+    /// They are what is in force.
+    #[default]
+    InForce,
+    /// They were edited since, and not read again.
+    Edited,
+    /// They were read and have problems.
+    Refused,
 }
 
 /// Whether all is well.
@@ -83,6 +108,30 @@ pub struct Running {
     pub created_at: String,
     /// When it is looked at next.
     pub wake_at: Option<String>,
+}
+
+/// A bake that should have begun by now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Late {
+    /// The bake's number.
+    pub id: i64,
+    /// The schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The slot.
+    pub slot: String,
+    /// What it waits for.
+    pub reason: String,
+}
+
+/// Every schedule is held.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Held {
+    /// Since when.
+    pub since: String,
+    /// What the cloud says.
+    pub reason: String,
 }
 
 /// A schedule that is paused.
@@ -143,6 +192,41 @@ pub async fn from_ledger(reader: &Reader, now: DateTime<Utc>) -> Result<(Vec<Run
     let of = |state: &str| day.get(state).copied().unwrap_or_default();
     let last_day = LastDay { succeeded: of("succeeded"), failed: of("failed"), skipped: of("skipped") };
     Ok((running, all.get("queued").copied().unwrap_or_default(), last_day))
+}
+
+/// A bake that has waited longer than this is late.
+const LATE: TimeDelta = TimeDelta::minutes(5);
+
+/// Bakes that wait although their time has come, and for what. `held` is why nothing new is begun.
+pub async fn late(
+    reader: &Reader,
+    running: &[Running],
+    builders: u32,
+    held: Option<&str>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Late>, StoreError> {
+    let long_ago = now - LATE;
+    let filter =
+        Filter { states: vec!["queued".to_owned()], until: Some(long_ago), limit: LISTED, ..Filter::default() };
+    let mut waiting = reader.history(&filter).await?;
+    // Jitter puts off a bake of its slot.
+    waiting.retain(|row| row.wake_at.is_none_or(|wake_at| wake_at <= long_ago.timestamp_millis()));
+    waiting.reverse();
+    let full = running.len() >= builders as usize;
+    let reason = |row: &LedgerRow| match running.iter().find(|bake| bake.instance_id == row.instance_id) {
+        _ if held.is_some() => format!("every schedule is held: {}", held.unwrap_or_default()),
+        Some(bake) => format!("bake {} of {} is at work on its instance", bake.id, bake.schedule),
+        None if full => format!("all {builders} builders are at work"),
+        None => "an earlier bake of its instance, or a builder in its region".to_owned(),
+    };
+    let late = |row: LedgerRow| Late {
+        id: row.id,
+        reason: reason(&row),
+        slot: rfc3339(row.slot),
+        schedule: row.schedule,
+        instance_id: row.instance_id,
+    };
+    Ok(waiting.into_iter().map(late).collect())
 }
 
 impl From<LedgerRow> for Running {

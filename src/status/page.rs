@@ -5,7 +5,7 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::{Health, LastDay, Next, Paused, Running, Status};
+use super::{Health, LastDay, Late, Next, Paused, Running, Status};
 use crate::store::{AttemptRow, LedgerRow, rfc3339};
 
 /// The one style sheet.
@@ -28,6 +28,7 @@ pub(super) fn overview(status: &Status, rows: &[LedgerRow], now: DateTime<Utc>) 
         (health(&status.health))
         (summary(status, now))
         (running(&status.running, now))
+        @if !status.late.is_empty() { (late(&status.late, now)) }
         @if !status.paused.is_empty() { (paused(&status.paused)) }
         (coming(&status.next, now))
         (last_day(status.last_day))
@@ -152,6 +153,19 @@ fn running(running: &[Running], now: DateTime<Utc>) -> Markup {
         ("Waits for", "words"),
     ];
     table("running", "Under way", columns, rows, "No image is being made.")
+}
+
+fn late(late: &[Late], now: DateTime<Utc>) -> Markup {
+    let rows = late.iter().map(|bake| {
+        [
+            bake_link(bake.id, "queued"),
+            two_lines(&bake.schedule, &bake.instance_id),
+            html! { (clock_text(&bake.slot)) small { (relative_text(&bake.slot, now)) } },
+            html! { (bake.reason) },
+        ]
+    });
+    let columns = [("Bake", "short"), ("Schedule", "name"), ("Slot (UTC)", "short"), ("Waits for", "words")];
+    table("late", "Late", columns, rows, "No bake is late.")
 }
 
 fn paused(paused: &[Paused]) -> Markup {

@@ -1,0 +1,287 @@
+//! The live edit: files changed in all the ways that editors and people have, read again or refused as a whole, and what
+//! is told of it.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::symlink,
+    process::Stdio,
+};
+
+use serde_json::Value;
+use support::{Cloud, Host, eventually};
+
+const FILE: &str = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 * * *\"\n";
+
+fn host(cloud: &Cloud, watch: bool) -> Host {
+    let mut host = Host::new(cloud.addr, FILE);
+    fs::create_dir(host.path("conf.d")).unwrap();
+    fs::write(host.path("conf.d/watch.toml"), format!("[daemon]\nwatch = {watch}\n")).unwrap();
+    host.start();
+    host
+}
+
+/// The status, whether or not all is well.
+fn status(host: &Host) -> Value {
+    serde_json::from_slice(&host.run(&["status", "--json"]).stdout).unwrap()
+}
+
+/// The hash of what is in force.
+fn in_force(host: &Host) -> String {
+    status(host)["daemon"]["config_hash"].as_str().unwrap().to_owned()
+}
+
+/// The hash of what is on disk.
+fn on_disk(host: &Host) -> String {
+    host.json(0, &["check"])["config_hash"].as_str().unwrap().to_owned()
+}
+
+fn reaches_the_daemon(host: &Host, how: &str) {
+    let wanted = on_disk(host);
+    eventually(how, || (in_force(host) == wanted).then_some(()));
+    assert_eq!(status(host)["daemon"]["config_on_disk"], "in_force", "{how}");
+}
+
+fn reads(host: &Host) -> usize {
+    host.log().matches("the configuration was read again").count()
+}
+
+#[test]
+fn every_way_to_edit_is_noticed() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, true);
+    let main = host.path("imagebaked.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    let edited = |hour: u8| text.replace("0 3 *", &format!("0 {hour} *"));
+
+    fs::write(&main, edited(4)).unwrap();
+    reaches_the_daemon(&host, "written in place");
+
+    fs::write(host.path(".imagebaked.toml.swp"), edited(5)).unwrap();
+    fs::rename(host.path(".imagebaked.toml.swp"), &main).unwrap();
+    reaches_the_daemon(&host, "another file renamed over it");
+
+    for hour in [6, 7] {
+        let (release, link) = (host.path(&format!("release-{hour}.toml")), host.path("link"));
+        fs::write(&release, edited(hour)).unwrap();
+        symlink(&release, &link).unwrap();
+        fs::rename(&link, &main).unwrap();
+        reaches_the_daemon(&host, "a link swapped to another file");
+    }
+
+    fs::write(host.path("conf.d/more.toml"), FILE.replace("golden", "silver")).unwrap();
+    reaches_the_daemon(&host, "a file added to conf.d");
+    fs::remove_file(host.path("conf.d/more.toml")).unwrap();
+    reaches_the_daemon(&host, "and taken away");
+
+    // Touched, it looks new and is the same: the edit after it is the next one that is read.
+    let before = reads(&host);
+    fs::write(&main, edited(7)).unwrap();
+    eventually("the daemon looks", || (status(&host)["daemon"]["config_on_disk"] == "in_force").then_some(()));
+    fs::write(&main, edited(8)).unwrap();
+    reaches_the_daemon(&host, "edited after a touch");
+    assert_eq!(reads(&host), before + 1, "{}", host.log());
+
+    // Watching can be turned off by an edit, too.
+    fs::write(host.path("conf.d/watch.toml"), "").unwrap();
+    reaches_the_daemon(&host, "watch turned off");
+    fs::write(&main, edited(9)).unwrap();
+    assert_eq!(status(&host)["daemon"]["config_on_disk"], "edited");
+    host.expect(0, &["reload"]);
+    reaches_the_daemon(&host, "reloaded by hand");
+}
+
+#[test]
+fn half_a_file_is_refused_once_and_the_whole_one_taken() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, true);
+    let main = host.path("imagebaked.toml");
+    let text = fs::read_to_string(&main).unwrap();
+    let before = in_force(&host);
+    let refused = |why: &str| {
+        eventually(why, || (status(&host)["daemon"]["config_on_disk"] == "refused").then_some(()));
+        let told = status(&host);
+        let reason = told["health"]["reasons"][0].as_str().unwrap();
+        assert!(reason.contains("has problems and is not in force (since "), "{told}");
+        assert_eq!(told["daemon"]["config_hash"], before.as_str());
+    };
+    let refusals = || host.log().matches("the configuration has problems").count();
+
+    let longer = format!("{text}{}", FILE.replace("golden", "silver"));
+    fs::write(&main, &longer[..longer.len() - 20]).unwrap();
+    refused("half a file");
+    host.expect(5, &["status"]);
+    // A person who asks is told again; the log of the watch is not filled.
+    let (_, err) = host.expect(2, &["reload"]);
+    assert!(err.contains("error["), "{err}");
+    fs::write(&main, &longer).unwrap();
+    reaches_the_daemon(&host, "the other half");
+    assert_eq!(refusals(), 2, "once by the watch, once by a person: {}", host.log());
+    assert_eq!(status(&host)["health"]["ok"], true);
+
+    let before = in_force(&host);
+    fs::remove_file(&main).unwrap();
+    eventually("no file", || (status_elsewhere(&host)["daemon"]["config_on_disk"] == "refused").then_some(()));
+    assert_eq!(status_elsewhere(&host)["daemon"]["config_hash"], before.as_str());
+    fs::write(&main, &longer).unwrap();
+    reaches_the_daemon(&host, "it is there again");
+    assert_eq!(status(&host)["health"]["ok"], true);
+}
+
+/// The status, asked with a configuration that is not the daemon's own: that one is gone.
+fn status_elsewhere(host: &Host) -> Value {
+    let elsewhere = host.path("elsewhere.toml");
+    fs::write(&elsewhere, format!("[daemon]\ncontrol_socket = \"{}\"\n", host.path("control.sock").display())).unwrap();
+    let output = support::imagebaked().arg("--config").arg(&elsewhere).args(["status", "--json"]).output().unwrap();
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn without_watch_edits_are_told_and_not_taken() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, false);
+    let before = in_force(&host);
+    host.configure(cloud.addr, &FILE.replace("0 3 *", "0 4 *"));
+    let (text, _) = host.expect(0, &["status"]);
+    assert!(text.contains("edited since, not reloaded: `imagebaked reload`"), "{text}");
+    assert_eq!(in_force(&host), before);
+    host.configure(cloud.addr, FILE);
+    assert_eq!(status(&host)["daemon"]["config_on_disk"], "in_force", "put back");
+}
+
+#[test]
+fn reload_says_what_changed() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, false);
+    let (text, _) = host.expect(0, &["reload"]);
+    assert!(text.starts_with("Nothing changed.\nIn force: configuration "), "{text}");
+
+    let silver = FILE.replace("golden", "silver").replace("ecd-1", "ecd-2");
+    host.configure(cloud.addr, &format!("{}{silver}", FILE.replace("0 3 *", "0 4 *")));
+    let (text, _) = host.expect(0, &["reload"]);
+    for wanted in [
+        "1 schedule added, 1 changed; ",
+        " moved; 1 instance newly covered.\n",
+        "  + silver\n",
+        "  ~ golden\n    cron: 0 3 * * * → 0 4 * * *\n",
+        "(was 03:00)",
+        "Newly covered: ecd-2\n",
+    ] {
+        assert!(text.contains(wanted), "{wanted}: {text}");
+    }
+
+    // A new name without the old id loses the line.
+    host.configure(cloud.addr, &format!("{}{silver}", FILE.replace("golden", "gold").replace("0 3 *", "0 4 *")));
+    let told = host.json(0, &["reload"]);
+    assert_eq!(told["diff"]["lost_lines"][0], serde_json::json!({ "id": "golden", "name": "gold" }));
+    host.configure(cloud.addr, FILE);
+    host.signal("HUP");
+    eventually("the log has one line of it", || {
+        host.log().lines().any(|line| line.contains("read again: 1 schedule added, 2 removed; ")).then_some(())
+    });
+}
+
+#[test]
+fn reloads_at_once_end_with_what_is_on_disk() {
+    let cloud = Cloud::start();
+    let host = host(&cloud, true);
+    for hour in 4..9 {
+        host.configure(cloud.addr, &FILE.replace("0 3 *", &format!("0 {hour} *")));
+        let reloads: Vec<_> =
+            (0..3).map(|_| host.command(&["reload"]).stdout(Stdio::null()).spawn().unwrap()).collect();
+        host.signal("HUP");
+        for mut reload in reloads {
+            assert!(reload.wait().unwrap().success());
+        }
+        assert_eq!(in_force(&host), on_disk(&host));
+        assert_eq!(status(&host)["daemon"]["config_on_disk"], "in_force");
+    }
+}
+
+#[test]
+fn a_running_bake_is_not_touched() {
+    let cloud = Cloud::with(&["--open", "--build-time", "2s"]);
+    let host = host(&cloud, false);
+    host.expect(0, &["bake", "golden"]);
+    let building = host.until("it is building", &[], |bake| bake["state"] == "building");
+    host.configure(cloud.addr, &FILE.replace("golden", "silver").replace("ecd-1", "ecd-2"));
+    let (text, _) = host.expect(0, &["reload"]);
+    assert!(text.contains("- golden") && text.contains("No longer covered: ecd-1"), "{text}");
+    let ended = host.until("it ends", &[], |bake| bake["state"] == "succeeded");
+    assert_eq!((&ended["id"], &ended["image_id"]), (&building["id"], &building["image_id"]));
+    assert_eq!(cloud.images("ecd-1").len(), 1);
+}
+
+#[test]
+fn plan_diff_shows_an_edit_before_it_counts() {
+    let cloud = Cloud::start();
+    let host = Host::new(cloud.addr, FILE);
+    let new = host.path("new.toml");
+    let text = fs::read_to_string(host.path("imagebaked.toml")).unwrap();
+    let new_path = new.display().to_string();
+    let range = ["--from", "2027-03-01T00:00:00Z", "--until", "2027-03-03T00:00:00Z"];
+    let diff = |code: i32| host.expect(code, &[&["plan", "--diff", &new_path], &range[..]].concat());
+
+    fs::write(&new, &text).unwrap();
+    assert!(diff(0).0.contains(" changes nothing of "));
+
+    // What stands in conf.d goes on to count.
+    fs::create_dir(host.path("conf.d")).unwrap();
+    fs::write(host.path("conf.d/farm.toml"), FILE.replace("golden", "farm").replace("ecd-1", "ecd-9")).unwrap();
+    let edited = text.replace("0 3 * * *", "0 4 1 * *").replace("max_builders = 20", "max_builders = 3");
+    fs::write(&new, edited.replace("drain = \"2s\"", "drain = \"3s\"")).unwrap();
+    let (told, _) = diff(0);
+    let told = told.replace(&host.path("").display().to_string(), "/etc/");
+    insta::assert_snapshot!(told);
+    let json = host.json(0, &[&["plan", "--diff", &new_path], &range[..]].concat());
+    assert_eq!((&json["needs_restart"], &json["diff"]["counts"]["slots_moved"]), (&true.into(), &1.into()), "{json}");
+    assert_eq!(json["diff"]["slots_gone"][0]["slot"], "2027-03-02T03:00:00Z");
+
+    fs::write(&new, text.replace("0 3 * * *", "0 33 * * *")).unwrap();
+    assert!(diff(2).1.contains("error[bad-cron]"));
+    fs::remove_file(&new).unwrap();
+    assert!(diff(2).1.contains("error[no-file]"));
+}
+
+#[test]
+fn status_can_be_watched_and_ends_with_the_daemon() {
+    let cloud = Cloud::start();
+    let mut host = host(&cloud, false);
+    let mut watch =
+        host.command(&["status", "--watch", "--json"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(watch.stdout.take().unwrap()).lines();
+    let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
+    assert_eq!(next()["paused"], serde_json::json!([]));
+    host.expect(0, &["pause", "golden"]);
+    // Only changes are told: the next line is the pause, though more looks than one may lie between.
+    assert_eq!(next()["paused"][0]["schedule"], "golden");
+    host.stop();
+    let ended = watch.wait_with_output().unwrap();
+    let err = String::from_utf8(ended.stderr).unwrap();
+    assert!(ended.status.code() == Some(4) && err.contains("the daemon has gone"), "{err}");
+}
+
+#[test]
+fn nagios_gets_one_line_and_its_own_exit_codes() {
+    let cloud = Cloud::start();
+    let mut host = host(&cloud, false);
+    let (line, _) = host.expect(0, &["status", "--check"]);
+    assert!(line.starts_with("OK - 1 schedule, next golden at ") && line.contains(" | running=0 queued=0 "), "{line}");
+    host.configure(cloud.addr, &FILE.replace("0 3 *", "0 4 *"));
+    let (line, _) = host.expect(1, &["status", "--check"]);
+    assert!(line.starts_with("WARNING - the configuration was edited and not reloaded | "), "{line}");
+    host.configure(cloud.addr, &FILE.replace("0 3 *", "0 44 *"));
+    host.expect(2, &["reload"]);
+    let (line, _) = host.expect(2, &["status", "--check"]);
+    assert!(line.starts_with("CRITICAL - the configuration on disk has problems"), "{line}");
+    host.stop();
+    let (line, _) = host.expect(2, &["status", "--check"]);
+    assert!(line.starts_with("CRITICAL - the daemon is not reachable") && line.lines().count() == 1, "{line}");
+    fs::remove_file(host.path("imagebaked.toml")).unwrap();
+    fs::remove_file(host.path("conf.d/watch.toml")).unwrap();
+    assert!(host.expect(3, &["status", "--check"]).0.starts_with("UNKNOWN - "));
+}
