@@ -33,6 +33,7 @@ CREATE TABLE images (
 CREATE INDEX images_present ON images (line_id, version DESC) WHERE fate <> 'deleted';
 CREATE INDEX images_by_bake ON images (bake_id);
 CREATE INDEX images_to_verify ON images (verify_next) WHERE verify = 'due' AND fate <> 'deleted';
+CREATE INDEX images_check_failed ON images (line_id, version) WHERE verify = 'failed';
 CREATE INDEX images_going ON images (delete_after) WHERE fate IN ('marked', 'deleting');
 
 INSERT OR IGNORE INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,

@@ -20,6 +20,7 @@ use sqlx::{
 };
 
 mod channels;
+mod checks;
 mod distributions;
 mod images;
 mod ledger;
@@ -30,6 +31,7 @@ mod rebuilding;
 mod statements;
 
 pub use channels::{ChannelOrder, ChannelRow, Moved};
+pub use checks::{CheckResult, DueCheck, FailedCheck};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};

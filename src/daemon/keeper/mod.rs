@@ -31,6 +31,7 @@ mod look;
 pub(super) mod pins;
 pub mod prune;
 mod rounds;
+pub(super) mod verify;
 
 /// How often the keeper asks itself whether there is something to do; the question costs nothing.
 const BEAT: Duration = Duration::from_millis(500);
