@@ -479,7 +479,8 @@ WHERE verify = 'due' AND fate <> 'deleted' AND coalesce(verify_next, 0) <= ?1
 ORDER BY verify_next, image_id";
 
 /// When the next check is due.
-pub const NEXT_CHECK: &str = "SELECT min(coalesce(verify_next, 0)) FROM images WHERE verify = 'due' AND fate <> 'deleted'";
+pub const NEXT_CHECK: &str =
+    "SELECT min(coalesce(verify_next, 0)) FROM images WHERE verify = 'due' AND fate <> 'deleted'";
 
 /// A check ended, or is put off.
 pub const END_CHECK: &str = "

@@ -76,7 +76,9 @@ async fn one(shared: &Shared, check: &DueCheck) -> Result<(), StoreError> {
     let result = match outcome {
         Ok(Verdict::Good) => CheckResult::Passed,
         Ok(Verdict::Bad(why)) => CheckResult::Failed { why: format!("its check failed: {why}") },
-        Ok(Verdict::Mishap(_)) if check.tries < MOST_TRIES => CheckResult::Again { at: now + pause(shared, check.tries) },
+        Ok(Verdict::Mishap(_)) if check.tries < MOST_TRIES => {
+            CheckResult::Again { at: now + pause(shared, check.tries) }
+        }
         Ok(Verdict::Mishap(why)) => {
             CheckResult::Failed { why: format!("its check could not be made in {} tries: {why}", check.tries + 1) }
         }
