@@ -11,7 +11,7 @@ use super::{
     rounds::Rounds,
 };
 use crate::{
-    config::closest,
+    config::{Config, closest},
     control::Reply,
     daemon::Shared,
     error::chain,
@@ -54,13 +54,19 @@ async fn turn(
         shared.store.queue_channels(&lines).await?;
         *in_force = Some(config.hash.clone());
     }
+    move_due(shared, &config, now).await?;
+    shared.store.reader().next_channels().await
+}
+
+/// Moves what has to move by itself, in all lines that want to be looked at.
+pub async fn move_due(shared: &Shared, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
     let mut policies: Option<BTreeMap<LineId, Policy>> = None;
     loop {
         let lines = shared.store.due_channels(now, BATCH).await?;
         if lines.is_empty() {
-            return shared.store.reader().next_channels().await;
+            return Ok(());
         }
-        let policies = policies.get_or_insert_with(|| super::policies(&config));
+        let policies = policies.get_or_insert_with(|| super::policies(config));
         let declared = |line: &LineId| policies.get(line).map(|policy| policy.channels.as_slice());
         for moved in shared.store.settle_channels(&lines, declared, now).await? {
             log(&moved);
