@@ -115,8 +115,8 @@ BEGIN
     INSERT INTO channels_due (line_id, at) VALUES (NEW.line_id, 0) ON CONFLICT (line_id) DO UPDATE SET at = 0;
 END;
 CREATE TRIGGER images_move_channels_2 AFTER UPDATE ON images
-WHEN (OLD.line_id, OLD.fate, OLD.available, OLD.missing_since IS NULL, OLD.verify)
-     IS NOT (NEW.line_id, NEW.fate, NEW.available, NEW.missing_since IS NULL, NEW.verify)
+WHEN (OLD.line_id, OLD.fate, OLD.available, OLD.ours, OLD.missing_since IS NULL, OLD.verify)
+     IS NOT (NEW.line_id, NEW.fate, NEW.available, NEW.ours, NEW.missing_since IS NULL, NEW.verify)
 BEGIN
     INSERT INTO channels_due (line_id, at) VALUES (OLD.line_id, 0), (NEW.line_id, 0)
     ON CONFLICT (line_id) DO UPDATE SET at = 0;

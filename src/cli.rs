@@ -7,6 +7,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{ids::BakeId, schedule::explain::Asked};
 
+/// Where the configuration is if nothing else is said.
+pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
+
 /// Makes versioned images of WUYING cloud desktops and workstations on schedule.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 daemon not reachable, 5 unhealthy.
@@ -14,7 +17,7 @@ use crate::{ids::BakeId, schedule::explain::Asked};
 #[command(name = "imagebaked", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
     /// The configuration.
-    #[arg(long, global = true, value_name = "FILE", default_value = "/etc/imagebaked/imagebaked.toml")]
+    #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
     pub config: PathBuf,
     /// Print JSON with stable field names, for programs.
     #[arg(long, global = true)]
@@ -63,6 +66,19 @@ pub enum Command {
     Images(ImagesArgs),
     /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
     Reconcile(ReconcileArgs),
+    /// Show what people did: who, when and what, the newest first.
+    Audit(AuditArgs),
+    /// Copy the ledger into a file, also while the daemon works, and look the copy over.
+    Backup(BackupArgs),
+    /// Put a backup in the place of the ledger; the daemon must not run.
+    Restore(RestoreArgs),
+    /// Write the whole ledger as one JSON document.
+    Export(ExportArgs),
+    /// Make an empty ledger into that of an export; the daemon must not run.
+    Import(ImportArgs),
+    /// Take schedules over from a crontab.
+    #[command(subcommand)]
+    Crontab(CrontabCommand),
     /// Skip the slots of a schedule from now on.
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
@@ -95,6 +111,12 @@ pub enum Command {
     Reload,
     /// Run the simulator of the cloud alone, to rehearse a schedule against.
     Sim(SimArgs),
+    /// Print a JSON Schema of the configuration, for editors.
+    Schema,
+    /// Print the script by which a shell completes commands, options and schedules.
+    Completions(CompletionsArgs),
+    /// Print the manual page, or write all of them.
+    Man(ManArgs),
 }
 
 /// `run`.
@@ -225,6 +247,85 @@ pub struct ReconcileArgs {
     pub apply: bool,
 }
 
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<Moment>,
+    /// At or before this instant (RFC 3339) or this long ago.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<Moment>,
+    /// Only what this person did, by name or number: `alice`, `1000`, `"uid 1000"`; the daemon itself is `imagebaked`.
+    #[arg(long, value_name = "WHO")]
+    pub who: Option<String>,
+    /// Only this kind, e.g. `bake`, `pause` or `reload`.
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// At most so many lines.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// Lines before this one: the number of the last line of the page before.
+    #[arg(long, value_name = "ID")]
+    pub before: Option<i64>,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file to make.
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A file that `imagebaked backup` made. The ledger that is there now is kept beside it.
+    pub file: PathBuf,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The file to make; `-` is standard output.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A file that `imagebaked export` made; `-` is standard input.
+    pub file: PathBuf,
+}
+
+/// `crontab`.
+#[derive(Debug, Subcommand)]
+pub enum CrontabCommand {
+    /// Print a [[schedule]] for each line of a crontab that names an instance; nothing is written.
+    Import(CrontabImportArgs),
+}
+
+/// `crontab import`.
+#[derive(Debug, Args)]
+pub struct CrontabImportArgs {
+    /// The crontab; `-` is standard input: crontab -l | imagebaked crontab import
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// It has the form of /etc/crontab, with a user before each command.
+    #[arg(long)]
+    pub system: bool,
+    /// The zone of its times where it says none; by default this host's.
+    #[arg(long, value_name = "ZONE", value_parser = zone)]
+    pub timezone: Option<chrono_tz::Tz>,
+}
+
 /// `pause`.
 #[derive(Debug, Args)]
 pub struct PauseArgs {
@@ -334,6 +435,9 @@ pub struct CancelArgs {
 pub struct ImagesArgs {
     /// Only this schedule, by name or id; also one that is not in the file any more.
     pub schedule: Option<String>,
+    /// At most so many images in the table; JSON always has all.
+    #[arg(long, value_name = "N", default_value_t = 200)]
+    pub limit: u32,
     /// Only images whose line is not in the file any more.
     #[arg(long)]
     pub orphans: bool,
@@ -430,6 +534,32 @@ pub struct SimArgs {
     pub open: bool,
 }
 
+/// `completions`.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// The shell.
+    pub shell: Shell,
+}
+
+/// Shells that can be helped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Shell {
+    /// `source <(imagebaked completions bash)`
+    Bash,
+    /// `source <(imagebaked completions zsh)`
+    Zsh,
+    /// `imagebaked completions fish | source`
+    Fish,
+}
+
+/// `man`.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// Write the pages of the program, of each command and of the configuration into this folder.
+    #[arg(long, value_name = "DIR")]
+    pub out: Option<PathBuf>,
+}
+
 /// An instant, or a time ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Moment {
@@ -474,6 +604,10 @@ impl Moment {
                 .unwrap_or(DateTime::UNIX_EPOCH),
         }
     }
+}
+
+fn zone(text: &str) -> Result<chrono_tz::Tz, String> {
+    text.parse().map_err(|_| "zones look like `Asia/Shanghai`".to_owned())
 }
 
 fn bake_id(text: &str) -> Result<BakeId, String> {

@@ -63,6 +63,19 @@ pub const POINTS: [&str; 46] = [
     "after.failed",
 ];
 
+/// Every point of the deletion of an image, in their order.
+#[cfg(debug_assertions)]
+pub const DELETION_POINTS: [&str; 8] = [
+    "before.marked",
+    "after.marked",
+    "before.deleting",
+    "after.deleting",
+    "send.delete_image",
+    "answer.delete_image",
+    "before.deleted",
+    "after.deleted",
+];
+
 /// Passes a point: ends the process at once if it is armed and its turn has come.
 #[cfg(debug_assertions)]
 pub fn hit(moment: &str, what: &str) {

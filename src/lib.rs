@@ -9,7 +9,7 @@
 //!   what becomes of the images that come out.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the operator's hooks, the service
 //!   manager.
-//! * **shell**, wiring: the daemon's tasks and the commands a person types.
+//! * **shell**, wiring: the daemon's tasks and the commands a person types; [`reference`] tells what can be typed.
 //! * [`failpoint`] is where tests make the daemon die; releases have nothing of it.
 //! * apart: [`sim`], a simulator of the cloud that nothing but the commands uses.
 //!
@@ -29,6 +29,7 @@ pub mod failpoint;
 pub mod hooks;
 pub mod ids;
 pub mod line;
+pub mod reference;
 pub mod schedule;
 pub mod sim;
 pub mod status;

@@ -6,16 +6,15 @@ use clap::Parser;
 use imagebaked::{cli::Cli, commands};
 
 fn main() -> ExitCode {
+    let folder = std::env::current_dir().ok();
+    match commands::completions::answer(std::env::args_os().collect(), folder.as_deref()) {
+        Ok(true) => return ExitCode::SUCCESS,
+        Ok(false) => {}
+        Err(error) => return told(&error),
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        // Help and version are no failures; clap knows which stream and code.
-        Err(error) => {
-            let code = u8::try_from(error.exit_code()).unwrap_or(2);
-            return match error.print() {
-                Ok(()) => ExitCode::from(code),
-                Err(_) => ExitCode::FAILURE,
-            };
-        }
+        Err(error) => return told(&error),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -25,4 +24,13 @@ fn main() -> ExitCode {
         }
     };
     runtime.block_on(commands::dispatch(cli))
+}
+
+/// Help and version are no failures; clap knows which stream and code.
+fn told(error: &clap::Error) -> ExitCode {
+    let code = u8::try_from(error.exit_code()).unwrap_or(2);
+    match error.print() {
+        Ok(()) => ExitCode::from(code),
+        Err(_) => ExitCode::FAILURE,
+    }
 }

@@ -47,7 +47,7 @@ fn room(path: &Path) -> String {
 const CORE: &[&str] = &["clock", "ids", "error", "schedule", "bake", "line"];
 const ADAPTERS: &[&str] =
     &["config", "cloud", "store", "status", "control", "systemd", "telemetry", "failpoint", "hooks"];
-const SHELL: &[&str] = &["daemon", "commands", "cli", "main", "lib", "build"];
+const SHELL: &[&str] = &["daemon", "commands", "cli", "reference", "main", "lib", "build"];
 const APART: &[&str] = &["sim"];
 
 #[test]

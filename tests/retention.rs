@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use imagebaked::failpoint::DELETION_POINTS;
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};
 
@@ -72,7 +73,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     assert_eq!(planned, [images[1].as_str(), images[0].as_str()]);
     let rehearsed = prune(&host, &["--dry-run"]);
     assert_eq!(rehearsed[&images[0]]["rule"], "keep = { last = 2, min = 1 }");
-    assert_eq!(why(&rehearsed[&images[3]]), ["last_good", "rule"]);
+    assert_eq!(why(&rehearsed[&images[3]]), ["channel", "last_good", "rule"]);
     assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["fate"] == "kept"));
     let done = prune(&host, &[]);
     assert_eq!(actions(&rehearsed), actions(&done));
@@ -154,7 +155,7 @@ fn nobody_is_tricked_out_of_an_image() {
     assert_eq!(why(&told[&images[1]]), ["not_ours"]);
     assert_eq!(why(&told[&images[2]]), ["not_ours"]);
     assert_eq!(told[&images[3]]["action"], "delete");
-    assert_eq!(why(&told[&images[4]]), ["last_good", "rule"]);
+    assert_eq!(why(&told[&images[4]]), ["channel", "last_good", "rule"]);
 
     // Refused once, and not asked again by itself.
     assert_eq!(why(&prune(&host, &[])[&images[3]]), ["refused"]);
@@ -255,8 +256,46 @@ fn a_removed_schedule_keeps_its_images_until_they_are_adopted() {
     // Rules count what is ours, and the foreign one is in nobody's way.
     let told = prune(&host, &["--dry-run"]);
     assert_eq!(why(&told["imgc-found"]), ["not_ours"]);
-    assert_eq!(why(&told[&images[2]]), ["last_good", "rule"]);
+    assert_eq!(why(&told[&images[2]]), ["channel", "last_good", "rule"]);
     assert_eq!(told[&images[0]]["action"], "mark");
     // Its versions go on after all of them.
     assert_eq!(host.bake("silver")["version"], 5);
+}
+
+/// Two images are to go, one stays, wherever the daemon is killed on the way.
+#[test]
+fn a_kill_at_any_point_of_a_deletion_takes_what_goes_and_no_more() {
+    std::thread::scope(|scope| {
+        for point in DELETION_POINTS {
+            scope.spawn(move || {
+                let cloud = Cloud::start();
+                let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"200ms\"");
+                let (mut host, images) = baked(&cloud, &rules.replace("keep =", "# keep ="), 3);
+                host.stop();
+                // At the second passing one image is gone already.
+                for passing in [1, 2] {
+                    host.configure(cloud.addr, &rules);
+                    host.launch(&format!("{point}:{passing}"));
+                    eventually("the daemon is killed, or has nothing left to do", || {
+                        (host.has_died()
+                            || status(&cloud, &images[0]) == "DELETE" && status(&cloud, &images[1]) == "DELETE")
+                            .then_some(())
+                    });
+                    host.kill();
+                }
+                host.launch("");
+                eventually("both are deleted, and the ledger knows", || {
+                    let output = host.run(&["images", "--json"]);
+                    let told: Value = serde_json::from_slice(&output.stdout).ok()?;
+                    let left = told["images"].as_array()?;
+                    (left.len() == 1 && left[0]["image_id"] == images[2].as_str()).then_some(())
+                });
+                assert_eq!(
+                    images.iter().map(|image| status(&cloud, image)).collect::<Vec<_>>(),
+                    ["DELETE", "DELETE", "AVAILABLE"],
+                    "{point}"
+                );
+            });
+        }
+    });
 }

@@ -324,6 +324,30 @@ async fn instances_stop_and_start_in_their_time() {
 }
 
 #[tokio::test]
+async fn users_and_images_of_instances_are_told_where_they_are() {
+    let (sim, clock) = start(Options::default()).await;
+    for (id, kind) in [("ecd-used", "CloudDesktop"), ("ws-used", "WuyingServer")] {
+        let spec = json!({"instance_id": id, "instance_type": kind, "connected": true, "image_id": "imgc-base"});
+        assert_eq!(control(&sim, "POST", "/_sim/instances", &spec.to_string()).await.status, 200);
+    }
+    let desktops = [("RegionId", "r"), ("DesktopId.1", "ecd-used")];
+    let row = call(&sim, &clock, "DescribeDesktops", &desktops).await.unwrap().json()["Desktops"][0].clone();
+    assert_eq!((&row["ConnectionStatus"], &row["ImageId"]), (&json!("Connected"), &json!("imgc-base")));
+    let servers = [("WuyingServerIdList.1", "ws-used")];
+    let row = call(&sim, &clock, "ListWuyingServer", &servers).await.unwrap().json()["WuyingServerList"][0].clone();
+    assert_eq!((&row["Sessions"][0]["UserId"], &row["ImageId"]), (&json!("sim-user"), &json!("imgc-base")));
+
+    // Nobody works on what does not run.
+    call(&sim, &clock, "StopDesktops", &desktops).await.unwrap();
+    let row = call(&sim, &clock, "DescribeDesktops", &desktops).await.unwrap().json()["Desktops"][0].clone();
+    assert_eq!(row["ConnectionStatus"], "Disconnected");
+    control(&sim, "POST", "/_sim/instances", r#"{"instance_id":"ws-used","instance_type":"WuyingServer"}"#).await;
+    let row = call(&sim, &clock, "ListWuyingServer", &servers).await.unwrap().json()["WuyingServerList"][0].clone();
+    assert_eq!((&row["Sessions"], &row["ImageId"]), (&json!([]), &Value::Null));
+    sim.stop().await;
+}
+
+#[tokio::test]
 async fn too_many_calls_are_told_when_to_come_back() {
     let (sim, clock) = start(Options { requests_per_second: Some(2), ..Options::default() }).await;
     clock.advance(TimeDelta::milliseconds(400));

@@ -1,7 +1,7 @@
 //! A year of nights in half a minute: the real daemon, engine and keeper, and the simulator, all by one clock that the test
 //! moves. At the end the images that are left are compared with what the rules say of all that were ever made.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -384,7 +384,9 @@ impl State {
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
             Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
-            Self::Queued { .. } | Self::Preparing { .. } => self.waiting().map(|waiting| waiting.why.as_str()),
+            Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.waiting.why.as_str()),
+            Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
+            Self::Preparing { waiting, .. } => waiting.as_ref().map(|waiting| waiting.why.as_str()),
             Self::Stopping { .. } | Self::Creating { .. } => None,
         }
     }

@@ -80,8 +80,10 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
     if !whole {
         return Ok(Said { text: "Stopped.\n".to_owned(), exit: Exit::Failed });
     }
-    let mut text =
-        format!("\nThe ledger, as `imagebaked history` shows it:\n\n{}", history::table(&rows, context.color));
+    let mut text = format!(
+        "\nThe ledger, as `imagebaked history` shows it:\n\n{}",
+        history::table(&rows, SystemClock.now(), context.color)
+    );
     let claims = claims(&rows, &world);
     text.push_str("\nThe four promises, counted from the ledger and from the simulator's own record:\n");
     for (number, claim) in claims.iter().enumerate() {
@@ -255,7 +257,7 @@ fn line(row: &LedgerRow) -> String {
 
 /// Draws the table over the last one; answers with its height.
 fn redraw(rows: &[LedgerRow], shown: usize, color: bool) -> usize {
-    let table = history::table(rows, color);
+    let table = history::table(rows, SystemClock.now(), color);
     let up = if shown == 0 { String::new() } else { format!("\u{1b}[{shown}A") };
     let lines: String = table.lines().map(|line| format!("\u{1b}[2K{line}\n")).collect();
     say(&format!("{up}{lines}\u{1b}[J"));

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    Context, Exit, Failure, Result, Said,
-    output::{NONE, Rows, short, utc},
+    Context, Exit, Failure, Result, Said, known_schedule,
+    output::{NONE, Rows, relative, short, utc},
 };
 use crate::{
     cli::HistoryArgs,
@@ -36,6 +37,9 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         limit: args.limit,
     };
     let rows = reader.history(&filter).await?;
+    if let (true, Some(schedule)) = (rows.is_empty(), &args.schedule) {
+        known_schedule(&config, &reader, schedule).await?;
+    }
     reader.close().await;
     if context.json {
         return Ok(Said::done(format!("{}\n", serde_json::to_string(&json!({ "bakes": rows }))?)));
@@ -45,7 +49,7 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
     }
     let full_page = u32::try_from(rows.len()).is_ok_and(|n| n == args.limit);
     let last = rows.last().map(|row| row.id);
-    let mut text = table(&rows, context.color);
+    let mut text = table(&rows, now, context.color);
     if let (true, Some(last)) = (full_page, last) {
         text.push_str(&format!("… older ones: --before {last}\n"));
     }
@@ -53,8 +57,8 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
 }
 
 /// The history's table; also the end of the demo.
-pub fn table(rows: &[LedgerRow], color: bool) -> String {
-    let header = ["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "TRIES", "TOOK", "REASON"];
+pub fn table(rows: &[LedgerRow], now: DateTime<Utc>, color: bool) -> String {
+    let header = ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "TRIES", "TOOK", "REASON"];
     let mut table = Rows::new(&header, color);
     for row in rows {
         let image = row.image_id.as_deref().or(row.image_name.as_deref()).unwrap_or(NONE);
@@ -72,6 +76,7 @@ pub fn table(rows: &[LedgerRow], color: bool) -> String {
         table.row([
             row.id.to_string(),
             utc(row.slot()),
+            relative(row.slot(), now),
             row.schedule.clone(),
             row.instance_id.clone(),
             row.state.clone(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Failure, Result, Said,
+    Context, Exit, Failure, Result, Said, known_schedule,
     output::{NONE, Rows, relative, utc},
 };
 use crate::{
@@ -22,7 +22,10 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let reader = context.reader(&config).await?;
     let rows = reader.present_images(None).await?;
     let look = reader.last_look().await?;
-    let images = wanted(rows, args, &config, &reader).await?;
+    let mut images = wanted(rows, args, &config, &reader).await?;
+    if let (true, Some(schedule)) = (images.is_empty(), &args.schedule) {
+        known_schedule(&config, &reader, schedule).await?;
+    }
     reader.close().await;
     let now = SystemClock.now();
     if context.json {
@@ -32,7 +35,13 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     if images.is_empty() {
         return nothing(args);
     }
+    let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let more = images.len().saturating_sub(shown);
+    images.truncate(shown);
     let mut text = table(context, &images, now);
+    if more > 0 {
+        text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
+    }
     if let Some(look) = look {
         let problem = look.problem.map_or_else(String::new, |problem| format!(", which was not whole: {problem}"));
         text.push_str(&format!("\nAs of the last look at the cloud, {}{problem}.\n", relative(look.at, now)));

@@ -9,7 +9,7 @@ use std::{
 };
 
 use crate::{
-    cli::{Cli, ColorChoice, Command},
+    cli::{Cli, ColorChoice, Command, CrontabCommand},
     config::{self, Config, Loaded},
     control::{ControlError, Reply, Request, client},
     error::chain,
@@ -17,13 +17,19 @@ use crate::{
 };
 
 mod adopt;
+mod audit;
+mod backup;
 mod bake;
 mod channels;
 mod check;
+pub mod completions;
+mod crontab;
 mod demo;
+mod export;
 mod forecast;
 mod history;
 mod images;
+mod man;
 mod output;
 mod pause;
 mod pin;
@@ -33,8 +39,10 @@ mod reconcile;
 mod reload;
 mod retry;
 mod run;
+mod schema;
 mod show;
 mod sim;
+mod staged;
 mod status;
 mod why;
 
@@ -91,10 +99,8 @@ impl From<StoreError> for Failure {
 impl From<ControlError> for Failure {
     fn from(error: ControlError) -> Self {
         let exit = match error {
-            ControlError::Unreachable { .. } | ControlError::Silent { .. } | ControlError::Broken(_) => {
-                Exit::Unreachable
-            }
-            _ => Exit::Failed,
+            ControlError::OtherVersion { .. } => Exit::Failed,
+            _ => Exit::Unreachable,
         };
         Self::new(exit, chain(&error))
     }
@@ -187,11 +193,30 @@ impl Context<'_> {
     }
 }
 
+/// Fails where neither the file nor the ledger knows a schedule of this name or id.
+async fn known_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
+    let known = config.schedule_words().any(|word| word == wanted) || !reader.seen(wanted).await?.is_empty();
+    if known { Ok(()) } else { Err(unknown_schedule(config, Some(reader), wanted).await?) }
+}
+
+/// What to say of a schedule that neither the file nor the ledger knows.
+async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str) -> Result<Failure> {
+    let seen = match reader {
+        Some(reader) => reader.schedule_words().await?,
+        None => Vec::new(),
+    };
+    let known = config.schedule_words().chain(seen.iter().map(String::as_str));
+    Ok(Failure::new(Exit::NotFound, config::no_schedule(wanted, known)))
+}
+
+/// The variables that are text.
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
 /// Runs the command and prints what it says.
 pub async fn dispatch(cli: Cli) -> ExitCode {
-    let environment: BTreeMap<String, String> = std::env::vars_os()
-        .filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
+    let environment = environment();
     let color = match cli.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,
@@ -212,6 +237,12 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Why(args) => why::run(&context, args).await,
         Command::Images(args) => images::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, args).await,
+        Command::Audit(args) => audit::run(&context, args).await,
+        Command::Backup(args) => backup::backup(&context, args).await,
+        Command::Restore(args) => backup::restore(&context, args).await,
+        Command::Export(args) => export::export(&context, args).await,
+        Command::Import(args) => export::import(&context, args).await,
+        Command::Crontab(CrontabCommand::Import(args)) => crontab::import(&context, args),
         Command::Pause(args) => pause::pause(&context, args).await,
         Command::Resume(args) => pause::resume(&context, args).await,
         Command::Retry(args) => retry::retry(&context, args).await,
@@ -228,6 +259,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Unveto(args) => channels::unveto(&context, args).await,
         Command::Reload => reload::run(&context).await,
         Command::Sim(args) => sim::run(&context, args).await,
+        Command::Schema => schema::run(),
+        Command::Completions(args) => completions::run(args),
+        Command::Man(args) => man::run(&context, args),
     };
     let exit = match result {
         Ok(said) => {
@@ -252,6 +286,13 @@ fn refused(reply: Reply) -> Failure {
         Reply::Failed { message } => Failure::new(Exit::Failed, message),
         Reply::BadConfig { problems } => Failure::new(Exit::Usage, problems),
         _ => Failure::new(Exit::Failed, "the daemon answered something else than was asked"),
+    }
+}
+
+/// Tells a person at a terminal what takes its time; programs and logs are not told.
+fn progress(step: &str) {
+    if std::io::stderr().is_terminal() {
+        eprintln!("{step} …");
     }
 }
 

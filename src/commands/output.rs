@@ -15,7 +15,7 @@ impl Rows {
     pub fn new(header: &[&str], color: bool) -> Self {
         let mut table = Table::new();
         table.load_style(NOTHING).set_header(header.iter().copied());
-        match terminal_size::terminal_size() {
+        match terminal_size::terminal_size_of(std::io::stdout()) {
             Some((terminal_size::Width(width), _)) => {
                 table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(60));
             }
@@ -107,6 +107,33 @@ pub fn schedules(n: usize) -> String {
     if n == 1 { "1 schedule".to_owned() } else { format!("{n} schedules") }
 }
 
+/// `1,234,567`.
+pub fn grouped(n: u64) -> String {
+    let digits = n.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// `12.3 MiB`: one digit after the point, from KiB on.
+pub fn bytes(n: u64) -> String {
+    let mut tenths = n.saturating_mul(10);
+    let mut unit = "bytes";
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if tenths < 10_240 {
+            break;
+        }
+        tenths /= 1024;
+        unit = larger;
+    }
+    if unit == "bytes" { format!("{n} bytes") } else { format!("{}.{} {unit}", tenths / 10, tenths % 10) }
+}
+
 /// Text for an absent value.
 pub const NONE: &str = "-";
 
@@ -121,6 +148,12 @@ mod tests {
         assert_eq!(relative(now - TimeDelta::seconds(61), now), "1m 1s ago");
         assert_eq!(relative(now + TimeDelta::days(2) + TimeDelta::hours(5), now), "in 2d 5h");
         assert_eq!(relative(now, now), "now");
+    }
+
+    #[test]
+    fn numbers_can_be_read() {
+        assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
+        assert_eq!([0, 1023, 1024, 1_572_864].map(bytes), ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 MiB"]);
     }
 
     #[test]

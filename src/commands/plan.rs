@@ -18,7 +18,7 @@ use crate::{
     bake::naming::{Template, Values},
     cli::PlanArgs,
     clock::{Clock, SystemClock},
-    config::Config,
+    config::{Config, no_schedule},
     daemon,
     error::chain,
     ids::InstanceId,
@@ -70,7 +70,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
             .collect(),
     };
     if let (true, Some(wanted)) = (schedules.is_empty(), &args.schedule) {
-        return Err(Failure::new(Exit::NotFound, format!("there is no schedule {wanted:?} in the configuration")));
+        return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
     }
     let ledger = Ledger::read(&config.daemon.state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);

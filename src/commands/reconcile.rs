@@ -11,7 +11,7 @@ use crate::{
     cli::ReconcileArgs,
     clock::{Clock, SystemClock},
     config::Config,
-    control::{ControlError, Reply, Request, client},
+    control::{ControlError, Reply, Request, client, who},
     daemon,
     error::chain,
     store::Store,
@@ -60,7 +60,8 @@ async fn without_daemon(context: &Context<'_>, config: &Config, apply: bool) -> 
     let store = Store::open(&config.daemon.state_dir).await?;
     let found = async {
         let found = daemon::look(&cloud, store.reader(), config).await.map_err(|error| failed(&error))?;
-        store.rebuild(&found, "the command line, without the daemon", &config.hash, clock.now()).await?;
+        let who = format!("{}, without the daemon", who::oneself());
+        store.rebuild(&found, &who, &config.hash, clock.now()).await?;
         Ok(found)
     };
     let found = found.await;

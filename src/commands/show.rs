@@ -1,13 +1,15 @@
 //! `imagebaked show BAKE`: one bake, with every call that was made for it.
 
+use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
     Context, Exit, Failure, Result, Said,
-    output::{NONE, Rows},
+    output::{NONE, Rows, relative},
 };
 use crate::{
     cli::ShowArgs,
+    clock::{Clock, SystemClock},
     ids::BakeId,
     store::{AttemptRow, CopyRow, LedgerRow, Reader, rfc3339},
 };
@@ -16,14 +18,16 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
     let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
     let Some(row) = reader.bake(args.bake).await? else {
-        return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; see `imagebaked history`", args.bake)));
+        let newest = reader.newest_bake().await?;
+        let hint = newest.map_or_else(|| "none is recorded yet".to_owned(), |id| format!("the last one is {id}"));
+        return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; {hint}", args.bake)));
     };
     let report = Report::read(&reader, row).await?;
     reader.close().await;
     if context.json {
         return Ok(Said::done(format!("{}\n", report.json()?)));
     }
-    Ok(Said::done(report.text(context.color)))
+    Ok(Said::done(report.text(SystemClock.now(), context.color)))
 }
 
 /// A bake with its settings and calls.
@@ -59,8 +63,8 @@ impl Report {
     }
 
     /// Facts, settings, calls.
-    pub fn text(&self, color: bool) -> String {
-        let mut text = facts(&self.row);
+    pub fn text(&self, now: DateTime<Utc>, color: bool) -> String {
+        let mut text = facts(&self.row, now);
         if let Some(settings) = self.settings.as_object() {
             text.push_str("\nSettings it runs under\n");
             for (name, value) in settings {
@@ -92,8 +96,8 @@ impl Report {
     }
 
     /// Facts and calls: what happened, not what was wanted.
-    pub fn short_text(&self, color: bool) -> String {
-        format!("{}{}", facts(&self.row), self.calls(color))
+    pub fn short_text(&self, now: DateTime<Utc>, color: bool) -> String {
+        format!("{}{}", facts(&self.row, now), self.calls(color))
     }
 
     fn calls(&self, color: bool) -> String {
@@ -125,13 +129,15 @@ fn or_none(value: Option<&String>) -> String {
     value.cloned().unwrap_or_else(|| NONE.to_owned())
 }
 
-fn facts(row: &LedgerRow) -> String {
+fn facts(row: &LedgerRow, now: DateTime<Utc>) -> String {
+    let time =
+        |at| format!("{} ({})", rfc3339(at), relative(DateTime::from_timestamp_millis(at).unwrap_or_default(), now));
     let mut facts = vec![
         ("state", row.state.clone()),
         ("reason", or_none(row.reason.as_ref())),
         ("schedule", format!("{} (id {})", row.schedule, row.schedule_id)),
         ("instance", row.instance_id.clone()),
-        ("slot", rfc3339(row.slot)),
+        ("slot", time(row.slot)),
         ("trigger", row.trigger.clone()),
         ("image", or_none(row.image_id.as_ref())),
         ("image name", or_none(row.image_name.as_ref())),
@@ -142,9 +148,9 @@ fn facts(row: &LedgerRow) -> String {
         ("image version", or_none(row.version_id.as_ref())),
         ("task", or_none(row.task_id.as_ref())),
         ("attempts", row.attempts.to_string()),
-        ("recorded", rfc3339(row.created_at)),
-        ("ended", row.finished_at.map_or_else(|| NONE.to_owned(), rfc3339)),
-        ("next look", row.wake_at.map_or_else(|| NONE.to_owned(), rfc3339)),
+        ("recorded", time(row.created_at)),
+        ("ended", row.finished_at.map_or_else(|| NONE.to_owned(), time)),
+        ("next look", row.wake_at.map_or_else(|| NONE.to_owned(), time)),
         ("configuration", row.config_hash.clone()),
     ];
     if row.covers > 1 {

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::{Context, Exit, Failure, Result, Said, show::Report};
+use super::{Context, Exit, Failure, Result, Said, output::relative, show::Report, unknown_schedule};
 use crate::{
     bake::naming::{Template, Values},
     cli::WhyArgs,
@@ -64,7 +64,7 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
     if context.json {
         return Ok(Said::done(format!("{}\n", as_json(&subject, &told)?)));
     }
-    Ok(Said::done(as_text(&subject, &told, context.color)))
+    Ok(Said::done(as_text(&subject, &told, now, context.color)))
 }
 
 async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs) -> Result<Subject<'a>> {
@@ -82,8 +82,7 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
         (Some(schedule), _) => schedule.id.to_string(),
         (None, Some(last)) => last.schedule_id.clone(),
         (None, None) => {
-            let message = format!("there is no schedule {wanted:?} in the configuration, nor was there in the ledger");
-            return Err(Failure::new(Exit::NotFound, message));
+            return Err(unknown_schedule(config, reader, wanted).await?);
         }
     };
     seen.retain(|seen| seen.schedule_id == id);
@@ -232,20 +231,21 @@ fn as_json(subject: &Subject<'_>, told: &[Told]) -> Result<Value> {
     }))
 }
 
-fn as_text(subject: &Subject<'_>, told: &[Told], color: bool) -> String {
+fn as_text(subject: &Subject<'_>, told: &[Told], now: DateTime<Utc>, color: bool) -> String {
     let zone = subject.timing.zone();
     let rule: Vec<String> = subject.timing.expressions().map(|text| format!("{text:?}")).collect();
     let mut text = format!("{}: {} in {zone}\n", subject.name, rule.join(", "));
     for one in told {
         text.push_str(&format!(
-            "\n{}, {} ({})\n  {}\n",
+            "\n{}, {} ({}, {})\n  {}\n",
             one.instance,
             one.moment.at.with_timezone(&zone).format("%a %F %T%.f %Z"),
             utc(one.moment.at),
+            relative(one.moment.at, now),
             one.words()
         ));
         if let Some(report) = &one.report {
-            text.push_str(&format!("\n{}", report.short_text(color)));
+            text.push_str(&format!("\n{}", report.short_text(now, color)));
         }
     }
     text

@@ -16,6 +16,9 @@
 //! room of its text, so long files are read in [`pieces`], and twice: once for what schedules share, once for the
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
+pub mod crontab;
+pub mod definitions;
+mod forms;
 mod pieces;
 mod problem;
 mod reader;
@@ -43,7 +46,7 @@ use toml::{
 pub use self::{
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
-    suggest::closest,
+    suggest::{closest, no_schedule},
 };
 use self::{
     reader::{Findings, Item, Mark, Source, suggestion},
@@ -85,6 +88,11 @@ pub struct Config {
 }
 
 impl Config {
+    /// Every name and id of a schedule.
+    pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
+        self.schedules.iter().flat_map(|schedule| [schedule.name.as_str(), schedule.id.as_str()])
+    }
+
     /// Whether something differs from `other` that only counts at the start of the daemon: where its files, sockets and
     /// pages are, and how it reaches the cloud.
     pub fn needs_restart(&self, other: &Self) -> bool {

@@ -376,19 +376,28 @@ pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<S
     texts.into_iter().map(|(key, value)| (key.value, value.value)).collect()
 }
 
-/// Declares the keys of a table once: gives a struct of what one layer says of them, its reader, and the laying of one
-/// layer over another.
+/// Declares the keys of a table once: gives a struct of what one layer says of them, its reader, and the keys as data. An
+/// entry is a text for the operator, the key, what it becomes, and the [`Form`](super::forms::Form) that it takes.
 macro_rules! layer {
-    ($(#[$meta:meta])* struct $name:ident { $($(#[$doc:meta])* $key:ident: $kind:ty = $read:expr,)* }) => {
+    ($(#[$meta:meta])* struct $name:ident { $($(#[doc = $doc:literal])* $key:ident: $kind:ty = $form:expr,)* }) => {
         $(#[$meta])*
         #[derive(Debug, Default, Clone)]
         pub(super) struct $name<'s> {
-            $($(#[$doc])* pub $key: Option<$crate::config::reader::At<'s, $kind>>,)*
+            $($(#[doc = $doc])* pub $key: Option<$crate::config::reader::At<'s, $kind>>,)*
         }
 
         impl<'s> $name<'s> {
-            /// The keys, in the order in which people write them.
+            /// The names of the keys, in the order in which people write them.
             pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+
+            /// The keys as data.
+            pub(super) fn keys() -> Vec<$crate::config::definitions::Key> {
+                vec![$($crate::config::definitions::Key {
+                    name: stringify!($key),
+                    text: $crate::config::definitions::sentences(&[$($doc),*]),
+                    kind: $crate::config::forms::Form::<'s, $kind>::kind(&$form),
+                }),*]
+            }
 
             /// Reads one key; `None` where there is none of this name.
             pub(super) fn set(
@@ -399,9 +408,8 @@ macro_rules! layer {
             ) -> Option<()> {
                 match key {
                     $(stringify!($key) => {
-                        let read: fn($crate::config::reader::Item<'_, 's>, &mut $crate::config::reader::Findings)
-                            -> Option<$kind> = $read;
-                        self.$key = read(item, out).map(|value| $crate::config::reader::At { value, mark: item.mark });
+                        let read = $crate::config::forms::Form::<'s, $kind>::read(&$form, item, out);
+                        self.$key = read.map(|value| $crate::config::reader::At { value, mark: item.mark });
                     })*
                     _ => return None,
                 }

@@ -17,8 +17,10 @@ use chrono_tz::{TZ_VARIANTS, Tz};
 use toml::de::DeValue;
 
 use super::{
+    definitions::Kind,
+    forms::{By, Integer, OneOf, Period, Truth},
     reader::{At, Findings, Item, Mark, Source, layer, suggestion, to_map, unknown_key},
-    settings::{filled, region},
+    settings::{REGION, filled, region},
     suggest::closest,
 };
 use crate::{
@@ -45,6 +47,13 @@ const TAGS: usize = 15;
 const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https://"];
 /// The version that names are tried with: as many digits as a line will ever need.
 const TRIAL_VERSION: u32 = 9999;
+/// Keys that say something of a single schedule and cannot be shared.
+pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "instance_ids"];
+
+/// What [`name`] takes, told in ASCII: which other characters are letters, not all dialects know.
+const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";
+/// What [`instance`] takes.
+const INSTANCE: &str = "^[A-Za-z0-9_-]{1,64}$";
 
 /// A template and the text it was read from.
 type Text = (String, Template);
@@ -53,91 +62,91 @@ layer! {
     /// What one table says of a schedule.
     struct Layer {
         /// What people call it: 1 to 64 letters, digits, `-`, `_` or `.`. Required, in a schedule only.
-        name: String = name,
+        name: String = By(name, || Kind::Text(NAME)),
         /// What its images and history are filed under, so that it can be renamed. Default: the name. In a schedule only.
-        id: String = name,
+        id: String = By(name, || Kind::Text(NAME)),
         /// The profile that it builds upon. In a schedule only.
-        profile: String = filled,
+        profile: String = By(filled, || Kind::FILLED),
         /// The instance to image. This or `instance_ids` is required, in a schedule only.
-        instance_id: String = instance,
+        instance_id: String = By(instance, || Kind::Text(INSTANCE)),
         /// Several instances, each with a line of images of its own.
-        instance_ids: Vec<String> = instances,
-        /// `"CloudDesktop"` or `"WuyingServer"`. Default: by the prefix `ecd-` or `ws-`.
-        instance_type: InstanceType = |item, out| item.one_of(
-            &[("CloudDesktop", InstanceType::CloudDesktop), ("WuyingServer", InstanceType::WuyingServer)],
-            out,
-        ),
+        instance_ids: Vec<String> = By(instances, || Kind::Set { of: Kind::Text(INSTANCE).into(), min: 1 }),
+        /// What kind of machine it is. Default: by the prefix `ecd-` or `ws-` of the instance.
+        instance_type: InstanceType = OneOf(&[
+            ("CloudDesktop", InstanceType::CloudDesktop),
+            ("WuyingServer", InstanceType::WuyingServer),
+        ]),
         /// Where the instance is. Default: `region` of [cloud].
-        instance_region: String = region,
+        instance_region: String = By(region, || Kind::Text(REGION)),
         /// Workstations only: the persistent session (`p-…`) that pins one machine.
-        sub_instance_id: String = filled,
-        /// `"ALL"` disks or the `"SYSTEM"` disk alone. Default `"ALL"`.
-        disk_type: DiskType = |item, out| item.one_of(&[("ALL", DiskType::All), ("SYSTEM", DiskType::System)], out),
+        sub_instance_id: String = By(filled, || Kind::FILLED),
+        /// Whether all disks go into the image, or the system disk alone. Default `"ALL"`.
+        disk_type: DiskType = OneOf(&[("ALL", DiskType::All), ("SYSTEM", DiskType::System)]),
         /// Cloud desktops only: leave the users' folders out. Default: the cloud's.
-        auto_clean_userdata: bool = |item, out| item.bool(out),
+        auto_clean_userdata: bool = Truth,
         /// Whether user profile data is copied. Default: the cloud's.
-        copy_profile: bool = |item, out| item.bool(out),
+        copy_profile: bool = Truth,
         /// `BizType` of the call, passed on as it is.
-        biz_type: i32 = |item, out| item.integer(0, i64::from(i32::MAX), out),
+        biz_type: i32 = Integer(0, i64::from(i32::MAX)),
         /// `ProductType` of the call, passed on as it is.
-        product_type: String = filled,
-        /// At most 15 tags of 1 to 128 characters. Default `{}`.
-        tags: std::collections::BTreeMap<String, String> = tags,
+        product_type: String = By(filled, || Kind::FILLED),
+        /// Tags of every image beside our own five; keys and values of 1 to 128 characters. Default `{}`.
+        tags: std::collections::BTreeMap<String, String> = By(tags, || Kind::Named { of: Kind::Text("").into(), max: Some(TAGS) }),
         /// When: one expression or a list of them. Required.
-        cron: Vec<At<'s, String>> = cron,
+        cron: Vec<At<'s, String>> = By(cron, || Kind::OneOrMore(Kind::FILLED.into())),
         /// The zone of `cron` and of templates. Default `"UTC"`.
-        timezone: Tz = zone,
+        timezone: Tz = By(zone, || Kind::FILLED),
         /// Template of the images' names. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
-        image_name: Text = image_name,
+        image_name: Text = By(image_name, || Kind::FILLED),
         /// Template of the images' descriptions, at most 256 characters. Default: none.
-        description: Text = template,
-        /// Which missed slots are made up for: `"skip"`, `"latest"` or `"all"`. Default `"latest"`.
-        catch_up: CatchUp = |item, out| item.one_of(
-            &[("skip", CatchUp::Skip), ("latest", CatchUp::Latest), ("all", CatchUp::All)],
-            out,
-        ),
+        description: Text = By(template, || Kind::Text("")),
+        /// Which slots are made up for that were missed while the daemon was down. Default `"latest"`.
+        catch_up: CatchUp = OneOf(&[("skip", CatchUp::Skip), ("latest", CatchUp::Latest), ("all", CatchUp::All)]),
         /// How old a missed slot may be to be made up for. Default `"6h"`.
-        catch_up_window: Duration = |item, out| item.duration(Duration::ZERO, out),
+        catch_up_window: Duration = Period(Duration::ZERO),
         /// Bound of the delay that spreads schedules of one instant. Default `"0s"`.
-        jitter: Duration = |item, out| item.duration(Duration::ZERO, out),
-        /// While the instance is still being baked: `"skip"` or `"queue"`. Default `"queue"`.
-        overlap: Overlap = |item, out| item.one_of(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)], out),
+        jitter: Duration = Period(Duration::ZERO),
+        /// What a slot does while the instance is still being baked for another. Default `"queue"`.
+        overlap: Overlap = OneOf(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)]),
         /// The cloud must have accepted the job this long after the slot. Default `"4h"`.
-        deadline: Duration = |item, out| item.duration(SECOND, out),
+        deadline: Duration = Period(SECOND),
         /// An image still being made after this long is reported. Default `"12h"`.
-        build_deadline: Duration = |item, out| item.duration(SECOND, out),
+        build_deadline: Duration = Period(SECOND),
         /// How failed calls are repeated. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
-        retry: RetryPolicy = retry,
-        /// `"never"`, `"if_running"` or `"required"`. Default `"never"`.
-        stop_instance: StopInstance = |item, out| item.one_of(
-            &[("never", StopInstance::Never), ("if_running", StopInstance::IfRunning), ("required", StopInstance::Required)],
-            out,
-        ),
-        /// Cloud desktops only: `"KeepCharging"` or `"StopCharging"`. Default `"KeepCharging"`.
-        stopped_mode: StoppedMode = |item, out| item.one_of(
-            &[("KeepCharging", StoppedMode::KeepCharging), ("StopCharging", StoppedMode::StopCharging)],
-            out,
-        ),
-        /// While somebody is connected to an instance that is to be stopped: `"wait"`, `"skip"` or `"proceed"`. Default
-        /// `"wait"`.
-        if_connected: IfConnected = |item, out| item.one_of(
-            &[("wait", IfConnected::Wait), ("skip", IfConnected::Skip), ("proceed", IfConnected::Proceed)],
-            out,
-        ),
+        retry: RetryPolicy = By(retry, || Kind::Table(RetryKeys::keys())),
+        /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
+        /// stop is refused, `"required"` does not. Default `"never"`.
+        stop_instance: StopInstance = OneOf(&[
+            ("never", StopInstance::Never),
+            ("if_running", StopInstance::IfRunning),
+            ("required", StopInstance::Required),
+        ]),
+        /// Cloud desktops only: `"StopCharging"` gives the machine back while it is stopped, which is cheaper, but the start
+        /// may fail for lack of stock. Default `"KeepCharging"`.
+        stopped_mode: StoppedMode = OneOf(&[
+            ("KeepCharging", StoppedMode::KeepCharging),
+            ("StopCharging", StoppedMode::StopCharging),
+        ]),
+        /// What becomes of a bake that is to stop its instance while somebody is connected to it. Default `"wait"`.
+        if_connected: IfConnected = OneOf(&[
+            ("wait", IfConnected::Wait),
+            ("skip", IfConnected::Skip),
+            ("proceed", IfConnected::Proceed),
+        ]),
         /// How long a bake waits for them to leave; then the slot is skipped. Default `"1h"`.
-        connected_wait: Duration = |item, out| item.duration(SECOND, out),
+        connected_wait: Duration = Period(SECOND),
         /// Commands around the bake. Default: none.
-        hooks: Hooks = hooks,
+        hooks: Hooks = By(hooks, || Kind::Table(HookKeys::keys())),
         /// Which images stay. Default: all.
-        keep: Keep = keep,
+        keep: Keep = By(keep, || Kind::Table(KeepKeys::keys())),
         /// Names for images of a line: `{ stable = { after = "3d" } }`; `latest` is always there. Default `{}`.
-        channels: Vec<Channel> = channels,
+        channels: Vec<Channel> = By(channels, || Kind::Named { of: Kind::Table(ChannelKeys::keys()).into(), max: None }),
         /// Regions that a finished image is distributed to. Default `[]`.
-        regions: Vec<String> = regions,
+        regions: Vec<String> = By(regions, || Kind::Set { of: Kind::Text(REGION).into(), min: 0 }),
         /// Slots are recorded as skipped while this is set. Default `false`.
-        paused: bool = |item, out| item.bool(out),
+        paused: bool = Truth,
         /// The newest good image is overdue when older than this. Default: never.
-        max_image_age: Duration = |item, out| item.duration(SECOND, out),
+        max_image_age: Duration = Period(SECOND),
     }
 }
 
@@ -149,7 +158,7 @@ impl<'s> Layer<'s> {
         for (key, value) in table {
             let mark = source.mark(key.span());
             match key.get_ref().as_ref() {
-                key @ ("name" | "id" | "profile" | "instance_id" | "instance_ids") => {
+                key if OWN.contains(&key) => {
                     let message = format!("`{key}` belongs to a single schedule, not to {what}");
                     out.error(mark, "misplaced-key", message, Some("move it into a [[schedule]]".into()));
                 }
@@ -644,9 +653,12 @@ fn check_image_name(example: &str, mark: Mark<'_>, out: &mut Findings) {
 layer! {
     /// `retry`, as it is written.
     struct RetryKeys {
-        attempts: u32 = |item, out| item.integer(1, 100, out),
-        base: Duration = |item, out| item.duration(Duration::from_millis(1), out),
-        cap: Duration = |item, out| item.duration(Duration::from_millis(1), out),
+        /// Calls in all, the first included. Default `5`.
+        attempts: u32 = Integer(1, 100),
+        /// The upper bound of the first pause; it doubles with each failure. Default `"30s"`.
+        base: Duration = Period(Duration::from_millis(1)),
+        /// No pause is longer, unless the cloud asks for it; not shorter than `base`. Default `"10m"`.
+        cap: Duration = Period(Duration::from_millis(1)),
     }
 }
 
@@ -666,12 +678,22 @@ fn retry(item: Item<'_, '_>, out: &mut Findings) -> Option<RetryPolicy> {
 layer! {
     /// `hooks`, as it is written.
     struct HookKeys {
-        before: Vec<HookCommand> = commands,
-        after: Vec<HookCommand> = commands,
-        on_failure: Vec<HookCommand> = commands,
-        verify: Vec<HookCommand> = commands,
-        timeout: Duration = |item, out| item.duration(SECOND, out),
+        /// Run before anything is done to the instance, first to last; one that does not end with 0 vetoes the slot.
+        before: Vec<HookCommand> = By(commands, command_kind),
+        /// Run once all is over and `before` was begun, last to first.
+        after: Vec<HookCommand> = By(commands, command_kind),
+        /// Run before `after` where the bake failed, last to first.
+        on_failure: Vec<HookCommand> = By(commands, command_kind),
+        /// Run once the image is there; one that does not end with 0 vetoes the image.
+        verify: Vec<HookCommand> = By(commands, command_kind),
+        /// Bound of each command. Default `"5m"`.
+        timeout: Duration = Period(SECOND),
     }
+}
+
+/// A command is a list of texts; one or several.
+fn command_kind() -> Kind {
+    Kind::OneOrMore(Kind::List(Kind::FILLED.into()).into())
 }
 
 fn hooks(item: Item<'_, '_>, out: &mut Findings) -> Option<Hooks> {
@@ -730,15 +752,24 @@ fn command(item: Item<'_, '_>, out: &mut Findings) -> Option<HookCommand> {
 layer! {
     /// `keep`, as it is written.
     struct KeepKeys {
-        last: u32 = |item, out| item.integer(0, 100_000, out),
-        hourly: u32 = |item, out| item.integer(0, 100_000, out),
-        daily: u32 = |item, out| item.integer(0, 100_000, out),
-        weekly: u32 = |item, out| item.integer(0, 100_000, out),
-        monthly: u32 = |item, out| item.integer(0, 100_000, out),
-        yearly: u32 = |item, out| item.integer(0, 100_000, out),
-        within: Duration = |item, out| item.duration(SECOND, out),
-        min: u32 = |item, out| item.integer(1, 100_000, out),
-        grace: Duration = |item, out| item.duration(Duration::ZERO, out),
+        /// The newest so many.
+        last: u32 = Integer(0, 100_000),
+        /// The newest of each hour, for so many hours that have one.
+        hourly: u32 = Integer(0, 100_000),
+        /// Likewise of days.
+        daily: u32 = Integer(0, 100_000),
+        /// Likewise of weeks.
+        weekly: u32 = Integer(0, 100_000),
+        /// Likewise of months.
+        monthly: u32 = Integer(0, 100_000),
+        /// Likewise of years.
+        yearly: u32 = Integer(0, 100_000),
+        /// All that are at most so much older than the newest.
+        within: Duration = Period(SECOND),
+        /// The newest so many good ones stay whatever the other rules say. Default `1`.
+        min: u32 = Integer(1, 100_000),
+        /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
+        grace: Duration = Period(Duration::ZERO),
     }
 }
 
@@ -769,7 +800,8 @@ fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
 layer! {
     /// One of `channels`, as it is written.
     struct ChannelKeys {
-        after: Duration = |item, out| item.duration(Duration::ZERO, out),
+        /// How long an image must have been good, and not vetoed, before it gets the name by itself. Default: by hand only.
+        after: Duration = Period(Duration::ZERO),
     }
 }
 

@@ -8,7 +8,11 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::reader::{Findings, Item, layer, suggestion};
+use super::{
+    definitions::Kind,
+    forms::{By, Integer, OneOf, Period, Positive},
+    reader::{Findings, Item, layer, suggestion},
+};
 
 /// Regions that WUYING is offered in. A newer one than these is let through with a warning.
 pub(super) const REGIONS: [&str; 23] = [
@@ -37,31 +41,59 @@ pub(super) const REGIONS: [&str; 23] = [
     "cn-shanghai-finance-1",
 ];
 
+/// What [`region`] takes.
+pub(super) const REGION: &str = "^[a-z0-9-]+$";
+/// What [`endpoint`] takes.
+const ENDPOINT: &str = "^(https?://)?[A-Za-z0-9.:\\[\\]-]+/?$";
+/// What [`listen_address`] takes.
+const LISTEN: &str = "^$|:[0-9]+$";
+
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// `[cloud]`: how the cloud is spoken to.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct CloudSettings {
-    /// Region of the image service, which is not that of the instances. Default `"cn-shanghai"`.
-    pub region: String,
-    /// Address of the image service, `https://…` or a bare host; http on loopback only. Default: by `region`.
-    pub endpoint: Option<String>,
-    /// Address of the desktop service (ecd), likewise. Default: by the instance's region.
-    pub ecd_endpoint: Option<String>,
-    /// Bound of setting up a connection. Default `"5s"`.
-    pub connect_timeout: Duration,
-    /// Bound of a whole call. Default `"30s"`.
-    pub timeout: Duration,
-    /// Calls per second, all actions together; above 0, at most 1000. Default `5`.
-    pub requests_per_second: f64,
-    /// Where credentials come from: `"default"`, `"files"` or `"ecs_ram_role"`. Default `"default"`.
-    pub credentials: Credentials,
-    /// Folder of the credential files for `credentials = "files"`. Default: the service manager's.
-    pub credentials_dir: Option<PathBuf>,
-    /// How often an image being made is looked at; at least 10 ms. Default `"30s"`.
-    pub poll_interval: Duration,
-    /// How long after an unclear answer the image is looked for before the call is repeated. Default `"10m"`.
-    pub lookup_window: Duration,
+/// Keeps the texts of a struct's fields, for the operator reads them, too.
+macro_rules! with_texts {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$($note:tt)*])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[$($note)*])* pub $field: $type,)*
+        }
+
+        impl $name {
+            /// Each field's lines.
+            pub(super) const TEXTS: &'static [(&'static str, &'static [&'static str])] =
+                &[$((stringify!($field), &[$(with_texts!(@ $($note)*)),*])),*];
+        }
+    };
+    (@ doc = $line:literal) => { $line };
+    (@ $($other:tt)*) => { "" };
+}
+
+with_texts! {
+    /// `[cloud]`: how the cloud is spoken to.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct CloudSettings {
+        /// Region of the image service, which is not that of the instances. Default `"cn-shanghai"`.
+        pub region: String,
+        /// Address of the image service, `https://…` or a bare host; http on loopback only. Default: by `region`.
+        pub endpoint: Option<String>,
+        /// Address of the desktop service (ecd), likewise. Default: by the instance's region.
+        pub ecd_endpoint: Option<String>,
+        /// Bound of setting up a connection. Default `"5s"`.
+        pub connect_timeout: Duration,
+        /// Bound of a whole call. Default `"30s"`.
+        pub timeout: Duration,
+        /// Calls per second, all actions together. Default `5`.
+        pub requests_per_second: f64,
+        /// Where the access key comes from: the first that is there of environment, files and RAM role, or that one alone.
+        /// Default `"default"`.
+        pub credentials: Credentials,
+        /// Folder of the credential files for `credentials = "files"`. Default: the service manager's.
+        pub credentials_dir: Option<PathBuf>,
+        /// How often an image being made is looked at. Default `"30s"`.
+        pub poll_interval: Duration,
+        /// How long after an unclear answer the image is looked for before the call is repeated. Default `"10m"`.
+        pub lookup_window: Duration,
+    }
 }
 
 impl Default for CloudSettings {
@@ -93,28 +125,30 @@ pub enum Credentials {
     EcsRamRole,
 }
 
-/// `[daemon]`: how the daemon itself lives.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct DaemonSettings {
-    /// Folder of the database. Default `"/var/lib/imagebaked"`.
-    pub state_dir: PathBuf,
-    /// Images being made at once, at least 1. Default `5`.
-    pub max_builders: u32,
-    /// Images being made at once of instances in one region, at least 1. Default `1000`: no limit of its own.
-    pub max_builders_per_region: u32,
-    /// A schedule whose bakes failed for good this often in a row is paused; 0 never does. Default `5`.
-    pub pause_after_failures: u32,
-    /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
-    #[serde(with = "listen")]
-    pub listen: Option<SocketAddr>,
-    /// Socket that the commands speak to the daemon through. Default `"/run/imagebaked/control.sock"`.
-    pub control_socket: PathBuf,
-    /// Value of the tag that marks images as ours; two daemons of one account need two. Default `"imagebaked"`.
-    pub owner: String,
-    /// Bound of an orderly stop. Default `"30s"`.
-    pub drain: Duration,
-    /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
-    pub prune_interval: Duration,
+with_texts! {
+    /// `[daemon]`: how the daemon itself lives.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct DaemonSettings {
+        /// Folder of the database. Default `"/var/lib/imagebaked"`.
+        pub state_dir: PathBuf,
+        /// Images being made at once. Default `5`.
+        pub max_builders: u32,
+        /// Images being made at once of instances in one region. Default `1000`: no limit of its own.
+        pub max_builders_per_region: u32,
+        /// A schedule whose bakes failed for good this often in a row is paused; 0 never does. Default `5`.
+        pub pause_after_failures: u32,
+        /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
+        #[serde(with = "listen")]
+        pub listen: Option<SocketAddr>,
+        /// Socket that the commands speak to the daemon through. Default `"/run/imagebaked/control.sock"`.
+        pub control_socket: PathBuf,
+        /// Value of the tag that marks images as ours; two daemons of one account need two. Default `"imagebaked"`.
+        pub owner: String,
+        /// Bound of an orderly stop. Default `"30s"`.
+        pub drain: Duration,
+        /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
+        pub prune_interval: Duration,
+    }
 }
 
 impl Default for DaemonSettings {
@@ -154,19 +188,20 @@ layer! {
     /// What one layer says of [`CloudSettings`].
     #[derive(Serialize)]
     struct CloudLayer {
-        region: String = region,
-        endpoint: String = endpoint,
-        ecd_endpoint: String = endpoint,
-        connect_timeout: Duration = |item, out| item.duration(MILLISECOND, out),
-        timeout: Duration = |item, out| item.duration(MILLISECOND, out),
-        requests_per_second: f64 = |item, out| item.positive(1000.0, out),
-        credentials: Credentials = |item, out| item.one_of(
-            &[("default", Credentials::Default), ("files", Credentials::Files), ("ecs_ram_role", Credentials::EcsRamRole)],
-            out,
-        ),
-        credentials_dir: String = filled,
-        poll_interval: Duration = |item, out| item.duration(Duration::from_millis(10), out),
-        lookup_window: Duration = |item, out| item.duration(MILLISECOND, out),
+        region: String = By(region, || Kind::Text(REGION)),
+        endpoint: String = By(endpoint, || Kind::Text(ENDPOINT)),
+        ecd_endpoint: String = By(endpoint, || Kind::Text(ENDPOINT)),
+        connect_timeout: Duration = Period(MILLISECOND),
+        timeout: Duration = Period(MILLISECOND),
+        requests_per_second: f64 = Positive(1000.0),
+        credentials: Credentials = OneOf(&[
+            ("default", Credentials::Default),
+            ("files", Credentials::Files),
+            ("ecs_ram_role", Credentials::EcsRamRole),
+        ]),
+        credentials_dir: String = By(filled, || Kind::FILLED),
+        poll_interval: Duration = Period(Duration::from_millis(10)),
+        lookup_window: Duration = Period(MILLISECOND),
     }
 }
 
@@ -174,15 +209,15 @@ layer! {
     /// What one layer says of [`DaemonSettings`].
     #[derive(Serialize)]
     struct DaemonLayer {
-        state_dir: String = filled,
-        max_builders: u32 = |item, out| item.integer(1, 1000, out),
-        max_builders_per_region: u32 = |item, out| item.integer(1, 1000, out),
-        pause_after_failures: u32 = |item, out| item.integer(0, 1000, out),
-        listen: String = listen_address,
-        control_socket: String = filled,
-        owner: String = owner,
-        drain: Duration = |item, out| item.duration(Duration::ZERO, out),
-        prune_interval: Duration = |item, out| item.duration(Duration::from_millis(100), out),
+        state_dir: String = By(filled, || Kind::FILLED),
+        max_builders: u32 = Integer(1, 1000),
+        max_builders_per_region: u32 = Integer(1, 1000),
+        pause_after_failures: u32 = Integer(0, 1000),
+        listen: String = By(listen_address, || Kind::Text(LISTEN)),
+        control_socket: String = By(filled, || Kind::FILLED),
+        owner: String = By(owner, || Kind::FILLED),
+        drain: Duration = Period(Duration::ZERO),
+        prune_interval: Duration = Period(Duration::from_millis(100)),
     }
 }
 

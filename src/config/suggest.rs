@@ -1,5 +1,10 @@
 //! "Did you mean …": the known word that is fewest edits away from what was written.
 
+use std::collections::BTreeSet;
+
+/// So many names are listed where none is close.
+const FEW: usize = 8;
+
 /// The candidate closest to `word`, if it is close enough to be a slip of the fingers: at most a third of the word's
 /// letters differ, and always one may. Case does not count.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
@@ -12,6 +17,18 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .filter(|(distance, _)| *distance <= limit)
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
+}
+
+/// What to say where `wanted` names none of the schedules that go by these names and ids.
+pub fn no_schedule<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
+    let known: BTreeSet<&str> = known.into_iter().collect();
+    let hint = match closest(wanted, known.iter().copied()) {
+        Some(near) => format!("did you mean {near:?}?"),
+        None if known.is_empty() => "there are none at all".to_owned(),
+        None if known.len() <= FEW => format!("those there are: {}", known.into_iter().collect::<Vec<_>>().join(", ")),
+        None => "`imagebaked plan` shows them".to_owned(),
+    };
+    format!("there is no schedule {wanted:?}; {hint}")
 }
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
@@ -45,6 +62,17 @@ mod tests {
         assert_eq!(closest("CATCHUP", keys), Some("catch_up"));
         assert_eq!(closest("colour", keys), None);
         assert_eq!(closest("", keys), None);
+    }
+
+    #[test]
+    fn an_unknown_schedule_is_told_with_those_there_are() {
+        let told = |known: &[&str]| no_schedule("gloden", known.iter().copied());
+        assert_eq!(told(&["farm", "golden", "golden"]), r#"there is no schedule "gloden"; did you mean "golden"?"#);
+        assert_eq!(told(&["farm", "box"]), r#"there is no schedule "gloden"; those there are: box, farm"#);
+        assert_eq!(told(&[]), r#"there is no schedule "gloden"; there are none at all"#);
+        let many: Vec<String> = (0..9).map(|n| format!("box-{n}")).collect();
+        let told = no_schedule("gloden", many.iter().map(String::as_str));
+        assert_eq!(told, r#"there is no schedule "gloden"; `imagebaked plan` shows them"#);
     }
 
     #[test]

@@ -1,25 +1,35 @@
 //! The commands' side of the socket.
 
-use std::path::Path;
+use std::{io, path::Path};
 
 use tokio::net::UnixStream;
 
-use super::{ControlError, Envelope, PROTOCOL, Reply, Request, read, write};
+use super::{ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, read, write};
 
 /// Asks the daemon behind `socket`.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError> {
-    let mut stream = UnixStream::connect(socket)
-        .await
-        .map_err(|source| ControlError::Unreachable { socket: socket.to_owned(), source })?;
+    let socket = || socket.to_owned();
+    let mut stream = UnixStream::connect(socket()).await.map_err(|source| match source.kind() {
+        io::ErrorKind::PermissionDenied => ControlError::Forbidden { socket: socket() },
+        _ => ControlError::Unreachable { socket: socket(), source },
+    })?;
     let exchange = async {
         write(&mut stream, request).await?;
-        read::<serde_json::Value>(&mut stream).await
+        read::<serde_json::Value>(&mut stream, MAX_ANSWER).await
     };
     let envelope: Envelope<serde_json::Value> = tokio::time::timeout(request.patience(), exchange)
         .await
-        .map_err(|_| ControlError::Silent { socket: socket.to_owned() })??;
+        .map_err(|_| ControlError::Silent { socket: socket() })??;
+    let ours = env!("CARGO_PKG_VERSION");
     if envelope.protocol != PROTOCOL {
-        return Err(ControlError::OtherVersion { theirs: envelope.version, ours: env!("CARGO_PKG_VERSION") });
+        return Err(ControlError::OtherVersion { theirs: envelope.version, ours });
     }
-    serde_json::from_value(envelope.body).map_err(ControlError::Garbled)
+    serde_json::from_value(envelope.body).map_err(|error| {
+        // Another version may know answers that this one does not.
+        if envelope.version == ours {
+            ControlError::Garbled(error)
+        } else {
+            ControlError::OtherVersion { theirs: envelope.version, ours }
+        }
+    })
 }

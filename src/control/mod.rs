@@ -17,11 +17,16 @@ use crate::{
 };
 
 pub mod client;
+pub mod who;
 
 /// Raised whenever a message changes so that an older side would misread it.
 pub const PROTOCOL: u32 = 1;
-/// No message is longer: a report on a hundred thousand images is not.
-const MAX_MESSAGE: u64 = 64 << 20;
+/// No request is longer.
+pub const MAX_REQUEST: u64 = 1 << 20;
+/// No answer is longer: a report on a hundred thousand images is not.
+pub const MAX_ANSWER: u64 = 64 << 20;
+/// What to do where versions differ.
+pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
 /// A message and who speaks.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -181,6 +186,8 @@ impl Request {
             Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
             // They wait for a pass that is under way.
             Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
+            // Somebody wants to know at once whether it hangs.
+            Self::Status => Duration::from_secs(5),
             _ => Duration::from_secs(20),
         }
     }
@@ -265,6 +272,12 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
+    /// The socket is not ours to use.
+    #[error("you may not speak to the daemon at {}; that takes membership of the socket's group", socket.display())]
+    Forbidden {
+        /// The socket.
+        socket: PathBuf,
+    },
     /// It does not answer.
     #[error("the daemon at {} took the request but does not answer; it may hang (systemctl status imagebaked)", socket.display())]
     Silent {
@@ -275,7 +288,9 @@ pub enum ControlError {
     #[error("the connection to the daemon broke")]
     Broken(#[source] io::Error),
     /// Versions differ.
-    #[error("the daemon is of version {theirs}, this command of version {ours}: restart the daemon after an upgrade")]
+    #[error(
+        "the daemon is of version {theirs}, this command of version {ours}, and they do not understand each other: {OUTDATED}"
+    )]
     OtherVersion {
         /// The daemon's.
         theirs: String,
@@ -286,8 +301,11 @@ pub enum ControlError {
     #[error("a message could not be read")]
     Garbled(#[source] serde_json::Error),
     /// Too long.
-    #[error("a message was longer than {MAX_MESSAGE} bytes")]
-    TooLong,
+    #[error("a message was longer than {limit} bytes")]
+    TooLong {
+        /// What was allowed.
+        limit: u64,
+    },
 }
 
 /// Sends one message.
@@ -299,14 +317,17 @@ pub async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), body: T
     stream.flush().await.map_err(ControlError::Broken)
 }
 
-/// Receives one message. Its body is left unread, for that depends on the protocol.
-pub async fn read<T: DeserializeOwned>(stream: &mut (impl AsyncRead + Unpin)) -> Result<Envelope<T>, ControlError> {
+/// Receives one message of at most `limit` bytes. Its body is left unread, for that depends on the protocol.
+pub async fn read<T: DeserializeOwned>(
+    stream: &mut (impl AsyncRead + Unpin),
+    limit: u64,
+) -> Result<Envelope<T>, ControlError> {
     let mut line = Vec::new();
-    let mut bounded = BufReader::new(stream.take(MAX_MESSAGE));
+    let mut bounded = BufReader::new(stream.take(limit));
     bounded.read_until(b'\n', &mut line).await.map_err(ControlError::Broken)?;
     if line.last() != Some(&b'\n') {
-        return Err(if line.len() as u64 >= MAX_MESSAGE {
-            ControlError::TooLong
+        return Err(if line.len() as u64 >= limit {
+            ControlError::TooLong { limit }
         } else {
             ControlError::Broken(io::ErrorKind::UnexpectedEof.into())
         });

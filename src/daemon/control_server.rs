@@ -3,7 +3,7 @@
 
 use std::{
     io,
-    os::unix::fs::PermissionsExt,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -21,13 +21,13 @@ use super::{
     keeper, reconcile, reload,
 };
 use crate::{
-    control::{self, ControlError, PROTOCOL, Reply, Request},
+    control::{self, ControlError, MAX_REQUEST, OUTDATED, PROTOCOL, Reply, Request, who},
     error::chain,
     line::Pin,
     store::StoreError,
 };
 
-/// A request must be whole after this long.
+/// A request must be whole, and its answer taken, after this long each.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// `Follow` is answered after this long even if nothing changed.
 const FOLLOW: Duration = Duration::from_secs(8);
@@ -41,6 +41,12 @@ pub enum SocketError {
     #[error("another daemon listens on {}; give this one its own [daemon] control_socket", path.display())]
     InUse {
         /// The socket.
+        path: PathBuf,
+    },
+    /// Something else is there, which may be dear to somebody.
+    #[error("{} is there and is no socket; move it away, or set [daemon] control_socket", path.display())]
+    NotOurs {
+        /// What is there.
         path: PathBuf,
     },
     /// It cannot be made.
@@ -64,11 +70,16 @@ impl ControlSocket {
     /// Binds it with mode 0660. A stale one is replaced, a live one refused.
     pub async fn bind(path: &Path) -> Result<Self, SocketError> {
         let open = |source| SocketError::Open { path: path.to_owned(), source };
-        if UnixStream::connect(path).await.is_ok() {
-            return Err(SocketError::InUse { path: path.to_owned() });
-        }
-        match std::fs::remove_file(path) {
-            Ok(()) => {}
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(open)?;
+                }
+                // One that is too busy to take a connection is alive, too.
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(open(error)),
+                _ => return Err(SocketError::InUse { path: path.to_owned() }),
+            },
+            Ok(_) => return Err(SocketError::NotOurs { path: path.to_owned() }),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(open(error)),
         }
@@ -121,15 +132,15 @@ impl Drop for ControlSocket {
 
 async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), ControlError> {
     let who = match stream.peer_cred() {
-        Ok(peer) => format!("uid {}", peer.uid()),
+        Ok(peer) => who::person(peer.uid()),
         Err(_) => "unknown".to_owned(),
     };
-    let envelope = match tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream)).await {
-        Ok(read) => read?,
-        Err(_) => return Ok(()),
+    let Ok(read) = tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
+    else {
+        return Ok(());
     };
-    let reply = if envelope.protocol == PROTOCOL {
-        match serde_json::from_value(envelope.body) {
+    let reply = match read {
+        Ok(envelope) if envelope.protocol == PROTOCOL => match serde_json::from_value(envelope.body) {
             Ok(request) => {
                 let only_asks = matches!(request, Request::Status | Request::Follow { .. });
                 let reply = answer(request, who, shared).await;
@@ -138,12 +149,20 @@ async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), Contro
                 }
                 reply
             }
-            Err(error) => Reply::Failed { message: format!("the request is not understood: {error}") },
-        }
-    } else {
-        Reply::OtherProtocol
+            Err(error) => Reply::Failed { message: not_understood(&envelope.version, &error) },
+        },
+        Ok(_) => Reply::OtherProtocol,
+        Err(ControlError::Broken(error)) => return Err(ControlError::Broken(error)),
+        Err(error) => Reply::Failed { message: chain(&error) },
     };
-    control::write(&mut stream, reply).await
+    // Whoever does not take the answer must not keep a place for ever.
+    tokio::time::timeout(PATIENCE, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
+}
+
+/// A request of this protocol that is unknown here is one of another version.
+fn not_understood(theirs: &str, error: &serde_json::Error) -> String {
+    let ours = env!("CARGO_PKG_VERSION");
+    format!("the daemon, of version {ours}, does not know this request of version {theirs} ({error}): {OUTDATED}")
 }
 
 async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
@@ -153,9 +172,8 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             Err(error) => Reply::Failed { message: chain(&error) },
         },
         Request::Bake { schedule } => {
-            let not_found = format!("there is no schedule {schedule:?}; `imagebaked check` lists them");
             let asked = order(shared, |reply| Order::Bake { schedule, who, reply }).await;
-            told(asked.map(|bakes| bakes.ok_or(Declined::NotFound(not_found))), |bakes| Reply::Bakes { bakes })
+            told(asked, |bakes| Reply::Bakes { bakes })
         }
         Request::Retry { bake } => {
             let asked = order(shared, |reply| Order::Retry { bake, who, reply }).await;

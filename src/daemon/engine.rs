@@ -34,7 +34,7 @@ use crate::{
     },
     clock::Clock,
     cloud::CloudClient,
-    config::Config,
+    config::{self, Config},
     ids::{BakeId, LineId},
     line::report::Adopted,
     schedule::Schedule,
@@ -147,14 +147,14 @@ pub struct MaxAge {
 /// What others may ask of the engine.
 #[derive(Debug)]
 pub enum Order {
-    /// Bake now; answers with the numbers of the bakes, or `None` where there is no such schedule.
+    /// Bake now; answers with the numbers of the bakes.
     Bake {
         /// Name or id.
         schedule: String,
         /// Who asks, for the audit.
         who: String,
         /// Where the answer goes.
-        reply: oneshot::Sender<Result<Option<Vec<BakeId>>, StoreError>>,
+        reply: oneshot::Sender<Result<Result<Vec<BakeId>, Declined>, StoreError>>,
     },
     /// Work by this configuration from now on; running bakes end under the settings they began with.
     Adopt {
@@ -371,11 +371,19 @@ impl Engine {
         }
     }
 
-    async fn record_manual(&mut self, schedule: &str, who: String) -> Result<Option<Vec<BakeId>>, StoreError> {
+    fn no_schedule(&self, wanted: &str) -> Declined {
+        Declined::NotFound(config::no_schedule(wanted, self.planner.schedule_words()))
+    }
+
+    async fn record_manual(
+        &mut self,
+        schedule: &str,
+        who: String,
+    ) -> Result<Result<Vec<BakeId>, Declined>, StoreError> {
         let now = self.clock.now();
-        let Some(rows) = self.planner.manual(schedule, now) else { return Ok(None) };
-        let asked: Vec<_> = rows.into_iter().map(|row| ManualBake { row, who: who.clone() }).collect();
-        self.store.record_manual(&asked, &self.config_hash, now).await.map(Some)
+        let Some(rows) = self.planner.manual(schedule, now) else { return Ok(Err(self.no_schedule(schedule))) };
+        let asked: Vec<_> = rows.into_iter().map(|row| ManualBake { row, who: who.clone(), retry_of: None }).collect();
+        self.store.record_manual(&asked, &self.config_hash, now).await.map(Ok)
     }
 
     async fn retry(&mut self, id: BakeId, who: String) -> Result<Result<BakeId, Declined>, StoreError> {
@@ -393,7 +401,7 @@ impl Engine {
             let word = format!("{} on {} is no longer in the configuration", row.schedule, row.instance_id);
             return Ok(Err(Declined::NotFound(word)));
         };
-        let asked = ManualBake { row, who: format!("{who} (retry of bake {id})") };
+        let asked = ManualBake { row, who, retry_of: Some(id) };
         let ids = self.store.record_manual(&[asked], &self.config_hash, now).await?;
         Ok(ids.first().copied().ok_or_else(|| no_bake(id)))
     }
@@ -425,7 +433,7 @@ impl Engine {
         who: String,
     ) -> Result<Result<(), Declined>, StoreError> {
         let now = self.clock.now();
-        let Some(schedule_id) = self.planner.find(schedule) else { return Ok(Err(no_schedule(schedule))) };
+        let Some(schedule_id) = self.planner.find(schedule) else { return Ok(Err(self.no_schedule(schedule))) };
         if until.is_some_and(|until| until <= now) {
             return Ok(Err(Declined::NotNow("the pause would be over already".to_owned())));
         }
@@ -439,7 +447,7 @@ impl Engine {
 
     async fn resume(&mut self, schedule: &str, who: &str) -> Result<Result<(), Declined>, StoreError> {
         let now = self.clock.now();
-        let Some(schedule_id) = self.planner.find(schedule) else { return Ok(Err(no_schedule(schedule))) };
+        let Some(schedule_id) = self.planner.find(schedule) else { return Ok(Err(self.no_schedule(schedule))) };
         if !self.planner.is_paused(&schedule_id, now) {
             let word = format!("{schedule} is not paused; `paused = true` in the file is resumed there");
             return Ok(Err(Declined::NotNow(word)));
@@ -684,6 +692,10 @@ impl Engine {
             }
         };
         let (bake, _) = self.in_flight.remove(&self.call_of.remove(&id)?)?;
+        if !self.admitting && matches!(&finished.answer, Answer::Hook(outcome) if !outcome.is_ok()) {
+            // Who stops the daemon may have stopped the hook with it: it is asked again at the next start.
+            return None;
+        }
         self.judge_credentials(&finished, now);
         let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
@@ -790,10 +802,6 @@ impl Engine {
 
 fn no_bake(id: BakeId) -> Declined {
     Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
-}
-
-fn no_schedule(text: &str) -> Declined {
-    Declined::NotFound(format!("there is no schedule {text:?}; `imagebaked check` lists them"))
 }
 
 /// A bake with its new state, before it is committed.

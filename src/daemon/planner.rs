@@ -272,6 +272,11 @@ impl Planner {
         Some(found.id.clone())
     }
 
+    /// Every name and id of a schedule.
+    pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().flat_map(|entry| [entry.schedule.name.as_str(), entry.schedule.id.as_str()])
+    }
+
     /// Takes over who is paused.
     pub fn set_pauses(&mut self, pauses: HashMap<ScheduleId, Pause>) {
         self.pauses = pauses;

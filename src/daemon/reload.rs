@@ -3,16 +3,25 @@
 use std::sync::Arc;
 
 use super::{Shared, control_server, engine::Order};
-use crate::{config, control::Reply, systemd};
+use crate::{config, control::Reply, error::chain, systemd};
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
 /// the warnings when it was changed.
 pub async fn reload(shared: &Shared, who: &str) -> Reply {
     systemd::reloading();
+    let before = shared.config().hash.clone();
     let reply = take_over(shared).await;
     match &reply {
         Reply::Reloaded { config_hash, schedules, .. } => {
             tracing::info!(who, config_hash, schedules, "the configuration was read again");
+            let detail = if *config_hash == before {
+                format!("configuration {config_hash}, as before")
+            } else {
+                format!("configuration {config_hash} instead of {before}")
+            };
+            if let Err(error) = shared.store.note(shared.clock.now(), who, "reload", &detail).await {
+                tracing::error!(who, error = chain(&error), "the reload is not in the audit: {detail}");
+            }
         }
         Reply::BadConfig { problems } => {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
@@ -41,6 +50,7 @@ async fn take_over(shared: &Shared) -> Reply {
     match control_server::order(shared, |reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
+            shared.stir();
             Reply::Reloaded { config_hash, schedules, warnings }
         }
         Err(message) => Reply::Failed { message },

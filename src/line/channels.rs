@@ -4,6 +4,7 @@
 //! * A channel with `after` moves by itself, to the newest fit image that has been good for so long and passed its check,
 //!   where it has one. It moves only to versions above the one that it last stood for, or was rolled back from.
 //! * A channel without `after` moves only when a person says so.
+//! * By itself a channel moves only to images of ours; an adopted one that never was takes a person's word.
 //! * No channel stands for an image that is not fit. One that loses its image goes back: a channel with `after` to the
 //!   newest older version that would do, another to the image it stood for before. Where there is none it is empty.
 //!
@@ -52,6 +53,8 @@ pub struct Candidate {
     pub available_at: DateTime<Utc>,
     /// Why no channel may stand for it; `None`: one may.
     pub unfit: Option<String>,
+    /// Whether it carries our tag: a channel moves to others only by a person's word.
+    pub ours: bool,
     /// Its check, where it has one.
     pub check: Option<Check>,
 }
@@ -111,6 +114,7 @@ impl Candidate {
             version: image.version,
             available_at: image.available_at,
             unfit: unfit(image),
+            ours: image.seen.ours,
             check,
         }
     }
@@ -119,7 +123,7 @@ impl Candidate {
     fn ripe_at(&self, after: Duration) -> Option<DateTime<Utc>> {
         let checked = matches!(self.check, None | Some(Check::Passed));
         let soaked = TimeDelta::from_std(after).ok().and_then(|after| self.available_at.checked_add_signed(after))?;
-        (self.unfit.is_none() && checked).then_some(soaked)
+        (self.unfit.is_none() && self.ours && checked).then_some(soaked)
     }
 }
 
@@ -227,8 +231,9 @@ pub fn settle(view: &View, declared: Option<&[Channel]>, now: DateTime<Utc>) -> 
 }
 
 fn latest(view: &View) -> Option<Move> {
-    let (assigned, newest) = (view.assigned(LATEST), view.newest(|_| true));
+    let assigned = view.assigned(LATEST);
     let current = assigned.and_then(|assigned| assigned.image_id.as_ref());
+    let newest = view.newest(|image| image.ours || Some(&image.image_id) == current);
     if current == newest.map(|image| &image.image_id) {
         return None;
     }

@@ -21,7 +21,14 @@ fn id(version: u32) -> ImageId {
 
 /// An image that became good on the day of its version.
 fn image(version: u32) -> Candidate {
-    Candidate { image_id: id(version), version, available_at: day(version.into()), unfit: None, check: None }
+    Candidate {
+        image_id: id(version),
+        version,
+        available_at: day(version.into()),
+        unfit: None,
+        ours: true,
+        check: None,
+    }
 }
 
 fn stable() -> Vec<Channel> {
@@ -202,6 +209,7 @@ enum Happening {
     Unveto(usize),
     Vanish(usize),
     Return(usize),
+    Shared(usize),
     Deleted(usize),
     CheckEnds(usize, bool),
     Promote(usize, usize),
@@ -217,6 +225,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => some().prop_map(Happening::Unveto),
         1 => some().prop_map(Happening::Vanish),
         1 => some().prop_map(Happening::Return),
+        1 => some().prop_map(Happening::Shared),
         1 => some().prop_map(Happening::Deleted),
         2 => (some(), any::<bool>()).prop_map(|(n, good)| Happening::CheckEnds(n, good)),
         1 => (some(), 0usize..2).prop_map(|(n, channel)| Happening::Promote(n, channel)),
@@ -260,6 +269,11 @@ proptest! {
                 Happening::Unveto(n) | Happening::Return(n) => {
                     if let Some(image) = view.images.get_mut(n % count) {
                         image.unfit = None;
+                    }
+                }
+                Happening::Shared(n) => {
+                    if let Some(image) = view.images.get_mut(n % count) {
+                        image.ours = !image.ours;
                     }
                 }
                 Happening::Deleted(n) => {
@@ -308,7 +322,10 @@ proptest! {
                     prop_assert!(image.is_some_and(|image| image.unfit.is_none()), "{assigned:?} in {view:?}");
                 }
             }
-            let newest = view.images.iter().filter(|image| image.unfit.is_none()).map(|image| image.version).max();
+            let was = before.assigned(LATEST).and_then(|assigned| assigned.image_id.clone());
+            let good = view.images.iter().filter(|image| image.unfit.is_none());
+            let good = good.filter(|image| image.ours || was.as_ref() == Some(&image.image_id));
+            let newest = good.map(|image| image.version).max();
             prop_assert_eq!(at(&view, LATEST), newest);
             for by in moves.iter().filter(|by| by.channel != LATEST) {
                 let was = before.assigned(&by.channel);
@@ -319,7 +336,7 @@ proptest! {
                     if by.channel == "stable" {
                         let image = view.images.iter().find(|image| image.version == *version).expect("it is there");
                         prop_assert!(image.available_at + TimeDelta::days(3) <= day(today), "it has not soaked: {by:?}");
-                        prop_assert!(matches!(image.check, None | Some(Check::Passed)), "{by:?}");
+                        prop_assert!(image.ours && matches!(image.check, None | Some(Check::Passed)), "{by:?}");
                     }
                 }
                 prop_assert!(by.channel != "pilot" || lost, "by hand alone: {by:?}");

@@ -10,7 +10,7 @@ use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{
-    ITSELF, Reader, Store, StoreError, failed, images::ImageRow, pauses::audit, reading::maybe_instant, statements,
+    ITSELF, Reader, Store, StoreError, audit::audit, failed, images::ImageRow, reading::maybe_instant, statements,
 };
 use crate::{
     failpoint,

@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::{
-    ITSELF, Reader, Store, StoreError, failed,
+    ITSELF, Reader, Store, StoreError,
+    audit::audit,
+    failed,
     ledger::{Attempt, AttemptJson},
-    pauses::audit,
     statements,
 };
 use crate::{

@@ -7,9 +7,10 @@ use serde::Serialize;
 use sqlx::{FromRow, Row, sqlite::SqliteRow};
 
 use super::{
-    Reader, Store, StoreError, failed,
+    Reader, Store, StoreError,
+    audit::audit,
+    failed,
     ledger::{Attempt, AttemptJson},
-    pauses::audit,
     reading::{instant, maybe_instant},
     statements,
 };

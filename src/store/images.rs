@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, sqlite::SqliteRow};
 
-use super::{Reader, Store, StoreError, failed, pauses::audit, statements};
+use super::{Reader, Store, StoreError, audit::audit, failed, statements};
 use crate::{
     failpoint,
     ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},

@@ -19,6 +19,8 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+mod audit;
+mod backup;
 mod channels;
 mod checks;
 mod distributions;
@@ -29,7 +31,11 @@ mod planning;
 mod reading;
 mod rebuilding;
 mod statements;
+mod tables;
+mod transfer;
 
+pub use audit::{AuditFilter, AuditRow};
+pub use backup::{BackupError, Progress, Restored, Sound, restore};
 pub use channels::{ChannelOrder, ChannelRow, Moved};
 pub use checks::{CheckResult, DueCheck, FailedCheck};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
@@ -38,6 +44,8 @@ pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
 pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
+pub use tables::Rows;
+pub use transfer::{TransferError, import};
 
 /// The database's file in the state directory.
 pub const DATABASE_FILE: &str = "imagebaked.db";
@@ -179,6 +187,7 @@ fn lock(state_dir: &Path) -> Result<File, StoreError> {
         .write(true)
         .open(state_dir.join(LOCK_FILE))
         .map_err(unusable)?;
+    backup::belong_to_folder(&state_dir.join(LOCK_FILE), state_dir);
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: state_dir.to_owned() }),

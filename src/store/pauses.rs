@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, failed, ledger::settings_row, reading::Reader, statements};
+use super::{Store, StoreError, audit::audit, failed, ledger::settings_row, reading::Reader, statements};
 use crate::{bake::BakeSettings, ids::ScheduleId};
 
 /// The name under which the daemon pauses a schedule by itself.
@@ -33,8 +33,12 @@ impl Pause {
 
     /// As the skipped rows tell it, after the word `paused`.
     pub fn words(&self) -> String {
-        let until = self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default();
-        format!("by {}{until}: {}", self.who, self.reason)
+        format!("by {}{}: {}", self.who, self.bound(), self.reason)
+    }
+
+    /// ` until …`, where it ends by itself.
+    fn bound(&self) -> String {
+        self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default()
     }
 }
 
@@ -74,7 +78,8 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("pause a schedule"))?;
-        audit(&mut tx, pause.since, &pause.who, "pause", &format!("{}: {}", pause.schedule_id, pause.words())).await?;
+        let detail = format!("{}{}: {}", pause.schedule_id, pause.bound(), pause.reason);
+        audit(&mut tx, pause.since, &pause.who, "pause", &detail).await?;
         tx.commit().await.map_err(failed("commit a pause"))
     }
 
@@ -93,13 +98,6 @@ impl Store {
         }
         audit(&mut tx, now, who, "resume", &format!("{schedule_id}: {why}")).await?;
         tx.commit().await.map_err(failed("commit the end of a pause"))
-    }
-
-    /// Notes in the audit what a person did.
-    pub async fn note(&self, at: DateTime<Utc>, who: &str, action: &str, detail: &str) -> Result<(), StoreError> {
-        let mut tx = self.begin().await?;
-        audit(&mut tx, at, who, action, detail).await?;
-        tx.commit().await.map_err(failed("write the audit"))
     }
 
     /// Schedules that failed for good at least `limit` times in a row and are not paused yet.
@@ -132,16 +130,4 @@ impl Store {
         }
         Ok(edited)
     }
-}
-
-/// One more line of the audit, in the transaction of what it tells of.
-pub(super) async fn audit(
-    tx: &mut sqlx::SqliteConnection,
-    at: DateTime<Utc>,
-    who: &str,
-    action: &str,
-    detail: &str,
-) -> Result<(), StoreError> {
-    let query = sqlx::query(statements::INSERT_AUDIT).bind(at.timestamp_millis()).bind(who).bind(action).bind(detail);
-    query.execute(tx).await.map_err(failed("write the audit")).map(|_| ())
 }

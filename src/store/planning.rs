@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Store, StoreError, failed, ledger::settings_row, pauses::audit, statements};
+use super::{Store, StoreError, audit::audit, failed, ledger::settings_row, statements};
 use crate::{
     bake::{BakeSettings, State, Trigger},
     failpoint,
@@ -68,6 +68,8 @@ pub struct ManualBake {
     pub row: NewRow,
     /// Who asked.
     pub who: String,
+    /// The bake that it makes up for.
+    pub retry_of: Option<BakeId>,
 }
 
 impl Store {
@@ -185,8 +187,10 @@ impl Store {
     ) -> Result<Vec<BakeId>, StoreError> {
         let mut tx = self.begin().await?;
         let mut ids = Vec::with_capacity(asked.len());
-        for ManualBake { row, who } in asked {
-            insert_rows(&mut tx, std::slice::from_ref(row), Some(who), config_hash, now).await?;
+        for ManualBake { row, who, retry_of } in asked {
+            let retry = retry_of.map(|bake| format!("retry of bake {bake}"));
+            let requested_by = retry.as_ref().map_or_else(|| who.clone(), |retry| format!("{who} ({retry})"));
+            insert_rows(&mut tx, std::slice::from_ref(row), Some(&requested_by), config_hash, now).await?;
             let id: i64 = sqlx::query_scalar(statements::BAKE_OF_SLOT)
                 .bind(row.schedule_id.as_str())
                 .bind(row.instance_id.as_str())
@@ -196,7 +200,11 @@ impl Store {
                 .map_err(failed("read the new bake's number"))?;
             ids.push(BakeId(id));
             let detail = format!("bake {id} of {} on {}", row.schedule, row.instance_id);
-            audit(&mut tx, now, who, "bake", &detail).await?;
+            let (action, detail) = match retry {
+                Some(retry) => ("retry", format!("{detail}, {retry}")),
+                None => ("bake", detail),
+            };
+            audit(&mut tx, now, who, action, &detail).await?;
         }
         failpoint::hit("before", "manual");
         tx.commit().await.map_err(failed("commit a manual bake"))?;

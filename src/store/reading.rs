@@ -282,6 +282,13 @@ impl Reader {
             .map_err(failed("read a bake"))
     }
 
+    /// The highest number of a bake.
+    pub async fn newest_bake(&self) -> Result<Option<BakeId>, StoreError> {
+        let id: Option<i64> =
+            sqlx::query_scalar(statements::NEWEST_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))?;
+        Ok(id.map(BakeId))
+    }
+
     /// The row that answers for a schedule's instance at an instant, if there is one.
     pub async fn row_covering(
         &self,
@@ -305,6 +312,14 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read what is known of a schedule"))
+    }
+
+    /// Every name and id of a schedule that was ever seen.
+    pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(statements::SCHEDULE_WORDS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the names of schedules"))
     }
 
     /// The calls of one bake, in order.

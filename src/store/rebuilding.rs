@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Reader, Store, StoreError, failed, statements};
+use super::{Reader, Store, StoreError, audit::audit, failed, statements};
 use crate::{
     bake::{
         State, Trigger,
@@ -81,14 +81,7 @@ impl Store {
             rows.len(),
             unknown.len()
         );
-        sqlx::query(statements::INSERT_AUDIT)
-            .bind(now.timestamp_millis())
-            .bind(who)
-            .bind("reconcile")
-            .bind(detail)
-            .execute(&mut *tx)
-            .await
-            .map_err(failed("write the audit"))?;
+        audit(&mut tx, now, who, "reconcile", &detail).await?;
         tx.commit().await.map_err(failed("commit what the cloud knows"))
     }
 }

@@ -174,6 +174,9 @@ pub const ALL_STREAKS: &str = "SELECT schedule_id, settings FROM streaks WHERE f
 /// One more line of the audit.
 pub const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
 
+/// The columns of the audit.
+pub const AUDIT: &str = "SELECT id, at, who, action, detail FROM audit";
+
 /// Rows that have to do with images: those with one, with a version or without an end, and those of some slots.
 pub const RECORDED: &str = "
 SELECT id, line_id, slot, state, finished_at IS NOT NULL AS ended, image_id FROM bakes
@@ -507,6 +510,9 @@ SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, c
        image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
 FROM bakes WHERE id = ?1";
 
+/// The highest number of a bake.
+pub const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
+
 /// The row of one schedule and instance for an instant: the one of that slot, or the first that stands for a range
 /// which the instant lies in.
 pub const ROW_COVERING: &str = "
@@ -520,6 +526,9 @@ pub const SEEN_OF: &str = "
 SELECT schedule_id, schedule, instance_id, timing, accounted_to, known_since, removed_at
 FROM targets WHERE schedule_id = ?1 OR schedule = ?1
 ORDER BY schedule_id, instance_id";
+
+/// Every name and id of a schedule that was ever seen.
+pub const SCHEDULE_WORDS: &str = "SELECT schedule FROM targets UNION SELECT schedule_id FROM targets";
 
 /// The calls of one bake, in order.
 pub const ATTEMPTS_OF: &str = "
@@ -572,6 +581,23 @@ pub const OWED_STARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
 ORDER BY id";
+/// The tables of the database.
+pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+
+/// The last migration that was carried out.
+pub const MIGRATION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+
+/// The columns of a table, each with its place in the primary key, or 0.
+pub const COLUMNS_OF: &str = "SELECT name, pk FROM pragma_table_info(?1) ORDER BY cid";
+
+/// The whole database, as it is at one moment, into a new file.
+pub const COPY_INTO: &str = "VACUUM INTO ?1";
+
+/// `ok`, or what is wrong with pages and indexes.
+pub const INTEGRITY: &str = "PRAGMA integrity_check";
+
+/// Rows that refer to rows that are not there.
+pub const ORPHANS: &str = "SELECT count(*) FROM pragma_foreign_key_check";
 
 /// Fresh statistics where tables have changed much.
 pub const OPTIMIZE: &str = "PRAGMA optimize";
@@ -653,11 +679,14 @@ pub const ALL: &[&str] = &[
     TOO_MANY_FAILURES,
     ALL_STREAKS,
     INSERT_AUDIT,
+    AUDIT,
+    SCHEDULE_WORDS,
     RECORDED,
     INSERT_REBUILT,
     WAKE_UNKNOWN,
     LEDGER_COLUMNS,
     LEDGER_ROW,
+    NEWEST_BAKE,
     ROW_COVERING,
     SEEN_OF,
     ATTEMPTS_OF,
@@ -668,6 +697,12 @@ pub const ALL: &[&str] = &[
     LAST_DURATIONS,
     OPEN_BAKES,
     OWED_STARTS,
+    TABLE_NAMES,
+    MIGRATION,
+    COLUMNS_OF,
+    COPY_INTO,
+    INTEGRITY,
+    ORPHANS,
     OPTIMIZE,
     CHECKPOINT,
 ];

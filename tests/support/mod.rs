@@ -285,6 +285,11 @@ impl Host {
     /// Stops the daemon in an orderly way.
     pub fn stop(&mut self) {
         self.signal("TERM");
+        self.stopped();
+    }
+
+    /// Waits for the end of a daemon that was told to stop.
+    pub fn stopped(&mut self) {
         let mut daemon = self.daemon.take().unwrap();
         let status = eventually("the daemon has stopped", || daemon.0.try_wait().unwrap());
         assert!(status.success(), "{status}:\n{}", self.log());

@@ -56,8 +56,7 @@ pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&Instance
     let named =
         |one: &&std::sync::Arc<crate::schedule::Schedule>| one.name.as_str() == schedule || one.id.as_str() == schedule;
     let Some(found) = config.schedules.iter().find(named) else {
-        let message = format!("there is no schedule {schedule:?}; `imagebaked check` lists them");
-        return Err(Reply::NotFound { message });
+        return Err(Reply::NotFound { message: crate::config::no_schedule(schedule, config.schedule_words()) });
     };
     let instance = match (&found.instances, instance) {
         (Instances::One(one), None) => one,

@@ -54,12 +54,12 @@ async fn turn(
         shared.store.queue_channels(&lines).await?;
         *in_force = Some(config.hash.clone());
     }
-    move_due(shared, &config, now).await?;
+    settle(shared, &config, now).await?;
     shared.store.reader().next_channels().await
 }
 
-/// Moves what has to move by itself, in all lines that want to be looked at.
-pub async fn move_due(shared: &Shared, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
+/// Moves every channel that is due.
+pub(super) async fn settle(shared: &Shared, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
     let mut policies: Option<BTreeMap<LineId, Policy>> = None;
     loop {
         let lines = shared.store.due_channels(now, BATCH).await?;

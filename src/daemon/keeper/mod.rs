@@ -1,5 +1,5 @@
-//! The keeper: the one task that looks after images once they are made. The engine moves bakes, the keeper moves images;
-//! they meet in the ledger only.
+//! The keeper looks after images once they are made: deletes what goes, copies what is to be elsewhere, moves channels. The
+//! engine moves bakes, the keeper moves images; they meet in the ledger only.
 //!
 //! A turn reads the database and the clock, does what is due, and says when the next turn can find something to do. What
 //! woke it does not matter. Whoever is asked to do the same at once (`imagebaked prune`) calls the same functions; one
@@ -8,17 +8,15 @@
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
+use self::rounds::Rounds;
 use super::Shared;
 use crate::{
     config::Config,
-    error::chain,
     ids::LineId,
     line::Policy,
     store::{ITSELF, StoreError},
@@ -33,78 +31,42 @@ pub mod prune;
 mod rounds;
 pub(super) mod verify;
 
-/// How often the keeper asks itself whether there is something to do; the question costs nothing.
-const BEAT: Duration = Duration::from_millis(500);
 /// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
 const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
-/// After a failure of the database.
-const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
 
-/// What the task remembers from turn to turn; nothing is lost with it.
-#[derive(Debug, Default)]
-struct Memory {
-    /// The engine's count of changes at the last turn.
-    changes: u64,
-    last_turn: Option<DateTime<Utc>>,
-    quiet_until: Option<DateTime<Utc>>,
-    next_look: Option<DateTime<Utc>>,
-}
-
-/// Works until `stop`.
+/// Looks at the images until `stop`, and deletes what goes.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
-    let mut memory = Memory::default();
-    let mut beat = tokio::time::interval(BEAT);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => return,
-            _ = beat.tick() => {}
-        }
-        let now = shared.clock.now();
-        let changes = shared.engine.borrow().changes;
-        let set_back = memory.last_turn.is_some_and(|last| now < last);
-        let quiet = memory.quiet_until.is_some_and(|until| now < until);
-        if quiet && !set_back && changes == memory.changes {
-            continue;
-        }
-        memory.changes = changes;
-        memory.last_turn = Some(now);
-        if set_back {
-            memory.next_look = memory.next_look.map(|next| next.min(now));
-        }
-        memory.quiet_until = tokio::select! {
-            biased;
+    let work = async {
+        let (mut rounds, mut next_look) = (Rounds::new(), None);
+        loop {
+            let now = rounds.begin(&shared).await;
             // Whatever a turn is doing is committed before it is done: it can end anywhere.
-            () = stop.cancelled() => return,
-            turned = turn(&shared, &mut memory, now) => match turned {
-                Ok(next) => Some(next),
-                Err(error) => {
-                    tracing::error!(error = chain(&error), "images are not looked after until the ledger can be used");
-                    Some(now + AFTER_STORE_ERROR)
-                }
-            }
-        };
-    }
+            rounds.end(turn(&shared, &mut next_look, now).await, "images are not looked after");
+        }
+    };
+    stop.run_until_cancelled(work).await;
 }
 
-/// Does what is due; answers when something will be due again.
-async fn turn(shared: &Shared, memory: &mut Memory, now: DateTime<Utc>) -> Result<DateTime<Utc>, StoreError> {
+/// Looks if that is due; answers when it will be due again.
+async fn turn(
+    shared: &Shared,
+    next_look: &mut Option<DateTime<Utc>>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
     let config = shared.config();
     let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
+    // A clock that was set back must not put the look off.
+    let look = next_look.map_or(now, |next| next.min(now + pause));
     let going = shared.store.reader().next_deletion().await?;
-    let next_look = memory.next_look.unwrap_or(now).min(going.unwrap_or(DateTime::<Utc>::MAX_UTC));
-    if now >= next_look {
+    *next_look = Some(look);
+    if now >= going.map_or(look, |going| going.min(look)) {
         let _one_at_a_time = shared.keeping.lock().await;
         let report = prune::pass(shared, &config, prune::Mode::Apply { again: false }, ITSELF).await?;
-        // What was seen of the images may move channels.
-        shared.stir();
         let whole = report.is_none_or(|report| report.problem.is_none());
-        memory.next_look = Some(now + if whole { pause } else { pause.min(AFTER_PROBLEM) });
+        *next_look = Some(now + if whole { pause } else { pause.min(AFTER_PROBLEM) });
     }
     let going = shared.store.reader().next_deletion().await?.map(|at| at.max(now + TimeDelta::seconds(1)));
-    let next = [memory.next_look, going].into_iter().flatten().min();
-    Ok(next.unwrap_or(now + pause))
+    Ok([*next_look, going].into_iter().flatten().min())
 }
 
 /// What the file says of each of its lines.

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::look;
+use super::{channels, look};
 use crate::{
     bake::call::{Class, Refusal},
     cloud::actions::{DeleteImage, ImageStatus, ListImage},
@@ -55,7 +55,9 @@ const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Reply {
     let mode = if dry_run { Mode::DryRun { again } } else { Mode::Apply { again } };
     let _one_at_a_time = shared.keeping.lock().await;
-    match pass(shared, &shared.config(), mode, who).await {
+    let passed = pass(shared, &shared.config(), mode, who).await;
+    shared.stir();
+    match passed {
         Ok(report) => Reply::Pruned { report },
         Err(error) => Reply::Failed { message: chain(&error) },
     }
@@ -71,6 +73,8 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
         return Ok(None);
     }
     look::look(shared, config, &images).await?;
+    // A channel that is about to move must not hold the image that it leaves.
+    channels::settle(shared, config, shared.clock.now()).await?;
     let judgement = judgement(reader, config, mode.again(), shared.clock.now()).await?;
     if let Mode::Apply { .. } = mode {
         for (row, judged) in &judgement.images {
@@ -258,7 +262,8 @@ async fn delete(
     };
     let now = shared.clock.now();
     let next = now + pause(tries);
-    if !store.begin_deletion(image, rule, next, who, now).await? {
+    // Due at once until its outcome is known: whoever finds it after a crash looks first.
+    if !store.begin_deletion(image, rule, now, who, now).await? {
         return Ok(());
     }
     crate::failpoint::hit("send", "delete_image");

@@ -1,0 +1,88 @@
+//! `imagebaked export [FILE]` and `imagebaked import FILE`: the whole ledger as one JSON document, and back.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Read},
+    path::Path,
+    time::Instant,
+};
+
+use serde_json::json;
+
+use super::{
+    Context, Exit, Failure, Result, Said,
+    backup::{ledger, rows, taken_over},
+    output::short,
+    progress,
+    staged::Staged,
+};
+use crate::{
+    cli::{ExportArgs, ImportArgs},
+    clock::{Clock, SystemClock},
+    error::chain,
+    store::{self, TransferError},
+};
+
+/// What is written at once.
+const BUFFER: usize = 1 << 16;
+
+pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
+    let begun = Instant::now();
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    if args.file == Path::new("-") {
+        let mut out = BufWriter::with_capacity(BUFFER, io::stdout());
+        let exported = reader.export(&mut out, &progress).await;
+        reader.close().await;
+        return match exported {
+            // A reader that has gone is no failure.
+            Err(TransferError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(Said::done(String::new()))
+            }
+            exported => Ok(exported.map(|_| Said::done(String::new()))?),
+        };
+    }
+    let staged = Staged::begin(&args.file, args.force)?;
+    let mut out = BufWriter::with_capacity(BUFFER, staged.file());
+    let exported = reader.export(&mut out, &progress).await;
+    drop(out);
+    reader.close().await;
+    let exported = exported?;
+    staged.finish()?;
+    if context.json {
+        let report = json!({ "file": args.file, "rows": exported, "seconds": begun.elapsed().as_secs_f64() });
+        return Ok(Said::done(format!("{}\n", json!({ "export": report }))));
+    }
+    let (rows, took) = (rows(&exported), short(begun.elapsed()));
+    Ok(Said::done(format!("{}: {rows}. It took {took}.\n", args.file.display())))
+}
+
+pub async fn import(context: &Context<'_>, args: &ImportArgs) -> Result {
+    let begun = Instant::now();
+    let config = context.whereabouts()?;
+    let input: Box<dyn Read + Send> = if args.file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(&args.file).map_err(|error| {
+            let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+            Failure::new(exit, format!("cannot read {}: {error}", args.file.display()))
+        })?)
+    };
+    let state_dir = &config.daemon.state_dir;
+    let imported = store::import(state_dir, input, SystemClock.now(), &progress).await?;
+    if context.json {
+        let report = ledger(&imported.ledger, imported.kept.as_deref(), begun);
+        return Ok(Said::done(format!("{}\n", json!({ "import": report }))));
+    }
+    let what = format!("The ledger in {} is that of the export", state_dir.display());
+    Ok(Said::done(taken_over(&what, &imported, begun)))
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::File(error) => error.into(),
+            error => Self::new(Exit::Failed, chain(&error)),
+        }
+    }
+}

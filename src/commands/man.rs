@@ -1,0 +1,22 @@
+//! `imagebaked man`: the manual pages.
+
+use std::{fs, path::Path};
+
+use super::{Context, Exit, Failure, Result, Said};
+use crate::{cli::ManArgs, reference::man};
+
+pub fn run(context: &Context<'_>, args: &ManArgs) -> Result {
+    let unmade = |error| Failure::new(Exit::Failed, format!("the pages could not be made: {error}"));
+    let Some(folder) = &args.out else {
+        let page = man::program().map_err(unmade)?;
+        return Ok(Said::done(String::from_utf8_lossy(&page.text).into_owned()));
+    };
+    let failed = |path: &Path, error| Failure::new(Exit::Failed, format!("cannot write {}: {error}", path.display()));
+    fs::create_dir_all(folder).map_err(|error| failed(folder, error))?;
+    let pages = man::pages().map_err(unmade)?;
+    for page in &pages {
+        let path = folder.join(&page.file);
+        fs::write(&path, &page.text).map_err(|error| failed(&path, error))?;
+    }
+    Ok(Said::done(context.done(format!("{} pages are in {}.", pages.len(), folder.display()))))
+}

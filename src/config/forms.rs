@@ -1,0 +1,99 @@
+//! What a key takes, written once: a form reads the value, and tells editors and the reference what it would read.
+
+use std::time::Duration;
+
+use super::{
+    definitions::Kind,
+    reader::{Findings, Item},
+};
+
+/// What a key takes.
+#[diagnostic::on_unimplemented(
+    message = "a key needs a form, which editors and the reference know it by",
+    note = "such as `OneOf(&[…])`, `Integer(1, 1000)`, `Period(least)`, `Truth` or `By(function, || Kind::…)`"
+)]
+pub(super) trait Form<'s, T> {
+    /// Reads a value; complains and gives `None` where it is wrong.
+    fn read(&self, item: Item<'_, 's>, out: &mut Findings) -> Option<T>;
+
+    /// What would be read.
+    fn kind(&self) -> Kind;
+}
+
+/// One of a few words.
+pub(super) struct OneOf<T: 'static>(pub &'static [(&'static str, T)]);
+
+impl<T: Copy> Form<'_, T> for OneOf<T> {
+    fn read(&self, item: Item<'_, '_>, out: &mut Findings) -> Option<T> {
+        item.one_of(self.0, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::OneOf(self.0.iter().map(|(word, _)| *word).collect())
+    }
+}
+
+/// An integer, from the first to the second.
+pub(super) struct Integer(pub i64, pub i64);
+
+impl<T: TryFrom<i64>> Form<'_, T> for Integer {
+    fn read(&self, item: Item<'_, '_>, out: &mut Findings) -> Option<T> {
+        item.integer(self.0, self.1, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Integer { min: self.0, max: self.1 }
+    }
+}
+
+/// A number above 0, at most this.
+pub(super) struct Positive(pub f64);
+
+impl Form<'_, f64> for Positive {
+    fn read(&self, item: Item<'_, '_>, out: &mut Findings) -> Option<f64> {
+        item.positive(self.0, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Positive { max: self.0 }
+    }
+}
+
+/// A period, at least this.
+pub(super) struct Period(pub Duration);
+
+impl Form<'_, Duration> for Period {
+    fn read(&self, item: Item<'_, '_>, out: &mut Findings) -> Option<Duration> {
+        item.duration(self.0, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Period { min: self.0 }
+    }
+}
+
+/// True or false.
+pub(super) struct Truth;
+
+impl Form<'_, bool> for Truth {
+    fn read(&self, item: Item<'_, '_>, out: &mut Findings) -> Option<bool> {
+        item.bool(out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Truth
+    }
+}
+
+/// Whatever this function reads; the kind must let all of that pass.
+pub(super) struct By<R>(pub R, pub fn() -> Kind);
+
+impl<'s, T, R: Fn(Item<'_, 's>, &mut Findings) -> Option<T>> Form<'s, T> for By<R> {
+    fn read(&self, item: Item<'_, 's>, out: &mut Findings) -> Option<T> {
+        self.0(item, out)
+    }
+
+    fn kind(&self) -> Kind {
+        self.1()
+    }
+}

@@ -1,0 +1,48 @@
+//! Who did something, as the audit tells it: the number that the kernel vouches for, and the name that goes with it.
+
+use std::os::unix::fs::MetadataExt;
+
+/// Where a host keeps the names of its own users. Those of a directory service stay numbers: asking for them takes the C
+/// library, and may take long.
+const PASSWD: &str = "/etc/passwd";
+
+/// `uid 1000 (alice)`, or `uid 1000` where the host has no name for it.
+pub fn person(uid: u32) -> String {
+    named(uid, &std::fs::read_to_string(PASSWD).unwrap_or_default())
+}
+
+/// Who runs this very process.
+pub fn oneself() -> String {
+    match std::fs::metadata("/proc/self") {
+        Ok(process) => person(process.uid()),
+        Err(_) => "unknown".to_owned(),
+    }
+}
+
+fn named(uid: u32, passwd: &str) -> String {
+    let name = passwd.lines().find_map(|line| {
+        let mut fields = line.split(':');
+        let (name, _password, number) = (fields.next()?, fields.next()?, fields.next()?);
+        (number.parse() == Ok(uid) && !name.is_empty()).then_some(name)
+    });
+    match name {
+        Some(name) => format!("uid {uid} ({name})"),
+        None => format!("uid {uid}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn people_have_a_number_and_mostly_a_name() {
+        let passwd =
+            "root:x:0:0::/root:/bin/sh\n# note\n\nbroken:x\n:x:7:7::/:\nalice:x:1000:1000:A,,,:/home/a:/bin/sh\n";
+        assert_eq!(named(1000, passwd), "uid 1000 (alice)");
+        assert_eq!(named(0, passwd), "uid 0 (root)");
+        assert_eq!(named(7, passwd), "uid 7");
+        assert_eq!(named(100, passwd), "uid 100");
+        assert_eq!(named(100, ""), "uid 100");
+    }
+}

@@ -1,0 +1,76 @@
+//! Completion as shells ask for it. Those that are not installed are left out.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::{fs, path::Path, process::Command};
+
+use support::imagebaked;
+
+fn script(shell: &str) -> String {
+    let output = imagebaked().args(["completions", shell]).output().unwrap();
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn scripts_are_sound() {
+    for shell in ["bash", "zsh", "fish"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("script");
+        fs::write(&path, script(shell)).unwrap();
+        let Ok(checked) = Command::new(shell).arg("-n").arg(&path).output() else { continue };
+        assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
+    }
+    let output = imagebaked().args(["completions", "tcsh"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+}
+
+/// What bash offers for the last of these words, with the script loaded.
+fn offered(folder: &Path, words: &[&str]) -> Vec<String> {
+    let last = words.len() - 1;
+    let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
+    let typed = format!(
+        "source ./script; COMP_WORDS=({}); COMP_CWORD={last}; COMP_TYPE=9; _clap_complete_imagebaked imagebaked '{}' ''; \
+         printf '%s\\n' \"${{COMPREPLY[@]}}\"",
+        quoted.join(" "),
+        words[last]
+    );
+    let program = Path::new(env!("CARGO_BIN_EXE_imagebaked")).parent().unwrap();
+    let output = Command::new("bash")
+        .args(["--norc", "-c", &typed])
+        .current_dir(folder)
+        .env_clear()
+        .env("PATH", format!("{}:/usr/bin:/bin", program.display()))
+        .output()
+        .unwrap();
+    assert!(output.stderr.is_empty(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_schedules() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join("script"), script("bash")).unwrap();
+    // A mistake in the file must not keep anybody from completing.
+    let file = "[[schedule]]\nname = 'win11-golden'\ninstance_id = 'ecd-1'\ncron = '0 3 * * *'\n\
+                [[schedule]]\nname = 'win10-old'\ninstance_id = 'ecd-2'\ncron = '0 4 * * *'\n\
+                [[schedule]]\nname = 'farm'\ninstance_ids = ['ws-1']\ncron = '0 5 * * *'\npausd = true\n";
+    fs::write(folder.path().join("c.toml"), file).unwrap();
+    let config = ["imagebaked", "--config", "c.toml"];
+    let offers = |words: &[&str]| offered(folder.path(), &[&config, words].concat());
+    for command in ["bake", "pause", "resume", "why", "images", "adopt"] {
+        assert_eq!(offers(&[command, "win"]), ["win11-golden", "win10-old"], "{command}");
+    }
+    assert_eq!(offers(&["bake", "f"]), ["farm"]);
+    assert_eq!(offers(&["history", "--schedule", "win11"]), ["win11-golden"]);
+    assert_eq!(offers(&["plan", "--schedule", "win11"]), ["win11-golden"]);
+    assert_eq!(offers(&["rec"]), ["reconcile"]);
+    assert_eq!(offers(&["history", "--sch"]), ["--schedule"]);
+    assert_eq!(offers(&["history", "--state", "fail"]), ["failed"]);
+    assert_eq!(offers(&["check", "c."]), ["c.toml"]);
+    assert_eq!(offered(folder.path(), &["imagebaked", "--config=c.toml", "bake", "fa"]), ["farm"]);
+    // No file, no schedules, and no complaint either.
+    assert_eq!(offered(folder.path(), &["imagebaked", "--config", "none.toml", "bake", "f"]), [""]);
+}

@@ -1,0 +1,58 @@
+//! What a person sees on a terminal, and what a pipe gets. The terminal is made by `script`; where there is none, there is
+//! nothing to test.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::process::{Command, Stdio};
+
+use support::{Cloud, Host};
+
+const FILE: &str = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\n";
+
+/// Types this shell command into a terminal of 72 columns; `None` where none can be made.
+fn typed(host: &Host, command: &str, variables: &[(&str, &str)]) -> Option<String> {
+    let program = host.command(&[]);
+    let args: Vec<String> = std::iter::once(program.get_program())
+        .chain(program.get_args())
+        .map(|word| format!("'{}'", word.to_str().unwrap()))
+        .collect();
+    let whole = format!("stty rows 40 cols 72; {}", command.replace("imagebaked", &args.join(" ")));
+    let output = Command::new("script")
+        .args(["-q", "-e", "-c", &whole, "/dev/null"])
+        .env_clear()
+        .env("PATH", "/usr/bin:/bin")
+        .envs(variables.iter().copied())
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
+    assert!(output.status.success(), "{command}: {output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+fn widest(text: &str) -> usize {
+    text.lines().map(|line| line.trim_end().chars().count()).max().unwrap_or_default()
+}
+
+#[test]
+fn tables_fit_the_terminal_and_colours_know_their_place() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    host.start();
+    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\n");
+    host.bake("golden");
+    let (piped, _) = host.expect(0, &["history"]);
+    assert!(widest(&piped) > 150, "a pipe has no width: {piped}");
+
+    let Some(plain) = typed(&host, "imagebaked history", &[("NO_COLOR", "1")]) else { return };
+    assert!(widest(&plain) <= 72 && plain.lines().count() > piped.lines().count(), "{plain}");
+    assert!(!plain.contains('\u{1b}'), "{plain}");
+    let painted = typed(&host, "imagebaked history", &[("NO_COLOR", "")]).unwrap();
+    assert!(painted.contains("\u{1b}[31;1mfailed"), "an empty NO_COLOR says nothing: {painted}");
+    let told = typed(&host, "imagebaked --color never history", &[]).unwrap();
+    assert!(!told.contains('\u{1b}'), "{told}");
+    // What goes into a pipe is whole, though standard error is a terminal.
+    let filtered = typed(&host, "imagebaked history | cat", &[]).unwrap();
+    assert_eq!(filtered.replace('\r', ""), piped);
+}
