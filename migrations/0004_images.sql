@@ -33,6 +33,7 @@ CREATE TABLE images (
 CREATE INDEX images_present ON images (line_id, version DESC) WHERE fate <> 'deleted';
 CREATE INDEX images_by_bake ON images (bake_id);
 CREATE INDEX images_to_verify ON images (verify_next) WHERE verify = 'due' AND fate <> 'deleted';
+CREATE INDEX images_check_failed ON images (line_id, version) WHERE verify = 'failed';
 CREATE INDEX images_going ON images (delete_after) WHERE fate IN ('marked', 'deleting');
 
 INSERT OR IGNORE INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
@@ -114,8 +115,8 @@ BEGIN
     INSERT INTO channels_due (line_id, at) VALUES (NEW.line_id, 0) ON CONFLICT (line_id) DO UPDATE SET at = 0;
 END;
 CREATE TRIGGER images_move_channels_2 AFTER UPDATE ON images
-WHEN (OLD.line_id, OLD.fate, OLD.available, OLD.missing_since IS NULL, OLD.verify)
-     IS NOT (NEW.line_id, NEW.fate, NEW.available, NEW.missing_since IS NULL, NEW.verify)
+WHEN (OLD.line_id, OLD.fate, OLD.available, OLD.ours, OLD.missing_since IS NULL, OLD.verify)
+     IS NOT (NEW.line_id, NEW.fate, NEW.available, NEW.ours, NEW.missing_since IS NULL, NEW.verify)
 BEGIN
     INSERT INTO channels_due (line_id, at) VALUES (OLD.line_id, 0), (NEW.line_id, 0)
     ON CONFLICT (line_id) DO UPDATE SET at = 0;

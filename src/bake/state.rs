@@ -1133,7 +1133,7 @@ pub fn values(bake: &Bake, version: u32) -> Values<'_> {
 }
 
 /// What a hook of `bake` is told: ids and words, never a credential.
-fn environment(bake: &Bake, work: &Work, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
+pub fn environment(bake: &Bake, work: &Work, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
     let mut told = vec![
         ("IMAGEBAKED_HOOK", moment.as_str().to_owned()),
         ("IMAGEBAKED_BAKE_ID", bake.id.to_string()),

@@ -30,7 +30,7 @@ use crate::{
         self, Daemon, Health, Held, Next, OnDisk, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{FailedCopies, ITSELF, OwedStart, Reader, Store, StoreError},
+    store::{FailedCheck, FailedCopies, ITSELF, OwedStart, Reader, Store, StoreError},
     systemd,
 };
 
@@ -58,8 +58,8 @@ pub use signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
 const ORDERS: usize = 256;
-/// So many bakes whose images could not be copied are complained of by name.
-const MOST_FAILED_COPIES: u32 = 10;
+/// So many images that could not be copied, or are bad, are complained of one by one.
+const MOST_NAMED: u32 = 10;
 /// How long after its last turn an engine counts as stuck.
 const STUCK: Duration = Duration::from_mins(2);
 
@@ -177,6 +177,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let keeper = tokio::spawn(keeper::run(Arc::clone(&shared), engine_stop.clone()));
     let copies = tokio::spawn(keeper::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let channels = tokio::spawn(keeper::channels::run(Arc::clone(&shared), engine_stop.clone()));
+    let checks = tokio::spawn(keeper::verify::run(Arc::clone(&shared), engine_stop.clone()));
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
@@ -201,7 +202,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
     }
     stop.cancel();
-    for task in [keeper, copies, channels, control, page, watch, watchdog] {
+    for task in [keeper, copies, channels, checks, control, page, watch, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -345,7 +346,13 @@ impl Shared {
         if engine.last_look.is_some_and(|look| (now - look).to_std().is_ok_and(|age| age > STUCK)) {
             reasons.push("the engine has not looked at the clock for over two minutes".to_owned());
         }
-        let failed = self.store.reader().failed_copies(MOST_FAILED_COPIES).await?;
+        for FailedCheck { line, image_id, version, reason } in self.store.reader().failed_checks(MOST_NAMED).await? {
+            reasons.push(format!(
+                "the newest image of {line}, v{version} ({image_id}), did not pass its check and is vetoed: {reason}; \
+                 `imagebaked unveto {image_id}` lets it be used all the same"
+            ));
+        }
+        let failed = self.store.reader().failed_copies(MOST_NAMED).await?;
         for FailedCopies { bake, schedule, regions, reason } in failed {
             reasons.push(format!(
                 "the image of bake {bake} of {schedule} was not copied to {}: {reason}; `imagebaked retry {bake} --stage \

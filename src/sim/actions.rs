@@ -173,10 +173,10 @@ fn image_row(image: &Image, now: DateTime<Utc>) -> Value {
         "Progress": if status == "AVAILABLE" { "100%" } else { "0%" },
     });
     let others = image.distributions.iter().map(|distribution| {
-        let progress = distribution.progress(now);
+        let (status, progress) = (distribution.status(now), distribution.progress(now));
         json!({
             "ImageId": image.id, "RegionId": distribution.region, "VersionId": image.version_id,
-            "Status": if progress == 100 { "AVAILABLE" } else { "CREATING" },
+            "Status": status,
             "Progress": format!("{progress}%"),
         })
     });
@@ -225,7 +225,7 @@ fn start_task_for_distribute_image(world: &mut World, call: &Call<'_>) -> Result
     if regions.is_empty() {
         return Err(Failure::new("ImageDistribute.TargetDistributeRegionListEmpty"));
     }
-    let task = world.distribute_image(image, call.params.get("VersionId"), &regions, call.now)?;
+    let task = world.distribute_image(image, call.params.get("VersionId"), &regions, &call.fate, call.now)?;
     Ok(json!({"Data": task, "Message": "success"}))
 }
 

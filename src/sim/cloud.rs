@@ -170,7 +170,8 @@ impl Cloud {
         let outcome = match self.admit(received, &name, now) {
             Err(outcome) => outcome,
             Ok(action) => {
-                fault = self.faults.strike(action.name, &self.instances_of(&params));
+                let regions = params.list("DestinationRegionList", usize::MAX).unwrap_or_default();
+                fault = self.faults.strike(action.name, &self.instances_of(&params), &regions);
                 self.act(action, &params, fault.as_ref(), &request_id, now)
             }
         };

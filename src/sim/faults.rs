@@ -57,11 +57,12 @@ impl FaultPlan {
 
     /// Counts a call and gives the fault that it meets, if any. Every matching fault counts the call; the first that is
     /// due strikes. A fault that has struck as often as it should leaves the plan.
-    pub(super) fn strike(&mut self, action: &str, instances: &[String]) -> Option<Fault> {
+    pub(super) fn strike(&mut self, action: &str, instances: &[String], regions: &[&str]) -> Option<Fault> {
         let mut struck = None;
         self.faults.retain_mut(|fault| {
             let wanted = fault.instance_id.as_deref().is_none_or(|id| instances.iter().any(|named| named == id));
-            if fault.action != action || !wanted {
+            let there = fault.region.as_deref().is_none_or(|region| regions.contains(&region));
+            if fault.action != action || !wanted || !there {
                 return true;
             }
             if fault.nth > 1 {
@@ -81,6 +82,9 @@ impl FaultPlan {
     }
 }
 
+const CREATE: &str = "CreateImageByInstance";
+const COPY: &str = "StartTaskForDistributeImage";
+
 /// One fault: whom it meets and what it does.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -94,6 +98,9 @@ pub(super) struct Fault {
     times: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     instance_id: Option<String>,
+    /// Only calls that copy an image there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    region: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) code: Option<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -171,8 +178,14 @@ impl Fault {
         if self.status.is_some_and(|status| !(200..=599).contains(&status)) {
             return Err("`status` is not between 200 and 599".to_owned());
         }
-        if (self.image.is_some() || self.late_image.is_some()) && self.action != "CreateImageByInstance" {
-            return Err("`image` and `late_image` need the action `CreateImageByInstance`".to_owned());
+        if self.late_image.is_some() && self.action != CREATE {
+            return Err("`late_image` needs the action `CreateImageByInstance`".to_owned());
+        }
+        if self.image.is_some() && self.action != CREATE && self.action != COPY {
+            return Err(format!("`image` needs the action `{CREATE}` or `{COPY}`"));
+        }
+        if self.region.is_some() && self.action != COPY {
+            return Err(format!("`region` needs the action `{COPY}`"));
         }
         for (name, value) in &self.headers {
             if hyper::header::HeaderName::try_from(name).is_err()
@@ -222,15 +235,13 @@ mod span {
 mod tests {
     use super::*;
 
-    const CREATE: &str = "CreateImageByInstance";
-
     #[test]
     fn the_nth_call_and_only_as_many_as_asked_are_met() {
         let mut plan = FaultPlan::parse(
             "[[fault]]\naction = \"CreateImageByInstance\"\nnth = 2\ntimes = 2\ncode = \"InternalError\"",
         )
         .unwrap();
-        let met: Vec<bool> = (0..4).map(|_| plan.strike(CREATE, &[]).is_some()).collect();
+        let met: Vec<bool> = (0..4).map(|_| plan.strike(CREATE, &[], &[]).is_some()).collect();
         assert_eq!(met, [false, true, true, false]);
         assert_eq!(plan, FaultPlan::default());
     }
@@ -241,10 +252,10 @@ mod tests {
             r#"{"fault":[{"action":"CreateImageByInstance","instance_id":"ecd-1","times":0,"drop":"after"}]}"#,
         )
         .unwrap();
-        assert!(plan.strike("ListImage", &["ecd-1".to_owned()]).is_none());
-        assert!(plan.strike(CREATE, &["ecd-2".to_owned()]).is_none());
+        assert!(plan.strike("ListImage", &["ecd-1".to_owned()], &[]).is_none());
+        assert!(plan.strike(CREATE, &["ecd-2".to_owned()], &[]).is_none());
         for _ in 0..5 {
-            assert!(plan.strike(CREATE, &["ecd-1".to_owned()]).is_some_and(|fault| fault.acts()));
+            assert!(plan.strike(CREATE, &["ecd-1".to_owned()], &[]).is_some_and(|fault| fault.acts()));
         }
     }
 
@@ -261,7 +272,7 @@ mod tests {
     fn an_error_does_not_act_unless_told() {
         let acts = |keys: &str| {
             let mut plan = FaultPlan::parse(&format!("[[fault]]\naction = \"CreateImageByInstance\"\n{keys}")).unwrap();
-            plan.strike(CREATE, &[]).unwrap().acts()
+            plan.strike(CREATE, &[], &[]).unwrap().acts()
         };
         assert!(!acts("code = \"InternalError\""));
         assert!(acts("code = \"InternalError\"\nact = true"));

@@ -261,9 +261,23 @@ pub(super) struct Distribution {
     pub(super) region: String,
     pub(super) started_at: DateTime<Utc>,
     pub(super) ready_at: DateTime<Utc>,
+    /// What it ends as; only a fault makes it anything but AVAILABLE.
+    #[serde(default)]
+    fate: Fate,
 }
 
 impl Distribution {
+    /// How far it is.
+    pub(super) fn status(&self, now: DateTime<Utc>) -> &str {
+        match &self.fate {
+            _ if now < self.ready_at => "CREATING",
+            Fate::Available => "AVAILABLE",
+            Fate::Stuck => "CREATING",
+            Fate::Vanish => "DELETE",
+            Fate::Status(text) => text,
+        }
+    }
+
     /// Percent done.
     pub(super) fn progress(&self, now: DateTime<Utc>) -> i64 {
         let whole = (self.ready_at - self.started_at).num_milliseconds();
@@ -557,6 +571,7 @@ impl World {
         id: &str,
         version: Option<&str>,
         regions: &[&str],
+        fate: &Fate,
         now: DateTime<Utc>,
     ) -> Result<String, Failure> {
         let ready_at = after(now, self.rules.build_time);
@@ -567,6 +582,8 @@ impl World {
         if image.status(now) != "AVAILABLE" {
             return Err(Failure::new("ImageRegionDistribute.NotAllow"));
         }
+        // Whether a copy that failed may be asked for again is not documented; else it would be lost for ever.
+        image.distributions.retain(|copy| copy.status(now) != "CREATE_FAILED" && copy.status(now) != "DELETE");
         let has = |region: &str| region == HOME_REGION || image.distributions.iter().any(|d| d.region == region);
         if regions.iter().any(|region| has(region)) {
             return Err(Failure::new("ImageDistribute.RepeatedDistribution"));
@@ -575,6 +592,7 @@ impl World {
             region: (*region).to_owned(),
             started_at: now,
             ready_at,
+            fate: fate.clone(),
         }));
         self.revision += 1;
         Ok(self.fresh_id("tid-"))

@@ -22,6 +22,7 @@ use sqlx::{
 mod audit;
 mod backup;
 mod channels;
+mod checks;
 mod distributions;
 mod images;
 mod ledger;
@@ -36,6 +37,7 @@ mod transfer;
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
 pub use channels::{ChannelOrder, ChannelRow, Moved};
+pub use checks::{CheckResult, DueCheck, FailedCheck};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};

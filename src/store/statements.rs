@@ -481,6 +481,29 @@ FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN images i ON i.image_i
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
 GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
 
+/// Images whose check is due.
+pub const DUE_CHECKS: &str = "
+SELECT image_id, bake_id, line_id, version, verify_tries FROM images
+WHERE verify = 'due' AND fate <> 'deleted' AND coalesce(verify_next, 0) <= ?1
+ORDER BY verify_next, image_id";
+
+/// When the next check is due.
+pub const NEXT_CHECK: &str =
+    "SELECT min(coalesce(verify_next, 0)) FROM images WHERE verify = 'due' AND fate <> 'deleted'";
+
+/// A check ended, or is put off.
+pub const END_CHECK: &str = "
+UPDATE images SET verify = ?2, verify_tries = verify_tries + 1, verify_next = ?3 WHERE image_id = ?1 AND verify = 'due'";
+
+/// Lines whose newest image did not pass its check and is still vetoed.
+pub const FAILED_CHECKS: &str = "
+SELECT i.line_id, i.image_id, i.version, v.reason
+FROM images i JOIN vetoes v ON v.image_id = i.image_id
+WHERE i.verify = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
+  AND NOT EXISTS (SELECT 1 FROM images o
+                  WHERE o.line_id = i.line_id AND o.version > i.version AND o.fate <> 'deleted')
+ORDER BY i.line_id LIMIT ?1";
+
 /// The columns of a ledger row, as people and programs see them.
 pub const LEDGER_COLUMNS: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
@@ -637,6 +660,10 @@ pub const ALL: &[&str] = &[
     REOPEN_COPIES,
     COPIES_OF,
     FAILED_COPIES,
+    DUE_CHECKS,
+    NEXT_CHECK,
+    END_CHECK,
+    FAILED_CHECKS,
     UPDATE_ACCOUNTED,
     UPSERT_TARGETS,
     REMOVE_TARGETS,

@@ -29,6 +29,7 @@ mod look;
 pub(super) mod pins;
 pub mod prune;
 mod rounds;
+pub(super) mod verify;
 
 /// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
 const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);

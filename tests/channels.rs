@@ -1,0 +1,298 @@
+//! Channels, vetoes and checks, by the real daemon and the simulator.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::{fs, os::unix::fs::PermissionsExt as _};
+
+use serde_json::{Value, json};
+use support::{Cloud, Host, eventually, exchange};
+
+const GOLDEN: &str = r#"
+[[schedule]]
+name = "golden"
+instance_id = "ecd-1"
+cron = "@yearly"
+channels = { stable = { after = "2s" }, pilot = {} }
+"#;
+
+/// A host with a daemon that has baked `golden` `n` times; the images from the oldest to the newest.
+fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
+    let mut host = Host::new(cloud.addr, schedules);
+    host.start();
+    let images = (0..n).map(|_| baked_once(&host)).collect();
+    (host, images)
+}
+
+fn baked_once(host: &Host) -> String {
+    host.bake("golden")["image_id"].as_str().unwrap().to_owned()
+}
+
+/// What a channel stands for, as other tools ask.
+fn stands(host: &Host, channel: &str) -> Option<String> {
+    let told = host.json(0, &["images", "--channel", channel]);
+    let images = told["images"].as_array().unwrap();
+    assert!(images.len() <= 1, "{told}");
+    images.first().map(|image| image["image_id"].as_str().unwrap().to_owned())
+}
+
+fn until(host: &Host, channel: &str, image: Option<&str>) {
+    eventually(&format!("{channel} stands for {image:?}"), || {
+        (stands(host, channel).as_deref() == image).then_some(())
+    });
+}
+
+fn delete(cloud: &Cloud, image: &str, deleted: bool) {
+    let body = json!({ "image_id": image, "deleted": deleted }).to_string();
+    assert!(exchange(cloud.addr, "POST", "/_sim/images", &body).starts_with("HTTP/1.1 200"));
+}
+
+fn history(host: &Host, channel: &str) -> Vec<(Value, String, String)> {
+    let told = host.json(0, &["channels", "golden", "--history"]);
+    let rows = told["history"].as_array().unwrap().iter().rev().filter(|row| row["channel"] == channel);
+    rows.map(|row| {
+        let text = |key: &str| row[key].as_str().unwrap().to_owned();
+        (row["version"].clone(), text("who"), text("why"))
+    })
+    .collect()
+}
+
+#[test]
+fn an_image_soaks_is_promoted_and_can_be_rolled_back() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, GOLDEN, 1);
+    until(&host, "latest", Some(&images[0]));
+    assert_eq!(stands(&host, "stable"), None, "it has not soaked");
+    let told = host.json(0, &["channels"]);
+    let empty = told["channels"].as_array().unwrap().iter().find(|row| row["channel"] == "stable").unwrap();
+    assert_eq!(
+        (&empty["image_id"], &empty["why"]),
+        (&json!(null), &json!("waits for an image that has been good for 2s"))
+    );
+    until(&host, "stable", Some(&images[0]));
+    let second = baked_once(&host);
+    until(&host, "latest", Some(&second));
+    assert_eq!(stands(&host, "stable").as_deref(), Some(&*images[0]));
+    until(&host, "stable", Some(&second));
+
+    let (out, _) = host.expect(0, &["rollback", "golden", "stable", "--reason", "no sound"]);
+    assert!(out.contains("Channel stable of golden goes back to v1"), "{out}");
+    assert!(out.contains("Channel latest of golden goes back to v1"), "{out}");
+    assert_eq!((stands(&host, "stable"), stands(&host, "latest")), (Some(images[0].clone()), Some(images[0].clone())));
+    let (_, err) = host.expect(1, &["promote", &second, "pilot"]);
+    assert!(err.contains("is vetoed: rolled back from stable: no sound"), "{err}");
+    // A veto that is lifted brings back `latest`, and not what was rolled back.
+    host.expect(0, &["unveto", &second]);
+    assert_eq!((stands(&host, "stable"), stands(&host, "latest")), (Some(images[0].clone()), Some(second)));
+    let third = baked_once(&host);
+    until(&host, "stable", Some(&third));
+
+    let told = history(&host, "stable");
+    let versions: Vec<&Value> = told.iter().map(|(version, ..)| version).collect();
+    assert_eq!(versions, [1, 2, 1, 3]);
+    assert_eq!((told[1].1.as_str(), told[1].2.as_str()), ("imagebaked", "good for 2s"));
+    assert!(told[2].1.starts_with("uid ") && told[2].2 == "rolled back: no sound", "{told:?}");
+    let (out, _) = host.expect(0, &["channels", "golden"]);
+    assert!(out.contains("CHANNEL") && out.contains("good for 2s"), "{out}");
+    assert!(host.log().contains("channel stable of golden goes back to v1"), "{}", host.log());
+}
+
+#[test]
+fn a_person_moves_what_has_no_after_and_is_told_why_not() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, GOLDEN, 3);
+    assert_eq!(stands(&host, "pilot"), None);
+    let (out, _) = host.expect(0, &["promote", &images[0], "pilot", "--reason", "for the testers"]);
+    assert!(out.contains("Channel pilot of golden is v1") && out.contains("for the testers"), "{out}");
+    host.expect(1, &["promote", &images[0], "pilot"]);
+    let (_, err) = host.expect(3, &["promote", &images[1], "plot"]);
+    assert!(err.contains("golden has no channel `plot`; did you mean `pilot`?"), "{err}");
+    let (_, err) = host.expect(1, &["promote", &images[0], "latest"]);
+    assert!(err.contains("`latest` always stands for the newest good image"), "{err}");
+    host.expect(3, &["promote", "imgc-nobody", "pilot"]);
+    host.expect(3, &["rollback", "silver", "pilot", "--reason", "x"]);
+    host.expect(2, &["rollback", "golden", "pilot"]);
+    host.expect(2, &["veto", &images[0]]);
+    host.expect(3, &["veto", "imgc-nobody", "--reason", "x"]);
+    host.expect(1, &["unveto", &images[0]]);
+    let (_, err) = host.expect(1, &["rollback", "golden", "pilot", "--reason", "x"]);
+    assert!(err.contains("stood for no other image"), "{err}");
+
+    host.expect(0, &["promote", &images[2], "pilot"]);
+    let (out, _) = host.expect(0, &["veto", &images[2], "--reason", "it does not boot"]);
+    assert!(out.contains("Channel pilot of golden goes back to v1"), "{out}");
+    assert_eq!(stands(&host, "pilot").as_deref(), Some(&*images[0]));
+    assert_eq!(stands(&host, "latest").as_deref(), Some(&*images[1]));
+    let (out, _) = host.expect(0, &["veto", &images[0], "--reason", "it does neither"]);
+    assert!(out.contains("Channel pilot of golden is empty: v1"), "{out}");
+    assert_eq!(stands(&host, "pilot"), None);
+    let (_, err) = host.expect(3, &["images", "--channel", "pilot"]);
+    assert!(err.contains("no image is in channel \"pilot\""), "{err}");
+    // A vetoed image is told from the others.
+    let (out, _) = host.expect(0, &["images"]);
+    assert!(out.contains("vetoed: it does not boot"), "{out}");
+}
+
+#[test]
+fn an_image_that_goes_away_leaves_its_channels_and_comes_back_into_them() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, GOLDEN, 2);
+    until(&host, "stable", Some(&images[1]));
+    delete(&cloud, &images[1], true);
+    host.expect(0, &["prune"]);
+    until(&host, "stable", Some(&images[0]));
+    until(&host, "latest", Some(&images[0]));
+    delete(&cloud, &images[1], false);
+    host.expect(0, &["prune"]);
+    until(&host, "stable", Some(&images[1]));
+    until(&host, "latest", Some(&images[1]));
+}
+
+#[test]
+fn what_a_channel_stands_for_is_not_deleted_and_promoting_takes_a_mark_off() {
+    let cloud = Cloud::start();
+    let rules = GOLDEN.replace("channels", "keep = { last = 1, grace = \"1h\" }\nchannels");
+    let (host, images) = baked(&cloud, &rules.replace("after = \"2s\"", ""), 3);
+    let fate = |image: &str| {
+        let told = host.json(0, &["images"]);
+        let images = told["images"].as_array().unwrap().clone();
+        images.into_iter().find(|row| row["image_id"] == image).unwrap()["fate"].as_str().unwrap().to_owned()
+    };
+    host.expect(0, &["prune"]);
+    assert_eq!([&images[0], &images[1], &images[2]].map(|image| fate(image)), ["marked", "marked", "kept"]);
+    host.expect(0, &["promote", &images[0], "pilot"]);
+    assert_eq!(fate(&images[0]), "kept");
+    let told = host.json(0, &["prune"]);
+    let image = told["images"].as_array().unwrap().iter().find(|row| row["image_id"] == *images[0]).unwrap();
+    assert_eq!(image["why"], json!([{ "why": "channel", "channel": "pilot" }]));
+}
+
+#[test]
+fn channels_follow_the_file() {
+    let cloud = Cloud::start();
+    let (host, images) = baked(&cloud, GOLDEN, 1);
+    until(&host, "stable", Some(&images[0]));
+    host.configure(cloud.addr, &GOLDEN.replace("stable = { after = \"2s\" }", "proven = { after = \"1s\" }"));
+    host.expect(0, &["reload"]);
+    until(&host, "stable", None);
+    until(&host, "proven", Some(&images[0]));
+    assert_eq!(history(&host, "stable").last().unwrap().2, "not in the file any more");
+    // A schedule that is gone keeps what its channels stand for.
+    host.configure(cloud.addr, "[[schedule]]\nname = \"other\"\ninstance_id = \"ecd-2\"\ncron = \"@yearly\"\n");
+    host.expect(0, &["reload"]);
+    host.expect(0, &["veto", &baked_other(&host), "--reason", "to pass the time"]);
+    assert_eq!(stands(&host, "proven").as_deref(), Some(&*images[0]));
+}
+
+fn baked_other(host: &Host) -> String {
+    host.bake("other")["image_id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_kill_in_the_middle_of_a_move_leaves_it_whole_or_undone() {
+    for point in ["before.channels", "after.channels"] {
+        let cloud = Cloud::start();
+        let mut host = Host::new(cloud.addr, GOLDEN);
+        host.launch(&format!("{point}:2"));
+        eventually("the bake is asked for", || host.run(&["bake", "golden"]).status.success().then_some(()));
+        eventually("the daemon has died", || host.has_died().then_some(()));
+        host.start();
+        let image = host.newest(&[]).unwrap()["image_id"].as_str().unwrap().to_owned();
+        until(&host, "latest", Some(&image));
+        until(&host, "stable", Some(&image));
+        assert_eq!(history(&host, "latest").len(), 1, "{point}");
+        assert_eq!(history(&host, "stable").len(), 1, "{point}");
+    }
+}
+
+/// A schedule with this script as its `verify` hook, which stands in the host's folder.
+fn with_check(host: &Host, script: &str) -> String {
+    let path = host.path("check.sh");
+    fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    GOLDEN.replace("channels", &format!("hooks = {{ verify = [\"{}\"], timeout = \"1s\" }}\nchannels", path.display()))
+}
+
+fn image_row(host: &Host) -> Value {
+    host.json(0, &["images"])["images"][0].clone()
+}
+
+#[test]
+fn a_check_that_passes_opens_the_way() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, "");
+    let seen = host.path("seen");
+    // Held until the file is there, so that it shows that the check gates.
+    let gate = host.path("open");
+    let script = format!("env | sort > {}; [ -e {} ] || sleep 60; echo fine", seen.display(), gate.display());
+    let schedule = with_check(&host, &script).replace("timeout = \"1s\"", "timeout = \"20s\"");
+    host.configure(cloud.addr, &schedule);
+    host.start();
+    let image = baked_once(&host);
+    until(&host, "latest", Some(&image));
+    eventually("the check runs", || fs::read_to_string(&seen).ok().filter(|told| told.contains("IMAGEBAKED_VERSION")));
+    assert_eq!(image_row(&host)["verify"], "due");
+    let (_, err) = host.expect(1, &["promote", &image, "pilot"]);
+    assert!(err.contains("the check of image") && err.contains("is not over; --force"), "{err}");
+    // Cut off, it is made again.
+    fs::write(&gate, "").unwrap();
+    host.kill();
+    host.start();
+    eventually("it has passed", || (image_row(&host)["verify"] == "passed").then_some(()));
+    until(&host, "stable", Some(&image));
+    let told = fs::read_to_string(&seen).unwrap();
+    for line in [
+        "IMAGEBAKED_HOOK=verify",
+        &format!("IMAGEBAKED_IMAGE_ID={image}"),
+        "IMAGEBAKED_LINE=golden",
+        "IMAGEBAKED_VERSION=1",
+    ] {
+        assert!(told.lines().any(|seen| seen == line), "{line} in {told}");
+    }
+    let bake = host.show(&json!(1));
+    let call = bake["calls"].as_array().unwrap().iter().find(|call| call["call"] == "hook verify 1").unwrap();
+    assert_eq!(call["outcome"], "ok");
+    host.expect(0, &["status"]);
+}
+
+#[test]
+fn a_check_that_fails_vetoes_the_image_and_is_loud() {
+    let cloud = Cloud::start();
+    let (mut host, images) = baked(&cloud, GOLDEN, 1);
+    until(&host, "stable", Some(&images[0]));
+    let schedule = with_check(&host, "echo looking; echo the login screen is black; exit 1");
+    host.configure(cloud.addr, &schedule);
+    host.expect(0, &["reload"]);
+    let bad = baked_once(&host);
+    eventually("it has failed", || (image_row(&host)["verify"] == "failed").then_some(()));
+    until(&host, "latest", Some(&images[0]));
+    assert_eq!(image_row(&host)["veto"], "its check failed: the login screen is black");
+    let told = host.json(5, &["status"])["health"]["reasons"].to_string();
+    assert!(told.contains("the newest image of golden, v2") && told.contains("the login screen is black"), "{told}");
+    assert!(host.log().contains("is vetoed: its check failed: the login screen is black"), "{}", host.log());
+    // A person may know better.
+    host.expect(0, &["unveto", &bad]);
+    until(&host, "latest", Some(&bad));
+    host.expect(0, &["status"]);
+    host.expect(1, &["promote", &bad, "stable"]);
+    host.expect(0, &["promote", &bad, "stable", "--force"]);
+    assert_eq!(stands(&host, "stable").as_deref(), Some(&*bad));
+    host.stop();
+}
+
+#[test]
+fn a_check_that_cannot_be_made_is_tried_again_then_counts_as_failed() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, "");
+    let count = host.path("count");
+    // Ends by a signal, which is a mishap and not a word against the image.
+    let schedule = with_check(&host, &format!("echo x >> {}; kill -9 $$", count.display()));
+    host.configure(cloud.addr, &schedule);
+    host.start();
+    baked_once(&host);
+    eventually("it has been given up", || (image_row(&host)["verify"] == "failed").then_some(()));
+    assert_eq!(fs::read_to_string(&count).unwrap().lines().count(), 4);
+    let veto = image_row(&host)["veto"].clone();
+    assert_eq!(veto, "its check could not be made in 4 tries: killed by signal 9");
+}

@@ -1,0 +1,240 @@
+//! Copies to other regions, by the real daemon and the simulator: in peace, under faults and under kill -9.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use std::collections::BTreeMap;
+
+use serde_json::{Value, json};
+use support::{Cloud, Host, eventually, exchange};
+
+const TWO_REGIONS: &str = r#"
+[[schedule]]
+name = "golden"
+instance_id = "ecd-1"
+cron = "@yearly"
+regions = ["cn-beijing", "cn-hangzhou"]
+retry = { attempts = 3, base = "50ms", cap = "200ms" }
+"#;
+
+/// The copies of a bake, by region.
+fn copies(host: &Host, bake: &Value) -> BTreeMap<String, Value> {
+    let told = host.show(&bake["id"]);
+    let copies = told["distributions"].as_array().unwrap().iter();
+    copies.map(|copy| (copy["region"].as_str().unwrap().to_owned(), copy.clone())).collect()
+}
+
+fn states(copies: &BTreeMap<String, Value>) -> Vec<(&str, &str)> {
+    copies.iter().map(|(region, copy)| (region.as_str(), copy["state"].as_str().unwrap())).collect()
+}
+
+/// The copies once all have ended.
+fn ended(host: &Host, bake: &Value) -> BTreeMap<String, Value> {
+    eventually("every copy has ended", || {
+        let copies = copies(host, bake);
+        copies.values().all(|copy| !copy["finished_at"].is_null()).then_some(copies)
+    })
+}
+
+/// The regions that the simulator has the image in, beside its own.
+fn regions(cloud: &Cloud, bake: &Value) -> Vec<String> {
+    let images = cloud.images("ecd-1");
+    let image = images.iter().find(|image| image["image_id"] == bake["image_id"]).unwrap();
+    let mut regions: Vec<String> = serde_json::from_value(image["regions"].clone()).unwrap();
+    regions.sort_unstable();
+    regions
+}
+
+fn reasons(host: &Host, code: i32) -> String {
+    host.json(code, &["status"])["health"]["reasons"].to_string()
+}
+
+#[test]
+fn a_finished_image_is_copied_to_every_region() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, &TWO_REGIONS.replace("\"cn-hangzhou\"", "\"cn-hangzhou\", \"cn-shanghai\""));
+    host.start();
+    let bake = host.bake("golden");
+    let copies = ended(&host, &bake);
+    assert_eq!(states(&copies), [("cn-beijing", "done"), ("cn-hangzhou", "done"), ("cn-shanghai", "done")]);
+    assert_eq!(regions(&cloud, &bake), ["cn-beijing", "cn-hangzhou"]);
+    assert_eq!(cloud.calls("StartTaskForDistributeImage", None).len(), 2, "where it is already nobody asks");
+    assert_eq!((&copies["cn-beijing"]["tries"], &copies["cn-beijing"]["progress"]), (&json!(1), &json!("100%")));
+    assert!(copies["cn-beijing"]["task_id"].as_str().unwrap().starts_with("tid-"));
+    let told = host.show(&bake["id"]);
+    let calls: Vec<&Value> =
+        told["calls"].as_array().unwrap().iter().filter(|call| call["stage"] == "distribute").collect();
+    assert!(calls.iter().any(|call| call["call"] == "distribute_image" && call["outcome"] == "ok"), "{calls:#?}");
+    let (out, _) = host.expect(0, &["show", &bake["id"].to_string()]);
+    assert!(out.contains("Copies to other regions") && out.contains("cn-hangzhou  done"), "{out}");
+    host.expect(0, &["status"]);
+    // Nothing failed, so there is nothing to try again.
+    let (_, err) = host.expect(1, &["retry", &bake["id"].to_string(), "--stage", "distribute"]);
+    assert!(err.contains("no copy of the image of bake 1 failed: cn-beijing is done"), "{err}");
+    host.expect(3, &["retry", "99", "--stage", "distribute"]);
+    host.expect(2, &["retry", "1", "--stage", "distribute", "--wait"]);
+    host.expect(2, &["retry", "1", "--stage", "create"]);
+}
+
+#[test]
+fn one_region_fails_for_good_and_is_tried_again_by_hand() {
+    let cloud = Cloud::start();
+    cloud.add_faults(
+        "[[fault]]\naction = \"StartTaskForDistributeImage\"\nregion = \"cn-beijing\"\ncode = \
+         \"ImageDistribute.ImageNotSupport\"\nstatus = 400\n",
+    );
+    let mut host = Host::new(cloud.addr, TWO_REGIONS);
+    host.start();
+    let bake = host.bake("golden");
+    assert_eq!(bake["state"], "succeeded");
+    let before = ended(&host, &bake);
+    assert_eq!(states(&before), [("cn-beijing", "failed"), ("cn-hangzhou", "done")]);
+    assert!(before["cn-beijing"]["reason"].as_str().unwrap().starts_with("ImageDistribute.ImageNotSupport"));
+    let told = reasons(&host, 5);
+    assert!(told.contains("bake 1 of golden was not copied to cn-beijing"), "{told}");
+    assert!(told.contains("`imagebaked retry 1 --stage distribute` tries again"), "{told}");
+
+    let said = host.json(0, &["retry", "1", "--stage", "distribute"]);
+    assert!(said["done"].as_str().unwrap().contains("copied to cn-beijing again"), "{said}");
+    assert_eq!(states(&ended(&host, &bake)), [("cn-beijing", "done"), ("cn-hangzhou", "done")]);
+    assert_eq!(host.json(0, &["history"])["bakes"].as_array().unwrap().len(), 1, "without a new bake");
+    host.expect(0, &["status"]);
+}
+
+#[test]
+fn a_lost_answer_is_looked_up_and_a_repeated_request_is_success() {
+    let cloud = Cloud::start();
+    cloud.add_faults(
+        r#"
+        [[fault]]
+        action = "StartTaskForDistributeImage"
+        region = "cn-beijing"
+        drop = "after"
+        [[fault]]
+        action = "StartTaskForDistributeImage"
+        region = "cn-hangzhou"
+        act = true
+        code = "ImageDistribute.RepeatedDistribution"
+        status = 400
+        "#,
+    );
+    let mut host = Host::new(cloud.addr, TWO_REGIONS);
+    host.start();
+    let bake = host.bake("golden");
+    assert_eq!(states(&ended(&host, &bake)), [("cn-beijing", "done"), ("cn-hangzhou", "done")]);
+    assert_eq!(cloud.calls("StartTaskForDistributeImage", None).len(), 2, "none was repeated");
+    assert_eq!(regions(&cloud, &bake), ["cn-beijing", "cn-hangzhou"]);
+}
+
+#[test]
+fn a_region_that_the_cloud_says_it_has_and_never_lists_counts_as_done() {
+    let cloud = Cloud::start();
+    cloud.add_faults(
+        "[[fault]]\naction = \"StartTaskForDistributeImage\"\nregion = \"cn-beijing\"\ntimes = 0\ncode = \
+         \"ImageDistribute.RepeatedDistribution\"\nstatus = 400\n",
+    );
+    let mut host = Host::new(cloud.addr, TWO_REGIONS);
+    host.start();
+    let bake = host.bake("golden");
+    let copies = ended(&host, &bake);
+    assert_eq!(copies["cn-beijing"]["state"], "done");
+    assert!(copies["cn-beijing"]["reason"].as_str().unwrap().contains("lists no status there"), "{copies:#?}");
+}
+
+#[test]
+fn a_copy_that_fails_is_made_again_and_one_that_never_ends_is_given_up() {
+    let cloud = Cloud::start();
+    cloud.add_faults(
+        r#"
+        [[fault]]
+        action = "StartTaskForDistributeImage"
+        region = "cn-beijing"
+        image = "CREATE_FAILED"
+        [[fault]]
+        action = "StartTaskForDistributeImage"
+        region = "cn-hangzhou"
+        image = "STUCK"
+        "#,
+    );
+    let mut host = Host::new(cloud.addr, &TWO_REGIONS.replace("retry", "build_deadline = \"3s\"\nretry"));
+    host.start();
+    let bake = host.bake("golden");
+    let copies = ended(&host, &bake);
+    assert_eq!(states(&copies), [("cn-beijing", "done"), ("cn-hangzhou", "failed")]);
+    assert_eq!(copies["cn-beijing"]["tries"], 2);
+    assert!(copies["cn-hangzhou"]["reason"].as_str().unwrap().starts_with("stuck: not copied after 3s"), "{copies:#?}");
+}
+
+#[test]
+fn an_image_that_other_hands_delete_ends_its_copies() {
+    let cloud = Cloud::start();
+    cloud.add_faults("[[fault]]\naction = \"StartTaskForDistributeImage\"\nimage = \"STUCK\"\ntimes = 0\n");
+    let mut host = Host::new(cloud.addr, TWO_REGIONS);
+    host.start();
+    let bake = host.bake("golden");
+    eventually("both are under way", || {
+        states(&copies(&host, &bake)).iter().all(|(_, state)| *state == "copying").then_some(())
+    });
+    let body = json!({ "image_id": bake["image_id"], "deleted": true }).to_string();
+    assert!(exchange(cloud.addr, "POST", "/_sim/images", &body).starts_with("HTTP/1.1 200"));
+    let copies = ended(&host, &bake);
+    assert_eq!(states(&copies), [("cn-beijing", "failed"), ("cn-hangzhou", "failed")]);
+    assert!(copies["cn-beijing"]["reason"].as_str().unwrap().contains("has not been listed for"), "{copies:#?}");
+}
+
+#[test]
+fn an_image_on_its_way_is_not_deleted() {
+    let cloud = Cloud::start();
+    cloud.add_faults(
+        "[[fault]]\naction = \"StartTaskForDistributeImage\"\nregion = \"cn-beijing\"\nimage = \"STUCK\"\n",
+    );
+    let rules = TWO_REGIONS.replace("retry", "keep = { last = 1, grace = \"0s\" }\nretry");
+    let mut host = Host::new(cloud.addr, &rules);
+    host.start();
+    let first = host.bake("golden");
+    let second = host.bake("golden");
+    ended(&host, &second);
+    let told = host.json(0, &["prune"]);
+    let image = told["images"].as_array().unwrap().iter().find(|image| image["image_id"] == first["image_id"]).unwrap();
+    assert_eq!(image["action"], "keep");
+    let why: Vec<&Value> = image["why"].as_array().unwrap().iter().collect();
+    assert_eq!(why, [&json!({ "why": "copied", "regions": ["cn-beijing"] })]);
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 0);
+}
+
+/// Every point that a copy passes, killed once; and the same with the answer to the call lost.
+#[test]
+fn a_kill_at_any_point_costs_a_look_and_no_more() {
+    let points = [
+        "before.copy_asking",
+        "after.copy_asking",
+        "send.distribute_image",
+        "answer.distribute_image",
+        "before.copy_copying",
+        "after.copy_copying",
+        "before.copy_done",
+        "after.copy_done",
+    ];
+    std::thread::scope(|scope| {
+        for half in points.chunks(4) {
+            scope.spawn(move || half.iter().for_each(|point| survive(point)));
+        }
+    });
+}
+
+fn survive(point: &str) {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, TWO_REGIONS);
+    host.launch(&format!("{point}:1"));
+    eventually("the bake is asked for", || host.run(&["bake", "golden"]).status.success().then_some(()));
+    eventually("the daemon has died", || host.has_died().then_some(()));
+    host.start();
+    let bake = host.newest(&[]).unwrap();
+    assert_eq!(bake["state"], "succeeded", "{point}");
+    let copies = ended(&host, &bake);
+    assert_eq!(states(&copies), [("cn-beijing", "done"), ("cn-hangzhou", "done")], "{point}\n{}", host.log());
+    assert_eq!(regions(&cloud, &bake), ["cn-beijing", "cn-hangzhou"], "{point}: no copy twice, none missing");
+    let refused = cloud.calls("StartTaskForDistributeImage", None);
+    assert!(refused.iter().all(|call| call["code"].is_null()), "{point}: asked for what was there: {refused:#?}");
+}
