@@ -236,6 +236,8 @@ struct Again {
     at: i64,
 }
 
+type AssignedColumns = (String, String, Option<String>, Option<i64>, i64);
+
 /// What channels go by in each of these lines, also in those that have nothing.
 async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<LineId, View>, StoreError> {
     let json = serde_json::to_string(lines).map_err(StoreError::Encode)?;
@@ -254,8 +256,7 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         let view = views.entry(row.image.line.clone()).or_default();
         view.images.push(Candidate::new(&row.image, check));
     }
-    type Columns = (String, String, Option<String>, Option<i64>, i64);
-    let assigned: Vec<Columns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)
+    let assigned: Vec<AssignedColumns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)
         .bind(&json)
         .fetch_all(&mut *tx)
         .await

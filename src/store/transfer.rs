@@ -293,6 +293,11 @@ impl Target {
     fn inlet(&mut self, name: &str) -> Result<Option<Inlet<'_>>, TransferError> {
         let Some(table) = self.tables.iter().copied().find(|table| table.name == name) else { return Ok(None) };
         let (columns, _) = self.runtime.block_on(tables::columns(&mut self.connection, table))?;
+        // Triggers may have put rows there, for what has come into other tables.
+        let clear = AssertSqlSafe(format!("DELETE FROM {}", table.name));
+        self.runtime
+            .block_on(sqlx::query(clear).execute(&mut self.connection))
+            .map_err(failed("clear a table for its rows"))?;
         let names: Vec<_> = columns.iter().map(|column| format!("\"{column}\"")).collect();
         let values: Vec<_> = columns.iter().map(|column| format!("value ->> '{column}'")).collect();
         let insert = format!(

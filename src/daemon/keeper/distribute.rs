@@ -302,6 +302,7 @@ fn log(before: &State, copy: &Copy) {
         State::Pending { waits_for: Some(_), .. } => {
             tracing::warn!(bake, region, image, reason, "the {copy} is looked at again later: {reason}");
         }
-        _ => tracing::info!(bake, region, image, "the {copy} is {}", state.as_str()),
+        State::Copying { .. } => tracing::info!(bake, region, image, "the {copy} is under way"),
+        State::Pending { .. } | State::Asking { .. } => {}
     }
 }
