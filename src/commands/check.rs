@@ -69,7 +69,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> Said {
     text.push_str(&summary(&config, path, denied));
     if !next.is_empty() {
         text.push_str("\nNext slots:\n");
-        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color);
+        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color).sparing(&["SLOT"]);
         for (slot, schedule, instance) in next {
             let local = slot.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z").to_string();
             rows.row([utc(slot), local, relative(slot, now), schedule.name.to_string(), instance.to_string()]);

@@ -91,7 +91,8 @@ fn nothing(args: &ImagesArgs) -> Result {
 }
 
 fn table(context: &Context<'_>, images: &[ImageRow], now: DateTime<Utc>) -> String {
-    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color);
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color)
+        .sparing(&["AGE", "BAKE", "NAME"]);
     for row in images {
         let image = &row.image;
         rows.row([

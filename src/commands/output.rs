@@ -3,44 +3,93 @@
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use comfy_table::{ContentArrangement, Table, presets::NOTHING};
+use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::NOTHING};
 
 /// A table without lines, as wide as the terminal; unlimited into a pipe, so that `grep` finds whole rows.
+#[derive(Debug, Clone)]
 pub struct Rows {
-    table: Table,
+    header: Vec<String>,
+    rows: Vec<Vec<String>>,
+    /// Columns that a narrow terminal goes without, the first of them first.
+    spared: Vec<&'static str>,
     color: bool,
 }
 
+/// The last column, which wraps, has at least this many characters.
+const LAST: usize = 24;
+/// Between two columns.
+const GAP: u16 = 2;
+
 impl Rows {
     pub fn new(header: &[&str], color: bool) -> Self {
-        let mut table = Table::new();
-        table.load_style(NOTHING).set_header(header.iter().copied());
-        match terminal_size::terminal_size_of(std::io::stdout()) {
-            Some((terminal_size::Width(width), _)) => {
-                table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width.max(60));
-            }
-            None => {
-                table.set_content_arrangement(ContentArrangement::Disabled);
-            }
-        }
-        Self { table, color }
+        let header = header.iter().copied().map(str::to_owned).collect();
+        Self { header, rows: Vec::new(), spared: Vec::new(), color }
+    }
+
+    /// On a terminal that is too narrow these columns are left out, one after the other.
+    pub fn sparing(self, spared: &[&'static str]) -> Self {
+        Self { spared: spared.to_vec(), ..self }
     }
 
     pub fn row<S: ToString>(&mut self, cells: impl IntoIterator<Item = S>) {
-        self.table.add_row(cells.into_iter().map(|cell| cell.to_string()));
+        self.rows.push(cells.into_iter().map(|cell| cell.to_string()).collect());
     }
 
     /// The lines, trimmed on the right, with a line break after each.
-    pub fn render(mut self) -> String {
-        for column in self.table.column_iter_mut() {
-            column.set_padding((0, 2));
+    pub fn render(self) -> String {
+        let width = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| width.0.max(60));
+        self.render_to(width)
+    }
+
+    fn render_to(mut self, width: Option<u16>) -> String {
+        let mut table = Table::new();
+        table.load_style(NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+        if let Some(width) = width {
+            self.fit(usize::from(width));
+            table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        }
+        table.set_header(&self.header);
+        table.add_rows(&self.rows);
+        let last = self.header.len().saturating_sub(1);
+        let fits = width.is_some_and(|width| self.needs() <= usize::from(width));
+        for (index, column) in table.column_iter_mut().enumerate() {
+            column.set_padding((0, GAP));
+            if fits && index < last {
+                column.set_constraint(ColumnConstraint::ContentWidth);
+            }
         }
         let mut text = String::new();
-        for line in self.table.to_string().lines() {
+        for line in table.to_string().lines() {
             text.push_str(&paint_states(line.trim_end(), self.color));
             text.push('\n');
         }
         text
+    }
+
+    /// Leaves out what can be spared until the rest fits.
+    fn fit(&mut self, width: usize) {
+        for spared in std::mem::take(&mut self.spared) {
+            if self.needs() <= width {
+                return;
+            }
+            if let Some(index) = self.header.iter().position(|name| name == spared) {
+                self.header.remove(index);
+                for row in &mut self.rows {
+                    row.remove(index);
+                }
+            }
+        }
+    }
+
+    /// So wide are all columns whole, but for the last, which may wrap.
+    fn needs(&self) -> usize {
+        let last = self.header.len().saturating_sub(1);
+        let column = |index: usize| {
+            let cells = self.rows.iter().filter_map(|row| row.get(index)).chain(self.header.get(index));
+            let widest = cells.map(|cell| cell.chars().count()).max().unwrap_or_default();
+            if index == last { widest.min(LAST) } else { widest + usize::from(GAP) }
+        };
+        (0..self.header.len()).map(column).sum()
     }
 }
 
@@ -154,6 +203,18 @@ mod tests {
     fn numbers_can_be_read() {
         assert_eq!([0, 999, 1000, 1_234_567].map(grouped), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([0, 1023, 1024, 1_572_864].map(bytes), ["0 bytes", "1023 bytes", "1.0 KiB", "1.5 MiB"]);
+    }
+
+    #[test]
+    fn a_narrow_terminal_goes_without_what_can_be_spared_and_breaks_no_word_but_in_the_last_column() {
+        let mut rows = Rows::new(&["BAKE", "WHEN", "STATE", "REASON"], false).sparing(&["WHEN"]);
+        rows.row(["1", "3h 12m ago, which is long", "succeeded", "one two three four five six seven eight nine ten"]);
+        let whole = rows.clone().render_to(Some(72));
+        assert!(whole.contains("3h 12m ago, which is long") && whole.contains("succeeded"), "{whole}");
+        let narrow = rows.clone().render_to(Some(60));
+        assert!(!narrow.contains("WHEN") && narrow.contains("  succeeded  "), "{narrow}");
+        assert!(narrow.lines().all(|line| line.chars().count() <= 60), "{narrow}");
+        assert_eq!(rows.render_to(None).lines().count(), 2, "a pipe has whole rows");
     }
 
     #[test]

@@ -191,7 +191,7 @@ fn table(
     });
     let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
     let header = [&["SLOT", "LOCAL", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
-    let mut rows = Rows::new(&header, context.color);
+    let mut rows = Rows::new(&header, context.color).sparing(&["SLOT", "WHEN", "INSTANCE"]);
     for slot in slots.iter().take(args.limit) {
         let note = if slot.paused {
             "paused: will be skipped"

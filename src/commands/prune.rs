@@ -50,7 +50,8 @@ fn text(context: &Context<'_>, report: &Report, dry_run: bool) -> String {
 
 /// Each image, what follows, and why.
 pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Judged>) -> String {
-    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "DOES", "WHY"], context.color);
+    let mut rows =
+        Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "DOES", "WHY"], context.color).sparing(&["NAME", "SLOT"]);
     for judged in images {
         let does = match &judged.action {
             Action::Mark { delete_after } | Action::Wait { delete_after } => {

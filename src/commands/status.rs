@@ -219,7 +219,7 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     }
     if !status.next.is_empty() {
         text.push_str("\nNext slots\n");
-        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color);
+        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color).sparing(&["SLOT"]);
         for next in &status.next {
             let when = next.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
             rows.row([&next.slot, &next.local, &when, &next.schedule, &next.instance_id]);
@@ -239,7 +239,8 @@ fn work(context: &Context<'_>, running: &[Running], queued: u64, last_day: LastD
         return text;
     }
     text.push_str("\nUnder way\n");
-    let mut rows = Rows::new(&["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "IMAGE", "WHY"], context.color);
+    let mut rows = Rows::new(&["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "IMAGE", "WHY"], context.color)
+        .sparing(&["INSTANCE", "IMAGE"]);
     for bake in running {
         let image = bake.image_id.as_deref().or(bake.image_name.as_deref()).unwrap_or(NONE);
         let why = bake.reason.as_deref().unwrap_or_default();

@@ -127,7 +127,10 @@ fn values_are_told_as_people_write_them() {
     let told: Vec<_> = diff(&[old], &[new]).changed.remove(0).keys.into_iter().map(|change| change.new).collect();
     assert_eq!(
         told,
-        ["1h 30m", "{ daily = 0, hourly = 0, last = 3, min = 1, monthly = 0, weekly = 0, within = 2days, yearly = 0 }"]
+        [
+            "1h 30m",
+            "{ daily = 0, grace = 0s, hourly = 0, last = 3, min = 1, monthly = 0, weekly = 0, within = 2days, yearly = 0 }"
+        ]
     );
 }
 
