@@ -49,7 +49,8 @@ CREATE INDEX bakes_with_result ON bakes (line_id, slot DESC, id DESC) WHERE stat
 CREATE TABLE looks (
     id      INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
     at      INTEGER NOT NULL,
-    problem TEXT               -- why it was not whole; NULL: it was
+    problem TEXT,              -- why it was not whole; NULL: it was
+    since   INTEGER            -- since when there is a problem
 ) STRICT;
 
 -- Images that a person wants kept.

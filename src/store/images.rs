@@ -41,6 +41,8 @@ pub struct Look {
     pub at: DateTime<Utc>,
     /// Why it was not whole; `None`: it was.
     pub problem: Option<String>,
+    /// Since when looks have not been whole.
+    pub troubled_since: Option<DateTime<Utc>>,
 }
 
 /// The last result of a line.
@@ -159,11 +161,11 @@ impl Reader {
 
     /// The last look at the cloud; `None` before the first.
     pub async fn last_look(&self) -> Result<Option<Look>, StoreError> {
-        let row: Option<(i64, Option<String>)> = sqlx::query_as(statements::LAST_LOOK)
+        let row: Option<(i64, Option<String>, Option<i64>)> = sqlx::query_as(statements::LAST_LOOK)
             .fetch_optional(&self.pool)
             .await
             .map_err(failed("read the last look"))?;
-        Ok(row.map(|(at, problem)| Look { at: instant(at), problem }))
+        Ok(row.map(|(at, problem, since)| Look { at: instant(at), problem, troubled_since: since.map(instant) }))
     }
 
     /// Lines with images that are marked or being deleted, in the file or not.

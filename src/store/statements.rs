@@ -277,12 +277,14 @@ FROM json_each(?1) AS line JOIN bakes b
              ORDER BY slot DESC, id DESC LIMIT 1)";
 
 /// The last look at the cloud.
-pub const LAST_LOOK: &str = "SELECT at, problem FROM looks";
+pub const LAST_LOOK: &str = "SELECT at, problem, since FROM looks";
 
 /// A look took place.
 pub const SET_LOOK: &str = "
-INSERT INTO looks (id, at, problem) VALUES (1, ?1, ?2)
-ON CONFLICT (id) DO UPDATE SET at = excluded.at, problem = excluded.problem";
+INSERT INTO looks (id, at, problem, since) VALUES (1, ?1, ?2, CASE WHEN ?2 IS NOT NULL THEN ?1 END)
+ON CONFLICT (id) DO UPDATE
+SET at = excluded.at, problem = excluded.problem,
+    since = CASE WHEN excluded.problem IS NOT NULL THEN coalesce(since, excluded.at) END";
 
 /// What a look showed.
 pub const RECORD_SIGHTS: &str = "

@@ -4,7 +4,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::{
-    bake::{call::Refusal, identity::TAG_OWNER},
+    bake::{
+        call::{Class, Refusal},
+        identity::TAG_OWNER,
+    },
     cloud::{
         CloudClient,
         actions::{DescribeDesktops, Image, ImageStatus, ListImage},
@@ -16,13 +19,19 @@ use crate::{
     store::{ImageRow, Sight, StoreError},
 };
 
-/// Of how many images that are not in the listing each is asked for by itself: a listing by tag may not show one that lost
-/// its tags. More than so many at once are no loss of tags.
-const ASKED_SINGLY: usize = 100;
+/// So many images that are not in the listing are asked for by themselves: a listing by tag does not show one that lost its
+/// tags. That more are lost at once is no accident of theirs.
+const ASKED_SINGLY: usize = 500;
 
-/// Looks at `images`, and notes what it saw, or why it could not see all.
-pub(super) async fn look(shared: &Shared, config: &Config, images: &[ImageRow]) -> Result<(), StoreError> {
-    let (sights, problem) = match sights(&shared.cloud, config, images).await {
+/// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
+/// matter: it takes rights that nobody needs who deletes nothing.
+pub(super) async fn look(
+    shared: &Shared,
+    config: &Config,
+    images: &[ImageRow],
+    ask_users: bool,
+) -> Result<(), StoreError> {
+    let (sights, problem) = match sights(&shared.cloud, config, images, ask_users).await {
         Ok(sights) => (sights, None),
         Err(refusal) => (Vec::new(), Some(format!("{} ({})", chain(&refusal), refusal.advice))),
     };
@@ -35,7 +44,12 @@ pub(super) async fn look(shared: &Shared, config: &Config, images: &[ImageRow]) 
     shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await
 }
 
-async fn sights(cloud: &CloudClient, config: &Config, images: &[ImageRow]) -> Result<Vec<Sight>, Refusal> {
+async fn sights(
+    cloud: &CloudClient,
+    config: &Config,
+    images: &[ImageRow],
+    ask_users: bool,
+) -> Result<Vec<Sight>, Refusal> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
     let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
@@ -44,18 +58,33 @@ async fn sights(cloud: &CloudClient, config: &Config, images: &[ImageRow]) -> Re
     }
     let unlisted: Vec<&ImageId> =
         images.iter().map(|row| &row.image.image_id).filter(|id| !rows.contains_key(*id)).collect();
-    if unlisted.len() <= ASKED_SINGLY {
-        for image_id in unlisted {
-            let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
-            let page = cloud.list_images(&request).await?.value;
-            let found: Vec<Image> = page.images.into_iter().filter(|image| image.image_id == *image_id).collect();
-            if !found.is_empty() {
-                rows.insert(image_id.clone(), found);
-            }
+    if unlisted.len() > ASKED_SINGLY {
+        return Err(astray(unlisted.len()));
+    }
+    for image_id in unlisted {
+        let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+        let page = cloud.list_images(&request).await?.value;
+        let found: Vec<Image> = page.images.into_iter().filter(|image| image.image_id == *image_id).collect();
+        if !found.is_empty() {
+            rows.insert(image_id.clone(), found);
         }
     }
-    let users = users(cloud, config).await?;
+    let users = if ask_users { users(cloud, config).await? } else { BTreeMap::new() };
     Ok(images.iter().map(|row| sight(&row.image.image_id, &rows, &users, owner)).collect())
+}
+
+/// The list by our tag is not what it should be: nothing is concluded from it.
+fn astray(count: usize) -> Refusal {
+    Refusal {
+        class: Class::Permanent,
+        code: None,
+        message: format!("{count} images of the ledger are not in the cloud's list of our tag"),
+        advice: "Check the account and [daemon] owner; if they are gone indeed, `imagebaked reconcile` names them."
+            .into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
+    }
 }
 
 fn sight(

@@ -72,7 +72,9 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
     if images.is_empty() {
         return Ok(None);
     }
-    look::look(shared, config, &images).await?;
+    // A marked image of a line without rules is unmarked, whoever uses it.
+    let may_delete = policies.values().any(|policy| policy.keep.is_some());
+    look::look(shared, config, &images, may_delete).await?;
     // A channel that is about to move must not hold the image that it leaves.
     channels::settle(shared, config, shared.clock.now()).await?;
     let judgement = judgement(reader, config, mode.again(), shared.clock.now()).await?;
