@@ -49,6 +49,12 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// The cloud's words, and what can be done.
+    pub fn told(&self) -> String {
+        let advice = self.advice.trim();
+        if advice.is_empty() { self.to_string() } else { format!("{self} ({advice})") }
+    }
+
     /// The delay that the server asked for; wins over ours. A header that is wrong by an order of magnitude must not
     /// put a bake to sleep for days, or leave a stopped instance so long.
     pub fn server_delay(&self) -> Option<Duration> {

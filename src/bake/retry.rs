@@ -2,9 +2,20 @@
 
 use std::time::Duration;
 
+use chrono::{DateTime, TimeDelta, Utc};
 use fastrand::Rng;
 
-use super::settings::RetryPolicy;
+use super::{
+    call::{Class, Refusal},
+    settings::RetryPolicy,
+};
+
+/// The first look after an unclear answer.
+pub const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// No two looks for the same thing are further apart than this, unless the server asks for it.
+pub const LONGEST_GAP: Duration = Duration::from_mins(10);
+/// How long credentials that were refused are left alone.
+const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
 
 /// The wait after the `attempt`th call (from 1) failed: full jitter under `base` · 2^(attempt-1), capped. The server's
 /// own delay wins where it asked for one; a little jitter is added to it, so that many bakes told the same do not
@@ -22,6 +33,29 @@ pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, 
 pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> Duration {
     let nominal = first.saturating_mul(2u32.saturating_pow(look.saturating_sub(1).min(31))).min(cap);
     between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10).min(cap), rng)
+}
+
+/// How long a harmless question waits after it was refused for the `n`th time in a row.
+pub fn pause_after(refusal: &Refusal, n: u32, poll_interval: Duration, rng: &mut Rng) -> Duration {
+    let pause = match refusal.class {
+        Class::Credential => credential_pause(poll_interval),
+        _ => look_delay(poll_interval.min(FIRST_LOOK), n, LONGEST_GAP, rng),
+    };
+    pause.max(refusal.server_delay().unwrap_or_default())
+}
+
+/// The daemon lets one call a minute try whether credentials work again; what is under way need not wait longer than for any
+/// other look, so that new credentials count at once after a restart.
+pub fn credential_pause(poll_interval: Duration) -> Duration {
+    CREDENTIAL_PAUSE.min(poll_interval)
+}
+
+/// `instant + pause`, at the end of time where that overflows.
+pub fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(pause)
+        .ok()
+        .and_then(|pause| instant.checked_add_signed(pause))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// Full jitter may fall to nothing; a failing call must not become a hot loop.

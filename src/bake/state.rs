@@ -22,7 +22,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
@@ -32,7 +32,7 @@ use super::{
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
     identity::{Identity, ImageStatus, SeenImage},
     naming::{Template, Values},
-    retry,
+    retry::{self, later},
     settings::{IfConnected, StopInstance},
 };
 
@@ -308,16 +308,10 @@ pub struct Pace {
 
 /// A create call later than this after its slot looks first: another host with the same file may have made the image.
 const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
-/// The first look after an unclear answer.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// No two looks for the same image, and no two tries to start an instance, are further apart than this.
-const LONGEST_GAP: Duration = Duration::from_mins(10);
 /// An instance whose stop was sent and never seen to work must be seen running this often before it counts as running.
 const SETTLED_AFTER: u32 = 3;
 /// An instance that is owed a start counts as gone when it was not listed after this many tries.
 const GONE_AFTER: u32 = 5;
-/// How long credentials that were refused are left alone.
-const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
 
 impl State {
     /// The word for it in tables and JSON.
@@ -744,7 +738,7 @@ impl Step<'_> {
                     self.create_after_stop(work)
                 }
                 Class::Permanent => {
-                    let reason = format!("the instance could not be stopped: {}", told(&refusal));
+                    let reason = format!("the instance could not be stopped: {}", refusal.told());
                     self.finish(work, End::Failed { image: None, permanent: true, reason })
                 }
                 _ => self.look_at_instance_again(work, looks, sent, refusal.server_delay()),
@@ -790,14 +784,14 @@ impl Step<'_> {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
-                self.finish(work, End::Failed { image: None, permanent: true, reason: told(&refusal) })
+                self.finish(work, End::Failed { image: None, permanent: true, reason: refusal.told() })
             }
             _ if self.past_deadline() => self.give_up(work),
             Answer::Found(None) => self.create(work),
             Answer::Refused(refusal) => {
                 let pause = self.pause_after(&refusal, 1);
                 let next = self.after(pause);
-                let state = State::Ready { work, look_first: true, next, waits_for: Some(told(&refusal)) };
+                let state = State::Ready { work, look_first: true, next, waits_for: Some(refusal.told()) };
                 (state, Effect::Wait(next))
             }
             _ => {
@@ -816,7 +810,7 @@ impl Step<'_> {
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, End::Failed { image: None, permanent: true, reason: told(&refusal) })
+                    self.finish(work, End::Failed { image: None, permanent: true, reason: refusal.told() })
                 }
                 Class::Unclear => {
                     work.attempts += 1;
@@ -828,7 +822,9 @@ impl Step<'_> {
                 }
                 // Somebody is making an image of the instance: perhaps it is ours.
                 Class::Busy => self.wait_for_cloud(work, &refusal, self.pace.poll_interval, true),
-                Class::Credential => self.wait_for_cloud(work, &refusal, self.credential_pause(), false),
+                Class::Credential => {
+                    self.wait_for_cloud(work, &refusal, retry::credential_pause(self.pace.poll_interval), false)
+                }
             },
             _ => {
                 work.attempts += 1;
@@ -840,19 +836,20 @@ impl Step<'_> {
     fn try_again(&mut self, work: Work, refusal: &Refusal) -> (State, Effect) {
         let policy = &self.bake.settings.retry;
         if work.attempts >= policy.attempts {
-            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), told(refusal));
+            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), refusal.told());
             return self.finish(work, End::Failed { image: None, permanent: false, reason });
         }
         let pause = retry::delay(policy, work.attempts, refusal.server_delay(), self.rng);
         let next = self.after(pause);
-        let state = State::Ready { work, look_first: false, next, waits_for: Some(told(refusal)) };
+        let state = State::Ready { work, look_first: false, next, waits_for: Some(refusal.told()) };
         (state, Effect::Wait(next))
     }
 
     fn wait_for_cloud(&mut self, work: Work, refusal: &Refusal, pause: Duration, look_first: bool) -> (State, Effect) {
-        let pause = retry::look_delay(pause, 1, LONGEST_GAP, self.rng).max(refusal.server_delay().unwrap_or_default());
+        let pause =
+            retry::look_delay(pause, 1, retry::LONGEST_GAP, self.rng).max(refusal.server_delay().unwrap_or_default());
         let next = self.after(pause);
-        (State::Ready { work, look_first, next, waits_for: Some(told(refusal)) }, Effect::Wait(next))
+        (State::Ready { work, look_first, next, waits_for: Some(refusal.told()) }, Effect::Wait(next))
     }
 
     // Unknown
@@ -903,11 +900,11 @@ impl Step<'_> {
     }
 
     fn first_look(&self) -> Duration {
-        FIRST_LOOK.min(self.pace.lookup_window / 4)
+        retry::FIRST_LOOK.min(self.pace.lookup_window / 4)
     }
 
     fn longest_look(&self) -> Duration {
-        LONGEST_GAP.min(self.pace.lookup_window)
+        retry::LONGEST_GAP.min(self.pace.lookup_window)
     }
 
     fn adopt(&mut self, work: Work, image: SeenImage, found: &str) -> (State, Effect) {
@@ -1014,7 +1011,7 @@ impl Step<'_> {
             Answer::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
             answer => {
                 trouble = match answer {
-                    Answer::Refused(refusal) => Some(told(&refusal)),
+                    Answer::Refused(refusal) => Some(refusal.told()),
                     Answer::Instance(Some(Power::Between(status))) => Some(format!("the cloud reports it {status}")),
                     Answer::Instance(None) => Some("the cloud does not list it".to_owned()),
                     _ => trouble,
@@ -1029,7 +1026,7 @@ impl Step<'_> {
     /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
     /// come up, so the pauses grow only after that.
     fn start_pause(&mut self, tries: u32) -> DateTime<Utc> {
-        let pause = retry::look_delay(self.pace.poll_interval, tries / 8 + 1, LONGEST_GAP, self.rng);
+        let pause = retry::look_delay(self.pace.poll_interval, tries / 8 + 1, retry::LONGEST_GAP, self.rng);
         self.after(pause)
     }
 
@@ -1085,19 +1082,9 @@ impl Step<'_> {
         self.finish(work, End::Failed { image: None, permanent: false, reason })
     }
 
-    /// How long a harmless question waits after it was refused for the `n`th time in a row.
+    /// See [`retry::pause_after`].
     fn pause_after(&mut self, refusal: &Refusal, n: u32) -> Duration {
-        let pause = match refusal.class {
-            Class::Credential => self.credential_pause(),
-            _ => retry::look_delay(self.pace.poll_interval.min(FIRST_LOOK), n, LONGEST_GAP, self.rng),
-        };
-        pause.max(refusal.server_delay().unwrap_or_default())
-    }
-
-    /// The daemon lets one call a minute try whether credentials work again; a bake itself need not wait longer than for
-    /// any other look, so that new credentials count at once after a restart.
-    fn credential_pause(&self) -> Duration {
-        CREDENTIAL_PAUSE.min(self.pace.poll_interval)
+        retry::pause_after(refusal, n, self.pace.poll_interval, self.rng)
     }
 
     fn past_deadline(&self) -> bool {
@@ -1151,19 +1138,6 @@ pub fn environment(bake: &Bake, work: &Work, end: Option<&End>, moment: Moment) 
         told.push(("IMAGEBAKED_REASON", end.reason().to_owned()));
     }
     told
-}
-
-/// `instant + pause`, at the end of time where that overflows.
-fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(pause)
-        .ok()
-        .and_then(|pause| instant.checked_add_signed(pause))
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
-fn told(refusal: &Refusal) -> String {
-    let advice = refusal.advice.trim();
-    if advice.is_empty() { refusal.to_string() } else { format!("{refusal} ({advice})") }
 }
 
 fn words(duration: Duration) -> String {

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::TimeZone;
+use chrono::{TimeDelta, TimeZone};
 
 use super::{
     super::{
@@ -738,7 +738,7 @@ fn a_start_is_tried_for_ever_at_most_ten_minutes_apart() {
             bake.refuse(Class::Permanent, "OperationDenied");
         }
         assert_eq!(bake.state(), "starting");
-        assert!(bake.bake.state.wake_at() <= Some(later(bake.now, LONGEST_GAP)));
+        assert!(bake.bake.state.wake_at() <= Some(later(bake.now, retry::LONGEST_GAP)));
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     }
     assert!(starts >= 100, "{starts} starts");

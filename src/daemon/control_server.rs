@@ -11,7 +11,7 @@ use std::{
 
 use tokio::{
     net::{UnixListener, UnixStream},
-    sync::{Semaphore, oneshot},
+    sync::Semaphore,
 };
 use tokio_util::sync::CancellationToken;
 
@@ -172,22 +172,22 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             Err(error) => Reply::Failed { message: chain(&error) },
         },
         Request::Bake { schedule } => {
-            let asked = order(shared, |reply| Order::Bake { schedule, who, reply }).await;
+            let asked = shared.order(|reply| Order::Bake { schedule, who, reply }).await;
             told(asked, |bakes| Reply::Bakes { bakes })
         }
         Request::Retry { bake } => {
-            let asked = order(shared, |reply| Order::Retry { bake, who, reply }).await;
+            let asked = shared.order(|reply| Order::Retry { bake, who, reply }).await;
             told(asked, |bake| Reply::Bakes { bakes: vec![bake] })
         }
         Request::Cancel { bake } => {
-            told(order(shared, |reply| Order::Cancel { bake, who, reply }).await, |()| Reply::Done)
+            told(shared.order(|reply| Order::Cancel { bake, who, reply }).await, |()| Reply::Done)
         }
         Request::Pause { schedule, until, reason } => {
-            let asked = order(shared, |reply| Order::Pause { schedule, until, reason, who, reply }).await;
+            let asked = shared.order(|reply| Order::Pause { schedule, until, reason, who, reply }).await;
             told(asked, |()| Reply::Done)
         }
         Request::Resume { schedule } => {
-            told(order(shared, |reply| Order::Resume { schedule, who, reply }).await, |()| Reply::Done)
+            told(shared.order(|reply| Order::Resume { schedule, who, reply }).await, |()| Reply::Done)
         }
         Request::Follow { bakes, seen } => {
             let mut changes = shared.engine.clone();
@@ -220,17 +220,6 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
     }
 }
 
-/// Gives the engine an order and waits for its answer; fails in words.
-pub(super) async fn order<T>(
-    shared: &Shared,
-    make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Order,
-) -> Result<T, String> {
-    let stopping = || "the daemon is stopping".to_owned();
-    let (reply, answer) = oneshot::channel();
-    shared.orders.send(make(reply)).await.map_err(|_| stopping())?;
-    answer.await.map_err(|_| stopping())?.map_err(|error| chain(&error))
-}
-
 fn told<T>(asked: Result<Result<T, Declined>, String>, done: impl FnOnce(T) -> Reply) -> Reply {
     match asked {
         Ok(Ok(value)) => done(value),
@@ -248,14 +237,9 @@ async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
     if !apply {
         return Reply::Reconciled { differences };
     }
-    let (reply, answer) = oneshot::channel();
-    if shared.orders.send(Order::Rebuild { found, who, reply }).await.is_err() {
-        return Reply::Failed { message: "the daemon is stopping".to_owned() };
-    }
-    match answer.await {
-        Ok(Ok(())) => Reply::Reconciled { differences },
-        Ok(Err(error)) => Reply::Failed { message: chain(&error) },
-        Err(_) => Reply::Failed { message: "the daemon is stopping".to_owned() },
+    match shared.order(|reply| Order::Rebuild { found, who, reply }).await {
+        Ok(()) => Reply::Reconciled { differences },
+        Err(message) => Reply::Failed { message },
     }
 }
 

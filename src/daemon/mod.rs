@@ -17,7 +17,7 @@ use std::{
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::sync::{mpsc, watch::Receiver};
+use tokio::sync::{mpsc, oneshot, watch::Receiver};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -227,6 +227,14 @@ impl Shared {
 
     fn replace_config(&self, config: Arc<Config>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Gives the engine an order and waits for its answer; fails in words.
+    async fn order<T>(&self, make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> Order) -> Result<T, String> {
+        let stopping = || "the daemon is stopping".to_owned();
+        let (reply, answer) = oneshot::channel();
+        self.orders.send(make(reply)).await.map_err(|_| stopping())?;
+        answer.await.map_err(|_| stopping())?.map_err(|error| crate::error::chain(&error))
     }
 
     /// Images were changed by a command; whoever looks after them looks again.

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Shared, control_server, engine::Order};
+use super::{Shared, engine::Order};
 use crate::{
     config::{self, Looks},
     control::Reply,
@@ -85,7 +85,7 @@ async fn take_over(shared: &Shared) -> Reply {
     let now = shared.clock.now();
     let until = now.checked_add_signed(COMPARED).unwrap_or(now);
     let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
-    match control_server::order(shared, |reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
+    match shared.order(|reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             shared.stir();

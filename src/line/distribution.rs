@@ -12,14 +12,14 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use crate::bake::{
     call::{Class, Refusal},
     identity::ImageStatus,
-    retry,
+    retry::{self, later},
     settings::RetryPolicy,
 };
 
@@ -143,14 +143,8 @@ pub enum Effect {
     Done,
 }
 
-/// The first look after an unclear call.
-const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// No two looks are further apart, unless the server asks for it.
-const LONGEST_GAP: Duration = Duration::from_mins(10);
 /// No copy waits longer for its next look: one that does waits by a clock that was set back since.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
-/// How long credentials that were refused are left alone.
-const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
 
 impl State {
     /// A copy that is wanted since `at`.
@@ -267,7 +261,7 @@ impl Step<'_> {
             // What was asked for and never answered may be listed late.
             Ok(_) if let Some(end) = self.unclear_until(&mut work) => {
                 work.misses += 1;
-                let gap = retry::look_delay(self.first_look(), work.misses, LONGEST_GAP, self.rng);
+                let gap = retry::look_delay(self.first_look(), work.misses, retry::LONGEST_GAP, self.rng);
                 // The look that may end it comes right after the window, not up to a gap later.
                 pending(work, self.after(gap).min(end), waits_for)
             }
@@ -279,7 +273,7 @@ impl Step<'_> {
                 let work = Work { unclear_since: None, ..seen(work) };
                 (State::Asking { work, sent_at: self.now }, Effect::Ask)
             }
-            Err(refusal) if refusal.class == Class::Permanent => fail(words(&refusal)),
+            Err(refusal) if refusal.class == Class::Permanent => fail(refusal.told()),
             Err(refusal) => {
                 work.misses += 1;
                 let pause = self.pause_after(&refusal, work.misses);
@@ -300,9 +294,9 @@ impl Step<'_> {
         work.since = work.since.min(self.now);
         if refusal.class != Class::Credential && self.now >= later(work.since, self.pace.deadline) {
             let after = humantime::format_duration(self.pace.deadline);
-            return fail(format!("could not be begun within {after}: {}", words(refusal)));
+            return fail(format!("could not be begun within {after}: {}", refusal.told()));
         }
-        pending(work, self.after(pause), Some(words(refusal)))
+        pending(work, self.after(pause), Some(refusal.told()))
     }
 
     // Asking
@@ -320,7 +314,7 @@ impl Step<'_> {
             return self.follow(work, Some(self.now), None);
         }
         match refusal.class {
-            Class::Permanent => fail(words(&refusal)),
+            Class::Permanent => fail(refusal.told()),
             Class::Unclear => {
                 work.tries += 1;
                 let next = Effect::Wait(self.after(self.first_look()));
@@ -328,13 +322,13 @@ impl Step<'_> {
             }
             Class::Transient => {
                 work.tries += 1;
-                self.again(work, words(&refusal), refusal.server_delay())
+                self.again(work, refusal.told(), refusal.server_delay())
             }
             Class::Busy => {
-                let pause = retry::look_delay(self.pace.poll_interval, 1, LONGEST_GAP, self.rng);
+                let pause = retry::look_delay(self.pace.poll_interval, 1, retry::LONGEST_GAP, self.rng);
                 self.wait_or_give_up(work, pause.max(refusal.server_delay().unwrap_or_default()), &refusal)
             }
-            Class::Credential => self.wait_or_give_up(work, self.credential_pause(), &refusal),
+            Class::Credential => self.wait_or_give_up(work, retry::credential_pause(self.pace.poll_interval), &refusal),
         }
     }
 
@@ -423,20 +417,13 @@ impl Step<'_> {
         (state(work, next), Effect::Wait(next))
     }
 
+    /// See [`retry::pause_after`].
     fn pause_after(&mut self, refusal: &Refusal, n: u32) -> Duration {
-        let pause = match refusal.class {
-            Class::Credential => self.credential_pause(),
-            _ => retry::look_delay(self.pace.poll_interval.min(FIRST_LOOK), n, LONGEST_GAP, self.rng),
-        };
-        pause.max(refusal.server_delay().unwrap_or_default())
-    }
-
-    fn credential_pause(&self) -> Duration {
-        CREDENTIAL_PAUSE.min(self.pace.poll_interval)
+        retry::pause_after(refusal, n, self.pace.poll_interval, self.rng)
     }
 
     fn first_look(&self) -> Duration {
-        FIRST_LOOK.min(self.pace.lookup_window / 4)
+        retry::FIRST_LOOK.min(self.pace.lookup_window / 4)
     }
 
     fn after(&self, pause: Duration) -> DateTime<Utc> {
@@ -459,19 +446,6 @@ fn done(reason: &str) -> (State, Effect) {
 
 fn fail(reason: String) -> (State, Effect) {
     (State::Failed { reason }, Effect::Done)
-}
-
-/// `instant + pause`, at the end of time where that overflows.
-fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(pause)
-        .ok()
-        .and_then(|pause| instant.checked_add_signed(pause))
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
-}
-
-fn words(refusal: &Refusal) -> String {
-    let advice = refusal.advice.trim();
-    if advice.is_empty() { refusal.to_string() } else { format!("{refusal} ({advice})") }
 }
 
 fn count(n: u32) -> String {

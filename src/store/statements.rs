@@ -240,8 +240,11 @@ FROM json_each(?1) AS rebuilt JOIN bakes b
 WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
 ON CONFLICT (image_id) DO NOTHING";
 
-/// Images that are not deleted, of some lines or of all, with what holds them.
-pub const PRESENT_IMAGES: &str = "
+/// Images with what holds them; the condition follows.
+macro_rules! images {
+    ($condition:literal) => {
+        concat!(
+            "
 SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version, i.version_id, i.image_name, i.slot,
        i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
        i.used_by, i.missing_since, i.verify, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
@@ -252,22 +255,20 @@ SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version
        (SELECT json_group_array(d.region) FROM distributions d
         WHERE d.image_id = i.image_id AND d.finished_at IS NULL) AS copied_to
 FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON v.image_id = i.image_id
-WHERE i.fate <> 'deleted' AND (?1 IS NULL OR i.line_id IN (SELECT value FROM json_each(?1)))
-ORDER BY i.line_id, i.version DESC, i.image_id";
+",
+            $condition
+        )
+    };
+}
+
+/// Images that are not deleted, of some lines or of all, with what holds them.
+pub const PRESENT_IMAGES: &str = images!(
+    "WHERE i.fate <> 'deleted' AND (?1 IS NULL OR i.line_id IN (SELECT value FROM json_each(?1)))
+ORDER BY i.line_id, i.version DESC, i.image_id"
+);
 
 /// One image, deleted or not.
-pub const ONE_IMAGE: &str = "
-SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version, i.version_id, i.image_name, i.slot,
-       i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
-       i.used_by, i.missing_since, i.verify, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
-       v.reason AS veto,
-       coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
-       (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
-           AS in_channels,
-       (SELECT json_group_array(d.region) FROM distributions d
-        WHERE d.image_id = i.image_id AND d.finished_at IS NULL) AS copied_to
-FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON v.image_id = i.image_id
-WHERE i.image_id = ?1";
+pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 
 /// The newest result of each of some lines.
 pub const NEWEST_RESULTS: &str = "

@@ -7,7 +7,7 @@ use crate::{
     bake::{call::Refusal, reconcile::Tagged},
     cloud::actions::{Image, ImageStatus, ListImage},
     control::{Reply, Wanted},
-    daemon::{Shared, calls::seen, control_server::order, engine::Order},
+    daemon::{Shared, calls::seen, engine::Order},
     error::chain,
     ids::{InstanceId, LineId, ScheduleId},
     schedule::Instances,
@@ -38,7 +38,7 @@ pub async fn adopt(
     }
     let owner = shared.config().daemon.owner.clone();
     let new = images.iter().map(|image| candidate(image, &target, &owner, shared.clock.now())).collect();
-    match order(shared, |reply| Order::AdoptImages { images: new, dry_run, who, reply }).await {
+    match shared.order(|reply| Order::AdoptImages { images: new, dry_run, who, reply }).await {
         Ok(images) => Reply::Adopted { images },
         Err(message) => Reply::Failed { message },
     }

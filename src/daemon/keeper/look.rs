@@ -14,7 +14,6 @@ use crate::{
     },
     config::Config,
     daemon::{Shared, calls::owned_images},
-    error::chain,
     ids::ImageId,
     store::{ImageRow, Sight, StoreError},
 };
@@ -33,7 +32,7 @@ pub(super) async fn look(
 ) -> Result<(), StoreError> {
     let (sights, problem) = match sights(&shared.cloud, config, images, ask_users).await {
         Ok(sights) => (sights, None),
-        Err(refusal) => (Vec::new(), Some(format!("{} ({})", chain(&refusal), refusal.advice))),
+        Err(refusal) => (Vec::new(), Some(refusal.told())),
     };
     if let Some(problem) = &problem {
         tracing::warn!(

@@ -295,7 +295,7 @@ async fn delete(
                 let why = answer.message.unwrap_or_else(|| "the cloud says that it did not delete it".to_owned());
                 (DeleteOutcome::Refused { why: why.clone() }, why)
             }
-            Err(refusal) => (judge_refusal(&refusal, tries + 1, next), told(&refusal)),
+            Err(refusal) => (judge_refusal(&refusal, tries + 1, next), refusal.told()),
         }
     };
     crate::failpoint::hit("answer", "delete_image");
@@ -327,10 +327,6 @@ async fn delete(
     Ok(())
 }
 
-fn told(refusal: &Refusal) -> String {
-    if refusal.advice.is_empty() { refusal.to_string() } else { format!("{refusal} ({})", refusal.advice) }
-}
-
 /// What a refused delete call means for the image.
 fn judge_refusal(refusal: &Refusal, tries: u32, next: DateTime<Utc>) -> DeleteOutcome {
     match (refusal.code.as_deref(), refusal.class) {
@@ -338,7 +334,7 @@ fn judge_refusal(refusal: &Refusal, tries: u32, next: DateTime<Utc>) -> DeleteOu
         // Credentials and limits are no matter of this image.
         (_, Class::Credential | Class::Busy) => DeleteOutcome::Later { at: next },
         (_, Class::Transient | Class::Unclear) if tries < MOST_TRIES => DeleteOutcome::Later { at: next },
-        _ => DeleteOutcome::Refused { why: told(refusal) },
+        _ => DeleteOutcome::Refused { why: refusal.told() },
     }
 }
 
