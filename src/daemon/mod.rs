@@ -9,15 +9,15 @@
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::sync::{mpsc, oneshot, watch::Receiver};
+use tokio::sync::{
+    mpsc, oneshot,
+    watch::{Receiver, Sender},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -108,7 +108,7 @@ struct Shared {
     // Held through a pass over the images, so that two never cross.
     keeping: tokio::sync::Mutex<()>,
     // Counts what commands changed about images: those who look after them look again.
-    stirred: AtomicU64,
+    stirred: Sender<u64>,
     on_disk: Mutex<reload::Tried>,
     reloading: tokio::sync::Mutex<()>,
     started_at: DateTime<Utc>,
@@ -142,7 +142,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         environment,
         config: Mutex::new(Arc::new(config)),
         keeping: tokio::sync::Mutex::default(),
-        stirred: AtomicU64::default(),
+        stirred: Sender::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         started_at,
@@ -239,7 +239,7 @@ impl Shared {
 
     /// Images were changed by a command; whoever looks after them looks again.
     fn stir(&self) {
-        self.stirred.fetch_add(1, Ordering::Relaxed);
+        self.stirred.send_modify(|count| *count += 1);
     }
 
     /// For `systemctl status`.

@@ -30,7 +30,7 @@ const BATCH: u32 = 200;
 /// Works until `stop`.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let work = async {
-        let (mut rounds, mut in_force) = (Rounds::new(), None);
+        let (mut rounds, mut in_force) = (Rounds::new(&shared), None);
         loop {
             let now = rounds.begin(&shared).await;
             // Whatever a turn does is committed at once: it can end anywhere.
@@ -48,7 +48,7 @@ async fn turn(
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let config = shared.config();
     if in_force.as_ref() != Some(&config.hash) {
-        let policies = super::policies(&config);
+        let policies = super::policies_with_rules(&config);
         let with_channels = policies.into_iter().filter(|(_, policy)| !policy.channels.is_empty());
         let lines: Vec<LineId> = with_channels.map(|(line, _)| line).collect();
         shared.store.queue_channels(&lines).await?;

@@ -34,7 +34,7 @@ const BATCH: u32 = 200;
 /// Works until `stop`.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken, mut rng: Rng) {
     let work = async {
-        let mut rounds = Rounds::new();
+        let mut rounds = Rounds::new(&shared);
         loop {
             rounds.begin(&shared).await;
             // Every intent is committed before its call: a turn can end anywhere.

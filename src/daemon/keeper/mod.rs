@@ -19,6 +19,7 @@ use crate::{
     config::Config,
     ids::LineId,
     line::Policy,
+    schedule::Schedule,
     store::{ITSELF, StoreError},
 };
 
@@ -37,7 +38,7 @@ const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 /// Looks at the images until `stop`, and deletes what goes.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let work = async {
-        let (mut rounds, mut next_look) = (Rounds::new(), None);
+        let (mut rounds, mut next_look) = (Rounds::new(&shared), None);
         loop {
             let now = rounds.begin(&shared).await;
             // Whatever a turn is doing is committed before it is done: it can end anywhere.
@@ -71,8 +72,19 @@ async fn turn(
 
 /// What the file says of each of its lines.
 pub(super) fn policies(config: &Config) -> BTreeMap<LineId, Policy> {
+    policies_of(config, |_| true)
+}
+
+/// What it says of the lines whose images it has anything to say of: ten thousand schedules without rules cost nothing.
+fn policies_with_rules(config: &Config) -> BTreeMap<LineId, Policy> {
+    policies_of(config, |schedule| {
+        schedule.keep.is_some() || !schedule.channels.is_empty() || schedule.max_image_age.is_some()
+    })
+}
+
+fn policies_of(config: &Config, wanted: impl Fn(&Schedule) -> bool) -> BTreeMap<LineId, Policy> {
     let mut policies = BTreeMap::new();
-    for schedule in &config.schedules {
+    for schedule in config.schedules.iter().filter(|schedule| wanted(schedule)) {
         for instance in schedule.instances.as_slice() {
             policies.insert(
                 schedule.line(instance),

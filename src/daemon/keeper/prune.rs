@@ -66,7 +66,7 @@ pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Re
 /// One pass over all lines that have rules, an age limit or marked images. `None` where there is nothing to look at.
 pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Result<Option<Report>, StoreError> {
     let reader = shared.store.reader();
-    let policies = super::policies(config);
+    let policies = super::policies_with_rules(config);
     let watched = watched(reader, config, &policies).await?;
     let images = reader.present_images(Some(&watched)).await?;
     if images.is_empty() {
@@ -111,7 +111,7 @@ pub async fn judgement(
     again: bool,
     now: DateTime<Utc>,
 ) -> Result<Judgement, StoreError> {
-    let policies = super::policies(config);
+    let policies = super::policies_with_rules(config);
     let watched = watched(reader, config, &policies).await?;
     let results = reader.newest_results(&watched).await?;
     let look = reader.last_look().await?;

@@ -1,15 +1,22 @@
 //! When those who look after images look: at the instant they asked for, after something has changed, and after the
 //! clock was set back. Never for nothing, never late.
 
-use std::{sync::atomic::Ordering, time::Duration};
+use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use tokio::time::{Interval, MissedTickBehavior};
+use tokio::{
+    sync::watch::Receiver,
+    time::{Interval, MissedTickBehavior},
+};
 
-use crate::{daemon::Shared, error::chain, store::StoreError};
+use crate::{
+    daemon::{EngineStatus, Shared},
+    error::chain,
+    store::StoreError,
+};
 
-/// How often it is asked whether there is something to do; the question costs nothing.
-const BEAT: Duration = Duration::from_millis(250);
+/// How often the clock is looked at, which may be set; changes are told at once.
+const BEAT: Duration = Duration::from_secs(1);
 /// After a failure of the database.
 const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
 
@@ -17,24 +24,31 @@ const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
 #[derive(Debug)]
 pub(super) struct Rounds {
     beat: Interval,
+    engine: Receiver<EngineStatus>,
+    stirred: Receiver<u64>,
     /// When the last turn began, and what had changed by then.
     last: Option<(DateTime<Utc>, [u64; 2])>,
     next: Option<DateTime<Utc>>,
 }
 
 impl Rounds {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(shared: &Shared) -> Self {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { beat, last: None, next: None }
+        Self { beat, engine: shared.engine.clone(), stirred: shared.stirred.subscribe(), last: None, next: None }
     }
 
     /// Waits until there may be something to do.
     pub(super) async fn begin(&mut self, shared: &Shared) -> DateTime<Utc> {
         loop {
-            self.beat.tick().await;
+            tokio::select! {
+                // An engine that has ended changes nothing any more.
+                Ok(()) = self.engine.changed() => {}
+                Ok(()) = self.stirred.changed() => {}
+                _ = self.beat.tick() => {}
+            }
             let now = shared.clock.now();
-            let changes = [shared.engine.borrow().changes, shared.stirred.load(Ordering::Relaxed)];
+            let changes = [self.engine.borrow_and_update().changes, *self.stirred.borrow_and_update()];
             let is_quiet = self.next.is_none_or(|next| now < next);
             if is_quiet && self.last.is_some_and(|(at, seen)| now >= at && changes == seen) {
                 continue;

@@ -31,7 +31,7 @@ const BEAT: Duration = Duration::from_secs(1);
 /// Works until `stop`.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let work = async {
-        let mut rounds = Rounds::new();
+        let mut rounds = Rounds::new(&shared);
         loop {
             rounds.begin(&shared).await;
             rounds.end(turn(&shared).await, "images are not checked");
