@@ -49,7 +49,10 @@ mod watchdog;
 pub use calls::client;
 pub use control_server::SocketError;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
-pub use keeper::prune::{Judgement, judgement};
+pub use keeper::{
+    edit::change_of_images,
+    prune::{Judgement, judgement},
+};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 use reload::Files;
