@@ -340,7 +340,7 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
     for shown in ["win11-golden-20270303-0300-v42", "imgc-07if81c4ktj9shi03", "4 m 10 s ago"] {
         assert!(table.contains(shown), "{shown} is missing in {table}");
     }
-    let channels = table.split("data-label=\"Channels stand for\"").nth(1).unwrap();
+    let channels = table.split("data-label=\"Channels\"").nth(1).unwrap();
     assert!(channels.contains("latest 42") && channels.contains("stable <strong>41</strong>"), "{channels}");
     assert!(!table.contains("v41") && !table.contains("The first"), "{table}");
 

@@ -240,13 +240,8 @@ fn images(lines: &[LineRow], now: DateTime<Utc>) -> Markup {
             },
         ]
     });
-    let columns = [
-        ("Line", "name"),
-        ("Version", "number"),
-        ("Image", "image"),
-        ("Slot (UTC)", "short"),
-        ("Channels stand for", "words"),
-    ];
+    let columns =
+        [("Line", "name"), ("Version", "number"), ("Image", "image"), ("Slot (UTC)", "short"), ("Channels", "words")];
     html! {
         (table("images", "Newest good images", columns, rows, "No good image is recorded yet."))
         @if lines.len() >= LINES as usize {
