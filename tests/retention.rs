@@ -102,6 +102,60 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
 }
 
 #[test]
+fn an_edit_of_the_rules_says_which_images_it_means() {
+    let cloud = Cloud::start();
+    let rules = |last: u32| KEEP_TWO.replace("last = 2", &format!("last = {last}")).replace("1s", "1h");
+    let (mut host, images) = baked(&cloud, &rules(3), 4);
+    let ids = |told: &Value, key: &str| -> Vec<String> {
+        told[key].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap().to_owned()).collect()
+    };
+    let means = |told: &Value| [ids(told, "images_going"), ids(told, "images_staying"), ids(told, "orphans")];
+    let (main, new) = (host.path("imagebaked.toml"), host.path("new.toml"));
+    let new_path = new.display().to_string();
+    let other = rules(3).replace("golden", "silver").replace("ecd-1", "ecd-2");
+    let all: Vec<_> = images.iter().rev().cloned().collect();
+    let edits = [
+        (rules(1), [vec![images[2].clone(), images[1].clone()], vec![], vec![]]),
+        // From one to five: also the one that the first rules did not want.
+        (rules(5), [vec![], vec![images[2].clone(), images[1].clone(), images[0].clone()], vec![]]),
+        (rules(5).replace("@yearly", "@monthly"), [vec![], vec![], vec![]]),
+        (other, [vec![], vec![], all]),
+        // The line comes back under rules that want little.
+        (rules(1), [vec![images[2].clone(), images[1].clone(), images[0].clone()], vec![], vec![]]),
+    ];
+    for (schedules, wanted) in edits {
+        let before = std::fs::read_to_string(&main).unwrap();
+        host.configure(cloud.addr, &schedules);
+        std::fs::rename(&main, &new).unwrap();
+        std::fs::write(&main, before).unwrap();
+        let planned = host.json(0, &["plan", "--diff", &new_path]);
+        assert_eq!(means(&planned), wanted, "{schedules}");
+        let counts = json!({ "going": wanted[0].len(), "staying": wanted[1].len(), "orphans": wanted[2].len() });
+        assert_eq!(planned["image_counts"], counts);
+        let (text, _) = host.expect(0, &["plan", "--diff", &new_path]);
+        assert_eq!(text.contains("Images that go by the new rules"), !wanted[0].is_empty(), "{text}");
+
+        std::fs::rename(&new, &main).unwrap();
+        let told = host.json(0, &["reload"]);
+        assert_eq!((means(&told), &told["image_counts"]), (wanted, &counts), "{schedules}");
+    }
+    assert!(host.log().contains("; 2 images more to go"), "{}", host.log());
+    assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"), "nothing but words so far");
+
+    // Where the ledger cannot be read nothing is claimed.
+    host.configure(cloud.addr, &rules(2));
+    std::fs::rename(&main, &new).unwrap();
+    host.configure(cloud.addr, &rules(1));
+    host.stop();
+    std::fs::write(host.path("state/imagebaked.db"), "no database").unwrap();
+    let (out, err) = host.expect(0, &["plan", "--diff", &new_path, "--json"]);
+    assert!(err.contains("what the edit means for images is not known"), "{err}");
+    assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["images_going"], Value::Null);
+    std::fs::remove_dir_all(host.path("state")).unwrap();
+    assert_eq!(host.json(0, &["plan", "--diff", &new_path])["images_going"], json!([]), "no ledger, no images");
+}
+
+#[test]
 fn a_person_has_the_last_word() {
     let cloud = Cloud::start();
     let rules = KEEP_TWO.replace("1s", "1h");

@@ -298,6 +298,12 @@ fn a_bake_waits_until_users_have_left() {
         let waits = host.until("it waits", &golden, |row| row["state"] == "queued" && !row["reason"].is_null());
         assert!(reason(&waits).starts_with(&format!("waits for {who} to leave")), "{waits}");
         assert_eq!(waits["version"], 1);
+        // Between two looks it is listed with its reason; during one it is under way.
+        let listed = eventually("status lists it", || host.json(0, &["status"])["waiting"].get(0).cloned());
+        assert_eq!((&listed["schedule"], &listed["reason"]), (&"golden".into(), &waits["reason"]));
+        eventually("in words, too", || {
+            host.expect(0, &["status"]).0.contains("\nWaiting for users to leave\n").then_some(())
+        });
         assert_eq!(host.bake("other")["state"], "succeeded");
         let looks = || cloud.calls("ListWuyingServer", None).len() + cloud.calls("DescribeDesktops", None).len();
         let seen = looks();

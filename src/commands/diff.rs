@@ -9,14 +9,20 @@ use serde_json::json;
 use super::{
     Context, Exit, Failure, Result, Said,
     output::{Rows, utc},
+    prune,
 };
 use crate::{
+    clock::{Clock, SystemClock},
     config::{self, Config},
+    daemon,
+    error::chain,
+    line::change::{Change, Counts},
     schedule::diff::{Diff, KeyChange},
+    store::{Reader, StoreError},
 };
 
 /// `plan --diff`: the configuration on disk, and the same with another main file.
-pub fn run(
+pub async fn run(
     context: &Context<'_>,
     current: &Config,
     file: &Path,
@@ -27,6 +33,7 @@ pub fn run(
         .map_err(|problems| Failure::new(Exit::Usage, problems.render(context.color_of_stderr())))?
         .config;
     let diff = edited.diff(current, from, until);
+    let images = images_of(current, &edited).await;
     if context.json {
         let report = json!({
             "from": from.to_rfc3339(),
@@ -36,6 +43,10 @@ pub fn run(
             "needs_restart": edited.needs_restart(current),
             "summary": diff.summary(),
             "diff": diff,
+            "image_counts": images.as_ref().map(|images| images.counts),
+            "images_going": images.as_ref().map(|images| &images.going),
+            "images_staying": images.as_ref().map(|images| &images.staying),
+            "orphans": images.as_ref().map(|images| &images.orphans),
         });
         return Ok(Said::done(format!("{report}\n")));
     }
@@ -45,6 +56,9 @@ pub fn run(
     }
     let mut text = format!("{} in place of {}, slots from {} to {}:\n", paths.0, paths.1, utc(from), utc(until));
     text.push_str(&render(context, &diff, limit));
+    if let Some(change) = &images {
+        text.push_str(&self::images(context, change, limit));
+    }
     if edited.needs_restart(current) {
         text.push_str("\nSome changes in [cloud] and [daemon] count from the next start of the daemon.\n");
     }
@@ -80,6 +94,48 @@ pub fn render(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
              go on with the old one\n",
             lost.name, lost.id, lost.id
         ));
+    }
+    text
+}
+
+/// What the edit means for the images that the ledger knows; `None`, and a word on standard error, where it cannot be read.
+async fn images_of(current: &Config, edited: &Config) -> Option<Change> {
+    let read = async {
+        let reader = match Reader::open(&current.daemon.state_dir).await {
+            Ok(reader) => reader,
+            Err(StoreError::Missing { .. }) => return Ok(Change::default()),
+            Err(error) => return Err(error),
+        };
+        let change = daemon::change_of_images(&reader, current, edited, SystemClock.now()).await;
+        reader.close().await;
+        change
+    };
+    read.await
+        .map_err(|error| {
+            let error = chain(&error);
+            eprintln!("warning: the ledger cannot be read, so what the edit means for images is not known: {error}");
+        })
+        .ok()
+}
+
+/// Images about which the two files differ, at most `shown` of each kind.
+pub fn images(context: &Context<'_>, change: &Change, shown: usize) -> String {
+    let Counts { going, staying, orphans } = change.counts;
+    let mut text = String::new();
+    let kinds = [
+        ("go by the new rules, and not by the old ones", &change.going, going),
+        ("stay by the new rules, and not by the old ones", &change.staying, staying),
+        ("lose their line, and stay until somebody deletes them", &change.orphans, orphans),
+    ];
+    for (what, images, count) in kinds {
+        if images.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("\nImages that {what}: {count}\n"));
+        text.push_str(&prune::table(context, images.iter().take(shown)));
+        if count > shown {
+            text.push_str(&format!("… and {} more.\n", count - shown));
+        }
     }
     text
 }

@@ -61,7 +61,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         return Err(Failure::new(Exit::Usage, format!("--until ({until}) lies before --from ({from})")));
     }
     if let Some(file) = &args.diff {
-        return diff::run(context, &config, file, (from, until), args.limit);
+        return diff::run(context, &config, file, (from, until), args.limit).await;
     }
     let schedules: Vec<&Schedule> = match &args.schedule {
         None => config.schedules.iter().map(|schedule| &**schedule).collect(),

@@ -47,9 +47,9 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
                 let known = status::from_ledger(&reader, SystemClock.now()).await;
                 let stopped = reader.owed_starts().await;
                 reader.close().await;
-                if let (Ok((running, queued, last_day)), Ok(stopped), false) = (known, stopped, context.json) {
+                if let (Ok(bakes), Ok(stopped), false) = (known, stopped, context.json) {
                     say("The daemon is not reachable; this is what the ledger knows.\n\n");
-                    say(&work(context, &running, queued, last_day));
+                    say(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
                     for OwedStart { bake, schedule, instance, .. } in stopped {
                         say(&format!(
                             "Instance {instance} was stopped for bake {bake} of {schedule}; it is started again only once \
@@ -107,7 +107,7 @@ async fn watch(context: &Context<'_>, config: &Config) -> Result {
 /// What counts as a change: all but when things are looked at next.
 fn steady(status: &Status) -> Status {
     let mut steady = status.clone();
-    for bake in &mut steady.running {
+    for bake in steady.running.iter_mut().chain(&mut steady.waiting) {
         bake.wake_at = None;
     }
     steady
@@ -193,7 +193,7 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     let expiry = daemon.credentials_expire_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
     let _ = writeln!(text, "  credentials  {credentials}{expiry}");
     text.push('\n');
-    text.push_str(&work(context, &status.running, status.queued, status.last_day));
+    text.push_str(&work(context, (&status.running, &status.waiting), status.queued, status.last_day));
     if !status.late.is_empty() {
         text.push_str("\nLate\n");
         let mut rows = Rows::new(&["BAKE", "SLOT", "LATE", "SCHEDULE", "INSTANCE", "WAITS FOR"], context.color);
@@ -229,19 +229,27 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     text
 }
 
-fn work(context: &Context<'_>, running: &[Running], queued: u64, last_day: LastDay) -> String {
+fn work(context: &Context<'_>, (running, waiting): (&[Running], &[Running]), queued: u64, last_day: LastDay) -> String {
     let mut text = format!(
         "Last 24 hours: {} succeeded, {} failed, {} skipped. Waiting for their turn: {queued}.\n",
         last_day.succeeded, last_day.failed, last_day.skipped
     );
     if running.is_empty() {
         text.push_str("No bake is under way.\n");
-        return text;
+    } else {
+        text.push_str(&bakes(context, "Under way", running));
     }
-    text.push_str("\nUnder way\n");
+    if !waiting.is_empty() {
+        text.push_str(&bakes(context, "Waiting for users to leave", waiting));
+    }
+    text
+}
+
+fn bakes(context: &Context<'_>, heading: &str, bakes: &[Running]) -> String {
+    let mut text = format!("\n{heading}\n");
     let mut rows = Rows::new(&["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "IMAGE", "WHY"], context.color)
         .sparing(&["INSTANCE", "IMAGE"]);
-    for bake in running {
+    for bake in bakes {
         let image = bake.image_id.as_deref().or(bake.image_name.as_deref()).unwrap_or(NONE);
         let why = bake.reason.as_deref().unwrap_or_default();
         rows.row([&bake.id.to_string(), &bake.slot, &bake.schedule, &bake.instance_id, &bake.state, image, why]);

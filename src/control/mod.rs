@@ -12,7 +12,10 @@ use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWrite
 use crate::{
     bake::reconcile::Difference,
     ids::{BakeId, ImageId, InstanceId},
-    line::report::{Adopted, Report},
+    line::{
+        change::Change,
+        report::{Adopted, Report},
+    },
     schedule::diff::Diff,
     status::Status,
 };
@@ -223,6 +226,9 @@ pub enum Reply {
         /// What changed, its lists cut where they are long.
         #[serde(default)]
         diff: Box<Diff>,
+        /// What that means for the images, its lists cut as well.
+        #[serde(default)]
+        images: Box<Change>,
     },
     /// To `Reconcile`.
     Reconciled {

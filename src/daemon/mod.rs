@@ -26,7 +26,7 @@ use crate::{
     config::Config,
     failpoint,
     status::{
-        self, Daemon, Held, Next, OnDisk, Paused, Status,
+        self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
     store::{Reader, Store, StoreError},
@@ -49,7 +49,10 @@ mod watchdog;
 pub use calls::client;
 pub use control_server::SocketError;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
-pub use keeper::prune::{Judgement, judgement};
+pub use keeper::{
+    edit::change_of_images,
+    prune::{Judgement, judgement},
+};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 use reload::Files;
@@ -256,7 +259,7 @@ impl Shared {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();
         let config = self.config();
-        let (running, queued, last_day) = status::from_ledger(self.store.reader(), now).await?;
+        let Bakes { running, waiting, queued, last_day } = status::from_ledger(self.store.reader(), now).await?;
         let held = engine.hold.as_ref().map(|hold| hold.message.as_str());
         let late = status::late(self.store.reader(), &running, config.daemon.max_builders, held, now).await?;
         let credentials = self.cloud.credentials_in_use().await;
@@ -281,6 +284,7 @@ impl Shared {
             },
             health,
             running,
+            waiting,
             queued,
             late,
             held: engine.hold.as_ref().map(|hold| Held { since: utc(hold.since), reason: hold.message.clone() }),

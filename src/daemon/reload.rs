@@ -4,11 +4,12 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Shared, engine::Order};
+use super::{Shared, engine::Order, keeper};
 use crate::{
-    config::{self, Looks},
+    config::{self, Config, Looks},
     control::Reply,
     error::chain,
+    line::change::Change,
     systemd,
 };
 
@@ -43,8 +44,8 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
     let before = shared.config().hash.clone();
     let reply = take_over(shared).await;
     match &reply {
-        Reply::Reloaded { config_hash, schedules, diff, .. } => {
-            let changed = diff.summary();
+        Reply::Reloaded { config_hash, schedules, diff, images, .. } => {
+            let changed = [Some(diff.summary()), images.summary()].into_iter().flatten().collect::<Vec<_>>().join("; ");
             tracing::info!(who, config_hash, schedules, changed, "the configuration was read again: {changed}");
             let detail = if *config_hash == before {
                 format!("configuration {config_hash}, as before")
@@ -85,15 +86,24 @@ async fn take_over(shared: &Shared) -> Reply {
     let now = shared.clock.now();
     let until = now.checked_add_signed(COMPARED).unwrap_or(now);
     let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
+    let images = Box::new(meaning(shared, &old, &config, now).await.shortened(TOLD));
     match shared.order(|reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             shared.stir();
             shared.on_disk().refused = None;
-            Reply::Reloaded { config_hash, schedules, warnings, diff }
+            Reply::Reloaded { config_hash, schedules, warnings, diff, images }
         }
         Err(message) => Reply::Failed { message },
     }
+}
+
+/// What the edit means for the images. An edit must not fail for want of this knowledge.
+async fn meaning(shared: &Shared, old: &Config, new: &Config, now: DateTime<Utc>) -> Change {
+    keeper::edit::change_of_images(shared.store.reader(), old, new, now).await.unwrap_or_else(|error| {
+        tracing::warn!(error = chain(&error), "what the edit means for images is not known");
+        Change::default()
+    })
 }
 
 impl Shared {

@@ -141,6 +141,14 @@ impl Verdict {
     pub fn goes(&self) -> bool {
         matches!(self, Self::Goes { .. })
     }
+
+    /// Whether it goes, or would but for a doubt, which passes.
+    pub fn is_unwanted(&self) -> bool {
+        match self {
+            Self::Goes { .. } => true,
+            Self::Stays { why } => why.iter().any(|why| matches!(why, Why::Doubt { .. })),
+        }
+    }
 }
 
 /// Judges all images of one line, which come in any order; the verdicts are in theirs. `policy` is `None` for a line that

@@ -13,6 +13,7 @@ use crate::{
     schedule::{Channel, Keep},
 };
 
+pub mod change;
 pub mod channels;
 pub mod distribution;
 pub mod judge;

@@ -169,11 +169,14 @@ fn asks_for_this_machine(headers: &HeaderMap) -> bool {
 async fn overview(State(source): Shared) -> Response {
     let shown = async {
         let status = source.status().await?;
+        let lines = source.reader().lines(page::LINES).await?;
         let rows = newest(&*source, ROWS).await?;
-        Ok((status, rows))
+        Ok((status, lines, rows))
     };
     match shown.await {
-        Ok((status, rows)) => Html(page::overview(&status, &rows, source.now()).into_string()).into_response(),
+        Ok((status, lines, rows)) => {
+            Html(page::overview(&status, &lines, &rows, source.now()).into_string()).into_response()
+        }
         Err(error) => unreadable(&error, source.now()),
     }
 }

@@ -14,11 +14,12 @@ use crate::{
         call::MadeImage,
         hooks::Hooks,
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Work},
+        state::{End, Kept, Waiting, Work},
     },
     ids::{InstanceId, LineId, ScheduleId},
-    status::{Daemon, Health, Next, from_ledger},
-    store::{Attempt, NewRow, Store, Transition},
+    schedule::Channel,
+    status::{Bakes, Daemon, Health, Next, from_ledger},
+    store::{Attempt, ChannelOrder, NewRow, Store, Transition},
 };
 
 const HOSTILE: &str = "<img src=x onerror=alert(1)>\"'&";
@@ -169,7 +170,7 @@ async fn what_waits_too_long_is_late_and_says_for_what() {
     };
     let rows = [row("again", "ecd-4jx0qqkx1d2aa", slot), row("free", "ecd-free", slot), jittered];
     store.record_slots(&rows, &[], "h", slot).await.unwrap();
-    let (running, ..) = from_ledger(store.reader(), now()).await.unwrap();
+    let running = from_ledger(store.reader(), now()).await.unwrap().running;
     let told = async |builders, held: Option<&str>| {
         let late = crate::status::late(store.reader(), &running, builders, held, now()).await.unwrap();
         late.into_iter().map(|late| (late.schedule, late.reason)).collect::<Vec<_>>()
@@ -192,7 +193,7 @@ impl Source for Fake {
     fn status(&self) -> StatusFuture<'_> {
         let reasons = self.reasons.lock().unwrap().clone();
         Box::pin(async move {
-            let (running, queued, last_day) = from_ledger(self.store.reader(), now()).await?;
+            let Bakes { running, waiting, queued, last_day } = from_ledger(self.store.reader(), now()).await?;
             let coming = |schedule: &str, slot: &str, local: &str| Next {
                 schedule: schedule.into(),
                 instance_id: "ecd-7w78ozhjcwa3u".into(),
@@ -213,6 +214,7 @@ impl Source for Fake {
                 },
                 health: Health { ok: reasons.is_empty(), reasons },
                 running,
+                waiting,
                 queued,
                 late: Vec::new(),
                 held: None,
@@ -308,6 +310,71 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
     assert_eq!(page.code, 200);
     assert!(page.body.contains("2 things are wrong") && page.body.contains("the disk is full"), "{}", page.body);
     assert!(!page.body.contains("All is well") && !page.body.contains("<img"), "{}", page.body);
+}
+
+#[tokio::test]
+async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
+    let served = Served::start().await;
+    let store = &served.fake.store;
+    let line = LineId::from("win11-golden");
+    let stable = [Channel { name: "stable".into(), after: None }];
+    let promote = ChannelOrder::Promote {
+        image: image(1).image_id,
+        channel: "stable".into(),
+        force: false,
+        reason: "it is good".into(),
+    };
+    store.order_channels(&line, Some(&stable), &promote, "ann", now()).await.unwrap().unwrap();
+    let state = State::Ended {
+        work: Some(work("win11-golden", 42)),
+        end: End::Succeeded { image: image(3), reason: "the image is AVAILABLE".into() },
+    };
+    store.commit(&[Transition { bake: BakeId(5), line: line.clone(), state, attempt: None }], now()).await.unwrap();
+    store.settle_channels(&[line], |_| Some(&stable), now()).await.unwrap();
+    let images = async || {
+        let page = served.get("/").await.body;
+        let (_, rest) = page.split_once("id=\"images\"").unwrap();
+        rest.split_once("<section").unwrap().0.to_owned()
+    };
+    let table = images().await;
+    for shown in ["win11-golden-20270303-0300-v42", "imgc-07if81c4ktj9shi03", "4 m 10 s ago"] {
+        assert!(table.contains(shown), "{shown} is missing in {table}");
+    }
+    let channels = table.split("data-label=\"Channels\"").nth(1).unwrap();
+    assert!(channels.contains("latest 42") && channels.contains("stable <strong>41</strong>"), "{channels}");
+    assert!(!table.contains("v41") && !table.contains("The first"), "{table}");
+
+    let many: Vec<_> = (0..120).map(|n| row(&format!("line-{n:03}"), "ecd-1", now())).collect();
+    store.record_slots(&many, &[], "h", now()).await.unwrap();
+    let made = |n: u32| Transition {
+        bake: BakeId(8 + i64::from(n)),
+        line: LineId::from(format!("line-{n:03}")),
+        state: State::Ended {
+            work: Some(work("line", 1)),
+            end: End::Succeeded { image: image(100 + n), reason: "made".into() },
+        },
+        attempt: None,
+    };
+    store.commit(&(0..120).map(made).collect::<Vec<_>>(), now()).await.unwrap();
+    let table = images().await;
+    assert!(table.contains("The first 100 lines") && table.contains("imgc-07if81c4ktj9shi199"), "{table}");
+    assert!(!table.contains("imgc-07if81c4ktj9shi200"), "{table}");
+}
+
+#[tokio::test]
+async fn bakes_that_wait_for_users_are_listed_with_their_reason() {
+    let served = Served::start().await;
+    assert!(!served.get("/").await.body.contains("Waiting for users"));
+    let waiting = Waiting { since: now(), why: "waits for ann to leave, who is connected to the instance".into() };
+    let kept = Some(Kept { work: work("win11-golden", 42), waiting });
+    let state = State::Queued { not_before: now() + TimeDelta::minutes(1), kept };
+    let step = Transition { bake: BakeId(5), line: LineId::from("win11-golden"), state, attempt: None };
+    served.fake.store.commit(&[step], now()).await.unwrap();
+    let status: Status = serde_json::from_str(&served.get("/status.json").await.body).unwrap();
+    assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);
+    assert_eq!((status.running.len(), status.queued), (2, 1), "neither under way nor forgotten");
+    let page = served.get("/").await.body;
+    assert!(page.contains("Waiting for users to leave") && page.contains("waits for ann to leave"), "{page}");
 }
 
 #[tokio::test]

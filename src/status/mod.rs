@@ -19,7 +19,10 @@ pub struct Status {
     pub health: Health,
     /// Bakes under way, the oldest slot first.
     pub running: Vec<Running>,
-    /// How many bakes wait for their turn.
+    /// Bakes that wait for connected users to leave, the oldest slot first. They hold neither a builder nor the instance.
+    #[serde(default)]
+    pub waiting: Vec<Running>,
+    /// How many bakes wait for their turn, those included.
     pub queued: u64,
     /// Bakes that should have begun by now, the oldest slot first.
     #[serde(default)]
@@ -175,23 +178,40 @@ pub struct LastDay {
 
 /// How many running bakes are listed.
 const LISTED: u32 = 200;
+/// The states of a bake under way.
+const UNDER_WAY: [&str; 8] =
+    ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
 
-/// What the ledger knows: running bakes, how many wait, what ended in the last day.
-pub async fn from_ledger(reader: &Reader, now: DateTime<Utc>) -> Result<(Vec<Running>, u64, LastDay), StoreError> {
-    let filter = Filter {
-        states: ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"]
-            .map(str::to_owned)
-            .into(),
-        limit: LISTED,
-        ..Filter::default()
+/// The bakes as the ledger knows them, with the fields of [`Status`].
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Bakes {
+    /// Under way.
+    pub running: Vec<Running>,
+    /// For users to leave.
+    pub waiting: Vec<Running>,
+    /// How many wait for their turn.
+    pub queued: u64,
+    /// What ended in the last 24 hours.
+    pub last_day: LastDay,
+}
+
+/// What the ledger knows.
+pub async fn from_ledger(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
+    let listed = async |states: &[&str], with_reason| {
+        let states = states.iter().map(|&state| state.to_owned()).collect();
+        let filter = Filter { states, with_reason, limit: LISTED, ..Filter::default() };
+        let mut bakes: Vec<_> = reader.history(&filter).await?.into_iter().map(Running::from).collect();
+        bakes.reverse();
+        Ok::<_, StoreError>(bakes)
     };
-    let mut running: Vec<_> = reader.history(&filter).await?.into_iter().map(Running::from).collect();
-    running.reverse();
+    let running = listed(&UNDER_WAY, false).await?;
+    // What waits in the queue for anything else has no word for it in its row.
+    let waiting = listed(&["queued"], true).await?;
     let all = reader.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
     let day = reader.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped"]).await?;
     let of = |state: &str| day.get(state).copied().unwrap_or_default();
     let last_day = LastDay { succeeded: of("succeeded"), failed: of("failed"), skipped: of("skipped") };
-    Ok((running, all.get("queued").copied().unwrap_or_default(), last_day))
+    Ok(Bakes { running, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
 }
 
 /// A bake that has waited longer than this is late.

@@ -6,7 +6,7 @@ use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
 use super::{Health, LastDay, Late, Next, Paused, Running, Status};
-use crate::store::{AttemptRow, LedgerRow, rfc3339};
+use crate::store::{AttemptRow, LedgerRow, LineRow, rfc3339};
 
 /// The one style sheet.
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -17,9 +17,11 @@ pub(super) const STYLE_PATH: &str = "/page.css";
 const RELOAD: u32 = 10;
 /// How many slots to come are shown.
 const COMING: usize = 12;
+/// How many lines are shown.
+pub(super) const LINES: u32 = 100;
 
 /// The page an operator looks at.
-pub(super) fn overview(status: &Status, rows: &[LedgerRow], now: DateTime<Utc>) -> Markup {
+pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[LedgerRow], now: DateTime<Utc>) -> Markup {
     let title = match status.health.reasons.len() {
         _ if status.health.ok => "✓ imagebaked".to_owned(),
         reasons => format!("✗ {reasons} · imagebaked"),
@@ -27,11 +29,13 @@ pub(super) fn overview(status: &Status, rows: &[LedgerRow], now: DateTime<Utc>) 
     let content = html! {
         (health(&status.health))
         (summary(status, now))
-        (running(&status.running, now))
+        (running(("running", "Under way"), &status.running, now))
+        @if !status.waiting.is_empty() { (running(("waiting", "Waiting for users to leave"), &status.waiting, now)) }
         @if !status.late.is_empty() { (late(&status.late, now)) }
         @if !status.paused.is_empty() { (paused(&status.paused)) }
         (coming(&status.next, now))
         (last_day(status.last_day))
+        @if !lines.is_empty() { (images(lines, now)) }
         (ledger(rows, now))
         (daemon(status, now))
     };
@@ -130,7 +134,7 @@ fn summary(status: &Status, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn running(running: &[Running], now: DateTime<Utc>) -> Markup {
+fn running((id, heading): (&str, &str), running: &[Running], now: DateTime<Utc>) -> Markup {
     let rows = running.iter().map(|bake| {
         [
             bake_link(bake.id, &bake.state),
@@ -152,7 +156,7 @@ fn running(running: &[Running], now: DateTime<Utc>) -> Markup {
         ("Since (UTC)", "short"),
         ("Waits for", "words"),
     ];
-    table("running", "Under way", columns, rows, "No image is being made.")
+    table(id, heading, columns, rows, "No image is being made.")
 }
 
 fn late(late: &[Late], now: DateTime<Utc>) -> Markup {
@@ -209,6 +213,39 @@ fn last_day(day: LastDay) -> Markup {
                 // A zero stays plain, so that a colour always means something.
                 @for (word, n) in counts { li .zero[n == 0] { strong { (n) } " " (state(word)) } }
             }
+        }
+    }
+}
+
+fn images(lines: &[LineRow], now: DateTime<Utc>) -> Markup {
+    let rows = lines.iter().map(|line| {
+        [
+            html! { (line.line_id) },
+            html! { (line.version) },
+            html! { (line.image_name) small.code { (line.image_id) } },
+            html! { (clock(line.slot)) small { (relative(line.slot, now)) } },
+            html! {
+                @for (n, (channel, version)) in line.channels.iter().enumerate() {
+                    @if n > 0 { ", " }
+                    span.whole {
+                        (channel) " "
+                        // One that lags behind is what an eye looks for.
+                        @match version {
+                            Some(version) if *version == line.version => (version),
+                            Some(version) => strong { (version) },
+                            None => "–",
+                        }
+                    }
+                }
+            },
+        ]
+    });
+    let columns =
+        [("Line", "name"), ("Version", "number"), ("Image", "image"), ("Slot (UTC)", "short"), ("Channels", "words")];
+    html! {
+        (table("images", "Newest good images", columns, rows, "No good image is recorded yet."))
+        @if lines.len() >= LINES as usize {
+            p.none { "The first " (LINES) " lines; all are in " code { "imagebaked images" } "." }
         }
     }
 }

@@ -43,7 +43,9 @@ pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{AttemptRow, Filter, LedgerRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
+pub use reading::{
+    AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
+};
 pub use tables::Rows;
 pub use transfer::{TransferError, import};
 

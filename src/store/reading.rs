@@ -190,6 +190,8 @@ pub struct Filter {
     pub instance: Option<String>,
     /// One of the states.
     pub states: Vec<String>,
+    /// Only those that say why they are as they are.
+    pub with_reason: bool,
     /// Slots at or after.
     pub since: Option<DateTime<Utc>>,
     /// Slots at or before.
@@ -200,6 +202,23 @@ pub struct Filter {
     pub before: Option<(DateTime<Utc>, BakeId)>,
     /// At most so many rows.
     pub limit: u32,
+}
+
+/// The newest good image of a line, and what its channels stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineRow {
+    /// The line.
+    pub line_id: String,
+    /// The image.
+    pub image_id: String,
+    /// Its name.
+    pub image_name: String,
+    /// Its version.
+    pub version: i64,
+    /// Its slot, milliseconds since 1970.
+    pub slot: i64,
+    /// Each channel and the version that it stands for, `latest` first; none where it stands for nothing.
+    pub channels: Vec<(String, Option<i64>)>,
 }
 
 /// The newest good image of a line.
@@ -275,6 +294,9 @@ impl Reader {
                 list.push_bind(state);
             }
             query.push(")");
+        }
+        if filter.with_reason {
+            query.push(" AND reason IS NOT NULL");
         }
         if let Some(since) = filter.since {
             query.push(" AND slot >= ").push_bind(since.timestamp_millis());
@@ -383,6 +405,27 @@ impl Reader {
             .into_iter()
             .map(|(line, slot, finished_at)| {
                 (LineId::from(line), NewestGood { slot: instant(slot), finished_at: instant(finished_at) })
+            })
+            .collect())
+    }
+
+    /// Lines that have a good image, by name, at most so many.
+    pub async fn lines(&self, limit: u32) -> Result<Vec<LineRow>, StoreError> {
+        let rows: Vec<(String, String, String, i64, i64, String)> = sqlx::query_as(statements::LINES)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the lines"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line_id, image_id, image_name, version, slot, channels)| LineRow {
+                line_id,
+                image_id,
+                image_name,
+                version,
+                slot,
+                // SQLite made this text in the same statement.
+                channels: serde_json::from_str(&channels).unwrap_or_default(),
             })
             .collect())
     }

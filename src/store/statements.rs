@@ -560,6 +560,18 @@ FROM json_each(?1) AS line JOIN images i
                    WHERE line_id = line.value AND fate <> 'deleted' AND missing_since IS NULL AND available = 1
                    ORDER BY version DESC LIMIT 1)";
 
+/// The newest good image of every line that has one, with what its channels stand for.
+pub const LINES: &str = "
+SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot,
+       (SELECT json_group_array(json_array(c.channel, n.version) ORDER BY c.channel <> 'latest', c.channel)
+        FROM channels c LEFT JOIN images n ON n.image_id = c.image_id
+        WHERE c.line_id = l.line_id) AS channels
+FROM lines l JOIN images i
+  ON i.image_id = (SELECT image_id FROM images
+                   WHERE line_id = l.line_id AND fate <> 'deleted' AND missing_since IS NULL AND available = 1
+                   ORDER BY version DESC LIMIT 1)
+ORDER BY l.line_id LIMIT ?1";
+
 /// How many bakes are in each of some states, of slots since an instant.
 pub const COUNTS_SINCE: &str = "
 SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
@@ -702,6 +714,7 @@ pub const ALL: &[&str] = &[
     SETTINGS_OF,
     ALL_VERSIONS,
     NEWEST_GOOD,
+    LINES,
     COUNTS_SINCE,
     LAST_DURATIONS,
     OPEN_BAKES,

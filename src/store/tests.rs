@@ -478,9 +478,9 @@ async fn durations_are_of_the_last_ten_bakes_that_made_calls() {
 }
 
 #[tokio::test]
-async fn durations_are_found_by_index() {
+async fn durations_and_lines_are_found_by_index() {
     let (_dir, store) = store().await;
-    for sql in [statements::LAST_DURATIONS, statements::OPEN_BAKES] {
+    for sql in [statements::LAST_DURATIONS, statements::OPEN_BAKES, statements::LINES] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
                 .bind(10)

@@ -26,6 +26,7 @@ use crate::{
 pub(super) mod adopt;
 pub(super) mod channels;
 pub(super) mod distribute;
+pub mod edit;
 mod look;
 pub(super) mod pins;
 pub mod prune;

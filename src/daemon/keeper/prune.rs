@@ -146,7 +146,7 @@ async fn watched(
 }
 
 /// The images of each line.
-fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
+pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
     let mut lines: BTreeMap<LineId, Vec<ImageRow>> = BTreeMap::new();
     for row in images {
         lines.entry(row.image.line.clone()).or_default().push(row);
@@ -155,7 +155,7 @@ fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
 }
 
 /// Judges one line, and says what follows for each image.
-fn judge_line(
+pub(super) fn judge_line(
     rows: &[ImageRow],
     policy: Option<&Policy>,
     newest: Option<&NewestResult>,
