@@ -248,6 +248,9 @@ fn people_are_told_in_tables() {
     cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\n");
     let id = host.bake("golden")["id"].to_string();
     host.expect(0, &["pause", "golden", "--reason", "patch day"]);
+    eventually("the image is the latest", || {
+        host.json(0, &["images"])["images"][0]["channels"].as_array().filter(|names| !names.is_empty()).map(|_| ())
+    });
     let all = [
         ("check", check),
         ("status", told(&host, &["status"])),
