@@ -174,6 +174,12 @@ fn reload_says_what_changed() {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
 
+    // And the next slots are those of the rules in force.
+    let next = status(&host)["next"].as_array().unwrap().clone();
+    let slot =
+        |name: &str| next.iter().find(|next| next["schedule"] == name).unwrap()["slot"].as_str().unwrap().to_owned();
+    assert!(slot("golden").contains("T04:00:00") && slot("silver").contains("T03:00:00"), "{next:?}");
+
     // A new name without the old id loses the line.
     host.configure(cloud.addr, &format!("{}{silver}", FILE.replace("golden", "gold").replace("0 3 *", "0 4 *")));
     let told = host.json(0, &["reload"]);

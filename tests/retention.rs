@@ -99,6 +99,8 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     let left: Vec<_> =
         left["images"].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap()).collect();
     assert_eq!(left, [images[3].as_str(), images[2].as_str()]);
+    // What was deleted by the rules is nothing that ledger and cloud differ in.
+    assert_eq!(host.json(0, &["reconcile"])["equal"], true);
 }
 
 #[test]
@@ -306,6 +308,13 @@ fn a_removed_schedule_keeps_its_images_until_they_are_adopted() {
     assert_eq!((&told["images"][0]["version"], &told["images"][0]["ours"]), (&json!(4), &json!(false)));
     host.expect(1, &["adopt", "silver", "imgc-found"]);
     assert!(host.json(0, &["images", "--orphans"])["images"].as_array().unwrap().is_empty());
+
+    // An image for another kind of machine is none for this line, and none that is adopted is newer for its version.
+    control(&cloud, "images", &json!({"image_id": "imgc-ws", "product_type": "WuyingServer"}));
+    let told = host.json(1, &["adopt", "silver", "imgc-ws"]);
+    assert!(told["images"][0]["obstacle"].as_str().unwrap().contains("WuyingServer"), "{told}");
+    let latest = || host.json(0, &["images", "--channel", "latest"])["images"][0]["image_id"].clone();
+    eventually("the newest by its slot is the latest", || (latest() == images[2].as_str()).then_some(()));
 
     // Rules count what is ours, and the foreign one is in nobody's way.
     let told = prune(&host, &["--dry-run"]);

@@ -51,6 +51,11 @@ fn text(context: &Context<'_>, images: &[Adopted], dry_run: bool) -> String {
             None if !image.ours => "adopted; not ours by its tags, so rules neither count nor delete it".to_owned(),
             None => "adopted".to_owned(),
         };
+        let note = match &image.from {
+            Some(from) => format!("{note}; it leaves {from}"),
+            None => note,
+        };
+        let note = if dry_run { note.replacen("adopted", "to be adopted", 1) } else { note };
         rows.row([
             image.image_id.to_string(),
             image.image_name.clone(),

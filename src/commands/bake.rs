@@ -1,6 +1,6 @@
 //! `imagebaked bake SCHEDULE [--wait]`: now, by the daemon, recorded as manual.
 
-use std::collections::HashMap;
+use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
@@ -38,7 +38,8 @@ pub async fn ask(context: &Context<'_>, config: &Config, request: Request, wait:
 /// Says each change of state, until all are over.
 async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> Result {
     let mut seen = 0;
-    let mut told: HashMap<i64, String> = HashMap::new();
+    // A bake that waits for users goes to and fro between two states; each line is told once.
+    let mut told: HashSet<String> = HashSet::new();
     loop {
         let request = Request::Follow { bakes: bakes.clone(), seen };
         let (rows, changes) = match context.ask(config, request).await? {
@@ -53,9 +54,8 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
                     "" => format!("bake {id}: {state}"),
                     reason => format!("bake {id}: {state}: {reason}"),
                 };
-                if told.get(&id) != Some(&line) {
+                if told.insert(line.clone()) {
                     say(&format!("{line}\n"));
-                    told.insert(id, line);
                 }
             }
         }

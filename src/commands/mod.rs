@@ -290,6 +290,10 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
 /// An answer of the daemon that is not the one hoped for.
 fn refused(reply: Reply) -> Failure {
     match reply {
+        Reply::Stopping => Failure::new(
+            Exit::Unreachable,
+            "the daemon is stopping; bakes that are under way go on at its next start (`imagebaked history`)",
+        ),
         Reply::NotFound { message } => Failure::new(Exit::NotFound, message),
         Reply::Failed { message } => Failure::new(Exit::Failed, message),
         Reply::BadConfig { problems } => Failure::new(Exit::Usage, problems),

@@ -30,8 +30,10 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
         state: args.state.clone(),
         ..Options::default()
     };
-    if let Some(secret) = context.environment.get("SIM_ACCESS_KEY_SECRET") {
-        options.access_key_secret = secret.as_str().into();
+    let mut secret = "sim-key-secret";
+    if let Some(own) = context.environment.get("SIM_ACCESS_KEY_SECRET") {
+        options.access_key_secret = own.as_str().into();
+        secret = "…, as SIM_ACCESS_KEY_SECRET says";
     }
     for id in &args.instance {
         options.instances.push(instance(id)?);
@@ -54,7 +56,7 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
     say(&format!(
         "The simulator listens on http://{at}; key id {id}, state at http://{at}/_sim/state. Ctrl-C stops it.\n\
          In the configuration: [cloud] endpoint = \"http://{at}\".\n\
-         In the environment: ALIBABA_CLOUD_ACCESS_KEY_ID={id} ALIBABA_CLOUD_ACCESS_KEY_SECRET=sim-key-secret\n",
+         In the environment: ALIBABA_CLOUD_ACCESS_KEY_ID={id} ALIBABA_CLOUD_ACCESS_KEY_SECRET={secret}\n",
         id = args.access_key_id
     ));
     let _ = asked.recv().await;

@@ -252,6 +252,8 @@ pub enum Reply {
         /// In sentences.
         sentences: Vec<String>,
     },
+    /// The daemon is on its way down.
+    Stopping,
     /// There is no such thing.
     NotFound {
         /// In words.

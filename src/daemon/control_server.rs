@@ -191,8 +191,11 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
         }
         Request::Follow { bakes, seen } => {
             let mut changes = shared.engine.clone();
-            // Neither a time-out nor an engine that has stopped is a failure: the rows are told as they are.
+            // A time-out is no failure: the rows are told as they are.
             let _ = tokio::time::timeout(FOLLOW, changes.wait_for(|status| status.changes != seen)).await;
+            if changes.has_changed().is_err() {
+                return Reply::Stopping;
+            }
             let count = changes.borrow().changes;
             match rows(&bakes, shared).await {
                 Ok(rows) => Reply::Rows { rows, changes: count },

@@ -774,7 +774,8 @@ impl Engine {
             status.store_error = store_error;
             status.changes += u64::from(changed);
             status.hold.clone_from(&self.hold);
-            if status.config_hash != self.config_hash || !self.shown {
+            let renewed = status.config_hash != self.config_hash || !self.shown;
+            if renewed {
                 status.pauses = self.planner.pauses_at(self.last_turn).cloned().collect();
                 status.config_hash.clone_from(&self.config_hash);
                 let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
@@ -792,7 +793,7 @@ impl Engine {
                     })
                     .collect();
             }
-            if changed || status.upcoming.is_empty() {
+            if changed || renewed || status.upcoming.is_empty() {
                 status.upcoming = self.planner.upcoming(UPCOMING, self.last_turn);
             }
         });

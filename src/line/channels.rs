@@ -4,7 +4,8 @@
 //! * A channel with `after` moves by itself, to the newest fit image that has been good for so long and passed its check,
 //!   where it has one. It moves only to versions above the one that it last stood for, or was rolled back from.
 //! * A channel without `after` moves only when a person says so.
-//! * By itself a channel moves only to images of ours; an adopted one that never was takes a person's word.
+//! * By itself a channel moves only to images of ours, and never to one whose version is higher but whose slot is earlier: an
+//!   adopted image takes a person's word.
 //! * No channel stands for an image that is not fit. One that loses its image goes back: a channel with `after` to the
 //!   newest older version that would do, another to the image it stood for before. Where there is none it is empty.
 //!
@@ -53,8 +54,9 @@ pub struct Candidate {
     pub available_at: DateTime<Utc>,
     /// Why no channel may stand for it; `None`: one may.
     pub unfit: Option<String>,
-    /// Whether it carries our tag: a channel moves to others only by a person's word.
-    pub ours: bool,
+    /// Whether a channel may move to it by itself: it carries our tag, and no lower version of the line is of a later slot.
+    /// To others, adopted ones, it takes a person's word.
+    pub moves_in: bool,
     /// Its check, where it has one.
     pub check: Option<Check>,
 }
@@ -114,7 +116,7 @@ impl Candidate {
             version: image.version,
             available_at: image.available_at,
             unfit: unfit(image),
-            ours: image.seen.ours,
+            moves_in: image.seen.ours,
             check,
         }
     }
@@ -123,7 +125,7 @@ impl Candidate {
     fn ripe_at(&self, after: Duration) -> Option<DateTime<Utc>> {
         let checked = matches!(self.check, None | Some(Check::Passed));
         let soaked = TimeDelta::from_std(after).ok().and_then(|after| self.available_at.checked_add_signed(after))?;
-        (self.unfit.is_none() && self.ours && checked).then_some(soaked)
+        (self.unfit.is_none() && self.moves_in && checked).then_some(soaked)
     }
 }
 
@@ -233,7 +235,7 @@ pub fn settle(view: &View, declared: Option<&[Channel]>, now: DateTime<Utc>) -> 
 fn latest(view: &View) -> Option<Move> {
     let assigned = view.assigned(LATEST);
     let current = assigned.and_then(|assigned| assigned.image_id.as_ref());
-    let newest = view.newest(|image| image.ours || Some(&image.image_id) == current);
+    let newest = view.newest(|image| image.moves_in || Some(&image.image_id) == current);
     if current == newest.map(|image| &image.image_id) {
         return None;
     }

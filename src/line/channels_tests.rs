@@ -26,7 +26,7 @@ fn image(version: u32) -> Candidate {
         version,
         available_at: day(version.into()),
         unfit: None,
-        ours: true,
+        moves_in: true,
         check: None,
     }
 }
@@ -273,7 +273,7 @@ proptest! {
                 }
                 Happening::Shared(n) => {
                     if let Some(image) = view.images.get_mut(n % count) {
-                        image.ours = !image.ours;
+                        image.moves_in = !image.moves_in;
                     }
                 }
                 Happening::Deleted(n) => {
@@ -324,7 +324,7 @@ proptest! {
             }
             let was = before.assigned(LATEST).and_then(|assigned| assigned.image_id.clone());
             let good = view.images.iter().filter(|image| image.unfit.is_none());
-            let good = good.filter(|image| image.ours || was.as_ref() == Some(&image.image_id));
+            let good = good.filter(|image| image.moves_in || was.as_ref() == Some(&image.image_id));
             let newest = good.map(|image| image.version).max();
             prop_assert_eq!(at(&view, LATEST), newest);
             for by in moves.iter().filter(|by| by.channel != LATEST) {
@@ -336,7 +336,7 @@ proptest! {
                     if by.channel == "stable" {
                         let image = view.images.iter().find(|image| image.version == *version).expect("it is there");
                         prop_assert!(image.available_at + TimeDelta::days(3) <= day(today), "it has not soaked: {by:?}");
-                        prop_assert!(image.ours && matches!(image.check, None | Some(Check::Passed)), "{by:?}");
+                        prop_assert!(image.moves_in && matches!(image.check, None | Some(Check::Passed)), "{by:?}");
                     }
                 }
                 prop_assert!(by.channel != "pilot" || lost, "by hand alone: {by:?}");

@@ -57,6 +57,9 @@ pub struct Adopted {
     pub image_name: String,
     /// Its line now.
     pub line: LineId,
+    /// The line that it leaves.
+    #[serde(default)]
+    pub from: Option<LineId>,
     /// Its version there.
     pub version: Option<u32>,
     /// Whether it carries our tag: rules count and delete only such images.

@@ -96,6 +96,9 @@ pub(super) struct ImageSpec {
     /// `User`, `Shared` …
     #[serde(default)]
     image_type: Option<String>,
+    /// `CloudDesktop` or `WuyingServer`.
+    #[serde(default)]
+    product_type: Option<String>,
     /// It is deleted, or is there again.
     #[serde(default)]
     deleted: Option<bool>,
@@ -546,6 +549,9 @@ impl World {
             }
             if let Some(kind) = &spec.image_type {
                 image.image_type.clone_from(kind);
+            }
+            if let Some(product) = &spec.product_type {
+                image.product_type.clone_from(product);
             }
             image.deleted = spec.deleted.unwrap_or(image.deleted);
         }

@@ -247,14 +247,20 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         .fetch_all(&mut *tx)
         .await
         .map_err(failed("read the images of channels"))?;
-    for row in images {
+    // From the lowest version of each line up.
+    let mut latest: HashMap<LineId, DateTime<Utc>> = HashMap::new();
+    for row in images.into_iter().rev() {
         let check = row.verify.as_deref().map(|word| match word {
             "passed" => Check::Passed,
             "failed" => Check::Failed,
             _ => Check::Due,
         });
         let view = views.entry(row.image.line.clone()).or_default();
-        view.images.push(Candidate::new(&row.image, check));
+        let mut candidate = Candidate::new(&row.image, check);
+        let latest = latest.entry(row.image.line.clone()).or_insert(row.image.slot);
+        candidate.moves_in &= row.image.slot >= *latest;
+        *latest = row.image.slot.max(*latest);
+        view.images.push(candidate);
     }
     let assigned: Vec<AssignedColumns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)
         .bind(&json)

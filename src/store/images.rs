@@ -118,9 +118,9 @@ pub struct NewImage {
 }
 
 impl NewImage {
-    fn told(self, version: Option<u32>, obstacle: Option<String>) -> Adopted {
+    fn told(self, from: Option<String>, version: Option<u32>, obstacle: Option<String>) -> Adopted {
         let Self { image_id, image_name, line, ours, .. } = self;
-        Adopted { image_id, image_name, line, version, ours, obstacle }
+        Adopted { image_id, image_name, line, from: from.map(LineId::from), version, ours, obstacle }
     }
 }
 
@@ -355,7 +355,7 @@ impl Store {
         let mut told = Vec::with_capacity(images.len());
         for image in images {
             if let Some(obstacle) = image.obstacle.clone() {
-                told.push(image.told(None, Some(obstacle)));
+                told.push(image.told(None, None, Some(obstacle)));
                 continue;
             }
             let before: Option<(String, String)> = sqlx::query_as(statements::LINE_OF_IMAGE)
@@ -365,7 +365,7 @@ impl Store {
                 .map_err(failed("read an image's line"))?;
             let before = before.filter(|(_, fate)| fate != "deleted").map(|(line, _)| line);
             if before.as_deref() == Some(image.line.as_str()) {
-                told.push(image.told(None, Some("it belongs to the line already".to_owned())));
+                told.push(image.told(None, None, Some("it belongs to the line already".to_owned())));
                 continue;
             }
             let version: i64 = sqlx::query_scalar(statements::ADOPT_IMAGE)
@@ -388,11 +388,11 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .map_err(failed("raise a line's version"))?;
-            let from = before.map_or_else(String::new, |line| format!(", before of {line}"));
+            let from = before.as_ref().map_or_else(String::new, |line| format!(", before of {line}"));
             let detail =
                 format!("{} ({}) to {} as version {version}{from}", image.image_id, image.image_name, image.line);
             audit(&mut tx, now, who, "adopt", &detail).await?;
-            told.push(image.told(u32::try_from(version).ok(), None));
+            told.push(image.told(before, u32::try_from(version).ok(), None));
         }
         if dry_run {
             tx.rollback().await.map_err(failed("take back a rehearsal"))?;

@@ -6,8 +6,9 @@
 
 use std::{
     collections::HashSet,
-    fs::{File, OpenOptions, TryLockError},
+    fs::{DirBuilder, File, OpenOptions, TryLockError},
     io,
+    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -139,6 +140,8 @@ impl Store {
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let lock = lock(state_dir)?;
         let path = state_dir.join(DATABASE_FILE);
+        // SQLite gives its other files the mode of the first. Where it is there already, it stays as it is.
+        drop(OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path));
         let options = SqliteConnectOptions::new()
             .filename(&path)
             .create_if_missing(true)
@@ -182,9 +185,11 @@ impl Store {
 
 fn lock(state_dir: &Path) -> Result<File, StoreError> {
     let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
-    std::fs::create_dir_all(state_dir).map_err(unusable)?;
+    // For the daemon and its group: output of hooks is in there.
+    DirBuilder::new().recursive(true).mode(0o750).create(state_dir).map_err(unusable)?;
     let file = OpenOptions::new()
         .create(true)
+        .mode(0o640)
         .truncate(false)
         .write(true)
         .open(state_dir.join(LOCK_FILE))

@@ -183,9 +183,13 @@ pub const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALU
 /// The columns of the audit.
 pub const AUDIT: &str = "SELECT id, at, who, action, detail FROM audit";
 
-/// Rows that have to do with images: those with one, with a version or without an end, and those of some slots.
+/// Rows that have to do with images: those with one, with a version or without an end, and those of some slots. Whose image
+/// is known to be deleted is not missing it.
 pub const RECORDED: &str = "
-SELECT id, line_id, slot, state, finished_at IS NOT NULL AS ended, image_id FROM bakes
+SELECT id, line_id, slot,
+       CASE WHEN EXISTS (SELECT 1 FROM images i WHERE i.image_id = bakes.image_id AND i.fate = 'deleted')
+            THEN 'deleted' ELSE state END AS state,
+       finished_at IS NOT NULL AS ended, image_id FROM bakes
 WHERE image_id IS NOT NULL OR version IS NOT NULL OR finished_at IS NULL
    OR slot IN (SELECT value FROM json_each(?1))
 ORDER BY id";
@@ -482,6 +486,9 @@ pub const FAILED_COPIES: &str = "
 SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason
 FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
+  -- A newer image of the line that is in the region makes up for it.
+  AND NOT EXISTS (SELECT 1 FROM images n JOIN distributions e ON e.image_id = n.image_id
+                  WHERE n.line_id = i.line_id AND n.version > i.version AND e.region = d.region AND e.state = 'done')
 GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
 
 /// Images whose check is due.

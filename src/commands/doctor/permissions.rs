@@ -78,16 +78,18 @@ pub(super) enum Look {
     Workstations,
     /// Of this region.
     Desktops(String),
+    /// Delivery groups.
+    Groups,
 }
 
 impl Look {
     /// Those that the schedules need, each with how bad it is where the right is missing; and what is left out, why.
     pub(super) fn all(needs: &Needs) -> (Vec<(Self, Verdict)>, Vec<Check>) {
-        // Bakes that stop nothing do not ask for instances, only people do.
-        let weight = |used| if used == Use::Stopped { Verdict::Fail } else { Verdict::Warn };
+        // Bakes that stop nothing do not ask for instances, only people do; and who deletes images asks who uses them.
+        let weight = |used| if used == Use::Stopped || needs.delete { Verdict::Fail } else { Verdict::Warn };
         let mut looks = vec![(Self::Images, Verdict::Fail)];
         let mut left_out = Vec::new();
-        if needs.workstations > Use::Nothing {
+        if needs.workstations > Use::Nothing || needs.delete {
             looks.push((Self::Workstations, weight(needs.workstations)));
         } else {
             left_out.push(Check::skip("appstreaming:ListWuyingServer", "not needed: no schedule has a workstation"));
@@ -96,6 +98,11 @@ impl Look {
             left_out.push(Check::skip("ecd:DescribeDesktops", "not needed: no schedule has a cloud desktop"));
         }
         looks.extend(needs.regions.iter().map(|region| (Self::Desktops(region.clone()), weight(needs.desktops))));
+        if needs.delete {
+            looks.push((Self::Groups, Verdict::Fail));
+        } else {
+            left_out.push(Check::skip("appstreaming:ListAppInstanceGroup", "not needed: no schedule has `keep`"));
+        }
         (looks, left_out)
     }
 
@@ -104,6 +111,7 @@ impl Look {
             Self::Images => "appstreaming:ListImage".to_owned(),
             Self::Workstations => "appstreaming:ListWuyingServer".to_owned(),
             Self::Desktops(region) => format!("ecd:DescribeDesktops in {region}"),
+            Self::Groups => "appstreaming:ListAppInstanceGroup".to_owned(),
         }
     }
 
@@ -121,6 +129,7 @@ impl Look {
                 let servers = cloud.list_servers(&request).await?.value.servers;
                 Ok(servers.iter().any(|server| server.id.as_str() == NO_SUCH_INSTANCE))
             }
+            Self::Groups => cloud.list_all_groups().await.map(|_| false),
             Self::Desktops(region) => {
                 let request = DescribeDesktops { region: region.clone(), ids, ..DescribeDesktops::default() };
                 let desktops = cloud.describe_desktops(&request).await?.value.desktops;

@@ -4,7 +4,7 @@ use chrono::{DateTime, NaiveDateTime, Utc};
 
 use super::look::is_ours;
 use crate::{
-    bake::{call::Refusal, reconcile::Tagged},
+    bake::{call::Refusal, reconcile::Tagged, settings::InstanceType},
     cloud::actions::{Image, ImageStatus, ListImage},
     control::{Reply, Wanted},
     daemon::{Shared, calls::seen, engine::Order},
@@ -37,7 +37,10 @@ pub async fn adopt(
         return Reply::NotFound { message: "the cloud has no such image".to_owned() };
     }
     let owner = shared.config().daemon.owner.clone();
-    let new = images.iter().map(|image| candidate(image, &target, &owner, shared.clock.now())).collect();
+    let now = shared.clock.now();
+    let mut new: Vec<NewImage> = images.iter().map(|image| candidate(image, &target, &owner, now)).collect();
+    // Versions are given out in this order.
+    new.sort_by_key(|image| image.slot);
     match shared.order(|reply| Order::AdoptImages { images: new, dry_run, who, reply }).await {
         Ok(images) => Reply::Adopted { images },
         Err(message) => Reply::Failed { message },
@@ -49,6 +52,7 @@ pub(super) struct Target {
     pub(super) schedule_id: ScheduleId,
     pub(super) instance: InstanceId,
     pub(super) line: LineId,
+    instance_type: InstanceType,
 }
 
 pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&InstanceId>) -> Result<Target, Reply> {
@@ -71,7 +75,12 @@ pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&Instance
             return Err(Reply::Failed { message });
         }
     };
-    Ok(Target { schedule_id: found.id.clone(), instance: instance.clone(), line: found.line(instance) })
+    Ok(Target {
+        schedule_id: found.id.clone(),
+        instance: instance.clone(),
+        line: found.line(instance),
+        instance_type: found.settings.instance_type,
+    })
 }
 
 async fn find(shared: &Shared, wanted: &Wanted) -> Result<Vec<Image>, Refusal> {
@@ -116,8 +125,21 @@ fn candidate(image: &Image, target: &Target, owner: &str, now: DateTime<Utc>) ->
         version: tagged.as_ref().map(|tagged| tagged.version),
         slot: tagged.map(|tagged| tagged.slot).or(made.map(|made| made.and_utc())).unwrap_or(now),
         ours: is_ours(image, owner),
-        obstacle: (image.status != ImageStatus::Available).then(|| format!("it is {}, not AVAILABLE", image.status)),
+        obstacle: obstacle(image, target.instance_type),
     }
+}
+
+/// Why an image cannot be given to a line of such instances.
+fn obstacle(image: &Image, instance_type: InstanceType) -> Option<String> {
+    if image.status != ImageStatus::Available {
+        return Some(format!("it is {}, not AVAILABLE", image.status));
+    }
+    let other = match instance_type {
+        InstanceType::CloudDesktop => InstanceType::WuyingServer,
+        InstanceType::WuyingServer => InstanceType::CloudDesktop,
+    };
+    (image.product_type.as_deref() == Some(other.as_str()))
+        .then(|| format!("it is for a {}, and the line is of a {}", other.as_str(), instance_type.as_str()))
 }
 
 /// Whether `text` fits `pattern`, in which a `*` stands for any text.
