@@ -110,7 +110,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
 /// read, which was said already.
 async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Vec<Judged> {
     let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return Vec::new() };
-    let judgement = daemon::judgement(&reader, config, false, now).await;
+    let report = daemon::judgement(&reader, config, false, now).await;
     reader.close().await;
     let lines: Vec<_> = config
         .schedules
@@ -118,8 +118,8 @@ async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Vec<J
         .filter(|schedule| only.is_none_or(|only| schedule.name.as_str() == only || schedule.id.as_str() == only))
         .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
         .collect();
-    let Ok(judgement) = judgement else { return Vec::new() };
-    let mut images = judgement.report().images;
+    let Ok(report) = report else { return Vec::new() };
+    let mut images = report.images;
     images.retain(|judged| judged.verdict.goes() && lines.contains(&judged.line));
     images
 }

@@ -271,7 +271,7 @@ fn copy(row: &SqliteRow) -> Result<Copy, sqlx::Error> {
     };
     let state = match maybe("doing")? {
         Some(json) => serde_json::from_str(&json).map_err(decode("doing"))?,
-        None => State::wanted(super::images::instant(row.try_get::<i64, _>("wake_at")?)),
+        None => State::wanted(super::instant(row.try_get::<i64, _>("wake_at")?)),
     };
     Ok(Copy {
         image_id: text("image_id")?.into(),

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, sqlite::SqliteRow};
 
-use super::{Reader, Store, StoreError, audit::audit, failed, statements};
+use super::{Reader, Store, StoreError, audit::audit, failed, instant, statements};
 use crate::{
     failpoint,
     ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
@@ -492,8 +492,4 @@ impl FromRow<'_, SqliteRow> for ImageRow {
             verify: words("verify")?,
         })
     }
-}
-
-pub(super) fn instant(millis: i64) -> DateTime<Utc> {
-    DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }

@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
 use sqlx::{
     SqlitePool,
     migrate::{MigrateError, Migrator},
@@ -117,6 +118,11 @@ pub enum StoreError {
     /// A batch could not be written as JSON.
     #[error("a batch of rows could not be encoded")]
     Encode(#[source] serde_json::Error),
+}
+
+/// An instant as the ledger keeps it, milliseconds since 1970; the epoch for what no calendar has.
+fn instant(millis: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
 /// Gives a failed statement its step in words.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, audit::audit, failed, ledger::settings_row, reading::Reader, statements};
+use super::{Store, StoreError, audit::audit, failed, instant, ledger::settings_row, reading::Reader, statements};
 use crate::{bake::BakeSettings, ids::ScheduleId};
 
 /// The name under which the daemon pauses a schedule by itself.
@@ -47,7 +47,6 @@ impl Reader {
     pub async fn pauses(&self) -> Result<HashMap<ScheduleId, Pause>, StoreError> {
         let rows: Vec<(String, i64, Option<i64>, String, String)> =
             sqlx::query_as(statements::ALL_PAUSES).fetch_all(&self.pool).await.map_err(failed("read the pauses"))?;
-        let instant = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
         Ok(rows
             .into_iter()
             .map(|(id, since, until, reason, who)| {

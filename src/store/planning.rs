@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Store, StoreError, audit::audit, failed, ledger::settings_row, statements};
+use super::{Store, StoreError, audit::audit, failed, instant, ledger::settings_row, statements};
 use crate::{
     bake::{BakeSettings, State, Trigger},
     failpoint,
@@ -80,7 +80,6 @@ impl Store {
             .fetch_all(&self.reader().pool)
             .await
             .map_err(failed("read the known schedules"))?;
-        let instant = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
         Ok(rows
             .into_iter()
             .map(|(schedule_id, instance_id, schedule, line, timing, accounted_to, known_since, removed_at)| Target {

@@ -127,7 +127,7 @@ pub struct Seen {
 impl Seen {
     /// Since when, up to where and until when.
     pub fn known(&self) -> Known {
-        let instant = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        let instant = super::instant;
         Known {
             since: instant(self.known_since),
             accounted_to: instant(self.accounted_to),
@@ -400,7 +400,7 @@ impl Reader {
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the newest images"))?;
-        let instant = |millis| DateTime::from_timestamp_millis(millis).unwrap_or_default();
+        let instant = super::instant;
         Ok(rows
             .into_iter()
             .map(|(line, slot, finished_at)| {

@@ -20,7 +20,7 @@ use crate::{
         judge::{Action, Doubt, Verdict, Why, action, judge},
         report::{Judged, Report},
     },
-    store::{DeleteOutcome, ImageRow, Look, NewestResult, Reader, StoreError},
+    store::{DeleteOutcome, ImageRow, NewestResult, Reader, StoreError},
 };
 
 /// Whether anything is done.
@@ -66,42 +66,23 @@ pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Re
 /// One pass over all lines that have rules, an age limit or marked images. `None` where there is nothing to look at.
 pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Result<Option<Report>, StoreError> {
     let reader = shared.store.reader();
-    let policies = super::policies_with_rules(config);
-    let watched = watched(reader, config, &policies).await?;
-    let images = reader.present_images(Some(&watched)).await?;
+    let watched = Watched::of(reader, config).await?;
+    let images = reader.present_images(Some(&watched.lines)).await?;
     if images.is_empty() {
         return Ok(None);
     }
     // A marked image of a line without rules is unmarked, whoever uses it.
-    let may_delete = policies.values().any(|policy| policy.keep.is_some());
+    let may_delete = watched.policies.values().any(|policy| policy.keep.is_some());
     look::look(shared, config, &images, may_delete).await?;
     // A channel that is about to move must not hold the image that it leaves.
     channels::settle(shared, config, shared.clock.now()).await?;
-    let judgement = judgement(reader, config, mode.again(), shared.clock.now()).await?;
+    let judgement = watched.judge(reader, mode.again(), shared.clock.now()).await?;
     if let Mode::Apply { .. } = mode {
         for (row, judged) in &judgement.images {
-            act(shared, config, row, policies.get(&row.image.line), judged, who).await?;
+            act(shared, config, row, watched.policies.get(&row.image.line), judged, who).await?;
         }
     }
     Ok(Some(judgement.report()))
-}
-
-/// What the ledger says about the images of all watched lines, as of the last look.
-#[derive(Debug)]
-pub struct Judgement {
-    /// The last look; `None` before the first.
-    pub look: Option<Look>,
-    images: Vec<(ImageRow, Judged)>,
-}
-
-impl Judgement {
-    /// For others.
-    pub fn report(self) -> Report {
-        Report {
-            problem: self.look.and_then(|look| look.problem),
-            images: self.images.into_iter().map(|(_, judged)| judged).collect(),
-        }
-    }
 }
 
 /// Judges by what the ledger knows, without a look: `plan` announces by this what a pass does.
@@ -110,39 +91,53 @@ pub async fn judgement(
     config: &Config,
     again: bool,
     now: DateTime<Utc>,
-) -> Result<Judgement, StoreError> {
-    let policies = super::policies_with_rules(config);
-    let watched = watched(reader, config, &policies).await?;
-    let results = reader.newest_results(&watched).await?;
-    let look = reader.last_look().await?;
-    let problem = look.as_ref().and_then(|look| look.problem.as_deref());
-    let mut images = Vec::new();
-    for (line, rows) in by_line(reader.present_images(Some(&watched)).await?) {
-        let judged = judge_line(&rows, policies.get(&line), results.get(&line), problem, again, now);
-        images.extend(rows.into_iter().zip(judged));
-    }
-    Ok(Judgement { look, images })
+) -> Result<Report, StoreError> {
+    Ok(Watched::of(reader, config).await?.judge(reader, again, now).await?.report())
 }
 
 /// Lines that are worth a look.
-async fn watched(
-    reader: &Reader,
-    config: &Config,
-    policies: &BTreeMap<LineId, Policy>,
-) -> Result<Vec<LineId>, StoreError> {
-    let aged = config.schedules.iter().filter(|schedule| schedule.max_image_age.is_some());
-    let mut lines: Vec<LineId> =
-        aged.flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one))).collect();
-    lines.extend(
-        policies
-            .iter()
-            .filter(|(_, policy)| policy.keep.is_some() || !policy.channels.is_empty())
-            .map(|(line, _)| line.clone()),
-    );
-    lines.extend(reader.lines_with_marks().await?);
-    lines.sort_unstable();
-    lines.dedup();
-    Ok(lines)
+struct Watched {
+    policies: BTreeMap<LineId, Policy>,
+    lines: Vec<LineId>,
+}
+
+impl Watched {
+    /// Those that the file has anything to say of, and those with marked images, which it may have lost.
+    async fn of(reader: &Reader, config: &Config) -> Result<Self, StoreError> {
+        let policies = super::policies_with_rules(config);
+        let mut lines: Vec<LineId> = policies.keys().cloned().collect();
+        lines.extend(reader.lines_with_marks().await?);
+        lines.sort_unstable();
+        lines.dedup();
+        Ok(Self { policies, lines })
+    }
+
+    /// Judges their images as of the last look.
+    async fn judge(&self, reader: &Reader, again: bool, now: DateTime<Utc>) -> Result<Judgement, StoreError> {
+        let results = reader.newest_results(&self.lines).await?;
+        let problem = reader.last_look().await?.and_then(|look| look.problem);
+        let mut images = Vec::new();
+        for (line, rows) in by_line(reader.present_images(Some(&self.lines)).await?) {
+            let (policy, newest) = (self.policies.get(&line), results.get(&line));
+            let judged = judge_line(&rows, policy, newest, problem.as_deref(), again, now);
+            images.extend(rows.into_iter().zip(judged));
+        }
+        Ok(Judgement { problem, images })
+    }
+}
+
+/// Images with what was found of them.
+struct Judgement {
+    /// Why the last look was not whole.
+    problem: Option<String>,
+    images: Vec<(ImageRow, Judged)>,
+}
+
+impl Judgement {
+    /// For others.
+    fn report(self) -> Report {
+        Report { problem: self.problem, images: self.images.into_iter().map(|(_, judged)| judged).collect() }
+    }
 }
 
 /// The images of each line.
