@@ -167,6 +167,8 @@ struct Compared {
     boottime: Duration,
     /// The cloud's clock less ours.
     skew: TimeDelta,
+    /// Since when, by the cloud, the clock has been as far off as it is, or right.
+    since: DateTime<Utc>,
 }
 
 /// When a call was sent.
@@ -205,9 +207,12 @@ impl ClockWatch {
             // By the time since boot, so that a clock that was set while the call was under way widens nothing.
             let skew = skew(earlier(now, boottime.saturating_sub(sent.0)), now, date);
             let before = seen.compared.map_or(TimeDelta::zero(), |compared| compared.skew);
-            seen.compared = Some(Compared { cloud: shifted(now, skew), boottime, skew });
-            let (is_far, was_far) = (skew.abs() > SKEW_NOTICED, before.abs() > SKEW_NOTICED);
-            if is_far != was_far || (skew.abs() > SKEW_TOO_FAR) != (before.abs() > SKEW_TOO_FAR) {
+            let cloud = shifted(now, skew);
+            let changed = degree(skew) != degree(before);
+            let since = seen.compared.filter(|_| !changed).map_or(cloud, |compared| compared.since);
+            seen.compared = Some(Compared { cloud, boottime, skew, since });
+            if changed {
+                let is_far = skew.abs() > SKEW_NOTICED;
                 seen.events.push(ClockEvent::Skewed { skew: if is_far { skew } else { TimeDelta::zero() } });
             }
             if skew.abs() <= SKEW_TOO_FAR && seen.unconfirmed.take().is_some() {
@@ -249,10 +254,15 @@ impl ClockWatch {
 
     /// How far the cloud's clock was from ours at its last answer, if that is noticed at all. Unknown after a step.
     pub fn skew(&self) -> Option<TimeDelta> {
+        self.skewed().map(|(skew, _)| skew)
+    }
+
+    /// The same, with since when by the cloud's time.
+    pub fn skewed(&self) -> Option<(TimeDelta, DateTime<Utc>)> {
         self.with(|seen, _, _| {
             let stepped = matches!(seen.unconfirmed, Some(ClockBlocker::Stepped { .. }));
-            let skew = seen.compared?.skew;
-            (skew.abs() > SKEW_NOTICED && !stepped).then_some(skew)
+            let Compared { skew, since, .. } = seen.compared?;
+            (skew.abs() > SKEW_NOTICED && !stepped).then_some((skew, since))
         })
     }
 
@@ -293,6 +303,11 @@ impl ClockWatch {
         }
         use_it(&mut seen, now, boottime)
     }
+}
+
+/// How bad a skew is.
+fn degree(skew: TimeDelta) -> u8 {
+    u8::from(skew.abs() > SKEW_NOTICED) + u8::from(skew.abs() > SKEW_TOO_FAR)
 }
 
 impl Observed {

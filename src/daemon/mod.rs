@@ -21,7 +21,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, watch::ClockBlocker},
     cloud::{CloudClient, CloudError},
     config::Config,
     failpoint,
@@ -34,6 +34,7 @@ use crate::{
 };
 
 mod calls;
+mod clocks;
 mod control_server;
 mod engine;
 mod health;
@@ -235,6 +236,18 @@ impl Shared {
         let (reply, answer) = oneshot::channel();
         self.orders.send(make(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(|error| crate::error::chain(&error))
+    }
+
+    /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
+    /// clock is in doubt. To be asked again right before each of these.
+    fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.clocks().agreed()
+    }
+
+    /// The same, after the cloud was asked for its time where it has not told it yet.
+    async fn confirm_clocks(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.ask_for_the_time().await;
+        self.clocks_agree()
     }
 
     /// Images were changed by a command; whoever looks after them looks again.
