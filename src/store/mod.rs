@@ -44,7 +44,7 @@ pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
-pub use planning::{ManualBake, NewRow, Target};
+pub use planning::{Accounted, ManualBake, NewRow, RowAhead, Span, Target};
 pub use reading::{
     AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
 };

@@ -53,9 +53,9 @@ SELECT value ->> 'bake_id', value ->> 'stage', value ->> 'call', value ->> 'star
        value ->> 'outcome', value ->> 'code', value ->> 'http_status', value ->> 'request_id', value ->> 'message'
 FROM json_each(?1)";
 
-/// Every slot of these targets up to `accounted_to` has its row.
+/// Every slot of these targets from `known_since` up to `accounted_to` has its row.
 pub const UPDATE_ACCOUNTED: &str = "
-UPDATE targets SET accounted_to = told.value ->> 'accounted_to'
+UPDATE targets SET accounted_to = told.value ->> 'accounted_to', known_since = told.value ->> 'known_since'
 FROM json_each(?1) AS told
 WHERE targets.schedule_id = told.value ->> 'schedule_id' AND targets.instance_id = told.value ->> 'instance_id'";
 
@@ -75,6 +75,83 @@ UPDATE targets SET removed_at = gone.value ->> 'removed_at'
 FROM json_each(?1) AS gone
 WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id = gone.value ->> 'instance_id'
   AND targets.removed_at IS NULL";
+
+/// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. One step
+/// down an index for each target; CROSS JOIN keeps the order of the tables.
+pub const SLOTS_AHEAD: &str = "
+SELECT t.schedule_id, t.instance_id, max(b.slot)
+FROM targets t CROSS JOIN bakes b
+  ON b.schedule_id = t.schedule_id AND b.instance_id = t.instance_id AND b.slot > min(t.accounted_to, ?1)
+WHERE b.trigger <> 'manual'
+GROUP BY t.schedule_id, t.instance_id";
+
+/// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, or ended
+/// for that: those that never began, made no call and may give their slots up. A skipped row may be as young as ?3: it was
+/// written as far behind its slot as this look may be, and a queued one of that age is baked as it is.
+pub const ROWS_AHEAD: &str = "
+SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.covers_from, b.covers, b.created_at
+FROM json_each(?1) AS span CROSS JOIN bakes b
+  ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
+     AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
+WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped') AND b.version IS NULL
+  AND (b.created_at > ?2 OR b.state = 'skipped' AND (b.created_at > ?3 OR b.reason_code = 'clock_ahead'))
+  AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = b.id)
+ORDER BY b.id";
+
+/// Rows that give up all their slots.
+pub const REMOVE_ROWS_AHEAD: &str = "
+DELETE FROM bakes
+WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND version IS NULL";
+
+/// What rows go on to stand for that give up slots in the middle, as rows of their own: the earlier part.
+pub const SPLIT_ROWS_AHEAD: &str = "
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings, config_hash,
+                   state, progress, reason, reason_code, created_at, finished_at)
+SELECT b.schedule_id, b.schedule, b.instance_id, b.line_id, part.value ->> 'split_slot', b.trigger,
+       part.value ->> 'split_covers', b.covers_from, b.settings, b.config_hash, b.state, b.progress, b.reason,
+       b.reason_code, b.created_at, b.finished_at
+FROM json_each(?1) AS part JOIN bakes b ON b.id = part.value ->> 'id'
+WHERE part.value ->> 'split_slot' IS NOT NULL
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+
+/// And the part that stays in the row.
+pub const SHRINK_ROWS_AHEAD: &str = "
+UPDATE bakes SET slot = part.value ->> 'slot', covers = part.value ->> 'covers', covers_from = part.value ->> 'covers_from'
+FROM json_each(?1) AS part
+WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'covers' IS NOT NULL";
+
+/// Bakes in the queue that were never begun and are for a slot later than ?1 end: the clock was ahead when they were written.
+pub const END_QUEUED_AHEAD: &str = "
+UPDATE bakes SET state = 'skipped', progress = ?2, reason = ?3, reason_code = 'clock_ahead', wake_at = NULL, finished_at = ?4
+WHERE state = 'queued' AND version IS NULL AND slot > ?1
+RETURNING id, schedule, instance_id";
+
+/// Until when such were written, if there are any.
+pub const QUEUED_AHEAD: &str = "
+SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued' AND version IS NULL AND slot > ?1";
+
+/// Instants of images that are later than now were noted while the clock was ahead; from here on they count from now.
+pub const CLAMP_IMAGES: &str = "
+UPDATE images
+SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1), verify_next = min(verify_next, ?1)
+WHERE available_at > ?2 OR missing_since > ?2 OR (verify = 'due' AND verify_next > ?3)";
+
+/// Whether there are such.
+pub const IMAGES_AHEAD: &str = "
+SELECT EXISTS (SELECT 1 FROM images
+               WHERE available_at > ?1 OR missing_since > ?1 OR (verify = 'due' AND verify_next > ?2))";
+
+/// When the history was last written, as its newest rows say.
+pub const NEWEST_WRITE: &str = "
+SELECT max(at) FROM (
+    SELECT (SELECT at FROM audit ORDER BY id DESC LIMIT 1) AS at
+    UNION ALL SELECT (SELECT max(created_at, coalesce(finished_at, created_at)) FROM bakes ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT finished_at FROM attempts ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT at FROM looks))";
+
+/// Whether the audit has a line that begins so.
+pub const AUDIT_BEGINS: &str = "
+SELECT EXISTS (SELECT 1 FROM audit WHERE action = ?1 AND substr(detail, 1, length(?2)) = ?2)";
 
 /// All targets, also those that are gone from the file.
 pub const ALL_TARGETS: &str = "
@@ -102,11 +179,11 @@ pub const NEXT_QUEUED: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
        coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
-WHERE b.state = 'queued' AND b.wake_at <= ?1
+WHERE b.state = 'queued' AND b.wake_at <= ?1 AND b.slot <= ?1
   AND coalesce(b.region, '') NOT IN (SELECT value FROM json_each(?3))
   AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
   AND NOT EXISTS (SELECT 1 FROM bakes o
-                  WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1
+                  WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1 AND o.slot <= ?1
                     AND (o.slot, o.id) < (b.slot, b.id))
 ORDER BY b.slot, b.id
 LIMIT ?2";
@@ -136,9 +213,12 @@ pub const BUSY_BUILDERS: &str = "
 SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting', 'finishing')
 GROUP BY region";
 
-/// Instances with an unfinished bake, whatever its state.
+/// Instances with an unfinished bake, whatever its state, but for those in the queue for a slot later than ?1 and the rows
+/// in ?2, which give their slots up.
 pub const OPEN_INSTANCES: &str = "
-SELECT instance_id, id FROM bakes INDEXED BY bakes_open WHERE finished_at IS NULL ORDER BY id";
+SELECT instance_id, id FROM bakes INDEXED BY bakes_open
+WHERE finished_at IS NULL AND (state <> 'queued' OR slot <= ?1) AND id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY id";
 
 /// The number of the row for a slot.
 pub const BAKE_OF_SLOT: &str = "
@@ -693,6 +773,17 @@ pub const ALL: &[&str] = &[
     END_CHECK,
     FAILED_CHECKS,
     UPDATE_ACCOUNTED,
+    SLOTS_AHEAD,
+    ROWS_AHEAD,
+    REMOVE_ROWS_AHEAD,
+    SPLIT_ROWS_AHEAD,
+    SHRINK_ROWS_AHEAD,
+    END_QUEUED_AHEAD,
+    QUEUED_AHEAD,
+    CLAMP_IMAGES,
+    IMAGES_AHEAD,
+    NEWEST_WRITE,
+    AUDIT_BEGINS,
     UPSERT_TARGETS,
     REMOVE_TARGETS,
     ALL_TARGETS,
