@@ -100,6 +100,8 @@ pub enum ClockEvent {
         from: DateTime<Utc>,
         /// What it showed.
         to: DateTime<Utc>,
+        /// Whether the cloud had confirmed the clock before.
+        confirmed: bool,
     },
     /// The history was written at a time that is later than now.
     HistoryAhead {
@@ -117,20 +119,30 @@ pub enum ClockEvent {
     },
 }
 
+impl ClockEvent {
+    /// How its line in the audit begins, where one such line is enough: every start finds the same history.
+    pub fn once(&self) -> Option<String> {
+        match self {
+            Self::HistoryAhead { written_until, .. } => {
+                Some(format!("the clock was ahead until {}", written_until.format("%F %T UTC")))
+            }
+            _ => None,
+        }
+    }
+}
+
 impl fmt::Display for ClockEvent {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let utc = |at: &DateTime<Utc>| at.format("%F %T UTC").to_string();
         match self {
-            Self::Stepped { from, to } => {
+            Self::Stepped { from, to, .. } => {
                 let way = if to < from { "back" } else { "forward" };
                 write!(f, "the clock was set {way} by {}, from {} to {}", span(*to - *from), utc(from), utc(to))
             }
-            Self::HistoryAhead { written_until, now } => write!(
-                f,
-                "the clock was ahead until {}: the history was written then, and it is {} now",
-                utc(written_until),
-                utc(now)
-            ),
+            Self::HistoryAhead { written_until, now } => {
+                write!(f, "the clock was ahead until {}: the history was written then, and it is ", utc(written_until))?;
+                write!(f, "{} now", utc(now))
+            }
             Self::Confirmed => f.write_str("the cloud confirms the clock"),
             Self::Skewed { skew } if skew.is_zero() => f.write_str("the clock agrees with the cloud's again"),
             Self::Skewed { skew } => write!(f, "{}; over 15 minutes every call is refused: check NTP", Skew(*skew)),
@@ -297,7 +309,8 @@ impl ClockWatch {
         let (wall, since) = seen.anchor;
         let expected = later(wall, boottime.saturating_sub(since));
         if (now - expected).abs() > STEP_BACK {
-            seen.events.push(ClockEvent::Stepped { from: expected, to: now });
+            let confirmed = seen.unconfirmed.is_none();
+            seen.events.push(ClockEvent::Stepped { from: expected, to: now, confirmed });
             seen.unconfirmed = Some(ClockBlocker::Stepped { to: now, by: now - expected });
             seen.anchor = (now, boottime);
         }

@@ -14,7 +14,7 @@ use crate::{
         settings::InstanceType,
         state::values,
     },
-    clock::Clock,
+    clock::{Clock, later},
     cloud::{
         self, CloudClient, CloudError, CloudOptions, CredentialSource, Surroundings,
         actions::{
@@ -82,7 +82,7 @@ pub async fn perform(
     description: Option<String>,
     folder: &Path,
 ) -> Finished {
-    let started_at = clock.now();
+    let (started_at, began) = (clock.now(), clock.boottime());
     let request = Request { cloud, instance, settings, description, folder };
     failpoint::hit("send", call.as_str());
     let mut told = request.send(&call).await;
@@ -91,7 +91,8 @@ pub async fn perform(
         told = request.send(&call).await;
     }
     failpoint::hit("answer", call.as_str());
-    let finished_at = clock.now();
+    // By the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
+    let finished_at = later(started_at, clock.boottime().saturating_sub(began));
     match told {
         Ok(Told { answer, http_status, request_id }) => {
             Finished { call, answer, started_at, finished_at, http_status, request_id }

@@ -23,16 +23,17 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     calls::{self, Finished},
+    clocks,
     planner::{Planner, Upcoming},
 };
 use crate::{
     bake::{
-        Bake, State,
+        Bake, State, Trigger,
         call::{Answer, Call, Class},
         reconcile::Comparison,
         state::{Effect, End, Event, Kept, Pace, step},
     },
-    clock::Clock,
+    clock::{Clock, STEP_BACK, later, shifted, watch::ClockEvent},
     cloud::CloudClient,
     config::{self, Config},
     ids::{BakeId, LineId},
@@ -45,8 +46,6 @@ use crate::{
 const HOLD_PROBE: TimeDelta = TimeDelta::minutes(1);
 /// After a failure of the database the engine looks again this much later: six lines of log a minute, no more.
 const STORE_PAUSE: Duration = Duration::from_secs(10);
-/// A clock that went back by less than this did not go back.
-const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// No begun bake waits longer than this for its next look, unless the clock was set back while the daemon was down.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
 /// An instance that is not running so long after its start was owed is told of in the log and in `status`.
@@ -83,6 +82,8 @@ pub struct Engine {
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
+    /// What became known of the clock and is not in the audit yet.
+    clock_events: Vec<ClockEvent>,
     /// Whether what rarely changes has been published since it changed.
     shown: bool,
     publish: watch::Sender<EngineStatus>,
@@ -246,7 +247,10 @@ impl Engine {
         rng: Rng,
     ) -> Result<(Self, watch::Receiver<EngineStatus>), StoreError> {
         let now = clock.now();
-        store.hasten(now, now + LONGEST_WAIT).await?;
+        if let Some(written) = store.newest_write().await? {
+            cloud.clocks().history_written(written);
+        }
+        store.hasten(now, shifted(now, LONGEST_WAIT)).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
         let (publish, status) = watch::channel(EngineStatus::default());
         let mut engine = Self {
@@ -267,6 +271,7 @@ impl Engine {
             admitting: true,
             quiet_until: None,
             last_turn: now,
+            clock_events: Vec::new(),
             shown: false,
             publish,
         };
@@ -314,6 +319,7 @@ impl Engine {
 
     /// A pulse: looks, unless there can be nothing to see.
     async fn look(&mut self) {
+        self.watch_clock().await;
         let now = self.clock.now();
         // Once a second: noted without waking those who wait for changes.
         self.publish.send_if_modified(|status| {
@@ -371,6 +377,57 @@ impl Engine {
         }
     }
 
+    /// Takes note of what has become known of the clock, and asks the cloud for its time while that is in doubt.
+    async fn watch_clock(&mut self) {
+        let clocks = self.cloud.clocks();
+        for event in clocks.take_events() {
+            clocks::log(&event);
+            match event {
+                ClockEvent::Stepped { from, to, confirmed: false } => self.planner.clock_corrected(to - from, to),
+                ClockEvent::Confirmed => self.planner.clock_confirmed(),
+                _ => {}
+            }
+            self.quiet_until = None;
+            self.clock_events.push(event);
+        }
+        if clocks.is_in_doubt() {
+            let cloud = Arc::clone(&self.cloud);
+            // Nobody waits for the answer: it is compared with the clock as every other.
+            tokio::spawn(async move { cloud.ask_for_the_time().await });
+        }
+        if let Err(error) = self.record_clock_events().await {
+            self.store_failed(&error, self.clock.now());
+        }
+    }
+
+    /// What cannot be written now is written at the next look.
+    async fn record_clock_events(&mut self) -> Result<(), StoreError> {
+        while let Some(event) = self.clock_events.first() {
+            let now = self.clock.now();
+            if clocks::is_audited(event) {
+                self.store.note_clock(now, &event.to_string(), event.once().as_deref()).await?;
+            }
+            // Only the cloud's word says that what lies ahead was written by a wrong clock.
+            if matches!(event, ClockEvent::Confirmed) && self.cloud.clocks().agreed().is_ok() {
+                let latest = shifted(now, STEP_BACK);
+                let ended = self.store.end_queued_ahead(latest, now).await?;
+                if ended > 0 {
+                    tracing::warn!(bakes = ended, "{ended} bakes in the queue end: the clock was ahead when they were written");
+                    self.show(None, true);
+                }
+                self.store.clamp_images_ahead(now, shifted(now, LONGEST_WAIT)).await?;
+            }
+            self.clock_events.remove(0);
+        }
+        Ok(())
+    }
+
+    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward ends
+    /// no wait and no deadline.
+    fn bake_time(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.cloud.clocks().cloud_now().min(now)
+    }
+
     fn no_schedule(&self, wanted: &str) -> Declined {
         Declined::NotFound(config::no_schedule(wanted, self.planner.schedule_words()))
     }
@@ -421,7 +478,7 @@ impl Engine {
             }
         }
         self.store.note(now, who, "cancel", &format!("bake {id} of {}", bake.schedule)).await?;
-        let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, now);
+        let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, self.bake_time(now));
         self.commit(vec![step], now).await.map(Ok)
     }
 
@@ -485,6 +542,9 @@ impl Engine {
         // Slots due until this moment belong to the rules that were in force.
         self.planner.plan(&self.store, now).await?;
         self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
+        if self.cloud.clocks().agreed().is_ok() {
+            self.planner.clock_confirmed();
+        }
         self.pace = pace(config);
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
@@ -498,10 +558,10 @@ impl Engine {
     /// One look at clock and database: everything that can be done now is begun.
     pub async fn turn(&mut self) {
         let now = self.clock.now();
-        let was_set_back = now < self.last_turn - STEP_BACK;
+        let was_set_back = now < shifted(self.last_turn, -STEP_BACK);
         if let Some(hold) = &mut self.hold {
             // A clock that was set back must not put the probe off.
-            hold.next_probe = hold.next_probe.min(now + HOLD_PROBE);
+            hold.next_probe = hold.next_probe.min(shifted(now, HOLD_PROBE));
         }
         self.last_turn = now;
         match self.try_turn(now, was_set_back).await {
@@ -517,14 +577,15 @@ impl Engine {
         }
         let mut changed = self.planner.plan(&self.store, now).await? > 0;
         loop {
-            let due = self.store.due(now).await?;
-            let mut steps = self.step_due(due, now);
+            let bake_time = self.bake_time(now);
+            let due = self.store.due(bake_time).await?;
+            let mut steps = self.step_due(due, now, bake_time);
             if self.admitting {
-                let expired = self.store.overdue_queued(now).await?;
+                let expired = self.store.overdue_queued(bake_time).await?;
                 for DueBake { bake, .. } in expired {
                     let held =
                         self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
-                    steps.push(self.take(bake, held.unwrap_or(Event::Due), now));
+                    steps.push(self.take(bake, held.unwrap_or(Event::Due), bake_time));
                 }
                 steps.extend(self.admit(now).await?);
             }
@@ -534,15 +595,22 @@ impl Engine {
             changed = true;
             self.commit(steps, now).await?;
         }
-        let next = [self.planner.next_at(), self.store.next_wake(now).await?, self.hold_ends()];
-        self.quiet_until = next.into_iter().flatten().min();
+        let bake_time = self.bake_time(now);
+        let next = [self.planner.next_at(), self.store.next_wake(bake_time).await?, self.hold_ends()];
+        // Where the two clocks differ, every pulse is a look.
+        self.quiet_until = next.into_iter().flatten().min().filter(|_| bake_time == now);
         Ok(changed)
     }
 
-    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>) -> Vec<Step> {
+    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, bake_time: DateTime<Utc>) -> Vec<Step> {
         let mut steps = Vec::new();
         for DueBake { bake, .. } in due {
             if self.in_flight.contains_key(&bake.id) {
+                continue;
+            }
+            // It was begun while the clock was ahead, and has come to nothing that must be followed.
+            let is_early = bake.trigger != Trigger::Manual && bake.slot > shifted(now, STEP_BACK);
+            if is_early && matches!(bake.state, State::Ready { look_first: false, .. }) {
                 continue;
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
@@ -552,7 +620,7 @@ impl Engine {
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
-            steps.push(self.take(bake, Event::Due, now));
+            steps.push(self.take(bake, Event::Due, bake_time));
         }
         steps
     }
@@ -588,7 +656,7 @@ impl Engine {
             if bake.state.work().is_none() {
                 given.insert(bake.line.clone(), version);
             }
-            steps.push(self.take(bake, Event::Admitted { version }, now));
+            steps.push(self.take(bake, Event::Admitted { version }, self.bake_time(now)));
         }
         Ok(steps)
     }
@@ -598,7 +666,7 @@ impl Engine {
         match &mut self.hold {
             None => true,
             Some(hold) if now >= hold.next_probe => {
-                hold.next_probe = now + HOLD_PROBE;
+                hold.next_probe = shifted(now, HOLD_PROBE);
                 true
             }
             Some(_) => false,
@@ -629,7 +697,7 @@ impl Engine {
                 attempt: step.attempt.clone(),
             })
             .collect();
-        self.store.commit(&transitions, now).await?;
+        self.store.commit_seen(&transitions, self.cloud.clocks().cloud_now(), now).await?;
         for step in steps {
             step.log();
             if step.bake.state.is_ended() {
@@ -697,7 +765,7 @@ impl Engine {
             return None;
         }
         self.judge_credentials(&finished, now);
-        let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
+        let mut step = self.take(bake, Event::Answered(finished.answer.clone()), self.bake_time(now));
         step.attempt = finished.attempt(&step.before, &step.bake.state);
         step.log_hook(&finished.answer);
         self.cry(&step.bake, &finished.answer, now);
@@ -750,7 +818,7 @@ impl Engine {
                     tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
                 }
                 let since = self.hold.as_ref().map_or(now, |hold| hold.since);
-                self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
+                self.hold = Some(Hold { since, message, next_probe: shifted(now, HOLD_PROBE) });
             }
             // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
             Answer::Refused(_) | Answer::Hook(_) => {}
@@ -765,7 +833,7 @@ impl Engine {
     fn store_failed(&mut self, error: &StoreError, now: DateTime<Utc>) {
         let text = crate::error::chain(error);
         tracing::error!(error = %text, "the ledger cannot be used; nothing new is begun until it can");
-        self.quiet_until = TimeDelta::from_std(STORE_PAUSE).ok().map(|pause| now + pause);
+        self.quiet_until = Some(later(now, STORE_PAUSE));
         self.show(Some(text), true);
     }
 

@@ -21,7 +21,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::{Clock, watch::ClockBlocker},
+    clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
     cloud::{CloudClient, CloudError},
     config::Config,
     failpoint,
@@ -112,14 +112,15 @@ struct Shared {
     stirred: Sender<u64>,
     on_disk: Mutex<reload::Tried>,
     reloading: tokio::sync::Mutex<()>,
-    started_at: DateTime<Utc>,
+    /// The clock, and the time since boot, at the start.
+    started: (DateTime<Utc>, Duration),
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let Setup { config, config_path, environment, clock, mut rng } = setup;
     let rng_of_copies = rng.fork();
-    let started_at = clock.now();
+    let started = (clock.now(), clock.boottime());
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
     failpoint::hit("start", "ledger");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
@@ -146,7 +147,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         stirred: Sender::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
-        started_at,
+        started,
     });
     let engine_stop = CancellationToken::new();
     let engine = tokio::spawn({
@@ -238,6 +239,14 @@ impl Shared {
         answer.await.map_err(|_| stopping())?.map_err(|error| crate::error::chain(&error))
     }
 
+    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
+    /// old for having begun at boot before the clock was set.
+    fn started_at(&self) -> DateTime<Utc> {
+        let (started_at, began) = self.started;
+        let by_boottime = earlier(self.clock.now(), self.clock.boottime().saturating_sub(began));
+        if (by_boottime - started_at).abs() <= STEP_BACK { started_at } else { by_boottime }
+    }
+
     /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
     /// clock is in doubt. To be asked again right before each of these.
     fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
@@ -280,7 +289,7 @@ impl Shared {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
-                started_at: utc(self.started_at),
+                started_at: utc(self.started_at()),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
                 config_on_disk: match files {

@@ -350,7 +350,8 @@ impl Store {
                 .await
                 .map_err(failed("date images anew that lie ahead"))?;
         }
-        Ok(())
+        let scan = sqlx::query(statements::CLAMP_LOOK).bind(now.timestamp_millis()).execute(&self.writer).await;
+        scan.map_err(failed("date an inventory scan anew")).map(|_| ())
     }
 
     /// When the history was last written, as far as its newest rows tell; `None` for an empty one.

@@ -136,6 +136,10 @@ UPDATE images
 SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1), verify_next = min(verify_next, ?1)
 WHERE available_at > ?2 OR missing_since > ?2 OR (verify = 'due' AND verify_next > ?3)";
 
+/// The same for the last inventory scan.
+pub const CLAMP_LOOK: &str = "
+UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since > ?1";
+
 /// Whether there are such.
 pub const IMAGES_AHEAD: &str = "
 SELECT EXISTS (SELECT 1 FROM images
@@ -294,12 +298,13 @@ UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
 FROM json_each(?1) AS wake
 WHERE bakes.id = wake.value ->> 'id' AND bakes.state = 'unknown' AND bakes.finished_at IS NULL";
 
-/// Images that came out of those steps. The checks and regions of their bake's settings begin with them.
+/// Images that came out of those steps, seen AVAILABLE at ?2 by the cloud's time. The checks and regions of their bake's
+/// settings begin with them.
 pub const INSERT_IMAGES: &str = "
 INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
                     available_at, verify, verify_next)
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
-       coalesce(b.image_name, ''), b.slot, b.finished_at,
+       coalesce(b.image_name, ''), b.slot, ?2,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN b.finished_at END
 FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
@@ -357,12 +362,13 @@ ORDER BY i.line_id, i.version DESC, i.image_id"
 /// One image, deleted or not.
 pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 
-/// The newest result of each of some lines.
+/// The newest result of each of some lines: of the bake that was written last, for a slot says nothing where the clock was
+/// ahead.
 pub const NEWEST_RESULTS: &str = "
 SELECT b.line_id, b.id, b.state
 FROM json_each(?1) AS line JOIN bakes b
   ON b.id = (SELECT id FROM bakes WHERE line_id = line.value AND state IN ('succeeded', 'failed')
-             ORDER BY slot DESC, id DESC LIMIT 1)";
+             ORDER BY id DESC LIMIT 1)";
 
 /// The last look at the cloud.
 pub const LAST_LOOK: &str = "SELECT at, problem, since FROM looks";
@@ -416,7 +422,7 @@ WHERE image_id = ?1 AND fate <> 'deleted'
   AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
               WHERE o.line_id = images.line_id AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
-                AND o.missing_since IS NULL AND (o.slot, o.version) > (images.slot, images.version))";
+                AND o.missing_since IS NULL AND o.version > images.version)";
 
 /// How a deletion ended.
 pub const END_DELETION: &str = "
@@ -645,9 +651,9 @@ SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?
 pub const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
 
 /// The newest good image of each of some lines that the cloud still has, as of the last look: one step down an index for
-/// each.
+/// each. Its date is never later than it was seen AVAILABLE.
 pub const NEWEST_GOOD: &str = "
-SELECT i.line_id, i.slot, i.available_at
+SELECT i.line_id, min(i.slot, i.available_at), i.available_at
 FROM json_each(?1) AS line JOIN images i
   ON i.image_id = (SELECT image_id FROM images
                    WHERE line_id = line.value AND fate <> 'deleted' AND missing_since IS NULL AND available = 1
@@ -672,8 +678,8 @@ SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_ea
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
 /// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
 pub const LAST_DURATIONS: &str = "
-SELECT b.line_id, b.finished_at - (SELECT min(a.started_at) FROM attempts a
-                                   WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS took
+SELECT b.line_id, max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
+                                          WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create'))) AS took
 FROM lines l JOIN bakes b ON b.id IN (
     SELECT g.id FROM bakes g
     WHERE g.line_id = l.line_id AND g.state = 'succeeded'
@@ -781,6 +787,7 @@ pub const ALL: &[&str] = &[
     END_QUEUED_AHEAD,
     QUEUED_AHEAD,
     CLAMP_IMAGES,
+    CLAMP_LOOK,
     IMAGES_AHEAD,
     NEWEST_WRITE,
     AUDIT_BEGINS,
