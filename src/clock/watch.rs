@@ -162,8 +162,10 @@ pub struct ClockWatch {
 struct Observed {
     /// The wall clock and the time since boot when they were last set against each other.
     anchor: (DateTime<Utc>, Duration),
-    /// Why the clock is not confirmed, if it is not.
+    /// What has not been compared with the cloud yet: the start, or a step.
     unconfirmed: Option<ClockBlocker>,
+    /// Whether an answer of the cloud has agreed since the start, or since the last step.
+    is_confirmed: bool,
     /// What the last answer showed.
     compared: Option<Compared>,
     /// When the cloud was last asked for its time.
@@ -196,6 +198,7 @@ impl ClockWatch {
             seen: Mutex::new(Observed {
                 anchor,
                 unconfirmed: Some(ClockBlocker::NotCompared),
+                is_confirmed: false,
                 compared: None,
                 asked: None,
                 events: Vec::new(),
@@ -227,7 +230,9 @@ impl ClockWatch {
                 let is_far = skew.abs() > SKEW_NOTICED;
                 seen.events.push(ClockEvent::Skewed { skew: if is_far { skew } else { TimeDelta::zero() } });
             }
-            if skew.abs() <= SKEW_TOO_FAR && seen.unconfirmed.take().is_some() {
+            // Too far is a blocker of its own, which says more than the one before.
+            seen.unconfirmed = None;
+            if skew.abs() <= SKEW_TOO_FAR && !std::mem::replace(&mut seen.is_confirmed, true) {
                 seen.events.push(ClockEvent::Confirmed);
             }
             seen.anchor = (now, boottime);
@@ -240,6 +245,7 @@ impl ClockWatch {
             if now < shifted(at, -STEP_BACK) {
                 seen.events.push(ClockEvent::HistoryAhead { written_until: at, now });
                 seen.unconfirmed = Some(ClockBlocker::Stepped { to: now, by: now - at });
+                seen.is_confirmed = false;
             }
         });
     }
@@ -309,7 +315,7 @@ impl ClockWatch {
         let (wall, since) = seen.anchor;
         let expected = later(wall, boottime.saturating_sub(since));
         if (now - expected).abs() > STEP_BACK {
-            let confirmed = seen.unconfirmed.is_none();
+            let confirmed = std::mem::replace(&mut seen.is_confirmed, false);
             seen.events.push(ClockEvent::Stepped { from: expected, to: now, confirmed });
             seen.unconfirmed = Some(ClockBlocker::Stepped { to: now, by: now - expected });
             seen.anchor = (now, boottime);
@@ -401,7 +407,8 @@ mod tests {
             // The cloud's own answer says that the clock is wrong; then it is put right, which is a step, too.
             ask(&watch, truth);
             if by.abs() > SKEW_TOO_FAR {
-                assert!(watch.agreed().is_err(), "{by}");
+                assert!(matches!(watch.agreed(), Err(ClockBlocker::Skewed { .. })), "{by}");
+                assert_eq!(watch.skew().map(|skew| (skew + by).num_seconds().abs() <= 1), Some(true));
             }
             clock.step(truth);
             assert!(watch.agreed().is_err());
