@@ -16,6 +16,7 @@ pub mod hooks;
 pub mod identity;
 pub mod instance_state;
 pub mod naming;
+pub mod reason;
 pub mod reconcile;
 pub mod retry;
 pub mod settings;
