@@ -12,7 +12,7 @@ use sqlx::{Row, sqlite::SqliteRow};
 
 use super::{Store, StoreError, failed, statements};
 use crate::{
-    bake::{Bake, BakeSettings, State, Trigger, state::End},
+    bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, state::End},
     failpoint,
     ids::{BakeId, LineId},
 };
@@ -205,6 +205,7 @@ struct StepRow<'a> {
     state: &'static str,
     progress: String,
     reason: Option<&'a str>,
+    reason_code: Option<&'static str>,
     version: Option<u32>,
     image_name: Option<&'a str>,
     image_id: Option<&'a str>,
@@ -227,6 +228,7 @@ impl<'a> StepRow<'a> {
             state: state.as_str(),
             progress: serde_json::to_string(state)?,
             reason: state.reason(),
+            reason_code: state.reason_code().map(ReasonCode::as_str),
             version: work.map(|work| work.version),
             image_name: work.map(|work| work.image_name.as_str()),
             image_id: image.map(|image| image.image_id.as_str()),

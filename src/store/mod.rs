@@ -156,6 +156,7 @@ impl Store {
             .foreign_keys(true)
             .busy_timeout(Duration::from_secs(5))
             .optimize_on_close(true, None);
+        migrate(&path, &options).await?;
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
             .min_connections(1)
@@ -164,7 +165,6 @@ impl Store {
             .connect_with(options)
             .await
             .map_err(|source| StoreError::Open { path: path.clone(), source })?;
-        MIGRATIONS.run(&writer).await.map_err(|source| migration_error(&path, source))?;
         let reader = Reader::connect(&path).await?;
         Ok(Self { writer, reader, unreadable: Mutex::default(), _lock: lock })
     }
@@ -206,6 +206,16 @@ fn lock(state_dir: &Path) -> Result<File, StoreError> {
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: state_dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
+}
+
+/// Brings the database to this version. Without foreign keys: a table that is made anew must not take the rows with it
+/// that refer to the old one.
+async fn migrate(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone().foreign_keys(false)).await;
+    let pool = pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let migrated = MIGRATIONS.run(&pool).await.map_err(|source| migration_error(path, source));
+    pool.close().await;
+    migrated
 }
 
 fn migration_error(path: &Path, source: MigrateError) -> StoreError {

@@ -56,6 +56,8 @@ pub struct LedgerRow {
     pub state: String,
     /// Why, in plain words.
     pub reason: Option<String>,
+    /// Why it ended without a good image: a word of [`crate::bake::reason::ReasonCode`].
+    pub reason_code: Option<String>,
     /// The version in the line.
     pub version: Option<i64>,
     /// The image's name.

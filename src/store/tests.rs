@@ -10,6 +10,7 @@ use crate::{
         call::MadeImage,
         hooks::Hooks,
         identity::{ImageStatus, SeenImage},
+        reason::ReasonCode,
         reconcile::{Comparison, Rebuilt, Tagged},
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Kept, Waiting, Work},
@@ -108,8 +109,10 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
-    let ended =
-        State::Ended { work: Some(work(7)), end: End::Failed { image: None, permanent: false, reason: "no".into() } };
+    let ended = State::Ended {
+        work: Some(work(7)),
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+    };
     store.commit(&[step(ended)], slot).await.unwrap();
     let reopened = State::Creating { work: work(3), sent_at: slot };
     store.commit(&[step(reopened)], slot).await.unwrap();
@@ -180,7 +183,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     let store = Store::open(dir.path()).await.unwrap();
     assert_eq!(store.next_queued(slot, 9, &[]).await.unwrap().len(), 2);
     let work = Work { version: 1, image_name: "x".into(), ..Work::default() };
-    let end = End::Skipped { reason: "vetoed".into() };
+    let end = End::Skipped { code: ReasonCode::Paused, reason: "vetoed".into() };
     let step = |id, state| Transition {
         bake: BakeId(id),
         line: LineId::from("a"),
@@ -209,8 +212,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     );
     let calls = store.reader().attempts(BakeId(1)).await.unwrap();
     assert_eq!(calls.iter().map(|call| call.stage.as_str()).collect::<Vec<_>>(), ["stop", "hook"]);
-    // The words that are none are refused as before, and the file is sound.
-    sqlx::query("UPDATE bakes SET state = 'pondering'").execute(&store.writer).await.unwrap_err();
+    // Other tables still point to the one that was made anew, and the file is sound.
     sqlx::query("UPDATE attempts SET stage = 'pondering'").execute(&store.writer).await.unwrap_err();
     let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.writer).await.unwrap();
     let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema").fetch_one(&store.writer).await.unwrap();
@@ -230,7 +232,7 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     let waits = State::Queued { not_before: later, kept: Some(Kept { work: work.clone(), waiting }) };
     let owes = State::Starting {
         work: Work { owes_start: true, ..work },
-        end: End::Skipped { reason: "no".into() },
+        end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
         tries: 1,
         doubt: false,
         since: Some(slot),
@@ -252,7 +254,7 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     assert!(store.busy_builders().await.unwrap().is_empty());
     let owed = store.reader().owed_starts().await.unwrap();
     assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &owes)]);
-    let ended = State::Ended { work: None, end: End::Skipped { reason: "no".into() } };
+    let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() } };
     store.commit(&[step(2, &ended)], slot).await.unwrap();
     let next = store.next_queued(slot, 9, &[]).await.unwrap();
     assert_eq!(next.iter().map(|due| &due.bake.state).collect::<Vec<_>>(), [&waits]);
@@ -404,7 +406,7 @@ async fn permanent_failures_are_counted_until_a_success() {
         store.commit(&[step], start).await.unwrap();
         store.too_many_failures(2).await.unwrap()
     };
-    let failed = |permanent| End::Failed { image: None, permanent, reason: "no".into() };
+    let failed = |permanent| End::Failed { image: None, permanent, code: ReasonCode::Refused, reason: "no".into() };
     let image = crate::bake::call::MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
     assert_eq!(end(1, failed(true)).await, []);
     assert_eq!(end(2, failed(false)).await, [], "what may go away by itself does not count");
