@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     hooks::{HookOutcome, HookRun},
-    identity::{Identity, SeenImage},
+    identity::{Identity, SeenImage, TakenName},
 };
 use crate::ids::ImageId;
 
@@ -111,14 +111,18 @@ pub enum Answer {
     Accepted,
     /// To `CreateImage`.
     Created(MadeImage),
-    /// To `FindImage`.
+    /// To `FindImage`; `None`: neither an image of the slot nor one of its name is listed.
     Found(Option<SeenImage>),
+    /// To `FindImage`: no image of the slot is listed, but these carry its name.
+    NameTaken(TakenName),
     /// To `DescribeImage`; `None`: not listed.
     Image(Option<SeenImage>),
     /// To `RunHook`.
     Hook(HookOutcome),
     /// Instead of any answer of the cloud's.
     Refused(Refusal),
+    /// The call did not go out: its time had passed before the rate limit let it, or the daemon stops.
+    NotSent,
 }
 
 /// The ids that the create call answers with.

@@ -22,20 +22,22 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    calls::{self, Finished},
+    calls::{self, Caller, Finished},
     planner::{Planner, Upcoming},
 };
 use crate::{
     bake::{
         Bake, State,
         call::{Answer, Call, Class},
+        gmt::GmtOffset,
         reconcile::Comparison,
-        state::{Effect, End, Event, Kept, Pace, step},
+        retry,
+        state::{self, Effect, End, Event, Kept, Pace, step},
     },
     clock::Clock,
-    cloud::CloudClient,
+    cloud::{CloudClient, Gate},
     config::{self, Config},
-    ids::{BakeId, LineId},
+    ids::{BakeId, ImageId, LineId},
     line::report::Adopted,
     schedule::Schedule,
     store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
@@ -80,6 +82,13 @@ pub struct Engine {
     hold: Option<Hold>,
     /// Whether new bakes may begin; off while draining.
     admitting: bool,
+    /// Cancelled while draining: calls that wait for the rate limit and would begin something do not go out.
+    closing: CancellationToken,
+    /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
+    /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
+    accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
+    /// What images have taught since the last commit.
+    taught: Option<GmtOffset>,
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
@@ -248,13 +257,18 @@ impl Engine {
         let now = clock.now();
         store.hasten(now, now + LONGEST_WAIT).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
+        let pace = Pace {
+            search_until: Some(retry::later(now, config.cloud.lookup_window)),
+            gmt_offset: store.reader().gmt_offset().await?,
+            ..pace(config)
+        };
         let (publish, status) = watch::channel(EngineStatus::default());
         let mut engine = Self {
             store,
             cloud,
             clock,
             planner,
-            pace: pace(config),
+            pace,
             limits: limits(config),
             config_hash: config.hash.clone(),
             folder: config.daemon.state_dir.as_path().into(),
@@ -265,6 +279,9 @@ impl Engine {
             cried: HashMap::new(),
             hold: None,
             admitting: true,
+            closing: CancellationToken::new(),
+            accepted: HashMap::new(),
+            taught: None,
             quiet_until: None,
             last_turn: now,
             shown: false,
@@ -292,6 +309,7 @@ impl Engine {
             }
         }
         self.admitting = false;
+        self.closing.cancel();
         let waiting = self.in_flight.len();
         if waiting > 0 {
             tracing::info!(waiting, "stopping: waiting for calls under way");
@@ -485,7 +503,8 @@ impl Engine {
         // Slots due until this moment belong to the rules that were in force.
         self.planner.plan(&self.store, now).await?;
         self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
-        self.pace = pace(config);
+        let Pace { search_until, gmt_offset, .. } = self.pace;
+        self.pace = Pace { search_until, gmt_offset, ..pace(config) };
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
         if let Some(hold) = &mut self.hold {
@@ -518,7 +537,8 @@ impl Engine {
         let mut changed = self.planner.plan(&self.store, now).await? > 0;
         loop {
             let due = self.store.due(now).await?;
-            let mut steps = self.step_due(due, now);
+            let mut versions = Versions::default();
+            let mut steps = self.step_due(due, &mut versions, now);
             if self.admitting {
                 let expired = self.store.overdue_queued(now).await?;
                 for DueBake { bake, .. } in expired {
@@ -526,7 +546,7 @@ impl Engine {
                         self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
                     steps.push(self.take(bake, held.unwrap_or(Event::Due), now));
                 }
-                steps.extend(self.admit(now).await?);
+                steps.extend(self.admit(&mut versions, now).await?);
             }
             if steps.is_empty() {
                 break;
@@ -539,9 +559,9 @@ impl Engine {
         Ok(changed)
     }
 
-    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>) -> Vec<Step> {
+    fn step_due(&mut self, due: Vec<DueBake>, versions: &mut Versions, now: DateTime<Utc>) -> Vec<Step> {
         let mut steps = Vec::new();
-        for DueBake { bake, .. } in due {
+        for DueBake { bake, last_version } in due {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
             }
@@ -552,12 +572,16 @@ impl Engine {
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
-            steps.push(self.take(bake, Event::Due, now));
+            let event = match bake.state.needs_version() {
+                true => versions.next(&bake.line, last_version, |version| Event::Renumbered { version }),
+                false => Event::Due,
+            };
+            steps.push(self.take(bake, event, now));
         }
         steps
     }
 
-    async fn admit(&mut self, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
+    async fn admit(&mut self, versions: &mut Versions, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
         if self.hold.is_some() {
@@ -573,7 +597,6 @@ impl Engine {
         if queued.is_empty() || !self.may_call(now) {
             return Ok(Vec::new());
         }
-        let mut given: HashMap<LineId, u32> = HashMap::new();
         let mut steps = Vec::new();
         for DueBake { bake, last_version } in queued {
             let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
@@ -582,13 +605,12 @@ impl Engine {
                 continue;
             }
             *in_region += 1;
-            // Two instances of one turn may share a line, if the ids are so chosen; versions must still differ.
-            let version = given.get(&bake.line).copied().unwrap_or(last_version).saturating_add(1);
             // One that comes back from a wait has its version already.
-            if bake.state.work().is_none() {
-                given.insert(bake.line.clone(), version);
-            }
-            steps.push(self.take(bake, Event::Admitted { version }, now));
+            let event = match bake.state.work() {
+                Some(work) => Event::Admitted { version: work.version },
+                None => versions.next(&bake.line, last_version, |version| Event::Admitted { version }),
+            };
+            steps.push(self.take(bake, event, now));
         }
         Ok(steps)
     }
@@ -610,6 +632,7 @@ impl Engine {
     }
 
     fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
+        self.pace.clock_skew = self.cloud.clock_skew().unwrap_or_default();
         let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
         let before = std::mem::replace(&mut bake.state, state);
         Step { bake, before, effect, attempt: None }
@@ -634,6 +657,7 @@ impl Engine {
             step.log();
             if step.bake.state.is_ended() {
                 self.cried.remove(&step.bake.id);
+                self.accepted.remove(&step.bake.id);
             }
             match step.effect {
                 // A hook that would be cut off by the end of the daemon is left to the next start.
@@ -654,8 +678,11 @@ impl Engine {
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
         let folder = Arc::clone(&self.folder);
-        let task =
-            async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description, &folder).await };
+        let gate = Gate { until: state::deadline(&bake), closing: self.closing.clone() };
+        let task = async move {
+            let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
+            Caller { cloud, instance, settings, description, folder, gate }.perform(call, &*clock).await
+        };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
         self.in_flight.insert(id, (bake, handle));
@@ -675,6 +702,7 @@ impl Engine {
             self.store_failed(&error, now);
             return;
         }
+        self.keep_what_was_taught(now).await;
         // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
         self.show(None, true);
         self.turn().await;
@@ -697,11 +725,48 @@ impl Engine {
             return None;
         }
         self.judge_credentials(&finished, now);
+        self.learn(&bake, &finished);
         let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
         step.log_hook(&finished.answer);
         self.cry(&step.bake, &finished.answer, now);
         Some(step)
+    }
+
+    /// What the list shows of an image of ours, and when the cloud accepted it, teach the zone of `GmtCreate`.
+    fn learn(&mut self, bake: &Bake, finished: &Finished) {
+        match (&finished.answer, finished.server_date) {
+            (Answer::Created(image), Some(at)) => {
+                self.accepted.insert(bake.id, (image.image_id.clone(), at));
+            }
+            (Answer::Image(Some(image)), _) => {
+                let (Some((image_id, at)), Some(work)) = (self.accepted.get(&bake.id), bake.state.work()) else {
+                    return;
+                };
+                let is_ours =
+                    *image_id == image.image_id && !state::identity(bake, work, &self.pace).contradicts(image);
+                if let Some(shown) = image.made_at.filter(|_| is_ours) {
+                    self.taught = GmtOffset::learn(shown, *at).or(self.taught);
+                    self.accepted.remove(&bake.id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn keep_what_was_taught(&mut self, now: DateTime<Utc>) {
+        let Some(observed) = self.taught.take() else { return };
+        let known = GmtOffset::agree(self.pace.gmt_offset, observed);
+        if known == self.pace.gmt_offset {
+            return;
+        }
+        // It can be learned again: a history that cannot be written is reported by those who must write it.
+        if let Err(error) = self.store.keep_gmt_offset(known, now).await {
+            tracing::debug!(error = crate::error::chain(&error), "the zone of GmtCreate could not be kept");
+        }
+        let minutes = known.map(GmtOffset::minutes);
+        tracing::info!(minutes, "the cloud's GmtCreate is so many minutes ahead of UTC, as an image of ours shows");
+        self.pace.gmt_offset = known;
     }
 
     /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
@@ -805,6 +870,24 @@ fn no_bake(id: BakeId) -> Declined {
     Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
 }
 
+/// Versions given out in one turn: two bakes of it may share a line, and their versions must differ.
+#[derive(Debug, Default)]
+struct Versions(HashMap<LineId, u32>);
+
+impl Versions {
+    /// The event that gives a bake the next version of its line.
+    fn next(&mut self, line: &LineId, last_in_history: u32, event: impl FnOnce(u32) -> Event) -> Event {
+        let last = self.0.get(line).copied().unwrap_or_default().max(last_in_history);
+        match last.checked_add(1) {
+            Some(version) => {
+                self.0.insert(line.clone(), version);
+                event(version)
+            }
+            None => Event::NoVersion { why: format!("line {line} has no version left, its last one is {last}") },
+        }
+    }
+}
+
 /// A bake with its new state, before it is committed.
 struct Step {
     bake: Bake,
@@ -899,5 +982,8 @@ fn pace(config: &Config) -> Pace {
         poll_interval: config.cloud.poll_interval,
         lookup_window: config.cloud.lookup_window,
         owner: config.daemon.owner.clone(),
+        search_until: None,
+        gmt_offset: None,
+        clock_skew: TimeDelta::zero(),
     }
 }
