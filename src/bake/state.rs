@@ -1278,7 +1278,7 @@ impl Step<'_> {
     }
 
     fn past_deadline(&self) -> bool {
-        self.now > deadline(self.bake)
+        self.now > self.bake.give_up_at
     }
 
     fn after(&self, pause: Duration) -> DateTime<Utc> {
@@ -1302,11 +1302,6 @@ pub fn identity(bake: &Bake, work: &Work, pace: &Pace) -> Identity {
         evidence: work.evidence.clone(),
         gmt_offset: pace.gmt_offset,
     }
-}
-
-/// After this nothing of `bake` is begun.
-pub fn deadline(bake: &Bake) -> DateTime<Utc> {
-    later(bake.slot, bake.settings.deadline)
 }
 
 /// What the templates of `bake` show at `version`.

@@ -92,6 +92,10 @@ pub struct Engine {
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
+    /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
+    history_went_back: bool,
+    /// Unknown states of instances that the log has reported.
+    unknown_states: HashSet<String>,
     /// Whether what rarely changes has been published since it changed.
     shown: bool,
     publish: watch::Sender<EngineStatus>,
@@ -284,6 +288,8 @@ impl Engine {
             taught: None,
             quiet_until: None,
             last_turn: now,
+            history_went_back: false,
+            unknown_states: HashSet::new(),
             shown: false,
             publish,
         };
@@ -292,11 +298,17 @@ impl Engine {
     }
 
     /// Works until `stop`; then begins nothing new, waits at most `drain` for calls under way and commits their answers.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken, drain: Duration) {
+    /// Fails where the history went back under it: calls under way are dropped, and the next start finds out about them.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) -> Result<(), StoreError> {
         // The metronome goes by the wall clock and falls silent while that has been set back; this one does not.
         let mut own_pulse = tokio::time::interval(OWN_PULSE);
         own_pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        while !self.history_went_back {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -310,12 +322,18 @@ impl Engine {
         }
         self.admitting = false;
         self.closing.cancel();
+        if self.history_went_back {
+            self.calls.shutdown().await;
+            return Err(StoreError::WentBack);
+        }
         let waiting = self.in_flight.len();
         if waiting > 0 {
             tracing::info!(waiting, "stopping: waiting for calls under way");
         }
         let drained = tokio::time::timeout(drain, async {
-            while let Some(finished) = self.calls.join_next_with_id().await {
+            while !self.history_went_back
+                && let Some(finished) = self.calls.join_next_with_id().await
+            {
                 self.take_answers(finished).await;
             }
         });
@@ -328,6 +346,7 @@ impl Engine {
         // Hooks are killed by this, and run again at the next start.
         self.calls.shutdown().await;
         self.tell_what_is_left_stopped().await;
+        if self.history_went_back { Err(StoreError::WentBack) } else { Ok(()) }
     }
 
     /// A pulse: looks, unless there can be nothing to see.
@@ -535,19 +554,20 @@ impl Engine {
             self.store.hasten(now, now).await?;
         }
         let mut changed = self.planner.plan(&self.store, now).await? > 0;
+        let mut turn = Turn::default();
         loop {
             let due = self.store.due(now).await?;
-            let mut versions = Versions::default();
-            let mut steps = self.step_due(due, &mut versions, now);
+            self.step_due(due, now, &mut turn);
             if self.admitting {
                 let expired = self.store.overdue_queued(now).await?;
                 for DueBake { bake, .. } in expired {
                     let held =
                         self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
-                    steps.push(self.take(bake, held.unwrap_or(Event::Due), now));
+                    self.step_in(&mut turn, bake, held.unwrap_or(Event::Due), now);
                 }
-                steps.extend(self.admit(&mut versions, now).await?);
+                self.admit(now, &mut turn).await?;
             }
+            let steps = turn.take_steps();
             if steps.is_empty() {
                 break;
             }
@@ -559,8 +579,7 @@ impl Engine {
         Ok(changed)
     }
 
-    fn step_due(&mut self, due: Vec<DueBake>, versions: &mut Versions, now: DateTime<Utc>) -> Vec<Step> {
-        let mut steps = Vec::new();
+    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
         for DueBake { bake, last_version } in due {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
@@ -572,33 +591,35 @@ impl Engine {
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
-            let event = match bake.state.needs_version() {
-                true => versions.next(&bake.line, last_version, |version| Event::Renumbered { version }),
-                false => Event::Due,
+            let event = if bake.state.needs_version() {
+                turn.next_version(&bake.line, last_version, |version| Event::Renumbered { version })
+            } else {
+                Event::Due
             };
-            steps.push(self.take(bake, event, now));
+            self.step_in(turn, bake, event, now);
         }
-        steps
     }
 
-    async fn admit(&mut self, versions: &mut Versions, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
+    async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
         if self.hold.is_some() {
             free = free.min(1);
         }
         if free == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let room = self.limits.builders_per_region;
         let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
         let queued = self.store.next_queued(now, free, &full).await?;
         // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
-        if queued.is_empty() || !self.may_call(now) {
-            return Ok(Vec::new());
+        if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
+            return Ok(());
         }
-        let mut steps = Vec::new();
         for DueBake { bake, last_version } in queued {
+            if turn.has_stepped(bake.id) {
+                continue;
+            }
             let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
             if *in_region >= room {
                 // Filled up by this very turn; the next round asks without the region.
@@ -608,11 +629,19 @@ impl Engine {
             // One that comes back from a wait has its version already.
             let event = match bake.state.work() {
                 Some(work) => Event::Admitted { version: work.version },
-                None => versions.next(&bake.line, last_version, |version| Event::Admitted { version }),
+                None => turn.next_version(&bake.line, last_version, |version| Event::Admitted { version }),
             };
-            steps.push(self.take(bake, event, now));
+            self.step_in(turn, bake, event, now);
         }
-        Ok(steps)
+        Ok(())
+    }
+
+    /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
+    fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
+        if !self.in_flight.contains_key(&bake.id) && turn.stepped.insert(bake.id) {
+            let step = self.take(bake, event, now);
+            turn.steps.push(step);
+        }
     }
 
     /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
@@ -652,7 +681,9 @@ impl Engine {
                 attempt: step.attempt.clone(),
             })
             .collect();
-        self.store.commit(&transitions, now).await?;
+        let committed = self.store.commit(&transitions, now).await;
+        self.history_went_back |= matches!(committed, Err(StoreError::WentBack));
+        committed?;
         for step in steps {
             step.log();
             if step.bake.state.is_ended() {
@@ -678,7 +709,7 @@ impl Engine {
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
         let folder = Arc::clone(&self.folder);
-        let gate = Gate { until: state::deadline(&bake), closing: self.closing.clone() };
+        let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
         let task = async move {
             let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
             Caller { cloud, instance, settings, description, folder, gate }.perform(call, &*clock).await
@@ -870,21 +901,36 @@ fn no_bake(id: BakeId) -> Declined {
     Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
 }
 
-/// Versions given out in one turn: two bakes of it may share a line, and their versions must differ.
-#[derive(Debug, Default)]
-struct Versions(HashMap<LineId, u32>);
+/// The steps of one turn. A bake takes one of them at most: the reads of a turn lie before its commits, and a second step
+/// would begin from a row that the first has changed.
+#[derive(Default)]
+struct Turn {
+    stepped: HashSet<BakeId>,
+    /// Not committed yet.
+    steps: Vec<Step>,
+    /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
+    versions: HashMap<LineId, u32>,
+}
 
-impl Versions {
+impl Turn {
+    fn has_stepped(&self, bake: BakeId) -> bool {
+        self.stepped.contains(&bake)
+    }
+
     /// The event that gives a bake the next version of its line.
-    fn next(&mut self, line: &LineId, last_in_history: u32, event: impl FnOnce(u32) -> Event) -> Event {
-        let last = self.0.get(line).copied().unwrap_or_default().max(last_in_history);
+    fn next_version(&mut self, line: &LineId, last_in_history: u32, event: impl FnOnce(u32) -> Event) -> Event {
+        let last = self.versions.get(line).copied().unwrap_or_default().max(last_in_history);
         match last.checked_add(1) {
             Some(version) => {
-                self.0.insert(line.clone(), version);
+                self.versions.insert(line.clone(), version);
                 event(version)
             }
             None => Event::NoVersion { why: format!("line {line} has no version left, its last one is {last}") },
         }
+    }
+
+    fn take_steps(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.steps)
     }
 }
 
