@@ -125,6 +125,17 @@ pub enum Answer {
     NotSent,
 }
 
+impl Answer {
+    /// To `FindImage`, of whole lists that show every image of the name and every one with the tags of the slot.
+    pub fn of_search(identity: &Identity, images: Vec<SeenImage>) -> Self {
+        let taken = identity.taken_name(&images);
+        match (identity.choose(images), taken) {
+            (None, Some(taken)) => Self::NameTaken(taken),
+            (found, _) => Self::Found(found),
+        }
+    }
+}
+
 /// The ids that the create call answers with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeImage {

@@ -133,22 +133,26 @@ impl Identity {
         if image.name != self.image_name || !image.is_of_user() {
             return false;
         }
-        match (&self.evidence.baseline, self.gmt_offset, image.made_at) {
-            (Some(baseline), ..) => !baseline.contains(&image.image_id),
-            (None, Some(offset), Some(made_at)) => offset.instant(made_at) >= earliest(first_sent),
-            (None, ..) => false,
+        self.appeared_since(image, first_sent) == Some(true)
+    }
+
+    /// Whether an image appeared after our first create call; `None` where nothing decides.
+    fn appeared_since(&self, image: &SeenImage, first_sent: DateTime<Utc>) -> Option<bool> {
+        if let Some(baseline) = &self.evidence.baseline {
+            return Some(!baseline.contains(&image.image_id));
         }
+        Some(self.gmt_offset?.instant(image.made_at?) >= earliest(first_sent))
     }
 
     /// Whether the image that an answer named cannot be the one of this slot: a create call may be answered with the id
     /// of another image.
     pub fn contradicts(&self, image: &SeenImage) -> bool {
-        match self.tags_match(image) {
-            Some(matches) => !matches,
-            None => {
-                !image.name.is_empty() && image.name != self.image_name || image.kind.is_some() && !image.is_of_user()
-            }
+        if let Some(matches) = self.tags_match(image) {
+            return !matches;
         }
+        let has_other_name = !image.name.is_empty() && image.name != self.image_name;
+        let is_older = || self.evidence.first_sent.and_then(|sent| self.appeared_since(image, sent)) == Some(false);
+        has_other_name || image.kind.is_some() && !image.is_of_user() || is_older()
     }
 
     /// Of several images of this slot the one to follow: a finished one before one being made, then one by its tags, then
@@ -419,6 +423,8 @@ mod tests {
         assert!(identity().contradicts(&SeenImage { name: "another".into(), ..untagged("imgc-1") }));
         assert!(identity().contradicts(&SeenImage { kind: Some("Shared".into()), ..untagged("imgc-1") }));
         assert!(identity().contradicts(&tagged(|tags| drop(tags.insert(TAG_SLOT.into(), "x".into())))));
+        assert!(sent(Some(&["imgc-1"]), None).contradicts(&untagged("imgc-1")), "it was there before the call");
+        assert!(!sent(None, None).contradicts(&untagged("imgc-1")), "the answer is believed where nothing decides");
     }
 
     #[test]

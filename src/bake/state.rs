@@ -498,7 +498,7 @@ impl State {
 
     /// Whether it waits for another version, by [`Event::Renumbered`].
     pub fn needs_version(&self) -> bool {
-        self.work().is_some_and(|work| work.needs_version)
+        matches!(self, Self::Ready { work, .. } if work.needs_version)
     }
 
     /// Whether it takes one of the builders.
@@ -919,6 +919,9 @@ impl Step<'_> {
     }
 
     fn renumbered(&mut self, mut work: Work, version: u32, waits_for: Option<String>) -> (State, Effect) {
+        if self.past_deadline() {
+            return self.give_up(work);
+        }
         let template = match Template::parse(&self.bake.settings.image_name) {
             Ok(template) => template,
             Err(error) => {

@@ -290,11 +290,7 @@ impl Caller<'_> {
             let by_tags = ListImage { tags, ..ListImage::default() };
             images.extend(self.cloud.list_all_images(&by_tags).await?.iter().map(seen));
         }
-        let taken = identity.taken_name(&images);
-        let answer = match (identity.choose(images), taken) {
-            (None, Some(taken)) => Answer::NameTaken(taken),
-            (found, _) => Answer::Found(found),
-        };
+        let answer = Answer::of_search(identity, images);
         // Several pages, several request ids: none of them stands for the whole.
         Ok(Told { answer, server_date: None, http_status: None, request_id: None })
     }
