@@ -795,8 +795,17 @@ impl Engine {
         if let Err(error) = self.store.keep_gmt_offset(known, now).await {
             tracing::debug!(error = crate::error::chain(&error), "the zone of GmtCreate could not be kept");
         }
-        let minutes = known.map(GmtOffset::minutes);
-        tracing::info!(minutes, "the cloud's GmtCreate is so many minutes ahead of UTC, as an image of ours shows");
+        match known.map(GmtOffset::minutes) {
+            Some(minutes) => {
+                tracing::info!(
+                    minutes,
+                    "the zone of GmtCreate is {minutes} minutes ahead of UTC, as an image of ours shows"
+                );
+            }
+            None => {
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other")
+            }
+        }
         self.pace.gmt_offset = known;
     }
 
