@@ -1,10 +1,11 @@
 //! A small world does its worst to one bake, and the promises are checked after every step.
 //!
 //! The world keeps to what the cloud is known to do. A call may be lost on its way, acted on and its answer lost, acted
-//! on late, accepted and not carried out, or refused with every class, and its answer may name another image. An instance has
-//! one image task at a time. A new image may be listed late, fail, stay, vanish or show a word nobody documented. Others
-//! have images of the names that a bake gives, and lists may show no tags. The process crashes between commit and call and
-//! between call and answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
+//! on late, accepted and not carried out, or refused with every class, by the cloud itself or by something on the way, and its
+//! answer may name another image. An instance has one image task at a time, and is in a passing or a final state now and
+//! then. A new image may be listed late, fail, stay, vanish or show a word nobody documented. Others have images of the
+//! names that a bake gives, and lists may show no tags. The process crashes between commit and call and between call and
+//! answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
 //!
 //! What the machine cannot know bounds what it can promise: once something was hidden for longer than the window in
 //! which it is looked for, the case is set aside.
@@ -26,7 +27,7 @@ use proptest::{
 use super::{
     super::{
         Bake,
-        call::{Answer, Call, Class, MadeImage, Power, Refusal},
+        call::{Answer, Call, Class, MadeImage, Power},
         gmt::GmtOffset,
         hooks::{HookCommand, HookOutcome, HookResult, HookRun, Hooks, Moment},
         identity::{Identity, ImageStatus, SeenImage, TAG_LINE, TAG_OWNER, TAG_SLOT},
@@ -85,6 +86,8 @@ struct Round {
     admits: bool,
     crash: Crash,
     instance_vanishes: bool,
+    /// The instance is in this state for so many seconds, in which it can be neither switched nor imaged.
+    away: Option<(Away, i64)>,
     /// Somebody connects, or all leave.
     user_turns: bool,
     /// A person cancels the bake, where that is possible.
@@ -99,11 +102,21 @@ enum Crash {
     BeforeTheAnswer,
 }
 
+/// States in which nothing can be done with an instance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Away {
+    Migrating,
+    Unheard,
+    Expired,
+}
+
 /// What becomes of a call.
 #[derive(Debug, Clone)]
 struct Fate {
     /// `None`: it is answered truly.
     refused: Option<Class>,
+    /// Whether it is something on the way that refuses: the network, a proxy, a limit on calls.
+    on_the_way: OnTheWay,
     /// When an unclear call is acted on; `None`: never.
     acts_after: Option<i64>,
     /// What a good answer to a create call says instead of the image's id.
@@ -127,6 +140,16 @@ enum Lie {
     Others,
 }
 
+/// Who refuses a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum OnTheWay {
+    /// The cloud itself.
+    Nobody,
+    Network,
+    Proxy,
+    Limit,
+}
+
 /// What becomes of a hook.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum HookFate {
@@ -137,8 +160,20 @@ enum HookFate {
 }
 
 impl Fate {
+    /// The code that a refusal of this class carries. What may have been acted on never shows the network's.
+    fn code(&self, class: Class) -> &'static str {
+        match (class, self.on_the_way) {
+            (Class::Transient, OnTheWay::Network) => "ConnectFailed",
+            (Class::Transient | Class::Unclear, OnTheWay::Proxy) => "AnswerNotJson",
+            (Class::Transient, OnTheWay::Limit) => "Throttling.User",
+            (Class::Unclear, OnTheWay::Network) => "Timeout",
+            _ => "ItsCode",
+        }
+    }
+
     const HONEST: Self = Self {
         refused: None,
+        on_the_way: OnTheWay::Nobody,
         acts_after: None,
         lie: None,
         is_not_sent: false,
@@ -175,6 +210,7 @@ enum Machine {
     Stopped,
     Rising { until: i64 },
     Falling { until: i64 },
+    Away { away: Away, until: i64, runs: bool },
     Gone,
 }
 
@@ -294,6 +330,13 @@ impl World {
         self.machine = match self.machine {
             Machine::Rising { until } if until <= at => Machine::Running,
             Machine::Falling { until } if until <= at => Machine::Stopped,
+            Machine::Away { until, runs, .. } if until <= at => {
+                if runs {
+                    Machine::Running
+                } else {
+                    Machine::Stopped
+                }
+            }
             machine => machine,
         };
     }
@@ -306,6 +349,7 @@ impl World {
         self.let_machine_move(at);
         match (deed, self.machine) {
             (_, Machine::Gone) => return Err(Class::Permanent),
+            (_, Machine::Away { .. }) => return Err(Class::Busy),
             (Deed::Stop, Machine::Running | Machine::Rising { .. }) => {
                 self.machine = Machine::Falling { until: at + 50 }
             }
@@ -353,7 +397,7 @@ impl World {
         match (deed, fate.refused) {
             (Some(Deed::Stop | Deed::Start), None) if fate.comes_to_nothing => {}
             (Some(deed), None) => refused = self.act(self.time, deed).err(),
-            (Some(deed), Some(Class::Unclear)) => {
+            (Some(deed), Some(class)) if may_act(&deed, class, fate) => {
                 if let Some(after) = fate.acts_after {
                     self.underway.push((self.time + after, deed));
                 }
@@ -362,7 +406,7 @@ impl World {
         }
         self.settle();
         if let Some(class) = refused {
-            let mut refusal = refusal(class, "ItsCode");
+            let mut refusal = refusal(class, if fate.refused.is_some() { fate.code(class) } else { "ItsCode" });
             refusal.retry_after = fate.retry_after.map(Duration::from_secs);
             return Answer::Refused(refusal);
         }
@@ -373,6 +417,9 @@ impl World {
                 Machine::Stopped => Some(Power::Stopped),
                 Machine::Rising { .. } => Some(Power::Between("Starting".into())),
                 Machine::Falling { .. } => Some(Power::Between("Stopping".into())),
+                Machine::Away { away: Away::Migrating, .. } => Some(Power::Between("Migrating".into())),
+                Machine::Away { away: Away::Unheard, .. } => Some(Power::Between("Unheard".into())),
+                Machine::Away { away: Away::Expired, .. } => Some(Power::Final("Expired".into())),
                 Machine::Gone => None,
             }),
             Call::StopInstance | Call::StartInstance => Answer::Accepted,
@@ -432,6 +479,18 @@ impl World {
     }
 }
 
+/// Whether a refused call may be acted on all the same. A create call says so by its class; others can be repeated, so that
+/// an unclear one counts as transient.
+fn may_act(deed: &Deed, class: Class, fate: &Fate) -> bool {
+    match (deed, class) {
+        (_, Class::Unclear) => true,
+        (Deed::Stop | Deed::Start, Class::Transient) => {
+            matches!(fate.on_the_way, OnTheWay::Nobody | OnTheWay::Proxy)
+        }
+        _ => false,
+    }
+}
+
 /// A bake in its world, and what was seen of it.
 struct Case {
     bake: Bake,
@@ -440,7 +499,7 @@ struct Case {
     world: World,
     call: Option<Call>,
     stops: usize,
-    /// Create calls but those that were answered with busy or with a refusal of the credentials.
+    /// Create calls but those that spend no attempt.
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
@@ -514,6 +573,7 @@ impl Case {
             admits: true,
             crash: Crash::No,
             instance_vanishes: false,
+            away: None,
             user_turns: false,
             cancels: false,
             fate: Fate::HONEST,
@@ -533,6 +593,12 @@ impl Case {
         if round.instance_vanishes {
             self.world.machine = Machine::Gone;
         }
+        if let Some((away, seconds)) = round.away
+            && let machine @ (Machine::Running | Machine::Stopped) = self.world.machine
+        {
+            let (until, runs) = (self.world.time + seconds, machine == Machine::Running);
+            self.world.machine = Machine::Away { away, until, runs };
+        }
         self.world.connected ^= round.user_turns;
         if round.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
             return self.event(Event::Cancelled { by: "ops".into() });
@@ -543,7 +609,7 @@ impl Case {
             self.world.pass(ahead + round.idle);
             let queued = matches!(self.bake.state, State::Queued { .. });
             let admitted = queued && round.admits;
-            let is_renumbered = self.bake.state.needs_version() && round.admits;
+            let is_renumbered = self.bake.state.needs_version();
             // Another version each time: the first one stays, unless its name is taken.
             self.version += u32::from(admitted || is_renumbered);
             let version = self.version;
@@ -607,9 +673,8 @@ impl Case {
         let attempts = state.work().map_or(0, |work| work.attempts);
         prop_assert!(attempts <= self.bake.settings.retry.attempts);
         if let State::Creating { work, .. } = before
-            && let Event::Answered(
-                Answer::Refused(Refusal { class: Class::Busy | Class::Credential, .. }) | Answer::NotSent,
-            ) = event
+            && let Event::Answered(answer @ (Answer::Refused(_) | Answer::NotSent)) = event
+            && !matches!(answer, Answer::Refused(refusal) if refusal.spends_attempt())
         {
             prop_assert_eq!(attempts, work.attempts, "waiting uses no attempts");
             self.creates -= 1;
@@ -627,7 +692,18 @@ impl Case {
         let create = matches!(effect, Effect::Call(Call::CreateImage(_)));
         prop_assert_eq!(create, matches!(state, State::Creating { .. }), "a create call is committed as such");
         let waits = matches!(state, State::Queued { .. }) && !matches!(before, State::Queued { .. });
-        prop_assert!(!waits || state.waiting().is_some() && self.bake.settings.if_connected == IfConnected::Wait);
+        prop_assert!(!waits || state.waiting().is_some() && state.work().is_some_and(|work| !work.owes_start));
+        if let Effect::Wait(until) = effect
+            && *until > now
+            && state.holds_builder()
+            && !matches!(state, State::Unknown { .. } | State::Building { .. })
+        {
+            prop_assert!(
+                state.work().is_some_and(|work| work.owes_start),
+                "{state:?} keeps a builder and has stopped nothing"
+            );
+        }
+        prop_assert!(!before.is_ended() || state == before, "an end is the end");
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
                 self.creates += 1;
@@ -718,7 +794,8 @@ impl Case {
             return Ok(());
         }
         if self.stops > 0 && world.machine != Machine::Gone {
-            prop_assert_eq!(world.machine, Machine::Running, "left stopped");
+            let runs = matches!(world.machine, Machine::Running | Machine::Away { runs: true, .. });
+            prop_assert!(runs, "left stopped: {:?}", world.machine);
         }
         let State::Ended { end, work } = &ended else { return Err(TestCaseError::fail("not ended")) };
         prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks));
@@ -759,23 +836,29 @@ fn image_fates() -> impl Strategy<Value = ImageFate> {
 }
 
 fn fates() -> impl Strategy<Value = Fate> {
-    let refused = proptest::option::weighted(0.4, classes());
+    use OnTheWay::{Limit, Network, Nobody, Proxy};
+    let on_the_way = prop_oneof![2 => Just(Nobody), 1 => Just(Network), 1 => Just(Proxy), 1 => Just(Limit)];
+    let refused = (proptest::option::weighted(0.4, classes()), on_the_way);
     let acts_after = prop_oneof![2 => Just(None), 3 => Just(Some(0)), 2 => (0..POLL).prop_map(Some)];
     let retry_after = prop_oneof![8 => Just(None), 1 => (0..90u64).prop_map(Some), 1 => Just(Some(86_400))];
     let comes_to_nothing = proptest::bool::weighted(0.2);
     let lie = prop_oneof![6 => Just(None), 1 => Just(Some(Lie::Nowhere)), 1 => Just(Some(Lie::Others))];
-    let untrue = (lie, proptest::bool::weighted(0.1));
-    (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates(), hook_fates(), untrue).prop_map(
-        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook, (lie, is_not_sent))| Fate {
-            refused,
-            acts_after,
-            lie,
-            is_not_sent,
-            comes_to_nothing,
-            answered_after,
-            retry_after,
-            image,
-            hook,
+    let refused = (refused, lie, proptest::bool::weighted(0.1));
+    (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates(), hook_fates()).prop_map(
+        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| {
+            let ((refused, on_the_way), lie, is_not_sent) = refused;
+            Fate {
+                refused,
+                on_the_way,
+                acts_after,
+                lie,
+                is_not_sent,
+                comes_to_nothing,
+                answered_after,
+                retry_after,
+                image,
+                hook,
+            }
         },
     )
 }
@@ -797,13 +880,17 @@ fn rounds() -> impl Strategy<Value = Round> {
     let crash = prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeTheCall), 1 => Just(Crash::BeforeTheAnswer)];
     let user_turns = proptest::bool::weighted(0.1);
     let people = (user_turns, proptest::bool::weighted(0.01));
-    (idle, clock_step, proptest::bool::weighted(0.8), crash, proptest::bool::weighted(0.01), people, fates()).prop_map(
-        |(idle, clock_step, admits, crash, instance_vanishes, (user_turns, cancels), fate)| Round {
+    let away = prop_oneof![2 => Just(Away::Migrating), 1 => Just(Away::Unheard), 1 => Just(Away::Expired)];
+    let away = proptest::option::weighted(0.05, (away, 0..3000i64));
+    let instance = (proptest::bool::weighted(0.01), away);
+    (idle, clock_step, proptest::bool::weighted(0.8), crash, instance, people, fates()).prop_map(
+        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), fate)| Round {
             idle,
             clock_step,
             admits,
             crash,
             instance_vanishes,
+            away,
             user_turns,
             cancels,
             fate,
@@ -818,6 +905,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
         1 => Just(Machine::Stopped),
         1 => Just(Machine::Rising { until: 100 }),
         1 => Just(Machine::Falling { until: 100 }),
+        1 => Just(Machine::Away { away: Away::Migrating, until: 900, runs: true }),
+        1 => Just(Machine::Away { away: Away::Expired, until: 9000, runs: false }),
         1 => Just(Machine::Gone)
     ];
     let foreign_task_until = prop_oneof![3 => Just(0), 1 => 0..4000i64];

@@ -12,6 +12,8 @@ pub struct Rule {
     pub code: &'static str,
     /// Whether `code` stands for all codes that begin so.
     pub is_prefix: bool,
+    /// Whether `code` stands for all codes that have it anywhere.
+    pub is_part: bool,
     /// The class where a repetition is harmless.
     pub class: Class,
     /// The class where a repetition would make a second image or task.
@@ -29,7 +31,7 @@ pub struct Verdict {
     pub advice: &'static str,
 }
 
-/// Judges a failed call: by its exact code, else by the longest beginning in the table. An unknown code is judged by its
+/// Judges a failed call: by its exact code, else by the longest part of it in the table. An unknown code is judged by its
 /// status. `None` is an answer that is not the API's own, or has neither result nor code: its status is somebody else's.
 pub fn judge(code: Option<&str>, http_status: u16, repeat: Repeat) -> Verdict {
     match code.filter(|code| is_word(code)) {
@@ -59,12 +61,19 @@ impl Rule {
     }
 
     fn matches(&self, code: &str) -> bool {
-        if self.is_prefix { code.starts_with(self.code) } else { code == self.code }
+        if self.is_part {
+            code.contains(self.code)
+        } else if self.is_prefix {
+            code.starts_with(self.code)
+        } else {
+            code == self.code
+        }
     }
 }
 
 fn find(code: &str) -> Option<&'static Rule> {
-    TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(|rule| (!rule.is_prefix, rule.code.len()))
+    let closeness = |rule: &&Rule| (!rule.is_part && !rule.is_prefix, rule.code.len());
+    TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(closeness)
 }
 
 fn by_status(http_status: u16, repeat: Repeat) -> Verdict {
@@ -91,11 +100,15 @@ fn unknown(repeat: Repeat) -> Verdict {
 }
 
 const fn exact(code: &'static str, class: Class, advice: &'static str) -> Rule {
-    Rule { code, is_prefix: false, class, class_when_doubling: class, advice }
+    Rule { code, is_prefix: false, is_part: false, class, class_when_doubling: class, advice }
 }
 
 const fn prefix(code: &'static str, class: Class, advice: &'static str) -> Rule {
     Rule { is_prefix: true, ..exact(code, class, advice) }
+}
+
+const fn part(code: &'static str, class: Class, advice: &'static str) -> Rule {
+    Rule { is_part: true, ..exact(code, class, advice) }
 }
 
 /// A fault after which it is not known what happened: harmless calls are repeated, others looked up first.
@@ -113,6 +126,7 @@ const WAIT_QUOTA: &str = "A quota is used up: wait, free something or ask for mo
 const NO_KEY: &str = "Check the access key id: it must exist, be enabled and belong to this account.";
 const NO_TOKEN: &str = "The security token is not valid any more: renew the temporary credentials.";
 const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the key id.";
+const IN_THE_WAY: &str = "The instance is busy, or in a state that does not allow it now: waited for.";
 const RAM: &str = "Grant this action (appstreaming:… or ecd:…) to the RAM user or role.";
 const NO_INSTANCE: &str = "Check instance_id, instance_type and the account: the instance is not there.";
 const NOT_DELETABLE: &str = "The image is in use, shared or not ours: release it or keep it.";
@@ -198,7 +212,13 @@ const TABLE: &[Rule] = &[
     prefix("Quota", Busy, WAIT_QUOTA),
     prefix("LimitExceeded", Busy, WAIT_QUOTA),
     exact("LastTokenProcessing", Transient, "Another operation is under way: tried again."),
-    exact("OperationConflict", Transient, "Another operation is under way: tried again."),
+    // The instance is in a state, or at work on something, that does not allow the call now. It passes.
+    exact("IncorrectDesktopStatus", Busy, IN_THE_WAY),
+    exact("IncorrectInstanceStatus", Busy, IN_THE_WAY),
+    exact("OperationConflict", Busy, IN_THE_WAY),
+    prefix("OperationDenied.", Busy, IN_THE_WAY),
+    prefix("ResourceBusy", Busy, IN_THE_WAY),
+    part("StatusNotSupport", Busy, IN_THE_WAY),
     // Faults of the gateway and behind it.
     fault_prefix("ServiceUnavailable", SERVER_FAULT),
     fault("InternalFailure", SERVER_FAULT),
@@ -239,6 +259,9 @@ mod tests {
             assert_eq!(find(rule.code), Some(rule), "{}", rule.code);
             if rule.is_prefix {
                 assert_eq!(find(&format!("{}Whatever", rule.code)), Some(rule), "{}", rule.code);
+            }
+            if rule.is_part {
+                assert_eq!(find(&format!("Some{}Whatever", rule.code)), Some(rule), "{}", rule.code);
             }
             assert!(rule.advice.ends_with('.') && rule.advice.len() > 20, "{}", rule.code);
             assert!(rule.class == rule.class_when_doubling || rule.class_when_doubling == Unclear, "{}", rule.code);
@@ -293,6 +316,14 @@ mod tests {
             (Some("Throttling.Api.Risk"), 429, Busy, Busy),
             (Some("Throttling.Resource"), 429, Busy, Busy),
             (Some("QuotaExceed.Image"), 403, Busy, Busy),
+            (Some("IncorrectDesktopStatus"), 400, Busy, Busy),
+            (Some("IncorrectInstanceStatus"), 403, Busy, Busy),
+            (Some("OperationConflict"), 409, Busy, Busy),
+            (Some("OperationDenied.ImageCopying"), 403, Busy, Busy),
+            (Some("OperationDenied.NoStock"), 403, Busy, Busy),
+            (Some("ResourceBusy"), 400, Busy, Busy),
+            (Some("DesktopStatusNotSupport"), 400, Busy, Busy),
+            (Some("InvalidDesktop.StatusNotSupported"), 400, Busy, Busy),
             (Some("InternalError"), 400, Transient, Unclear),
             (Some("ServiceUnavailableTemporary"), 503, Transient, Unclear),
             (Some("SignatureNonceUsed"), 400, Transient, Unclear),

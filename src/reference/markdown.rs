@@ -163,7 +163,8 @@ pub fn errors() -> String {
     }
     page.push_str("\n| code | class | what it means, what to do |\n|---|---|---|\n");
     for rule in rules() {
-        let code = format!("`{}{}`", rule.code, if rule.is_prefix { "…" } else { "" });
+        let before = if rule.is_part { "…" } else { "" };
+        let code = format!("`{before}{}{}`", rule.code, if rule.is_prefix || rule.is_part { "…" } else { "" });
         row(&mut page, &[&code, &classes(rule), rule.advice]);
     }
     page.push_str(
