@@ -74,3 +74,10 @@ CREATE INDEX bakes_by_instance ON bakes (instance_id, slot DESC, id DESC);
 CREATE INDEX bakes_by_state ON bakes (state, slot DESC, id DESC);
 CREATE INDEX bakes_good ON bakes (line_id, version DESC) WHERE state = 'succeeded';
 CREATE INDEX bakes_with_result ON bakes (line_id, slot DESC, id DESC) WHERE state IN ('succeeded', 'failed');
+
+-- What was learned of the cloud, by name: gmt_offset is how many minutes the zone of GmtCreate is ahead of UTC.
+CREATE TABLE learned (
+    name  TEXT    NOT NULL PRIMARY KEY,
+    value TEXT    NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

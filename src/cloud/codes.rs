@@ -1,5 +1,5 @@
-//! What each error code means for us, as data. The code decides; the HTTP status is asked only where no code is known,
-//! because the API answers server faults with 400 and missing keys with 404.
+//! What each error code means for us, as data. The code decides; the HTTP status is asked only where the API gave a code that
+//! is not in the table, because it answers server faults with 400 and missing keys with 404.
 
 use crate::bake::call::Class::{self, Busy, Credential, Permanent, Transient, Unclear};
 
@@ -31,9 +31,18 @@ pub struct Verdict {
     pub advice: &'static str,
 }
 
-/// Judges a failed call: by its exact code, else by the longest part in the table, else by its status.
+/// Judges a failed call: by its exact code, else by the longest part of it in the table. An unknown code is judged by its
+/// status. `None` is an answer that is not the API's own, or has neither result nor code: its status is somebody else's.
 pub fn judge(code: Option<&str>, http_status: u16, repeat: Repeat) -> Verdict {
-    code.and_then(find).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat))
+    match code.filter(|code| is_word(code)) {
+        Some(code) => find(code).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat)),
+        None => unknown(repeat),
+    }
+}
+
+/// The API's codes are words. A number is an HTTP status that something on the way repeats.
+fn is_word(code: &str) -> bool {
+    code.chars().any(char::is_alphabetic)
 }
 
 /// All rows, in the order of the table.
@@ -68,16 +77,26 @@ fn find(code: &str) -> Option<&'static Rule> {
 }
 
 fn by_status(http_status: u16, repeat: Repeat) -> Verdict {
-    let (class, advice) = match (http_status, repeat) {
-        (429, _) => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
-        // Without a code this is a proxy or a policy that a fresh key would not change.
-        (401 | 403 | 407, _) => (Permanent, "Access was refused without a reason: check RAM policy and proxies."),
-        (300..=399, _) => (Permanent, "Something redirects calls: check the endpoint and proxies."),
-        (400..=499, _) => (Permanent, "The cloud refused the request: read its message."),
-        (_, Repeat::Harmless) => (Transient, "The answer made no sense: tried again."),
-        (_, Repeat::Doubles) => (Unclear, "It is not known whether the cloud acted: looked up before any repetition."),
+    let (class, advice) = match http_status {
+        429 => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
+        401 | 403 => (Permanent, "Access was refused: check the RAM policy."),
+        // Said by those on the way when they have lost sight of the request, which may have arrived.
+        407 | 408 | 499 => return unknown(repeat),
+        400..=499 => (Permanent, "The cloud refused the request: read its message."),
+        _ => return unknown(repeat),
     };
     Verdict { class, advice }
+}
+
+/// It is not known what the cloud did, nor whether the request reached it.
+fn unknown(repeat: Repeat) -> Verdict {
+    match repeat {
+        Repeat::Harmless => Verdict { class: Transient, advice: "The answer made no sense: tried again." },
+        Repeat::Doubles => Verdict {
+            class: Unclear,
+            advice: "It is not known whether the cloud acted: looked up before any repetition.",
+        },
+    }
 }
 
 const fn exact(code: &'static str, class: Class, advice: &'static str) -> Rule {
@@ -257,10 +276,12 @@ mod tests {
                 assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{}", rule.code);
             }
         }
-        // Without one the status is all there is, and a fault of the server leaves a create call unclear.
-        for status in [500, 502, 503, 504] {
-            assert_eq!(judge(None, status, Repeat::Doubles).class, Class::Unclear, "{status}");
-            assert_eq!(judge(None, status, Repeat::Harmless).class, Class::Transient, "{status}");
+        // Without one it is not the API that speaks, whatever the status.
+        for status in 100..600 {
+            for code in [None, Some(""), Some("403"), Some("-1")] {
+                assert_eq!(judge(code, status, Repeat::Doubles).class, Class::Unclear, "{code:?} {status}");
+                assert_eq!(judge(code, status, Repeat::Harmless).class, Class::Transient, "{code:?} {status}");
+            }
         }
     }
 
@@ -313,10 +334,11 @@ mod tests {
             (Some("MissingImageId"), 400, Permanent, Permanent),
             (Some("NeverHeardOf"), 400, Permanent, Permanent),
             (Some("NeverHeardOf"), 500, Transient, Unclear),
-            (None, 429, Transient, Transient),
-            (None, 403, Permanent, Permanent),
-            (None, 502, Transient, Unclear),
-            (None, 200, Transient, Unclear),
+            (Some("NeverHeardOf"), 403, Permanent, Permanent),
+            (Some("NeverHeardOf"), 429, Transient, Transient),
+            (Some("NeverHeardOf"), 408, Transient, Unclear),
+            (Some("NeverHeardOf"), 302, Transient, Unclear),
+            (Some("NeverHeardOf"), 200, Transient, Unclear),
         ] {
             assert_eq!(judge(code, status, Repeat::Harmless).class, harmless, "{code:?} {status}");
             assert_eq!(judge(code, status, Repeat::Doubles).class, doubling, "{code:?} {status}");

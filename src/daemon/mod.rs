@@ -158,7 +158,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
             // Before the first turn, so that no version is given out that an image has. Orders wait meanwhile.
             tokio::select! {
                 () = stop.cancelled() => {}
-                raised = reconcile::go_on_after_images(&shared.store, &shared.cloud, &owner) => {
+                raised = reconcile::go_on_after_images(&shared.store, &shared.cloud, &owner, shared.clock.now()) => {
                     if let Err(error) = raised {
                         let error = crate::error::chain(&error);
                         tracing::error!(error, "versions of the cloud's images could not be taken over");

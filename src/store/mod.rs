@@ -27,6 +27,7 @@ mod channels;
 mod checks;
 mod distributions;
 mod images;
+mod learned;
 mod ledger;
 mod pauses;
 mod planning;
