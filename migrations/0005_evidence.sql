@@ -78,3 +78,10 @@ CREATE INDEX bakes_with_result ON bakes (line_id, slot DESC, id DESC) WHERE stat
 -- The clock may have been ahead when a row was written: its slot says nothing of which result of a line is the newest.
 DROP INDEX bakes_with_result;
 CREATE INDEX bakes_with_result ON bakes (line_id, id DESC) WHERE state IN ('succeeded', 'failed');
+
+-- What was learned of the cloud, by name: gmt_offset is how many minutes the zone of GmtCreate is ahead of UTC.
+CREATE TABLE learned (
+    name  TEXT    NOT NULL PRIMARY KEY,
+    value TEXT    NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

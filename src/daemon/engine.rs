@@ -22,21 +22,24 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    calls::{self, Finished},
+    calls::{self, Caller, Finished},
     clocks,
     planner::{Planner, Upcoming},
 };
 use crate::{
     bake::{
         Bake, State, Trigger,
-        call::{Answer, Call, Class},
+        call::{Answer, Call, Class, Power},
+        gmt::GmtOffset,
+        instance_state,
         reconcile::Comparison,
-        state::{Effect, End, Event, Kept, Pace, step},
+        retry,
+        state::{self, Effect, End, Event, Kept, Pace, Resume, step},
     },
     clock::{Clock, STEP_BACK, later, shifted, watch::ClockEvent},
-    cloud::CloudClient,
+    cloud::{CloudClient, Gate},
     config::{self, Config},
-    ids::{BakeId, LineId},
+    ids::{BakeId, ImageId, LineId},
     line::report::Adopted,
     schedule::Schedule,
     store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
@@ -54,6 +57,8 @@ pub(super) const START_TAKES: TimeDelta = TimeDelta::minutes(5);
 const CRY_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// The engine looks at least this often, whatever becomes of the metronome.
 const OWN_PULSE: Duration = Duration::from_secs(2);
+/// Unknown states of instances that are reported; a cloud that makes up a new one each time must not fill the memory.
+const MOST_UNKNOWN_STATES: usize = 100;
 /// How many slots to come are shown.
 const UPCOMING: usize = 10;
 
@@ -79,11 +84,22 @@ pub struct Engine {
     hold: Option<Hold>,
     /// Whether new bakes may begin; off while draining.
     admitting: bool,
+    /// Cancelled while draining: calls that wait for the rate limit and would begin something do not go out.
+    closing: CancellationToken,
+    /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
+    /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
+    accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
+    /// What images have taught since the last commit.
+    taught: Option<GmtOffset>,
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
     /// What became known of the clock and is not in the audit yet.
     clock_events: Vec<ClockEvent>,
+    /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
+    history_went_back: bool,
+    /// Unknown states of instances that the log has reported.
+    unknown_states: HashSet<String>,
     /// Whether what rarely changes has been published since it changed.
     shown: bool,
     publish: watch::Sender<EngineStatus>,
@@ -252,13 +268,18 @@ impl Engine {
         }
         store.hasten(now, shifted(now, LONGEST_WAIT)).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
+        let pace = Pace {
+            search_until: Some(retry::later(now, config.cloud.lookup_window)),
+            gmt_offset: store.reader().gmt_offset().await?,
+            ..pace(config)
+        };
         let (publish, status) = watch::channel(EngineStatus::default());
         let mut engine = Self {
             store,
             cloud,
             clock,
             planner,
-            pace: pace(config),
+            pace,
             limits: limits(config),
             config_hash: config.hash.clone(),
             folder: config.daemon.state_dir.as_path().into(),
@@ -269,9 +290,14 @@ impl Engine {
             cried: HashMap::new(),
             hold: None,
             admitting: true,
+            closing: CancellationToken::new(),
+            accepted: HashMap::new(),
+            taught: None,
             quiet_until: None,
             last_turn: now,
             clock_events: Vec::new(),
+            history_went_back: false,
+            unknown_states: HashSet::new(),
             shown: false,
             publish,
         };
@@ -280,11 +306,17 @@ impl Engine {
     }
 
     /// Works until `stop`; then begins nothing new, waits at most `drain` for calls under way and commits their answers.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken, drain: Duration) {
+    /// Fails where the history went back under it: calls under way are dropped, and the next start finds out about them.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) -> Result<(), StoreError> {
         // The metronome goes by the wall clock and falls silent while that has been set back; this one does not.
         let mut own_pulse = tokio::time::interval(OWN_PULSE);
         own_pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        while !self.history_went_back {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -297,12 +329,19 @@ impl Engine {
             }
         }
         self.admitting = false;
+        self.closing.cancel();
+        if self.history_went_back {
+            self.calls.shutdown().await;
+            return Err(StoreError::WentBack);
+        }
         let waiting = self.in_flight.len();
         if waiting > 0 {
             tracing::info!(waiting, "stopping: waiting for calls under way");
         }
         let drained = tokio::time::timeout(drain, async {
-            while let Some(finished) = self.calls.join_next_with_id().await {
+            while !self.history_went_back
+                && let Some(finished) = self.calls.join_next_with_id().await
+            {
                 self.take_answers(finished).await;
             }
         });
@@ -315,6 +354,7 @@ impl Engine {
         // Hooks are killed by this, and run again at the next start.
         self.calls.shutdown().await;
         self.tell_what_is_left_stopped().await;
+        if self.history_went_back { Err(StoreError::WentBack) } else { Ok(()) }
     }
 
     /// A pulse: looks, unless there can be nothing to see.
@@ -478,7 +518,7 @@ impl Engine {
             }
         }
         self.store.note(now, who, "cancel", &format!("bake {id} of {}", bake.schedule)).await?;
-        let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, self.bake_time(now));
+        let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, now);
         self.commit(vec![step], now).await.map(Ok)
     }
 
@@ -545,7 +585,8 @@ impl Engine {
         if self.cloud.clocks().agreed().is_ok() {
             self.planner.clock_confirmed();
         }
-        self.pace = pace(config);
+        let Pace { search_until, gmt_offset, .. } = self.pace;
+        self.pace = Pace { search_until, gmt_offset, ..pace(config) };
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
         if let Some(hold) = &mut self.hold {
@@ -576,19 +617,21 @@ impl Engine {
             self.store.hasten(now, now).await?;
         }
         let mut changed = self.planner.plan(&self.store, now).await? > 0;
+        let mut turn = Turn::default();
         loop {
             let bake_time = self.bake_time(now);
             let due = self.store.due(bake_time).await?;
-            let mut steps = self.step_due(due, now, bake_time);
+            self.step_due(due, now, &mut turn);
             if self.admitting {
                 let expired = self.store.overdue_queued(bake_time).await?;
                 for DueBake { bake, .. } in expired {
                     let held =
                         self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
-                    steps.push(self.take(bake, held.unwrap_or(Event::Due), bake_time));
+                    self.step_in(&mut turn, bake, held.unwrap_or(Event::Due), now);
                 }
-                steps.extend(self.admit(now).await?);
+                self.admit(now, &mut turn).await?;
             }
+            let steps = turn.take_steps();
             if steps.is_empty() {
                 break;
             }
@@ -602,15 +645,20 @@ impl Engine {
         Ok(changed)
     }
 
-    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, bake_time: DateTime<Utc>) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for DueBake { bake, .. } in due {
+    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
+        for DueBake { bake, last_version } in due {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
             }
             // It was begun while the clock was ahead, and has come to nothing that must be followed.
             let is_early = bake.trigger != Trigger::Manual && bake.slot > shifted(now, STEP_BACK);
-            if is_early && matches!(bake.state, State::Ready { look_first: false, .. }) {
+            if is_early && let State::Ready { work, look_first: false, .. } = &bake.state {
+                if !work.owes_start {
+                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let kept = Kept { work: work.clone(), resume: Resume::Create, reason };
+                    let queued = State::Queued { not_before: bake.slot, kept: Some(kept) };
+                    turn.put_back(bake, queued);
+                }
                 continue;
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
@@ -620,45 +668,57 @@ impl Engine {
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
-            steps.push(self.take(bake, Event::Due, bake_time));
+            let event = if bake.state.needs_version() {
+                turn.next_version(&bake.line, last_version, |version| Event::Renumbered { version })
+            } else {
+                Event::Due
+            };
+            self.step_in(turn, bake, event, now);
         }
-        steps
     }
 
-    async fn admit(&mut self, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
+    async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
         if self.hold.is_some() {
             free = free.min(1);
         }
         if free == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let room = self.limits.builders_per_region;
         let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
         let queued = self.store.next_queued(now, free, &full).await?;
         // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
-        if queued.is_empty() || !self.may_call(now) {
-            return Ok(Vec::new());
+        if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
+            return Ok(());
         }
-        let mut given: HashMap<LineId, u32> = HashMap::new();
-        let mut steps = Vec::new();
         for DueBake { bake, last_version } in queued {
+            if turn.has_stepped(bake.id) {
+                continue;
+            }
             let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
             if *in_region >= room {
                 // Filled up by this very turn; the next round asks without the region.
                 continue;
             }
             *in_region += 1;
-            // Two instances of one turn may share a line, if the ids are so chosen; versions must still differ.
-            let version = given.get(&bake.line).copied().unwrap_or(last_version).saturating_add(1);
             // One that comes back from a wait has its version already.
-            if bake.state.work().is_none() {
-                given.insert(bake.line.clone(), version);
-            }
-            steps.push(self.take(bake, Event::Admitted { version }, self.bake_time(now)));
+            let event = match bake.state.work() {
+                Some(work) => Event::Admitted { version: work.version },
+                None => turn.next_version(&bake.line, last_version, |version| Event::Admitted { version }),
+            };
+            self.step_in(turn, bake, event, now);
         }
-        Ok(steps)
+        Ok(())
+    }
+
+    /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
+    fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
+        if !self.in_flight.contains_key(&bake.id) && turn.stepped.insert(bake.id) {
+            let step = self.take(bake, event, now);
+            turn.steps.push(step);
+        }
     }
 
     /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
@@ -678,6 +738,8 @@ impl Engine {
     }
 
     fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
+        let now = self.bake_time(now);
+        self.pace.clock_skew = self.cloud.clocks().cloud_now() - now;
         let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
         let before = std::mem::replace(&mut bake.state, state);
         Step { bake, before, effect, attempt: None }
@@ -697,11 +759,15 @@ impl Engine {
                 attempt: step.attempt.clone(),
             })
             .collect();
-        self.store.commit_seen(&transitions, self.cloud.clocks().cloud_now(), now).await?;
+        let cloud_now = self.cloud.clocks().cloud_now();
+        let committed = self.store.commit_seen(&transitions, cloud_now, now).await;
+        self.history_went_back |= matches!(committed, Err(StoreError::WentBack));
+        committed?;
         for step in steps {
             step.log();
             if step.bake.state.is_ended() {
                 self.cried.remove(&step.bake.id);
+                self.accepted.remove(&step.bake.id);
             }
             match step.effect {
                 // A hook that would be cut off by the end of the daemon is left to the next start.
@@ -722,8 +788,11 @@ impl Engine {
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
         let folder = Arc::clone(&self.folder);
-        let task =
-            async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description, &folder).await };
+        let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
+        let task = async move {
+            let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
+            Caller { cloud, instance, settings, description, folder, gate }.perform(call, &*clock).await
+        };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
         self.in_flight.insert(id, (bake, handle));
@@ -743,6 +812,7 @@ impl Engine {
             self.store_failed(&error, now);
             return;
         }
+        self.keep_what_was_taught(now).await;
         // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
         self.show(None, true);
         self.turn().await;
@@ -765,11 +835,76 @@ impl Engine {
             return None;
         }
         self.judge_credentials(&finished, now);
-        let mut step = self.take(bake, Event::Answered(finished.answer.clone()), self.bake_time(now));
+        self.learn(&bake, &finished);
+        let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
         step.log_hook(&finished.answer);
+        self.report_unknown_state(&step.bake, &finished.answer);
         self.cry(&step.bake, &finished.answer, now);
         Some(step)
+    }
+
+    /// What the list shows of an image of ours, and when the cloud accepted it, teach the zone of `GmtCreate`.
+    fn learn(&mut self, bake: &Bake, finished: &Finished) {
+        match (&finished.answer, finished.server_date) {
+            (Answer::Created(image), Some(at)) => {
+                self.accepted.insert(bake.id, (image.image_id.clone(), at));
+            }
+            (Answer::Image(Some(image)), _) => {
+                let (Some((image_id, at)), Some(work)) = (self.accepted.get(&bake.id), bake.state.work()) else {
+                    return;
+                };
+                let is_ours =
+                    *image_id == image.image_id && !state::identity(bake, work, &self.pace).contradicts(image);
+                if let Some(shown) = image.made_at.filter(|_| is_ours) {
+                    self.taught = GmtOffset::learn(shown, *at).or(self.taught);
+                    self.accepted.remove(&bake.id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn keep_what_was_taught(&mut self, now: DateTime<Utc>) {
+        let Some(observed) = self.taught.take() else { return };
+        let known = GmtOffset::agree(self.pace.gmt_offset, observed);
+        if known == self.pace.gmt_offset {
+            return;
+        }
+        // It can be learned again: a history that cannot be written is reported by those who must write it.
+        if let Err(error) = self.store.keep_gmt_offset(known, now).await {
+            tracing::debug!(error = crate::error::chain(&error), "the zone of GmtCreate could not be kept");
+        }
+        match known.map(GmtOffset::minutes) {
+            Some(minutes) => {
+                tracing::info!(
+                    minutes,
+                    "the zone of GmtCreate is {minutes} minutes ahead of UTC, as an image of ours shows"
+                );
+            }
+            None => {
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other")
+            }
+        }
+        self.pace.gmt_offset = known;
+    }
+
+    /// A state that is not in the table is waited for like any that passes; once, the log asks for somebody to look.
+    fn report_unknown_state(&mut self, bake: &Bake, answer: &Answer) {
+        let Answer::Instance(Some(Power::Between(state))) = answer else { return };
+        if instance_state::find(state, bake.settings.instance_type).is_some()
+            || self.unknown_states.len() >= MOST_UNKNOWN_STATES
+            || !self.unknown_states.insert(state.to_ascii_lowercase())
+        {
+            return;
+        }
+        let (schedule, instance) = (bake.schedule.as_str(), bake.instance_id.as_str());
+        tracing::warn!(
+            schedule,
+            instance,
+            state,
+            "unknown instance state {state} of {instance}: bakes wait for it to change; this is reported once"
+        );
     }
 
     /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
@@ -873,6 +1008,47 @@ fn no_bake(id: BakeId) -> Declined {
     Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
 }
 
+/// The steps of one turn. A bake takes one of them at most: the reads of a turn lie before its commits, and a second step
+/// would begin from a row that the first has changed.
+#[derive(Default)]
+struct Turn {
+    stepped: HashSet<BakeId>,
+    /// Not committed yet.
+    steps: Vec<Step>,
+    /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
+    versions: HashMap<LineId, u32>,
+}
+
+impl Turn {
+    fn has_stepped(&self, bake: BakeId) -> bool {
+        self.stepped.contains(&bake)
+    }
+
+    /// The event that gives a bake the next version of its line.
+    fn next_version(&mut self, line: &LineId, last_in_history: u32, event: impl FnOnce(u32) -> Event) -> Event {
+        let last = self.versions.get(line).copied().unwrap_or_default().max(last_in_history);
+        match last.checked_add(1) {
+            Some(version) => {
+                self.versions.insert(line.clone(), version);
+                event(version)
+            }
+            None => Event::NoVersion { why: format!("line {line} has no version left, its last one is {last}") },
+        }
+    }
+
+    /// Sends a bake back to the queue.
+    fn put_back(&mut self, mut bake: Bake, queued: State) {
+        if self.stepped.insert(bake.id) {
+            let before = std::mem::replace(&mut bake.state, queued);
+            self.steps.push(Step { bake, before, effect: Effect::Done, attempt: None });
+        }
+    }
+
+    fn take_steps(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.steps)
+    }
+}
+
 /// A bake with its new state, before it is committed.
 struct Step {
     bake: Bake,
@@ -896,8 +1072,9 @@ impl Step {
     /// One line for each change of state, readable alone, with the keys as fields.
     fn log(&self) {
         let (before, state) = (&self.before, &self.bake.state);
-        // A wait for connected users is told once, however often it is looked at.
-        if before.as_str() == state.as_str() || before.waiting().is_some() && state.waiting().is_some() {
+        // A wait is reported once, however often it is looked at.
+        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
+        if before.as_str() == state.as_str() || why(before).is_some() && why(before) == why(state) {
             return;
         }
         let bake = self.bake.id.0;
@@ -929,18 +1106,11 @@ impl Step {
                     "bake {bake} of {schedule}: looking for its image: {reason}"
                 );
             }
-            State::Queued { kept: Some(Kept { waiting, .. }), .. } => {
-                let reason = waiting.why.as_str();
-                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
+            State::Queued { kept: Some(_), .. } => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
             State::Ready { waits_for: Some(waits_for), .. } => {
-                tracing::warn!(
-                    bake,
-                    schedule,
-                    instance,
-                    reason = waits_for,
-                    "bake {bake} of {schedule} tries again later: {waits_for}"
-                );
+                tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} {waits_for}");
             }
             _ => {
                 let (from, to) = (before.as_str(), state.as_str());
@@ -967,5 +1137,8 @@ fn pace(config: &Config) -> Pace {
         poll_interval: config.cloud.poll_interval,
         lookup_window: config.cloud.lookup_window,
         owner: config.daemon.owner.clone(),
+        search_until: None,
+        gmt_offset: None,
+        clock_skew: TimeDelta::zero(),
     }
 }

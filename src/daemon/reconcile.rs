@@ -1,6 +1,11 @@
 //! Looks at ledger and cloud side by side, and saves a new ledger from giving out versions that images already have.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
 
 use crate::{
     bake::{
@@ -33,7 +38,12 @@ pub enum ReconcileError {
 }
 
 /// Compares the ledger with all images that carry our owner tag, and with those that its rows know.
-pub async fn look(cloud: &CloudClient, ledger: &Reader, config: &Config) -> Result<Comparison, ReconcileError> {
+pub async fn look(
+    cloud: &CloudClient,
+    ledger: &Reader,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<Comparison, ReconcileError> {
     let owner = config.daemon.owner.as_str();
     // The cloud first: the row of an image made between the two looks is in the ledger, and its image is asked for below.
     let mut images = owned(cloud, owner).await?;
@@ -49,7 +59,7 @@ pub async fn look(cloud: &CloudClient, ledger: &Reader, config: &Config) -> Resu
         let page = cloud.list_images(&request).await?.value;
         images.extend(page.images.iter().filter(|image| image.image_id == image_id).map(seen));
     }
-    let ledger = Ledger { owner, rows: &rows, versions: &versions, schedules: &config.schedules };
+    let ledger = Ledger { owner, rows: &rows, versions: &versions, schedules: &config.schedules, now };
     Ok(compare(ledger, &images))
 }
 
@@ -60,7 +70,12 @@ async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<SeenImage>, Refus
 /// A ledger that has never given out a version may be the successor of one that was lost: its lines go on after the
 /// highest version that is on an image. Waits for the cloud a bounded time, for a cloud that does not answer makes no
 /// images either; then versions begin at 1, with a warning.
-pub async fn go_on_after_images(store: &Store, cloud: &CloudClient, owner: &str) -> Result<(), StoreError> {
+pub async fn go_on_after_images(
+    store: &Store,
+    cloud: &CloudClient,
+    owner: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
     if !store.reader().versions().await?.is_empty() {
         return Ok(());
     }
@@ -80,7 +95,7 @@ pub async fn go_on_after_images(store: &Store, cloud: &CloudClient, owner: &str)
     };
     let reason = match tokio::time::timeout(VERSIONS_WAIT, listing).await {
         Ok(Ok(images)) => {
-            let versions = highest_versions(owner, &images);
+            let versions = highest_versions(owner, &images, &HashMap::new(), now);
             if !versions.is_empty() {
                 store.raise_versions(&versions).await?;
                 let (images, lines) = (images.len(), versions.len());
