@@ -30,18 +30,12 @@ pub fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
 
 /// `instant + span`, at the end of time where that overflows.
 pub fn later(instant: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(span)
-        .ok()
-        .and_then(|span| instant.checked_add_signed(span))
-        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+    TimeDelta::from_std(span).ok().and_then(|span| instant.checked_add_signed(span)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
 /// `instant - span`, at the beginning of time where that overflows.
 pub fn earlier(instant: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(span)
-        .ok()
-        .and_then(|span| instant.checked_sub_signed(span))
-        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+    TimeDelta::from_std(span).ok().and_then(|span| instant.checked_sub_signed(span)).unwrap_or(DateTime::<Utc>::MIN_UTC)
 }
 
 /// `instant + shift`, which may be negative, at either end of time where that overflows.

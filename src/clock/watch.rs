@@ -140,7 +140,11 @@ impl fmt::Display for ClockEvent {
                 write!(f, "the clock was set {way} by {}, from {} to {}", span(*to - *from), utc(from), utc(to))
             }
             Self::HistoryAhead { written_until, now } => {
-                write!(f, "the clock was ahead until {}: the history was written then, and it is ", utc(written_until))?;
+                write!(
+                    f,
+                    "the clock was ahead until {}: the history was written then, and it is ",
+                    utc(written_until)
+                )?;
                 write!(f, "{} now", utc(now))
             }
             Self::Confirmed => f.write_str("the cloud confirms the clock"),
@@ -298,9 +302,7 @@ impl ClockWatch {
 
     /// Whether the clock was set, or is far from the cloud's, and nothing has settled it yet.
     pub fn is_in_doubt(&self) -> bool {
-        self.with(|seen, _, _| {
-            matches!(seen.unconfirmed, Some(ClockBlocker::Stepped { .. })) || seen.is_contradicted()
-        })
+        self.with(|seen, _, _| matches!(seen.unconfirmed, Some(ClockBlocker::Stepped { .. })) || seen.is_contradicted())
     }
 
     /// What has become known since it was last asked.

@@ -452,7 +452,10 @@ impl Engine {
                 let latest = shifted(now, STEP_BACK);
                 let ended = self.store.end_queued_ahead(latest, now).await?;
                 if ended > 0 {
-                    tracing::warn!(bakes = ended, "{ended} bakes in the queue end: the clock was ahead when they were written");
+                    tracing::warn!(
+                        bakes = ended,
+                        "{ended} bakes in the queue end: the clock was ahead when they were written"
+                    );
                     self.show(None, true);
                 }
                 self.store.clamp_images_ahead(now, shifted(now, LONGEST_WAIT)).await?;

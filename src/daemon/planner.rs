@@ -247,7 +247,8 @@ impl Planner {
                     on_time: ON_TIME,
                     paused: paused.as_deref(),
                 };
-                let accounting = account(&schedule.timing, &policy, accounted_to, until).within(&schedule.timing, spans);
+                let accounting =
+                    account(&schedule.timing, &policy, accounted_to, until).within(&schedule.timing, spans);
                 rows.extend(accounting.entries.into_iter().map(|of_slot| entry.row(of_slot, &open, &mut queued_now)));
                 accounted_to = accounting.accounted_to;
             }

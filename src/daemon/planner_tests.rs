@@ -353,16 +353,16 @@ async fn a_range_of_the_future_gives_up_its_slots_one_by_one_also_in_its_middle(
     assert_eq!(night.table().await, ["a skipped 03-01 10:00 x10"]);
     night.pass(-HOUR * 7).await;
     night.live(HOUR, MINUTE).await;
-    assert_eq!(
-        night.table().await,
-        ["a skipped 03-01 03:00 x3", "a queued 03-01 04:00", "a skipped 03-01 10:00 x6"]
-    );
+    assert_eq!(night.table().await, ["a skipped 03-01 03:00 x3", "a queued 03-01 04:00", "a skipped 03-01 10:00 x6"]);
     // Once more ahead, over the rest of it, and back to where it was.
     night.pass(HOUR * 20).await;
     night.pass(-HOUR * 20).await;
     night.live(HOUR * 2, MINUTE).await;
     let table = night.table().await;
-    assert_eq!(table[..4], ["a skipped 03-01 03:00 x3", "a queued 03-01 04:00", "a queued 03-01 05:00", "a queued 03-01 06:00"]);
+    assert_eq!(
+        table[..4],
+        ["a skipped 03-01 03:00 x3", "a queued 03-01 04:00", "a queued 03-01 05:00", "a queued 03-01 06:00"]
+    );
     assert_eq!(table.last().unwrap(), "a skipped 03-02 00:00 x14", "{table:?}");
 }
 
