@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     calls::{self, Caller, Finished},
     planner::{Planner, Upcoming},
+    slot_lists::SlotLists,
 };
 use crate::{
     bake::{
@@ -90,6 +91,8 @@ pub struct Engine {
     /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
     /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
     accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
+    /// What searches of one slot share.
+    slot_lists: Arc<SlotLists>,
     /// What images have taught since the last commit.
     taught: Option<GmtOffset>,
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
@@ -288,6 +291,7 @@ impl Engine {
             admitting: true,
             closing: CancellationToken::new(),
             accepted: HashMap::new(),
+            slot_lists: Arc::default(),
             taught: None,
             quiet_until: None,
             last_turn: now,
@@ -712,10 +716,12 @@ impl Engine {
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
         let folder = Arc::clone(&self.folder);
+        let slot_lists = Arc::clone(&self.slot_lists);
         let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
         let task = async move {
             let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
-            Caller { cloud, instance, settings, description, folder, gate }.perform(call, &*clock).await
+            let slot_lists = &*slot_lists;
+            Caller { cloud, instance, settings, description, folder, gate, slot_lists }.perform(call, &*clock).await
         };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
