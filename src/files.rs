@@ -261,7 +261,9 @@ impl Folder {
                 continue;
             }
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
-            let Ok(file) = rustix::fs::openat(&self.handle, left, flags, Mode::empty()).map(File::from) else { continue };
+            let Ok(file) = rustix::fs::openat(&self.handle, left, flags, Mode::empty()).map(File::from) else {
+                continue;
+            };
             let is_ours = rustix::fs::fstat(file.as_fd()).is_ok_and(|stat| stat.st_uid == me);
             if is_ours && file.try_lock().is_ok() {
                 for name in std::iter::once(left.to_owned()).chain(companions(left)) {

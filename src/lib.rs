@@ -27,6 +27,7 @@ pub mod daemon;
 pub mod error;
 pub mod failpoint;
 pub mod files;
+pub mod health;
 pub mod hooks;
 pub mod ids;
 pub mod line;

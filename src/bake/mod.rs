@@ -15,6 +15,7 @@ pub mod call;
 pub mod hooks;
 pub mod identity;
 pub mod naming;
+pub mod reason;
 pub mod reconcile;
 pub mod retry;
 pub mod settings;

@@ -32,6 +32,7 @@ use super::{
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
     identity::{Identity, ImageStatus, SeenImage},
     naming::{Template, Values},
+    reason::ReasonCode,
     retry::{self, later},
     settings::{IfConnected, StopInstance},
 };
@@ -216,12 +217,23 @@ pub enum End {
         /// Whether the next slot must be expected to fail likewise: a schedule whose bakes keep failing so is paused.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         permanent: bool,
+        /// Why, for programs.
+        #[serde(default = "ReasonCode::unrecorded")]
+        code: ReasonCode,
         /// Why.
         reason: String,
     },
     /// None was asked for.
     Skipped {
+        /// Why, for programs.
+        #[serde(default = "ReasonCode::unrecorded")]
+        code: ReasonCode,
         /// Why.
+        reason: String,
+    },
+    /// A person did not want it any more.
+    Cancelled {
+        /// Who, in words.
         reason: String,
     },
 }
@@ -230,7 +242,19 @@ impl End {
     /// Why it ended so, in plain words.
     pub fn reason(&self) -> &str {
         match self {
-            Self::Succeeded { reason, .. } | Self::Failed { reason, .. } | Self::Skipped { reason } => reason,
+            Self::Succeeded { reason, .. }
+            | Self::Failed { reason, .. }
+            | Self::Skipped { reason, .. }
+            | Self::Cancelled { reason } => reason,
+        }
+    }
+
+    /// Why there is no good image, for programs; `None` where there is one.
+    pub fn reason_code(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Succeeded { .. } => None,
+            Self::Failed { code, .. } | Self::Skipped { code, .. } => Some(*code),
+            Self::Cancelled { .. } => Some(ReasonCode::Cancelled),
         }
     }
 
@@ -240,6 +264,7 @@ impl End {
             Self::Succeeded { .. } => "succeeded",
             Self::Failed { .. } => "failed",
             Self::Skipped { .. } => "skipped",
+            Self::Cancelled { .. } => "cancelled",
         }
     }
 
@@ -248,12 +273,15 @@ impl End {
         match self {
             Self::Succeeded { image, .. } => Some(image),
             Self::Failed { image, .. } => image.as_ref(),
-            Self::Skipped { .. } => None,
+            Self::Skipped { .. } | Self::Cancelled { .. } => None,
         }
     }
 
     fn with_note(mut self, note: &str) -> Self {
-        let (Self::Succeeded { reason, .. } | Self::Failed { reason, .. } | Self::Skipped { reason }) = &mut self;
+        let (Self::Succeeded { reason, .. }
+        | Self::Failed { reason, .. }
+        | Self::Skipped { reason, .. }
+        | Self::Cancelled { reason }) = &mut self;
         reason.push_str("; ");
         reason.push_str(note);
         self
@@ -331,7 +359,7 @@ impl State {
     }
 
     /// All the words, in the order of a bake's life.
-    pub const WORDS: [&'static str; 12] = [
+    pub const WORDS: [&'static str; 13] = [
         "queued",
         "preparing",
         "stopping",
@@ -344,6 +372,7 @@ impl State {
         "succeeded",
         "failed",
         "skipped",
+        "cancelled",
     ];
 
     /// What it carries, once it has begun.
@@ -382,6 +411,14 @@ impl State {
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
             Self::Preparing { waiting, .. } => waiting.as_ref().map(|waiting| waiting.why.as_str()),
             Self::Stopping { .. } | Self::Creating { .. } => None,
+        }
+    }
+
+    /// Why it ended without a good image, for programs; `None` while it is open, and where it succeeded.
+    pub fn reason_code(&self) -> Option<ReasonCode> {
+        match self {
+            Self::Ended { end, .. } => end.reason_code(),
+            _ => None,
         }
     }
 
@@ -520,18 +557,16 @@ impl Step<'_> {
             }
 
             (State::Queued { kept, .. }, Event::Held { why }) if self.past_deadline() => {
-                self.skip_queued(kept, format!("held until its deadline had passed: {why}"))
+                let reason = format!("held until its deadline had passed: {why}");
+                self.end_queued(kept, End::Skipped { code: ReasonCode::Credentials, reason })
             }
             (State::Queued { kept, .. }, Event::Cancelled { by }) => {
-                self.skip_queued(kept, format!("cancelled by {by} before it began"))
+                self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
             }
             (
                 State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
                 Event::Cancelled { by },
-            ) => {
-                let reason = format!("cancelled by {by}");
-                self.finish(work, End::Failed { image: None, permanent: false, reason })
-            }
+            ) => self.finish(work, End::Cancelled { reason: format!("cancelled by {by}") }),
 
             (state, Event::Admitted { .. } | Event::Held { .. } | Event::Answered(_) | Event::Cancelled { .. }) => {
                 let next = state.wake_at().unwrap_or(self.now).max(self.after(self.pace.poll_interval));
@@ -545,19 +580,22 @@ impl Step<'_> {
     fn wait_in_queue(&self, not_before: DateTime<Utc>, kept: Option<Kept>) -> (State, Effect) {
         if self.past_deadline() {
             let deadline = words(self.bake.settings.deadline);
-            let reason = match &kept {
-                None => format!("waited past its deadline ({deadline} after the slot) for its instance or a builder"),
-                Some(_) => {
-                    format!("somebody was connected to the instance until the deadline ({deadline} after the slot)")
-                }
+            let (code, reason) = match &kept {
+                None => (
+                    ReasonCode::Deadline,
+                    format!("waited past its deadline ({deadline} after the slot) for its instance or a builder"),
+                ),
+                Some(_) => (
+                    ReasonCode::UsersConnected,
+                    format!("somebody was connected to the instance until the deadline ({deadline} after the slot)"),
+                ),
             };
-            return self.skip_queued(kept, reason);
+            return self.end_queued(kept, End::Skipped { code, reason });
         }
         (State::Queued { not_before, kept }, Effect::Wait(not_before))
     }
 
-    fn skip_queued(&self, kept: Option<Kept>, reason: String) -> (State, Effect) {
-        let end = End::Skipped { reason };
+    fn end_queued(&self, kept: Option<Kept>, end: End) -> (State, Effect) {
         match kept {
             Some(kept) => self.finish(kept.work, end),
             None => (State::Ended { work: None, end }, Effect::Done),
@@ -570,10 +608,7 @@ impl Step<'_> {
             Ok(template) => template,
             Err(error) => {
                 let reason = format!("the image name's template is not readable: {error}");
-                return (
-                    State::Ended { work: None, end: End::Failed { image: None, permanent: true, reason } },
-                    Effect::Done,
-                );
+                return (State::Ended { work: None, end: failed(ReasonCode::Refused, true, reason) }, Effect::Done);
             }
         };
         let work = Work { version, image_name: template.render(&values(bake, version)), ..Work::default() };
@@ -642,14 +677,14 @@ impl Step<'_> {
         let settings = &self.bake.settings;
         if settings.if_connected == IfConnected::Skip {
             let reason = format!("{who} was connected to the instance, and if_connected says to skip");
-            return self.finish(work, End::Skipped { reason });
+            return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
         // The clock may have been set back since.
         let since = waiting.map_or(self.now, |waiting| waiting.since.min(self.now));
         let limit = later(since, settings.connected_wait);
         if self.now >= limit {
             let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
-            return self.finish(work, End::Skipped { reason });
+            return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
         let why = format!(
             "waits for {who} to leave, who is connected to the instance; until {} at most",
@@ -681,11 +716,11 @@ impl Step<'_> {
         let program = self.bake.settings.hooks.before.get(number).map_or("", HookCommand::program);
         if outcome.is_refusal() {
             let reason = format!("vetoed by {program}: {}", outcome.last_word());
-            return self.finish(work, End::Skipped { reason });
+            return self.finish(work, End::Skipped { code: ReasonCode::VetoedByHook, reason });
         }
         let permanent = matches!(outcome.result, HookResult::NotStarted(_));
         let reason = format!("the hook {program} of before failed: {}", outcome.result);
-        self.finish(work, End::Failed { image: None, permanent, reason })
+        self.finish(work, failed(ReasonCode::HookFailed, permanent, reason))
     }
 
     fn hook(&self, work: &Work, end: Option<&End>, moment: Moment, number: usize, command: &HookCommand) -> Effect {
@@ -731,7 +766,7 @@ impl Step<'_> {
             }
             Answer::Instance(None) => {
                 let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
-                self.finish(work, End::Failed { image: None, permanent: true, reason })
+                self.finish(work, failed(ReasonCode::InstanceState, true, reason))
             }
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
@@ -739,7 +774,7 @@ impl Step<'_> {
                 }
                 Class::Permanent => {
                     let reason = format!("the instance could not be stopped: {}", refusal.told());
-                    self.finish(work, End::Failed { image: None, permanent: true, reason })
+                    self.finish(work, failed(ReasonCode::Refused, true, reason))
                 }
                 _ => self.look_at_instance_again(work, looks, sent, refusal.server_delay()),
             },
@@ -784,7 +819,7 @@ impl Step<'_> {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
-                self.finish(work, End::Failed { image: None, permanent: true, reason: refusal.told() })
+                self.finish(work, failed(ReasonCode::Refused, true, refusal.told()))
             }
             _ if self.past_deadline() => self.give_up(work),
             Answer::Found(None) => self.create(work),
@@ -810,7 +845,7 @@ impl Step<'_> {
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, End::Failed { image: None, permanent: true, reason: refusal.told() })
+                    self.finish(work, failed(ReasonCode::Refused, true, refusal.told()))
                 }
                 Class::Unclear => {
                     work.attempts += 1;
@@ -837,7 +872,7 @@ impl Step<'_> {
         let policy = &self.bake.settings.retry;
         if work.attempts >= policy.attempts {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), refusal.told());
-            return self.finish(work, End::Failed { image: None, permanent: false, reason });
+            return self.finish(work, failed(ReasonCode::Refused, false, reason));
         }
         let pause = retry::delay(policy, work.attempts, refusal.server_delay(), self.rng);
         let next = self.after(pause);
@@ -874,7 +909,7 @@ impl Step<'_> {
                 let spent = work.attempts >= self.bake.settings.retry.attempts;
                 if spent || self.past_deadline() {
                     let reason = format!("gave up after {}: {nothing}", count(work.attempts, "attempt"));
-                    return self.finish(work, End::Failed { image: None, permanent: false, reason });
+                    return self.finish(work, failed(ReasonCode::Outage, false, reason));
                 }
                 let next = self.now;
                 let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
@@ -882,7 +917,7 @@ impl Step<'_> {
             }
             Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
-                self.finish(work, End::Failed { image: None, permanent: false, reason })
+                self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
             Answer::Refused(refusal) => {
                 let pause = self.pause_after(&refusal, looks + 1);
@@ -948,13 +983,11 @@ impl Step<'_> {
                 ImageStatus::CreateFailed => {
                     let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create \
                                   call is in the attempts, for a support ticket";
-                    return self
-                        .finish(work, End::Failed { image: Some(image), permanent: true, reason: reason.to_owned() });
+                    return self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()));
                 }
                 ImageStatus::Deleted => {
                     let reason = "the image was deleted while it was being made";
-                    return self
-                        .finish(work, End::Failed { image: Some(image), permanent: false, reason: reason.to_owned() });
+                    return self.finish(work, made_in_vain(image, ReasonCode::Vanished, false, reason.to_owned()));
                 }
                 ImageStatus::InProgress | ImageStatus::Other(_) => {
                     seen_at = self.now;
@@ -966,7 +999,7 @@ impl Step<'_> {
                 let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
                 if self.now >= later(seen_at, lag) {
                     let reason = format!("the image vanished: it has not been listed for {}", words(lag));
-                    return self.finish(work, End::Failed { image: Some(image), permanent: false, reason });
+                    return self.finish(work, made_in_vain(image, ReasonCode::Vanished, false, reason));
                 }
             }
             Answer::Refused(refusal) => {
@@ -980,7 +1013,7 @@ impl Step<'_> {
                 "stuck: the image is still {status} after {}, no longer followed",
                 words(self.bake.settings.build_deadline)
             );
-            return self.finish(work, End::Failed { image: Some(image), permanent: false, reason });
+            return self.finish(work, made_in_vain(image, ReasonCode::Stuck, false, reason));
         }
         let next = self.after(pause);
         (State::Building { work, image, since, seen_at, misses, next, status, found }, Effect::Wait(next))
@@ -1079,7 +1112,7 @@ impl Step<'_> {
             "no image could be begun before the deadline ({} after the slot){because}",
             words(self.bake.settings.deadline)
         );
-        self.finish(work, End::Failed { image: None, permanent: false, reason })
+        self.finish(work, failed(ReasonCode::Deadline, false, reason))
     }
 
     /// See [`retry::pause_after`].
@@ -1138,6 +1171,16 @@ pub fn environment(bake: &Bake, work: &Work, end: Option<&End>, moment: Moment) 
         told.push(("IMAGEBAKED_REASON", end.reason().to_owned()));
     }
     told
+}
+
+/// There is no image.
+fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
+    End::Failed { image: None, permanent, code, reason }
+}
+
+/// An image was begun, and it is no good one.
+fn made_in_vain(image: MadeImage, code: ReasonCode, permanent: bool, reason: String) -> End {
+    End::Failed { image: Some(image), permanent, code, reason }
 }
 
 fn words(duration: Duration) -> String {

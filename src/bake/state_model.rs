@@ -74,6 +74,8 @@ struct Round {
     instance_vanishes: bool,
     /// Somebody connects, or all leave.
     user_turns: bool,
+    /// A person cancels the bake, where that is possible.
+    cancels: bool,
     fate: Fate,
 }
 
@@ -438,6 +440,7 @@ impl Case {
             crash: Crash::No,
             instance_vanishes: false,
             user_turns: false,
+            cancels: false,
             fate: Fate::HONEST,
         };
         for _ in 0..HONEST_ROUNDS {
@@ -456,6 +459,9 @@ impl Case {
             self.world.machine = Machine::Gone;
         }
         self.world.connected ^= round.user_turns;
+        if round.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
+            return self.event(Event::Cancelled { by: "ops".into() });
+        }
         if self.call.is_none() {
             let wake = self.bake.state.wake_at().unwrap_or(self.world.now());
             let ahead = (wake - self.world.now() + TimeDelta::milliseconds(999)).num_seconds().max(0);
@@ -692,16 +698,19 @@ fn rounds() -> impl Strategy<Value = Round> {
     let clock_step = prop_oneof![20 => Just(0), 2 => -30..30i64, 1 => -BUILD_DEADLINE..BUILD_DEADLINE];
     let crash = prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeTheCall), 1 => Just(Crash::BeforeTheAnswer)];
     let user_turns = proptest::bool::weighted(0.1);
-    (idle, clock_step, proptest::bool::weighted(0.8), crash, proptest::bool::weighted(0.01), user_turns, fates())
-        .prop_map(|(idle, clock_step, admits, crash, instance_vanishes, user_turns, fate)| Round {
+    let people = (user_turns, proptest::bool::weighted(0.01));
+    (idle, clock_step, proptest::bool::weighted(0.8), crash, proptest::bool::weighted(0.01), people, fates()).prop_map(
+        |(idle, clock_step, admits, crash, instance_vanishes, (user_turns, cancels), fate)| Round {
             idle,
             clock_step,
             admits,
             crash,
             instance_vanishes,
             user_turns,
+            cancels,
             fate,
-        })
+        },
+    )
 }
 
 fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {

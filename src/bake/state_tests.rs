@@ -648,7 +648,7 @@ fn a_stop_that_takes_effect_after_the_bake_was_called_off_is_undone() {
     bake.answer(Answer::Accepted);
     bake.due();
     assert_eq!(bake.answer(powered(Power::Running)), Effect::Done);
-    assert_eq!((bake.state(), bake.reason()), ("failed", "cancelled by uid 7"));
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7"));
 }
 
 #[test]
@@ -656,7 +656,7 @@ fn what_waits_can_be_cancelled_and_what_the_cloud_works_on_cannot() {
     let by = || Event::Cancelled { by: "uid 7".into() };
     let mut bake = Told::new(settings());
     assert_eq!(bake.tell(by()), Effect::Done);
-    assert_eq!((bake.state(), bake.reason()), ("skipped", "cancelled by uid 7 before it began"));
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7 before it began"));
 
     let mut bake = Told::new(settings());
     bake.admit();
@@ -890,9 +890,9 @@ fn the_ledgers_spelling_of_a_state_is_fixed() {
     });
     assert_eq!(text, expected);
 
-    let ended = State::Ended { work: None, end: End::Skipped { reason: "paused".into() } };
+    let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "paused".into() } };
     let text = serde_json::to_string(&ended).expect("a state is JSON");
-    assert_eq!(text, r#"{"state":"ended","work":null,"end":{"end":"skipped","reason":"paused"}}"#);
+    assert_eq!(text, r#"{"state":"ended","work":null,"end":{"end":"skipped","code":"paused","reason":"paused"}}"#);
 }
 
 // Connected users
@@ -1006,7 +1006,7 @@ fn if_connected_says_proceed() {
     bake.answer(Answer::Accepted);
     bake.answer(in_use());
     let reason = "cancelled by ops; alice was connected; stopped all the same, as if_connected says";
-    assert_eq!((bake.state(), bake.reason()), ("failed", reason), "who works on it shows that it runs");
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", reason), "who works on it shows that it runs");
 }
 
 #[test]
@@ -1022,7 +1022,7 @@ fn a_bake_that_waits_for_a_user_can_be_cancelled() {
     bake.answer(in_use());
     assert_eq!(bake.bake.state.cannot_be_cancelled(), None);
     assert_eq!(bake.tell(Event::Cancelled { by: "ops".into() }), Effect::Done);
-    assert_eq!(bake.state(), "skipped");
+    assert_eq!(bake.state(), "cancelled");
 }
 
 // Hooks
@@ -1172,7 +1172,7 @@ fn hooks_cut_off_by_a_crash_run_again() {
 fn a_bake_cancelled_in_its_hooks_is_undone() {
     let mut bake = Told::new(with_hooks(hooks()));
     bake.admit();
-    assert_eq!(program(&bake.tell(Event::Cancelled { by: "ops".into() })), "/f2");
+    assert_eq!(program(&bake.tell(Event::Cancelled { by: "ops".into() })), "/a2", "it did not fail");
     assert!(bake.bake.state.cannot_be_cancelled().is_some());
 }
 

@@ -13,11 +13,11 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    bake::{State, Trigger, state::End},
+    bake::{State, Trigger, reason::ReasonCode, state::End},
     ids::{BakeId, InstanceId, LineId, ScheduleId},
     schedule::{
         CatchUp, Overlap, Schedule, Timing,
-        account::{AccountPolicy, Entry, account},
+        account::{AccountPolicy, Entry, Missed, account},
     },
     store::{ITSELF, NewRow, Pause, Store, StoreError, Target},
 };
@@ -371,7 +371,12 @@ impl PlannedTarget {
                         None => None,
                     };
                     if let Some(busy) = busy {
-                        return self.new_row(slot, trigger, None, skipped(format!("skipped, overlap: {busy}")));
+                        return self.new_row(
+                            slot,
+                            trigger,
+                            None,
+                            skipped(ReasonCode::Overlap, format!("skipped, overlap: {busy}")),
+                        );
                     }
                 }
                 queued_now.insert(self.instance.clone());
@@ -380,7 +385,7 @@ impl PlannedTarget {
                 self.new_row(slot, trigger, settings, State::Queued { not_before, kept: None })
             }
             Entry::Missed { first, last, count, why } => {
-                let mut row = self.new_row(last, Trigger::Slot, None, skipped(why.to_string()));
+                let mut row = self.new_row(last, Trigger::Slot, None, skipped(code_of(&why), why.to_string()));
                 row.covers_from = first;
                 row.covers = count;
                 row
@@ -434,8 +439,16 @@ async fn unpause_edited(
     Ok(pauses)
 }
 
-fn skipped(reason: String) -> State {
-    State::Ended { work: None, end: End::Skipped { reason } }
+fn code_of(why: &Missed) -> ReasonCode {
+    match why {
+        Missed::CatchUpSkip | Missed::OutsideWindow | Missed::TooMany => ReasonCode::Missed,
+        Missed::Coalesced => ReasonCode::Superseded,
+        Missed::Paused(_) => ReasonCode::Paused,
+    }
+}
+
+fn skipped(code: ReasonCode, reason: String) -> State {
+    State::Ended { work: None, end: End::Skipped { code, reason } }
 }
 
 /// Slots of the rule that was in force before, up to now, as one row.
@@ -465,7 +478,7 @@ fn missed_under_old_rule(
         covers: count,
         trigger: Trigger::Slot,
         settings: None,
-        state: skipped(reason),
+        state: skipped(ReasonCode::Missed, reason),
     })
 }
 

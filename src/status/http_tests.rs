@@ -13,6 +13,7 @@ use crate::{
         BakeSettings, State, Trigger,
         call::MadeImage,
         hooks::Hooks,
+        reason::ReasonCode,
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Kept, Waiting, Work},
     },
@@ -87,7 +88,10 @@ fn work(schedule: &str, version: u32) -> Work {
 
 /// Bakes 1 to 7, one of each kind that a page must be able to show; 7 bears hostile names.
 async fn fill(store: &Store) {
-    let ended = |reason: &str| State::Ended { work: None, end: End::Skipped { reason: reason.into() } };
+    let ended = |reason: &str| State::Ended {
+        work: None,
+        end: End::Skipped { code: ReasonCode::Paused, reason: reason.into() },
+    };
     let hour = |hours| at("2027-03-02T19:00:00Z") - TimeDelta::hours(hours);
     let rows = [
         row("win11-golden", "ecd-7w78ozhjcwa3u", hour(20)),
@@ -128,8 +132,10 @@ async fn fill(store: &Store) {
     let state = State::Ended { work: Some(work("win11-golden", 41)), end: succeeded };
     step(1, "win11-golden", hour(20) + TimeDelta::minutes(37), state, None).await;
     let reason = "the image quota is used up: delete images or ask for more".into();
-    let state =
-        State::Ended { work: Some(work("cad-station", 7)), end: End::Failed { image: None, permanent: false, reason } };
+    let state = State::Ended {
+        work: Some(work("cad-station", 7)),
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason },
+    };
     step(2, "cad-station", hour(9) + TimeDelta::seconds(2), state, Some(refused)).await;
     let state = State::Unknown {
         work: work("office-cn", 112),
@@ -153,7 +159,7 @@ async fn fill(store: &Store) {
     let hostile = Work { image_name: HOSTILE.into(), ..work("x", 1) };
     let state = State::Ended {
         work: Some(hostile),
-        end: End::Failed { image: None, permanent: false, reason: HOSTILE.into() },
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: HOSTILE.into() },
     };
     step(7, "x", hour(29), state, None).await;
 }

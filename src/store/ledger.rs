@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError, failed, statements};
+use super::{Store, StoreError, failed, statements, writer::Work};
 use crate::{
-    bake::{Bake, BakeSettings, State, Trigger, state::End},
+    bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, state::End},
     failpoint,
     ids::{BakeId, LineId},
 };
@@ -120,7 +120,9 @@ impl Store {
     /// queue keep their time.
     pub async fn hasten(&self, now: DateTime<Utc>, latest: DateTime<Utc>) -> Result<u64, StoreError> {
         let query = sqlx::query(statements::HASTEN).bind(now.timestamp_millis()).bind(latest.timestamp_millis());
-        let done = query.execute(&self.writer).await.map_err(failed("look at waiting bakes again"))?;
+        let mut tx = self.begin().await?;
+        let done = query.execute(&mut *tx).await.map_err(failed("look at waiting bakes again"))?;
+        tx.commit().await.map_err(failed("look at waiting bakes again"))?;
         Ok(done.rows_affected())
     }
 
@@ -193,8 +195,8 @@ impl Store {
         bakes
     }
 
-    pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a transaction"))
+    pub(super) async fn begin(&self) -> Result<Work, StoreError> {
+        self.writer.begin().await
     }
 }
 
@@ -205,6 +207,7 @@ struct StepRow<'a> {
     state: &'static str,
     progress: String,
     reason: Option<&'a str>,
+    reason_code: Option<&'static str>,
     version: Option<u32>,
     image_name: Option<&'a str>,
     image_id: Option<&'a str>,
@@ -227,6 +230,7 @@ impl<'a> StepRow<'a> {
             state: state.as_str(),
             progress: serde_json::to_string(state)?,
             reason: state.reason(),
+            reason_code: state.reason_code().map(ReasonCode::as_str),
             version: work.map(|work| work.version),
             image_name: work.map(|work| work.image_name.as_str()),
             image_id: image.map(|image| image.image_id.as_str()),

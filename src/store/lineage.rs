@@ -171,7 +171,8 @@ impl Marks {
             .await
             .map_err(failed("read whether anything is in it"))?;
         let lineage = classify(marker.as_ref(), row.as_ref(), is_empty);
-        let lost = is_empty && marker.as_ref().is_some_and(|marker| marker.steps > row.as_ref().map_or(0, |row| row.steps));
+        let lost =
+            is_empty && marker.as_ref().is_some_and(|marker| marker.steps > row.as_ref().map_or(0, |row| row.steps));
         let run = uuid::Uuid::new_v4().simple().to_string();
         let steps = row.as_ref().map_or(0, |row| row.steps).max(marker.as_ref().map_or(0, |marker| marker.steps));
         let io = |error: io::Error| failed("mark its start in the lock file")(error.into());

@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::{Store, StoreError, audit::audit, failed, instant, ledger::settings_row, statements};
 use crate::{
-    bake::{BakeSettings, State, Trigger},
+    bake::{BakeSettings, State, Trigger, reason::ReasonCode},
     failpoint,
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
 };
@@ -252,6 +252,7 @@ struct Row<'a> {
     state: &'static str,
     progress: String,
     reason: Option<&'a str>,
+    reason_code: Option<&'static str>,
     wake_at: Option<i64>,
     give_up_at: Option<i64>,
     created_at: i64,
@@ -303,6 +304,7 @@ fn encode<'a>(
             state: row.state.as_str(),
             progress: serde_json::to_string(&row.state).map_err(StoreError::Encode)?,
             reason: row.state.reason(),
+            reason_code: row.state.reason_code().map(ReasonCode::as_str),
             wake_at: row.state.wake_at().map(|at| at.timestamp_millis()),
             give_up_at: row.settings.as_ref().map(|settings| {
                 let deadline = i64::try_from(settings.deadline.as_millis()).unwrap_or(i64::MAX);

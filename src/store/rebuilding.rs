@@ -11,6 +11,7 @@ use crate::{
         State, Trigger,
         call::MadeImage,
         identity::ImageStatus,
+        reason::ReasonCode,
         reconcile::{Comparison, Rebuilt, Recorded},
         state::{End, Work},
     },
@@ -110,6 +111,7 @@ struct Row<'a> {
     state: &'static str,
     progress: String,
     reason: &'static str,
+    reason_code: Option<&'static str>,
     version: u32,
     image_name: &'a str,
     image_id: &'a ImageId,
@@ -126,7 +128,7 @@ impl<'a> Row<'a> {
         let end = if image.status == ImageStatus::Available {
             End::Succeeded { image: made, reason }
         } else {
-            End::Failed { image: Some(made), permanent: false, reason }
+            End::Failed { image: Some(made), permanent: false, code: ReasonCode::CreatedFailed, reason }
         };
         let state = State::Ended { work: Some(work), end };
         Ok(Self {
@@ -140,6 +142,7 @@ impl<'a> Row<'a> {
             state: state.as_str(),
             progress: serde_json::to_string(&state)?,
             reason: REASON,
+            reason_code: state.reason_code().map(ReasonCode::as_str),
             version: tagged.version,
             image_name: &image.name,
             image_id: &image.image_id,

@@ -11,11 +11,13 @@ pub const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
 /// the unique key is what makes planning the same slot twice harmless.
 pub const INSERT_BAKES: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings,
-                             config_hash, state, progress, reason, wake_at, give_up_at, created_at, finished_at,
+                             config_hash, state, progress, reason, reason_code, wake_at, give_up_at, created_at,
+                             finished_at,
                              requested_by, region)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
        value ->> 'trigger', value ->> 'covers', value ->> 'covers_from', value ->> 'settings', value ->> 'config_hash',
-       value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'wake_at', value ->> 'give_up_at',
+       value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'reason_code', value ->> 'wake_at',
+       value ->> 'give_up_at',
        value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region'
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
@@ -30,6 +32,7 @@ ON CONFLICT (hash) DO NOTHING";
 pub const UPDATE_BAKES: &str = "
 UPDATE bakes
 SET state = step.value ->> 'state', progress = step.value ->> 'progress', reason = step.value ->> 'reason',
+    reason_code = step.value ->> 'reason_code',
     version = step.value ->> 'version', image_name = step.value ->> 'image_name',
     image_id = step.value ->> 'image_id', version_id = step.value ->> 'version_id',
     task_id = coalesce(step.value ->> 'task_id', task_id), attempts = step.value ->> 'attempts',
@@ -197,11 +200,11 @@ ORDER BY id";
 /// Rows made from the tags of images. A slot that has its row keeps it.
 pub const INSERT_REBUILT: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, config_hash, state,
-                   progress, reason, version, image_name, image_id, version_id, created_at, finished_at)
+                   progress, reason, reason_code, version, image_name, image_id, version_id, created_at, finished_at)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
        value ->> 'trigger', 1, value ->> 'slot', value ->> 'config_hash', value ->> 'state', value ->> 'progress',
-       value ->> 'reason', value ->> 'version', value ->> 'image_name', value ->> 'image_id', value ->> 'version_id',
-       value ->> 'at', value ->> 'at'
+       value ->> 'reason', value ->> 'reason_code', value ->> 'version', value ->> 'image_name', value ->> 'image_id',
+       value ->> 'version_id', value ->> 'at', value ->> 'at'
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
@@ -516,14 +519,16 @@ ORDER BY i.line_id LIMIT ?1";
 
 /// The columns of a ledger row, as people and programs see them.
 pub const LEDGER_COLUMNS: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
-       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+       version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
+       config_hash
 FROM bakes";
 
 /// One row of the ledger.
 pub const LEDGER_ROW: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
-       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+       version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
+       config_hash
 FROM bakes WHERE id = ?1";
 
 /// The highest number of a bake.
@@ -532,8 +537,9 @@ pub const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
 /// The row of one schedule and instance for an instant: the one of that slot, or the first that stands for a range
 /// which the instant lies in.
 pub const ROW_COVERING: &str = "
-SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, version,
-       image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by, config_hash
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+       version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
+       config_hash
 FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND covers_from <= ?3
 ORDER BY slot LIMIT 1";
 
@@ -609,6 +615,29 @@ pub const OWED_STARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
 ORDER BY id";
+/// The marks of the last start.
+pub const LINEAGE: &str = "SELECT run, steps, stopped, unsettled FROM lineage";
+
+/// Whether no bake and no version is known.
+pub const IS_EMPTY: &str = "SELECT NOT EXISTS (SELECT 1 FROM bakes) AND NOT EXISTS (SELECT 1 FROM lines)";
+
+/// The marks of a start.
+pub const BEGIN_RUN: &str = "
+INSERT INTO lineage (id, run, steps, stopped, unsettled) VALUES (1, ?1, ?2, 0, ?3)
+ON CONFLICT (id) DO UPDATE SET run = excluded.run, steps = excluded.steps, stopped = 0, unsettled = excluded.unsettled";
+
+/// One more transaction of this start.
+pub const COUNT_STEP: &str = "UPDATE lineage SET steps = steps + 1 WHERE run = ?1 RETURNING steps";
+
+/// The mark of an orderly end.
+pub const END_RUN: &str = "UPDATE lineage SET steps = steps + 1, stopped = 1 WHERE run = ?1 RETURNING steps";
+
+/// Nothing is left to be found out in the cloud.
+pub const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
+
+/// No start has been made on it.
+pub const FORGET_RUN: &str = "DELETE FROM lineage";
+
 /// The tables of the database.
 pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
@@ -636,6 +665,13 @@ pub const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
+    LINEAGE,
+    IS_EMPTY,
+    BEGIN_RUN,
+    COUNT_STEP,
+    END_RUN,
+    SETTLE,
+    FORGET_RUN,
     INSERT_BAKES,
     INSERT_SETTINGS,
     UPDATE_BAKES,

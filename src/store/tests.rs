@@ -10,6 +10,7 @@ use crate::{
         call::MadeImage,
         hooks::Hooks,
         identity::{ImageStatus, SeenImage},
+        reason::ReasonCode,
         reconcile::{Comparison, Rebuilt, Tagged},
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
         state::{End, Kept, Waiting, Work},
@@ -72,7 +73,14 @@ async fn store() -> (tempfile::TempDir, Store) {
 async fn every_statement_fits_the_schema() {
     let (_dir, store) = store().await;
     for sql in statements::ALL {
-        (&store.writer).prepare(sqlx::SqlStr::from_static(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        store
+            .writer
+            .connection()
+            .await
+            .unwrap()
+            .prepare(sqlx::SqlStr::from_static(sql))
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 }
 
@@ -108,8 +116,10 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
     let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
-    let ended =
-        State::Ended { work: Some(work(7)), end: End::Failed { image: None, permanent: false, reason: "no".into() } };
+    let ended = State::Ended {
+        work: Some(work(7)),
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+    };
     store.commit(&[step(ended)], slot).await.unwrap();
     let reopened = State::Creating { work: work(3), sent_at: slot };
     store.commit(&[step(reopened)], slot).await.unwrap();
@@ -136,7 +146,7 @@ async fn a_newer_database_is_left_as_it_is() {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (9999, 'from the future', 1, x'00', 0)",
     )
-    .execute(&store.writer)
+    .execute(&mut *store.writer.connection().await.unwrap())
     .await
     .unwrap();
     let error = store.reader().examine().await.unwrap_err();
@@ -152,7 +162,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
-    let old = SqlitePool::connect_with(options).await.unwrap();
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let before_hooks = MIGRATIONS.iter().filter(|migration| migration.version < 3).cloned().collect();
     Migrator::with_migrations(before_hooks).run(&old).await.unwrap();
     let slot = at("2027-01-01T03:00:00Z");
@@ -180,7 +190,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     let store = Store::open(dir.path()).await.unwrap();
     assert_eq!(store.next_queued(slot, 9, &[]).await.unwrap().len(), 2);
     let work = Work { version: 1, image_name: "x".into(), ..Work::default() };
-    let end = End::Skipped { reason: "vetoed".into() };
+    let end = End::Skipped { code: ReasonCode::Paused, reason: "vetoed".into() };
     let step = |id, state| Transition {
         bake: BakeId(id),
         line: LineId::from("a"),
@@ -209,13 +219,21 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     );
     let calls = store.reader().attempts(BakeId(1)).await.unwrap();
     assert_eq!(calls.iter().map(|call| call.stage.as_str()).collect::<Vec<_>>(), ["stop", "hook"]);
-    // The words that are none are refused as before, and the file is sound.
-    sqlx::query("UPDATE bakes SET state = 'pondering'").execute(&store.writer).await.unwrap_err();
-    sqlx::query("UPDATE attempts SET stage = 'pondering'").execute(&store.writer).await.unwrap_err();
-    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.writer).await.unwrap();
-    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema").fetch_one(&store.writer).await.unwrap();
+    // Other tables still point to the one that was made anew, and the file is sound.
+    sqlx::query("UPDATE attempts SET stage = 'pondering'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
+    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
     assert_eq!((sound.as_str(), writable), ("ok", 0));
-    sqlx::query("DELETE FROM bakes").execute(&store.writer).await.unwrap();
+    sqlx::query("DELETE FROM bakes").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
     assert!(store.reader().attempts(BakeId(1)).await.unwrap().is_empty(), "calls go with their bake");
 }
 
@@ -230,7 +248,7 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     let waits = State::Queued { not_before: later, kept: Some(Kept { work: work.clone(), waiting }) };
     let owes = State::Starting {
         work: Work { owes_start: true, ..work },
-        end: End::Skipped { reason: "no".into() },
+        end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
         tries: 1,
         doubt: false,
         since: Some(slot),
@@ -252,7 +270,7 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     assert!(store.busy_builders().await.unwrap().is_empty());
     let owed = store.reader().owed_starts().await.unwrap();
     assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &owes)]);
-    let ended = State::Ended { work: None, end: End::Skipped { reason: "no".into() } };
+    let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() } };
     store.commit(&[step(2, &ended)], slot).await.unwrap();
     let next = store.next_queued(slot, 9, &[]).await.unwrap();
     assert_eq!(next.iter().map(|due| &due.bake.state).collect::<Vec<_>>(), [&waits]);
@@ -275,9 +293,12 @@ async fn the_reader_cannot_write_and_the_audit_cannot_be_changed() {
     let (_dir, store) = store().await;
     let insert = "INSERT INTO audit (at, who, action, detail) VALUES (1, 'uid 0', 'bake', 'x')";
     sqlx::query(insert).execute(&store.reader().pool).await.unwrap_err();
-    sqlx::query(insert).execute(&store.writer).await.unwrap();
-    sqlx::query("UPDATE audit SET who = 'nobody'").execute(&store.writer).await.unwrap_err();
-    sqlx::query("DELETE FROM audit").execute(&store.writer).await.unwrap_err();
+    sqlx::query(insert).execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
+    sqlx::query("UPDATE audit SET who = 'nobody'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    sqlx::query("DELETE FROM audit").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -404,7 +425,7 @@ async fn permanent_failures_are_counted_until_a_success() {
         store.commit(&[step], start).await.unwrap();
         store.too_many_failures(2).await.unwrap()
     };
-    let failed = |permanent| End::Failed { image: None, permanent, reason: "no".into() };
+    let failed = |permanent| End::Failed { image: None, permanent, code: ReasonCode::Refused, reason: "no".into() };
     let image = crate::bake::call::MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
     assert_eq!(end(1, failed(true)).await, []);
     assert_eq!(end(2, failed(false)).await, [], "what may go away by itself does not count");
@@ -518,7 +539,7 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
     let on = |schedule: &str, instance: &str| NewRow { instance_id: InstanceId::from(instance), ..row(schedule, slot) };
     store.record_slots(&[on("odd", "ecd-1"), on("even", "ecd-2")], &[], "abc", slot).await.unwrap();
     sqlx::query("UPDATE bakes SET progress = '{\"state\":\"levitating\"}' WHERE id = 1")
-        .execute(&store.writer)
+        .execute(&mut *store.writer.connection().await.unwrap())
         .await
         .unwrap();
     for _ in 0..2 {

@@ -35,7 +35,7 @@ use tokio::runtime::Handle;
 use super::{
     DATABASE_FILE, MIGRATIONS, Reader, StoreError,
     backup::{BackupError, Incoming, Progress, Restored, look_over},
-    failed, lock,
+    failed, lock, state_folder,
     tables::{self, Kind, Rows, Table},
 };
 
@@ -183,13 +183,14 @@ pub async fn import(
     now: DateTime<Utc>,
     progress: Progress<'_>,
 ) -> Result<Restored, TransferError> {
-    let _lock = lock(state_dir)?;
+    let folder = state_folder(state_dir)?;
+    let _lock = lock(&folder, state_dir)?;
     must_be_empty(state_dir).await?;
-    let incoming = Incoming::new(state_dir)?;
+    let incoming = Incoming::new(folder)?;
+    let path = incoming.path();
     // Nobody else sees it before it is whole and on the disk.
     let options = SqliteConnectOptions::new()
-        .filename(&incoming.path)
-        .create_if_missing(true)
+        .filename(&path)
         .journal_mode(SqliteJournalMode::Memory)
         .synchronous(SqliteSynchronous::Off)
         .foreign_keys(false)
@@ -219,14 +220,14 @@ pub async fn import(
     }
     sqlx::query("COMMIT").execute(&mut connection).await.map_err(failed("be committed"))?;
     // As any ledger of an earlier version, it is brought up to date.
-    MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&incoming.path, source))?;
+    MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
     connection.close().await.map_err(failed("be closed"))?;
     progress("looking the ledger over");
-    let ledger = look_over(&incoming.path).await.map_err(|error| match error {
+    let ledger = look_over(&path).await.map_err(|error| match error {
         BackupError::Damaged { what, .. } => TransferError::Inconsistent { what },
         error => error.into(),
     })?;
-    let kept = incoming.take_over(state_dir, "import", now)?;
+    let kept = incoming.take_over("import", now)?;
     Ok(Restored { ledger, kept })
 }
 

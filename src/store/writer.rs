@@ -13,7 +13,7 @@ use std::{
     ops::{Deref, DerefMut},
     path::{Path, PathBuf},
     sync::{
-        Arc, OnceLock,
+        Arc, Mutex as StdMutex, OnceLock, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
 };
@@ -25,7 +25,7 @@ use super::{LOCK_FILE, StoreError, failed, lineage::Marks};
 use crate::files::FileId;
 
 /// What SQLite keeps beside a database in use.
-const BESIDE: [&str; 3] = ["", "-wal", "-shm"];
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// The connection that writes.
 #[derive(Debug)]
@@ -115,6 +115,12 @@ impl Writer {
             // By its path another file would be opened.
             return Err(failed("go on in a file without a name")(sqlx::Error::PoolClosed));
         }
+        if let Some(names) = self.names.get() {
+            if let Some(replaced) = names.changed() {
+                return Err(replaced);
+            }
+            names.forget_beside();
+        }
         if let Some(left) = left {
             // Not the orderly way, which would write. Whatever it says: it is gone.
             let _ = left.close_hard().await;
@@ -132,6 +138,9 @@ impl Writer {
         }
         work.in_transaction = true;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *work).await.map_err(failed("begin a transaction"))?;
+        if let Some(names) = self.names.get() {
+            names.see_beside_if_forgotten();
+        }
         if let Some(marks) = self.marks.get() {
             let Some(steps) = marks.step(&mut work).await? else {
                 return Err(self.names.get().map_or_else(
@@ -164,7 +173,10 @@ impl Writer {
             && let Err(error) = marks.end(&mut connection).await
         {
             let error = crate::error::chain(&error);
-            tracing::warn!(error, "the orderly end could not be marked in the history; the next start searches before it creates");
+            tracing::warn!(
+                error,
+                "the orderly end could not be marked in the history; the next start searches before it creates"
+            );
         }
         let _ = connection.close().await;
     }
@@ -237,30 +249,55 @@ impl Drop for Work {
 #[derive(Debug)]
 pub(super) struct Names {
     path: PathBuf,
-    files: Vec<(PathBuf, FileId)>,
+    /// The database and the lock.
+    own: Vec<(PathBuf, FileId)>,
+    /// What SQLite keeps beside it; removed by the last connection that is closed, made by the next.
+    beside: StdMutex<Vec<(PathBuf, FileId)>>,
 }
 
 impl Names {
-    /// What is there now, for a database at `path` that is open.
-    pub fn of(path: &Path, lock: &File) -> std::io::Result<Self> {
-        let mut files = Vec::new();
+    /// For a database at `path`, which is that file.
+    pub fn of(path: &Path, database: Option<FileId>, lock: &File) -> std::io::Result<Self> {
+        let mut own = vec![(path.with_file_name(LOCK_FILE), FileId::of_file(lock)?)];
+        own.extend(database.map(|database| (path.to_owned(), database)));
+        let names = Self { path: path.to_owned(), own, beside: StdMutex::default() };
+        names.see_beside();
+        Ok(names)
+    }
+
+    /// Takes what is beside the database for what SQLite put there.
+    fn see_beside(&self) {
+        let mut found = Vec::new();
         for suffix in BESIDE {
-            let mut name = path.as_os_str().to_owned();
+            let mut name = self.path.as_os_str().to_owned();
             name.push(suffix);
             let name = PathBuf::from(name);
-            if let Some(id) = FileId::of(&name)? {
-                files.push((name, id));
+            if let Ok(Some(id)) = FileId::of(&name) {
+                found.push((name, id));
             }
         }
-        files.push((path.with_file_name(LOCK_FILE), FileId::of_file(lock)?));
-        Ok(Self { path: path.to_owned(), files })
+        *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    fn see_beside_if_forgotten(&self) {
+        if self.beside.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            self.see_beside();
+        }
+    }
+
+    /// Until the next transaction nothing is known of what is beside the database.
+    fn forget_beside(&self) {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     fn changed(&self) -> Option<StoreError> {
-        for (path, id) in &self.files {
+        let beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, id) in self.own.iter().chain(&*beside) {
             match FileId::of(path) {
                 Ok(Some(now)) if now == *id => {}
-                Ok(Some(_)) => return Some(self.error(&format!("was replaced while it was in use ({})", path.display()))),
+                Ok(Some(_)) => {
+                    return Some(self.error(&format!("was replaced while it was in use ({})", path.display())));
+                }
                 Ok(None) => {
                     return Some(self.error(&format!("was removed or moved while it was in use ({})", path.display())));
                 }
