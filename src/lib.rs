@@ -6,7 +6,7 @@
 //!
 //! * **core**, pure: no I/O, no async; time and randomness are parameters.
 //!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then, [`line`] is
-//!   what becomes of the images that come out.
+//!   what becomes of the images that come out, [`health`] is what all of it comes to.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the operator's hooks, the service
 //!   manager.
 //! * **shell**, wiring: the daemon's tasks and the commands a person types; [`reference`] tells what can be typed.

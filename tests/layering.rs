@@ -44,7 +44,7 @@ fn room(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-const CORE: &[&str] = &["clock", "ids", "error", "schedule", "bake", "line"];
+const CORE: &[&str] = &["clock", "ids", "error", "schedule", "bake", "line", "health"];
 const ADAPTERS: &[&str] =
     &["config", "cloud", "store", "status", "control", "systemd", "telemetry", "failpoint", "files", "hooks"];
 const SHELL: &[&str] = &["daemon", "commands", "cli", "reference", "main", "lib", "build"];

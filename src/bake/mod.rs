@@ -14,6 +14,7 @@ use crate::ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName};
 pub mod call;
 pub mod hooks;
 pub mod identity;
+pub mod instance_state;
 pub mod naming;
 pub mod reason;
 pub mod reconcile;
@@ -41,6 +42,9 @@ pub struct Bake {
     pub slot: DateTime<Utc>,
     /// Why there is a bake.
     pub trigger: Trigger,
+    /// When it is given up, unless its image is being made by then: `deadline` after the slot, or after the row of a slot
+    /// that was caught up. Stored with the row; neither a restart nor a reload moves it.
+    pub give_up_at: DateTime<Utc>,
     /// What it does, as of its beginning.
     pub settings: Arc<BakeSettings>,
     /// How far it is.

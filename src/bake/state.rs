@@ -1121,7 +1121,7 @@ impl Step<'_> {
     }
 
     fn past_deadline(&self) -> bool {
-        self.now > later(self.bake.slot, self.bake.settings.deadline)
+        self.now > self.bake.give_up_at
     }
 
     fn after(&self, pause: Duration) -> DateTime<Utc> {

@@ -64,6 +64,7 @@ struct Setting {
 
 /// One event, and the call that follows from it.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that may happen or not")]
 struct Round {
     /// How long after the wanted instant the bake is looked at.
     idle: i64,

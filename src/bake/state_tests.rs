@@ -58,6 +58,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
         line: "golden".into(),
         slot: slot(),
         trigger: Trigger::Slot,
+        give_up_at: later(slot(), settings.deadline),
         settings,
         state: State::Queued { not_before: slot(), kept: None },
     }

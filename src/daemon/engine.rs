@@ -83,6 +83,10 @@ pub struct Engine {
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
+    /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
+    history_went_back: bool,
+    /// Unknown states of instances that the log has reported.
+    unknown_states: HashSet<String>,
     /// Whether what rarely changes has been published since it changed.
     shown: bool,
     publish: watch::Sender<EngineStatus>,
@@ -267,6 +271,8 @@ impl Engine {
             admitting: true,
             quiet_until: None,
             last_turn: now,
+            history_went_back: false,
+            unknown_states: HashSet::new(),
             shown: false,
             publish,
         };
@@ -275,11 +281,17 @@ impl Engine {
     }
 
     /// Works until `stop`; then begins nothing new, waits at most `drain` for calls under way and commits their answers.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken, drain: Duration) {
+    /// Fails where the history went back under it: calls under way are dropped, and the next start finds out about them.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) -> Result<(), StoreError> {
         // The metronome goes by the wall clock and falls silent while that has been set back; this one does not.
         let mut own_pulse = tokio::time::interval(OWN_PULSE);
         own_pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        while !self.history_went_back {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -292,12 +304,18 @@ impl Engine {
             }
         }
         self.admitting = false;
+        if self.history_went_back {
+            self.calls.shutdown().await;
+            return Err(StoreError::WentBack);
+        }
         let waiting = self.in_flight.len();
         if waiting > 0 {
             tracing::info!(waiting, "stopping: waiting for calls under way");
         }
         let drained = tokio::time::timeout(drain, async {
-            while let Some(finished) = self.calls.join_next_with_id().await {
+            while !self.history_went_back
+                && let Some(finished) = self.calls.join_next_with_id().await
+            {
                 self.take_answers(finished).await;
             }
         });
@@ -310,6 +328,7 @@ impl Engine {
         // Hooks are killed by this, and run again at the next start.
         self.calls.shutdown().await;
         self.tell_what_is_left_stopped().await;
+        if self.history_went_back { Err(StoreError::WentBack) } else { Ok(()) }
     }
 
     /// A pulse: looks, unless there can be nothing to see.
@@ -516,18 +535,20 @@ impl Engine {
             self.store.hasten(now, now).await?;
         }
         let mut changed = self.planner.plan(&self.store, now).await? > 0;
+        let mut turn = Turn::default();
         loop {
             let due = self.store.due(now).await?;
-            let mut steps = self.step_due(due, now);
+            self.step_due(due, now, &mut turn);
             if self.admitting {
                 let expired = self.store.overdue_queued(now).await?;
                 for DueBake { bake, .. } in expired {
                     let held =
                         self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
-                    steps.push(self.take(bake, held.unwrap_or(Event::Due), now));
+                    self.step_in(&mut turn, bake, held.unwrap_or(Event::Due), now);
                 }
-                steps.extend(self.admit(now).await?);
+                self.admit(now, &mut turn).await?;
             }
+            let steps = turn.take_steps();
             if steps.is_empty() {
                 break;
             }
@@ -539,8 +560,7 @@ impl Engine {
         Ok(changed)
     }
 
-    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>) -> Vec<Step> {
-        let mut steps = Vec::new();
+    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
         for DueBake { bake, .. } in due {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
@@ -552,30 +572,31 @@ impl Engine {
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
-            steps.push(self.take(bake, Event::Due, now));
+            self.step_in(turn, bake, Event::Due, now);
         }
-        steps
     }
 
-    async fn admit(&mut self, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
+    async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
         if self.hold.is_some() {
             free = free.min(1);
         }
         if free == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let room = self.limits.builders_per_region;
         let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
         let queued = self.store.next_queued(now, free, &full).await?;
         // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
-        if queued.is_empty() || !self.may_call(now) {
-            return Ok(Vec::new());
+        if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
+            return Ok(());
         }
         let mut given: HashMap<LineId, u32> = HashMap::new();
-        let mut steps = Vec::new();
         for DueBake { bake, last_version } in queued {
+            if turn.has_stepped(bake.id) {
+                continue;
+            }
             let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
             if *in_region >= room {
                 // Filled up by this very turn; the next round asks without the region.
@@ -588,9 +609,17 @@ impl Engine {
             if bake.state.work().is_none() {
                 given.insert(bake.line.clone(), version);
             }
-            steps.push(self.take(bake, Event::Admitted { version }, now));
+            self.step_in(turn, bake, Event::Admitted { version }, now);
         }
-        Ok(steps)
+        Ok(())
+    }
+
+    /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
+    fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
+        if !self.in_flight.contains_key(&bake.id) && turn.stepped.insert(bake.id) {
+            let step = self.take(bake, event, now);
+            turn.steps.push(step);
+        }
     }
 
     /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
@@ -629,7 +658,9 @@ impl Engine {
                 attempt: step.attempt.clone(),
             })
             .collect();
-        self.store.commit(&transitions, now).await?;
+        let committed = self.store.commit(&transitions, now).await;
+        self.history_went_back |= matches!(committed, Err(StoreError::WentBack));
+        committed?;
         for step in steps {
             step.log();
             if step.bake.state.is_ended() {
@@ -803,6 +834,25 @@ impl Engine {
 
 fn no_bake(id: BakeId) -> Declined {
     Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
+}
+
+/// The steps of one turn. A bake takes one of them at most: the reads of a turn lie before its commits, and a second step
+/// would begin from a row that the first has changed.
+#[derive(Default)]
+struct Turn {
+    stepped: HashSet<BakeId>,
+    /// Not committed yet.
+    steps: Vec<Step>,
+}
+
+impl Turn {
+    fn has_stepped(&self, bake: BakeId) -> bool {
+        self.stepped.contains(&bake)
+    }
+
+    fn take_steps(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.steps)
+    }
 }
 
 /// A bake with its new state, before it is committed.

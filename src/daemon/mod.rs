@@ -73,6 +73,9 @@ pub enum DaemonError {
     /// The status page.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The engine ended by itself.
+    #[error("the engine ended badly")]
+    Engine(#[source] tokio::task::JoinError),
     /// The metronome.
     #[error("the metronome could not be started")]
     Pulse(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -162,7 +165,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
                     }
                 }
             }
-            engine.run(received, stop, drain).await;
+            engine.run(received, stop, drain).await
         }
     });
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
@@ -185,17 +188,40 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         "imagebaked is ready"
     );
 
-    while asked.recv().await == Some(Asked::Reload) {
-        reload::reload(&shared, "SIGHUP").await;
+    let mut engine = engine;
+    let mut ended = None;
+    loop {
+        tokio::select! {
+            what = asked.recv() => match what {
+                Some(Asked::Reload) => {
+                    reload::reload(&shared, "SIGHUP").await;
+                }
+                _ => break,
+            },
+            // By itself it only ends where it cannot go on; what has become of it is seen below.
+            joined = &mut engine => {
+                ended = Some(joined);
+                break;
+            }
+        }
     }
 
     tracing::info!("stopping");
     systemd::stopping(drain + Duration::from_secs(10));
     pulse.stop().await;
     engine_stop.cancel();
-    if let Err(error) = engine.await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
-    }
+    let by_itself = ended.is_some();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => engine.await,
+    };
+    let outcome = match ended {
+        Ok(outcome) => outcome.map_err(DaemonError::from),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
+            if by_itself { Err(DaemonError::Engine(error)) } else { Ok(()) }
+        }
+    };
     stop.cancel();
     for task in [keeper, copies, channels, checks, control, page, watch, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
@@ -203,7 +229,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
     store.close().await;
     tracing::info!("stopped");
-    Ok(())
+    outcome
 }
 
 impl Source for Shared {

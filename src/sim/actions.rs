@@ -362,7 +362,7 @@ fn desktop_row(instance: &Instance, region: &str, now: DateTime<Utc>) -> Value {
         "DesktopName": instance.id,
         "DesktopStatus": instance.status(now),
         "RegionId": region,
-        "ManagementFlag": "NoFlag",
+        "ManagementFlag": instance.management_flag.as_deref().unwrap_or("NoFlag"),
         "ConnectionStatus": if instance.is_connected(now) { "Connected" } else { "Disconnected" },
         "ImageId": instance.image_id,
         "ChargeType": "PostPaid",

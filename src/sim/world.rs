@@ -60,6 +60,9 @@ pub struct InstanceSpec {
     /// The image it says that it was made from.
     #[serde(default)]
     pub image_id: Option<String>,
+    /// Desktops: `ManagementFlag`, such as `Migrating`; `NoFlag` where it is absent.
+    #[serde(default)]
+    pub management_flag: Option<String>,
 }
 
 impl InstanceSpec {
@@ -72,6 +75,7 @@ impl InstanceSpec {
             sub_instance_id: None,
             connected: false,
             image_id: None,
+            management_flag: None,
         }
     }
 }
@@ -128,6 +132,8 @@ pub(super) struct Instance {
     connected: bool,
     #[serde(default)]
     pub(super) image_id: Option<String>,
+    #[serde(default)]
+    pub(super) management_flag: Option<String>,
     pub(super) since: DateTime<Utc>,
 }
 
@@ -148,6 +154,7 @@ impl Instance {
             turning: None,
             connected: spec.connected,
             image_id: spec.image_id,
+            management_flag: spec.management_flag,
             since: now,
         }
     }

@@ -136,6 +136,12 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
+    /// Rows that were read a moment ago are gone, or have ended by other hands.
+    #[error(
+        "the history went back under the running daemon: bakes that it works on are not in it, or have ended there; was the \
+         database restored or replaced?"
+    )]
+    WentBack,
     /// A batch could not be written as JSON.
     #[error("a batch of rows could not be encoded")]
     Encode(#[source] serde_json::Error),

@@ -82,39 +82,40 @@ SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_
 
 /// Begun bakes that want to be looked at by now.
 pub const DUE_BAKES: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that have waited too long.
 pub const OVERDUE_QUEUED: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.state = 'queued' AND b.give_up_at < ?1
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that may begin, as many as there are free builders: the oldest slot first, the lower number first, one
-/// for each instance that is free, none in regions that are full.
+/// for each instance that is free, none in regions that are full, and none whose deadline has passed: those are ended.
 pub const NEXT_QUEUED: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
-WHERE b.state = 'queued' AND b.wake_at <= ?1
+WHERE b.state = 'queued' AND b.wake_at <= ?1 AND (b.give_up_at IS NULL OR b.give_up_at >= ?1)
   AND coalesce(b.region, '') NOT IN (SELECT value FROM json_each(?3))
   AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
   AND NOT EXISTS (SELECT 1 FROM bakes o
                   WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1
+                    AND (o.give_up_at IS NULL OR o.give_up_at >= ?1)
                     AND (o.slot, o.id) < (b.slot, b.id))
 ORDER BY b.slot, b.id
 LIMIT ?2";
 
 /// One bake, whatever its state.
 pub const OPEN_BAKE: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.id = ?1";
 
