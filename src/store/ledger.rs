@@ -151,7 +151,8 @@ impl Store {
             .iter()
             .filter_map(|transition| Some(AttemptJson::of(transition.bake, transition.attempt.as_ref()?)))
             .collect();
-        let mut tx = self.begin().await?;
+        // What was begun is ended, also where the file has lost its name.
+        let mut tx = self.writer.begin_detached().await?;
         let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
             sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
         };

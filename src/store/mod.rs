@@ -251,6 +251,30 @@ impl Store {
         Ok(path)
     }
 
+    /// Whether it is the database itself that has lost its name.
+    pub fn has_lost_database(&self) -> bool {
+        self.writer.has_lost_database()
+    }
+
+    /// Puts a saved copy where the database was, if nothing is there. Only after [`close`](Self::close). Answers whether it did.
+    pub fn put_back(&self, saved: &Path) -> io::Result<bool> {
+        let Some(name) = saved.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
+        let folder = Folder::of(saved)?;
+        if folder.check(DATABASE_FILE)? {
+            return Ok(false);
+        }
+        // A log must never meet a database that it is not of.
+        for suffix in backup::COMPANIONS {
+            folder.remove(&format!("{DATABASE_FILE}{suffix}"))?;
+        }
+        match folder.rename_new(name, DATABASE_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            renamed => renamed?,
+        }
+        folder.sync()?;
+        Ok(true)
+    }
+
     /// Keeps the planner's statistics fresh and folds the write-ahead log into the database.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
         let mut connection = self.writer.connection().await?;

@@ -70,13 +70,19 @@ impl Writer {
         let _ = self.names.set(names);
     }
 
-    pub fn marks(&self) -> Option<&Marks> {
-        self.marks.get().map(|marks| &**marks)
-    }
-
     /// What has become of the names of the open files; `None` where all is as it was.
     pub fn replaced(&self) -> Option<StoreError> {
         self.names.get()?.changed()
+    }
+
+    /// Whether it is the database itself that has lost its name.
+    pub fn has_lost_database(&self) -> bool {
+        self.names.get().is_some_and(|names| {
+            names
+                .own
+                .iter()
+                .any(|(path, id)| *path == names.path && !matches!(FileId::of(path), Ok(Some(now)) if now == *id))
+        })
     }
 
     /// Lets what was begun be ended in a file without a name. What it says is lost when the process ends, if nobody saves it.
@@ -130,6 +136,14 @@ impl Writer {
 
     /// Begins a transaction that may write.
     pub async fn begin(&self) -> Result<Work, StoreError> {
+        if let Some(replaced) = self.replaced() {
+            return Err(replaced);
+        }
+        self.begin_detached().await
+    }
+
+    /// Begins a transaction that may write, also in a file that has lost its name, if that is known.
+    pub async fn begin_detached(&self) -> Result<Work, StoreError> {
         let mut work = self.connection().await?;
         if !self.is_detached.load(Ordering::Relaxed)
             && let Some(replaced) = self.replaced()
@@ -143,10 +157,7 @@ impl Writer {
         }
         if let Some(marks) = self.marks.get() {
             let Some(steps) = marks.step(&mut work).await? else {
-                return Err(self.names.get().map_or_else(
-                    || failed("begin a transaction")(sqlx::Error::RowNotFound),
-                    |names| names.error("is not at the step that this daemon brought it to: it was replaced"),
-                ));
+                return Err(StoreError::WentBack);
             };
             work.marks = Some(Arc::clone(marks));
             work.steps = steps;
