@@ -145,7 +145,7 @@ fn each_outside_world_has_one_door() {
         ("reqwest", &["cloud/http.rs"]),
         ("sqlx", &["store/"]),
         ("figment", &["config/"]),
-        ("rustix::process", &["hooks.rs", "files.rs"]),
+        ("rustix::process", &["hooks.rs", "files/"]),
         ("tokio::process", &["hooks.rs"]),
         ("sd_notify", &["systemd.rs"]),
         ("signal_hook", &["daemon/signals.rs", "failpoint.rs"]),

@@ -29,6 +29,7 @@ use crate::{
     bake::{
         Bake, State,
         call::{Answer, Call, Class},
+        reason::ReasonCode,
         reconcile::Comparison,
         state::{Effect, End, Event, Kept, Pace, step},
     },
@@ -622,9 +623,8 @@ impl Engine {
             if self.admitting && self.lost.is_none() {
                 let expired = self.store.overdue_queued(now).await?;
                 for DueBake { bake, .. } in expired {
-                    let held =
-                        self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
-                    self.step_in(&mut turn, bake, held.unwrap_or(Event::Due), now);
+                    let event = self.what_holds().unwrap_or(Event::Due);
+                    self.step_in(&mut turn, bake, event, now);
                 }
                 if self.uncompared.is_none() {
                     self.admit(now, &mut turn).await?;
@@ -948,6 +948,17 @@ impl Engine {
             self.planned_late_from = None;
         }
         Ok(rows + self.planner.plan(&self.store, now).await?)
+    }
+
+    /// What bakes in the queue wait for, if that is not a builder.
+    fn what_holds(&self) -> Option<Event> {
+        if let Some(hold) = &self.hold {
+            return Some(Event::Held { code: ReasonCode::Credentials, why: format!("credentials: {}", hold.message) });
+        }
+        let Uncompared { why, .. } = self.uncompared.as_ref()?;
+        let why = why.as_deref().unwrap_or("the cloud has not listed all images");
+        let why = format!("the history is empty or was restored, and could not be compared with the cloud: {why}");
+        Some(Event::Held { code: ReasonCode::Outage, why })
     }
 
     fn take_comparison(&mut self, outcome: Result<(), NotCompared>) {

@@ -37,7 +37,6 @@ impl Shared {
             let since = engine.store_error_since.unwrap_or(now).format("%F %T UTC");
             reasons.push(format!("the ledger cannot be used since {since}: {error}"));
         }
-        reasons.extend(history_problems(engine, now).into_iter().map(|problem| problem.message));
         if let Some(hold) = &engine.hold {
             reasons.push(format!("every schedule is held since {}: {}", hold.since.format("%F %T UTC"), hold.message));
         }
@@ -109,6 +108,7 @@ impl Shared {
                 });
             }
         }
+        reasons.extend(history_problems(engine, now).into_iter().map(|problem| problem.message));
         Ok(Health { ok: reasons.is_empty(), reasons })
     }
 }

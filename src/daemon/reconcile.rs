@@ -106,6 +106,7 @@ pub async fn settle(shared: Arc<Shared>, stop: CancellationToken) {
 async fn bring_up_to_date(shared: &Shared) {
     let mut pause = FIRST_PAUSE;
     let mut is_open = false;
+    let mut stirred = shared.stirred.subscribe();
     let until = tokio::time::Instant::now() + LONGEST_BUILD;
     loop {
         let outcome = take_over(shared).await;
@@ -124,7 +125,12 @@ async fn bring_up_to_date(shared: &Shared) {
         if is_open && (!being_made || tokio::time::Instant::now() >= until) {
             return;
         }
-        tokio::time::sleep(pause).await;
+        // Who mended what is wrong, and told the daemon, need not wait for the next try.
+        let told = async {
+            tokio::time::sleep(FIRST_PAUSE).await;
+            let _ = stirred.changed().await;
+        };
+        let _ = tokio::time::timeout(pause, told).await;
     }
 }
 

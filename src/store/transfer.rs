@@ -38,6 +38,7 @@ use super::{
     failed, lock, state_folder,
     tables::{self, Kind, Rows, Table},
 };
+use crate::bake::State;
 
 /// Raised when a document changes so that an older version would misread it.
 const FORMAT: u32 = 1;
@@ -335,6 +336,12 @@ impl Inlet<'_> {
             row.iter().find(|(_, value)| value.is_object() || value.is_array() || value.is_boolean())
         {
             return refuse(format!("{key:?} is neither text nor a number nor null"));
+        }
+        // The schema leaves words to the program that writes them.
+        if let Some(Value::String(state)) = row.get("state").filter(|_| self.table == "bakes")
+            && !State::WORDS.contains(&state.as_str())
+        {
+            return refuse(format!("{state:?} is no state"));
         }
         self.batch.push(row);
         if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }

@@ -151,6 +151,21 @@ impl Host {
         host
     }
 
+    /// A host with a history of one bake under another cloud: one that is empty is compared with the cloud before anything
+    /// else, which is not what every test is about.
+    pub fn with_history(endpoint: SocketAddr, schedules: &str) -> Self {
+        let cloud = Cloud::start();
+        let first = "[[schedule]]\nname = \"first\"\ninstance_id = \"ecd-first\"\ncron = \"0 3 1 1 *\"\n";
+        let mut host = Self::new(cloud.addr, first);
+        host.start();
+        host.bake("first");
+        // Until then what the cloud lists may be late, and every start asks anew.
+        eventually("the history is settled", || host.log().contains("the history is settled").then_some(()));
+        host.stop();
+        host.configure(endpoint, schedules);
+        host
+    }
+
     /// A path in the host's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)

@@ -275,5 +275,4 @@ impl Folder {
 }
 
 #[cfg(test)]
-#[path = "files_tests.rs"]
 mod tests;
