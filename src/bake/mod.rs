@@ -21,6 +21,7 @@ pub mod reconcile;
 pub mod retry;
 pub mod settings;
 pub mod state;
+pub mod waiting;
 
 pub use settings::BakeSettings;
 pub use state::State;

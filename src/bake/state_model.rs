@@ -1,7 +1,8 @@
 //! A small world does its worst to one bake, and the promises are checked after every step.
 //!
 //! The world keeps to what the cloud is known to do. A call may be lost on its way, acted on and its answer lost, acted
-//! on late, accepted and not carried out, or refused with every class. An instance has one image task at a time. A new
+//! on late, accepted and not carried out, or refused with every class, by the cloud itself or by something on the way. An
+//! instance has one image task at a time, and is in a passing or a final state now and then. A new
 //! image may be listed late, fail, stay, vanish or show a word nobody documented. The process crashes between commit and
 //! call and between call and answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
 //!
@@ -73,6 +74,8 @@ struct Round {
     admits: bool,
     crash: Crash,
     instance_vanishes: bool,
+    /// The instance is in this state for so many seconds, in which it can be neither switched nor imaged.
+    away: Option<(Away, i64)>,
     /// Somebody connects, or all leave.
     user_turns: bool,
     /// A person cancels the bake, where that is possible.
@@ -87,11 +90,21 @@ enum Crash {
     BeforeTheAnswer,
 }
 
+/// States in which nothing can be done with an instance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Away {
+    Migrating,
+    Unheard,
+    Expired,
+}
+
 /// What becomes of a call.
 #[derive(Debug, Clone)]
 struct Fate {
     /// `None`: it is answered truly.
     refused: Option<Class>,
+    /// Whether it is something on the way that refuses: the network, a proxy, a limit on calls.
+    on_the_way: OnTheWay,
     /// When an unclear call is acted on; `None`: never.
     acts_after: Option<i64>,
     /// A stop or start is accepted and then not carried out.
@@ -100,6 +113,16 @@ struct Fate {
     retry_after: Option<u64>,
     image: ImageFate,
     hook: HookFate,
+}
+
+/// Who refuses a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum OnTheWay {
+    /// The cloud itself.
+    Nobody,
+    Network,
+    Proxy,
+    Limit,
 }
 
 /// What becomes of a hook.
@@ -112,8 +135,20 @@ enum HookFate {
 }
 
 impl Fate {
+    /// The code that a refusal of this class carries. What may have been acted on never shows the network's.
+    fn code(&self, class: Class) -> &'static str {
+        match (class, self.on_the_way) {
+            (Class::Transient, OnTheWay::Network) => "ConnectFailed",
+            (Class::Transient | Class::Unclear, OnTheWay::Proxy) => "AnswerNotJson",
+            (Class::Transient, OnTheWay::Limit) => "Throttling.User",
+            (Class::Unclear, OnTheWay::Network) => "Timeout",
+            _ => "ItsCode",
+        }
+    }
+
     const HONEST: Self = Self {
         refused: None,
+        on_the_way: OnTheWay::Nobody,
         acts_after: None,
         comes_to_nothing: false,
         answered_after: 1,
@@ -148,6 +183,7 @@ enum Machine {
     Stopped,
     Rising { until: i64 },
     Falling { until: i64 },
+    Away { away: Away, until: i64, runs: bool },
     Gone,
 }
 
@@ -257,6 +293,13 @@ impl World {
         self.machine = match self.machine {
             Machine::Rising { until } if until <= at => Machine::Running,
             Machine::Falling { until } if until <= at => Machine::Stopped,
+            Machine::Away { until, runs, .. } if until <= at => {
+                if runs {
+                    Machine::Running
+                } else {
+                    Machine::Stopped
+                }
+            }
             machine => machine,
         };
     }
@@ -269,6 +312,7 @@ impl World {
         self.let_machine_move(at);
         match (deed, self.machine) {
             (_, Machine::Gone) => return Err(Class::Permanent),
+            (_, Machine::Away { .. }) => return Err(Class::Busy),
             (Deed::Stop, Machine::Running | Machine::Rising { .. }) => {
                 self.machine = Machine::Falling { until: at + 50 }
             }
@@ -311,7 +355,7 @@ impl World {
         match (deed, fate.refused) {
             (Some(Deed::Stop | Deed::Start), None) if fate.comes_to_nothing => {}
             (Some(deed), None) => refused = self.act(self.time, deed).err(),
-            (Some(deed), Some(Class::Unclear)) => {
+            (Some(deed), Some(class)) if may_act(&deed, class, fate) => {
                 if let Some(after) = fate.acts_after {
                     self.underway.push((self.time + after, deed));
                 }
@@ -320,7 +364,7 @@ impl World {
         }
         self.settle();
         if let Some(class) = refused {
-            let mut refusal = refusal(class, "ItsCode");
+            let mut refusal = refusal(class, if fate.refused.is_some() { fate.code(class) } else { "ItsCode" });
             refusal.retry_after = fate.retry_after.map(Duration::from_secs);
             return Answer::Refused(refusal);
         }
@@ -331,6 +375,9 @@ impl World {
                 Machine::Stopped => Some(Power::Stopped),
                 Machine::Rising { .. } => Some(Power::Between("Starting".into())),
                 Machine::Falling { .. } => Some(Power::Between("Stopping".into())),
+                Machine::Away { away: Away::Migrating, .. } => Some(Power::Between("Migrating".into())),
+                Machine::Away { away: Away::Unheard, .. } => Some(Power::Between("Unheard".into())),
+                Machine::Away { away: Away::Expired, .. } => Some(Power::Final("Expired".into())),
                 Machine::Gone => None,
             }),
             Call::StopInstance | Call::StartInstance => Answer::Accepted,
@@ -365,6 +412,18 @@ impl World {
     }
 }
 
+/// Whether a refused call may be acted on all the same. A create call says so by its class; others can be repeated, so that
+/// an unclear one counts as transient.
+fn may_act(deed: &Deed, class: Class, fate: &Fate) -> bool {
+    match (deed, class) {
+        (_, Class::Unclear) => true,
+        (Deed::Stop | Deed::Start, Class::Transient) => {
+            matches!(fate.on_the_way, OnTheWay::Nobody | OnTheWay::Proxy)
+        }
+        _ => false,
+    }
+}
+
 /// A bake in its world, and what was seen of it.
 struct Case {
     bake: Bake,
@@ -373,7 +432,7 @@ struct Case {
     world: World,
     call: Option<Call>,
     stops: usize,
-    /// Create calls but those that were answered with busy or with a refusal of the credentials.
+    /// Create calls but those that spend no attempt.
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
@@ -440,6 +499,7 @@ impl Case {
             admits: true,
             crash: Crash::No,
             instance_vanishes: false,
+            away: None,
             user_turns: false,
             cancels: false,
             fate: Fate::HONEST,
@@ -458,6 +518,12 @@ impl Case {
         self.world.step_clock(round.clock_step);
         if round.instance_vanishes {
             self.world.machine = Machine::Gone;
+        }
+        if let Some((away, seconds)) = round.away
+            && let machine @ (Machine::Running | Machine::Stopped) = self.world.machine
+        {
+            let (until, runs) = (self.world.time + seconds, machine == Machine::Running);
+            self.world.machine = Machine::Away { away, until, runs };
         }
         self.world.connected ^= round.user_turns;
         if round.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
@@ -524,7 +590,8 @@ impl Case {
         let attempts = state.work().map_or(0, |work| work.attempts);
         prop_assert!(attempts <= self.bake.settings.retry.attempts);
         if let State::Creating { work, .. } = before
-            && let Event::Answered(Answer::Refused(Refusal { class: Class::Busy | Class::Credential, .. })) = event
+            && let Event::Answered(Answer::Refused(refusal)) = event
+            && !refusal.spends_attempt()
         {
             prop_assert_eq!(attempts, work.attempts, "waiting uses no attempts");
             self.creates -= 1;
@@ -540,7 +607,18 @@ impl Case {
         let create = matches!(effect, Effect::Call(Call::CreateImage(_)));
         prop_assert_eq!(create, matches!(state, State::Creating { .. }), "a create call is committed as such");
         let waits = matches!(state, State::Queued { .. }) && !matches!(before, State::Queued { .. });
-        prop_assert!(!waits || state.waiting().is_some() && self.bake.settings.if_connected == IfConnected::Wait);
+        prop_assert!(!waits || state.waiting().is_some() && state.work().is_some_and(|work| !work.owes_start));
+        if let Effect::Wait(until) = effect
+            && *until > now
+            && state.holds_builder()
+            && !matches!(state, State::Unknown { .. } | State::Building { .. })
+        {
+            prop_assert!(
+                state.work().is_some_and(|work| work.owes_start),
+                "{state:?} keeps a builder and has stopped nothing"
+            );
+        }
+        prop_assert!(!before.is_ended() || state == before, "an end is the end");
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
                 self.creates += 1;
@@ -625,7 +703,8 @@ impl Case {
             return Ok(());
         }
         if self.stops > 0 && world.machine != Machine::Gone {
-            prop_assert_eq!(world.machine, Machine::Running, "left stopped");
+            let runs = matches!(world.machine, Machine::Running | Machine::Away { runs: true, .. });
+            prop_assert!(runs, "left stopped: {:?}", world.machine);
         }
         let State::Ended { end, work } = &ended else { return Err(TestCaseError::fail("not ended")) };
         prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks && work.version == 7));
@@ -666,13 +745,16 @@ fn image_fates() -> impl Strategy<Value = ImageFate> {
 }
 
 fn fates() -> impl Strategy<Value = Fate> {
-    let refused = proptest::option::weighted(0.4, classes());
+    use OnTheWay::{Limit, Network, Nobody, Proxy};
+    let on_the_way = prop_oneof![2 => Just(Nobody), 1 => Just(Network), 1 => Just(Proxy), 1 => Just(Limit)];
+    let refused = (proptest::option::weighted(0.4, classes()), on_the_way);
     let acts_after = prop_oneof![2 => Just(None), 3 => Just(Some(0)), 2 => (0..POLL).prop_map(Some)];
     let retry_after = prop_oneof![8 => Just(None), 1 => (0..90u64).prop_map(Some), 1 => Just(Some(86_400))];
     let comes_to_nothing = proptest::bool::weighted(0.2);
     (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates(), hook_fates()).prop_map(
-        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| Fate {
+        |((refused, on_the_way), acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| Fate {
             refused,
+            on_the_way,
             acts_after,
             comes_to_nothing,
             answered_after,
@@ -700,13 +782,17 @@ fn rounds() -> impl Strategy<Value = Round> {
     let crash = prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeTheCall), 1 => Just(Crash::BeforeTheAnswer)];
     let user_turns = proptest::bool::weighted(0.1);
     let people = (user_turns, proptest::bool::weighted(0.01));
-    (idle, clock_step, proptest::bool::weighted(0.8), crash, proptest::bool::weighted(0.01), people, fates()).prop_map(
-        |(idle, clock_step, admits, crash, instance_vanishes, (user_turns, cancels), fate)| Round {
+    let away = prop_oneof![2 => Just(Away::Migrating), 1 => Just(Away::Unheard), 1 => Just(Away::Expired)];
+    let away = proptest::option::weighted(0.05, (away, 0..3000i64));
+    let instance = (proptest::bool::weighted(0.01), away);
+    (idle, clock_step, proptest::bool::weighted(0.8), crash, instance, people, fates()).prop_map(
+        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), fate)| Round {
             idle,
             clock_step,
             admits,
             crash,
             instance_vanishes,
+            away,
             user_turns,
             cancels,
             fate,
@@ -721,6 +807,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
         1 => Just(Machine::Stopped),
         1 => Just(Machine::Rising { until: 100 }),
         1 => Just(Machine::Falling { until: 100 }),
+        1 => Just(Machine::Away { away: Away::Migrating, until: 900, runs: true }),
+        1 => Just(Machine::Away { away: Away::Expired, until: 9000, runs: false }),
         1 => Just(Machine::Gone)
     ];
     let foreign_task_until = prop_oneof![3 => Just(0), 1 => 0..4000i64];

@@ -10,6 +10,7 @@ use crate::{
         call::{Answer, Call, Class, MadeImage, Power, Refusal},
         hooks::{HookOutcome, HookResult, HookRun},
         identity::{Identity, ImageStatus, SeenImage, TAG_OWNER},
+        instance_state::{self, StateClass},
         naming::Template,
         settings::InstanceType,
         state::values,
@@ -139,8 +140,9 @@ impl Finished {
         };
         let changes_something =
             matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
-        // A wait for connected users is one piece of news, however often it is looked at.
-        let waits_on = before.waiting().is_some() && after.waiting().is_some();
+        // A wait is one piece of news, however often it is looked at.
+        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
+        let waits_on = why(before).is_some() && why(before) == why(after);
         let news = !waits_on && (before.as_str() != after.as_str() || before.reason() != after.reason());
         if outcome == "ok" && !changes_something && !news {
             return None;
@@ -211,7 +213,7 @@ fn power_word(power: &Power) -> Cow<'_, str> {
         Power::Running => "Running".into(),
         Power::InUse(who) => format!("Running, {who} is connected").into(),
         Power::Stopped => "Stopped".into(),
-        Power::Between(text) => text.into(),
+        Power::Between(text) | Power::Final(text) => text.into(),
     }
 }
 
@@ -300,7 +302,7 @@ impl Request<'_> {
                 let told = self.cloud.describe_desktops(&request).await?;
                 Ok(Told::of(told, |page| {
                     let found = page.desktops.iter().find(|desktop| desktop.id == *self.instance);
-                    Answer::Instance(found.and_then(|desktop| power(&desktop.status, desktop_user(desktop))))
+                    Answer::Instance(found.map(desktop_power))
                 }))
             }
             InstanceType::WuyingServer => {
@@ -308,7 +310,9 @@ impl Request<'_> {
                 let told = self.cloud.list_servers(&request).await?;
                 Ok(Told::of(told, |page| {
                     let found = page.servers.iter().find(|server| server.id == *self.instance);
-                    Answer::Instance(found.and_then(|server| power(&server.status, server_users(server))))
+                    let power =
+                        |server: &Server| power(&server.status, InstanceType::WuyingServer, server_users(server));
+                    Answer::Instance(found.map(power))
                 }))
             }
         }
@@ -388,12 +392,28 @@ fn server_users(server: &Server) -> Option<String> {
     }
 }
 
-/// `None` for an instance that is listed as deleted.
-fn power(status: &MachineStatus, user: Option<String>) -> Option<Power> {
+/// A desktop that runs or is stopped may be moving all the same: its flag says so. Flags that are not known mean nothing.
+fn desktop_power(desktop: &Desktop) -> Power {
+    let kind = InstanceType::CloudDesktop;
+    let flag = desktop.management_flag.as_deref().map(str::trim).unwrap_or_default();
+    match power(&desktop.status, kind, desktop_user(desktop)) {
+        Power::Running | Power::InUse(_) | Power::Stopped if instance_state::find(flag, kind).is_some() => {
+            power(&MachineStatus::Other(flag.to_owned()), kind, None)
+        }
+        power => power,
+    }
+}
+
+fn power(status: &MachineStatus, kind: InstanceType, user: Option<String>) -> Power {
     match status {
-        MachineStatus::Running => Some(user.map_or(Power::Running, Power::InUse)),
-        MachineStatus::Stopped => Some(Power::Stopped),
-        MachineStatus::Other(text) if text.eq_ignore_ascii_case("deleted") => None,
-        MachineStatus::Other(text) => Some(Power::Between(text.clone())),
+        MachineStatus::Running => user.map_or(Power::Running, Power::InUse),
+        MachineStatus::Stopped => Power::Stopped,
+        MachineStatus::Other(text) if text.trim().is_empty() => {
+            Power::Between("in no state that the cloud names".to_owned())
+        }
+        MachineStatus::Other(text) => match instance_state::classify(text, kind) {
+            StateClass::Final => Power::Final(text.clone()),
+            StateClass::Ready | StateClass::Passing => Power::Between(text.clone()),
+        },
     }
 }

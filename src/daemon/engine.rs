@@ -28,10 +28,11 @@ use super::{
 use crate::{
     bake::{
         Bake, State,
-        call::{Answer, Call, Class},
+        call::{Answer, Call, Class, Power},
+        instance_state,
         reason::ReasonCode,
         reconcile::Comparison,
-        state::{Effect, End, Event, Kept, Pace, step},
+        state::{Effect, End, Event, Pace, step},
     },
     clock::Clock,
     cloud::CloudClient,
@@ -56,6 +57,8 @@ pub(super) const START_TAKES: TimeDelta = TimeDelta::minutes(5);
 const CRY_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// The engine looks at least this often, whatever becomes of the metronome.
 const OWN_PULSE: Duration = Duration::from_secs(2);
+/// Unknown states of instances that are reported; a cloud that makes up a new one each time must not fill the memory.
+const MOST_UNKNOWN_STATES: usize = 100;
 /// How many slots to come are shown.
 const UPCOMING: usize = 10;
 
@@ -821,8 +824,27 @@ impl Engine {
         let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
         step.log_hook(&finished.answer);
+        self.report_unknown_state(&step.bake, &finished.answer);
         self.cry(&step.bake, &finished.answer, now);
         Some(step)
+    }
+
+    /// A state that is not in the table is waited for like any that passes; once, the log asks for somebody to look.
+    fn report_unknown_state(&mut self, bake: &Bake, answer: &Answer) {
+        let Answer::Instance(Some(Power::Between(state))) = answer else { return };
+        if instance_state::find(state, bake.settings.instance_type).is_some()
+            || self.unknown_states.len() >= MOST_UNKNOWN_STATES
+            || !self.unknown_states.insert(state.to_ascii_lowercase())
+        {
+            return;
+        }
+        let (schedule, instance) = (bake.schedule.as_str(), bake.instance_id.as_str());
+        tracing::warn!(
+            schedule,
+            instance,
+            state,
+            "unknown instance state {state} of {instance}: bakes wait for it to change; this is reported once"
+        );
     }
 
     /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
@@ -1081,8 +1103,9 @@ impl Step {
     /// One line for each change of state, readable alone, with the keys as fields.
     fn log(&self) {
         let (before, state) = (&self.before, &self.bake.state);
-        // A wait for connected users is told once, however often it is looked at.
-        if before.as_str() == state.as_str() || before.waiting().is_some() && state.waiting().is_some() {
+        // A wait is reported once, however often it is looked at.
+        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
+        if before.as_str() == state.as_str() || why(before).is_some() && why(before) == why(state) {
             return;
         }
         let bake = self.bake.id.0;
@@ -1114,18 +1137,11 @@ impl Step {
                     "bake {bake} of {schedule}: looking for its image: {reason}"
                 );
             }
-            State::Queued { kept: Some(Kept { waiting, .. }), .. } => {
-                let reason = waiting.why.as_str();
-                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
+            State::Queued { kept: Some(_), .. } => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
             State::Ready { waits_for: Some(waits_for), .. } => {
-                tracing::warn!(
-                    bake,
-                    schedule,
-                    instance,
-                    reason = waits_for,
-                    "bake {bake} of {schedule} tries again later: {waits_for}"
-                );
+                tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} {waits_for}");
             }
             _ => {
                 let (from, to) = (before.as_str(), state.as_str());

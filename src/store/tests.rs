@@ -13,7 +13,8 @@ use crate::{
         reason::ReasonCode,
         reconcile::{Comparison, Rebuilt, Tagged},
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Kept, Waiting, Work},
+        state::{End, Kept, Resume, Work},
+        waiting::{WaitReason, Waiting},
     },
     ids::{BakeId, InstanceId, LineId, ScheduleId},
 };
@@ -207,7 +208,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
             message: Some("no".into()),
         }),
     };
-    let preparing = State::Preparing { work: work.clone(), hook: Some(0), waiting: None, next: slot };
+    let preparing = State::Preparing { work: work.clone(), hook: Some(0), next: slot };
     let finishing = State::Finishing { work, end, done: 0, next: slot };
     store.commit(&[step(1, preparing.clone()), step(2, finishing.clone())], slot).await.unwrap();
     let due: Vec<_> = store.due(slot).await.unwrap().into_iter().map(|due| due.bake.state).collect();
@@ -243,9 +244,13 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
     let work = Work { version: 4, image_name: "x".into(), ..Work::default() };
-    let waiting = Waiting { since: slot, why: "waits for alice".into() };
+    let waiting = Waiting { since: slot, why: "waits for alice".into(), on: WaitReason::Users, times: 1 };
+    let waits = Work { waiting: Some(waiting), ..work.clone() };
     let later = slot + TimeDelta::hours(3);
-    let waits = State::Queued { not_before: later, kept: Some(Kept { work: work.clone(), waiting }) };
+    let waits = State::Queued {
+        not_before: later,
+        kept: Some(Kept { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
+    };
     let owes = State::Starting {
         work: Work { owes_start: true, ..work },
         end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
