@@ -15,6 +15,7 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sqlx::{
+    Connection as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
@@ -348,20 +349,23 @@ async fn make_first(folder: &Folder) -> Result<(), StoreError> {
 /// that refer to the old one.
 async fn migrate(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let open = |source| StoreError::Open { path: path.to_owned(), source };
+    // Without settings that would write into a file which is none of ours.
+    let plain = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+    let mut connection = SqliteConnection::connect_with(&plain).await.map_err(open)?;
+    let known = tables::migration(&mut connection).await;
+    let _ = connection.close().await;
+    match known {
+        Ok(Some(_)) => {}
+        // Emptied, or made by somebody else.
+        Ok(None) => return Err(StoreError::NotAHistory { path: path.to_owned() }),
+        Err(StoreError::Query { source, .. }) => return Err(open(source)),
+        Err(error) => return Err(error),
+    }
     let pool = SqlitePoolOptions::new().max_connections(1);
     let pool = pool.connect_with(options.clone().foreign_keys(false)).await.map_err(open)?;
-    let migrated = async {
-        // Emptied, or made by somebody else.
-        let known = tables::migration(&mut *pool.acquire().await.map_err(open)?).await?;
-        known.ok_or_else(|| StoreError::NotAHistory { path: path.to_owned() })?;
-        MIGRATIONS.run(&pool).await.map_err(|source| migration_error(path, source))
-    };
-    let migrated = migrated.await;
+    let migrated = MIGRATIONS.run(&pool).await.map_err(|source| migration_error(path, source));
     pool.close().await;
-    migrated.map_err(|error| match error {
-        StoreError::Query { source, .. } => open(source),
-        error => error,
-    })
+    migrated
 }
 
 fn migration_error(path: &Path, source: MigrateError) -> StoreError {

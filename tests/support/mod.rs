@@ -244,10 +244,16 @@ impl Host {
 
     /// Starts the daemon and waits until it is ready.
     pub fn start(&mut self) -> &Self {
+        let command = self.command(&["run", "--log-filter", "debug"]);
+        self.start_by(command)
+    }
+
+    /// Starts the daemon by this command and waits until it is ready.
+    pub fn start_by(&mut self, mut command: Command) -> &Self {
         let ready = |log: &str| log.matches("imagebaked is ready").count();
         let before = ready(&self.log());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        let child = self.command(&["run", "--log-filter", "debug"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.daemon = Some(Running(child));
         eventually("the daemon is ready", || {
             if let Ok(Some(status)) = self.daemon.as_mut().unwrap().0.try_wait() {
@@ -301,6 +307,12 @@ impl Host {
     pub fn stop(&mut self) {
         self.signal("TERM");
         self.stopped();
+    }
+
+    /// Waits for the end of a daemon that ends by itself; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut daemon = self.daemon.take().unwrap();
+        eventually("the daemon has ended", || daemon.0.try_wait().unwrap()).code()
     }
 
     /// Waits for the end of a daemon that was told to stop.
