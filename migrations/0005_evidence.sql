@@ -85,3 +85,10 @@ CREATE TABLE lineage (
     stopped   INTEGER NOT NULL, -- 1 after an orderly end
     unsettled TEXT    NOT NULL  -- a word of Lineage: what has to be found out in the cloud before it is as good as any
 ) STRICT;
+
+-- What was learned of the cloud, by name: gmt_offset is how many minutes the zone of GmtCreate is ahead of UTC.
+CREATE TABLE learned (
+    name  TEXT    NOT NULL PRIMARY KEY,
+    value TEXT    NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

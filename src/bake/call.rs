@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     hooks::{HookOutcome, HookRun},
-    identity::{Identity, SeenImage},
+    identity::{Identity, SeenImage, TakenName},
 };
 use crate::ids::ImageId;
 
@@ -34,7 +34,7 @@ pub struct Refusal {
     /// What may be done about it.
     pub class: Class,
     /// The API's `Code`, or one of ours where there was no answer: `Timeout`, `ConnectFailed`, `ConnectionLost`,
-    /// `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.
+    /// `AnswerNotJson`, `AnswerNotFromApi`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.
     pub code: Option<String>,
     /// The API's words, or ours; bounded to 500 characters, never a secret.
     pub message: String,
@@ -158,14 +158,29 @@ pub enum Answer {
     Accepted,
     /// To `CreateImage`.
     Created(MadeImage),
-    /// To `FindImage`.
+    /// To `FindImage`; `None`: neither an image of the slot nor one of its name is listed.
     Found(Option<SeenImage>),
+    /// To `FindImage`: no image of the slot is listed, but these carry its name.
+    NameTaken(TakenName),
     /// To `DescribeImage`; `None`: not listed.
     Image(Option<SeenImage>),
     /// To `RunHook`.
     Hook(HookOutcome),
     /// Instead of any answer of the cloud's.
     Refused(Refusal),
+    /// The call did not go out: its time had passed before the rate limit let it, or the daemon stops.
+    NotSent,
+}
+
+impl Answer {
+    /// To `FindImage`, of whole lists that show every image of the name and every one with the tags of the slot.
+    pub fn of_search(identity: &Identity, images: Vec<SeenImage>) -> Self {
+        let taken = identity.taken_name(&images);
+        match (identity.choose(images), taken) {
+            (None, Some(taken)) => Self::NameTaken(taken),
+            (found, _) => Self::Found(found),
+        }
+    }
 }
 
 /// The ids that the create call answers with.

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName};
 
 pub mod call;
+pub mod gmt;
 pub mod hooks;
 pub mod identity;
 pub mod instance_state;

@@ -23,15 +23,16 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
     Bake, Trigger,
     call::{Answer, Call, Class, MadeImage, Power, Refusal},
+    gmt::GmtOffset,
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
-    identity::{Identity, ImageStatus, SeenImage},
+    identity::{Evidence, Identity, ImageStatus, SeenImage, TakenName},
     naming::{Template, Values},
     reason::ReasonCode,
     retry::{self, later},
@@ -123,6 +124,9 @@ pub enum State {
         status: String,
         /// How the image came to be ours, when it was not by a plain answer.
         found: Option<String>,
+        /// The image is not listed any more: the slot's image is searched for by name and tags before it counts as vanished.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        searching: bool,
     },
     /// The result stands; the instance that we stopped is started again.
     Starting {
@@ -181,6 +185,12 @@ pub struct Work {
     /// What the reason of the end says besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What tells its image from those of others.
+    #[serde(default, skip_serializing_if = "Evidence::is_empty")]
+    pub evidence: Evidence,
+    /// Whether it needs another version before it can go on: its name is taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_version: bool,
     /// What it waits for, or was waiting for until the call under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Waiting>,
@@ -331,6 +341,16 @@ pub enum Event {
         /// The version in the line.
         version: u32,
     },
+    /// The line has no version left to give.
+    NoVersion {
+        /// In words.
+        why: String,
+    },
+    /// It has the other version that it needs, see [`State::needs_version`].
+    Renumbered {
+        /// The version in the line.
+        version: u32,
+    },
     /// The instant it waited for has come, or it was read back after a restart.
     Due,
     /// Its deadline has passed while everything was held, for this reason.
@@ -369,6 +389,12 @@ pub struct Pace {
     pub lookup_window: Duration,
     /// `[daemon] owner`, for the ownership tag.
     pub owner: String,
+    /// Until then every create call searches first: what the daemon did before its start is not known for certain.
+    pub search_until: Option<DateTime<Utc>>,
+    /// The zone of `GmtCreate`, once it is learned.
+    pub gmt_offset: Option<GmtOffset>,
+    /// How far the cloud's clock is ahead of ours.
+    pub clock_skew: TimeDelta,
 }
 
 /// A create call later than this after its slot looks first: another host with the same file may have made the image.
@@ -513,6 +539,11 @@ impl State {
         }
     }
 
+    /// Whether it waits for another version, by [`Event::Renumbered`].
+    pub fn needs_version(&self) -> bool {
+        matches!(self, Self::Ready { work, .. } if work.needs_version)
+    }
+
     /// Whether it takes one of the builders.
     pub fn holds_builder(&self) -> bool {
         !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Finishing { .. } | Self::Ended { .. })
@@ -542,6 +573,9 @@ impl Step<'_> {
         match (self.bake.state.clone(), event) {
             (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
 
+            (State::Queued { kept, .. }, Event::NoVersion { why }) => {
+                self.end_queued(kept, failed(ReasonCode::Refused, true, why))
+            }
             // Nothing is begun, no hook and no stop, only to be given up at once.
             (State::Queued { not_before, kept }, Event::Admitted { .. }) if self.past_deadline() => {
                 self.wait_in_queue(not_before, kept)
@@ -579,7 +613,17 @@ impl Step<'_> {
 
             // Where an image may be there already, even a bake past its deadline looks once more.
             (State::Ready { work, look_first: false, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Ready { work, look_first: false, .. }, Event::Due) => self.create(work),
+            (State::Ready { work, .. }, Event::NoVersion { why }) if work.needs_version => {
+                self.finish(work, failed(ReasonCode::Refused, true, why))
+            }
+            (State::Ready { work, waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
+                self.renumbered(work, version, waits_for)
+            }
+            (State::Ready { work, look_first, waits_for, .. }, Event::Due) if work.needs_version => {
+                let next = self.after(self.pace.poll_interval);
+                (State::Ready { work, look_first, next, waits_for }, Effect::Wait(next))
+            }
+            (State::Ready { work, look_first: false, .. }, Event::Due) => self.search_or_create(work),
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
                 (self.bake.state.clone(), self.look(&work))
             }
@@ -590,7 +634,8 @@ impl Step<'_> {
             // The process that sent it is gone: a call under way is not stepped by `Due`.
             (State::Creating { mut work, sent_at }, Event::Due) => {
                 work.attempts += 1;
-                self.unclear(work, sent_at, "the daemon stopped before the create call was answered".to_owned())
+                let why = "the daemon stopped before the create call was answered".to_owned();
+                self.unclear(work, sent_at, why, Duration::ZERO)
             }
             (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
 
@@ -598,6 +643,7 @@ impl Step<'_> {
                 self.looked(work, since, looks, why, answer)
             }
 
+            (State::Building { work, searching: true, .. }, Event::Due) => (self.bake.state.clone(), self.look(&work)),
             (State::Building { image, .. }, Event::Due) => {
                 (self.bake.state.clone(), Effect::Call(Call::DescribeImage(image.image_id)))
             }
@@ -627,7 +673,15 @@ impl Step<'_> {
                 Event::Cancelled { by },
             ) => self.finish(work, End::Cancelled { reason: format!("cancelled by {by}") }),
 
-            (state, Event::Admitted { .. } | Event::Held { .. } | Event::Answered(_) | Event::Cancelled { .. }) => {
+            (
+                state,
+                Event::Admitted { .. }
+                | Event::NoVersion { .. }
+                | Event::Renumbered { .. }
+                | Event::Held { .. }
+                | Event::Answered(_)
+                | Event::Cancelled { .. },
+            ) => {
                 let next = state.wake_at().unwrap_or(self.now).max(self.after(self.pace.poll_interval));
                 (state, Effect::Wait(next))
             }
@@ -669,7 +723,7 @@ impl Step<'_> {
                 let (work, waits_for) = (kept.work, Some(kept.reason));
                 (State::Ready { work, look_first: true, next: self.now, waits_for }, look)
             }
-            Resume::Create => self.create(kept.work),
+            Resume::Create => self.search_or_create(kept.work),
         }
     }
 
@@ -705,7 +759,7 @@ impl Step<'_> {
         match self.bake.settings.stop_instance {
             StopInstance::Never => {
                 let late = self.now > later(self.bake.slot, LOOK_FIRST_AFTER);
-                if late { self.look_then_create(work) } else { self.create(work) }
+                if late { self.look_then_create(work) } else { self.search_or_create(work) }
             }
             StopInstance::IfRunning | StopInstance::Required => {
                 let state = State::Stopping { work, looks: 0, sent: false, first_stop: false, next: self.now };
@@ -881,9 +935,13 @@ impl Step<'_> {
                     self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(refusal))
                 }
             },
-            Answer::Accepted | Answer::Created(_) | Answer::Found(_) | Answer::Image(_) | Answer::Hook(_) => {
-                self.look_at_instance_again(work, looks, sent, None)
-            }
+            Answer::Accepted
+            | Answer::Created(_)
+            | Answer::Found(_)
+            | Answer::NameTaken(_)
+            | Answer::Image(_)
+            | Answer::Hook(_)
+            | Answer::NotSent => self.look_at_instance_again(work, looks, sent, None),
         }
     }
 
@@ -946,9 +1004,34 @@ impl Step<'_> {
 
     // Create
 
-    fn create(&self, work: Work) -> (State, Effect) {
+    fn create(&self, mut work: Work) -> (State, Effect) {
+        work.evidence.first_sent.get_or_insert(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
         let identity = self.identity(&work);
         (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
+    }
+
+    fn search_or_create(&self, work: Work) -> (State, Effect) {
+        if self.must_search(&work) { self.look_then_create(work) } else { self.create(work) }
+    }
+
+    /// Whether a search precedes the create call that is about to be made.
+    fn must_search(&self, work: &Work) -> bool {
+        if self.pace.search_until.is_some_and(|until| self.now < until) {
+            return true;
+        }
+        let Evidence { baseline, first_sent, .. } = &work.evidence;
+        // Other hands may have given a name that does not show the slot. And while the zone of GmtCreate is not known, only
+        // a list from before the call tells our image, should its tags not be listed.
+        let decides_later = self.shows_slot() && self.pace.gmt_offset.is_some();
+        baseline.is_none() && first_sent.is_none() && !decides_later
+    }
+
+    fn shows_slot(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_slot())
+    }
+
+    fn shows_version(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_version())
     }
 
     fn look(&self, work: &Work) -> Effect {
@@ -960,14 +1043,62 @@ impl Step<'_> {
         (State::Ready { work, look_first: true, next: self.now, waits_for: None }, look)
     }
 
-    fn looked_before_create(&mut self, work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
+    /// No image of the slot is listed, but others of its name: a name that does not tell whose an image is is not given.
+    fn name_taken(&mut self, mut work: Work, taken: TakenName) -> (State, Effect) {
+        let known = work.evidence.baseline.as_ref();
+        let news = taken.ids().find(|id| known.is_none_or(|known| !known.contains(id)));
+        let Some(image_id) = news else { return self.create(work) };
+        let why = format!("the name {} is taken by {image_id}", work.image_name);
+        if self.shows_version() {
+            work.needs_version = true;
+            let next = self.now;
+            return (State::Ready { work, look_first: true, next, waits_for: Some(why) }, Effect::Wait(next));
+        }
+        if taken.by_others.is_empty() {
+            // Images of other slots of ours show it by their tags; a template without a version has no other name to give.
+            work.evidence.baseline = Some(taken.by_own);
+            return self.create(work);
+        }
+        let reason =
+            format!("{why}, which is not an image of ours; add {{version}} to image_name, or rename that image");
+        self.finish(work, failed(ReasonCode::NameTaken, false, reason))
+    }
+
+    fn renumbered(&mut self, mut work: Work, version: u32, waits_for: Option<String>) -> (State, Effect) {
+        if self.past_deadline() {
+            return self.give_up(work);
+        }
+        let template = match Template::parse(&self.bake.settings.image_name) {
+            Ok(template) => template,
+            Err(error) => {
+                let reason = format!("the image name's template is not readable: {error}");
+                return self.finish(work, failed(ReasonCode::Refused, true, reason));
+            }
+        };
+        work.version = version;
+        work.image_name = template.render(&values(self.bake, version));
+        work.needs_version = false;
+        // Nothing is known of who carries the new name.
+        work.evidence.baseline = None;
+        work.evidence.first_sent = None;
+        let look = self.look(&work);
+        (State::Ready { work, look_first: true, next: self.now, waits_for }, look)
+    }
+
+    fn looked_before_create(&mut self, mut work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
                 self.finish(work, failed(ReasonCode::Refused, true, refusal.told()))
             }
             _ if self.past_deadline() => self.give_up(work),
-            Answer::Found(None) => self.create(work),
+            Answer::Found(None) => {
+                if work.evidence.first_sent.is_none() {
+                    work.evidence.baseline = Some(Vec::new());
+                }
+                self.create(work)
+            }
+            Answer::NameTaken(taken) => self.name_taken(work, taken),
             Answer::Refused(refusal) => self.wait_for_cloud(work, &refusal, true),
             _ => {
                 let next = self.after(self.pace.poll_interval);
@@ -989,7 +1120,8 @@ impl Step<'_> {
                 }
                 Class::Unclear => {
                     work.attempts += u32::from(refusal.spends_attempt());
-                    self.unclear(work, sent_at, refusal.to_string())
+                    let asked = refusal.server_delay().unwrap_or_default();
+                    self.unclear(work, sent_at, refusal.to_string(), asked)
                 }
                 Class::Transient if refusal.spends_attempt() => {
                     work.attempts += 1;
@@ -999,9 +1131,15 @@ impl Step<'_> {
                 Class::Busy => self.wait_for_cloud(work, &refusal, true),
                 Class::Transient | Class::Credential => self.wait_for_cloud(work, &refusal, false),
             },
+            Answer::NotSent if self.past_deadline() => self.give_up(work),
+            Answer::NotSent => {
+                let next = self.now;
+                (State::Ready { work, look_first: false, next, waits_for: None }, Effect::Wait(next))
+            }
             _ => {
                 work.attempts += 1;
-                self.unclear(work, sent_at, "the create call brought the answer to another one".to_owned())
+                let why = "the create call brought the answer to another one".to_owned();
+                self.unclear(work, sent_at, why, Duration::ZERO)
             }
         }
     }
@@ -1039,11 +1177,11 @@ impl Step<'_> {
 
     // Unknown
 
-    fn unclear(&mut self, mut work: Work, since: DateTime<Utc>, why: String) -> (State, Effect) {
+    fn unclear(&mut self, mut work: Work, since: DateTime<Utc>, why: String, asked: Duration) -> (State, Effect) {
         work.waiting = None;
         // The clock may have been set back since.
         let since = since.min(self.now);
-        let next = self.after(self.first_look());
+        let next = self.after(self.first_look().max(asked));
         (State::Unknown { work, since, looks: 0, next, why }, Effect::Wait(next))
     }
 
@@ -1055,7 +1193,8 @@ impl Step<'_> {
                 let found = format!("found by name after the create call stayed unclear ({why})");
                 self.adopt(work, image, &found)
             }
-            Answer::Found(None) if self.now >= later(since, self.pace.lookup_window) => {
+            // Whose the images are that carry the name is settled right before the call is repeated.
+            Answer::Found(None) | Answer::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
                 let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
                 let spent = work.attempts >= self.bake.settings.retry.attempts;
                 if self.past_deadline() && !spent {
@@ -1114,19 +1253,29 @@ impl Step<'_> {
         work.waiting = None;
         let next = self.after(self.pace.poll_interval);
         let now = self.now;
-        (State::Building { work, image, since: now, seen_at: now, misses: 0, next, status, found }, Effect::Wait(next))
+        let state =
+            State::Building { work, image, since: now, seen_at: now, misses: 0, next, status, found, searching: false };
+        (state, Effect::Wait(next))
     }
 
     fn building(&mut self, answer: Answer) -> (State, Effect) {
-        let State::Building { work, image, since, mut seen_at, mut misses, mut status, found, .. } =
-            self.bake.state.clone()
+        let State::Building {
+            mut work, image, since, mut seen_at, mut misses, mut status, found, mut searching, ..
+        } = self.bake.state.clone()
         else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
         };
         // The clock may have been set back since.
         let since = since.min(self.now);
         seen_at = seen_at.min(self.now);
+        let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         let mut pause = self.pace.poll_interval;
+        let answer = match answer {
+            Answer::Found(Some(seen)) if seen.image_id == image.image_id => Answer::Image(Some(seen)),
+            // The id in the create call's answer may be that of another image.
+            Answer::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Answer::Image(None),
+            answer => answer,
+        };
         match answer {
             Answer::Image(Some(seen)) => match seen.status {
                 ImageStatus::Available => {
@@ -1143,21 +1292,24 @@ impl Step<'_> {
                     return self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()));
                 }
                 ImageStatus::Deleted => {
-                    let reason = "the image was deleted while it was being made";
-                    return self.finish(work, made_in_vain(image, ReasonCode::Vanished, false, reason.to_owned()));
+                    seen.status.as_str().clone_into(&mut status);
+                    searching = true;
                 }
                 ImageStatus::InProgress | ImageStatus::Other(_) => {
                     seen_at = self.now;
                     misses = 0;
+                    searching = false;
                     seen.status.as_str().clone_into(&mut status);
                 }
             },
-            Answer::Image(None) => {
-                let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
-                if self.now >= later(seen_at, lag) {
-                    let reason = format!("the image vanished: it has not been listed for {}", words(lag));
-                    return self.finish(work, made_in_vain(image, ReasonCode::Vanished, false, reason));
-                }
+            Answer::Image(None) => searching = self.now >= later(seen_at, lag),
+            Answer::Found(Some(seen)) => {
+                let listed = format!("found by name and tags after {} was not listed", image.image_id);
+                work.evidence.given_up.push(image.image_id);
+                return self.adopt(work, seen, &listed);
+            }
+            Answer::Found(None) | Answer::NameTaken(_) if searching => {
+                return self.finish(work, vanished(image, &status, lag));
             }
             Answer::Refused(refusal) => {
                 misses += 1;
@@ -1166,14 +1318,23 @@ impl Step<'_> {
             _ => misses += 1,
         }
         if self.now >= later(since, self.bake.settings.build_deadline) {
+            if searching {
+                return self.finish(work, vanished(image, &status, lag));
+            }
             let reason = format!(
                 "stuck: the image is still {status} after {}, no longer followed",
                 words(self.bake.settings.build_deadline)
             );
             return self.finish(work, made_in_vain(image, ReasonCode::Stuck, false, reason));
         }
-        let next = self.after(pause);
-        (State::Building { work, image, since, seen_at, misses, next, status, found }, Effect::Wait(next))
+        let was_searching = matches!(self.bake.state, State::Building { searching: true, .. });
+        let (next, effect) = if searching && !was_searching {
+            (self.now, self.look(&work))
+        } else {
+            let next = self.after(pause);
+            (next, Effect::Wait(next))
+        };
+        (State::Building { work, image, since, seen_at, misses, next, status, found, searching }, effect)
     }
 
     // Start
@@ -1336,14 +1497,21 @@ impl Step<'_> {
     }
 
     fn identity(&self, work: &Work) -> Identity {
-        Identity {
-            owner: self.pace.owner.clone(),
-            schedule_id: self.bake.schedule_id.clone(),
-            line: self.bake.line.clone(),
-            slot: self.bake.slot,
-            version: work.version,
-            image_name: work.image_name.clone(),
-        }
+        identity(self.bake, work, self.pace)
+    }
+}
+
+/// What tells the image of `bake`.
+pub fn identity(bake: &Bake, work: &Work, pace: &Pace) -> Identity {
+    Identity {
+        owner: pace.owner.clone(),
+        schedule_id: bake.schedule_id.clone(),
+        line: bake.line.clone(),
+        slot: bake.slot,
+        version: work.version,
+        image_name: work.image_name.clone(),
+        evidence: work.evidence.clone(),
+        gmt_offset: pace.gmt_offset,
     }
 }
 
@@ -1415,6 +1583,16 @@ fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
 /// An image was begun, and it is no good one.
 fn made_in_vain(image: MadeImage, code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: Some(image), permanent, code, reason }
+}
+
+/// The image was there, or was said to be, and is not.
+fn vanished(image: MadeImage, status: &str, lag: Duration) -> End {
+    let reason = if ImageStatus::parse(status) == ImageStatus::Deleted {
+        "the image was deleted while it was being made".to_owned()
+    } else {
+        format!("the image vanished: it has not been listed for {}, and no other of its slot is", words(lag))
+    };
+    made_in_vain(image, ReasonCode::Vanished, false, reason)
 }
 
 fn words(duration: Duration) -> String {

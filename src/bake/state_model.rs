@@ -1,10 +1,11 @@
 //! A small world does its worst to one bake, and the promises are checked after every step.
 //!
 //! The world keeps to what the cloud is known to do. A call may be lost on its way, acted on and its answer lost, acted
-//! on late, accepted and not carried out, or refused with every class, by the cloud itself or by something on the way. An
-//! instance has one image task at a time, and is in a passing or a final state now and then. A new
-//! image may be listed late, fail, stay, vanish or show a word nobody documented. The process crashes between commit and
-//! call and between call and answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
+//! on late, accepted and not carried out, or refused with every class, by the cloud itself or by something on the way, and its
+//! answer may name another image. An instance has one image task at a time, and is in a passing or a final state now and
+//! then. A new image may be listed late, fail, stay, vanish or show a word nobody documented. Others have images of the
+//! names that a bake gives, and lists may show no tags. The process crashes between commit and call and between call and
+//! answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
 //!
 //! What the machine cannot know bounds what it can promise: once something was hidden for longer than the window in
 //! which it is looked for, the case is set aside.
@@ -15,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use proptest::{
     prelude::*,
@@ -26,13 +27,16 @@ use proptest::{
 use super::{
     super::{
         Bake,
-        call::{Answer, Call, Class, MadeImage, Power, Refusal},
+        call::{Answer, Call, Class, MadeImage, Power},
+        gmt::GmtOffset,
         hooks::{HookCommand, HookOutcome, HookResult, HookRun, Hooks, Moment},
         identity::{Identity, ImageStatus, SeenImage, TAG_LINE, TAG_OWNER, TAG_SLOT},
+        naming::Template,
         settings::{BakeSettings, IfConnected, RetryPolicy, StopInstance},
     },
     Effect, End, Event, Pace, State, step,
-    tests::{a_bake, refusal, settings, slot},
+    tests::{a_bake, pace, refusal, settings, slot},
+    values,
 };
 use crate::ids::ImageId;
 
@@ -60,6 +64,14 @@ struct Setting {
     foreign_task_until: i64,
     /// Whether listings show tags.
     lists_tags: bool,
+    /// Whether the name shows the slot, or only the version.
+    names_slot: bool,
+    /// Whether the zone of `GmtCreate` is known.
+    knows_zone: bool,
+    /// Whether the daemon has just started after a crash.
+    has_just_started: bool,
+    /// How many of the next names are taken by images of others.
+    taken_names: u32,
     seed: u64,
 }
 
@@ -107,12 +119,25 @@ struct Fate {
     on_the_way: OnTheWay,
     /// When an unclear call is acted on; `None`: never.
     acts_after: Option<i64>,
+    /// What a good answer to a create call says instead of the image's id.
+    lie: Option<Lie>,
+    /// Its turn comes too late, or the daemon stops: a create call or a stop does not go out.
+    is_not_sent: bool,
     /// A stop or start is accepted and then not carried out.
     comes_to_nothing: bool,
     answered_after: i64,
     retry_after: Option<u64>,
     image: ImageFate,
     hook: HookFate,
+}
+
+/// Which image a create call is answered with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lie {
+    /// One that is nowhere.
+    Nowhere,
+    /// One that others have made.
+    Others,
 }
 
 /// Who refuses a call.
@@ -150,6 +175,8 @@ impl Fate {
         refused: None,
         on_the_way: OnTheWay::Nobody,
         acts_after: None,
+        lie: None,
+        is_not_sent: false,
         comes_to_nothing: false,
         answered_after: 1,
         retry_after: None,
@@ -199,6 +226,7 @@ struct Image {
     id: ImageId,
     name: String,
     tags: BTreeMap<String, String>,
+    made_at: i64,
     listed_at: i64,
     built_at: i64,
     becomes: Becomes,
@@ -228,8 +256,15 @@ impl Image {
             name: self.name.clone(),
             status,
             tags: if with_tags { self.tags.clone() } else { BTreeMap::new() },
+            kind: Some("User".to_owned()),
+            made_at: Some(gmt(self.made_at)),
         })
     }
+}
+
+/// `GmtCreate` of what was made so many seconds after the slot, by the cloud's clock, in Shanghai.
+fn gmt(made_at: i64) -> NaiveDateTime {
+    (slot() + TimeDelta::seconds(made_at + 8 * 3600)).naive_utc()
 }
 
 #[derive(Debug)]
@@ -241,6 +276,8 @@ struct World {
     connected: bool,
     foreign_task_until: i64,
     lists_tags: bool,
+    /// Names that images of others carry.
+    taken_names: Vec<String>,
     settings: Arc<BakeSettings>,
     images: Vec<Image>,
     /// Calls on their way, and when they are acted on.
@@ -325,6 +362,7 @@ impl World {
                 id: format!("imgc-{}", self.images.len()).into(),
                 name: identity.image_name.clone(),
                 tags: identity.tags(&self.settings),
+                made_at: at,
                 listed_at: at + fate.listed_after,
                 built_at: at + fate.built_after,
                 becomes: fate.becomes,
@@ -350,6 +388,10 @@ impl World {
             };
             self.settle();
             return Answer::Hook(HookOutcome { result, output: "the hook's words".to_owned() });
+        }
+        if fate.is_not_sent && matches!(deed, Some(Deed::Create(..) | Deed::Stop)) {
+            self.settle();
+            return Answer::NotSent;
         }
         let mut refused = fate.refused;
         match (deed, fate.refused) {
@@ -382,19 +424,41 @@ impl World {
             }),
             Call::StopInstance | Call::StartInstance => Answer::Accepted,
             Call::CreateImage(_) => {
-                let image_id = self.images.last().expect("it was just made").id.clone();
+                let image_id = match fate.lie {
+                    None => self.images.last().expect("it was just made").id.clone(),
+                    Some(Lie::Nowhere) => "imgc-nowhere".into(),
+                    Some(Lie::Others) => {
+                        self.of_others().first().map_or("imgc-".into(), |image| image.image_id.clone())
+                    }
+                };
                 Answer::Created(MadeImage { image_id, version_id: Some("iv-1".into()), task_id: Some("tid-1".into()) })
             }
-            Call::FindImage(identity) => Answer::Found(identity.choose(self.listing(&identity))),
+            Call::FindImage(identity) => Answer::of_search(&identity, self.listing(&identity)),
             Call::DescribeImage(id) => {
                 let image = self.images.iter().find(|image| image.id == id);
-                Answer::Image(image.and_then(|image| image.listed(self.time, self.lists_tags)))
+                let listed = image.and_then(|image| image.listed(self.time, self.lists_tags));
+                Answer::Image(listed.or_else(|| self.of_others().into_iter().find(|image| image.image_id == id)))
             }
             Call::RunHook(_) => Answer::Accepted,
         }
     }
 
-    /// Everything that is listed, with another owner's image under our name where tags show whose it is.
+    /// What others have made by hand under names that a bake may give, an hour before the slot: in turn shared with this
+    /// account, and made in it.
+    fn of_others(&self) -> Vec<SeenImage> {
+        let image = |(n, name): (usize, &String)| SeenImage {
+            image_id: format!("imgc-by-hand-{n}").into(),
+            version_id: None,
+            name: name.clone(),
+            status: ImageStatus::Available,
+            tags: BTreeMap::new(),
+            kind: Some(if n.is_multiple_of(2) { "User" } else { "Shared" }.to_owned()),
+            made_at: Some(gmt(-3600)),
+        };
+        self.taken_names.iter().enumerate().map(image).collect()
+    }
+
+    /// Everything that is listed, with another owner's image of the same line and slot where tags show whose it is.
     fn listing(&self, identity: &Identity) -> Vec<SeenImage> {
         let mut listing: Vec<_> =
             self.images.iter().filter_map(|image| image.listed(self.time, self.lists_tags)).collect();
@@ -403,11 +467,14 @@ impl World {
             listing.push(SeenImage {
                 image_id: "imgc-".into(),
                 version_id: None,
-                name: identity.image_name.clone(),
+                name: "another host's name".to_owned(),
                 status: ImageStatus::Available,
                 tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                kind: Some("User".to_owned()),
+                made_at: Some(gmt(0)),
             });
         }
+        listing.extend(self.of_others().into_iter().filter(|image| image.name == identity.image_name));
         listing
     }
 }
@@ -436,8 +503,8 @@ struct Case {
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
-    /// Turns that it got.
-    turns: u32,
+    /// The last version given out.
+    version: u32,
     /// Hooks in the order in which they were begun.
     hooks: Vec<(Moment, usize)>,
     words: BTreeSet<&'static str>,
@@ -455,14 +522,20 @@ impl Case {
             deadline: Duration::from_secs(setting.deadline),
             build_deadline: Duration::from_secs(BUILD_DEADLINE.unsigned_abs()),
             retry: RetryPolicy { attempts: setting.attempts, ..settings().retry },
+            image_name: if setting.names_slot { settings().image_name } else { "golden-v{version}".to_owned() },
             ..settings()
         });
+        let bake = a_bake(settings.clone());
+        let template = Template::parse(&settings.image_name).expect("a template");
+        let taken_names = (0..setting.taken_names).map(|n| template.render(&values(&bake, 7 + n))).collect();
         Self {
-            bake: a_bake(settings.clone()),
+            bake,
             pace: Pace {
                 poll_interval: Duration::from_secs(POLL.unsigned_abs()),
                 lookup_window: Duration::from_secs(WINDOW.unsigned_abs()),
-                owner: "ops".into(),
+                search_until: setting.has_just_started.then(|| slot() + TimeDelta::seconds(WINDOW)),
+                gmt_offset: setting.knows_zone.then(|| GmtOffset::from_minutes(480)),
+                ..pace()
             },
             rng: Rng::with_seed(setting.seed),
             world: World {
@@ -472,6 +545,7 @@ impl Case {
                 connected: setting.connected,
                 foreign_task_until: setting.foreign_task_until,
                 lists_tags: setting.lists_tags,
+                taken_names,
                 settings,
                 images: Vec::new(),
                 underway: Vec::new(),
@@ -483,7 +557,7 @@ impl Case {
             stops: 0,
             creates: 0,
             stuck: false,
-            turns: 0,
+            version: 6,
             hooks: Vec::new(),
             words: BTreeSet::new(),
         }
@@ -535,9 +609,15 @@ impl Case {
             self.world.pass(ahead + round.idle);
             let queued = matches!(self.bake.state, State::Queued { .. });
             let admitted = queued && round.admits;
-            self.turns += u32::from(admitted);
-            // Another version each time: the first one stays.
-            self.event(if admitted { Event::Admitted { version: 6 + self.turns } } else { Event::Due })?;
+            let is_renumbered = self.bake.state.needs_version();
+            // Another version each time: the first one stays, unless its name is taken.
+            self.version += u32::from(admitted || is_renumbered);
+            let version = self.version;
+            self.event(match (admitted, is_renumbered) {
+                (true, _) => Event::Admitted { version },
+                (_, true) => Event::Renumbered { version },
+                _ => Event::Due,
+            })?;
         }
         let Some(call) = self.call.take() else { return Ok(()) };
         if round.crash == Crash::BeforeTheCall {
@@ -559,6 +639,9 @@ impl Case {
     }
 
     fn event(&mut self, event: Event) -> Checked {
+        // What the client shows of it: nothing below a minute.
+        let skew = -TimeDelta::seconds(self.world.skew);
+        self.pace.clock_skew = if skew.abs() > TimeDelta::minutes(1) { skew } else { TimeDelta::zero() };
         let (state, effect) = step(&self.bake, event.clone(), self.world.now(), &self.pace, &mut self.rng);
         self.words.insert(state.as_str());
         let before = std::mem::replace(&mut self.bake.state, state);
@@ -590,13 +673,15 @@ impl Case {
         let attempts = state.work().map_or(0, |work| work.attempts);
         prop_assert!(attempts <= self.bake.settings.retry.attempts);
         if let State::Creating { work, .. } = before
-            && let Event::Answered(Answer::Refused(refusal)) = event
-            && !refusal.spends_attempt()
+            && let Event::Answered(answer @ (Answer::Refused(_) | Answer::NotSent)) = event
+            && !matches!(answer, Answer::Refused(refusal) if refusal.spends_attempt())
         {
             prop_assert_eq!(attempts, work.attempts, "waiting uses no attempts");
             self.creates -= 1;
         }
-        if let Some(work) = before.work() {
+        if let Some(work) = before.work()
+            && !matches!(event, Event::Renumbered { .. })
+        {
             let still = state.work().map(|work| (work.version, &work.image_name));
             prop_assert_eq!(still, Some((work.version, &work.image_name)));
         }
@@ -623,6 +708,12 @@ impl Case {
             Effect::Call(Call::CreateImage(_)) => {
                 self.creates += 1;
                 prop_assert!(self.creates <= self.bake.settings.retry.attempts, "more calls than attempts");
+                let name = state.work().map(|work| &work.image_name);
+                let is_taken = name.is_some_and(|name| self.world.taken_names.contains(name));
+                prop_assert!(
+                    !is_taken || self.bake.settings.image_name.contains("{slot"),
+                    "a name of others: {name:?}"
+                );
                 self.world.create_since = self.world.wall();
             }
             Effect::Call(Call::StopInstance) => {
@@ -707,7 +798,7 @@ impl Case {
             prop_assert!(runs, "left stopped: {:?}", world.machine);
         }
         let State::Ended { end, work } = &ended else { return Err(TestCaseError::fail("not ended")) };
-        prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks && work.version == 7));
+        prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks));
         if let End::Succeeded { image, .. } = end {
             let made = world.images.iter().find(|made| made.id == image.image_id);
             prop_assert!(made.is_some_and(|made| made.becomes == Becomes::Available && !made.in_progress(world.time)));
@@ -751,16 +842,23 @@ fn fates() -> impl Strategy<Value = Fate> {
     let acts_after = prop_oneof![2 => Just(None), 3 => Just(Some(0)), 2 => (0..POLL).prop_map(Some)];
     let retry_after = prop_oneof![8 => Just(None), 1 => (0..90u64).prop_map(Some), 1 => Just(Some(86_400))];
     let comes_to_nothing = proptest::bool::weighted(0.2);
+    let lie = prop_oneof![6 => Just(None), 1 => Just(Some(Lie::Nowhere)), 1 => Just(Some(Lie::Others))];
+    let refused = (refused, lie, proptest::bool::weighted(0.1));
     (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates(), hook_fates()).prop_map(
-        |((refused, on_the_way), acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| Fate {
-            refused,
-            on_the_way,
-            acts_after,
-            comes_to_nothing,
-            answered_after,
-            retry_after,
-            image,
-            hook,
+        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| {
+            let ((refused, on_the_way), lie, is_not_sent) = refused;
+            Fate {
+                refused,
+                on_the_way,
+                acts_after,
+                lie,
+                is_not_sent,
+                comes_to_nothing,
+                answered_after,
+                retry_after,
+                image,
+                hook,
+            }
         },
     )
 }
@@ -816,8 +914,9 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
         prop_oneof![3 => Just(IfConnected::Wait), 1 => Just(IfConnected::Skip), 1 => Just(IfConnected::Proceed)];
     let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
     let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
-    let setting = (stop, users, hooks, 1..5u32, 600..7200u64, machine, foreign_task_until, any::<bool>(), any::<u64>())
-        .prop_map(|(stop, users, hooks, attempts, deadline, machine, foreign_task_until, lists_tags, seed)| Setting {
+    let lists = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4u32);
+    let setting = (stop, users, hooks, 1..5u32, 600..7200u64, machine, foreign_task_until, lists, any::<u64>())
+        .prop_map(|(stop, users, hooks, attempts, deadline, machine, foreign_task_until, lists, seed)| Setting {
             stop,
             if_connected: users.0,
             connected_wait: users.1,
@@ -827,7 +926,11 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             deadline,
             machine,
             foreign_task_until,
-            lists_tags,
+            lists_tags: lists.0,
+            names_slot: lists.1,
+            knows_zone: lists.2,
+            has_just_started: lists.3,
+            taken_names: lists.4,
             seed,
         });
     (setting, proptest::collection::vec(rounds(), 0..40))

@@ -33,7 +33,7 @@ pub fn settings() -> BakeSettings {
         biz_type: None,
         product_type: None,
         tags: [("team".to_owned(), "desktops".to_owned())].into(),
-        image_name: "golden-{slot:%Y%m%d}-v{version}".into(),
+        image_name: "golden-{slot:%Y%m%d-%H%M}-v{version}".into(),
         description: None,
         timezone: chrono_tz::Asia::Shanghai,
         deadline: Duration::from_hours(2),
@@ -76,6 +76,18 @@ pub fn refusal(class: Class, code: &str) -> Refusal {
     }
 }
 
+/// Of a daemon that has run for long: nothing is searched for without need.
+pub fn pace() -> Pace {
+    Pace {
+        poll_interval: POLL,
+        lookup_window: WINDOW,
+        owner: "ops".into(),
+        search_until: None,
+        gmt_offset: Some(GmtOffset::from_minutes(480)),
+        clock_skew: TimeDelta::zero(),
+    }
+}
+
 /// One bake, told what happens to it.
 struct Told {
     bake: Bake,
@@ -86,12 +98,7 @@ struct Told {
 
 impl Told {
     fn new(settings: BakeSettings) -> Self {
-        Self {
-            bake: a_bake(Arc::new(settings)),
-            pace: Pace { poll_interval: POLL, lookup_window: WINDOW, owner: "ops".into() },
-            rng: Rng::with_seed(1),
-            now: slot(),
-        }
+        Self { bake: a_bake(Arc::new(settings)), pace: pace(), rng: Rng::with_seed(1), now: slot() }
     }
 
     fn stopping(stop_instance: StopInstance) -> Self {
@@ -187,8 +194,9 @@ fn made(id: &str) -> MadeImage {
 }
 
 fn seen(id: &str, status: ImageStatus) -> SeenImage {
-    let name = "golden".to_owned();
-    SeenImage { image_id: id.into(), version_id: Some("iv-1".into()), name, status, tags: [].into() }
+    let (name, kind) = ("golden-20260302-1100-v7".to_owned(), Some("User".to_owned()));
+    let tags = [].into();
+    SeenImage { image_id: id.into(), version_id: Some("iv-1".into()), name, status, tags, kind, made_at: None }
 }
 
 fn powered(power: Power) -> Answer {
@@ -483,14 +491,6 @@ fn create_failed_is_the_end() {
 }
 
 #[test]
-fn an_image_deleted_under_way_is_the_end() {
-    let mut bake = Told::building();
-    bake.due();
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Deleted)))), Effect::Done);
-    assert_eq!((bake.state(), bake.reason()), ("failed", "the image was deleted while it was being made"));
-}
-
-#[test]
 fn an_unknown_status_is_tolerated_and_reported() {
     let mut bake = Told::building();
     bake.due();
@@ -515,12 +515,234 @@ fn an_image_that_is_not_listed_any_more_has_vanished() {
     bake.due();
     bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
     let last_seen = bake.now;
-    while bake.state() == "building" {
-        bake.due();
+    while !is_look(&bake.due()) {
         bake.answer(Answer::Image(None));
     }
     assert!(bake.now >= later(last_seen, WINDOW));
-    assert_eq!((bake.state(), bake.reason()), ("failed", "the image vanished: it has not been listed for 5m"));
+    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    assert_eq!(
+        (bake.state(), bake.reason()),
+        ("failed", "the image vanished: it has not been listed for 5m, and no other of its slot is")
+    );
+}
+
+/// The create call was answered with the id of an image that is not listed, and the slot's image is searched for.
+fn misled() -> Told {
+    let mut bake = Told::building();
+    while !matches!(bake.bake.state, State::Building { searching: true, .. }) {
+        bake.due();
+        bake.answer(Answer::Image(None));
+    }
+    assert!(is_look(&bake.due()));
+    bake
+}
+
+#[test]
+fn an_image_that_is_not_listed_is_searched_for_and_the_real_one_followed() {
+    let mut bake = misled();
+    bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::InProgress))));
+    assert_eq!(
+        (bake.state(), bake.bake.state.image().map(|image| image.image_id.as_str())),
+        ("building", Some("imgc-2"))
+    );
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-2".into())));
+    bake.answer(Answer::Image(Some(seen("imgc-2", ImageStatus::Available))));
+    let reason = "image made; found by name and tags after imgc-1 was not listed";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", reason));
+}
+
+#[test]
+fn a_search_for_a_vanished_image_outlives_a_restart_and_refusals() {
+    let mut bake = misled();
+    bake.crash();
+    assert!(is_look(&bake.due()));
+    for class in [Class::Transient, Class::Permanent, Class::Credential] {
+        bake.refuse(class, "Whatever");
+        assert!(is_look(&bake.due()), "{class:?}");
+    }
+    // By name it is listed: it has not vanished.
+    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
+
+    let mut bake = misled();
+    bake.pass(Duration::from_hours(7));
+    bake.refuse(Class::Transient, "Whatever");
+    assert_eq!(bake.state(), "failed");
+    assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Vanished));
+}
+
+#[test]
+fn an_answer_that_names_an_image_of_others_is_not_believed() {
+    let others = [
+        SeenImage { name: "another".into(), ..seen("imgc-1", ImageStatus::Available) },
+        SeenImage { kind: Some("Shared".into()), ..seen("imgc-1", ImageStatus::Available) },
+        SeenImage { name: "another".into(), ..seen("imgc-1", ImageStatus::CreateFailed) },
+        SeenImage { name: "another".into(), ..seen("imgc-1", ImageStatus::Deleted) },
+    ];
+    for image in others {
+        let mut bake = Told::building();
+        while !is_look(&bake.due()) {
+            bake.answer(Answer::Image(Some(image.clone())));
+            assert_eq!(bake.state(), "building", "{image:?}");
+        }
+        bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::Available))));
+        assert_eq!(bake.bake.state.image().map(|image| image.image_id.as_str()), Some("imgc-2"));
+    }
+}
+
+#[test]
+fn a_deleted_image_is_searched_for_at_once() {
+    let mut bake = Told::building();
+    bake.due();
+    assert!(is_look(&bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
+    bake.answer(Answer::Found(None));
+    assert_eq!((bake.state(), bake.reason()), ("failed", "the image was deleted while it was being made"));
+}
+
+// Names of others
+
+fn taken(others: &[&str], own: &[&str]) -> Answer {
+    let ids = |ids: &[&str]| ids.iter().map(|id| ImageId::from(*id)).collect();
+    Answer::NameTaken(TakenName { by_others: ids(others), by_own: ids(own) })
+}
+
+fn named(image_name: &str) -> Told {
+    Told::new(BakeSettings { image_name: image_name.into(), ..settings() })
+}
+
+#[test]
+fn a_name_that_does_not_show_the_slot_is_searched_for_before_the_first_create() {
+    for (name, searches) in [
+        ("golden-v{version}", true),
+        ("golden-{slot:%Y%m%d}-v{version}", true),
+        ("golden-{slot:%Y%m%d-%H%M}-v{version}", false),
+        ("golden-{slot}", false),
+    ] {
+        let mut bake = named(name);
+        assert_eq!(is_look(&bake.admit()), searches, "{name}");
+        if searches {
+            let Effect::Call(Call::CreateImage(identity)) = bake.answer(Answer::Found(None)) else { panic!("no call") };
+            assert_eq!(identity.evidence.baseline, Some(Vec::new()), "no other image has the name");
+            assert_eq!(identity.evidence.first_sent, Some(slot()));
+        }
+    }
+}
+
+#[test]
+fn without_a_known_zone_or_after_a_crash_every_first_create_searches() {
+    let mut bake = Told::new(settings());
+    bake.pace.gmt_offset = None;
+    assert!(is_look(&bake.admit()));
+
+    let mut bake = Told::new(settings());
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    assert!(is_look(&bake.admit()));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    // Its repetition, too, while it is not known what the daemon did before.
+    bake.refuse(Class::Transient, "Throttling.User");
+    assert!(is_look(&bake.due()));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    bake.pass(WINDOW);
+    bake.refuse(Class::Transient, "Throttling.User");
+    assert!(is_create(&bake.due()));
+}
+
+#[test]
+fn a_taken_name_gets_the_next_version() {
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    assert_eq!(bake.answer(taken(&["imgc-byhand"], &[])), bake.wait(Duration::ZERO));
+    assert!(bake.bake.state.needs_version());
+    assert_eq!(bake.reason(), "the name golden-v7 is taken by imgc-byhand");
+    // Without its new version it waits.
+    assert!(matches!(bake.due(), Effect::Wait(_)));
+    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 9 }) else {
+        panic!("no search")
+    };
+    assert_eq!((identity.version, identity.image_name.as_str()), (9, "golden-v9"));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(!bake.bake.state.needs_version());
+}
+
+#[test]
+fn a_taken_name_without_a_version_in_it_fails_and_nothing_is_followed() {
+    let mut bake = named("golden-{slot}");
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    bake.admit();
+    assert_eq!(bake.answer(taken(&["imgc-byhand"], &[])), Effect::Done);
+    assert_eq!((bake.state(), bake.bake.state.reason_code()), ("failed", Some(ReasonCode::NameTaken)));
+    assert!(bake.reason().starts_with("the name golden-20260302-110000 is taken by imgc-byhand"), "{}", bake.reason());
+    assert_eq!(bake.bake.state.image(), None);
+
+    // An image of ours shows by its tags that it is of another slot.
+    let mut bake = named("golden-{slot}");
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    bake.admit();
+    let Effect::Call(Call::CreateImage(identity)) = bake.answer(taken(&[], &["imgc-fold"])) else { panic!("no call") };
+    assert_eq!(identity.evidence.baseline, Some(vec!["imgc-fold".into()]));
+}
+
+#[test]
+fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
+    let mut bake = Told::unknown();
+    while bake.state() == "unknown" {
+        assert!(is_look(&bake.due()));
+        bake.answer(taken(&["imgc-shared"], &[]));
+    }
+    assert!(is_look(&bake.due()), "the image is searched for once more");
+    bake.answer(taken(&["imgc-shared"], &[]));
+    assert!(bake.bake.state.needs_version());
+    assert!(is_look(&bake.tell(Event::Renumbered { version: 8 })));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert_eq!(bake.attempts(), 1);
+}
+
+#[test]
+fn a_line_without_versions_left_refuses_the_bake() {
+    let why = || "line golden has no version left, its last one is 4294967295".to_owned();
+    let mut bake = Told::new(settings());
+    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
+
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    bake.answer(taken(&["imgc-byhand"], &[]));
+    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
+}
+
+#[test]
+fn the_first_create_is_dated_by_the_cloud_s_clock() {
+    let mut bake = Told::new(settings());
+    bake.pace.clock_skew = TimeDelta::hours(-3);
+    let Effect::Call(Call::CreateImage(identity)) = bake.admit() else { panic!("no call") };
+    assert_eq!(identity.evidence.first_sent, Some(slot() - TimeDelta::hours(3)));
+}
+
+// Calls that do not go out
+
+#[test]
+fn a_create_that_did_not_go_out_is_made_again_and_uses_no_attempt() {
+    let mut bake = Told::creating();
+    assert_eq!(bake.answer(Answer::NotSent), bake.wait(Duration::ZERO));
+    assert_eq!((bake.state(), bake.attempts()), ("ready", 0));
+    assert!(is_create(&bake.due()));
+}
+
+#[test]
+fn a_create_whose_turn_comes_after_the_deadline_is_given_up() {
+    let mut bake = Told::creating();
+    bake.pass(Duration::from_hours(3));
+    assert_eq!(bake.answer(Answer::NotSent), Effect::Done);
+    assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Deadline));
+}
+
+#[test]
+fn an_unclear_create_is_searched_for_no_sooner_than_the_proxy_asks() {
+    let mut bake = Told::creating();
+    let asked = Duration::from_mins(2);
+    let limited = Refusal { retry_after: Some(asked), ..refusal(Class::Unclear, "AnswerNotJson") };
+    assert_eq!(bake.answer(Answer::Refused(limited)), bake.wait(asked));
 }
 
 #[test]
@@ -1166,13 +1388,21 @@ fn the_ledgers_spelling_of_a_state_is_fixed() {
     text["work"]["image_name"].take();
     let expected = serde_json::json!({
         "state": "unknown",
-        "work": { "version": 7, "image_name": null, "attempts": 1, "owes_start": false },
+        "work": {
+            "version": 7, "image_name": null, "attempts": 1, "owes_start": false,
+            "evidence": { "first_sent": "2026-03-02T03:00:00Z" },
+        },
         "since": "2026-03-02T03:00:00Z",
         "looks": 0,
         "next": null,
         "why": "Timeout: the cloud's words",
     });
     assert_eq!(text, expected);
+    // Rows of releases that knew no evidence.
+    text["next"] = "2026-03-02T03:00:02Z".into();
+    text["work"]["image_name"] = "golden-v7".into();
+    text["work"].as_object_mut().expect("an object").remove("evidence");
+    serde_json::from_value::<State>(text).expect("a state can be read back");
 
     let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "paused".into() } };
     let text = serde_json::to_string(&ended).expect("a state is JSON");
@@ -1475,7 +1705,7 @@ fn a_hook_is_told_what_it_is_for_and_nothing_else() {
         ("IMAGEBAKED_LINE", "golden"),
         ("IMAGEBAKED_SLOT", "2026-03-02T03:00:00Z"),
         ("IMAGEBAKED_VERSION", "7"),
-        ("IMAGEBAKED_IMAGE_NAME", "golden-20260302-v7"),
+        ("IMAGEBAKED_IMAGE_NAME", "golden-20260302-1100-v7"),
     ];
     let named = |wanted: &[(&'static str, &str)]| -> Vec<_> {
         wanted.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()

@@ -22,22 +22,24 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    calls::{self, Finished},
+    calls::{self, Caller, Finished},
     planner::{Planner, Upcoming},
 };
 use crate::{
     bake::{
         Bake, State,
         call::{Answer, Call, Class, Power},
+        gmt::GmtOffset,
         instance_state,
         reason::ReasonCode,
         reconcile::Comparison,
-        state::{Effect, End, Event, Pace, step},
+        retry,
+        state::{self, Effect, End, Event, Pace, step},
     },
     clock::Clock,
-    cloud::CloudClient,
+    cloud::{CloudClient, Gate},
     config::{self, Config},
-    ids::{BakeId, LineId},
+    ids::{BakeId, ImageId, LineId},
     line::report::Adopted,
     schedule::Schedule,
     store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
@@ -84,6 +86,13 @@ pub struct Engine {
     hold: Option<Hold>,
     /// Whether new bakes may begin; off while draining.
     admitting: bool,
+    /// Cancelled while draining: calls that wait for the rate limit and would begin something do not go out.
+    closing: CancellationToken,
+    /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
+    /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
+    accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
+    /// What images have taught since the last commit.
+    taught: Option<GmtOffset>,
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
@@ -303,13 +312,18 @@ impl Engine {
         store.hasten(now, now + LONGEST_WAIT).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
         let uncompared = store.lineage().must_be_compared().then_some(Uncompared { since: now, why: None });
+        let pace = Pace {
+            search_until: store.lineage().searches_first().then(|| retry::later(now, config.cloud.lookup_window)),
+            gmt_offset: store.reader().gmt_offset().await?,
+            ..pace(config)
+        };
         let (publish, status) = watch::channel(EngineStatus::default());
         let mut engine = Self {
             store,
             cloud,
             clock,
             planner,
-            pace: pace(config),
+            pace,
             limits: limits(config),
             config_hash: config.hash.clone(),
             folder: config.daemon.state_dir.as_path().into(),
@@ -320,6 +334,9 @@ impl Engine {
             cried: HashMap::new(),
             hold: None,
             admitting: true,
+            closing: CancellationToken::new(),
+            accepted: HashMap::new(),
+            taught: None,
             quiet_until: None,
             last_turn: now,
             store_error_since: None,
@@ -359,6 +376,7 @@ impl Engine {
             }
         }
         self.admitting = false;
+        self.closing.cancel();
         if self.history_went_back {
             self.calls.shutdown().await;
             return Err(StoreError::WentBack);
@@ -577,7 +595,8 @@ impl Engine {
         // Slots due until this moment belong to the rules that were in force.
         self.plan(now).await?;
         self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
-        self.pace = pace(config);
+        let Pace { search_until, gmt_offset, .. } = self.pace;
+        self.pace = Pace { search_until, gmt_offset, ..pace(config) };
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
         if let Some(hold) = &mut self.hold {
@@ -646,7 +665,7 @@ impl Engine {
     }
 
     fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
-        for DueBake { bake, .. } in due {
+        for DueBake { bake, last_version } in due {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
             }
@@ -665,7 +684,12 @@ impl Engine {
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
-            self.step_in(turn, bake, Event::Due, now);
+            let event = if bake.state.needs_version() {
+                turn.next_version(&bake.line, last_version, |version| Event::Renumbered { version })
+            } else {
+                Event::Due
+            };
+            self.step_in(turn, bake, event, now);
         }
     }
 
@@ -685,7 +709,6 @@ impl Engine {
         if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
             return Ok(());
         }
-        let mut given: HashMap<LineId, u32> = HashMap::new();
         for DueBake { bake, last_version } in queued {
             if turn.has_stepped(bake.id) {
                 continue;
@@ -696,13 +719,12 @@ impl Engine {
                 continue;
             }
             *in_region += 1;
-            // Two instances of one turn may share a line, if the ids are so chosen; versions must still differ.
-            let version = given.get(&bake.line).copied().unwrap_or(last_version).saturating_add(1);
             // One that comes back from a wait has its version already.
-            if bake.state.work().is_none() {
-                given.insert(bake.line.clone(), version);
-            }
-            self.step_in(turn, bake, Event::Admitted { version }, now);
+            let event = match bake.state.work() {
+                Some(work) => Event::Admitted { version: work.version },
+                None => turn.next_version(&bake.line, last_version, |version| Event::Admitted { version }),
+            };
+            self.step_in(turn, bake, event, now);
         }
         Ok(())
     }
@@ -732,6 +754,7 @@ impl Engine {
     }
 
     fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
+        self.pace.clock_skew = self.cloud.clock_skew().unwrap_or_default();
         let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
         let before = std::mem::replace(&mut bake.state, state);
         Step { bake, before, effect, attempt: None }
@@ -758,6 +781,7 @@ impl Engine {
             step.log();
             if step.bake.state.is_ended() {
                 self.cried.remove(&step.bake.id);
+                self.accepted.remove(&step.bake.id);
             }
             match step.effect {
                 // A hook that would be cut off by the end of the daemon is left to the next start.
@@ -778,8 +802,11 @@ impl Engine {
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
         let folder = Arc::clone(&self.folder);
-        let task =
-            async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description, &folder).await };
+        let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
+        let task = async move {
+            let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
+            Caller { cloud, instance, settings, description, folder, gate }.perform(call, &*clock).await
+        };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
         self.in_flight.insert(id, (bake, handle));
@@ -799,6 +826,7 @@ impl Engine {
             self.store_failed(&error, now);
             return;
         }
+        self.keep_what_was_taught(now).await;
         // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
         self.show(None, true);
         self.turn().await;
@@ -821,12 +849,58 @@ impl Engine {
             return None;
         }
         self.judge_credentials(&finished, now);
+        self.learn(&bake, &finished);
         let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
         step.log_hook(&finished.answer);
         self.report_unknown_state(&step.bake, &finished.answer);
         self.cry(&step.bake, &finished.answer, now);
         Some(step)
+    }
+
+    /// What the list shows of an image of ours, and when the cloud accepted it, teach the zone of `GmtCreate`.
+    fn learn(&mut self, bake: &Bake, finished: &Finished) {
+        match (&finished.answer, finished.server_date) {
+            (Answer::Created(image), Some(at)) => {
+                self.accepted.insert(bake.id, (image.image_id.clone(), at));
+            }
+            (Answer::Image(Some(image)), _) => {
+                let (Some((image_id, at)), Some(work)) = (self.accepted.get(&bake.id), bake.state.work()) else {
+                    return;
+                };
+                let is_ours =
+                    *image_id == image.image_id && !state::identity(bake, work, &self.pace).contradicts(image);
+                if let Some(shown) = image.made_at.filter(|_| is_ours) {
+                    self.taught = GmtOffset::learn(shown, *at).or(self.taught);
+                    self.accepted.remove(&bake.id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn keep_what_was_taught(&mut self, now: DateTime<Utc>) {
+        let Some(observed) = self.taught.take() else { return };
+        let known = GmtOffset::agree(self.pace.gmt_offset, observed);
+        if known == self.pace.gmt_offset {
+            return;
+        }
+        // It can be learned again: a history that cannot be written is reported by those who must write it.
+        if let Err(error) = self.store.keep_gmt_offset(known, now).await {
+            tracing::debug!(error = crate::error::chain(&error), "the zone of GmtCreate could not be kept");
+        }
+        match known.map(GmtOffset::minutes) {
+            Some(minutes) => {
+                tracing::info!(
+                    minutes,
+                    "the zone of GmtCreate is {minutes} minutes ahead of UTC, as an image of ours shows"
+                );
+            }
+            None => {
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other")
+            }
+        }
+        self.pace.gmt_offset = known;
     }
 
     /// A state that is not in the table is waited for like any that passes; once, the log asks for somebody to look.
@@ -990,6 +1064,8 @@ impl Engine {
             Ok(()) => {
                 self.planned_late_from = Some(uncompared.since);
                 self.uncompared = None;
+                // What the cloud was asked for last may not be on its lists yet.
+                self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
                 // The cloud has answered.
                 self.hold = None;
             }
@@ -1068,11 +1144,25 @@ struct Turn {
     stepped: HashSet<BakeId>,
     /// Not committed yet.
     steps: Vec<Step>,
+    /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
+    versions: HashMap<LineId, u32>,
 }
 
 impl Turn {
     fn has_stepped(&self, bake: BakeId) -> bool {
         self.stepped.contains(&bake)
+    }
+
+    /// The event that gives a bake the next version of its line.
+    fn next_version(&mut self, line: &LineId, last_in_history: u32, event: impl FnOnce(u32) -> Event) -> Event {
+        let last = self.versions.get(line).copied().unwrap_or_default().max(last_in_history);
+        match last.checked_add(1) {
+            Some(version) => {
+                self.versions.insert(line.clone(), version);
+                event(version)
+            }
+            None => Event::NoVersion { why: format!("line {line} has no version left, its last one is {last}") },
+        }
     }
 
     fn take_steps(&mut self) -> Vec<Step> {
@@ -1168,5 +1258,8 @@ fn pace(config: &Config) -> Pace {
         poll_interval: config.cloud.poll_interval,
         lookup_window: config.cloud.lookup_window,
         owner: config.daemon.owner.clone(),
+        search_until: None,
+        gmt_offset: None,
+        clock_skew: TimeDelta::zero(),
     }
 }

@@ -3,13 +3,14 @@
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
+use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     bake::{
         call::{Class, Refusal},
         identity::SeenImage,
-        reconcile::{Comparison, Difference, Ledger, Tagged, compare},
+        reconcile::{Comparison, Difference, Ledger, Recorded, Tagged, compare},
     },
     cloud::{CloudClient, actions::ListImage},
     config::Config,
@@ -42,14 +43,16 @@ pub enum ReconcileError {
 }
 
 /// Compares the ledger with all images that carry our owner tag, and with those that its rows know.
-pub async fn look(cloud: &CloudClient, ledger: &Reader, config: &Config) -> Result<Comparison, ReconcileError> {
+pub async fn look(
+    cloud: &CloudClient,
+    ledger: &Reader,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<Comparison, ReconcileError> {
     let owner = config.daemon.owner.as_str();
     // The cloud first: the row of an image made between the two looks is in the ledger, and its image is asked for below.
     let mut images = owned(cloud, owner).await?;
-    let slots: Vec<_> =
-        images.iter().filter_map(|image| Tagged::read(image, owner)).map(|tagged| tagged.slot).collect();
-    let rows = ledger.recorded(&slots).await?;
-    let versions = ledger.versions().await?;
+    let rows = recorded(ledger, owner, &images).await?;
     // An image may have lost its tags, or carry those of a former owner; only then is it asked for by its id.
     let listed: BTreeSet<_> = images.iter().map(|image| image.image_id.clone()).collect();
     for row in rows.iter().filter(|row| row.state == "succeeded") {
@@ -58,8 +61,35 @@ pub async fn look(cloud: &CloudClient, ledger: &Reader, config: &Config) -> Resu
         let page = cloud.list_images(&request).await?.value;
         images.extend(page.images.iter().filter(|image| image.image_id == image_id).map(seen));
     }
-    let ledger = Ledger { owner, rows: &rows, versions: &versions, schedules: &config.schedules };
-    Ok(compare(ledger, &images))
+    compared(ledger, config, &rows, &images, now).await
+}
+
+/// The same for what can be learned from the list of our images alone: not whether images of old rows are still there, which
+/// may be thousands of calls.
+async fn look_at_list(shared: &Shared) -> Result<Comparison, ReconcileError> {
+    let config = shared.config();
+    let images = owned(&shared.cloud, &config.daemon.owner).await?;
+    let rows = recorded(shared.store.reader(), &config.daemon.owner, &images).await?;
+    compared(shared.store.reader(), &config, &rows, &images, shared.clock.now()).await
+}
+
+/// The rows that a comparison with these images needs.
+async fn recorded(ledger: &Reader, owner: &str, images: &[SeenImage]) -> Result<Vec<Recorded>, ReconcileError> {
+    let slots: Vec<_> =
+        images.iter().filter_map(|image| Tagged::read(image, owner)).map(|tagged| tagged.slot).collect();
+    Ok(ledger.recorded(&slots).await?)
+}
+
+async fn compared(
+    ledger: &Reader,
+    config: &Config,
+    rows: &[Recorded],
+    images: &[SeenImage],
+    now: DateTime<Utc>,
+) -> Result<Comparison, ReconcileError> {
+    let versions = ledger.versions().await?;
+    let owner = config.daemon.owner.as_str();
+    Ok(compare(Ledger { owner, rows, versions: &versions, schedules: &config.schedules, now }, images))
 }
 
 async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<SeenImage>, Refusal> {
@@ -137,7 +167,7 @@ async fn bring_up_to_date(shared: &Shared) {
 /// What `reconcile --apply` does. Answers whether images of ours are still being made that no row knows.
 async fn take_over(shared: &Shared) -> Result<bool, NotCompared> {
     let not = |why| NotCompared { why, credentials: None };
-    let found = look(&shared.cloud, shared.store.reader(), &shared.config()).await.map_err(|error| {
+    let found = look_at_list(shared).await.map_err(|error| {
         let credentials = match &error {
             ReconcileError::Cloud(refusal) if refusal.class == Class::Credential => {
                 Some(format!("{refusal} ({})", refusal.advice))

@@ -163,14 +163,20 @@ pub fn errors() -> String {
     }
     page.push_str("\n| code | class | what it means, what to do |\n|---|---|---|\n");
     for rule in rules() {
-        let code = format!("`{}{}`", rule.code, if rule.is_prefix { "…" } else { "" });
+        let before = if rule.is_part { "…" } else { "" };
+        let code = format!("`{before}{}{}`", rule.code, if rule.is_prefix || rule.is_part { "…" } else { "" });
         row(&mut page, &[&code, &classes(rule), rule.advice]);
     }
     page.push_str(
-        "\nWhere an answer has no code that is in the table, its status decides: 429 is transient, other 4xx and redirections \
-         are permanent, and all else is transient, or unclear where a repetition would make a second image or task.\n\n\
+        "\nA code that is not in the table is judged by the HTTP status: 429 is transient, other 4xx are permanent, and all else \
+         is transient, or unclear where a repetition would make a second image or task.\n\n\
+         The cloud's own answer is a JSON object with a RequestId and a result or a code, whatever its status. Anything else \
+         (a page of a proxy, an empty body, a redirection, half an answer) is transient under every status, or unclear where \
+         a repetition would make a second image or task: the image is searched for before the call is repeated. Such an \
+         answer neither suspends credentials nor counts for the automatic pause.\n\n\
          Codes of our own, where there was no answer that could be used: `Timeout`, `ConnectFailed`, `ConnectionLost`, \
-         `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.\n",
+         `AnswerNotJson`, `AnswerNotFromApi` (JSON without a RequestId), `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, \
+         `CredentialsUnavailable`.\n",
     );
     page
 }

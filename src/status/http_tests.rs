@@ -153,6 +153,7 @@ async fn fill(store: &Store) {
         misses: 0,
         next: now() + TimeDelta::seconds(48),
         status: "CREATING".into(),
+        searching: false,
         found: None,
     };
     step(4, "finance", now(), state, None).await;

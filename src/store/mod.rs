@@ -28,6 +28,7 @@ mod channels;
 mod checks;
 mod distributions;
 mod images;
+mod learned;
 mod ledger;
 mod lineage;
 mod pauses;

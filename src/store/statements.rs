@@ -773,4 +773,18 @@ pub const ALL: &[&str] = &[
     NEWEST_MIGRATION,
     OPTIMIZE,
     CHECKPOINT,
+    LEARNED,
+    LEARN,
+    UNLEARN,
 ];
+
+/// What was learned of the cloud under a name.
+pub const LEARNED: &str = "SELECT value FROM learned WHERE name = ?1";
+
+/// Something was learned; a later word replaces an earlier one.
+pub const LEARN: &str = "
+INSERT INTO learned (name, value, at) VALUES (?1, ?2, ?3)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at";
+
+/// Something turned out not to be so.
+pub const UNLEARN: &str = "DELETE FROM learned WHERE name = ?1";

@@ -43,6 +43,7 @@ const TABLES: &[Table] = &[
     Table { name: "audit", kind: Kind::Record },
     Table { name: "pauses", kind: Kind::State },
     Table { name: "streaks", kind: Kind::State },
+    Table { name: "learned", kind: Kind::Mirror },
 ];
 
 /// How many rows each table has, by its name.

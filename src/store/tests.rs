@@ -378,6 +378,8 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
             name: format!("{line}-v{version}"),
             status: ImageStatus::Available,
             tags: [].into(),
+            kind: None,
+            made_at: None,
         },
     };
     let found = Comparison {

@@ -76,8 +76,13 @@ impl Cloud {
 
     /// With these arguments.
     pub fn with(args: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", args)
+    }
+
+    /// At this address.
+    pub fn at(listen: &str, args: &[&str]) -> Self {
         let mut child = imagebaked()
-            .args(["sim", "--listen", "127.0.0.1:0"])
+            .args(["sim", "--listen", listen])
             .args(args)
             .env("SIM_ACCESS_KEY_SECRET", SECRET)
             .stdout(Stdio::piped())
