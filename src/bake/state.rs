@@ -355,6 +355,8 @@ pub enum Event {
     Due,
     /// Its deadline has passed while everything was held, for this reason.
     Held {
+        /// For the row.
+        code: ReasonCode,
         /// In words.
         why: String,
     },
@@ -655,9 +657,13 @@ impl Step<'_> {
                 self.undone(work, end, done, &outcome)
             }
 
-            (State::Queued { kept, .. }, Event::Held { why }) if self.past_deadline() => {
+            (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
                 let reason = format!("held until its deadline had passed: {why}");
-                self.end_queued(kept, End::Skipped { code: ReasonCode::Credentials, reason })
+                let end = match code {
+                    ReasonCode::Outage => End::Failed { image: None, permanent: false, code, reason },
+                    code => End::Skipped { code, reason },
+                };
+                self.end_queued(kept, end)
             }
             (State::Queued { kept, .. }, Event::Cancelled { by }) => {
                 self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })

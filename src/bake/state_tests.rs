@@ -1262,7 +1262,7 @@ fn while_it_starts_an_instance_is_taken_but_no_builder() {
 
 #[test]
 fn the_deadline_while_everything_is_held_says_what_held_it() {
-    let held = || Event::Held { why: "credentials: the key is disabled".into() };
+    let held = || Event::Held { code: ReasonCode::Credentials, why: "credentials: the key is disabled".into() };
     let mut bake = Told::new(settings());
     bake.tell(held());
     assert_eq!(bake.state(), "queued", "not past its deadline yet");

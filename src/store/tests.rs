@@ -74,7 +74,14 @@ async fn store() -> (tempfile::TempDir, Store) {
 async fn every_statement_fits_the_schema() {
     let (_dir, store) = store().await;
     for sql in statements::ALL {
-        (&store.writer).prepare(sqlx::SqlStr::from_static(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        store
+            .writer
+            .connection()
+            .await
+            .unwrap()
+            .prepare(sqlx::SqlStr::from_static(sql))
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 }
 
@@ -206,7 +213,7 @@ async fn a_newer_database_is_left_as_it_is() {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (9999, 'from the future', 1, x'00', 0)",
     )
-    .execute(&store.writer)
+    .execute(&mut *store.writer.connection().await.unwrap())
     .await
     .unwrap();
     let error = store.reader().examine().await.unwrap_err();
@@ -222,7 +229,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
-    let old = SqlitePool::connect_with(options).await.unwrap();
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let before_hooks = MIGRATIONS.iter().filter(|migration| migration.version < 3).cloned().collect();
     Migrator::with_migrations(before_hooks).run(&old).await.unwrap();
     let slot = at("2027-01-01T03:00:00Z");
@@ -280,11 +287,20 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     let calls = store.reader().attempts(BakeId(1)).await.unwrap();
     assert_eq!(calls.iter().map(|call| call.stage.as_str()).collect::<Vec<_>>(), ["stop", "hook"]);
     // Other tables still point to the one that was made anew, and the file is sound.
-    sqlx::query("UPDATE attempts SET stage = 'pondering'").execute(&store.writer).await.unwrap_err();
-    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.writer).await.unwrap();
-    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema").fetch_one(&store.writer).await.unwrap();
+    sqlx::query("UPDATE attempts SET stage = 'pondering'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
+    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
     assert_eq!((sound.as_str(), writable), ("ok", 0));
-    sqlx::query("DELETE FROM bakes").execute(&store.writer).await.unwrap();
+    sqlx::query("DELETE FROM bakes").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
     assert!(store.reader().attempts(BakeId(1)).await.unwrap().is_empty(), "calls go with their bake");
 }
 
@@ -348,9 +364,12 @@ async fn the_reader_cannot_write_and_the_audit_cannot_be_changed() {
     let (_dir, store) = store().await;
     let insert = "INSERT INTO audit (at, who, action, detail) VALUES (1, 'uid 0', 'bake', 'x')";
     sqlx::query(insert).execute(&store.reader().pool).await.unwrap_err();
-    sqlx::query(insert).execute(&store.writer).await.unwrap();
-    sqlx::query("UPDATE audit SET who = 'nobody'").execute(&store.writer).await.unwrap_err();
-    sqlx::query("DELETE FROM audit").execute(&store.writer).await.unwrap_err();
+    sqlx::query(insert).execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
+    sqlx::query("UPDATE audit SET who = 'nobody'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    sqlx::query("DELETE FROM audit").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -593,7 +612,7 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
     let on = |schedule: &str, instance: &str| NewRow { instance_id: InstanceId::from(instance), ..row(schedule, slot) };
     store.record_slots(&[on("odd", "ecd-1"), on("even", "ecd-2")], &[], "abc", slot).await.unwrap();
     sqlx::query("UPDATE bakes SET progress = '{\"state\":\"levitating\"}' WHERE id = 1")
-        .execute(&store.writer)
+        .execute(&mut *store.writer.connection().await.unwrap())
         .await
         .unwrap();
     for _ in 0..2 {
