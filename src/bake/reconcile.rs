@@ -331,6 +331,14 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
 }
 
 impl Comparison {
+    /// Whether images of ours are being made that no row knows: they get one when they are done.
+    pub fn images_being_made(&self) -> bool {
+        self.differences.iter().any(|difference| {
+            matches!(difference, Difference::Unrecorded { status, .. }
+                if ImageStatus::parse(status) == ImageStatus::InProgress)
+        })
+    }
+
     /// The images of one slot, the best first.
     fn slot(&mut self, ledger: Ledger<'_>, row: Option<&Recorded>, recorded: &HashSet<&ImageId>, images: &[Ours<'_>]) {
         // While a bake is under way its row may not know its image yet; where one image is known, others are doubles.

@@ -355,6 +355,8 @@ pub enum Event {
     Due,
     /// Its deadline has passed while everything was held, for this reason.
     Held {
+        /// For the row.
+        code: ReasonCode,
         /// In words.
         why: String,
     },
@@ -655,9 +657,13 @@ impl Step<'_> {
                 self.undone(work, end, done, &outcome)
             }
 
-            (State::Queued { kept, .. }, Event::Held { why }) if self.past_deadline() => {
+            (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
                 let reason = format!("held until its deadline had passed: {why}");
-                self.end_queued(kept, End::Skipped { code: ReasonCode::Credentials, reason })
+                let end = match code {
+                    ReasonCode::Outage => End::Failed { image: None, permanent: false, code, reason },
+                    code => End::Skipped { code, reason },
+                };
+                self.end_queued(kept, end)
             }
             (State::Queued { kept, .. }, Event::Cancelled { by }) => {
                 self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
@@ -1204,7 +1210,10 @@ impl Step<'_> {
                 let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
                 (state, Effect::Wait(next))
             }
-            Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
+            // A cloud that cannot be reached tells nothing of the image, however long that lasts.
+            Answer::Refused(refusal)
+                if !refusal.is_outage() && self.now >= later(since, self.bake.settings.build_deadline) =>
+            {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
@@ -1308,6 +1317,12 @@ impl Step<'_> {
             Answer::Refused(refusal) => {
                 misses += 1;
                 pause = self.pause_after(&refusal, misses).max(pause);
+                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
+                if refusal.is_outage() {
+                    let next = self.after(pause);
+                    let state = State::Building { work, image, since, seen_at, misses, next, status, found, searching };
+                    return (state, Effect::Wait(next));
+                }
             }
             _ => misses += 1,
         }

@@ -25,6 +25,7 @@ use super::{
     calls::{self, Caller, Finished},
     clocks,
     planner::{Planner, Upcoming},
+    slot_lists::SlotLists,
 };
 use crate::{
     bake::{
@@ -32,6 +33,7 @@ use crate::{
         call::{Answer, Call, Class, Power},
         gmt::GmtOffset,
         instance_state,
+        reason::ReasonCode,
         reconcile::Comparison,
         retry,
         state::{self, Effect, End, Event, Kept, Pace, Resume, step},
@@ -89,6 +91,8 @@ pub struct Engine {
     /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
     /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
     accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
+    /// What searches of one slot share.
+    slot_lists: Arc<SlotLists>,
     /// What images have taught since the last commit.
     taught: Option<GmtOffset>,
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
@@ -96,6 +100,14 @@ pub struct Engine {
     last_turn: DateTime<Utc>,
     /// What became known of the clock and is not in the audit yet.
     clock_events: Vec<ClockEvent>,
+    /// Since when the history cannot be written.
+    store_error_since: Option<DateTime<Utc>>,
+    /// What keeps anything from being begun until history and cloud have been compared.
+    uncompared: Option<Uncompared>,
+    /// Until it was compared nothing was planned: what came due since then is planned as if it came due one by one.
+    planned_late_from: Option<DateTime<Utc>>,
+    /// The history's files have lost their names: what was begun is ended, nothing else is.
+    lost: Option<LostHistory>,
     /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
     history_went_back: bool,
     /// Unknown states of instances that the log has reported.
@@ -136,6 +148,12 @@ pub struct EngineStatus {
     pub hold: Option<Hold>,
     /// The database cannot be used.
     pub store_error: Option<String>,
+    /// Since when.
+    pub store_error_since: Option<DateTime<Utc>>,
+    /// History and cloud have to be compared before anything is begun.
+    pub uncompared: Option<Uncompared>,
+    /// The history's files have lost their names.
+    pub lost_history: Option<LostHistory>,
     /// The configuration in force.
     pub config_hash: String,
     /// Slots to come.
@@ -146,6 +164,24 @@ pub struct EngineStatus {
     pub max_ages: Vec<MaxAge>,
     /// Schedules that are paused, but not in the file.
     pub pauses: Vec<Pause>,
+}
+
+/// A history that was restored, imported or is empty, before it was compared with the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uncompared {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Why it could not be compared so far.
+    pub why: Option<String>,
+}
+
+/// A history whose files were removed, moved or replaced under the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostHistory {
+    /// Since when it is known.
+    pub since: DateTime<Utc>,
+    /// What became of them.
+    pub message: String,
 }
 
 /// How old the newest good image of a line may be.
@@ -240,8 +276,22 @@ pub enum Order {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Result<(), Declined>, StoreError>>,
     },
+    /// What the comparison with the cloud came to that a restored or empty history needs before anything is begun.
+    Compared {
+        /// Why it could not be made; it is tried again.
+        outcome: Result<(), NotCompared>,
+    },
     /// Look now: the pulse.
     Look,
+}
+
+/// Why history and cloud could not be compared.
+#[derive(Debug)]
+pub struct NotCompared {
+    /// In words.
+    pub why: String,
+    /// The cloud's refusal, where it was one of the credentials.
+    pub credentials: Option<String>,
 }
 
 /// Why an order was not carried out.
@@ -268,8 +318,9 @@ impl Engine {
         }
         store.hasten(now, shifted(now, LONGEST_WAIT)).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
+        let uncompared = store.lineage().must_be_compared().then_some(Uncompared { since: now, why: None });
         let pace = Pace {
-            search_until: Some(retry::later(now, config.cloud.lookup_window)),
+            search_until: store.lineage().searches_first().then(|| retry::later(now, config.cloud.lookup_window)),
             gmt_offset: store.reader().gmt_offset().await?,
             ..pace(config)
         };
@@ -292,10 +343,15 @@ impl Engine {
             admitting: true,
             closing: CancellationToken::new(),
             accepted: HashMap::new(),
+            slot_lists: Arc::default(),
             taught: None,
             quiet_until: None,
             last_turn: now,
             clock_events: Vec::new(),
+            store_error_since: None,
+            uncompared,
+            planned_late_from: None,
+            lost: None,
             history_went_back: false,
             unknown_states: HashSet::new(),
             shown: false,
@@ -316,7 +372,7 @@ impl Engine {
         // The metronome goes by the wall clock and falls silent while that has been set back; this one does not.
         let mut own_pulse = tokio::time::interval(OWN_PULSE);
         own_pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        while !self.history_went_back {
+        while !self.history_went_back && !self.is_wound_down().await {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -333,6 +389,11 @@ impl Engine {
         if self.history_went_back {
             self.calls.shutdown().await;
             return Err(StoreError::WentBack);
+        }
+        if self.lost.is_some() && !stop.is_cancelled() {
+            // Nothing is left that a call could be under way for.
+            self.calls.shutdown().await;
+            return Err(self.store.replaced().unwrap_or(StoreError::WentBack));
         }
         let waiting = self.in_flight.len();
         if waiting > 0 {
@@ -367,8 +428,13 @@ impl Engine {
             status.last_look = Some(now);
             false
         });
+        if let Some(error) = self.store.replaced() {
+            self.lose_history(&error, now);
+        }
         let quiet = self.quiet_until.is_some_and(|until| now < until) && now >= self.last_turn;
-        if !quiet {
+        // Somebody else could not write: whether anybody can is not left to the next bake to find out.
+        let unnoticed = self.store.is_suspect() && self.store_error_since.is_none();
+        if !quiet || unnoticed {
             self.turn().await;
         }
     }
@@ -376,8 +442,16 @@ impl Engine {
     /// What changes what is shown is answered after the turn that shows it: who was told that a pause stands, and asks
     /// for the status next, must find it there.
     async fn obey(&mut self, order: Order) {
+        if let Some(error) = self.store.replaced().filter(|_| !matches!(order, Order::Look)) {
+            self.lose_history(&error, self.clock.now());
+            return order.refuse(error);
+        }
         match order {
             Order::Look => self.look().await,
+            Order::Compared { outcome } => {
+                self.take_comparison(outcome);
+                self.turn().await;
+            }
             Order::Bake { schedule, who, reply } => {
                 // A dropped receiver means that the person has gone; the bake stands all the same.
                 let _ = reply.send(self.record_manual(&schedule, who).await);
@@ -538,7 +612,7 @@ impl Engine {
             return Ok(Err(Declined::NotNow("the pause would be over already".to_owned())));
         }
         // Slots up to this moment are not paused yet.
-        self.planner.plan(&self.store, now).await?;
+        self.plan(now).await?;
         self.store.pause(&Pause { schedule_id, since: now, until, reason, who }).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
         self.shown = false;
@@ -553,7 +627,7 @@ impl Engine {
             return Ok(Err(Declined::NotNow(word)));
         }
         // Slots up to this moment were paused.
-        self.planner.plan(&self.store, now).await?;
+        self.plan(now).await?;
         self.store.resume(&schedule_id, who, "resumed", now).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
         self.shown = false;
@@ -571,7 +645,7 @@ impl Engine {
                 "its bakes failed for good {failures} times in a row; mend the cause, then `imagebaked resume {schedule_id}`"
             );
             tracing::error!(schedule = %schedule_id, reason, "schedule {schedule_id} is paused: {reason}");
-            self.planner.plan(&self.store, now).await?;
+            self.plan(now).await?;
             let pause = Pause { schedule_id, since: now, until: None, reason, who: ITSELF.to_owned() };
             self.store.pause(&pause).await?;
             self.planner.set_pauses(self.store.reader().pauses().await?);
@@ -583,7 +657,7 @@ impl Engine {
     async fn adopt(&mut self, config: &Config) -> Result<(), StoreError> {
         let now = self.clock.now();
         // Slots due until this moment belong to the rules that were in force.
-        self.planner.plan(&self.store, now).await?;
+        self.plan(now).await?;
         self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
         if self.cloud.clocks().agreed().is_ok() {
             self.planner.clock_confirmed();
@@ -608,8 +682,19 @@ impl Engine {
             hold.next_probe = hold.next_probe.min(shifted(now, HOLD_PROBE));
         }
         self.last_turn = now;
+        if self.lost.is_none()
+            && self.store.is_suspect()
+            && let Err(error) = self.store.probe().await
+        {
+            return self.store_failed(&error, now);
+        }
         match self.try_turn(now, was_set_back).await {
-            Ok(changed) => self.show(None, changed),
+            Ok(changed) => {
+                if let Some(since) = self.store_error_since.take() {
+                    tracing::info!(%since, "the history can be used again");
+                }
+                self.show(None, changed);
+            }
             Err(error) => self.store_failed(&error, now),
         }
     }
@@ -619,20 +704,21 @@ impl Engine {
             // What waits for an instant of the old clock would wait as long as the step.
             self.store.hasten(now, now).await?;
         }
-        let mut changed = self.planner.plan(&self.store, now).await? > 0;
+        let mut changed = self.plan(now).await? > 0;
         let mut turn = Turn::default();
         loop {
             let bake_time = self.bake_time(now);
             let due = self.store.due(bake_time).await?;
             self.step_due(due, now, &mut turn);
-            if self.admitting {
+            if self.admitting && self.lost.is_none() {
                 let expired = self.store.overdue_queued(bake_time).await?;
                 for DueBake { bake, .. } in expired {
-                    let held =
-                        self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
-                    self.step_in(&mut turn, bake, held.unwrap_or(Event::Due), now);
+                    let event = self.what_holds().unwrap_or(Event::Due);
+                    self.step_in(&mut turn, bake, event, now);
                 }
-                self.admit(now, &mut turn).await?;
+                if self.uncompared.is_none() {
+                    self.admit(now, &mut turn).await?;
+                }
             }
             let steps = turn.take_steps();
             if steps.is_empty() {
@@ -643,14 +729,19 @@ impl Engine {
         }
         let bake_time = self.bake_time(now);
         let next = [self.planner.next_at(), self.store.next_wake(bake_time).await?, self.hold_ends()];
-        // Where the two clocks differ, every pulse is a look.
-        self.quiet_until = next.into_iter().flatten().min().filter(|_| bake_time == now);
+        // A second step of a bake waits for the next pulse; where the two clocks differ, every pulse is a look.
+        self.quiet_until = next.into_iter().flatten().min().filter(|_| bake_time == now && !turn.is_cut_short);
         Ok(changed)
     }
 
     fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
         for DueBake { bake, last_version } in due {
             if self.in_flight.contains_key(&bake.id) {
+                continue;
+            }
+            if self.lost.is_some() && bake.state.cannot_be_cancelled().is_none() {
+                let by = "the daemon: the history was replaced".to_owned();
+                self.step_in(turn, bake, Event::Cancelled { by }, now);
                 continue;
             }
             // It was begun while the clock was ahead, and has come to nothing that must be followed.
@@ -664,8 +755,11 @@ impl Engine {
                 }
                 continue;
             }
+            if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
+                continue;
+            }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
-            if begins_something && (!self.admitting || !self.may_call(now)) {
+            if begins_something && (!self.admitting || self.uncompared.is_some() || !self.may_call(now)) {
                 continue;
             }
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
@@ -718,9 +812,14 @@ impl Engine {
 
     /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
     fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
-        if !self.in_flight.contains_key(&bake.id) && turn.stepped.insert(bake.id) {
+        if self.in_flight.contains_key(&bake.id) {
+            return;
+        }
+        if turn.stepped.insert(bake.id) {
             let step = self.take(bake, event, now);
             turn.steps.push(step);
+        } else {
+            turn.is_cut_short = true;
         }
     }
 
@@ -791,10 +890,12 @@ impl Engine {
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
         let folder = Arc::clone(&self.folder);
+        let slot_lists = Arc::clone(&self.slot_lists);
         let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
         let task = async move {
             let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
-            Caller { cloud, instance, settings, description, folder, gate }.perform(call, &*clock).await
+            let slot_lists = &*slot_lists;
+            Caller { cloud, instance, settings, description, folder, gate, slot_lists }.perform(call, &*clock).await
         };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
@@ -969,6 +1070,11 @@ impl Engine {
     }
 
     fn store_failed(&mut self, error: &StoreError, now: DateTime<Utc>) {
+        self.history_went_back |= matches!(error, StoreError::WentBack);
+        if matches!(error, StoreError::Replaced { .. }) {
+            return self.lose_history(error, now);
+        }
+        self.store_error_since.get_or_insert(now);
         let text = crate::error::chain(error);
         tracing::error!(error = %text, "the ledger cannot be used; nothing new is begun until it can");
         self.quiet_until = Some(later(now, STORE_PAUSE));
@@ -978,6 +1084,9 @@ impl Engine {
     fn show(&mut self, store_error: Option<String>, changed: bool) {
         self.publish.send_modify(|status| {
             status.store_error = store_error;
+            status.store_error_since = self.store_error_since;
+            status.uncompared.clone_from(&self.uncompared);
+            status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);
             status.hold.clone_from(&self.hold);
             let renewed = status.config_hash != self.config_hash || !self.shown;
@@ -1007,6 +1116,113 @@ impl Engine {
     }
 }
 
+/// A history that is not to be worked with as it is.
+impl Engine {
+    /// Plans what is due, but nothing before history and cloud were compared: slots whose images the cloud has are then
+    /// known by their rows.
+    async fn plan(&mut self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        if self.uncompared.is_some() || self.lost.is_some() {
+            return Ok(0);
+        }
+        let mut rows = 0;
+        if let Some(from) = self.planned_late_from {
+            // What came due meanwhile came on time; what was due before was missed.
+            rows += self.planner.plan(&self.store, from.min(now)).await?;
+            while let Some(at) = self.planner.next_at().filter(|at| *at <= now) {
+                rows += self.planner.plan(&self.store, at).await?;
+            }
+            self.planned_late_from = None;
+        }
+        Ok(rows + self.planner.plan(&self.store, now).await?)
+    }
+
+    /// What bakes in the queue wait for, if that is not a builder.
+    fn what_holds(&self) -> Option<Event> {
+        if let Some(hold) = &self.hold {
+            return Some(Event::Held { code: ReasonCode::Credentials, why: format!("credentials: {}", hold.message) });
+        }
+        let Uncompared { why, .. } = self.uncompared.as_ref()?;
+        let why = why.as_deref().unwrap_or("the cloud has not listed all images");
+        let why = format!("the history is empty or was restored, and could not be compared with the cloud: {why}");
+        Some(Event::Held { code: ReasonCode::Outage, why })
+    }
+
+    fn take_comparison(&mut self, outcome: Result<(), NotCompared>) {
+        let now = self.clock.now();
+        let Some(uncompared) = &mut self.uncompared else { return };
+        match outcome {
+            Ok(()) => {
+                self.planned_late_from = Some(uncompared.since);
+                self.uncompared = None;
+                // What the cloud was asked for last may not be on its lists yet.
+                self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
+                // The cloud has answered.
+                self.hold = None;
+            }
+            Err(NotCompared { why, credentials }) => {
+                if uncompared.why.as_ref() != Some(&why) {
+                    tracing::warn!(
+                        reason = %why,
+                        "history and cloud cannot be compared; nothing is stopped or created until they are"
+                    );
+                }
+                uncompared.why = Some(why);
+                if let Some(message) = credentials {
+                    if self.hold.is_none() {
+                        tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
+                    }
+                    let since = self.hold.as_ref().map_or(now, |hold| hold.since);
+                    self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
+                }
+            }
+        }
+    }
+
+    /// The files have lost their names. What is written from now on is gone with the process, so nothing is begun; but an
+    /// image that is being made is followed to its end, and an instance that was stopped is started again.
+    fn lose_history(&mut self, error: &StoreError, now: DateTime<Utc>) {
+        if self.lost.is_some() {
+            return;
+        }
+        let message = crate::error::chain(error);
+        tracing::error!(error = %message, "{message}; nothing new is begun, and the daemon ends once what was begun is over");
+        self.store.detach();
+        self.lost = Some(LostHistory { since: now, message });
+        self.quiet_until = None;
+        self.show(None, true);
+    }
+
+    /// Whether the history is lost and nothing is left that was begun under it, or nothing more can be done about that.
+    async fn is_wound_down(&self) -> bool {
+        if self.lost.is_none() {
+            return false;
+        }
+        if self.store_error_since.is_some() {
+            return true;
+        }
+        match self.store.due(DateTime::<Utc>::MAX_UTC).await {
+            Ok(begun) => begun.is_empty() && self.in_flight.is_empty(),
+            Err(_) => true,
+        }
+    }
+}
+
+impl Order {
+    /// Answers that the history cannot be used.
+    fn refuse(self, error: StoreError) {
+        match self {
+            Self::Bake { reply, .. } => drop(reply.send(Err(error))),
+            Self::Retry { reply, .. } => drop(reply.send(Err(error))),
+            Self::Adopt { reply, .. } | Self::Rebuild { reply, .. } => drop(reply.send(Err(error))),
+            Self::AdoptImages { reply, .. } => drop(reply.send(Err(error))),
+            Self::Cancel { reply, .. } | Self::Pause { reply, .. } | Self::Resume { reply, .. } => {
+                drop(reply.send(Err(error)));
+            }
+            Self::Compared { .. } | Self::Look => {}
+        }
+    }
+}
+
 fn no_bake(id: BakeId) -> Declined {
     Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
 }
@@ -1020,6 +1236,8 @@ struct Turn {
     steps: Vec<Step>,
     /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
     versions: HashMap<LineId, u32>,
+    /// Whether a bake would have taken a second step.
+    is_cut_short: bool,
 }
 
 impl Turn {
@@ -1145,3 +1363,7 @@ fn pace(config: &Config) -> Pace {
         clock_skew: TimeDelta::zero(),
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,8 +1,8 @@
 //! The daemon: the one place where clock, ledger, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. The
-//! engine's first turn waits, but only where the ledger is empty, for the versions of images in the cloud. Stop, on
+//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
+//! ledger was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
 //! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, ledger. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
@@ -38,12 +38,14 @@ mod clocks;
 mod control_server;
 mod engine;
 mod health;
+mod history_problems;
 mod keeper;
 mod planner;
 mod pulse;
 mod reconcile;
 mod reload;
 mod signals;
+mod slot_lists;
 mod watch;
 mod watchdog;
 
@@ -153,23 +155,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         started,
     });
     let engine_stop = CancellationToken::new();
-    let engine = tokio::spawn({
-        let (shared, stop) = (Arc::clone(&shared), engine_stop.clone());
-        let owner = shared.config().daemon.owner.clone();
-        async move {
-            // Before the first turn, so that no version is given out that an image has. Orders wait meanwhile.
-            tokio::select! {
-                () = stop.cancelled() => {}
-                raised = reconcile::go_on_after_images(&shared.store, &shared.cloud, &owner, shared.clock.now()) => {
-                    if let Err(error) = raised {
-                        let error = crate::error::chain(&error);
-                        tracing::error!(error, "versions of the cloud's images could not be taken over");
-                    }
-                }
-            }
-            engine.run(received, stop, drain).await
-        }
-    });
+    let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
+    let settling = tokio::spawn(reconcile::settle(Arc::clone(&shared), engine_stop.clone()));
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
@@ -225,13 +212,46 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [keeper, copies, channels, checks, control, page, watch, watchdog] {
+    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
-    store.close().await;
+    if store.replaced().is_some() {
+        save_lost(&store, shared.clock.now()).await;
+    } else {
+        store.close().await;
+    }
     tracing::info!("stopped");
     outcome
+}
+
+/// Closes a history whose files have lost their names, after saving what is in it.
+async fn save_lost(store: &Store, now: DateTime<Utc>) {
+    let saved = if store.has_lost_database() { Some(store.save_copy(now).await) } else { None };
+    store.close().await;
+    match saved {
+        // Only what is beside it was touched: what was in the log is in the database now.
+        None => {}
+        Some(Ok(saved)) => match store.put_back(&saved) {
+            Ok(true) => tracing::error!("the history was removed under the daemon, which has put it back as it was"),
+            Ok(false) => tracing::error!(
+                path = %saved.display(),
+                "the history was replaced under the daemon; what it was is saved as {0}, `imagebaked restore {0}` brings \
+                 it back",
+                saved.display()
+            ),
+            Err(error) => tracing::error!(
+                path = %saved.display(), error = &error as &dyn std::error::Error,
+                "the history was removed under the daemon; what it was is saved as {}", saved.display()
+            ),
+        },
+        Some(Err(error)) => {
+            tracing::error!(
+                error = crate::error::chain(&error),
+                "the history was replaced under the daemon, and could not be saved"
+            );
+        }
+    }
 }
 
 impl Source for Shared {

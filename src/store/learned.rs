@@ -30,7 +30,9 @@ impl Store {
                 .bind(now.timestamp_millis()),
             None => sqlx::query(statements::UNLEARN).bind(GMT_OFFSET),
         };
-        query.execute(&self.writer).await.map_err(failed("keep the zone of GmtCreate"))?;
+        let mut tx = self.begin().await?;
+        query.execute(&mut *tx).await.map_err(failed("keep the zone of GmtCreate"))?;
+        tx.commit().await.map_err(failed("keep the zone of GmtCreate"))?;
         Ok(())
     }
 }

@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError, failed, statements};
+use super::{Store, StoreError, failed, statements, writer::Work};
 use crate::{
     bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, retry::later, state::End},
     failpoint,
@@ -120,7 +120,9 @@ impl Store {
     /// queue keep their time.
     pub async fn hasten(&self, now: DateTime<Utc>, latest: DateTime<Utc>) -> Result<u64, StoreError> {
         let query = sqlx::query(statements::HASTEN).bind(now.timestamp_millis()).bind(latest.timestamp_millis());
-        let done = query.execute(&self.writer).await.map_err(failed("look at waiting bakes again"))?;
+        let mut tx = self.begin().await?;
+        let done = query.execute(&mut *tx).await.map_err(failed("look at waiting bakes again"))?;
+        tx.commit().await.map_err(failed("look at waiting bakes again"))?;
         Ok(done.rows_affected())
     }
 
@@ -159,7 +161,8 @@ impl Store {
             .iter()
             .filter_map(|transition| Some(AttemptJson::of(transition.bake, transition.attempt.as_ref()?)))
             .collect();
-        let mut tx = self.begin().await?;
+        // What was begun is ended, also where the file has lost its name.
+        let mut tx = self.writer.begin_detached().await?;
         let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
             sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
         };
@@ -212,8 +215,8 @@ impl Store {
         bakes
     }
 
-    pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a transaction"))
+    pub(super) async fn begin(&self) -> Result<Work, StoreError> {
+        self.writer.begin().await
     }
 }
 

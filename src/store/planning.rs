@@ -345,17 +345,19 @@ impl Store {
             .fetch_one(&self.reader().pool)
             .await
             .map_err(failed("read the images that lie ahead"))?;
+        let mut tx = self.begin().await?;
         if any {
             sqlx::query(statements::CLAMP_IMAGES)
                 .bind(now.timestamp_millis())
                 .bind(latest.timestamp_millis())
                 .bind(longest.timestamp_millis())
-                .execute(&self.writer)
+                .execute(&mut *tx)
                 .await
                 .map_err(failed("date images anew that lie ahead"))?;
         }
-        let scan = sqlx::query(statements::CLAMP_LOOK).bind(now.timestamp_millis()).execute(&self.writer).await;
-        scan.map_err(failed("date an inventory scan anew")).map(|_| ())
+        let scan = sqlx::query(statements::CLAMP_LOOK).bind(now.timestamp_millis()).execute(&mut *tx).await;
+        scan.map_err(failed("date an inventory scan anew"))?;
+        tx.commit().await.map_err(failed("commit instants that lay ahead"))
     }
 
     /// When the history was last written, as far as its newest rows tell; `None` for an empty one.

@@ -708,6 +708,29 @@ pub const OWED_STARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
 ORDER BY id";
+/// The marks of the last start.
+pub const LINEAGE: &str = "SELECT run, steps, stopped, unsettled FROM lineage";
+
+/// Whether no bake and no version is known.
+pub const IS_EMPTY: &str = "SELECT NOT EXISTS (SELECT 1 FROM bakes) AND NOT EXISTS (SELECT 1 FROM lines)";
+
+/// The marks of a start.
+pub const BEGIN_RUN: &str = "
+INSERT INTO lineage (id, run, steps, stopped, unsettled) VALUES (1, ?1, ?2, 0, ?3)
+ON CONFLICT (id) DO UPDATE SET run = excluded.run, steps = excluded.steps, stopped = 0, unsettled = excluded.unsettled";
+
+/// One more transaction of this start.
+pub const COUNT_STEP: &str = "UPDATE lineage SET steps = steps + 1 WHERE run = ?1 RETURNING steps";
+
+/// The mark of an orderly end.
+pub const END_RUN: &str = "UPDATE lineage SET steps = steps + 1, stopped = 1 WHERE run = ?1 RETURNING steps";
+
+/// Nothing is left to be found out in the cloud.
+pub const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
+
+/// No start has been made on it.
+pub const FORGET_RUN: &str = "DELETE FROM lineage";
+
 /// The tables of the database.
 pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
@@ -735,6 +758,13 @@ pub const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
+    LINEAGE,
+    IS_EMPTY,
+    BEGIN_RUN,
+    COUNT_STEP,
+    END_RUN,
+    SETTLE,
+    FORGET_RUN,
     INSERT_BAKES,
     INSERT_SETTINGS,
     UPDATE_BAKES,

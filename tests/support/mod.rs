@@ -156,6 +156,21 @@ impl Host {
         host
     }
 
+    /// A host with a history of one bake under another cloud: one that is empty is compared with the cloud before anything
+    /// else, which is not what every test is about.
+    pub fn with_history(endpoint: SocketAddr, schedules: &str) -> Self {
+        let cloud = Cloud::start();
+        let first = "[[schedule]]\nname = \"first\"\ninstance_id = \"ecd-first\"\ncron = \"0 3 1 1 *\"\n";
+        let mut host = Self::new(cloud.addr, first);
+        host.start();
+        host.bake("first");
+        // Until then what the cloud lists may be late, and every start asks anew.
+        eventually("the history is settled", || host.log().contains("the history is settled").then_some(()));
+        host.stop();
+        host.configure(endpoint, schedules);
+        host
+    }
+
     /// A path in the host's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -234,10 +249,16 @@ impl Host {
 
     /// Starts the daemon and waits until it is ready.
     pub fn start(&mut self) -> &Self {
+        let command = self.command(&["run", "--log-filter", "debug"]);
+        self.start_by(command)
+    }
+
+    /// Starts the daemon by this command and waits until it is ready.
+    pub fn start_by(&mut self, mut command: Command) -> &Self {
         let ready = |log: &str| log.matches("imagebaked is ready").count();
         let before = ready(&self.log());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        let child = self.command(&["run", "--log-filter", "debug"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.daemon = Some(Running(child));
         eventually("the daemon is ready", || {
             if let Ok(Some(status)) = self.daemon.as_mut().unwrap().0.try_wait() {
@@ -291,6 +312,12 @@ impl Host {
     pub fn stop(&mut self) {
         self.signal("TERM");
         self.stopped();
+    }
+
+    /// Waits for the end of a daemon that ends by itself; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut daemon = self.daemon.take().unwrap();
+        eventually("the daemon has ended", || daemon.0.try_wait().unwrap()).code()
     }
 
     /// Waits for the end of a daemon that was told to stop.
