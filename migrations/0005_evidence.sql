@@ -86,6 +86,10 @@ CREATE TABLE lineage (
     unsettled TEXT    NOT NULL  -- a word of Lineage: what has to be found out in the cloud before it is as good as any
 ) STRICT;
 
+-- The clock may have been ahead when a row was written: its slot says nothing of which result of a line is the newest.
+DROP INDEX bakes_with_result;
+CREATE INDEX bakes_with_result ON bakes (line_id, id DESC) WHERE state IN ('succeeded', 'failed');
+
 -- What was learned of the cloud, by name: gmt_offset is how many minutes the zone of GmtCreate is ahead of UTC.
 CREATE TABLE learned (
     name  TEXT    NOT NULL PRIMARY KEY,

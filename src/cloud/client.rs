@@ -1,14 +1,6 @@
 //! One call from end to end: credentials, signature, turn, exchange, answer. Never repeated here.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use secrecy::ExposeSecret;
@@ -32,7 +24,10 @@ use super::{
 };
 use crate::{
     bake::call::{Class, Refusal},
-    clock::Clock,
+    clock::{
+        Clock,
+        watch::{self, ClockWatch, Sent},
+    },
 };
 
 /// Rows asked for at once; the most that the listing calls give.
@@ -41,11 +36,6 @@ const PAGE_SIZE: u32 = 100;
 const MOST_PAGES: u32 = 1000;
 /// An answer to a bare request is an error of a few lines; a page of a proxy may be longer.
 const GREETING_LIMIT: usize = 256 * 1024;
-
-/// More than the network and rounding to seconds can explain.
-fn is_far(skew: TimeDelta) -> bool {
-    skew.abs() > TimeDelta::minutes(1)
-}
 
 /// Makes a fresh nonce for every call: at least 128 random bits as text.
 pub type NonceSource = Arc<dyn Fn() -> String + Send + Sync>;
@@ -102,7 +92,7 @@ struct Ready {
 pub struct Greeting {
     /// From the first packet to the answer, connection included where there was none.
     pub took: Duration,
-    /// The host's clock less ours; it shows whole seconds.
+    /// How far the host's clock is from the time in which it answered; positive where it is ahead of ours.
     pub skew: Option<TimeDelta>,
 }
 
@@ -115,8 +105,7 @@ pub struct CloudClient {
     clock: Arc<dyn Clock>,
     nonce: NonceSource,
     timeout: Duration,
-    /// The cloud's clock less ours, in milliseconds.
-    skew_ms: AtomicI64,
+    clocks: ClockWatch,
 }
 
 impl fmt::Debug for CloudClient {
@@ -139,10 +128,10 @@ impl CloudClient {
             keyring: Keyring::new(options.credentials, surroundings, http.clone(), Arc::clone(&clock)),
             http,
             throttle: Throttle::new(options.requests_per_second),
+            clocks: ClockWatch::new(Arc::clone(&clock)),
             clock,
             nonce,
             timeout: options.timeout,
-            skew_ms: AtomicI64::new(0),
         })
     }
 
@@ -240,9 +229,10 @@ impl CloudClient {
             limit: GREETING_LIMIT,
             direct: endpoint.is_loopback(),
         };
+        let sent = self.clock.now();
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, Repeat::Harmless))?;
-        self.compare_clocks(&incoming);
-        let skew = answer::server_date(&incoming).map(|theirs| theirs - self.clock.now());
+        // Only for who asks: nothing shows that this is the cloud's own answer.
+        let skew = answer::server_date(&incoming).map(|date| watch::skew(sent, self.clock.now(), date));
         Ok(Greeting { took: started.elapsed(), skew })
     }
 
@@ -317,7 +307,7 @@ impl CloudClient {
             prepared = self.prepare(&request) => prepared,
         };
         let outcome = match prepared {
-            Ok(_) if gate.closing.is_cancelled() || self.clock.now() > gate.until => return Err(Unanswered::NotSent),
+            Ok(_) if gate.closing.is_cancelled() || self.bake_time() > gate.until => return Err(Unanswered::NotSent),
             Ok(ready) => self.exchange::<C>(&request, &ready).await,
             Err(refusal) => Err(refusal),
         };
@@ -346,9 +336,11 @@ impl CloudClient {
             limit: request.answer_limit,
             direct: endpoint.is_loopback(),
         };
+        let sent = self.clocks.sent();
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, request.repeat))?;
-        self.compare_clocks(&incoming);
-        answer::read::<C>(&incoming, request.repeat)
+        let answer = answer::read::<C>(&incoming, request.repeat);
+        self.compare_clocks(sent, &incoming, &answer);
+        answer
     }
 
     /// Lets a delay that the server asked for count for all calls, and logs the outcome.
@@ -365,24 +357,41 @@ impl CloudClient {
         outcome
     }
 
-    /// Remembers how far our clock is from the server's, and warns once when it is far. Answers that refuse a stale date
-    /// carry the right one.
-    fn compare_clocks(&self, incoming: &Incoming) {
-        let Some(theirs) = answer::server_date(incoming) else { return };
-        let skew = theirs - self.clock.now();
-        let before = self.skew_ms.swap(skew.num_milliseconds(), Ordering::Relaxed);
-        if is_far(skew) && !is_far(TimeDelta::milliseconds(before)) {
-            tracing::warn!(
-                skew_seconds = skew.num_seconds(),
-                "this host's clock differs from the cloud's by {} s; over 15 minutes every call is refused: check NTP",
-                skew.num_seconds()
-            );
+    /// Compares our clock with the cloud's. A proxy has a clock of its own: only what shows a RequestId counts. Answers
+    /// that refuse a stale date carry the right one.
+    fn compare_clocks<T>(&self, sent: Sent, incoming: &Incoming, answer: &Result<Answer<T>, Refusal>) {
+        let is_the_clouds = match answer {
+            Ok(answer) => answer.request_id.is_some(),
+            Err(refusal) => refusal.request_id.is_some(),
+        };
+        if let (true, Some(date)) = (is_the_clouds, answer::server_date(incoming)) {
+            self.clocks.answered(sent, date);
+        }
+    }
+
+    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward
+    /// ends no wait and no deadline.
+    pub fn bake_time(&self) -> DateTime<Utc> {
+        self.clocks.cloud_now().min(self.clock.now())
+    }
+
+    /// What is known of our clock.
+    pub fn clocks(&self) -> &ClockWatch {
+        &self.clocks
+    }
+
+    /// Asks for one image, for the sake of the Date of the answer, where that is wanted and was not asked for just now.
+    /// Any answer of the cloud tells it, a refusal, too.
+    pub async fn ask_for_the_time(&self) {
+        if self.clocks.may_ask() {
+            let one = ListImage { page_number: Some(1), page_size: Some(1), ..ListImage::default() };
+            let _ = self.list_images(&one).await;
         }
     }
 
     /// How far the cloud's clock is ahead of ours, if that is more than a minute, as of the last answer.
     pub fn clock_skew(&self) -> Option<TimeDelta> {
-        Some(TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))).filter(|skew| is_far(*skew))
+        self.clocks.skew()
     }
 
     /// All headers that we set, `authorization` last; it covers all the others.

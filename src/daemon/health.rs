@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{EngineStatus, MaxAge, Shared, engine::START_TAKES, history_problems::history_problems, reload::Files};
+use super::{
+    EngineStatus, MaxAge, Shared, clocks, engine::START_TAKES, history_problems::history_problems, reload::Files,
+};
 use crate::{
     bake::State,
     status::Health,
@@ -40,14 +42,7 @@ impl Shared {
         if let Some(hold) = &engine.hold {
             reasons.push(format!("every schedule is held since {}: {}", hold.since.format("%F %T UTC"), hold.message));
         }
-        if let Some(skew) = self.cloud.clock_skew() {
-            let (seconds, side) =
-                (skew.num_seconds().unsigned_abs(), if skew > TimeDelta::zero() { "behind" } else { "ahead of" });
-            let skew = humantime::format_duration(Duration::from_secs(seconds));
-            reasons.push(format!(
-                "this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused: check NTP"
-            ));
-        }
+        reasons.extend(clocks::list_problems(self.cloud.clocks(), now).into_iter().map(|problem| problem.message));
         for OwedStart { bake, instance, state, .. } in self.store.reader().owed_starts().await? {
             if let State::Starting { since, trouble, .. } = state
                 && since.is_none_or(|since| now - since >= START_TAKES)

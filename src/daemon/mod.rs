@@ -21,7 +21,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
     cloud::{CloudClient, CloudError},
     config::Config,
     failpoint,
@@ -34,6 +34,7 @@ use crate::{
 };
 
 mod calls;
+mod clocks;
 mod control_server;
 mod engine;
 mod health;
@@ -116,14 +117,15 @@ struct Shared {
     stirred: Sender<u64>,
     on_disk: Mutex<reload::Tried>,
     reloading: tokio::sync::Mutex<()>,
-    started_at: DateTime<Utc>,
+    /// The clock, and the time since boot, at the start.
+    started: (DateTime<Utc>, Duration),
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let Setup { config, config_path, environment, clock, mut rng } = setup;
     let rng_of_copies = rng.fork();
-    let started_at = clock.now();
+    let started = (clock.now(), clock.boottime());
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
     failpoint::hit("start", "ledger");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
@@ -150,7 +152,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         stirred: Sender::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
-        started_at,
+        started,
     });
     let engine_stop = CancellationToken::new();
     let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
@@ -283,6 +285,26 @@ impl Shared {
         answer.await.map_err(|_| stopping())?.map_err(|error| crate::error::chain(&error))
     }
 
+    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
+    /// old for having begun at boot before the clock was set.
+    fn started_at(&self) -> DateTime<Utc> {
+        let (started_at, began) = self.started;
+        let by_boottime = earlier(self.clock.now(), self.clock.boottime().saturating_sub(began));
+        if (by_boottime - started_at).abs() <= STEP_BACK { started_at } else { by_boottime }
+    }
+
+    /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
+    /// clock is in doubt. To be asked again right before each of these.
+    fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.clocks().agreed()
+    }
+
+    /// The same, after the cloud was asked for its time where it has not told it yet.
+    async fn confirm_clocks(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.ask_for_the_time().await;
+        self.clocks_agree()
+    }
+
     /// Images were changed by a command; whoever looks after them looks again.
     fn stir(&self) {
         self.stirred.send_modify(|count| *count += 1);
@@ -313,7 +335,7 @@ impl Shared {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
-                started_at: utc(self.started_at),
+                started_at: utc(self.started_at()),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
                 config_on_disk: match files {

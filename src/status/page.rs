@@ -363,7 +363,7 @@ fn calls(attempts: &[AttemptRow]) -> Markup {
             two_lines(&attempt.stage, &attempt.call),
             outcome(&attempt.outcome),
             clock_to_the_second(attempt.started_at),
-            html! { (brief(attempt.finished_at - attempt.started_at)) },
+            html! { (brief(attempt.finished_at.saturating_sub(attempt.started_at).max(0))) },
             html! { @if let Some(status) = attempt.http_status { (status) } },
             html! {
                 @if let Some(code) = &attempt.code { span.code { (code) } }

@@ -50,7 +50,7 @@ pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use lineage::Lineage;
 use lineage::Marks;
 pub use pauses::{ITSELF, Pause};
-pub use planning::{ManualBake, NewRow, Target};
+pub use planning::{Accounted, ManualBake, NewRow, RowAhead, Span, Target};
 pub use reading::{
     AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
 };

@@ -229,9 +229,9 @@ pub struct LineRow {
 /// The newest good image of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewestGood {
-    /// Its slot.
+    /// Its slot, or when it was seen AVAILABLE, whichever is earlier: a slot of the future makes no image young.
     pub slot: DateTime<Utc>,
-    /// When it was seen AVAILABLE.
+    /// When it was seen AVAILABLE, by the cloud's time.
     pub finished_at: DateTime<Utc>,
 }
 

@@ -75,12 +75,22 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
     let may_delete = watched.policies.values().any(|policy| policy.keep.is_some());
     look::look(shared, config, &images, may_delete).await?;
     // A channel that is about to move must not hold the image that it leaves.
-    channels::settle(shared, config, shared.clock.now()).await?;
-    let judgement = watched.judge(reader, mode.again(), shared.clock.now()).await?;
+    channels::settle(shared, config).await?;
+    let clocks = shared.confirm_clocks().await;
+    let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
+    let mut judgement = watched.judge(reader, mode.again(), now).await?;
     if let Mode::Apply { .. } = mode {
         for (row, judged) in &judgement.images {
+            // Asked before each: a clock can be set while a pass is under way.
+            if let Err(blocker) = shared.clocks_agree() {
+                tracing::warn!(reason = %blocker, "no image is marked or deleted: {blocker}");
+                judgement.problem.get_or_insert_with(|| blocker.to_string());
+                break;
+            }
             act(shared, config, row, watched.policies.get(&row.image.line), judged, who).await?;
         }
+    } else if let Err(blocker) = clocks {
+        judgement.problem.get_or_insert_with(|| blocker.to_string());
     }
     Ok(Some(judgement.report()))
 }
