@@ -38,6 +38,14 @@ pub struct Answer<T> {
     pub message: Option<String>,
 }
 
+impl<T> Answer<T> {
+    /// The same answer with its value read further.
+    pub(super) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<Answer<U>, E> {
+        let Self { value, request_id, http_status, server_date, success, code, message } = self;
+        Ok(Answer { value: read(value)?, request_id, http_status, server_date, success, code, message })
+    }
+}
+
 /// Reads an answer of any status.
 pub fn read<C: Call>(incoming: &Incoming, repeat: Repeat) -> Result<Answer<C::Value>, Refusal> {
     let Some(json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {

@@ -18,7 +18,7 @@ use crate::{
     cloud::{
         CloudClient,
         actions::{
-            CreateImageByInstance, DeleteImage, DescribeDesktops, ListImage, ListWuyingServer, StartDesktops,
+            CreateImageByInstance, DeleteImage, DescribeDesktops, ListAppInstanceGroup, ListImage, ListWuyingServer, StartDesktops,
             StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
         },
     },
@@ -126,13 +126,13 @@ impl Look {
             }
             Self::Workstations => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
-                let servers = cloud.list_servers(&request).await?.value.servers;
+                let servers = cloud.list_servers(&request).await?.value;
                 Ok(servers.iter().any(|server| server.id.as_str() == NO_SUCH_INSTANCE))
             }
-            Self::Groups => cloud.list_all_groups().await.map(|_| false),
+            Self::Groups => cloud.list_all(&ListAppInstanceGroup::default()).await.map(|_| false),
             Self::Desktops(region) => {
                 let request = DescribeDesktops { region: region.clone(), ids, ..DescribeDesktops::default() };
-                let desktops = cloud.describe_desktops(&request).await?.value.desktops;
+                let desktops = cloud.describe_desktops(&request).await?.value;
                 Ok(desktops.iter().any(|desktop| desktop.id.as_str() == NO_SUCH_INSTANCE))
             }
         }
