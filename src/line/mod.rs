@@ -19,6 +19,7 @@ pub mod distribution;
 pub mod judge;
 pub mod report;
 pub mod retention;
+pub mod users;
 
 /// What the file says of a line.
 #[derive(Debug, Clone, PartialEq)]

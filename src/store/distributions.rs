@@ -108,6 +108,14 @@ impl Reader {
             .map_err(failed("read the copies of an image"))
     }
 
+    /// The regions that images were ever to be copied to.
+    pub async fn replica_regions(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(statements::REPLICA_REGIONS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the regions of copies"))
+    }
+
     /// Bakes whose image could not be copied everywhere and is still there, the newest first, at most `limit`.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
         let rows: Vec<(i64, String, String, Option<String>)> = sqlx::query_as(statements::FAILED_COPIES)

@@ -484,6 +484,9 @@ pub const COPIES_OF: &str = "
 SELECT region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at
 FROM distributions WHERE bake_id = ?1 ORDER BY region";
 
+/// The regions that images were ever to be copied to.
+pub const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributions ORDER BY region";
+
 /// Bakes whose image could not be copied everywhere and is still there.
 pub const FAILED_COPIES: &str = "
 SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason

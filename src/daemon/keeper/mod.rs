@@ -31,6 +31,7 @@ mod look;
 pub(super) mod pins;
 pub mod prune;
 mod rounds;
+pub(super) mod users;
 pub(super) mod verify;
 
 /// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
