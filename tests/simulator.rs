@@ -343,7 +343,8 @@ async fn users_and_images_of_instances_are_told_where_they_are() {
     assert_eq!(row["ConnectionStatus"], "Disconnected");
     control(&sim, "POST", "/_sim/instances", r#"{"instance_id":"ws-used","instance_type":"WuyingServer"}"#).await;
     let row = call(&sim, &clock, "ListWuyingServer", &servers).await.unwrap().json()["WuyingServerList"][0].clone();
-    assert_eq!((&row["Sessions"], &row["ImageId"]), (&json!([]), &Value::Null));
+    let system = json!("desktopimage-windows-11-64-asp");
+    assert_eq!((&row["Sessions"], &row["ImageId"]), (&json!([]), &system));
     sim.stop().await;
 }
 
