@@ -32,7 +32,11 @@ pub(super) async fn look(
     images: &[ImageRow],
     ask_users: bool,
 ) -> Result<(), StoreError> {
-    let scope = if ask_users { Some(Scope::of(shared, config).await?) } else { None };
+    let scope = if ask_users {
+        Some(Scope::of(config).with_regions(shared.store.reader().replica_regions().await?))
+    } else {
+        None
+    };
     let (sights, problem) = match sights(&shared.cloud, config, images, scope).await {
         Ok(sights) => (sights, None),
         Err(refusal) => (Vec::new(), Some(refusal.told())),

@@ -16,12 +16,8 @@ use crate::{
         listing::{self, Listing},
     },
     config::Config,
-    daemon::Shared,
-    line::{
-        LineImage,
-        users::{KnownAs, User, UserKind, Uses},
-    },
-    store::StoreError,
+    ids::ImageId,
+    line::users::{KnownAs, User, UserKind, Uses},
 };
 
 /// Where it is asked.
@@ -32,26 +28,23 @@ pub(super) struct Scope {
     regions: BTreeSet<String>,
 }
 
-/// Why it is not known who uses an image.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum UsersError {
-    /// A list could not be had, or was not whole.
-    #[error("it could not be found out who uses the image: {0}")]
-    Cloud(#[from] Refusal),
-    /// The history could not be read.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
 impl Scope {
-    /// All regions that the file or a replica of ours is in.
-    pub(super) async fn of(shared: &Shared, config: &Config) -> Result<Self, StoreError> {
-        let mut regions: BTreeSet<String> = super::regions(config).into_iter().collect();
-        regions.extend(shared.store.reader().replica_regions().await?);
-        Ok(Self { kinds: config.cloud.in_use.iter().copied().collect(), home: config.cloud.region.clone(), regions })
+    /// All regions of the file.
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            kinds: config.cloud.in_use.iter().copied().collect(),
+            home: config.cloud.region.clone(),
+            regions: super::regions(config).into_iter().collect(),
+        }
     }
 
-    /// And the regions that these images are listed in.
+    /// And these.
+    pub(super) fn with_regions(mut self, regions: impl IntoIterator<Item = String>) -> Self {
+        self.regions.extend(regions);
+        self
+    }
+
+    /// And those that these images are listed in.
     pub(super) fn with_regions_of<'a>(mut self, images: impl IntoIterator<Item = &'a Image>) -> Self {
         let listed = images.into_iter().flat_map(|image| &image.image_region_distribute_list);
         self.regions.extend(listed.filter_map(|copy| copy.region_id.clone()).filter(|region| !region.is_empty()));
@@ -79,17 +72,18 @@ pub(super) fn known_as<'a>(
     KnownAs::new(ids, names)
 }
 
-/// Who uses `image` at this moment, by calls that filter by it: to be asked right before each deletion. `rows` are those
-/// that ListImage has just shown of it.
+/// Who uses an image at this moment, by calls that filter by it: to be asked right before each deletion. `name` is the one
+/// in the history, `rows` are those that ListImage has just shown of the image. A refusal means that it is not known.
 pub(super) async fn users_of(
-    shared: &Shared,
+    cloud: &CloudClient,
     config: &Config,
-    image: &LineImage,
+    image_id: &ImageId,
+    name: &str,
     rows: &[Image],
-) -> Result<Vec<User>, UsersError> {
-    let scope = Scope::of(shared, config).await?.with_regions_of(rows);
-    let image = known_as(image.image_id.as_str(), &image.name, rows);
-    Ok(ask_one(&shared.cloud, &scope, image).await?)
+) -> Result<Vec<String>, Refusal> {
+    let scope = Scope::of(config).with_regions_of(rows);
+    let users = ask_one(cloud, &scope, known_as(image_id.as_str(), name, rows)).await?;
+    Ok(users.iter().map(ToString::to_string).collect())
 }
 
 /// All uses of all images.
