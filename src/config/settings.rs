@@ -300,7 +300,7 @@ fn user_kinds(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<UserKind>> {
     for member in item.list("a list like [\"desktops\", \"workstations\"]", out)? {
         match member.one_of(&words, out) {
             Some(kind) if kinds.contains(&kind) => {
-                out.error(member.mark, "duplicate", format!("`{}` is there twice", kind.as_str()), None);
+                out.error(member.mark, "bad-value", format!("`{}` is there twice", kind.as_str()), None);
                 sound = false;
             }
             Some(kind) => kinds.push(kind),

@@ -29,7 +29,7 @@ use crate::{
         self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{Reader, Store, StoreError},
+    store::{ITSELF, Reader, Store, StoreError},
     systemd,
 };
 
@@ -176,6 +176,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
+    reload::note_left_out(&shared, ITSELF).await;
     systemd::ready(&shared.one_line());
     failpoint::hit("start", "ready");
     tracing::info!(

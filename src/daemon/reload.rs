@@ -55,6 +55,7 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
             if let Err(error) = shared.store.note(shared.clock.now(), who, "reload", &detail).await {
                 tracing::error!(who, error = chain(&error), "the reload is not in the audit: {detail}");
             }
+            note_left_out(shared, who).await;
         }
         Reply::BadConfig { problems } => {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
@@ -66,6 +67,21 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
     }
     systemd::ready(&shared.one_line());
     reply
+}
+
+/// Puts into the audit which kinds of users of images the operator leaves out, where images are deleted at all.
+pub(super) async fn note_left_out(shared: &Shared, who: &str) {
+    let config = shared.config();
+    let left_out = config.not_asked();
+    if left_out.is_empty() || config.schedules.iter().all(|schedule| schedule.keep.is_none()) {
+        return;
+    }
+    let kinds = left_out.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+    let detail = format!("{kinds} are not asked whether they use an image before it is deleted");
+    tracing::warn!(who, "[cloud] in_use: {detail}");
+    if let Err(error) = shared.store.note(shared.clock.now(), who, "in_use", &detail).await {
+        tracing::error!(who, error = chain(&error), "this is not in the audit: {detail}");
+    }
 }
 
 async fn take_over(shared: &Shared) -> Reply {

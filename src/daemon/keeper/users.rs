@@ -34,7 +34,7 @@ impl Scope {
         Self {
             kinds: config.cloud.in_use.iter().copied().collect(),
             home: config.cloud.region.clone(),
-            regions: super::regions(config).into_iter().collect(),
+            regions: config.regions().into_iter().map(str::to_owned).collect(),
         }
     }
 
