@@ -271,6 +271,10 @@ async fn http_200_can_be_a_refusal() {
     let refusal = refused_create(http(200, "", body)).await;
     assert_eq!(gist(&refusal), (Class::Busy, "ExceedBuilderQuota", Some(200)));
     assert_eq!(refusal.message, "The maximum is reached.");
+    // DescribeTemplates has a word of its own for good answers.
+    let good = http(200, "", r#"{"Code":"success","TotalCount":0,"Data":[]}"#);
+    let templates = client(&Server::start(vec![good]).await.url).list_all(&DescribeTemplates::default()).await;
+    assert_eq!(templates.unwrap(), []);
     let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200}"#)).await;
     assert_eq!(gist(&bare), (Class::Unclear, "HttpStatus", Some(200)));
 }

@@ -34,7 +34,7 @@ pub struct Refusal {
     /// What may be done about it.
     pub class: Class,
     /// The API's `Code`, or one of ours where there was no answer: `Timeout`, `ConnectFailed`, `ConnectionLost`,
-    /// `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.
+    /// `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`, `HttpStatus`, `CredentialsUnavailable`.
     pub code: Option<String>,
     /// The API's words, or ours; bounded to 500 characters, never a secret.
     pub message: String,

@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use toml::de::DeValue;
 
 use super::{
     definitions::Kind,
@@ -292,19 +293,29 @@ fn endpoint(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {
     Some(text)
 }
 
-/// Kinds of users, each once.
+/// Kinds of users, each once; in a variable with commas between them.
 fn user_kinds(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<UserKind>> {
     let words = UserKind::ALL.map(|kind| (kind.as_str(), kind));
     let mut kinds = Vec::new();
     let mut sound = true;
-    for member in item.list("a list like [\"desktops\", \"workstations\"]", out)? {
-        match member.one_of(&words, out) {
-            Some(kind) if kinds.contains(&kind) => {
-                out.error(member.mark, "bad-value", format!("`{}` is there twice", kind.as_str()), None);
-                sound = false;
+    let mut take = |member: Item<'_, '_>, out: &mut Findings| match member.one_of(&words, out) {
+        Some(kind) if kinds.contains(&kind) => {
+            out.error(member.mark, "bad-value", format!("`{}` is listed twice", kind.as_str()), None);
+            sound = false;
+        }
+        Some(kind) => kinds.push(kind),
+        None => sound = false,
+    };
+    match item.value.as_str().filter(|_| item.mark.source.untyped) {
+        Some(text) => {
+            for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                take(Item { value: &DeValue::String(word.into()), mark: item.mark }, out);
             }
-            Some(kind) => kinds.push(kind),
-            None => sound = false,
+        }
+        None => {
+            for member in item.list("a list like [\"desktops\", \"workstations\"]", out)? {
+                take(member, out);
+            }
         }
     }
     sound.then_some(kinds)

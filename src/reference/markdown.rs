@@ -166,7 +166,7 @@ pub fn errors() -> String {
         "\nWhere an answer has no code that is in the table, its status decides: 429 is transient, other 4xx and redirections \
          are permanent, and all else is transient, or unclear where a repetition would make a second image or task.\n\n\
          Codes of our own, where there was no answer that could be used: `Timeout`, `ConnectFailed`, `ConnectionLost`, \
-         `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.\n",
+         `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`, `HttpStatus`, `CredentialsUnavailable`.\n",
     );
     page
 }

@@ -391,7 +391,7 @@ fn describe_templates(world: &mut World, call: &Call<'_>) -> Result<Value, Failu
         .collect();
     Ok(json!({
         "TotalCount": found.len(), "PageNumber": number, "PageSize": size, "Data": page_of(found, size, number),
-        "Message": "success",
+        "Code": "success",
     }))
 }
 

@@ -260,7 +260,8 @@ impl Cloud {
         }
         if let (true, Ok(Value::Object(answer))) = (action.enveloped, &mut result) {
             answer.insert("Success".to_owned(), json!(true));
-            answer.insert("Code".to_owned(), json!("200"));
+            // DescribeTemplates has another word for it.
+            answer.entry("Code").or_insert_with(|| json!("200"));
         }
         let mut in_success = self.failures_in_success && action.enveloped;
         if let Some(fault) = fault.filter(|fault| fault.refuses()) {
