@@ -148,7 +148,7 @@ pub fn judge(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<Problem> {
     if let (None, true, Some(since)) = (&facts.lost, facts.unverified.is_empty(), facts.none_good_since) {
         let message = format!(
             "{} has no good image any more: all of its images are gone, vetoed or not AVAILABLE",
-            line.schedule
+            name_of(line)
         );
         problems.push(of_line(line, ProblemCode::NoGoodImage, Severity::Warning, since, message, bake_now(line)));
     }
@@ -169,19 +169,22 @@ fn severity(facts: &Facts, now: DateTime<Utc>) -> Severity {
 fn lost_slots(line: &Line, good: Option<Good>, lost: &Lost, severity: Severity) -> Problem {
     let last = &lost.last;
     let at = local(last.slot, line.zone);
-    let name = &line.schedule;
+    let name = name_of(line);
     let reason = one_line(&last.reason);
-    let message = match (lost.slots, last.code) {
-        (0 | 1, Some(ReasonCode::Missed)) => format!("{name} missed its slot of {at}: {reason}"),
-        (0 | 1, _) => format!("{name} {} at {at}: {reason}", last.state),
-        (slots, _) => {
-            let more = if lost.more { " or more" } else { "" };
+    let verb = match (last.state.as_str(), last.code) {
+        (_, Some(ReasonCode::Missed)) => "was missed",
+        ("skipped", _) => "was skipped",
+        _ => "failed",
+    };
+    let message = match lost.slots {
+        0 | 1 => format!("{name} {verb} at {at}: {reason}"),
+        slots => {
+            let least = if lost.more { "at least " } else { "" };
             let since = match good {
                 Some(_) => format!("since {}", local(lost.first, line.zone)),
                 None => format!("since {}, and there is no older one", local(lost.first, line.zone)),
             };
-            let verb = if last.code == Some(ReasonCode::Missed) { "missed" } else { last.state.as_str() };
-            format!("{name} has had no good image in {slots}{more} slots {since}; the last {verb} at {at}: {reason}")
+            format!("{name} has had no good image in {least}{slots} slots {since}; the last {verb} at {at}: {reason}")
         }
     };
     let (code, command) = if lost.only_missed {
@@ -216,19 +219,14 @@ fn not_verified(line: &Line, newest: &Unverified, all: &[Unverified], severity: 
     let first = all.iter().map(|one| one.slot).min().unwrap_or(newest.slot);
     let before = match all.len() {
         1 => String::new(),
-        count => format!(", nor did {} before it", count - 1),
+        count => format!(", like {} before it", count - 1),
     };
     Problem::new(
         ProblemCode::VerifyFailed,
         severity,
         Subject::new(SubjectKind::Image, image.as_str()),
         first,
-        format!(
-            "the newest image of {} ({}), v{version} ({image}), is vetoed{before}: {}",
-            line.schedule,
-            line.id,
-            one_line(reason)
-        ),
+        format!("the newest image of {}, v{version} ({image}), is vetoed{before}: {}", name_of(line), one_line(reason)),
         Some(format!("imagebaked unveto {image}")),
     )
 }
@@ -264,6 +262,15 @@ fn of_line(
     Problem::new(code, severity, Subject::new(SubjectKind::Line, line.id.as_str()), since, message, Some(command))
 }
 
+/// The schedule's name, and the line where it says more.
+fn name_of(line: &Line) -> String {
+    if line.id.as_str() == line.schedule.as_str() {
+        line.schedule.to_string()
+    } else {
+        format!("{} ({})", line.schedule, line.id)
+    }
+}
+
 fn bake_now(line: &Line) -> String {
     format!("imagebaked bake {}", line.schedule)
 }
@@ -276,3 +283,7 @@ fn local(at: DateTime<Utc>, zone: Tz) -> String {
 fn minutes(length: Duration) -> String {
     humantime::format_duration(Duration::from_secs(length.as_secs() / 60 * 60)).to_string()
 }
+
+#[cfg(test)]
+#[path = "lines_tests.rs"]
+mod tests;

@@ -89,3 +89,7 @@ impl Reader {
         Ok(all)
     }
 }
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;
