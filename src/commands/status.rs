@@ -268,9 +268,9 @@ fn work(context: &Context<'_>, (running, waiting): (&[Running], &[Running]), que
         last_day.succeeded, last_day.failed, last_day.skipped, last_day.cancelled
     );
     if running.is_empty() {
-        text.push_str("No bake is under way.\n");
+        text.push_str("No bake is running.\n");
     } else {
-        text.push_str(&bakes(context, "Under way", running));
+        text.push_str(&bakes(context, "Running", running));
     }
     if !waiting.is_empty() {
         text.push_str(&bakes(context, "Waiting for users to leave", waiting));

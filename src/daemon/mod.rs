@@ -251,6 +251,29 @@ impl Shared {
         self.stirred.send_modify(|count| *count += 1);
     }
 
+    /// Counts what may have changed bakes and images; never goes back.
+    fn changes(&self) -> u64 {
+        self.engine.borrow().changes + *self.stirred.borrow()
+    }
+
+    /// The count once it is another one than `seen`; `None` when the engine has ended.
+    async fn changed_since(&self, seen: u64) -> Option<u64> {
+        let (mut engine, mut images) = (self.engine.clone(), self.stirred.subscribe());
+        loop {
+            // What comes after this look wakes the wait below.
+            engine.mark_unchanged();
+            images.mark_unchanged();
+            let count = self.changes();
+            if count != seen {
+                return engine.has_changed().is_ok().then_some(count);
+            }
+            tokio::select! {
+                changed = engine.changed() => changed.ok()?,
+                changed = images.changed() => changed.ok()?,
+            }
+        }
+    }
+
     /// For `systemctl status`.
     fn one_line(&self) -> String {
         let engine = self.engine.borrow();
