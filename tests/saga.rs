@@ -260,7 +260,7 @@ fn a_bake_that_is_cancelled_ends_its_hook_and_undoes_it() {
     let pid = written(&host, "pid");
     host.expect(0, &["cancel", "1"]);
     gone(&pid);
-    let row = host.until("it has ended", &[], |row| row["state"] == "failed");
+    let row = host.until("it has ended", &[], |row| row["state"] == "cancelled");
     assert!(reason(&row).starts_with("cancelled by uid "), "{row}");
     assert_eq!(written(&host, "order"), "a1\n");
     assert!(cloud.images("ecd-off").is_empty());
