@@ -249,10 +249,13 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
         return text;
     }
     text.push('\n');
+    let only_one = status.health.problems.len() == 1;
     let (shown, more) = first(status.health.problems(), SHOWN);
     for problem in shown {
         let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
-        let _ = writeln!(text, "\n  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
+        if !only_one {
+            let _ = writeln!(text, "\n  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
+        }
         let command = problem.command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
         let _ = writeln!(text, "    {command}({}, began {since})", problem.code.as_str());
     }

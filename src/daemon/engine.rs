@@ -751,7 +751,7 @@ impl Engine {
             Answer::Refused(refusal) if refusal.class == Class::Credential => {
                 let message = format!("{refusal} ({})", refusal.advice);
                 if self.hold.is_none() {
-                    tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
+                    tracing::error!(reason = %message, "credentials rejected: every schedule is suspended until the cloud accepts them");
                 }
                 let since = self.hold.as_ref().map_or(now, |hold| hold.since);
                 self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
@@ -760,7 +760,7 @@ impl Engine {
             Answer::Refused(_) | Answer::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
-                    tracing::info!(since = %hold.since, "the cloud accepts the credentials again; nothing is held");
+                    tracing::info!(since = %hold.since, "credentials accepted again: no schedule is suspended");
                 }
             }
         }

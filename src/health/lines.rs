@@ -264,11 +264,9 @@ fn of_line(
 
 /// The schedule's name, and the line where it says more.
 fn name_of(line: &Line) -> String {
-    if line.id.as_str() == line.schedule.as_str() {
-        line.schedule.to_string()
-    } else {
-        format!("{} ({})", line.schedule, line.id)
-    }
+    let (line, schedule) = (line.id.as_str(), line.schedule.as_str());
+    let says_it_all = line.strip_prefix(schedule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if says_it_all { line.to_owned() } else { format!("{schedule} ({line})") }
 }
 
 fn bake_now(line: &Line) -> String {
