@@ -26,6 +26,7 @@ mod backup;
 mod channels;
 mod checks;
 mod distributions;
+mod health;
 mod images;
 mod ledger;
 mod pauses;
@@ -39,15 +40,13 @@ mod transfer;
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
 pub use channels::{ChannelOrder, ChannelRow, Moved};
-pub use checks::{CheckResult, DueCheck, FailedCheck};
+pub use checks::{CheckResult, DueCheck, ImageCheck};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{
-    AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
-};
+pub use reading::{AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
 pub use tables::Rows;
 pub use transfer::{TransferError, import};
 
