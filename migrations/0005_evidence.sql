@@ -76,8 +76,9 @@ CREATE INDEX bakes_good ON bakes (line_id, version DESC) WHERE state = 'succeede
 CREATE INDEX bakes_with_result ON bakes (line_id, slot DESC, id DESC) WHERE state IN ('succeeded', 'failed');
 
 -- Slots without the image that they should have brought: health counts those after the last good image of a line. What
--- is not in the list of reasons was wanted by nobody. Kept equal to health::lines::is_lost by a test.
-CREATE INDEX bakes_lost ON bakes (line_id, slot, id)
+-- is not in the list of reasons was wanted by nobody. Kept equal to health::lines::is_lost by a test. What is counted of
+-- them is in the index itself.
+CREATE INDEX bakes_lost ON bakes (line_id, slot, id, covers, covers_from, trigger, reason_code, state)
 WHERE state = 'failed'
    OR state = 'skipped' AND trigger <> 'manual'
       AND coalesce(reason_code, '') NOT IN ('paused', 'calendar', 'vetoed_by_hook', 'cancelled', 'superseded',

@@ -46,7 +46,7 @@ impl Shared {
         problems.extend(self.restart_required());
         problems.extend(history_unwritable(engine, now));
         problems.extend(credentials_rejected(engine));
-        problems.extend(self.cloud.clock_skew().and_then(|skew| clock_skew(skew, now)));
+        problems.extend(self.cloud.clock_skew().map(|skew| clock_skew(skew, now)));
         problems.extend(engine_stalled(engine, now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
@@ -133,19 +133,19 @@ fn credentials_rejected(engine: &EngineStatus) -> Option<Problem> {
     ))
 }
 
-fn clock_skew(skew: TimeDelta, now: DateTime<Utc>) -> Option<Problem> {
+fn clock_skew(skew: TimeDelta, now: DateTime<Utc>) -> Problem {
     let severity = if skew.abs() > SKEW_PROBLEM { Severity::Problem } else { Severity::Warning };
     let (seconds, side) =
         (skew.num_seconds().unsigned_abs(), if skew > TimeDelta::zero() { "behind" } else { "ahead of" });
     let skew = humantime::format_duration(Duration::from_secs(seconds));
-    Some(Problem::new(
+    Problem::new(
         ProblemCode::ClockSkew,
         severity,
         Subject::only(SubjectKind::Clock),
         now,
         format!("this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused"),
         Some("timedatectl timesync-status".to_owned()),
-    ))
+    )
 }
 
 fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
