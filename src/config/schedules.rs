@@ -787,7 +787,16 @@ layer! {
         min: u32 = Integer(1, 100_000),
         /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
         grace: Duration = Period(Duration::ZERO),
+        /// How long an image stays that the cloud lists as CREATE_FAILED; `"never"`: it is never deleted. Default `"7d"`.
+        failed: Option<Duration> = By(failed, || Kind::Text(FAILED)),
     }
+}
+
+/// What `keep.failed` may be, for the JSON Schema.
+const FAILED: &str = "a period like 7d, or never";
+
+fn failed(item: Item<'_, '_>, out: &mut Findings) -> Option<Option<Duration>> {
+    todo!()
 }
 
 fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
@@ -805,6 +814,7 @@ fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
         within: keys.within.map(|at| at.value),
         min: keys.min.map_or(1, |at| at.value),
         grace: keys.grace.map_or(GRACE, |at| at.value),
+        failed: keys.failed.map_or(Some(FAILED_AGE), |at| at.value),
     };
     let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
     if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {
