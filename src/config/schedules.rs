@@ -18,7 +18,7 @@ use toml::de::DeValue;
 
 use super::{
     definitions::Kind,
-    forms::{By, Integer, OneOf, Period, Truth},
+    forms::{By, Integer, OneOf, Period, PeriodOrNever, Truth},
     reader::{At, Findings, Item, Mark, Source, layer, suggestion, to_map, unknown_key},
     settings::{REGION, filled, region},
     sheet::Written,
@@ -146,8 +146,9 @@ layer! {
         regions: Vec<String> = By(regions, || Kind::Set { of: Kind::Text(REGION).into(), min: 0 }),
         /// Slots are recorded as skipped while this is set. Default `false`.
         paused: bool = Truth,
-        /// The newest good image is overdue when older than this. Default: never.
-        max_image_age: Duration = Period(SECOND),
+        /// A line whose newest good image is older than this is a problem, beside failed and missed slots, which always count.
+        /// `"never"` takes this bound back where `[defaults]` or a profile sets it. Default `"never"`.
+        max_image_age: Option<Duration> = PeriodOrNever(SECOND),
     }
 }
 
@@ -409,7 +410,7 @@ impl<'a, 's> Schedules<'a, 's> {
             catch_up_window: pick!(catch_up_window, Duration::from_hours(6)),
             overlap: pick!(overlap, Overlap::Queue),
             paused: pick!(paused, false),
-            max_image_age: pick!(max_image_age).map(|at| at.value),
+            max_image_age: pick!(max_image_age, None),
             keep: pick!(keep).map(|at| at.value.clone()),
             channels: pick!(channels).map(|at| at.value.clone()).unwrap_or_default(),
             settings: intern(&mut self.settings, settings),
