@@ -40,6 +40,8 @@ const IMAGE_NAME: &str = "{name}-{slot:%Y%m%d-%H%M}-v{version}";
 const RETRY: RetryPolicy = RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
 /// How long a marked image waits to be deleted.
 const GRACE: Duration = Duration::from_hours(24);
+/// How long an image stays that the cloud lists as CREATE_FAILED.
+const FAILED_AGE: Duration = Duration::from_hours(7 * 24);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Most tags that an operator may give, so that ours fit the cloud's 20.
@@ -789,15 +791,8 @@ layer! {
         /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
         grace: Duration = Period(Duration::ZERO),
         /// How long an image stays that the cloud lists as CREATE_FAILED; `"never"`: it is never deleted. Default `"7d"`.
-        failed: Option<Duration> = By(failed, || Kind::Text(FAILED)),
+        failed: Option<Duration> = PeriodOrNever(Duration::ZERO),
     }
-}
-
-/// What `keep.failed` may be, for the JSON Schema.
-const FAILED: &str = "a period like 7d, or never";
-
-fn failed(item: Item<'_, '_>, out: &mut Findings) -> Option<Option<Duration>> {
-    todo!()
 }
 
 fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {

@@ -137,6 +137,9 @@ pub enum Request {
         dry_run: bool,
         /// Also ask again about images that the cloud would not delete.
         again: bool,
+        /// Also delete what is held until a person confirms it.
+        #[serde(default)]
+        confirm: bool,
     },
     /// Keep an image whatever the rules say.
     Pin {

@@ -203,7 +203,9 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             }
         }
         Request::Reload => reload::reload(shared, &who).await,
-        Request::Prune { dry_run, again } => keeper::prune::asked(shared, dry_run, again, &who).await,
+        Request::Prune { dry_run, again, confirm } => {
+            keeper::prune::asked(shared, keeper::prune::Mode { dry_run, again, confirm }, &who).await
+        }
         Request::Pin { image, until, reason } => keeper::pins::pin(shared, &image, Pin { until, reason, who }).await,
         Request::Unpin { image } => keeper::pins::unpin(shared, &image, &who).await,
         Request::Undelete { image } => keeper::pins::undelete(shared, &image, who).await,

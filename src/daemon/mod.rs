@@ -49,7 +49,7 @@ mod watchdog;
 pub use calls::client;
 pub use control_server::SocketError;
 pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
-pub use keeper::{edit::change_of_images, prune::judgement};
+pub use keeper::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 use reload::Files;

@@ -11,6 +11,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::{LineImage, judge::is_good};
 use crate::{ids::LineId, schedule::Keep};
 
 /// Fewer deletions than this of a line are never held.
@@ -20,27 +21,77 @@ const BY_HAND: usize = 2;
 /// Deletions so far back are added to those of a pass.
 pub const WINDOW: TimeDelta = TimeDelta::hours(24);
 
-/// An image that no pass has judged yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewImage {
-    /// When it was first seen AVAILABLE.
-    pub available_at: DateTime<Utc>,
-    /// Whether a slot brought it, not a person.
-    pub of_slot: bool,
+/// What the brake makes of the deletion of a marked image.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum MarkKind {
+    /// A newer image took its place: it does not count.
+    #[default]
+    Ordinary,
+    /// It counts.
+    Counted,
+    /// A person has confirmed it.
+    Confirmed,
 }
 
-/// How many images of a line may stop being wanted at this pass because new ones took their place. `same_rules`: the line
-/// was last judged by the rules that are in force.
-pub fn replaced(keep: &Keep, same_rules: bool, new: &[NewImage], now: DateTime<Utc>) -> usize {
+impl MarkKind {
+    /// As the history spells it; `None`: ordinary.
+    pub fn as_str(self) -> Option<&'static str> {
+        match self {
+            Self::Ordinary => None,
+            Self::Counted => Some("counted"),
+            Self::Confirmed => Some("confirmed"),
+        }
+    }
+
+    /// Reads the history's spelling.
+    pub fn parse(text: Option<&str>) -> Self {
+        [Self::Counted, Self::Confirmed].into_iter().find(|kind| kind.as_str() == text).unwrap_or_default()
+    }
+}
+
+/// An image of a line that was judged just now, with what the brake has to know of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Candidate<'a> {
+    /// The image.
+    pub image: &'a LineImage,
+    /// How it was marked at an earlier pass; `None`: it was not.
+    pub marked: Option<MarkKind>,
+    /// Whether no pass has judged it before.
+    pub is_new: bool,
+    /// Whether a slot brought it, not a person.
+    pub of_slot: bool,
+    /// Whether it goes by the rules.
+    pub goes: bool,
+    /// Whether its time has come.
+    pub is_due: bool,
+}
+
+/// Which images of a line count for the brake: those that were marked so, and those that stop being wanted now without a new
+/// image that takes their place. `same_rules`: the line was last judged by the rules that are in force. In the order of
+/// `images`.
+pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> Vec<bool> {
+    let mut counted: Vec<bool> =
+        images.iter().map(|one| one.goes && matches!(one.marked, None | Some(MarkKind::Counted))).collect();
+    // The oldest are those that new images replace.
+    let mut unmarked: Vec<usize> =
+        (0..images.len()).filter(|&index| images[index].goes && images[index].marked.is_none()).collect();
+    unmarked.sort_unstable_by_key(|&index| (images[index].image.slot, images[index].image.version));
+    for index in unmarked.into_iter().take(replaced(images, keep, same_rules, now)) {
+        counted[index] = false;
+    }
+    counted
+}
+
+/// How many images may stop being wanted because new ones took their place.
+fn replaced(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> usize {
     if !same_rules {
         return 0;
     }
-    // What gathered for longer than a day goes all at once, and is looked over by a person.
-    let recent = |image: &&NewImage| now - image.available_at <= WINDOW;
-    let of_slots = new.iter().filter(|image| image.of_slot).filter(recent).count();
-    let by_hand = new.iter().filter(|image| !image.of_slot).filter(recent).count();
-    let by_hand = if by_hand > BY_HAND { 0 } else { by_hand };
-    (of_slots + by_hand).saturating_mul(rules(keep))
+    // What gathered for longer than a day would go all at once: a person looks it over.
+    let recent = |one: &&Candidate<'_>| one.is_new && is_good(one.image) && now - one.image.available_at <= WINDOW;
+    let (of_slots, by_hand): (Vec<&Candidate<'_>>, Vec<_>) = images.iter().filter(recent).partition(|one| one.of_slot);
+    let by_hand = if by_hand.len() > BY_HAND { 0 } else { by_hand.len() };
+    (of_slots.len() + by_hand).saturating_mul(rules(keep))
 }
 
 /// How many rules of `keep` are in use: each can let go of one image for a new one.
@@ -60,6 +111,19 @@ pub struct LineLoad {
     pub counted: usize,
     /// Deletions of the last day that count.
     pub deleted: usize,
+}
+
+impl LineLoad {
+    /// Adds the images of the line, each with whether it counts. What was confirmed is no load.
+    pub fn add(&mut self, images: &[Candidate<'_>], counted: &[bool]) {
+        for (one, &counts) in images.iter().zip(counted) {
+            self.good += usize::from(is_good(one.image));
+            if one.is_due && one.marked != Some(MarkKind::Confirmed) {
+                self.going += 1;
+                self.counted += usize::from(counts);
+            }
+        }
+    }
 }
 
 /// What is held, and why.

@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::Policy;
-use crate::ids::{BakeId, ImageId, LineId};
+use crate::ids::{BakeId, ImageId, LineId, ScheduleId};
 
 /// Two whole lists must be this far apart that both show an image as CREATE_FAILED.
 const APART: TimeDelta = TimeDelta::hours(1);
@@ -16,6 +16,8 @@ pub struct FailedImage {
     pub image_id: ImageId,
     /// Its line.
     pub line: LineId,
+    /// The line's schedule.
+    pub schedule_id: ScheduleId,
     /// Its name.
     pub name: String,
     /// Its version, where its tags or the history tell it.
@@ -118,6 +120,7 @@ mod tests {
         FailedImage {
             image_id: "imgc-1".into(),
             line: "golden".into(),
+            schedule_id: "golden".into(),
             name: "golden-v1".into(),
             version: Some(1),
             slot: None,

@@ -3,11 +3,11 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ITSELF, MarkKind, Reader, Store, StoreError, audit::audit, failed, instant, statements};
+use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant, statements};
 use crate::{
     failpoint,
     ids::{ImageId, LineId},
-    line::LineImage,
+    line::{LineImage, brake::MarkKind},
 };
 
 /// An image that is to be deleted.

@@ -10,7 +10,7 @@ use super::{Reader, Store, StoreError, audit::audit, failed, instant, statements
 use crate::{
     failpoint,
     ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
-    line::{Fate, LineImage, Pin, Seen, report::Adopted},
+    line::{Fate, LineImage, Pin, Seen, brake::MarkKind, report::Adopted},
 };
 
 /// What a look at the cloud showed of one image.
@@ -79,33 +79,6 @@ pub struct ImageRow {
     pub of_slot: bool,
     /// Whether its deletion counts for the brake; of marked images only.
     pub mark: MarkKind,
-}
-
-/// What the brake makes of a marked image.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum MarkKind {
-    /// A newer image took its place: it does not count.
-    #[default]
-    Ordinary,
-    /// It counts.
-    Counted,
-    /// A person has confirmed that it is deleted.
-    Confirmed,
-}
-
-impl MarkKind {
-    /// As the column has it.
-    pub fn as_str(self) -> Option<&'static str> {
-        match self {
-            Self::Ordinary => None,
-            Self::Counted => Some("counted"),
-            Self::Confirmed => Some("confirmed"),
-        }
-    }
-
-    fn parse(text: Option<&str>) -> Self {
-        [Self::Counted, Self::Confirmed].into_iter().find(|kind| kind.as_str() == text).unwrap_or_default()
-    }
 }
 
 /// An image that a person gives to a line.

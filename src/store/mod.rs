@@ -46,7 +46,7 @@ pub use checks::{CheckResult, DueCheck, FailedCheck};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use brakes::StandingBrake;
 pub use deletions::{DeleteOutcome, Doomed, SentDeletion};
-pub use images::{ImageRow, Look, MarkKind, NewImage, NewestResult, Sight};
+pub use images::{ImageRow, Look, NewImage, NewestResult, Sight};
 pub use strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};

@@ -23,16 +23,16 @@ use crate::{
 const ASKED_SINGLY: usize = 500;
 
 /// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
-/// matter: it takes rights that nobody needs who deletes nothing.
+/// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
 pub(super) async fn look(
     shared: &Shared,
     config: &Config,
     images: &[ImageRow],
     ask_users: bool,
-) -> Result<(), StoreError> {
-    let (sights, problem) = match sights(&shared.cloud, config, images, ask_users).await {
-        Ok(sights) => (sights, None),
-        Err(refusal) => (Vec::new(), Some(refusal.told())),
+) -> Result<Option<Vec<Image>>, StoreError> {
+    let (sights, listed, problem) = match sights(&shared.cloud, config, images, ask_users).await {
+        Ok((sights, listed)) => (sights, Some(listed), None),
+        Err(refusal) => (Vec::new(), None, Some(refusal.told())),
     };
     if let Some(problem) = &problem {
         tracing::warn!(
@@ -40,7 +40,8 @@ pub(super) async fn look(
             "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
         );
     }
-    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await
+    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await?;
+    Ok(listed)
 }
 
 async fn sights(
@@ -48,12 +49,12 @@ async fn sights(
     config: &Config,
     images: &[ImageRow],
     ask_users: bool,
-) -> Result<Vec<Sight>, Refusal> {
+) -> Result<(Vec<Sight>, Vec<Image>), Refusal> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
     let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
-    for image in listed {
-        rows.entry(image.image_id.clone()).or_default().push(image);
+    for image in &listed {
+        rows.entry(image.image_id.clone()).or_default().push(image.clone());
     }
     let unlisted: Vec<&ImageId> =
         images.iter().map(|row| &row.image.image_id).filter(|id| !rows.contains_key(*id)).collect();
@@ -69,7 +70,7 @@ async fn sights(
         }
     }
     let users = if ask_users { users(cloud, config).await? } else { BTreeMap::new() };
-    Ok(images.iter().map(|row| sight(&row.image.image_id, &rows, &users, owner)).collect())
+    Ok((images.iter().map(|row| sight(&row.image.image_id, &rows, &users, owner)).collect(), listed))
 }
 
 /// The list by our tag is not what it should be: nothing is concluded from it.
@@ -135,4 +136,14 @@ async fn users(cloud: &CloudClient, config: &Config) -> Result<BTreeMap<ImageId,
         by.dedup();
     }
     Ok(users)
+}
+
+/// Who uses this one image, asked right before it is deleted.
+pub(super) async fn users_of(
+    cloud: &CloudClient,
+    config: &Config,
+    image_id: &ImageId,
+    _name: &str,
+) -> Result<Vec<String>, Refusal> {
+    Ok(users(cloud, config).await?.remove(image_id).unwrap_or_default())
 }
