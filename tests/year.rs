@@ -145,7 +145,7 @@ impl Night {
     }
 
     async fn prune(&self, dry_run: bool) -> Report {
-        match self.ask(Request::Prune { dry_run, again: false }).await {
+        match self.ask(Request::Prune { dry_run, again: false, confirm: false }).await {
             Reply::Pruned { report } => report.unwrap_or_default(),
             other => panic!("{other:?}"),
         }

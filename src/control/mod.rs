@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::{
-    bake::reconcile::Difference,
+    bake::reconcile::{Difference, FailedImage},
     ids::{BakeId, ImageId, InstanceId},
     line::{
         change::Change,
@@ -237,6 +237,9 @@ pub enum Reply {
     Reconciled {
         /// What differed before anything was taken over.
         differences: Vec<Difference>,
+        /// Images of ours that never came to be.
+        #[serde(default)]
+        failed: Vec<FailedImage>,
     },
     /// To `Prune`: what was found, and what follows; `None` where no line has rules.
     Pruned {

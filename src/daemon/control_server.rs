@@ -238,12 +238,12 @@ async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
         Ok(found) => found,
         Err(error) => return Reply::Failed { message: chain(&error) },
     };
-    let differences = found.differences.clone();
+    let (differences, failed) = (found.differences.clone(), found.failed.clone());
     if !apply {
-        return Reply::Reconciled { differences };
+        return Reply::Reconciled { differences, failed };
     }
     match shared.order(|reply| Order::Rebuild { found, who, reply }).await {
-        Ok(()) => Reply::Reconciled { differences },
+        Ok(()) => Reply::Reconciled { differences, failed },
         Err(message) => Reply::Failed { message },
     }
 }

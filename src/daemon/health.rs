@@ -72,6 +72,9 @@ impl Shared {
                 since.format("%F %T UTC")
             ));
         }
+        let mut problems = super::keeper::prune::list_problems(self.store.reader()).await?;
+        problems.extend(super::keeper::strays::list_problems(self.store.reader()).await?);
+        reasons.extend(problems.into_iter().map(|problem| problem.message));
         for FailedCheck { line, image_id, version, reason } in self.store.reader().failed_checks(MOST_NAMED).await? {
             reasons.push(format!(
                 "the newest image of {line}, v{version} ({image_id}), did not pass its check and is vetoed: {reason}; \

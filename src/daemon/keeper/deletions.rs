@@ -179,8 +179,8 @@ async fn search_for(
         }
         Ok(_) if now >= settled_at || now < sent.sent_at => {
             let why = "a search after the delete call found it still there".to_owned();
-            // The first time at once, if it is still to go.
-            let at = if sent.tries > 1 { sent.sent_at + pause(sent.tries - 1) } else { now };
+            // Soon, if it is still to go; rarer and rarer where calls keep getting lost.
+            let at = sent.sent_at + TimeDelta::seconds(1i64 << sent.tries.min(16));
             let outcome = DeleteOutcome::Again { at, why: why.clone() };
             store.end_deletion(image, &outcome, &why, who, now).await?;
             tracing::warn!(image = id, line, "image {id} of {line} is not deleted: {why}");
