@@ -544,7 +544,10 @@ fn an_edit_that_wants_less_than_half_waits_for_a_persons_word() {
     there(2);
     eventually("all is well", || (!problems(&host).contains("good images of golden")).then_some(()));
     let confirmed = audited(&host, "confirm deletions");
-    assert!(confirmed.len() == 1 && confirmed[0].contains(&images[3]) && confirmed[0].contains("golden"), "{confirmed:?}");
+    assert!(
+        confirmed.len() == 1 && confirmed[0].contains(&images[3]) && confirmed[0].contains("golden"),
+        "{confirmed:?}"
+    );
 }
 
 #[test]
@@ -580,7 +583,8 @@ fn images_that_failed_are_shown_and_those_that_nobody_knows_too() {
     cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\nimage = \"CREATE_FAILED\"\n");
     let failed = host.bake("golden");
     let id = failed["image_id"].as_str().unwrap();
-    let tags = |slot: &str| json!({"imagebaked:owner": "imagebaked", "imagebaked:line": "golden", "imagebaked:slot": slot});
+    let tags =
+        |slot: &str| json!({"imagebaked:owner": "imagebaked", "imagebaked:line": "golden", "imagebaked:slot": slot});
     control(
         &cloud,
         "images",

@@ -61,12 +61,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
 }
 
 /// The images that the cloud lists as CREATE_FAILED, with what follows for each.
-async fn failed(
-    context: &Context<'_>,
-    args: &ImagesArgs,
-    config: &Config,
-    reader: &crate::store::Reader,
-) -> Result {
+async fn failed(context: &Context<'_>, args: &ImagesArgs, config: &Config, reader: &crate::store::Reader) -> Result {
     let now = SystemClock.now();
     let mut images = daemon::failed_images(reader, config, now).await?;
     if let Some(wanted) = &args.schedule {

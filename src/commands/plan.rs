@@ -123,9 +123,8 @@ async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Repor
         .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
         .collect();
     let mut report = report.unwrap_or_default();
-    let is_going = |judged: &Judged| {
-        judged.verdict.goes() || matches!(judged.action, Action::Blocked { .. } | Action::Search)
-    };
+    let is_going =
+        |judged: &Judged| judged.verdict.goes() || matches!(judged.action, Action::Blocked { .. } | Action::Search);
     report.images.retain(|judged| is_going(judged) && lines.contains(&judged.line));
     report.brakes.retain(|brake| brake.line().is_none_or(|line| lines.contains(line)));
     report

@@ -69,11 +69,13 @@ pub fn held(brakes: &[Brake]) -> String {
 
 /// Images that never came to be.
 pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
-    let mut rows =
-        Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "DOES", "WHY"], context.color).sparing(&["NAME", "SLOT"]);
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "DOES", "WHY"], context.color)
+        .sparing(&["NAME", "SLOT"]);
     for judged in images {
         let (does, why) = match &judged.action {
-            FailedAction::Wait { delete_after } => (format!("wait, deleted after {}", utc(*delete_after)), String::new()),
+            FailedAction::Wait { delete_after } => {
+                (format!("wait, deleted after {}", utc(*delete_after)), String::new())
+            }
             FailedAction::Keep { reason } => ("keep".to_owned(), reason.clone()),
             action => (action.as_str().to_owned(), String::new()),
         };

@@ -75,7 +75,8 @@ fn failed_text(failed: &[FailedImage]) -> String {
     if failed.is_empty() {
         return String::new();
     }
-    let mut text = "Images of ours that the cloud lists as CREATE_FAILED; see `imagebaked images --failed`:\n".to_owned();
+    let mut text =
+        "Images of ours that the cloud lists as CREATE_FAILED; see `imagebaked images --failed`:\n".to_owned();
     for image in failed {
         let line = image.line.as_ref().map_or("a line that its tags do not show", LineId::as_str);
         let bake = image.bake.map_or_else(|| "no row knows it".to_owned(), |bake| format!("bake {bake}"));

@@ -51,8 +51,12 @@ impl Line {
 
     /// A pass as the daemon makes one: how many images it deleted, and whether the brake held some.
     fn pass(&mut self, confirm: bool) -> (usize, bool) {
-        let policy =
-            Policy { schedule: "golden".into(), zone: Tz::Asia__Shanghai, keep: Some(self.keep.clone()), channels: vec![] };
+        let policy = Policy {
+            schedule: "golden".into(),
+            zone: Tz::Asia__Shanghai,
+            keep: Some(self.keep.clone()),
+            channels: vec![],
+        };
         let images: Vec<LineImage> = self.images.iter().map(|(image, ..)| image.clone()).collect();
         let grace = TimeDelta::from_std(self.keep.grace).unwrap();
         let verdicts = judge(&images, Some(&policy), &[], self.now);

@@ -25,12 +25,7 @@ pub struct Doomed {
 
 impl From<&LineImage> for Doomed {
     fn from(image: &LineImage) -> Self {
-        Self {
-            image_id: image.image_id.clone(),
-            line: image.line.clone(),
-            name: image.name.clone(),
-            of_failed: false,
-        }
+        Self { image_id: image.image_id.clone(), line: image.line.clone(), name: image.name.clone(), of_failed: false }
     }
 }
 

@@ -102,11 +102,7 @@ pub(super) async fn delete(
 }
 
 /// Whether the image may be deleted at this very moment: it is there as it was judged, and nobody uses it.
-async fn ask_once_more(
-    shared: &Shared,
-    config: &Config,
-    image: &Doomed,
-) -> Result<Result<(), Progress>, StoreError> {
+async fn ask_once_more(shared: &Shared, config: &Config, image: &Doomed) -> Result<Result<(), Progress>, StoreError> {
     let store = &shared.store;
     let waits = |users: Vec<String>, why: String| Ok(Err(Progress::Waits { users, why }));
     let again = shared.clock.now() + AFTER_PROBLEM;
@@ -159,12 +155,7 @@ pub(super) async fn search(shared: &Shared, config: &Config, who: &str) -> Resul
     Ok(())
 }
 
-async fn search_for(
-    shared: &Shared,
-    config: &Config,
-    sent: &SentDeletion,
-    who: &str,
-) -> Result<Progress, StoreError> {
+async fn search_for(shared: &Shared, config: &Config, sent: &SentDeletion, who: &str) -> Result<Progress, StoreError> {
     let (store, image) = (&shared.store, &sent.image);
     let (line, id) = (image.line.as_str(), image.image_id.as_str());
     let found = rows_of(&shared.cloud, &image.image_id).await;

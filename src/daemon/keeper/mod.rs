@@ -61,11 +61,7 @@ struct Agenda {
 }
 
 /// Looks if that is due; answers when it will be due again.
-async fn turn(
-    shared: &Shared,
-    agenda: &mut Agenda,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
+async fn turn(shared: &Shared, agenda: &mut Agenda, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
     let (config, reader) = (shared.config(), shared.store.reader());
     let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
     // A clock that was set back must not put anything off.

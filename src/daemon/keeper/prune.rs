@@ -340,13 +340,7 @@ pub(super) fn judge_line(
 }
 
 /// Notes what follows for one image, all but its deletion.
-async fn mark(
-    shared: &Shared,
-    row: &ImageRow,
-    judged: &Judged,
-    is_counted: bool,
-    who: &str,
-) -> Result<(), StoreError> {
+async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool, who: &str) -> Result<(), StoreError> {
     let (image, store, now) = (&row.image, &shared.store, shared.clock.now());
     let (line, id) = (image.line.as_str(), image.image_id.as_str());
     let kind = if is_counted { MarkKind::Counted } else { MarkKind::Ordinary };

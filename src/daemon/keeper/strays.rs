@@ -19,9 +19,7 @@ use crate::{
         report::JudgedFailed,
     },
     schedule::Keep,
-    store::{
-        Doomed, FailedImageRow, FailedSighting, Reader, StoreError, UnrecordedImage, UnrecordedSighting, rfc3339,
-    },
+    store::{Doomed, FailedImageRow, FailedSighting, Reader, StoreError, UnrecordedImage, UnrecordedSighting, rfc3339},
 };
 
 /// So many images are named.
@@ -39,7 +37,8 @@ pub(super) async fn record(shared: &Shared, config: &Config, listed: &[Image]) -
     let (mut failures, mut others) = (Vec::new(), Vec::new());
     for image in listed.iter().filter(|image| look::is_ours(image, owner)) {
         let tag = |key: &str| image.tags.get(key).map(String::as_str);
-        let Some((line_id, (schedule_id, instance_id))) = tag(TAG_LINE).and_then(|line| lines.get_key_value(&LineId::from(line)))
+        let Some((line_id, (schedule_id, instance_id))) =
+            tag(TAG_LINE).and_then(|line| lines.get_key_value(&LineId::from(line)))
         else {
             continue;
         };
