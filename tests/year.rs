@@ -44,14 +44,7 @@ impl Night {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let options = Options {
             build_time: Duration::from_mins(40),
-            instances: vec![InstanceSpec {
-                instance_id: "ecd-1".into(),
-                instance_type: InstanceKind::CloudDesktop,
-                status: "Running".into(),
-                sub_instance_id: None,
-                connected: false,
-                image_id: None,
-            }],
+            instances: vec![InstanceSpec::running("ecd-1", InstanceKind::CloudDesktop)],
             ..Options::default()
         };
         let sim = Simulator::start(listener, options, Arc::new(clock.clone())).unwrap();

@@ -186,6 +186,11 @@ pub enum Wanted {
 }
 
 impl Request {
+    /// Whether it changes nothing, so that it does not matter whether it arrived.
+    pub fn only_asks(&self) -> bool {
+        matches!(self, Self::Status | Self::Follow { .. })
+    }
+
     /// How long the daemon may take to answer; it answers `Follow` within half of it. Listing all images of an account,
     /// page by page, takes its time.
     fn patience(&self) -> Duration {

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -35,7 +35,8 @@ use crate::{
     clock::Clock,
     cloud::CloudClient,
     config::{self, Config},
-    ids::{BakeId, LineId},
+    health::lines::Line,
+    ids::{BakeId, LineId, ScheduleId},
     line::report::Adopted,
     schedule::Schedule,
     store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
@@ -113,35 +114,37 @@ pub struct EngineStatus {
     pub looks: u64,
     /// When the last one did.
     pub last_look: Option<DateTime<Utc>>,
+    /// The same by a clock that nobody sets.
+    pub last_tick: Option<Instant>,
     /// Counts turns that changed something; whoever waits for a change watches this.
     pub changes: u64,
     /// Credentials are refused.
     pub hold: Option<Hold>,
     /// The database cannot be used.
     pub store_error: Option<String>,
+    /// Since when.
+    pub store_error_since: Option<DateTime<Utc>>,
     /// The configuration in force.
     pub config_hash: String,
     /// Slots to come.
     pub upcoming: Vec<Upcoming>,
     /// Schedules in force.
     pub schedules: usize,
-    /// Lines that shall have a young image.
-    pub max_ages: Vec<MaxAge>,
+    /// The lines of all schedules in force.
+    pub lines: Arc<[PlannedLine]>,
     /// Schedules that are paused, but not in the file.
     pub pauses: Vec<Pause>,
 }
 
-/// How old the newest good image of a line may be.
+/// A line of a schedule in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MaxAge {
-    /// The line.
-    pub line: LineId,
-    /// Its schedule's name.
-    pub schedule: String,
-    /// How old.
-    pub max_age: Duration,
-    /// A line younger than that need not have an image yet.
-    pub known_since: DateTime<Utc>,
+pub struct PlannedLine {
+    /// The schedule's stable id.
+    pub schedule_id: ScheduleId,
+    /// Whether the schedule is paused in the file.
+    pub paused_in_file: bool,
+    /// What its image is judged by.
+    pub line: Line,
 }
 
 /// What others may ask of the engine.
@@ -319,6 +322,7 @@ impl Engine {
         self.publish.send_if_modified(|status| {
             status.looks += 1;
             status.last_look = Some(now);
+            status.last_tick = Some(Instant::now());
             false
         });
         let quiet = self.quiet_until.is_some_and(|until| now < until) && now >= self.last_turn;
@@ -747,7 +751,7 @@ impl Engine {
             Answer::Refused(refusal) if refusal.class == Class::Credential => {
                 let message = format!("{refusal} ({})", refusal.advice);
                 if self.hold.is_none() {
-                    tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
+                    tracing::error!(reason = %message, "credentials rejected: every schedule is suspended until the cloud accepts them");
                 }
                 let since = self.hold.as_ref().map_or(now, |hold| hold.since);
                 self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
@@ -756,7 +760,7 @@ impl Engine {
             Answer::Refused(_) | Answer::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
-                    tracing::info!(since = %hold.since, "the cloud accepts the credentials again; nothing is held");
+                    tracing::info!(since = %hold.since, "credentials accepted again: no schedule is suspended");
                 }
             }
         }
@@ -770,7 +774,9 @@ impl Engine {
     }
 
     fn show(&mut self, store_error: Option<String>, changed: bool) {
+        let last_turn = self.last_turn;
         self.publish.send_modify(|status| {
+            status.store_error_since = store_error.as_ref().map(|_| status.store_error_since.unwrap_or(last_turn));
             status.store_error = store_error;
             status.changes += u64::from(changed);
             status.hold.clone_from(&self.hold);
@@ -780,16 +786,19 @@ impl Engine {
                 status.config_hash.clone_from(&self.config_hash);
                 let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
                 status.schedules = ids.len();
-                status.max_ages = self
+                status.lines = self
                     .planner
                     .planned()
-                    .filter_map(|planned| {
-                        Some(MaxAge {
-                            line: planned.line.clone(),
-                            schedule: planned.schedule.name.to_string(),
-                            max_age: planned.schedule.max_image_age?,
+                    .map(|planned| PlannedLine {
+                        schedule_id: planned.schedule.id.clone(),
+                        paused_in_file: planned.schedule.paused,
+                        line: Line {
+                            id: planned.line.clone(),
+                            schedule: planned.schedule.name.clone(),
+                            zone: planned.schedule.timing.zone(),
+                            max_image_age: planned.schedule.max_image_age,
                             known_since: planned.known_since,
-                        })
+                        },
                     })
                     .collect();
             }
@@ -848,6 +857,9 @@ impl Step {
                     image_id,
                     "bake {bake} of {schedule} succeeded: {name} is {image_id}"
                 );
+            }
+            State::Ended { end: End::Cancelled { .. }, .. } => {
+                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} cancelled: {reason}");
             }
             State::Ended { .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");

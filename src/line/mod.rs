@@ -21,6 +21,7 @@ pub mod failed;
 pub mod judge;
 pub mod report;
 pub mod retention;
+pub mod users;
 
 /// What the file says of a line.
 #[derive(Debug, Clone, PartialEq)]

@@ -166,7 +166,7 @@ pub fn errors() -> String {
         "\nWhere an answer has no code that is in the table, its status decides: 429 is transient, other 4xx and redirections \
          are permanent, and all else is transient, or unclear where a repetition would make a second image or task.\n\n\
          Codes of our own, where there was no answer that could be used: `Timeout`, `ConnectFailed`, `ConnectionLost`, \
-         `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.\n",
+         `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`, `HttpStatus`, `CredentialsUnavailable`.\n",
     );
     page
 }
@@ -194,7 +194,7 @@ fn deed(class: Class) -> &'static str {
         Class::Transient => "Nothing happened and a later attempt may work: repeated with growing pauses, see `retry`.",
         Class::Busy => "The cloud is occupied: waited for, which uses up no attempts, until `deadline`.",
         Class::Credential => {
-            "Key, token or signature was refused: fetched anew once, then every schedule is held until the cloud takes it."
+            "Key, token or signature was refused: fetched anew once, then every schedule is suspended until the cloud accepts it."
         }
         Class::Permanent => "No repetition will help: the bake fails now. Five in a row pause the schedule.",
         Class::Unclear => {

@@ -19,9 +19,11 @@ mod actions;
 mod cloud;
 mod codes;
 mod faults;
+mod lists;
 mod params;
 mod server;
 mod snapshot;
+mod users;
 mod verify;
 mod world;
 

@@ -8,7 +8,11 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{codes::Failure, params::Params};
+use super::{
+    codes::Failure,
+    params::Params,
+    users::{UserKind, UserSpec, Users},
+};
 use crate::ids::NO_SUCH_INSTANCE;
 
 /// The region that every instance and every new image is in.
@@ -57,9 +61,18 @@ pub struct InstanceSpec {
     /// Whether a user is connected while it runs.
     #[serde(default)]
     pub connected: bool,
-    /// The image it says that it was made from.
+    /// The image it says that it was made from, by an id of either service; one of the system's where it is absent.
     #[serde(default)]
     pub image_id: Option<String>,
+    /// The name that lists show for that image; that of the image where it is absent.
+    #[serde(default)]
+    pub image_name: Option<String>,
+    /// A desktop of this pool, which lists leave out by default.
+    #[serde(default)]
+    pub pool_id: Option<String>,
+    /// Listed in this region only; in all where it is absent.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 impl InstanceSpec {
@@ -72,16 +85,11 @@ impl InstanceSpec {
             sub_instance_id: None,
             connected: false,
             image_id: None,
+            image_name: None,
+            pool_id: None,
+            region: None,
         }
     }
-}
-
-/// A delivery group and the image that it uses; none where that is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GroupSpec {
-    pub(super) group_id: String,
-    pub(super) image_id: String,
 }
 
 /// What other hands do to images: one of that id is changed, another is added as AVAILABLE.
@@ -89,6 +97,9 @@ pub(super) struct GroupSpec {
 #[serde(deny_unknown_fields)]
 pub(super) struct ImageSpec {
     image_id: String,
+    /// What the desktop service knows it as (`m-…`).
+    #[serde(default)]
+    desktop_image_id: Option<String>,
     #[serde(default)]
     image_name: Option<String>,
     #[serde(default)]
@@ -117,6 +128,7 @@ fn running() -> String {
 
 const RUNNING: &str = "Running";
 const STOPPED: &str = "Stopped";
+const DELETED: &str = "Deleted";
 
 /// A desktop or workstation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -129,8 +141,15 @@ pub(super) struct Instance {
     turning: Option<(DateTime<Utc>, String)>,
     #[serde(default)]
     connected: bool,
+    /// The image, by whichever id it was given; see [`World::shown_image`].
     #[serde(default)]
     pub(super) image_id: Option<String>,
+    #[serde(default)]
+    pub(super) image_name: Option<String>,
+    #[serde(default)]
+    pub(super) pool_id: Option<String>,
+    #[serde(default)]
+    pub(super) region: Option<String>,
     pub(super) since: DateTime<Utc>,
 }
 
@@ -151,6 +170,9 @@ impl Instance {
             turning: None,
             connected: spec.connected,
             image_id: spec.image_id,
+            image_name: spec.image_name,
+            pool_id: spec.pool_id,
+            region: spec.region,
             since: now,
         }
     }
@@ -234,6 +256,9 @@ impl Serialize for Fate {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Image {
     pub(super) id: String,
+    /// What the desktop service knows it as (`m-…`), where that is another id.
+    #[serde(default)]
+    pub(super) desktop_id: Option<String>,
     pub(super) version_id: String,
     pub(super) task_id: String,
     pub(super) name: String,
@@ -293,6 +318,11 @@ impl Distribution {
 }
 
 impl Image {
+    /// Whether either service knows it by this id.
+    fn has_id(&self, id: &str) -> bool {
+        self.id == id || self.desktop_id.as_deref() == Some(id)
+    }
+
     pub(super) fn status(&self, now: DateTime<Utc>) -> &str {
         if self.deleted {
             "DELETE"
@@ -353,9 +383,12 @@ pub(super) struct World {
     instances: BTreeMap<String, Instance>,
     /// In the order of their making; nothing is ever taken out, so that doubles show.
     images: Vec<Image>,
-    /// Delivery groups and the image that each uses.
+    /// What uses images besides instances.
     #[serde(default)]
-    groups: BTreeMap<String, String>,
+    users: Users,
+    /// Whether DeleteImage deletes what is in use, too.
+    #[serde(default)]
+    deletes_in_use: bool,
     /// Where the source of ids stands: kept with the rest, or a restart would give the same ids again.
     seed: u64,
     #[serde(skip)]
@@ -369,7 +402,8 @@ impl World {
         Self {
             instances: BTreeMap::new(),
             images: Vec::new(),
-            groups: BTreeMap::new(),
+            users: Users::default(),
+            deletes_in_use: false,
             seed,
             rules: Rules::default(),
             revision: 0,
@@ -399,18 +433,54 @@ impl World {
         self.instances.insert(spec.instance_id.clone(), Instance::new(spec, now));
     }
 
-    /// Delivery groups and their images.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.groups.iter().map(|(group, image)| (group.as_str(), image.as_str()))
+    /// What uses images besides instances.
+    pub(super) fn users(&self) -> &Users {
+        &self.users
     }
 
-    /// Makes a delivery group use an image; an empty one ends it.
-    pub(super) fn put_group(&mut self, group: String, image: String) {
+    /// Puts something there that uses an image, or takes it away.
+    pub(super) fn put_user(&mut self, kind: UserKind, spec: UserSpec) {
         self.revision += 1;
-        if image.is_empty() {
-            self.groups.remove(&group);
+        self.users.put(kind, spec);
+    }
+
+    /// Whether DeleteImage deletes images in use: what the real one protects is not documented.
+    pub(super) fn set_deletes_in_use(&mut self, deletes: bool) {
+        self.revision += 1;
+        self.deletes_in_use = deletes;
+    }
+
+    /// How a list shows the image that something says it uses: its id in that service, and its name. One that is not among
+    /// the images is shown as it was given.
+    pub(super) fn shown_image(
+        &self,
+        image_id: &str,
+        image_name: Option<&str>,
+        of_desktop_service: bool,
+    ) -> (String, Option<String>) {
+        let image = self.images.iter().find(|image| image.has_id(image_id));
+        let id = match image {
+            Some(Image { desktop_id: Some(id), .. }) if of_desktop_service => id,
+            Some(image) => &image.id,
+            None => image_id,
+        };
+        let name = image_name.map(str::to_owned).or_else(|| image.map(|image| image.name.clone()));
+        (id.to_owned(), name)
+    }
+
+    /// Why an image in use is not deleted. Templates do not hold it: they go with it.
+    fn in_use(&self, id: &str, now: DateTime<Utc>) -> Option<Failure> {
+        let image = self.images.iter().find(|image| image.id == id)?;
+        let uses = |kind| self.users.list(kind).any(|user| image.has_id(&user.image_id));
+        let by_instance = self.instances.values().any(|instance| {
+            instance.plain_status(now) != DELETED && instance.image_id.as_deref().is_some_and(|id| image.has_id(id))
+        });
+        if uses(UserKind::Pool) {
+            Some(Failure::new("ImageNotAllowDelete"))
+        } else if by_instance || uses(UserKind::Group) || uses(UserKind::Bundle) {
+            Some(Failure::new("ImageDeleteFailed.NotAllow"))
         } else {
-            self.groups.insert(group, image);
+            None
         }
     }
 
@@ -489,6 +559,7 @@ impl World {
         let visible_at = after(now, order.late);
         let image = Image {
             id: self.fresh_id("imgc-"),
+            desktop_id: None,
             version_id: self.fresh_id("iv-"),
             task_id: self.fresh_id("tid-"),
             name: order.name,
@@ -520,6 +591,7 @@ impl World {
         if !self.images.iter().any(|image| image.id == spec.image_id) {
             let image = Image {
                 id: spec.image_id.clone(),
+                desktop_id: None,
                 version_id: self.fresh_id("iv-"),
                 task_id: self.fresh_id("tid-"),
                 name: spec.image_id.clone(),
@@ -544,6 +616,9 @@ impl World {
             self.images.push(image);
         }
         for image in self.images.iter_mut().filter(|image| image.id == spec.image_id) {
+            if let Some(id) = &spec.desktop_image_id {
+                image.desktop_id = Some(id.clone()).filter(|id| !id.is_empty());
+            }
             if let Some(name) = &spec.image_name {
                 image.name.clone_from(name);
             }
@@ -572,7 +647,15 @@ impl World {
         if image.is_building(now) {
             return Err(Failure::new("InvalidImageOperation.ImageIsCreating"));
         }
+        if !self.deletes_in_use
+            && let Some(failure) = self.in_use(id, now)
+        {
+            return Err(failure);
+        }
+        let image = self.existing(id, now)?;
         image.deleted = true;
+        let ids: Vec<String> = image.desktop_id.iter().cloned().chain([image.id.clone()]).collect();
+        self.users.drop_templates(&ids);
         self.revision += 1;
         Ok(())
     }

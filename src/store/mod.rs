@@ -28,6 +28,7 @@ mod channels;
 mod checks;
 mod deletions;
 mod distributions;
+mod health;
 mod images;
 mod ledger;
 mod pauses;
@@ -43,16 +44,14 @@ pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
 pub use brakes::StandingBrake;
 pub use channels::{ChannelOrder, ChannelRow, Moved};
-pub use checks::{CheckResult, DueCheck, FailedCheck};
+pub use checks::{CheckResult, DueCheck, ImageCheck};
 pub use deletions::{DeleteOutcome, Doomed, SentDeletion};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use images::{ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{
-    AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
-};
+pub use reading::{AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
 pub use strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use tables::Rows;
 pub use transfer::{TransferError, import};

@@ -627,9 +627,12 @@ pub const COPIES_OF: &str = "
 SELECT region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at
 FROM distributions WHERE bake_id = ?1 ORDER BY region";
 
+/// The regions that images were ever to be copied to.
+pub const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributions ORDER BY region";
+
 /// Bakes whose image could not be copied everywhere and is still there.
 pub const FAILED_COPIES: &str = "
-SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason
+SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason, min(d.finished_at) AS since
 FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
   -- A newer image of the line that is in the region makes up for it.
@@ -650,15 +653,6 @@ pub const NEXT_CHECK: &str =
 /// A check ended, or is put off.
 pub const END_CHECK: &str = "
 UPDATE images SET verify = ?2, verify_tries = verify_tries + 1, verify_next = ?3 WHERE image_id = ?1 AND verify = 'due'";
-
-/// Lines whose newest image did not pass its check and is still vetoed.
-pub const FAILED_CHECKS: &str = "
-SELECT i.line_id, i.image_id, i.version, v.reason
-FROM images i JOIN vetoes v ON v.image_id = i.image_id
-WHERE i.verify = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
-  AND NOT EXISTS (SELECT 1 FROM images o
-                  WHERE o.line_id = i.line_id AND o.version > i.version AND o.fate <> 'deleted')
-ORDER BY i.line_id LIMIT ?1";
 
 /// The columns of a ledger row, as people and programs see them.
 pub const LEDGER_COLUMNS: &str = "
@@ -707,26 +701,109 @@ SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?
 /// The last version of every line.
 pub const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
 
-/// The newest good image of each of some lines that the cloud still has, as of the last look: one step down an index for
-/// each.
-pub const NEWEST_GOOD: &str = "
-SELECT i.line_id, i.slot, i.available_at
-FROM json_each(?1) AS line JOIN images i
-  ON i.image_id = (SELECT image_id FROM images
-                   WHERE line_id = line.value AND fate <> 'deleted' AND missing_since IS NULL AND available = 1
-                   ORDER BY version DESC LIMIT 1)";
+/// Slots without the image that they should have brought, as the index `bakes_lost` has them.
+macro_rules! lost {
+    () => {
+        "(state = 'failed'
+   OR state = 'skipped' AND trigger <> 'manual'
+      AND coalesce(reason_code, '') NOT IN ('paused', 'calendar', 'vetoed_by_hook', 'cancelled', 'superseded',
+                                            'clock_ahead', 'observe'))"
+    };
+}
+
+/// Images that are good as of the last scan: the cloud has them, they are ours or were given to the line by a person,
+/// nobody vetoes them, and no check of them is due.
+macro_rules! good {
+    () => {
+        "fate <> 'deleted' AND missing_since IS NULL AND available = 1 AND (ours = 1 OR bake_id IS NULL)
+       AND verify IS NOT 'due' AND NOT EXISTS (SELECT 1 FROM vetoes WHERE vetoes.image_id = images.image_id)"
+    };
+}
+
+/// Lines with something to judge: those that have lost a slot since their last good image, those without one, and those
+/// that are wanted in any case. An adopted image is as old as its slot, whenever it was adopted.
+pub const LINES_TO_JUDGE: &str = concat!(
+    "
+SELECT * FROM (
+    SELECT line.value ->> 'id' AS line_id,
+           CASE WHEN good.bake_id IS NULL THEN good.slot ELSE good.available_at END AS good_at,
+           min(good.slot, good.available_at) AS made,
+           (SELECT covers_from FROM bakes INDEXED BY bakes_lost
+            WHERE line_id = line.value ->> 'id' AND ",
+    lost!(),
+    "
+              AND slot >= coalesce(CASE WHEN good.bake_id IS NULL THEN good.slot ELSE good.available_at END, ?2)
+            ORDER BY slot LIMIT 1) AS first_lost,
+           line.value ->> 'always' AS always
+    FROM json_each(?1) AS line LEFT JOIN images AS good
+      ON good.image_id = (SELECT image_id FROM images INDEXED BY images_present WHERE line_id = line.value ->> 'id' AND ",
+    good!(),
+    "
+                          ORDER BY version DESC LIMIT 1))
+WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
+);
+
+/// The slots that some lines have lost since an instant each. The last of them; and as a JSON list, of at most ?2 rows:
+/// the slots that they stand for, how many they are, and how many say something else than that the daemon could not run.
+pub const LOST_SLOTS: &str = concat!(
+    "
+SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coalesce(b.reason, '') AS reason, b.image_id,
+       (SELECT json_array(coalesce(sum(covers) FILTER (WHERE trigger <> 'manual'), 0), count(*),
+                          count(*) FILTER (WHERE reason_code IS NOT 'missed'))
+        FROM (SELECT covers, trigger, reason_code FROM bakes INDEXED BY bakes_lost
+              WHERE line_id = line.value ->> 'id' AND slot >= line.value ->> 'since' AND ",
+    lost!(),
+    "
+              ORDER BY slot DESC LIMIT ?2)) AS counts
+FROM json_each(?1) AS line JOIN bakes b
+  ON b.id = (SELECT id FROM bakes INDEXED BY bakes_lost
+             WHERE line_id = line.value ->> 'id' AND slot >= line.value ->> 'since' AND ",
+    lost!(),
+    "
+             ORDER BY slot DESC, id DESC LIMIT 1)"
+);
+
+/// Since when some lines have no good image although a bake made one: what became of the last. No row for one whose check
+/// is still due.
+pub const NONE_GOOD_SINCE: &str = "
+SELECT line.value AS line_id, coalesce(v.at, i.missing_since, i.deleted_at, b.finished_at, b.slot) AS since
+FROM json_each(?1) AS line JOIN bakes b
+  ON b.id = (SELECT id FROM bakes INDEXED BY bakes_good
+             WHERE line_id = line.value AND state = 'succeeded' ORDER BY version DESC LIMIT 1)
+     LEFT JOIN images i ON i.image_id = b.image_id LEFT JOIN vetoes v ON v.image_id = b.image_id
+WHERE i.verify IS NOT 'due'";
+
+/// Images that did not pass their check and are vetoed, with no good image after them; the newest of each line first.
+pub const UNVERIFIED_IMAGES: &str = concat!(
+    "
+SELECT f.line_id, f.image_id, f.version, f.slot, v.reason
+FROM images f INDEXED BY images_check_failed JOIN vetoes v ON v.image_id = f.image_id
+WHERE f.verify = 'failed' AND f.fate <> 'deleted' AND f.missing_since IS NULL
+  AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = f.line_id AND version > f.version AND ",
+    good!(),
+    ")
+ORDER BY f.line_id, f.version DESC"
+);
+
+/// How the check of an image went, and why somebody vetoes it.
+pub const CHECK_OF_IMAGE: &str = "
+SELECT i.verify, v.reason FROM images i LEFT JOIN vetoes v ON v.image_id = i.image_id WHERE i.image_id = ?1";
 
 /// The newest good image of every line that has one, with what its channels stand for.
-pub const LINES: &str = "
+pub const LINES: &str = concat!(
+    "
 SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot,
        (SELECT json_group_array(json_array(c.channel, n.version) ORDER BY c.channel <> 'latest', c.channel)
         FROM channels c LEFT JOIN images n ON n.image_id = c.image_id
         WHERE c.line_id = l.line_id) AS channels
 FROM lines l JOIN images i
   ON i.image_id = (SELECT image_id FROM images
-                   WHERE line_id = l.line_id AND fate <> 'deleted' AND missing_since IS NULL AND available = 1
+                   WHERE line_id = l.line_id AND ",
+    good!(),
+    "
                    ORDER BY version DESC LIMIT 1)
-ORDER BY l.line_id LIMIT ?1";
+ORDER BY l.line_id LIMIT ?1"
+);
 
 /// How many bakes are in each of some states, of slots since an instant.
 pub const COUNTS_SINCE: &str = "
@@ -856,7 +933,11 @@ pub const ALL: &[&str] = &[
     DUE_CHECKS,
     NEXT_CHECK,
     END_CHECK,
-    FAILED_CHECKS,
+    UNVERIFIED_IMAGES,
+    LINES_TO_JUDGE,
+    LOST_SLOTS,
+    NONE_GOOD_SINCE,
+    CHECK_OF_IMAGE,
     UPDATE_ACCOUNTED,
     UPSERT_TARGETS,
     REMOVE_TARGETS,
@@ -891,7 +972,6 @@ pub const ALL: &[&str] = &[
     ATTEMPTS_OF,
     SETTINGS_OF,
     ALL_VERSIONS,
-    NEWEST_GOOD,
     LINES,
     COUNTS_SINCE,
     LAST_DURATIONS,

@@ -236,6 +236,8 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
         tries: 1,
         doubt: false,
         since: Some(slot),
+        start_sent: false,
+        refused_since: None,
         trouble: Some("no stock".into()),
         next: later,
     };

@@ -9,6 +9,7 @@ use crate::{
     bake::settings::{DiskType, InstanceType},
     cloud::{
         lenient,
+        listing::{Cursor, Listing, PAGE_SIZE, RawPage},
         request::{Call, Pairs, Repeat, RpcRequest},
     },
     ids::{ImageId, InstanceId},
@@ -103,21 +104,10 @@ pub struct ListImage {
     pub page_size: Option<u32>,
 }
 
-/// One page of ListImage.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// The images of one page, which holds all that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePage {
-    /// Rows in all pages.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub count: Option<i64>,
-    /// This page's number.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub page_number: Option<i64>,
-    /// Rows asked for.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub page_size: Option<i64>,
     /// The rows.
-    #[serde(rename = "Data", deserialize_with = "lenient::list")]
     pub images: Vec<Image>,
 }
 
@@ -187,6 +177,9 @@ pub struct Distribution {
     /// The region.
     #[serde(deserialize_with = "lenient::text")]
     pub region_id: Option<String>,
+    /// The image's id there, which may be another.
+    #[serde(deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
     /// How far it is there.
     pub status: ImageStatus,
     /// Percent as text, such as `70%`.
@@ -265,7 +258,7 @@ impl<'de> Deserialize<'de> for ImageStatus {
 }
 
 impl Call for ListImage {
-    type Value = ImagePage;
+    type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
         let form = Pairs::default()
@@ -276,25 +269,33 @@ impl Call for ListImage {
             .text("ProductType", self.product_type.as_deref())
             .number("PageNumber", self.page_number)
             .number("PageSize", self.page_size);
-        RpcRequest::app_streaming("ListImage", Repeat::Harmless)
+        RpcRequest::app_streaming(Self::ACTION, Repeat::Harmless)
             .with_form(form)
             .with_query(Pairs::default().tags(&self.tags))
             .listing()
     }
+}
 
-    /// A page without `Data` passes for empty only where `Count` is 0: whoever looks for a lost image must not be told
-    /// that there is none by an answer that is not whole.
-    fn value(mut answer: Value) -> Result<ImagePage, serde_json::Error> {
-        let says_none = answer.get("Count").and_then(Value::as_i64) == Some(0);
-        if answer.get("Data").is_none_or(Value::is_null) {
-            match answer.as_object_mut() {
-                Some(fields) if says_none => drop(fields.insert("Data".to_owned(), Value::Array(Vec::new()))),
-                _ => return Err(missing("Data")),
-            }
-        }
-        let page: ImagePage = serde_json::from_value(answer)?;
-        page.images.iter().try_for_each(|image| named(&image.image_id))?;
-        Ok(page)
+impl Listing for ListImage {
+    type Row = Image;
+    const ACTION: &'static str = "ListImage";
+    const ROWS: &'static str = "Data";
+    const COUNT: Option<&'static str> = Some("Count");
+    /// Most searches find nothing, and how the cloud says that is not documented: a count of 0 says it well enough.
+    const ZERO_IS_ENOUGH: bool = true;
+
+    /// An image may be a row for each of its versions.
+    fn key(row: &Image) -> String {
+        let id = row.image_id.as_str();
+        if id.is_empty() { String::new() } else { format!("{id} {}", row.version_id.as_deref().unwrap_or_default()) }
+    }
+
+    fn page(&self, cursor: &Cursor) -> Self {
+        Self { page_number: cursor.number(), page_size: Some(PAGE_SIZE), ..self.clone() }
+    }
+
+    fn first() -> Cursor {
+        Cursor::Number(1)
     }
 }
 
@@ -386,30 +387,22 @@ mod tests {
 
     use super::*;
 
+    fn read(answer: Value) -> Result<Vec<Image>, crate::bake::call::Refusal> {
+        ListImage::value(answer).unwrap().read_whole::<ListImage>(&[], |image| image.image_id.as_str())
+    }
+
     #[test]
     fn an_image_is_read_whatever_surrounds_it() {
-        let page = ListImage::value(json!({"Count": "1", "New": [1], "Data": [{
+        let page = read(json!({"Count": "1", "New": [1], "Data": [{
             "ImageId": "imgc-1", "Status": "creating", "Description": null, "SystemDiskSize": "80", "Platform": {},
             "ImageRegionList": null, "ImageRegionDistributeList": [{"RegionId": "cn-a", "Status": "INIT", "Progress": 7}],
             "TagList": [{"Key": "a", "Value": "b"}, {"Value": "c"}, {"Key": "d", "Value": null}]}]}))
         .unwrap();
-        let image = &page.images[0];
-        assert_eq!(
-            (page.count, image.status.clone(), image.system_disk_size),
-            (Some(1), ImageStatus::Creating, Some(80))
-        );
+        let image = &page[0];
+        assert_eq!((image.status.clone(), image.system_disk_size), (ImageStatus::Creating, Some(80)));
         assert_eq!(image.image_region_distribute_list[0].progress.as_deref(), Some("7"));
         let expected = [("a", "b"), ("d", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(image.tags, BTreeMap::from(expected));
-    }
-
-    #[test]
-    fn a_list_that_is_not_whole_does_not_pass_for_empty() {
-        assert!(ListImage::value(json!({"Count": 0})).unwrap().images.is_empty());
-        assert!(ListImage::value(json!({"Count": 0, "Data": null})).unwrap().images.is_empty());
-        assert!(ListImage::value(json!({"Count": 3, "Data": null})).is_err());
-        assert!(ListImage::value(json!({})).is_err());
-        assert!(ListImage::value(json!({"Data": [{"ImageName": "x"}]})).is_err());
     }
 
     #[test]

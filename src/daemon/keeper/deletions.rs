@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{AFTER_PROBLEM, look};
+use super::{AFTER_PROBLEM, look, users};
 use crate::{
     bake::call::{Class, Refusal},
     cloud::{
@@ -127,7 +127,7 @@ async fn ask_once_more(shared: &Shared, config: &Config, image: &Doomed) -> Resu
         store.put_off_deletion(image, why, shared.clock.now()).await?;
         return waits(Vec::new(), why.to_owned());
     }
-    match look::users_of(&shared.cloud, config, &image.image_id, &image.name).await {
+    match users::users_of(&shared.cloud, config, &image.image_id, &image.name, &rows).await {
         Ok(users) if users.is_empty() => Ok(Ok(())),
         Ok(users) => {
             let why = format!("in use by {}", users.join(", "));

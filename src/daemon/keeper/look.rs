@@ -1,8 +1,9 @@
 //! A look at the cloud: which images of ours are there, and who uses them. Written into the ledger as it was seen; what
 //! follows from it is decided elsewhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use super::users::{self, Scope};
 use crate::{
     bake::{
         call::{Class, Refusal},
@@ -10,11 +11,12 @@ use crate::{
     },
     cloud::{
         CloudClient,
-        actions::{DescribeDesktops, Image, ImageStatus, ListImage},
+        actions::{Image, ImageStatus, ListImage},
     },
     config::Config,
     daemon::{Shared, calls::owned_images},
     ids::ImageId,
+    line::users::Uses,
     store::{ImageRow, Sight, StoreError},
 };
 
@@ -30,7 +32,12 @@ pub(super) async fn look(
     images: &[ImageRow],
     ask_users: bool,
 ) -> Result<Option<Vec<Image>>, StoreError> {
-    let (sights, listed, problem) = match sights(&shared.cloud, config, images, ask_users).await {
+    let scope = if ask_users {
+        Some(Scope::of(config).with_regions(shared.store.reader().replica_regions().await?))
+    } else {
+        None
+    };
+    let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
         Ok((sights, listed)) => (sights, Some(listed), None),
         Err(refusal) => (Vec::new(), None, Some(refusal.told())),
     };
@@ -48,7 +55,7 @@ async fn sights(
     cloud: &CloudClient,
     config: &Config,
     images: &[ImageRow],
-    ask_users: bool,
+    scope: Option<Scope>,
 ) -> Result<(Vec<Sight>, Vec<Image>), Refusal> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
@@ -69,8 +76,11 @@ async fn sights(
             rows.insert(image_id.clone(), found);
         }
     }
-    let users = if ask_users { users(cloud, config).await? } else { BTreeMap::new() };
-    Ok((images.iter().map(|row| sight(&row.image.image_id, &rows, &users, owner)).collect(), listed))
+    let uses = match scope {
+        Some(scope) => users::all_uses(cloud, &scope.with_regions_of(rows.values().flatten())).await?,
+        None => Uses::default(),
+    };
+    Ok((images.iter().map(|row| sight(row, &rows, &uses, owner)).collect(), listed))
 }
 
 /// The list by our tag is not what it should be: nothing is concluded from it.
@@ -87,21 +97,18 @@ fn astray(count: usize) -> Refusal {
     }
 }
 
-fn sight(
-    image_id: &ImageId,
-    rows: &HashMap<ImageId, Vec<Image>>,
-    users: &BTreeMap<ImageId, Vec<String>>,
-    owner: &str,
-) -> Sight {
+fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> Sight {
+    let image_id = &row.image.image_id;
     let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
     let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
+    let known_as = users::known_as(image_id.as_str(), &row.image.name, rows);
     Sight {
         image_id: image_id.clone(),
         listed: !there.is_empty(),
         // An image may be listed once for each of its versions; all of them go with it.
         available: !there.is_empty() && there.iter().all(|image| image.status == ImageStatus::Available),
         ours: !there.is_empty() && there.iter().all(|image| is_ours(image, owner)),
-        used_by: users.get(image_id).cloned().unwrap_or_default(),
+        used_by: uses.users_of(&known_as).iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -109,41 +116,4 @@ fn sight(
 pub(super) fn is_ours(image: &Image, owner: &str) -> bool {
     image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner)
         && image.image_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("user"))
-}
-
-/// Who reports to use which image: workstations, cloud desktops of the regions that the file knows, delivery groups.
-async fn users(cloud: &CloudClient, config: &Config) -> Result<BTreeMap<ImageId, Vec<String>>, Refusal> {
-    let mut users: BTreeMap<ImageId, Vec<String>> = BTreeMap::new();
-    let mut uses = |image: Option<&str>, by: &str| {
-        if let Some(image) = image.filter(|image| !image.is_empty()) {
-            users.entry(ImageId::from(image)).or_default().push(by.to_owned());
-        }
-    };
-    for server in cloud.list_all_servers().await? {
-        uses(server.image_id.as_deref(), server.id.as_str());
-    }
-    for region in super::regions(config) {
-        let with_pools = DescribeDesktops { region, with_pools: true, ..DescribeDesktops::default() };
-        for desktop in cloud.list_all_desktops(&with_pools).await? {
-            uses(desktop.image_id.as_deref(), desktop.id.as_str());
-        }
-    }
-    for group in cloud.list_all_groups().await? {
-        uses(group.image_id.as_ref().map(ImageId::as_str), &group.id);
-    }
-    for by in users.values_mut() {
-        by.sort_unstable();
-        by.dedup();
-    }
-    Ok(users)
-}
-
-/// Who uses this one image, asked right before it is deleted.
-pub(super) async fn users_of(
-    cloud: &CloudClient,
-    config: &Config,
-    image_id: &ImageId,
-    _name: &str,
-) -> Result<Vec<String>, Refusal> {
-    Ok(users(cloud, config).await?.remove(image_id).unwrap_or_default())
 }

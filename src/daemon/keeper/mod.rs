@@ -5,10 +5,7 @@
 //! woke it does not matter. Whoever is asked to do the same at once (`imagebaked prune`) calls the same functions; one
 //! lock keeps two of them apart.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
@@ -33,6 +30,7 @@ pub(super) mod pins;
 pub mod prune;
 mod rounds;
 pub(super) mod strays;
+pub(super) mod users;
 pub(super) mod verify;
 
 /// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
@@ -118,22 +116,6 @@ fn policies_of(config: &Config, wanted: impl Fn(&Schedule) -> bool) -> BTreeMap<
         }
     }
     policies
-}
-
-/// The regions that instances of the file are in, whose desktops may use images.
-fn regions(config: &Config) -> Vec<String> {
-    let regions: HashSet<&str> = config
-        .schedules
-        .iter()
-        .flat_map(|schedule| {
-            let settings = &schedule.settings;
-            settings.regions.iter().map(String::as_str).chain([settings.instance_region.as_str()])
-        })
-        .chain([config.cloud.region.as_str()])
-        .collect();
-    let mut regions: Vec<String> = regions.into_iter().map(str::to_owned).collect();
-    regions.sort_unstable();
-    regions
 }
 
 #[cfg(test)]

@@ -29,7 +29,7 @@ use crate::{
         report::{Judged, JudgedFailed, Report},
         retention,
     },
-    store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError, rfc3339},
+    store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
 };
 
 /// What a pass does.
@@ -416,12 +416,7 @@ fn problem(StandingBrake { since, brake }: StandingBrake) -> Problem {
         Some(line) => Subject::new(SubjectKind::Line, line.as_str()),
         None => Subject::only(SubjectKind::Daemon),
     };
-    Problem {
-        severity: Severity::Problem,
-        code: ProblemCode::PruneNeedsConfirmation,
-        subject,
-        since: rfc3339(since.timestamp_millis()),
-        message: format!("{brake} until a person confirms it; `imagebaked prune --dry-run` shows which"),
-        command: Some("imagebaked prune --confirm".to_owned()),
-    }
+    let message = format!("{brake} until a person confirms it; `imagebaked prune --dry-run` shows which");
+    let command = Some("imagebaked prune --confirm".to_owned());
+    Problem::new(ProblemCode::PruneNeedsConfirmation, Severity::Problem, subject, since, message, command)
 }

@@ -19,7 +19,7 @@ use crate::{
         report::JudgedFailed,
     },
     schedule::Keep,
-    store::{Doomed, FailedImageRow, FailedSighting, Reader, StoreError, UnrecordedImage, UnrecordedSighting, rfc3339},
+    store::{Doomed, FailedImageRow, FailedSighting, Reader, StoreError, UnrecordedImage, UnrecordedSighting},
 };
 
 /// So many images are named.
@@ -160,16 +160,12 @@ pub(in crate::daemon) async fn list_problems(reader: &Reader) -> Result<Vec<Prob
 
 fn problem(image: UnrecordedImage) -> Problem {
     let UnrecordedImage { image_id, line, image_name, status, slot, found_at } = image;
-    Problem {
-        severity: Severity::Problem,
-        code: ProblemCode::ImageNotInHistory,
-        subject: Subject::new(SubjectKind::Image, image_id.as_str()),
-        since: rfc3339(found_at.timestamp_millis()),
-        message: format!(
-            "image {image_id} ({image_name}, {status}) has the tags of {line} for the slot {} and is in no row of this \
-             history: a second daemon with the same owner made it, or the history is an older one; it is never deleted",
-            slot.to_rfc3339_opts(SecondsFormat::Secs, true)
-        ),
-        command: Some("imagebaked reconcile".to_owned()),
-    }
+    let message = format!(
+        "image {image_id} ({image_name}, {status}) has the tags of {line} for the slot {} and is in no row of this history: \
+         a second daemon with the same owner made it, or the history is an older one; it is never deleted",
+        slot.to_rfc3339_opts(SecondsFormat::Secs, true)
+    );
+    let subject = Subject::new(SubjectKind::Image, image_id.as_str());
+    let command = Some("imagebaked reconcile".to_owned());
+    Problem::new(ProblemCode::ImageNotInHistory, Severity::Problem, subject, found_at, message, command)
 }
