@@ -525,6 +525,9 @@ pub struct ImagesArgs {
     /// Only images whose line is not in the file any more.
     #[arg(long)]
     pub orphans: bool,
+    /// The images that the cloud lists as CREATE_FAILED instead, also those that the history does not know.
+    #[arg(long, conflicts_with_all = ["channel", "orphans"])]
+    pub failed: bool,
     /// Only the image that this channel stands for, of each line: `latest`, or one that the schedule names.
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
@@ -539,6 +542,9 @@ pub struct PruneArgs {
     /// Ask again about images that the cloud would not delete.
     #[arg(long)]
     pub again: bool,
+    /// Also delete what is held because it is more than half of a line, or more than `max_deletions` in all.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub confirm: bool,
 }
 
 /// `pin`.

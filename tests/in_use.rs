@@ -60,7 +60,8 @@ fn unkind() -> Cloud {
 
 /// A host with a daemon that has baked the line `n` times, without looking at its images; the oldest image first.
 fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
-    let without_rules: String = schedules.lines().filter(|line| !line.starts_with("keep")).collect::<Vec<_>>().join("\n");
+    let without_rules: String =
+        schedules.lines().filter(|line| !line.starts_with("keep")).collect::<Vec<_>>().join("\n");
     let mut host = Host::new(cloud.addr, &without_rules);
     host.start();
     let images = (0..n).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
@@ -73,10 +74,18 @@ fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
 fn put_user(cloud: &Cloud, action: &str, image: &str) {
     match action {
         "DescribeDesktops" => {
-            control(cloud, "instances", &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop", "image_id": image}));
+            control(
+                cloud,
+                "instances",
+                &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop", "image_id": image}),
+            );
         }
         "ListWuyingServer" => {
-            control(cloud, "instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer", "image_id": image}));
+            control(
+                cloud,
+                "instances",
+                &json!({"instance_id": "ws-9", "instance_type": "WuyingServer", "image_id": image}),
+            );
         }
         "ListAppInstanceGroup" => control(cloud, "groups", &json!({"group_id": "aig-9", "image_id": image})),
         "DescribeDesktopGroups" => control(cloud, "pools", &json!({"pool_id": "dg-9", "image_id": image})),

@@ -367,7 +367,8 @@ async fn pools_bundles_and_templates_are_listed_as_the_desktop_service_knows_the
     }
     put("bundles", json!({"bundle_id": "b-1", "image_id": "m-1", "region": "cn-b"})).await;
     put("bundles", json!({"bundle_id": "b-2", "image_id": "m-2", "image_name": "other", "multi_session": true})).await;
-    let pooled = json!({"instance_id": "ecd-p", "instance_type": "CloudDesktop", "image_id": "imgc-1", "pool_id": "dg-0"});
+    let pooled =
+        json!({"instance_id": "ecd-p", "instance_type": "CloudDesktop", "image_id": "imgc-1", "pool_id": "dg-0"});
     put("instances", pooled).await;
 
     // Tokens, page by page, and an id of the desktop service without a name.
@@ -381,7 +382,8 @@ async fn pools_bundles_and_templates_are_listed_as_the_desktop_service_knows_the
     assert_eq!(filtered["DesktopGroups"], json!([]));
 
     // Templates have numbers, a form and no region.
-    let page = list("DescribeTemplates", &[("ProductType", "CloudDesktop"), ("PageSize", "2"), ("PageNumber", "2")]).await;
+    let page =
+        list("DescribeTemplates", &[("ProductType", "CloudDesktop"), ("PageSize", "2"), ("PageNumber", "2")]).await;
     assert_eq!((&page["TotalCount"], &page["Data"][0]["TemplateId"]), (&json!(3), &json!("t-2")));
     assert_eq!((&page["Success"], &page["Code"]), (&json!(true), &json!("success")));
     assert_eq!(list("DescribeTemplates", &[("ImageId", "m-9")]).await["TotalCount"], 0);
@@ -436,7 +438,8 @@ async fn an_image_in_use_is_not_deleted_and_templates_go_with_theirs() {
         control(&sim, "POST", &path, &gone.to_string()).await;
     }
     let desktop = |status: &str| {
-        json!({"instance_id": "ecd-u", "instance_type": "CloudDesktop", "image_id": "m-1", "status": status}).to_string()
+        json!({"instance_id": "ecd-u", "instance_type": "CloudDesktop", "image_id": "m-1", "status": status})
+            .to_string()
     };
     control(&sim, "POST", "/_sim/instances", &desktop("Running")).await;
     assert_eq!(delete().await.code(), "ImageDeleteFailed.NotAllow");
@@ -491,7 +494,8 @@ async fn lists_lie_as_they_are_told() {
     assert_eq!(told[2]["WuyingServerList"][0].get("WuyingServerId"), None);
     assert_eq!(told[3]["WuyingServerList"][0].get("ImageId"), None);
     // Where nothing is listed there is still something to lie about.
-    let plan = r#"{"fault":[{"action":"ListImage","list":"empty"},{"action":"ListImage","list":"same_page","times":2}]}"#;
+    let plan =
+        r#"{"fault":[{"action":"ListImage","list":"empty"},{"action":"ListImage","list":"same_page","times":2}]}"#;
     control(&sim, "POST", "/_sim/faults", plan).await;
     assert_eq!(call(&sim, &clock, "ListImage", &[]).await.unwrap().json()["Count"], 1);
     control(&sim, "POST", "/_sim/images", r#"{"image_id":"imgc-1"}"#).await;

@@ -60,7 +60,9 @@ pub fn read<C: Call>(incoming: &Incoming, repeat: Repeat) -> Result<Answer<C::Va
     let message = element("Message", "message");
     let success = json.get("Success").and_then(lenient::as_flag);
 
-    let code_is_good = code.as_deref().is_none_or(|code| code == "200" || ["ok", "success"].contains(&code.to_ascii_lowercase().as_str()));
+    let code_is_good = code
+        .as_deref()
+        .is_none_or(|code| code == "200" || ["ok", "success"].contains(&code.to_ascii_lowercase().as_str()));
     if !(200..300).contains(&incoming.status) || !success.unwrap_or(code_is_good) {
         let code = code.filter(|_| !code_is_good);
         let verdict = codes::judge(code.as_deref(), incoming.status, repeat);

@@ -96,7 +96,8 @@ const NO_TOKEN: &str = "The security token is not valid any more: renew the temp
 const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the key id.";
 const RAM: &str = "Grant this action (appstreaming:… or ecd:…) to the RAM user or role.";
 const NO_INSTANCE: &str = "Check instance_id, instance_type and the account: the instance is not there.";
-const NOT_DELETABLE: &str = "The image is in use, shared or not ours: release it or keep it.";
+const NOT_DELETABLE: &str = "The image is shared or not ours: keep it.";
+const IN_USE: &str = "The image is in use or shared: its deletion is tried again later; release it or pin it.";
 const OURS: &str = "The cloud did not understand the request: check the settings, else report a bug.";
 
 const TABLE: &[Rule] = &[
@@ -145,7 +146,9 @@ const TABLE: &[Rule] = &[
     fault("InternalError", SERVER_FAULT),
     // DeleteImage.
     prefix("ImageDeleteFailed.", Permanent, NOT_DELETABLE),
-    exact("ImageNotAllowDelete", Permanent, NOT_DELETABLE),
+    exact("ImageDeleteFailed.NotAllow", Busy, IN_USE),
+    exact("ImageDeleteFailed.HasSharedImage", Busy, IN_USE),
+    exact("ImageNotAllowDelete", Busy, IN_USE),
     exact("InvalidImageOperation.ImageIsCreating", Busy, "The image is still being made: waited for."),
     exact(
         "DeleteTemplate.Failed",

@@ -112,7 +112,8 @@ impl RawPage {
         let rows = rows
             .into_iter()
             .map(|row| {
-                let row: L::Row = serde_json::from_value(row).map_err(|error| format!("a row is unreadable: {error}"))?;
+                let row: L::Row =
+                    serde_json::from_value(row).map_err(|error| format!("a row is unreadable: {error}"))?;
                 if L::key(&row).is_empty() { Err("a row has no id".to_owned()) } else { Ok(row) }
             })
             .collect::<Result<Vec<_>, _>>()

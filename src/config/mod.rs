@@ -123,6 +123,7 @@ impl Config {
             pause_after_failures: self.daemon.pause_after_failures,
             owner: self.daemon.owner.clone(),
             prune_interval: self.daemon.prune_interval,
+            max_deletions: self.daemon.max_deletions,
             watch: self.daemon.watch,
             ..other.daemon.clone()
         };

@@ -40,6 +40,8 @@ const IMAGE_NAME: &str = "{name}-{slot:%Y%m%d-%H%M}-v{version}";
 const RETRY: RetryPolicy = RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
 /// How long a marked image waits to be deleted.
 const GRACE: Duration = Duration::from_hours(24);
+/// How long an image stays that the cloud lists as CREATE_FAILED.
+const FAILED_AGE: Duration = Duration::from_hours(7 * 24);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Most tags that an operator may give, so that ours fit the cloud's 20.
@@ -788,6 +790,8 @@ layer! {
         min: u32 = Integer(1, 100_000),
         /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
         grace: Duration = Period(Duration::ZERO),
+        /// How long an image stays that the cloud lists as CREATE_FAILED; `"never"`: it is never deleted. Default `"7d"`.
+        failed: Option<Duration> = PeriodOrNever(Duration::ZERO),
     }
 }
 
@@ -806,6 +810,7 @@ fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
         within: keys.within.map(|at| at.value),
         min: keys.min.map_or(1, |at| at.value),
         grace: keys.grace.map_or(GRACE, |at| at.value),
+        failed: keys.failed.map_or(Some(FAILED_AGE), |at| at.value),
     };
     let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
     if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {

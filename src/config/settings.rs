@@ -154,6 +154,9 @@ with_texts! {
         pub drain: Duration,
         /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
         pub prune_interval: Duration,
+        /// Most images that one pass of retention deletes without `prune --confirm`. Default: twice the number of lines with
+        /// `keep`, and deletions by which a new image takes the place of an old one do not count.
+        pub max_deletions: Option<u32>,
         /// Whether the files are read again by themselves when they have changed. Default `false`.
         pub watch: bool,
     }
@@ -171,6 +174,7 @@ impl Default for DaemonSettings {
             owner: "imagebaked".into(),
             drain: Duration::from_secs(30),
             prune_interval: Duration::from_hours(1),
+            max_deletions: None,
             watch: false,
         }
     }
@@ -228,6 +232,7 @@ layer! {
         owner: String = By(owner, || Kind::FILLED),
         drain: Duration = Period(Duration::ZERO),
         prune_interval: Duration = Period(Duration::from_millis(100)),
+        max_deletions: u32 = Integer(0, 1_000_000),
         watch: bool = Truth,
     }
 }

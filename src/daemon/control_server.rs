@@ -202,7 +202,9 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             }
         }
         Request::Reload => reload::reload(shared, &who).await,
-        Request::Prune { dry_run, again } => keeper::prune::asked(shared, dry_run, again, &who).await,
+        Request::Prune { dry_run, again, confirm } => {
+            keeper::prune::asked(shared, keeper::prune::Mode { dry_run, again, confirm }, &who).await
+        }
         Request::Pin { image, until, reason } => keeper::pins::pin(shared, &image, Pin { until, reason, who }).await,
         Request::Unpin { image } => keeper::pins::unpin(shared, &image, &who).await,
         Request::Undelete { image } => keeper::pins::undelete(shared, &image, who).await,
@@ -235,12 +237,12 @@ async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
         Ok(found) => found,
         Err(error) => return Reply::Failed { message: chain(&error) },
     };
-    let differences = found.differences.clone();
+    let (differences, failed) = (found.differences.clone(), found.failed.clone());
     if !apply {
-        return Reply::Reconciled { differences };
+        return Reply::Reconciled { differences, failed };
     }
     match shared.order(|reply| Order::Rebuild { found, who, reply }).await {
-        Ok(()) => Reply::Reconciled { differences },
+        Ok(()) => Reply::Reconciled { differences, failed },
         Err(message) => Reply::Failed { message },
     }
 }

@@ -52,6 +52,8 @@ impl Shared {
         problems.extend(instances_not_running(reader, now).await?);
         problems.extend(scan_failed(reader, now).await?);
         problems.extend(replicas_failed(reader).await?);
+        problems.extend(super::keeper::prune::list_problems(reader).await?);
+        problems.extend(super::keeper::strays::list_problems(reader).await?);
         let (of_lines, no_image_yet) = judge_lines(reader, engine, now).await?;
         problems.extend(of_lines);
         Ok(Judgement { health: Health::of(problems), no_image_yet })

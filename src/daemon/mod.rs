@@ -50,7 +50,7 @@ pub use calls::client;
 pub use control_server::SocketError;
 pub use engine::{Declined, Engine, EngineStatus, Order, PlannedLine};
 use health::Judgement;
-pub use keeper::{edit::change_of_images, prune::judgement};
+pub use keeper::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 use reload::Files;

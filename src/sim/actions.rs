@@ -57,31 +57,59 @@ pub(super) fn product(version: &str) -> &'static str {
 
 const ACTIONS: &[Action] = &[
     action("CreateImageByInstance", APP_STREAMING, false, true, create_image_by_instance),
-    action("ListImage", APP_STREAMING, true, true, list_image)
-        .listing("Data", Some("Count"), "ImageId", None, false),
+    action("ListImage", APP_STREAMING, true, true, list_image).listing("Data", Some("Count"), "ImageId", None, false),
     action("DeleteImage", APP_STREAMING, false, true, delete_image),
     action("StartTaskForDistributeImage", APP_STREAMING, false, true, start_task_for_distribute_image),
-    action("ListAppInstanceGroup", APP_STREAMING, false, false, list_app_instance_group)
-        .listing("AppInstanceGroupModels", Some("TotalCount"), "AppInstanceGroupId", Some("AppCenterImageId"), false),
-    action("ListWuyingServer", APP_STREAMING, true, false, list_wuying_server)
-        .listing("WuyingServerList", Some("TotalCount"), "WuyingServerId", Some("ImageId"), false),
+    action("ListAppInstanceGroup", APP_STREAMING, false, false, list_app_instance_group).listing(
+        "AppInstanceGroupModels",
+        Some("TotalCount"),
+        "AppInstanceGroupId",
+        Some("AppCenterImageId"),
+        false,
+    ),
+    action("ListWuyingServer", APP_STREAMING, true, false, list_wuying_server).listing(
+        "WuyingServerList",
+        Some("TotalCount"),
+        "WuyingServerId",
+        Some("ImageId"),
+        false,
+    ),
     action("DescribeWuyingServer", APP_STREAMING, false, false, describe_wuying_server),
     action("StartWuyingServer", APP_STREAMING, true, false, start_wuying_server),
     action("StopWuyingServer", APP_STREAMING, true, false, stop_wuying_server),
     action("RestartWuyingServer", APP_STREAMING, false, false, restart_wuying_server),
-    action("DescribeDesktops", DESKTOPS, true, false, describe_desktops)
-        .listing("Desktops", Some("TotalCount"), "DesktopId", Some("ImageId"), true),
+    action("DescribeDesktops", DESKTOPS, true, false, describe_desktops).listing(
+        "Desktops",
+        Some("TotalCount"),
+        "DesktopId",
+        Some("ImageId"),
+        true,
+    ),
     action("StartDesktops", DESKTOPS, true, false, start_desktops),
     action("StopDesktops", DESKTOPS, true, false, stop_desktops),
     action("RebootDesktops", DESKTOPS, true, false, reboot_desktops),
-    action("DescribeImages", DESKTOPS, true, false, describe_images)
-        .listing("Images", None, "ImageId", None, true),
-    action("DescribeDesktopGroups", DESKTOPS, true, false, describe_desktop_groups)
-        .listing("DesktopGroups", None, "DesktopGroupId", Some("ImageId"), true),
-    action("DescribeBundles", DESKTOPS, true, false, describe_bundles)
-        .listing("Bundles", None, "BundleId", Some("ImageId"), true),
-    action("DescribeTemplates", DESKTOPS, true, true, describe_templates)
-        .listing("Data", Some("TotalCount"), "TemplateId", Some("ImageId"), false),
+    action("DescribeImages", DESKTOPS, true, false, describe_images).listing("Images", None, "ImageId", None, true),
+    action("DescribeDesktopGroups", DESKTOPS, true, false, describe_desktop_groups).listing(
+        "DesktopGroups",
+        None,
+        "DesktopGroupId",
+        Some("ImageId"),
+        true,
+    ),
+    action("DescribeBundles", DESKTOPS, true, false, describe_bundles).listing(
+        "Bundles",
+        None,
+        "BundleId",
+        Some("ImageId"),
+        true,
+    ),
+    action("DescribeTemplates", DESKTOPS, true, true, describe_templates).listing(
+        "Data",
+        Some("TotalCount"),
+        "TemplateId",
+        Some("ImageId"),
+        false,
+    ),
     action("GetCallerIdentity", STS, true, false, get_caller_identity),
 ];
 

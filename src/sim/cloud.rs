@@ -279,13 +279,7 @@ impl Cloud {
     }
 
     /// Notes the call and puts its outcome into the answer's words.
-    fn reply(
-        &mut self,
-        outcome: Outcome,
-        fault: Option<&Fault>,
-        origin: &Origin<'_>,
-        mut record: CallRecord,
-    ) -> Reply {
+    fn reply(&mut self, outcome: Outcome, fault: Option<&Fault>, origin: &Origin<'_>, mut record: CallRecord) -> Reply {
         let Origin { host, product, right } = origin;
         let delay = fault.and_then(|fault| fault.delay).unwrap_or_default();
         let id = &record.request_id;

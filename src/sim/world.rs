@@ -113,6 +113,9 @@ pub(super) struct ImageSpec {
     /// It is deleted, or is there again.
     #[serde(default)]
     deleted: Option<bool>,
+    /// The word that lists show for it.
+    #[serde(default)]
+    status: Option<String>,
 }
 
 fn user() -> String {
@@ -629,6 +632,9 @@ impl World {
                 image.product_type.clone_from(product);
             }
             image.deleted = spec.deleted.unwrap_or(image.deleted);
+            if let Some(status) = &spec.status {
+                image.fate = if status == "AVAILABLE" { Fate::Available } else { Fate::Status(status.clone()) };
+            }
         }
     }
 

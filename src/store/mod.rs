@@ -23,8 +23,10 @@ use sqlx::{
 
 mod audit;
 mod backup;
+mod brakes;
 mod channels;
 mod checks;
+mod deletions;
 mod distributions;
 mod health;
 mod images;
@@ -34,19 +36,23 @@ mod planning;
 mod reading;
 mod rebuilding;
 mod statements;
+mod strays;
 mod tables;
 mod transfer;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
+pub use brakes::StandingBrake;
 pub use channels::{ChannelOrder, ChannelRow, Moved};
 pub use checks::{CheckResult, DueCheck, ImageCheck};
+pub use deletions::{DeleteOutcome, Doomed, SentDeletion};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
-pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
+pub use images::{ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use pauses::{ITSELF, Pause};
 pub use planning::{ManualBake, NewRow, Target};
 pub use reading::{AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
+pub use strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use tables::Rows;
 pub use transfer::{TransferError, import};
 

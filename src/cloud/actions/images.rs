@@ -311,7 +311,7 @@ impl Call for DeleteImage {
     type Value = Option<bool>;
 
     fn request(&self) -> RpcRequest {
-        RpcRequest::app_streaming("DeleteImage", Repeat::Harmless)
+        RpcRequest::app_streaming("DeleteImage", Repeat::Doubles)
             .with_form(Pairs::default().text("ImageId", Some(self.image_id.as_str())))
     }
 

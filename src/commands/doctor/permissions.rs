@@ -114,7 +114,11 @@ impl Look {
         if needs.delete && !needs.not_asked.is_empty() {
             let kinds = needs.not_asked.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
             let found = format!("{kinds} are not asked whether they use an image before it is deleted");
-            left_out.push(Check::warn("in_use", found, "this is in_use of [cloud]: make sure that none of them uses one"));
+            left_out.push(Check::warn(
+                "in_use",
+                found,
+                "this is in_use of [cloud]: make sure that none of them uses one",
+            ));
         }
         if needs.workstations > Use::Nothing || asked(UserKind::Workstations) {
             looks.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));

@@ -59,21 +59,21 @@ pub(in crate::daemon) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option
 }
 
 /// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
-/// matter: it takes rights that nobody needs who deletes nothing.
+/// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
 pub(super) async fn look(
     shared: &Shared,
     config: &Config,
     images: &[ImageRow],
     ask_users: bool,
-) -> Result<(), StoreError> {
+) -> Result<Option<Vec<Image>>, StoreError> {
     let scope = if ask_users {
         Some(Scope::of(config).with_regions(shared.store.reader().replica_regions().await?))
     } else {
         None
     };
-    let (sights, problem) = match sights(&shared.cloud, config, images, scope).await {
-        Ok(sights) => (sights, None),
-        Err(refusal) => (Vec::new(), Some(refusal.told())),
+    let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
+        Ok((sights, listed)) => (sights, Some(listed), None),
+        Err(refusal) => (Vec::new(), None, Some(refusal.told())),
     };
     if let Some(problem) = &problem {
         tracing::warn!(
@@ -81,7 +81,8 @@ pub(super) async fn look(
             "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
         );
     }
-    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await
+    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await?;
+    Ok(listed)
 }
 
 async fn sights(
@@ -89,12 +90,12 @@ async fn sights(
     config: &Config,
     images: &[ImageRow],
     scope: Option<Scope>,
-) -> Result<Vec<Sight>, Refusal> {
+) -> Result<(Vec<Sight>, Vec<Image>), Refusal> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
     let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
-    for image in listed {
-        rows.entry(image.image_id.clone()).or_default().push(image);
+    for image in &listed {
+        rows.entry(image.image_id.clone()).or_default().push(image.clone());
     }
     let unlisted: Vec<&ImageId> =
         images.iter().map(|row| &row.image.image_id).filter(|id| !rows.contains_key(*id)).collect();
@@ -113,7 +114,7 @@ async fn sights(
         Some(scope) => users::all_uses(cloud, &scope.with_regions_of(rows.values().flatten())).await?,
         None => Uses::default(),
     };
-    Ok(images.iter().map(|row| sight(row, &rows, &uses, owner)).collect())
+    Ok((images.iter().map(|row| sight(row, &rows, &uses, owner)).collect(), listed))
 }
 
 /// The list by our tag is not what it should be: nothing is concluded from it.

@@ -113,7 +113,9 @@ async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Resu
                     ..DescribeImages::default()
                 };
                 let listed = cloud.list_all(&call).await?;
-                image.ids.extend(listed.into_iter().filter(|seen| seen.name.as_ref() == Some(&name)).map(|seen| seen.id));
+                image
+                    .ids
+                    .extend(listed.into_iter().filter(|seen| seen.name.as_ref() == Some(&name)).map(|seen| seen.id));
             }
         }
     }
