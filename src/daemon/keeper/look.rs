@@ -162,7 +162,7 @@ mod tests {
         let since = DateTime::UNIX_EPOCH;
         let judged = |problem: &str, hours: i64| {
             let now = since + TimeDelta::hours(hours);
-            let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since) };
+            let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since), whole_at: None };
             scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
         };
         let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").told();
