@@ -194,8 +194,14 @@ fn a_wrong_secret_holds_everything_until_it_is_right() {
         let output = host.run(&["status", "--json"]);
         (output.status.code() == Some(5)).then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
     });
-    let told = status["health"]["reasons"][0].as_str().unwrap();
-    assert!(told.starts_with("every schedule is held since") && told.contains("SignatureDoesNotMatch"), "{told}");
+    let problem = &status["health"]["problems"][0];
+    assert_eq!(
+        (&problem["code"], &problem["severity"]),
+        (&"credentials_rejected".into(), &"problem".into()),
+        "{problem}"
+    );
+    let told = problem["message"].as_str().unwrap();
+    assert!(told.starts_with("credentials rejected") && told.contains("SignatureDoesNotMatch"), "{told}");
     let refused = cloud.state()["calls"].as_array().unwrap().len();
     assert!(refused < 10, "{refused} calls with a key that is known to be wrong");
     let said =

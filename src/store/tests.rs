@@ -323,6 +323,8 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
         tries: 1,
         doubt: false,
         since: Some(slot),
+        start_sent: false,
+        refused_since: None,
         trouble: Some("no stock".into()),
         next: later,
     };
@@ -453,6 +455,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
         versions: vec![("golden".into(), 2), ("other".into(), 5)],
         rows: vec![rebuilt("other", slot, 4), rebuilt("other", slot - TimeDelta::days(1), 5)],
         unknown: vec![BakeId(1)],
+        failed: vec![],
     };
     store.rebuild(&found, "uid 0", "abc", slot).await.unwrap();
     let due = store.due(slot).await.unwrap();
