@@ -378,4 +378,14 @@ fn migration_error(path: &Path, source: MigrateError) -> StoreError {
 }
 
 #[cfg(test)]
+impl Store {
+    /// What other hands may do to the history: one statement.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut work = self.begin().await.expect("a transaction");
+        sqlx::query(sql).execute(&mut *work).await.expect("a statement");
+        work.commit().await.expect("a commit");
+    }
+}
+
+#[cfg(test)]
 mod tests;
