@@ -664,7 +664,8 @@ impl Engine {
             self.commit(steps, now).await?;
         }
         let next = [self.planner.next_at(), self.store.next_wake(now).await?, self.hold_ends()];
-        self.quiet_until = next.into_iter().flatten().min();
+        // A second step of a bake waits for the next pulse.
+        self.quiet_until = next.into_iter().flatten().min().filter(|_| !turn.is_cut_short);
         Ok(changed)
     }
 
@@ -735,9 +736,14 @@ impl Engine {
 
     /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
     fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
-        if !self.in_flight.contains_key(&bake.id) && turn.stepped.insert(bake.id) {
+        if self.in_flight.contains_key(&bake.id) {
+            return;
+        }
+        if turn.stepped.insert(bake.id) {
             let step = self.take(bake, event, now);
             turn.steps.push(step);
+        } else {
+            turn.is_cut_short = true;
         }
     }
 
@@ -1152,6 +1158,8 @@ struct Turn {
     steps: Vec<Step>,
     /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
     versions: HashMap<LineId, u32>,
+    /// Whether a bake would have taken a second step.
+    is_cut_short: bool,
 }
 
 impl Turn {
@@ -1269,3 +1277,7 @@ fn pace(config: &Config) -> Pace {
         clock_skew: TimeDelta::zero(),
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
