@@ -909,7 +909,7 @@ impl Engine {
                 );
             }
             None => {
-                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other")
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other");
             }
         }
         self.pace.gmt_offset = known;
