@@ -1263,3 +1263,7 @@ fn pace(config: &Config) -> Pace {
         clock_skew: TimeDelta::zero(),
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
