@@ -92,3 +92,8 @@ CREATE TABLE learned (
     value TEXT    NOT NULL,
     at    INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+
+-- The deadline of a slot that was caught up counts from the commit that queued it. Rows of earlier versions counted from the
+-- slot, and were caught up only to fail.
+UPDATE bakes SET give_up_at = created_at + (give_up_at - slot)
+WHERE finished_at IS NULL AND trigger = 'caught_up' AND give_up_at IS NOT NULL AND created_at > slot;

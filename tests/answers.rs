@@ -181,7 +181,7 @@ fn the_zone_of_gmt_create_is_learned_and_kept() {
     let mut host = Host::new(cloud.addr, &schedule("golden", "ecd-a", ""));
     host.start();
     host.bake("golden");
-    let learned = |log: &str| log.lines().filter(|line| line.contains("the zone of GmtCreate is ")).count();
+    let learned = |log: &str| log.lines().filter(|line| line.contains("as an image of ours shows")).count();
     eventually("the zone is learned", || (learned(&host.log()) == 1).then_some(()));
     host.stop();
     let mut text = String::new();

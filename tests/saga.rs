@@ -272,7 +272,9 @@ fn without_hooks_and_stop_nothing_is_asked_and_nothing_runs() {
     let cloud = Cloud::start();
     connect(&cloud, "ecd-plain", true);
     let host = host(&cloud, "ecd-plain", "");
-    let calls = calls(&host.bake("golden"));
+    let mut calls = calls(&host.bake("golden"));
+    // A daemon that has just begun searches before it creates.
+    calls.retain(|call| call != "create find_image ok");
     assert_eq!(calls[0], "create create_image ok");
     assert!(calls[1..].iter().all(|call| call == "build describe_image ok"), "{calls:?}");
     assert!(cloud.calls("DescribeDesktops", None).is_empty());

@@ -1210,7 +1210,10 @@ impl Step<'_> {
                 let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
                 (state, Effect::Wait(next))
             }
-            Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
+            // A cloud that cannot be reached tells nothing of the image, however long that lasts.
+            Answer::Refused(refusal)
+                if !refusal.is_outage() && self.now >= later(since, self.bake.settings.build_deadline) =>
+            {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
@@ -1314,6 +1317,12 @@ impl Step<'_> {
             Answer::Refused(refusal) => {
                 misses += 1;
                 pause = self.pause_after(&refusal, misses).max(pause);
+                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
+                if refusal.is_outage() {
+                    let next = self.after(pause);
+                    let state = State::Building { work, image, since, seen_at, misses, next, status, found, searching };
+                    return (state, Effect::Wait(next));
+                }
             }
             _ => misses += 1,
         }

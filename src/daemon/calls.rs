@@ -4,6 +4,7 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
+use super::slot_lists::SlotLists;
 use crate::{
     bake::{
         Bake, BakeSettings, State,
@@ -90,6 +91,8 @@ pub struct Caller<'a> {
     pub folder: &'a Path,
     /// When create calls and stops must not go out any more.
     pub gate: Gate,
+    /// What searches of one slot share.
+    pub slot_lists: &'a SlotLists,
 }
 
 impl Caller<'_> {
@@ -287,10 +290,11 @@ impl Caller<'_> {
         let by_name = ListImage { image_name: Some(identity.image_name.clone()), ..ListImage::default() };
         let mut images: Vec<_> = self.cloud.list_all_images(&by_name).await?.iter().map(seen).collect();
         if !identity.is_tagged(&images) {
-            let mut tags: BTreeMap<String, String> = identity.look_up_tags().into();
-            tags.insert(TAG_OWNER.to_owned(), identity.owner.clone());
-            let by_tags = ListImage { tags, ..ListImage::default() };
-            images.extend(self.cloud.list_all_images(&by_tags).await?.iter().map(seen));
+            let by_tags = self.slot_lists.list(self.cloud, identity).await?;
+            // An image that both lists show is one.
+            let fresh = |image: &&SeenImage| images.iter().all(|known| known.image_id != image.image_id);
+            let others: Vec<_> = by_tags.iter().filter(fresh).cloned().collect();
+            images.extend(others);
         }
         let answer = Answer::of_search(identity, images);
         // Several pages, several request ids: none of them stands for the whole.

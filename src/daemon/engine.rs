@@ -24,6 +24,7 @@ use tokio_util::sync::CancellationToken;
 use super::{
     calls::{self, Caller, Finished},
     planner::{Planner, Upcoming},
+    slot_lists::SlotLists,
 };
 use crate::{
     bake::{
@@ -91,6 +92,8 @@ pub struct Engine {
     /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
     /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
     accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
+    /// What searches of one slot share.
+    slot_lists: Arc<SlotLists>,
     /// What images have taught since the last commit.
     taught: Option<GmtOffset>,
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
@@ -336,6 +339,7 @@ impl Engine {
             admitting: true,
             closing: CancellationToken::new(),
             accepted: HashMap::new(),
+            slot_lists: Arc::default(),
             taught: None,
             quiet_until: None,
             last_turn: now,
@@ -660,7 +664,8 @@ impl Engine {
             self.commit(steps, now).await?;
         }
         let next = [self.planner.next_at(), self.store.next_wake(now).await?, self.hold_ends()];
-        self.quiet_until = next.into_iter().flatten().min();
+        // A second step of a bake waits for the next pulse.
+        self.quiet_until = next.into_iter().flatten().min().filter(|_| !turn.is_cut_short);
         Ok(changed)
     }
 
@@ -731,9 +736,14 @@ impl Engine {
 
     /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
     fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
-        if !self.in_flight.contains_key(&bake.id) && turn.stepped.insert(bake.id) {
+        if self.in_flight.contains_key(&bake.id) {
+            return;
+        }
+        if turn.stepped.insert(bake.id) {
             let step = self.take(bake, event, now);
             turn.steps.push(step);
+        } else {
+            turn.is_cut_short = true;
         }
     }
 
@@ -802,10 +812,12 @@ impl Engine {
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
         let description = calls::description(&bake);
         let folder = Arc::clone(&self.folder);
+        let slot_lists = Arc::clone(&self.slot_lists);
         let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
         let task = async move {
             let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
-            Caller { cloud, instance, settings, description, folder, gate }.perform(call, &*clock).await
+            let slot_lists = &*slot_lists;
+            Caller { cloud, instance, settings, description, folder, gate, slot_lists }.perform(call, &*clock).await
         };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
@@ -1146,6 +1158,8 @@ struct Turn {
     steps: Vec<Step>,
     /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
     versions: HashMap<LineId, u32>,
+    /// Whether a bake would have taken a second step.
+    is_cut_short: bool,
 }
 
 impl Turn {
@@ -1267,3 +1281,7 @@ fn pace(config: &Config) -> Pace {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "engine_history_tests.rs"]
+mod history_tests;

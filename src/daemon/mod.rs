@@ -44,6 +44,7 @@ mod pulse;
 mod reconcile;
 mod reload;
 mod signals;
+mod slot_lists;
 mod watch;
 mod watchdog;
 

@@ -114,20 +114,85 @@ async fn a_due_bake_comes_back_whole() {
 async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
-    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
-    let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
+    let of = |bake, state| Transition { bake: BakeId(bake), line: LineId::from("golden"), state, attempt: None };
+    let step = |state| of(1, state);
     let ended = State::Ended {
         work: Some(work(7)),
         end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
     };
     store.commit(&[step(ended)], slot).await.unwrap();
     let reopened = State::Creating { work: work(3), sent_at: slot };
-    let error = store.commit(&[step(reopened)], slot).await.unwrap_err();
-    assert!(matches!(error, StoreError::WentBack), "{error}");
+    for steps in [
+        vec![step(reopened.clone())],
+        vec![of(2, reopened.clone()), step(reopened.clone())],
+        vec![of(2, reopened.clone()), of(99, reopened.clone())],
+        // Of two steps of one bake only one can be meant.
+        vec![of(2, reopened.clone()), of(2, reopened.clone())],
+    ] {
+        let refused = store.commit(&steps, slot).await;
+        assert!(matches!(refused, Err(StoreError::WentBack)), "{refused:?}");
+    }
+    assert_eq!(store.reader().bake(BakeId(2)).await.unwrap().unwrap().state, "queued", "all or none");
+    store.commit(&[of(2, reopened)], slot).await.unwrap();
     let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.reason.as_deref()), ("failed", Some("no")));
     assert_eq!(store.reader().versions().await.unwrap()[&LineId::from("golden")], 7);
+}
+
+#[tokio::test]
+async fn the_deadline_counts_from_the_slot_or_from_the_commit_that_caught_it_up() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let now = slot + TimeDelta::hours(30);
+    let caught_up = NewRow { trigger: Trigger::CaughtUp, ..row("late", slot) };
+    store.record_slots(&[row("golden", slot), caught_up], &[], "abc", now).await.unwrap();
+    let deadline = TimeDelta::from_std(settings().deadline).unwrap();
+    let give_up_at = async |id| store.bake(BakeId(id)).await.unwrap().unwrap().give_up_at;
+    assert_eq!((give_up_at(1).await, give_up_at(2).await), (slot + deadline, now + deadline));
+    // What is past its deadline is not offered, nor does it keep others of its instance waiting.
+    for (now, wanted) in
+        [(slot + deadline, (vec![1], vec![])), (now, (vec![2], vec![1])), (now + deadline, (vec![2], vec![1]))]
+    {
+        let ids = |due: Vec<DueBake>| due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>();
+        let offered = ids(store.next_queued(now, 9, &[]).await.unwrap());
+        assert_eq!((offered, ids(store.overdue_queued(now).await.unwrap())), wanted, "at {now}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_version_caught_up_only_to_fail_gets_its_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let old = SqlitePool::connect_with(options).await.unwrap();
+    Migrator::with_migrations(MIGRATIONS.iter().filter(|it| it.version < 5).cloned().collect())
+        .run(&old)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO settings (hash, json) VALUES ('h', ?1)")
+        .bind(serde_json::to_string(&*settings()).unwrap())
+        .execute(&old)
+        .await
+        .unwrap();
+    let progress = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;
+    for trigger in ["slot", "caught_up"] {
+        sqlx::query(
+            "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, settings,
+                                config_hash, state, progress, wake_at, give_up_at, created_at)
+             VALUES (?1, ?1, ?1, ?1, 1000, ?1, 1000, 'h', 'abc', 'queued', ?2, 1000, 1600, 9000)",
+        )
+        .bind(trigger)
+        .bind(progress)
+        .execute(&old)
+        .await
+        .unwrap();
+    }
+    old.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    let give_up_at = async |id| store.bake(BakeId(id)).await.unwrap().unwrap().give_up_at.timestamp_millis();
+    assert_eq!((give_up_at(1).await, give_up_at(2).await), (1600, 9600));
 }
 
 #[tokio::test]
