@@ -1281,3 +1281,7 @@ fn pace(config: &Config) -> Pace {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "engine_history_tests.rs"]
+mod history_tests;
