@@ -310,8 +310,7 @@ fn answers_that_make_no_sense_neither_stop_the_daemon_nor_pass_for_an_image() {
                 let first = &bake["calls"][0];
                 assert_eq!(
                     (first["code"].as_str(), first["outcome"].as_str()),
-                    // The search before the create call meets it first.
-                    (Some(code), Some("transient")),
+                    (Some(code), Some("unclear")),
                     "{name}: {bake:#}"
                 );
                 assert_eq!(first["http_status"], 200, "{name}: {bake:#}");

@@ -90,10 +90,10 @@ impl Tagged {
     }
 
     /// Reads the tags as [`Tagged::read`] does; `None` also where they cannot be true.
-    pub fn read_plausible(
+    pub fn read_plausible<S: std::hash::BuildHasher>(
         image: &SeenImage,
         owner: &str,
-        versions: &HashMap<LineId, u32>,
+        versions: &HashMap<LineId, u32, S>,
         now: DateTime<Utc>,
     ) -> Option<Self> {
         let tagged = Self::read(image, owner)?;
@@ -264,15 +264,11 @@ pub struct Ledger<'a> {
 /// An image with all our tags.
 type Ours<'a> = (&'a SeenImage, Tagged);
 
-/// The highest plausible version of each line on the images of `owner`; `versions` are the last known ones.
-pub fn highest_versions(
-    owner: &str,
-    images: &[SeenImage],
-    versions: &HashMap<LineId, u32>,
-    now: DateTime<Utc>,
-) -> BTreeMap<LineId, u32> {
+/// The highest plausible version of each line on the images.
+fn highest_versions(ledger: Ledger<'_>, images: &[SeenImage]) -> BTreeMap<LineId, u32> {
+    let plausible = |image| Tagged::read_plausible(image, ledger.owner, ledger.versions, ledger.now);
     let mut highest = BTreeMap::new();
-    for tagged in images.iter().filter_map(|image| Tagged::read_plausible(image, owner, versions, now)) {
+    for tagged in images.iter().filter_map(plausible) {
         let last = highest.entry(tagged.line).or_default();
         *last = tagged.version.max(*last);
     }
@@ -338,7 +334,7 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
             _ => {}
         }
     }
-    for (line, cloud) in highest_versions(ledger.owner, images, ledger.versions, ledger.now) {
+    for (line, cloud) in highest_versions(ledger, images) {
         let last = ledger.versions.get(&line).copied().unwrap_or_default();
         if last < cloud {
             let behind = Difference::VersionBehind { line: line.clone(), ledger: last, cloud };

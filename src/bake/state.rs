@@ -1223,10 +1223,7 @@ impl Step<'_> {
                 let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
                 (state, Effect::Wait(next))
             }
-            // A cloud that cannot be reached tells nothing of the image, however long that lasts.
-            Answer::Refused(refusal)
-                if !refusal.is_outage() && self.now >= later(since, self.bake.settings.build_deadline) =>
-            {
+            Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }

@@ -99,7 +99,8 @@ layer! {
         cron: Vec<At<'s, String>> = By(cron, || Kind::OneOrMore(Kind::FILLED.into())),
         /// The zone of `cron` and of templates. Default `"UTC"`.
         timezone: Tz = By(zone, || Kind::FILLED),
-        /// Template of the images' names. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
+        /// Template of the images' names. A name that another image has already gets the next version; without `{version}` in
+        /// the template such a bake fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
         image_name: Text = By(image_name, || Kind::FILLED),
         /// Template of the images' descriptions, at most 256 characters. Default: none.
         description: Text = By(template, || Kind::Text("")),

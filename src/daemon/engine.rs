@@ -989,7 +989,7 @@ impl Engine {
                 );
             }
             None => {
-                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other")
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other");
             }
         }
         self.pace.gmt_offset = known;
@@ -1375,3 +1375,7 @@ fn pace(config: &Config) -> Pace {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "engine_history_tests.rs"]
+mod history_tests;

@@ -210,6 +210,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         Some(ended) => ended,
         None => engine.await,
     };
+    let in_order = matches!(ended, Ok(Ok(())));
     let outcome = match ended {
         Ok(outcome) => outcome.map_err(DaemonError::from),
         Err(error) => {
@@ -224,6 +225,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
     if store.replaced().is_some() {
         save_lost(&store, shared.clock.now()).await;
+    } else if !in_order {
+        store.abandon().await;
     } else {
         store.close().await;
     }

@@ -291,6 +291,12 @@ impl Store {
         Ok(())
     }
 
+    /// Ends all connections without the mark of an orderly end: the next start finds out what became of the last calls.
+    pub async fn abandon(&self) {
+        self.reader.close().await;
+        self.writer.abandon().await;
+    }
+
     /// Ends all connections; the write-ahead log is folded into the database. The lock goes with the value.
     pub async fn close(&self) {
         self.reader.close().await;
@@ -379,6 +385,26 @@ fn migration_error(path: &Path, source: MigrateError) -> StoreError {
         MigrateError::VersionMissing(version) => StoreError::Newer { path: path.to_owned(), version },
         MigrateError::Execute(source) => StoreError::Open { path: path.to_owned(), source },
         source => StoreError::Migrate { path: path.to_owned(), source },
+    }
+}
+
+/// Lets a test take a table away and put it back, from outside.
+#[cfg(test)]
+pub async fn rename_table(path: &Path, from: &str, to: &str) {
+    let options = SqliteConnectOptions::new().filename(path).pragma("legacy_alter_table", "ON");
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[cfg(test)]
+impl Store {
+    /// What other hands may do to the history: one statement.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut work = self.begin().await.expect("a transaction");
+        sqlx::query(sql).execute(&mut *work).await.expect("a statement");
+        work.commit().await.expect("a commit");
     }
 }
 

@@ -245,7 +245,16 @@ impl Reader {
     /// path may be another file.
     pub(super) async fn connect_for_life(path: &Path) -> Result<Self, StoreError> {
         let pool = SqlitePoolOptions::new().min_connections(READERS).idle_timeout(None).max_lifetime(None);
-        Self::connect_with(path, pool).await
+        let reader = Self::connect_with(path, pool).await?;
+        // SQLite opens what is beside the database at the first statement.
+        let mut opened = Vec::new();
+        for _ in 0..READERS {
+            let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
+            sqlx::query(statements::TABLE_NAMES).execute(&mut *connection).await.map_err(failed("be opened"))?;
+            opened.push(connection);
+        }
+        drop(opened);
+        Ok(reader)
     }
 
     async fn connect_with(path: &Path, pool: SqlitePoolOptions) -> Result<Self, StoreError> {
