@@ -166,7 +166,7 @@ async fn what_an_older_version_caught_up_only_to_fail_gets_its_deadline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
-    let old = SqlitePool::connect_with(options).await.unwrap();
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
     Migrator::with_migrations(MIGRATIONS.iter().filter(|it| it.version < 5).cloned().collect())
         .run(&old)
         .await
