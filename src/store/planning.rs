@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, hash_map::Entry},
     sync::Arc,
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -11,12 +12,14 @@ use serde::Serialize;
 use super::{ITSELF, Store, StoreError, audit::audit, failed, instant, ledger::settings_row, statements};
 use crate::{
     bake::{BakeSettings, State, Trigger, reason::ReasonCode, state::End},
-    clock::{ON_TIME, STEP_BACK, earlier, shifted},
+    clock::{ON_TIME, STEP_BACK, earlier, later, shifted},
     failpoint,
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
     schedule::account::{GivenUp, Range},
 };
 
+/// A bake whose create call was refused while the clock was ahead waits for its slot at most so long.
+const LONGEST_WAIT_FOR_SLOT: Duration = Duration::from_hours(24);
 /// The action under which the audit keeps what concerns the clock.
 const CLOCK: &str = "clock";
 
@@ -303,8 +306,8 @@ impl Store {
             .collect())
     }
 
-    /// Ends bakes in the queue that never began and are for a slot later than `latest`: they were written while the clock was
-    /// ahead, and the cloud has confirmed since that it is earlier. Answers with their number.
+    /// Ends bakes in the queue that never sent a create call and are for a slot later than `latest`: they were written while the
+    /// clock was ahead, and the cloud has confirmed since that it is earlier. Answers with their number.
     pub async fn end_queued_ahead(&self, latest: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let until: Option<i64> = sqlx::query_scalar(statements::QUEUED_AHEAD)
             .bind(latest.timestamp_millis())
@@ -314,13 +317,13 @@ impl Store {
         let Some(until) = until.map(instant) else { return Ok(0) };
         let reason = format!("the clock was ahead until {}", until.format("%F %T UTC"));
         let end = End::Skipped { code: ReasonCode::ClockAhead, reason: reason.clone() };
-        let state = State::Ended { work: None, end };
         let mut tx = self.begin().await?;
         let ended: Vec<(i64, String, String)> = sqlx::query_as(statements::END_QUEUED_AHEAD)
             .bind(latest.timestamp_millis())
-            .bind(serde_json::to_string(&state).map_err(StoreError::Encode)?)
+            .bind(serde_json::to_string(&end).map_err(StoreError::Encode)?)
             .bind(&reason)
             .bind(now.timestamp_millis())
+            .bind(later(now, LONGEST_WAIT_FOR_SLOT).timestamp_millis())
             .fetch_all(&mut *tx)
             .await
             .map_err(failed("end the queue ahead"))?;

@@ -85,23 +85,24 @@ FROM targets t CROSS JOIN bakes b
 WHERE b.trigger <> 'manual'
 GROUP BY t.schedule_id, t.instance_id";
 
-/// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, or ended
-/// for that: those that never began, made no call and may give their slots up. A skipped row may be as young as ?3: it was
-/// written as far behind its slot as this look may be, and a queued one of that age is baked as it is.
+/// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, made no
+/// call and may give their slots up; and those that ended for that and never sent a create call. A skipped row may be as
+/// young as ?3: it was written as far behind its slot as this look may be, and a queued one of that age is baked as it is.
 pub const ROWS_AHEAD: &str = "
 SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.covers_from, b.covers, b.created_at
 FROM json_each(?1) AS span CROSS JOIN bakes b
   ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
      AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
-WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped') AND b.version IS NULL
-  AND (b.created_at > ?2 OR b.state = 'skipped' AND (b.created_at > ?3 OR b.reason_code = 'clock_ahead'))
-  AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = b.id)
+WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped')
+  AND (b.reason_code = 'clock_ahead' AND b.progress ->> '$.work.evidence.first_sent' IS NULL
+       OR b.version IS NULL AND (b.created_at > ?2 OR b.state = 'skipped' AND b.created_at > ?3)
+          AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = b.id))
 ORDER BY b.id";
 
 /// Rows that give up all their slots.
 pub const REMOVE_ROWS_AHEAD: &str = "
 DELETE FROM bakes
-WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND version IS NULL";
+WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND state IN ('queued', 'skipped')";
 
 /// What rows go on to stand for that give up slots in the middle, as rows of their own: the earlier part.
 pub const SPLIT_ROWS_AHEAD: &str = "
@@ -120,15 +121,20 @@ UPDATE bakes SET slot = part.value ->> 'slot', covers = part.value ->> 'covers',
 FROM json_each(?1) AS part
 WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'covers' IS NOT NULL";
 
-/// Bakes in the queue that were never begun and are for a slot later than ?1 end: the clock was ahead when they were written.
+/// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those that owe nothing
+/// and never sent a create call. One that did waits for its slot, which no other row may take, unless that is later than ?5.
 pub const END_QUEUED_AHEAD: &str = "
-UPDATE bakes SET state = 'skipped', progress = ?2, reason = ?3, reason_code = 'clock_ahead', wake_at = NULL, finished_at = ?4
-WHERE state = 'queued' AND version IS NULL AND slot > ?1
+UPDATE bakes
+SET state = 'skipped', reason = ?3, reason_code = 'clock_ahead', wake_at = NULL, finished_at = ?4,
+    progress = json_object('state', 'ended', 'work', json(progress -> '$.kept.work'), 'end', json(?2))
+WHERE state = 'queued' AND slot > ?1
+  AND coalesce(progress ->> '$.kept.work.owes_start', 0) = 0 AND coalesce(progress ->> '$.kept.work.owes_hooks', 0) = 0
+  AND (progress ->> '$.kept.work.evidence.first_sent' IS NULL OR slot > ?5)
 RETURNING id, schedule, instance_id";
 
 /// Until when such were written, if there are any.
 pub const QUEUED_AHEAD: &str = "
-SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued' AND version IS NULL AND slot > ?1";
+SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued' AND slot > ?1";
 
 /// Instants of images that are later than now were noted while the clock was ahead; from here on they count from now.
 pub const CLAMP_IMAGES: &str = "
