@@ -11,15 +11,11 @@ mod support;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use imagebaked::failpoint::POINTS;
-use support::{BOUND, Cloud, Host, eventually, number};
+use support::{BOUND, Cloud, Host, eventually, in_parallel, number};
 
 /// How many hosts are at work at once: they mostly wait.
 const HOSTS: usize = 6;
@@ -188,24 +184,15 @@ fn cron_in(pause: Duration) -> String {
 
 /// Runs every list of kills, a few at a time; panics with those that broke something.
 fn sweep(runs: &[Vec<Kill>]) {
-    let next = AtomicUsize::new(0);
-    let broken = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..HOSTS {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(kills) = runs.get(index) else { break };
-                    let long_outage = kills.len() == 1 || index.is_multiple_of(2);
-                    if let Err(panic) = std::panic::catch_unwind(|| survive(kills, long_outage)) {
-                        let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                        broken.lock().unwrap().push(words);
-                    }
-                }
-            });
-        }
-    });
-    let broken = broken.into_inner().unwrap();
+    let numbered: Vec<(usize, &Vec<Kill>)> = runs.iter().enumerate().collect();
+    let broken: Vec<String> = in_parallel(HOSTS, &numbered, |&(index, kills)| {
+        let long_outage = kills.len() == 1 || index.is_multiple_of(2);
+        let run = std::panic::catch_unwind(|| survive(kills, long_outage));
+        run.err().map(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+    })
+    .into_iter()
+    .flatten()
+    .collect();
     assert!(broken.is_empty(), "{} of {} runs broke a promise:\n{}", broken.len(), runs.len(), broken.join("\n\n"));
 }
 

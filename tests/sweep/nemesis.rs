@@ -153,7 +153,7 @@ impl Nemesis {
                 (action, format!("code = \"{code}\"\nstatus = {status}\nheaders = {headers}"))
             }
             Self::CloudFault => {
-                let code = pick(rng, &["InternalError", "ServiceUnavailable", "UnknownError"]);
+                let code = pick(rng, &["InternalError", "ServiceUnavailable"]);
                 let status = pick(rng, &[400, 500, 503]);
                 (action, format!("code = \"{code}\"\nstatus = {status}\nact = {act}"))
             }

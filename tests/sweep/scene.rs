@@ -20,7 +20,7 @@ use imagebaked::{
 use serde_json::{Value, json};
 
 use crate::{
-    evidence::{Evidence, Kind, Planned, Protected, Violation, instant},
+    evidence::{Evidence, Kind, Planned, Protected, Violation, instant, is_unfinished},
     nemesis::{Nemesis, pick},
     support::{Cloud, Host, Running},
 };
@@ -49,6 +49,8 @@ pub struct Outcome {
     pub seed: u64,
     pub counts: BTreeMap<Nemesis, u64>,
     pub slots: usize,
+    /// Slots that ended without an image, as they may here.
+    pub excused: usize,
     pub images: usize,
     pub deleted: usize,
     pub took: Duration,
@@ -74,16 +76,37 @@ enum Relief {
 /// Plays the scene of `seed` with these kinds of trouble, or with what the seed picks.
 pub fn play(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
     let started = Instant::now();
+    std::panic::catch_unwind(|| play_to_the_end(seed, means, only)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        Outcome {
+            seed,
+            counts: BTreeMap::new(),
+            slots: 0,
+            excused: 0,
+            images: 0,
+            deleted: 0,
+            took: started.elapsed(),
+            violations: vec![Violation { kind: Kind::Unhealthy, what: format!("the scene broke off: {words}") }],
+            folder: None,
+        }
+    })
+}
+
+fn play_to_the_end(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
+    let started = Instant::now();
     let mut scene = Scene::new(seed, means, only);
     scene.storm();
     let violations = scene.heal_and_judge();
     let world = if scene.cloud.is_up() { scene.cloud.state() } else { Value::Null };
     let images = world["images"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let excused =
+        scene.host.rows().iter().filter(|row| row["state"] != "succeeded" && row["state"] != "queued").count();
     let folder = (!violations.is_empty()).then(|| scene.keep(&world, &violations));
     Outcome {
         seed,
         counts: scene.counts.clone(),
         slots: scene.planned.iter().map(|planned| planned.slots.len()).sum(),
+        excused,
         images: images.len(),
         deleted: images.iter().filter(|image| !image["deleted_at"].is_null()).count(),
         took: started.elapsed(),
@@ -170,7 +193,7 @@ impl Scene {
         let disk = troubles.contains(&Nemesis::DiskFull).then(|| Mount::new(&host.path("state")));
         let log = Arc::new(Mutex::new(fs::File::create(host.path("daemon.log")).unwrap()));
         let faketime = troubles.contains(&Nemesis::Clock).then(|| means.faketime.clone()).flatten();
-        let first = Utc::now().with_nanosecond(0).unwrap() + TimeDelta::seconds(5);
+        let first = Utc::now().with_nanosecond(0).unwrap() + TimeDelta::seconds(4);
         let length = rng.i64(6..10);
         let (schedules, planned) = timetable(&mut rng, first, length);
         let last_slot = planned.iter().flat_map(|planned| &planned.slots).max().copied().unwrap_or(first);
@@ -644,43 +667,51 @@ impl Scene {
         }
     }
 
-    /// An instance as it is, as what it could be put back to.
-    fn instance(&mut self) -> Option<Value> {
+    /// One of the instances in one of these states, as what it can be put back to.
+    fn instance_that_is(&mut self, states: &[&str]) -> Option<Value> {
         if !self.cloud.is_up() {
             return None;
         }
-        let id = pick(&mut self.rng, &self.planned).instance.clone();
-        let state = self.cloud.state();
-        let found = state["instances"].as_array()?.iter().find(|instance| instance["instance_id"] == *id)?;
+        let world = self.cloud.state();
+        let is_free = |id: &Value| {
+            !self
+                .reliefs
+                .iter()
+                .any(|(_, relief)| matches!(relief, Relief::Instance(spec) if spec["instance_id"] == *id))
+        };
+        let mut found: Vec<&Value> = world["instances"].as_array()?.iter().collect();
+        found.retain(|instance| {
+            let status = instance["status"].as_str().unwrap_or_default().to_ascii_lowercase();
+            states.contains(&status.as_str())
+                && is_free(&instance["instance_id"])
+                && self.planned.iter().any(|planned| instance["instance_id"] == *planned.instance)
+        });
+        let instance = (!found.is_empty()).then(|| *pick(&mut self.rng, &found))?;
         Some(json!({
-            "instance_id": id, "instance_type": found["instance_type"], "status": found["status"],
-            "image_id": found["image_id"], "connected": false,
+            "instance_id": instance["instance_id"], "instance_type": instance["instance_type"],
+            "status": instance["status"], "image_id": instance["image_id"], "connected": false,
         }))
     }
 
     fn touch_instance(&mut self, kind: Nemesis) {
-        let Some(before) = self.instance() else { return };
-        let waits = self.reliefs.iter().any(
-            |(_, relief)| matches!(relief, Relief::Instance(spec) if spec["instance_id"] == before["instance_id"]),
-        );
-        let status = before["status"].as_str().unwrap_or_default().to_ascii_lowercase();
+        let states: &[&str] = match kind {
+            Nemesis::InstanceState => &["running", "stopped"],
+            Nemesis::Connect => &["running"],
+            _ => &["stopped"],
+        };
+        let Some(before) = self.instance_that_is(states) else { return };
         let mut now = before.clone();
-        match (kind, status.as_str()) {
-            _ if waits => return,
-            (Nemesis::InstanceState, "running" | "stopped") => {
-                now["status"] = json!(pick(&mut self.rng, &PASSING));
-                self.later(200, 2500, Relief::Instance(before));
-            }
-            (Nemesis::Connect, "running") => {
-                now["connected"] = json!(true);
-                self.later(200, 2500, Relief::Instance(before));
-            }
-            (Nemesis::UserStart, "stopped") => now["status"] = json!("Running"),
-            _ => return,
+        match kind {
+            Nemesis::InstanceState => now["status"] = json!(pick(&mut self.rng, &PASSING)),
+            Nemesis::Connect => now["connected"] = json!(true),
+            _ => now["status"] = json!("Running"),
         }
         self.note(&format!("{kind}: {now}"));
         self.cloud.control("instances", &now);
         self.count(kind);
+        if kind != Nemesis::UserStart {
+            self.later(200, 2500, Relief::Instance(before));
+        }
     }
 
     /// An image under the name that the next slots of a line would give theirs.
@@ -755,13 +786,13 @@ impl Scene {
         false
     }
 
+    /// Whether every instance runs that has a schedule; the sample account of the simulator has others.
     fn instances_run(&self) -> bool {
         let state = self.cloud.state();
-        state["instances"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .all(|instance| instance["status"].as_str().is_some_and(|status| status.eq_ignore_ascii_case("running")))
+        state["instances"].as_array().into_iter().flatten().all(|instance| {
+            let is_ours = self.planned.iter().any(|planned| instance["instance_id"] == *planned.instance);
+            !is_ours || instance["status"].as_str().is_some_and(|status| status.eq_ignore_ascii_case("running"))
+        })
     }
 
     /// Pins that the history has forgotten protect nothing.
@@ -908,9 +939,9 @@ impl Scene {
         }
         let rows = self.host.rows();
         if rows.is_empty() {
-            return Some("the history cannot be read".to_owned());
+            return Some("the history has no rows, or cannot be read".to_owned());
         }
-        if let Some(row) = rows.iter().find(|row| row["finished_at"].is_null()) {
+        if let Some(row) = rows.iter().find(|row| is_unfinished(row, Utc::now())) {
             return Some(format!("bake {} is {}: {}", row["id"], row["state"], row["reason"]));
         }
         let missing =
@@ -981,7 +1012,7 @@ fn copy_history(state: &Path, copy: &Path) {
 }
 
 /// The kinds of trouble of a scene: kills, and some of what this machine can do.
-fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
+pub fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
     let can = |nemesis: &Nemesis| match nemesis {
         Nemesis::DiskFull => means.mount,
         Nemesis::DiskError => means.prlimit,
@@ -992,10 +1023,11 @@ fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
     if !only.is_empty() {
         return only.iter().copied().filter(can).collect();
     }
-    let mut others: Vec<Nemesis> = Nemesis::OTHERS.into_iter().filter(can).collect();
+    // Picked before it is asked what can be done, so that a seed is the same scene on every machine, near enough.
+    let mut others = Nemesis::OTHERS;
     rng.shuffle(&mut others);
-    others.truncate(rng.usize(3..7));
-    Nemesis::KILLS.into_iter().chain(others).collect()
+    let others = others.into_iter().take(rng.usize(3..7));
+    Nemesis::KILLS.into_iter().chain(others).filter(can).collect()
 }
 
 /// Schedules in TOML, and the slots that they have.
@@ -1040,7 +1072,7 @@ fn timetable(rng: &mut Rng, first: DateTime<Utc>, length: i64) -> (String, Vec<P
     add("desk", &["ecd-desk"], 3..5, Some(2), "stop_instance = \"if_running\"\nif_connected = \"proceed\"\n");
     add("pair-a", &["ecd-pair"], 3..6, None, "");
     add("pair-b", &["ecd-pair"], 3..6, Some(1), stop);
-    add("fleet", &["ecd-fleet", "ws-fleet"], 3..6, None, "channels = { pilot = {} }\n");
+    add("fleet", &["ecd-fleet", "ecd-horde"], 3..6, None, "channels = { pilot = {} }\n");
     (schedules, planned)
 }
 
