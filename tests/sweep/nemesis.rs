@@ -17,6 +17,8 @@ pub enum Nemesis {
     Restart,
     /// An answer that is not the API's own, whether the call acted or not.
     Proxy,
+    /// A good answer to a create call with a wrong image id, or with none.
+    WrongId,
     /// A connection that is cut before or after the call acted, or in the answer.
     Cut,
     /// An answer that comes too late.
@@ -61,10 +63,11 @@ pub enum Nemesis {
 
 impl Nemesis {
     /// All but the kills, which every scene has.
-    pub const OTHERS: [Self; 23] = [
+    pub const OTHERS: [Self; 24] = [
         Self::Pause,
         Self::Restart,
         Self::Proxy,
+        Self::WrongId,
         Self::Cut,
         Self::Timeout,
         Self::List,
@@ -97,6 +100,7 @@ impl Nemesis {
             Self::Pause => "pause",
             Self::Restart => "restart",
             Self::Proxy => "proxy",
+            Self::WrongId => "wrong-id",
             Self::Cut => "cut",
             Self::Timeout => "timeout",
             Self::List => "list",
@@ -133,8 +137,13 @@ impl Nemesis {
                     0 => rng.u16(302..600),
                     _ => *pick(rng, &[200, 204, 302, 307, 400, 401, 403, 404, 407, 408, 413, 429, 499, 502, 503, 504]),
                 };
-                let body = pick(rng, &["not_json", "empty"]);
+                let body = pick(rng, &["not_json", "empty", "half", "other_json", "null", "json_without_request_id"]);
                 (action, format!("status = {status}\nbody = \"{body}\"\nact = {act}"))
+            }
+            Self::WrongId => {
+                let body =
+                    pick(rng, &["wrong_image_id", "empty_image_id", "implausible_image_id", "no_image_id", "no_data"]);
+                (create, format!("body = \"{body}\""))
             }
             Self::Cut => match rng.u8(0..3) {
                 0 => (action, "drop = \"before\"".to_owned()),

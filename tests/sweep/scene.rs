@@ -330,9 +330,9 @@ impl Scene {
 
     /// Starts the daemon in the storm, sometimes with a failpoint armed.
     fn launch_in_storm(&mut self) {
-        let armed = if self.troubles.contains(&Nemesis::Failpoint) && self.rng.u8(0..3) > 0 {
+        let armed = if self.troubles.contains(&Nemesis::Failpoint) && self.rng.u8(0..6) > 0 {
             let points: Vec<&str> = POINTS.iter().chain(&DELETION_POINTS).copied().collect();
-            let (point, n) = (*pick(&mut self.rng, &points), self.rng.u32(1..4));
+            let (point, n) = (*pick(&mut self.rng, &points), self.rng.u32(1..3));
             format!("{point}:{n}")
         } else {
             String::new()
@@ -462,7 +462,7 @@ impl Scene {
             }
             self.relieve(false);
             if Instant::now() >= next {
-                let kind = if self.rng.u8(0..5) < 2 && self.troubles.contains(&Nemesis::Kill) {
+                let kind = if self.rng.u8(0..4) == 0 && self.troubles.contains(&Nemesis::Kill) {
                     Nemesis::Kill
                 } else {
                     *pick(&mut self.rng, &self.troubles)
@@ -572,6 +572,7 @@ impl Scene {
                 self.later(0, 500, Relief::Launch);
             }
             Nemesis::Proxy
+            | Nemesis::WrongId
             | Nemesis::Cut
             | Nemesis::Timeout
             | Nemesis::List
