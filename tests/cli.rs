@@ -183,11 +183,12 @@ fn people_can_pause_resume_retry_and_cancel() {
     // One that waits for a busy cloud can be called off.
     cloud.add_faults(&refusal.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
     host.expect(0, &["bake", "wrong"]);
-    let waiting = host.until("it waits", &[], |bake| bake["state"] == "ready");
+    let waits = |bake: &Value| bake["state"] == "queued" && !bake["reason"].is_null();
+    let waiting = host.until("it waits", &[], waits);
     eventually("it is cancelled between two calls", || {
         host.run(&["cancel", &waiting["id"].to_string()]).status.success().then_some(())
     });
-    let ended = host.until("it is over", &[], |bake| bake["state"] == "failed");
+    let ended = host.until("it is over", &[], |bake| bake["state"] == "cancelled");
     assert_eq!(ended["reason"].as_str().unwrap().split(" uid").next(), Some("cancelled by"));
 }
 

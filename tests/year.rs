@@ -51,6 +51,7 @@ impl Night {
                 sub_instance_id: None,
                 connected: false,
                 image_id: None,
+                management_flag: None,
             }],
             ..Options::default()
         };

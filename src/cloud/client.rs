@@ -13,6 +13,7 @@ use std::{
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     CloudOptions, acs3,
@@ -63,6 +64,37 @@ pub enum CloudError {
     /// TLS or the resolver is not to be had.
     #[error("cannot prepare calls to the cloud")]
     Http(#[from] HttpError),
+}
+
+/// When a call must not go out any more. Asked after the wait of the rate limiter, right before the request is signed: much
+/// can pass while a thousand calls are ahead.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// The last instant.
+    pub until: DateTime<Utc>,
+    /// Cancelled when the daemon begins nothing new.
+    pub closing: CancellationToken,
+}
+
+/// Why a call behind a [`Gate`] has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It did not bring what was asked for.
+    Refused(Refusal),
+    /// It did not go out.
+    NotSent,
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What a request needs besides itself.
+struct Ready {
+    endpoint: Endpoint,
+    credentials: Credentials,
 }
 
 /// How a host answered a bare request.
@@ -268,21 +300,43 @@ impl CloudClient {
     pub async fn call<C: Call>(&self, call: &C) -> Result<Answer<C::Value>, Refusal> {
         let request = call.request();
         let started = Instant::now();
-        let outcome = self.exchange::<C>(&request).await;
-        if let Err(Refusal { retry_after: Some(delay), .. }) = &outcome {
-            self.throttle.hold(*delay);
-        }
-        report(request.action, &outcome, started.elapsed());
-        outcome
+        let outcome = match self.prepare(&request).await {
+            Ok(ready) => self.exchange::<C>(&request, &ready).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.note(&request, outcome, started)
     }
 
-    async fn exchange<C: Call>(&self, request: &RpcRequest) -> Result<Answer<C::Value>, Refusal> {
+    /// Performs a call that changes something, once, unless `gate` is shut when its turn has come.
+    pub async fn call_behind<C: Call>(&self, call: &C, gate: &Gate) -> Result<Answer<C::Value>, Unanswered> {
+        let request = call.request();
+        let started = Instant::now();
+        let prepared = tokio::select! {
+            biased;
+            () = gate.closing.cancelled() => return Err(Unanswered::NotSent),
+            prepared = self.prepare(&request) => prepared,
+        };
+        let outcome = match prepared {
+            Ok(_) if gate.closing.is_cancelled() || self.clock.now() > gate.until => return Err(Unanswered::NotSent),
+            Ok(ready) => self.exchange::<C>(&request, &ready).await,
+            Err(refusal) => Err(refusal),
+        };
+        Ok(self.note(&request, outcome, started)?)
+    }
+
+    /// Where to, when, and signed with what.
+    async fn prepare(&self, request: &RpcRequest) -> Result<Ready, Refusal> {
         let endpoint = self.endpoints.of(&request.product).map_err(|error| misdirected(&error))?;
         // The turn comes first, so that neither key nor date grows old in the queue.
         self.throttle.wait().await;
         let credentials = self.keyring.get().await.map_err(|error| unavailable(&error))?;
+        Ok(Ready { endpoint, credentials })
+    }
+
+    async fn exchange<C: Call>(&self, request: &RpcRequest, ready: &Ready) -> Result<Answer<C::Value>, Refusal> {
+        let Ready { endpoint, credentials } = ready;
         let body = request.form.as_ref().map(|form| acs3::canonical_query(form.as_slice())).unwrap_or_default();
-        let headers = self.signed_headers(request, &endpoint, &credentials, &body);
+        let headers = self.signed_headers(request, endpoint, credentials, &body);
         let outgoing = Outgoing {
             method: Method::POST,
             url: &endpoint.url(&acs3::canonical_query(request.query.as_slice())),
@@ -295,6 +349,20 @@ impl CloudClient {
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, request.repeat))?;
         self.compare_clocks(&incoming);
         answer::read::<C>(&incoming, request.repeat)
+    }
+
+    /// Lets a delay that the server asked for count for all calls, and logs the outcome.
+    fn note<T>(
+        &self,
+        request: &RpcRequest,
+        outcome: Result<Answer<T>, Refusal>,
+        started: Instant,
+    ) -> Result<Answer<T>, Refusal> {
+        if let Err(Refusal { retry_after: Some(delay), .. }) = &outcome {
+            self.throttle.hold(*delay);
+        }
+        report(request.action, &outcome, started.elapsed());
+        outcome
     }
 
     /// Remembers how far our clock is from the server's, and warns once when it is far. Answers that refuse a stale date

@@ -6,10 +6,9 @@ use std::{path::Path, time::Instant};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Failure, Result, Said,
+    Context, Exit, Failure, Result, Said, atomic,
     output::{bytes, grouped, short},
     progress,
-    staged::Staged,
 };
 use crate::{
     cli::{BackupArgs, RestoreArgs},
@@ -24,11 +23,11 @@ pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
     let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
     keep_off(&args.file, &config.daemon.state_dir)?;
-    let staged = Staged::begin(&args.file, args.force)?;
-    let copied = reader.copy(staged.part(), &progress).await;
+    let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
+    let copied = reader.copy(&file.part(), &progress).await;
     reader.close().await;
     let sound = copied?;
-    staged.finish()?;
+    atomic::finish(file, &args.file)?;
     if context.json {
         let report = json!({
             "file": args.file, "bytes": sound.bytes, "migration": sound.migration, "rows": sound.rows,

@@ -109,11 +109,14 @@ layer! {
         jitter: Duration = Period(Duration::ZERO),
         /// What a slot does while the instance is still being baked for another. Default `"queue"`.
         overlap: Overlap = OneOf(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)]),
-        /// The cloud must have accepted the job this long after the slot. Default `"4h"`.
+        /// The cloud must have accepted the job this long after the slot; of a slot that was missed, this long after it was
+        /// caught up. Until then a bake waits for a cloud that cannot be reached, and for its instance. Default `"4h"`.
         deadline: Duration = Period(SECOND),
         /// An image still being made after this long is reported. Default `"12h"`.
         build_deadline: Duration = Period(SECOND),
-        /// How failed calls are repeated. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
+        /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
+        /// stayed unclear and no image was found; what the network, a proxy or a limit on calls keeps from the cloud spends
+        /// none. Pauses grow up to `cap`. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
         retry: RetryPolicy = By(retry, || Kind::Table(RetryKeys::keys())),
         /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
         /// stop is refused, `"required"` does not. Default `"never"`.

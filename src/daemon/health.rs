@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{EngineStatus, MaxAge, Shared, engine::START_TAKES, reload::Files};
+use super::{EngineStatus, MaxAge, Shared, engine::START_TAKES, history_problems::history_problems, reload::Files};
 use crate::{
     bake::State,
     status::Health,
@@ -34,7 +34,8 @@ impl Shared {
             ));
         }
         if let Some(error) = &engine.store_error {
-            reasons.push(format!("the ledger cannot be used: {error}"));
+            let since = engine.store_error_since.unwrap_or(now).format("%F %T UTC");
+            reasons.push(format!("the ledger cannot be used since {since}: {error}"));
         }
         if let Some(hold) = &engine.hold {
             reasons.push(format!("every schedule is held since {}: {}", hold.since.format("%F %T UTC"), hold.message));
@@ -107,6 +108,7 @@ impl Shared {
                 });
             }
         }
+        reasons.extend(history_problems(engine, now).into_iter().map(|problem| problem.message));
         Ok(Health { ok: reasons.is_empty(), reasons })
     }
 }

@@ -1,8 +1,8 @@
 //! The daemon: the one place where clock, ledger, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. The
-//! engine's first turn waits, but only where the ledger is empty, for the versions of images in the cloud. Stop, on
+//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
+//! ledger was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
 //! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, ledger. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
@@ -37,12 +37,14 @@ mod calls;
 mod control_server;
 mod engine;
 mod health;
+mod history_problems;
 mod keeper;
 mod planner;
 mod pulse;
 mod reconcile;
 mod reload;
 mod signals;
+mod slot_lists;
 mod watch;
 mod watchdog;
 
@@ -73,6 +75,9 @@ pub enum DaemonError {
     /// The status page.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The engine ended by itself.
+    #[error("the engine ended badly")]
+    Engine(#[source] tokio::task::JoinError),
     /// The metronome.
     #[error("the metronome could not be started")]
     Pulse(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -148,23 +153,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         started_at,
     });
     let engine_stop = CancellationToken::new();
-    let engine = tokio::spawn({
-        let (shared, stop) = (Arc::clone(&shared), engine_stop.clone());
-        let owner = shared.config().daemon.owner.clone();
-        async move {
-            // Before the first turn, so that no version is given out that an image has. Orders wait meanwhile.
-            tokio::select! {
-                () = stop.cancelled() => {}
-                raised = reconcile::go_on_after_images(&shared.store, &shared.cloud, &owner) => {
-                    if let Err(error) = raised {
-                        let error = crate::error::chain(&error);
-                        tracing::error!(error, "versions of the cloud's images could not be taken over");
-                    }
-                }
-            }
-            engine.run(received, stop, drain).await;
-        }
-    });
+    let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
+    let settling = tokio::spawn(reconcile::settle(Arc::clone(&shared), engine_stop.clone()));
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
@@ -185,25 +175,84 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         "imagebaked is ready"
     );
 
-    while asked.recv().await == Some(Asked::Reload) {
-        reload::reload(&shared, "SIGHUP").await;
+    let mut engine = engine;
+    let mut ended = None;
+    loop {
+        tokio::select! {
+            what = asked.recv() => match what {
+                Some(Asked::Reload) => {
+                    reload::reload(&shared, "SIGHUP").await;
+                }
+                _ => break,
+            },
+            // By itself it only ends where it cannot go on; what has become of it is seen below.
+            joined = &mut engine => {
+                ended = Some(joined);
+                break;
+            }
+        }
     }
 
     tracing::info!("stopping");
     systemd::stopping(drain + Duration::from_secs(10));
     pulse.stop().await;
     engine_stop.cancel();
-    if let Err(error) = engine.await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
-    }
+    let by_itself = ended.is_some();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => engine.await,
+    };
+    let in_order = matches!(ended, Ok(Ok(())));
+    let outcome = match ended {
+        Ok(outcome) => outcome.map_err(DaemonError::from),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
+            if by_itself { Err(DaemonError::Engine(error)) } else { Ok(()) }
+        }
+    };
     stop.cancel();
-    for task in [keeper, copies, channels, checks, control, page, watch, watchdog] {
+    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
-    store.close().await;
+    if store.replaced().is_some() {
+        save_lost(&store, shared.clock.now()).await;
+    } else if !in_order {
+        store.abandon().await;
+    } else {
+        store.close().await;
+    }
     tracing::info!("stopped");
-    Ok(())
+    outcome
+}
+
+/// Closes a history whose files have lost their names, after saving what is in it.
+async fn save_lost(store: &Store, now: DateTime<Utc>) {
+    let saved = if store.has_lost_database() { Some(store.save_copy(now).await) } else { None };
+    store.close().await;
+    match saved {
+        // Only what is beside it was touched: what was in the log is in the database now.
+        None => {}
+        Some(Ok(saved)) => match store.put_back(&saved) {
+            Ok(true) => tracing::error!("the history was removed under the daemon, which has put it back as it was"),
+            Ok(false) => tracing::error!(
+                path = %saved.display(),
+                "the history was replaced under the daemon; what it was is saved as {0}, `imagebaked restore {0}` brings \
+                 it back",
+                saved.display()
+            ),
+            Err(error) => tracing::error!(
+                path = %saved.display(), error = &error as &dyn std::error::Error,
+                "the history was removed under the daemon; what it was is saved as {}", saved.display()
+            ),
+        },
+        Some(Err(error)) => {
+            tracing::error!(
+                error = crate::error::chain(&error),
+                "the history was replaced under the daemon, and could not be saved"
+            );
+        }
+    }
 }
 
 impl Source for Shared {

@@ -60,6 +60,9 @@ pub struct InstanceSpec {
     /// The image it says that it was made from.
     #[serde(default)]
     pub image_id: Option<String>,
+    /// Desktops: `ManagementFlag`, such as `Migrating`; `NoFlag` where it is absent.
+    #[serde(default)]
+    pub management_flag: Option<String>,
 }
 
 impl InstanceSpec {
@@ -72,6 +75,7 @@ impl InstanceSpec {
             sub_instance_id: None,
             connected: false,
             image_id: None,
+            management_flag: None,
         }
     }
 }
@@ -99,6 +103,18 @@ pub(super) struct ImageSpec {
     /// `CloudDesktop` or `WuyingServer`.
     #[serde(default)]
     product_type: Option<String>,
+    /// `YYYY-MM-DD HH:MM:SS`, shown as it is.
+    #[serde(default)]
+    gmt_create: Option<String>,
+    /// When it was made; `gmt_create` is that in the cloud's zone, where it is not said.
+    #[serde(default)]
+    created_at: Option<DateTime<Utc>>,
+    /// `CREATING`, `CREATE_FAILED` or any other status, for ever.
+    #[serde(default)]
+    status: Option<String>,
+    /// The instance that it was made from.
+    #[serde(default)]
+    instance_id: Option<String>,
     /// It is deleted, or is there again.
     #[serde(default)]
     deleted: Option<bool>,
@@ -128,6 +144,8 @@ pub(super) struct Instance {
     connected: bool,
     #[serde(default)]
     pub(super) image_id: Option<String>,
+    #[serde(default)]
+    pub(super) management_flag: Option<String>,
     pub(super) since: DateTime<Utc>,
 }
 
@@ -148,6 +166,7 @@ impl Instance {
             turning: None,
             connected: spec.connected,
             image_id: spec.image_id,
+            management_flag: spec.management_flag,
             since: now,
         }
     }
@@ -244,6 +263,9 @@ pub(super) struct Image {
     pub(super) parameters: Params,
     pub(super) request_id: String,
     pub(super) created_at: DateTime<Utc>,
+    /// What `GmtCreate` shows instead of `created_at`.
+    #[serde(default)]
+    gmt_create: Option<String>,
     /// When lists begin to show it: later than `created_at` only by a fault.
     visible_at: DateTime<Utc>,
     /// INIT until then, CREATING after.
@@ -317,6 +339,12 @@ impl Image {
         (!self.spoiled && self.fate == Fate::Available).then_some(self.ready_at)
     }
 
+    /// `GmtCreate`, in a zone so many minutes ahead of UTC.
+    pub(super) fn gmt_create(&self, zone: i32) -> String {
+        let shown = self.created_at.checked_add_signed(TimeDelta::minutes(zone.into())).unwrap_or(self.created_at);
+        self.gmt_create.clone().unwrap_or_else(|| shown.format("%Y-%m-%d %H:%M:%S").to_string())
+    }
+
     fn is_building(&self, now: DateTime<Utc>) -> bool {
         matches!(self.status(now), "INIT" | "CREATING")
     }
@@ -334,6 +362,8 @@ pub(super) struct Rules {
     pub(super) power_time: Duration,
     pub(super) builder_quota: usize,
     pub(super) open: bool,
+    /// Minutes that the zone of `GmtCreate` is ahead of UTC.
+    pub(super) gmt_zone: i32,
 }
 
 /// An image to make, with what a fault adds to it.
@@ -383,6 +413,11 @@ impl World {
 
     pub(super) fn obey(&mut self, rules: Rules) {
         self.rules = rules;
+    }
+
+    /// Minutes that the zone of `GmtCreate` is ahead of UTC.
+    pub(super) fn gmt_zone(&self) -> i32 {
+        self.rules.gmt_zone
     }
 
     /// Grows with every change, so that a saver knows whether there is anything to save.
@@ -513,6 +548,7 @@ impl World {
             parameters: order.parameters,
             request_id: order.request_id,
             created_at: now,
+            gmt_create: None,
             visible_at,
             begins_at: after(visible_at, self.rules.build_time / 10),
             ready_at: after(visible_at, self.rules.build_time),
@@ -545,6 +581,7 @@ impl World {
                 parameters: Params::default(),
                 request_id: String::new(),
                 created_at: now,
+                gmt_create: None,
                 visible_at: now,
                 begins_at: now,
                 ready_at: now,
@@ -570,6 +607,14 @@ impl World {
             if let Some(product) = &spec.product_type {
                 image.product_type.clone_from(product);
             }
+            if let Some(instance_id) = &spec.instance_id {
+                image.instance_id.clone_from(instance_id);
+            }
+            if let Some(status) = &spec.status {
+                image.fate = Fate::from(status.clone());
+            }
+            image.created_at = spec.created_at.unwrap_or(image.created_at);
+            image.gmt_create = spec.gmt_create.clone().or_else(|| image.gmt_create.take());
             image.deleted = spec.deleted.unwrap_or(image.deleted);
         }
     }
@@ -657,6 +702,7 @@ mod tests {
             power_time: Duration::from_secs(5),
             builder_quota: 2,
             open: false,
+            gmt_zone: 0,
         });
         for id in ["ecd-1", "ecd-2", "ecd-3"] {
             world.put_instance(InstanceSpec::running(id, InstanceKind::CloudDesktop), START);

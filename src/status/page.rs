@@ -30,7 +30,7 @@ pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[LedgerRow], n
         (health(&status.health))
         (summary(status, now))
         (running(("running", "Under way"), &status.running, now))
-        @if !status.waiting.is_empty() { (running(("waiting", "Waiting for users to leave"), &status.waiting, now)) }
+        @if !status.waiting.is_empty() { (running(("waiting", "Waiting"), &status.waiting, now)) }
         @if !status.late.is_empty() { (late(&status.late, now)) }
         @if !status.paused.is_empty() { (paused(&status.paused)) }
         (coming(&status.next, now))

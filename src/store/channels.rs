@@ -11,6 +11,7 @@ use sqlx::{FromRow, SqliteConnection};
 
 use super::{
     ITSELF, Reader, Store, StoreError, audit::audit, failed, images::ImageRow, reading::maybe_instant, statements,
+    writer::Work,
 };
 use crate::{
     failpoint,
@@ -123,12 +124,11 @@ impl Reader {
 impl Store {
     /// Has the channels of these lines looked at, and of all that do not go by images alone: the file has changed.
     pub async fn queue_channels(&self, lines: &[LineId]) -> Result<(), StoreError> {
-        sqlx::query(statements::QUEUE_CHANNELS)
-            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
-            .execute(&self.writer)
-            .await
-            .map_err(failed("queue lines for their channels"))
-            .map(|_| ())
+        let query =
+            sqlx::query(statements::QUEUE_CHANNELS).bind(serde_json::to_string(lines).map_err(StoreError::Encode)?);
+        let mut tx = self.begin().await?;
+        query.execute(&mut *tx).await.map_err(failed("queue lines for their channels"))?;
+        tx.commit().await.map_err(failed("queue lines for their channels"))
     }
 
     /// Lines whose channels want to be looked at by now, at most `limit`.
@@ -360,7 +360,7 @@ async fn veto(
         .map(|_| ())
 }
 
-async fn commit(tx: sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<(), StoreError> {
+async fn commit(tx: Work) -> Result<(), StoreError> {
     failpoint::hit("before", "channels");
     tx.commit().await.map_err(failed("commit moves of channels"))?;
     failpoint::hit("after", "channels");

@@ -308,7 +308,7 @@ fn encode<'a>(
             wake_at: row.state.wake_at().map(|at| at.timestamp_millis()),
             give_up_at: row.settings.as_ref().map(|settings| {
                 let deadline = i64::try_from(settings.deadline.as_millis()).unwrap_or(i64::MAX);
-                row.slot.timestamp_millis().saturating_add(deadline)
+                deadline_base(row, now).saturating_add(deadline).min(DateTime::<Utc>::MAX_UTC.timestamp_millis())
             }),
             created_at: now,
             finished_at: row.state.is_ended().then_some(now),
@@ -317,6 +317,14 @@ fn encode<'a>(
         });
     }
     Ok((settings, encoded))
+}
+
+/// What the deadline counts from: the slot; for one that was caught up, this commit, or it would be caught up only to fail.
+fn deadline_base(row: &NewRow, now: i64) -> i64 {
+    match row.trigger {
+        Trigger::Slot | Trigger::Manual => row.slot.timestamp_millis(),
+        Trigger::CaughtUp => row.slot.timestamp_millis().max(now),
+    }
 }
 
 /// Rows of one statement: a burst of slots is one or two trips, and ten thousand new schedules are no peak of memory.

@@ -82,39 +82,40 @@ SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_
 
 /// Begun bakes that want to be looked at by now.
 pub const DUE_BAKES: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that have waited too long.
 pub const OVERDUE_QUEUED: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.state = 'queued' AND b.give_up_at < ?1
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that may begin, as many as there are free builders: the oldest slot first, the lower number first, one
-/// for each instance that is free, none in regions that are full.
+/// for each instance that is free, none in regions that are full, and none whose deadline has passed: those are ended.
 pub const NEXT_QUEUED: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
-WHERE b.state = 'queued' AND b.wake_at <= ?1
+WHERE b.state = 'queued' AND b.wake_at <= ?1 AND (b.give_up_at IS NULL OR b.give_up_at >= ?1)
   AND coalesce(b.region, '') NOT IN (SELECT value FROM json_each(?3))
   AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
   AND NOT EXISTS (SELECT 1 FROM bakes o
                   WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1
+                    AND (o.give_up_at IS NULL OR o.give_up_at >= ?1)
                     AND (o.slot, o.id) < (b.slot, b.id))
 ORDER BY b.slot, b.id
 LIMIT ?2";
 
 /// One bake, whatever its state.
 pub const OPEN_BAKE: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.id = ?1";
 
@@ -615,6 +616,29 @@ pub const OWED_STARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
 ORDER BY id";
+/// The marks of the last start.
+pub const LINEAGE: &str = "SELECT run, steps, stopped, unsettled FROM lineage";
+
+/// Whether no bake and no version is known.
+pub const IS_EMPTY: &str = "SELECT NOT EXISTS (SELECT 1 FROM bakes) AND NOT EXISTS (SELECT 1 FROM lines)";
+
+/// The marks of a start.
+pub const BEGIN_RUN: &str = "
+INSERT INTO lineage (id, run, steps, stopped, unsettled) VALUES (1, ?1, ?2, 0, ?3)
+ON CONFLICT (id) DO UPDATE SET run = excluded.run, steps = excluded.steps, stopped = 0, unsettled = excluded.unsettled";
+
+/// One more transaction of this start.
+pub const COUNT_STEP: &str = "UPDATE lineage SET steps = steps + 1 WHERE run = ?1 RETURNING steps";
+
+/// The mark of an orderly end.
+pub const END_RUN: &str = "UPDATE lineage SET steps = steps + 1, stopped = 1 WHERE run = ?1 RETURNING steps";
+
+/// Nothing is left to be found out in the cloud.
+pub const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
+
+/// No start has been made on it.
+pub const FORGET_RUN: &str = "DELETE FROM lineage";
+
 /// The tables of the database.
 pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
@@ -642,6 +666,13 @@ pub const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
+    LINEAGE,
+    IS_EMPTY,
+    BEGIN_RUN,
+    COUNT_STEP,
+    END_RUN,
+    SETTLE,
+    FORGET_RUN,
     INSERT_BAKES,
     INSERT_SETTINGS,
     UPDATE_BAKES,
@@ -742,4 +773,18 @@ pub const ALL: &[&str] = &[
     NEWEST_MIGRATION,
     OPTIMIZE,
     CHECKPOINT,
+    LEARNED,
+    LEARN,
+    UNLEARN,
 ];
+
+/// What was learned of the cloud under a name.
+pub const LEARNED: &str = "SELECT value FROM learned WHERE name = ?1";
+
+/// Something was learned; a later word replaces an earlier one.
+pub const LEARN: &str = "
+INSERT INTO learned (name, value, at) VALUES (?1, ?2, ?3)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at";
+
+/// Something turned out not to be so.
+pub const UNLEARN: &str = "DELETE FROM learned WHERE name = ?1";

@@ -81,8 +81,13 @@ impl Cloud {
 
     /// With these arguments.
     pub fn with(args: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", args)
+    }
+
+    /// At this address.
+    pub fn at(listen: &str, args: &[&str]) -> Self {
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
-        let (addr, child) = Self::spawn("127.0.0.1:0", &args);
+        let (addr, child) = Self::spawn(listen, &args);
         Self { addr, args, child: Some(child) }
     }
 
@@ -251,6 +256,21 @@ impl Host {
         self.folder.path().to_owned()
     }
 
+    /// A host with a history of one bake under another cloud: one that is empty is compared with the cloud before anything
+    /// else, which is not what every test is about.
+    pub fn with_history(endpoint: SocketAddr, schedules: &str) -> Self {
+        let cloud = Cloud::start();
+        let first = "[[schedule]]\nname = \"first\"\ninstance_id = \"ecd-first\"\ncron = \"0 3 1 1 *\"\n";
+        let mut host = Self::new(cloud.addr, first);
+        host.start();
+        host.bake("first");
+        // Until then what the cloud lists may be late, and every start asks anew.
+        eventually("the history is settled", || host.log().contains("the history is settled").then_some(()));
+        host.stop();
+        host.configure(endpoint, schedules);
+        host
+    }
+
     /// A path in the host's folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
@@ -336,10 +356,16 @@ impl Host {
 
     /// Starts the daemon and waits until it is ready.
     pub fn start(&mut self) -> &Self {
+        let command = self.command(&["run", "--log-filter", "debug"]);
+        self.start_by(command)
+    }
+
+    /// Starts the daemon by this command and waits until it is ready.
+    pub fn start_by(&mut self, mut command: Command) -> &Self {
         let ready = |log: &str| log.matches("imagebaked is ready").count();
         let before = ready(&self.log());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        let child = self.command(&["run", "--log-filter", "debug"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.daemon = Some(Running(child));
         eventually("the daemon is ready", || {
             if let Ok(Some(status)) = self.daemon.as_mut().unwrap().0.try_wait() {
@@ -366,14 +392,14 @@ impl Host {
     }
 
     /// How the daemon has ended, if it has.
-    pub fn ended(&mut self) -> Option<std::process::ExitStatus> {
+    pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
         self.daemon.as_mut().and_then(|daemon| daemon.0.try_wait().unwrap())
     }
 
     /// Whether the daemon has ended; it must have been killed then, and not have given up.
     pub fn has_died(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt;
-        match self.ended() {
+        match self.exit_status() {
             None => false,
             Some(status) => {
                 assert_eq!(status.signal(), Some(9), "{status}:\n{}", self.log());
@@ -402,6 +428,12 @@ impl Host {
     pub fn stop(&mut self) {
         self.signal("TERM");
         self.stopped();
+    }
+
+    /// Waits for the end of a daemon that ends by itself; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut daemon = self.daemon.take().unwrap();
+        eventually("the daemon has ended", || daemon.0.try_wait().unwrap()).code()
     }
 
     /// Waits for the end of a daemon that was told to stop.

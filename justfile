@@ -1,0 +1,46 @@
+# The commands that a developer types. `just` lists them.
+
+_default:
+    @just --list --unsorted
+
+# Type-check everything, tests included.
+check:
+    cargo check --locked --all-targets
+
+# Run the tests whose name holds FILTER; all of them without one.
+test *FILTER:
+    cargo nextest run --locked {{FILTER}}
+
+# Format the sources.
+fmt:
+    cargo fmt
+
+# Lints, as strict as a change must pass.
+lint:
+    cargo clippy --locked --all-targets -- -D warnings
+
+# Everything that a change must pass.
+ci:
+    .ci/run
+
+# What takes longer than that: 1,000 kills, 200 scenes of mixed faults, the benches.
+full:
+    KILLS=1000 SEED=1 cargo test --locked --test crash -- --ignored thousand_kills --nocapture
+    SCENES=200 SEED=1 cargo test --locked --test sweep -- --ignored sweep --nocapture
+    cargo bench --locked
+
+# Write the pages anew that are made from the source.
+docs:
+    UPDATE_DOCS=1 cargo nextest run --locked --test reference
+
+# Accept new snapshots after a look at them.
+snapshots:
+    INSTA_UPDATE=always cargo nextest run --locked
+
+# See it work on the simulator.
+demo:
+    cargo run --locked --release -- demo
+
+# Run the simulator of the cloud alone.
+sim *ARGS:
+    cargo run --locked -- sim {{ARGS}}
