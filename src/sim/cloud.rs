@@ -45,6 +45,8 @@ pub(super) struct CallRecord {
     http_status: Option<u16>,
     request_id: String,
     instance_id: Option<String>,
+    #[serde(default)]
+    image_id: Option<String>,
 }
 
 /// What goes back over the connection.
@@ -187,6 +189,7 @@ impl Cloud {
             http_status: None,
             request_id,
             instance_id: self.instances_of(&params).into_iter().next(),
+            image_id: params.get("ImageId").map(str::to_owned),
         };
         let origin = Origin { host: received.header("host"), product, right };
         self.reply(outcome, fault.as_ref(), &origin, record)
@@ -421,6 +424,7 @@ impl Cloud {
                     "instance_id": image.instance_id, "instance_type": image.instance_type,
                     "status": image.status(now), "tags": image.tags, "created_at": image.created_at,
                     "image_type": image.image_type, "visible": image.is_visible(now), "parameters": image.parameters,
+                    "available_from": image.available_from(), "deleted_at": image.deleted_at,
                     "request_id": image.request_id,
                     "regions": image.distributions.iter().map(|d| &d.region).collect::<Vec<_>>(),
                 })

@@ -300,6 +300,9 @@ pub(super) struct Image {
     /// Its instance was switched while it was being made.
     spoiled: bool,
     deleted: bool,
+    /// When DeleteImage deleted it; other hands leave no time.
+    #[serde(default)]
+    pub(super) deleted_at: Option<DateTime<Utc>>,
     #[serde(default = "user")]
     pub(super) image_type: String,
     pub(super) distributions: Vec<Distribution>,
@@ -359,6 +362,11 @@ impl Image {
                 Fate::Status(text) => text,
             }
         }
+    }
+
+    /// From when it can be used; `None` where its making fails.
+    pub(super) fn available_from(&self) -> Option<DateTime<Utc>> {
+        (!self.spoiled && self.fate == Fate::Available).then_some(self.ready_at)
     }
 
     /// `GmtCreate`, in a zone so many minutes ahead of UTC.
@@ -459,9 +467,16 @@ impl World {
         self.instances.values()
     }
 
-    /// Adds an instance, or puts it in place of the one that has its id.
+    /// Adds an instance, or puts it in place of the one that has its id. One that runs now and was stopped has been started
+    /// by somebody, which spoils the image that is being made of it, as a call would.
     pub(super) fn put_instance(&mut self, spec: InstanceSpec, now: DateTime<Utc>) {
         self.revision += 1;
+        let was_stopped = self.instances.get(&spec.instance_id).is_some_and(|old| old.plain_status(now) == STOPPED);
+        if was_stopped && capitalised(&spec.status) == RUNNING {
+            for image in &mut self.images {
+                image.spoiled |= image.instance_id == spec.instance_id && image.is_building(now);
+            }
+        }
         self.instances.insert(spec.instance_id.clone(), Instance::new(spec, now));
     }
 
@@ -611,6 +626,7 @@ impl World {
             fate: order.fate,
             spoiled: false,
             deleted: false,
+            deleted_at: None,
             image_type: user(),
             distributions: Vec::new(),
         };
@@ -644,6 +660,7 @@ impl World {
                 fate: Fate::Available,
                 spoiled: false,
                 deleted: false,
+                deleted_at: None,
                 image_type: user(),
                 distributions: Vec::new(),
             };
@@ -694,6 +711,7 @@ impl World {
         let image = self.existing(id, now)?;
         image.deleted = true;
         let ids: Vec<String> = image.desktop_id.iter().cloned().chain([image.id.clone()]).collect();
+        image.deleted_at = Some(now);
         self.users.drop_templates(&ids);
         self.revision += 1;
         Ok(())

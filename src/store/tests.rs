@@ -1,7 +1,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::{Executor, SqlitePool};
+use sqlx::Executor;
 
 use super::*;
 use crate::{
