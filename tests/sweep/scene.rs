@@ -360,7 +360,7 @@ impl Scene {
     /// Takes notice of a daemon that has ended by itself.
     fn notice_end(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
-        let Some(status) = self.is_up.then(|| self.host.ended()).flatten() else { return false };
+        let Some(status) = self.is_up.then(|| self.host.exit_status()).flatten() else { return false };
         self.note(&format!("ended: {status}"));
         let pid = self.host.pid();
         self.sweep_up(pid);
@@ -392,7 +392,7 @@ impl Scene {
         self.host.signal("TERM");
         let give_up = Instant::now() + Duration::from_secs(30);
         let status = loop {
-            if let Some(status) = self.host.ended() {
+            if let Some(status) = self.host.exit_status() {
                 break status;
             }
             if Instant::now() > give_up {
