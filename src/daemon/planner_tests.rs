@@ -472,7 +472,7 @@ proptest! {
 async fn survive(blows: &[Blow]) {
     let file = |catch_up: usize| {
         let word = ["skip", "latest", "all"][catch_up];
-        schedule("a", "*/20 * * * *", &format!("catch_up = \"{word}\"\ncatch_up_window = \"3h\"\njitter = \"0s\""))
+        schedule("a", "*/20 * * * *", &format!("catch_up = \"{word}\"\ncatch_up_window = \"3h\"\ndeadline = \"9000h\""))
     };
     let begin: DateTime<Utc> = "2027-03-01T00:10:00Z".parse().unwrap();
     let mut night = Night::begin("2027-03-01T00:10:00Z", &file(0)).await;
