@@ -360,7 +360,7 @@ impl Scene {
     /// Takes notice of a daemon that has ended by itself.
     fn notice_end(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
-        let Some(status) = self.is_up.then(|| self.host.ended()).flatten() else { return false };
+        let Some(status) = self.is_up.then(|| self.host.exit_status()).flatten() else { return false };
         self.note(&format!("ended: {status}"));
         let pid = self.host.pid();
         self.sweep_up(pid);
@@ -392,7 +392,7 @@ impl Scene {
         self.host.signal("TERM");
         let give_up = Instant::now() + Duration::from_secs(30);
         let status = loop {
-            if let Some(status) = self.host.ended() {
+            if let Some(status) = self.host.exit_status() {
                 break status;
             }
             if Instant::now() > give_up {
@@ -734,8 +734,12 @@ impl Scene {
         let name = format!("{}-{}-v{version}", planned.schedule, slot.format("%Y%m%d-%H%M%S"));
         let image_type = pick(&mut self.rng, &["User", "User", "Shared"]);
         let product = if planned.instance.starts_with("ws-") { "WuyingServer" } else { "CloudDesktop" };
-        let image =
-            json!({"image_id": id, "image_name": name, "tags": {}, "image_type": image_type, "product_type": product});
+        // Younger than a minute before the create call of its slot it could be the slot's own, for all that anybody can know.
+        let made = Utc::now() - TimeDelta::minutes(self.rng.i64(2..600));
+        let image = json!({
+            "image_id": id, "image_name": name, "tags": {}, "image_type": image_type, "product_type": product,
+            "created_at": made,
+        });
         self.note(&format!("by hand: {image}"));
         self.cloud.control("images", &image);
         self.by_hand.insert(id);
