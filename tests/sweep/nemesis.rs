@@ -213,4 +213,5 @@ const CALLS: [&str; 14] = [
 const LISTS: [&str; 4] = ["ListImage", "DescribeDesktops", "ListWuyingServer", "ListAppInstanceGroup"];
 
 /// How lists lie.
-const LIES: [&str; 5] = ["null", "missing", "empty", "no_ids", "same_page"];
+const LIES: [&str; 9] =
+    ["null", "missing", "empty", "short", "no_ids", "wrong_type", "wrong_rows", "same_page", "growing"];

@@ -734,8 +734,12 @@ impl Scene {
         let name = format!("{}-{}-v{version}", planned.schedule, slot.format("%Y%m%d-%H%M%S"));
         let image_type = pick(&mut self.rng, &["User", "User", "Shared"]);
         let product = if planned.instance.starts_with("ws-") { "WuyingServer" } else { "CloudDesktop" };
-        let image =
-            json!({"image_id": id, "image_name": name, "tags": {}, "image_type": image_type, "product_type": product});
+        // Younger than a minute before the create call of its slot it could be the slot's own, for all that anybody can know.
+        let made = Utc::now() - TimeDelta::minutes(self.rng.i64(2..600));
+        let image = json!({
+            "image_id": id, "image_name": name, "tags": {}, "image_type": image_type, "product_type": product,
+            "created_at": made,
+        });
         self.note(&format!("by hand: {image}"));
         self.cloud.control("images", &image);
         self.by_hand.insert(id);
