@@ -179,6 +179,30 @@ fn a_state_directory_that_is_moved_ends_the_daemon_and_goes_on_where_it_is_put_b
     assert_eq!(host.bake("golden")["version"], 2);
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_history_that_goes_back_in_its_place_ends_the_daemon_and_the_next_start_searches_first() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
+    host.bake("golden");
+    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 1\ndelay = \"3s\"\n");
+    host.expect(0, &["bake", "golden"]);
+    until_state(&host, "creating");
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(host.path("state/imagebaked.db"));
+    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    sqlx::query("DELETE FROM attempts WHERE bake_id = 2").execute(&pool).await.unwrap();
+    assert_eq!(sqlx::query("DELETE FROM bakes WHERE id = 2").execute(&pool).await.unwrap().rows_affected(), 1);
+    pool.close().await;
+    assert_eq!(host.ended(), Some(1), "{}", host.log());
+    assert!(host.log().contains("the history went back under the running daemon"), "{}", host.log());
+    host.start();
+    assert!(host.log().contains("was not closed in order"), "{}", host.log());
+    let searches = cloud.calls("ListImage", None).len();
+    host.bake("golden");
+    assert!(cloud.calls("ListImage", None).len() > searches);
+    host.stop();
+}
+
 // Copies
 
 /// How many images each slot has.

@@ -315,16 +315,16 @@ impl Caller<'_> {
                 let region = self.settings.instance_region.clone();
                 let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
                 let told = self.cloud.describe_desktops(&request).await?;
-                Ok(Told::of(told, |page| {
-                    let found = page.desktops.iter().find(|desktop| desktop.id == *self.instance);
+                Ok(Told::of(told, |desktops| {
+                    let found = desktops.iter().find(|desktop| desktop.id == *self.instance);
                     Answer::Instance(found.map(desktop_power))
                 }))
             }
             InstanceType::WuyingServer => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
                 let told = self.cloud.list_servers(&request).await?;
-                Ok(Told::of(told, |page| {
-                    let found = page.servers.iter().find(|server| server.id == *self.instance);
+                Ok(Told::of(told, |servers| {
+                    let found = servers.iter().find(|server| server.id == *self.instance);
                     let power =
                         |server: &Server| power(&server.status, InstanceType::WuyingServer, server_users(server));
                     Answer::Instance(found.map(power))

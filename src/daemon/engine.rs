@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -41,7 +41,8 @@ use crate::{
     clock::{Clock, STEP_BACK, later, shifted, watch::ClockEvent},
     cloud::{CloudClient, Gate},
     config::{self, Config},
-    ids::{BakeId, ImageId, LineId},
+    health::lines::Line,
+    ids::{BakeId, ImageId, LineId, ScheduleId},
     line::report::Adopted,
     schedule::Schedule,
     store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
@@ -98,8 +99,6 @@ pub struct Engine {
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
-    /// What became known of the clock and is not in the audit yet.
-    clock_events: Vec<ClockEvent>,
     /// Since when the history cannot be written.
     store_error_since: Option<DateTime<Utc>>,
     /// What keeps anything from being begun until history and cloud have been compared.
@@ -108,6 +107,8 @@ pub struct Engine {
     planned_late_from: Option<DateTime<Utc>>,
     /// The history's files have lost their names: what was begun is ended, nothing else is.
     lost: Option<LostHistory>,
+    /// What became known of the clock and is not in the audit yet.
+    clock_events: Vec<ClockEvent>,
     /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
     history_went_back: bool,
     /// Unknown states of instances that the log has reported.
@@ -142,6 +143,8 @@ pub struct EngineStatus {
     pub looks: u64,
     /// When the last one did.
     pub last_look: Option<DateTime<Utc>>,
+    /// The same by a clock that nobody sets.
+    pub last_tick: Option<Instant>,
     /// Counts turns that changed something; whoever waits for a change watches this.
     pub changes: u64,
     /// Credentials are refused.
@@ -160,8 +163,8 @@ pub struct EngineStatus {
     pub upcoming: Vec<Upcoming>,
     /// Schedules in force.
     pub schedules: usize,
-    /// Lines that shall have a young image.
-    pub max_ages: Vec<MaxAge>,
+    /// The lines of all schedules in force.
+    pub lines: Arc<[PlannedLine]>,
     /// Schedules that are paused, but not in the file.
     pub pauses: Vec<Pause>,
 }
@@ -184,17 +187,15 @@ pub struct LostHistory {
     pub message: String,
 }
 
-/// How old the newest good image of a line may be.
+/// A line of a schedule in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MaxAge {
-    /// The line.
-    pub line: LineId,
-    /// Its schedule's name.
-    pub schedule: String,
-    /// How old.
-    pub max_age: Duration,
-    /// A line younger than that need not have an image yet.
-    pub known_since: DateTime<Utc>,
+pub struct PlannedLine {
+    /// The schedule's stable id.
+    pub schedule_id: ScheduleId,
+    /// Whether the schedule is paused in the file.
+    pub paused_in_file: bool,
+    /// What its image is judged by.
+    pub line: Line,
 }
 
 /// What others may ask of the engine.
@@ -347,11 +348,11 @@ impl Engine {
             taught: None,
             quiet_until: None,
             last_turn: now,
-            clock_events: Vec::new(),
             store_error_since: None,
             uncompared,
             planned_late_from: None,
             lost: None,
+            clock_events: Vec::new(),
             history_went_back: false,
             unknown_states: HashSet::new(),
             shown: false,
@@ -426,6 +427,7 @@ impl Engine {
         self.publish.send_if_modified(|status| {
             status.looks += 1;
             status.last_look = Some(now);
+            status.last_tick = Some(Instant::now());
             false
         });
         if let Some(error) = self.store.replaced() {
@@ -729,7 +731,7 @@ impl Engine {
         }
         let bake_time = self.bake_time(now);
         let next = [self.planner.next_at(), self.store.next_wake(bake_time).await?, self.hold_ends()];
-        // A second step of a bake waits for the next pulse; where the two clocks differ, every pulse is a look.
+        // A second step of a bake waits for the next tick; where the two clocks differ, every tick is one to work at.
         self.quiet_until = next.into_iter().flatten().min().filter(|_| bake_time == now && !turn.is_cut_short);
         Ok(changed)
     }
@@ -744,6 +746,9 @@ impl Engine {
                 self.step_in(turn, bake, Event::Cancelled { by }, now);
                 continue;
             }
+            if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
+                continue;
+            }
             // It was begun while the clock was ahead, and has come to nothing that must be followed.
             let is_early = bake.trigger != Trigger::Manual && bake.slot > shifted(now, STEP_BACK);
             if is_early && let State::Ready { work, look_first: false, .. } = &bake.state {
@@ -753,9 +758,6 @@ impl Engine {
                     let queued = State::Queued { not_before: bake.slot, kept: Some(kept) };
                     turn.put_back(bake, queued);
                 }
-                continue;
-            }
-            if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
                 continue;
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
@@ -987,7 +989,7 @@ impl Engine {
                 );
             }
             None => {
-                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other")
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other");
             }
         }
         self.pace.gmt_offset = known;
@@ -1054,7 +1056,7 @@ impl Engine {
             Answer::Refused(refusal) if refusal.class == Class::Credential => {
                 let message = format!("{refusal} ({})", refusal.advice);
                 if self.hold.is_none() {
-                    tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
+                    tracing::error!(reason = %message, "credentials rejected: every schedule is suspended until the cloud accepts them");
                 }
                 let since = self.hold.as_ref().map_or(now, |hold| hold.since);
                 self.hold = Some(Hold { since, message, next_probe: shifted(now, HOLD_PROBE) });
@@ -1063,7 +1065,7 @@ impl Engine {
             Answer::Refused(_) | Answer::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
-                    tracing::info!(since = %hold.since, "the cloud accepts the credentials again; nothing is held");
+                    tracing::info!(since = %hold.since, "credentials accepted again: no schedule is suspended");
                 }
             }
         }
@@ -1095,16 +1097,19 @@ impl Engine {
                 status.config_hash.clone_from(&self.config_hash);
                 let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
                 status.schedules = ids.len();
-                status.max_ages = self
+                status.lines = self
                     .planner
                     .planned()
-                    .filter_map(|planned| {
-                        Some(MaxAge {
-                            line: planned.line.clone(),
-                            schedule: planned.schedule.name.to_string(),
-                            max_age: planned.schedule.max_image_age?,
+                    .map(|planned| PlannedLine {
+                        schedule_id: planned.schedule.id.clone(),
+                        paused_in_file: planned.schedule.paused,
+                        line: Line {
+                            id: planned.line.clone(),
+                            schedule: planned.schedule.name.clone(),
+                            zone: planned.schedule.timing.zone(),
+                            max_image_age: planned.schedule.max_image_age,
                             known_since: planned.known_since,
-                        })
+                        },
                     })
                     .collect();
             }
@@ -1315,6 +1320,9 @@ impl Step {
                     "bake {bake} of {schedule} succeeded: {name} is {image_id}"
                 );
             }
+            State::Ended { end: End::Cancelled { .. }, .. } => {
+                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} cancelled: {reason}");
+            }
             State::Ended { .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");
             }
@@ -1367,3 +1375,7 @@ fn pace(config: &Config) -> Pace {
 #[cfg(test)]
 #[path = "engine_tests.rs"]
 mod tests;
+
+#[cfg(test)]
+#[path = "engine_history_tests.rs"]
+mod history_tests;

@@ -29,7 +29,7 @@ use crate::{
         self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{Reader, Store, StoreError},
+    store::{ITSELF, Reader, Store, StoreError},
     systemd,
 };
 
@@ -51,8 +51,9 @@ mod watchdog;
 
 pub use calls::client;
 pub use control_server::SocketError;
-pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
-pub use keeper::{edit::change_of_images, prune::judgement};
+pub use engine::{Declined, Engine, EngineStatus, Order, PlannedLine};
+use health::Judgement;
+pub use keeper::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 use reload::Files;
@@ -111,6 +112,8 @@ struct Shared {
     environment: BTreeMap<String, String>,
     // Read for a moment, replaced at a reload: never held across an await.
     config: Mutex<Arc<Config>>,
+    // What counts only from the start on is in force as it stood here.
+    started_with: Arc<Config>,
     // Held through a pass over the images, so that two never cross.
     keeping: tokio::sync::Mutex<()>,
     // Counts what commands changed about images: those who look after them look again.
@@ -139,6 +142,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let (orders, received) = mpsc::channel(ORDERS);
     let stop = CancellationToken::new();
     let drain = config.daemon.drain;
+    let config = Arc::new(config);
     let shared = Arc::new(Shared {
         store: Arc::clone(&store),
         cloud,
@@ -147,7 +151,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         engine: engine_status,
         config_path,
         environment,
-        config: Mutex::new(Arc::new(config)),
+        started_with: Arc::clone(&config),
+        config: Mutex::new(config),
         keeping: tokio::sync::Mutex::default(),
         stirred: Sender::default(),
         on_disk: Mutex::default(),
@@ -168,6 +173,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
+    reload::note_left_out(&shared, ITSELF).await;
     systemd::ready(&shared.one_line());
     failpoint::hit("start", "ready");
     tracing::info!(
@@ -204,6 +210,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         Some(ended) => ended,
         None => engine.await,
     };
+    let in_order = matches!(ended, Ok(Ok(())));
     let outcome = match ended {
         Ok(outcome) => outcome.map_err(DaemonError::from),
         Err(error) => {
@@ -218,6 +225,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
     if store.replaced().is_some() {
         save_lost(&store, shared.clock.now()).await;
+    } else if !in_order {
+        store.abandon().await;
     } else {
         store.close().await;
     }
@@ -261,6 +270,10 @@ impl Source for Shared {
 
     fn reader(&self) -> &Reader {
         self.store.reader()
+    }
+
+    fn is_ticking(&self) -> bool {
+        health::is_ticking(&self.engine.borrow())
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -310,6 +323,29 @@ impl Shared {
         self.stirred.send_modify(|count| *count += 1);
     }
 
+    /// Counts what may have changed bakes and images; never goes back.
+    fn changes(&self) -> u64 {
+        self.engine.borrow().changes + *self.stirred.borrow()
+    }
+
+    /// The count once it is another one than `seen`; `None` when the engine has ended.
+    async fn changed_since(&self, seen: u64) -> Option<u64> {
+        let (mut engine, mut images) = (self.engine.clone(), self.stirred.subscribe());
+        loop {
+            // What comes after this look wakes the wait below.
+            engine.mark_unchanged();
+            images.mark_unchanged();
+            let count = self.changes();
+            if count != seen {
+                return engine.has_changed().is_ok().then_some(count);
+            }
+            tokio::select! {
+                changed = engine.changed() => changed.ok()?,
+                changed = images.changed() => changed.ok()?,
+            }
+        }
+    }
+
     /// For `systemctl status`.
     fn one_line(&self) -> String {
         let engine = self.engine.borrow();
@@ -329,7 +365,7 @@ impl Shared {
         let late = status::late(self.store.reader(), &running, config.daemon.max_builders, held, now).await?;
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();
-        let health = self.health(&engine, files, now).await?;
+        let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
         let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Ok(Status {
             daemon: Daemon {
@@ -348,6 +384,7 @@ impl Shared {
                 credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
             },
             health,
+            no_image_yet,
             running,
             waiting,
             queued,

@@ -234,12 +234,31 @@ impl Line {
             let action = action(image, verdict, grace, self.now);
             let row = &mut self.ledger[index];
             match &action {
-                Action::Keep | Action::Wait { .. } => {}
+                Action::Keep | Action::Wait { .. } | Action::NeedsConfirmation => {}
+                Action::Blocked { .. } => assert!(matches!(row.fate, Fate::Marked { .. })),
                 Action::Mark { delete_after } => {
-                    row.fate = Fate::Marked { since: self.now, delete_after: *delete_after, rule: String::new() };
+                    row.fate = Fate::Marked {
+                        since: self.now,
+                        delete_after: *delete_after,
+                        rule: String::new(),
+                        tries: 0,
+                        last_error: None,
+                    };
                 }
                 Action::Unmark => row.fate = Fate::Kept,
-                Action::Confirm => row.fate = Fate::Deleted { at: self.now },
+                Action::Search => {
+                    row.fate = if self.there[index] {
+                        Fate::Marked {
+                            since: self.now,
+                            delete_after: self.now,
+                            rule: String::new(),
+                            tries: 1,
+                            last_error: Some(String::new()),
+                        }
+                    } else {
+                        Fate::Deleted { at: self.now }
+                    };
+                }
                 Action::Delete => {
                     assert!(whole && !self.newest_failed, "in doubt");
                     assert!(held(image, self.now).is_empty(), "held: {image:?}");

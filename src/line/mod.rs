@@ -14,12 +14,15 @@ use crate::{
     schedule::{Channel, Keep},
 };
 
+pub mod brake;
 pub mod change;
 pub mod channels;
 pub mod distribution;
+pub mod failed;
 pub mod judge;
 pub mod report;
 pub mod retention;
+pub mod users;
 
 /// What the file says of a line.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +89,7 @@ impl LineImage {
 pub enum Fate {
     /// Not in sight.
     Kept,
-    /// The cloud would not delete it; it is not asked again by itself.
+    /// The cloud will not delete it; it is not asked again by itself.
     Refused {
         /// The cloud's words and ours.
         why: String,
@@ -99,14 +102,20 @@ pub enum Fate {
         delete_after: DateTime<Utc>,
         /// What asked for it.
         rule: String,
+        /// Delete calls so far.
+        tries: u32,
+        /// Why the last of them did not delete it.
+        last_error: Option<String>,
     },
-    /// The delete call was about to be sent.
+    /// A delete call was about to be sent, and no search has answered since whether the image is gone.
     Deleting {
         /// What asked for it.
         rule: String,
-        /// How often it was tried.
+        /// Delete calls so far, this one included.
         tries: u32,
-        /// The next try, after one that failed.
+        /// Just before the call.
+        sent_at: DateTime<Utc>,
+        /// When the image is searched for next.
         next: DateTime<Utc>,
     },
     /// Gone, by our doing.

@@ -24,9 +24,12 @@ use crate::files::{FileId, Folder};
 
 mod audit;
 mod backup;
+mod brakes;
 mod channels;
 mod checks;
+mod deletions;
 mod distributions;
+mod health;
 mod images;
 mod learned;
 mod ledger;
@@ -36,24 +39,26 @@ mod planning;
 mod reading;
 mod rebuilding;
 mod statements;
+mod strays;
 mod tables;
 mod transfer;
 mod writer;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
+pub use brakes::StandingBrake;
 pub use channels::{ChannelOrder, ChannelRow, Moved};
-pub use checks::{CheckResult, DueCheck, FailedCheck};
+pub use checks::{CheckResult, DueCheck, ImageCheck};
+pub use deletions::{DeleteOutcome, Doomed, SentDeletion};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
-pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
+pub use images::{ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use lineage::Lineage;
 use lineage::Marks;
 pub use pauses::{ITSELF, Pause};
 pub use planning::{Accounted, ManualBake, NewRow, RowAhead, Span, Target};
-pub use reading::{
-    AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
-};
+pub use reading::{AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
+pub use strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use tables::Rows;
 pub use transfer::{TransferError, import};
 use writer::{Names, Writer};
@@ -286,6 +291,12 @@ impl Store {
         Ok(())
     }
 
+    /// Ends all connections without the mark of an orderly end: the next start finds out what became of the last calls.
+    pub async fn abandon(&self) {
+        self.reader.close().await;
+        self.writer.abandon().await;
+    }
+
     /// Ends all connections; the write-ahead log is folded into the database. The lock goes with the value.
     pub async fn close(&self) {
         self.reader.close().await;
@@ -374,6 +385,26 @@ fn migration_error(path: &Path, source: MigrateError) -> StoreError {
         MigrateError::VersionMissing(version) => StoreError::Newer { path: path.to_owned(), version },
         MigrateError::Execute(source) => StoreError::Open { path: path.to_owned(), source },
         source => StoreError::Migrate { path: path.to_owned(), source },
+    }
+}
+
+/// Lets a test take a table away and put it back, from outside.
+#[cfg(test)]
+pub async fn rename_table(path: &Path, from: &str, to: &str) {
+    let options = SqliteConnectOptions::new().filename(path).pragma("legacy_alter_table", "ON");
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[cfg(test)]
+impl Store {
+    /// What other hands may do to the history: one statement.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut work = self.begin().await.expect("a transaction");
+        sqlx::query(sql).execute(&mut *work).await.expect("a statement");
+        work.commit().await.expect("a commit");
     }
 }
 

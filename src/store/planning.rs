@@ -345,6 +345,7 @@ impl Store {
             .fetch_one(&self.reader().pool)
             .await
             .map_err(failed("read the images that lie ahead"))?;
+        let dated = failed("date images anew that lie ahead");
         let mut tx = self.begin().await?;
         if any {
             sqlx::query(statements::CLAMP_IMAGES)
@@ -357,7 +358,7 @@ impl Store {
         }
         let scan = sqlx::query(statements::CLAMP_LOOK).bind(now.timestamp_millis()).execute(&mut *tx).await;
         scan.map_err(failed("date an inventory scan anew"))?;
-        tx.commit().await.map_err(failed("commit instants that lay ahead"))
+        tx.commit().await.map_err(dated)
     }
 
     /// When the history was last written, as far as its newest rows tell; `None` for an empty one.

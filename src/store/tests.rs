@@ -323,6 +323,8 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
         tries: 1,
         doubt: false,
         since: Some(slot),
+        start_sent: false,
+        refused_since: None,
         trouble: Some("no stock".into()),
         next: later,
     };
@@ -453,6 +455,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
         versions: vec![("golden".into(), 2), ("other".into(), 5)],
         rows: vec![rebuilt("other", slot, 4), rebuilt("other", slot - TimeDelta::days(1), 5)],
         unknown: vec![BakeId(1)],
+        failed: vec![],
     };
     store.rebuild(&found, "uid 0", "abc", slot).await.unwrap();
     let due = store.due(slot).await.unwrap();
@@ -620,6 +623,133 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
         assert_eq!(due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>(), [2]);
     }
     assert_eq!(store.unreadable.lock().unwrap().len(), 1, "told once");
+}
+
+/// What the connection that writes now says of `synchronous`; 2 is FULL.
+async fn synchronous(store: &Store) -> (i64, i64) {
+    let mut connection = store.writer.connection().await.unwrap();
+    let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
+    let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *connection).await.unwrap();
+    (full, keys)
+}
+
+#[tokio::test]
+async fn a_commit_is_on_the_disk_before_its_effect_also_after_a_renewal() {
+    let (_dir, store) = store().await;
+    assert_eq!(synchronous(&store).await, (2, 1));
+    drop(store.begin().await.unwrap());
+    assert!(store.is_suspect(), "a transaction came to nothing");
+    assert_eq!(synchronous(&store).await, (2, 1));
+    store.probe().await.unwrap();
+    assert!(!store.is_suspect());
+}
+
+#[tokio::test]
+async fn whatever_fails_the_next_transaction_begins_on_a_sound_connection() {
+    let (dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let writes = async |n: i64| {
+        let slot = slot + TimeDelta::hours(n);
+        store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+        let rows = store.reader().history(&Filter { limit: 100, ..Filter::default() }).await.unwrap();
+        assert_eq!(rows.len() as i64, n);
+    };
+    writes(1).await;
+
+    // A full disk, in a statement: no more pages than there are.
+    let mut connection = store.writer.connection().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    let many: Vec<_> = (0..2000).map(|n| row("other", slot + TimeDelta::seconds(n))).collect();
+    let error = store.record_slots(&many, &[], "abc", slot).await.unwrap_err();
+    assert!(crate::error::chain(&error).contains("database or disk is full"), "{error:?}");
+    writes(2).await;
+
+    // In the commit itself.
+    let mut tx = store.begin().await.unwrap();
+    sqlx::query("PRAGMA defer_foreign_keys = ON").execute(&mut *tx).await.unwrap();
+    let orphan = "INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome) VALUES (99, 'stop', 'x', 1, 2, 'ok')";
+    sqlx::query(orphan).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap_err();
+    writes(3).await;
+
+    // Somebody else writes.
+    let options = SqliteConnectOptions::new().filename(dir.path().join(DATABASE_FILE));
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut connection = store.writer.connection().await.unwrap();
+    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    let error = store.record_slots(&many, &[], "abc", slot).await.unwrap_err();
+    assert!(crate::error::chain(&error).contains("locked"), "{error:?}");
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    writes(4).await;
+
+    // A task that was cancelled in the middle.
+    let half = async {
+        let _tx = store.begin().await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::time::timeout(Duration::from_millis(50), half).await.unwrap_err();
+    writes(5).await;
+    assert_eq!(store.reader().examine().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_file_that_lost_its_name_takes_no_transaction_but_the_end_of_what_was_begun() {
+    let (dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.settle().await.unwrap();
+    assert!(store.replaced().is_none());
+    std::fs::rename(dir.path().join(DATABASE_FILE), dir.path().join("moved")).unwrap();
+    let error = store.record_slots(&[row("golden", slot + TimeDelta::hours(1))], &[], "abc", slot).await.unwrap_err();
+    assert!(matches!(error, StoreError::Replaced { .. }), "{error}");
+    let end = State::Ended {
+        work: None,
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+    };
+    let step = [Transition { bake: BakeId(1), line: LineId::from("golden"), state: end, attempt: None }];
+    store.commit(&step, slot).await.unwrap_err();
+    store.detach();
+    store.commit(&step, slot).await.unwrap();
+    store.probe().await.unwrap_err();
+    let saved = store.save_copy(slot).await.unwrap();
+    store.close().await;
+    assert!(store.put_back(&saved).unwrap() && !store.put_back(&saved).unwrap());
+    drop(store);
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.reader().bake(BakeId(1)).await.unwrap().unwrap().state, "failed");
+    assert_eq!(store.lineage(), Lineage::Interrupted);
+}
+
+#[tokio::test]
+async fn what_a_start_finds_depends_on_the_end_before_it() {
+    let (dir, store) = store().await;
+    assert_eq!(store.lineage(), Lineage::Empty);
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.close().await;
+    drop(store);
+    let reopened = async || Store::open(dir.path()).await.unwrap();
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Empty, "it has not been compared with the cloud yet");
+    store.settle().await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Continued);
+    store.abandon().await;
+    drop(store);
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Interrupted);
+    store.settle().await.unwrap();
+    let copy = std::fs::read(dir.path().join(DATABASE_FILE)).unwrap();
+    store.close().await;
+    drop(store);
+    std::fs::write(dir.path().join(DATABASE_FILE), copy).unwrap();
+    assert_eq!(reopened().await.lineage(), Lineage::Restored);
 }
 
 /// What the cloud's word does to the queue of a clock that was ahead: rows end that never sent a create call.

@@ -44,8 +44,8 @@ pub(super) struct Writer {
 enum Place {
     /// Free to be used.
     Free(SqliteConnection),
-    /// Thrown away; what is left of it is closed before the next is opened.
-    Broken(Option<SqliteConnection>),
+    /// Thrown away, with whatever it was in the middle of.
+    Broken,
     /// The store was closed.
     Closed,
 }
@@ -98,9 +98,9 @@ impl Writer {
     /// The connection, outside of any transaction; it goes back when the value is dropped.
     pub async fn connection(&self) -> Result<Work, StoreError> {
         let mut place = Arc::clone(&self.place).lock_owned().await;
-        let connection = match std::mem::replace(&mut *place, Place::Broken(None)) {
+        let connection = match std::mem::replace(&mut *place, Place::Broken) {
             Place::Free(connection) => connection,
-            Place::Broken(left) => self.renew(left).await?,
+            Place::Broken => self.renew().await?,
             Place::Closed => {
                 *place = Place::Closed;
                 return Err(failed("begin a transaction")(sqlx::Error::PoolClosed));
@@ -116,7 +116,7 @@ impl Writer {
         })
     }
 
-    async fn renew(&self, left: Option<SqliteConnection>) -> Result<SqliteConnection, StoreError> {
+    async fn renew(&self) -> Result<SqliteConnection, StoreError> {
         if self.is_detached.load(Ordering::Relaxed) {
             // By its path another file would be opened.
             return Err(failed("go on in a file without a name")(sqlx::Error::PoolClosed));
@@ -126,10 +126,6 @@ impl Writer {
                 return Err(replaced);
             }
             names.forget_beside();
-        }
-        if let Some(left) = left {
-            // Not the orderly way, which would write. Whatever it says: it is gone.
-            let _ = left.close_hard().await;
         }
         SqliteConnection::connect_with(&self.options).await.map_err(failed("open the database anew"))
     }
@@ -172,21 +168,29 @@ impl Writer {
 
     /// Marks an orderly end and closes. Nothing is written after it.
     pub async fn close(&self) {
+        self.end(self.marks.get().filter(|_| self.replaced().is_none())).await;
+    }
+
+    /// Closes without a mark.
+    pub async fn abandon(&self) {
+        self.end(None).await;
+    }
+
+    async fn end(&self, marks: Option<&Arc<Marks>>) {
         let mut place = Arc::clone(&self.place).lock_owned().await;
         let connection = match std::mem::replace(&mut *place, Place::Closed) {
             Place::Free(connection) => Some(connection),
-            Place::Broken(left) => self.renew(left).await.ok(),
+            Place::Broken => self.renew().await.ok(),
             Place::Closed => None,
         };
         let Some(mut connection) = connection else { return };
-        if let Some(marks) = self.marks.get()
-            && self.replaced().is_none()
+        if let Some(marks) = marks
             && let Err(error) = marks.end(&mut connection).await
         {
             let error = crate::error::chain(&error);
             tracing::warn!(
                 error,
-                "the orderly end could not be marked in the history; the next start searches before it creates"
+                "the orderly end could not be marked in the history; creates of the next start search for their image first"
             );
         }
         let _ = connection.close().await;
@@ -249,7 +253,9 @@ impl Drop for Work {
         let Some(connection) = self.connection.take() else { return };
         *self.place = if self.in_transaction {
             self.is_suspect.store(true, Ordering::Relaxed);
-            Place::Broken(Some(connection))
+            // Closed by its own thread, which rolls back. Not the orderly way: that would write.
+            drop(connection);
+            Place::Broken
         } else {
             Place::Free(connection)
         };
