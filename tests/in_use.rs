@@ -226,7 +226,8 @@ fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
     host.start();
     host.json(1, &["prune"]);
     clear_faults(&cloud);
-    for (action, label) in CALLS.into_iter().zip(["ecd-9", "ws-9", "aig-9", "pool dg-9", "bundle b-9", "template t-9"]) {
+    for (action, label) in CALLS.into_iter().zip(["ecd-9", "ws-9", "aig-9", "pool dg-9", "bundle b-9", "template t-9"])
+    {
         // The last call of the scan is done, and its answer is still on its way.
         cloud.add_faults(r#"{"fault":[{"action":"DescribeBundles","delay":"1500ms"}]}"#);
         let before = cloud.calls("DescribeBundles", None).len();
@@ -238,8 +239,12 @@ fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
         assert!(cloud.calls("DeleteImage", None).is_empty(), "{action}");
         assert_eq!(used_by(&host.json(0, &["prune"]), &images[0]), [label]);
         match action {
-            "DescribeDesktops" => control(&cloud, "instances", &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop"})),
-            "ListWuyingServer" => control(&cloud, "instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer"})),
+            "DescribeDesktops" => {
+                control(&cloud, "instances", &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop"}))
+            }
+            "ListWuyingServer" => {
+                control(&cloud, "instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer"}))
+            }
             _ => put_user(&cloud, action, ""),
         }
     }
