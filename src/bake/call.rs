@@ -100,6 +100,8 @@ pub enum Call {
     CreateImage(Identity),
     /// Is there an image of this slot? By name first, by tags second.
     FindImage(Identity),
+    /// Which images of lines on the instance are being made?
+    FindImagesInProgress,
     /// How far is this image?
     DescribeImage(ImageId),
     /// Run the operator's command on this host.
@@ -120,6 +122,7 @@ impl Call {
             Self::StartInstance => "start_instance",
             Self::CreateImage(_) => "create_image",
             Self::FindImage(_) => "find_image",
+            Self::FindImagesInProgress => "find_images_in_progress",
             Self::DescribeImage(_) => "describe_image",
             Self::RunHook(_) => "run_hook",
         }
@@ -137,6 +140,8 @@ pub enum Answer {
     Created(MadeImage),
     /// To `FindImage`.
     Found(Option<SeenImage>),
+    /// To `FindImagesInProgress`.
+    InProgress(Vec<SeenImage>),
     /// To `DescribeImage`; `None`: not listed.
     Image(Option<SeenImage>),
     /// To `RunHook`.

@@ -9,7 +9,7 @@ use crate::{
         Bake, BakeSettings, State,
         call::{Answer, Call, Class, MadeImage, Power, Refusal},
         hooks::{HookOutcome, HookResult, HookRun},
-        identity::{Identity, ImageStatus, SeenImage, TAG_OWNER},
+        identity::{Identity, ImageStatus, SeenImage, TAG_LINE, TAG_OWNER},
         naming::Template,
         settings::InstanceType,
         state::values,
@@ -25,7 +25,7 @@ use crate::{
     },
     config::{Config, Credentials},
     failpoint, hooks,
-    ids::{ImageId, InstanceId},
+    ids::{ImageId, InstanceId, LineId},
     store::Attempt,
 };
 
@@ -59,6 +59,17 @@ pub fn client(
     CloudClient::new(&options, surroundings, Arc::clone(clock), random_nonces())
 }
 
+/// What some calls need besides the bake's settings.
+#[derive(Debug, Clone, Default)]
+pub struct Details {
+    /// Of the image that is to be made.
+    pub description: Option<String>,
+    /// `[daemon] owner`.
+    pub owner: String,
+    /// The lines on the instance, of all schedules.
+    pub lines: Vec<LineId>,
+}
+
 /// A call that came back.
 #[derive(Debug, Clone)]
 pub struct Finished {
@@ -79,11 +90,11 @@ pub async fn perform(
     call: Call,
     instance: &InstanceId,
     settings: &BakeSettings,
-    description: Option<String>,
+    details: Details,
     folder: &Path,
 ) -> Finished {
     let started_at = clock.now();
-    let request = Request { cloud, instance, settings, description, folder };
+    let request = Request { cloud, instance, settings, details, folder };
     failpoint::hit("send", call.as_str());
     let mut told = request.send(&call).await;
     if matches!(&told, Err(refusal) if refusal.class == Class::Credential) && cloud.refresh_credentials().await.is_ok()
@@ -132,6 +143,11 @@ impl Finished {
                 ("ok", None, Some(format!("found {} {}", image.image_id, image.status.as_str())))
             }
             Answer::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
+            Answer::InProgress(images) if !images.is_empty() => {
+                let images: Vec<&str> = images.iter().map(|image| image.image_id.as_str()).collect();
+                ("ok", None, Some(format!("{} being made", images.join(", "))))
+            }
+            Answer::InProgress(_) => ("ok", None, Some("none".to_owned())),
             Answer::Found(None) | Answer::Image(None) => ("ok", None, Some("not listed".to_owned())),
             Answer::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
             Answer::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
@@ -219,7 +235,7 @@ struct Request<'a> {
     cloud: &'a CloudClient,
     instance: &'a InstanceId,
     settings: &'a BakeSettings,
-    description: Option<String>,
+    details: Details,
     /// Where hooks run.
     folder: &'a Path,
 }
@@ -241,6 +257,7 @@ impl Request<'_> {
         match call {
             Call::CreateImage(identity) => self.create(identity).await,
             Call::FindImage(identity) => self.find(identity).await,
+            Call::FindImagesInProgress => self.find_in_progress().await,
             Call::DescribeImage(image_id) => self.describe(image_id).await,
             Call::DescribeInstance => self.power().await,
             Call::StopInstance => self.stop().await,
@@ -253,7 +270,7 @@ impl Request<'_> {
         let settings = self.settings;
         let request = CreateImageByInstance {
             image_name: identity.image_name.clone(),
-            description: self.description.clone(),
+            description: self.details.description.clone(),
             instance_id: self.instance.clone(),
             sub_instance_id: settings.sub_instance_id.clone(),
             instance_type: settings.instance_type,
@@ -283,6 +300,29 @@ impl Request<'_> {
         }
         // Several pages, several request ids: none of them stands for the whole.
         Ok(Told { answer: Answer::Found(found), http_status: None, request_id: None })
+    }
+
+    /// Images of our lines on this instance that are being made, whoever asked for them.
+    async fn find_in_progress(&self) -> Result<Told, Refusal> {
+        let mut found: Vec<SeenImage> = Vec::new();
+        for status in [cloud::actions::ImageStatus::Init, cloud::actions::ImageStatus::Creating] {
+            let tags = [(TAG_OWNER.to_owned(), self.details.owner.clone())].into();
+            let filter = ListImage { status: Some(status), tags, ..ListImage::default() };
+            match self.cloud.list_all_images(&filter).await {
+                Ok(images) => found.extend(images.iter().map(seen)),
+                // A cloud that will never tell must not keep the instance stopped.
+                Err(refusal) if refusal.class == Class::Permanent => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let of_instance = format!("/{}", self.instance);
+        found.retain(|image| {
+            let line = image.tags.get(TAG_LINE).map(String::as_str).unwrap_or_default();
+            image.status == ImageStatus::InProgress
+                && image.tags.get(TAG_OWNER).map(String::as_str) == Some(self.details.owner.as_str())
+                && (self.details.lines.iter().any(|known| known.as_str() == line) || line.ends_with(&of_instance))
+        });
+        Ok(Told { answer: Answer::InProgress(found), http_status: None, request_id: None })
     }
 
     async fn describe(&self, image_id: &ImageId) -> Result<Told, Refusal> {

@@ -656,10 +656,14 @@ impl Engine {
         let id = bake.id;
         let (cloud, clock) = (Arc::clone(&self.cloud), Arc::clone(&self.clock));
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
+        let lines = match call {
+            Call::FindImagesInProgress => self.planner.lines_on(&instance),
+            _ => Vec::new(),
+        };
         let description = calls::description(&bake);
+        let details = calls::Details { description, owner: self.pace.owner.clone(), lines };
         let folder = Arc::clone(&self.folder);
-        let task =
-            async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description, &folder).await };
+        let task = async move { calls::perform(&cloud, &*clock, call, &instance, &settings, details, &folder).await };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
         self.in_flight.insert(id, (bake, handle));
