@@ -131,8 +131,9 @@ CREATE TABLE unrecorded_images (
 
 CREATE INDEX bakes_by_image ON bakes (image_id) WHERE image_id IS NOT NULL;
 -- Slots without the image that they should have brought: health counts those after the last good image of a line. What
--- is not in the list of reasons was wanted by nobody. Kept equal to health::lines::is_lost by a test.
-CREATE INDEX bakes_lost ON bakes (line_id, slot, id)
+-- is not in the list of reasons was wanted by nobody. Kept equal to health::lines::is_lost by a test. What is counted of
+-- them is in the index itself.
+CREATE INDEX bakes_lost ON bakes (line_id, slot, id, covers, covers_from, trigger, reason_code, state)
 WHERE state = 'failed'
    OR state = 'skipped' AND trigger <> 'manual'
       AND coalesce(reason_code, '') NOT IN ('paused', 'calendar', 'vetoed_by_hook', 'cancelled', 'superseded',

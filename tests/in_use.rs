@@ -215,6 +215,45 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
     assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
 }
 
+/// Between the scan and the delete call somebody may begin to use the image: each of these is seen by the second question,
+/// under whatever id its list shows.
+#[test]
+fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
+    let cloud = unkind();
+    let (mut host, images) = baked(&cloud, KEEP_ONE, 2);
+    control(&cloud, "images", &json!({"image_id": images[0], "desktop_image_id": "m-0"}));
+    cloud.add_faults(r#"{"fault":[{"action":"ListImage","times":0,"list":"null"}]}"#);
+    host.start();
+    host.json(1, &["prune"]);
+    clear_faults(&cloud);
+    for (action, label) in CALLS.into_iter().zip(["ecd-9", "ws-9", "aig-9", "pool dg-9", "bundle b-9", "template t-9"])
+    {
+        // The last call of the scan is done, and its answer is still on its way.
+        cloud.add_faults(r#"{"fault":[{"action":"DescribeBundles","delay":"1500ms"}]}"#);
+        let before = cloud.calls("DescribeBundles", None).len();
+        let pass = host.command(&["prune", "--json"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+        eventually("the scan has asked", || (cloud.calls("DescribeBundles", None).len() > before).then_some(()));
+        put_user(&cloud, action, &images[0]);
+        let _ = pass.wait_with_output().unwrap();
+        assert!(cloud.calls("DescribeBundles", None).len() >= before + 2, "{action}: not asked again");
+        assert!(cloud.calls("DeleteImage", None).is_empty(), "{action}");
+        assert_eq!(used_by(&host.json(0, &["prune"]), &images[0]), [label]);
+        match action {
+            "DescribeDesktops" => {
+                control(&cloud, "instances", &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop"}))
+            }
+            "ListWuyingServer" => {
+                control(&cloud, "instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer"}))
+            }
+            _ => put_user(&cloud, action, ""),
+        }
+    }
+    // A list that lies to the second question blocks as well.
+    cloud.add_faults(r#"{"fault":[{"action":"DescribeTemplates","nth":2,"list":"null"}]}"#);
+    host.json(0, &["prune"]);
+    assert!(cloud.calls("DeleteImage", None).is_empty());
+}
+
 #[test]
 fn users_are_looked_for_in_every_region_that_an_image_may_be_in() {
     let cloud = unkind();

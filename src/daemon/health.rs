@@ -5,7 +5,7 @@ use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{EngineStatus, Shared, engine::START_TAKES, reload::Files};
+use super::{EngineStatus, Shared, engine::START_TAKES, keeper::scan_problem, reload::Files};
 use crate::{
     bake::State,
     health::{
@@ -13,15 +13,13 @@ use crate::{
         lines::{self, Line},
         one_line,
     },
-    store::{FailedCopies, ITSELF, Look, OwedStart, Pause, Reader, StoreError},
+    store::{FailedCopies, ITSELF, OwedStart, Pause, Reader, StoreError},
 };
 
 /// How long after its last tick an engine counts as stalled. It ticks every two seconds, however much there is to do.
 const STALLED: Duration = Duration::from_mins(2);
 /// So many failed copies are read.
 const MOST_COPIES: u32 = 1_000;
-/// A scan that fails may be a passing fault; one that has failed for so long is not.
-const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
 /// Beyond this the clocks differ by more than calls and rounding explain.
 const SKEW_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 
@@ -48,11 +46,11 @@ impl Shared {
         problems.extend(self.restart_required());
         problems.extend(history_unwritable(engine, now));
         problems.extend(credentials_rejected(engine));
-        problems.extend(self.cloud.clock_skew().and_then(|skew| clock_skew(skew, now)));
+        problems.extend(self.cloud.clock_skew().map(|skew| clock_skew(skew, now)));
         problems.extend(engine_stalled(engine, now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
-        problems.extend(list_incomplete(reader, now).await?);
+        problems.extend(scan_failed(reader, now).await?);
         problems.extend(replicas_failed(reader).await?);
         problems.extend(super::keeper::prune::list_problems(reader).await?);
         problems.extend(super::keeper::strays::list_problems(reader).await?);
@@ -137,19 +135,19 @@ fn credentials_rejected(engine: &EngineStatus) -> Option<Problem> {
     ))
 }
 
-fn clock_skew(skew: TimeDelta, now: DateTime<Utc>) -> Option<Problem> {
+fn clock_skew(skew: TimeDelta, now: DateTime<Utc>) -> Problem {
     let severity = if skew.abs() > SKEW_PROBLEM { Severity::Problem } else { Severity::Warning };
     let (seconds, side) =
         (skew.num_seconds().unsigned_abs(), if skew > TimeDelta::zero() { "behind" } else { "ahead of" });
     let skew = humantime::format_duration(Duration::from_secs(seconds));
-    Some(Problem::new(
+    Problem::new(
         ProblemCode::ClockSkew,
         severity,
         Subject::only(SubjectKind::Clock),
         now,
         format!("this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused"),
         Some("timedatectl timesync-status".to_owned()),
-    ))
+    )
 }
 
 fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
@@ -194,21 +192,8 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
     Ok(problems)
 }
 
-async fn list_incomplete(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {
-    let Some(Look { problem: Some(problem), troubled_since: Some(since), .. }) = reader.last_look().await? else {
-        return Ok(None);
-    };
-    if now - since < SCAN_AGAIN {
-        return Ok(None);
-    }
-    Ok(Some(Problem::new(
-        ProblemCode::ListIncomplete,
-        Severity::Warning,
-        Subject::only(SubjectKind::Cloud),
-        since,
-        format!("the images in the cloud cannot be listed as a whole, so none is deleted: {}", one_line(&problem)),
-        Some("imagebaked prune --dry-run".to_owned()),
-    )))
+async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {
+    Ok(reader.last_look().await?.and_then(|scan| scan_problem(&scan, now)))
 }
 
 async fn replicas_failed(reader: &Reader) -> Result<Vec<Problem>, StoreError> {

@@ -32,8 +32,8 @@ fn lost(slots: u64, first: DateTime<Utc>, slot: DateTime<Utc>, state: &str, code
     Lost { slots, more: false, first, only_missed: code == ReasonCode::Missed, last }
 }
 
-fn good(at: DateTime<Utc>) -> Option<Good> {
-    Some(Good { at, made: at })
+fn good(at: DateTime<Utc>) -> Good {
+    Good { at, made: at }
 }
 
 fn told(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<String> {
@@ -56,7 +56,7 @@ fn told(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<String> {
 #[test]
 fn a_line_is_told_of_in_plain_words() {
     let now = night(5) + TimeDelta::hours(2);
-    let fine = Facts { good: good(night(4)), ..Facts::default() };
+    let fine = Facts { good: Some(good(night(4))), ..Facts::default() };
     let with = |one| Facts { lost: Some(one), ..fine.clone() };
     let never = |one| Facts { lost: Some(one), ..Facts::default() };
     let unverified = |version, day| Unverified {
@@ -123,7 +123,7 @@ fn a_line_is_told_of_in_plain_words() {
 fn a_burst_within_an_hour_is_a_warning_and_an_hour_later_a_problem() {
     let first = night(5);
     let facts = Facts {
-        good: good(night(4)),
+        good: Some(good(night(4))),
         lost: Some(lost(9, first, first + TimeDelta::minutes(8), "failed", ReasonCode::Outage, "no answer")),
         ..Facts::default()
     };
@@ -219,7 +219,7 @@ proptest! {
                 image: None,
             },
         });
-        let facts = Facts { good: good_at.and_then(|at| good(minute(at))), lost, ..Facts::default() };
+        let facts = Facts { good: good_at.map(|at| good(minute(at))), lost, ..Facts::default() };
         let now = 120 + later;
         let problems = judge(&line(), &facts, minute(now));
         prop_assert_eq!(problems.iter().map(|one| one.severity).max(), brute_force(&rows, now));

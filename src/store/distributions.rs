@@ -120,7 +120,8 @@ impl Reader {
 
     /// Bakes whose image could not be copied everywhere and is still there, the newest first, at most `limit`.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
-        let rows: Vec<(i64, String, String, Option<String>, Option<i64>)> = sqlx::query_as(statements::FAILED_COPIES)
+        type Columns = (i64, String, String, Option<String>, Option<i64>);
+        let rows: Vec<Columns> = sqlx::query_as(statements::FAILED_COPIES)
             .bind(limit)
             .fetch_all(&self.pool)
             .await

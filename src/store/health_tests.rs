@@ -1,6 +1,6 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use fastrand::Rng;
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 

@@ -3,6 +3,8 @@
 
 use std::collections::HashMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
 use super::users::{self, Scope};
 use crate::{
     bake::{
@@ -12,17 +14,49 @@ use crate::{
     cloud::{
         CloudClient,
         actions::{Image, ImageStatus, ListImage},
+        listing::INCOMPLETE,
     },
     config::Config,
     daemon::{Shared, calls::owned_images},
+    health::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line},
     ids::ImageId,
     line::users::Uses,
-    store::{ImageRow, Sight, StoreError},
+    store::{ImageRow, Look, Sight, StoreError},
 };
 
 /// So many images that are not in the listing are asked for by themselves: a listing by tag does not show one that lost its
 /// tags. That more are lost at once is no accident of theirs.
 const ASKED_SINGLY: usize = 500;
+
+/// A scan that fails may be a passing fault; one that has failed for so long is not.
+const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
+/// A list that has not been whole for so long will hardly become so by itself.
+const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
+
+/// What is wrong with the last scan of the images, once that has lasted. The message has the call, its count and its rows.
+pub(in crate::daemon) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
+    let Look { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
+    let lasted = now - since;
+    if lasted < SCAN_AGAIN {
+        return None;
+    }
+    let begins = |codes: &[&str]| codes.iter().any(|code| problem.starts_with(code));
+    let (code, severity, command) = if begins(&["Forbidden", "NoPermission"]) {
+        (ProblemCode::RightsMissing, Severity::Warning, "imagebaked doctor")
+    } else if begins(&[INCOMPLETE]) && lasted >= LIST_PROBLEM {
+        (ProblemCode::ListIncomplete, Severity::Problem, "imagebaked prune --dry-run")
+    } else {
+        (ProblemCode::ListIncomplete, Severity::Warning, "imagebaked prune --dry-run")
+    };
+    Some(Problem::new(
+        code,
+        severity,
+        Subject::only(SubjectKind::Cloud),
+        *since,
+        format!("the images in the cloud cannot be listed as a whole, so none is deleted: {}", one_line(problem)),
+        Some(command.to_owned()),
+    ))
+}
 
 /// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
 /// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
@@ -116,4 +150,33 @@ fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner
 pub(super) fn is_ours(image: &Image, owner: &str) -> bool {
     image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner)
         && image.image_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("user"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::listing;
+
+    #[test]
+    fn a_list_that_stays_incomplete_is_a_warning_first_and_a_problem_after_a_day() {
+        let since = DateTime::UNIX_EPOCH;
+        let judged = |problem: &str, hours: i64| {
+            let now = since + TimeDelta::hours(hours);
+            let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since), whole_at: None };
+            scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
+        };
+        let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").told();
+        assert_eq!(judged(&lie, 0), None);
+        let (code, severity, message) = judged(&lie, 1).unwrap();
+        assert_eq!((code, severity), (ProblemCode::ListIncomplete, Severity::Warning));
+        for part in ["DescribeDesktops", "a count of 7", "3 rows"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(judged(&lie, 23).unwrap().1, Severity::Warning);
+        assert_eq!(judged(&lie, 24).unwrap().1, Severity::Problem);
+
+        let (code, severity, _) = judged("Forbidden.RAM: not authorized", 30).unwrap();
+        assert_eq!((code, severity), (ProblemCode::RightsMissing, Severity::Warning));
+        assert_eq!(judged("Timeout: no answer", 30).unwrap().1, Severity::Warning);
+    }
 }

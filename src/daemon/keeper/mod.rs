@@ -10,6 +10,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::look::scan_problem;
 use self::rounds::Rounds;
 use super::Shared;
 use crate::{
