@@ -75,6 +75,33 @@ CREATE INDEX bakes_by_state ON bakes (state, slot DESC, id DESC);
 CREATE INDEX bakes_good ON bakes (line_id, version DESC) WHERE state = 'succeeded';
 CREATE INDEX bakes_with_result ON bakes (line_id, slot DESC, id DESC) WHERE state IN ('succeeded', 'failed');
 
+-- Which history this is. `run` is the token of the last start, `steps` counts transactions; the lock file beside the
+-- database has both, too. A copy that is put back does not have what the lock file has. One row, or none in a copy that was
+-- restored or imported and not yet started on.
+CREATE TABLE lineage (
+    id        INTEGER NOT NULL PRIMARY KEY CHECK (id = 1),
+    run       TEXT    NOT NULL,
+    steps     INTEGER NOT NULL,
+    stopped   INTEGER NOT NULL, -- 1 after an orderly end
+    unsettled TEXT    NOT NULL  -- a word of Lineage: what has to be found out in the cloud before it is as good as any
+) STRICT;
+
+-- The clock may have been ahead when a row was written: its slot says nothing of which result of a line is the newest.
+DROP INDEX bakes_with_result;
+CREATE INDEX bakes_with_result ON bakes (line_id, id DESC) WHERE state IN ('succeeded', 'failed');
+
+-- What was learned of the cloud, by name: gmt_offset is how many minutes the zone of GmtCreate is ahead of UTC.
+CREATE TABLE learned (
+    name  TEXT    NOT NULL PRIMARY KEY,
+    value TEXT    NOT NULL,
+    at    INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+-- The deadline of a slot that was caught up counts from the commit that queued it. Rows of earlier versions counted from the
+-- slot, and were caught up only to fail.
+UPDATE bakes SET give_up_at = created_at + (give_up_at - slot)
+WHERE finished_at IS NULL AND trigger = 'caught_up' AND give_up_at IS NOT NULL AND created_at > slot;
+
 -- Deletions: what is known of a delete call, and what the brake counts.
 ALTER TABLE images ADD COLUMN sent_at INTEGER;                    -- just before the last delete call
 ALTER TABLE images ADD COLUMN judged  INTEGER NOT NULL DEFAULT 0; -- a whole pass has judged it by the rules of its line

@@ -622,6 +622,9 @@ pub struct SimArgs {
     /// Take instances that are not known yet as they come.
     #[arg(long)]
     pub open: bool,
+    /// Show `GmtCreate` in a zone so many minutes ahead of UTC.
+    #[arg(long, value_name = "MINUTES", default_value_t = 0, allow_negative_numbers = true)]
+    pub gmt_zone: i32,
 }
 
 /// `completions`.

@@ -183,7 +183,8 @@ fn people_can_pause_resume_retry_and_cancel() {
     // One that waits for a busy cloud can be called off.
     cloud.add_faults(&refusal.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
     host.expect(0, &["bake", "wrong"]);
-    let waiting = host.until("it waits", &[], |bake| bake["state"] == "ready");
+    let waits = |bake: &Value| bake["state"] == "queued" && !bake["reason"].is_null();
+    let waiting = host.until("it waits", &[], waits);
     eventually("it is cancelled between two calls", || {
         host.run(&["cancel", &waiting["id"].to_string()]).status.success().then_some(())
     });

@@ -242,14 +242,29 @@ async fn answers_that_are_no_json_keep_their_status() {
     assert_eq!(gist(&refused_list(http(502, "", html)).await), (Class::Transient, "AnswerNotJson", Some(502)));
     assert_eq!(gist(&refused_create(http(200, "", html)).await), (Class::Unclear, "AnswerNotJson", Some(200)));
     assert_eq!(gist(&refused_create(http(200, "", "{\"Data\":")).await), (Class::Unclear, "AnswerNotJson", Some(200)));
-    assert_eq!(gist(&refused_list(http(403, "", "")).await), (Class::Permanent, "AnswerNotJson", Some(403)));
+    assert_eq!(gist(&refused_list(http(403, "", "")).await), (Class::Transient, "AnswerNotJson", Some(403)));
     let redirect = http(302, "location: http://127.0.0.1:1/\r\n", "");
-    assert_eq!(gist(&refused_create(redirect).await), (Class::Permanent, "AnswerNotJson", Some(302)));
+    assert_eq!(gist(&refused_create(redirect).await), (Class::Unclear, "AnswerNotJson", Some(302)));
+    let keyless = http(401, "", r#"{"Code":"InvalidAccessKeyId.NotFound","Message":"who are you?"}"#);
+    assert_eq!(gist(&refused_create(keyless.clone()).await), (Class::Unclear, "AnswerNotFromApi", Some(401)));
+    assert_eq!(gist(&refused_list(keyless).await), (Class::Transient, "AnswerNotFromApi", Some(401)));
+}
+
+#[tokio::test]
+async fn a_proxy_s_delay_is_honoured_although_its_answer_is_not_the_api_s() {
+    let limited = http(429, "retry-after: 1\r\n", "<html>slow down</html>");
+    let server = Server::start(vec![limited, page("", 0..1)]).await;
+    let client = client(&server.url);
+    let refusal = client.list_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(refusal.retry_after, Some(Duration::from_secs(1)));
+    let started = std::time::Instant::now();
+    client.list_images(&ListImage::default()).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn endless_answers_are_cut() {
-    let long = |bytes: usize| http(200, "", &format!("{{\"x\":\"{}\"}}", "a".repeat(bytes)));
+    let long = |bytes: usize| http(200, "", &format!("{{\"RequestId\":\"R\",\"x\":\"{}\"}}", "a".repeat(bytes)));
     let refusal = refused_create(long(1024 * 1024)).await;
     assert_eq!(gist(&refusal), (Class::Unclear, "AnswerTooLarge", Some(200)));
     // A list may be longer than that; being no list is its only fault.
@@ -272,10 +287,10 @@ async fn http_200_can_be_a_refusal() {
     assert_eq!(gist(&refusal), (Class::Busy, "ExceedBuilderQuota", Some(200)));
     assert_eq!(refusal.message, "The maximum is reached.");
     // DescribeTemplates has a word of its own for good answers.
-    let good = http(200, "", r#"{"Code":"success","TotalCount":0,"Data":[]}"#);
+    let good = http(200, "", r#"{"Code":"success","RequestId":"R","TotalCount":0,"Data":[]}"#);
     let templates = client(&Server::start(vec![good]).await.url).list_all(&DescribeTemplates::default()).await;
     assert_eq!(templates.unwrap(), []);
-    let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200}"#)).await;
+    let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200,"RequestId":"R"}"#)).await;
     assert_eq!(gist(&bare), (Class::Unclear, "HttpStatus", Some(200)));
 }
 
@@ -294,8 +309,9 @@ async fn codes_go_before_statuses() {
 
 #[tokio::test]
 async fn the_server_s_own_delay_is_passed_on_and_holds_the_next_call() {
-    let throttled = http(429, "x-acs-retry-after: 300\r\n", r#"{"Code":"Throttling.User","Message":"m"}"#);
-    let server = Server::start(vec![throttled, http(200, "", r#"{"Data":true,"Success":true}"#)]).await;
+    let throttled =
+        http(429, "x-acs-retry-after: 300\r\n", r#"{"Code":"Throttling.User","Message":"m","RequestId":"R"}"#);
+    let server = Server::start(vec![throttled, http(200, "", r#"{"Data":true,"Success":true,"RequestId":"R"}"#)]).await;
     let client = client(&server.url);
     let delete = DeleteImage { image_id: "imgc-1".into() };
     let refusal = client.delete_image(&delete).await.unwrap_err();
@@ -309,7 +325,8 @@ async fn the_server_s_own_delay_is_passed_on_and_holds_the_next_call() {
 
 #[tokio::test]
 async fn a_distribution_may_have_a_number_for_a_code() {
-    let server = Server::start(vec![http(200, "", r#"{"Data":"tid-9","Code":200,"Success":"true"}"#)]).await;
+    let server =
+        Server::start(vec![http(200, "", r#"{"Data":"tid-9","Code":200,"Success":"true","RequestId":"R"}"#)]).await;
     let call = StartTaskForDistributeImage {
         image_id: "imgc-1".into(),
         version_id: None,
@@ -323,7 +340,7 @@ async fn a_distribution_may_have_a_number_for_a_code() {
 
 fn page(count: &str, ids: std::ops::Range<u32>) -> Reply {
     let rows: Vec<String> = ids.map(|id| format!(r#"{{"ImageId":"imgc-{id}","Status":"AVAILABLE"}}"#)).collect();
-    http(200, "", &format!(r#"{{{count}"Data":[{}],"Success":true}}"#, rows.join(",")))
+    http(200, "", &format!(r#"{{{count}"Data":[{}],"Success":true,"RequestId":"R"}}"#, rows.join(",")))
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ fn generated_files_are_fresh() {
     is_fresh("docs/config.md", &markdown::config());
     is_fresh("docs/commands.md", &markdown::commands());
     is_fresh("docs/errors.md", &markdown::errors());
+    is_fresh("docs/states.md", &markdown::states());
     is_fresh("config/imagebaked.schema.json", &format!("{:#}\n", schema::schema()));
     let example = fs::read_to_string("config/imagebaked.toml").unwrap();
     assert!(example.starts_with("#:schema ./imagebaked.schema.json\n"), "editors are told of it");

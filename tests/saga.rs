@@ -272,7 +272,9 @@ fn without_hooks_and_stop_nothing_is_asked_and_nothing_runs() {
     let cloud = Cloud::start();
     connect(&cloud, "ecd-plain", true);
     let host = host(&cloud, "ecd-plain", "");
-    let calls = calls(&host.bake("golden"));
+    let mut calls = calls(&host.bake("golden"));
+    // A daemon that has just begun searches before it creates.
+    calls.retain(|call| call != "create find_image ok");
     assert_eq!(calls[0], "create create_image ok");
     assert!(calls[1..].iter().all(|call| call == "build describe_image ok"), "{calls:?}");
     assert!(cloud.calls("DescribeDesktops", None).is_empty());
@@ -300,10 +302,10 @@ fn a_bake_waits_until_users_have_left() {
         assert_eq!(waits["version"], 1);
         // Between two looks it is listed with its reason; during one it is under way.
         let listed = eventually("status lists it", || host.json(0, &["status"])["waiting"].get(0).cloned());
-        assert_eq!((&listed["schedule"], &listed["reason"]), (&"golden".into(), &waits["reason"]));
-        eventually("in words, too", || {
-            host.expect(0, &["status"]).0.contains("\nWaiting for users to leave\n").then_some(())
-        });
+        assert_eq!(listed["schedule"], "golden");
+        let told = reason(&listed);
+        assert!(told.starts_with(&format!("waits for {who} to leave")) && told.contains("; next try "), "{told}");
+        eventually("in words, too", || host.expect(0, &["status"]).0.contains("\nWaiting\n").then_some(()));
         assert_eq!(host.bake("other")["state"], "succeeded");
         let looks = || cloud.calls("ListWuyingServer", None).len() + cloud.calls("DescribeDesktops", None).len();
         let seen = looks();

@@ -1,17 +1,11 @@
 //! One call from end to end: credentials, signature, turn, exchange, answer. Never repeated here.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     CloudOptions, acs3,
@@ -30,7 +24,10 @@ use super::{
 };
 use crate::{
     bake::call::{Class, Refusal},
-    clock::Clock,
+    clock::{
+        Clock,
+        watch::{self, ClockWatch, Sent},
+    },
     ids::{ImageId, InstanceId},
 };
 
@@ -38,11 +35,6 @@ use crate::{
 const MOST_READINGS: u32 = 3;
 /// An answer to a bare request is an error of a few lines; a page of a proxy may be longer.
 const GREETING_LIMIT: usize = 256 * 1024;
-
-/// More than the network and rounding to seconds can explain.
-fn is_far(skew: TimeDelta) -> bool {
-    skew.abs() > TimeDelta::minutes(1)
-}
 
 /// Makes a fresh nonce for every call: at least 128 random bits as text.
 pub type NonceSource = Arc<dyn Fn() -> String + Send + Sync>;
@@ -63,12 +55,43 @@ pub enum CloudError {
     Http(#[from] HttpError),
 }
 
+/// When a call must not go out any more. Asked after the wait of the rate limiter, right before the request is signed: much
+/// can pass while a thousand calls are ahead.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// The last instant.
+    pub until: DateTime<Utc>,
+    /// Cancelled when the daemon begins nothing new.
+    pub closing: CancellationToken,
+}
+
+/// Why a call behind a [`Gate`] has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It did not bring what was asked for.
+    Refused(Refusal),
+    /// It did not go out.
+    NotSent,
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What a request needs besides itself.
+struct Ready {
+    endpoint: Endpoint,
+    credentials: Credentials,
+}
+
 /// How a host answered a bare request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Greeting {
     /// From the first packet to the answer, connection included where there was none.
     pub took: Duration,
-    /// The host's clock less ours; it shows whole seconds.
+    /// How far the host's clock is from the time in which it answered; positive where it is ahead of ours.
     pub skew: Option<TimeDelta>,
 }
 
@@ -81,8 +104,7 @@ pub struct CloudClient {
     clock: Arc<dyn Clock>,
     nonce: NonceSource,
     timeout: Duration,
-    /// The cloud's clock less ours, in milliseconds.
-    skew_ms: AtomicI64,
+    clocks: ClockWatch,
 }
 
 impl fmt::Debug for CloudClient {
@@ -105,10 +127,10 @@ impl CloudClient {
             keyring: Keyring::new(options.credentials, surroundings, http.clone(), Arc::clone(&clock)),
             http,
             throttle: Throttle::new(options.requests_per_second),
+            clocks: ClockWatch::new(Arc::clone(&clock)),
             clock,
             nonce,
             timeout: options.timeout,
-            skew_ms: AtomicI64::new(0),
         })
     }
 
@@ -207,9 +229,10 @@ impl CloudClient {
             limit: GREETING_LIMIT,
             direct: endpoint.is_loopback(),
         };
+        let sent = self.clock.now();
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, Repeat::Harmless))?;
-        self.compare_clocks(&incoming);
-        let skew = answer::server_date(&incoming).map(|theirs| theirs - self.clock.now());
+        // Only for who asks: nothing shows that this is the cloud's own answer.
+        let skew = answer::server_date(&incoming).map(|date| watch::skew(sent, self.clock.now(), date));
         Ok(Greeting { took: started.elapsed(), skew })
     }
 
@@ -257,21 +280,43 @@ impl CloudClient {
     pub async fn call<C: Call>(&self, call: &C) -> Result<Answer<C::Value>, Refusal> {
         let request = call.request();
         let started = Instant::now();
-        let outcome = self.exchange::<C>(&request).await;
-        if let Err(Refusal { retry_after: Some(delay), .. }) = &outcome {
-            self.throttle.hold(*delay);
-        }
-        report(request.action, &outcome, started.elapsed());
-        outcome
+        let outcome = match self.prepare(&request).await {
+            Ok(ready) => self.exchange::<C>(&request, &ready).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.note(&request, outcome, started)
     }
 
-    async fn exchange<C: Call>(&self, request: &RpcRequest) -> Result<Answer<C::Value>, Refusal> {
+    /// Performs a call that changes something, once, unless `gate` is shut when its turn has come.
+    pub async fn call_behind<C: Call>(&self, call: &C, gate: &Gate) -> Result<Answer<C::Value>, Unanswered> {
+        let request = call.request();
+        let started = Instant::now();
+        let prepared = tokio::select! {
+            biased;
+            () = gate.closing.cancelled() => return Err(Unanswered::NotSent),
+            prepared = self.prepare(&request) => prepared,
+        };
+        let outcome = match prepared {
+            Ok(_) if gate.closing.is_cancelled() || self.bake_time() > gate.until => return Err(Unanswered::NotSent),
+            Ok(ready) => self.exchange::<C>(&request, &ready).await,
+            Err(refusal) => Err(refusal),
+        };
+        Ok(self.note(&request, outcome, started)?)
+    }
+
+    /// Where to, when, and signed with what.
+    async fn prepare(&self, request: &RpcRequest) -> Result<Ready, Refusal> {
         let endpoint = self.endpoints.of(&request.product).map_err(|error| misdirected(&error))?;
         // The turn comes first, so that neither key nor date grows old in the queue.
         self.throttle.wait().await;
         let credentials = self.keyring.get().await.map_err(|error| unavailable(&error))?;
+        Ok(Ready { endpoint, credentials })
+    }
+
+    async fn exchange<C: Call>(&self, request: &RpcRequest, ready: &Ready) -> Result<Answer<C::Value>, Refusal> {
+        let Ready { endpoint, credentials } = ready;
         let body = request.form.as_ref().map(|form| acs3::canonical_query(form.as_slice())).unwrap_or_default();
-        let headers = self.signed_headers(request, &endpoint, &credentials, &body);
+        let headers = self.signed_headers(request, endpoint, credentials, &body);
         let outgoing = Outgoing {
             method: Method::POST,
             url: &endpoint.url(&acs3::canonical_query(request.query.as_slice())),
@@ -281,29 +326,62 @@ impl CloudClient {
             limit: request.answer_limit,
             direct: endpoint.is_loopback(),
         };
+        let sent = self.clocks.sent();
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, request.repeat))?;
-        self.compare_clocks(&incoming);
-        answer::read::<C>(&incoming, request.repeat)
+        let answer = answer::read::<C>(&incoming, request.repeat);
+        self.compare_clocks(sent, &incoming, &answer);
+        answer
     }
 
-    /// Remembers how far our clock is from the server's, and warns once when it is far. Answers that refuse a stale date
-    /// carry the right one.
-    fn compare_clocks(&self, incoming: &Incoming) {
-        let Some(theirs) = answer::server_date(incoming) else { return };
-        let skew = theirs - self.clock.now();
-        let before = self.skew_ms.swap(skew.num_milliseconds(), Ordering::Relaxed);
-        if is_far(skew) && !is_far(TimeDelta::milliseconds(before)) {
-            tracing::warn!(
-                skew_seconds = skew.num_seconds(),
-                "this host's clock differs from the cloud's by {} s; over 15 minutes every call is refused: check NTP",
-                skew.num_seconds()
-            );
+    /// Lets a delay that the server asked for count for all calls, and logs the outcome.
+    fn note<T>(
+        &self,
+        request: &RpcRequest,
+        outcome: Result<Answer<T>, Refusal>,
+        started: Instant,
+    ) -> Result<Answer<T>, Refusal> {
+        if let Err(Refusal { retry_after: Some(delay), .. }) = &outcome {
+            self.throttle.hold(*delay);
+        }
+        report(request.action, &outcome, started.elapsed());
+        outcome
+    }
+
+    /// Compares our clock with the cloud's. A proxy has a clock of its own: only what shows a RequestId counts. Answers
+    /// that refuse a stale date carry the right one.
+    fn compare_clocks<T>(&self, sent: Sent, incoming: &Incoming, answer: &Result<Answer<T>, Refusal>) {
+        let is_the_clouds = match answer {
+            Ok(answer) => answer.request_id.is_some(),
+            Err(refusal) => refusal.request_id.is_some(),
+        };
+        if let (true, Some(date)) = (is_the_clouds, answer::server_date(incoming)) {
+            self.clocks.answered(sent, date);
+        }
+    }
+
+    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward
+    /// ends no wait and no deadline.
+    pub fn bake_time(&self) -> DateTime<Utc> {
+        self.clocks.cloud_now().min(self.clock.now())
+    }
+
+    /// What is known of our clock.
+    pub fn clocks(&self) -> &ClockWatch {
+        &self.clocks
+    }
+
+    /// Asks for one image, for the sake of the Date of the answer, where that is wanted and was not asked for just now.
+    /// Any answer of the cloud tells it, a refusal, too.
+    pub async fn ask_for_the_time(&self) {
+        if self.clocks.may_ask() {
+            let one = ListImage { page_number: Some(1), page_size: Some(1), ..ListImage::default() };
+            let _ = self.list_images(&one).await;
         }
     }
 
     /// How far the cloud's clock is ahead of ours, if that is more than a minute, as of the last answer.
     pub fn clock_skew(&self) -> Option<TimeDelta> {
-        Some(TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))).filter(|skew| is_far(*skew))
+        self.clocks.skew()
     }
 
     /// All headers that we set, `authorization` last; it covers all the others.

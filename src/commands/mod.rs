@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod adopt;
+mod atomic;
 mod audit;
 mod backup;
 mod bake;
@@ -47,7 +48,6 @@ mod run;
 mod schema;
 mod show;
 mod sim;
-mod staged;
 mod status;
 mod why;
 

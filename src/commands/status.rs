@@ -276,7 +276,7 @@ fn work(context: &Context<'_>, (running, waiting): (&[Running], &[Running]), que
         text.push_str(&bakes(context, "Running", running));
     }
     if !waiting.is_empty() {
-        text.push_str(&bakes(context, "Waiting for users to leave", waiting));
+        text.push_str(&bakes(context, "Waiting", waiting));
     }
     text
 }

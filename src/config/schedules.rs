@@ -99,7 +99,8 @@ layer! {
         cron: Vec<At<'s, String>> = By(cron, || Kind::OneOrMore(Kind::FILLED.into())),
         /// The zone of `cron` and of templates. Default `"UTC"`.
         timezone: Tz = By(zone, || Kind::FILLED),
-        /// Template of the images' names. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
+        /// Template of the images' names. A name that another image has already gets the next version; without `{version}` in
+        /// the template such a bake fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
         image_name: Text = By(image_name, || Kind::FILLED),
         /// Template of the images' descriptions, at most 256 characters. Default: none.
         description: Text = By(template, || Kind::Text("")),
@@ -111,11 +112,14 @@ layer! {
         jitter: Duration = Period(Duration::ZERO),
         /// What a slot does while the instance is still being baked for another. Default `"queue"`.
         overlap: Overlap = OneOf(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)]),
-        /// The cloud must have accepted the job this long after the slot. Default `"4h"`.
+        /// The cloud must have accepted the job this long after the slot; of a slot that was missed, this long after it was
+        /// caught up. Until then a bake waits for a cloud that cannot be reached, and for its instance. Default `"4h"`.
         deadline: Duration = Period(SECOND),
         /// An image still being made after this long is reported. Default `"12h"`.
         build_deadline: Duration = Period(SECOND),
-        /// How failed calls are repeated. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
+        /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
+        /// stayed unclear and no image was found; what the network, a proxy or a limit on calls keeps from the cloud spends
+        /// none. Pauses grow up to `cap`. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
         retry: RetryPolicy = By(retry, || Kind::Table(RetryKeys::keys())),
         /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
         /// stop is refused, `"required"` does not. Default `"never"`.

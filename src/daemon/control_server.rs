@@ -233,7 +233,8 @@ fn told<T>(asked: Result<Result<T, Declined>, String>, done: impl FnOnce(T) -> R
 }
 
 async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
-    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config()).await {
+    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now()).await
+    {
         Ok(found) => found,
         Err(error) => return Reply::Failed { message: chain(&error) },
     };

@@ -3,9 +3,12 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{EngineStatus, Shared, engine::START_TAKES, keeper::scan_problem, reload::Files};
+use super::{
+    EngineStatus, Shared, clocks, engine::START_TAKES, history_problems::history_problems, keeper::scan_problem,
+    reload::Files,
+};
 use crate::{
     bake::State,
     health::{
@@ -20,8 +23,6 @@ use crate::{
 const STALLED: Duration = Duration::from_mins(2);
 /// So many failed copies are read.
 const MOST_COPIES: u32 = 1_000;
-/// Beyond this the clocks differ by more than calls and rounding explain.
-const SKEW_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 
 /// What was judged.
 #[derive(Debug)]
@@ -45,8 +46,9 @@ impl Shared {
         problems.extend(configuration_refused(files));
         problems.extend(self.restart_required());
         problems.extend(history_unwritable(engine, now));
+        problems.extend(history_problems(engine, now));
         problems.extend(credentials_rejected(engine));
-        problems.extend(self.cloud.clock_skew().map(|skew| clock_skew(skew, now)));
+        problems.extend(clocks::list_problems(self.cloud.clocks(), now));
         problems.extend(engine_stalled(engine, now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
@@ -133,21 +135,6 @@ fn credentials_rejected(engine: &EngineStatus) -> Option<Problem> {
         format!("credentials rejected, every schedule is suspended: {}", one_line(&hold.message)),
         Some("imagebaked doctor".to_owned()),
     ))
-}
-
-fn clock_skew(skew: TimeDelta, now: DateTime<Utc>) -> Problem {
-    let severity = if skew.abs() > SKEW_PROBLEM { Severity::Problem } else { Severity::Warning };
-    let (seconds, side) =
-        (skew.num_seconds().unsigned_abs(), if skew > TimeDelta::zero() { "behind" } else { "ahead of" });
-    let skew = humantime::format_duration(Duration::from_secs(seconds));
-    Problem::new(
-        ProblemCode::ClockSkew,
-        severity,
-        Subject::only(SubjectKind::Clock),
-        now,
-        format!("this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused"),
-        Some("timedatectl timesync-status".to_owned()),
-    )
 }
 
 fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {

@@ -1,8 +1,8 @@
 //! The daemon: the one place where clock, ledger, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. The
-//! engine's first turn waits, but only where the ledger is empty, for the versions of images in the cloud. Stop, on
+//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
+//! ledger was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
 //! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, ledger. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
@@ -21,7 +21,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
     cloud::{CloudClient, CloudError},
     config::Config,
     failpoint,
@@ -34,15 +34,18 @@ use crate::{
 };
 
 mod calls;
+mod clocks;
 mod control_server;
 mod engine;
 mod health;
+mod history_problems;
 mod keeper;
 mod planner;
 mod pulse;
 mod reconcile;
 mod reload;
 mod signals;
+mod slot_lists;
 mod watch;
 mod watchdog;
 
@@ -74,6 +77,9 @@ pub enum DaemonError {
     /// The status page.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The engine ended by itself.
+    #[error("the engine ended badly")]
+    Engine(#[source] tokio::task::JoinError),
     /// The metronome.
     #[error("the metronome could not be started")]
     Pulse(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -114,14 +120,15 @@ struct Shared {
     stirred: Sender<u64>,
     on_disk: Mutex<reload::Tried>,
     reloading: tokio::sync::Mutex<()>,
-    started_at: DateTime<Utc>,
+    /// The clock, and the time since boot, at the start.
+    started: (DateTime<Utc>, Duration),
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let Setup { config, config_path, environment, clock, mut rng } = setup;
     let rng_of_copies = rng.fork();
-    let started_at = clock.now();
+    let started = (clock.now(), clock.boottime());
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
     failpoint::hit("start", "ledger");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
@@ -150,26 +157,11 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         stirred: Sender::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
-        started_at,
+        started,
     });
     let engine_stop = CancellationToken::new();
-    let engine = tokio::spawn({
-        let (shared, stop) = (Arc::clone(&shared), engine_stop.clone());
-        let owner = shared.config().daemon.owner.clone();
-        async move {
-            // Before the first turn, so that no version is given out that an image has. Orders wait meanwhile.
-            tokio::select! {
-                () = stop.cancelled() => {}
-                raised = reconcile::go_on_after_images(&shared.store, &shared.cloud, &owner) => {
-                    if let Err(error) = raised {
-                        let error = crate::error::chain(&error);
-                        tracing::error!(error, "versions of the cloud's images could not be taken over");
-                    }
-                }
-            }
-            engine.run(received, stop, drain).await;
-        }
-    });
+    let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
+    let settling = tokio::spawn(reconcile::settle(Arc::clone(&shared), engine_stop.clone()));
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
@@ -191,25 +183,84 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         "imagebaked is ready"
     );
 
-    while asked.recv().await == Some(Asked::Reload) {
-        reload::reload(&shared, "SIGHUP").await;
+    let mut engine = engine;
+    let mut ended = None;
+    loop {
+        tokio::select! {
+            what = asked.recv() => match what {
+                Some(Asked::Reload) => {
+                    reload::reload(&shared, "SIGHUP").await;
+                }
+                _ => break,
+            },
+            // By itself it only ends where it cannot go on; what has become of it is seen below.
+            joined = &mut engine => {
+                ended = Some(joined);
+                break;
+            }
+        }
     }
 
     tracing::info!("stopping");
     systemd::stopping(drain + Duration::from_secs(10));
     pulse.stop().await;
     engine_stop.cancel();
-    if let Err(error) = engine.await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
-    }
+    let by_itself = ended.is_some();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => engine.await,
+    };
+    let in_order = matches!(ended, Ok(Ok(())));
+    let outcome = match ended {
+        Ok(outcome) => outcome.map_err(DaemonError::from),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
+            if by_itself { Err(DaemonError::Engine(error)) } else { Ok(()) }
+        }
+    };
     stop.cancel();
-    for task in [keeper, copies, channels, checks, control, page, watch, watchdog] {
+    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
-    store.close().await;
+    if store.replaced().is_some() {
+        save_lost(&store, shared.clock.now()).await;
+    } else if !in_order {
+        store.abandon().await;
+    } else {
+        store.close().await;
+    }
     tracing::info!("stopped");
-    Ok(())
+    outcome
+}
+
+/// Closes a history whose files have lost their names, after saving what is in it.
+async fn save_lost(store: &Store, now: DateTime<Utc>) {
+    let saved = if store.has_lost_database() { Some(store.save_copy(now).await) } else { None };
+    store.close().await;
+    match saved {
+        // Only what is beside it was touched: what was in the log is in the database now.
+        None => {}
+        Some(Ok(saved)) => match store.put_back(&saved) {
+            Ok(true) => tracing::error!("the history was removed under the daemon, which has put it back as it was"),
+            Ok(false) => tracing::error!(
+                path = %saved.display(),
+                "the history was replaced under the daemon; what it was is saved as {0}, `imagebaked restore {0}` brings \
+                 it back",
+                saved.display()
+            ),
+            Err(error) => tracing::error!(
+                path = %saved.display(), error = &error as &dyn std::error::Error,
+                "the history was removed under the daemon; what it was is saved as {}", saved.display()
+            ),
+        },
+        Some(Err(error)) => {
+            tracing::error!(
+                error = crate::error::chain(&error),
+                "the history was replaced under the daemon, and could not be saved"
+            );
+        }
+    }
 }
 
 impl Source for Shared {
@@ -245,6 +296,26 @@ impl Shared {
         let (reply, answer) = oneshot::channel();
         self.orders.send(make(reply)).await.map_err(|_| stopping())?;
         answer.await.map_err(|_| stopping())?.map_err(|error| crate::error::chain(&error))
+    }
+
+    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
+    /// old for having begun at boot before the clock was set.
+    fn started_at(&self) -> DateTime<Utc> {
+        let (started_at, began) = self.started;
+        let by_boottime = earlier(self.clock.now(), self.clock.boottime().saturating_sub(began));
+        if (by_boottime - started_at).abs() <= STEP_BACK { started_at } else { by_boottime }
+    }
+
+    /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
+    /// clock is in doubt. To be asked again right before each of these.
+    fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.clocks().agreed()
+    }
+
+    /// The same, after the cloud was asked for its time where it has not told it yet.
+    async fn confirm_clocks(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.ask_for_the_time().await;
+        self.clocks_agree()
     }
 
     /// Images were changed by a command; whoever looks after them looks again.
@@ -300,7 +371,7 @@ impl Shared {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
-                started_at: utc(self.started_at),
+                started_at: utc(self.started_at()),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
                 config_on_disk: match files {

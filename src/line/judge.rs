@@ -183,12 +183,17 @@ pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], no
     let keep = policy.and_then(|policy| Some((policy.keep.as_ref()?, policy.zone)));
     // What the rules see: good images of ours, the newest first. Failed ones never count.
     let mut good: Vec<usize> = (0..images.len()).filter(|&index| is_good(&images[index])).collect();
-    good.sort_by_key(|&index| (images[index].slot, images[index].version));
+    good.sort_by_key(|&index| (images[index].version, images[index].date(now)));
     good.reverse();
+    // Images of the future count for one another only: they must never push out those of the true time.
+    let is_true = |index: &&usize| !images[**index].is_of_the_future(now);
+    let good_of_true_time: Vec<usize> = good.iter().filter(is_true).copied().collect();
 
     let mut reasons: Vec<Vec<Why>> = images.iter().map(|image| held(image, now)).collect();
-    if let Some(&newest) = good.first() {
-        reasons[newest].push(Why::LastGood);
+    let newest = good.first();
+    let newest_of_true_time = good_of_true_time.first().filter(|index| Some(*index) != newest);
+    for &index in newest.into_iter().chain(newest_of_true_time) {
+        reasons[index].push(Why::LastGood);
     }
     let Some((keep, zone)) = keep else {
         return reasons
@@ -199,19 +204,27 @@ pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], no
             })
             .collect();
     };
-    let dates: Vec<_> = good.iter().map(|&index| images[index].slot).collect();
-    for (&index, rules) in good.iter().zip(retention::wanted(keep, zone, &dates)) {
-        reasons[index].extend(rules.into_iter().map(|rule| Why::Rule { rule }));
+    for counted in [&good, &good_of_true_time] {
+        let dates: Vec<_> = counted.iter().map(|&index| images[index].date(now)).collect();
+        for (&index, rules) in counted.iter().zip(retention::wanted(keep, zone, &dates)) {
+            for why in rules.into_iter().map(|rule| Why::Rule { rule }) {
+                if !reasons[index].contains(&why) {
+                    reasons[index].push(why);
+                }
+            }
+        }
     }
     // The floor comes last: it counts the good images that stay for whatever reason.
-    let mut staying = good.iter().filter(|&&index| !reasons[index].is_empty()).count();
-    for &index in &good {
-        if staying >= keep.min as usize {
-            break;
-        }
-        if reasons[index].is_empty() {
-            reasons[index].push(Why::Rule { rule: Rule::Min });
-            staying += 1;
+    for counted in [&good, &good_of_true_time] {
+        let mut staying = counted.iter().filter(|&&index| !reasons[index].is_empty()).count();
+        for &index in counted {
+            if staying >= keep.min as usize {
+                break;
+            }
+            if reasons[index].is_empty() {
+                reasons[index].push(Why::Rule { rule: Rule::Min });
+                staying += 1;
+            }
         }
     }
     let rule = retention::words(keep);

@@ -9,6 +9,7 @@ use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::{shifted, watch::SKEW_TOO_FAR},
     ids::{ImageId, LineId, ScheduleName},
     schedule::{Channel, Keep},
 };
@@ -47,9 +48,9 @@ pub struct LineImage {
     pub version: u32,
     /// Its name in the cloud.
     pub name: String,
-    /// The slot that it was made for: the date that rules go by.
+    /// The slot that it was made for.
     pub slot: DateTime<Utc>,
-    /// When it was first seen AVAILABLE.
+    /// When it was first seen AVAILABLE, by the cloud's time.
     pub available_at: DateTime<Utc>,
     /// How far its end is.
     pub fate: Fate,
@@ -63,6 +64,23 @@ pub struct LineImage {
     pub copied_to: Vec<String>,
     /// Why nobody should use it, where a person or a check said so.
     pub veto: Option<String>,
+}
+
+impl LineImage {
+    /// When it was first seen AVAILABLE; noted by a wrong clock, that counts as `now`.
+    fn seen_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.available_at.min(now)
+    }
+
+    /// Whether it was made for a slot that had not come when it was AVAILABLE: this host's clock was ahead.
+    pub fn is_of_the_future(&self, now: DateTime<Utc>) -> bool {
+        self.slot > shifted(self.seen_at(now), SKEW_TOO_FAR)
+    }
+
+    /// The date that rules go by: the slot, but for one of the future.
+    pub fn date(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.is_of_the_future(now) { self.seen_at(now) } else { self.slot }
+    }
 }
 
 /// How far the end of an image is.

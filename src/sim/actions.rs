@@ -226,14 +226,19 @@ fn list_image(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
                 || regions.iter().any(|r| *r == HOME_REGION || image.distributions.iter().any(|d| d.region == *r)))
     };
     let found: Vec<&Image> = world.images().iter().rev().filter(|image| wanted(image)).collect();
-    let page: Vec<Value> =
-        found.iter().skip((number - 1).saturating_mul(size)).take(size).map(|image| image_row(image, now)).collect();
+    let zone = world.gmt_zone();
+    let page: Vec<Value> = found
+        .iter()
+        .skip((number - 1).saturating_mul(size))
+        .take(size)
+        .map(|image| image_row(image, zone, now))
+        .collect();
     Ok(json!({
         "PageNumber": number, "PageSize": size, "Count": found.len(), "Data": page, "Message": "success",
     }))
 }
 
-fn image_row(image: &Image, now: DateTime<Utc>) -> Value {
+fn image_row(image: &Image, zone: i32, now: DateTime<Utc>) -> Value {
     let status = image.status(now);
     let own = json!({
         "ImageId": image.id, "RegionId": HOME_REGION, "VersionId": image.version_id, "Status": status,
@@ -260,7 +265,7 @@ fn image_row(image: &Image, now: DateTime<Utc>) -> Value {
         "LatestVersionId": image.version_id,
         "OnlineVersion": true,
         "VersionName": "v1.0.0",
-        "GmtCreate": image.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+        "GmtCreate": image.gmt_create(zone),
         "GmtModified": image.ready_at.min(now).max(image.created_at).format("%Y-%m-%d %H:%M:%S").to_string(),
         "AliUid": 1_000_000_000_000_001_i64,
         "ImageType": image.image_type,
@@ -544,7 +549,7 @@ fn desktop_row(world: &World, instance: &Instance, region: &str, now: DateTime<U
         "DesktopName": instance.id,
         "DesktopStatus": instance.status(now),
         "RegionId": region,
-        "ManagementFlag": "NoFlag",
+        "ManagementFlag": instance.management_flag.as_deref().unwrap_or("NoFlag"),
         "ConnectionStatus": if instance.is_connected(now) { "Connected" } else { "Disconnected" },
         "DesktopGroupId": instance.pool_id,
         "ImageId": image_id,

@@ -19,7 +19,8 @@ use super::{
     Options,
     actions::{self, Action, Call},
     codes::Failure,
-    faults::{DropWhen, Fault, FaultPlan, Garble},
+    faults::{DropWhen, Fault, FaultPlan},
+    garble::Garble,
     params::Params,
     snapshot::{self, SnapshotError},
     users::{UserKind, UserSpec},
@@ -44,6 +45,8 @@ pub(super) struct CallRecord {
     http_status: Option<u16>,
     request_id: String,
     instance_id: Option<String>,
+    #[serde(default)]
+    image_id: Option<String>,
 }
 
 /// What goes back over the connection.
@@ -116,6 +119,7 @@ impl Cloud {
             power_time: options.power_time,
             builder_quota: options.builder_quota,
             open: options.open,
+            gmt_zone: options.gmt_zone,
         });
         for spec in options.instances {
             if !world.has_instance(&spec.instance_id) {
@@ -185,6 +189,7 @@ impl Cloud {
             http_status: None,
             request_id,
             instance_id: self.instances_of(&params).into_iter().next(),
+            image_id: params.get("ImageId").map(str::to_owned),
         };
         let origin = Origin { host: received.header("host"), product, right };
         self.reply(outcome, fault.as_ref(), &origin, record)
@@ -267,14 +272,18 @@ impl Cloud {
         if let Some(fault) = fault.filter(|fault| fault.refuses()) {
             let code = fault.code.clone().unwrap_or_else(|| usual_code(fault.status).to_owned());
             let mut failure = Failure::new(code);
-            failure.status = fault.status.unwrap_or(failure.status);
+            failure.status = fault.forced_status().unwrap_or(failure.status);
             if let Some(message) = &fault.message {
                 failure = failure.saying(message.clone());
             }
             result = Err(failure);
             in_success = fault.success_false;
         }
-        let headers = fault.map(|fault| fault.headers.clone().into_iter().collect()).unwrap_or_default();
+        if let (Some(said), Ok(answer)) = (fault.and_then(|fault| fault.image_id.as_ref()), &mut result) {
+            answer["Data"]["ImageId"] = json!(said);
+        }
+        let mut headers: Vec<_> = fault.map(|fault| fault.headers.clone().into_iter().collect()).unwrap_or_default();
+        headers.extend(fault.and_then(|fault| fault.redirect.clone()).map(|to| ("location".to_owned(), to)));
         Outcome { result, headers, in_success }
     }
 
@@ -312,11 +321,16 @@ impl Cloud {
             }
         };
         let garble = fault.and_then(|fault| fault.body);
+        let status = match fault.and_then(Fault::forced_status) {
+            Some(forced) if garble.is_some_and(Garble::keeps_the_answer) => forced,
+            _ => status,
+        };
         let drop = fault.and_then(|fault| fault.drop);
         let word = match (drop, garble) {
             (Some(DropWhen::Before), _) => "dropped_before",
             (Some(DropWhen::After), _) => "dropped_after",
             (None, Some(_)) => "garbled",
+            (None, None) if fault.is_some_and(|fault| fault.image_id.is_some()) => "garbled",
             (None, None) if record.code.is_some() => "refused",
             (None, None) if fault.is_some_and(|fault| fault.list.is_some()) => "lied",
             (None, None) => "ok",
@@ -330,17 +344,10 @@ impl Cloud {
         if drop.is_some() {
             return Reply { delay, kind: ReplyKind::Drop };
         }
-        let json = Bytes::from(answer.to_string());
-        let body = match garble {
-            None => ReplyBody::Whole(json),
-            Some(Garble::Truncate) => ReplyBody::Truncated(json),
-            Some(Garble::NotJson) => {
-                ReplyBody::Whole(Bytes::from_static(b"<html><body><h1>Bad gateway</h1></body></html>"))
-            }
-            Some(Garble::Empty) => ReplyBody::Whole(Bytes::new()),
-            Some(Garble::Huge) => ReplyBody::Huge,
+        let (body, content_type) = match garble {
+            None => (ReplyBody::Whole(Bytes::from(answer.to_string())), "application/json;charset=utf-8"),
+            Some(garble) => garble.apply(answer),
         };
-        let content_type = if garble == Some(Garble::NotJson) { "text/html" } else { "application/json;charset=utf-8" };
         Reply { delay, kind: ReplyKind::Answer { status, headers: outcome.headers, content_type, body } }
     }
 
@@ -417,6 +424,7 @@ impl Cloud {
                     "instance_id": image.instance_id, "instance_type": image.instance_type,
                     "status": image.status(now), "tags": image.tags, "created_at": image.created_at,
                     "image_type": image.image_type, "visible": image.is_visible(now), "parameters": image.parameters,
+                    "available_from": image.available_from(), "deleted_at": image.deleted_at,
                     "request_id": image.request_id,
                     "regions": image.distributions.iter().map(|d| &d.region).collect::<Vec<_>>(),
                 })

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{actions, lists::Lie, world::Fate};
+use super::{actions, garble::Garble, lists::Lie, world::Fate};
 
 /// Why a plan was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,12 @@ pub(super) struct Fault {
     pub(super) drop: Option<DropWhen>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<Garble>,
+    /// The id that a good answer to a create call says in place of the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image_id: Option<String>,
+    /// Where the call is redirected, with status 307 unless `status` says another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) redirect: Option<String>,
     /// How the list lies that is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) list: Option<Lie>,
@@ -137,20 +143,6 @@ pub(super) enum DropWhen {
     After,
 }
 
-/// What is sent in place of the answer's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Garble {
-    /// The first half, after promising all of it.
-    Truncate,
-    /// A proxy's web page.
-    NotJson,
-    /// Nothing.
-    Empty,
-    /// More than any client should read.
-    Huge,
-}
-
 fn one() -> u32 {
     1
 }
@@ -158,7 +150,15 @@ fn one() -> u32 {
 impl Fault {
     /// Whether the answer is a refusal in place of the action's own outcome.
     pub(super) fn refuses(&self) -> bool {
-        self.code.is_some() || self.status.is_some() || self.success_false
+        let answers_itself = self.body.is_some_and(Garble::keeps_the_answer);
+        self.code.is_some()
+            || self.success_false
+            || !answers_itself && (self.status.is_some() || self.redirect.is_some())
+    }
+
+    /// The status that the answer has in any case.
+    pub(super) fn forced_status(&self) -> Option<u16> {
+        self.status.or(self.redirect.is_some().then_some(307))
     }
 
     /// Whether the action is done although its answer is not what it should be. A body can only be garbled, and an image
@@ -191,6 +191,12 @@ impl Fault {
         if self.image.is_some() && self.action != CREATE && self.action != COPY {
             return Err(format!("`image` needs the action `{CREATE}` or `{COPY}`"));
         }
+        if self.image_id.is_some() && self.action != CREATE {
+            return Err(format!("`image_id` needs the action `{CREATE}`"));
+        }
+        if self.redirect.as_ref().is_some_and(|to| hyper::header::HeaderValue::try_from(to).is_err()) {
+            return Err("`redirect` is not an address that can be sent".to_owned());
+        }
         if self.region.is_some() && self.action != COPY {
             return Err(format!("`region` needs the action `{COPY}`"));
         }
@@ -205,6 +211,7 @@ impl Fault {
             || self.delay.is_some()
             || self.drop.is_some()
             || self.body.is_some()
+            || self.image_id.is_some()
             || self.list.is_some()
             || self.late_image.is_some()
             || self.image.is_some()
@@ -286,6 +293,10 @@ mod tests {
         assert!(acts("code = \"InternalError\"\nact = true"));
         assert!(acts("code = \"InternalError\"\nlate_image = \"30s\""));
         assert!(acts("status = 502\nbody = \"not_json\""));
+        assert!(!acts("status = 502\nbody = \"html\"\nact = false"));
+        assert!(!acts("redirect = \"http://127.0.0.1:1/\""));
+        assert!(acts("redirect = \"http://127.0.0.1:1/\"\nact = true"));
+        assert!(acts("image_id = \"imgc-another\""));
         assert!(acts("delay = \"2s\""));
         assert!(!acts("drop = \"before\""));
     }

@@ -64,6 +64,9 @@ pub struct InstanceSpec {
     /// The image it says that it was made from, by an id of either service; one of the system's where it is absent.
     #[serde(default)]
     pub image_id: Option<String>,
+    /// Desktops: `ManagementFlag`, such as `Migrating`; `NoFlag` where it is absent.
+    #[serde(default)]
+    pub management_flag: Option<String>,
     /// The name that lists show for that image; that of the image where it is absent.
     #[serde(default)]
     pub image_name: Option<String>,
@@ -85,6 +88,7 @@ impl InstanceSpec {
             sub_instance_id: None,
             connected: false,
             image_id: None,
+            management_flag: None,
             image_name: None,
             pool_id: None,
             region: None,
@@ -110,10 +114,19 @@ pub(super) struct ImageSpec {
     /// `CloudDesktop` or `WuyingServer`.
     #[serde(default)]
     product_type: Option<String>,
+    /// `YYYY-MM-DD HH:MM:SS`, shown as it is.
+    #[serde(default)]
+    gmt_create: Option<String>,
+    /// When it was made; `gmt_create` is that in the cloud's zone, where it is not said.
+    #[serde(default)]
+    created_at: Option<DateTime<Utc>>,
+    /// The instance that it was made from.
+    #[serde(default)]
+    instance_id: Option<String>,
     /// It is deleted, or is there again.
     #[serde(default)]
     deleted: Option<bool>,
-    /// The word that lists show for it.
+    /// The word that lists show for it, for ever: `AVAILABLE`, `CREATING`, `CREATE_FAILED` or any other.
     #[serde(default)]
     status: Option<String>,
 }
@@ -145,6 +158,8 @@ pub(super) struct Instance {
     #[serde(default)]
     pub(super) image_id: Option<String>,
     #[serde(default)]
+    pub(super) management_flag: Option<String>,
+    #[serde(default)]
     pub(super) image_name: Option<String>,
     #[serde(default)]
     pub(super) pool_id: Option<String>,
@@ -170,6 +185,7 @@ impl Instance {
             turning: None,
             connected: spec.connected,
             image_id: spec.image_id,
+            management_flag: spec.management_flag,
             image_name: spec.image_name,
             pool_id: spec.pool_id,
             region: spec.region,
@@ -272,6 +288,9 @@ pub(super) struct Image {
     pub(super) parameters: Params,
     pub(super) request_id: String,
     pub(super) created_at: DateTime<Utc>,
+    /// What `GmtCreate` shows instead of `created_at`.
+    #[serde(default)]
+    gmt_create: Option<String>,
     /// When lists begin to show it: later than `created_at` only by a fault.
     visible_at: DateTime<Utc>,
     /// INIT until then, CREATING after.
@@ -281,6 +300,9 @@ pub(super) struct Image {
     /// Its instance was switched while it was being made.
     spoiled: bool,
     deleted: bool,
+    /// When DeleteImage deleted it; other hands leave no time.
+    #[serde(default)]
+    pub(super) deleted_at: Option<DateTime<Utc>>,
     #[serde(default = "user")]
     pub(super) image_type: String,
     pub(super) distributions: Vec<Distribution>,
@@ -342,6 +364,17 @@ impl Image {
         }
     }
 
+    /// From when it can be used; `None` where its making fails.
+    pub(super) fn available_from(&self) -> Option<DateTime<Utc>> {
+        (!self.spoiled && self.fate == Fate::Available).then_some(self.ready_at)
+    }
+
+    /// `GmtCreate`, in a zone so many minutes ahead of UTC.
+    pub(super) fn gmt_create(&self, zone: i32) -> String {
+        let shown = self.created_at.checked_add_signed(TimeDelta::minutes(zone.into())).unwrap_or(self.created_at);
+        self.gmt_create.clone().unwrap_or_else(|| shown.format("%Y-%m-%d %H:%M:%S").to_string())
+    }
+
     fn is_building(&self, now: DateTime<Utc>) -> bool {
         matches!(self.status(now), "INIT" | "CREATING")
     }
@@ -359,6 +392,8 @@ pub(super) struct Rules {
     pub(super) power_time: Duration,
     pub(super) builder_quota: usize,
     pub(super) open: bool,
+    /// Minutes that the zone of `GmtCreate` is ahead of UTC.
+    pub(super) gmt_zone: i32,
 }
 
 /// An image to make, with what a fault adds to it.
@@ -414,6 +449,11 @@ impl World {
         self.rules = rules;
     }
 
+    /// Minutes that the zone of `GmtCreate` is ahead of UTC.
+    pub(super) fn gmt_zone(&self) -> i32 {
+        self.rules.gmt_zone
+    }
+
     /// Grows with every change, so that a saver knows whether there is anything to save.
     pub(super) fn revision(&self) -> u64 {
         self.revision
@@ -427,9 +467,16 @@ impl World {
         self.instances.values()
     }
 
-    /// Adds an instance, or puts it in place of the one that has its id.
+    /// Adds an instance, or puts it in place of the one that has its id. One that runs now and was stopped has been started
+    /// by somebody, which spoils the image that is being made of it, as a call would.
     pub(super) fn put_instance(&mut self, spec: InstanceSpec, now: DateTime<Utc>) {
         self.revision += 1;
+        let was_stopped = self.instances.get(&spec.instance_id).is_some_and(|old| old.plain_status(now) == STOPPED);
+        if was_stopped && capitalised(&spec.status) == RUNNING {
+            for image in &mut self.images {
+                image.spoiled |= image.instance_id == spec.instance_id && image.is_building(now);
+            }
+        }
         self.instances.insert(spec.instance_id.clone(), Instance::new(spec, now));
     }
 
@@ -572,12 +619,14 @@ impl World {
             parameters: order.parameters,
             request_id: order.request_id,
             created_at: now,
+            gmt_create: None,
             visible_at,
             begins_at: after(visible_at, self.rules.build_time / 10),
             ready_at: after(visible_at, self.rules.build_time),
             fate: order.fate,
             spoiled: false,
             deleted: false,
+            deleted_at: None,
             image_type: user(),
             distributions: Vec::new(),
         };
@@ -604,12 +653,14 @@ impl World {
                 parameters: Params::default(),
                 request_id: String::new(),
                 created_at: now,
+                gmt_create: None,
                 visible_at: now,
                 begins_at: now,
                 ready_at: now,
                 fate: Fate::Available,
                 spoiled: false,
                 deleted: false,
+                deleted_at: None,
                 image_type: user(),
                 distributions: Vec::new(),
             };
@@ -631,6 +682,11 @@ impl World {
             if let Some(product) = &spec.product_type {
                 image.product_type.clone_from(product);
             }
+            if let Some(instance_id) = &spec.instance_id {
+                image.instance_id.clone_from(instance_id);
+            }
+            image.created_at = spec.created_at.unwrap_or(image.created_at);
+            image.gmt_create = spec.gmt_create.clone().or_else(|| image.gmt_create.take());
             image.deleted = spec.deleted.unwrap_or(image.deleted);
             if let Some(status) = &spec.status {
                 image.fate = if status == "AVAILABLE" { Fate::Available } else { Fate::Status(status.clone()) };
@@ -655,6 +711,7 @@ impl World {
         let image = self.existing(id, now)?;
         image.deleted = true;
         let ids: Vec<String> = image.desktop_id.iter().cloned().chain([image.id.clone()]).collect();
+        image.deleted_at = Some(now);
         self.users.drop_templates(&ids);
         self.revision += 1;
         Ok(())
@@ -728,6 +785,7 @@ mod tests {
             power_time: Duration::from_secs(5),
             builder_quota: 2,
             open: false,
+            gmt_zone: 0,
         });
         for id in ["ecd-1", "ecd-2", "ecd-3"] {
             world.put_instance(InstanceSpec::running(id, InstanceKind::CloudDesktop), START);

@@ -21,7 +21,7 @@ use crate::{
         hooks::Hooks,
         reason::ReasonCode,
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Kept, Waiting, Work},
+        state::{End, Kept, Resume, Work},
     },
     health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind},
     ids::{InstanceId, LineId, ScheduleId},
@@ -160,6 +160,7 @@ async fn fill(store: &Store) {
         misses: 0,
         next: now() + TimeDelta::seconds(48),
         status: "CREATING".into(),
+        searching: false,
         found: None,
     };
     step(4, "finance", now(), state, None).await;
@@ -396,11 +397,11 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
 }
 
 #[tokio::test]
-async fn bakes_that_wait_for_users_are_listed_with_their_reason() {
+async fn bakes_that_wait_are_listed_with_their_reason() {
     let served = Served::start().await;
-    assert!(!served.get("/").await.body.contains("Waiting for users"));
-    let waiting = Waiting { since: now(), why: "waits for ann to leave, who is connected to the instance".into() };
-    let kept = Some(Kept { work: work("win11-golden", 42), waiting });
+    assert!(!served.get("/").await.body.contains("waits for ann"));
+    let reason = "waits for ann to leave, who is connected to the instance".to_owned();
+    let kept = Some(Kept { work: work("win11-golden", 42), resume: Resume::Instance, reason });
     let state = State::Queued { not_before: now() + TimeDelta::minutes(1), kept };
     let step = Transition { bake: BakeId(5), line: LineId::from("win11-golden"), state, attempt: None };
     served.fake.store.commit(&[step], now()).await.unwrap();
@@ -408,7 +409,7 @@ async fn bakes_that_wait_for_users_are_listed_with_their_reason() {
     assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);
     assert_eq!((status.running.len(), status.queued), (2, 1), "neither under way nor forgotten");
     let page = served.get("/").await.body;
-    assert!(page.contains("Waiting for users to leave") && page.contains("waits for ann to leave"), "{page}");
+    assert!(page.contains("Waiting") && page.contains("waits for ann to leave"), "{page}");
 }
 
 #[tokio::test]

@@ -25,7 +25,8 @@ pub struct Status {
     pub no_image_yet: u64,
     /// Bakes under way, the oldest slot first.
     pub running: Vec<Running>,
-    /// Bakes that wait for connected users to leave, the oldest slot first. They hold neither a builder nor the instance.
+    /// Bakes that wait (for users to leave, for their instance, for the cloud), the oldest slot first. They hold neither a
+    /// builder nor the instance.
     #[serde(default)]
     pub waiting: Vec<Running>,
     /// How many bakes wait for their turn, those included.
@@ -187,7 +188,7 @@ const UNDER_WAY: [&str; 8] =
 pub struct Bakes {
     /// Under way.
     pub running: Vec<Running>,
-    /// For users to leave.
+    /// For something that is in their way.
     pub waiting: Vec<Running>,
     /// How many wait for their turn.
     pub queued: u64,

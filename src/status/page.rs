@@ -36,7 +36,7 @@ pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[LedgerRow], n
         (health(status, now))
         (summary(status, now))
         (running(("running", "Running"), &status.running, now))
-        @if !status.waiting.is_empty() { (running(("waiting", "Waiting for users to leave"), &status.waiting, now)) }
+        @if !status.waiting.is_empty() { (running(("waiting", "Waiting"), &status.waiting, now)) }
         @if !status.late.is_empty() { (late(&status.late, now)) }
         @if !status.paused.is_empty() { (paused(&status.paused)) }
         (coming(&status.next, now))
@@ -400,7 +400,7 @@ fn calls(attempts: &[AttemptRow]) -> Markup {
             two_lines(&attempt.stage, &attempt.call),
             outcome(&attempt.outcome),
             clock_to_the_second(attempt.started_at),
-            html! { (brief(attempt.finished_at - attempt.started_at)) },
+            html! { (brief(attempt.finished_at.saturating_sub(attempt.started_at).max(0))) },
             html! { @if let Some(status) = attempt.http_status { (status) } },
             html! {
                 @if let Some(code) = &attempt.code { span.code { (code) } }

@@ -234,43 +234,42 @@ impl Store {
         .await
     }
 
+    /// Runs one statement as a transaction of its own.
+    async fn run_alone(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+        step: &'static str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        query.execute(&mut *tx).await.map_err(failed(step))?;
+        tx.commit().await.map_err(failed(step))
+    }
+
     /// Has an image searched for again, about which nothing new is known.
     pub async fn search_later(&self, sent: &SentDeletion, at: DateTime<Utc>, why: &str) -> Result<(), StoreError> {
         let sql = if sent.image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
-        sqlx::query(sql)
+        let query = sqlx::query(sql)
             .bind(sent.image.image_id.as_str())
             .bind("deleting")
             .bind(why)
             .bind(at.timestamp_millis())
-            .bind(None::<i64>)
-            .execute(&self.writer)
-            .await
-            .map_err(failed("put a search off"))
-            .map(|_| ())
+            .bind(None::<i64>);
+        self.run_alone(query, "put a search off").await
     }
 
     /// Notes why an image is not deleted yet for which no call was sent, and when it is tried next.
     pub async fn put_off_deletion(&self, image: &Doomed, why: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = if image.of_failed { statements::PUT_OFF_FAILED_DELETION } else { statements::PUT_OFF_DELETION };
-        sqlx::query(sql)
-            .bind(image.image_id.as_str())
-            .bind(why)
-            .bind(at.timestamp_millis())
-            .execute(&self.writer)
-            .await
-            .map_err(failed("put a deletion off"))
-            .map(|_| ())
+        let query = sqlx::query(sql).bind(image.image_id.as_str()).bind(why).bind(at.timestamp_millis());
+        self.run_alone(query, "put a deletion off").await
     }
 
     /// Notes who uses an image, as a question about it alone showed.
     pub async fn set_users(&self, image_id: &ImageId, users: &[String]) -> Result<(), StoreError> {
-        sqlx::query(statements::SET_USERS)
+        let query = sqlx::query(statements::SET_USERS)
             .bind(image_id.as_str())
-            .bind(serde_json::to_string(users).map_err(StoreError::Encode)?)
-            .execute(&self.writer)
-            .await
-            .map_err(failed("note who uses an image"))
-            .map(|_| ())
+            .bind(serde_json::to_string(users).map_err(StoreError::Encode)?);
+        self.run_alone(query, "note who uses an image").await
     }
 
     /// Notes that an image has gone by other hands; `false` where that is known.

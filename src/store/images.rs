@@ -299,6 +299,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let done = query.execute(&mut *tx).await.map_err(failed("change an image's row"))?;
         if done.rows_affected() == 0 {
+            tx.rollback().await.map_err(failed("change an image's row"))?;
             return Ok(false);
         }
         audit(&mut tx, at, who, action, detail).await?;

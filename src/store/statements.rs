@@ -53,9 +53,9 @@ SELECT value ->> 'bake_id', value ->> 'stage', value ->> 'call', value ->> 'star
        value ->> 'outcome', value ->> 'code', value ->> 'http_status', value ->> 'request_id', value ->> 'message'
 FROM json_each(?1)";
 
-/// Every slot of these targets up to `accounted_to` has its row.
+/// Every slot of these targets from `known_since` up to `accounted_to` has its row.
 pub const UPDATE_ACCOUNTED: &str = "
-UPDATE targets SET accounted_to = told.value ->> 'accounted_to'
+UPDATE targets SET accounted_to = told.value ->> 'accounted_to', known_since = told.value ->> 'known_since'
 FROM json_each(?1) AS told
 WHERE targets.schedule_id = told.value ->> 'schedule_id' AND targets.instance_id = told.value ->> 'instance_id'";
 
@@ -76,45 +76,133 @@ FROM json_each(?1) AS gone
 WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id = gone.value ->> 'instance_id'
   AND targets.removed_at IS NULL";
 
+/// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. One step
+/// down an index for each target; CROSS JOIN keeps the order of the tables.
+pub const SLOTS_AHEAD: &str = "
+SELECT t.schedule_id, t.instance_id, max(b.slot)
+FROM targets t CROSS JOIN bakes b
+  ON b.schedule_id = t.schedule_id AND b.instance_id = t.instance_id AND b.slot > min(t.accounted_to, ?1)
+WHERE b.trigger <> 'manual'
+GROUP BY t.schedule_id, t.instance_id";
+
+/// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, made no
+/// call and may give their slots up; and those that ended for that and never sent a create call. A skipped row may be as
+/// young as ?3: it was written as far behind its slot as this look may be, and a queued one of that age is baked as it is.
+pub const ROWS_AHEAD: &str = "
+SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.covers_from, b.covers, b.created_at
+FROM json_each(?1) AS span CROSS JOIN bakes b
+  ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
+     AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
+WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped')
+  AND (b.reason_code = 'clock_ahead' AND b.progress ->> '$.work.evidence.first_sent' IS NULL
+       OR b.version IS NULL AND (b.created_at > ?2 OR b.state = 'skipped' AND b.created_at > ?3)
+          AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = b.id))
+ORDER BY b.id";
+
+/// Rows that give up all their slots.
+pub const REMOVE_ROWS_AHEAD: &str = "
+DELETE FROM bakes
+WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND state IN ('queued', 'skipped')";
+
+/// What rows go on to stand for that give up slots in the middle, as rows of their own: the earlier part.
+pub const SPLIT_ROWS_AHEAD: &str = "
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings, config_hash,
+                   state, progress, reason, reason_code, created_at, finished_at)
+SELECT b.schedule_id, b.schedule, b.instance_id, b.line_id, part.value ->> 'split_slot', b.trigger,
+       part.value ->> 'split_covers', b.covers_from, b.settings, b.config_hash, b.state, b.progress, b.reason,
+       b.reason_code, b.created_at, b.finished_at
+FROM json_each(?1) AS part JOIN bakes b ON b.id = part.value ->> 'id'
+WHERE part.value ->> 'split_slot' IS NOT NULL
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+
+/// And the part that stays in the row.
+pub const SHRINK_ROWS_AHEAD: &str = "
+UPDATE bakes SET slot = part.value ->> 'slot', covers = part.value ->> 'covers', covers_from = part.value ->> 'covers_from'
+FROM json_each(?1) AS part
+WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'covers' IS NOT NULL";
+
+/// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those that owe nothing
+/// and never sent a create call. One that did waits for its slot, which no other row may take, unless that is later than ?5.
+pub const END_QUEUED_AHEAD: &str = "
+UPDATE bakes
+SET state = 'skipped', reason = ?3, reason_code = 'clock_ahead', wake_at = NULL, finished_at = ?4,
+    progress = json_object('state', 'ended', 'work', json(progress -> '$.kept.work'), 'end', json(?2))
+WHERE state = 'queued' AND slot > ?1
+  AND coalesce(progress ->> '$.kept.work.owes_start', 0) = 0 AND coalesce(progress ->> '$.kept.work.owes_hooks', 0) = 0
+  AND (progress ->> '$.kept.work.evidence.first_sent' IS NULL OR slot > ?5)
+RETURNING id, schedule, instance_id";
+
+/// Until when such were written, if there are any.
+pub const QUEUED_AHEAD: &str = "
+SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued' AND slot > ?1";
+
+/// Instants of images that are later than now were noted while the clock was ahead; from here on they count from now.
+pub const CLAMP_IMAGES: &str = "
+UPDATE images
+SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1), verify_next = min(verify_next, ?1)
+WHERE available_at > ?2 OR missing_since > ?2 OR (verify = 'due' AND verify_next > ?3)";
+
+/// The same for the last inventory scan.
+pub const CLAMP_LOOK: &str = "
+UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since > ?1";
+
+/// Whether there are such.
+pub const IMAGES_AHEAD: &str = "
+SELECT EXISTS (SELECT 1 FROM images
+               WHERE available_at > ?1 OR missing_since > ?1 OR (verify = 'due' AND verify_next > ?2))";
+
+/// When the history was last written, as its newest rows say.
+pub const NEWEST_WRITE: &str = "
+SELECT max(at) FROM (
+    SELECT (SELECT at FROM audit ORDER BY id DESC LIMIT 1) AS at
+    UNION ALL SELECT (SELECT max(created_at, coalesce(finished_at, created_at)) FROM bakes ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT finished_at FROM attempts ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT at FROM looks))";
+
+/// Whether the audit has a line that begins so.
+pub const AUDIT_BEGINS: &str = "
+SELECT EXISTS (SELECT 1 FROM audit WHERE action = ?1 AND substr(detail, 1, length(?2)) = ?2)";
+
 /// All targets, also those that are gone from the file.
 pub const ALL_TARGETS: &str = "
 SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at FROM targets";
 
 /// Begun bakes that want to be looked at by now.
 pub const DUE_BAKES: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that have waited too long.
 pub const OVERDUE_QUEUED: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.state = 'queued' AND b.give_up_at < ?1
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that may begin, as many as there are free builders: the oldest slot first, the lower number first, one
-/// for each instance that is free, none in regions that are full.
+/// for each instance that is free, none in regions that are full, and none whose deadline has passed: those are ended.
 pub const NEXT_QUEUED: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
-WHERE b.state = 'queued' AND b.wake_at <= ?1
+WHERE b.state = 'queued' AND b.wake_at <= ?1 AND b.slot <= ?1 AND (b.give_up_at IS NULL OR b.give_up_at >= ?1)
   AND coalesce(b.region, '') NOT IN (SELECT value FROM json_each(?3))
   AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
   AND NOT EXISTS (SELECT 1 FROM bakes o
-                  WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1
+                  WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1 AND o.slot <= ?1
+                    AND (o.give_up_at IS NULL OR o.give_up_at >= ?1)
                     AND (o.slot, o.id) < (b.slot, b.id))
 ORDER BY b.slot, b.id
 LIMIT ?2";
 
 /// One bake, whatever its state.
 pub const OPEN_BAKE: &str = "
-SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.progress, s.json AS settings,
-       coalesce(l.last_version, 0) AS last_version
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.id = ?1";
 
@@ -136,9 +224,12 @@ pub const BUSY_BUILDERS: &str = "
 SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting', 'finishing')
 GROUP BY region";
 
-/// Instances with an unfinished bake, whatever its state.
+/// Instances with an unfinished bake, whatever its state, but for those in the queue for a slot later than ?1 and the rows
+/// in ?2, which give their slots up.
 pub const OPEN_INSTANCES: &str = "
-SELECT instance_id, id FROM bakes INDEXED BY bakes_open WHERE finished_at IS NULL ORDER BY id";
+SELECT instance_id, id FROM bakes INDEXED BY bakes_open
+WHERE finished_at IS NULL AND (state <> 'queued' OR slot <= ?1) AND id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY id";
 
 /// The number of the row for a slot.
 pub const BAKE_OF_SLOT: &str = "
@@ -214,12 +305,13 @@ UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
 FROM json_each(?1) AS wake
 WHERE bakes.id = wake.value ->> 'id' AND bakes.state = 'unknown' AND bakes.finished_at IS NULL";
 
-/// Images that came out of those steps. The checks and regions of their bake's settings begin with them.
+/// Images that came out of those steps, seen AVAILABLE at ?2 by the cloud's time. The checks and regions of their bake's
+/// settings begin with them.
 pub const INSERT_IMAGES: &str = "
 INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
                     available_at, verify, verify_next)
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
-       coalesce(b.image_name, ''), b.slot, b.finished_at,
+       coalesce(b.image_name, ''), b.slot, ?2,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN b.finished_at END
 FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
@@ -278,12 +370,13 @@ ORDER BY i.line_id, i.version DESC, i.image_id"
 /// One image, deleted or not.
 pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 
-/// The newest result of each of some lines.
+/// The newest result of each of some lines: of the bake that was written last, for a slot says nothing where the clock was
+/// ahead.
 pub const NEWEST_RESULTS: &str = "
 SELECT b.line_id, b.id, b.state
 FROM json_each(?1) AS line JOIN bakes b
   ON b.id = (SELECT id FROM bakes WHERE line_id = line.value AND state IN ('succeeded', 'failed')
-             ORDER BY slot DESC, id DESC LIMIT 1)";
+             ORDER BY id DESC LIMIT 1)";
 
 /// The last look at the cloud.
 pub const LAST_LOOK: &str = "SELECT at, problem, since, whole_at FROM looks";
@@ -358,7 +451,7 @@ WHERE image_id = ?1 AND fate = 'marked'
   AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
               WHERE o.line_id = images.line_id AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
-                AND o.missing_since IS NULL AND (o.slot, o.version) > (images.slot, images.version))";
+                AND o.missing_since IS NULL AND o.version > images.version)";
 
 /// How a deletion goes on, or ended.
 pub const END_DELETION: &str = "
@@ -812,8 +905,8 @@ SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_ea
 /// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
 /// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
 pub const LAST_DURATIONS: &str = "
-SELECT b.line_id, b.finished_at - (SELECT min(a.started_at) FROM attempts a
-                                   WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS took
+SELECT b.line_id, max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
+                                          WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create'))) AS took
 FROM lines l JOIN bakes b ON b.id IN (
     SELECT g.id FROM bakes g
     WHERE g.line_id = l.line_id AND g.state = 'succeeded'
@@ -835,6 +928,29 @@ pub const OWED_STARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
 ORDER BY id";
+/// The marks of the last start.
+pub const LINEAGE: &str = "SELECT run, steps, stopped, unsettled FROM lineage";
+
+/// Whether no bake and no version is known.
+pub const IS_EMPTY: &str = "SELECT NOT EXISTS (SELECT 1 FROM bakes) AND NOT EXISTS (SELECT 1 FROM lines)";
+
+/// The marks of a start.
+pub const BEGIN_RUN: &str = "
+INSERT INTO lineage (id, run, steps, stopped, unsettled) VALUES (1, ?1, ?2, 0, ?3)
+ON CONFLICT (id) DO UPDATE SET run = excluded.run, steps = excluded.steps, stopped = 0, unsettled = excluded.unsettled";
+
+/// One more transaction of this start.
+pub const COUNT_STEP: &str = "UPDATE lineage SET steps = steps + 1 WHERE run = ?1 RETURNING steps";
+
+/// The mark of an orderly end.
+pub const END_RUN: &str = "UPDATE lineage SET steps = steps + 1, stopped = 1 WHERE run = ?1 RETURNING steps";
+
+/// Nothing is left to be found out in the cloud.
+pub const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
+
+/// No start has been made on it.
+pub const FORGET_RUN: &str = "DELETE FROM lineage";
+
 /// The tables of the database.
 pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
@@ -862,6 +978,13 @@ pub const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
+    LINEAGE,
+    IS_EMPTY,
+    BEGIN_RUN,
+    COUNT_STEP,
+    END_RUN,
+    SETTLE,
+    FORGET_RUN,
     INSERT_BAKES,
     INSERT_SETTINGS,
     UPDATE_BAKES,
@@ -939,6 +1062,18 @@ pub const ALL: &[&str] = &[
     NONE_GOOD_SINCE,
     CHECK_OF_IMAGE,
     UPDATE_ACCOUNTED,
+    SLOTS_AHEAD,
+    ROWS_AHEAD,
+    REMOVE_ROWS_AHEAD,
+    SPLIT_ROWS_AHEAD,
+    SHRINK_ROWS_AHEAD,
+    END_QUEUED_AHEAD,
+    QUEUED_AHEAD,
+    CLAMP_IMAGES,
+    CLAMP_LOOK,
+    IMAGES_AHEAD,
+    NEWEST_WRITE,
+    AUDIT_BEGINS,
     UPSERT_TARGETS,
     REMOVE_TARGETS,
     ALL_TARGETS,
@@ -987,4 +1122,18 @@ pub const ALL: &[&str] = &[
     NEWEST_MIGRATION,
     OPTIMIZE,
     CHECKPOINT,
+    LEARNED,
+    LEARN,
+    UNLEARN,
 ];
+
+/// What was learned of the cloud under a name.
+pub const LEARNED: &str = "SELECT value FROM learned WHERE name = ?1";
+
+/// Something was learned; a later word replaces an earlier one.
+pub const LEARN: &str = "
+INSERT INTO learned (name, value, at) VALUES (?1, ?2, ?3)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at";
+
+/// Something turned out not to be so.
+pub const UNLEARN: &str = "DELETE FROM learned WHERE name = ?1";

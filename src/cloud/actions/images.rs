@@ -78,8 +78,7 @@ impl Call for CreateImageByInstance {
 
     fn value(answer: Value) -> Result<CreatedImage, serde_json::Error> {
         let created: CreatedImage = data(answer)?;
-        named(&created.image_id)?;
-        Ok(created)
+        if is_plausible_id(created.image_id.as_str()) { Ok(created) } else { Err(missing("ImageId")) }
     }
 }
 
@@ -358,9 +357,16 @@ fn data<T: serde::de::DeserializeOwned>(mut answer: Value) -> Result<T, serde_js
     serde_json::from_value(answer.get_mut("Data").map(Value::take).ok_or_else(|| missing("Data"))?)
 }
 
-/// An image without an id cannot be followed, so an empty one counts as missing.
-fn named(id: &ImageId) -> Result<(), serde_json::Error> {
-    if id.as_str().is_empty() { Err(missing("ImageId")) } else { Ok(()) }
+/// Whether a text can be the id of a new image. Every published one is a prefix, a hyphen, letters and digits: `imgc-…`,
+/// `m-…`. What is refused here costs a search for the image, what is believed a whole build to find out.
+fn is_plausible_id(id: &str) -> bool {
+    const LONGEST: usize = 128;
+    let well_formed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    id.len() <= LONGEST
+        && id.chars().all(well_formed)
+        && id
+            .split_once('-')
+            .is_some_and(|(kind, rest)| kind.starts_with(|c: char| c.is_ascii_alphabetic()) && !rest.is_empty())
 }
 
 fn missing(element: &'static str) -> serde_json::Error {
@@ -421,8 +427,19 @@ mod tests {
 
     #[test]
     fn a_created_image_without_an_id_is_not_one() {
-        assert!(CreateImageByInstance::value(json!({"Data": {"ImageId": ""}})).is_err());
-        assert!(CreateImageByInstance::value(json!({"Data": null})).is_err());
+        for data in
+            [json!(null), json!({}), json!([]), json!("imgc-1"), json!({"ImageId": null}), json!({"ImageId": 7})]
+        {
+            assert!(CreateImageByInstance::value(json!({"Data": data.clone()})).is_err(), "{data}");
+        }
+        for id in
+            ["", " ", "null", "0", "-", "imgc-", "-1", "imgc 1", "imgc-1\n", "<html>", "{imgc-1}", &"i-1".repeat(50)]
+        {
+            assert!(CreateImageByInstance::value(json!({"Data": {"ImageId": id}})).is_err(), "{id:?}");
+        }
+        for id in ["imgc-07hnjj5fp4e2", "m-4zfb6zj728hhr", "desktopimage-windows-2022", "imgc-a_b"] {
+            assert!(CreateImageByInstance::value(json!({"Data": {"ImageId": id}})).is_ok(), "{id}");
+        }
         let created = CreateImageByInstance::value(json!({"Data": {"ImageId": "imgc-1", "TaskId": "tid-1"}})).unwrap();
         assert_eq!((created.image_id.as_str(), created.task_id.as_deref()), ("imgc-1", Some("tid-1")));
     }

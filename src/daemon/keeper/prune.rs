@@ -76,10 +76,19 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
         strays::record(shared, config, &listed).await?;
     }
     // A channel that is about to move must not hold the image that it leaves.
-    channels::settle(shared, config, shared.clock.now()).await?;
-    let mut judgement = watched.judge(reader, config, mode, shared.clock.now()).await?;
-    if !mode.dry_run {
-        judgement.apply(shared, config, &watched, mode, who).await?;
+    channels::settle(shared, config).await?;
+    let clocks = shared.confirm_clocks().await;
+    let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
+    let mut judgement = watched.judge(reader, config, mode, now).await?;
+    match clocks {
+        Ok(_) if mode.dry_run => {}
+        Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
+        Err(blocker) => {
+            if !mode.dry_run {
+                tracing::warn!(reason = %blocker, "no image is marked or deleted: {blocker}");
+            }
+            judgement.problem.get_or_insert_with(|| blocker.to_string());
+        }
     }
     let report = judgement.report();
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
@@ -229,11 +238,17 @@ impl Judgement {
         }
         for (row, judged) in &mut self.images {
             if judged.action == Action::Delete {
+                // Asked before each: a clock can be set while a pass is under way.
+                if let Err(blocker) = shared.clocks_agree() {
+                    tracing::warn!(reason = %blocker, "no more images are deleted: {blocker}");
+                    self.problem.get_or_insert_with(|| blocker.to_string());
+                    return Ok(());
+                }
                 delete(shared, config, &row.image, judged, who).await?;
             }
         }
         for (image, judged) in &mut self.failed {
-            if judged.action == FailedAction::Delete {
+            if judged.action == FailedAction::Delete && shared.clocks_agree().is_ok() {
                 let keep = watched.policies.get(&image.line).and_then(|policy| policy.keep.as_ref());
                 judged.action = strays::delete(shared, config, image, keep, who).await?;
             }
