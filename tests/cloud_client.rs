@@ -249,7 +249,7 @@ async fn answers_that_are_no_json_keep_their_status() {
 
 #[tokio::test]
 async fn endless_answers_are_cut() {
-    let long = |bytes: usize| http(200, "", &format!("{{\"x\":\"{}\"}}", "a".repeat(bytes)));
+    let long = |bytes: usize| http(200, "", &format!("{{\"RequestId\":\"R\",\"x\":\"{}\"}}", "a".repeat(bytes)));
     let refusal = refused_create(long(1024 * 1024)).await;
     assert_eq!(gist(&refusal), (Class::Unclear, "AnswerTooLarge", Some(200)));
     // A list may be longer than that; being no list is its only fault.
@@ -272,7 +272,7 @@ async fn http_200_can_be_a_refusal() {
     assert_eq!(gist(&refusal), (Class::Busy, "ExceedBuilderQuota", Some(200)));
     assert_eq!(refusal.message, "The maximum is reached.");
     // DescribeTemplates has a word of its own for good answers.
-    let good = http(200, "", r#"{"Code":"success","TotalCount":0,"Data":[]}"#);
+    let good = http(200, "", r#"{"Code":"success","RequestId":"R","TotalCount":0,"Data":[]}"#);
     let templates = client(&Server::start(vec![good]).await.url).list_all(&DescribeTemplates::default()).await;
     assert_eq!(templates.unwrap(), []);
     let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200}"#)).await;
@@ -323,7 +323,7 @@ async fn a_distribution_may_have_a_number_for_a_code() {
 
 fn page(count: &str, ids: std::ops::Range<u32>) -> Reply {
     let rows: Vec<String> = ids.map(|id| format!(r#"{{"ImageId":"imgc-{id}","Status":"AVAILABLE"}}"#)).collect();
-    http(200, "", &format!(r#"{{{count}"Data":[{}],"Success":true}}"#, rows.join(",")))
+    http(200, "", &format!(r#"{{{count}"Data":[{}],"Success":true,"RequestId":"R"}}"#, rows.join(",")))
 }
 
 #[tokio::test]
@@ -358,6 +358,11 @@ async fn a_list_that_changed_while_it_was_read_is_read_again() {
     assert_eq!(server.requests().len(), 6);
 }
 
+/// The body with the element that every answer of the API has.
+fn of_api(body: &str) -> String {
+    body.replacen('{', "{\"RequestId\":\"R\",", 1)
+}
+
 /// A list that lies concludes nothing, whichever call it answers, and is not followed for ever.
 #[tokio::test]
 async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
@@ -375,7 +380,7 @@ async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
         let one = format!(r#"{{"{id}":"x-1"}}"#);
         let mut lies = vec![
             ("null", format!(r#"{{{}"{rows}":null}}"#, count(total, 1))),
-            ("missing", format!(r#"{{{}"RequestId":"R"}}"#, count(total, 1))),
+            ("missing", format!(r#"{{{}"Success":true}}"#, count(total, 1))),
             ("a text", format!(r#"{{{}"{rows}":"none"}}"#, count(total, 1))),
             ("an object", format!(r#"{{{}"{rows}":{{"Row":[{one}]}}}}"#, count(total, 1))),
             ("numbers", format!(r#"{{{}"{rows}":[1]}}"#, count(total, 1))),
@@ -393,7 +398,7 @@ async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
             ]);
         }
         for (lie, body) in lies {
-            let server = Server::start(vec![http(200, "", &body)]).await;
+            let server = Server::start(vec![http(200, "", &of_api(&body))]).await;
             let client = client(&server.url);
             let told = match (rows, total, id) {
                 (_, "Count", _) => client.list_all(&ListImage::default()).await.map(|_| ()),
@@ -416,7 +421,7 @@ async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
 #[tokio::test]
 async fn an_instance_is_absent_only_from_a_list_that_is_whole() {
     let ask = |body: &'static str| async move {
-        let server = Server::start(vec![http(200, "", body)]).await;
+        let server = Server::start(vec![http(200, "", &of_api(body))]).await;
         let ids = vec!["ecd-1".into()];
         let call = DescribeDesktops { region: "cn-shanghai".to_owned(), ids, ..DescribeDesktops::default() };
         client(&server.url).describe_desktops(&call).await.map(|answer| answer.value.len())
