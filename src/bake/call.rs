@@ -146,6 +146,8 @@ pub enum Call {
     CreateImage(Identity),
     /// Is there an image of this slot? By name first, by tags second.
     FindImage(Identity),
+    /// Which images of lines on the instance are being made?
+    FindImagesInProgress,
     /// How far is this image?
     DescribeImage(ImageId),
     /// Run the operator's command on this host.
@@ -166,6 +168,7 @@ impl Call {
             Self::StartInstance => "start_instance",
             Self::CreateImage(_) => "create_image",
             Self::FindImage(_) => "find_image",
+            Self::FindImagesInProgress => "find_images_in_progress",
             Self::DescribeImage(_) => "describe_image",
             Self::RunHook(_) => "run_hook",
         }
@@ -183,6 +186,8 @@ pub enum Answer {
     Created(MadeImage),
     /// To `FindImage`; `None`: neither an image of the slot nor one of its name is listed.
     Found(Option<SeenImage>),
+    /// To `FindImagesInProgress`.
+    InProgress(Vec<SeenImage>),
     /// To `FindImage`: no image of the slot is listed, but these carry its name.
     NameTaken(TakenName),
     /// To `DescribeImage`; `None`: not listed.
