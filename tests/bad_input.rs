@@ -194,8 +194,14 @@ fn a_wrong_secret_holds_everything_until_it_is_right() {
         let output = host.run(&["status", "--json"]);
         (output.status.code() == Some(5)).then(|| serde_json::from_slice::<Value>(&output.stdout).unwrap())
     });
-    let told = status["health"]["reasons"][0].as_str().unwrap();
-    assert!(told.starts_with("every schedule is held since") && told.contains("SignatureDoesNotMatch"), "{told}");
+    let problem = &status["health"]["problems"][0];
+    assert_eq!(
+        (&problem["code"], &problem["severity"]),
+        (&"credentials_rejected".into(), &"problem".into()),
+        "{problem}"
+    );
+    let told = problem["message"].as_str().unwrap();
+    assert!(told.starts_with("credentials rejected") && told.contains("SignatureDoesNotMatch"), "{told}");
     let refused = cloud.state()["calls"].as_array().unwrap().len();
     assert!(refused < 10, "{refused} calls with a key that is known to be wrong");
     let said =
@@ -304,8 +310,7 @@ fn answers_that_make_no_sense_neither_stop_the_daemon_nor_pass_for_an_image() {
                 let first = &bake["calls"][0];
                 assert_eq!(
                     (first["code"].as_str(), first["outcome"].as_str()),
-                    // The search before the create call meets it first.
-                    (Some(code), Some("transient")),
+                    (Some(code), Some("unclear")),
                     "{name}: {bake:#}"
                 );
                 assert_eq!(first["http_status"], 200, "{name}: {bake:#}");

@@ -316,7 +316,7 @@ fn an_export_comes_back_byte_for_byte() {
     assert_eq!(third.expect(0, &["export"]).0, fs::read_to_string(&one).unwrap());
     third.start();
     assert_eq!(third.json(0, &["history"]), host.json(0, &["history"]));
-    assert_eq!(third.json(0, &["status"])["paused"][0]["schedule"], "golden");
+    assert_eq!(third.json(5, &["status"])["paused"][0]["schedule"], "golden");
 }
 
 #[test]

@@ -414,38 +414,38 @@ fn what_is_left_stopped_by_a_shutdown_is_told_and_started_at_the_next_start() {
     assert_eq!(host.log().matches(told).count(), 1, "nothing is left stopped now");
 }
 
-#[tokio::test]
-async fn status_says_what_is_not_running_again() {
+#[test]
+fn a_refused_start_is_a_problem_at_once_and_the_reason_of_its_bake() {
     let cloud = Cloud::start();
     cloud.add_faults("[[fault]]\naction = \"StartWuyingServer\"\ntimes = 0\ncode = \"NoStock\"\nstatus = 400\n");
     let mut host = host(&cloud, "ws-down", "stop_instance = 'required'");
     host.expect(0, &["bake", "golden"]);
-    host.until("its start is refused", &[], |row| {
-        row["state"] == "starting" && host.log().contains("is not running again yet: NoStock")
+    let row = host.until("its start is refused", &[], |row| {
+        row["state"] == "starting" && row["reason"].as_str().is_some_and(|reason| reason.contains("NoStock"))
     });
-    host.expect(0, &["status"]);
-    host.stop();
-    // Ten minutes pass.
-    let ledger = host.path("state/imagebaked.db");
-    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(ledger);
-    let pool = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let since = "UPDATE bakes SET progress = json_set(progress, '$.since', '2020-01-01T00:00:00Z')";
-    assert_eq!(sqlx::query(since).execute(&pool).await.unwrap().rows_affected(), 1);
-    pool.close().await;
-    host.start();
-    let status = eventually("it is told of", || {
-        let output = host.run(&["status", "--json"]);
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        (output.status.code() == Some(5)).then_some(status)
-    });
-    let told = status["health"]["reasons"][0].as_str().unwrap();
+    assert!(!row["image_id"].is_null(), "the image is made: {row}");
+    let status = host.json(5, &["status"]);
+    assert_eq!(status["health"]["verdict"], "problem", "{status}");
+    let [problem] = status["health"]["problems"].as_array().unwrap().as_slice() else { panic!("{status}") };
+    assert_eq!(problem["code"], "instance_not_running");
+    assert_eq!(problem["subject"], serde_json::json!({ "kind": "instance", "id": "ws-down" }));
+    let told = problem["message"].as_str().unwrap();
     assert!(
-        told.starts_with("instance ws-down was stopped for bake 1 and is not running again yet: NoStock"),
+        told.starts_with("instance ws-down was stopped for bake 1 of golden and is not running again yet: NoStock"),
         "{told}"
     );
+    assert!(host.log().contains("is not running again yet: NoStock"), "{}", host.log());
+    // Neither more refusals nor a restart begin it anew.
+    host.stop();
+    host.start();
+    let refused = cloud.calls("StartWuyingServer", Some("ws-down")).len();
+    eventually("it is refused again", || {
+        (cloud.calls("StartWuyingServer", Some("ws-down")).len() > refused + 1).then_some(())
+    });
+    assert_eq!(&host.json(5, &["status"])["health"]["problems"][0]["since"], &problem["since"]);
     let answer = exchange(cloud.addr, "DELETE", "/_sim/faults", "");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
     host.until("it runs again", &[], |row| row["state"] == "succeeded");
-    eventually("all is well", || host.run(&["status"]).status.success().then_some(()));
+    eventually("it is over", || host.run(&["status"]).status.success().then_some(()));
     assert_eq!(power(&cloud, "ws-down"), "running");
 }

@@ -175,12 +175,17 @@ fn what_the_cloud_refuses_for_one_instance_keeps_no_other_from_being_baked() {
 
 #[test]
 fn an_outage_is_waited_for_by_bakes_that_stop_their_instance_too() {
-    // A port that nobody listens at, until the simulator does.
+    // A port that nobody listens at, while the simulator does not. The history is compared with it before that.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let start = || Cloud::at(&addr.to_string(), &["--open", "--build-time", "300ms", "--power-time", "200ms"]);
     let keys = "deadline = '10m'\nretry = { attempts = 2, base = '20ms', cap = '100ms' }";
-    let file = [schedule("a", keys), schedule("b", &format!("{keys}\nstop_instance = 'required'"))].concat();
-    let mut host = Host::new(addr, &file);
+    let file =
+        [schedule("first", ""), schedule("a", keys), schedule("b", &format!("{keys}\nstop_instance = 'required'"))];
+    let mut host = Host::new(addr, &file.concat());
+    let cloud = start();
     host.start();
+    assert_eq!(host.bake("first")["state"], "succeeded");
+    drop(cloud);
     for name in ["a", "b"] {
         host.expect(0, &["bake", name]);
         host.until("more calls failed than there are attempts", &["--schedule", name], |row| {
@@ -190,7 +195,7 @@ fn an_outage_is_waited_for_by_bakes_that_stop_their_instance_too() {
             failed > 4 && reason(row).contains("ConnectFailed")
         });
     }
-    let cloud = Cloud::at(&addr.to_string(), &["--open", "--build-time", "300ms", "--power-time", "200ms"]);
+    let cloud = start();
     for name in ["a", "b"] {
         let row = host.until("it is baked", &["--schedule", name], |row| !row["finished_at"].is_null());
         assert_eq!((row["state"].as_str(), &row["attempts"]), (Some("succeeded"), &Value::from(1)), "{row}");

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{
     hooks::{HookOutcome, HookRun},
     identity::{Identity, SeenImage, TakenName},
+    reason::ReasonCode,
 };
 use crate::ids::ImageId;
 
@@ -34,7 +35,8 @@ pub struct Refusal {
     /// What may be done about it.
     pub class: Class,
     /// The API's `Code`, or one of ours where there was no answer: `Timeout`, `ConnectFailed`, `ConnectionLost`,
-    /// `AnswerNotJson`, `AnswerNotFromApi`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.
+    /// `AnswerNotJson`, `AnswerNotFromApi`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`, `HttpStatus`,
+    /// `CredentialsUnavailable`.
     pub code: Option<String>,
     /// The API's words, or ours; bounded to 500 characters, never a secret.
     pub message: String,
@@ -66,7 +68,7 @@ impl Refusal {
 /// Codes of ours where nothing reached the cloud, or where something on the way answered in its place.
 const NOT_THE_CLOUD: [&str; 4] = ["ConnectFailed", "AnswerNotJson", "AnswerNotFromApi", "AnswerTooLarge"];
 /// Codes of ours where the cloud may have acted, and brought no whole answer.
-const NO_ANSWER: [&str; 4] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "HttpStatus"];
+const NO_ANSWER: [&str; 5] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "ListIncomplete", "HttpStatus"];
 
 impl Refusal {
     /// Whether the call counts against `retry.attempts`: where the cloud itself says that it failed, or may have acted.
@@ -107,6 +109,27 @@ impl Refusal {
 
     fn is_not_the_cloud(&self) -> bool {
         self.code.as_deref().is_some_and(|code| NOT_THE_CLOUD.contains(&code))
+    }
+
+    /// Whether the cloud considered the call and declined it. Who was only too fast, or got no answer, was not refused.
+    pub fn is_decided(&self) -> bool {
+        self.http_status.is_some()
+            && self.class != Class::Unclear
+            && self.code.as_deref().is_some_and(|code| !code.contains("Throttling"))
+    }
+
+    /// What a bake that ends by this refusal has as its reason.
+    pub fn reason_code(&self) -> ReasonCode {
+        let code = self.code.as_deref().unwrap_or_default();
+        match self.class {
+            Class::Credential => ReasonCode::Credentials,
+            _ if code.contains("Quota") || code.starts_with("LimitExceeded") => ReasonCode::Quota,
+            _ if code.ends_with("Instance.NotFound") || code.contains("Status") && code != "HttpStatus" => {
+                ReasonCode::InstanceState
+            }
+            Class::Permanent | Class::Busy => ReasonCode::Refused,
+            Class::Transient | Class::Unclear => ReasonCode::Outage,
+        }
     }
 }
 

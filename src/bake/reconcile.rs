@@ -90,10 +90,10 @@ impl Tagged {
     }
 
     /// Reads the tags as [`Tagged::read`] does; `None` also where they cannot be true.
-    pub fn read_plausible(
+    pub fn read_plausible<S: std::hash::BuildHasher>(
         image: &SeenImage,
         owner: &str,
-        versions: &HashMap<LineId, u32>,
+        versions: &HashMap<LineId, u32, S>,
         now: DateTime<Utc>,
     ) -> Option<Self> {
         let tagged = Self::read(image, owner)?;
@@ -227,6 +227,23 @@ pub struct Comparison {
     pub rows: Vec<Rebuilt>,
     /// Rows whose image is to be looked for now.
     pub unknown: Vec<BakeId>,
+    /// Images of ours that the cloud lists as CREATE_FAILED: nothing that the two differ in.
+    pub failed: Vec<FailedImage>,
+}
+
+/// An image of ours that never came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedImage {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its name.
+    pub image_name: String,
+    /// The line, where the tags show it.
+    pub line: Option<LineId>,
+    /// The slot, likewise.
+    pub slot: Option<DateTime<Utc>>,
+    /// The row of its slot, where there is one.
+    pub bake: Option<BakeId>,
 }
 
 /// One side of the comparison: what the ledger has.
@@ -247,15 +264,11 @@ pub struct Ledger<'a> {
 /// An image with all our tags.
 type Ours<'a> = (&'a SeenImage, Tagged);
 
-/// The highest plausible version of each line on the images of `owner`; `versions` are the last known ones.
-pub fn highest_versions(
-    owner: &str,
-    images: &[SeenImage],
-    versions: &HashMap<LineId, u32>,
-    now: DateTime<Utc>,
-) -> BTreeMap<LineId, u32> {
+/// The highest plausible version of each line on the images.
+fn highest_versions(ledger: Ledger<'_>, images: &[SeenImage]) -> BTreeMap<LineId, u32> {
+    let plausible = |image| Tagged::read_plausible(image, ledger.owner, ledger.versions, ledger.now);
     let mut highest = BTreeMap::new();
-    for tagged in images.iter().filter_map(|image| Tagged::read_plausible(image, owner, versions, now)) {
+    for tagged in images.iter().filter_map(plausible) {
         let last = highest.entry(tagged.line).or_default();
         *last = tagged.version.max(*last);
     }
@@ -305,6 +318,8 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
         }
     }
 
+    comparison.failed = failed(ledger.owner, &row_of, images);
+
     let there: HashSet<&ImageId> =
         images.iter().filter(|image| image.status != ImageStatus::Deleted).map(|image| &image.image_id).collect();
     for row in ledger.rows {
@@ -319,7 +334,7 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
             _ => {}
         }
     }
-    for (line, cloud) in highest_versions(ledger.owner, images, ledger.versions, ledger.now) {
+    for (line, cloud) in highest_versions(ledger, images) {
         let last = ledger.versions.get(&line).copied().unwrap_or_default();
         if last < cloud {
             let behind = Difference::VersionBehind { line: line.clone(), ledger: last, cloud };
@@ -328,6 +343,32 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
         }
     }
     comparison
+}
+
+/// The images of `owner` that never came to be, by line and slot.
+fn failed(
+    owner: &str,
+    row_of: &HashMap<(&LineId, DateTime<Utc>), &Recorded>,
+    images: &[SeenImage],
+) -> Vec<FailedImage> {
+    let is_ours = |image: &&SeenImage| image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner);
+    let mut failed: Vec<FailedImage> = images
+        .iter()
+        .filter(|image| image.status == ImageStatus::CreateFailed)
+        .filter(is_ours)
+        .map(|image| {
+            let tagged = Tagged::read(image, owner);
+            FailedImage {
+                image_id: image.image_id.clone(),
+                image_name: image.name.clone(),
+                bake: tagged.as_ref().and_then(|tagged| row_of.get(&(&tagged.line, tagged.slot))).map(|row| row.bake),
+                slot: tagged.as_ref().map(|tagged| tagged.slot),
+                line: tagged.map(|tagged| tagged.line),
+            }
+        })
+        .collect();
+    failed.sort_by(|a, b| (&a.line, a.slot, &a.image_id).cmp(&(&b.line, b.slot, &b.image_id)));
+    failed
 }
 
 impl Comparison {
@@ -535,7 +576,16 @@ mod tests {
         assert!(making.rows.is_empty() && !making.differences[0].can_be_mended(), "{making:?}");
         let failed = image("imgc-1", 7, ImageStatus::CreateFailed);
         assert_eq!(compared(&[], 7, std::slice::from_ref(&failed)).rows.len(), 1);
-        assert_eq!(compared(&[row("failed", None)], 7, &[failed]), Comparison::default());
+        // It is named, and nothing that the two differ in.
+        let named = FailedImage {
+            image_id: "imgc-1".into(),
+            image_name: "golden-v7".into(),
+            line: Some("golden".into()),
+            slot: Some(at(SLOT)),
+            bake: Some(BakeId(5)),
+        };
+        let compared = compared(&[row("failed", None)], 7, &[failed]);
+        assert_eq!(compared, Comparison { failed: vec![named], ..Comparison::default() });
     }
 
     #[test]

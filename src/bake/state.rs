@@ -142,6 +142,12 @@ pub enum State {
         /// Since when the start is owed; rows of older versions do not say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<DateTime<Utc>>,
+        /// Whether the call under way is a start.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        start_sent: bool,
+        /// When the cloud first refused the start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused_since: Option<DateTime<Utc>>,
         /// What was in the way at the last try.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trouble: Option<String>,
@@ -471,6 +477,8 @@ impl State {
             Self::Ready { waits_for, .. } => waits_for.as_deref(),
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
+            // An instance that is not running is worth more words than the image that is made.
+            Self::Starting { trouble: Some(trouble), .. } => Some(trouble),
             Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
             Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.reason.as_str()),
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
@@ -649,7 +657,12 @@ impl Step<'_> {
             }
             (State::Building { .. }, Event::Answered(answer)) => self.building(answer),
 
-            (state @ State::Starting { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
+            (mut state @ State::Starting { .. }, Event::Due) => {
+                if let State::Starting { start_sent, .. } = &mut state {
+                    *start_sent = false;
+                }
+                (state, Effect::Call(Call::DescribeInstance))
+            }
             (State::Starting { .. }, Event::Answered(answer)) => self.starting(answer),
 
             (State::Finishing { work, end, done, .. }, Event::Due) => self.undo(work, end, done),
@@ -928,7 +941,7 @@ impl Step<'_> {
                 }
                 Class::Permanent => {
                     let reason = format!("the instance could not be stopped: {}", refusal.told());
-                    self.finish(work, failed(ReasonCode::Refused, true, reason))
+                    self.finish(work, failed(refusal.reason_code(), true, reason))
                 }
                 _ => {
                     let on = WaitReason::of(&refusal);
@@ -1089,7 +1102,7 @@ impl Step<'_> {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
-                self.finish(work, failed(ReasonCode::Refused, true, refusal.told()))
+                self.finish(work, failed(refusal.reason_code(), true, refusal.told()))
             }
             _ if self.past_deadline() => self.give_up(work),
             Answer::Found(None) => {
@@ -1116,7 +1129,7 @@ impl Step<'_> {
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, failed(ReasonCode::Refused, true, refusal.told()))
+                    self.finish(work, failed(refusal.reason_code(), true, refusal.told()))
                 }
                 Class::Unclear => {
                     work.attempts += u32::from(refusal.spends_attempt());
@@ -1147,7 +1160,7 @@ impl Step<'_> {
     fn try_again(&mut self, work: Work, refusal: &Refusal) -> (State, Effect) {
         if work.attempts >= self.bake.settings.retry.attempts {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), refusal.told());
-            return self.finish(work, failed(ReasonCode::Refused, false, reason));
+            return self.finish(work, failed(refusal.reason_code(), false, reason));
         }
         self.wait_for_cloud(work, refusal, false)
     }
@@ -1210,10 +1223,7 @@ impl Step<'_> {
                 let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
                 (state, Effect::Wait(next))
             }
-            // A cloud that cannot be reached tells nothing of the image, however long that lasts.
-            Answer::Refused(refusal)
-                if !refusal.is_outage() && self.now >= later(since, self.bake.settings.build_deadline) =>
-            {
+            Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
@@ -1349,7 +1359,9 @@ impl Step<'_> {
     // Start
 
     fn starting(&mut self, answer: Answer) -> (State, Effect) {
-        let State::Starting { mut work, end, tries, doubt, since, mut trouble, .. } = self.bake.state.clone() else {
+        let State::Starting { mut work, end, tries, doubt, since, start_sent, mut refused_since, mut trouble, .. } =
+            self.bake.state.clone()
+        else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
         };
         let asked = if let Answer::Refused(refusal) = &answer { refusal.server_delay() } else { None };
@@ -1365,6 +1377,12 @@ impl Step<'_> {
             work.waiting = None;
         }
         let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
+        if let Answer::Refused(refusal) = &answer
+            && start_sent
+            && refusal.is_decided()
+        {
+            refused_since = refused_since.or(Some(self.now));
+        }
         let (tries, doubt, next, call) = match answer {
             Answer::Instance(Some(Power::Running | Power::InUse(_))) if doubt && tries < SETTLED_AFTER => {
                 (tries + 1, doubt, self.after(self.pace.poll_interval), None)
@@ -1396,8 +1414,9 @@ impl Step<'_> {
             }
         };
         let next = next.max(self.after(asked.unwrap_or_default()));
+        let start_sent = call.is_some();
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
-        (State::Starting { work, end, tries, doubt, since, trouble, next }, effect)
+        (State::Starting { work, end, tries, doubt, since, start_sent, refused_since, trouble, next }, effect)
     }
 
     /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
@@ -1444,7 +1463,8 @@ impl Step<'_> {
         if work.owes_start {
             let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);
-            let state = State::Starting { work, end, tries: 0, doubt, since, trouble: None, next: self.now };
+            let (start_sent, refused_since, trouble, next) = (false, None, None, self.now);
+            let state = State::Starting { work, end, tries: 0, doubt, since, start_sent, refused_since, trouble, next };
             (state, Effect::Call(Call::DescribeInstance))
         } else {
             self.undo(work, end, 0)

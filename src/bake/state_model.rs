@@ -50,6 +50,7 @@ const HONEST_ROUNDS: usize = 1000;
 
 /// What a case begins with.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 struct Setting {
     stop: StopInstance,
     if_connected: IfConnected,

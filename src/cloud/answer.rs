@@ -38,6 +38,14 @@ pub struct Answer<T> {
     pub message: Option<String>,
 }
 
+impl<T> Answer<T> {
+    /// The same answer with its value read further.
+    pub(super) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<Answer<U>, E> {
+        let Self { value, request_id, http_status, server_date, success, code, message } = self;
+        Ok(Answer { value: read(value)?, request_id, http_status, server_date, success, code, message })
+    }
+}
+
 /// Reads an answer of any status. The API's own answer is a JSON object with a `RequestId` and a result or a `Code`. Anything
 /// else comes from something on the way, a proxy or a gateway, and does not tell whether the cloud acted.
 pub fn read<C: Call>(incoming: &Incoming, repeat: Repeat) -> Result<Answer<C::Value>, Refusal> {
@@ -55,7 +63,9 @@ pub fn read<C: Call>(incoming: &Incoming, repeat: Repeat) -> Result<Answer<C::Va
     let message = element("Message", "message");
     let success = json.get("Success").and_then(lenient::as_flag);
 
-    let code_is_good = code.as_deref().is_none_or(|code| code == "200" || code.eq_ignore_ascii_case("ok"));
+    let code_is_good = code
+        .as_deref()
+        .is_none_or(|code| code == "200" || ["ok", "success"].contains(&code.to_ascii_lowercase().as_str()));
     if !(200..300).contains(&incoming.status) || !success.unwrap_or(code_is_good) {
         let code = code.filter(|_| !code_is_good);
         let verdict = codes::judge(code.as_deref(), incoming.status, repeat);

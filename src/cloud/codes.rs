@@ -129,7 +129,8 @@ const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the ke
 const IN_THE_WAY: &str = "The instance is busy, or in a state that does not allow it now: waited for.";
 const RAM: &str = "Grant this action (appstreaming:… or ecd:…) to the RAM user or role.";
 const NO_INSTANCE: &str = "Check instance_id, instance_type and the account: the instance is not there.";
-const NOT_DELETABLE: &str = "The image is in use, shared or not ours: release it or keep it.";
+const NOT_DELETABLE: &str = "The image is shared or not ours: keep it.";
+const IN_USE: &str = "The image is in use or shared: its deletion is tried again later; release it or pin it.";
 const OURS: &str = "The cloud did not understand the request: check the settings, else report a bug.";
 
 const TABLE: &[Rule] = &[
@@ -178,7 +179,9 @@ const TABLE: &[Rule] = &[
     fault("InternalError", SERVER_FAULT),
     // DeleteImage.
     prefix("ImageDeleteFailed.", Permanent, NOT_DELETABLE),
-    exact("ImageNotAllowDelete", Permanent, NOT_DELETABLE),
+    exact("ImageDeleteFailed.NotAllow", Busy, IN_USE),
+    exact("ImageDeleteFailed.HasSharedImage", Busy, IN_USE),
+    exact("ImageNotAllowDelete", Busy, IN_USE),
     exact("InvalidImageOperation.ImageIsCreating", Busy, "The image is still being made: waited for."),
     exact(
         "DeleteTemplate.Failed",

@@ -69,7 +69,8 @@ pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> Str
         text.push_str(&format!("What was there is kept as {}.\n", kept.display()));
     }
     text.push_str(
-        "Before the daemon starts, `imagebaked reconcile --apply` brings back what was baked since that ledger was written.\n",
+        "The daemon compares it with the cloud when it starts, and takes over what was baked since, before it begins anything: \
+         what `imagebaked reconcile --apply` does.\n",
     );
     text
 }

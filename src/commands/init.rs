@@ -315,7 +315,7 @@ fn file(cloud: &CloudSettings, zone: Tz, planned: &[Planned], now: DateTime<Utc>
          # auto_clean_userdata = true       # leave out the users' folders under C:\\Users; cloud desktops only\n\
          # catch_up = \"latest\"              # of slots missed while the daemon was down: \"skip\", \"latest\" or \"all\"\n\
          # deadline = \"4h\"                  # the cloud must have accepted the job this long after the slot\n\
-         # max_image_age = \"9d\"             # status turns red when the newest good image is older; never by default\n\
+         # max_image_age = \"9d\"             # a problem when the newest good image is older; never by default\n\
          # image_name = \"{{name}}-{{slot:%Y%m%d-%H%M}}-v{{version}}\"\n",
         quoted(zone.name())
     );

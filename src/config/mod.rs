@@ -31,7 +31,7 @@ mod suggest;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap, hash_map},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -63,6 +63,7 @@ use self::{
 };
 use crate::{
     ids::InstanceId,
+    line::users::UserKind,
     schedule::{
         CatchUp, Channel, Instances, Keep, Overlap, Schedule,
         diff::{Diff, changes, table},
@@ -104,11 +105,13 @@ pub struct Config {
 const LIVE: &[(&str, &str)] = &[
     ("cloud", "poll_interval"),
     ("cloud", "lookup_window"),
+    ("cloud", "in_use"),
     ("daemon", "max_builders"),
     ("daemon", "max_builders_per_region"),
     ("daemon", "pause_after_failures"),
     ("daemon", "owner"),
     ("daemon", "prune_interval"),
+    ("daemon", "max_deletions"),
     ("daemon", "watch"),
 ];
 
@@ -127,6 +130,21 @@ impl Config {
         };
         differ("cloud", &table(&self.cloud), &table(&other.cloud))
             || differ("daemon", &table(&self.daemon), &table(&other.daemon))
+    }
+
+    /// The regions of instances and of copies of their images, and the one of the image service: where images may be in
+    /// use.
+    pub fn regions(&self) -> BTreeSet<&str> {
+        let of_schedules = self.schedules.iter().flat_map(|schedule| {
+            let settings = &schedule.settings;
+            settings.regions.iter().map(String::as_str).chain([settings.instance_region.as_str()])
+        });
+        of_schedules.chain([self.cloud.region.as_str()]).collect()
+    }
+
+    /// The kinds of users of images that the operator leaves out: they are not asked before an image is deleted.
+    pub fn not_asked(&self) -> Vec<UserKind> {
+        UserKind::ALL.into_iter().filter(|kind| !self.cloud.in_use.contains(kind)).collect()
     }
 
     /// What changes where this configuration follows `old`, with the slots after `from` up to and including `until`.
@@ -576,6 +594,8 @@ mod tests {
             "max_builders" | "max_builders_per_region" | "pause_after_failures" => "17",
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
+            "in_use" => "[\"desktops\"]",
+            "max_deletions" => "17",
             _ => "\"17s\"",
         };
         let before = config("");
@@ -583,7 +603,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 20, "a key was added or removed");
+        assert_eq!(all.len(), 22, "a key was added or removed");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");

@@ -17,7 +17,7 @@ use crate::{
         settings::InstanceType,
         state::values,
     },
-    clock::Clock,
+    clock::{Clock, later},
     cloud::{
         self, CloudClient, CloudError, CloudOptions, CredentialSource, Gate, Surroundings, Unanswered,
         actions::{
@@ -100,7 +100,7 @@ impl Caller<'_> {
     /// that it refused for its signature. That is so only where the API itself says it; a proxy that answers 401 or 403 is
     /// no such refusal.
     pub async fn perform(&self, call: Call, clock: &dyn Clock) -> Finished {
-        let started_at = clock.now();
+        let (started_at, began) = (clock.now(), clock.boottime());
         failpoint::hit("send", call.as_str());
         let mut told = self.send(&call).await;
         if matches!(&told, Err(Unanswered::Refused(refusal)) if refusal.class == Class::Credential)
@@ -109,7 +109,8 @@ impl Caller<'_> {
             told = self.send(&call).await;
         }
         failpoint::hit("answer", call.as_str());
-        let finished_at = clock.now();
+        // By the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
+        let finished_at = later(started_at, clock.boottime().saturating_sub(began));
         let (answer, server_date, http_status, request_id) = match told {
             Ok(Told { answer, server_date, http_status, request_id }) => (answer, server_date, http_status, request_id),
             Err(Unanswered::NotSent) => (Answer::NotSent, None, None, None),
@@ -314,16 +315,16 @@ impl Caller<'_> {
                 let region = self.settings.instance_region.clone();
                 let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
                 let told = self.cloud.describe_desktops(&request).await?;
-                Ok(Told::of(told, |page| {
-                    let found = page.desktops.iter().find(|desktop| desktop.id == *self.instance);
+                Ok(Told::of(told, |desktops| {
+                    let found = desktops.iter().find(|desktop| desktop.id == *self.instance);
                     Answer::Instance(found.map(desktop_power))
                 }))
             }
             InstanceType::WuyingServer => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
                 let told = self.cloud.list_servers(&request).await?;
-                Ok(Told::of(told, |page| {
-                    let found = page.servers.iter().find(|server| server.id == *self.instance);
+                Ok(Told::of(told, |servers| {
+                    let found = servers.iter().find(|server| server.id == *self.instance);
                     let power =
                         |server: &Server| power(&server.status, InstanceType::WuyingServer, server_users(server));
                     Answer::Instance(found.map(power))

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -23,24 +23,26 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     calls::{self, Caller, Finished},
+    clocks,
     planner::{Planner, Upcoming},
     slot_lists::SlotLists,
 };
 use crate::{
     bake::{
-        Bake, State,
+        Bake, State, Trigger,
         call::{Answer, Call, Class, Power},
         gmt::GmtOffset,
         instance_state,
         reason::ReasonCode,
         reconcile::Comparison,
         retry,
-        state::{self, Effect, End, Event, Pace, step},
+        state::{self, Effect, End, Event, Kept, Pace, Resume, step},
     },
-    clock::Clock,
+    clock::{Clock, STEP_BACK, later, shifted, watch::ClockEvent},
     cloud::{CloudClient, Gate},
     config::{self, Config},
-    ids::{BakeId, ImageId, LineId},
+    health::lines::Line,
+    ids::{BakeId, ImageId, LineId, ScheduleId},
     line::report::Adopted,
     schedule::Schedule,
     store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
@@ -50,8 +52,6 @@ use crate::{
 const HOLD_PROBE: TimeDelta = TimeDelta::minutes(1);
 /// After a failure of the database the engine looks again this much later: six lines of log a minute, no more.
 const STORE_PAUSE: Duration = Duration::from_secs(10);
-/// A clock that went back by less than this did not go back.
-const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// No begun bake waits longer than this for its next look, unless the clock was set back while the daemon was down.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
 /// An instance that is not running so long after its start was owed is told of in the log and in `status`.
@@ -107,6 +107,8 @@ pub struct Engine {
     planned_late_from: Option<DateTime<Utc>>,
     /// The history's files have lost their names: what was begun is ended, nothing else is.
     lost: Option<LostHistory>,
+    /// What became known of the clock and is not in the audit yet.
+    clock_events: Vec<ClockEvent>,
     /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
     history_went_back: bool,
     /// Unknown states of instances that the log has reported.
@@ -141,6 +143,8 @@ pub struct EngineStatus {
     pub looks: u64,
     /// When the last one did.
     pub last_look: Option<DateTime<Utc>>,
+    /// The same by a clock that nobody sets.
+    pub last_tick: Option<Instant>,
     /// Counts turns that changed something; whoever waits for a change watches this.
     pub changes: u64,
     /// Credentials are refused.
@@ -159,8 +163,8 @@ pub struct EngineStatus {
     pub upcoming: Vec<Upcoming>,
     /// Schedules in force.
     pub schedules: usize,
-    /// Lines that shall have a young image.
-    pub max_ages: Vec<MaxAge>,
+    /// The lines of all schedules in force.
+    pub lines: Arc<[PlannedLine]>,
     /// Schedules that are paused, but not in the file.
     pub pauses: Vec<Pause>,
 }
@@ -183,17 +187,15 @@ pub struct LostHistory {
     pub message: String,
 }
 
-/// How old the newest good image of a line may be.
+/// A line of a schedule in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MaxAge {
-    /// The line.
-    pub line: LineId,
-    /// Its schedule's name.
-    pub schedule: String,
-    /// How old.
-    pub max_age: Duration,
-    /// A line younger than that need not have an image yet.
-    pub known_since: DateTime<Utc>,
+pub struct PlannedLine {
+    /// The schedule's stable id.
+    pub schedule_id: ScheduleId,
+    /// Whether the schedule is paused in the file.
+    pub paused_in_file: bool,
+    /// What its image is judged by.
+    pub line: Line,
 }
 
 /// What others may ask of the engine.
@@ -312,7 +314,10 @@ impl Engine {
         rng: Rng,
     ) -> Result<(Self, watch::Receiver<EngineStatus>), StoreError> {
         let now = clock.now();
-        store.hasten(now, now + LONGEST_WAIT).await?;
+        if let Some(written) = store.newest_write().await? {
+            cloud.clocks().history_written(written);
+        }
+        store.hasten(now, shifted(now, LONGEST_WAIT)).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
         let uncompared = store.lineage().must_be_compared().then_some(Uncompared { since: now, why: None });
         let pace = Pace {
@@ -347,6 +352,7 @@ impl Engine {
             uncompared,
             planned_late_from: None,
             lost: None,
+            clock_events: Vec::new(),
             history_went_back: false,
             unknown_states: HashSet::new(),
             shown: false,
@@ -415,11 +421,13 @@ impl Engine {
 
     /// A pulse: looks, unless there can be nothing to see.
     async fn look(&mut self) {
+        self.watch_clock().await;
         let now = self.clock.now();
         // Once a second: noted without waking those who wait for changes.
         self.publish.send_if_modified(|status| {
             status.looks += 1;
             status.last_look = Some(now);
+            status.last_tick = Some(Instant::now());
             false
         });
         if let Some(error) = self.store.replaced() {
@@ -483,6 +491,60 @@ impl Engine {
                 let _ = reply.send(told);
             }
         }
+    }
+
+    /// Takes note of what has become known of the clock, and asks the cloud for its time while that is in doubt.
+    async fn watch_clock(&mut self) {
+        let clocks = self.cloud.clocks();
+        for event in clocks.take_events() {
+            clocks::log(&event);
+            match event {
+                ClockEvent::Stepped { from, to, confirmed: false } => self.planner.clock_corrected(to - from, to),
+                ClockEvent::Confirmed => self.planner.clock_confirmed(),
+                _ => {}
+            }
+            self.quiet_until = None;
+            self.clock_events.push(event);
+        }
+        if clocks.is_in_doubt() {
+            let cloud = Arc::clone(&self.cloud);
+            // Nobody waits for the answer: it is compared with the clock as every other.
+            tokio::spawn(async move { cloud.ask_for_the_time().await });
+        }
+        if let Err(error) = self.record_clock_events().await {
+            self.store_failed(&error, self.clock.now());
+        }
+    }
+
+    /// What cannot be written now is written at the next look.
+    async fn record_clock_events(&mut self) -> Result<(), StoreError> {
+        while let Some(event) = self.clock_events.first() {
+            let now = self.clock.now();
+            if clocks::is_audited(event) {
+                self.store.note_clock(now, &event.to_string(), event.once().as_deref()).await?;
+            }
+            // Only the cloud's word says that what lies ahead was written by a wrong clock.
+            if matches!(event, ClockEvent::Confirmed) && self.cloud.clocks().agreed().is_ok() {
+                let latest = shifted(now, STEP_BACK);
+                let ended = self.store.end_queued_ahead(latest, now).await?;
+                if ended > 0 {
+                    tracing::warn!(
+                        bakes = ended,
+                        "{ended} bakes in the queue end: the clock was ahead when they were written"
+                    );
+                    self.show(None, true);
+                }
+                self.store.clamp_images_ahead(now, shifted(now, LONGEST_WAIT)).await?;
+            }
+            self.clock_events.remove(0);
+        }
+        Ok(())
+    }
+
+    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward ends
+    /// no wait and no deadline.
+    fn bake_time(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.cloud.clocks().cloud_now().min(now)
     }
 
     fn no_schedule(&self, wanted: &str) -> Declined {
@@ -599,6 +661,9 @@ impl Engine {
         // Slots due until this moment belong to the rules that were in force.
         self.plan(now).await?;
         self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
+        if self.cloud.clocks().agreed().is_ok() {
+            self.planner.clock_confirmed();
+        }
         let Pace { search_until, gmt_offset, .. } = self.pace;
         self.pace = Pace { search_until, gmt_offset, ..pace(config) };
         self.limits = limits(config);
@@ -613,10 +678,10 @@ impl Engine {
     /// One look at clock and database: everything that can be done now is begun.
     pub async fn turn(&mut self) {
         let now = self.clock.now();
-        let was_set_back = now < self.last_turn - STEP_BACK;
+        let was_set_back = now < shifted(self.last_turn, -STEP_BACK);
         if let Some(hold) = &mut self.hold {
             // A clock that was set back must not put the probe off.
-            hold.next_probe = hold.next_probe.min(now + HOLD_PROBE);
+            hold.next_probe = hold.next_probe.min(shifted(now, HOLD_PROBE));
         }
         self.last_turn = now;
         if self.lost.is_none()
@@ -644,10 +709,11 @@ impl Engine {
         let mut changed = self.plan(now).await? > 0;
         let mut turn = Turn::default();
         loop {
-            let due = self.store.due(now).await?;
+            let bake_time = self.bake_time(now);
+            let due = self.store.due(bake_time).await?;
             self.step_due(due, now, &mut turn);
             if self.admitting && self.lost.is_none() {
-                let expired = self.store.overdue_queued(now).await?;
+                let expired = self.store.overdue_queued(bake_time).await?;
                 for DueBake { bake, .. } in expired {
                     let event = self.what_holds().unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
@@ -663,9 +729,10 @@ impl Engine {
             changed = true;
             self.commit(steps, now).await?;
         }
-        let next = [self.planner.next_at(), self.store.next_wake(now).await?, self.hold_ends()];
-        // A second step of a bake waits for the next pulse.
-        self.quiet_until = next.into_iter().flatten().min().filter(|_| !turn.is_cut_short);
+        let bake_time = self.bake_time(now);
+        let next = [self.planner.next_at(), self.store.next_wake(bake_time).await?, self.hold_ends()];
+        // A second step of a bake waits for the next tick; where the two clocks differ, every tick is one to work at.
+        self.quiet_until = next.into_iter().flatten().min().filter(|_| bake_time == now && !turn.is_cut_short);
         Ok(changed)
     }
 
@@ -680,6 +747,17 @@ impl Engine {
                 continue;
             }
             if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
+                continue;
+            }
+            // It was begun while the clock was ahead, and has come to nothing that must be followed.
+            let is_early = bake.trigger != Trigger::Manual && bake.slot > shifted(now, STEP_BACK);
+            if is_early && let State::Ready { work, look_first: false, .. } = &bake.state {
+                if !work.owes_start {
+                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let kept = Kept { work: work.clone(), resume: Resume::Create, reason };
+                    let queued = State::Queued { not_before: bake.slot, kept: Some(kept) };
+                    turn.put_back(bake, queued);
+                }
                 continue;
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
@@ -752,7 +830,7 @@ impl Engine {
         match &mut self.hold {
             None => true,
             Some(hold) if now >= hold.next_probe => {
-                hold.next_probe = now + HOLD_PROBE;
+                hold.next_probe = shifted(now, HOLD_PROBE);
                 true
             }
             Some(_) => false,
@@ -764,7 +842,8 @@ impl Engine {
     }
 
     fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
-        self.pace.clock_skew = self.cloud.clock_skew().unwrap_or_default();
+        let now = self.bake_time(now);
+        self.pace.clock_skew = self.cloud.clocks().cloud_now() - now;
         let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
         let before = std::mem::replace(&mut bake.state, state);
         Step { bake, before, effect, attempt: None }
@@ -784,7 +863,8 @@ impl Engine {
                 attempt: step.attempt.clone(),
             })
             .collect();
-        let committed = self.store.commit(&transitions, now).await;
+        let cloud_now = self.cloud.clocks().cloud_now();
+        let committed = self.store.commit_seen(&transitions, cloud_now, now).await;
         self.history_went_back |= matches!(committed, Err(StoreError::WentBack));
         committed?;
         for step in steps {
@@ -909,7 +989,7 @@ impl Engine {
                 );
             }
             None => {
-                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other")
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other");
             }
         }
         self.pace.gmt_offset = known;
@@ -976,16 +1056,16 @@ impl Engine {
             Answer::Refused(refusal) if refusal.class == Class::Credential => {
                 let message = format!("{refusal} ({})", refusal.advice);
                 if self.hold.is_none() {
-                    tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
+                    tracing::error!(reason = %message, "credentials rejected: every schedule is suspended until the cloud accepts them");
                 }
                 let since = self.hold.as_ref().map_or(now, |hold| hold.since);
-                self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
+                self.hold = Some(Hold { since, message, next_probe: shifted(now, HOLD_PROBE) });
             }
             // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
             Answer::Refused(_) | Answer::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
-                    tracing::info!(since = %hold.since, "the cloud accepts the credentials again; nothing is held");
+                    tracing::info!(since = %hold.since, "credentials accepted again: no schedule is suspended");
                 }
             }
         }
@@ -999,7 +1079,7 @@ impl Engine {
         self.store_error_since.get_or_insert(now);
         let text = crate::error::chain(error);
         tracing::error!(error = %text, "the ledger cannot be used; nothing new is begun until it can");
-        self.quiet_until = TimeDelta::from_std(STORE_PAUSE).ok().map(|pause| now + pause);
+        self.quiet_until = Some(later(now, STORE_PAUSE));
         self.show(Some(text), true);
     }
 
@@ -1017,16 +1097,19 @@ impl Engine {
                 status.config_hash.clone_from(&self.config_hash);
                 let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
                 status.schedules = ids.len();
-                status.max_ages = self
+                status.lines = self
                     .planner
                     .planned()
-                    .filter_map(|planned| {
-                        Some(MaxAge {
-                            line: planned.line.clone(),
-                            schedule: planned.schedule.name.to_string(),
-                            max_age: planned.schedule.max_image_age?,
+                    .map(|planned| PlannedLine {
+                        schedule_id: planned.schedule.id.clone(),
+                        paused_in_file: planned.schedule.paused,
+                        line: Line {
+                            id: planned.line.clone(),
+                            schedule: planned.schedule.name.clone(),
+                            zone: planned.schedule.timing.zone(),
+                            max_image_age: planned.schedule.max_image_age,
                             known_since: planned.known_since,
-                        })
+                        },
                     })
                     .collect();
             }
@@ -1179,6 +1262,14 @@ impl Turn {
         }
     }
 
+    /// Sends a bake back to the queue.
+    fn put_back(&mut self, mut bake: Bake, queued: State) {
+        if self.stepped.insert(bake.id) {
+            let before = std::mem::replace(&mut bake.state, queued);
+            self.steps.push(Step { bake, before, effect: Effect::Done, attempt: None });
+        }
+    }
+
     fn take_steps(&mut self) -> Vec<Step> {
         std::mem::take(&mut self.steps)
     }
@@ -1228,6 +1319,9 @@ impl Step {
                     image_id,
                     "bake {bake} of {schedule} succeeded: {name} is {image_id}"
                 );
+            }
+            State::Ended { end: End::Cancelled { .. }, .. } => {
+                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} cancelled: {reason}");
             }
             State::Ended { .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");

@@ -21,7 +21,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
     cloud::{CloudClient, CloudError},
     config::Config,
     failpoint,
@@ -29,11 +29,12 @@ use crate::{
         self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{Reader, Store, StoreError},
+    store::{ITSELF, Reader, Store, StoreError},
     systemd,
 };
 
 mod calls;
+mod clocks;
 mod control_server;
 mod engine;
 mod health;
@@ -50,8 +51,9 @@ mod watchdog;
 
 pub use calls::client;
 pub use control_server::SocketError;
-pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
-pub use keeper::{edit::change_of_images, prune::judgement};
+pub use engine::{Declined, Engine, EngineStatus, Order, PlannedLine};
+use health::Judgement;
+pub use keeper::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 use reload::Files;
@@ -110,20 +112,23 @@ struct Shared {
     environment: BTreeMap<String, String>,
     // Read for a moment, replaced at a reload: never held across an await.
     config: Mutex<Arc<Config>>,
+    // What counts only from the start on is in force as it stood here.
+    started_with: Arc<Config>,
     // Held through a pass over the images, so that two never cross.
     keeping: tokio::sync::Mutex<()>,
     // Counts what commands changed about images: those who look after them look again.
     stirred: Sender<u64>,
     on_disk: Mutex<reload::Tried>,
     reloading: tokio::sync::Mutex<()>,
-    started_at: DateTime<Utc>,
+    /// The clock, and the time since boot, at the start.
+    started: (DateTime<Utc>, Duration),
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let Setup { config, config_path, environment, clock, mut rng } = setup;
     let rng_of_copies = rng.fork();
-    let started_at = clock.now();
+    let started = (clock.now(), clock.boottime());
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
     failpoint::hit("start", "ledger");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
@@ -137,6 +142,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let (orders, received) = mpsc::channel(ORDERS);
     let stop = CancellationToken::new();
     let drain = config.daemon.drain;
+    let config = Arc::new(config);
     let shared = Arc::new(Shared {
         store: Arc::clone(&store),
         cloud,
@@ -145,12 +151,13 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         engine: engine_status,
         config_path,
         environment,
-        config: Mutex::new(Arc::new(config)),
+        started_with: Arc::clone(&config),
+        config: Mutex::new(config),
         keeping: tokio::sync::Mutex::default(),
         stirred: Sender::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
-        started_at,
+        started,
     });
     let engine_stop = CancellationToken::new();
     let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
@@ -166,6 +173,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
+    reload::note_left_out(&shared, ITSELF).await;
     systemd::ready(&shared.one_line());
     failpoint::hit("start", "ready");
     tracing::info!(
@@ -264,6 +272,10 @@ impl Source for Shared {
         self.store.reader()
     }
 
+    fn is_ticking(&self) -> bool {
+        health::is_ticking(&self.engine.borrow())
+    }
+
     fn now(&self) -> DateTime<Utc> {
         self.clock.now()
     }
@@ -286,9 +298,52 @@ impl Shared {
         answer.await.map_err(|_| stopping())?.map_err(|error| crate::error::chain(&error))
     }
 
+    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
+    /// old for having begun at boot before the clock was set.
+    fn started_at(&self) -> DateTime<Utc> {
+        let (started_at, began) = self.started;
+        let by_boottime = earlier(self.clock.now(), self.clock.boottime().saturating_sub(began));
+        if (by_boottime - started_at).abs() <= STEP_BACK { started_at } else { by_boottime }
+    }
+
+    /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
+    /// clock is in doubt. To be asked again right before each of these.
+    fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.clocks().agreed()
+    }
+
+    /// The same, after the cloud was asked for its time where it has not told it yet.
+    async fn confirm_clocks(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.ask_for_the_time().await;
+        self.clocks_agree()
+    }
+
     /// Images were changed by a command; whoever looks after them looks again.
     fn stir(&self) {
         self.stirred.send_modify(|count| *count += 1);
+    }
+
+    /// Counts what may have changed bakes and images; never goes back.
+    fn changes(&self) -> u64 {
+        self.engine.borrow().changes + *self.stirred.borrow()
+    }
+
+    /// The count once it is another one than `seen`; `None` when the engine has ended.
+    async fn changed_since(&self, seen: u64) -> Option<u64> {
+        let (mut engine, mut images) = (self.engine.clone(), self.stirred.subscribe());
+        loop {
+            // What comes after this look wakes the wait below.
+            engine.mark_unchanged();
+            images.mark_unchanged();
+            let count = self.changes();
+            if count != seen {
+                return engine.has_changed().is_ok().then_some(count);
+            }
+            tokio::select! {
+                changed = engine.changed() => changed.ok()?,
+                changed = images.changed() => changed.ok()?,
+            }
+        }
     }
 
     /// For `systemctl status`.
@@ -310,13 +365,13 @@ impl Shared {
         let late = status::late(self.store.reader(), &running, config.daemon.max_builders, held, now).await?;
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();
-        let health = self.health(&engine, files, now).await?;
+        let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
         let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Ok(Status {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
-                started_at: utc(self.started_at),
+                started_at: utc(self.started_at()),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
                 config_on_disk: match files {
@@ -329,6 +384,7 @@ impl Shared {
                 credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
             },
             health,
+            no_image_yet,
             running,
             waiting,
             queued,

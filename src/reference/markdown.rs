@@ -175,8 +175,8 @@ pub fn errors() -> String {
          a repetition would make a second image or task: the image is searched for before the call is repeated. Such an \
          answer neither suspends credentials nor counts for the automatic pause.\n\n\
          Codes of our own, where there was no answer that could be used: `Timeout`, `ConnectFailed`, `ConnectionLost`, \
-         `AnswerNotJson`, `AnswerNotFromApi` (JSON without a RequestId), `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, \
-         `CredentialsUnavailable`.\n",
+         `AnswerNotJson`, `AnswerNotFromApi` (JSON without a RequestId), `AnswerTooLarge`, `AnswerIncomplete`, \
+         `ListIncomplete` (a list without its rows), `HttpStatus`, `CredentialsUnavailable`.\n",
     );
     page
 }
@@ -244,7 +244,7 @@ fn deed(class: Class) -> &'static str {
         Class::Transient => "Nothing happened and a later attempt may work: repeated with growing pauses, see `retry`.",
         Class::Busy => "The cloud is occupied: waited for, which uses up no attempts, until `deadline`.",
         Class::Credential => {
-            "Key, token or signature was refused: fetched anew once, then every schedule is held until the cloud takes it."
+            "Key, token or signature was refused: fetched anew once, then every schedule is suspended until the cloud accepts it."
         }
         Class::Permanent => "No repetition will help: the bake fails now. Five in a row pause the schedule.",
         Class::Unclear => {

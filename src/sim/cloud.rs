@@ -23,6 +23,7 @@ use super::{
     garble::Garble,
     params::Params,
     snapshot::{self, SnapshotError},
+    users::{UserKind, UserSpec},
     verify::{self, KeyPair, Nonces, Received},
     world::{ImageSpec, InstanceSpec, Rules, World},
 };
@@ -38,7 +39,7 @@ const MOST_KEPT_CALLS: usize = 2_000;
 pub(super) struct CallRecord {
     action: String,
     at: DateTime<Utc>,
-    /// `ok`, `refused`, `garbled`, `dropped_before` or `dropped_after` (acting).
+    /// `ok`, `refused`, `garbled`, `lied`, `dropped_before` or `dropped_after` (acting).
     outcome: Cow<'static, str>,
     code: Option<String>,
     http_status: Option<u16>,
@@ -169,13 +170,14 @@ impl Cloud {
         let request_id = self.fresh_request_id();
         let name = received.header("x-acs-action").to_owned();
         let params = Params::decode(received.query, received.body);
-        let mut fault = None;
+        let (mut fault, mut right) = (None, None);
         let product = actions::product(received.header("x-acs-version"));
         let outcome = match self.admit(received, &name, now) {
             Err(outcome) => outcome,
             Ok(action) => {
                 let regions = params.list("DestinationRegionList", usize::MAX).unwrap_or_default();
                 fault = self.faults.strike(action.name, &self.instances_of(&params), &regions);
+                right = Some(action.right());
                 self.act(action, &params, fault.as_ref(), &request_id, now)
             }
         };
@@ -189,7 +191,8 @@ impl Cloud {
             instance_id: self.instances_of(&params).into_iter().next(),
             image_id: params.get("ImageId").map(str::to_owned),
         };
-        self.reply(outcome, fault.as_ref(), (received.header("host"), product), record)
+        let origin = Origin { host: received.header("host"), product, right };
+        self.reply(outcome, fault.as_ref(), &origin, record)
     }
 
     /// Signature, nonce, action, method and rate, in the order in which a gateway has to look at them.
@@ -238,6 +241,14 @@ impl Cloud {
         request_id: &str,
         now: DateTime<Utc>,
     ) -> Outcome {
+        let lie = fault.and_then(|fault| fault.list).zip(action.list.as_ref());
+        let pinned;
+        let params = if lie.is_some_and(|(lie, _)| lie.pins_the_page()) {
+            pinned = params.clone().without("PageNumber").without("NextToken");
+            &pinned
+        } else {
+            params
+        };
         let call = Call {
             params,
             now,
@@ -249,9 +260,13 @@ impl Cloud {
         if fault.is_none_or(Fault::acts) {
             result = (action.handler)(&mut self.world, &call);
         }
+        if let (Some((lie, shape)), Ok(Value::Object(answer))) = (lie, &mut result) {
+            lie.tell(answer, shape, self.calls.len());
+        }
         if let (true, Ok(Value::Object(answer))) = (action.enveloped, &mut result) {
             answer.insert("Success".to_owned(), json!(true));
-            answer.insert("Code".to_owned(), json!("200"));
+            // DescribeTemplates has another word for it.
+            answer.entry("Code").or_insert_with(|| json!("200"));
         }
         let mut in_success = self.failures_in_success && action.enveloped;
         if let Some(fault) = fault.filter(|fault| fault.refuses()) {
@@ -273,14 +288,8 @@ impl Cloud {
     }
 
     /// Notes the call and puts its outcome into the answer's words.
-    fn reply(
-        &mut self,
-        outcome: Outcome,
-        fault: Option<&Fault>,
-        origin: (&str, &str),
-        mut record: CallRecord,
-    ) -> Reply {
-        let (host, product) = origin;
+    fn reply(&mut self, outcome: Outcome, fault: Option<&Fault>, origin: &Origin<'_>, mut record: CallRecord) -> Reply {
+        let Origin { host, product, right } = origin;
         let delay = fault.and_then(|fault| fault.delay).unwrap_or_default();
         let id = &record.request_id;
         let (status, answer) = match outcome.result {
@@ -290,7 +299,7 @@ impl Cloud {
             }
             Err(failure) => {
                 record.code = Some(failure.code.to_string());
-                if outcome.in_success {
+                let (status, mut answer) = if outcome.in_success {
                     let answer = json!({
                         "RequestId": id, "Success": false, "Code": failure.code, "Message": failure.message,
                     });
@@ -304,7 +313,11 @@ impl Cloud {
                         ),
                     });
                     (failure.status, answer)
+                };
+                if let Some(right) = right.as_ref().filter(|_| is_denial(&failure.code)) {
+                    answer["AccessDeniedDetail"] = access_denied(right);
                 }
+                (status, answer)
             }
         };
         let garble = fault.and_then(|fault| fault.body);
@@ -319,6 +332,7 @@ impl Cloud {
             (None, Some(_)) => "garbled",
             (None, None) if fault.is_some_and(|fault| fault.image_id.is_some()) => "garbled",
             (None, None) if record.code.is_some() => "refused",
+            (None, None) if fault.is_some_and(|fault| fault.list.is_some()) => "lied",
             (None, None) => "ok",
         };
         record.outcome = Cow::Borrowed(word);
@@ -377,8 +391,12 @@ impl Cloud {
         self.world.put_image(spec, now);
     }
 
-    pub(super) fn put_group(&mut self, group: String, image: String) {
-        self.world.put_group(group, image);
+    pub(super) fn put_user(&mut self, kind: UserKind, spec: UserSpec) {
+        self.world.put_user(kind, spec);
+    }
+
+    pub(super) fn set_deletes_in_use(&mut self, deletes: bool) {
+        self.world.set_deletes_in_use(deletes);
     }
 
     /// What `GET /_sim/state` shows. The key pair is in it on purpose: it opens nothing but this simulator.
@@ -390,7 +408,8 @@ impl Cloud {
                 json!({
                     "instance_id": instance.id, "instance_type": instance.kind, "status": instance.status(now),
                     "sub_instance_id": instance.sub_instance_id, "connected": instance.is_connected(now),
-                    "image_id": instance.image_id,
+                    "image_id": instance.image_id, "image_name": instance.image_name, "pool_id": instance.pool_id,
+                    "region": instance.region,
                 })
             })
             .collect();
@@ -400,7 +419,7 @@ impl Cloud {
             .iter()
             .map(|image| {
                 json!({
-                    "image_id": image.id, "version_id": image.version_id, "task_id": image.task_id,
+                    "image_id": image.id, "desktop_image_id": image.desktop_id, "version_id": image.version_id, "task_id": image.task_id,
                     "image_name": image.name, "description": image.description,
                     "instance_id": image.instance_id, "instance_type": image.instance_type,
                     "status": image.status(now), "tags": image.tags, "created_at": image.created_at,
@@ -411,14 +430,45 @@ impl Cloud {
                 })
             })
             .collect();
+        let users = |kind| self.world.users().list(kind).collect::<Vec<_>>();
         json!({
             "access_key_id": self.keys.id,
             "access_key_secret": self.keys.secret.expose_secret(),
             "instances": instances,
             "images": images,
+            "groups": users(UserKind::Group),
+            "pools": users(UserKind::Pool),
+            "bundles": users(UserKind::Bundle),
+            "templates": users(UserKind::Template),
             "calls": self.calls,
         })
     }
+}
+
+/// Where a call went, for the words of a refusal.
+struct Origin<'a> {
+    host: &'a str,
+    product: &'static str,
+    /// What a policy would have to grant, where the action is known.
+    right: Option<String>,
+}
+
+/// Whether a code says that the caller lacks a right.
+fn is_denial(code: &str) -> bool {
+    code.starts_with("Forbidden") || code.starts_with("NoPermission")
+}
+
+/// What refusals of rights carry beside their code.
+fn access_denied(right: &str) -> Value {
+    json!({
+        "AuthAction": right,
+        "AuthPrincipalDisplayName": "200000000000000001",
+        "AuthPrincipalOwnerId": "1000000000000001",
+        "AuthPrincipalType": "SubUser",
+        "NoPermissionType": "ImplicitDeny",
+        "PolicyType": "AccountLevelIdentityBasedPolicy",
+        "EncodedDiagnosticMessage": "AQEAAAAA",
+    })
 }
 
 /// The code of a fault that gives a status only.

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{actions, garble::Garble, world::Fate};
+use super::{actions, garble::Garble, lists::Lie, world::Fate};
 
 /// Why a plan was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -122,6 +122,9 @@ pub(super) struct Fault {
     /// Where the call is redirected, with status 307 unless `status` says another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) redirect: Option<String>,
+    /// How the list lies that is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) list: Option<Lie>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     act: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "span")]
@@ -169,8 +172,12 @@ impl Fault {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !actions::is_known(&self.action) {
+        let Some(action) = actions::of_name(&self.action) else {
             return Err(format!("there is no action `{}`", self.action));
+        };
+        if let Some(lie) = self.list {
+            let Some(shape) = &action.list else { return Err("`list` needs an action that lists".to_owned()) };
+            lie.check(shape).map_err(|why| format!("`{}` cannot have this `list`: {why}", self.action))?;
         }
         if self.nth == 0 {
             return Err("`nth` counts from 1".to_owned());
@@ -205,6 +212,7 @@ impl Fault {
             || self.drop.is_some()
             || self.body.is_some()
             || self.image_id.is_some()
+            || self.list.is_some()
             || self.late_image.is_some()
             || self.image.is_some()
             || !self.headers.is_empty();

@@ -20,9 +20,11 @@ mod cloud;
 mod codes;
 mod faults;
 mod garble;
+mod lists;
 mod params;
 mod server;
 mod snapshot;
+mod users;
 mod verify;
 mod world;
 

@@ -257,9 +257,13 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         });
         let view = views.entry(row.image.line.clone()).or_default();
         let mut candidate = Candidate::new(&row.image, check);
-        let latest = latest.entry(row.image.line.clone()).or_insert(row.image.slot);
-        candidate.moves_in &= row.image.slot >= *latest;
-        *latest = row.image.slot.max(*latest);
+        // A slot of the future is no later slot: the images of the true time after it move in.
+        let date = row.image.date(row.image.available_at);
+        let latest = latest.entry(row.image.line.clone()).or_insert(date);
+        candidate.moves_in &= date >= *latest;
+        if !row.image.is_of_the_future(row.image.available_at) {
+            *latest = date.max(*latest);
+        }
         view.images.push(candidate);
     }
     let assigned: Vec<AssignedColumns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)

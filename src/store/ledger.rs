@@ -138,6 +138,16 @@ impl Store {
     /// Commits steps and the calls behind them, all or none. Each is of another bake, and none of one that has ended. A row
     /// that is missing, or that has ended meanwhile, means that this is not the history that the steps were read from.
     pub async fn commit(&self, transitions: &[Transition], now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.commit_seen(transitions, now, now).await
+    }
+
+    /// The same; images of bakes that succeeded count as AVAILABLE from `cloud_now` on, the cloud's time.
+    pub async fn commit_seen(
+        &self,
+        transitions: &[Transition],
+        cloud_now: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         if transitions.is_empty() {
             return Ok(());
         }
@@ -165,7 +175,12 @@ impl Store {
             run(&mut tx, statements::COUNT_FAILURES, &steps).await?;
         }
         if transitions.iter().any(|transition| transition.state.has_succeeded()) {
-            run(&mut tx, statements::INSERT_IMAGES, &steps).await?;
+            sqlx::query(statements::INSERT_IMAGES)
+                .bind(&steps)
+                .bind(cloud_now.timestamp_millis())
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("record an image"))?;
             run(&mut tx, statements::INSERT_DISTRIBUTIONS, &steps).await?;
         }
         if !attempts.is_empty() {

@@ -24,9 +24,12 @@ use crate::files::{FileId, Folder};
 
 mod audit;
 mod backup;
+mod brakes;
 mod channels;
 mod checks;
+mod deletions;
 mod distributions;
+mod health;
 mod images;
 mod learned;
 mod ledger;
@@ -36,24 +39,26 @@ mod planning;
 mod reading;
 mod rebuilding;
 mod statements;
+mod strays;
 mod tables;
 mod transfer;
 mod writer;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
+pub use brakes::StandingBrake;
 pub use channels::{ChannelOrder, ChannelRow, Moved};
-pub use checks::{CheckResult, DueCheck, FailedCheck};
+pub use checks::{CheckResult, DueCheck, ImageCheck};
+pub use deletions::{DeleteOutcome, Doomed, SentDeletion};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
-pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
+pub use images::{ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
 pub use lineage::Lineage;
 use lineage::Marks;
 pub use pauses::{ITSELF, Pause};
-pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{
-    AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
-};
+pub use planning::{Accounted, ManualBake, NewRow, RowAhead, Span, Target};
+pub use reading::{AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
+pub use strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use tables::Rows;
 pub use transfer::{TransferError, import};
 use writer::{Names, Writer};
@@ -391,6 +396,16 @@ pub async fn rename_table(path: &Path, from: &str, to: &str) {
     let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
+}
+
+#[cfg(test)]
+impl Store {
+    /// What other hands may do to the history: one statement.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut work = self.begin().await.expect("a transaction");
+        sqlx::query(sql).execute(&mut *work).await.expect("a statement");
+        work.commit().await.expect("a commit");
+    }
 }
 
 #[cfg(test)]

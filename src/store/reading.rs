@@ -226,15 +226,6 @@ pub struct LineRow {
     pub channels: Vec<(String, Option<i64>)>,
 }
 
-/// The newest good image of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewestGood {
-    /// Its slot.
-    pub slot: DateTime<Utc>,
-    /// When it was seen AVAILABLE.
-    pub finished_at: DateTime<Utc>,
-}
-
 impl Reader {
     /// Opens the ledger in `state_dir` for reading.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
@@ -417,22 +408,6 @@ impl Reader {
         Ok(rows
             .into_iter()
             .map(|(line, version)| (LineId::from(line), u32::try_from(version).unwrap_or(u32::MAX)))
-            .collect())
-    }
-
-    /// The newest good image of each of these lines that has one.
-    pub async fn newest_good(&self, lines: &[&LineId]) -> Result<HashMap<LineId, NewestGood>, StoreError> {
-        let rows: Vec<(String, i64, i64)> = sqlx::query_as(statements::NEWEST_GOOD)
-            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the newest images"))?;
-        let instant = super::instant;
-        Ok(rows
-            .into_iter()
-            .map(|(line, slot, finished_at)| {
-                (LineId::from(line), NewestGood { slot: instant(slot), finished_at: instant(finished_at) })
-            })
             .collect())
     }
 

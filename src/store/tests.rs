@@ -166,7 +166,7 @@ async fn what_an_older_version_caught_up_only_to_fail_gets_its_deadline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
-    let old = SqlitePool::connect_with(options).await.unwrap();
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
     Migrator::with_migrations(MIGRATIONS.iter().filter(|it| it.version < 5).cloned().collect())
         .run(&old)
         .await
@@ -323,6 +323,8 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
         tries: 1,
         doubt: false,
         since: Some(slot),
+        start_sent: false,
+        refused_since: None,
         trouble: Some("no stock".into()),
         next: later,
     };
@@ -453,6 +455,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
         versions: vec![("golden".into(), 2), ("other".into(), 5)],
         rows: vec![rebuilt("other", slot, 4), rebuilt("other", slot - TimeDelta::days(1), 5)],
         unknown: vec![BakeId(1)],
+        failed: vec![],
     };
     store.rebuild(&found, "uid 0", "abc", slot).await.unwrap();
     let due = store.due(slot).await.unwrap();
@@ -747,4 +750,46 @@ async fn what_a_start_finds_depends_on_the_end_before_it() {
     drop(store);
     std::fs::write(dir.path().join(DATABASE_FILE), copy).unwrap();
     assert_eq!(reopened().await.lineage(), Lineage::Restored);
+}
+
+/// What the cloud's word does to the queue of a clock that was ahead: rows end that never sent a create call.
+#[tokio::test]
+async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_has_said_so() {
+    let (_dir, store) = store().await;
+    let (now, written) = (at("2027-01-01T03:00:00Z"), at("2028-01-01T03:00:00Z"));
+    let soon = now + TimeDelta::hours(3);
+    let on = |schedule: &str, slot| NewRow { instance_id: InstanceId::from(schedule), ..row(schedule, slot) };
+    let rows =
+        [on("never-begun", written), on("asked", written), on("sent", written), on("sent-soon", soon), on("due", now)];
+    store.record_slots(&rows, &[], "abc", written).await.unwrap();
+    let kept = |sent: bool, id: i64, line: &str| {
+        let mut work = Work { version: 3, image_name: "x".into(), ..Work::default() };
+        work.evidence.first_sent = sent.then_some(written);
+        let kept =
+            crate::bake::state::Kept { work, resume: crate::bake::state::Resume::Create, reason: "waits".into() };
+        let state = State::Queued { not_before: now, kept: Some(kept) };
+        Transition { bake: BakeId(id), line: LineId::from(line), state, attempt: None }
+    };
+    store.commit(&[kept(false, 2, "asked"), kept(true, 3, "sent"), kept(true, 4, "sent-soon")], written).await.unwrap();
+    assert_eq!(store.newest_write().await.unwrap(), Some(written));
+    assert_eq!(store.end_queued_ahead(now + TimeDelta::minutes(1), now).await.unwrap(), 3);
+    for (id, state) in [(1, "skipped"), (2, "skipped"), (3, "skipped"), (4, "queued"), (5, "queued")] {
+        let row = store.reader().bake(BakeId(id)).await.unwrap().unwrap();
+        assert_eq!(row.state, state, "{id}");
+        if state == "skipped" {
+            assert_eq!(row.reason_code.as_deref(), Some("clock_ahead"));
+            assert_eq!(row.reason.as_deref(), Some("the clock was ahead until 2028-01-01 03:00:00 UTC"));
+            assert!(store.bake(BakeId(id)).await.unwrap().unwrap().state.is_ended(), "it can be read again");
+        }
+    }
+    // Only the row whose create call went out keeps its slot for good.
+    let span = |schedule: &str| Span {
+        schedule_id: schedule.into(),
+        instance_id: schedule.into(),
+        after: now,
+        until: written + TimeDelta::hours(1),
+    };
+    let ahead =
+        store.rows_ahead(&["never-begun", "asked", "sent"].map(span), written + TimeDelta::hours(1)).await.unwrap();
+    assert_eq!(ahead.iter().map(|row| row.id).collect::<Vec<_>>(), [BakeId(1), BakeId(2)]);
 }
