@@ -591,7 +591,8 @@ mod tests {
             "requests_per_second" => "7",
             "credentials" => "\"ecs_ram_role\"",
             "listen" => "\"127.0.0.1:1\"",
-            "max_builders" | "max_builders_per_region" | "pause_after_failures" => "17",
+            "max_builders" | "max_builders_per_region" | "pause_after_failures" | "max_deletions" => "17",
+            "in_use" => "[]",
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
             _ => "\"17s\"",
@@ -601,7 +602,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 20, "a key was added or removed");
+        assert_eq!(all.len(), 22, "a key was added or removed");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");
