@@ -60,6 +60,7 @@ impl Night {
         let path = folder.path().join("imagebaked.toml");
         let socket = folder.path().join("control.sock");
         let state = folder.path().join("state");
+        let zone = zone();
         let text = format!(
             r#"
             [cloud]
@@ -77,7 +78,7 @@ impl Night {
             name = "golden"
             instance_id = "ecd-1"
             cron = "0 3 * * *"
-            timezone = "{ZONE}"
+            timezone = "{zone}"
             keep = {{ last = 3, daily = 7, weekly = 5, monthly = 6, yearly = 2, min = 2 }}
             "#,
             sim.addr(),
