@@ -9,7 +9,7 @@ use std::{
     fmt,
     hash::{Hash, Hasher},
     str::FromStr,
-    sync::{Arc, LazyLock, PoisonError, RwLock},
+    sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
 use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
@@ -47,8 +47,8 @@ struct Table {
     found: HashMap<&'static str, Zone>,
 }
 
-static TABLE: LazyLock<RwLock<Table>> =
-    LazyLock::new(|| RwLock::new(Table { release: Arc::new(Release::built_in()), found: HashMap::new() }));
+static TABLE: LazyLock<Mutex<Table>> =
+    LazyLock::new(|| Mutex::new(Table { release: Arc::new(Release::built_in()), found: HashMap::new() }));
 
 impl Release {
     /// The release that is part of this program.
@@ -97,12 +97,12 @@ fn order(version: &str) -> Option<(i32, usize, &str)> {
 /// Zones that are found from now on have the rules of `release`.
 pub fn use_release(release: Release) {
     let table = Table { release: Arc::new(release), found: HashMap::new() };
-    *TABLE.write().unwrap_or_else(PoisonError::into_inner) = table;
+    *TABLE.lock().unwrap_or_else(PoisonError::into_inner) = table;
 }
 
 /// The release in use.
 pub fn release() -> Arc<Release> {
-    Arc::clone(&TABLE.read().unwrap_or_else(PoisonError::into_inner).release)
+    Arc::clone(&TABLE.lock().unwrap_or_else(PoisonError::into_inner).release)
 }
 
 /// The names of all zones, sorted.
@@ -119,10 +119,7 @@ impl Zone {
         if name == "UTC" {
             return Some(Self::UTC);
         }
-        if let Some(zone) = TABLE.read().unwrap_or_else(PoisonError::into_inner).found.get(name) {
-            return Some(*zone);
-        }
-        let mut table = TABLE.write().unwrap_or_else(PoisonError::into_inner);
+        let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(zone) = table.found.get(name) {
             return Some(*zone);
         }

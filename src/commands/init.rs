@@ -62,7 +62,7 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let now = SystemClock.now();
     let settings = settings(context, args)?;
     let zone = args.timezone.unwrap_or(if settings.cloud.region.starts_with("cn-") {
-        Zone::find("Asia/Shanghai").unwrap()
+        Zone::find("Asia/Shanghai").unwrap_or(Zone::UTC)
     } else {
         Zone::UTC
     });
