@@ -13,7 +13,8 @@ pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
 
 /// Makes versioned images of WUYING cloud desktops and workstations on schedule.
 ///
-/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 daemon not reachable, 5 unhealthy.
+/// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 daemon not reachable, 5 unhealthy,
+/// 6 accepted but not confirmed.
 #[derive(Debug, Parser)]
 #[command(name = "imagebaked", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {
@@ -203,7 +204,7 @@ pub struct PlanArgs {
 pub struct BakeArgs {
     /// The schedule, by name or id.
     pub schedule: String,
-    /// Stay until the bakes are over; exits with 1 unless all succeeded.
+    /// Stay until the bakes are over and their images are verified; exits with 1 unless all are good.
     #[arg(long)]
     pub wait: bool,
 }
@@ -435,7 +436,7 @@ pub struct RetryArgs {
     /// The bake's number, as in the history.
     #[arg(value_parser = bake_id)]
     pub bake: BakeId,
-    /// Stay until the new bake is over; exits with 1 unless it succeeded.
+    /// Stay until the new bake is over and its image is verified; exits with 1 unless it is good.
     #[arg(long)]
     pub wait: bool,
     /// What is done again: the whole `bake`, or what failed when its image was copied to other regions (`distribute`).
@@ -524,6 +525,9 @@ pub struct ImagesArgs {
     /// Only images whose line is not in the file any more.
     #[arg(long)]
     pub orphans: bool,
+    /// The images that the cloud lists as CREATE_FAILED instead, also those that the history does not know.
+    #[arg(long, conflicts_with_all = ["channel", "orphans"])]
+    pub failed: bool,
     /// Only the image that this channel stands for, of each line: `latest`, or one that the schedule names.
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
@@ -538,6 +542,9 @@ pub struct PruneArgs {
     /// Ask again about images that the cloud would not delete.
     #[arg(long)]
     pub again: bool,
+    /// Also delete what is held because it is more than half of a line, or more than `max_deletions` in all.
+    #[arg(long, conflicts_with = "dry_run")]
+    pub confirm: bool,
 }
 
 /// `pin`.
@@ -615,6 +622,9 @@ pub struct SimArgs {
     /// Take instances that are not known yet as they come.
     #[arg(long)]
     pub open: bool,
+    /// Show `GmtCreate` in a zone so many minutes ahead of UTC.
+    #[arg(long, value_name = "MINUTES", default_value_t = 0, allow_negative_numbers = true)]
+    pub gmt_zone: i32,
 }
 
 /// `completions`.

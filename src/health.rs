@@ -2,7 +2,10 @@
 
 use std::fmt;
 
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
+
+pub mod lines;
 
 /// How much a problem weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -73,22 +76,22 @@ pub struct Subject {
     pub id: String,
 }
 
-/// The kinds of things that problems are about.
+/// The kinds of things that problems are about, those first on which the others depend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is the thing of its name")]
 pub enum SubjectKind {
+    Daemon,
+    History,
+    Credentials,
+    Cloud,
+    Clock,
+    Configuration,
+    Instance,
     Schedule,
     Line,
     Bake,
-    Instance,
     Image,
-    Clock,
-    Cloud,
-    Credentials,
-    History,
-    Configuration,
-    Daemon,
     Notify,
 }
 
@@ -109,12 +112,158 @@ pub struct Problem {
     pub command: Option<String>,
 }
 
+/// The verdict, and what led to it. Everything that shows health shows this.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Health {
+    /// What it comes to.
+    pub verdict: Verdict,
+    /// The heaviest first.
+    pub problems: Vec<ReportedProblem>,
+}
+
+/// A problem, and who has taken it on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReportedProblem {
+    /// What was found.
+    #[serde(flatten)]
+    pub problem: Problem,
+    /// Who has taken it on; counts neither for the verdict nor for exit codes then.
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+/// A person's word that a problem is known.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acknowledgement {
+    /// Who.
+    pub by: String,
+    /// When, RFC 3339 in UTC.
+    pub at: String,
+    /// Until when; `None`: until the problem ends.
+    pub until: Option<String>,
+    /// Why it can wait.
+    pub reason: String,
+}
+
+impl Health {
+    /// The verdict of these problems, and the problems in the order in which a person should read them.
+    pub fn of(mut problems: Vec<Problem>) -> Self {
+        problems.sort_by(|a, b| {
+            let weight = |problem: &Problem| (std::cmp::Reverse(problem.severity), problem.subject.kind);
+            // RFC 3339 in UTC sorts by time.
+            (weight(a), &a.since, a.code, &a.subject.id).cmp(&(weight(b), &b.since, b.code, &b.subject.id))
+        });
+        let verdict = Verdict::of(&problems);
+        let problems = problems.into_iter().map(|problem| ReportedProblem { problem, acknowledged: None }).collect();
+        Self { verdict, problems }
+    }
+
+    /// The problems, the heaviest first.
+    pub fn problems(&self) -> impl ExactSizeIterator<Item = &Problem> {
+        self.problems.iter().map(|reported| &reported.problem)
+    }
+
+    /// `1 problem, 2 warnings`.
+    pub fn counts(&self) -> String {
+        let count = |severity: Severity, word: &str| match self
+            .problems()
+            .filter(|problem| problem.severity == severity)
+            .count()
+        {
+            0 => None,
+            1 => Some(format!("1 {word}")),
+            n => Some(format!("{n} {word}s")),
+        };
+        let counts = [count(Severity::Problem, "problem"), count(Severity::Warning, "warning")];
+        counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
+    }
+
+    /// One line: the verdict, how many problems there are, and the first of them.
+    pub fn headline(&self) -> String {
+        match self.problems().next() {
+            None => self.verdict.to_string(),
+            Some(first) => format!("{}: {}: {}", self.verdict, self.counts(), first.message),
+        }
+    }
+}
+
+/// Words of a hook or of the cloud may have several lines; a problem has one.
+pub fn one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+impl Problem {
+    /// A problem that began at `since`.
+    pub fn new(
+        code: ProblemCode,
+        severity: Severity,
+        subject: Subject,
+        since: DateTime<Utc>,
+        message: String,
+        command: Option<String>,
+    ) -> Self {
+        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Self { severity, code, subject, since, message, command }
+    }
+}
+
+/// In capitals: the first word of a headline.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ok => "OK",
+            Self::Warning => "WARNING",
+            Self::Problem => "PROBLEM",
+        })
+    }
+}
+
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Warning => "warning",
             Self::Problem => "problem",
         })
+    }
+}
+
+impl ProblemCode {
+    /// Every code with its word, which is the one of serde.
+    pub const WORDS: [(Self, &'static str); 30] = [
+        (Self::BakeFailed, "bake_failed"),
+        (Self::BakeMissed, "bake_missed"),
+        (Self::NoGoodImage, "no_good_image"),
+        (Self::ImageTooOld, "image_too_old"),
+        (Self::ImageStuck, "image_stuck"),
+        (Self::ImageLate, "image_late"),
+        (Self::ImageNotInHistory, "image_not_in_history"),
+        (Self::VerifyFailed, "verify_failed"),
+        (Self::ReplicaFailed, "replica_failed"),
+        (Self::InstanceNotRunning, "instance_not_running"),
+        (Self::ScheduleAutoPaused, "schedule_auto_paused"),
+        (Self::CredentialsRejected, "credentials_rejected"),
+        (Self::RightsMissing, "rights_missing"),
+        (Self::CloudUnreachable, "cloud_unreachable"),
+        (Self::ListIncomplete, "list_incomplete"),
+        (Self::BuilderQuotaFull, "builder_quota_full"),
+        (Self::ImageQuotaFull, "image_quota_full"),
+        (Self::ClockSkew, "clock_skew"),
+        (Self::ZonesOld, "zones_old"),
+        (Self::HistoryUnwritable, "history_unwritable"),
+        (Self::HistoryReplaced, "history_replaced"),
+        (Self::ReconcilePending, "reconcile_pending"),
+        (Self::ConfigurationRefused, "configuration_refused"),
+        (Self::RestartRequired, "restart_required"),
+        (Self::EngineStalled, "engine_stalled"),
+        (Self::HousekeepingStalled, "housekeeping_stalled"),
+        (Self::BackupFailed, "backup_failed"),
+        (Self::NotifyFailed, "notify_failed"),
+        (Self::PruneNeedsConfirmation, "prune_needs_confirmation"),
+        (Self::NoLeader, "no_leader"),
+    ];
+
+    /// The word in tables and JSON.
+    pub fn as_str(self) -> &'static str {
+        Self::WORDS.iter().find(|(code, _)| *code == self).map_or("", |(_, word)| word)
     }
 }
 

@@ -26,6 +26,7 @@ pub mod control;
 pub mod daemon;
 pub mod error;
 pub mod failpoint;
+pub mod files;
 pub mod health;
 pub mod hooks;
 pub mod ids;

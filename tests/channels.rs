@@ -25,8 +25,11 @@ fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
     (host, images)
 }
 
+/// Waits for the image and not for its check.
 fn baked_once(host: &Host) -> String {
-    host.bake("golden")["image_id"].as_str().unwrap().to_owned()
+    let id = host.json(0, &["bake", "golden"])["bakes"][0]["id"].clone();
+    let done = |row: &Value| row["id"] == id && row["state"] == "succeeded";
+    host.until("it is made", &[], done)["image_id"].as_str().unwrap().to_owned()
 }
 
 /// What a channel stands for, as other tools ask.
@@ -268,7 +271,7 @@ fn a_check_that_fails_vetoes_the_image_and_is_loud() {
     eventually("it has failed", || (image_row(&host)["verify"] == "failed").then_some(()));
     until(&host, "latest", Some(&images[0]));
     assert_eq!(image_row(&host)["veto"], "its check failed: the login screen is black");
-    let told = host.json(5, &["status"])["health"]["reasons"].to_string();
+    let told = host.json(5, &["status"])["health"]["problems"].to_string();
     assert!(told.contains("the newest image of golden, v2") && told.contains("the login screen is black"), "{told}");
     assert!(host.log().contains("is vetoed: its check failed: the login screen is black"), "{}", host.log());
     // A person may know better.

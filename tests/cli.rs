@@ -45,7 +45,7 @@ fn a_day_on_the_command_line() {
 
     host.start();
     let (out, _) = host.expect(0, &["status"]);
-    assert!(out.starts_with("All is well.\n"), "{out}");
+    assert!(out.starts_with("OK; 3 lines have no image yet.\n"), "{out}");
     host.expect(3, &["bake", "silver"]);
     host.expect(2, &["bake"]);
     let bake = host.bake("golden");
@@ -183,11 +183,15 @@ fn people_can_pause_resume_retry_and_cancel() {
     // One that waits for a busy cloud can be called off.
     cloud.add_faults(&refusal.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
     host.expect(0, &["bake", "wrong"]);
-    let waiting = host.until("it waits", &[], |bake| bake["state"] == "ready");
+    let waits = |bake: &Value| bake["state"] == "queued" && !bake["reason"].is_null();
+    let waiting = host.until("it waits", &[], waits);
     eventually("it is cancelled between two calls", || {
         host.run(&["cancel", &waiting["id"].to_string()]).status.success().then_some(())
     });
-    let ended = host.until("it is over", &[], |bake| bake["state"] == "failed");
+    let ended = host.until("it is over", &["--state", "cancelled"], |bake| bake["id"] == waiting["id"]);
+    assert_eq!(ended["reason_code"], "cancelled");
+    assert!(host.newest(&["--state", "failed,skipped"]).is_none_or(|row| row["id"] != waiting["id"]));
+    assert_eq!(host.json(0, &["status"])["last_day"]["cancelled"], 1, "what a person wanted is no problem");
     assert_eq!(ended["reason"].as_str().unwrap().split(" uid").next(), Some("cancelled by"));
 }
 
@@ -201,16 +205,26 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
     let refusal = "[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n";
     cloud.add_faults(refusal);
     for n in 1..=5 {
-        host.expect(0, &["status"]);
+        let before = host.json(if n == 1 { 0 } else { 5 }, &["status"]);
+        assert_eq!(before["health"]["verdict"], if n == 1 { "ok" } else { "warning" }, "{before}");
         assert_eq!(host.bake("a")["state"], "failed", "bake {n}");
     }
     let status = host.json(5, &["status"]);
     assert_eq!(status["paused"][0]["who"], "imagebaked");
-    let reason = status["health"]["reasons"][0].as_str().unwrap();
+    let [problem] = status["health"]["problems"].as_array().unwrap().as_slice() else { panic!("{status}") };
+    assert_eq!((&problem["code"], &problem["subject"]["id"]), (&"schedule_auto_paused".into(), &"a".into()));
+    assert_eq!(problem["command"], "imagebaked resume a");
+    let reason = problem["message"].as_str().unwrap();
     assert!(reason.contains("failed for good 5 times in a row") && reason.contains("imagebaked resume a"), "{reason}");
     host.configure(cloud.addr, &file("disk_type = \"SYSTEM\""));
     host.expect(0, &["reload"]);
-    assert_eq!(host.json(0, &["status"])["paused"].as_array().unwrap().len(), 0);
+    // It may go on, and its last image is still missing.
+    let status = host.json(5, &["status"]);
+    assert_eq!(status["paused"].as_array().unwrap().len(), 0);
+    assert_eq!(
+        (&status["health"]["verdict"], &status["health"]["problems"][0]["code"]),
+        (&"warning".into(), &"bake_failed".into())
+    );
 }
 
 /// What differs from run to run is masked, and so is the width of columns, which follows from it.
@@ -222,6 +236,7 @@ macro_rules! same_words {
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "[local]"),
             (r"\b(now|(in )?\d+[dhms]+( \d+[hms])?( ago)?)  ", "[span]  "),
             (r"started (now|\d+\w+ ago)", "started [span]"),
+            (r"look at the cloud, (now|\d+\w+ ago)", "look at the cloud, [span]"),
             (r"/\S+/(imagebaked\.toml|keys)", "[folder]/$1"),
             (r"\bimgc-[0-9a-z]+", "[image]"),
             (r"\d{4}-01-01 03:00:00 UTC", "[local]"),

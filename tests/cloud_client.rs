@@ -18,7 +18,11 @@ use imagebaked::{
     cloud::{
         CloudClient, CloudOptions, CredentialSource, Surroundings,
         acs3::{self, Authorization},
-        actions::{CreateImageByInstance, DeleteImage, ListImage, StartTaskForDistributeImage, StopDesktops},
+        actions::{
+            CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups, DescribeDesktops,
+            DescribeImages, DescribeTemplates, ListAppInstanceGroup, ListImage, ListWuyingServer,
+            StartTaskForDistributeImage, StopDesktops,
+        },
         credentials::{Keyring, SourceName},
         http::Http,
     },
@@ -238,18 +242,33 @@ async fn answers_that_are_no_json_keep_their_status() {
     assert_eq!(gist(&refused_list(http(502, "", html)).await), (Class::Transient, "AnswerNotJson", Some(502)));
     assert_eq!(gist(&refused_create(http(200, "", html)).await), (Class::Unclear, "AnswerNotJson", Some(200)));
     assert_eq!(gist(&refused_create(http(200, "", "{\"Data\":")).await), (Class::Unclear, "AnswerNotJson", Some(200)));
-    assert_eq!(gist(&refused_list(http(403, "", "")).await), (Class::Permanent, "AnswerNotJson", Some(403)));
+    assert_eq!(gist(&refused_list(http(403, "", "")).await), (Class::Transient, "AnswerNotJson", Some(403)));
     let redirect = http(302, "location: http://127.0.0.1:1/\r\n", "");
-    assert_eq!(gist(&refused_create(redirect).await), (Class::Permanent, "AnswerNotJson", Some(302)));
+    assert_eq!(gist(&refused_create(redirect).await), (Class::Unclear, "AnswerNotJson", Some(302)));
+    let keyless = http(401, "", r#"{"Code":"InvalidAccessKeyId.NotFound","Message":"who are you?"}"#);
+    assert_eq!(gist(&refused_create(keyless.clone()).await), (Class::Unclear, "AnswerNotFromApi", Some(401)));
+    assert_eq!(gist(&refused_list(keyless).await), (Class::Transient, "AnswerNotFromApi", Some(401)));
+}
+
+#[tokio::test]
+async fn a_proxy_s_delay_is_honoured_although_its_answer_is_not_the_api_s() {
+    let limited = http(429, "retry-after: 1\r\n", "<html>slow down</html>");
+    let server = Server::start(vec![limited, page("", 0..1)]).await;
+    let client = client(&server.url);
+    let refusal = client.list_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(refusal.retry_after, Some(Duration::from_secs(1)));
+    let started = std::time::Instant::now();
+    client.list_images(&ListImage::default()).await.unwrap();
+    assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
 }
 
 #[tokio::test]
 async fn endless_answers_are_cut() {
-    let long = |bytes: usize| http(200, "", &format!("{{\"x\":\"{}\"}}", "a".repeat(bytes)));
+    let long = |bytes: usize| http(200, "", &format!("{{\"RequestId\":\"R\",\"x\":\"{}\"}}", "a".repeat(bytes)));
     let refusal = refused_create(long(1024 * 1024)).await;
     assert_eq!(gist(&refusal), (Class::Unclear, "AnswerTooLarge", Some(200)));
     // A list may be longer than that; being no list is its only fault.
-    assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (Class::Transient, "AnswerIncomplete", Some(200)));
+    assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (Class::Transient, "ListIncomplete", Some(200)));
     assert_eq!(gist(&refused_list(long(8 * 1024 * 1024)).await), (Class::Transient, "AnswerTooLarge", Some(200)));
 }
 
@@ -267,7 +286,11 @@ async fn http_200_can_be_a_refusal() {
     let refusal = refused_create(http(200, "", body)).await;
     assert_eq!(gist(&refusal), (Class::Busy, "ExceedBuilderQuota", Some(200)));
     assert_eq!(refusal.message, "The maximum is reached.");
-    let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200}"#)).await;
+    // DescribeTemplates has a word of its own for good answers.
+    let good = http(200, "", r#"{"Code":"success","RequestId":"R","TotalCount":0,"Data":[]}"#);
+    let templates = client(&Server::start(vec![good]).await.url).list_all(&DescribeTemplates::default()).await;
+    assert_eq!(templates.unwrap(), []);
+    let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200,"RequestId":"R"}"#)).await;
     assert_eq!(gist(&bare), (Class::Unclear, "HttpStatus", Some(200)));
 }
 
@@ -286,8 +309,9 @@ async fn codes_go_before_statuses() {
 
 #[tokio::test]
 async fn the_server_s_own_delay_is_passed_on_and_holds_the_next_call() {
-    let throttled = http(429, "x-acs-retry-after: 300\r\n", r#"{"Code":"Throttling.User","Message":"m"}"#);
-    let server = Server::start(vec![throttled, http(200, "", r#"{"Data":true,"Success":true}"#)]).await;
+    let throttled =
+        http(429, "x-acs-retry-after: 300\r\n", r#"{"Code":"Throttling.User","Message":"m","RequestId":"R"}"#);
+    let server = Server::start(vec![throttled, http(200, "", r#"{"Data":true,"Success":true,"RequestId":"R"}"#)]).await;
     let client = client(&server.url);
     let delete = DeleteImage { image_id: "imgc-1".into() };
     let refusal = client.delete_image(&delete).await.unwrap_err();
@@ -301,7 +325,8 @@ async fn the_server_s_own_delay_is_passed_on_and_holds_the_next_call() {
 
 #[tokio::test]
 async fn a_distribution_may_have_a_number_for_a_code() {
-    let server = Server::start(vec![http(200, "", r#"{"Data":"tid-9","Code":200,"Success":"true"}"#)]).await;
+    let server =
+        Server::start(vec![http(200, "", r#"{"Data":"tid-9","Code":200,"Success":"true","RequestId":"R"}"#)]).await;
     let call = StartTaskForDistributeImage {
         image_id: "imgc-1".into(),
         version_id: None,
@@ -315,7 +340,7 @@ async fn a_distribution_may_have_a_number_for_a_code() {
 
 fn page(count: &str, ids: std::ops::Range<u32>) -> Reply {
     let rows: Vec<String> = ids.map(|id| format!(r#"{{"ImageId":"imgc-{id}","Status":"AVAILABLE"}}"#)).collect();
-    http(200, "", &format!(r#"{{{count}"Data":[{}],"Success":true}}"#, rows.join(",")))
+    http(200, "", &format!(r#"{{{count}"Data":[{}],"Success":true,"RequestId":"R"}}"#, rows.join(",")))
 }
 
 #[tokio::test]
@@ -328,8 +353,109 @@ async fn all_pages_are_read_and_a_row_that_moved_counts_once() {
     assert_eq!(requests.len(), 3);
     assert!(requests[1].ends_with("PageNumber=2&PageSize=100"), "{}", requests[1]);
 
-    let server = Server::start(vec![page("", 0..100), page("", 100..101)]).await;
-    assert_eq!(client(&server.url).list_all_images(&ListImage::default()).await.unwrap().len(), 101);
+    // Without a count a short page may be all that the server gives at once: only an empty one is the end.
+    let server = Server::start(vec![page("", 0..50), page("", 50..51), page("", 51..51)]).await;
+    assert_eq!(client(&server.url).list_all_images(&ListImage::default()).await.unwrap().len(), 51);
+}
+
+#[tokio::test]
+async fn a_list_that_changed_while_it_was_read_is_read_again() {
+    let (more, less) = (r#""Count":150,"#, r#""Count":149,"#);
+    let moved = [page(more, 0..100), page(less, 101..150)];
+    let whole = [page(less, 1..101), page(less, 101..150)];
+    let server = Server::start([moved, whole].concat()).await;
+    assert_eq!(client(&server.url).list_all_images(&ListImage::default()).await.unwrap().len(), 149);
+
+    // But not for ever.
+    let growing: Vec<Reply> =
+        (0..50).map(|n| page(&format!(r#""Count":{},"#, 200 + n), n * 100..n * 100 + 100)).collect();
+    let server = Server::start(growing).await;
+    let refusal = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(gist(&refusal), (Class::Transient, "ListIncomplete", Some(200)));
+    assert_eq!(server.requests().len(), 6);
+}
+
+/// The body with the element that every answer of the API has.
+fn of_api(body: &str) -> String {
+    body.replacen('{', "{\"RequestId\":\"R\",", 1)
+}
+
+/// A list that lies concludes nothing, whichever call it answers, and is not followed for ever.
+#[tokio::test]
+async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
+    let count = |name: &str, n: usize| if name.is_empty() { String::new() } else { format!(r#""{name}":{n},"#) };
+    for (rows, total, id) in [
+        ("Data", "Count", "ImageId"),
+        ("WuyingServerList", "TotalCount", "WuyingServerId"),
+        ("AppInstanceGroupModels", "TotalCount", "AppInstanceGroupId"),
+        ("Data", "TotalCount", "TemplateId"),
+        ("Desktops", "TotalCount", "DesktopId"),
+        ("DesktopGroups", "", "DesktopGroupId"),
+        ("Bundles", "", "BundleId"),
+        ("Images", "", "ImageId"),
+    ] {
+        let one = format!(r#"{{"{id}":"x-1"}}"#);
+        let mut lies = vec![
+            ("null", format!(r#"{{{}"{rows}":null}}"#, count(total, 1))),
+            ("missing", format!(r#"{{{}"Success":true}}"#, count(total, 1))),
+            ("a text", format!(r#"{{{}"{rows}":"none"}}"#, count(total, 1))),
+            ("an object", format!(r#"{{{}"{rows}":{{"Row":[{one}]}}}}"#, count(total, 1))),
+            ("numbers", format!(r#"{{{}"{rows}":[1]}}"#, count(total, 1))),
+            ("no id", format!(r#"{{{}"{rows}":[{{"ImageName":"n"}}]}}"#, count(total, 1))),
+            ("an empty id", format!(r#"{{{}"{rows}":[{{"{id}":""}}]}}"#, count(total, 1))),
+            ("the same page", format!(r#"{{{}"{rows}":[{one}],"NextToken":"t"}}"#, count(total, 9))),
+        ];
+        if !total.is_empty() {
+            lies.extend([
+                ("empty", format!(r#"{{"{total}":1,"{rows}":[]}}"#)),
+                ("no count", format!(r#"{{"{rows}":[]}}"#)),
+                ("short", format!(r#"{{"{total}":2,"{rows}":[{one}]}}"#)),
+                ("a count in words", format!(r#"{{"{total}":"one","{rows}":[{one}]}}"#)),
+                ("a count below zero", format!(r#"{{"{total}":-1,"{rows}":[]}}"#)),
+            ]);
+        }
+        for (lie, body) in lies {
+            let server = Server::start(vec![http(200, "", &of_api(&body))]).await;
+            let client = client(&server.url);
+            let told = match (rows, total, id) {
+                (_, "Count", _) => client.list_all(&ListImage::default()).await.map(|_| ()),
+                ("WuyingServerList", ..) => client.list_all(&ListWuyingServer::default()).await.map(|_| ()),
+                ("AppInstanceGroupModels", ..) => client.list_all(&ListAppInstanceGroup::default()).await.map(|_| ()),
+                ("Desktops", ..) => client.list_all(&DescribeDesktops::default()).await.map(|_| ()),
+                ("DesktopGroups", ..) => client.list_all(&DescribeDesktopGroups::default()).await.map(|_| ()),
+                ("Bundles", ..) => client.list_all(&DescribeBundles::default()).await.map(|_| ()),
+                ("Images", ..) => client.list_all(&DescribeImages::default()).await.map(|_| ()),
+                _ => client.list_all(&DescribeTemplates::default()).await.map(|_| ()),
+            };
+            let refusal = told.expect_err(&format!("{rows}: {lie}"));
+            assert_eq!(gist(&refusal), (Class::Transient, "ListIncomplete", Some(200)), "{rows}: {lie}");
+            assert!(server.requests().len() <= 2, "{rows}: {lie}: {} calls", server.requests().len());
+        }
+    }
+}
+
+/// What is asked for by its id is absent only from a list that says so, and only if it shows nothing else.
+#[tokio::test]
+async fn an_instance_is_absent_only_from_a_list_that_is_whole() {
+    let ask = |body: &'static str| async move {
+        let server = Server::start(vec![http(200, "", &of_api(body))]).await;
+        let ids = vec!["ecd-1".into()];
+        let call = DescribeDesktops { region: "cn-shanghai".to_owned(), ids, ..DescribeDesktops::default() };
+        client(&server.url).describe_desktops(&call).await.map(|answer| answer.value.len())
+    };
+    assert_eq!(ask(r#"{"TotalCount":0,"Desktops":[],"NextToken":""}"#).await.unwrap(), 0);
+    assert_eq!(ask(r#"{"TotalCount":1,"Desktops":[{"DesktopId":"ecd-1","DesktopStatus":7}]}"#).await.unwrap(), 1);
+    for body in [
+        r#"{"TotalCount":1,"Desktops":[]}"#,
+        r#"{"TotalCount":0,"Desktops":null}"#,
+        r#"{"TotalCount":0}"#,
+        r#"{"Desktops":[]}"#,
+        r#"{"TotalCount":1,"Desktops":[{"DesktopName":"ecd-1"}]}"#,
+        r#"{"TotalCount":1,"Desktops":[{"DesktopId":"ecd-2"}]}"#,
+        r#"{"Desktops":[{"DesktopId":"ecd-1"}],"NextToken":"t"}"#,
+    ] {
+        assert_eq!(gist(&ask(body).await.unwrap_err()), (Class::Transient, "ListIncomplete", Some(200)), "{body}");
+    }
 }
 
 #[tokio::test]

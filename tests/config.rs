@@ -16,6 +16,7 @@ use imagebaked::{
         settings::{IfConnected, InstanceType, StopInstance, StoppedMode},
     },
     config::{Credentials, Loaded, Problems, Severity, load},
+    line::users::UserKind,
     schedule::{CatchUp, Instances},
 };
 
@@ -163,6 +164,7 @@ fn built_in_defaults_are_those_documented() {
     assert_eq!((cloud.connect_timeout, cloud.timeout), (Duration::from_secs(5), Duration::from_secs(30)));
     assert_eq!((cloud.credentials, cloud.credentials_dir), (Credentials::Default, None));
     assert_eq!((cloud.poll_interval, cloud.lookup_window), (Duration::from_secs(30), Duration::from_mins(10)));
+    assert_eq!(cloud.in_use, UserKind::ALL);
     assert_eq!(daemon.state_dir, Path::new("/var/lib/imagebaked"));
     assert_eq!(daemon.listen.unwrap().to_string(), "127.0.0.1:8470");
     assert_eq!((daemon.max_builders, daemon.owner.as_str(), daemon.drain), (5, "imagebaked", Duration::from_secs(30)));
@@ -180,6 +182,28 @@ fn built_in_defaults_are_those_documented() {
     assert_eq!((settings.stop_instance, settings.stopped_mode), (StopInstance::Never, StoppedMode::KeepCharging));
     assert_eq!((settings.retry.attempts, settings.retry.cap), (5, Duration::from_mins(10)));
     assert!(schedule.keep.is_none() && schedule.max_image_age.is_none() && !schedule.paused);
+}
+
+#[test]
+fn kinds_of_users_can_be_left_out_and_none_is_named_twice() {
+    let in_use = |text: &str| Folder::new(format!("[cloud]\nin_use = {text}\n{GOOD}"));
+    assert_eq!(in_use("[\"pools\", \"desktops\"]").good().config.cloud.in_use, [UserKind::Pools, UserKind::Desktops]);
+    assert_eq!(in_use("[]").good().config.not_asked(), UserKind::ALL);
+    for (text, word) in [
+        ("[\"pool\"]", "did you mean \"pools\"?"),
+        ("[\"pools\", \"pools\"]", "`pools` is listed twice"),
+        ("\"pools\"", "expected a list"),
+        ("[1]", "expected text"),
+    ] {
+        let told = in_use(text).bad().render(false);
+        assert!(told.contains(word), "{text}: {told}");
+    }
+    let folder = Folder::new(GOOD);
+    let loaded = folder.load(&[("IMAGEBAKED_CLOUD__IN_USE", "bundles, templates")]).unwrap();
+    assert_eq!(loaded.config.cloud.in_use, [UserKind::Bundles, UserKind::Templates]);
+    assert!(folder.load(&[("IMAGEBAKED_CLOUD__IN_USE", "bundle")]).is_err());
+    // It counts from the next pass on.
+    assert!(!loaded.config.needs_restart(&folder.good().config));
 }
 
 #[test]

@@ -11,16 +11,11 @@ mod support;
 
 use std::{
     collections::HashMap,
-    sync::{
-        Mutex,
-        atomic::{AtomicUsize, Ordering},
-    },
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use imagebaked::failpoint::POINTS;
-use serde_json::Value;
-use support::{BOUND, Cloud, Host, eventually};
+use support::{BOUND, Cloud, Host, eventually, in_parallel, number};
 
 /// How many hosts are at work at once: they mostly wait.
 const HOSTS: usize = 6;
@@ -118,7 +113,7 @@ fn survive(kills: &[Kill], long_outage: bool) {
             std::thread::sleep(Duration::from_millis(20));
         }
         if long_outage {
-            eventually("the cloud is at rest", || is_at_rest(&cloud).then_some(()));
+            eventually("the cloud is at rest", || cloud.is_at_rest().then_some(()));
         }
     }
     host.launch("");
@@ -140,30 +135,15 @@ fn hooks(host: &Host, schedule: &str) -> Vec<String> {
     ran
 }
 
-fn is_at_rest(cloud: &Cloud) -> bool {
-    let world = cloud.state();
-    world["images"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .all(|image| !["INIT", "CREATING"].map(Value::from).contains(&image["status"]))
-}
-
-fn rows(host: &Host) -> Vec<Value> {
-    let output = host.run(&["history", "--json"]);
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
-    told["bakes"].as_array().cloned().unwrap_or_default()
-}
-
 /// Every slot has a row, and every row has ended.
 fn is_settled(host: &Host) -> bool {
-    let rows = rows(host);
+    let rows = host.rows();
     ["plain", "saga", "vetoed", "bad"].iter().all(|name| rows.iter().any(|row| row["schedule"] == *name))
         && rows.iter().all(|row| !row["finished_at"].is_null())
 }
 
 fn check(cloud: &Cloud, host: &Host, kills: &str) {
-    let (rows, world) = (rows(host), cloud.state());
+    let (rows, world) = (host.rows(), cloud.state());
     let told = || format!("{kills}\n{rows:#?}\n{world:#}\n{}", host.log());
     let mut images: HashMap<String, usize> = HashMap::new();
     for image in world["images"].as_array().unwrap() {
@@ -204,24 +184,15 @@ fn cron_in(pause: Duration) -> String {
 
 /// Runs every list of kills, a few at a time; panics with those that broke something.
 fn sweep(runs: &[Vec<Kill>]) {
-    let next = AtomicUsize::new(0);
-    let broken = Mutex::new(Vec::new());
-    std::thread::scope(|scope| {
-        for _ in 0..HOSTS {
-            scope.spawn(|| {
-                loop {
-                    let index = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(kills) = runs.get(index) else { break };
-                    let long_outage = kills.len() == 1 || index.is_multiple_of(2);
-                    if let Err(panic) = std::panic::catch_unwind(|| survive(kills, long_outage)) {
-                        let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
-                        broken.lock().unwrap().push(words);
-                    }
-                }
-            });
-        }
-    });
-    let broken = broken.into_inner().unwrap();
+    let numbered: Vec<(usize, &Vec<Kill>)> = runs.iter().enumerate().collect();
+    let broken: Vec<String> = in_parallel(HOSTS, &numbered, |&(index, kills)| {
+        let long_outage = kills.len() == 1 || index.is_multiple_of(2);
+        let run = std::panic::catch_unwind(|| survive(kills, long_outage));
+        run.err().map(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default())
+    })
+    .into_iter()
+    .flatten()
+    .collect();
     assert!(broken.is_empty(), "{} of {} runs broke a promise:\n{}", broken.len(), runs.len(), broken.join("\n\n"));
 }
 
@@ -258,7 +229,6 @@ fn kills_during_recovery_break_no_promise() {
 #[test]
 #[ignore = "takes the better part of an hour"]
 fn thousand_kills() {
-    let number = |name: &str, default| std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default);
     let (kills, seed) = (number("KILLS", 1000), number("SEED", 1));
     // One to three kills a run.
     let runs = random_runs(seed, usize::try_from(kills / 2).unwrap());
@@ -304,14 +274,15 @@ fn a_daemon_that_stood_still_accounts_for_every_slot_and_stays_quiet() {
         "[[schedule]]\nname = \"often\"\ninstance_id = \"ecd-often\"\ncron = \"*/2 * * * * *\"\noverlap = \"skip\"\n";
     let mut host = Host::new(cloud.addr, schedules);
     host.start();
-    eventually("it is at work", || (!rows(&host).is_empty()).then_some(()));
+    eventually("it is at work", || (!host.rows().is_empty()).then_some(()));
     host.signal("STOP");
     // Real time has to pass here: it is what the test is about.
     std::thread::sleep(Duration::from_secs(5));
     let lines = host.log().lines().filter(|line| !line.contains("DEBUG")).count();
     host.signal("CONT");
     let slots = eventually("it has caught up", || {
-        let mut slots: Vec<i64> = rows(&host)
+        let mut slots: Vec<i64> = host
+            .rows()
             .iter()
             .map(|row| row["slot"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap().timestamp())
             .collect();

@@ -122,7 +122,7 @@ fn all_is_well() {
     report.is("credentials", "ok", &["credentials folder", "1000000000000001", "acs:ram::"]);
     report.is("clock", "ok", &[]);
     report.is("database", "ok", &["sound"]);
-    report.is("daemon", "ok", &[env!("CARGO_PKG_VERSION"), "all is well"]);
+    report.is("daemon", "ok", &[env!("CARGO_PKG_VERSION"), "health OK"]);
     report.is("systemd unit", "ok", &["enabled, active"]);
     report.is("time zones", "ok", &[imagebaked::zone::release().version()]);
     report.is("images", "ok", &["1 of owner imagebaked"]);
@@ -137,7 +137,7 @@ fn all_is_well() {
     let output = command(&host, &[]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("\nok    clock: "), "{text}");
-    assert!(text.ends_with(" ok, 0 to look at, 0 failed, 3 skipped.\n"), "{text}");
+    assert!(text.ends_with(" ok, 0 to look at, 0 failed, 7 skipped.\n"), "{text}");
 }
 
 #[test]
@@ -209,6 +209,36 @@ fn a_missing_right_is_named_with_what_to_grant() {
         report.is(name, "fail", &["denied: Forbidden.RAM", &format!("grant {name} on resource *")]);
         assert_eq!(report.names("fail"), [name]);
     }
+    // Retention asks everything that may use an image, in every region.
+    for (action, name, granted) in [
+        ("ListWuyingServer", "appstreaming:ListWuyingServer", "appstreaming:ListWuyingServer"),
+        ("ListAppInstanceGroup", "appstreaming:ListAppInstanceGroup", "appstreaming:ListAppInstanceGroup"),
+        ("DescribeTemplates", "ecd:DescribeTemplates", "ecd:DescribeTemplates"),
+        ("DescribeDesktopGroups", "ecd:DescribeDesktopGroups in cn-hangzhou", "ecd:DescribeDesktopGroups"),
+        ("DescribeBundles", "ecd:DescribeBundles in cn-hangzhou", "ecd:DescribeBundles"),
+        ("DescribeImages", "ecd:DescribeImages in cn-hangzhou", "ecd:DescribeImages"),
+        ("DescribeDesktops", "ecd:DescribeDesktops in cn-hangzhou", "ecd:DescribeDesktops"),
+    ] {
+        cloud.add_faults(&format!(
+            "[[fault]]\naction = \"{action}\"\ntimes = 0\ncode = \"Forbidden.RAM\"\nstatus = 403"
+        ));
+        let report = examined(&host, 5, &[]);
+        report.is(name, "fail", &["denied: Forbidden.RAM", &format!("grant {granted} on resource *")]);
+        exchange(cloud.addr, "DELETE", "/_sim/faults", "");
+    }
+    // What the operator leaves out needs no right, and is not hidden.
+    let kinds = "in_use = [\"desktops\", \"workstations\", \"delivery_groups\", \"pools\"]";
+    host.configure(cloud.addr, &format!("{kinds}\n{FILE}{MORE}"));
+    for action in ["DescribeTemplates", "DescribeBundles"] {
+        deny(action);
+    }
+    let report = examined(&host, 0, &[]);
+    report.is("in_use", "warn", &["templates, bundles are not asked whether they use an image"]);
+    report.is("ecd:DescribeBundles", "skip", &["left out by in_use"]);
+    report.is("ecd:DescribeDesktopGroups in cn-hangzhou", "ok", &[]);
+    exchange(cloud.addr, "DELETE", "/_sim/faults", "");
+    host.configure(cloud.addr, &format!("{FILE}{MORE}"));
+
     deny("StopDesktops");
     let report = examined(&host, 0, &["--no-probe"]);
     report.is("ecd:StopDesktops", "skip", &["--no-probe"]);

@@ -134,6 +134,7 @@ impl Past {
             next: at,
             status: "CREATING".into(),
             found: None,
+            searching: false,
         };
         let attempt = Attempt {
             stage: "create",

@@ -45,8 +45,19 @@ fn room(path: &Path) -> String {
 }
 
 const CORE: &[&str] = &["clock", "zone", "ids", "error", "schedule", "bake", "line", "health"];
-const ADAPTERS: &[&str] =
-    &["config", "cloud", "store", "status", "control", "systemd", "telemetry", "failpoint", "hooks", "zoneinfo"];
+const ADAPTERS: &[&str] = &[
+    "config",
+    "cloud",
+    "store",
+    "status",
+    "control",
+    "systemd",
+    "telemetry",
+    "failpoint",
+    "files",
+    "hooks",
+    "zoneinfo",
+];
 const SHELL: &[&str] = &["daemon", "commands", "cli", "reference", "main", "lib", "build"];
 const APART: &[&str] = &["sim"];
 
@@ -145,7 +156,7 @@ fn each_outside_world_has_one_door() {
         ("reqwest", &["cloud/http.rs"]),
         ("sqlx", &["store/"]),
         ("figment", &["config/"]),
-        ("rustix::process", &["hooks.rs"]),
+        ("rustix::process", &["hooks.rs", "files/"]),
         ("tokio::process", &["hooks.rs"]),
         ("sd_notify", &["systemd.rs"]),
         ("signal_hook", &["daemon/signals.rs", "failpoint.rs"]),

@@ -12,11 +12,13 @@ use std::{
 
 use clap::CommandFactory as _;
 use imagebaked::{
+    bake::reason::ReasonCode,
     cli::Cli,
     config::{
         definitions::{Key, Kind, Section, definitions},
         load, survey,
     },
+    health::ProblemCode,
     reference::{man, markdown, schema},
 };
 use serde_json::Value;
@@ -40,9 +42,23 @@ fn generated_files_are_fresh() {
     is_fresh("docs/config.md", &markdown::config());
     is_fresh("docs/commands.md", &markdown::commands());
     is_fresh("docs/errors.md", &markdown::errors());
+    is_fresh("docs/states.md", &markdown::states());
     is_fresh("config/imagebaked.schema.json", &format!("{:#}\n", schema::schema()));
     let example = fs::read_to_string("config/imagebaked.toml").unwrap();
     assert!(example.starts_with("#:schema ./imagebaked.schema.json\n"), "editors are told of it");
+}
+
+#[test]
+fn every_problem_and_reason_is_explained_under_its_word() {
+    let problems = fs::read_to_string("docs/problems.md").unwrap();
+    for (code, word) in ProblemCode::WORDS {
+        assert_eq!(serde_json::to_value(code).unwrap(), word, "the word of JSON");
+        assert_eq!(problems.matches(&format!("\n| `{word}` | ")).count(), 1, "{word} in docs/problems.md");
+    }
+    let json = fs::read_to_string("docs/json.md").unwrap();
+    for code in ReasonCode::ALL {
+        assert!(json.contains(&format!("`{}`", code.as_str())), "{} in docs/json.md", code.as_str());
+    }
 }
 
 /// Loads a file of this text; the problems' codes and hints.

@@ -173,6 +173,7 @@ fn typed_calls() -> Vec<(&'static str, RpcRequest)> {
         region: "cn-shanghai".to_owned(),
         ids: ids(&["ecd-1", "ecd-2"]),
         with_pools: false,
+        image_ids: Vec::new(),
         max_results: Some(10),
         next_token: None,
     };
@@ -199,7 +200,12 @@ fn typed_calls() -> Vec<(&'static str, RpcRequest)> {
 #[test]
 fn workstation_calls_flatten_their_lists() {
     let ids: Vec<InstanceId> = vec!["ws-0aaa".into(), "ws-0bbb".into()];
-    let list = ListWuyingServer { ids: ids.clone(), page_number: Some(1), page_size: Some(100) };
+    let list = ListWuyingServer {
+        ids: ids.clone(),
+        page_number: Some(1),
+        page_size: Some(100),
+        ..ListWuyingServer::default()
+    };
     for (name, ours, left_out) in [
         ("stop-wuying-server", StopWuyingServer { ids, force: Some(true) }.request(), "ProductType"),
         ("list-wuying-server", list.request(), "Status"),

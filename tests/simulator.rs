@@ -143,7 +143,8 @@ impl Request {
 }
 
 async fn call(sim: &RunningSimulator, clock: &ManualClock, action: &str, params: &[(&str, &str)]) -> Option<Answer> {
-    let version = if action.contains("Desktops") { DESKTOPS } else { APP_STREAMING };
+    let of_desktops = action.contains("Desktop") || action.starts_with("Describe") && !action.contains("Wuying");
+    let version = if of_desktops { DESKTOPS } else { APP_STREAMING };
     exchange(sim, &request(action, version, params, clock.now()).wire()).await
 }
 
@@ -343,7 +344,172 @@ async fn users_and_images_of_instances_are_told_where_they_are() {
     assert_eq!(row["ConnectionStatus"], "Disconnected");
     control(&sim, "POST", "/_sim/instances", r#"{"instance_id":"ws-used","instance_type":"WuyingServer"}"#).await;
     let row = call(&sim, &clock, "ListWuyingServer", &servers).await.unwrap().json()["WuyingServerList"][0].clone();
-    assert_eq!((&row["Sessions"], &row["ImageId"]), (&json!([]), &Value::Null));
+    let system = json!("desktopimage-windows-11-64-asp");
+    assert_eq!((&row["Sessions"], &row["ImageId"]), (&json!([]), &system));
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn pools_bundles_and_templates_are_listed_as_the_desktop_service_knows_them() {
+    let (sim, clock) = start(Options::default()).await;
+    let put = async |what: &str, body: Value| {
+        assert_eq!(control(&sim, "POST", &format!("/_sim/{what}"), &body.to_string()).await.status, 200, "{body}");
+    };
+    let list = async |action: &str, parameters: &[(&str, &str)]| {
+        let answer = call(&sim, &clock, action, parameters).await.unwrap();
+        assert_eq!(answer.status, 200, "{action}: {}", answer.json());
+        answer.json()
+    };
+    put("images", json!({"image_id": "imgc-1", "image_name": "golden", "desktop_image_id": "m-1"})).await;
+    for n in 0..3 {
+        put("pools", json!({"pool_id": format!("dg-{n}"), "image_id": "imgc-1"})).await;
+        put("templates", json!({"template_id": format!("t-{n}"), "image_id": "m-1"})).await;
+    }
+    put("bundles", json!({"bundle_id": "b-1", "image_id": "m-1", "region": "cn-b"})).await;
+    put("bundles", json!({"bundle_id": "b-2", "image_id": "m-2", "image_name": "other", "multi_session": true})).await;
+    let pooled =
+        json!({"instance_id": "ecd-p", "instance_type": "CloudDesktop", "image_id": "imgc-1", "pool_id": "dg-0"});
+    put("instances", pooled).await;
+
+    // Tokens, page by page, and an id of the desktop service without a name.
+    let first = list("DescribeDesktopGroups", &[("RegionId", "cn-a"), ("MaxResults", "2")]).await;
+    assert_eq!(first["DesktopGroups"][0]["ImageId"], "m-1");
+    assert_eq!((first["DesktopGroups"][0].get("ImageName"), first.get("TotalCount")), (None, None));
+    let token = first["NextToken"].as_str().unwrap();
+    let second = list("DescribeDesktopGroups", &[("RegionId", "cn-a"), ("NextToken", token)]).await;
+    assert_eq!((&second["DesktopGroups"][0]["DesktopGroupId"], &second["NextToken"]), (&json!("dg-2"), &json!("")));
+    let filtered = list("DescribeDesktopGroups", &[("RegionId", "cn-a"), ("ImageId.1", "imgc-1")]).await;
+    assert_eq!(filtered["DesktopGroups"], json!([]));
+
+    // Templates have numbers, a form and no region.
+    let page =
+        list("DescribeTemplates", &[("ProductType", "CloudDesktop"), ("PageSize", "2"), ("PageNumber", "2")]).await;
+    assert_eq!((&page["TotalCount"], &page["Data"][0]["TemplateId"]), (&json!(3), &json!("t-2")));
+    assert_eq!((&page["Success"], &page["Code"]), (&json!(true), &json!("success")));
+    assert_eq!(list("DescribeTemplates", &[("ImageId", "m-9")]).await["TotalCount"], 0);
+
+    // Bundles for several sessions are left out by default, those of other regions always.
+    let ids = |answer: &Value| -> Vec<String> {
+        answer["Bundles"].as_array().unwrap().iter().map(|row| row["BundleId"].as_str().unwrap().to_owned()).collect()
+    };
+    assert_eq!(ids(&list("DescribeBundles", &[("RegionId", "cn-a")]).await), Vec::<String>::new());
+    let several = ("SupportMultiSession", "true");
+    assert_eq!(ids(&list("DescribeBundles", &[("RegionId", "cn-a"), several]).await), ["b-2"]);
+    let both = list("DescribeBundles", &[("RegionId", "cn-b"), several]).await;
+    assert_eq!((ids(&both).len(), &both["Bundles"][0]["ImageName"]), (2, &json!("golden")));
+    assert_eq!(list("DescribeBundles", &[("RegionId", "cn-b"), ("BundleType", "SYSTEM")]).await["Bundles"], json!([]));
+
+    // Desktops of pools likewise; and the image by its name.
+    let desktops = [("RegionId", "cn-a"), ("DesktopId.1", "ecd-p")];
+    assert_eq!(list("DescribeDesktops", &desktops).await["TotalCount"], 0);
+    let row = list("DescribeDesktops", &[&desktops[..], &[("FilterDesktopGroup", "false")]].concat()).await;
+    assert_eq!((&row["Desktops"][0]["ImageId"], &row["Desktops"][0]["ImageName"]), (&json!("m-1"), &json!("golden")));
+    let images = list("DescribeImages", &[("RegionId", "cn-a"), ("ImageName", "golden")]).await;
+    assert_eq!((&images["Images"][0]["ImageId"], &images["Images"][0]["Name"]), (&json!("m-1"), &json!("golden")));
+
+    for (action, parameters) in [
+        ("DescribeBundles", &[][..]),
+        ("DescribeDesktopGroups", &[("RegionId", "r"), ("MaxResults", "101")]),
+        ("DescribeTemplates", &[("ProductType", "CloudApp")]),
+        ("DescribeDesktops", &[("RegionId", "r"), ("FilterDesktopGroup", "perhaps")]),
+    ] {
+        assert_eq!(call(&sim, &clock, action, parameters).await.unwrap().status, 400, "{action}");
+    }
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn an_image_in_use_is_not_deleted_and_templates_go_with_theirs() {
+    let (sim, clock) = start(Options::default()).await;
+    let image = json!({"image_id": "imgc-1", "image_name": "golden", "desktop_image_id": "m-1"});
+    control(&sim, "POST", "/_sim/images", &image.to_string()).await;
+    let delete = async || call(&sim, &clock, "DeleteImage", &[("ImageId", "imgc-1")]).await.unwrap();
+    control(&sim, "POST", "/_sim/templates", r#"{"template_id":"t-1","image_id":"imgc-1"}"#).await;
+    for (control_path, user, code) in [
+        ("pools", json!({"pool_id": "dg-1", "image_id": "m-1"}), "ImageNotAllowDelete"),
+        ("bundles", json!({"bundle_id": "b-1", "image_id": "m-1"}), "ImageDeleteFailed.NotAllow"),
+        ("groups", json!({"group_id": "aig-1", "image_id": "imgc-1"}), "ImageDeleteFailed.NotAllow"),
+    ] {
+        let path = format!("/_sim/{control_path}");
+        control(&sim, "POST", &path, &user.to_string()).await;
+        assert_eq!(delete().await.code(), code, "{user}");
+        let mut gone = user.clone();
+        gone["image_id"] = json!("");
+        control(&sim, "POST", &path, &gone.to_string()).await;
+    }
+    let desktop = |status: &str| {
+        json!({"instance_id": "ecd-u", "instance_type": "CloudDesktop", "image_id": "m-1", "status": status})
+            .to_string()
+    };
+    control(&sim, "POST", "/_sim/instances", &desktop("Running")).await;
+    assert_eq!(delete().await.code(), "ImageDeleteFailed.NotAllow");
+    control(&sim, "POST", "/_sim/deletes_in_use", "true").await;
+    assert_eq!(delete().await.status, 200);
+    control(&sim, "POST", "/_sim/images", r#"{"image_id":"imgc-1","deleted":false}"#).await;
+    control(&sim, "POST", "/_sim/deletes_in_use", "false").await;
+    control(&sim, "POST", "/_sim/templates", r#"{"template_id":"t-2","image_id":"m-1"}"#).await;
+    control(&sim, "POST", "/_sim/instances", &desktop("Deleted")).await;
+    assert_eq!(delete().await.status, 200);
+    assert_eq!(sim.state()["templates"], json!([]));
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn refused_rights_name_what_is_missing() {
+    let plan = "[[fault]]\naction = \"DescribeBundles\"\ncode = \"Forbidden.RAM\"\n\n\
+                [[fault]]\naction = \"DeleteImage\"\nstatus = 403\n\n[[fault]]\naction = \"ListImage\"\nstatus = 500";
+    let faults = FaultPlan::parse(plan).unwrap();
+    let (sim, clock) = start(Options { faults, ..Options::default() }).await;
+    let denied = async |action: &str| call(&sim, &clock, action, &[("RegionId", "r")]).await.unwrap().json();
+    assert_eq!(denied("DescribeBundles").await["AccessDeniedDetail"]["AuthAction"], "ecd:DescribeBundles");
+    let detail = denied("DeleteImage").await["AccessDeniedDetail"].clone();
+    assert_eq!(detail["AuthAction"], "appstreaming:DeleteImage");
+    assert_eq!(detail["NoPermissionType"], "ImplicitDeny");
+    assert_eq!(denied("ListImage").await.get("AccessDeniedDetail"), None);
+    sim.stop().await;
+}
+
+#[tokio::test]
+async fn lists_lie_as_they_are_told() {
+    let (sim, clock) = start(Options::default()).await;
+    for (lie, rows, count, token) in [
+        ("null", json!(null), 3, ""),
+        ("empty", json!([]), 3, ""),
+        ("wrong_type", json!("see the next page"), 3, ""),
+        ("wrong_rows", json!([1, 2]), 3, ""),
+    ] {
+        let plan = format!(r#"{{"fault":[{{"action":"DescribeDesktops","list":"{lie}"}}]}}"#);
+        assert_eq!(control(&sim, "POST", "/_sim/faults", &plan).await.status, 200);
+        let told = call(&sim, &clock, "DescribeDesktops", &[("RegionId", "r")]).await.unwrap().json();
+        assert_eq!((&told["Desktops"], &told["TotalCount"], &told["NextToken"]), (&rows, &json!(count), &json!(token)));
+    }
+    let mut told = Vec::new();
+    for lie in ["missing", "short", "no_ids", "no_image_ids"] {
+        let plan = format!(r#"{{"fault":[{{"action":"ListWuyingServer","list":"{lie}"}}]}}"#);
+        assert_eq!(control(&sim, "POST", "/_sim/faults", &plan).await.status, 200);
+        told.push(call(&sim, &clock, "ListWuyingServer", &[]).await.unwrap().json());
+    }
+    assert_eq!(told[0].get("WuyingServerList"), None);
+    assert_eq!((told[1]["WuyingServerList"].as_array().unwrap().len(), &told[1]["TotalCount"]), (1, &json!(2)));
+    assert_eq!(told[2]["WuyingServerList"][0].get("WuyingServerId"), None);
+    assert_eq!(told[3]["WuyingServerList"][0].get("ImageId"), None);
+    // Where nothing is listed there is still something to lie about.
+    let plan =
+        r#"{"fault":[{"action":"ListImage","list":"empty"},{"action":"ListImage","list":"same_page","times":2}]}"#;
+    control(&sim, "POST", "/_sim/faults", plan).await;
+    assert_eq!(call(&sim, &clock, "ListImage", &[]).await.unwrap().json()["Count"], 1);
+    control(&sim, "POST", "/_sim/images", r#"{"image_id":"imgc-1"}"#).await;
+    for page in ["1", "7"] {
+        let told = call(&sim, &clock, "ListImage", &[("PageNumber", page)]).await.unwrap().json();
+        assert_eq!((&told["Data"][0]["ImageId"], &told["Count"]), (&json!("imgc-1"), &json!(1001)));
+    }
+    for plan in [
+        r#"{"fault":[{"action":"DescribeBundles","list":"empty"}]}"#,
+        r#"{"fault":[{"action":"ListImage","list":"same_token"}]}"#,
+        r#"{"fault":[{"action":"StopDesktops","list":"null"}]}"#,
+    ] {
+        assert_eq!(control(&sim, "POST", "/_sim/faults", plan).await.status, 400, "{plan}");
+    }
     sim.stop().await;
 }
 

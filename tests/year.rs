@@ -46,14 +46,7 @@ impl Night {
         let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let options = Options {
             build_time: Duration::from_mins(40),
-            instances: vec![InstanceSpec {
-                instance_id: "ecd-1".into(),
-                instance_type: InstanceKind::CloudDesktop,
-                status: "Running".into(),
-                sub_instance_id: None,
-                connected: false,
-                image_id: None,
-            }],
+            instances: vec![InstanceSpec::running("ecd-1", InstanceKind::CloudDesktop)],
             ..Options::default()
         };
         let sim = Simulator::start(listener, options, Arc::new(clock.clone())).unwrap();
@@ -148,7 +141,7 @@ impl Night {
     }
 
     async fn prune(&self, dry_run: bool) -> Report {
-        match self.ask(Request::Prune { dry_run, again: false }).await {
+        match self.ask(Request::Prune { dry_run, again: false, confirm: false }).await {
             Reply::Pruned { report } => report.unwrap_or_default(),
             other => panic!("{other:?}"),
         }
@@ -204,6 +197,8 @@ async fn a_year_of_nights_leaves_what_the_rules_say() {
     let mut rng = fastrand::Rng::with_seed(20_261_130);
     let mut made = BTreeSet::new();
     let mut failures = 0;
+    // The images that never came to be, by the day of their slot.
+    let mut failed: BTreeMap<String, DateTime<Utc>> = BTreeMap::new();
     let mut marked = BTreeSet::new();
     for day in 0..365 {
         let fault = match rng.u8(0..14) {
@@ -223,6 +218,7 @@ async fn a_year_of_nights_leaves_what_the_rules_say() {
             made.insert(slot);
         } else {
             failures += 1;
+            failed.extend(row.image_id.clone().map(|image| (image, slot)));
         }
         // In the afternoon; what was marked yesterday is deleted.
         night.clock.set(slot + TimeDelta::hours(11));
@@ -235,6 +231,7 @@ async fn a_year_of_nights_leaves_what_the_rules_say() {
         assert!(rehearsed.is_subset(&gone), "what is rehearsed is what is done");
         assert!(gone.difference(&rehearsed).all(|image| marked.contains(image)), "all that goes was announced");
         marked = to_go(&done);
+        assert_eq!((&done.brakes[..], &done.problem), (&[][..], &None));
         if row.state == "failed" {
             assert!(done.images.iter().all(|image| !image.verdict.goes()), "nothing goes while the newest bake failed");
         }
@@ -253,7 +250,16 @@ async fn a_year_of_nights_leaves_what_the_rules_say() {
     assert!(failures > 20 && made.len() > 300, "{failures} failures, {} images", made.len());
     assert_eq!(left, wanted(&made));
     // One image for each slot that succeeded: lost answers made no doubles.
-    let good = images.iter().filter(|image| ["AVAILABLE", "DELETE"].contains(&image["status"].as_str().unwrap()));
+    let is_failed = |image: &&serde_json::Value| failed.contains_key(image["image_id"].as_str().unwrap());
+    let good = images.iter().filter(|image| !is_failed(image) && image["status"] != "CREATE_FAILED");
     assert_eq!(good.count(), made.len());
+    // What never came to be stays for a week, and no pass ever needed a person's word.
+    let end = night.clock.now();
+    assert!(failed.len() > 10, "{}", failed.len());
+    for image in images.iter().filter(is_failed) {
+        let age = end - failed[image["image_id"].as_str().unwrap()];
+        let status = image["status"].as_str().unwrap();
+        assert_eq!(status == "DELETE", age > TimeDelta::days(9), "{status} after {age}");
+    }
     night.end().await;
 }

@@ -126,7 +126,7 @@ pub async fn fill_ledger(state_dir: &Path, count: u32, now: DateTime<Utc>) {
         .synchronous(sqlx::sqlite::SqliteSynchronous::Off)
         .pragma("cache_size", "-262144");
     let pool = sqlx::sqlite::SqlitePoolOptions::new().max_connections(1).connect_with(options).await.unwrap();
-    for sql in [FILL_SETTINGS, FILL_TARGETS, FILL_BAKES, FILL_ATTEMPTS, FILL_LINES] {
+    for sql in [FILL_SETTINGS, FILL_TARGETS, FILL_BAKES, FILL_ATTEMPTS, FILL_LINES, FILL_IMAGES] {
         sqlx::query(sql).bind(i64::from(count)).bind(now.timestamp_millis()).execute(&pool).await.unwrap();
     }
     sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&pool).await.unwrap();
@@ -167,6 +167,13 @@ FROM bakes WHERE id % 50 = 0 AND ?1 > 0";
 
 const FILL_LINES: &str = "
 INSERT INTO lines (line_id, last_version) SELECT line_id, max(version) FROM bakes WHERE ?1 > 0 AND ?2 > 0 GROUP BY line_id";
+
+/// The images of the last ten versions of each line.
+const FILL_IMAGES: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, image_name, slot, available_at)
+SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, b.version, b.image_name, b.slot, b.finished_at
+FROM bakes b JOIN lines l ON l.line_id = b.line_id
+WHERE b.state = 'succeeded' AND b.version > l.last_version - 10 AND ?1 > 0 AND ?2 > 0";
 
 /// The program as cargo built it, without the machine's environment.
 pub fn program() -> Command {

@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     hooks::{HookOutcome, HookRun},
-    identity::{Identity, SeenImage},
+    identity::{Identity, SeenImage, TakenName},
+    reason::ReasonCode,
 };
 use crate::ids::ImageId;
 
@@ -34,7 +35,8 @@ pub struct Refusal {
     /// What may be done about it.
     pub class: Class,
     /// The API's `Code`, or one of ours where there was no answer: `Timeout`, `ConnectFailed`, `ConnectionLost`,
-    /// `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.
+    /// `AnswerNotJson`, `AnswerNotFromApi`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`, `HttpStatus`,
+    /// `CredentialsUnavailable`.
     pub code: Option<String>,
     /// The API's words, or ours; bounded to 500 characters, never a secret.
     pub message: String,
@@ -63,6 +65,74 @@ impl Refusal {
     }
 }
 
+/// Codes of ours where nothing reached the cloud, or where something on the way answered in its place.
+const NOT_THE_CLOUD: [&str; 4] = ["ConnectFailed", "AnswerNotJson", "AnswerNotFromApi", "AnswerTooLarge"];
+/// Codes of ours where the cloud may have acted, and brought no whole answer.
+const NO_ANSWER: [&str; 5] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "ListIncomplete", "HttpStatus"];
+
+impl Refusal {
+    /// Whether the call counts against `retry.attempts`: where the cloud itself says that it failed, or may have acted.
+    /// What the network, a proxy or a limit on calls keeps from it is waited for instead, until the deadline.
+    pub fn spends_attempt(&self) -> bool {
+        match self.class {
+            Class::Permanent => true,
+            Class::Transient => !self.is_throttled() && !self.is_outage(),
+            Class::Unclear => !self.is_not_the_cloud(),
+            Class::Busy | Class::Credential => false,
+        }
+    }
+
+    /// Whether the cloud could not be reached, or did not answer.
+    pub fn is_outage(&self) -> bool {
+        self.is_not_the_cloud() || self.code.as_deref().is_some_and(|code| NO_ANSWER.contains(&code))
+    }
+
+    /// Whether it is certain that the cloud did not act on the call.
+    pub fn did_nothing(&self) -> bool {
+        match self.class {
+            Class::Busy | Class::Credential => true,
+            _ => self.code.as_deref() == Some("ConnectFailed") || self.is_throttled() && !self.is_outage(),
+        }
+    }
+
+    /// Whether a limit on calls refused it.
+    pub fn is_throttled(&self) -> bool {
+        let by_code = |code: &str| code.contains("Throttling") || code == "TooManyRequests";
+        self.http_status == Some(429) || self.code.as_deref().is_some_and(by_code)
+    }
+
+    /// Whether a quota is used up.
+    pub fn is_quota(&self) -> bool {
+        let by_code = |code: &str| code.contains("Quota") || code.starts_with("LimitExceeded");
+        self.class == Class::Busy && self.code.as_deref().is_some_and(by_code)
+    }
+
+    fn is_not_the_cloud(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| NOT_THE_CLOUD.contains(&code))
+    }
+
+    /// Whether the cloud considered the call and declined it. Who was only too fast, or got no answer, was not refused.
+    pub fn is_decided(&self) -> bool {
+        self.http_status.is_some()
+            && self.class != Class::Unclear
+            && self.code.as_deref().is_some_and(|code| !code.contains("Throttling"))
+    }
+
+    /// What a bake that ends by this refusal has as its reason.
+    pub fn reason_code(&self) -> ReasonCode {
+        let code = self.code.as_deref().unwrap_or_default();
+        match self.class {
+            Class::Credential => ReasonCode::Credentials,
+            _ if code.contains("Quota") || code.starts_with("LimitExceeded") => ReasonCode::Quota,
+            _ if code.ends_with("Instance.NotFound") || code.contains("Status") && code != "HttpStatus" => {
+                ReasonCode::InstanceState
+            }
+            Class::Permanent | Class::Busy => ReasonCode::Refused,
+            Class::Transient | Class::Unclear => ReasonCode::Outage,
+        }
+    }
+}
+
 /// A call to the cloud, or of a hook, with all that it needs.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
@@ -76,6 +146,8 @@ pub enum Call {
     CreateImage(Identity),
     /// Is there an image of this slot? By name first, by tags second.
     FindImage(Identity),
+    /// Which images of lines on the instance are being made?
+    FindImagesInProgress,
     /// How far is this image?
     DescribeImage(ImageId),
     /// Run the operator's command on this host.
@@ -96,6 +168,7 @@ impl Call {
             Self::StartInstance => "start_instance",
             Self::CreateImage(_) => "create_image",
             Self::FindImage(_) => "find_image",
+            Self::FindImagesInProgress => "find_images_in_progress",
             Self::DescribeImage(_) => "describe_image",
             Self::RunHook(_) => "run_hook",
         }
@@ -105,20 +178,37 @@ impl Call {
 /// What came back.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Answer {
-    /// To `DescribeInstance`; `None`: there is no such instance.
+    /// To `DescribeInstance`; `None`: a well-formed answer does not list it.
     Instance(Option<Power>),
     /// To `StopInstance` and `StartInstance`: the cloud will see to it.
     Accepted,
     /// To `CreateImage`.
     Created(MadeImage),
-    /// To `FindImage`.
+    /// To `FindImage`; `None`: neither an image of the slot nor one of its name is listed.
     Found(Option<SeenImage>),
+    /// To `FindImagesInProgress`.
+    InProgress(Vec<SeenImage>),
+    /// To `FindImage`: no image of the slot is listed, but these carry its name.
+    NameTaken(TakenName),
     /// To `DescribeImage`; `None`: not listed.
     Image(Option<SeenImage>),
     /// To `RunHook`.
     Hook(HookOutcome),
     /// Instead of any answer of the cloud's.
     Refused(Refusal),
+    /// The call did not go out: its time had passed before the rate limit let it, or the daemon stops.
+    NotSent,
+}
+
+impl Answer {
+    /// To `FindImage`, of whole lists that show every image of the name and every one with the tags of the slot.
+    pub fn of_search(identity: &Identity, images: Vec<SeenImage>) -> Self {
+        let taken = identity.taken_name(&images);
+        match (identity.choose(images), taken) {
+            (None, Some(taken)) => Self::NameTaken(taken),
+            (found, _) => Self::Found(found),
+        }
+    }
 }
 
 /// The ids that the create call answers with.
@@ -141,6 +231,8 @@ pub enum Power {
     InUse(String),
     /// It is at rest.
     Stopped,
-    /// On its way, or in a state that is not documented: looked at again later. The text is the cloud's.
+    /// In a passing state, or in one that is not documented: looked at again later. The text is the cloud's.
     Between(String),
+    /// In a state that does not change by itself. The text is the cloud's.
+    Final(String),
 }

@@ -1,12 +1,15 @@
-//! How an image in the cloud is known to be the one of a slot: by its exact name and by the tags we put on it.
+//! How an image in the cloud is known to be the one of a slot: by the tags we put on it, or, where none of ours is shown, by
+//! its exact name and by its having appeared after our create call.
 //!
-//! The create call has no client token, so this is all there is to tell whether an unclear call made an image.
+//! The create call has no client token, so this is all there is to tell whether an unclear call made an image. Other hands
+//! give names, too: where it cannot be decided whose an image is, it is not ours.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
-use super::settings::BakeSettings;
+use super::{gmt::GmtOffset, settings::BakeSettings};
 use crate::ids::{ImageId, LineId, ScheduleId};
 
 /// Whose image it is: the value is `[daemon] owner`.
@@ -19,6 +22,12 @@ pub const TAG_LINE: &str = "imagebaked:line";
 pub const TAG_SLOT: &str = "imagebaked:slot";
 /// The version in the line.
 pub const TAG_VERSION: &str = "imagebaked:version";
+
+/// All tags of ours. An image that shows none of them may be ours all the same: lists of some clouds leave tags out.
+const OUR_TAGS: [&str; 5] = [TAG_OWNER, TAG_SCHEDULE, TAG_LINE, TAG_SLOT, TAG_VERSION];
+
+/// An image without our tags that was made so long before the create call is not of it. Clocks agree to that.
+const BEFORE_THE_CALL: TimeDelta = TimeDelta::seconds(60);
 
 /// What must agree for an image to be the one of a slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +44,48 @@ pub struct Identity {
     pub version: u32,
     /// The name, which the template makes unique to the slot.
     pub image_name: String,
+    /// What is known of images without our tags.
+    pub evidence: Evidence,
+    /// The zone of `GmtCreate`, once it is learned.
+    pub gmt_offset: Option<GmtOffset>,
+}
+
+/// What a bake knows of images without our tags, and of those that it has given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Evidence {
+    /// The ids of all images that carried the name before the first create call under it; `None` where no whole list was
+    /// taken before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Vec<ImageId>>,
+    /// When the first create call under the name was sent, by the cloud's clock.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_sent: Option<DateTime<Utc>>,
+    /// Images that this bake has given up: no search finds them again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub given_up: Vec<ImageId>,
+}
+
+impl Evidence {
+    /// Whether nothing is known.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// Who carries the name of a slot without being its image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TakenName {
+    /// Images of other hands.
+    pub by_others: Vec<ImageId>,
+    /// Images of the same owner, of other slots.
+    pub by_own: Vec<ImageId>,
+}
+
+impl TakenName {
+    /// All of them.
+    pub fn ids(&self) -> impl Iterator<Item = &ImageId> {
+        self.by_others.iter().chain(&self.by_own)
+    }
 }
 
 impl Identity {
@@ -58,24 +109,85 @@ impl Identity {
         [(TAG_LINE.into(), self.line.to_string()), (TAG_SLOT.into(), self.slot_text())]
     }
 
-    /// Whether `image` is the one of this slot. Tags decide where the listing shows ours; an image that is listed
-    /// without them is ours when its name is exactly the one we gave.
+    /// Whether `image` is the one of this slot. Where any of our tags is shown, tags decide, whatever its age and name.
     pub fn matches(&self, image: &SeenImage) -> bool {
-        let shows = |key: &str, value: &str| image.tags.get(key).map(|shown| shown == value);
-        match (shows(TAG_OWNER, &self.owner), shows(TAG_LINE, self.line.as_str()), shows(TAG_SLOT, &self.slot_text())) {
-            (None, None, None) => image.name == self.image_name,
-            (owner, line, slot) => owner == Some(true) && line == Some(true) && slot == Some(true),
+        if self.evidence.given_up.contains(&image.image_id) {
+            return false;
         }
+        self.tags_match(image).unwrap_or_else(|| self.is_ours_by_name(image))
     }
 
-    /// Of several images of this slot the one to follow: a finished one before one being made, then the lower id, so
-    /// that every look answers the same.
+    /// What the tags say; `None` where the image shows none of ours.
+    fn tags_match(&self, image: &SeenImage) -> Option<bool> {
+        if !OUR_TAGS.iter().any(|key| image.tags.contains_key(*key)) {
+            return None;
+        }
+        let shows = |key: &str, value: &str| image.tags.get(key).is_some_and(|shown| shown == value);
+        let of_slot = shows(TAG_LINE, self.line.as_str()) && shows(TAG_SLOT, &self.slot_text());
+        Some(of_slot && shows(TAG_OWNER, &self.owner))
+    }
+
+    /// An image that shows none of our tags has appeared after our create call, or it is not ours.
+    fn is_ours_by_name(&self, image: &SeenImage) -> bool {
+        let Some(first_sent) = self.evidence.first_sent else { return false };
+        if image.name != self.image_name || !image.is_of_user() {
+            return false;
+        }
+        self.appeared_since(image, first_sent) == Some(true)
+    }
+
+    /// Whether an image appeared after our first create call; `None` where nothing decides.
+    fn appeared_since(&self, image: &SeenImage, first_sent: DateTime<Utc>) -> Option<bool> {
+        if let Some(baseline) = &self.evidence.baseline {
+            return Some(!baseline.contains(&image.image_id));
+        }
+        Some(self.gmt_offset?.instant(image.made_at?) >= earliest(first_sent))
+    }
+
+    /// Whether the image that an answer named cannot be the one of this slot: a create call may be answered with the id
+    /// of another image.
+    pub fn contradicts(&self, image: &SeenImage) -> bool {
+        if let Some(matches) = self.tags_match(image) {
+            return !matches;
+        }
+        let has_other_name = !image.name.is_empty() && image.name != self.image_name;
+        let is_older = || self.evidence.first_sent.and_then(|sent| self.appeared_since(image, sent)) == Some(false);
+        has_other_name || image.kind.is_some() && !image.is_of_user() || is_older()
+    }
+
+    /// Of several images of this slot the one to follow: a finished one before one being made, then one by its tags, then
+    /// the lower id, so that every search answers the same.
     pub fn choose(&self, images: Vec<SeenImage>) -> Option<SeenImage> {
+        let key = |image: &SeenImage| (image.status.rank(), self.tags_match(image).is_none(), image.image_id.clone());
         images
             .into_iter()
             .filter(|image| image.status != ImageStatus::Deleted && self.matches(image))
-            .min_by(|a, b| (a.status.rank(), &a.image_id).cmp(&(b.status.rank(), &b.image_id)))
+            .min_by(|a, b| key(a).cmp(&key(b)))
     }
+
+    /// Whether one of `images` is known by its tags: nothing more needs to be asked then.
+    pub fn is_tagged(&self, images: &[SeenImage]) -> bool {
+        images.iter().any(|image| image.status != ImageStatus::Deleted && self.tags_match(image) == Some(true))
+    }
+
+    /// Who of a whole list carries the name and is not the image of this slot; `None` where nobody does.
+    pub fn taken_name(&self, images: &[SeenImage]) -> Option<TakenName> {
+        let mut taken = TakenName::default();
+        for image in images {
+            let is_named = image.name == self.image_name && image.status != ImageStatus::Deleted;
+            if !is_named || self.matches(image) || self.evidence.given_up.contains(&image.image_id) {
+                continue;
+            }
+            let is_own = image.tags.get(TAG_OWNER).is_some_and(|owner| *owner == self.owner);
+            let carriers = if is_own { &mut taken.by_own } else { &mut taken.by_others };
+            carriers.push(image.image_id.clone());
+        }
+        (taken != TakenName::default()).then_some(taken)
+    }
+}
+
+fn earliest(first_sent: DateTime<Utc>) -> DateTime<Utc> {
+    first_sent.checked_sub_signed(BEFORE_THE_CALL).unwrap_or(first_sent)
 }
 
 /// An image as the cloud lists it.
@@ -91,6 +203,17 @@ pub struct SeenImage {
     pub status: ImageStatus,
     /// Its tags.
     pub tags: BTreeMap<String, String>,
+    /// `ImageType`: `User`, `Shared`, `System` or `Community`, where shown.
+    pub kind: Option<String>,
+    /// `GmtCreate`, in a zone that has to be learned; see [`super::gmt`].
+    pub made_at: Option<NaiveDateTime>,
+}
+
+impl SeenImage {
+    /// Whether it is an image that somebody made in this account: those of the cloud and of other accounts are not ours.
+    pub fn is_of_user(&self) -> bool {
+        self.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("user"))
+    }
 }
 
 /// How far an image is. The API page of ListImage lists the first four; the sister product adds `DELETE`.
@@ -157,13 +280,30 @@ mod tests {
             slot: Utc.with_ymd_and_hms(2026, 3, 2, 3, 0, 0).single().expect("a real instant"),
             version: 7,
             image_name: "golden-v7".into(),
+            evidence: Evidence::default(),
+            gmt_offset: None,
         }
+    }
+
+    const SENT: &str = "2026-03-02T03:00:05Z";
+
+    /// A create call went out at [`SENT`], after a list that showed these.
+    fn sent(baseline: Option<&[&str]>, gmt_offset: Option<i32>) -> Identity {
+        let baseline = baseline.map(|ids| ids.iter().map(|id| ImageId::from(*id)).collect());
+        let evidence = Evidence { baseline, first_sent: Some(SENT.parse().unwrap()), given_up: Vec::new() };
+        Identity { evidence, gmt_offset: gmt_offset.map(GmtOffset::from_minutes), ..identity() }
+    }
+
+    /// One that other hands may have made.
+    fn untagged(id: &str) -> SeenImage {
+        SeenImage { tags: [("team".to_owned(), "desktops".to_owned())].into(), ..ours(id, ImageStatus::Available) }
     }
 
     /// An image under our name with every tag of ours.
     fn ours(id: &str, status: ImageStatus) -> SeenImage {
         let (name, tags) = ("golden-v7".to_owned(), identity().tags(&settings()));
-        SeenImage { image_id: id.into(), version_id: None, name, status, tags }
+        let made_at = super::super::gmt::parse("2026-03-02 11:00:06");
+        SeenImage { image_id: id.into(), version_id: None, name, status, tags, kind: Some("User".into()), made_at }
     }
 
     fn tagged(change: impl FnOnce(&mut BTreeMap<String, String>)) -> SeenImage {
@@ -190,12 +330,101 @@ mod tests {
     }
 
     #[test]
-    fn without_our_tags_the_exact_name_decides() {
-        let untagged = tagged(|tags| tags.retain(|key, _| !key.starts_with("imagebaked:")));
-        assert!(identity().matches(&untagged));
-        for name in ["golden-v70", "golden-v", "Golden-v7", " golden-v7"] {
-            assert!(!identity().matches(&SeenImage { name: name.into(), ..untagged.clone() }), "{name}");
+    fn without_our_tags_it_must_have_appeared_after_the_call() {
+        let image = untagged("imgc-1");
+        assert!(!identity().matches(&image), "no call was sent");
+        assert!(sent(Some(&[]), None).matches(&image));
+        assert!(sent(Some(&["imgc-2"]), None).matches(&image));
+        assert!(!sent(Some(&["imgc-1"]), None).matches(&image), "it was there before");
+        assert!(!sent(None, None).matches(&image), "nothing decides");
+        assert!(!sent(Some(&["imgc-1"]), Some(480)).matches(&image), "the list decides before the time");
+    }
+
+    #[test]
+    fn without_a_list_the_learned_zone_decides() {
+        let made = |text: &str| SeenImage { made_at: super::super::gmt::parse(text), ..untagged("imgc-1") };
+        // Sent at 03:00:05 UTC, which is 11:00:05 in Shanghai; a minute of slack.
+        for (shown, is_ours) in [
+            ("2026-03-02 11:00:06", true),
+            ("2026-03-02 10:59:05", true),
+            ("2026-03-02 10:59:04", false),
+            ("2026-03-02 03:00:06", false),
+            ("2026-03-03 00:00:00", true),
+        ] {
+            assert_eq!(sent(None, Some(480)).matches(&made(shown)), is_ours, "{shown}");
         }
+        assert!(!sent(None, Some(480)).matches(&SeenImage { made_at: None, ..untagged("imgc-1") }));
+    }
+
+    #[test]
+    fn only_an_image_of_a_user_can_be_ours_without_tags() {
+        for (kind, is_ours) in [
+            (Some("User"), true),
+            (Some("USER"), true),
+            (Some("Shared"), false),
+            (Some("System"), false),
+            (Some("Community"), false),
+            (Some(""), false),
+            (None, false),
+        ] {
+            let image = SeenImage { kind: kind.map(str::to_owned), ..untagged("imgc-1") };
+            assert_eq!(sent(Some(&[]), None).matches(&image), is_ours, "{kind:?}");
+            assert!(identity().matches(&SeenImage { kind: image.kind, ..ours("imgc-1", ImageStatus::Available) }));
+        }
+    }
+
+    #[test]
+    fn without_our_tags_the_name_must_be_exact() {
+        for name in ["golden-v70", "golden-v", "Golden-v7", " golden-v7", ""] {
+            assert!(!sent(Some(&[]), None).matches(&SeenImage { name: name.into(), ..untagged("imgc-1") }), "{name}");
+        }
+    }
+
+    #[test]
+    fn any_tag_of_ours_makes_tags_decide() {
+        for key in OUR_TAGS {
+            let mut image = untagged("imgc-1");
+            image.tags.insert(key.into(), "another".into());
+            assert!(!sent(Some(&[]), None).matches(&image), "{key}");
+        }
+    }
+
+    #[test]
+    fn an_image_that_was_given_up_is_found_no_more() {
+        let mut identity = sent(Some(&[]), None);
+        identity.evidence.given_up.push("imgc-1".into());
+        let images = || vec![ours("imgc-1", ImageStatus::Available), untagged("imgc-1")];
+        assert_eq!(identity.choose(images()), None);
+        assert_eq!(identity.taken_name(&images()), None, "nor does it take the name");
+    }
+
+    #[test]
+    fn a_name_is_taken_by_all_that_are_not_the_slot_s() {
+        let mut other_slot = ours("imgc-3", ImageStatus::CreateFailed);
+        other_slot.tags.insert(TAG_SLOT.into(), "2026-03-01T03:00:00Z".into());
+        let mut other_owner = ours("imgc-4", ImageStatus::Available);
+        other_owner.tags.insert(TAG_OWNER.into(), "another".into());
+        let gone = SeenImage { status: ImageStatus::Deleted, ..untagged("imgc-5") };
+        let longer = SeenImage { name: "golden-v70".into(), ..untagged("imgc-6") };
+        let images =
+            [untagged("imgc-1"), ours("imgc-2", ImageStatus::Available), other_slot, other_owner, gone, longer];
+        let taken = identity().taken_name(&images).expect("it is taken");
+        assert_eq!(taken.by_others, [ImageId::from("imgc-1"), "imgc-4".into()]);
+        assert_eq!(taken.by_own, [ImageId::from("imgc-3")]);
+        assert_eq!(identity().taken_name(&images[1..2]), None);
+    }
+
+    #[test]
+    fn an_answer_may_name_an_image_that_cannot_be_the_slot_s() {
+        let renamed = SeenImage { name: "another".into(), ..ours("imgc-1", ImageStatus::InProgress) };
+        assert!(!identity().contradicts(&renamed), "tags decide");
+        assert!(!identity().contradicts(&untagged("imgc-1")));
+        assert!(!identity().contradicts(&SeenImage { name: String::new(), kind: None, ..untagged("imgc-1") }));
+        assert!(identity().contradicts(&SeenImage { name: "another".into(), ..untagged("imgc-1") }));
+        assert!(identity().contradicts(&SeenImage { kind: Some("Shared".into()), ..untagged("imgc-1") }));
+        assert!(identity().contradicts(&tagged(|tags| drop(tags.insert(TAG_SLOT.into(), "x".into())))));
+        assert!(sent(Some(&["imgc-1"]), None).contradicts(&untagged("imgc-1")), "it was there before the call");
+        assert!(!sent(None, None).contradicts(&untagged("imgc-1")), "the answer is believed where nothing decides");
     }
 
     #[test]

@@ -12,14 +12,17 @@ use serde::{Deserialize, Serialize};
 use crate::ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName};
 
 pub mod call;
+pub mod gmt;
 pub mod hooks;
 pub mod identity;
+pub mod instance_state;
 pub mod naming;
 pub mod reason;
 pub mod reconcile;
 pub mod retry;
 pub mod settings;
 pub mod state;
+pub mod waiting;
 
 pub use settings::BakeSettings;
 pub use state::State;
@@ -41,6 +44,9 @@ pub struct Bake {
     pub slot: DateTime<Utc>,
     /// Why there is a bake.
     pub trigger: Trigger,
+    /// When it is given up, unless its image is being made by then: `deadline` after the slot, or after the row of a slot
+    /// that was caught up. Stored with the row; neither a restart nor a reload moves it.
+    pub give_up_at: DateTime<Utc>,
     /// What it does, as of its beginning.
     pub settings: Arc<BakeSettings>,
     /// How far it is.

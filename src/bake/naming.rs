@@ -109,12 +109,22 @@ impl Template {
     /// Whether different slots give different names: it shows the version, or the slot to the minute.
     /// As templates show local time, only the version tells the two passes of a repeated hour apart.
     pub fn tells_slots_apart(&self) -> bool {
+        self.shows_version() || self.shows_slot()
+    }
+
+    /// Whether the slot alone gives different slots different names: it is shown to the minute. Nobody else gives an
+    /// image such a name by chance.
+    pub fn shows_slot(&self) -> bool {
         let shown = self.pieces.iter().map(|piece| match piece {
-            Piece::Version(_) => Shown::MINUTE,
             Piece::Slot(format) => StrftimeItems::new(format).fold(0, |shown, item| shown | Shown::by(&item)),
             _ => 0,
         });
         Shown::to_the_minute(shown.fold(0, |all, shown| all | shown))
+    }
+
+    /// Whether another version gives another name.
+    pub fn shows_version(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Version(_)))
     }
 
     /// The text for one bake.
@@ -315,7 +325,9 @@ mod tests {
             ("{slot:%Y%U%H%M}", false),
             ("{name} {id} {instance_id}", false),
         ] {
-            assert_eq!(Template::parse(template).unwrap().tells_slots_apart(), apart, "{template}");
+            let template = Template::parse(template).unwrap();
+            assert_eq!(template.tells_slots_apart(), apart, "{template:?}");
+            assert_eq!(template.shows_slot(), apart && !template.shows_version(), "{template:?}");
         }
     }
 }

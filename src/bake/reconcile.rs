@@ -65,6 +65,42 @@ impl Tagged {
     }
 }
 
+/// A tag that asks for a version further above the last known one of its line is not believed.
+const FURTHEST_AHEAD: u32 = 1_000;
+/// Nor one from here on, where no version of the line is known.
+const VERSION_BOUND: u32 = 1_000_000;
+
+impl Tagged {
+    /// Why the tags cannot be true: others can write them, too. `last` is the last known version of the line.
+    pub fn implausible(&self, last: Option<u32>, now: DateTime<Utc>) -> Option<String> {
+        let Self { slot, version, .. } = self;
+        if *slot > now {
+            return Some(format!("its slot {} is later than now", utc(*slot)));
+        }
+        match last.filter(|last| *last > 0) {
+            _ if *version == 0 => Some("versions begin at 1".to_owned()),
+            Some(last) if *version > last.saturating_add(FURTHEST_AHEAD) => Some(format!(
+                "its version {version} is more than {FURTHEST_AHEAD} above the last one of the line, {last}"
+            )),
+            None if *version >= VERSION_BOUND => {
+                Some(format!("its version {version} is not below {VERSION_BOUND}, and none of the line is known"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the tags as [`Tagged::read`] does; `None` also where they cannot be true.
+    pub fn read_plausible<S: std::hash::BuildHasher>(
+        image: &SeenImage,
+        owner: &str,
+        versions: &HashMap<LineId, u32, S>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let tagged = Self::read(image, owner)?;
+        tagged.implausible(versions.get(&tagged.line).copied(), now).is_none().then_some(tagged)
+    }
+}
+
 /// One thing in which ledger and cloud differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
@@ -191,6 +227,23 @@ pub struct Comparison {
     pub rows: Vec<Rebuilt>,
     /// Rows whose image is to be looked for now.
     pub unknown: Vec<BakeId>,
+    /// Images of ours that the cloud lists as CREATE_FAILED: nothing that the two differ in.
+    pub failed: Vec<FailedImage>,
+}
+
+/// An image of ours that never came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedImage {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its name.
+    pub image_name: String,
+    /// The line, where the tags show it.
+    pub line: Option<LineId>,
+    /// The slot, likewise.
+    pub slot: Option<DateTime<Utc>>,
+    /// The row of its slot, where there is one.
+    pub bake: Option<BakeId>,
 }
 
 /// One side of the comparison: what the ledger has.
@@ -204,15 +257,18 @@ pub struct Ledger<'a> {
     pub versions: &'a HashMap<LineId, u32>,
     /// The file's schedules, which tell what instance a line is of: the tags do not.
     pub schedules: &'a [Arc<Schedule>],
+    /// No slot is later.
+    pub now: DateTime<Utc>,
 }
 
 /// An image with all our tags.
 type Ours<'a> = (&'a SeenImage, Tagged);
 
-/// The highest version of each line on the images of `owner`.
-pub fn highest_versions(owner: &str, images: &[SeenImage]) -> BTreeMap<LineId, u32> {
+/// The highest plausible version of each line on the images.
+fn highest_versions(ledger: Ledger<'_>, images: &[SeenImage]) -> BTreeMap<LineId, u32> {
+    let plausible = |image| Tagged::read_plausible(image, ledger.owner, ledger.versions, ledger.now);
     let mut highest = BTreeMap::new();
-    for tagged in images.iter().filter_map(|image| Tagged::read(image, owner)) {
+    for tagged in images.iter().filter_map(plausible) {
         let last = highest.entry(tagged.line).or_default();
         *last = tagged.version.max(*last);
     }
@@ -229,9 +285,14 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
     let mut slots: BTreeMap<(LineId, DateTime<Utc>), Vec<Ours<'_>>> = BTreeMap::new();
     for image in images.iter().filter(|image| image.status != ImageStatus::Deleted) {
         match Tagged::read(image, ledger.owner) {
-            Some(tagged) => {
-                slots.entry((tagged.line.clone(), tagged.slot)).or_default().push((image, tagged));
-            }
+            Some(tagged) => match tagged.implausible(ledger.versions.get(&tagged.line).copied(), ledger.now) {
+                None => slots.entry((tagged.line.clone(), tagged.slot)).or_default().push((image, tagged)),
+                Some(_) if recorded.contains(&image.image_id) => {}
+                Some(why) => {
+                    let obstacle = format!("its tags are not plausible: {why}; look at it yourself");
+                    comparison.differences.push(unrecorded(image, Some(&tagged), Some(obstacle)));
+                }
+            },
             None if image.tags.get(TAG_OWNER).map(String::as_str) == Some(ledger.owner)
                 && !recorded.contains(&image.image_id) =>
             {
@@ -257,6 +318,8 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
         }
     }
 
+    comparison.failed = failed(ledger.owner, &row_of, images);
+
     let there: HashSet<&ImageId> =
         images.iter().filter(|image| image.status != ImageStatus::Deleted).map(|image| &image.image_id).collect();
     for row in ledger.rows {
@@ -271,7 +334,7 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
             _ => {}
         }
     }
-    for (line, cloud) in highest_versions(ledger.owner, images) {
+    for (line, cloud) in highest_versions(ledger, images) {
         let last = ledger.versions.get(&line).copied().unwrap_or_default();
         if last < cloud {
             let behind = Difference::VersionBehind { line: line.clone(), ledger: last, cloud };
@@ -282,7 +345,41 @@ pub fn compare(ledger: Ledger<'_>, images: &[SeenImage]) -> Comparison {
     comparison
 }
 
+/// The images of `owner` that never came to be, by line and slot.
+fn failed(
+    owner: &str,
+    row_of: &HashMap<(&LineId, DateTime<Utc>), &Recorded>,
+    images: &[SeenImage],
+) -> Vec<FailedImage> {
+    let is_ours = |image: &&SeenImage| image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner);
+    let mut failed: Vec<FailedImage> = images
+        .iter()
+        .filter(|image| image.status == ImageStatus::CreateFailed)
+        .filter(is_ours)
+        .map(|image| {
+            let tagged = Tagged::read(image, owner);
+            FailedImage {
+                image_id: image.image_id.clone(),
+                image_name: image.name.clone(),
+                bake: tagged.as_ref().and_then(|tagged| row_of.get(&(&tagged.line, tagged.slot))).map(|row| row.bake),
+                slot: tagged.as_ref().map(|tagged| tagged.slot),
+                line: tagged.map(|tagged| tagged.line),
+            }
+        })
+        .collect();
+    failed.sort_by(|a, b| (&a.line, a.slot, &a.image_id).cmp(&(&b.line, b.slot, &b.image_id)));
+    failed
+}
+
 impl Comparison {
+    /// Whether images of ours are being made that no row knows: they get one when they are done.
+    pub fn images_being_made(&self) -> bool {
+        self.differences.iter().any(|difference| {
+            matches!(difference, Difference::Unrecorded { status, .. }
+                if ImageStatus::parse(status) == ImageStatus::InProgress)
+        })
+    }
+
     /// The images of one slot, the best first.
     fn slot(&mut self, ledger: Ledger<'_>, row: Option<&Recorded>, recorded: &HashSet<&ImageId>, images: &[Ours<'_>]) {
         // While a bake is under way its row may not know its image yet; where one image is known, others are doubles.
@@ -384,7 +481,8 @@ mod tests {
             (TAG_VERSION, &version.to_string()),
         ];
         let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
-        SeenImage { image_id: id.into(), version_id: None, name: format!("golden-v{version}"), status, tags }
+        let name = format!("golden-v{version}");
+        SeenImage { image_id: id.into(), version_id: None, name, status, tags, kind: None, made_at: None }
     }
 
     fn good(id: &str, version: u32) -> SeenImage {
@@ -405,7 +503,39 @@ mod tests {
     fn compared(rows: &[Recorded], last_version: u32, images: &[SeenImage]) -> Comparison {
         let schedules = [schedule("golden", Instances::One("ecd-1".into()))];
         let versions = HashMap::from([(LineId::from("golden"), last_version)]);
-        compare(Ledger { owner: "ops", rows, versions: &versions, schedules: &schedules }, images)
+        let now = at("2027-03-01T04:00:00Z");
+        compare(Ledger { owner: "ops", rows, versions: &versions, schedules: &schedules, now }, images)
+    }
+
+    #[test]
+    fn versions_and_slots_that_cannot_be_true_are_left_for_a_person() {
+        let of_version = |version| good("imgc-1", version);
+        let with_tag = |key: &str, value: &str| {
+            let mut image = good("imgc-1", 7);
+            image.tags.insert(key.into(), value.into());
+            image
+        };
+        for (last_known, image) in [
+            (0, of_version(u32::MAX)),
+            (0, of_version(1_000_000)),
+            (0, of_version(0)),
+            (7, of_version(1_008)),
+            (u32::MAX, of_version(0)),
+            (6, with_tag(TAG_SLOT, "2027-03-01T04:00:01Z")),
+            (6, with_tag(TAG_SLOT, "+262142-12-31T00:00:00Z")),
+        ] {
+            let found = compared(&[], last_known, std::slice::from_ref(&image));
+            assert!(found.rows.is_empty() && found.versions.is_empty(), "{found:?}");
+            let [Some(obstacle)] = obstacles(&found)[..] else { panic!("{found:?}") };
+            assert!(obstacle.starts_with("its tags are not plausible: "), "{obstacle}");
+            assert!(!found.differences[0].can_be_mended());
+            // One that a row knows is no news.
+            let known = compared(&[row("succeeded", Some("imgc-1"))], last_known, &[image]);
+            assert_eq!(known.differences, []);
+        }
+        for (last_known, version) in [(0, 999_999), (7, 1_007), (7, 1), (u32::MAX, u32::MAX)] {
+            assert_eq!(obstacles(&compared(&[], last_known, &[of_version(version)])), [None], "{last_known} {version}");
+        }
     }
 
     fn obstacles(comparison: &Comparison) -> Vec<Option<&str>> {
@@ -446,7 +576,16 @@ mod tests {
         assert!(making.rows.is_empty() && !making.differences[0].can_be_mended(), "{making:?}");
         let failed = image("imgc-1", 7, ImageStatus::CreateFailed);
         assert_eq!(compared(&[], 7, std::slice::from_ref(&failed)).rows.len(), 1);
-        assert_eq!(compared(&[row("failed", None)], 7, &[failed]), Comparison::default());
+        // It is named, and nothing that the two differ in.
+        let named = FailedImage {
+            image_id: "imgc-1".into(),
+            image_name: "golden-v7".into(),
+            line: Some("golden".into()),
+            slot: Some(at(SLOT)),
+            bake: Some(BakeId(5)),
+        };
+        let compared = compared(&[row("failed", None)], 7, &[failed]);
+        assert_eq!(compared, Comparison { failed: vec![named], ..Comparison::default() });
     }
 
     #[test]

@@ -35,11 +35,12 @@ pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> D
     between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10).min(cap), rng)
 }
 
-/// How long a harmless question waits after it was refused for the `n`th time in a row.
-pub fn pause_after(refusal: &Refusal, n: u32, poll_interval: Duration, rng: &mut Rng) -> Duration {
+/// How long a harmless question waits after it was refused for the `n`th time in a row; at most `cap`, unless the server
+/// asks for more.
+pub fn pause_after(refusal: &Refusal, n: u32, poll_interval: Duration, cap: Duration, rng: &mut Rng) -> Duration {
     let pause = match refusal.class {
         Class::Credential => credential_pause(poll_interval),
-        _ => look_delay(poll_interval.min(FIRST_LOOK), n, LONGEST_GAP, rng),
+        _ => look_delay(poll_interval.min(FIRST_LOOK), n, cap, rng),
     };
     pause.max(refusal.server_delay().unwrap_or_default())
 }

@@ -3,12 +3,13 @@
 //! ```text
 //! queued -> preparing -> stopping -> ready -> creating -> building -> starting -> finishing -> succeeded | failed | skipped
 //!   ^           |            |         ^         |  ^         ^
-//!   |           v            v         |         v  |         |
-//!   +--- somebody is connected         +------ unknown -------+
+//!   |           v            v         v         v  |         |
+//!   +-- waits, with nothing stopped ---+------ unknown -------+
 //! ```
 //!
-//! `preparing` is the look at connected users and the `before` hooks, `finishing` the hooks of the end; without hooks
-//! there is neither.
+//! `preparing` is the look at the instance and the `before` hooks, `finishing` the hooks of the end. A bake that has
+//! stopped nothing and has to wait (for users, its instance, the cloud) goes back to `queued`, so that it keeps neither a
+//! builder nor its instance from others; it keeps its version.
 //!
 //! Four rules carry the promises:
 //!
@@ -22,19 +23,21 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use fastrand::Rng;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Bake,
+    Bake, Trigger,
     call::{Answer, Call, Class, MadeImage, Power, Refusal},
+    gmt::GmtOffset,
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
-    identity::{Identity, ImageStatus, SeenImage},
+    identity::{Evidence, Identity, ImageStatus, SeenImage, TAG_LINE, TakenName},
     naming::{Template, Values},
     reason::ReasonCode,
     retry::{self, later},
     settings::{IfConnected, StopInstance},
+    waiting::{WaitReason, Waiting},
 };
 
 /// How far a bake is. Every state carries what is needed to go on from it, and nothing else.
@@ -43,21 +46,18 @@ use super::{
 pub enum State {
     /// Waits for its time, then for its instance and for a builder.
     Queued {
-        /// The slot and its share of the jitter, or the next look at who is connected.
+        /// The slot and its share of the jitter, or the next try.
         not_before: DateTime<Utc>,
-        /// What it keeps of an earlier turn, while it waits for connected users to leave.
+        /// What it keeps of an earlier turn, while it waits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         kept: Option<Kept>,
     },
-    /// Somebody may be connected to the instance, or the `before` hooks run.
+    /// The instance is looked at, or the `before` hooks run.
     Preparing {
         /// See [`Work`].
         work: Work,
-        /// The hook under way, from 0; `None`: the look at who is connected.
+        /// The hook under way, from 0; `None`: the look at the instance.
         hook: Option<usize>,
-        /// The wait so far, when it comes back from one.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        waiting: Option<Waiting>,
         /// The next look.
         next: DateTime<Utc>,
     },
@@ -69,6 +69,9 @@ pub enum State {
         looks: u32,
         /// Whether a stop was sent, or was about to be.
         sent: bool,
+        /// Whether the answer to the first stop is not there yet: refused, it has stopped nothing.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        first_stop: bool,
         /// The next look.
         next: DateTime<Utc>,
     },
@@ -121,6 +124,9 @@ pub enum State {
         status: String,
         /// How the image came to be ours, when it was not by a plain answer.
         found: Option<String>,
+        /// The image is not listed any more: the slot's image is searched for by name and tags before it counts as vanished.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        searching: bool,
     },
     /// The result stands; the instance that we stopped is started again.
     Starting {
@@ -136,6 +142,12 @@ pub enum State {
         /// Since when the start is owed; rows of older versions do not say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<DateTime<Utc>>,
+        /// Whether the call under way is a start.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        start_sent: bool,
+        /// When the cloud first refused the start.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        refused_since: Option<DateTime<Utc>>,
         /// What was in the way at the last try.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         trouble: Option<String>,
@@ -169,7 +181,7 @@ pub struct Work {
     pub version: u32,
     /// The name given to the image.
     pub image_name: String,
-    /// Create calls so far that count against `retry.attempts`; waiting for a busy cloud does not.
+    /// Create calls so far that count against `retry.attempts`, see [`Refusal::spends_attempt`].
     pub attempts: u32,
     /// Whether we stopped the instance and have not seen it running since.
     pub owes_start: bool,
@@ -179,24 +191,63 @@ pub struct Work {
     /// What the reason of the end says besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
+    /// What tells its image from those of others.
+    #[serde(default, skip_serializing_if = "Evidence::is_empty")]
+    pub evidence: Evidence,
+    /// Whether it needs another version before it can go on: its name is taken.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub needs_version: bool,
+    /// What it waits for, or was waiting for until the call under way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waiting: Option<Waiting>,
 }
 
 /// What a bake keeps that went back to the queue: it is not begun anew at its next turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "KeptRow")]
 pub struct Kept {
     /// See [`Work`].
     pub work: Work,
-    /// What it waits for.
-    pub waiting: Waiting,
+    /// What it does first at its next turn.
+    pub resume: Resume,
+    /// What it waits for, in words, with the next try.
+    pub reason: String,
 }
 
-/// The wait for connected users to leave.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
-    /// Since when.
-    pub since: DateTime<Utc>,
-    /// In words.
-    pub why: String,
+/// What a bake that comes back from the queue does first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resume {
+    /// It looks at its instance.
+    #[default]
+    Instance,
+    /// It looks whether there is an image of the slot, and then makes the create call.
+    FindImage,
+    /// It makes the create call.
+    Create,
+}
+
+/// [`Kept`] as rows have it. Those of older versions waited for users, and had the wait beside the work.
+#[derive(Deserialize)]
+struct KeptRow {
+    work: Work,
+    #[serde(default)]
+    waiting: Option<Waiting>,
+    #[serde(default)]
+    resume: Resume,
+    #[serde(default)]
+    reason: String,
+}
+
+impl From<KeptRow> for Kept {
+    fn from(row: KeptRow) -> Self {
+        let KeptRow { mut work, waiting, resume, mut reason } = row;
+        work.waiting = work.waiting.or(waiting);
+        if reason.is_empty() {
+            reason = work.waiting.as_ref().map(|waiting| waiting.why.clone()).unwrap_or_default();
+        }
+        Self { work, resume, reason }
+    }
 }
 
 /// What a bake came to.
@@ -296,10 +347,22 @@ pub enum Event {
         /// The version in the line.
         version: u32,
     },
+    /// The line has no version left to give.
+    NoVersion {
+        /// In words.
+        why: String,
+    },
+    /// It has the other version that it needs, see [`State::needs_version`].
+    Renumbered {
+        /// The version in the line.
+        version: u32,
+    },
     /// The instant it waited for has come, or it was read back after a restart.
     Due,
     /// Its deadline has passed while everything was held, for this reason.
     Held {
+        /// For the row.
+        code: ReasonCode,
         /// In words.
         why: String,
     },
@@ -332,14 +395,22 @@ pub struct Pace {
     pub lookup_window: Duration,
     /// `[daemon] owner`, for the ownership tag.
     pub owner: String,
+    /// Until then every create call searches first: what the daemon did before its start is not known for certain.
+    pub search_until: Option<DateTime<Utc>>,
+    /// The zone of `GmtCreate`, once it is learned.
+    pub gmt_offset: Option<GmtOffset>,
+    /// How far the cloud's clock is ahead of ours.
+    pub clock_skew: TimeDelta,
 }
 
 /// A create call later than this after its slot looks first: another host with the same file may have made the image.
 const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
 /// An instance whose stop was sent and never seen to work must be seen running this often before it counts as running.
 const SETTLED_AFTER: u32 = 3;
-/// An instance that is owed a start counts as gone when it was not listed after this many tries.
-const GONE_AFTER: u32 = 5;
+/// An instance counts as missing when so many answers in a row did not list it, each a poll after the one before.
+const ABSENT_AFTER: u32 = 5;
+/// So many polls of an instance on its way come at the usual pace, before the pauses grow.
+const STEADY_POLLS: u32 = 8;
 
 impl State {
     /// The word for it in tables and JSON.
@@ -406,11 +477,14 @@ impl State {
             Self::Ready { waits_for, .. } => waits_for.as_deref(),
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
+            // An instance that is not running is worth more words than the image that is made.
+            Self::Starting { trouble: Some(trouble), .. } => Some(trouble),
             Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
-            Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.waiting.why.as_str()),
+            Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.reason.as_str()),
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
-            Self::Preparing { waiting, .. } => waiting.as_ref().map(|waiting| waiting.why.as_str()),
-            Self::Stopping { .. } | Self::Creating { .. } => None,
+            Self::Preparing { work, .. } | Self::Stopping { work, .. } | Self::Creating { work, .. } => {
+                work.waiting.as_ref().map(|waiting| waiting.why.as_str())
+            }
         }
     }
 
@@ -422,11 +496,14 @@ impl State {
         }
     }
 
-    /// The wait for connected users, if it is one.
+    /// What it waits for, if something is in its way.
     pub fn waiting(&self) -> Option<&Waiting> {
         match self {
-            Self::Queued { kept, .. } => kept.as_ref().map(|kept| &kept.waiting),
-            Self::Preparing { waiting, .. } => waiting.as_ref(),
+            Self::Queued { .. }
+            | Self::Preparing { hook: None, .. }
+            | Self::Stopping { .. }
+            | Self::Ready { .. }
+            | Self::Creating { .. } => self.work().and_then(|work| work.waiting.as_ref()),
             _ => None,
         }
     }
@@ -470,6 +547,11 @@ impl State {
         }
     }
 
+    /// Whether it waits for another version, by [`Event::Renumbered`].
+    pub fn needs_version(&self) -> bool {
+        matches!(self, Self::Ready { work, .. } if work.needs_version)
+    }
+
     /// Whether it takes one of the builders.
     pub fn holds_builder(&self) -> bool {
         !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Finishing { .. } | Self::Ended { .. })
@@ -499,32 +581,57 @@ impl Step<'_> {
         match (self.bake.state.clone(), event) {
             (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
 
-            (State::Queued { kept: None, .. }, Event::Admitted { version }) => self.begin(version),
-            (State::Queued { kept: Some(kept), .. }, Event::Admitted { .. }) => {
-                self.look_for_users(kept.work, Some(kept.waiting))
+            (State::Queued { kept, .. }, Event::NoVersion { why }) => {
+                self.end_queued(kept, failed(ReasonCode::Refused, true, why))
             }
+            // Nothing is begun, no hook and no stop, only to be given up at once.
+            (State::Queued { not_before, kept }, Event::Admitted { .. }) if self.past_deadline() => {
+                self.wait_in_queue(not_before, kept)
+            }
+            (State::Queued { kept: None, .. }, Event::Admitted { version }) => self.begin(version),
+            (State::Queued { kept: Some(kept), .. }, Event::Admitted { .. }) => self.resume(kept),
             (State::Queued { not_before, kept }, Event::Due) => self.wait_in_queue(not_before, kept),
 
             (State::Preparing { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Preparing { work, hook: None, waiting, .. }, Event::Due) => self.look_for_users(work, waiting),
+            (State::Preparing { work, hook: None, .. }, Event::Due) => self.look_at_instance(work),
             // The process in which it ran is gone, and perhaps the hook with it before it was done.
             (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
-            (State::Preparing { work, hook: None, waiting, .. }, Event::Answered(answer)) => {
-                self.looked_for_users(work, waiting, answer)
+            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => {
+                self.looked_at_instance(work, answer)
             }
             (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Answer::Hook(outcome))) => {
                 self.prepared(work, hook, &outcome)
             }
 
             (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (state @ State::Stopping { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
+            (State::Stopping { work, looks, sent, next, .. }, Event::Due) => {
+                // Whether a stop whose answer was lost has worked is not known.
+                let state = State::Stopping { work, looks, sent, first_stop: false, next };
+                (state, Effect::Call(Call::DescribeInstance))
+            }
+            (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Answer::Refused(refusal)))
+                if refusal.did_nothing() =>
+            {
+                work.owes_start = false;
+                self.wait_for_instance(work, 0, false, WaitReason::of(&refusal), &Obstacle::Refused(refusal))
+            }
             (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
                 self.stopping(work, looks, sent, answer)
             }
 
             // Where an image may be there already, even a bake past its deadline looks once more.
             (State::Ready { work, look_first: false, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Ready { work, look_first: false, .. }, Event::Due) => self.create(work),
+            (State::Ready { work, .. }, Event::NoVersion { why }) if work.needs_version => {
+                self.finish(work, failed(ReasonCode::Refused, true, why))
+            }
+            (State::Ready { work, waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
+                self.renumbered(work, version, waits_for)
+            }
+            (State::Ready { work, look_first, waits_for, .. }, Event::Due) if work.needs_version => {
+                let next = self.after(self.pace.poll_interval);
+                (State::Ready { work, look_first, next, waits_for }, Effect::Wait(next))
+            }
+            (State::Ready { work, look_first: false, .. }, Event::Due) => self.search_or_create(work),
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
                 (self.bake.state.clone(), self.look(&work))
             }
@@ -535,7 +642,8 @@ impl Step<'_> {
             // The process that sent it is gone: a call under way is not stepped by `Due`.
             (State::Creating { mut work, sent_at }, Event::Due) => {
                 work.attempts += 1;
-                self.unclear(work, sent_at, "the daemon stopped before the create call was answered".to_owned())
+                let why = "the daemon stopped before the create call was answered".to_owned();
+                self.unclear(work, sent_at, why, Duration::ZERO)
             }
             (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
 
@@ -543,12 +651,18 @@ impl Step<'_> {
                 self.looked(work, since, looks, why, answer)
             }
 
+            (State::Building { work, searching: true, .. }, Event::Due) => (self.bake.state.clone(), self.look(&work)),
             (State::Building { image, .. }, Event::Due) => {
                 (self.bake.state.clone(), Effect::Call(Call::DescribeImage(image.image_id)))
             }
             (State::Building { .. }, Event::Answered(answer)) => self.building(answer),
 
-            (state @ State::Starting { .. }, Event::Due) => (state, Effect::Call(Call::DescribeInstance)),
+            (mut state @ State::Starting { .. }, Event::Due) => {
+                if let State::Starting { start_sent, .. } = &mut state {
+                    *start_sent = false;
+                }
+                (state, Effect::Call(Call::DescribeInstance))
+            }
             (State::Starting { .. }, Event::Answered(answer)) => self.starting(answer),
 
             (State::Finishing { work, end, done, .. }, Event::Due) => self.undo(work, end, done),
@@ -556,9 +670,13 @@ impl Step<'_> {
                 self.undone(work, end, done, &outcome)
             }
 
-            (State::Queued { kept, .. }, Event::Held { why }) if self.past_deadline() => {
+            (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
                 let reason = format!("held until its deadline had passed: {why}");
-                self.end_queued(kept, End::Skipped { code: ReasonCode::Credentials, reason })
+                let end = match code {
+                    ReasonCode::Outage => End::Failed { image: None, permanent: false, code, reason },
+                    code => End::Skipped { code, reason },
+                };
+                self.end_queued(kept, end)
             }
             (State::Queued { kept, .. }, Event::Cancelled { by }) => {
                 self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
@@ -568,7 +686,15 @@ impl Step<'_> {
                 Event::Cancelled { by },
             ) => self.finish(work, End::Cancelled { reason: format!("cancelled by {by}") }),
 
-            (state, Event::Admitted { .. } | Event::Held { .. } | Event::Answered(_) | Event::Cancelled { .. }) => {
+            (
+                state,
+                Event::Admitted { .. }
+                | Event::NoVersion { .. }
+                | Event::Renumbered { .. }
+                | Event::Held { .. }
+                | Event::Answered(_)
+                | Event::Cancelled { .. },
+            ) => {
                 let next = state.wake_at().unwrap_or(self.now).max(self.after(self.pace.poll_interval));
                 (state, Effect::Wait(next))
             }
@@ -578,21 +704,40 @@ impl Step<'_> {
     // Queue
 
     fn wait_in_queue(&self, not_before: DateTime<Utc>, kept: Option<Kept>) -> (State, Effect) {
-        if self.past_deadline() {
-            let deadline = words(self.bake.settings.deadline);
-            let (code, reason) = match &kept {
-                None => (
-                    ReasonCode::Deadline,
-                    format!("waited past its deadline ({deadline} after the slot) for its instance or a builder"),
-                ),
-                Some(_) => (
-                    ReasonCode::UsersConnected,
-                    format!("somebody was connected to the instance until the deadline ({deadline} after the slot)"),
-                ),
-            };
-            return self.end_queued(kept, End::Skipped { code, reason });
+        if !self.past_deadline() {
+            return (State::Queued { not_before, kept }, Effect::Wait(not_before));
         }
-        (State::Queued { not_before, kept }, Effect::Wait(not_before))
+        match kept {
+            None => {
+                let deadline = self.deadline_in_words();
+                let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
+                self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
+            }
+            // Where an image may be there already, even a bake past its deadline looks once more.
+            Some(Kept { work, resume: Resume::FindImage, reason }) => {
+                let look = self.look(&work);
+                (State::Ready { work, look_first: true, next: self.now, waits_for: Some(reason) }, look)
+            }
+            Some(kept) => self.give_up(kept.work),
+        }
+    }
+
+    /// Back to the queue: it holds neither a builder nor the instance while it waits, and keeps its version.
+    fn queue(&self, work: Work, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
+        let reason = self.describe_wait(&work, next);
+        self.wait_in_queue(next, Some(Kept { work, resume, reason }))
+    }
+
+    fn resume(&mut self, kept: Kept) -> (State, Effect) {
+        match kept.resume {
+            Resume::Instance => self.look_at_instance(kept.work),
+            Resume::FindImage => {
+                let look = self.look(&kept.work);
+                let (work, waits_for) = (kept.work, Some(kept.reason));
+                (State::Ready { work, look_first: true, next: self.now, waits_for }, look)
+            }
+            Resume::Create => self.search_or_create(kept.work),
+        }
     }
 
     fn end_queued(&self, kept: Option<Kept>, end: End) -> (State, Effect) {
@@ -613,13 +758,11 @@ impl Step<'_> {
         };
         let work = Work { version, image_name: template.render(&values(bake, version)), ..Work::default() };
         let settings = &bake.settings;
-        let minds_users =
-            settings.stop_instance != StopInstance::Never && settings.if_connected != IfConnected::Proceed;
         if !settings.hooks.wrap_a_bake() {
             self.stop_or_create(work)
-        } else if minds_users {
+        } else if settings.stop_instance != StopInstance::Never {
             // No hook runs for a bake that will not be.
-            self.look_for_users(work, None)
+            self.look_at_instance(work)
         } else {
             self.prepare(work, 0)
         }
@@ -629,10 +772,10 @@ impl Step<'_> {
         match self.bake.settings.stop_instance {
             StopInstance::Never => {
                 let late = self.now > later(self.bake.slot, LOOK_FIRST_AFTER);
-                if late { self.look_then_create(work) } else { self.create(work) }
+                if late { self.look_then_create(work) } else { self.search_or_create(work) }
             }
             StopInstance::IfRunning | StopInstance::Required => {
-                let state = State::Stopping { work, looks: 0, sent: false, next: self.now };
+                let state = State::Stopping { work, looks: 0, sent: false, first_stop: false, next: self.now };
                 (state, Effect::Call(Call::DescribeInstance))
             }
         }
@@ -640,71 +783,73 @@ impl Step<'_> {
 
     // Prepare
 
-    fn look_for_users(&self, work: Work, waiting: Option<Waiting>) -> (State, Effect) {
-        (State::Preparing { work, hook: None, waiting, next: self.now }, Effect::Call(Call::DescribeInstance))
+    fn look_at_instance(&self, work: Work) -> (State, Effect) {
+        (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))
     }
 
-    fn looked_for_users(&mut self, mut work: Work, waiting: Option<Waiting>, answer: Answer) -> (State, Effect) {
-        let asked = match &answer {
-            Answer::Instance(Some(Power::InUse(who))) => return self.somebody_is_connected(work, waiting, who),
-            Answer::Refused(refusal) if refusal.class != Class::Permanent => refusal.server_delay().unwrap_or_default(),
-            Answer::Instance(_) | Answer::Refused(_) => {
-                if let Some(waiting) = waiting {
-                    let waited = (self.now - waiting.since).to_std().unwrap_or_default();
-                    let waited = words(Duration::from_secs(waited.as_secs()));
-                    work.notes.push(format!("waited {waited} for a connected user to leave"));
-                }
-                let impossible = match &answer {
-                    Answer::Instance(power) => power.is_none(),
-                    _ => self.bake.settings.stop_instance == StopInstance::Required,
-                };
-                let prepared = work.owes_hooks || self.bake.settings.hooks.before.is_empty();
-                if !impossible && !prepared {
-                    return self.prepare(work, 0);
-                }
-                // Nothing is in between, so this look is the one right before the stop.
-                work.owes_hooks |= !impossible && self.bake.settings.hooks.wrap_a_bake();
-                return self.stopping(work, 0, false, answer);
+    /// What stands against the stop is found here, before any hook runs and without a debt.
+    fn looked_at_instance(&mut self, mut work: Work, answer: Answer) -> (State, Effect) {
+        let settings = &self.bake.settings;
+        let goes_on = match &answer {
+            Answer::Instance(Some(Power::InUse(_))) => settings.if_connected == IfConnected::Proceed,
+            Answer::Instance(Some(Power::Running | Power::Stopped)) => true,
+            Answer::Refused(refusal) => {
+                refusal.class == Class::Permanent && settings.stop_instance == StopInstance::IfRunning
             }
-            _ => Duration::ZERO,
+            _ => false,
         };
-        let next = self.after(self.pace.poll_interval.max(asked));
-        (State::Preparing { work, hook: None, waiting, next }, Effect::Wait(next))
+        if goes_on {
+            self.note_wait(&mut work);
+            if !work.owes_hooks && !settings.hooks.before.is_empty() {
+                return self.prepare(work, 0);
+            }
+            // Nothing is in between, so this look is the one right before the stop.
+            work.owes_hooks |= settings.hooks.wrap_a_bake();
+        }
+        self.stopping(work, 0, false, answer)
     }
 
-    /// Waiting, it holds neither a builder nor the instance: it is in the queue again and keeps its version.
-    fn somebody_is_connected(&mut self, work: Work, waiting: Option<Waiting>, who: &str) -> (State, Effect) {
+    /// The wait is over; the reason of the end tells of one for users.
+    fn note_wait(&self, work: &mut Work) {
+        if let Some(Waiting { since, on: WaitReason::Users, .. }) = work.waiting.take() {
+            let waited = (self.now - since).to_std().unwrap_or_default();
+            let waited = words(Duration::from_secs(waited.as_secs()));
+            work.notes.push(format!("waited {waited} for a connected user to leave"));
+        }
+    }
+
+    fn somebody_is_connected(&mut self, work: Work, who: &str) -> (State, Effect) {
         let settings = &self.bake.settings;
         if settings.if_connected == IfConnected::Skip {
             let reason = format!("{who} was connected to the instance, and if_connected says to skip");
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
-        // The clock may have been set back since.
-        let since = waiting.map_or(self.now, |waiting| waiting.since.min(self.now));
-        let limit = later(since, settings.connected_wait);
+        let limit = later(self.wait_since(&work, WaitReason::Users), settings.connected_wait);
         if self.now >= limit {
             let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
-        let why = format!(
-            "waits for {who} to leave, who is connected to the instance; until {} at most",
-            limit.format("%F %T UTC")
-        );
-        let kept = Kept { work, waiting: Waiting { since, why } };
-        let not_before = self.after(self.pace.poll_interval).min(limit);
-        self.wait_in_queue(not_before, Some(kept))
+        self.wait_for_instance(work, 0, false, WaitReason::Users, &Obstacle::Users(who.to_owned()))
+    }
+
+    /// Since when it waits for this without a break.
+    fn wait_since(&self, work: &Work, on: WaitReason) -> DateTime<Utc> {
+        // The clock may have been set back since.
+        work.waiting.as_ref().filter(|waiting| waiting.on == on).map_or(self.now, |waiting| waiting.since.min(self.now))
     }
 
     /// From the `before` hook of this number on.
     fn prepare(&mut self, mut work: Work, number: usize) -> (State, Effect) {
         let bake = self.bake;
+        if self.past_deadline() {
+            return self.give_up(work);
+        }
         work.owes_hooks = true;
         match bake.settings.hooks.before.get(number) {
             Some(command) => {
                 let run = self.hook(&work, None, Moment::Before, number + 1, command);
-                (State::Preparing { work, hook: Some(number), waiting: None, next: self.now }, run)
+                (State::Preparing { work, hook: Some(number), next: self.now }, run)
             }
-            None if self.past_deadline() => self.give_up(work),
             None => self.stop_or_create(work),
         }
     }
@@ -737,11 +882,17 @@ impl Step<'_> {
 
     fn stopping(&mut self, mut work: Work, looks: u32, sent: bool, answer: Answer) -> (State, Effect) {
         match answer {
-            Answer::Instance(Some(Power::Stopped)) => self.create_after_stop(work),
+            Answer::Instance(Some(Power::Stopped)) => {
+                work.waiting = None;
+                self.create_after_stop(work)
+            }
             Answer::Instance(Some(Power::InUse(who)))
                 if !sent && self.bake.settings.if_connected != IfConnected::Proceed =>
             {
-                self.somebody_is_connected(work, None, &who)
+                self.somebody_is_connected(work, &who)
+            }
+            Answer::Instance(Some(Power::Running | Power::InUse(_))) if !sent && self.past_deadline() => {
+                self.give_up(work)
             }
             Answer::Instance(Some(power @ (Power::Running | Power::InUse(_)))) if !sent => {
                 if let Power::InUse(who) = power {
@@ -749,38 +900,62 @@ impl Step<'_> {
                 }
                 // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
                 work.owes_start = true;
-                let state = State::Stopping { work, looks, sent: true, next: self.after(self.pace.poll_interval) };
+                work.waiting = None;
+                let next = self.after(self.pace.poll_interval);
+                let state = State::Stopping { work, looks, sent: true, first_stop: true, next };
                 (state, Effect::Call(Call::StopInstance))
             }
             Answer::Instance(Some(Power::Running | Power::InUse(_))) => {
+                work.waiting = None;
                 // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
                 if looks > 0 && looks.is_multiple_of(5) {
-                    let state =
-                        State::Stopping { work, looks: looks + 1, sent, next: self.after(self.pace.poll_interval) };
+                    let (looks, next) = (looks + 1, self.after(self.pace.poll_interval));
+                    let state = State::Stopping { work, looks, sent, first_stop: false, next };
                     return (state, Effect::Call(Call::StopInstance));
                 }
                 self.look_at_instance_again(work, looks, sent, None)
             }
-            Answer::Instance(Some(Power::Between(_))) | Answer::Accepted => {
+            Answer::Instance(Some(Power::Between(status))) if sent && status.eq_ignore_ascii_case("stopping") => {
+                work.waiting = None;
                 self.look_at_instance_again(work, looks, sent, None)
             }
+            Answer::Instance(Some(Power::Between(status))) => {
+                self.wait_for_instance(work, looks, sent, WaitReason::Instance, &Obstacle::State(status))
+            }
+            Answer::Instance(Some(Power::Final(status))) => {
+                let reason = format!("the instance is {status}, which does not change by itself");
+                self.finish(work, End::Skipped { code: ReasonCode::InstanceState, reason })
+            }
             Answer::Instance(None) => {
-                let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
-                self.finish(work, failed(ReasonCode::InstanceState, true, reason))
+                let absent = work.waiting.as_ref().filter(|waiting| waiting.on == WaitReason::Absent);
+                if absent.is_some_and(|waiting| waiting.times + 1 >= ABSENT_AFTER) {
+                    let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
+                    return self.finish(work, failed(ReasonCode::InstanceState, true, reason));
+                }
+                self.wait_for_instance(work, looks, sent, WaitReason::Absent, &Obstacle::Absent)
             }
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
+                    work.waiting = None;
                     self.create_after_stop(work)
                 }
                 Class::Permanent => {
                     let reason = format!("the instance could not be stopped: {}", refusal.told());
-                    self.finish(work, failed(ReasonCode::Refused, true, reason))
+                    self.finish(work, failed(refusal.reason_code(), true, reason))
                 }
-                _ => self.look_at_instance_again(work, looks, sent, refusal.server_delay()),
+                _ => {
+                    let on = WaitReason::of(&refusal);
+                    self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(refusal))
+                }
             },
-            Answer::Created(_) | Answer::Found(_) | Answer::Image(_) | Answer::Hook(_) => {
-                self.look_at_instance_again(work, looks, sent, None)
-            }
+            Answer::Accepted
+            | Answer::Created(_)
+            | Answer::Found(_)
+            | Answer::NameTaken(_)
+            | Answer::InProgress(_)
+            | Answer::Image(_)
+            | Answer::Hook(_)
+            | Answer::NotSent => self.look_at_instance_again(work, looks, sent, None),
         }
     }
 
@@ -792,7 +967,49 @@ impl Step<'_> {
         asked: Option<Duration>,
     ) -> (State, Effect) {
         let next = self.after(self.pace.poll_interval.max(asked.unwrap_or_default()));
-        (State::Stopping { work, looks: looks + 1, sent, next }, Effect::Wait(next))
+        (State::Stopping { work, looks: looks + 1, sent, first_stop: false, next }, Effect::Wait(next))
+    }
+
+    /// Something is in the way of the stop. A bake that has sent none waits in the queue.
+    fn wait_for_instance(
+        &mut self,
+        mut work: Work,
+        looks: u32,
+        sent: bool,
+        on: WaitReason,
+        obstacle: &Obstacle,
+    ) -> (State, Effect) {
+        let waiting = Waiting::go_on(work.waiting.as_ref(), on, obstacle.why(), self.now);
+        let times = waiting.times;
+        work.waiting = Some(waiting);
+        if sent {
+            let asked = obstacle.refusal().and_then(Refusal::server_delay);
+            return self.look_at_instance_again(work, looks, sent, asked);
+        }
+        let poll = self.pace.poll_interval;
+        let pause = match obstacle {
+            Obstacle::Users(_) | Obstacle::Absent => poll,
+            Obstacle::State(_) => retry::look_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
+            Obstacle::Refused(refusal) => self.pause_after(refusal, times).max(poll),
+        };
+        let mut next = self.after(pause);
+        if on == WaitReason::Users {
+            // The look that may end it comes when the patience does.
+            next = next.min(later(self.wait_since(&work, on), self.bake.settings.connected_wait));
+        }
+        self.queue(work, Resume::Instance, next)
+    }
+
+    /// What it waits for, with the next try and the last instant at which there is one.
+    fn describe_wait(&self, work: &Work, next: DateTime<Utc>) -> String {
+        let settings = &self.bake.settings;
+        work.waiting.as_ref().map_or_else(String::new, |waiting| {
+            let patience = match waiting.on {
+                WaitReason::Users => later(waiting.since, settings.connected_wait),
+                _ => DateTime::<Utc>::MAX_UTC,
+            };
+            waiting.describe(next, self.bake.give_up_at.min(patience), settings.timezone)
+        })
     }
 
     fn create_after_stop(&self, work: Work) -> (State, Effect) {
@@ -801,9 +1018,34 @@ impl Step<'_> {
 
     // Create
 
-    fn create(&self, work: Work) -> (State, Effect) {
+    fn create(&self, mut work: Work) -> (State, Effect) {
+        work.evidence.first_sent.get_or_insert(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
         let identity = self.identity(&work);
         (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
+    }
+
+    fn search_or_create(&self, work: Work) -> (State, Effect) {
+        if self.must_search(&work) { self.look_then_create(work) } else { self.create(work) }
+    }
+
+    /// Whether a search precedes the create call that is about to be made.
+    fn must_search(&self, work: &Work) -> bool {
+        if self.pace.search_until.is_some_and(|until| self.now < until) {
+            return true;
+        }
+        let Evidence { baseline, first_sent, .. } = &work.evidence;
+        // Other hands may have given a name that does not show the slot. And while the zone of GmtCreate is not known, only
+        // a list from before the call tells our image, should its tags not be listed.
+        let decides_later = self.shows_slot() && self.pace.gmt_offset.is_some();
+        baseline.is_none() && first_sent.is_none() && !decides_later
+    }
+
+    fn shows_slot(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_slot())
+    }
+
+    fn shows_version(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_version())
     }
 
     fn look(&self, work: &Work) -> Effect {
@@ -815,20 +1057,63 @@ impl Step<'_> {
         (State::Ready { work, look_first: true, next: self.now, waits_for: None }, look)
     }
 
-    fn looked_before_create(&mut self, work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
+    /// No image of the slot is listed, but others of its name: a name that does not tell whose an image is is not given.
+    fn name_taken(&mut self, mut work: Work, taken: TakenName) -> (State, Effect) {
+        let known = work.evidence.baseline.as_ref();
+        let news = taken.ids().find(|id| known.is_none_or(|known| !known.contains(id)));
+        let Some(image_id) = news else { return self.create(work) };
+        let why = format!("the name {} is taken by {image_id}", work.image_name);
+        if self.shows_version() {
+            work.needs_version = true;
+            let next = self.now;
+            return (State::Ready { work, look_first: true, next, waits_for: Some(why) }, Effect::Wait(next));
+        }
+        if taken.by_others.is_empty() {
+            // Images of other slots of ours show it by their tags; a template without a version has no other name to give.
+            work.evidence.baseline = Some(taken.by_own);
+            return self.create(work);
+        }
+        let reason =
+            format!("{why}, which is not an image of ours; add {{version}} to image_name, or rename that image");
+        self.finish(work, failed(ReasonCode::NameTaken, false, reason))
+    }
+
+    fn renumbered(&mut self, mut work: Work, version: u32, waits_for: Option<String>) -> (State, Effect) {
+        if self.past_deadline() {
+            return self.give_up(work);
+        }
+        let template = match Template::parse(&self.bake.settings.image_name) {
+            Ok(template) => template,
+            Err(error) => {
+                let reason = format!("the image name's template is not readable: {error}");
+                return self.finish(work, failed(ReasonCode::Refused, true, reason));
+            }
+        };
+        work.version = version;
+        work.image_name = template.render(&values(self.bake, version));
+        work.needs_version = false;
+        // Nothing is known of who carries the new name.
+        work.evidence.baseline = None;
+        work.evidence.first_sent = None;
+        let look = self.look(&work);
+        (State::Ready { work, look_first: true, next: self.now, waits_for }, look)
+    }
+
+    fn looked_before_create(&mut self, mut work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
         match answer {
             Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
             Answer::Refused(refusal) if refusal.class == Class::Permanent => {
-                self.finish(work, failed(ReasonCode::Refused, true, refusal.told()))
+                self.finish(work, failed(refusal.reason_code(), true, refusal.told()))
             }
             _ if self.past_deadline() => self.give_up(work),
-            Answer::Found(None) => self.create(work),
-            Answer::Refused(refusal) => {
-                let pause = self.pause_after(&refusal, 1);
-                let next = self.after(pause);
-                let state = State::Ready { work, look_first: true, next, waits_for: Some(refusal.told()) };
-                (state, Effect::Wait(next))
+            Answer::Found(None) => {
+                if work.evidence.first_sent.is_none() {
+                    work.evidence.baseline = Some(Vec::new());
+                }
+                self.create(work)
             }
+            Answer::NameTaken(taken) => self.name_taken(work, taken),
+            Answer::Refused(refusal) => self.wait_for_cloud(work, &refusal, true),
             _ => {
                 let next = self.after(self.pace.poll_interval);
                 (State::Ready { work, look_first: true, next, waits_for }, Effect::Wait(next))
@@ -845,54 +1130,72 @@ impl Step<'_> {
             Answer::Refused(refusal) => match refusal.class {
                 Class::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, failed(ReasonCode::Refused, true, refusal.told()))
+                    self.finish(work, failed(refusal.reason_code(), true, refusal.told()))
                 }
                 Class::Unclear => {
-                    work.attempts += 1;
-                    self.unclear(work, sent_at, refusal.to_string())
+                    work.attempts += u32::from(refusal.spends_attempt());
+                    let asked = refusal.server_delay().unwrap_or_default();
+                    self.unclear(work, sent_at, refusal.to_string(), asked)
                 }
-                Class::Transient => {
+                Class::Transient if refusal.spends_attempt() => {
                     work.attempts += 1;
                     self.try_again(work, &refusal)
                 }
-                // Somebody is making an image of the instance: perhaps it is ours.
-                Class::Busy => self.wait_for_cloud(work, &refusal, self.pace.poll_interval, true),
-                Class::Credential => {
-                    self.wait_for_cloud(work, &refusal, retry::credential_pause(self.pace.poll_interval), false)
-                }
+                // Somebody may be making an image of the instance, and perhaps it is ours.
+                Class::Busy => self.wait_for_cloud(work, &refusal, true),
+                Class::Transient | Class::Credential => self.wait_for_cloud(work, &refusal, false),
             },
+            Answer::NotSent if self.past_deadline() => self.give_up(work),
+            Answer::NotSent => {
+                let next = self.now;
+                (State::Ready { work, look_first: false, next, waits_for: None }, Effect::Wait(next))
+            }
             _ => {
                 work.attempts += 1;
-                self.unclear(work, sent_at, "the create call brought the answer to another one".to_owned())
+                let why = "the create call brought the answer to another one".to_owned();
+                self.unclear(work, sent_at, why, Duration::ZERO)
             }
         }
     }
 
     fn try_again(&mut self, work: Work, refusal: &Refusal) -> (State, Effect) {
-        let policy = &self.bake.settings.retry;
-        if work.attempts >= policy.attempts {
+        if work.attempts >= self.bake.settings.retry.attempts {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), refusal.told());
-            return self.finish(work, failed(ReasonCode::Refused, false, reason));
+            return self.finish(work, failed(refusal.reason_code(), false, reason));
         }
-        let pause = retry::delay(policy, work.attempts, refusal.server_delay(), self.rng);
-        let next = self.after(pause);
-        let state = State::Ready { work, look_first: false, next, waits_for: Some(refusal.told()) };
-        (state, Effect::Wait(next))
+        self.wait_for_cloud(work, refusal, false)
     }
 
-    fn wait_for_cloud(&mut self, work: Work, refusal: &Refusal, pause: Duration, look_first: bool) -> (State, Effect) {
-        let pause =
-            retry::look_delay(pause, 1, retry::LONGEST_GAP, self.rng).max(refusal.server_delay().unwrap_or_default());
-        let next = self.after(pause);
-        (State::Ready { work, look_first, next, waits_for: Some(refusal.told()) }, Effect::Wait(next))
+    /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
+    /// in its place, else in the queue.
+    fn wait_for_cloud(&mut self, mut work: Work, refusal: &Refusal, look_first: bool) -> (State, Effect) {
+        let on = WaitReason::of(refusal);
+        let waiting = Waiting::go_on(work.waiting.as_ref(), on, waits_for_cloud(refusal), self.now);
+        let (policy, asked) = (self.bake.settings.retry, refusal.server_delay());
+        let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
+        let pause = match on {
+            WaitReason::Fault => retry::delay(&policy, work.attempts.max(waiting.times), asked, self.rng),
+            WaitReason::Outage | WaitReason::Throttled => retry::delay(&policy, waiting.times, asked, self.rng),
+            WaitReason::Credentials => steady(retry::credential_pause(self.pace.poll_interval), self.rng),
+            _ => steady(self.pace.poll_interval, self.rng),
+        };
+        let next = self.after(pause.max(asked.unwrap_or_default()));
+        work.waiting = Some(waiting);
+        if work.owes_start {
+            let waits_for = Some(self.describe_wait(&work, next));
+            (State::Ready { work, look_first, next, waits_for }, Effect::Wait(next))
+        } else {
+            self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
+        }
     }
 
     // Unknown
 
-    fn unclear(&mut self, work: Work, since: DateTime<Utc>, why: String) -> (State, Effect) {
+    fn unclear(&mut self, mut work: Work, since: DateTime<Utc>, why: String, asked: Duration) -> (State, Effect) {
+        work.waiting = None;
         // The clock may have been set back since.
         let since = since.min(self.now);
-        let next = self.after(self.first_look());
+        let next = self.after(self.first_look().max(asked));
         (State::Unknown { work, since, looks: 0, next, why }, Effect::Wait(next))
     }
 
@@ -904,10 +1207,16 @@ impl Step<'_> {
                 let found = format!("found by name after the create call stayed unclear ({why})");
                 self.adopt(work, image, &found)
             }
-            Answer::Found(None) if self.now >= later(since, self.pace.lookup_window) => {
+            // Whose the images are that carry the name is settled right before the call is repeated.
+            Answer::Found(None) | Answer::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
                 let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
                 let spent = work.attempts >= self.bake.settings.retry.attempts;
-                if spent || self.past_deadline() {
+                if self.past_deadline() && !spent {
+                    let deadline = self.deadline_in_words();
+                    let reason = format!("no image could be begun before the deadline ({deadline}); last: {nothing}");
+                    return self.finish(work, failed(ReasonCode::Outage, false, reason));
+                }
+                if spent {
                     let reason = format!("gave up after {}: {nothing}", count(work.attempts, "attempt"));
                     return self.finish(work, failed(ReasonCode::Outage, false, reason));
                 }
@@ -954,22 +1263,33 @@ impl Step<'_> {
 
     // Build
 
-    fn follow(&mut self, work: Work, image: MadeImage, status: String, found: Option<String>) -> (State, Effect) {
+    fn follow(&mut self, mut work: Work, image: MadeImage, status: String, found: Option<String>) -> (State, Effect) {
+        work.waiting = None;
         let next = self.after(self.pace.poll_interval);
         let now = self.now;
-        (State::Building { work, image, since: now, seen_at: now, misses: 0, next, status, found }, Effect::Wait(next))
+        let state =
+            State::Building { work, image, since: now, seen_at: now, misses: 0, next, status, found, searching: false };
+        (state, Effect::Wait(next))
     }
 
     fn building(&mut self, answer: Answer) -> (State, Effect) {
-        let State::Building { work, image, since, mut seen_at, mut misses, mut status, found, .. } =
-            self.bake.state.clone()
+        let State::Building {
+            mut work, image, since, mut seen_at, mut misses, mut status, found, mut searching, ..
+        } = self.bake.state.clone()
         else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
         };
         // The clock may have been set back since.
         let since = since.min(self.now);
         seen_at = seen_at.min(self.now);
+        let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         let mut pause = self.pace.poll_interval;
+        let answer = match answer {
+            Answer::Found(Some(seen)) if seen.image_id == image.image_id => Answer::Image(Some(seen)),
+            // The id in the create call's answer may be that of another image.
+            Answer::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Answer::Image(None),
+            answer => answer,
+        };
         match answer {
             Answer::Image(Some(seen)) => match seen.status {
                 ImageStatus::Available => {
@@ -986,45 +1306,84 @@ impl Step<'_> {
                     return self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()));
                 }
                 ImageStatus::Deleted => {
-                    let reason = "the image was deleted while it was being made";
-                    return self.finish(work, made_in_vain(image, ReasonCode::Vanished, false, reason.to_owned()));
+                    seen.status.as_str().clone_into(&mut status);
+                    searching = true;
                 }
                 ImageStatus::InProgress | ImageStatus::Other(_) => {
                     seen_at = self.now;
                     misses = 0;
+                    searching = false;
                     seen.status.as_str().clone_into(&mut status);
                 }
             },
-            Answer::Image(None) => {
-                let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
-                if self.now >= later(seen_at, lag) {
-                    let reason = format!("the image vanished: it has not been listed for {}", words(lag));
-                    return self.finish(work, made_in_vain(image, ReasonCode::Vanished, false, reason));
-                }
+            Answer::Image(None) => searching = self.now >= later(seen_at, lag),
+            Answer::Found(Some(seen)) => {
+                let listed = format!("found by name and tags after {} was not listed", image.image_id);
+                work.evidence.given_up.push(image.image_id);
+                return self.adopt(work, seen, &listed);
+            }
+            Answer::Found(None) | Answer::NameTaken(_) if searching => {
+                return self.finish(work, vanished(image, &status, lag));
             }
             Answer::Refused(refusal) => {
                 misses += 1;
                 pause = self.pause_after(&refusal, misses).max(pause);
+                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
+                if refusal.is_outage() {
+                    let next = self.after(pause);
+                    let state = State::Building { work, image, since, seen_at, misses, next, status, found, searching };
+                    return (state, Effect::Wait(next));
+                }
             }
             _ => misses += 1,
         }
         if self.now >= later(since, self.bake.settings.build_deadline) {
+            if searching {
+                return self.finish(work, vanished(image, &status, lag));
+            }
             let reason = format!(
                 "stuck: the image is still {status} after {}, no longer followed",
                 words(self.bake.settings.build_deadline)
             );
             return self.finish(work, made_in_vain(image, ReasonCode::Stuck, false, reason));
         }
-        let next = self.after(pause);
-        (State::Building { work, image, since, seen_at, misses, next, status, found }, Effect::Wait(next))
+        let was_searching = matches!(self.bake.state, State::Building { searching: true, .. });
+        let (next, effect) = if searching && !was_searching {
+            (self.now, self.look(&work))
+        } else {
+            let next = self.after(pause);
+            (next, Effect::Wait(next))
+        };
+        (State::Building { work, image, since, seen_at, misses, next, status, found, searching }, effect)
     }
 
     // Start
 
     fn starting(&mut self, answer: Answer) -> (State, Effect) {
-        let State::Starting { mut work, end, tries, doubt, since, mut trouble, .. } = self.bake.state.clone() else {
+        let State::Starting { mut work, end, tries, doubt, since, start_sent, mut refused_since, mut trouble, .. } =
+            self.bake.state.clone()
+        else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
         };
+        let asked = if let Answer::Refused(refusal) = &answer { refusal.server_delay() } else { None };
+        let absent = match &answer {
+            Answer::Instance(None) => true,
+            Answer::Instance(Some(Power::Final(status))) => status.eq_ignore_ascii_case("deleted"),
+            _ => false,
+        };
+        if absent {
+            let before = work.waiting.as_ref();
+            work.waiting = Some(Waiting::go_on(before, WaitReason::Absent, Obstacle::Absent.why(), self.now));
+        } else if matches!(answer, Answer::Instance(_)) {
+            work.waiting = None;
+        }
+        let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
+        if let Answer::Refused(refusal) = &answer
+            && start_sent
+            && refusal.is_decided()
+        {
+            refused_since = refused_since.or(Some(self.now));
+        }
         let (tries, doubt, next, call) = match answer {
             Answer::Instance(Some(Power::Running | Power::InUse(_))) if doubt && tries < SETTLED_AFTER => {
                 (tries + 1, doubt, self.after(self.pace.poll_interval), None)
@@ -1033,11 +1392,27 @@ impl Step<'_> {
                 work.owes_start = false;
                 return self.undo(work, end, 0);
             }
+            // Another line, or another host, may be making an image of it right now, which a start would spoil.
             Answer::Instance(Some(Power::Stopped)) => {
-                (tries + 1, false, self.start_pause(tries), Some(Call::StartInstance))
+                let may_wait = self.now < later(since.unwrap_or(self.now), self.bake.settings.build_deadline);
+                let call = if may_wait { Call::FindImagesInProgress } else { Call::StartInstance };
+                (tries + 1, false, self.start_pause(tries), Some(call))
+            }
+            Answer::InProgress(images) => {
+                let own = end.image().map(|image| &image.image_id);
+                match images.iter().find(|image| Some(&image.image_id) != own) {
+                    None => (tries, false, self.start_pause(tries), Some(Call::StartInstance)),
+                    Some(image) => {
+                        let line = image.tags.get(TAG_LINE).map_or("another line", String::as_str);
+                        let name = &image.image_id;
+                        trouble = Some(format!("it is not started while image {name} of {line} is being made of it"));
+                        (tries, false, self.start_pause(tries), None)
+                    }
+                }
             }
             // One empty listing proves nothing; an instance left stopped would be the price of believing it.
-            Answer::Instance(None) if tries >= GONE_AFTER => {
+            Answer::Instance(_) if absent && times >= ABSENT_AFTER => {
+                work.waiting = None;
                 work.owes_start = false;
                 return self.undo(work, end.with_note("the instance is gone, it could not be started again"), 0);
             }
@@ -1045,21 +1420,25 @@ impl Step<'_> {
             answer => {
                 trouble = match answer {
                     Answer::Refused(refusal) => Some(refusal.told()),
-                    Answer::Instance(Some(Power::Between(status))) => Some(format!("the cloud reports it {status}")),
+                    Answer::Instance(Some(Power::Between(status) | Power::Final(status))) => {
+                        Some(format!("the cloud reports it {status}"))
+                    }
                     Answer::Instance(None) => Some("the cloud does not list it".to_owned()),
                     _ => trouble,
                 };
                 (tries + 1, doubt, self.start_pause(tries), None)
             }
         };
+        let next = next.max(self.after(asked.unwrap_or_default()));
+        let start_sent = call == Some(Call::StartInstance);
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
-        (State::Starting { work, end, tries, doubt, since, trouble, next }, effect)
+        (State::Starting { work, end, tries, doubt, since, start_sent, refused_since, trouble, next }, effect)
     }
 
     /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
     /// come up, so the pauses grow only after that.
     fn start_pause(&mut self, tries: u32) -> DateTime<Utc> {
-        let pause = retry::look_delay(self.pace.poll_interval, tries / 8 + 1, retry::LONGEST_GAP, self.rng);
+        let pause = retry::look_delay(self.pace.poll_interval, tries / STEADY_POLLS + 1, retry::LONGEST_GAP, self.rng);
         self.after(pause)
     }
 
@@ -1093,35 +1472,69 @@ impl Step<'_> {
 
     /// The end, by way of the start and the hooks that are owed.
     fn finish(&self, mut work: Work, mut end: End) -> (State, Effect) {
+        work.waiting = None;
         for note in std::mem::take(&mut work.notes) {
             end = end.with_note(&note);
         }
         if work.owes_start {
             let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);
-            let state = State::Starting { work, end, tries: 0, doubt, since, trouble: None, next: self.now };
+            let (start_sent, refused_since, trouble, next) = (false, None, None, self.now);
+            let state = State::Starting { work, end, tries: 0, doubt, since, start_sent, refused_since, trouble, next };
             (state, Effect::Call(Call::DescribeInstance))
         } else {
             self.undo(work, end, 0)
         }
     }
 
+    /// The deadline has passed. What it waited for decides what that means: nobody failed where users or the instance were
+    /// in the way.
     fn give_up(&self, work: Work) -> (State, Effect) {
-        let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
-        let reason = format!(
-            "no image could be begun before the deadline ({} after the slot){because}",
-            words(self.bake.settings.deadline)
-        );
-        self.finish(work, failed(ReasonCode::Deadline, false, reason))
+        let deadline = self.deadline_in_words();
+        let Some(waiting) = &work.waiting else {
+            let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
+            let reason = format!("no image could be begun before the deadline ({deadline}){because}");
+            return self.finish(work, failed(ReasonCode::Deadline, false, reason));
+        };
+        let code = waiting.on.code_at_deadline();
+        let end = match waiting.on {
+            WaitReason::Users => {
+                let reason = format!("somebody was connected to the instance until the deadline ({deadline})");
+                End::Skipped { code, reason }
+            }
+            on => {
+                let what = waiting.what();
+                let reason = format!("no image could be begun before the deadline ({deadline}): it waited for {what}");
+                match on {
+                    WaitReason::Instance | WaitReason::Absent => End::Skipped { code, reason },
+                    _ => failed(code, false, reason),
+                }
+            }
+        };
+        self.finish(work, end)
+    }
+
+    fn deadline_in_words(&self) -> String {
+        let after = match self.bake.trigger {
+            Trigger::Slot => "the slot",
+            Trigger::CaughtUp => "it was caught up",
+            Trigger::Manual => "the request",
+        };
+        format!("{} after {after}", words(self.bake.settings.deadline))
     }
 
     /// See [`retry::pause_after`].
     fn pause_after(&mut self, refusal: &Refusal, n: u32) -> Duration {
-        retry::pause_after(refusal, n, self.pace.poll_interval, self.rng)
+        retry::pause_after(refusal, n, self.pace.poll_interval, self.longest_pause(), self.rng)
+    }
+
+    /// Between two tries of anything but a start.
+    fn longest_pause(&self) -> Duration {
+        retry::LONGEST_GAP.min(self.bake.settings.retry.cap).max(self.pace.poll_interval)
     }
 
     fn past_deadline(&self) -> bool {
-        self.now > later(self.bake.slot, self.bake.settings.deadline)
+        self.now > self.bake.give_up_at
     }
 
     fn after(&self, pause: Duration) -> DateTime<Utc> {
@@ -1129,14 +1542,21 @@ impl Step<'_> {
     }
 
     fn identity(&self, work: &Work) -> Identity {
-        Identity {
-            owner: self.pace.owner.clone(),
-            schedule_id: self.bake.schedule_id.clone(),
-            line: self.bake.line.clone(),
-            slot: self.bake.slot,
-            version: work.version,
-            image_name: work.image_name.clone(),
-        }
+        identity(self.bake, work, self.pace)
+    }
+}
+
+/// What tells the image of `bake`.
+pub fn identity(bake: &Bake, work: &Work, pace: &Pace) -> Identity {
+    Identity {
+        owner: pace.owner.clone(),
+        schedule_id: bake.schedule_id.clone(),
+        line: bake.line.clone(),
+        slot: bake.slot,
+        version: work.version,
+        image_name: work.image_name.clone(),
+        evidence: work.evidence.clone(),
+        gmt_offset: pace.gmt_offset,
     }
 }
 
@@ -1173,6 +1593,33 @@ pub fn environment(bake: &Bake, work: &Work, end: Option<&End>, moment: Moment) 
     told
 }
 
+/// What keeps an instance from being stopped.
+enum Obstacle {
+    Users(String),
+    State(String),
+    Absent,
+    Refused(Refusal),
+}
+
+impl Obstacle {
+    fn why(&self) -> String {
+        match self {
+            Self::Users(who) => format!("waits for {who} to leave, who is connected to the instance"),
+            Self::State(status) => format!("waits for the instance, which is {status}"),
+            Self::Absent => "waits for the instance, which the cloud does not list".to_owned(),
+            Self::Refused(refusal) => waits_for_cloud(refusal),
+        }
+    }
+
+    fn refusal(&self) -> Option<&Refusal> {
+        if let Self::Refused(refusal) = self { Some(refusal) } else { None }
+    }
+}
+
+fn waits_for_cloud(refusal: &Refusal) -> String {
+    format!("waits for the cloud: {}", refusal.told())
+}
+
 /// There is no image.
 fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: None, permanent, code, reason }
@@ -1181,6 +1628,16 @@ fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
 /// An image was begun, and it is no good one.
 fn made_in_vain(image: MadeImage, code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: Some(image), permanent, code, reason }
+}
+
+/// The image was there, or was said to be, and is not.
+fn vanished(image: MadeImage, status: &str, lag: Duration) -> End {
+    let reason = if ImageStatus::parse(status) == ImageStatus::Deleted {
+        "the image was deleted while it was being made".to_owned()
+    } else {
+        format!("the image vanished: it has not been listed for {}, and no other of its slot is", words(lag))
+    };
+    made_in_vain(image, ReasonCode::Vanished, false, reason)
 }
 
 fn words(duration: Duration) -> String {

@@ -1,9 +1,11 @@
 //! A small world does its worst to one bake, and the promises are checked after every step.
 //!
 //! The world keeps to what the cloud is known to do. A call may be lost on its way, acted on and its answer lost, acted
-//! on late, accepted and not carried out, or refused with every class. An instance has one image task at a time. A new
-//! image may be listed late, fail, stay, vanish or show a word nobody documented. The process crashes between commit and
-//! call and between call and answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
+//! on late, accepted and not carried out, or refused with every class, by the cloud itself or by something on the way, and its
+//! answer may name another image. An instance has one image task at a time, and is in a passing or a final state now and
+//! then. A new image may be listed late, fail, stay, vanish or show a word nobody documented. Others have images of the
+//! names that a bake gives, and lists may show no tags. The process crashes between commit and call and between call and
+//! answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
 //!
 //! What the machine cannot know bounds what it can promise: once something was hidden for longer than the window in
 //! which it is looked for, the case is set aside.
@@ -14,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use fastrand::Rng;
 use proptest::{
     prelude::*,
@@ -25,13 +27,16 @@ use proptest::{
 use super::{
     super::{
         Bake,
-        call::{Answer, Call, Class, MadeImage, Power, Refusal},
+        call::{Answer, Call, Class, MadeImage, Power},
+        gmt::GmtOffset,
         hooks::{HookCommand, HookOutcome, HookResult, HookRun, Hooks, Moment},
         identity::{Identity, ImageStatus, SeenImage, TAG_LINE, TAG_OWNER, TAG_SLOT},
+        naming::Template,
         settings::{BakeSettings, IfConnected, RetryPolicy, StopInstance},
     },
     Effect, End, Event, Pace, State, step,
-    tests::{a_bake, refusal, settings, slot},
+    tests::{a_bake, pace, refusal, settings, slot},
+    values,
 };
 use crate::ids::ImageId;
 
@@ -45,6 +50,7 @@ const HONEST_ROUNDS: usize = 1000;
 
 /// What a case begins with.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 struct Setting {
     stop: StopInstance,
     if_connected: IfConnected,
@@ -59,6 +65,14 @@ struct Setting {
     foreign_task_until: i64,
     /// Whether listings show tags.
     lists_tags: bool,
+    /// Whether the name shows the slot, or only the version.
+    names_slot: bool,
+    /// Whether the zone of `GmtCreate` is known.
+    knows_zone: bool,
+    /// Whether the daemon has just started after a crash.
+    has_just_started: bool,
+    /// How many of the next names are taken by images of others.
+    taken_names: u32,
     seed: u64,
 }
 
@@ -73,6 +87,8 @@ struct Round {
     admits: bool,
     crash: Crash,
     instance_vanishes: bool,
+    /// The instance is in this state for so many seconds, in which it can be neither switched nor imaged.
+    away: Option<(Away, i64)>,
     /// Somebody connects, or all leave.
     user_turns: bool,
     /// A person cancels the bake, where that is possible.
@@ -87,19 +103,52 @@ enum Crash {
     BeforeTheAnswer,
 }
 
+/// States in which nothing can be done with an instance.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Away {
+    Migrating,
+    Unheard,
+    Expired,
+}
+
 /// What becomes of a call.
 #[derive(Debug, Clone)]
 struct Fate {
     /// `None`: it is answered truly.
     refused: Option<Class>,
+    /// Whether it is something on the way that refuses: the network, a proxy, a limit on calls.
+    on_the_way: OnTheWay,
     /// When an unclear call is acted on; `None`: never.
     acts_after: Option<i64>,
+    /// What a good answer to a create call says instead of the image's id.
+    lie: Option<Lie>,
+    /// Its turn comes too late, or the daemon stops: a create call or a stop does not go out.
+    is_not_sent: bool,
     /// A stop or start is accepted and then not carried out.
     comes_to_nothing: bool,
     answered_after: i64,
     retry_after: Option<u64>,
     image: ImageFate,
     hook: HookFate,
+}
+
+/// Which image a create call is answered with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Lie {
+    /// One that is nowhere.
+    Nowhere,
+    /// One that others have made.
+    Others,
+}
+
+/// Who refuses a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum OnTheWay {
+    /// The cloud itself.
+    Nobody,
+    Network,
+    Proxy,
+    Limit,
 }
 
 /// What becomes of a hook.
@@ -112,9 +161,23 @@ enum HookFate {
 }
 
 impl Fate {
+    /// The code that a refusal of this class carries. What may have been acted on never shows the network's.
+    fn code(&self, class: Class) -> &'static str {
+        match (class, self.on_the_way) {
+            (Class::Transient, OnTheWay::Network) => "ConnectFailed",
+            (Class::Transient | Class::Unclear, OnTheWay::Proxy) => "AnswerNotJson",
+            (Class::Transient, OnTheWay::Limit) => "Throttling.User",
+            (Class::Unclear, OnTheWay::Network) => "Timeout",
+            _ => "ItsCode",
+        }
+    }
+
     const HONEST: Self = Self {
         refused: None,
+        on_the_way: OnTheWay::Nobody,
         acts_after: None,
+        lie: None,
+        is_not_sent: false,
         comes_to_nothing: false,
         answered_after: 1,
         retry_after: None,
@@ -148,6 +211,7 @@ enum Machine {
     Stopped,
     Rising { until: i64 },
     Falling { until: i64 },
+    Away { away: Away, until: i64, runs: bool },
     Gone,
 }
 
@@ -163,6 +227,7 @@ struct Image {
     id: ImageId,
     name: String,
     tags: BTreeMap<String, String>,
+    made_at: i64,
     listed_at: i64,
     built_at: i64,
     becomes: Becomes,
@@ -192,8 +257,15 @@ impl Image {
             name: self.name.clone(),
             status,
             tags: if with_tags { self.tags.clone() } else { BTreeMap::new() },
+            kind: Some("User".to_owned()),
+            made_at: Some(gmt(self.made_at)),
         })
     }
+}
+
+/// `GmtCreate` of what was made so many seconds after the slot, by the cloud's clock, in Shanghai.
+fn gmt(made_at: i64) -> NaiveDateTime {
+    (slot() + TimeDelta::seconds(made_at + 8 * 3600)).naive_utc()
 }
 
 #[derive(Debug)]
@@ -205,6 +277,8 @@ struct World {
     connected: bool,
     foreign_task_until: i64,
     lists_tags: bool,
+    /// Names that images of others carry.
+    taken_names: Vec<String>,
     settings: Arc<BakeSettings>,
     images: Vec<Image>,
     /// Calls on their way, and when they are acted on.
@@ -257,6 +331,13 @@ impl World {
         self.machine = match self.machine {
             Machine::Rising { until } if until <= at => Machine::Running,
             Machine::Falling { until } if until <= at => Machine::Stopped,
+            Machine::Away { until, runs, .. } if until <= at => {
+                if runs {
+                    Machine::Running
+                } else {
+                    Machine::Stopped
+                }
+            }
             machine => machine,
         };
     }
@@ -269,6 +350,7 @@ impl World {
         self.let_machine_move(at);
         match (deed, self.machine) {
             (_, Machine::Gone) => return Err(Class::Permanent),
+            (_, Machine::Away { .. }) => return Err(Class::Busy),
             (Deed::Stop, Machine::Running | Machine::Rising { .. }) => {
                 self.machine = Machine::Falling { until: at + 50 }
             }
@@ -281,6 +363,7 @@ impl World {
                 id: format!("imgc-{}", self.images.len()).into(),
                 name: identity.image_name.clone(),
                 tags: identity.tags(&self.settings),
+                made_at: at,
                 listed_at: at + fate.listed_after,
                 built_at: at + fate.built_after,
                 becomes: fate.becomes,
@@ -307,11 +390,15 @@ impl World {
             self.settle();
             return Answer::Hook(HookOutcome { result, output: "the hook's words".to_owned() });
         }
+        if fate.is_not_sent && matches!(deed, Some(Deed::Create(..) | Deed::Stop)) {
+            self.settle();
+            return Answer::NotSent;
+        }
         let mut refused = fate.refused;
         match (deed, fate.refused) {
             (Some(Deed::Stop | Deed::Start), None) if fate.comes_to_nothing => {}
             (Some(deed), None) => refused = self.act(self.time, deed).err(),
-            (Some(deed), Some(Class::Unclear)) => {
+            (Some(deed), Some(class)) if may_act(&deed, class, fate) => {
                 if let Some(after) = fate.acts_after {
                     self.underway.push((self.time + after, deed));
                 }
@@ -320,7 +407,7 @@ impl World {
         }
         self.settle();
         if let Some(class) = refused {
-            let mut refusal = refusal(class, "ItsCode");
+            let mut refusal = refusal(class, if fate.refused.is_some() { fate.code(class) } else { "ItsCode" });
             refusal.retry_after = fate.retry_after.map(Duration::from_secs);
             return Answer::Refused(refusal);
         }
@@ -331,23 +418,55 @@ impl World {
                 Machine::Stopped => Some(Power::Stopped),
                 Machine::Rising { .. } => Some(Power::Between("Starting".into())),
                 Machine::Falling { .. } => Some(Power::Between("Stopping".into())),
+                Machine::Away { away: Away::Migrating, .. } => Some(Power::Between("Migrating".into())),
+                Machine::Away { away: Away::Unheard, .. } => Some(Power::Between("Unheard".into())),
+                Machine::Away { away: Away::Expired, .. } => Some(Power::Final("Expired".into())),
                 Machine::Gone => None,
             }),
             Call::StopInstance | Call::StartInstance => Answer::Accepted,
             Call::CreateImage(_) => {
-                let image_id = self.images.last().expect("it was just made").id.clone();
+                let image_id = match fate.lie {
+                    None => self.images.last().expect("it was just made").id.clone(),
+                    Some(Lie::Nowhere) => "imgc-nowhere".into(),
+                    Some(Lie::Others) => {
+                        self.of_others().first().map_or("imgc-".into(), |image| image.image_id.clone())
+                    }
+                };
                 Answer::Created(MadeImage { image_id, version_id: Some("iv-1".into()), task_id: Some("tid-1".into()) })
             }
-            Call::FindImage(identity) => Answer::Found(identity.choose(self.listing(&identity))),
+            Call::FindImage(identity) => Answer::of_search(&identity, self.listing(&identity)),
+            Call::FindImagesInProgress => Answer::InProgress(
+                self.images
+                    .iter()
+                    .filter_map(|image| image.listed(self.time, self.lists_tags))
+                    .filter(|image| image.status == ImageStatus::InProgress)
+                    .collect(),
+            ),
             Call::DescribeImage(id) => {
                 let image = self.images.iter().find(|image| image.id == id);
-                Answer::Image(image.and_then(|image| image.listed(self.time, self.lists_tags)))
+                let listed = image.and_then(|image| image.listed(self.time, self.lists_tags));
+                Answer::Image(listed.or_else(|| self.of_others().into_iter().find(|image| image.image_id == id)))
             }
             Call::RunHook(_) => Answer::Accepted,
         }
     }
 
-    /// Everything that is listed, with another owner's image under our name where tags show whose it is.
+    /// What others have made by hand under names that a bake may give, an hour before the slot: in turn shared with this
+    /// account, and made in it.
+    fn of_others(&self) -> Vec<SeenImage> {
+        let image = |(n, name): (usize, &String)| SeenImage {
+            image_id: format!("imgc-by-hand-{n}").into(),
+            version_id: None,
+            name: name.clone(),
+            status: ImageStatus::Available,
+            tags: BTreeMap::new(),
+            kind: Some(if n.is_multiple_of(2) { "User" } else { "Shared" }.to_owned()),
+            made_at: Some(gmt(-3600)),
+        };
+        self.taken_names.iter().enumerate().map(image).collect()
+    }
+
+    /// Everything that is listed, with another owner's image of the same line and slot where tags show whose it is.
     fn listing(&self, identity: &Identity) -> Vec<SeenImage> {
         let mut listing: Vec<_> =
             self.images.iter().filter_map(|image| image.listed(self.time, self.lists_tags)).collect();
@@ -356,12 +475,27 @@ impl World {
             listing.push(SeenImage {
                 image_id: "imgc-".into(),
                 version_id: None,
-                name: identity.image_name.clone(),
+                name: "another host's name".to_owned(),
                 status: ImageStatus::Available,
                 tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+                kind: Some("User".to_owned()),
+                made_at: Some(gmt(0)),
             });
         }
+        listing.extend(self.of_others().into_iter().filter(|image| image.name == identity.image_name));
         listing
+    }
+}
+
+/// Whether a refused call may be acted on all the same. A create call says so by its class; others can be repeated, so that
+/// an unclear one counts as transient.
+fn may_act(deed: &Deed, class: Class, fate: &Fate) -> bool {
+    match (deed, class) {
+        (_, Class::Unclear) => true,
+        (Deed::Stop | Deed::Start, Class::Transient) => {
+            matches!(fate.on_the_way, OnTheWay::Nobody | OnTheWay::Proxy)
+        }
+        _ => false,
     }
 }
 
@@ -373,12 +507,12 @@ struct Case {
     world: World,
     call: Option<Call>,
     stops: usize,
-    /// Create calls but those that were answered with busy or with a refusal of the credentials.
+    /// Create calls but those that spend no attempt.
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
-    /// Turns that it got.
-    turns: u32,
+    /// The last version given out.
+    version: u32,
     /// Hooks in the order in which they were begun.
     hooks: Vec<(Moment, usize)>,
     words: BTreeSet<&'static str>,
@@ -396,14 +530,20 @@ impl Case {
             deadline: Duration::from_secs(setting.deadline),
             build_deadline: Duration::from_secs(BUILD_DEADLINE.unsigned_abs()),
             retry: RetryPolicy { attempts: setting.attempts, ..settings().retry },
+            image_name: if setting.names_slot { settings().image_name } else { "golden-v{version}".to_owned() },
             ..settings()
         });
+        let bake = a_bake(settings.clone());
+        let template = Template::parse(&settings.image_name).expect("a template");
+        let taken_names = (0..setting.taken_names).map(|n| template.render(&values(&bake, 7 + n))).collect();
         Self {
-            bake: a_bake(settings.clone()),
+            bake,
             pace: Pace {
                 poll_interval: Duration::from_secs(POLL.unsigned_abs()),
                 lookup_window: Duration::from_secs(WINDOW.unsigned_abs()),
-                owner: "ops".into(),
+                search_until: setting.has_just_started.then(|| slot() + TimeDelta::seconds(WINDOW)),
+                gmt_offset: setting.knows_zone.then(|| GmtOffset::from_minutes(480)),
+                ..pace()
             },
             rng: Rng::with_seed(setting.seed),
             world: World {
@@ -413,6 +553,7 @@ impl Case {
                 connected: setting.connected,
                 foreign_task_until: setting.foreign_task_until,
                 lists_tags: setting.lists_tags,
+                taken_names,
                 settings,
                 images: Vec::new(),
                 underway: Vec::new(),
@@ -424,7 +565,7 @@ impl Case {
             stops: 0,
             creates: 0,
             stuck: false,
-            turns: 0,
+            version: 6,
             hooks: Vec::new(),
             words: BTreeSet::new(),
         }
@@ -440,6 +581,7 @@ impl Case {
             admits: true,
             crash: Crash::No,
             instance_vanishes: false,
+            away: None,
             user_turns: false,
             cancels: false,
             fate: Fate::HONEST,
@@ -459,6 +601,12 @@ impl Case {
         if round.instance_vanishes {
             self.world.machine = Machine::Gone;
         }
+        if let Some((away, seconds)) = round.away
+            && let machine @ (Machine::Running | Machine::Stopped) = self.world.machine
+        {
+            let (until, runs) = (self.world.time + seconds, machine == Machine::Running);
+            self.world.machine = Machine::Away { away, until, runs };
+        }
         self.world.connected ^= round.user_turns;
         if round.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
             return self.event(Event::Cancelled { by: "ops".into() });
@@ -469,9 +617,15 @@ impl Case {
             self.world.pass(ahead + round.idle);
             let queued = matches!(self.bake.state, State::Queued { .. });
             let admitted = queued && round.admits;
-            self.turns += u32::from(admitted);
-            // Another version each time: the first one stays.
-            self.event(if admitted { Event::Admitted { version: 6 + self.turns } } else { Event::Due })?;
+            let is_renumbered = self.bake.state.needs_version();
+            // Another version each time: the first one stays, unless its name is taken.
+            self.version += u32::from(admitted || is_renumbered);
+            let version = self.version;
+            self.event(match (admitted, is_renumbered) {
+                (true, _) => Event::Admitted { version },
+                (_, true) => Event::Renumbered { version },
+                _ => Event::Due,
+            })?;
         }
         let Some(call) = self.call.take() else { return Ok(()) };
         if round.crash == Crash::BeforeTheCall {
@@ -493,6 +647,9 @@ impl Case {
     }
 
     fn event(&mut self, event: Event) -> Checked {
+        // What the client shows of it: nothing below a minute.
+        let skew = -TimeDelta::seconds(self.world.skew);
+        self.pace.clock_skew = if skew.abs() > TimeDelta::minutes(1) { skew } else { TimeDelta::zero() };
         let (state, effect) = step(&self.bake, event.clone(), self.world.now(), &self.pace, &mut self.rng);
         self.words.insert(state.as_str());
         let before = std::mem::replace(&mut self.bake.state, state);
@@ -524,12 +681,15 @@ impl Case {
         let attempts = state.work().map_or(0, |work| work.attempts);
         prop_assert!(attempts <= self.bake.settings.retry.attempts);
         if let State::Creating { work, .. } = before
-            && let Event::Answered(Answer::Refused(Refusal { class: Class::Busy | Class::Credential, .. })) = event
+            && let Event::Answered(answer @ (Answer::Refused(_) | Answer::NotSent)) = event
+            && !matches!(answer, Answer::Refused(refusal) if refusal.spends_attempt())
         {
             prop_assert_eq!(attempts, work.attempts, "waiting uses no attempts");
             self.creates -= 1;
         }
-        if let Some(work) = before.work() {
+        if let Some(work) = before.work()
+            && !matches!(event, Event::Renumbered { .. })
+        {
             let still = state.work().map(|work| (work.version, &work.image_name));
             prop_assert_eq!(still, Some((work.version, &work.image_name)));
         }
@@ -540,11 +700,28 @@ impl Case {
         let create = matches!(effect, Effect::Call(Call::CreateImage(_)));
         prop_assert_eq!(create, matches!(state, State::Creating { .. }), "a create call is committed as such");
         let waits = matches!(state, State::Queued { .. }) && !matches!(before, State::Queued { .. });
-        prop_assert!(!waits || state.waiting().is_some() && self.bake.settings.if_connected == IfConnected::Wait);
+        prop_assert!(!waits || state.waiting().is_some() && state.work().is_some_and(|work| !work.owes_start));
+        if let Effect::Wait(until) = effect
+            && *until > now
+            && state.holds_builder()
+            && !matches!(state, State::Unknown { .. } | State::Building { .. })
+        {
+            prop_assert!(
+                state.work().is_some_and(|work| work.owes_start),
+                "{state:?} keeps a builder and has stopped nothing"
+            );
+        }
+        prop_assert!(!before.is_ended() || state == before, "an end is the end");
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
                 self.creates += 1;
                 prop_assert!(self.creates <= self.bake.settings.retry.attempts, "more calls than attempts");
+                let name = state.work().map(|work| &work.image_name);
+                let is_taken = name.is_some_and(|name| self.world.taken_names.contains(name));
+                prop_assert!(
+                    !is_taken || self.bake.settings.image_name.contains("{slot"),
+                    "a name of others: {name:?}"
+                );
                 self.world.create_since = self.world.wall();
             }
             Effect::Call(Call::StopInstance) => {
@@ -625,10 +802,11 @@ impl Case {
             return Ok(());
         }
         if self.stops > 0 && world.machine != Machine::Gone {
-            prop_assert_eq!(world.machine, Machine::Running, "left stopped");
+            let runs = matches!(world.machine, Machine::Running | Machine::Away { runs: true, .. });
+            prop_assert!(runs, "left stopped: {:?}", world.machine);
         }
         let State::Ended { end, work } = &ended else { return Err(TestCaseError::fail("not ended")) };
-        prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks && work.version == 7));
+        prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks));
         if let End::Succeeded { image, .. } = end {
             let made = world.images.iter().find(|made| made.id == image.image_id);
             prop_assert!(made.is_some_and(|made| made.becomes == Becomes::Available && !made.in_progress(world.time)));
@@ -666,19 +844,29 @@ fn image_fates() -> impl Strategy<Value = ImageFate> {
 }
 
 fn fates() -> impl Strategy<Value = Fate> {
-    let refused = proptest::option::weighted(0.4, classes());
+    use OnTheWay::{Limit, Network, Nobody, Proxy};
+    let on_the_way = prop_oneof![2 => Just(Nobody), 1 => Just(Network), 1 => Just(Proxy), 1 => Just(Limit)];
+    let refused = (proptest::option::weighted(0.4, classes()), on_the_way);
     let acts_after = prop_oneof![2 => Just(None), 3 => Just(Some(0)), 2 => (0..POLL).prop_map(Some)];
     let retry_after = prop_oneof![8 => Just(None), 1 => (0..90u64).prop_map(Some), 1 => Just(Some(86_400))];
     let comes_to_nothing = proptest::bool::weighted(0.2);
+    let lie = prop_oneof![6 => Just(None), 1 => Just(Some(Lie::Nowhere)), 1 => Just(Some(Lie::Others))];
+    let refused = (refused, lie, proptest::bool::weighted(0.1));
     (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates(), hook_fates()).prop_map(
-        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| Fate {
-            refused,
-            acts_after,
-            comes_to_nothing,
-            answered_after,
-            retry_after,
-            image,
-            hook,
+        |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| {
+            let ((refused, on_the_way), lie, is_not_sent) = refused;
+            Fate {
+                refused,
+                on_the_way,
+                acts_after,
+                lie,
+                is_not_sent,
+                comes_to_nothing,
+                answered_after,
+                retry_after,
+                image,
+                hook,
+            }
         },
     )
 }
@@ -700,13 +888,17 @@ fn rounds() -> impl Strategy<Value = Round> {
     let crash = prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeTheCall), 1 => Just(Crash::BeforeTheAnswer)];
     let user_turns = proptest::bool::weighted(0.1);
     let people = (user_turns, proptest::bool::weighted(0.01));
-    (idle, clock_step, proptest::bool::weighted(0.8), crash, proptest::bool::weighted(0.01), people, fates()).prop_map(
-        |(idle, clock_step, admits, crash, instance_vanishes, (user_turns, cancels), fate)| Round {
+    let away = prop_oneof![2 => Just(Away::Migrating), 1 => Just(Away::Unheard), 1 => Just(Away::Expired)];
+    let away = proptest::option::weighted(0.05, (away, 0..3000i64));
+    let instance = (proptest::bool::weighted(0.01), away);
+    (idle, clock_step, proptest::bool::weighted(0.8), crash, instance, people, fates()).prop_map(
+        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), fate)| Round {
             idle,
             clock_step,
             admits,
             crash,
             instance_vanishes,
+            away,
             user_turns,
             cancels,
             fate,
@@ -721,6 +913,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
         1 => Just(Machine::Stopped),
         1 => Just(Machine::Rising { until: 100 }),
         1 => Just(Machine::Falling { until: 100 }),
+        1 => Just(Machine::Away { away: Away::Migrating, until: 900, runs: true }),
+        1 => Just(Machine::Away { away: Away::Expired, until: 9000, runs: false }),
         1 => Just(Machine::Gone)
     ];
     let foreign_task_until = prop_oneof![3 => Just(0), 1 => 0..4000i64];
@@ -728,8 +922,9 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
         prop_oneof![3 => Just(IfConnected::Wait), 1 => Just(IfConnected::Skip), 1 => Just(IfConnected::Proceed)];
     let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
     let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
-    let setting = (stop, users, hooks, 1..5u32, 600..7200u64, machine, foreign_task_until, any::<bool>(), any::<u64>())
-        .prop_map(|(stop, users, hooks, attempts, deadline, machine, foreign_task_until, lists_tags, seed)| Setting {
+    let lists = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4u32);
+    let setting = (stop, users, hooks, 1..5u32, 600..7200u64, machine, foreign_task_until, lists, any::<u64>())
+        .prop_map(|(stop, users, hooks, attempts, deadline, machine, foreign_task_until, lists, seed)| Setting {
             stop,
             if_connected: users.0,
             connected_wait: users.1,
@@ -739,7 +934,11 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             deadline,
             machine,
             foreign_task_until,
-            lists_tags,
+            lists_tags: lists.0,
+            names_slot: lists.1,
+            knows_zone: lists.2,
+            has_just_started: lists.3,
+            taken_names: lists.4,
             seed,
         });
     (setting, proptest::collection::vec(rounds(), 0..40))

@@ -33,7 +33,7 @@ pub fn settings() -> BakeSettings {
         biz_type: None,
         product_type: None,
         tags: [("team".to_owned(), "desktops".to_owned())].into(),
-        image_name: "golden-{slot:%Y%m%d}-v{version}".into(),
+        image_name: "golden-{slot:%Y%m%d-%H%M}-v{version}".into(),
         description: None,
         timezone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(2),
@@ -58,6 +58,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
         line: "golden".into(),
         slot: slot(),
         trigger: Trigger::Slot,
+        give_up_at: later(slot(), settings.deadline),
         settings,
         state: State::Queued { not_before: slot(), kept: None },
     }
@@ -75,6 +76,18 @@ pub fn refusal(class: Class, code: &str) -> Refusal {
     }
 }
 
+/// Of a daemon that has run for long: nothing is searched for without need.
+pub fn pace() -> Pace {
+    Pace {
+        poll_interval: POLL,
+        lookup_window: WINDOW,
+        owner: "ops".into(),
+        search_until: None,
+        gmt_offset: Some(GmtOffset::from_minutes(480)),
+        clock_skew: TimeDelta::zero(),
+    }
+}
+
 /// One bake, told what happens to it.
 struct Told {
     bake: Bake,
@@ -85,12 +98,7 @@ struct Told {
 
 impl Told {
     fn new(settings: BakeSettings) -> Self {
-        Self {
-            bake: a_bake(Arc::new(settings)),
-            pace: Pace { poll_interval: POLL, lookup_window: WINDOW, owner: "ops".into() },
-            rng: Rng::with_seed(1),
-            now: slot(),
-        }
+        Self { bake: a_bake(Arc::new(settings)), pace: pace(), rng: Rng::with_seed(1), now: slot() }
     }
 
     fn stopping(stop_instance: StopInstance) -> Self {
@@ -127,18 +135,27 @@ impl Told {
         self.tell(Event::Admitted { version: 7 })
     }
 
+    /// Nothing else is being made of the instance when that is asked.
     fn answer(&mut self, answer: Answer) -> Effect {
-        self.tell(Event::Answered(answer))
+        match self.tell(Event::Answered(answer)) {
+            Effect::Call(Call::FindImagesInProgress) => self.tell(Event::Answered(Answer::InProgress(Vec::new()))),
+            effect => effect,
+        }
     }
 
     fn refuse(&mut self, class: Class, code: &str) -> Effect {
         self.answer(Answer::Refused(refusal(class, code)))
     }
 
-    /// The instant it waits for has come.
+    /// The instant it waits for has come. In the queue that is its turn, unless it is past its deadline.
     fn due(&mut self) -> Effect {
         self.now = self.now.max(self.bake.state.wake_at().expect("it is not over"));
-        self.tell(Event::Due)
+        match &self.bake.state {
+            State::Queued { kept: Some(_), .. } if self.now <= self.bake.give_up_at => {
+                self.tell(Event::Admitted { version: 99 })
+            }
+            _ => self.tell(Event::Due),
+        }
     }
 
     fn pass(&mut self, pause: Duration) {
@@ -163,6 +180,10 @@ impl Told {
         self.bake.state.reason().expect("a reason")
     }
 
+    fn code(&self) -> Option<ReasonCode> {
+        self.bake.state.reason_code()
+    }
+
     fn attempts(&self) -> u32 {
         self.bake.state.work().expect("it began").attempts
     }
@@ -177,8 +198,9 @@ fn made(id: &str) -> MadeImage {
 }
 
 fn seen(id: &str, status: ImageStatus) -> SeenImage {
-    let name = "golden".to_owned();
-    SeenImage { image_id: id.into(), version_id: Some("iv-1".into()), name, status, tags: [].into() }
+    let (name, kind) = ("golden-20260302-1100-v7".to_owned(), Some("User".to_owned()));
+    let tags = [].into();
+    SeenImage { image_id: id.into(), version_id: Some("iv-1".into()), name, status, tags, kind, made_at: None }
 }
 
 fn powered(power: Power) -> Answer {
@@ -295,8 +317,11 @@ fn a_throttled_create_is_tried_again_after_the_servers_delay() {
     let throttled = Refusal { retry_after: Some(asked), ..refusal(Class::Transient, "Throttling.User") };
     let Effect::Wait(until) = bake.answer(Answer::Refused(throttled)) else { panic!("does not wait") };
     assert!(until >= later(bake.now, asked) && until <= later(bake.now, asked * 2), "{until}");
-    assert_eq!((bake.state(), bake.attempts()), ("ready", 1));
-    assert_eq!(bake.reason(), "Throttling.User: the cloud's words");
+    assert_eq!((bake.state(), bake.attempts()), ("queued", 0));
+    assert!(
+        bake.reason().starts_with("waits for the cloud: Throttling.User: the cloud's words; next try Mon 2026-03-02 ")
+    );
+    assert!(bake.reason().ends_with(", until Mon 2026-03-02 13:00 +08:00 at most"), "{}", bake.reason());
     assert!(is_create(&bake.due()), "nothing happened, so there is nothing to look for");
 }
 
@@ -336,7 +361,7 @@ fn task_exist_waits_and_then_looks_before_the_next_create() {
     for _ in 0..20 {
         let effect = bake.refuse(Class::Busy, "ImageCreateByInstance.TaskExist");
         assert!(matches!(effect, Effect::Wait(_)));
-        assert_eq!((bake.state(), bake.attempts()), ("ready", 0), "waiting uses no attempts");
+        assert_eq!((bake.state(), bake.attempts()), ("queued", 0), "waiting uses no attempts");
         assert!(is_look(&bake.due()), "the task may be ours");
         assert!(is_create(&bake.answer(Answer::Found(None))));
     }
@@ -470,14 +495,6 @@ fn create_failed_is_the_end() {
 }
 
 #[test]
-fn an_image_deleted_under_way_is_the_end() {
-    let mut bake = Told::building();
-    bake.due();
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Deleted)))), Effect::Done);
-    assert_eq!((bake.state(), bake.reason()), ("failed", "the image was deleted while it was being made"));
-}
-
-#[test]
 fn an_unknown_status_is_tolerated_and_reported() {
     let mut bake = Told::building();
     bake.due();
@@ -502,12 +519,234 @@ fn an_image_that_is_not_listed_any_more_has_vanished() {
     bake.due();
     bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
     let last_seen = bake.now;
-    while bake.state() == "building" {
-        bake.due();
+    while !is_look(&bake.due()) {
         bake.answer(Answer::Image(None));
     }
     assert!(bake.now >= later(last_seen, WINDOW));
-    assert_eq!((bake.state(), bake.reason()), ("failed", "the image vanished: it has not been listed for 5m"));
+    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    assert_eq!(
+        (bake.state(), bake.reason()),
+        ("failed", "the image vanished: it has not been listed for 5m, and no other of its slot is")
+    );
+}
+
+/// The create call was answered with the id of an image that is not listed, and the slot's image is searched for.
+fn misled() -> Told {
+    let mut bake = Told::building();
+    while !matches!(bake.bake.state, State::Building { searching: true, .. }) {
+        bake.due();
+        bake.answer(Answer::Image(None));
+    }
+    assert!(is_look(&bake.due()));
+    bake
+}
+
+#[test]
+fn an_image_that_is_not_listed_is_searched_for_and_the_real_one_followed() {
+    let mut bake = misled();
+    bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::InProgress))));
+    assert_eq!(
+        (bake.state(), bake.bake.state.image().map(|image| image.image_id.as_str())),
+        ("building", Some("imgc-2"))
+    );
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-2".into())));
+    bake.answer(Answer::Image(Some(seen("imgc-2", ImageStatus::Available))));
+    let reason = "image made; found by name and tags after imgc-1 was not listed";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", reason));
+}
+
+#[test]
+fn a_search_for_a_vanished_image_outlives_a_restart_and_refusals() {
+    let mut bake = misled();
+    bake.crash();
+    assert!(is_look(&bake.due()));
+    for class in [Class::Transient, Class::Permanent, Class::Credential] {
+        bake.refuse(class, "Whatever");
+        assert!(is_look(&bake.due()), "{class:?}");
+    }
+    // By name it is listed: it has not vanished.
+    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
+
+    let mut bake = misled();
+    bake.pass(Duration::from_hours(7));
+    bake.refuse(Class::Transient, "Whatever");
+    assert_eq!(bake.state(), "failed");
+    assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Vanished));
+}
+
+#[test]
+fn an_answer_that_names_an_image_of_others_is_not_believed() {
+    let others = [
+        SeenImage { name: "another".into(), ..seen("imgc-1", ImageStatus::Available) },
+        SeenImage { kind: Some("Shared".into()), ..seen("imgc-1", ImageStatus::Available) },
+        SeenImage { name: "another".into(), ..seen("imgc-1", ImageStatus::CreateFailed) },
+        SeenImage { name: "another".into(), ..seen("imgc-1", ImageStatus::Deleted) },
+    ];
+    for image in others {
+        let mut bake = Told::building();
+        while !is_look(&bake.due()) {
+            bake.answer(Answer::Image(Some(image.clone())));
+            assert_eq!(bake.state(), "building", "{image:?}");
+        }
+        bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::Available))));
+        assert_eq!(bake.bake.state.image().map(|image| image.image_id.as_str()), Some("imgc-2"));
+    }
+}
+
+#[test]
+fn a_deleted_image_is_searched_for_at_once() {
+    let mut bake = Told::building();
+    bake.due();
+    assert!(is_look(&bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
+    bake.answer(Answer::Found(None));
+    assert_eq!((bake.state(), bake.reason()), ("failed", "the image was deleted while it was being made"));
+}
+
+// Names of others
+
+fn taken(others: &[&str], own: &[&str]) -> Answer {
+    let ids = |ids: &[&str]| ids.iter().map(|id| ImageId::from(*id)).collect();
+    Answer::NameTaken(TakenName { by_others: ids(others), by_own: ids(own) })
+}
+
+fn named(image_name: &str) -> Told {
+    Told::new(BakeSettings { image_name: image_name.into(), ..settings() })
+}
+
+#[test]
+fn a_name_that_does_not_show_the_slot_is_searched_for_before_the_first_create() {
+    for (name, searches) in [
+        ("golden-v{version}", true),
+        ("golden-{slot:%Y%m%d}-v{version}", true),
+        ("golden-{slot:%Y%m%d-%H%M}-v{version}", false),
+        ("golden-{slot}", false),
+    ] {
+        let mut bake = named(name);
+        assert_eq!(is_look(&bake.admit()), searches, "{name}");
+        if searches {
+            let Effect::Call(Call::CreateImage(identity)) = bake.answer(Answer::Found(None)) else { panic!("no call") };
+            assert_eq!(identity.evidence.baseline, Some(Vec::new()), "no other image has the name");
+            assert_eq!(identity.evidence.first_sent, Some(slot()));
+        }
+    }
+}
+
+#[test]
+fn without_a_known_zone_or_after_a_crash_every_first_create_searches() {
+    let mut bake = Told::new(settings());
+    bake.pace.gmt_offset = None;
+    assert!(is_look(&bake.admit()));
+
+    let mut bake = Told::new(settings());
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    assert!(is_look(&bake.admit()));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    // Its repetition, too, while it is not known what the daemon did before.
+    bake.refuse(Class::Transient, "Throttling.User");
+    assert!(is_look(&bake.due()));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    bake.pass(WINDOW);
+    bake.refuse(Class::Transient, "Throttling.User");
+    assert!(is_create(&bake.due()));
+}
+
+#[test]
+fn a_taken_name_gets_the_next_version() {
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    assert_eq!(bake.answer(taken(&["imgc-byhand"], &[])), bake.wait(Duration::ZERO));
+    assert!(bake.bake.state.needs_version());
+    assert_eq!(bake.reason(), "the name golden-v7 is taken by imgc-byhand");
+    // Without its new version it waits.
+    assert!(matches!(bake.due(), Effect::Wait(_)));
+    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 9 }) else {
+        panic!("no search")
+    };
+    assert_eq!((identity.version, identity.image_name.as_str()), (9, "golden-v9"));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(!bake.bake.state.needs_version());
+}
+
+#[test]
+fn a_taken_name_without_a_version_in_it_fails_and_nothing_is_followed() {
+    let mut bake = named("golden-{slot}");
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    bake.admit();
+    assert_eq!(bake.answer(taken(&["imgc-byhand"], &[])), Effect::Done);
+    assert_eq!((bake.state(), bake.bake.state.reason_code()), ("failed", Some(ReasonCode::NameTaken)));
+    assert!(bake.reason().starts_with("the name golden-20260302-110000 is taken by imgc-byhand"), "{}", bake.reason());
+    assert_eq!(bake.bake.state.image(), None);
+
+    // An image of ours shows by its tags that it is of another slot.
+    let mut bake = named("golden-{slot}");
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    bake.admit();
+    let Effect::Call(Call::CreateImage(identity)) = bake.answer(taken(&[], &["imgc-fold"])) else { panic!("no call") };
+    assert_eq!(identity.evidence.baseline, Some(vec!["imgc-fold".into()]));
+}
+
+#[test]
+fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
+    let mut bake = Told::unknown();
+    while bake.state() == "unknown" {
+        assert!(is_look(&bake.due()));
+        bake.answer(taken(&["imgc-shared"], &[]));
+    }
+    assert!(is_look(&bake.due()), "the image is searched for once more");
+    bake.answer(taken(&["imgc-shared"], &[]));
+    assert!(bake.bake.state.needs_version());
+    assert!(is_look(&bake.tell(Event::Renumbered { version: 8 })));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert_eq!(bake.attempts(), 1);
+}
+
+#[test]
+fn a_line_without_versions_left_refuses_the_bake() {
+    let why = || "line golden has no version left, its last one is 4294967295".to_owned();
+    let mut bake = Told::new(settings());
+    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
+
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    bake.answer(taken(&["imgc-byhand"], &[]));
+    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
+}
+
+#[test]
+fn the_first_create_is_dated_by_the_cloud_s_clock() {
+    let mut bake = Told::new(settings());
+    bake.pace.clock_skew = TimeDelta::hours(-3);
+    let Effect::Call(Call::CreateImage(identity)) = bake.admit() else { panic!("no call") };
+    assert_eq!(identity.evidence.first_sent, Some(slot() - TimeDelta::hours(3)));
+}
+
+// Calls that do not go out
+
+#[test]
+fn a_create_that_did_not_go_out_is_made_again_and_uses_no_attempt() {
+    let mut bake = Told::creating();
+    assert_eq!(bake.answer(Answer::NotSent), bake.wait(Duration::ZERO));
+    assert_eq!((bake.state(), bake.attempts()), ("ready", 0));
+    assert!(is_create(&bake.due()));
+}
+
+#[test]
+fn a_create_whose_turn_comes_after_the_deadline_is_given_up() {
+    let mut bake = Told::creating();
+    bake.pass(Duration::from_hours(3));
+    assert_eq!(bake.answer(Answer::NotSent), Effect::Done);
+    assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Deadline));
+}
+
+#[test]
+fn an_unclear_create_is_searched_for_no_sooner_than_the_proxy_asks() {
+    let mut bake = Told::creating();
+    let asked = Duration::from_mins(2);
+    let limited = Refusal { retry_after: Some(asked), ..refusal(Class::Unclear, "AnswerNotJson") };
+    assert_eq!(bake.answer(Answer::Refused(limited)), bake.wait(asked));
 }
 
 #[test]
@@ -555,6 +794,57 @@ fn stopped_and_creating() -> Told {
     bake
 }
 
+/// An image of another line on the instance that is being made.
+fn in_progress(id: &str) -> SeenImage {
+    let mut image = seen(id, ImageStatus::InProgress);
+    image.tags.insert(TAG_LINE.into(), "silver".into());
+    image
+}
+
+#[test]
+fn an_instance_is_not_started_under_an_image_of_another_line() {
+    let mut bake = stopped_and_creating();
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    for _ in 0..3 {
+        let search = bake.tell(Event::Answered(powered(Power::Stopped)));
+        assert_eq!(search, Effect::Call(Call::FindImagesInProgress));
+        assert_ne!(bake.answer(Answer::InProgress(vec![in_progress("imgc-2")])), START);
+        let State::Starting { trouble: Some(trouble), .. } = &bake.bake.state else { panic!("{:?}", bake.bake.state) };
+        assert!(trouble.contains("imgc-2") && trouble.contains("silver"), "{trouble}");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+    // A search that is refused tells nothing either.
+    bake.tell(Event::Answered(powered(Power::Stopped)));
+    assert_ne!(bake.refuse(Class::Transient, "ServiceUnavailable"), START);
+    bake.due();
+    // Its own image, given up on, is no reason to leave it stopped.
+    bake.tell(Event::Answered(powered(Power::Stopped)));
+    assert_eq!(bake.answer(Answer::InProgress(vec![in_progress("imgc-1")])), START);
+}
+
+#[test]
+fn nobodys_image_keeps_an_instance_stopped_for_longer_than_build_deadline() {
+    let mut bake = stopped_and_creating();
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    let begun = bake.now;
+    let started = loop {
+        match bake.tell(Event::Answered(powered(Power::Stopped))) {
+            Effect::Call(Call::FindImagesInProgress) => {
+                bake.answer(Answer::InProgress(vec![in_progress("imgc-2")]));
+                bake.due();
+            }
+            effect => break effect,
+        }
+    };
+    assert_eq!(started, START);
+    let waited = (bake.now - begun).to_std().unwrap();
+    assert!(waited >= settings().build_deadline && waited < settings().build_deadline * 2, "{waited:?}");
+}
+
 #[test]
 fn a_running_instance_is_stopped_first_and_started_last() {
     let mut bake = Told::stopping(StopInstance::Required);
@@ -595,8 +885,10 @@ fn a_found_stopped_instance_stays_stopped() {
 fn an_instance_on_its_way_is_waited_for_and_owed_nothing() {
     let mut bake = Told::stopping(StopInstance::IfRunning);
     bake.admit();
-    assert_eq!(bake.answer(between()), bake.wait(POLL));
-    bake.due();
+    assert!(matches!(bake.answer(between()), Effect::Wait(_)));
+    assert_eq!(bake.state(), "queued", "neither a builder nor the instance is held");
+    assert!(bake.reason().starts_with("waits for the instance, which is Stopping; next try "), "{}", bake.reason());
+    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     assert!(is_look(&bake.answer(powered(Power::Stopped))));
     assert!(!bake.owes_start());
 }
@@ -675,23 +967,276 @@ fn if_running_a_refused_stop_bakes_the_running_instance() {
 }
 
 #[test]
-fn a_stop_refused_for_now_is_looked_at_again() {
-    for class in [Class::Transient, Class::Busy, Class::Credential, Class::Unclear] {
+fn a_stop_that_may_have_been_acted_on_is_looked_at_again() {
+    for (class, code) in
+        [(Class::Transient, "InternalError"), (Class::Transient, "Timeout"), (Class::Unclear, "Timeout")]
+    {
         let mut bake = Told::stopping(StopInstance::Required);
         bake.admit();
         bake.answer(powered(Power::Running));
-        assert_eq!(bake.refuse(class, "Whatever"), bake.wait(POLL));
+        assert_eq!(bake.refuse(class, code), bake.wait(POLL));
+        assert_eq!((bake.state(), bake.owes_start()), ("stopping", true), "{code}");
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
-        assert!(bake.owes_start(), "it may have been acted on");
     }
 }
 
 #[test]
-fn an_instance_that_is_not_there_fails() {
+fn a_first_stop_that_cannot_have_been_acted_on_is_no_debt() {
+    for (class, code) in [
+        (Class::Busy, "IncorrectDesktopStatus"),
+        (Class::Credential, "InvalidAccessKeyId.NotFound"),
+        (Class::Transient, "ConnectFailed"),
+        (Class::Transient, "Throttling.User"),
+    ] {
+        let mut bake = Told::stopping(StopInstance::Required);
+        bake.admit();
+        assert_eq!(bake.answer(powered(Power::Running)), STOP);
+        assert!(matches!(bake.refuse(class, code), Effect::Wait(_)));
+        assert_eq!((bake.state(), bake.owes_start()), ("queued", false), "{code}");
+        assert!(bake.reason().starts_with(&format!("waits for the cloud: {code}")), "{}", bake.reason());
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.answer(powered(Power::Running)), STOP);
+        // What one stop did is not known once its answer is lost, whatever the next one comes to.
+        bake.crash();
+        bake.due();
+        bake.refuse(class, code);
+        assert_eq!((bake.state(), bake.owes_start()), ("stopping", true), "{code}");
+    }
+}
+
+#[test]
+fn an_instance_counts_as_missing_after_several_answers_some_polls_apart() {
     let mut bake = Told::stopping(StopInstance::IfRunning);
     bake.admit();
+    let first = bake.now;
+    for _ in 1..ABSENT_AFTER {
+        assert_eq!(bake.answer(Answer::Instance(None)), bake.wait(POLL));
+        assert_eq!(bake.state(), "queued");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
     assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+    assert!(bake.now >= later(first, POLL * 4));
     assert_eq!((bake.state(), bake.reason()), ("failed", "the cloud does not know the instance ecd-1"));
+    assert_eq!(bake.code(), Some(ReasonCode::InstanceState));
+
+    // Neither what is refused nor an instance that comes back counts.
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    for answer in [Answer::Instance(None), powered(Power::Between("Migrating".into()))].into_iter().cycle().take(40) {
+        assert!(matches!(bake.answer(answer), Effect::Wait(_)));
+        bake.due();
+    }
+}
+
+// States of the instance
+
+#[test]
+fn a_final_state_ends_the_bake_before_any_hook_and_stop() {
+    for word in ["Expired", "Deleted", "Deleting", "Locked"] {
+        for hooks in [Hooks::default(), hooks()] {
+            for if_connected in [IfConnected::Wait, IfConnected::Skip, IfConnected::Proceed] {
+                let settings = BakeSettings {
+                    stop_instance: StopInstance::IfRunning,
+                    if_connected,
+                    hooks: hooks.clone(),
+                    ..settings()
+                };
+                let mut bake = Told::new(settings);
+                assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+                assert_eq!(bake.answer(powered(Power::Final(word.into()))), Effect::Done);
+                assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::InstanceState)));
+                assert!(bake.reason().contains(word), "{}", bake.reason());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_passing_state_is_waited_for_in_the_queue_until_the_deadline() {
+    for word in ["Hibernated", "Migrating", "Rebuilding", "Updating", "Auditing"] {
+        let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+        bake.admit();
+        let mut gaps = Vec::new();
+        while bake.now <= bake.bake.give_up_at {
+            let Effect::Wait(next) = bake.answer(powered(Power::Between(word.into()))) else { panic!("does not wait") };
+            gaps.push((next - bake.now).to_std().expect("later"));
+            assert!(!bake.bake.state.holds_builder() && !bake.bake.state.holds_instance());
+            assert_eq!(bake.bake.state.work().map(|work| work.version), Some(7));
+            assert!(bake.reason().contains(&format!("waits for the instance, which is {word}; next try")));
+            bake.due();
+        }
+        assert!(gaps.iter().all(|gap| *gap <= Duration::from_mins(10)), "{gaps:?}");
+        assert!(gaps[..7].iter().all(|gap| *gap <= POLL * 11 / 10), "{gaps:?}");
+        assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::InstanceState)));
+        assert!(bake.reason().contains(word), "{}", bake.reason());
+    }
+}
+
+#[test]
+fn an_instance_that_cannot_be_started_for_its_state_is_not_forgotten() {
+    for word in ["Expired", "Locked", "Deleting"] {
+        let mut bake = stopped_and_creating();
+        bake.refuse(Class::Permanent, "NoPermission");
+        for _ in 0..50 {
+            assert!(matches!(bake.answer(powered(Power::Final(word.into()))), Effect::Wait(_)));
+            bake.due();
+        }
+        assert_eq!(bake.answer(powered(Power::Stopped)), START, "renewed, it is started");
+    }
+    let mut bake = stopped_and_creating();
+    bake.refuse(Class::Permanent, "NoPermission");
+    for _ in 1..ABSENT_AFTER {
+        bake.answer(powered(Power::Final("Deleted".into())));
+        bake.due();
+    }
+    assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+}
+
+// Outages
+
+/// What keeps a call from the cloud, or the cloud's answer from us, and is no word of the cloud itself.
+const OUTAGES: [(Class, &str); 4] = [
+    (Class::Transient, "ConnectFailed"),
+    (Class::Transient, "AnswerNotJson"),
+    (Class::Transient, "AnswerNotFromApi"),
+    (Class::Transient, "Throttling.User"),
+];
+
+#[test]
+fn no_outage_ends_a_bake_by_count_and_its_pauses_grow_up_to_the_cap() {
+    for (class, code) in OUTAGES {
+        let mut bake = Told::creating();
+        let mut pauses = Vec::new();
+        let before_the_deadline = later(bake.bake.give_up_at, Duration::ZERO) - TimeDelta::minutes(15);
+        while bake.now < before_the_deadline {
+            let Effect::Wait(next) = bake.refuse(class, code) else { panic!("does not wait") };
+            pauses.push((next - bake.now).to_std().expect("later"));
+            assert_eq!((bake.state(), bake.attempts()), ("queued", 0), "{code}");
+            assert!(is_create(&bake.due()));
+        }
+        let cap = settings().retry.cap;
+        assert!(pauses.iter().all(|pause| *pause <= cap), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause > cap / 2), "{pauses:?}");
+        bake.answer(Answer::Created(made("imgc-1")));
+        assert_eq!((bake.state(), bake.attempts()), ("building", 1));
+        assert_eq!(bake.bake.state.work().and_then(|work| work.waiting.clone()), None);
+    }
+}
+
+#[test]
+fn an_outage_until_the_deadline_is_the_reason_of_the_end() {
+    for (stop, failed) in [(StopInstance::Never, "failed"), (StopInstance::Required, "failed")] {
+        let mut bake = Told::stopping(stop);
+        bake.admit();
+        while !bake.bake.state.is_ended() {
+            assert!(!bake.bake.state.holds_builder() || bake.now <= bake.bake.give_up_at);
+            bake.refuse(Class::Transient, "ConnectFailed");
+            if bake.now > bake.bake.give_up_at {
+                break;
+            }
+            bake.due();
+        }
+        bake.pass(Duration::from_secs(1));
+        assert_eq!((bake.state(), bake.code()), (failed, Some(ReasonCode::Outage)));
+        let reason = "no image could be begun before the deadline (2h after the slot): it waited for the cloud: ConnectFailed: \
+                      the cloud's words";
+        assert_eq!(bake.reason(), reason);
+    }
+}
+
+#[test]
+fn the_code_of_the_end_is_that_of_what_was_waited_for() {
+    for (class, code, reason_code) in [
+        (Class::Busy, "ExceedBuilderQuota", ReasonCode::Quota),
+        (Class::Busy, "QuotaExceed.Image", ReasonCode::Quota),
+        (Class::Busy, "ImageCreateByInstance.TaskExist", ReasonCode::Deadline),
+        (Class::Busy, "IncorrectDesktopStatus", ReasonCode::Deadline),
+        (Class::Credential, "InvalidAccessKeyId.NotFound", ReasonCode::Credentials),
+        (Class::Transient, "Throttling.User", ReasonCode::Deadline),
+        (Class::Transient, "InternalError", ReasonCode::Outage),
+        (Class::Transient, "ConnectFailed", ReasonCode::Outage),
+    ] {
+        let mut bake = Told::creating();
+        bake.refuse(class, code);
+        bake.pass(settings().deadline + Duration::from_secs(1));
+        if is_look(&bake.due()) {
+            bake.answer(Answer::Found(None));
+        }
+        assert_eq!((bake.state(), bake.code()), ("failed", Some(reason_code)), "{code}");
+        assert!(bake.reason().contains(code), "{}", bake.reason());
+    }
+}
+
+#[test]
+fn an_unclear_create_spends_an_attempt_unless_it_was_no_answer_of_the_cloud() {
+    for (code, attempts) in
+        [("Timeout", 1), ("ConnectionLost", 1), ("InternalError", 1), ("AnswerNotJson", 0), ("AnswerNotFromApi", 0)]
+    {
+        let mut bake = Told::creating();
+        bake.refuse(Class::Unclear, code);
+        assert_eq!((bake.state(), bake.attempts()), ("unknown", attempts), "{code}");
+    }
+}
+
+#[test]
+fn with_a_stopped_instance_an_outage_is_waited_for_in_place() {
+    let mut bake = stopped_and_creating();
+    for _ in 0..20 {
+        assert!(matches!(bake.refuse(Class::Transient, "ConnectFailed"), Effect::Wait(_)));
+        assert_eq!((bake.state(), bake.attempts()), ("ready", 0));
+        assert!(bake.reason().contains("ConnectFailed") && bake.reason().contains("; next try "), "{}", bake.reason());
+        if bake.bake.state.wake_at() > Some(bake.bake.give_up_at) {
+            break;
+        }
+        assert!(is_create(&bake.due()));
+    }
+}
+
+#[test]
+fn an_outage_while_it_starts_does_not_make_the_instance_missing() {
+    let mut bake = stopped_and_creating();
+    bake.refuse(Class::Permanent, "NoPermission");
+    for _ in 0..20 {
+        bake.refuse(Class::Transient, "ConnectFailed");
+        bake.due();
+    }
+    assert!(matches!(bake.answer(Answer::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
+    bake.due();
+    assert_eq!(bake.answer(powered(Power::Stopped)), START);
+}
+
+#[test]
+fn an_outage_of_days_is_no_verdict_on_an_image() {
+    let mut bake = Told::building();
+    for code in ["ConnectFailed", "Timeout", "ConnectionLost", "AnswerNotJson"].into_iter().cycle().take(1000) {
+        bake.due();
+        assert!(matches!(bake.refuse(Class::Transient, code), Effect::Wait(_)));
+        assert_eq!(bake.state(), "building");
+    }
+    assert!(bake.now > later(slot(), settings().build_deadline * 4));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    assert_eq!(bake.state(), "succeeded", "it was made meanwhile");
+}
+
+#[test]
+fn the_server_s_delay_wins_wherever_something_is_waited_for() {
+    let asked = Duration::from_mins(17);
+    let refused = || Answer::Refused(Refusal { retry_after: Some(asked), ..refusal(Class::Transient, "Throttling") });
+    let stopping = || {
+        let mut bake = Told::stopping(StopInstance::Required);
+        bake.admit();
+        bake
+    };
+    let mut stopped = stopping();
+    stopped.answer(powered(Power::Running));
+    stopped.answer(Answer::Accepted);
+    let mut starting = stopped_and_creating();
+    starting.refuse(Class::Permanent, "NoPermission");
+    for mut bake in [Told::creating(), Told::unknown(), Told::building(), stopping(), stopped, starting] {
+        let state = bake.state();
+        assert!(matches!(bake.answer(refused()), Effect::Wait(next) if next >= later(bake.now, asked)), "{state}");
+    }
 }
 
 #[test]
@@ -748,7 +1293,7 @@ fn a_start_is_tried_for_ever_at_most_ten_minutes_apart() {
 fn an_instance_that_is_gone_owes_no_start() {
     let mut bake = stopped_and_creating();
     bake.refuse(Class::Permanent, "NoPermission");
-    for _ in 0..GONE_AFTER {
+    for _ in 1..ABSENT_AFTER {
         assert!(matches!(bake.answer(Answer::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     }
@@ -769,7 +1314,7 @@ fn while_it_starts_an_instance_is_taken_but_no_builder() {
 
 #[test]
 fn the_deadline_while_everything_is_held_says_what_held_it() {
-    let held = || Event::Held { why: "credentials: the key is disabled".into() };
+    let held = || Event::Held { code: ReasonCode::Credentials, why: "credentials: the key is disabled".into() };
     let mut bake = Told::new(settings());
     bake.tell(held());
     assert_eq!(bake.state(), "queued", "not past its deadline yet");
@@ -798,8 +1343,8 @@ fn the_deadline_while_waiting_for_the_cloud_tells_what_it_waited_for() {
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert!(is_look(&bake.due()));
     assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
-    let last = "last: ExceedBuilderQuota: the cloud's words";
-    let reason = format!("no image could be begun before the deadline (2h after the slot); {last}");
+    let what = "it waited for the cloud: ExceedBuilderQuota: the cloud's words";
+    let reason = format!("no image could be begun before the deadline (2h after the slot): {what}");
     assert_eq!((bake.state(), bake.reason()), ("failed", reason.as_str()));
 }
 
@@ -859,6 +1404,36 @@ fn the_deadline_passes_during_the_look_before_the_create() {
     assert_eq!(bake.state(), "failed");
 }
 
+#[test]
+fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
+    let caught_up = |stop_instance, hooks: Hooks| {
+        let mut bake = Told::new(BakeSettings { stop_instance, hooks, ..settings() });
+        // Found a day late, and queued then.
+        bake.now = later(slot(), Duration::from_hours(24));
+        bake.bake.trigger = Trigger::CaughtUp;
+        bake.bake.give_up_at = later(bake.now, settings().deadline);
+        bake
+    };
+    for hooks in [Hooks::default(), hooks()] {
+        let mut bake = caught_up(StopInstance::Required, hooks.clone());
+        assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.bake.state.wake_at(), Some(bake.now));
+
+        // Past it, neither a hook nor a stop.
+        let mut late = caught_up(StopInstance::Required, hooks.clone());
+        late.pass(settings().deadline + Duration::from_secs(1));
+        assert_eq!(late.admit(), Effect::Done);
+        assert_eq!((late.state(), late.code()), ("skipped", Some(ReasonCode::Deadline)));
+        assert_eq!(late.reason(), "waited past its deadline (2h after it was caught up) for its instance or a builder");
+
+        bake.pass(settings().deadline + Duration::from_secs(1));
+        assert_eq!(bake.answer(powered(Power::Running)), Effect::Done, "the deadline has passed during the look");
+        assert_eq!((bake.state(), bake.owes_start()), ("failed", false));
+    }
+    let mut plain = caught_up(StopInstance::Never, Hooks::default());
+    assert!(is_look(&plain.admit()), "baked as any late one");
+}
+
 // Events out of turn, and what the ledger keeps
 
 #[test]
@@ -882,13 +1457,21 @@ fn the_ledgers_spelling_of_a_state_is_fixed() {
     text["work"]["image_name"].take();
     let expected = serde_json::json!({
         "state": "unknown",
-        "work": { "version": 7, "image_name": null, "attempts": 1, "owes_start": false },
+        "work": {
+            "version": 7, "image_name": null, "attempts": 1, "owes_start": false,
+            "evidence": { "first_sent": "2026-03-02T03:00:00Z" },
+        },
         "since": "2026-03-02T03:00:00Z",
         "looks": 0,
         "next": null,
         "why": "Timeout: the cloud's words",
     });
     assert_eq!(text, expected);
+    // Rows of releases that knew no evidence.
+    text["next"] = "2026-03-02T03:00:02Z".into();
+    text["work"]["image_name"] = "golden-v7".into();
+    text["work"].as_object_mut().expect("an object").remove("evidence");
+    serde_json::from_value::<State>(text).expect("a state can be read back");
 
     let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "paused".into() } };
     let text = serde_json::to_string(&ended).expect("a state is JSON");
@@ -906,7 +1489,8 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     assert_eq!(bake.state(), "queued");
     assert_eq!(
         bake.reason(),
-        "waits for alice to leave, who is connected to the instance; until 2026-03-02 04:00:00 UTC at most"
+        "waits for alice to leave, who is connected to the instance; next try Mon 2026-03-02 11:00:30 +08:00, until Mon \
+         2026-03-02 12:00 +08:00 at most"
     );
     assert!(!bake.bake.state.holds_builder() && !bake.bake.state.holds_instance());
 
@@ -1072,7 +1656,8 @@ fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again(
         not_before: slot(),
         kept: Some(Kept {
             work: Work { owes_hooks: true, version: 7, ..Work::default() },
-            waiting: Waiting { since: slot(), why: "alice".into() },
+            resume: Resume::Instance,
+            reason: "waits for alice".into(),
         }),
     };
     let undo = waits.tell(Event::Cancelled { by: "ops".into() });
@@ -1189,7 +1774,7 @@ fn a_hook_is_told_what_it_is_for_and_nothing_else() {
         ("IMAGEBAKED_LINE", "golden"),
         ("IMAGEBAKED_SLOT", "2026-03-02T03:00:00Z"),
         ("IMAGEBAKED_VERSION", "7"),
-        ("IMAGEBAKED_IMAGE_NAME", "golden-20260302-v7"),
+        ("IMAGEBAKED_IMAGE_NAME", "golden-20260302-1100-v7"),
     ];
     let named = |wanted: &[(&'static str, &str)]| -> Vec<_> {
         wanted.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
@@ -1217,6 +1802,12 @@ fn states_and_settings_of_older_versions_can_be_read() {
     let queued: State =
         serde_json::from_str(r#"{"state":"queued","not_before":"2026-03-02T03:00:00Z"}"#).expect("read");
     assert_eq!(queued, State::Queued { not_before: slot(), kept: None });
+    let waits = r#"{"state":"queued","not_before":"2026-03-02T03:00:00Z","kept":{"work":{"version":7,"image_name":"x",
+        "attempts":0,"owes_start":false},"waiting":{"since":"2026-03-02T03:00:00Z","why":"waits for alice to leave"}}}"#;
+    let waits: State = serde_json::from_str(waits).expect("read");
+    assert_eq!(waits.reason(), Some("waits for alice to leave"));
+    let waiting = waits.waiting().expect("it waits");
+    assert_eq!((waiting.since, waiting.on), (slot(), WaitReason::Users));
     let starting = r#"{"state":"starting","work":{"version":7,"image_name":"x","attempts":1,"owes_start":true},
         "end":{"end":"skipped","reason":"no"},"tries":3,"next":"2026-03-02T03:00:00Z"}"#;
     assert!(serde_json::from_str::<State>(starting).expect("read").work().is_some_and(|work| work.owes_start));

@@ -1,50 +1,40 @@
 //! One call from end to end: credentials, signature, turn, exchange, answer. Never repeated here.
 
-use std::{
-    collections::BTreeSet,
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicI64, Ordering},
-    },
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     CloudOptions, acs3,
     actions::{
-        Accepted, CallerIdentity, CreateImageByInstance, CreatedImage, DeleteImage, DeliveryGroup, DescribeDesktops,
-        Desktop, DesktopPage, GetCallerIdentity, Image, ImagePage, ListAppInstanceGroup, ListImage, ListWuyingServer,
-        Server, ServerPage, StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops,
-        StopWuyingServer,
+        Accepted, CallerIdentity, CreateImageByInstance, CreatedImage, DeleteImage, DescribeDesktops, Desktop,
+        GetCallerIdentity, Image, ImagePage, ListImage, ListWuyingServer, Server, StartDesktops,
+        StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
     },
     answer::{self, Answer},
     credentials::{Credentials, Keyring, NoCredentials, SourceName, Surroundings},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
+    listing::{Listing, MOST_PAGES, Pages, Taken},
     request::{Call, Product, Repeat, RpcRequest},
     throttle::Throttle,
 };
 use crate::{
     bake::call::{Class, Refusal},
-    clock::Clock,
+    clock::{
+        Clock,
+        watch::{self, ClockWatch, Sent},
+    },
+    ids::{ImageId, InstanceId},
 };
 
-/// Rows asked for at once; the most that the listing calls give.
-const PAGE_SIZE: u32 = 100;
-/// 100,000 rows: an account with more has no use for these lists, and a server that never ends must not hold us.
-const MOST_PAGES: u32 = 1000;
+/// A list whose count changes with every reading is not read for ever.
+const MOST_READINGS: u32 = 3;
 /// An answer to a bare request is an error of a few lines; a page of a proxy may be longer.
 const GREETING_LIMIT: usize = 256 * 1024;
-
-/// More than the network and rounding to seconds can explain.
-fn is_far(skew: TimeDelta) -> bool {
-    skew.abs() > TimeDelta::minutes(1)
-}
 
 /// Makes a fresh nonce for every call: at least 128 random bits as text.
 pub type NonceSource = Arc<dyn Fn() -> String + Send + Sync>;
@@ -65,12 +55,43 @@ pub enum CloudError {
     Http(#[from] HttpError),
 }
 
+/// When a call must not go out any more. Asked after the wait of the rate limiter, right before the request is signed: much
+/// can pass while a thousand calls are ahead.
+#[derive(Debug, Clone)]
+pub struct Gate {
+    /// The last instant.
+    pub until: DateTime<Utc>,
+    /// Cancelled when the daemon begins nothing new.
+    pub closing: CancellationToken,
+}
+
+/// Why a call behind a [`Gate`] has no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unanswered {
+    /// It did not bring what was asked for.
+    Refused(Refusal),
+    /// It did not go out.
+    NotSent,
+}
+
+impl From<Refusal> for Unanswered {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// What a request needs besides itself.
+struct Ready {
+    endpoint: Endpoint,
+    credentials: Credentials,
+}
+
 /// How a host answered a bare request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Greeting {
     /// From the first packet to the answer, connection included where there was none.
     pub took: Duration,
-    /// The host's clock less ours; it shows whole seconds.
+    /// How far the host's clock is from the time in which it answered; positive where it is ahead of ours.
     pub skew: Option<TimeDelta>,
 }
 
@@ -83,8 +104,7 @@ pub struct CloudClient {
     clock: Arc<dyn Clock>,
     nonce: NonceSource,
     timeout: Duration,
-    /// The cloud's clock less ours, in milliseconds.
-    skew_ms: AtomicI64,
+    clocks: ClockWatch,
 }
 
 impl fmt::Debug for CloudClient {
@@ -107,10 +127,10 @@ impl CloudClient {
             keyring: Keyring::new(options.credentials, surroundings, http.clone(), Arc::clone(&clock)),
             http,
             throttle: Throttle::new(options.requests_per_second),
+            clocks: ClockWatch::new(Arc::clone(&clock)),
             clock,
             nonce,
             timeout: options.timeout,
-            skew_ms: AtomicI64::new(0),
         })
     }
 
@@ -119,69 +139,70 @@ impl CloudClient {
         self.call(call).await
     }
 
-    /// One page of images.
+    /// The images that pass the filter, in one answer that has to hold them all: for one image by its id. An answer that
+    /// shows another image than the one asked for concludes nothing about it.
     pub async fn list_images(&self, call: &ListImage) -> Result<Answer<ImagePage>, Refusal> {
-        self.call(call).await
+        let asked: Vec<&str> = call.image_id.iter().map(ImageId::as_str).collect();
+        let answer = self.list_once(call, &asked, |image: &Image| image.image_id.as_str()).await?;
+        answer.try_map(|images| Ok(ImagePage { images }))
     }
 
-    /// All images that pass the filter, page by page; the filter's own page number and size are not used. The first
-    /// refusal ends it: a part of a list would pass for the whole.
+    /// The workstations of these ids; none that is not among them.
+    pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<Answer<Vec<Server>>, Refusal> {
+        let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
+        self.list_once(call, &asked, |server: &Server| server.id.as_str()).await
+    }
+
+    /// The cloud desktops of these ids; none that is not among them.
+    pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<Answer<Vec<Desktop>>, Refusal> {
+        let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
+        self.list_once(call, &asked, |desktop: &Desktop| desktop.id.as_str()).await
+    }
+
+    /// All images that pass the filter.
     pub async fn list_all_images(&self, filter: &ListImage) -> Result<Vec<Image>, Refusal> {
-        let mut pages = Pages::default();
-        for page_number in 1..=MOST_PAGES {
-            let page = ListImage { page_number: Some(page_number), page_size: Some(PAGE_SIZE), ..filter.clone() };
-            let page = self.list_images(&page).await?.value;
-            if pages.take(page.images, page.count, |image| (image.image_id.clone(), image.version_id.clone())) {
-                return Ok(pages.rows);
-            }
-        }
-        Err(endless("images"))
+        self.list_all(filter).await
     }
 
-    /// All workstations of the account.
-    pub async fn list_all_servers(&self) -> Result<Vec<Server>, Refusal> {
-        let mut pages = Pages::default();
-        for page_number in 1..=MOST_PAGES {
-            let page = ListWuyingServer {
-                page_number: Some(page_number),
-                page_size: Some(PAGE_SIZE),
-                ..ListWuyingServer::default()
-            };
-            let page = self.list_servers(&page).await?.value;
-            if pages.take(page.servers, page.total_count, |server| server.id.clone()) {
-                return Ok(pages.rows);
-            }
-        }
-        Err(endless("workstations"))
+    /// One answer that has to hold all rows; `asked` are the ids that were asked for, if any.
+    async fn list_once<L: Listing>(
+        &self,
+        call: &L,
+        asked: &[&str],
+        id: impl Fn(&L::Row) -> &str,
+    ) -> Result<Answer<Vec<L::Row>>, Refusal> {
+        let answer = self.call(call).await?;
+        let request_id = answer.request_id.clone();
+        answer.try_map(|page| page.read_whole::<L>(asked, id)).map_err(|refusal| Refusal { request_id, ..refusal })
     }
 
-    /// All delivery groups of the account.
-    pub async fn list_all_groups(&self) -> Result<Vec<DeliveryGroup>, Refusal> {
-        let mut pages = Pages::default();
-        for page_number in 1..=MOST_PAGES {
-            let page = self.call(&ListAppInstanceGroup { page_number, page_size: PAGE_SIZE }).await?.value;
-            if pages.take(page.groups, page.total_count, |group| group.id.clone()) {
-                return Ok(pages.rows);
+    /// All rows of a list that pass the filter, page by page; the filter's own page is not used. The first refusal ends it:
+    /// a part of a list would pass for the whole. A list that changed while it was read is read again.
+    pub async fn list_all<L: Listing>(&self, filter: &L) -> Result<Vec<L::Row>, Refusal> {
+        let mut reading = 1;
+        loop {
+            match self.read_all(filter).await? {
+                Ok(rows) => return Ok(rows),
+                Err(moved) if reading >= MOST_READINGS => return Err(moved),
+                Err(_) => reading += 1,
             }
         }
-        Err(endless("delivery groups"))
     }
 
-    /// All cloud desktops that pass the filter; its own page is not used.
-    pub async fn list_all_desktops(&self, filter: &DescribeDesktops) -> Result<Vec<Desktop>, Refusal> {
-        let mut seen = BTreeSet::new();
-        let mut desktops = Vec::new();
-        let mut next_token = None;
+    /// Reads a list once; the inner error is for one that changed meanwhile.
+    async fn read_all<L: Listing>(&self, filter: &L) -> Result<Result<Vec<L::Row>, Refusal>, Refusal> {
+        let mut pages = Pages::<L>::default();
+        let mut cursor = L::first();
         for _ in 1..=MOST_PAGES {
-            let page = DescribeDesktops { max_results: Some(PAGE_SIZE), next_token, ..filter.clone() };
-            let page = self.describe_desktops(&page).await?.value;
-            desktops.extend(page.desktops.into_iter().filter(|desktop| seen.insert(desktop.id.clone())));
-            next_token = page.next_token.filter(|token| !token.is_empty());
-            if next_token.is_none() {
-                return Ok(desktops);
+            let answer = self.call(&filter.page(&cursor)).await?;
+            let taken = answer.value.read::<L>().and_then(|page| pages.take(page, &cursor));
+            match taken.map_err(|refusal| Refusal { request_id: answer.request_id, ..refusal })? {
+                Taken::Whole(rows) => return Ok(Ok(rows)),
+                Taken::Next(next) => cursor = next,
+                Taken::Moved(refusal) => return Ok(Err(refusal)),
             }
         }
-        Err(endless("cloud desktops"))
+        Err(pages.endless())
     }
 
     /// Whose credentials these are.
@@ -208,9 +229,10 @@ impl CloudClient {
             limit: GREETING_LIMIT,
             direct: endpoint.is_loopback(),
         };
+        let sent = self.clock.now();
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, Repeat::Harmless))?;
-        self.compare_clocks(&incoming);
-        let skew = answer::server_date(&incoming).map(|theirs| theirs - self.clock.now());
+        // Only for who asks: nothing shows that this is the cloud's own answer.
+        let skew = answer::server_date(&incoming).map(|date| watch::skew(sent, self.clock.now(), date));
         Ok(Greeting { took: started.elapsed(), skew })
     }
 
@@ -229,11 +251,6 @@ impl CloudClient {
         self.call(call).await
     }
 
-    /// One page of workstations.
-    pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<Answer<ServerPage>, Refusal> {
-        self.call(call).await
-    }
-
     /// Starts workstations.
     pub async fn start_servers(&self, call: &StartWuyingServer) -> Result<Answer<Accepted>, Refusal> {
         self.call(call).await
@@ -241,11 +258,6 @@ impl CloudClient {
 
     /// Stops workstations.
     pub async fn stop_servers(&self, call: &StopWuyingServer) -> Result<Answer<Accepted>, Refusal> {
-        self.call(call).await
-    }
-
-    /// One page of cloud desktops.
-    pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<Answer<DesktopPage>, Refusal> {
         self.call(call).await
     }
 
@@ -268,21 +280,43 @@ impl CloudClient {
     pub async fn call<C: Call>(&self, call: &C) -> Result<Answer<C::Value>, Refusal> {
         let request = call.request();
         let started = Instant::now();
-        let outcome = self.exchange::<C>(&request).await;
-        if let Err(Refusal { retry_after: Some(delay), .. }) = &outcome {
-            self.throttle.hold(*delay);
-        }
-        report(request.action, &outcome, started.elapsed());
-        outcome
+        let outcome = match self.prepare(&request).await {
+            Ok(ready) => self.exchange::<C>(&request, &ready).await,
+            Err(refusal) => Err(refusal),
+        };
+        self.note(&request, outcome, started)
     }
 
-    async fn exchange<C: Call>(&self, request: &RpcRequest) -> Result<Answer<C::Value>, Refusal> {
+    /// Performs a call that changes something, once, unless `gate` is shut when its turn has come.
+    pub async fn call_behind<C: Call>(&self, call: &C, gate: &Gate) -> Result<Answer<C::Value>, Unanswered> {
+        let request = call.request();
+        let started = Instant::now();
+        let prepared = tokio::select! {
+            biased;
+            () = gate.closing.cancelled() => return Err(Unanswered::NotSent),
+            prepared = self.prepare(&request) => prepared,
+        };
+        let outcome = match prepared {
+            Ok(_) if gate.closing.is_cancelled() || self.bake_time() > gate.until => return Err(Unanswered::NotSent),
+            Ok(ready) => self.exchange::<C>(&request, &ready).await,
+            Err(refusal) => Err(refusal),
+        };
+        Ok(self.note(&request, outcome, started)?)
+    }
+
+    /// Where to, when, and signed with what.
+    async fn prepare(&self, request: &RpcRequest) -> Result<Ready, Refusal> {
         let endpoint = self.endpoints.of(&request.product).map_err(|error| misdirected(&error))?;
         // The turn comes first, so that neither key nor date grows old in the queue.
         self.throttle.wait().await;
         let credentials = self.keyring.get().await.map_err(|error| unavailable(&error))?;
+        Ok(Ready { endpoint, credentials })
+    }
+
+    async fn exchange<C: Call>(&self, request: &RpcRequest, ready: &Ready) -> Result<Answer<C::Value>, Refusal> {
+        let Ready { endpoint, credentials } = ready;
         let body = request.form.as_ref().map(|form| acs3::canonical_query(form.as_slice())).unwrap_or_default();
-        let headers = self.signed_headers(request, &endpoint, &credentials, &body);
+        let headers = self.signed_headers(request, endpoint, credentials, &body);
         let outgoing = Outgoing {
             method: Method::POST,
             url: &endpoint.url(&acs3::canonical_query(request.query.as_slice())),
@@ -292,29 +326,62 @@ impl CloudClient {
             limit: request.answer_limit,
             direct: endpoint.is_loopback(),
         };
+        let sent = self.clocks.sent();
         let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, request.repeat))?;
-        self.compare_clocks(&incoming);
-        answer::read::<C>(&incoming, request.repeat)
+        let answer = answer::read::<C>(&incoming, request.repeat);
+        self.compare_clocks(sent, &incoming, &answer);
+        answer
     }
 
-    /// Remembers how far our clock is from the server's, and warns once when it is far. Answers that refuse a stale date
-    /// carry the right one.
-    fn compare_clocks(&self, incoming: &Incoming) {
-        let Some(theirs) = answer::server_date(incoming) else { return };
-        let skew = theirs - self.clock.now();
-        let before = self.skew_ms.swap(skew.num_milliseconds(), Ordering::Relaxed);
-        if is_far(skew) && !is_far(TimeDelta::milliseconds(before)) {
-            tracing::warn!(
-                skew_seconds = skew.num_seconds(),
-                "this host's clock differs from the cloud's by {} s; over 15 minutes every call is refused: check NTP",
-                skew.num_seconds()
-            );
+    /// Lets a delay that the server asked for count for all calls, and logs the outcome.
+    fn note<T>(
+        &self,
+        request: &RpcRequest,
+        outcome: Result<Answer<T>, Refusal>,
+        started: Instant,
+    ) -> Result<Answer<T>, Refusal> {
+        if let Err(Refusal { retry_after: Some(delay), .. }) = &outcome {
+            self.throttle.hold(*delay);
+        }
+        report(request.action, &outcome, started.elapsed());
+        outcome
+    }
+
+    /// Compares our clock with the cloud's. A proxy has a clock of its own: only what shows a RequestId counts. Answers
+    /// that refuse a stale date carry the right one.
+    fn compare_clocks<T>(&self, sent: Sent, incoming: &Incoming, answer: &Result<Answer<T>, Refusal>) {
+        let is_the_clouds = match answer {
+            Ok(answer) => answer.request_id.is_some(),
+            Err(refusal) => refusal.request_id.is_some(),
+        };
+        if let (true, Some(date)) = (is_the_clouds, answer::server_date(incoming)) {
+            self.clocks.answered(sent, date);
+        }
+    }
+
+    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward
+    /// ends no wait and no deadline.
+    pub fn bake_time(&self) -> DateTime<Utc> {
+        self.clocks.cloud_now().min(self.clock.now())
+    }
+
+    /// What is known of our clock.
+    pub fn clocks(&self) -> &ClockWatch {
+        &self.clocks
+    }
+
+    /// Asks for one image, for the sake of the Date of the answer, where that is wanted and was not asked for just now.
+    /// Any answer of the cloud tells it, a refusal, too.
+    pub async fn ask_for_the_time(&self) {
+        if self.clocks.may_ask() {
+            let one = ListImage { page_number: Some(1), page_size: Some(1), ..ListImage::default() };
+            let _ = self.list_images(&one).await;
         }
     }
 
     /// How far the cloud's clock is ahead of ours, if that is more than a minute, as of the last answer.
     pub fn clock_skew(&self) -> Option<TimeDelta> {
-        Some(TimeDelta::milliseconds(self.skew_ms.load(Ordering::Relaxed))).filter(|skew| is_far(*skew))
+        self.clocks.skew()
     }
 
     /// All headers that we set, `authorization` last; it covers all the others.
@@ -353,47 +420,6 @@ impl CloudClient {
         let authorization = acs3::authorization(&credentials.access_key_id, &names, &signature);
         headers.push(("authorization".to_owned(), authorization));
         headers
-    }
-}
-
-/// The rows of a numbered listing, each once: rows move to later pages when others are added meanwhile.
-struct Pages<T, K> {
-    rows: Vec<T>,
-    seen: BTreeSet<K>,
-}
-
-impl<T, K> Default for Pages<T, K> {
-    fn default() -> Self {
-        Self { rows: Vec::new(), seen: BTreeSet::new() }
-    }
-}
-
-impl<T, K: Ord> Pages<T, K> {
-    /// Takes a page; answers whether it was the last. The count of all rows decides where it is given, as a server may
-    /// give shorter pages than it was asked for.
-    fn take(&mut self, page: Vec<T>, count: Option<i64>, key: impl Fn(&T) -> K) -> bool {
-        let read = page.len();
-        for row in page {
-            if self.seen.insert(key(&row)) {
-                self.rows.push(row);
-            }
-        }
-        match count.and_then(|count| usize::try_from(count).ok()) {
-            Some(count) => read == 0 || self.rows.len() >= count,
-            None => read < PAGE_SIZE as usize,
-        }
-    }
-}
-
-fn endless(what: &str) -> Refusal {
-    Refusal {
-        class: Class::Permanent,
-        code: Some("AnswerTooLarge".to_owned()),
-        message: format!("the list of {what} does not end after {MOST_PAGES} pages"),
-        advice: "Check the endpoint: this is hardly the cloud.".into(),
-        http_status: None,
-        request_id: None,
-        retry_after: None,
     }
 }
 

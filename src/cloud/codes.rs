@@ -1,5 +1,5 @@
-//! What each error code means for us, as data. The code decides; the HTTP status is asked only where no code is known,
-//! because the API answers server faults with 400 and missing keys with 404.
+//! What each error code means for us, as data. The code decides; the HTTP status is asked only where the API gave a code that
+//! is not in the table, because it answers server faults with 400 and missing keys with 404.
 
 use crate::bake::call::Class::{self, Busy, Credential, Permanent, Transient, Unclear};
 
@@ -12,6 +12,8 @@ pub struct Rule {
     pub code: &'static str,
     /// Whether `code` stands for all codes that begin so.
     pub is_prefix: bool,
+    /// Whether `code` stands for all codes that have it anywhere.
+    pub is_part: bool,
     /// The class where a repetition is harmless.
     pub class: Class,
     /// The class where a repetition would make a second image or task.
@@ -29,9 +31,18 @@ pub struct Verdict {
     pub advice: &'static str,
 }
 
-/// Judges a failed call: by its exact code, else by the longest beginning in the table, else by its status.
+/// Judges a failed call: by its exact code, else by the longest part of it in the table. An unknown code is judged by its
+/// status. `None` is an answer that is not the API's own, or has neither result nor code: its status is somebody else's.
 pub fn judge(code: Option<&str>, http_status: u16, repeat: Repeat) -> Verdict {
-    code.and_then(find).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat))
+    match code.filter(|code| is_word(code)) {
+        Some(code) => find(code).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat)),
+        None => unknown(repeat),
+    }
+}
+
+/// The API's codes are words. A number is an HTTP status that something on the way repeats.
+fn is_word(code: &str) -> bool {
+    code.chars().any(char::is_alphabetic)
 }
 
 /// All rows, in the order of the table.
@@ -50,33 +61,54 @@ impl Rule {
     }
 
     fn matches(&self, code: &str) -> bool {
-        if self.is_prefix { code.starts_with(self.code) } else { code == self.code }
+        if self.is_part {
+            code.contains(self.code)
+        } else if self.is_prefix {
+            code.starts_with(self.code)
+        } else {
+            code == self.code
+        }
     }
 }
 
 fn find(code: &str) -> Option<&'static Rule> {
-    TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(|rule| (!rule.is_prefix, rule.code.len()))
+    let closeness = |rule: &&Rule| (!rule.is_part && !rule.is_prefix, rule.code.len());
+    TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(closeness)
 }
 
 fn by_status(http_status: u16, repeat: Repeat) -> Verdict {
-    let (class, advice) = match (http_status, repeat) {
-        (429, _) => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
-        // Without a code this is a proxy or a policy that a fresh key would not change.
-        (401 | 403 | 407, _) => (Permanent, "Access was refused without a reason: check RAM policy and proxies."),
-        (300..=399, _) => (Permanent, "Something redirects calls: check the endpoint and proxies."),
-        (400..=499, _) => (Permanent, "The cloud refused the request: read its message."),
-        (_, Repeat::Harmless) => (Transient, "The answer made no sense: tried again."),
-        (_, Repeat::Doubles) => (Unclear, "It is not known whether the cloud acted: looked up before any repetition."),
+    let (class, advice) = match http_status {
+        429 => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
+        401 | 403 => (Permanent, "Access was refused: check the RAM policy."),
+        // Said by those on the way when they have lost sight of the request, which may have arrived.
+        407 | 408 | 499 => return unknown(repeat),
+        400..=499 => (Permanent, "The cloud refused the request: read its message."),
+        _ => return unknown(repeat),
     };
     Verdict { class, advice }
 }
 
+/// It is not known what the cloud did, nor whether the request reached it.
+fn unknown(repeat: Repeat) -> Verdict {
+    match repeat {
+        Repeat::Harmless => Verdict { class: Transient, advice: "The answer made no sense: tried again." },
+        Repeat::Doubles => Verdict {
+            class: Unclear,
+            advice: "It is not known whether the cloud acted: looked up before any repetition.",
+        },
+    }
+}
+
 const fn exact(code: &'static str, class: Class, advice: &'static str) -> Rule {
-    Rule { code, is_prefix: false, class, class_when_doubling: class, advice }
+    Rule { code, is_prefix: false, is_part: false, class, class_when_doubling: class, advice }
 }
 
 const fn prefix(code: &'static str, class: Class, advice: &'static str) -> Rule {
     Rule { is_prefix: true, ..exact(code, class, advice) }
+}
+
+const fn part(code: &'static str, class: Class, advice: &'static str) -> Rule {
+    Rule { is_part: true, ..exact(code, class, advice) }
 }
 
 /// A fault after which it is not known what happened: harmless calls are repeated, others looked up first.
@@ -94,9 +126,11 @@ const WAIT_QUOTA: &str = "A quota is used up: wait, free something or ask for mo
 const NO_KEY: &str = "Check the access key id: it must exist, be enabled and belong to this account.";
 const NO_TOKEN: &str = "The security token is not valid any more: renew the temporary credentials.";
 const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the key id.";
+const IN_THE_WAY: &str = "The instance is busy, or in a state that does not allow it now: waited for.";
 const RAM: &str = "Grant this action (appstreaming:… or ecd:…) to the RAM user or role.";
 const NO_INSTANCE: &str = "Check instance_id, instance_type and the account: the instance is not there.";
-const NOT_DELETABLE: &str = "The image is in use, shared or not ours: release it or keep it.";
+const NOT_DELETABLE: &str = "The image is shared or not ours: keep it.";
+const IN_USE: &str = "The image is in use or shared: its deletion is tried again later; release it or pin it.";
 const OURS: &str = "The cloud did not understand the request: check the settings, else report a bug.";
 
 const TABLE: &[Rule] = &[
@@ -145,7 +179,9 @@ const TABLE: &[Rule] = &[
     fault("InternalError", SERVER_FAULT),
     // DeleteImage.
     prefix("ImageDeleteFailed.", Permanent, NOT_DELETABLE),
-    exact("ImageNotAllowDelete", Permanent, NOT_DELETABLE),
+    exact("ImageDeleteFailed.NotAllow", Busy, IN_USE),
+    exact("ImageDeleteFailed.HasSharedImage", Busy, IN_USE),
+    exact("ImageNotAllowDelete", Busy, IN_USE),
     exact("InvalidImageOperation.ImageIsCreating", Busy, "The image is still being made: waited for."),
     exact(
         "DeleteTemplate.Failed",
@@ -179,7 +215,13 @@ const TABLE: &[Rule] = &[
     prefix("Quota", Busy, WAIT_QUOTA),
     prefix("LimitExceeded", Busy, WAIT_QUOTA),
     exact("LastTokenProcessing", Transient, "Another operation is under way: tried again."),
-    exact("OperationConflict", Transient, "Another operation is under way: tried again."),
+    // The instance is in a state, or at work on something, that does not allow the call now. It passes.
+    exact("IncorrectDesktopStatus", Busy, IN_THE_WAY),
+    exact("IncorrectInstanceStatus", Busy, IN_THE_WAY),
+    exact("OperationConflict", Busy, IN_THE_WAY),
+    prefix("OperationDenied.", Busy, IN_THE_WAY),
+    prefix("ResourceBusy", Busy, IN_THE_WAY),
+    part("StatusNotSupport", Busy, IN_THE_WAY),
     // Faults of the gateway and behind it.
     fault_prefix("ServiceUnavailable", SERVER_FAULT),
     fault("InternalFailure", SERVER_FAULT),
@@ -221,6 +263,9 @@ mod tests {
             if rule.is_prefix {
                 assert_eq!(find(&format!("{}Whatever", rule.code)), Some(rule), "{}", rule.code);
             }
+            if rule.is_part {
+                assert_eq!(find(&format!("Some{}Whatever", rule.code)), Some(rule), "{}", rule.code);
+            }
             assert!(rule.advice.ends_with('.') && rule.advice.len() > 20, "{}", rule.code);
             assert!(rule.class == rule.class_when_doubling || rule.class_when_doubling == Unclear, "{}", rule.code);
         }
@@ -234,10 +279,12 @@ mod tests {
                 assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{}", rule.code);
             }
         }
-        // Without one the status is all there is, and a fault of the server leaves a create call unclear.
-        for status in [500, 502, 503, 504] {
-            assert_eq!(judge(None, status, Repeat::Doubles).class, Class::Unclear, "{status}");
-            assert_eq!(judge(None, status, Repeat::Harmless).class, Class::Transient, "{status}");
+        // Without one it is not the API that speaks, whatever the status.
+        for status in 100..600 {
+            for code in [None, Some(""), Some("403"), Some("-1")] {
+                assert_eq!(judge(code, status, Repeat::Doubles).class, Class::Unclear, "{code:?} {status}");
+                assert_eq!(judge(code, status, Repeat::Harmless).class, Class::Transient, "{code:?} {status}");
+            }
         }
     }
 
@@ -272,6 +319,14 @@ mod tests {
             (Some("Throttling.Api.Risk"), 429, Busy, Busy),
             (Some("Throttling.Resource"), 429, Busy, Busy),
             (Some("QuotaExceed.Image"), 403, Busy, Busy),
+            (Some("IncorrectDesktopStatus"), 400, Busy, Busy),
+            (Some("IncorrectInstanceStatus"), 403, Busy, Busy),
+            (Some("OperationConflict"), 409, Busy, Busy),
+            (Some("OperationDenied.ImageCopying"), 403, Busy, Busy),
+            (Some("OperationDenied.NoStock"), 403, Busy, Busy),
+            (Some("ResourceBusy"), 400, Busy, Busy),
+            (Some("DesktopStatusNotSupport"), 400, Busy, Busy),
+            (Some("InvalidDesktop.StatusNotSupported"), 400, Busy, Busy),
             (Some("InternalError"), 400, Transient, Unclear),
             (Some("ServiceUnavailableTemporary"), 503, Transient, Unclear),
             (Some("SignatureNonceUsed"), 400, Transient, Unclear),
@@ -282,10 +337,11 @@ mod tests {
             (Some("MissingImageId"), 400, Permanent, Permanent),
             (Some("NeverHeardOf"), 400, Permanent, Permanent),
             (Some("NeverHeardOf"), 500, Transient, Unclear),
-            (None, 429, Transient, Transient),
-            (None, 403, Permanent, Permanent),
-            (None, 502, Transient, Unclear),
-            (None, 200, Transient, Unclear),
+            (Some("NeverHeardOf"), 403, Permanent, Permanent),
+            (Some("NeverHeardOf"), 429, Transient, Transient),
+            (Some("NeverHeardOf"), 408, Transient, Unclear),
+            (Some("NeverHeardOf"), 302, Transient, Unclear),
+            (Some("NeverHeardOf"), 200, Transient, Unclear),
         ] {
             assert_eq!(judge(code, status, Repeat::Harmless).class, harmless, "{code:?} {status}");
             assert_eq!(judge(code, status, Repeat::Doubles).class, doubling, "{code:?} {status}");

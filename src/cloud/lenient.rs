@@ -12,13 +12,16 @@ pub(in crate::cloud) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Optio
 
 /// A whole number, also where it came as text.
 pub(in crate::cloud) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
-    let value = Value::deserialize(from)?;
-    Ok(value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok())))
+    Ok(as_number(&Value::deserialize(from)?))
 }
 
 /// A list, empty where it came as null.
 pub(in crate::cloud) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(from: D) -> Result<Vec<T>, D::Error> {
     Ok(Option::<Vec<T>>::deserialize(from)?.unwrap_or_default())
+}
+
+pub(in crate::cloud) fn as_number(value: &Value) -> Option<i64> {
+    value.as_i64().or_else(|| value.as_str().and_then(|text| text.trim().parse().ok()))
 }
 
 pub(in crate::cloud) fn as_text(value: &Value) -> Option<String> {

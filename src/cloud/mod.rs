@@ -19,11 +19,12 @@ pub mod credentials;
 pub mod endpoint;
 pub mod http;
 mod lenient;
+pub mod listing;
 pub mod request;
 pub mod throttle;
 
 pub use answer::Answer;
-pub use client::{CloudClient, CloudError, Greeting, NonceSource, random_nonces};
+pub use client::{CloudClient, CloudError, Gate, Greeting, NonceSource, Unanswered, random_nonces};
 pub use credentials::{CredentialSource, Surroundings};
 
 /// What the client needs to know from the configuration.

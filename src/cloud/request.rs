@@ -33,9 +33,10 @@ impl Product {
 /// What a second call does when the first one's answer was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Repeat {
-    /// The same as the first, or nothing: reading, deleting, starting, stopping.
+    /// The same as the first, or nothing: reading, starting, stopping.
     Harmless,
-    /// Makes a second of it: creating and distributing. There is no client token to prevent that.
+    /// Makes a second of it, or something was promised meanwhile that it would break: creating, distributing, deleting. What
+    /// the first one did is found out before.
     Doubles,
 }
 

@@ -6,10 +6,9 @@ use std::{path::Path, time::Instant};
 use serde_json::{Value, json};
 
 use super::{
-    Context, Exit, Failure, Result, Said,
+    Context, Exit, Failure, Result, Said, atomic,
     output::{bytes, grouped, short},
     progress,
-    staged::Staged,
 };
 use crate::{
     cli::{BackupArgs, RestoreArgs},
@@ -24,11 +23,11 @@ pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
     let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
     keep_off(&args.file, &config.daemon.state_dir)?;
-    let staged = Staged::begin(&args.file, args.force)?;
-    let copied = reader.copy(staged.part(), &progress).await;
+    let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
+    let copied = reader.copy(&file.part(), &progress).await;
     reader.close().await;
     let sound = copied?;
-    staged.finish()?;
+    atomic::finish(file, &args.file)?;
     if context.json {
         let report = json!({
             "file": args.file, "bytes": sound.bytes, "migration": sound.migration, "rows": sound.rows,
@@ -70,7 +69,8 @@ pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> Str
         text.push_str(&format!("What was there is kept as {}.\n", kept.display()));
     }
     text.push_str(
-        "Before the daemon starts, `imagebaked reconcile --apply` brings back what was baked since that ledger was written.\n",
+        "The daemon compares it with the cloud when it starts, and takes over what was baked since, before it begins anything: \
+         what `imagebaked reconcile --apply` does.\n",
     );
     text
 }

@@ -10,11 +10,10 @@ use std::{
 use serde_json::json;
 
 use super::{
-    Context, Exit, Failure, Result, Said,
+    Context, Exit, Failure, Result, Said, atomic,
     backup::{ledger, rows, taken_over},
     output::short,
     progress,
-    staged::Staged,
 };
 use crate::{
     cli::{ExportArgs, ImportArgs},
@@ -42,13 +41,13 @@ pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
             exported => Ok(exported.map(|_| Said::done(String::new()))?),
         };
     }
-    let staged = Staged::begin(&args.file, args.force)?;
-    let mut out = BufWriter::with_capacity(BUFFER, staged.file());
+    let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
+    let mut out = BufWriter::with_capacity(BUFFER, file.file());
     let exported = reader.export(&mut out, &progress).await;
     drop(out);
     reader.close().await;
     let exported = exported?;
-    staged.finish()?;
+    atomic::finish(file, &args.file)?;
     if context.json {
         let report = json!({ "file": args.file, "rows": exported, "seconds": begun.elapsed().as_secs_f64() });
         return Ok(Said::done(format!("{}\n", json!({ "export": report }))));

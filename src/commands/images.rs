@@ -8,18 +8,29 @@ use serde_json::{Value, json};
 use super::{
     Context, Exit, Failure, Result, Said, known_schedule,
     output::{NONE, Rows, relative, utc},
+    prune::failed_table,
 };
 use crate::{
     cli::ImagesArgs,
     clock::{Clock, SystemClock},
     config::Config,
-    line::Fate,
+    daemon,
+    line::{
+        Fate,
+        failed::{FailedAction, FailedImage},
+        report::JudgedFailed,
+    },
     store::{ImageRow, rfc3339},
 };
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     let config = context.whereabouts()?;
     let reader = context.reader(&config).await?;
+    if args.failed {
+        let failed = failed(context, args, &config, &reader).await;
+        reader.close().await;
+        return failed;
+    }
     let rows = reader.present_images(None).await?;
     let look = reader.last_look().await?;
     let mut images = wanted(rows, args, &config, &reader).await?;
@@ -47,6 +58,44 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
         text.push_str(&format!("\nAs of the last look at the cloud, {}{problem}.\n", relative(look.at, now)));
     }
     Ok(Said::done(text))
+}
+
+/// The images that the cloud lists as CREATE_FAILED, with what follows for each.
+async fn failed(context: &Context<'_>, args: &ImagesArgs, config: &Config, reader: &crate::store::Reader) -> Result {
+    let now = SystemClock.now();
+    let mut images = daemon::failed_images(reader, config, now).await?;
+    if let Some(wanted) = &args.schedule {
+        known_schedule(config, reader, wanted).await?;
+        let seen = reader.seen(wanted).await?;
+        let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
+        ids.insert(wanted);
+        images.retain(|(image, _)| ids.contains(image.schedule_id.as_str()));
+    }
+    if context.json {
+        let images: Vec<_> = images.iter().map(|(image, judged)| failed_object(image, judged)).collect();
+        return Ok(Said::done(format!("{}\n", json!({ "images": images }))));
+    }
+    if images.is_empty() {
+        return Ok(Said::done("The cloud lists no image of ours as CREATE_FAILED.\n".to_owned()));
+    }
+    let shown: Vec<_> = images.into_iter().map(|(_, judged)| judged).take(args.limit as usize).collect();
+    Ok(Said::done(failed_table(context, &shown)))
+}
+
+/// With the field names that `images --failed --json` promises.
+fn failed_object(image: &FailedImage, judged: &JudgedFailed) -> Value {
+    let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
+    let delete_after = match &judged.action {
+        FailedAction::Wait { delete_after } => Some(instant(*delete_after)),
+        _ => None,
+    };
+    json!({
+        "image_id": image.image_id, "image_name": image.name, "version": image.version, "line": image.line,
+        "slot": image.slot.map(instant), "bake": image.bake, "status": "CREATE_FAILED",
+        "in_history": image.bake.is_some(), "first_seen": image.seen.map(|(first, _)| instant(first)),
+        "last_seen": image.seen.map(|(_, last)| instant(last)), "action": judged.action.as_str(),
+        "delete_after": delete_after, "last_error": image.last_error,
+    })
 }
 
 async fn wanted(
@@ -120,8 +169,11 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
         notes.push(format!("vetoed: {veto}"));
     }
     match &image.fate {
-        Fate::Marked { delete_after, .. } => notes.push(format!("to be deleted {}", relative(*delete_after, now))),
-        Fate::Deleting { .. } => notes.push("being deleted".to_owned()),
+        Fate::Marked { delete_after, last_error, .. } => {
+            notes.push(format!("to be deleted {}", relative(*delete_after, now)));
+            notes.extend(last_error.as_ref().map(|error| format!("not deleted yet: {error}")));
+        }
+        Fate::Deleting { .. } => notes.push("its deletion was sent and is not confirmed yet".to_owned()),
         Fate::Refused { why } => notes.push(format!("the cloud would not delete it: {why}")),
         Fate::Kept | Fate::Deleted { .. } => {}
     }
@@ -154,11 +206,16 @@ fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
         Fate::Marked { delete_after, .. } => Some(instant(*delete_after)),
         _ => None,
     };
+    let last_error = match &image.fate {
+        Fate::Marked { last_error, .. } => last_error.as_ref(),
+        Fate::Refused { why } => Some(why),
+        _ => None,
+    };
     json!({
         "image_id": image.image_id, "version_id": row.version_id, "image_name": image.name, "version": image.version,
         "line": image.line, "schedule": row.schedule, "instance_id": row.instance_id, "slot": instant(image.slot),
         "bake": row.bake, "finished_at": instant(image.available_at), "fate": image.fate.as_str(),
-        "delete_after": delete_after, "channels": image.channels, "available": image.seen.available,
+        "delete_after": delete_after, "last_error": last_error, "channels": image.channels, "available": image.seen.available,
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
         "verify": row.verify, "copied_to": image.copied_to,

@@ -3,9 +3,8 @@
 use std::{
     collections::{BTreeSet, HashSet},
     fmt::Write as _,
-    fs::{self, OpenOptions, Permissions},
+    fs,
     io::{self, Write as _},
-    os::unix::fs::PermissionsExt as _,
     path::Path,
     sync::Arc,
 };
@@ -17,7 +16,7 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    Context, Exit, Failure, Result, Said,
+    Context, Exit, Failure, Result, Said, atomic,
     coverage::refused,
     inventory::{Machine, kind_word, list_all},
     output::schedules,
@@ -29,6 +28,7 @@ use crate::{
     config::{self, CloudSettings, Credentials, Severity},
     daemon,
     error::chain,
+    files::AtomicFile,
     ids::InstanceId,
 };
 
@@ -318,7 +318,7 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
          # auto_clean_userdata = true       # leave out the users' folders under C:\\Users; cloud desktops only\n\
          # catch_up = \"latest\"              # of slots missed while the daemon was down: \"skip\", \"latest\" or \"all\"\n\
          # deadline = \"4h\"                  # the cloud must have accepted the job this long after the slot\n\
-         # max_image_age = \"9d\"             # status turns red when the newest good image is older; never by default\n\
+         # max_image_age = \"9d\"             # a problem when the newest good image is older; never by default\n\
          # image_name = \"{{name}}-{{slot:%Y%m%d-%H%M}}-v{{version}}\"\n",
         quoted(zone.name())
     );
@@ -344,24 +344,16 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// Makes the file, never in place of another. Half a file is taken back.
+/// Makes the file, never in place of another.
 fn write(path: &Path, text: &str) -> Result<()> {
-    let mut file = match OpenOptions::new().write(true).create_new(true).open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Err(taken(path)),
-        Err(error) => {
-            let message = format!("{} cannot be written: {error}; nothing was written", path.display());
-            return Err(Failure::new(Exit::Failed, message));
-        }
-    };
     // The daemon's user reads it, whatever the umask of who types this.
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| file.set_permissions(Permissions::from_mode(0o644)))
-        .and_then(|()| file.sync_all());
-    written.map_err(|error| {
-        let _ = fs::remove_file(path);
-        Failure::new(Exit::Failed, format!("{} cannot be written: {error}; nothing was written", path.display()))
+    let written = AtomicFile::begin(path, false, atomic::READABLE).and_then(|file| {
+        file.file().write_all(text.as_bytes())?;
+        file.finish()
+    });
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => taken(path),
+        _ => Failure::new(Exit::Failed, format!("{} cannot be written: {error}; nothing was written", path.display())),
     })
 }
 

@@ -82,12 +82,12 @@ impl Listed {
 async fn list(cloud: &CloudClient, kind: InstanceType, region: &str) -> Result<Vec<Machine>, Refusal> {
     let machines: Vec<Machine> = match kind {
         InstanceType::WuyingServer => {
-            let servers = cloud.list_all_servers().await?;
+            let servers = cloud.list_all(&ListWuyingServer::default()).await?;
             servers.into_iter().map(|server| Machine::workstation(server, region)).collect()
         }
         InstanceType::CloudDesktop => {
             let filter = DescribeDesktops { region: region.to_owned(), ..DescribeDesktops::default() };
-            let desktops = cloud.list_all_desktops(&filter).await?;
+            let desktops = cloud.list_all(&filter).await?;
             desktops.into_iter().map(|desktop| Machine::desktop(desktop, region)).collect()
         }
     };
@@ -123,8 +123,8 @@ pub async fn find(
         let size = u32::try_from(AT_ONCE).ok();
         match kind {
             InstanceType::WuyingServer => {
-                let request = ListWuyingServer { ids: ids.to_vec(), page_number: None, page_size: size };
-                let servers = cloud.list_servers(&request).await?.value.servers;
+                let request = ListWuyingServer { ids: ids.to_vec(), page_size: size, ..ListWuyingServer::default() };
+                let servers = cloud.list_servers(&request).await?.value;
                 found.extend(servers.into_iter().map(|server| Machine::workstation(server, region)));
             }
             InstanceType::CloudDesktop => {
@@ -135,7 +135,7 @@ pub async fn find(
                     next_token: None,
                     ..DescribeDesktops::default()
                 };
-                let desktops = cloud.describe_desktops(&request).await?.value.desktops;
+                let desktops = cloud.describe_desktops(&request).await?.value;
                 found.extend(desktops.into_iter().map(|desktop| Machine::desktop(desktop, region)));
             }
         }

@@ -1,8 +1,8 @@
 //! `imagebaked man`: the manual pages.
 
-use std::{fs, path::Path};
+use std::{fs, io::Write as _, path::Path};
 
-use super::{Context, Exit, Failure, Result, Said};
+use super::{Context, Exit, Failure, Result, Said, atomic};
 use crate::{cli::ManArgs, reference::man};
 
 pub fn run(context: &Context<'_>, args: &ManArgs) -> Result {
@@ -16,7 +16,9 @@ pub fn run(context: &Context<'_>, args: &ManArgs) -> Result {
     let pages = man::pages().map_err(unmade)?;
     for page in &pages {
         let path = folder.join(&page.file);
-        fs::write(&path, &page.text).map_err(|error| failed(&path, error))?;
+        let file = atomic::begin(&path, true, atomic::READABLE)?;
+        file.file().write_all(&page.text).map_err(|error| failed(&path, error))?;
+        atomic::finish(file, &path)?;
     }
     Ok(Said::done(context.done(format!("{} pages are in {}.", pages.len(), folder.display()))))
 }

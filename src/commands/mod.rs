@@ -18,6 +18,7 @@ use crate::{
 };
 
 mod adopt;
+mod atomic;
 mod audit;
 mod backup;
 mod bake;
@@ -48,7 +49,6 @@ mod run;
 mod schema;
 mod show;
 mod sim;
-mod staged;
 mod status;
 mod why;
 
@@ -68,6 +68,8 @@ pub enum Exit {
     Unreachable = 4,
     /// The daemon answers that something is wrong.
     Unhealthy = 5,
+    /// The request was sent, and what came of it is not known.
+    Unconfirmed = 6,
 }
 
 /// What a command has to say.
@@ -162,7 +164,23 @@ impl Context<'_> {
     }
 
     async fn ask(&self, config: &Config, request: Request) -> Result<Reply> {
-        Ok(client::ask(&config.daemon.control_socket, &request).await?)
+        let answer = client::ask(&config.daemon.control_socket, &request).await;
+        let sent = matches!(
+            answer,
+            Err(ControlError::Broken(_)
+                | ControlError::Silent { .. }
+                | ControlError::Garbled(_)
+                | ControlError::TooLong { .. })
+        );
+        answer.map_err(|error| {
+            let failure = Failure::from(error);
+            if sent && !request.only_asks() {
+                let message = format!("the request was sent, but its answer did not come: {}", failure.message);
+                Failure::new(Exit::Unconfirmed, message)
+            } else {
+                failure
+            }
+        })
     }
 
     /// Gives the daemon an order that it answers with no more than that it is done.

@@ -102,6 +102,7 @@ fn paint_states(line: &str, color: bool) -> String {
         ("succeeded", "32"),
         ("failed", "31;1"),
         ("skipped", "33"),
+        ("cancelled", "2"),
         ("unknown", "35"),
         ("building", "36"),
         ("creating", "36"),

@@ -22,7 +22,10 @@ use crate::{
     daemon,
     error::chain,
     ids::InstanceId,
-    line::report::Judged,
+    line::{
+        judge::Action,
+        report::{Judged, Report},
+    },
     schedule::{Schedule, forecast::Fate},
     store::Reader,
 };
@@ -90,9 +93,9 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         }
     }
     slots.sort_by_key(|slot| (slot.at, slot.order));
-    let going = going(&config, args.schedule.as_deref(), now).await;
+    let Report { images: going, brakes, .. } = going(&config, args.schedule.as_deref(), now).await;
     if context.json {
-        let report = json!({ "slots": slots, "images": going });
+        let report = json!({ "slots": slots, "images": going, "brakes": brakes });
         return Ok(Said::done(format!("{}\n", serde_json::to_string(&report)?)));
     }
     let mut text = table(context, args, &slots, &ledger, now, (from, until));
@@ -102,14 +105,15 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
             "\nImages that are to go; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n",
         );
         text.push_str(&prune::table(context, &going));
+        text.push_str(&prune::held(&brakes));
     }
     Ok(Said::done(text))
 }
 
 /// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no ledger can be
 /// read, which was said already.
-async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Vec<Judged> {
-    let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return Vec::new() };
+async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Report {
+    let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return Report::default() };
     let report = daemon::judgement(&reader, config, false, now).await;
     reader.close().await;
     let lines: Vec<_> = config
@@ -118,10 +122,12 @@ async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Vec<J
         .filter(|schedule| only.is_none_or(|only| schedule.name.as_str() == only || schedule.id.as_str() == only))
         .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
         .collect();
-    let Ok(report) = report else { return Vec::new() };
-    let mut images = report.images;
-    images.retain(|judged| judged.verdict.goes() && lines.contains(&judged.line));
-    images
+    let mut report = report.unwrap_or_default();
+    let is_going =
+        |judged: &Judged| judged.verdict.goes() || matches!(judged.action, Action::Blocked { .. } | Action::Search);
+    report.images.retain(|judged| is_going(judged) && lines.contains(&judged.line));
+    report.brakes.retain(|brake| brake.line().is_none_or(|line| lines.contains(line)));
+    report
 }
 
 fn slots_of<'a>(

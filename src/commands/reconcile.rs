@@ -7,25 +7,27 @@ use serde_json::json;
 
 use super::{Context, Exit, Failure, Result, Said};
 use crate::{
-    bake::reconcile::{Comparison, Difference},
+    bake::reconcile::{Comparison, Difference, FailedImage},
     cli::ReconcileArgs,
     clock::{Clock, SystemClock},
     config::Config,
     control::{ControlError, Reply, Request, client, who},
     daemon,
     error::chain,
+    ids::LineId,
     store::Store,
 };
 
 pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
     let config = context.config()?;
     let request = Request::Reconcile { apply: args.apply };
-    let differences = match client::ask(&config.daemon.control_socket, &request).await {
-        Ok(Reply::Reconciled { differences }) => differences,
+    let (differences, failed) = match client::ask(&config.daemon.control_socket, &request).await {
+        Ok(Reply::Reconciled { differences, failed }) => (differences, failed),
         Ok(Reply::Failed { message }) => return Err(Failure::new(Exit::Failed, message)),
         Ok(_) => return Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
         Err(ControlError::Unreachable { source, .. }) if is_down(&source) => {
-            without_daemon(context, &config, args.apply).await?.differences
+            let found = without_daemon(context, &config, args.apply).await?;
+            (found.differences, found.failed)
         }
         Err(error) => return Err(error.into()),
     };
@@ -33,10 +35,10 @@ pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
     let exit = if left == 0 { Exit::Done } else { Exit::Failed };
     if context.json {
         let report = json!({ "equal": differences.is_empty(), "applied": args.apply, "left": left,
-                             "differences": differences });
+                             "differences": differences, "failed": failed });
         return Ok(Said { text: format!("{report}\n"), exit });
     }
-    Ok(Said { text: text(&differences, args.apply), exit })
+    Ok(Said { text: text(&differences, args.apply) + &failed_text(&failed), exit })
 }
 
 /// Nobody listens; a socket that may not be used is another matter.
@@ -52,14 +54,14 @@ async fn without_daemon(context: &Context<'_>, config: &Config, apply: bool) -> 
     // Also where it is only to be written: a database made here would belong to whoever typed this, not to the daemon.
     let reader = context.reader(config).await?;
     if !apply {
-        let found = daemon::look(&cloud, &reader, config).await.map_err(|error| failed(&error));
+        let found = daemon::look(&cloud, &reader, config, clock.now()).await.map_err(|error| failed(&error));
         reader.close().await;
         return found;
     }
     reader.close().await;
     let store = Store::open(&config.daemon.state_dir).await?;
     let found = async {
-        let found = daemon::look(&cloud, store.reader(), config).await.map_err(|error| failed(&error))?;
+        let found = daemon::look(&cloud, store.reader(), config, clock.now()).await.map_err(|error| failed(&error))?;
         let who = format!("{}, without the daemon", who::oneself());
         store.rebuild(&found, &who, &config.hash, clock.now()).await?;
         Ok(found)
@@ -67,6 +69,20 @@ async fn without_daemon(context: &Context<'_>, config: &Config, apply: bool) -> 
     let found = found.await;
     store.close().await;
     found
+}
+
+fn failed_text(failed: &[FailedImage]) -> String {
+    if failed.is_empty() {
+        return String::new();
+    }
+    let mut text =
+        "Images of ours that the cloud lists as CREATE_FAILED; see `imagebaked images --failed`:\n".to_owned();
+    for image in failed {
+        let line = image.line.as_ref().map_or("a line that its tags do not show", LineId::as_str);
+        let bake = image.bake.map_or_else(|| "no row knows it".to_owned(), |bake| format!("bake {bake}"));
+        text.push_str(&format!("  - {} ({}) of {line}: {bake}\n", image.image_id, image.image_name));
+    }
+    text
 }
 
 fn text(differences: &[Difference], applied: bool) -> String {

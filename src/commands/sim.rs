@@ -27,6 +27,7 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
         builder_quota: args.builders as usize,
         requests_per_second: args.requests_per_second,
         open: args.open,
+        gmt_zone: args.gmt_zone,
         state: args.state.clone(),
         ..Options::default()
     };

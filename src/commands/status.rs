@@ -6,6 +6,8 @@ use std::{
     time::Duration,
 };
 
+use chrono::{DateTime, Utc};
+
 use super::{
     Context, Exit, Failure, Result, Said,
     output::{NONE, Rows, relative, schedules},
@@ -16,14 +18,17 @@ use crate::{
     clock::{Clock, SystemClock},
     config::Config,
     control::{Reply, Request},
+    health::Verdict,
     status::{self, LastDay, OnDisk, Running, Status},
     store::{OwedStart, Reader},
 };
 
 /// How often `--watch` looks.
 const EVERY: Duration = Duration::from_secs(2);
-/// So many names stand in a line.
+/// So many names or problems stand in a line.
 const LISTED: usize = 10;
+/// So many problems are shown one by one.
+const SHOWN: usize = 30;
 /// Back to the first line, and away with what stands below.
 const HOME: &str = "\u{1b}[H\u{1b}[J";
 /// The whole screen away, once at the beginning.
@@ -39,7 +44,7 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     }
     match ask(context, &config).await {
         Ok(status) => {
-            let exit = if status.health.ok { Exit::Done } else { Exit::Unhealthy };
+            let exit = if status.health.verdict == Verdict::Ok { Exit::Done } else { Exit::Unhealthy };
             Ok(Said { text: shown(context, &status)?, exit })
         }
         Err(failure) if failure.exit == Exit::Unreachable => {
@@ -113,46 +118,56 @@ fn steady(status: &Status) -> Status {
     steady
 }
 
-/// What plugins of Nagios end with, by the numbers that our own exit codes happen to have.
-const OK: (&str, Exit) = ("OK", Exit::Done);
-const WARNING: (&str, Exit) = ("WARNING", Exit::Failed);
-const CRITICAL: (&str, Exit) = ("CRITICAL", Exit::Usage);
+/// What plug-ins of Nagios end with, by the numbers that our own exit codes happen to have.
 const UNKNOWN: (&str, Exit) = ("UNKNOWN", Exit::NotFound);
 
+/// The word and the number of a verdict, as plug-ins have them.
+fn plugin_state(verdict: Verdict) -> (&'static str, Exit) {
+    match verdict {
+        Verdict::Ok => ("OK", Exit::Done),
+        Verdict::Warning => ("WARNING", Exit::Failed),
+        Verdict::Problem => ("CRITICAL", Exit::Usage),
+    }
+}
+
+/// Shows what `status` judges, and nothing of its own.
 async fn plugin(context: &Context<'_>) -> Said {
     let Ok(config) = context.whereabouts() else {
         return line(UNKNOWN, "the configuration cannot be read; see `imagebaked check`", "");
     };
     let status = match ask(context, &config).await {
         Ok(status) => status,
-        Err(failure) => return line(CRITICAL, &failure.message, ""),
+        // It answers, but cannot read its history.
+        Err(Failure { exit: Exit::Unhealthy, message }) => return line(plugin_state(Verdict::Problem), &message, ""),
+        Err(failure) => return line(UNKNOWN, &failure.message, ""),
     };
-    let LastDay { succeeded, failed, skipped } = status.last_day;
+    plugin_line(&status)
+}
+
+fn plugin_line(status: &Status) -> Said {
+    let LastDay { succeeded, failed, skipped, cancelled } = status.last_day;
     let (running, queued, late) = (status.running.len(), status.queued, status.late.len());
     let numbers = format!(
-        "running={running} queued={queued} late={late} succeeded={succeeded} failed={failed} skipped={skipped}"
+        "running={running} queued={queued} late={late} succeeded={succeeded} failed={failed} skipped={skipped} \
+         cancelled={cancelled}"
     );
-    let mut doubts = Vec::new();
-    if late > 0 {
-        doubts.push(format!("{late} late, the oldest of {}", status.late[0].schedule));
-    }
-    if failed > 0 {
-        doubts.push(format!("{failed} failed in the last 24 hours"));
-    }
-    if status.daemon.config_on_disk == OnDisk::Edited {
-        doubts.push("the configuration was edited and not reloaded".to_owned());
-    }
-    if !status.health.ok {
-        line(CRITICAL, &status.health.reasons.join("; "), &numbers)
-    } else if !doubts.is_empty() {
-        line(WARNING, &doubts.join("; "), &numbers)
-    } else {
+    let state = plugin_state(status.health.verdict);
+    if status.health.verdict == Verdict::Ok {
         let next = status
             .next
             .first()
             .map_or_else(|| "no slot to come".to_owned(), |next| format!("next {} at {}", next.schedule, next.local));
-        line(OK, &format!("{}, {next}", schedules(status.daemon.schedules)), &numbers)
+        return line(state, &format!("{}, {next}", schedules(status.daemon.schedules)), &numbers);
     }
+    let (shown, more) = first(status.health.problems(), LISTED);
+    let words: Vec<_> = shown.iter().map(|problem| problem.message.as_str()).collect();
+    line(state, &format!("{}: {}{more}", status.health.counts(), words.join("; ")), &numbers)
+}
+
+/// The first of them, and how to say that there are more.
+fn first<T>(all: impl ExactSizeIterator<Item = T>, most: usize) -> (Vec<T>, String) {
+    let rest = all.len().saturating_sub(most);
+    (all.take(most).collect(), if rest == 0 { String::new() } else { format!("; and {rest} more") })
 }
 
 /// One line; what follows a bar is for graphs, so that none may stand in the words.
@@ -165,14 +180,7 @@ fn line((word, exit): (&str, Exit), words: &str, numbers: &str) -> Said {
 fn text(context: &Context<'_>, status: &Status) -> String {
     let now = SystemClock.now();
     let mut text = String::new();
-    if status.health.ok {
-        text.push_str("All is well.\n");
-    } else {
-        text.push_str("Not well:\n");
-        for reason in &status.health.reasons {
-            let _ = writeln!(text, "  - {reason}");
-        }
-    }
+    text.push_str(&headline(status, now));
     let daemon = &status.daemon;
     let since = daemon.started_at.parse().map(|at| relative(at, now)).unwrap_or_default();
     let _ = writeln!(
@@ -229,18 +237,46 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     text
 }
 
+/// The verdict with the first problem, then each problem with the command to type.
+fn headline(status: &Status, now: DateTime<Utc>) -> String {
+    let mut text = status.health.headline();
+    if status.health.verdict == Verdict::Ok {
+        text.push_str(&match status.no_image_yet {
+            0 => ".\n".to_owned(),
+            1 => "; 1 line has no image yet.\n".to_owned(),
+            lines => format!("; {lines} lines have no image yet.\n"),
+        });
+        return text;
+    }
+    text.push('\n');
+    let only_one = status.health.problems.len() == 1;
+    let (shown, more) = first(status.health.problems(), SHOWN);
+    for problem in shown {
+        let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
+        if !only_one {
+            let _ = writeln!(text, "\n  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
+        }
+        let command = problem.command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
+        let _ = writeln!(text, "    {command}({}, began {since})", problem.code.as_str());
+    }
+    if !more.is_empty() {
+        let _ = writeln!(text, "\n  {}: imagebaked status --json", more.trim_start_matches("; "));
+    }
+    text
+}
+
 fn work(context: &Context<'_>, (running, waiting): (&[Running], &[Running]), queued: u64, last_day: LastDay) -> String {
     let mut text = format!(
-        "Last 24 hours: {} succeeded, {} failed, {} skipped. Waiting for their turn: {queued}.\n",
-        last_day.succeeded, last_day.failed, last_day.skipped
+        "Last 24 hours: {} succeeded, {} failed, {} skipped, {} cancelled. Queued: {queued}.\n",
+        last_day.succeeded, last_day.failed, last_day.skipped, last_day.cancelled
     );
     if running.is_empty() {
-        text.push_str("No bake is under way.\n");
+        text.push_str("No bake is running.\n");
     } else {
-        text.push_str(&bakes(context, "Under way", running));
+        text.push_str(&bakes(context, "Running", running));
     }
     if !waiting.is_empty() {
-        text.push_str(&bakes(context, "Waiting for users to leave", waiting));
+        text.push_str(&bakes(context, "Waiting", waiting));
     }
     text
 }

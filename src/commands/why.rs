@@ -10,13 +10,13 @@ use super::{Context, Exit, Failure, Result, Said, output::relative, show::Report
 use crate::{
     bake::naming::{Template, Values},
     cli::WhyArgs,
-    clock::{Clock, SystemClock},
+    clock::{Clock, ON_TIME, SystemClock},
     config::Config,
     daemon::StoredTiming,
     ids::{InstanceId, LineId, ScheduleId},
     schedule::{
         Schedule, Timing,
-        account::{AccountPolicy, ON_TIME},
+        account::AccountPolicy,
         explain::{self, Answer, Case, Moment},
     },
     store::{Pause, Reader, Seen, StoreError},

@@ -47,6 +47,11 @@ pub enum Kind {
         /// The shortest.
         min: Duration,
     },
+    /// A period like `15m`, or `never`.
+    PeriodOrNever {
+        /// The shortest.
+        min: Duration,
+    },
     /// True or false.
     Truth,
     /// A list of such things.

@@ -72,6 +72,19 @@ impl Form<'_, Duration> for Period {
     }
 }
 
+/// A period, at least this, or `"never"`, which takes back what a wider layer sets.
+pub(super) struct PeriodOrNever(pub Duration);
+
+impl Form<'_, Option<Duration>> for PeriodOrNever {
+    fn read(&self, item: Item<'_, '_>, out: &mut Findings) -> Option<Option<Duration>> {
+        if item.is_word("never") { Some(None) } else { item.duration(self.0, out).map(Some) }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::PeriodOrNever { min: self.0 }
+    }
+}
+
 /// True or false.
 pub(super) struct Truth;
 

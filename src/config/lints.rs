@@ -15,10 +15,10 @@ use super::{
     sheet::Written,
 };
 use crate::{
+    clock::ON_TIME,
     ids::InstanceId,
     schedule::{
         CatchUp, Overlap, Schedule, Timing,
-        account::ON_TIME,
         forecast::Durations,
         oddities::{ClockChange, Effect, UnevenStep, clock_changes},
     },

@@ -31,7 +31,7 @@ mod suggest;
 
 use std::{
     borrow::Cow,
-    collections::{BTreeMap, HashMap, hash_map},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map},
     fs, io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -63,6 +63,7 @@ use self::{
 };
 use crate::{
     ids::InstanceId,
+    line::users::UserKind,
     schedule::{
         CatchUp, Channel, Instances, Keep, Overlap, Schedule,
         diff::{Diff, changes, table},
@@ -103,6 +104,20 @@ pub struct Config {
     pub zones: Arc<Release>,
 }
 
+/// Keys of `[cloud]` and `[daemon]` that a reload takes over at once; all others count from the next start.
+const LIVE: &[(&str, &str)] = &[
+    ("cloud", "poll_interval"),
+    ("cloud", "lookup_window"),
+    ("cloud", "in_use"),
+    ("daemon", "max_builders"),
+    ("daemon", "max_builders_per_region"),
+    ("daemon", "pause_after_failures"),
+    ("daemon", "owner"),
+    ("daemon", "prune_interval"),
+    ("daemon", "max_deletions"),
+    ("daemon", "watch"),
+];
+
 impl Config {
     /// Every name and id of a schedule.
     pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
@@ -112,22 +127,27 @@ impl Config {
     /// Whether something differs from `other` that only counts at the start of the daemon: where its files, sockets and
     /// pages are, and how it reaches the cloud.
     pub fn needs_restart(&self, other: &Self) -> bool {
-        // These few are taken over at once.
-        let cloud = CloudSettings {
-            poll_interval: self.cloud.poll_interval,
-            lookup_window: self.cloud.lookup_window,
-            ..other.cloud.clone()
+        let differ = |section: &str, mine: &serde_json::Map<_, _>, others: &serde_json::Map<_, _>| {
+            let mut keys = mine.keys().chain(others.keys());
+            keys.any(|key: &String| !LIVE.contains(&(section, key.as_str())) && mine.get(key) != others.get(key))
         };
-        let daemon = DaemonSettings {
-            max_builders: self.daemon.max_builders,
-            max_builders_per_region: self.daemon.max_builders_per_region,
-            pause_after_failures: self.daemon.pause_after_failures,
-            owner: self.daemon.owner.clone(),
-            prune_interval: self.daemon.prune_interval,
-            watch: self.daemon.watch,
-            ..other.daemon.clone()
-        };
-        self.cloud != cloud || self.daemon != daemon
+        differ("cloud", &table(&self.cloud), &table(&other.cloud))
+            || differ("daemon", &table(&self.daemon), &table(&other.daemon))
+    }
+
+    /// The regions of instances and of copies of their images, and the one of the image service: where images may be in
+    /// use.
+    pub fn regions(&self) -> BTreeSet<&str> {
+        let of_schedules = self.schedules.iter().flat_map(|schedule| {
+            let settings = &schedule.settings;
+            settings.regions.iter().map(String::as_str).chain([settings.instance_region.as_str()])
+        });
+        of_schedules.chain([self.cloud.region.as_str()]).collect()
+    }
+
+    /// The kinds of users of images that the operator leaves out: they are not asked before an image is deleted.
+    pub fn not_asked(&self) -> Vec<UserKind> {
+        UserKind::ALL.into_iter().filter(|kind| !self.cloud.in_use.contains(kind)).collect()
     }
 
     /// What changes where this configuration follows `old`, with the slots after `from` up to and including `until`.
@@ -544,4 +564,63 @@ fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedul
     let mut hash = hex::encode(hasher.finalize());
     hash.truncate(12);
     Ok(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What counts from the next start on only: where things are, and what the cloud's client is made with.
+    const AT_START: &[(&str, &str)] = &[
+        ("cloud", "region"),
+        ("cloud", "endpoint"),
+        ("cloud", "ecd_endpoint"),
+        ("cloud", "connect_timeout"),
+        ("cloud", "timeout"),
+        ("cloud", "requests_per_second"),
+        ("cloud", "credentials"),
+        ("cloud", "credentials_dir"),
+        ("daemon", "state_dir"),
+        ("daemon", "listen"),
+        ("daemon", "control_socket"),
+        ("daemon", "drain"),
+    ];
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("imagebaked.toml");
+        let schedule = "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-1\"\ncron = \"@daily\"\n";
+        std::fs::write(&path, format!("{text}\n{schedule}")).unwrap();
+        load(&path, &BTreeMap::new()).unwrap_or_else(|wrong| panic!("{text}: {}", wrong.render(false))).config
+    }
+
+    #[test]
+    fn every_key_counts_at_once_or_asks_for_a_restart() {
+        let other = |key: &str| match key {
+            "region" => "\"cn-beijing\"",
+            "endpoint" | "ecd_endpoint" => "\"http://127.0.0.1:1\"",
+            "requests_per_second" => "7",
+            "credentials" => "\"ecs_ram_role\"",
+            "listen" => "\"127.0.0.1:1\"",
+            "max_builders" | "max_builders_per_region" | "pause_after_failures" => "17",
+            "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
+            "watch" => "true",
+            "in_use" => "[\"desktops\"]",
+            "max_deletions" => "17",
+            _ => "\"17s\"",
+        };
+        let before = config("");
+        let keys = |section, table: serde_json::Map<_, _>| {
+            table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
+        };
+        let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
+        assert_eq!(all.len(), 22, "a key was added or removed");
+        for (section, key) in &all {
+            let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
+            assert_ne!(after.hash, before.hash, "{section}.{key}");
+            let at_start = AT_START.contains(&(*section, key.as_str()));
+            assert_eq!(after.needs_restart(&before), at_start, "{section}.{key}");
+            assert_eq!(before.needs_restart(&after), at_start, "{section}.{key}");
+        }
+    }
 }

@@ -364,6 +364,11 @@ impl<'v, 's> Item<'v, 's> {
         }
     }
 
+    /// Whether it is this text.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.value.as_str() == Some(word)
+    }
+
     /// One of a few words.
     pub(super) fn one_of<T: Copy>(self, words: &[(&str, T)], out: &mut Findings) -> Option<T> {
         let text = self.text(out)?;

@@ -18,7 +18,7 @@ use toml::de::DeValue;
 
 use super::{
     definitions::Kind,
-    forms::{By, Integer, OneOf, Period, Truth},
+    forms::{By, Integer, OneOf, Period, PeriodOrNever, Truth},
     reader::{At, Findings, Item, Mark, Source, layer, suggestion, to_map, unknown_key},
     settings::{REGION, filled, region},
     sheet::Written,
@@ -40,6 +40,8 @@ const IMAGE_NAME: &str = "{name}-{slot:%Y%m%d-%H%M}-v{version}";
 const RETRY: RetryPolicy = RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
 /// How long a marked image waits to be deleted.
 const GRACE: Duration = Duration::from_hours(24);
+/// How long an image stays that the cloud lists as CREATE_FAILED.
+const FAILED_AGE: Duration = Duration::from_hours(7 * 24);
 const SECOND: Duration = Duration::from_secs(1);
 
 /// Most tags that an operator may give, so that ours fit the cloud's 20.
@@ -97,7 +99,8 @@ layer! {
         cron: Vec<At<'s, String>> = By(cron, || Kind::OneOrMore(Kind::FILLED.into())),
         /// The zone of `cron` and of templates. Default `"UTC"`.
         timezone: Zone = By(zone, || Kind::FILLED),
-        /// Template of the images' names. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
+        /// Template of the images' names. A name that another image has already gets the next version; without `{version}` in
+        /// the template such a bake fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
         image_name: Text = By(image_name, || Kind::FILLED),
         /// Template of the images' descriptions, at most 256 characters. Default: none.
         description: Text = By(template, || Kind::Text("")),
@@ -109,11 +112,14 @@ layer! {
         jitter: Duration = Period(Duration::ZERO),
         /// What a slot does while the instance is still being baked for another. Default `"queue"`.
         overlap: Overlap = OneOf(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)]),
-        /// The cloud must have accepted the job this long after the slot. Default `"4h"`.
+        /// The cloud must have accepted the job this long after the slot; of a slot that was missed, this long after it was
+        /// caught up. Until then a bake waits for a cloud that cannot be reached, and for its instance. Default `"4h"`.
         deadline: Duration = Period(SECOND),
         /// An image still being made after this long is reported. Default `"12h"`.
         build_deadline: Duration = Period(SECOND),
-        /// How failed calls are repeated. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
+        /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
+        /// stayed unclear and no image was found; what the network, a proxy or a limit on calls keeps from the cloud spends
+        /// none. Pauses grow up to `cap`. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
         retry: RetryPolicy = By(retry, || Kind::Table(RetryKeys::keys())),
         /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
         /// stop is refused, `"required"` does not. Default `"never"`.
@@ -146,8 +152,9 @@ layer! {
         regions: Vec<String> = By(regions, || Kind::Set { of: Kind::Text(REGION).into(), min: 0 }),
         /// Slots are recorded as skipped while this is set. Default `false`.
         paused: bool = Truth,
-        /// The newest good image is overdue when older than this. Default: never.
-        max_image_age: Duration = Period(SECOND),
+        /// A line whose newest good image is older than this is a problem, beside failed and missed slots, which always count.
+        /// `"never"` takes this bound back where `[defaults]` or a profile sets it. Default `"never"`.
+        max_image_age: Option<Duration> = PeriodOrNever(SECOND),
     }
 }
 
@@ -409,7 +416,7 @@ impl<'a, 's> Schedules<'a, 's> {
             catch_up_window: pick!(catch_up_window, Duration::from_hours(6)),
             overlap: pick!(overlap, Overlap::Queue),
             paused: pick!(paused, false),
-            max_image_age: pick!(max_image_age).map(|at| at.value),
+            max_image_age: pick!(max_image_age, None),
             keep: pick!(keep).map(|at| at.value.clone()),
             channels: pick!(channels).map(|at| at.value.clone()).unwrap_or_default(),
             settings: intern(&mut self.settings, settings),
@@ -787,6 +794,8 @@ layer! {
         min: u32 = Integer(1, 100_000),
         /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
         grace: Duration = Period(Duration::ZERO),
+        /// How long an image stays that the cloud lists as CREATE_FAILED; `"never"`: it is never deleted. Default `"7d"`.
+        failed: Option<Duration> = PeriodOrNever(Duration::ZERO),
     }
 }
 
@@ -805,6 +814,7 @@ fn keep(item: Item<'_, '_>, out: &mut Findings) -> Option<Keep> {
         within: keys.within.map(|at| at.value),
         min: keys.min.map_or(1, |at| at.value),
         grace: keys.grace.map_or(GRACE, |at| at.value),
+        failed: keys.failed.map_or(Some(FAILED_AGE), |at| at.value),
     };
     let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
     if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {

@@ -7,12 +7,14 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use toml::de::DeValue;
 
 use super::{
     definitions::Kind,
     forms::{By, Integer, OneOf, Period, Positive, Truth},
     reader::{Findings, Item, layer, suggestion},
 };
+use crate::line::users::UserKind;
 
 /// Regions that WUYING is offered in. A newer one than these is let through with a warning.
 pub(super) const REGIONS: [&str; 23] = [
@@ -93,6 +95,9 @@ with_texts! {
         pub poll_interval: Duration,
         /// How long after an unclear answer the image is looked for before the call is repeated. Default `"10m"`.
         pub lookup_window: Duration,
+        /// What is asked whether it uses an image before that is deleted; a kind that is left out may lose its image.
+        /// Default: all kinds.
+        pub in_use: Vec<UserKind>,
     }
 }
 
@@ -109,6 +114,7 @@ impl Default for CloudSettings {
             credentials_dir: None,
             poll_interval: Duration::from_secs(30),
             lookup_window: Duration::from_mins(10),
+            in_use: UserKind::ALL.to_vec(),
         }
     }
 }
@@ -148,6 +154,9 @@ with_texts! {
         pub drain: Duration,
         /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
         pub prune_interval: Duration,
+        /// Most images that one pass of retention deletes without `prune --confirm`. Default: twice the number of lines with
+        /// `keep`, and deletions by which a new image takes the place of an old one do not count.
+        pub max_deletions: Option<u32>,
         /// Whether the files are read again by themselves when they have changed. Default `false`.
         pub watch: bool,
     }
@@ -165,6 +174,7 @@ impl Default for DaemonSettings {
             owner: "imagebaked".into(),
             drain: Duration::from_secs(30),
             prune_interval: Duration::from_hours(1),
+            max_deletions: None,
             watch: false,
         }
     }
@@ -205,6 +215,7 @@ layer! {
         credentials_dir: String = By(filled, || Kind::FILLED),
         poll_interval: Duration = Period(Duration::from_millis(10)),
         lookup_window: Duration = Period(MILLISECOND),
+        in_use: Vec<UserKind> = By(user_kinds, user_kinds_kind),
     }
 }
 
@@ -221,6 +232,7 @@ layer! {
         owner: String = By(owner, || Kind::FILLED),
         drain: Duration = Period(Duration::ZERO),
         prune_interval: Duration = Period(Duration::from_millis(100)),
+        max_deletions: u32 = Integer(0, 1_000_000),
         watch: bool = Truth,
     }
 }
@@ -284,6 +296,39 @@ fn endpoint(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {
         return None;
     }
     Some(text)
+}
+
+/// Kinds of users, each once; in a variable with commas between them.
+fn user_kinds(item: Item<'_, '_>, out: &mut Findings) -> Option<Vec<UserKind>> {
+    let words = UserKind::ALL.map(|kind| (kind.as_str(), kind));
+    let mut kinds = Vec::new();
+    let mut sound = true;
+    let mut take = |member: Item<'_, '_>, out: &mut Findings| match member.one_of(&words, out) {
+        Some(kind) if kinds.contains(&kind) => {
+            out.error(member.mark, "bad-value", format!("`{}` is listed twice", kind.as_str()), None);
+            sound = false;
+        }
+        Some(kind) => kinds.push(kind),
+        None => sound = false,
+    };
+    match item.value.as_str().filter(|_| item.mark.source.untyped) {
+        Some(text) => {
+            for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                take(Item { value: &DeValue::String(word.into()), mark: item.mark }, out);
+            }
+        }
+        None => {
+            for member in item.list("a list like [\"desktops\", \"workstations\"]", out)? {
+                take(member, out);
+            }
+        }
+    }
+    sound.then_some(kinds)
+}
+
+fn user_kinds_kind() -> Kind {
+    let words = UserKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    Kind::Set { of: Kind::OneOf(words).into(), min: 0 }
 }
 
 fn listen_address(item: Item<'_, '_>, out: &mut Findings) -> Option<String> {

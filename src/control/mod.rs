@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::{
-    bake::reconcile::Difference,
+    bake::reconcile::{Difference, FailedImage},
     ids::{BakeId, ImageId, InstanceId},
     line::{
         change::Change,
@@ -137,6 +137,9 @@ pub enum Request {
         dry_run: bool,
         /// Also ask again about images that the cloud would not delete.
         again: bool,
+        /// Also delete what is held until a person confirms it.
+        #[serde(default)]
+        confirm: bool,
     },
     /// Keep an image whatever the rules say.
     Pin {
@@ -183,6 +186,11 @@ pub enum Wanted {
 }
 
 impl Request {
+    /// Whether it changes nothing, so that it does not matter whether it arrived.
+    pub fn only_asks(&self) -> bool {
+        matches!(self, Self::Status | Self::Follow { .. })
+    }
+
     /// How long the daemon may take to answer; it answers `Follow` within half of it. Listing all images of an account,
     /// page by page, takes its time.
     fn patience(&self) -> Duration {
@@ -234,6 +242,9 @@ pub enum Reply {
     Reconciled {
         /// What differed before anything was taken over.
         differences: Vec<Difference>,
+        /// Images of ours that never came to be.
+        #[serde(default)]
+        failed: Vec<FailedImage>,
     },
     /// To `Prune`: what was found, and what follows; `None` where no line has rules.
     Pruned {

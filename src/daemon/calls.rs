@@ -4,19 +4,22 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
+use super::slot_lists::SlotLists;
 use crate::{
     bake::{
         Bake, BakeSettings, State,
         call::{Answer, Call, Class, MadeImage, Power, Refusal},
+        gmt,
         hooks::{HookOutcome, HookResult, HookRun},
-        identity::{Identity, ImageStatus, SeenImage, TAG_OWNER},
+        identity::{Identity, ImageStatus, SeenImage, TAG_LINE, TAG_OWNER},
+        instance_state::{self, StateClass},
         naming::Template,
         settings::InstanceType,
         state::values,
     },
-    clock::Clock,
+    clock::{Clock, later},
     cloud::{
-        self, CloudClient, CloudError, CloudOptions, CredentialSource, Surroundings,
+        self, CloudClient, CloudError, CloudOptions, CredentialSource, Gate, Surroundings, Unanswered,
         actions::{
             CreateImageByInstance, DescribeDesktops, Desktop, Image, ListImage, ListWuyingServer, MachineStatus,
             Server, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
@@ -25,7 +28,7 @@ use crate::{
     },
     config::{Config, Credentials},
     failpoint, hooks,
-    ids::{ImageId, InstanceId},
+    ids::{ImageId, InstanceId, LineId},
     store::Attempt,
 };
 
@@ -65,45 +68,62 @@ pub struct Finished {
     call: Call,
     /// What came back.
     pub answer: Answer,
+    /// The cloud's clock when it answered.
+    pub server_date: Option<DateTime<Utc>>,
     started_at: DateTime<Utc>,
     finished_at: DateTime<Utc>,
     http_status: Option<u16>,
     request_id: Option<String>,
 }
 
-/// Makes one call for one bake; a hook runs in `folder`. Credentials that were refused are read anew and tried once more: the cloud did not act
-/// on a request that it refused for its signature.
-pub async fn perform(
-    cloud: &CloudClient,
-    clock: &dyn Clock,
-    call: Call,
-    instance: &InstanceId,
-    settings: &BakeSettings,
-    description: Option<String>,
-    folder: &Path,
-) -> Finished {
-    let started_at = clock.now();
-    let request = Request { cloud, instance, settings, description, folder };
-    failpoint::hit("send", call.as_str());
-    let mut told = request.send(&call).await;
-    if matches!(&told, Err(refusal) if refusal.class == Class::Credential) && cloud.refresh_credentials().await.is_ok()
-    {
-        told = request.send(&call).await;
-    }
-    failpoint::hit("answer", call.as_str());
-    let finished_at = clock.now();
-    match told {
-        Ok(Told { answer, http_status, request_id }) => {
-            Finished { call, answer, started_at, finished_at, http_status, request_id }
+/// What the calls of a bake need.
+#[derive(Debug)]
+pub struct Caller<'a> {
+    /// Whom they go to.
+    pub cloud: &'a CloudClient,
+    /// What they are about.
+    pub instance: &'a InstanceId,
+    /// How.
+    pub settings: &'a BakeSettings,
+    /// Of the image.
+    pub description: Option<String>,
+    /// `[daemon] owner`.
+    pub owner: &'a str,
+    /// The lines on the instance, of all schedules.
+    pub lines: Vec<LineId>,
+    /// Where hooks run.
+    pub folder: &'a Path,
+    /// When create calls and stops must not go out any more.
+    pub gate: Gate,
+    /// What searches of one slot share.
+    pub slot_lists: &'a SlotLists,
+}
+
+impl Caller<'_> {
+    /// Makes one call. Credentials that were refused are read anew and tried once more: the cloud did not act on a request
+    /// that it refused for its signature. That is so only where the API itself says it; a proxy that answers 401 or 403 is
+    /// no such refusal.
+    pub async fn perform(&self, call: Call, clock: &dyn Clock) -> Finished {
+        let (started_at, began) = (clock.now(), clock.boottime());
+        failpoint::hit("send", call.as_str());
+        let mut told = self.send(&call).await;
+        if matches!(&told, Err(Unanswered::Refused(refusal)) if refusal.class == Class::Credential)
+            && self.cloud.refresh_credentials().await.is_ok()
+        {
+            told = self.send(&call).await;
         }
-        Err(refusal) => Finished {
-            call,
-            started_at,
-            finished_at,
-            http_status: refusal.http_status,
-            request_id: refusal.request_id.clone(),
-            answer: Answer::Refused(refusal),
-        },
+        failpoint::hit("answer", call.as_str());
+        // By the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
+        let finished_at = later(started_at, clock.boottime().saturating_sub(began));
+        let (answer, server_date, http_status, request_id) = match told {
+            Ok(Told { answer, server_date, http_status, request_id }) => (answer, server_date, http_status, request_id),
+            Err(Unanswered::NotSent) => (Answer::NotSent, None, None, None),
+            Err(Unanswered::Refused(refusal)) => {
+                let (http_status, request_id) = (refusal.http_status, refusal.request_id.clone());
+                (Answer::Refused(refusal), None, http_status, request_id)
+            }
+        };
+        Finished { call, answer, server_date, started_at, finished_at, http_status, request_id }
     }
 }
 
@@ -132,15 +152,26 @@ impl Finished {
                 ("ok", None, Some(format!("found {} {}", image.image_id, image.status.as_str())))
             }
             Answer::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
+            Answer::InProgress(images) if !images.is_empty() => {
+                let images: Vec<&str> = images.iter().map(|image| image.image_id.as_str()).collect();
+                ("ok", None, Some(format!("{} being made", images.join(", "))))
+            }
+            Answer::InProgress(_) => ("ok", None, Some("none".to_owned())),
             Answer::Found(None) | Answer::Image(None) => ("ok", None, Some("not listed".to_owned())),
+            Answer::NameTaken(taken) => {
+                let carriers = taken.ids().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
+                ("ok", None, Some(format!("not listed; others have its name: {carriers}")))
+            }
+            Answer::NotSent => return None,
             Answer::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
             Answer::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
             Answer::Hook(outcome) => (hook_word(outcome, before), None, self.hook_message(outcome)),
         };
         let changes_something =
             matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
-        // A wait for connected users is one piece of news, however often it is looked at.
-        let waits_on = before.waiting().is_some() && after.waiting().is_some();
+        // A wait is one piece of news, however often it is looked at.
+        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
+        let waits_on = why(before).is_some() && why(before) == why(after);
         let news = !waits_on && (before.as_str() != after.as_str() || before.reason() != after.reason());
         if outcome == "ok" && !changes_something && !news {
             return None;
@@ -211,45 +242,39 @@ fn power_word(power: &Power) -> Cow<'_, str> {
         Power::Running => "Running".into(),
         Power::InUse(who) => format!("Running, {who} is connected").into(),
         Power::Stopped => "Stopped".into(),
-        Power::Between(text) => text.into(),
+        Power::Between(text) | Power::Final(text) => text.into(),
     }
-}
-
-struct Request<'a> {
-    cloud: &'a CloudClient,
-    instance: &'a InstanceId,
-    settings: &'a BakeSettings,
-    description: Option<String>,
-    /// Where hooks run.
-    folder: &'a Path,
 }
 
 struct Told {
     answer: Answer,
+    server_date: Option<DateTime<Utc>>,
     http_status: Option<u16>,
     request_id: Option<String>,
 }
 
 impl Told {
     fn of<T>(answer: cloud::Answer<T>, meaning: impl FnOnce(T) -> Answer) -> Self {
-        Self { answer: meaning(answer.value), http_status: Some(answer.http_status), request_id: answer.request_id }
+        let (server_date, http_status) = (answer.server_date, Some(answer.http_status));
+        Self { answer: meaning(answer.value), server_date, http_status, request_id: answer.request_id }
     }
 }
 
-impl Request<'_> {
-    async fn send(&self, call: &Call) -> Result<Told, Refusal> {
+impl Caller<'_> {
+    async fn send(&self, call: &Call) -> Result<Told, Unanswered> {
         match call {
             Call::CreateImage(identity) => self.create(identity).await,
-            Call::FindImage(identity) => self.find(identity).await,
-            Call::DescribeImage(image_id) => self.describe(image_id).await,
-            Call::DescribeInstance => self.power().await,
+            Call::FindImage(identity) => Ok(self.find(identity).await?),
+            Call::FindImagesInProgress => Ok(self.find_in_progress().await?),
+            Call::DescribeImage(image_id) => Ok(self.describe(image_id).await?),
+            Call::DescribeInstance => Ok(self.power().await?),
             Call::StopInstance => self.stop().await,
-            Call::StartInstance => self.start().await,
+            Call::StartInstance => Ok(self.start().await?),
             Call::RunHook(run) => Ok(self.hook(run).await),
         }
     }
 
-    async fn create(&self, identity: &Identity) -> Result<Told, Refusal> {
+    async fn create(&self, identity: &Identity) -> Result<Told, Unanswered> {
         let settings = self.settings;
         let request = CreateImageByInstance {
             image_name: identity.image_name.clone(),
@@ -264,25 +289,50 @@ impl Request<'_> {
             product_type: settings.product_type.clone(),
             tags: identity.tags(settings),
         };
-        let answer = self.cloud.create_image(&request).await?;
+        let answer = self.cloud.call_behind(&request, &self.gate).await?;
         Ok(Told::of(answer, |made| {
             Answer::Created(MadeImage { image_id: made.image_id, version_id: made.version_id, task_id: made.task_id })
         }))
     }
 
-    /// By name first; where that finds nothing, by tags: another host with the same file counts versions on its own, and
-    /// so gives the same slot another name.
+    /// By name first; where that shows none with the tags of the slot, by tags, too: another host with the same file counts
+    /// versions on its own, and so gives the same slot another name.
     async fn find(&self, identity: &Identity) -> Result<Told, Refusal> {
         let by_name = ListImage { image_name: Some(identity.image_name.clone()), ..ListImage::default() };
-        let mut found = identity.choose(self.cloud.list_all_images(&by_name).await?.iter().map(seen).collect());
-        if found.is_none() {
-            let mut tags: BTreeMap<String, String> = identity.look_up_tags().into();
-            tags.insert(TAG_OWNER.to_owned(), identity.owner.clone());
-            let by_tags = ListImage { tags, ..ListImage::default() };
-            found = identity.choose(self.cloud.list_all_images(&by_tags).await?.iter().map(seen).collect());
+        let mut images: Vec<_> = self.cloud.list_all_images(&by_name).await?.iter().map(seen).collect();
+        if !identity.is_tagged(&images) {
+            let by_tags = self.slot_lists.list(self.cloud, identity).await?;
+            // An image that both lists show is one.
+            let fresh = |image: &&SeenImage| images.iter().all(|known| known.image_id != image.image_id);
+            let others: Vec<_> = by_tags.iter().filter(fresh).cloned().collect();
+            images.extend(others);
         }
+        let answer = Answer::of_search(identity, images);
         // Several pages, several request ids: none of them stands for the whole.
-        Ok(Told { answer: Answer::Found(found), http_status: None, request_id: None })
+        Ok(Told { answer, server_date: None, http_status: None, request_id: None })
+    }
+
+    /// Images of our lines on this instance that are being made, whoever asked for them.
+    async fn find_in_progress(&self) -> Result<Told, Refusal> {
+        let mut found: Vec<SeenImage> = Vec::new();
+        for status in [cloud::actions::ImageStatus::Init, cloud::actions::ImageStatus::Creating] {
+            let tags = [(TAG_OWNER.to_owned(), self.owner.to_owned())].into();
+            let filter = ListImage { status: Some(status), tags, ..ListImage::default() };
+            match self.cloud.list_all_images(&filter).await {
+                Ok(images) => found.extend(images.iter().map(seen)),
+                // A cloud that will never tell must not keep the instance stopped.
+                Err(refusal) if refusal.class == Class::Permanent => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let of_instance = format!("/{}", self.instance);
+        found.retain(|image| {
+            let line = image.tags.get(TAG_LINE).map(String::as_str).unwrap_or_default();
+            image.status == ImageStatus::InProgress
+                && image.tags.get(TAG_OWNER).map(String::as_str) == Some(self.owner)
+                && (self.lines.iter().any(|known| known.as_str() == line) || line.ends_with(&of_instance))
+        });
+        Ok(Told { answer: Answer::InProgress(found), server_date: None, http_status: None, request_id: None })
     }
 
     async fn describe(&self, image_id: &ImageId) -> Result<Told, Refusal> {
@@ -298,32 +348,36 @@ impl Request<'_> {
                 let region = self.settings.instance_region.clone();
                 let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
                 let told = self.cloud.describe_desktops(&request).await?;
-                Ok(Told::of(told, |page| {
-                    let found = page.desktops.iter().find(|desktop| desktop.id == *self.instance);
-                    Answer::Instance(found.and_then(|desktop| power(&desktop.status, desktop_user(desktop))))
+                Ok(Told::of(told, |desktops| {
+                    let found = desktops.iter().find(|desktop| desktop.id == *self.instance);
+                    Answer::Instance(found.map(desktop_power))
                 }))
             }
             InstanceType::WuyingServer => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
                 let told = self.cloud.list_servers(&request).await?;
-                Ok(Told::of(told, |page| {
-                    let found = page.servers.iter().find(|server| server.id == *self.instance);
-                    Answer::Instance(found.and_then(|server| power(&server.status, server_users(server))))
+                Ok(Told::of(told, |servers| {
+                    let found = servers.iter().find(|server| server.id == *self.instance);
+                    let power =
+                        |server: &Server| power(&server.status, InstanceType::WuyingServer, server_users(server));
+                    Answer::Instance(found.map(power))
                 }))
             }
         }
     }
 
-    async fn stop(&self) -> Result<Told, Refusal> {
+    async fn stop(&self) -> Result<Told, Unanswered> {
         let ids = vec![self.instance.clone()];
         let told = match self.settings.instance_type {
             InstanceType::CloudDesktop => {
                 let region = self.settings.instance_region.clone();
                 let stopped_mode = Some(self.settings.stopped_mode);
-                self.cloud.stop_desktops(&StopDesktops { region, ids, stopped_mode }).await?
+                self.cloud.call_behind(&StopDesktops { region, ids, stopped_mode }, &self.gate).await?
             }
             // Never forced: a forced stop may lose the data that the image is made for.
-            InstanceType::WuyingServer => self.cloud.stop_servers(&StopWuyingServer { ids, force: None }).await?,
+            InstanceType::WuyingServer => {
+                self.cloud.call_behind(&StopWuyingServer { ids, force: None }, &self.gate).await?
+            }
         };
         Ok(Told::of(told, |_| Answer::Accepted))
     }
@@ -344,7 +398,7 @@ impl Request<'_> {
         // No variable can hold a NUL, and the words of others may.
         let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
         let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
-        Told { answer: Answer::Hook(outcome), http_status: None, request_id: None }
+        Told { answer: Answer::Hook(outcome), server_date: None, http_status: None, request_id: None }
     }
 }
 
@@ -369,6 +423,8 @@ pub(super) fn seen(image: &Image) -> SeenImage {
         name: image.image_name.clone().unwrap_or_default(),
         status: ImageStatus::parse(image.status.as_str()),
         tags: image.tags.clone(),
+        kind: image.image_type.clone(),
+        made_at: image.gmt_create.as_deref().and_then(gmt::parse),
     }
 }
 
@@ -388,12 +444,28 @@ fn server_users(server: &Server) -> Option<String> {
     }
 }
 
-/// `None` for an instance that is listed as deleted.
-fn power(status: &MachineStatus, user: Option<String>) -> Option<Power> {
+/// A desktop that runs or is stopped may be moving all the same: its flag says so. Flags that are not known mean nothing.
+fn desktop_power(desktop: &Desktop) -> Power {
+    let kind = InstanceType::CloudDesktop;
+    let flag = desktop.management_flag.as_deref().map(str::trim).unwrap_or_default();
+    match power(&desktop.status, kind, desktop_user(desktop)) {
+        Power::Running | Power::InUse(_) | Power::Stopped if instance_state::find(flag, kind).is_some() => {
+            power(&MachineStatus::Other(flag.to_owned()), kind, None)
+        }
+        power => power,
+    }
+}
+
+fn power(status: &MachineStatus, kind: InstanceType, user: Option<String>) -> Power {
     match status {
-        MachineStatus::Running => Some(user.map_or(Power::Running, Power::InUse)),
-        MachineStatus::Stopped => Some(Power::Stopped),
-        MachineStatus::Other(text) if text.eq_ignore_ascii_case("deleted") => None,
-        MachineStatus::Other(text) => Some(Power::Between(text.clone())),
+        MachineStatus::Running => user.map_or(Power::Running, Power::InUse),
+        MachineStatus::Stopped => Power::Stopped,
+        MachineStatus::Other(text) if text.trim().is_empty() => {
+            Power::Between("in no state that the cloud names".to_owned())
+        }
+        MachineStatus::Other(text) => match instance_state::classify(text, kind) {
+            StateClass::Final => Power::Final(text.clone()),
+            StateClass::Ready | StateClass::Passing => Power::Between(text.clone()),
+        },
     }
 }

@@ -140,9 +140,9 @@ async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), Contro
         return Ok(());
     };
     let reply = match read {
-        Ok(envelope) if envelope.protocol == PROTOCOL => match serde_json::from_value(envelope.body) {
+        Ok(envelope) if envelope.protocol == PROTOCOL => match serde_json::from_value::<Request>(envelope.body) {
             Ok(request) => {
-                let only_asks = matches!(request, Request::Status | Request::Follow { .. });
+                let only_asks = request.only_asks();
                 let reply = answer(request, who, shared).await;
                 if !only_asks {
                     shared.stir();
@@ -190,20 +190,21 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
             told(shared.order(|reply| Order::Resume { schedule, who, reply }).await, |()| Reply::Done)
         }
         Request::Follow { bakes, seen } => {
-            let mut changes = shared.engine.clone();
-            // A time-out is no failure: the rows are told as they are.
-            let _ = tokio::time::timeout(FOLLOW, changes.wait_for(|status| status.changes != seen)).await;
-            if changes.has_changed().is_err() {
-                return Reply::Stopping;
-            }
-            let count = changes.borrow().changes;
+            // A time-out is no failure: the rows are shown as they are.
+            let count = match tokio::time::timeout(FOLLOW, shared.changed_since(seen)).await {
+                Ok(None) => return Reply::Stopping,
+                Ok(Some(count)) => count,
+                Err(_) => shared.changes(),
+            };
             match rows(&bakes, shared).await {
                 Ok(rows) => Reply::Rows { rows, changes: count },
                 Err(error) => Reply::Failed { message: chain(&error) },
             }
         }
         Request::Reload => reload::reload(shared, &who).await,
-        Request::Prune { dry_run, again } => keeper::prune::asked(shared, dry_run, again, &who).await,
+        Request::Prune { dry_run, again, confirm } => {
+            keeper::prune::asked(shared, keeper::prune::Mode { dry_run, again, confirm }, &who).await
+        }
         Request::Pin { image, until, reason } => keeper::pins::pin(shared, &image, Pin { until, reason, who }).await,
         Request::Unpin { image } => keeper::pins::unpin(shared, &image, &who).await,
         Request::Undelete { image } => keeper::pins::undelete(shared, &image, who).await,
@@ -232,26 +233,36 @@ fn told<T>(asked: Result<Result<T, Declined>, String>, done: impl FnOnce(T) -> R
 }
 
 async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
-    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config()).await {
+    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now()).await
+    {
         Ok(found) => found,
         Err(error) => return Reply::Failed { message: chain(&error) },
     };
-    let differences = found.differences.clone();
+    let (differences, failed) = (found.differences.clone(), found.failed.clone());
     if !apply {
-        return Reply::Reconciled { differences };
+        return Reply::Reconciled { differences, failed };
     }
     match shared.order(|reply| Order::Rebuild { found, who, reply }).await {
-        Ok(()) => Reply::Reconciled { differences },
+        Ok(()) => Reply::Reconciled { differences, failed },
         Err(message) => Reply::Failed { message },
     }
 }
 
+/// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good once its image is.
 async fn rows(bakes: &[crate::ids::BakeId], shared: &Shared) -> Result<Vec<serde_json::Value>, StoreError> {
+    let reader = shared.store.reader();
     let mut rows = Vec::with_capacity(bakes.len());
     for &bake in bakes {
-        if let Some(row) = shared.store.reader().bake(bake).await? {
-            rows.push(serde_json::to_value(row).map_err(StoreError::Encode)?);
-        }
+        let Some(row) = reader.bake(bake).await? else { continue };
+        let check = match row.image_id.as_deref().filter(|_| row.is_ended()) {
+            Some(image) => reader.check_of_image(image).await?,
+            None => None,
+        };
+        let mut json = serde_json::to_value(row).map_err(StoreError::Encode)?;
+        let (verify, veto) = check.map(|check| (check.verify, check.veto)).unwrap_or_default();
+        json["verify"] = verify.into();
+        json["veto"] = veto.into();
+        rows.push(json);
     }
     Ok(rows)
 }

@@ -9,7 +9,7 @@ use std::{
     collections::{HashMap, HashSet},
     path::Path,
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -22,20 +22,27 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    calls::{self, Finished},
+    calls::{self, Caller, Finished},
+    clocks,
     planner::{Planner, Upcoming},
+    slot_lists::SlotLists,
 };
 use crate::{
     bake::{
-        Bake, State,
-        call::{Answer, Call, Class},
+        Bake, State, Trigger,
+        call::{Answer, Call, Class, Power},
+        gmt::GmtOffset,
+        instance_state,
+        reason::ReasonCode,
         reconcile::Comparison,
-        state::{Effect, End, Event, Kept, Pace, step},
+        retry,
+        state::{self, Effect, End, Event, Kept, Pace, Resume, step},
     },
-    clock::Clock,
-    cloud::CloudClient,
+    clock::{Clock, STEP_BACK, later, shifted, watch::ClockEvent},
+    cloud::{CloudClient, Gate},
     config::{self, Config},
-    ids::{BakeId, LineId},
+    health::lines::Line,
+    ids::{BakeId, ImageId, LineId, ScheduleId},
     line::report::Adopted,
     schedule::Schedule,
     store::{Attempt, DueBake, ITSELF, ManualBake, NewImage, OwedStart, Pause, Store, StoreError, Transition},
@@ -45,8 +52,6 @@ use crate::{
 const HOLD_PROBE: TimeDelta = TimeDelta::minutes(1);
 /// After a failure of the database the engine looks again this much later: six lines of log a minute, no more.
 const STORE_PAUSE: Duration = Duration::from_secs(10);
-/// A clock that went back by less than this did not go back.
-const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 /// No begun bake waits longer than this for its next look, unless the clock was set back while the daemon was down.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
 /// An instance that is not running so long after its start was owed is told of in the log and in `status`.
@@ -55,6 +60,8 @@ pub(super) const START_TAKES: TimeDelta = TimeDelta::minutes(5);
 const CRY_AGAIN: TimeDelta = TimeDelta::minutes(10);
 /// The engine looks at least this often, whatever becomes of the metronome.
 const OWN_PULSE: Duration = Duration::from_secs(2);
+/// Unknown states of instances that are reported; a cloud that makes up a new one each time must not fill the memory.
+const MOST_UNKNOWN_STATES: usize = 100;
 /// How many slots to come are shown.
 const UPCOMING: usize = 10;
 
@@ -80,9 +87,32 @@ pub struct Engine {
     hold: Option<Hold>,
     /// Whether new bakes may begin; off while draining.
     admitting: bool,
+    /// Cancelled while draining: calls that wait for the rate limit and would begin something do not go out.
+    closing: CancellationToken,
+    /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
+    /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
+    accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
+    /// What searches of one slot share.
+    slot_lists: Arc<SlotLists>,
+    /// What images have taught since the last commit.
+    taught: Option<GmtOffset>,
     /// The next instant at which a turn can find something to do; `None`: look at the next pulse.
     quiet_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
+    /// Since when the history cannot be written.
+    store_error_since: Option<DateTime<Utc>>,
+    /// What keeps anything from being begun until history and cloud have been compared.
+    uncompared: Option<Uncompared>,
+    /// Until it was compared nothing was planned: what came due since then is planned as if it came due one by one.
+    planned_late_from: Option<DateTime<Utc>>,
+    /// The history's files have lost their names: what was begun is ended, nothing else is.
+    lost: Option<LostHistory>,
+    /// What became known of the clock and is not in the audit yet.
+    clock_events: Vec<ClockEvent>,
+    /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
+    history_went_back: bool,
+    /// Unknown states of instances that the log has reported.
+    unknown_states: HashSet<String>,
     /// Whether what rarely changes has been published since it changed.
     shown: bool,
     publish: watch::Sender<EngineStatus>,
@@ -113,35 +143,59 @@ pub struct EngineStatus {
     pub looks: u64,
     /// When the last one did.
     pub last_look: Option<DateTime<Utc>>,
+    /// The same by a clock that nobody sets.
+    pub last_tick: Option<Instant>,
     /// Counts turns that changed something; whoever waits for a change watches this.
     pub changes: u64,
     /// Credentials are refused.
     pub hold: Option<Hold>,
     /// The database cannot be used.
     pub store_error: Option<String>,
+    /// Since when.
+    pub store_error_since: Option<DateTime<Utc>>,
+    /// History and cloud have to be compared before anything is begun.
+    pub uncompared: Option<Uncompared>,
+    /// The history's files have lost their names.
+    pub lost_history: Option<LostHistory>,
     /// The configuration in force.
     pub config_hash: String,
     /// Slots to come.
     pub upcoming: Vec<Upcoming>,
     /// Schedules in force.
     pub schedules: usize,
-    /// Lines that shall have a young image.
-    pub max_ages: Vec<MaxAge>,
+    /// The lines of all schedules in force.
+    pub lines: Arc<[PlannedLine]>,
     /// Schedules that are paused, but not in the file.
     pub pauses: Vec<Pause>,
 }
 
-/// How old the newest good image of a line may be.
+/// A history that was restored, imported or is empty, before it was compared with the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MaxAge {
-    /// The line.
-    pub line: LineId,
-    /// Its schedule's name.
-    pub schedule: String,
-    /// How old.
-    pub max_age: Duration,
-    /// A line younger than that need not have an image yet.
-    pub known_since: DateTime<Utc>,
+pub struct Uncompared {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Why it could not be compared so far.
+    pub why: Option<String>,
+}
+
+/// A history whose files were removed, moved or replaced under the daemon.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LostHistory {
+    /// Since when it is known.
+    pub since: DateTime<Utc>,
+    /// What became of them.
+    pub message: String,
+}
+
+/// A line of a schedule in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedLine {
+    /// The schedule's stable id.
+    pub schedule_id: ScheduleId,
+    /// Whether the schedule is paused in the file.
+    pub paused_in_file: bool,
+    /// What its image is judged by.
+    pub line: Line,
 }
 
 /// What others may ask of the engine.
@@ -223,8 +277,22 @@ pub enum Order {
         /// Where the answer goes.
         reply: oneshot::Sender<Result<Result<(), Declined>, StoreError>>,
     },
+    /// What the comparison with the cloud came to that a restored or empty history needs before anything is begun.
+    Compared {
+        /// Why it could not be made; it is tried again.
+        outcome: Result<(), NotCompared>,
+    },
     /// Look now: the pulse.
     Look,
+}
+
+/// Why history and cloud could not be compared.
+#[derive(Debug)]
+pub struct NotCompared {
+    /// In words.
+    pub why: String,
+    /// The cloud's refusal, where it was one of the credentials.
+    pub credentials: Option<String>,
 }
 
 /// Why an order was not carried out.
@@ -246,15 +314,24 @@ impl Engine {
         rng: Rng,
     ) -> Result<(Self, watch::Receiver<EngineStatus>), StoreError> {
         let now = clock.now();
-        store.hasten(now, now + LONGEST_WAIT).await?;
+        if let Some(written) = store.newest_write().await? {
+            cloud.clocks().history_written(written);
+        }
+        store.hasten(now, shifted(now, LONGEST_WAIT)).await?;
         let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
+        let uncompared = store.lineage().must_be_compared().then_some(Uncompared { since: now, why: None });
+        let pace = Pace {
+            search_until: store.lineage().searches_first().then(|| retry::later(now, config.cloud.lookup_window)),
+            gmt_offset: store.reader().gmt_offset().await?,
+            ..pace(config)
+        };
         let (publish, status) = watch::channel(EngineStatus::default());
         let mut engine = Self {
             store,
             cloud,
             clock,
             planner,
-            pace: pace(config),
+            pace,
             limits: limits(config),
             config_hash: config.hash.clone(),
             folder: config.daemon.state_dir.as_path().into(),
@@ -265,8 +342,19 @@ impl Engine {
             cried: HashMap::new(),
             hold: None,
             admitting: true,
+            closing: CancellationToken::new(),
+            accepted: HashMap::new(),
+            slot_lists: Arc::default(),
+            taught: None,
             quiet_until: None,
             last_turn: now,
+            store_error_since: None,
+            uncompared,
+            planned_late_from: None,
+            lost: None,
+            clock_events: Vec::new(),
+            history_went_back: false,
+            unknown_states: HashSet::new(),
             shown: false,
             publish,
         };
@@ -275,11 +363,17 @@ impl Engine {
     }
 
     /// Works until `stop`; then begins nothing new, waits at most `drain` for calls under way and commits their answers.
-    pub async fn run(mut self, mut orders: mpsc::Receiver<Order>, stop: CancellationToken, drain: Duration) {
+    /// Fails where the history went back under it: calls under way are dropped, and the next start finds out about them.
+    pub async fn run(
+        mut self,
+        mut orders: mpsc::Receiver<Order>,
+        stop: CancellationToken,
+        drain: Duration,
+    ) -> Result<(), StoreError> {
         // The metronome goes by the wall clock and falls silent while that has been set back; this one does not.
         let mut own_pulse = tokio::time::interval(OWN_PULSE);
         own_pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        loop {
+        while !self.history_went_back && !self.is_wound_down().await {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => break,
@@ -292,12 +386,24 @@ impl Engine {
             }
         }
         self.admitting = false;
+        self.closing.cancel();
+        if self.history_went_back {
+            self.calls.shutdown().await;
+            return Err(StoreError::WentBack);
+        }
+        if self.lost.is_some() && !stop.is_cancelled() {
+            // Nothing is left that a call could be under way for.
+            self.calls.shutdown().await;
+            return Err(self.store.replaced().unwrap_or(StoreError::WentBack));
+        }
         let waiting = self.in_flight.len();
         if waiting > 0 {
             tracing::info!(waiting, "stopping: waiting for calls under way");
         }
         let drained = tokio::time::timeout(drain, async {
-            while let Some(finished) = self.calls.join_next_with_id().await {
+            while !self.history_went_back
+                && let Some(finished) = self.calls.join_next_with_id().await
+            {
                 self.take_answers(finished).await;
             }
         });
@@ -310,19 +416,27 @@ impl Engine {
         // Hooks are killed by this, and run again at the next start.
         self.calls.shutdown().await;
         self.tell_what_is_left_stopped().await;
+        if self.history_went_back { Err(StoreError::WentBack) } else { Ok(()) }
     }
 
     /// A pulse: looks, unless there can be nothing to see.
     async fn look(&mut self) {
+        self.watch_clock().await;
         let now = self.clock.now();
         // Once a second: noted without waking those who wait for changes.
         self.publish.send_if_modified(|status| {
             status.looks += 1;
             status.last_look = Some(now);
+            status.last_tick = Some(Instant::now());
             false
         });
+        if let Some(error) = self.store.replaced() {
+            self.lose_history(&error, now);
+        }
         let quiet = self.quiet_until.is_some_and(|until| now < until) && now >= self.last_turn;
-        if !quiet {
+        // Somebody else could not write: whether anybody can is not left to the next bake to find out.
+        let unnoticed = self.store.is_suspect() && self.store_error_since.is_none();
+        if !quiet || unnoticed {
             self.turn().await;
         }
     }
@@ -330,8 +444,16 @@ impl Engine {
     /// What changes what is shown is answered after the turn that shows it: who was told that a pause stands, and asks
     /// for the status next, must find it there.
     async fn obey(&mut self, order: Order) {
+        if let Some(error) = self.store.replaced().filter(|_| !matches!(order, Order::Look)) {
+            self.lose_history(&error, self.clock.now());
+            return order.refuse(error);
+        }
         match order {
             Order::Look => self.look().await,
+            Order::Compared { outcome } => {
+                self.take_comparison(outcome);
+                self.turn().await;
+            }
             Order::Bake { schedule, who, reply } => {
                 // A dropped receiver means that the person has gone; the bake stands all the same.
                 let _ = reply.send(self.record_manual(&schedule, who).await);
@@ -369,6 +491,60 @@ impl Engine {
                 let _ = reply.send(told);
             }
         }
+    }
+
+    /// Takes note of what has become known of the clock, and asks the cloud for its time while that is in doubt.
+    async fn watch_clock(&mut self) {
+        let clocks = self.cloud.clocks();
+        for event in clocks.take_events() {
+            clocks::log(&event);
+            match event {
+                ClockEvent::Stepped { from, to, confirmed: false } => self.planner.clock_corrected(to - from, to),
+                ClockEvent::Confirmed => self.planner.clock_confirmed(),
+                _ => {}
+            }
+            self.quiet_until = None;
+            self.clock_events.push(event);
+        }
+        if clocks.is_in_doubt() {
+            let cloud = Arc::clone(&self.cloud);
+            // Nobody waits for the answer: it is compared with the clock as every other.
+            tokio::spawn(async move { cloud.ask_for_the_time().await });
+        }
+        if let Err(error) = self.record_clock_events().await {
+            self.store_failed(&error, self.clock.now());
+        }
+    }
+
+    /// What cannot be written now is written at the next look.
+    async fn record_clock_events(&mut self) -> Result<(), StoreError> {
+        while let Some(event) = self.clock_events.first() {
+            let now = self.clock.now();
+            if clocks::is_audited(event) {
+                self.store.note_clock(now, &event.to_string(), event.once().as_deref()).await?;
+            }
+            // Only the cloud's word says that what lies ahead was written by a wrong clock.
+            if matches!(event, ClockEvent::Confirmed) && self.cloud.clocks().agreed().is_ok() {
+                let latest = shifted(now, STEP_BACK);
+                let ended = self.store.end_queued_ahead(latest, now).await?;
+                if ended > 0 {
+                    tracing::warn!(
+                        bakes = ended,
+                        "{ended} bakes in the queue end: the clock was ahead when they were written"
+                    );
+                    self.show(None, true);
+                }
+                self.store.clamp_images_ahead(now, shifted(now, LONGEST_WAIT)).await?;
+            }
+            self.clock_events.remove(0);
+        }
+        Ok(())
+    }
+
+    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward ends
+    /// no wait and no deadline.
+    fn bake_time(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.cloud.clocks().cloud_now().min(now)
     }
 
     fn no_schedule(&self, wanted: &str) -> Declined {
@@ -438,7 +614,7 @@ impl Engine {
             return Ok(Err(Declined::NotNow("the pause would be over already".to_owned())));
         }
         // Slots up to this moment are not paused yet.
-        self.planner.plan(&self.store, now).await?;
+        self.plan(now).await?;
         self.store.pause(&Pause { schedule_id, since: now, until, reason, who }).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
         self.shown = false;
@@ -453,7 +629,7 @@ impl Engine {
             return Ok(Err(Declined::NotNow(word)));
         }
         // Slots up to this moment were paused.
-        self.planner.plan(&self.store, now).await?;
+        self.plan(now).await?;
         self.store.resume(&schedule_id, who, "resumed", now).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
         self.shown = false;
@@ -471,7 +647,7 @@ impl Engine {
                 "its bakes failed for good {failures} times in a row; mend the cause, then `imagebaked resume {schedule_id}`"
             );
             tracing::error!(schedule = %schedule_id, reason, "schedule {schedule_id} is paused: {reason}");
-            self.planner.plan(&self.store, now).await?;
+            self.plan(now).await?;
             let pause = Pause { schedule_id, since: now, until: None, reason, who: ITSELF.to_owned() };
             self.store.pause(&pause).await?;
             self.planner.set_pauses(self.store.reader().pauses().await?);
@@ -483,9 +659,13 @@ impl Engine {
     async fn adopt(&mut self, config: &Config) -> Result<(), StoreError> {
         let now = self.clock.now();
         // Slots due until this moment belong to the rules that were in force.
-        self.planner.plan(&self.store, now).await?;
+        self.plan(now).await?;
         self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
-        self.pace = pace(config);
+        if self.cloud.clocks().agreed().is_ok() {
+            self.planner.clock_confirmed();
+        }
+        let Pace { search_until, gmt_offset, .. } = self.pace;
+        self.pace = Pace { search_until, gmt_offset, ..pace(config) };
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
         if let Some(hold) = &mut self.hold {
@@ -498,14 +678,25 @@ impl Engine {
     /// One look at clock and database: everything that can be done now is begun.
     pub async fn turn(&mut self) {
         let now = self.clock.now();
-        let was_set_back = now < self.last_turn - STEP_BACK;
+        let was_set_back = now < shifted(self.last_turn, -STEP_BACK);
         if let Some(hold) = &mut self.hold {
             // A clock that was set back must not put the probe off.
-            hold.next_probe = hold.next_probe.min(now + HOLD_PROBE);
+            hold.next_probe = hold.next_probe.min(shifted(now, HOLD_PROBE));
         }
         self.last_turn = now;
+        if self.lost.is_none()
+            && self.store.is_suspect()
+            && let Err(error) = self.store.probe().await
+        {
+            return self.store_failed(&error, now);
+        }
         match self.try_turn(now, was_set_back).await {
-            Ok(changed) => self.show(None, changed),
+            Ok(changed) => {
+                if let Some(since) = self.store_error_since.take() {
+                    tracing::info!(%since, "the history can be used again");
+                }
+                self.show(None, changed);
+            }
             Err(error) => self.store_failed(&error, now),
         }
     }
@@ -515,82 +706,123 @@ impl Engine {
             // What waits for an instant of the old clock would wait as long as the step.
             self.store.hasten(now, now).await?;
         }
-        let mut changed = self.planner.plan(&self.store, now).await? > 0;
+        let mut changed = self.plan(now).await? > 0;
+        let mut turn = Turn::default();
         loop {
-            let due = self.store.due(now).await?;
-            let mut steps = self.step_due(due, now);
-            if self.admitting {
-                let expired = self.store.overdue_queued(now).await?;
+            let bake_time = self.bake_time(now);
+            let due = self.store.due(bake_time).await?;
+            self.step_due(due, now, &mut turn);
+            if self.admitting && self.lost.is_none() {
+                let expired = self.store.overdue_queued(bake_time).await?;
                 for DueBake { bake, .. } in expired {
-                    let held =
-                        self.hold.as_ref().map(|hold| Event::Held { why: format!("credentials: {}", hold.message) });
-                    steps.push(self.take(bake, held.unwrap_or(Event::Due), now));
+                    let event = self.what_holds().unwrap_or(Event::Due);
+                    self.step_in(&mut turn, bake, event, now);
                 }
-                steps.extend(self.admit(now).await?);
+                if self.uncompared.is_none() {
+                    self.admit(now, &mut turn).await?;
+                }
             }
+            let steps = turn.take_steps();
             if steps.is_empty() {
                 break;
             }
             changed = true;
             self.commit(steps, now).await?;
         }
-        let next = [self.planner.next_at(), self.store.next_wake(now).await?, self.hold_ends()];
-        self.quiet_until = next.into_iter().flatten().min();
+        let bake_time = self.bake_time(now);
+        let next = [self.planner.next_at(), self.store.next_wake(bake_time).await?, self.hold_ends()];
+        // A second step of a bake waits for the next tick; where the two clocks differ, every tick is one to work at.
+        self.quiet_until = next.into_iter().flatten().min().filter(|_| bake_time == now && !turn.is_cut_short);
         Ok(changed)
     }
 
-    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>) -> Vec<Step> {
-        let mut steps = Vec::new();
-        for DueBake { bake, .. } in due {
+    fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
+        for DueBake { bake, last_version } in due {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
             }
+            if self.lost.is_some() && bake.state.cannot_be_cancelled().is_none() {
+                let by = "the daemon: the history was replaced".to_owned();
+                self.step_in(turn, bake, Event::Cancelled { by }, now);
+                continue;
+            }
+            if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
+                continue;
+            }
+            // It was begun while the clock was ahead, and has come to nothing that must be followed.
+            let is_early = bake.trigger != Trigger::Manual && bake.slot > shifted(now, STEP_BACK);
+            if is_early && let State::Ready { work, look_first: false, .. } = &bake.state {
+                if !work.owes_start {
+                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let kept = Kept { work: work.clone(), resume: Resume::Create, reason };
+                    let queued = State::Queued { not_before: bake.slot, kept: Some(kept) };
+                    turn.put_back(bake, queued);
+                }
+                continue;
+            }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
-            if begins_something && (!self.admitting || !self.may_call(now)) {
+            if begins_something && (!self.admitting || self.uncompared.is_some() || !self.may_call(now)) {
                 continue;
             }
             if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
                 continue;
             }
-            steps.push(self.take(bake, Event::Due, now));
+            let event = if bake.state.needs_version() {
+                turn.next_version(&bake.line, last_version, |version| Event::Renumbered { version })
+            } else {
+                Event::Due
+            };
+            self.step_in(turn, bake, event, now);
         }
-        steps
     }
 
-    async fn admit(&mut self, now: DateTime<Utc>) -> Result<Vec<Step>, StoreError> {
+    async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
         if self.hold.is_some() {
             free = free.min(1);
         }
         if free == 0 {
-            return Ok(Vec::new());
+            return Ok(());
         }
         let room = self.limits.builders_per_region;
         let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
         let queued = self.store.next_queued(now, free, &full).await?;
         // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
-        if queued.is_empty() || !self.may_call(now) {
-            return Ok(Vec::new());
+        if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
+            return Ok(());
         }
-        let mut given: HashMap<LineId, u32> = HashMap::new();
-        let mut steps = Vec::new();
         for DueBake { bake, last_version } in queued {
+            if turn.has_stepped(bake.id) {
+                continue;
+            }
             let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
             if *in_region >= room {
                 // Filled up by this very turn; the next round asks without the region.
                 continue;
             }
             *in_region += 1;
-            // Two instances of one turn may share a line, if the ids are so chosen; versions must still differ.
-            let version = given.get(&bake.line).copied().unwrap_or(last_version).saturating_add(1);
             // One that comes back from a wait has its version already.
-            if bake.state.work().is_none() {
-                given.insert(bake.line.clone(), version);
-            }
-            steps.push(self.take(bake, Event::Admitted { version }, now));
+            let event = match bake.state.work() {
+                Some(work) => Event::Admitted { version: work.version },
+                None => turn.next_version(&bake.line, last_version, |version| Event::Admitted { version }),
+            };
+            self.step_in(turn, bake, event, now);
         }
-        Ok(steps)
+        Ok(())
+    }
+
+    /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
+    fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
+        if self.in_flight.contains_key(&bake.id) {
+            return;
+        }
+        if turn.stepped.insert(bake.id) {
+            let step = self.take(bake, event, now);
+            turn.steps.push(step);
+        } else {
+            turn.is_cut_short = true;
+        }
     }
 
     /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
@@ -598,7 +830,7 @@ impl Engine {
         match &mut self.hold {
             None => true,
             Some(hold) if now >= hold.next_probe => {
-                hold.next_probe = now + HOLD_PROBE;
+                hold.next_probe = shifted(now, HOLD_PROBE);
                 true
             }
             Some(_) => false,
@@ -610,6 +842,8 @@ impl Engine {
     }
 
     fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
+        let now = self.bake_time(now);
+        self.pace.clock_skew = self.cloud.clocks().cloud_now() - now;
         let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
         let before = std::mem::replace(&mut bake.state, state);
         Step { bake, before, effect, attempt: None }
@@ -629,11 +863,15 @@ impl Engine {
                 attempt: step.attempt.clone(),
             })
             .collect();
-        self.store.commit(&transitions, now).await?;
+        let cloud_now = self.cloud.clocks().cloud_now();
+        let committed = self.store.commit_seen(&transitions, cloud_now, now).await;
+        self.history_went_back |= matches!(committed, Err(StoreError::WentBack));
+        committed?;
         for step in steps {
             step.log();
             if step.bake.state.is_ended() {
                 self.cried.remove(&step.bake.id);
+                self.accepted.remove(&step.bake.id);
             }
             match step.effect {
                 // A hook that would be cut off by the end of the daemon is left to the next start.
@@ -652,10 +890,23 @@ impl Engine {
         let id = bake.id;
         let (cloud, clock) = (Arc::clone(&self.cloud), Arc::clone(&self.clock));
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
+        let lines = match call {
+            Call::FindImagesInProgress => self.planner.lines_on(&instance),
+            _ => Vec::new(),
+        };
         let description = calls::description(&bake);
+        let owner = self.pace.owner.clone();
         let folder = Arc::clone(&self.folder);
-        let task =
-            async move { calls::perform(&cloud, &*clock, call, &instance, &settings, description, &folder).await };
+        let slot_lists = Arc::clone(&self.slot_lists);
+        let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
+        let task = async move {
+            let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
+            let owner = &*owner;
+            let slot_lists = &*slot_lists;
+            Caller { cloud, instance, settings, description, owner, lines, folder, gate, slot_lists }
+                .perform(call, &*clock)
+                .await
+        };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);
         self.in_flight.insert(id, (bake, handle));
@@ -675,6 +926,7 @@ impl Engine {
             self.store_failed(&error, now);
             return;
         }
+        self.keep_what_was_taught(now).await;
         // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
         self.show(None, true);
         self.turn().await;
@@ -697,11 +949,76 @@ impl Engine {
             return None;
         }
         self.judge_credentials(&finished, now);
+        self.learn(&bake, &finished);
         let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
         step.attempt = finished.attempt(&step.before, &step.bake.state);
         step.log_hook(&finished.answer);
+        self.report_unknown_state(&step.bake, &finished.answer);
         self.cry(&step.bake, &finished.answer, now);
         Some(step)
+    }
+
+    /// What the list shows of an image of ours, and when the cloud accepted it, teach the zone of `GmtCreate`.
+    fn learn(&mut self, bake: &Bake, finished: &Finished) {
+        match (&finished.answer, finished.server_date) {
+            (Answer::Created(image), Some(at)) => {
+                self.accepted.insert(bake.id, (image.image_id.clone(), at));
+            }
+            (Answer::Image(Some(image)), _) => {
+                let (Some((image_id, at)), Some(work)) = (self.accepted.get(&bake.id), bake.state.work()) else {
+                    return;
+                };
+                let is_ours =
+                    *image_id == image.image_id && !state::identity(bake, work, &self.pace).contradicts(image);
+                if let Some(shown) = image.made_at.filter(|_| is_ours) {
+                    self.taught = GmtOffset::learn(shown, *at).or(self.taught);
+                    self.accepted.remove(&bake.id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    async fn keep_what_was_taught(&mut self, now: DateTime<Utc>) {
+        let Some(observed) = self.taught.take() else { return };
+        let known = GmtOffset::agree(self.pace.gmt_offset, observed);
+        if known == self.pace.gmt_offset {
+            return;
+        }
+        // It can be learned again: a history that cannot be written is reported by those who must write it.
+        if let Err(error) = self.store.keep_gmt_offset(known, now).await {
+            tracing::debug!(error = crate::error::chain(&error), "the zone of GmtCreate could not be kept");
+        }
+        match known.map(GmtOffset::minutes) {
+            Some(minutes) => {
+                tracing::info!(
+                    minutes,
+                    "the zone of GmtCreate is {minutes} minutes ahead of UTC, as an image of ours shows"
+                );
+            }
+            None => {
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other");
+            }
+        }
+        self.pace.gmt_offset = known;
+    }
+
+    /// A state that is not in the table is waited for like any that passes; once, the log asks for somebody to look.
+    fn report_unknown_state(&mut self, bake: &Bake, answer: &Answer) {
+        let Answer::Instance(Some(Power::Between(state))) = answer else { return };
+        if instance_state::find(state, bake.settings.instance_type).is_some()
+            || self.unknown_states.len() >= MOST_UNKNOWN_STATES
+            || !self.unknown_states.insert(state.to_ascii_lowercase())
+        {
+            return;
+        }
+        let (schedule, instance) = (bake.schedule.as_str(), bake.instance_id.as_str());
+        tracing::warn!(
+            schedule,
+            instance,
+            state,
+            "unknown instance state {state} of {instance}: bakes wait for it to change; this is reported once"
+        );
     }
 
     /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
@@ -747,31 +1064,39 @@ impl Engine {
             Answer::Refused(refusal) if refusal.class == Class::Credential => {
                 let message = format!("{refusal} ({})", refusal.advice);
                 if self.hold.is_none() {
-                    tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
+                    tracing::error!(reason = %message, "credentials rejected: every schedule is suspended until the cloud accepts them");
                 }
                 let since = self.hold.as_ref().map_or(now, |hold| hold.since);
-                self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
+                self.hold = Some(Hold { since, message, next_probe: shifted(now, HOLD_PROBE) });
             }
             // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
             Answer::Refused(_) | Answer::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
-                    tracing::info!(since = %hold.since, "the cloud accepts the credentials again; nothing is held");
+                    tracing::info!(since = %hold.since, "credentials accepted again: no schedule is suspended");
                 }
             }
         }
     }
 
     fn store_failed(&mut self, error: &StoreError, now: DateTime<Utc>) {
+        self.history_went_back |= matches!(error, StoreError::WentBack);
+        if matches!(error, StoreError::Replaced { .. }) {
+            return self.lose_history(error, now);
+        }
+        self.store_error_since.get_or_insert(now);
         let text = crate::error::chain(error);
         tracing::error!(error = %text, "the ledger cannot be used; nothing new is begun until it can");
-        self.quiet_until = TimeDelta::from_std(STORE_PAUSE).ok().map(|pause| now + pause);
+        self.quiet_until = Some(later(now, STORE_PAUSE));
         self.show(Some(text), true);
     }
 
     fn show(&mut self, store_error: Option<String>, changed: bool) {
         self.publish.send_modify(|status| {
             status.store_error = store_error;
+            status.store_error_since = self.store_error_since;
+            status.uncompared.clone_from(&self.uncompared);
+            status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);
             status.hold.clone_from(&self.hold);
             let renewed = status.config_hash != self.config_hash || !self.shown;
@@ -780,16 +1105,19 @@ impl Engine {
                 status.config_hash.clone_from(&self.config_hash);
                 let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
                 status.schedules = ids.len();
-                status.max_ages = self
+                status.lines = self
                     .planner
                     .planned()
-                    .filter_map(|planned| {
-                        Some(MaxAge {
-                            line: planned.line.clone(),
-                            schedule: planned.schedule.name.to_string(),
-                            max_age: planned.schedule.max_image_age?,
+                    .map(|planned| PlannedLine {
+                        schedule_id: planned.schedule.id.clone(),
+                        paused_in_file: planned.schedule.paused,
+                        line: Line {
+                            id: planned.line.clone(),
+                            schedule: planned.schedule.name.clone(),
+                            zone: planned.schedule.timing.zone(),
+                            max_image_age: planned.schedule.max_image_age,
                             known_since: planned.known_since,
-                        })
+                        },
                     })
                     .collect();
             }
@@ -801,8 +1129,158 @@ impl Engine {
     }
 }
 
+/// A history that is not to be worked with as it is.
+impl Engine {
+    /// Plans what is due, but nothing before history and cloud were compared: slots whose images the cloud has are then
+    /// known by their rows.
+    async fn plan(&mut self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        if self.uncompared.is_some() || self.lost.is_some() {
+            return Ok(0);
+        }
+        let mut rows = 0;
+        if let Some(from) = self.planned_late_from {
+            // What came due meanwhile came on time; what was due before was missed.
+            rows += self.planner.plan(&self.store, from.min(now)).await?;
+            while let Some(at) = self.planner.next_at().filter(|at| *at <= now) {
+                rows += self.planner.plan(&self.store, at).await?;
+            }
+            self.planned_late_from = None;
+        }
+        Ok(rows + self.planner.plan(&self.store, now).await?)
+    }
+
+    /// What bakes in the queue wait for, if that is not a builder.
+    fn what_holds(&self) -> Option<Event> {
+        if let Some(hold) = &self.hold {
+            return Some(Event::Held { code: ReasonCode::Credentials, why: format!("credentials: {}", hold.message) });
+        }
+        let Uncompared { why, .. } = self.uncompared.as_ref()?;
+        let why = why.as_deref().unwrap_or("the cloud has not listed all images");
+        let why = format!("the history is empty or was restored, and could not be compared with the cloud: {why}");
+        Some(Event::Held { code: ReasonCode::Outage, why })
+    }
+
+    fn take_comparison(&mut self, outcome: Result<(), NotCompared>) {
+        let now = self.clock.now();
+        let Some(uncompared) = &mut self.uncompared else { return };
+        match outcome {
+            Ok(()) => {
+                self.planned_late_from = Some(uncompared.since);
+                self.uncompared = None;
+                // What the cloud was asked for last may not be on its lists yet.
+                self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
+                // The cloud has answered.
+                self.hold = None;
+            }
+            Err(NotCompared { why, credentials }) => {
+                if uncompared.why.as_ref() != Some(&why) {
+                    tracing::warn!(
+                        reason = %why,
+                        "history and cloud cannot be compared; nothing is stopped or created until they are"
+                    );
+                }
+                uncompared.why = Some(why);
+                if let Some(message) = credentials {
+                    if self.hold.is_none() {
+                        tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
+                    }
+                    let since = self.hold.as_ref().map_or(now, |hold| hold.since);
+                    self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
+                }
+            }
+        }
+    }
+
+    /// The files have lost their names. What is written from now on is gone with the process, so nothing is begun; but an
+    /// image that is being made is followed to its end, and an instance that was stopped is started again.
+    fn lose_history(&mut self, error: &StoreError, now: DateTime<Utc>) {
+        if self.lost.is_some() {
+            return;
+        }
+        let message = crate::error::chain(error);
+        tracing::error!(error = %message, "{message}; nothing new is begun, and the daemon ends once what was begun is over");
+        self.store.detach();
+        self.lost = Some(LostHistory { since: now, message });
+        self.quiet_until = None;
+        self.show(None, true);
+    }
+
+    /// Whether the history is lost and nothing is left that was begun under it, or nothing more can be done about that.
+    async fn is_wound_down(&self) -> bool {
+        if self.lost.is_none() {
+            return false;
+        }
+        if self.store_error_since.is_some() {
+            return true;
+        }
+        match self.store.due(DateTime::<Utc>::MAX_UTC).await {
+            Ok(begun) => begun.is_empty() && self.in_flight.is_empty(),
+            Err(_) => true,
+        }
+    }
+}
+
+impl Order {
+    /// Answers that the history cannot be used.
+    fn refuse(self, error: StoreError) {
+        match self {
+            Self::Bake { reply, .. } => drop(reply.send(Err(error))),
+            Self::Retry { reply, .. } => drop(reply.send(Err(error))),
+            Self::Adopt { reply, .. } | Self::Rebuild { reply, .. } => drop(reply.send(Err(error))),
+            Self::AdoptImages { reply, .. } => drop(reply.send(Err(error))),
+            Self::Cancel { reply, .. } | Self::Pause { reply, .. } | Self::Resume { reply, .. } => {
+                drop(reply.send(Err(error)));
+            }
+            Self::Compared { .. } | Self::Look => {}
+        }
+    }
+}
+
 fn no_bake(id: BakeId) -> Declined {
     Declined::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
+}
+
+/// The steps of one turn. A bake takes one of them at most: the reads of a turn lie before its commits, and a second step
+/// would begin from a row that the first has changed.
+#[derive(Default)]
+struct Turn {
+    stepped: HashSet<BakeId>,
+    /// Not committed yet.
+    steps: Vec<Step>,
+    /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
+    versions: HashMap<LineId, u32>,
+    /// Whether a bake would have taken a second step.
+    is_cut_short: bool,
+}
+
+impl Turn {
+    fn has_stepped(&self, bake: BakeId) -> bool {
+        self.stepped.contains(&bake)
+    }
+
+    /// The event that gives a bake the next version of its line.
+    fn next_version(&mut self, line: &LineId, last_in_history: u32, event: impl FnOnce(u32) -> Event) -> Event {
+        let last = self.versions.get(line).copied().unwrap_or_default().max(last_in_history);
+        match last.checked_add(1) {
+            Some(version) => {
+                self.versions.insert(line.clone(), version);
+                event(version)
+            }
+            None => Event::NoVersion { why: format!("line {line} has no version left, its last one is {last}") },
+        }
+    }
+
+    /// Sends a bake back to the queue.
+    fn put_back(&mut self, mut bake: Bake, queued: State) {
+        if self.stepped.insert(bake.id) {
+            let before = std::mem::replace(&mut bake.state, queued);
+            self.steps.push(Step { bake, before, effect: Effect::Done, attempt: None });
+        }
+    }
+
+    fn take_steps(&mut self) -> Vec<Step> {
+        std::mem::take(&mut self.steps)
+    }
 }
 
 /// A bake with its new state, before it is committed.
@@ -828,8 +1306,9 @@ impl Step {
     /// One line for each change of state, readable alone, with the keys as fields.
     fn log(&self) {
         let (before, state) = (&self.before, &self.bake.state);
-        // A wait for connected users is told once, however often it is looked at.
-        if before.as_str() == state.as_str() || before.waiting().is_some() && state.waiting().is_some() {
+        // A wait is reported once, however often it is looked at.
+        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
+        if before.as_str() == state.as_str() || why(before).is_some() && why(before) == why(state) {
             return;
         }
         let bake = self.bake.id.0;
@@ -849,6 +1328,9 @@ impl Step {
                     "bake {bake} of {schedule} succeeded: {name} is {image_id}"
                 );
             }
+            State::Ended { end: End::Cancelled { .. }, .. } => {
+                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} cancelled: {reason}");
+            }
             State::Ended { .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");
             }
@@ -861,18 +1343,11 @@ impl Step {
                     "bake {bake} of {schedule}: looking for its image: {reason}"
                 );
             }
-            State::Queued { kept: Some(Kept { waiting, .. }), .. } => {
-                let reason = waiting.why.as_str();
-                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
+            State::Queued { kept: Some(_), .. } => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
             State::Ready { waits_for: Some(waits_for), .. } => {
-                tracing::warn!(
-                    bake,
-                    schedule,
-                    instance,
-                    reason = waits_for,
-                    "bake {bake} of {schedule} tries again later: {waits_for}"
-                );
+                tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} {waits_for}");
             }
             _ => {
                 let (from, to) = (before.as_str(), state.as_str());
@@ -899,5 +1374,16 @@ fn pace(config: &Config) -> Pace {
         poll_interval: config.cloud.poll_interval,
         lookup_window: config.cloud.lookup_window,
         owner: config.daemon.owner.clone(),
+        search_until: None,
+        gmt_offset: None,
+        clock_skew: TimeDelta::zero(),
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "engine_history_tests.rs"]
+mod history_tests;

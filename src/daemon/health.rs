@@ -1,112 +1,246 @@
-//! Whether all is well, and if not, why: one plain sentence for each complaint, with what to do.
+//! Collects the facts that health is judged by: one function for each source, which returns its problems. What they come
+//! to together, and in which order they are shown, is [`Health::of`]; nothing else judges.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{EngineStatus, MaxAge, Shared, engine::START_TAKES, reload::Files};
+use super::{
+    EngineStatus, Shared, clocks, engine::START_TAKES, history_problems::history_problems, keeper::scan_problem,
+    reload::Files,
+};
 use crate::{
     bake::State,
-    status::Health,
-    store::{FailedCheck, FailedCopies, ITSELF, Look, OwedStart, StoreError},
+    health::{
+        Health, Problem, ProblemCode, Severity, Subject, SubjectKind,
+        lines::{self, Line},
+        one_line,
+    },
+    store::{FailedCopies, ITSELF, OwedStart, Pause, Reader, StoreError},
 };
 
-/// How long after its last turn an engine counts as stuck.
-const STUCK: Duration = Duration::from_mins(2);
-/// So many images of one kind are named.
-const MOST_NAMED: u32 = 10;
-/// A look that fails may be a passing fault; one that has failed for so long is not.
-const LOOK_AGAIN: TimeDelta = TimeDelta::hours(1);
+/// How long after its last tick an engine counts as stalled. It ticks every two seconds, however much there is to do.
+const STALLED: Duration = Duration::from_mins(2);
+/// So many failed copies are read.
+const MOST_COPIES: u32 = 1_000;
+
+/// What was judged.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    /// What it comes to.
+    pub health: Health,
+    /// How many lines have had no finished slot yet, and so no image.
+    pub no_image_yet: u64,
+}
 
 impl Shared {
-    /// Every complaint that there is.
-    pub(super) async fn health(
+    /// Judges everything that there is.
+    pub(super) async fn judge(
         &self,
         engine: &EngineStatus,
         files: Files,
         now: DateTime<Utc>,
-    ) -> Result<Health, StoreError> {
-        let mut reasons = Vec::new();
-        if let Files::Refused { since } = files {
-            reasons.push(format!(
-                "the configuration on disk has problems and is not in force (since {}); see `imagebaked check`",
-                since.format("%F %T UTC")
-            ));
+    ) -> Result<Judgement, StoreError> {
+        let reader = self.store.reader();
+        let mut problems = Vec::new();
+        problems.extend(configuration_refused(files));
+        problems.extend(self.restart_required());
+        problems.extend(history_unwritable(engine, now));
+        problems.extend(history_problems(engine, now));
+        problems.extend(credentials_rejected(engine));
+        problems.extend(clocks::list_problems(self.cloud.clocks(), now));
+        problems.extend(engine_stalled(engine, now));
+        problems.extend(schedules_auto_paused(&engine.pauses, now));
+        problems.extend(instances_not_running(reader, now).await?);
+        problems.extend(scan_failed(reader, now).await?);
+        problems.extend(replicas_failed(reader).await?);
+        problems.extend(super::keeper::prune::list_problems(reader).await?);
+        problems.extend(super::keeper::strays::list_problems(reader).await?);
+        let (of_lines, no_image_yet) = judge_lines(reader, engine, now).await?;
+        problems.extend(of_lines);
+        Ok(Judgement { health: Health::of(problems), no_image_yet })
+    }
+
+    /// Keys that a reload does not put in force.
+    fn restart_required(&self) -> Option<Problem> {
+        let since = self.restart_required_since()?;
+        Some(Problem::new(
+            ProblemCode::RestartRequired,
+            Severity::Warning,
+            Subject::only(SubjectKind::Configuration),
+            since,
+            "the configuration was reloaded, but some of its keys in [cloud] and [daemon] count from the next start on"
+                .to_owned(),
+            Some("systemctl restart imagebaked".to_owned()),
+        ))
+    }
+}
+
+/// Whether the engine still ticks. One that has not begun waits for the cloud, which may take long.
+pub(super) fn is_ticking(engine: &EngineStatus) -> bool {
+    engine.last_tick.is_none_or(|tick| !is_stalled(tick.elapsed()))
+}
+
+fn is_stalled(since_last_tick: Duration) -> bool {
+    since_last_tick > STALLED
+}
+
+fn engine_stalled(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> {
+    if is_ticking(engine) {
+        return None;
+    }
+    Some(Problem::new(
+        ProblemCode::EngineStalled,
+        Severity::Problem,
+        Subject::only(SubjectKind::Daemon),
+        engine.last_look.unwrap_or(now),
+        "the engine has not looked at the clock for over two minutes; no bake moves".to_owned(),
+        Some("systemctl restart imagebaked".to_owned()),
+    ))
+}
+
+fn configuration_refused(files: Files) -> Option<Problem> {
+    let Files::Refused { since } = files else { return None };
+    Some(Problem::new(
+        ProblemCode::ConfigurationRefused,
+        Severity::Warning,
+        Subject::only(SubjectKind::Configuration),
+        since,
+        "the configuration on disk has problems and is not in force; the daemon goes on with the one before, but would \
+         not start again"
+            .to_owned(),
+        Some("imagebaked check".to_owned()),
+    ))
+}
+
+fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> {
+    let error = engine.store_error.as_ref()?;
+    Some(Problem::new(
+        ProblemCode::HistoryUnwritable,
+        Severity::Problem,
+        Subject::only(SubjectKind::History),
+        engine.store_error_since.unwrap_or(now),
+        format!("the history cannot be used, and nothing new begins until it can: {}", one_line(error)),
+        Some("imagebaked doctor".to_owned()),
+    ))
+}
+
+fn credentials_rejected(engine: &EngineStatus) -> Option<Problem> {
+    let hold = engine.hold.as_ref()?;
+    Some(Problem::new(
+        ProblemCode::CredentialsRejected,
+        Severity::Problem,
+        Subject::only(SubjectKind::Credentials),
+        hold.since,
+        format!("credentials rejected, every schedule is suspended: {}", one_line(&hold.message)),
+        Some("imagebaked doctor".to_owned()),
+    ))
+}
+
+fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
+    let in_force = |pause: &&Pause| pause.who == ITSELF && pause.until.is_none_or(|until| now < until);
+    let problem = |pause: &Pause| {
+        Problem::new(
+            ProblemCode::ScheduleAutoPaused,
+            Severity::Problem,
+            Subject::new(SubjectKind::Schedule, pause.schedule_id.as_str()),
+            pause.since,
+            format!("{} is paused by the daemon: {}", pause.schedule_id, one_line(&pause.reason)),
+            Some(format!("imagebaked resume {}", pause.schedule_id)),
+        )
+    };
+    pauses.iter().filter(in_force).map(problem).collect()
+}
+
+/// Instances that a bake stopped and that do not run again: at the first refused start, and where nothing is refused
+/// once a start has taken too long.
+async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
+    let mut problems = Vec::new();
+    for OwedStart { bake, schedule, instance, state, .. } in reader.owed_starts().await? {
+        let State::Starting { since, refused_since, trouble, .. } = state else { continue };
+        let begun = since.unwrap_or(now);
+        let late = since.is_none_or(|since| now - since >= START_TAKES);
+        if refused_since.is_none() && !late {
+            continue;
         }
-        if let Some(error) = &engine.store_error {
-            reasons.push(format!("the ledger cannot be used: {error}"));
-        }
-        if let Some(hold) = &engine.hold {
-            reasons.push(format!("every schedule is held since {}: {}", hold.since.format("%F %T UTC"), hold.message));
-        }
-        if let Some(skew) = self.cloud.clock_skew() {
-            let (seconds, side) =
-                (skew.num_seconds().unsigned_abs(), if skew > TimeDelta::zero() { "behind" } else { "ahead of" });
-            let skew = humantime::format_duration(Duration::from_secs(seconds));
-            reasons.push(format!(
-                "this host's clock is {skew} {side} the cloud's; over 15 minutes every call is refused: check NTP"
-            ));
-        }
-        for OwedStart { bake, instance, state, .. } in self.store.reader().owed_starts().await? {
-            if let State::Starting { since, trouble, .. } = state
-                && since.is_none_or(|since| now - since >= START_TAKES)
-            {
-                let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
-                reasons.push(format!(
-                    "instance {instance} was stopped for bake {bake} and is not running again yet: {trouble}"
-                ));
-            }
-        }
-        for pause in engine.pauses.iter().filter(|pause| pause.who == ITSELF) {
-            reasons.push(format!("schedule {} is paused: {}", pause.schedule_id, pause.reason));
-        }
-        if engine.last_look.is_some_and(|look| (now - look).to_std().is_ok_and(|age| age > STUCK)) {
-            reasons.push("the engine has not looked at the clock for over two minutes".to_owned());
-        }
-        if let Some(Look { problem: Some(problem), troubled_since: Some(since), .. }) =
-            self.store.reader().last_look().await?
-            && now - since >= LOOK_AGAIN
-        {
-            reasons.push(format!(
-                "the images in the cloud cannot be looked at as a whole since {}, so none is deleted: {problem}",
-                since.format("%F %T UTC")
-            ));
-        }
-        for FailedCheck { line, image_id, version, reason } in self.store.reader().failed_checks(MOST_NAMED).await? {
-            reasons.push(format!(
-                "the newest image of {line}, v{version} ({image_id}), did not pass its check and is vetoed: {reason}; \
-                 `imagebaked unveto {image_id}` lets it be used all the same"
-            ));
-        }
-        let failed = self.store.reader().failed_copies(MOST_NAMED).await?;
-        for FailedCopies { bake, schedule, regions, reason } in failed {
-            reasons.push(format!(
-                "the image of bake {bake} of {schedule} was not copied to {}: {reason}; `imagebaked retry {bake} --stage \
-                 distribute` tries again",
-                regions.join(", ")
-            ));
-        }
-        if !engine.max_ages.is_empty() {
-            let lines: Vec<_> = engine.max_ages.iter().map(|max_age| &max_age.line).collect();
-            let newest = self.store.reader().newest_good(&lines).await?;
-            for MaxAge { line, schedule, max_age, known_since } in &engine.max_ages {
-                let good = newest.get(line).map(|good| good.slot);
-                let age = (now - good.unwrap_or(*known_since)).to_std().unwrap_or_default();
-                if age <= *max_age {
-                    continue;
-                }
-                let allowed = humantime::format_duration(*max_age);
-                let age = humantime::format_duration(Duration::from_secs(age.as_secs() / 60 * 60));
-                reasons.push(match good {
-                    Some(_) => format!(
-                        "{schedule} ({line}) is overdue: its newest good image is {age} old, {allowed} are allowed"
-                    ),
-                    None => format!(
-                        "{schedule} ({line}) is overdue: it has had no good image for {age}, {allowed} are allowed"
-                    ),
-                });
-            }
-        }
-        Ok(Health { ok: reasons.is_empty(), reasons })
+        let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
+        problems.push(Problem::new(
+            ProblemCode::InstanceNotRunning,
+            Severity::Problem,
+            Subject::new(SubjectKind::Instance, instance.as_str()),
+            refused_since.unwrap_or(begun),
+            format!(
+                "instance {instance} was stopped for bake {bake} of {schedule} and is not running again yet: {}",
+                one_line(trouble)
+            ),
+            Some(format!("imagebaked show {bake}")),
+        ));
+    }
+    Ok(problems)
+}
+
+async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {
+    Ok(reader.last_look().await?.and_then(|scan| scan_problem(&scan, now)))
+}
+
+async fn replicas_failed(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+    let problem = |failed: FailedCopies| {
+        let FailedCopies { bake, schedule, regions, reason, since } = failed;
+        Problem::new(
+            ProblemCode::ReplicaFailed,
+            Severity::Warning,
+            Subject::new(SubjectKind::Bake, bake.to_string()),
+            since,
+            format!(
+                "the image of bake {bake} of {schedule} was not copied to {}: {}",
+                regions.join(", "),
+                one_line(&reason)
+            ),
+            Some(format!("imagebaked retry {bake} --stage distribute")),
+        )
+    };
+    Ok(reader.failed_copies(MOST_COPIES).await?.into_iter().map(problem).collect())
+}
+
+/// The lines of schedules that are in force and not paused. Answers also with how many have no image yet.
+async fn judge_lines(
+    reader: &Reader,
+    engine: &EngineStatus,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Problem>, u64), StoreError> {
+    let paused: HashSet<&str> = engine
+        .pauses
+        .iter()
+        .filter(|pause| pause.until.is_none_or(|until| now < until))
+        .map(|pause| pause.schedule_id.as_str())
+        .collect();
+    // Two instances may share a line, if the ids are so chosen.
+    let mut seen = HashSet::new();
+    let judged: Vec<Line> = engine
+        .lines
+        .iter()
+        .filter(|planned| !planned.paused_in_file && !paused.contains(planned.schedule_id.as_str()))
+        .filter(|planned| seen.insert(&planned.line.id))
+        .map(|planned| planned.line.clone())
+        .collect();
+    let facts = reader.line_facts(&judged).await?;
+    let (mut problems, mut no_image_yet) = (Vec::new(), 0);
+    for line in &judged {
+        let Some(facts) = facts.get(&line.id) else { continue };
+        problems.extend(lines::judge(line, facts, now));
+        no_image_yet += u64::from(facts.no_image_yet());
+    }
+    Ok((problems, no_image_yet))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_is_stalled_after_two_minutes_without_a_tick() {
+        assert!(!is_stalled(Duration::from_secs(119)) && !is_stalled(Duration::from_mins(2)));
+        assert!(is_stalled(Duration::from_secs(121)));
+        assert!(is_ticking(&EngineStatus::default()), "one that has not begun is not stalled");
     }
 }

@@ -1,8 +1,8 @@
 //! The daemon: the one place where clock, ledger, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. The
-//! engine's first turn waits, but only where the ledger is empty, for the versions of images in the cloud. Stop, on
+//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
+//! ledger was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
 //! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, ledger. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
@@ -21,7 +21,7 @@ use tokio::sync::{
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    clock::Clock,
+    clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
     cloud::{CloudClient, CloudError},
     config::Config,
     failpoint,
@@ -29,27 +29,31 @@ use crate::{
         self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status,
         http::{PageError, Source, StatusFuture, StatusPage},
     },
-    store::{Reader, Store, StoreError},
+    store::{ITSELF, Reader, Store, StoreError},
     systemd,
 };
 
 mod calls;
+mod clocks;
 mod control_server;
 mod engine;
 mod health;
+mod history_problems;
 mod keeper;
 mod planner;
 mod pulse;
 mod reconcile;
 mod reload;
 mod signals;
+mod slot_lists;
 mod watch;
 mod watchdog;
 
 pub use calls::client;
 pub use control_server::SocketError;
-pub use engine::{Declined, Engine, EngineStatus, MaxAge, Order};
-pub use keeper::{edit::change_of_images, prune::judgement};
+pub use engine::{Declined, Engine, EngineStatus, Order, PlannedLine};
+use health::Judgement;
+pub use keeper::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use planner::StoredTiming;
 pub use reconcile::{ReconcileError, look};
 use reload::Files;
@@ -73,6 +77,9 @@ pub enum DaemonError {
     /// The status page.
     #[error(transparent)]
     Page(#[from] PageError),
+    /// The engine ended by itself.
+    #[error("the engine ended badly")]
+    Engine(#[source] tokio::task::JoinError),
     /// The metronome.
     #[error("the metronome could not be started")]
     Pulse(#[from] tokio_cron_scheduler::JobSchedulerError),
@@ -105,20 +112,23 @@ struct Shared {
     environment: BTreeMap<String, String>,
     // Read for a moment, replaced at a reload: never held across an await.
     config: Mutex<Arc<Config>>,
+    // What counts only from the start on is in force as it stood here.
+    started_with: Arc<Config>,
     // Held through a pass over the images, so that two never cross.
     keeping: tokio::sync::Mutex<()>,
     // Counts what commands changed about images: those who look after them look again.
     stirred: Sender<u64>,
     on_disk: Mutex<reload::Tried>,
     reloading: tokio::sync::Mutex<()>,
-    started_at: DateTime<Utc>,
+    /// The clock, and the time since boot, at the start.
+    started: (DateTime<Utc>, Duration),
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let Setup { config, config_path, environment, clock, mut rng } = setup;
     let rng_of_copies = rng.fork();
-    let started_at = clock.now();
+    let started = (clock.now(), clock.boottime());
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
     failpoint::hit("start", "ledger");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
@@ -132,6 +142,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let (orders, received) = mpsc::channel(ORDERS);
     let stop = CancellationToken::new();
     let drain = config.daemon.drain;
+    let config = Arc::new(config);
     let shared = Arc::new(Shared {
         store: Arc::clone(&store),
         cloud,
@@ -140,31 +151,17 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         engine: engine_status,
         config_path,
         environment,
-        config: Mutex::new(Arc::new(config)),
+        started_with: Arc::clone(&config),
+        config: Mutex::new(config),
         keeping: tokio::sync::Mutex::default(),
         stirred: Sender::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
-        started_at,
+        started,
     });
     let engine_stop = CancellationToken::new();
-    let engine = tokio::spawn({
-        let (shared, stop) = (Arc::clone(&shared), engine_stop.clone());
-        let owner = shared.config().daemon.owner.clone();
-        async move {
-            // Before the first turn, so that no version is given out that an image has. Orders wait meanwhile.
-            tokio::select! {
-                () = stop.cancelled() => {}
-                raised = reconcile::go_on_after_images(&shared.store, &shared.cloud, &owner) => {
-                    if let Err(error) = raised {
-                        let error = crate::error::chain(&error);
-                        tracing::error!(error, "versions of the cloud's images could not be taken over");
-                    }
-                }
-            }
-            engine.run(received, stop, drain).await;
-        }
-    });
+    let engine = tokio::spawn(engine.run(received, engine_stop.clone(), drain));
+    let settling = tokio::spawn(reconcile::settle(Arc::clone(&shared), engine_stop.clone()));
     let control = tokio::spawn(socket.serve(Arc::clone(&shared), stop.clone()));
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
@@ -176,6 +173,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let pulse = pulse::Pulse::start(orders, Arc::clone(&store)).await?;
     // The first look does not wait for a pulse: what was missed or under way goes on now.
     let _ = shared.orders.send(Order::Look).await;
+    reload::note_left_out(&shared, ITSELF).await;
     systemd::ready(&shared.one_line());
     failpoint::hit("start", "ready");
     tracing::info!(
@@ -185,25 +183,84 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         "imagebaked is ready"
     );
 
-    while asked.recv().await == Some(Asked::Reload) {
-        reload::reload(&shared, "SIGHUP").await;
+    let mut engine = engine;
+    let mut ended = None;
+    loop {
+        tokio::select! {
+            what = asked.recv() => match what {
+                Some(Asked::Reload) => {
+                    reload::reload(&shared, "SIGHUP").await;
+                }
+                _ => break,
+            },
+            // By itself it only ends where it cannot go on; what has become of it is seen below.
+            joined = &mut engine => {
+                ended = Some(joined);
+                break;
+            }
+        }
     }
 
     tracing::info!("stopping");
     systemd::stopping(drain + Duration::from_secs(10));
     pulse.stop().await;
     engine_stop.cancel();
-    if let Err(error) = engine.await {
-        tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
-    }
+    let by_itself = ended.is_some();
+    let ended = match ended {
+        Some(ended) => ended,
+        None => engine.await,
+    };
+    let in_order = matches!(ended, Ok(Ok(())));
+    let outcome = match ended {
+        Ok(outcome) => outcome.map_err(DaemonError::from),
+        Err(error) => {
+            tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
+            if by_itself { Err(DaemonError::Engine(error)) } else { Ok(()) }
+        }
+    };
     stop.cancel();
-    for task in [keeper, copies, channels, checks, control, page, watch, watchdog] {
+    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
-    store.close().await;
+    if store.replaced().is_some() {
+        save_lost(&store, shared.clock.now()).await;
+    } else if !in_order {
+        store.abandon().await;
+    } else {
+        store.close().await;
+    }
     tracing::info!("stopped");
-    Ok(())
+    outcome
+}
+
+/// Closes a history whose files have lost their names, after saving what is in it.
+async fn save_lost(store: &Store, now: DateTime<Utc>) {
+    let saved = if store.has_lost_database() { Some(store.save_copy(now).await) } else { None };
+    store.close().await;
+    match saved {
+        // Only what is beside it was touched: what was in the log is in the database now.
+        None => {}
+        Some(Ok(saved)) => match store.put_back(&saved) {
+            Ok(true) => tracing::error!("the history was removed under the daemon, which has put it back as it was"),
+            Ok(false) => tracing::error!(
+                path = %saved.display(),
+                "the history was replaced under the daemon; what it was is saved as {0}, `imagebaked restore {0}` brings \
+                 it back",
+                saved.display()
+            ),
+            Err(error) => tracing::error!(
+                path = %saved.display(), error = &error as &dyn std::error::Error,
+                "the history was removed under the daemon; what it was is saved as {}", saved.display()
+            ),
+        },
+        Some(Err(error)) => {
+            tracing::error!(
+                error = crate::error::chain(&error),
+                "the history was replaced under the daemon, and could not be saved"
+            );
+        }
+    }
 }
 
 impl Source for Shared {
@@ -213,6 +270,10 @@ impl Source for Shared {
 
     fn reader(&self) -> &Reader {
         self.store.reader()
+    }
+
+    fn is_ticking(&self) -> bool {
+        health::is_ticking(&self.engine.borrow())
     }
 
     fn now(&self) -> DateTime<Utc> {
@@ -237,9 +298,52 @@ impl Shared {
         answer.await.map_err(|_| stopping())?.map_err(|error| crate::error::chain(&error))
     }
 
+    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
+    /// old for having begun at boot before the clock was set.
+    fn started_at(&self) -> DateTime<Utc> {
+        let (started_at, began) = self.started;
+        let by_boottime = earlier(self.clock.now(), self.clock.boottime().saturating_sub(began));
+        if (by_boottime - started_at).abs() <= STEP_BACK { started_at } else { by_boottime }
+    }
+
+    /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
+    /// clock is in doubt. To be asked again right before each of these.
+    fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.clocks().agreed()
+    }
+
+    /// The same, after the cloud was asked for its time where it has not told it yet.
+    async fn confirm_clocks(&self) -> Result<DateTime<Utc>, ClockBlocker> {
+        self.cloud.ask_for_the_time().await;
+        self.clocks_agree()
+    }
+
     /// Images were changed by a command; whoever looks after them looks again.
     fn stir(&self) {
         self.stirred.send_modify(|count| *count += 1);
+    }
+
+    /// Counts what may have changed bakes and images; never goes back.
+    fn changes(&self) -> u64 {
+        self.engine.borrow().changes + *self.stirred.borrow()
+    }
+
+    /// The count once it is another one than `seen`; `None` when the engine has ended.
+    async fn changed_since(&self, seen: u64) -> Option<u64> {
+        let (mut engine, mut images) = (self.engine.clone(), self.stirred.subscribe());
+        loop {
+            // What comes after this look wakes the wait below.
+            engine.mark_unchanged();
+            images.mark_unchanged();
+            let count = self.changes();
+            if count != seen {
+                return engine.has_changed().is_ok().then_some(count);
+            }
+            tokio::select! {
+                changed = engine.changed() => changed.ok()?,
+                changed = images.changed() => changed.ok()?,
+            }
+        }
     }
 
     /// For `systemctl status`.
@@ -261,13 +365,13 @@ impl Shared {
         let late = status::late(self.store.reader(), &running, config.daemon.max_builders, held, now).await?;
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();
-        let health = self.health(&engine, files, now).await?;
+        let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
         let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Ok(Status {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
                 pid: std::process::id(),
-                started_at: utc(self.started_at),
+                started_at: utc(self.started_at()),
                 config_hash: engine.config_hash.clone(),
                 config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
                 config_on_disk: match files {
@@ -280,6 +384,7 @@ impl Shared {
                 credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
             },
             health,
+            no_image_yet,
             running,
             waiting,
             queued,

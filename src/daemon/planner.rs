@@ -14,18 +14,17 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     bake::{State, Trigger, reason::ReasonCode, state::End},
+    clock::{ON_TIME, STEP_BACK, shifted},
     ids::{BakeId, InstanceId, LineId, ScheduleId},
     schedule::{
         CatchUp, Overlap, Schedule, Timing,
-        account::{AccountPolicy, Entry, Missed, account},
+        account::{AccountPolicy, Entry, GivenUp, Missed, account, give_up},
     },
-    store::{ITSELF, NewRow, Pause, Store, StoreError, Target},
+    store::{Accounted, ITSELF, NewRow, Pause, RowAhead, Span, Store, StoreError, Target},
 };
 
-/// A slot not older than this is due, not missed: a pulse may be late, and a restart takes a moment.
-const ON_TIME: Duration = Duration::from_mins(1);
-/// A clock that went back by less than this did not go back: rows and heap stay as they are.
-const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
+/// No schedule was known before there was this program: a clock that shows less had not been set yet.
+const FIRST_PLAUSIBLE: DateTime<Utc> = DateTime::from_timestamp_secs(1_735_689_600).unwrap();
 
 /// The timetable of everything in the file, and how far each part of it is accounted for.
 #[derive(Debug)]
@@ -34,7 +33,8 @@ pub struct Planner {
     entries: Vec<PlannedTarget>,
     /// The next slot of each entry, the earliest on top.
     heap: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
-    last_look: DateTime<Utc>,
+    /// The latest instant that was planned for since the clock was set back last.
+    planned_to: DateTime<Utc>,
     /// Schedules paused by a person or by the daemon.
     pauses: HashMap<ScheduleId, Pause>,
 }
@@ -45,10 +45,12 @@ struct PlannedTarget {
     instance: InstanceId,
     line: LineId,
     accounted_to: DateTime<Utc>,
-    /// Where the clock was ahead before it was set back: slots up to here have been accounted for once. Those that come
-    /// on time are baked, unless their row is there; those that do not are no news.
+    /// How far slots have rows already, because the clock was ahead once: those of `accounted_to` up to here. Such a row keeps
+    /// its slots when they come, unless it never began and was written later than they come.
     seen_to: DateTime<Utc>,
     known_since: DateTime<Utc>,
+    /// `known_since` was read off a clock that nobody has confirmed: who corrects the clock corrects this, too.
+    is_provisional: bool,
 }
 
 /// What is planned for: one instance of one schedule.
@@ -76,6 +78,11 @@ pub struct Upcoming {
 }
 
 impl Planner {
+    /// The lines of the file on an instance.
+    pub fn lines_on(&self, instance: &InstanceId) -> Vec<LineId> {
+        self.entries.iter().filter(|entry| entry.instance == *instance).map(|entry| entry.line.clone()).collect()
+    }
+
     /// Takes over the schedules of a configuration. What is new is accounted for up to now: nothing runs because it was
     /// written down. What is known goes on from its last row, so that missed slots are dealt with. What was due under a
     /// rule that has been replaced while the daemon was down is recorded as missed.
@@ -94,8 +101,9 @@ impl Planner {
                     instance: instance.clone(),
                     line: schedule.line(instance),
                     accounted_to: now,
-                    seen_to: DateTime::UNIX_EPOCH,
+                    seen_to: DateTime::<Utc>::MIN_UTC,
                     known_since: now,
+                    is_provisional: true,
                 })
             })
             .collect();
@@ -105,21 +113,37 @@ impl Planner {
             .into_iter()
             .map(|target| ((target.schedule_id.clone(), target.instance_id.clone()), target))
             .collect();
+        let seen = store.slots_ahead(now).await?;
+        let ahead = rows_of_old_rules(&entries, &known, &seen, store, now).await?;
         let mut changed = Vec::new();
         let mut missed = Vec::new();
+        let mut given_up = Vec::new();
         let mut edited: HashSet<ScheduleId> = HashSet::new();
         for entry in &mut entries {
             let schedule = &entry.schedule;
             let timing = StoredTiming::of(schedule).to_json()?;
-            let before = known.remove(&(schedule.id.clone(), entry.instance.clone()));
+            let key = (schedule.id.clone(), entry.instance.clone());
+            let before = known.remove(&key);
+            if let Some(before) = before.as_ref().filter(|before| !before.is_kept(&timing)) {
+                let rows = ahead.get(&key).map(Vec::as_slice).unwrap_or_default();
+                let seen_to = seen.get(&key).copied();
+                let (rows, gives_up) = end_old_rule(schedule, &entry.instance, &entry.line, before, seen_to, rows, now);
+                missed.extend(rows);
+                given_up.extend(gives_up);
+            }
             let before = before.filter(|before| before.removed_at.is_none());
             if let Some(before) = &before {
-                entry.known_since = before.known_since;
+                // A clock that had not been set yet says nothing of since when.
+                if before.known_since >= FIRST_PLAUSIBLE || now < FIRST_PLAUSIBLE {
+                    entry.is_provisional = before.known_since > now;
+                    entry.known_since = before.known_since.min(now);
+                    if before.timing == timing {
+                        // Rows of the future were written under a wrong clock.
+                        entry.accounted_to = before.accounted_to.min(now).max(entry.known_since);
+                    }
+                }
                 if before.timing == timing {
-                    // A row from the future was written under a wrong clock.
-                    entry.accounted_to = before.accounted_to.min(now);
-                } else {
-                    missed.extend(missed_under_old_rule(schedule, &entry.instance, &entry.line, before, now));
+                    entry.seen_to = before.accounted_to.max(seen.get(&key).copied().unwrap_or(entry.seen_to));
                 }
             }
             if before.as_ref().is_none_or(|before| before.timing != timing || before.schedule != schedule.name) {
@@ -141,45 +165,83 @@ impl Planner {
         }
         let gone: Vec<_> =
             known.into_iter().filter(|(_, target)| target.removed_at.is_none()).map(|(key, _)| key).collect();
-        store.adopt_targets(&changed, &gone, &missed, config_hash, now).await?;
+        store.adopt_targets(&changed, &gone, &given_up, &missed, config_hash, now).await?;
         let pauses = unpause_edited(schedules, edited, store, now).await?;
         let mut planner =
-            Self { config_hash: config_hash.to_owned(), entries, heap: BinaryHeap::new(), last_look: now, pauses };
+            Self { config_hash: config_hash.to_owned(), entries, heap: BinaryHeap::new(), planned_to: now, pauses };
         planner.rebuild();
         Ok(planner)
     }
 
     /// Records every slot that has come due. Harmless to call at any time, and to repeat.
     pub async fn plan(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        if now < self.last_look - STEP_BACK {
-            tracing::warn!(
-                from = %self.last_look, to = %now,
-                "the clock was set back; slots that come again are known by their rows and do not run twice"
-            );
-            let mut accounted = Vec::new();
-            for entry in self.entries.iter_mut().filter(|entry| entry.accounted_to > now) {
-                entry.seen_to = entry.seen_to.max(entry.accounted_to);
-                entry.accounted_to = now;
-                accounted.push((entry.schedule.id.clone(), entry.instance.clone(), now));
-            }
-            self.rebuild();
-            store.record_slots(&[], &accounted, &self.config_hash, now).await?;
+        if now < shifted(self.planned_to, -STEP_BACK) {
+            self.set_back(store, now).await?;
         }
-        self.last_look = now;
+        self.planned_to = self.planned_to.max(now);
         let due = self.take_due(now);
         if due.is_empty() {
             return Ok(0);
         }
+        let planned = self.record(store, &due, now).await;
+        if planned.is_ok() {
+            for &index in &due {
+                self.entries[index].accounted_to = now;
+            }
+        }
+        // Where nothing was recorded, nothing is accounted for: the next look finds the same slots due.
+        for index in due {
+            self.push(index);
+        }
+        planned
+    }
+
+    /// The clock was set back: slots that come again are planned for again.
+    async fn set_back(&mut self, store: &Store, now: DateTime<Utc>) -> Result<(), StoreError> {
+        tracing::warn!(
+            from = %self.planned_to, to = %now,
+            "the clock was set back; slots that come again are known by their rows and do not run twice"
+        );
+        let mut progress = Vec::new();
+        for entry in self.entries.iter_mut().filter(|entry| entry.accounted_to > now) {
+            entry.seen_to = entry.seen_to.max(entry.accounted_to);
+            entry.accounted_to = now;
+            entry.known_since = entry.known_since.min(now);
+            progress.push(entry.progress(now));
+        }
+        self.planned_to = now;
+        self.rebuild();
+        store.record_slots(&[], &progress, &self.config_hash, now).await
+    }
+
+    async fn record(&self, store: &Store, due: &[usize], now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let spans: Vec<Span> = due.iter().filter_map(|&index| self.entries[index].span_ahead(now)).collect();
+        let mut ahead = by_target(store.rows_ahead(&spans, now).await?);
+        let mut given_up = Vec::new();
+        let mut wanted = Vec::with_capacity(due.len());
+        for &index in due {
+            let entry = &self.entries[index];
+            let rows = match entry.span_ahead(now) {
+                Some(span) => ahead.remove(&(span.schedule_id, span.instance_id)).unwrap_or_default(),
+                None => Vec::new(),
+            };
+            // A row is wanted for slots that have none, and for those that rows give up.
+            let seen_to = entry.seen_to.max(entry.accounted_to).min(now);
+            let (mut spans, gives_up) = give_up_rows(&entry.schedule.timing, &rows, entry.accounted_to, seen_to);
+            spans.push((seen_to, now));
+            wanted.push(spans);
+            given_up.extend(gives_up);
+        }
         let open = if due.iter().any(|&index| self.entries[index].schedule.overlap == Overlap::Skip) {
-            store.open_instances().await?
+            let but: Vec<BakeId> = given_up.iter().map(|(row, _)| row.id).collect();
+            store.open_instances(now, &but).await?
         } else {
             HashMap::new()
         };
         let mut rows = Vec::new();
-        let mut accounted = Vec::with_capacity(due.len());
+        let mut progress = Vec::with_capacity(due.len());
         let mut queued_now = HashSet::new();
-        let mut reached = Vec::with_capacity(due.len());
-        for &index in &due {
+        for (&index, spans) in due.iter().zip(&wanted) {
             let entry = &self.entries[index];
             let schedule = &entry.schedule;
             let mut accounted_to = entry.accounted_to;
@@ -190,34 +252,31 @@ impl Planner {
                     on_time: ON_TIME,
                     paused: paused.as_deref(),
                 };
-                let again = until <= entry.seen_to;
-                let accounting = account(&schedule.timing, &policy, accounted_to, until);
-                for told in accounting.entries {
-                    let late = match &told {
-                        Entry::Due { slot, .. } => now - slot > TimeDelta::minutes(1),
-                        Entry::Missed { .. } => true,
-                    };
-                    if !(again && late) {
-                        rows.push(entry.row(told, &open, &mut queued_now));
-                    }
-                }
+                let accounting =
+                    account(&schedule.timing, &policy, accounted_to, until).within(&schedule.timing, spans);
+                rows.extend(accounting.entries.into_iter().map(|of_slot| entry.row(of_slot, &open, &mut queued_now)));
                 accounted_to = accounting.accounted_to;
             }
-            accounted.push((schedule.id.clone(), entry.instance.clone(), accounted_to));
-            reached.push(accounted_to);
+            progress.push(entry.progress(now));
         }
-        if let Err(error) = store.record_slots(&rows, &accounted, &self.config_hash, now).await {
-            // Nothing was recorded, so nothing is accounted for: the next look finds the same slots due.
-            for index in due {
-                self.push(index);
-            }
-            return Err(error);
-        }
-        for (&index, accounted_to) in due.iter().zip(reached) {
-            self.entries[index].accounted_to = accounted_to;
-            self.push(index);
-        }
+        store.replace_slots(&rows, &given_up, &progress, &self.config_hash, now).await?;
         Ok(rows.len())
+    }
+
+    /// The clock was set by `by` before anybody had confirmed it: what was first seen by it is dated by it.
+    pub fn clock_corrected(&mut self, by: TimeDelta, now: DateTime<Utc>) {
+        for entry in self.entries.iter_mut().filter(|entry| entry.is_provisional) {
+            entry.known_since = shifted(entry.known_since, by).min(now);
+            entry.accounted_to = entry.accounted_to.max(entry.known_since);
+        }
+        self.rebuild();
+    }
+
+    /// The cloud has confirmed the clock: what was read off it stands.
+    pub fn clock_confirmed(&mut self) {
+        for entry in &mut self.entries {
+            entry.is_provisional = false;
+        }
     }
 
     /// When the next slot comes due.
@@ -296,8 +355,8 @@ impl Planner {
         pauses.into_iter()
     }
 
-    /// The time from `accounted_to` to `now` in stretches that are paused or not, and that the clock goes through again or
-    /// for the first time: a pause may have ended while the daemon was down.
+    /// The time from `accounted_to` to `now` in stretches that are paused or not: a pause may have ended while the daemon was
+    /// down.
     fn stretches(
         &self,
         entry: &PlannedTarget,
@@ -305,11 +364,9 @@ impl Planner {
         now: DateTime<Utc>,
     ) -> Vec<(DateTime<Utc>, Option<String>)> {
         let pause = self.pauses.get(&entry.schedule.id);
-        let mut ends: Vec<_> =
-            [pause.and_then(|pause| pause.until), Some(entry.seen_to)].into_iter().flatten().collect();
+        let mut ends: Vec<_> = pause.and_then(|pause| pause.until).into_iter().collect();
         ends.retain(|end| accounted_to < *end && *end < now);
         ends.push(now);
-        ends.sort_unstable();
         let paused = |end: DateTime<Utc>| {
             if entry.schedule.paused {
                 return Some("in the file".to_owned());
@@ -358,6 +415,26 @@ impl Planner {
 }
 
 impl PlannedTarget {
+    /// Slots that come now and have rows from when the clock was ahead, if there are any.
+    fn span_ahead(&self, now: DateTime<Utc>) -> Option<Span> {
+        (self.seen_to > self.accounted_to).then(|| Span {
+            schedule_id: self.schedule.id.clone(),
+            instance_id: self.instance.clone(),
+            after: self.accounted_to,
+            until: self.seen_to.min(now),
+        })
+    }
+
+    /// What the history keeps once everything up to `accounted_to` has its rows.
+    fn progress(&self, accounted_to: DateTime<Utc>) -> Accounted {
+        Accounted {
+            schedule_id: self.schedule.id.clone(),
+            instance_id: self.instance.clone(),
+            accounted_to,
+            known_since: self.known_since,
+        }
+    }
+
     fn row(&self, told: Entry, open: &HashMap<InstanceId, BakeId>, queued_now: &mut HashSet<InstanceId>) -> NewRow {
         match told {
             Entry::Due { slot, caught_up } => {
@@ -451,35 +528,100 @@ fn skipped(code: ReasonCode, reason: String) -> State {
     State::Ended { work: None, end: End::Skipped { code, reason } }
 }
 
-/// Slots of the rule that was in force before, up to now, as one row.
-fn missed_under_old_rule(
+type Key = (ScheduleId, InstanceId);
+
+fn by_target(rows: Vec<RowAhead>) -> HashMap<Key, Vec<RowAhead>> {
+    let mut targets: HashMap<Key, Vec<RowAhead>> = HashMap::new();
+    for row in rows {
+        targets.entry((row.schedule_id.clone(), row.instance_id.clone())).or_default().push(row);
+    }
+    targets
+}
+
+/// A span of slots: those behind the first instant, up to and including the second.
+type SlotSpan = (DateTime<Utc>, DateTime<Utc>);
+
+/// What these rows give up of the slots in (`after`, `until`], and which spans that makes.
+fn give_up_rows(
+    timing: &Timing,
+    rows: &[RowAhead],
+    after: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> (Vec<SlotSpan>, Vec<(RowAhead, GivenUp)>) {
+    rows.iter()
+        .filter_map(|row| {
+            let gives_up = give_up(timing, row.slots, after, until)?;
+            let span = (gives_up.slots.first - TimeDelta::nanoseconds(1), gives_up.slots.last);
+            Some((span, (row.clone(), gives_up)))
+        })
+        .unzip()
+}
+
+impl Target {
+    /// Whether it is in the file as it was.
+    fn is_kept(&self, timing: &str) -> bool {
+        self.removed_at.is_none() && self.timing == timing
+    }
+}
+
+/// Rows that were written while the clock was ahead, of targets whose rule is replaced or that come back.
+async fn rows_of_old_rules(
+    entries: &[PlannedTarget],
+    known: &HashMap<Key, Target>,
+    seen: &HashMap<Key, DateTime<Utc>>,
+    store: &Store,
+    now: DateTime<Utc>,
+) -> Result<HashMap<Key, Vec<RowAhead>>, StoreError> {
+    let mut spans = Vec::new();
+    for entry in entries {
+        let key = (entry.schedule.id.clone(), entry.instance.clone());
+        let Some(before) = known.get(&key).filter(|_| seen.contains_key(&key)) else { continue };
+        if !before.is_kept(&StoredTiming::of(&entry.schedule).to_json()?) {
+            let after = before.accounted_to.min(now);
+            spans.push(Span { schedule_id: key.0, instance_id: key.1, after, until: DateTime::<Utc>::MAX_UTC });
+        }
+    }
+    Ok(by_target(store.rows_ahead(&spans, now).await?))
+}
+
+/// Ends a rule that was in force before: its slots up to now that have no row make rows of missed ones, and rows of the
+/// future give up what is later.
+fn end_old_rule(
     schedule: &Schedule,
     instance: &InstanceId,
     line: &LineId,
     before: &Target,
+    seen_to: Option<DateTime<Utc>>,
+    ahead: &[RowAhead],
     now: DateTime<Utc>,
-) -> Option<NewRow> {
-    let old = StoredTiming::from_json(&before.timing)?.read()?;
+) -> (Vec<NewRow>, Vec<(RowAhead, GivenUp)>) {
+    let Some(old) = StoredTiming::from_json(&before.timing).and_then(|timing| timing.read()) else {
+        return (Vec::new(), Vec::new());
+    };
+    // What was removed from the file is accounted for up to then, and not after.
+    let after = if before.removed_at.is_some() { now } else { before.accounted_to.min(now) };
+    let (mut spans, given_up) = give_up_rows(&old, ahead, after, DateTime::<Utc>::MAX_UTC);
+    spans.push((seen_to.unwrap_or(after).max(before.accounted_to).clamp(after, now), now));
     let policy =
         AccountPolicy { catch_up: CatchUp::Skip, window: Duration::ZERO, on_time: Duration::ZERO, paused: None };
-    let missed = account(&old, &policy, before.accounted_to, now).entries.into_iter().find_map(|entry| match entry {
-        Entry::Missed { first, last, count, .. } => Some((first, last, count)),
+    let reason = "missed while the daemon was not running; the schedule's times were changed meanwhile";
+    let missed = account(&old, &policy, after, now).within(&old, &spans).entries.into_iter();
+    let rows = missed.filter_map(|entry| match entry {
+        Entry::Missed { first, last, count, .. } => Some(NewRow {
+            schedule_id: schedule.id.clone(),
+            schedule: schedule.name.clone(),
+            instance_id: instance.clone(),
+            line: line.clone(),
+            slot: last,
+            covers_from: first,
+            covers: count,
+            trigger: Trigger::Slot,
+            settings: None,
+            state: skipped(ReasonCode::Missed, reason.to_owned()),
+        }),
         Entry::Due { .. } => None,
     });
-    let (first, last, count) = missed?;
-    let reason = "missed while the daemon was not running; the schedule's times were changed meanwhile".to_owned();
-    Some(NewRow {
-        schedule_id: schedule.id.clone(),
-        schedule: schedule.name.clone(),
-        instance_id: instance.clone(),
-        line: line.clone(),
-        slot: last,
-        covers_from: first,
-        covers: count,
-        trigger: Trigger::Slot,
-        settings: None,
-        state: skipped(ReasonCode::Missed, reason),
-    })
+    (rows.collect(), given_up)
 }
 
 /// A rule as the ledger remembers it, to account for its slots after it was replaced.

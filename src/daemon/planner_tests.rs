@@ -1,9 +1,12 @@
 use std::{collections::BTreeMap, time::Instant};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::{
+    bake::{call::MadeImage, state::Work},
     config,
-    store::{Filter, LedgerRow},
+    store::{AuditFilter, AuditRow, Filter, LedgerRow, Transition},
 };
 
 /// A ledger and a file, with a clock that is moved by hand.
@@ -51,6 +54,35 @@ impl Night {
         while self.now < end {
             self.pass(step).await;
         }
+    }
+
+    /// What is due is baked at once. Answers with the slots.
+    async fn bake(&mut self) -> Vec<DateTime<Utc>> {
+        let mut slots = Vec::new();
+        loop {
+            let due = self.store.next_queued(self.now, 100, &[]).await.unwrap();
+            if due.is_empty() {
+                return slots;
+            }
+            let done: Vec<_> = due
+                .into_iter()
+                .map(|due| {
+                    let bake = due.bake;
+                    slots.push(bake.slot);
+                    let image =
+                        MadeImage { image_id: format!("imgc-{}", bake.id).into(), version_id: None, task_id: None };
+                    let work = Work { version: due.last_version + 1, ..Work::default() };
+                    let end = End::Succeeded { image, reason: "image made".to_owned() };
+                    let state = State::Ended { work: Some(work), end };
+                    Transition { bake: bake.id, line: bake.line, state, attempt: None }
+                })
+                .collect();
+            self.store.commit(&done, self.now).await.unwrap();
+        }
+    }
+
+    async fn audit(&self) -> Vec<AuditRow> {
+        self.store.reader().audit(&AuditFilter { limit: 1000, ..AuditFilter::default() }).await.unwrap()
     }
 
     /// All rows, the oldest slot first.
@@ -266,5 +298,244 @@ async fn overlap_skips_or_queues() {
         let mut night = Night::begin("2027-03-01T00:30:00Z", &file).await;
         night.live(HOUR * 2, MINUTE * 30).await;
         assert_eq!(night.table().await, ["a queued 03-01 01:00".to_owned(), format!("a {second} 03-01 02:00")]);
+    }
+}
+
+#[tokio::test]
+async fn a_clock_that_was_ahead_for_a_moment_before_a_slot_does_not_cost_it() {
+    // Hours ahead and right again, seconds before the slot: its row from the future was `missed`.
+    for (catch_up, restart) in [("skip", false), ("skip", true), ("latest", false), ("latest", true), ("all", true)] {
+        let file = schedule("a", "0 3 * * *", &format!("catch_up = \"{catch_up}\""));
+        let mut night = Night::begin("2027-03-01T02:00:00Z", &file).await;
+        night.live(MINUTE * 59, MINUTE).await;
+        night.pass(HOUR * 5).await;
+        assert_eq!(night.bake().await.len(), usize::from(catch_up != "skip"), "{catch_up}: late, or not at all");
+        if catch_up != "skip" {
+            continue;
+        }
+        night.pass(-HOUR * 5).await;
+        if restart {
+            night.restart(&file, TimeDelta::zero()).await;
+        }
+        night.live(MINUTE * 3, MINUTE).await;
+        assert_eq!(night.table().await, ["a queued 03-01 03:00"], "{catch_up}, restart {restart}");
+        let told: Vec<_> = night.audit().await.into_iter().filter(|row| row.action == "clock").collect();
+        assert_eq!(told.len(), 1);
+        assert!(told[0].detail.contains("gives up the slot 2027-03-01 03:00:00 UTC"), "{}", told[0].detail);
+        assert_eq!(night.bake().await.len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_row_that_is_queued_for_the_future_waits_for_its_slot_and_bars_no_other() {
+    let file = schedule("a", "0 * * * *", "overlap = \"skip\"\ncatch_up = \"skip\"");
+    let mut night = Night::begin("2027-03-01T02:30:00Z", &file).await;
+    // On time by the wrong clock, but no builder was free.
+    night.pass(HOUR * 48 - MINUTE * 30).await;
+    assert!(night.table().await.contains(&"a queued 03-03 02:00".to_owned()), "{:?}", night.table().await);
+    night.pass(-HOUR * 48 + MINUTE * 30).await;
+    assert!(night.bake().await.is_empty(), "a slot later than now is never baked");
+    night.live(HOUR, MINUTE).await;
+    assert_eq!(night.bake().await.len(), 1, "{:?}", night.table().await);
+    let table = night.table().await;
+    assert_eq!(table[0], "a succeeded 03-01 03:00", "{table:?}");
+    // The range gave up one slot of its 46.
+    assert_eq!(table[1..], ["a skipped 03-03 01:00 x46", "a queued 03-03 02:00"], "{table:?}");
+}
+
+#[tokio::test]
+async fn a_range_of_the_future_gives_up_its_slots_one_by_one_also_in_its_middle() {
+    let file = schedule("a", "0 * * * *", "catch_up = \"skip\"");
+    let mut night = Night::begin("2027-03-01T00:30:00Z", &file).await;
+    // Down for three hours, and then seven hours ahead.
+    night.restart(&file, HOUR * 10 + MINUTE * 10).await;
+    night.look().await;
+    assert_eq!(night.table().await, ["a skipped 03-01 10:00 x10"]);
+    night.pass(-HOUR * 7).await;
+    night.live(HOUR, MINUTE).await;
+    assert_eq!(night.table().await, ["a skipped 03-01 03:00 x3", "a queued 03-01 04:00", "a skipped 03-01 10:00 x6"]);
+    // Once more ahead, over the rest of it, and back to where it was.
+    night.pass(HOUR * 20).await;
+    night.pass(-HOUR * 20).await;
+    night.live(HOUR * 2, MINUTE).await;
+    let table = night.table().await;
+    assert_eq!(
+        table[..4],
+        ["a skipped 03-01 03:00 x3", "a queued 03-01 04:00", "a queued 03-01 05:00", "a queued 03-01 06:00"]
+    );
+    assert_eq!(table.last().unwrap(), "a skipped 03-02 00:00 x14", "{table:?}");
+}
+
+#[tokio::test]
+async fn a_row_that_was_begun_by_a_wrong_clock_keeps_its_slot() {
+    let file = schedule("a", "0 3 * * *", "catch_up = \"latest\"");
+    let mut night = Night::begin("2027-03-01T02:00:00Z", &file).await;
+    night.pass(HOUR + MINUTE * 5).await;
+    assert_eq!(night.bake().await.len(), 1);
+    night.pass(-HOUR).await;
+    night.live(HOUR * 2, MINUTE).await;
+    assert_eq!(night.table().await, ["a succeeded 03-01 03:00"]);
+    assert!(night.bake().await.is_empty());
+}
+
+#[tokio::test]
+async fn slots_of_the_future_go_with_the_rule_that_made_them() {
+    let mut night = Night::begin("2027-03-01T00:30:00Z", &schedule("a", "0 * * * *", "")).await;
+    night.pass(HOUR * 8).await;
+    night.pass(-HOUR * 8).await;
+    night.reload(&schedule("a", "0,30 * * * *", "")).await;
+    night.live(HOUR * 2, MINUTE).await;
+    let wanted = ["01:00", "01:30", "02:00", "02:30"].map(|slot| format!("a queued 03-01 {slot}"));
+    assert_eq!(night.table().await, wanted);
+    // Gone from the file, and back.
+    night.pass(HOUR * 8).await;
+    night.pass(-HOUR * 8).await;
+    night.reload("").await;
+    night.reload(&schedule("a", "0,30 * * * *", "")).await;
+    night.live(MINUTE * 40, MINUTE).await;
+    assert_eq!(night.table().await.last().unwrap(), "a queued 03-01 03:00");
+}
+
+#[tokio::test]
+async fn no_row_stands_for_slots_before_its_schedule_was_known() {
+    let file = schedule("minutely", "* * * * *", "catch_up = \"all\"");
+    // The clock had not been set when the daemon first ran, and was corrected while it ran.
+    let mut night = Night::begin("1970-01-01T00:00:10Z", &file).await;
+    night.look().await;
+    let right: DateTime<Utc> = "2027-03-01T00:00:30Z".parse().unwrap();
+    night.planner.clock_corrected(right - night.now, right);
+    night.now = right;
+    night.look().await;
+    night.live(MINUTE * 2, MINUTE).await;
+    assert_eq!(night.table().await, ["minutely queued 03-01 00:01", "minutely queued 03-01 00:02"]);
+    // The same, corrected while it did not run.
+    let mut night = Night::begin("1970-01-01T00:00:10Z", &file).await;
+    night.restart(&file, right - night.now).await;
+    night.live(MINUTE * 2, MINUTE).await;
+    assert_eq!(night.table().await, ["minutely queued 03-01 00:01", "minutely queued 03-01 00:02"]);
+    // A clock that the cloud had confirmed was right: what it missed is missed.
+    let hourly = schedule("a", "0 * * * *", "catch_up = \"skip\"");
+    let mut night = Night::begin("2027-03-01T00:30:00Z", &hourly).await;
+    night.planner.clock_confirmed();
+    night.now += HOUR * 3 - MINUTE * 20;
+    night.planner.clock_corrected(HOUR * 3, night.now);
+    night.look().await;
+    assert_eq!(night.table().await, ["a skipped 03-01 03:00 x3"]);
+}
+
+/// What happens to a daemon and its clock.
+#[derive(Debug, Clone)]
+enum Blow {
+    /// Nothing: so many minutes pass.
+    Live(i64),
+    /// The host sleeps so many minutes.
+    Sleep(i64),
+    /// The clock is so many seconds off from now on.
+    Off(i64),
+    /// The process ends and begins again, so many minutes later.
+    Restart(i64, usize),
+    /// The file is read again.
+    Reload(usize),
+    /// From now on a builder is free, or none is.
+    Builder(bool),
+}
+
+fn blows() -> impl Strategy<Value = Vec<Blow>> {
+    let off = prop_oneof![
+        3 => Just(0_i64),
+        4 => -20_000_i64..20_000,
+        1 => prop_oneof![Just(400 * 86_400), Just(-400 * 86_400), Just(70), Just(-70), Just(61)],
+    ];
+    let blow = prop_oneof![
+        4 => (1_i64..120).prop_map(Blow::Live),
+        1 => (1_i64..600).prop_map(Blow::Sleep),
+        4 => off.prop_map(Blow::Off),
+        2 => (0_i64..400, 0_usize..3).prop_map(|(down, catch_up)| Blow::Restart(down, catch_up)),
+        1 => (0_usize..3).prop_map(Blow::Reload),
+        1 => any::<bool>().prop_map(Blow::Builder),
+    ];
+    prop::collection::vec(blow, 1..14)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Promise 1 under clocks that go ahead and back, with restarts and reloads in between: every slot that has come has one
+    /// row, and each that came in true time while the daemon ran by a right clock is baked exactly once.
+    #[test]
+    fn every_slot_is_accounted_for_once_whatever_the_clock_does(blows in blows()) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(survive(&blows));
+    }
+}
+
+async fn survive(blows: &[Blow]) {
+    let file = |catch_up: usize| {
+        let word = ["skip", "latest", "all"][catch_up];
+        schedule("a", "*/20 * * * *", &format!("catch_up = \"{word}\"\ncatch_up_window = \"3h\"\ndeadline = \"9000h\""))
+    };
+    let begin: DateTime<Utc> = "2027-03-01T00:10:00Z".parse().unwrap();
+    let mut night = Night::begin("2027-03-01T00:10:00Z", &file(0)).await;
+    let (mut truth, mut off, mut has_builder) = (begin, TimeDelta::zero(), true);
+    let mut baked: BTreeMap<DateTime<Utc>, u32> = BTreeMap::new();
+    let mut on_time = Vec::new();
+    let last = [Blow::Off(0), Blow::Builder(true), Blow::Live(70)];
+    for blow in blows.iter().chain(&last) {
+        match blow {
+            Blow::Live(minutes) => {
+                let end = truth + TimeDelta::minutes(*minutes);
+                while truth < end {
+                    truth += TimeDelta::seconds(45);
+                    night.now = truth + off;
+                    night.look().await;
+                    let slot = DateTime::from_timestamp(truth.timestamp() / 1200 * 1200, 0).unwrap();
+                    if off.is_zero() && truth - slot < TimeDelta::seconds(45) {
+                        on_time.push(slot);
+                    }
+                    if has_builder {
+                        for slot in night.bake().await {
+                            assert!(slot <= night.now, "a slot later than now was baked: {slot}");
+                            *baked.entry(slot).or_default() += 1;
+                        }
+                    }
+                }
+            }
+            Blow::Sleep(minutes) => {
+                truth += TimeDelta::minutes(*minutes);
+                night.now = truth + off;
+                night.look().await;
+            }
+            Blow::Off(seconds) => {
+                off = TimeDelta::seconds(*seconds);
+                night.now = truth + off;
+                night.look().await;
+            }
+            Blow::Restart(minutes, catch_up) => {
+                truth += TimeDelta::minutes(*minutes);
+                night.now = truth + off;
+                night.restart(&file(*catch_up), TimeDelta::zero()).await;
+                night.look().await;
+            }
+            Blow::Reload(catch_up) => night.reload(&file(*catch_up)).await,
+            Blow::Builder(free) => has_builder = *free,
+        }
+    }
+    // An independent count: rows taken apart into slots, against the multiples of twenty minutes.
+    let mut counts: BTreeMap<i64, u32> = BTreeMap::new();
+    for row in night.rows().await {
+        let (first, last) = (row.covers_from / 1_200_000, row.slot / 1_200_000);
+        assert_eq!(last - first + 1, row.covers, "{:?}", night.table().await);
+        for slot in first..=last {
+            *counts.entry(slot).or_default() += 1;
+        }
+    }
+    let known = begin.timestamp() / 1200 + 1;
+    let now = truth.timestamp() / 1200;
+    for slot in known..=now {
+        assert_eq!(counts.get(&slot), Some(&1), "slot {slot} of {known}..={now}: {:#?}", night.table().await);
+    }
+    assert!(counts.values().all(|count| *count == 1), "{:#?}", night.table().await);
+    for slot in on_time {
+        assert_eq!(baked.get(&slot), Some(&1), "{slot} came on time: {:#?}", night.table().await);
     }
 }

@@ -35,6 +35,8 @@ pub struct Tried {
     refused: Option<Refused>,
     /// The last look with the fingerprint found then, so that files which look the same are not read again.
     known: Option<(Looks, String)>,
+    /// Since when keys are in the file that count from the next start on.
+    restart_since: Option<DateTime<Utc>>,
 }
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
@@ -56,6 +58,7 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
             if let Err(error) = shared.store.note(shared.clock.now(), who, "reload", &detail).await {
                 tracing::error!(who, error = chain(&error), "the reload is not in the audit: {detail}");
             }
+            note_left_out(shared, who).await;
         }
         Reply::BadConfig { problems } => {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
@@ -69,6 +72,21 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
     reply
 }
 
+/// Puts into the audit which kinds of users of images the operator leaves out, where images are deleted at all.
+pub(super) async fn note_left_out(shared: &Shared, who: &str) {
+    let config = shared.config();
+    let left_out = config.not_asked();
+    if left_out.is_empty() || config.schedules.iter().all(|schedule| schedule.keep.is_none()) {
+        return;
+    }
+    let kinds = left_out.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+    let detail = format!("{kinds} are not asked whether they use an image before it is deleted");
+    tracing::warn!(who, "[cloud] in_use: {detail}");
+    if let Err(error) = shared.store.note(shared.clock.now(), who, "in_use", &detail).await {
+        tracing::error!(who, error = chain(&error), "this is not in the audit: {detail}");
+    }
+}
+
 async fn take_over(shared: &Shared) -> Reply {
     zoneinfo::use_the_newer(&zoneinfo::directory(|name| shared.environment.get(name).cloned()));
     let loaded = match config::load(&shared.config_path, &shared.environment) {
@@ -80,7 +98,8 @@ async fn take_over(shared: &Shared) -> Reply {
     };
     let mut warnings = if loaded.warnings.is_empty() { String::new() } else { loaded.warnings.render(false) };
     let old = shared.config();
-    if loaded.config.needs_restart(&old) {
+    let needs_restart = loaded.config.needs_restart(&shared.started_with);
+    if needs_restart {
         warnings.push_str("warning: changes in [cloud] and [daemon] count from the next start of the daemon\n");
     }
     let config = loaded.config;
@@ -96,7 +115,10 @@ async fn take_over(shared: &Shared) -> Reply {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             shared.stir();
-            shared.on_disk().refused = None;
+            let mut on_disk = shared.on_disk();
+            on_disk.refused = None;
+            on_disk.restart_since = needs_restart.then(|| on_disk.restart_since.unwrap_or(now));
+            drop(on_disk);
             Reply::Reloaded { config_hash, schedules, warnings, diff, images }
         }
         Err(message) => Reply::Failed { message },
@@ -135,6 +157,11 @@ async fn meaning(shared: &Shared, old: &Config, new: &Config, now: DateTime<Utc>
 impl Shared {
     fn on_disk(&self) -> MutexGuard<'_, Tried> {
         self.on_disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when keys are in force in the file only.
+    pub(super) fn restart_required_since(&self) -> Option<DateTime<Utc>> {
+        self.on_disk().restart_since
     }
 
     /// Notes what was refused; of the same files the first time counts.

@@ -46,7 +46,8 @@ fn policy(keep: Option<Keep>, channels: &[&str]) -> Policy {
 #[test]
 fn an_image_is_told_where_the_two_files_differ_about_it() {
     let golden = Some("golden");
-    let doubted = || stays(Why::Doubt { because: Doubt::NewestFailed { bake: BakeId(7) } });
+    let doubt = || Why::Doubt { because: Doubt::NewestFailed { bake: BakeId(7) } };
+    let doubted = || Verdict::Blocked { rule: "keep = { last = 1, min = 1 }".into(), why: vec![doubt()] };
     let mut change = Change::default();
     for (before, after) in [
         (judged(golden, stays(Why::LastGood)), judged(golden, stays(Why::NoRules))),

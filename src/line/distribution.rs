@@ -419,7 +419,7 @@ impl Step<'_> {
 
     /// See [`retry::pause_after`].
     fn pause_after(&mut self, refusal: &Refusal, n: u32) -> Duration {
-        retry::pause_after(refusal, n, self.pace.poll_interval, self.rng)
+        retry::pause_after(refusal, n, self.pace.poll_interval, retry::LONGEST_GAP, self.rng)
     }
 
     fn first_look(&self) -> Duration {

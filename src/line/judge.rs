@@ -87,11 +87,20 @@ pub enum Why {
         /// The cloud's words and ours.
         reason: String,
     },
+    /// Its delete call was sent, and no search has answered since whether it is gone.
+    Deleting,
     /// No rule wants it, but nothing is deleted now.
     Doubt {
         /// Why not.
         because: Doubt,
     },
+}
+
+impl Why {
+    /// Whether it is a reason to keep the image. All others only make its deletion wait.
+    fn keeps(&self) -> bool {
+        matches!(self, Self::NoRules | Self::Rule { .. } | Self::LastGood | Self::Pinned { .. })
+    }
 }
 
 impl fmt::Display for Why {
@@ -115,6 +124,7 @@ impl fmt::Display for Why {
             Self::NotAvailable => f.write_str("not listed as AVAILABLE"),
             Self::Missing => f.write_str("not in the cloud any more"),
             Self::Refused { reason } => write!(f, "the cloud would not delete it: {reason}"),
+            Self::Deleting => f.write_str("its deletion was sent and is not confirmed yet"),
             Self::Doubt { because } => write!(f, "no rule wants it, but {because}"),
         }
     }
@@ -124,9 +134,16 @@ impl fmt::Display for Why {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum Verdict {
-    /// It stays.
+    /// It stays: a rule or a person keeps it. A mark is taken back.
     Stays {
         /// Every reason.
+        why: Vec<Why>,
+    },
+    /// No rule wants it, but something stands in the way for now. A mark stays, and its grace goes on.
+    Blocked {
+        /// What asked for it.
+        rule: String,
+        /// Everything that stands in the way.
         why: Vec<Why>,
     },
     /// It goes.
@@ -146,7 +163,16 @@ impl Verdict {
     pub fn is_unwanted(&self) -> bool {
         match self {
             Self::Goes { .. } => true,
-            Self::Stays { why } => why.iter().any(|why| matches!(why, Why::Doubt { .. })),
+            Self::Blocked { why, .. } => why.iter().all(|why| matches!(why, Why::Doubt { .. })),
+            Self::Stays { .. } => false,
+        }
+    }
+
+    /// Everything that keeps it or stands in the way.
+    pub fn why(&self) -> &[Why] {
+        match self {
+            Self::Stays { why } | Self::Blocked { why, .. } => why,
+            Self::Goes { .. } => &[],
         }
     }
 }
@@ -157,12 +183,17 @@ pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], no
     let keep = policy.and_then(|policy| Some((policy.keep.as_ref()?, policy.zone)));
     // What the rules see: good images of ours, the newest first. Failed ones never count.
     let mut good: Vec<usize> = (0..images.len()).filter(|&index| is_good(&images[index])).collect();
-    good.sort_by_key(|&index| (images[index].slot, images[index].version));
+    good.sort_by_key(|&index| (images[index].version, images[index].date(now)));
     good.reverse();
+    // Images of the future count for one another only: they must never push out those of the true time.
+    let is_true = |index: &&usize| !images[**index].is_of_the_future(now);
+    let good_of_true_time: Vec<usize> = good.iter().filter(is_true).copied().collect();
 
     let mut reasons: Vec<Vec<Why>> = images.iter().map(|image| held(image, now)).collect();
-    if let Some(&newest) = good.first() {
-        reasons[newest].push(Why::LastGood);
+    let newest = good.first();
+    let newest_of_true_time = good_of_true_time.first().filter(|index| Some(*index) != newest);
+    for &index in newest.into_iter().chain(newest_of_true_time) {
+        reasons[index].push(Why::LastGood);
     }
     let Some((keep, zone)) = keep else {
         return reasons
@@ -173,36 +204,50 @@ pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], no
             })
             .collect();
     };
-    let dates: Vec<_> = good.iter().map(|&index| images[index].slot).collect();
-    for (&index, rules) in good.iter().zip(retention::wanted(keep, zone, &dates)) {
-        reasons[index].extend(rules.into_iter().map(|rule| Why::Rule { rule }));
+    for counted in [&good, &good_of_true_time] {
+        let dates: Vec<_> = counted.iter().map(|&index| images[index].date(now)).collect();
+        for (&index, rules) in counted.iter().zip(retention::wanted(keep, zone, &dates)) {
+            for why in rules.into_iter().map(|rule| Why::Rule { rule }) {
+                if !reasons[index].contains(&why) {
+                    reasons[index].push(why);
+                }
+            }
+        }
     }
     // The floor comes last: it counts the good images that stay for whatever reason.
-    let mut staying = good.iter().filter(|&&index| !reasons[index].is_empty()).count();
-    for &index in &good {
-        if staying >= keep.min as usize {
-            break;
-        }
-        if reasons[index].is_empty() {
-            reasons[index].push(Why::Rule { rule: Rule::Min });
-            staying += 1;
+    for counted in [&good, &good_of_true_time] {
+        let mut staying = counted.iter().filter(|&&index| !reasons[index].is_empty()).count();
+        for &index in counted {
+            if staying >= keep.min as usize {
+                break;
+            }
+            if reasons[index].is_empty() {
+                reasons[index].push(Why::Rule { rule: Rule::Min });
+                staying += 1;
+            }
         }
     }
     let rule = retention::words(keep);
     reasons
         .into_iter()
         .map(|mut why| {
+            if why.iter().any(Why::keeps) {
+                return Verdict::Stays { why };
+            }
+            // What stands in the way by itself says more than a doubt.
             if why.is_empty() {
                 why.extend(doubts.iter().map(|doubt| Why::Doubt { because: doubt.clone() }));
             }
-            if why.is_empty() { Verdict::Goes { rule: rule.clone() } } else { Verdict::Stays { why } }
+            let rule = rule.clone();
+            if why.is_empty() { Verdict::Goes { rule } } else { Verdict::Blocked { rule, why } }
         })
         .collect()
 }
 
-/// Whether an image counts as good: ours, there, AVAILABLE.
-fn is_good(image: &LineImage) -> bool {
-    image.seen.available && image.seen.ours && image.seen.missing_since.is_none()
+/// Whether an image counts as good: ours, there, AVAILABLE, and not perhaps deleted by a call of ours already.
+pub fn is_good(image: &LineImage) -> bool {
+    let may_be_gone = matches!(image.fate, Fate::Deleting { .. } | Fate::Deleted { .. });
+    image.seen.available && image.seen.ours && image.seen.missing_since.is_none() && !may_be_gone
 }
 
 /// What holds an image whatever the rules say.
@@ -225,8 +270,10 @@ fn held(image: &LineImage, now: DateTime<Utc>) -> Vec<Why> {
     } else if !image.seen.ours {
         why.push(Why::NotOurs);
     }
-    if let Fate::Refused { why: reason } = &image.fate {
-        why.push(Why::Refused { reason: reason.clone() });
+    match &image.fate {
+        Fate::Refused { why: reason } => why.push(Why::Refused { reason: reason.clone() }),
+        Fate::Deleting { .. } => why.push(Why::Deleting),
+        Fate::Kept | Fate::Marked { .. } | Fate::Deleted { .. } => {}
     }
     why
 }
@@ -247,12 +294,19 @@ pub enum Action {
         /// Not before.
         delete_after: DateTime<Utc>,
     },
-    /// Something holds it again.
+    /// Marked already; something stands in the way of its deletion.
+    Blocked {
+        /// Not before.
+        delete_after: DateTime<Utc>,
+    },
+    /// It is kept again.
     Unmark,
     /// Its time has come.
     Delete,
-    /// It was being deleted and is not there any more.
-    Confirm,
+    /// Its time has come, and the brake holds it.
+    NeedsConfirmation,
+    /// Its delete call was sent: the image is searched for.
+    Search,
 }
 
 impl Action {
@@ -262,28 +316,32 @@ impl Action {
             Self::Keep => "keep",
             Self::Mark { .. } => "mark",
             Self::Wait { .. } => "marked",
+            Self::Blocked { .. } => "marked, blocked",
             Self::Unmark => "unmark",
             Self::Delete => "delete",
-            Self::Confirm => "deleted",
+            Self::NeedsConfirmation => "needs confirmation",
+            Self::Search => "deleting",
         }
     }
 }
 
 /// What follows from a verdict for an image of this fate. `grace` is how long it stays marked.
 pub fn action(image: &LineImage, verdict: &Verdict, grace: TimeDelta, now: DateTime<Utc>) -> Action {
-    let due = |at: DateTime<Utc>| if now >= at { Action::Delete } else { Action::Wait { delete_after: at } };
     match (&image.fate, verdict) {
-        (Fate::Deleting { .. }, Verdict::Stays { .. }) if image.seen.missing_since.is_some() => Action::Confirm,
-        (Fate::Kept | Fate::Refused { .. } | Fate::Deleted { .. }, Verdict::Stays { .. }) => Action::Keep,
-        (Fate::Marked { .. } | Fate::Deleting { .. }, Verdict::Stays { .. }) => Action::Unmark,
+        // Only a search can say whether there is still anything to keep.
+        (Fate::Deleting { .. }, _) => Action::Search,
         (Fate::Kept | Fate::Refused { .. }, Verdict::Goes { .. }) => {
             let delete_after = now.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC);
             if grace <= TimeDelta::zero() { Action::Delete } else { Action::Mark { delete_after } }
         }
+        (Fate::Kept | Fate::Refused { .. } | Fate::Deleted { .. }, _) => Action::Keep,
+        (Fate::Marked { .. }, Verdict::Stays { .. }) => Action::Unmark,
+        (Fate::Marked { delete_after, .. }, Verdict::Blocked { .. }) => Action::Blocked { delete_after: *delete_after },
         // A clock that was set back must not shorten the grace: the instant itself was noted.
-        (Fate::Marked { delete_after, .. }, Verdict::Goes { .. }) => due(*delete_after),
-        (Fate::Deleting { next, .. }, Verdict::Goes { .. }) => due(*next),
-        (Fate::Deleted { .. }, Verdict::Goes { .. }) => Action::Keep,
+        (Fate::Marked { delete_after, .. }, Verdict::Goes { .. }) if now < *delete_after => {
+            Action::Wait { delete_after: *delete_after }
+        }
+        (Fate::Marked { .. }, Verdict::Goes { .. }) => Action::Delete,
     }
 }
 

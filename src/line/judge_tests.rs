@@ -83,6 +83,117 @@ fn a_pin_holds_until_it_ends() {
     assert!(judged(Some(now)) && judged(Some(now - TimeDelta::days(1))));
 }
 
+#[test]
+fn a_mark_is_taken_back_by_rules_and_persons_alone() {
+    let now = start() + TimeDelta::days(10);
+    let marked = |days: i64| Fate::Marked {
+        since: now,
+        delete_after: now + TimeDelta::days(days),
+        rule: String::new(),
+        tries: 0,
+        last_error: None,
+    };
+    let after = |change: fn(&mut LineImage), doubts: &[Doubt], last: u32, days: i64| {
+        let mut images = [image(0), image(1)];
+        images[0].fate = marked(days);
+        change(&mut images[0]);
+        let rules = policy(Keep { last, ..keep() });
+        let verdicts = judge(&images, Some(&rules), doubts, now);
+        action(&images[0], &verdicts[0], TimeDelta::days(1), now)
+    };
+    let blocked = Action::Blocked { delete_after: now + TimeDelta::days(1) };
+    let blockers: [fn(&mut LineImage); 6] = [
+        |image| image.seen.used_by = vec!["ecd-1".into()],
+        |image| image.channels = vec!["stable".into()],
+        |image| image.copied_to = vec!["cn-beijing".into()],
+        |image| image.seen.available = false,
+        |image| image.seen.ours = false,
+        |image| image.seen.missing_since = Some(start()),
+    ];
+    for block in blockers {
+        assert_eq!(after(block, &[], 1, 1), blocked);
+    }
+    for doubt in [Doubt::NewestFailed { bake: BakeId(7) }, Doubt::NotSeen { why: "503".into() }] {
+        assert_eq!(after(|_| {}, &[doubt], 1, 1), blocked);
+    }
+    // The old grace counts.
+    assert_eq!(after(|_| {}, &[], 1, 1), Action::Wait { delete_after: now + TimeDelta::days(1) });
+    assert_eq!(after(|_| {}, &[], 1, 0), Action::Delete);
+    let pin = |image: &mut LineImage| image.pin = Some(Pin { until: None, reason: "r".into(), who: "w".into() });
+    assert_eq!(after(pin, &[], 1, 0), Action::Unmark);
+    assert_eq!(after(|_| {}, &[], 2, 0), Action::Unmark);
+    // What was sent is searched for, whatever the rules say.
+    let sent = |image: &mut LineImage| {
+        image.fate = Fate::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
+    };
+    assert_eq!(after(sent, &[], 1, 0), Action::Search);
+    assert_eq!(after(sent, &[], 2, 0), Action::Search);
+}
+
+/// An image that a clock made which was `ahead`: its slot is of the future, and perhaps also when it was seen AVAILABLE.
+fn of_the_future(version: u32, made: DateTime<Utc>, ahead: TimeDelta, dated_by_cloud: bool) -> LineImage {
+    let slot = made + ahead;
+    LineImage {
+        image_id: ImageId::new(format!("imgc-future-{version}")),
+        version,
+        slot,
+        available_at: if dated_by_cloud { made } else { slot },
+        ..image(0)
+    }
+}
+
+#[test]
+fn an_image_of_the_future_is_not_the_newest_for_as_long() {
+    let rules = Keep { last: 1, within: Some(Duration::from_hours(72)), ..keep() };
+    let now = start() + TimeDelta::days(400);
+    let judged = |images: &[LineImage]| -> Vec<bool> {
+        judge(images, Some(&policy(rules.clone())), &[], now).iter().map(Verdict::goes).collect()
+    };
+    for dated_by_cloud in [true, false] {
+        // Three of the true time, then one of the future: it pushes nothing out.
+        let future = of_the_future(401, now, TimeDelta::days(400), dated_by_cloud);
+        let images = [image(398), image(399), future.clone()].map(|mut image| {
+            image.version = image.version.min(401);
+            image
+        });
+        assert_eq!(judged(&images), [false; 3]);
+        // The next one of the true time is newer than it, by its version.
+        let next = LineImage { version: 402, slot: now, available_at: now, ..image(400) };
+        assert_eq!(judged(&[future.clone(), next.clone()]), [false; 2], "within 72h of one another");
+        let much_later = now + TimeDelta::days(30);
+        let next = LineImage { slot: much_later, available_at: much_later, ..next };
+        let verdicts = judge(&[future, next], Some(&policy(Keep { last: 1, ..keep() })), &[], much_later);
+        assert_eq!(verdicts.iter().map(Verdict::goes).collect::<Vec<_>>(), [true, false]);
+    }
+}
+
+proptest! {
+    /// Whatever images of the future there are, those of the true time that the rules want without them stay.
+    #[test]
+    fn images_of_the_future_push_out_none_of_the_true_time(
+        days in prop::collection::btree_set(0_i64..390, 1..20),
+        futures in prop::collection::vec((0_i64..390, 1_i64..20_000, any::<bool>()), 0..8),
+        (last, daily, weekly, within, min) in (0_u32..4, 0_u32..4, 0_u32..3, 0_u64..400, 1_u32..4),
+    ) {
+        let within = (within > 0).then(|| Duration::from_hours(within));
+        let rules = Keep { last, daily, weekly, within, min, ..keep() };
+        let mut images: Vec<LineImage> = days.iter().map(|day| image(*day)).collect();
+        for image in &mut images {
+            image.version *= 10;
+        }
+        let without = goes(&images, &rules, &[]);
+        for (number, (day, hours, dated_by_cloud)) in futures.iter().enumerate() {
+            let version = u32::try_from((day + 1) * 10).unwrap() + 1 + u32::try_from(number).unwrap();
+            let made = start() + TimeDelta::days(*day);
+            images.push(of_the_future(version, made, TimeDelta::hours(*hours + 24 * 400), *dated_by_cloud));
+        }
+        let with = goes(&images, &rules, &[]);
+        for (index, goes) in without.iter().enumerate() {
+            prop_assert!(*goes || !with[index], "{}", images[index].name);
+        }
+    }
+}
+
 /// One line of a simulated account, as the ledger has it, and the truth in the cloud.
 #[derive(Debug, Clone)]
 struct Line {
@@ -170,12 +281,31 @@ impl Line {
             let action = action(image, verdict, grace, self.now);
             let row = &mut self.ledger[index];
             match &action {
-                Action::Keep | Action::Wait { .. } => {}
+                Action::Keep | Action::Wait { .. } | Action::NeedsConfirmation => {}
+                Action::Blocked { .. } => assert!(matches!(row.fate, Fate::Marked { .. })),
                 Action::Mark { delete_after } => {
-                    row.fate = Fate::Marked { since: self.now, delete_after: *delete_after, rule: String::new() };
+                    row.fate = Fate::Marked {
+                        since: self.now,
+                        delete_after: *delete_after,
+                        rule: String::new(),
+                        tries: 0,
+                        last_error: None,
+                    };
                 }
                 Action::Unmark => row.fate = Fate::Kept,
-                Action::Confirm => row.fate = Fate::Deleted { at: self.now },
+                Action::Search => {
+                    row.fate = if self.there[index] {
+                        Fate::Marked {
+                            since: self.now,
+                            delete_after: self.now,
+                            rule: String::new(),
+                            tries: 1,
+                            last_error: Some(String::new()),
+                        }
+                    } else {
+                        Fate::Deleted { at: self.now }
+                    };
+                }
                 Action::Delete => {
                     assert!(whole && !self.newest_failed, "in doubt");
                     assert!(held(image, self.now).is_empty(), "held: {image:?}");

@@ -9,16 +9,20 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    clock::{shifted, watch::SKEW_TOO_FAR},
     ids::{ImageId, LineId, ScheduleName},
     schedule::{Channel, Keep},
 };
 
+pub mod brake;
 pub mod change;
 pub mod channels;
 pub mod distribution;
+pub mod failed;
 pub mod judge;
 pub mod report;
 pub mod retention;
+pub mod users;
 
 /// What the file says of a line.
 #[derive(Debug, Clone, PartialEq)]
@@ -44,9 +48,9 @@ pub struct LineImage {
     pub version: u32,
     /// Its name in the cloud.
     pub name: String,
-    /// The slot that it was made for: the date that rules go by.
+    /// The slot that it was made for.
     pub slot: DateTime<Utc>,
-    /// When it was first seen AVAILABLE.
+    /// When it was first seen AVAILABLE, by the cloud's time.
     pub available_at: DateTime<Utc>,
     /// How far its end is.
     pub fate: Fate,
@@ -62,13 +66,30 @@ pub struct LineImage {
     pub veto: Option<String>,
 }
 
+impl LineImage {
+    /// When it was first seen AVAILABLE; noted by a wrong clock, that counts as `now`.
+    fn seen_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.available_at.min(now)
+    }
+
+    /// Whether it was made for a slot that had not come when it was AVAILABLE: this host's clock was ahead.
+    pub fn is_of_the_future(&self, now: DateTime<Utc>) -> bool {
+        self.slot > shifted(self.seen_at(now), SKEW_TOO_FAR)
+    }
+
+    /// The date that rules go by: the slot, but for one of the future.
+    pub fn date(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        if self.is_of_the_future(now) { self.seen_at(now) } else { self.slot }
+    }
+}
+
 /// How far the end of an image is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fate", rename_all = "snake_case")]
 pub enum Fate {
     /// Not in sight.
     Kept,
-    /// The cloud would not delete it; it is not asked again by itself.
+    /// The cloud will not delete it; it is not asked again by itself.
     Refused {
         /// The cloud's words and ours.
         why: String,
@@ -81,14 +102,20 @@ pub enum Fate {
         delete_after: DateTime<Utc>,
         /// What asked for it.
         rule: String,
+        /// Delete calls so far.
+        tries: u32,
+        /// Why the last of them did not delete it.
+        last_error: Option<String>,
     },
-    /// The delete call was about to be sent.
+    /// A delete call was about to be sent, and no search has answered since whether the image is gone.
     Deleting {
         /// What asked for it.
         rule: String,
-        /// How often it was tried.
+        /// Delete calls so far, this one included.
         tries: u32,
-        /// The next try, after one that failed.
+        /// Just before the call.
+        sent_at: DateTime<Utc>,
+        /// When the image is searched for next.
         next: DateTime<Utc>,
     },
     /// Gone, by our doing.

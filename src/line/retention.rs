@@ -1,7 +1,7 @@
 //! Which images of a line the rules of `keep` want: pure arithmetic on dates.
 //!
 //! The rules are those that restic and borg have taught operators. Each looks at the images from the newest to the oldest;
-//! an image stays if any rule wants it. `last` takes the newest so many. `hourly` to `yearly` take the newest image of each
+//! an image stays if any rule wants it. `last` takes the highest versions, so many. `hourly` to `yearly` take the newest image of each
 //! of so many hours, days, ISO weeks, months and years that have one, by the clock of the schedule's zone; while such a
 //! rule has not found as many, it also takes the oldest image there is. `within` takes everything that is at most so much
 //! older than the newest image: not than now, so that a daemon that stood still for a month deletes nothing for it.
@@ -65,13 +65,16 @@ const BUCKETS: [(Rule, Bucket); 5] = [
     (Rule::Yearly, |at| (at.year(), 0, 0)),
 ];
 
-/// The rules that want each of `images`, which are the dates of a line's images from the newest to the oldest. `min` is
-/// not among them: it counts what is kept for whatever reason.
+/// The rules that want each of `images`, which are the dates of a line's images from the highest version to the lowest; an
+/// adopted image may be older than its version says. `min` is not among the rules: it counts what is kept for whatever
+/// reason.
 pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rule>> {
     let mut wanted: Vec<Vec<Rule>> = vec![Vec::new(); images.len()];
     for rules in wanted.iter_mut().take(keep.last as usize) {
         rules.push(Rule::Last);
     }
+    let mut by_date: Vec<usize> = (0..images.len()).collect();
+    by_date.sort_by_key(|&index| std::cmp::Reverse(images[index]));
     for (rule, bucket) in BUCKETS {
         let mut left = match rule {
             Rule::Hourly => keep.hourly,
@@ -81,9 +84,9 @@ pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rule
             _ => keep.yearly,
         };
         let mut previous = None;
-        for (index, at) in images.iter().enumerate() {
-            let this = bucket(at.with_timezone(&zone));
-            let is_oldest = index + 1 == images.len();
+        for (place, &index) in by_date.iter().enumerate() {
+            let this = bucket(images[index].with_timezone(&zone));
+            let is_oldest = place + 1 == images.len();
             if left > 0 && (previous != Some(this) || is_oldest) {
                 wanted[index].push(rule);
                 left -= 1;
@@ -92,7 +95,7 @@ pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rule
         }
     }
     let within = keep.within.and_then(|within| TimeDelta::from_std(within).ok());
-    if let (Some(within), Some(newest)) = (within, images.first()) {
+    if let (Some(within), Some(newest)) = (within, images.iter().max()) {
         for (at, rules) in images.iter().zip(&mut wanted) {
             if *newest - *at <= within {
                 rules.push(Rule::Within);

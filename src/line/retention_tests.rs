@@ -19,6 +19,7 @@ pub(crate) fn keep() -> Keep {
         within: None,
         min: 1,
         grace: Duration::from_hours(24),
+        failed: None,
     }
 }
 

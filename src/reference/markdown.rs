@@ -6,7 +6,11 @@ use clap::{Arg, Command, CommandFactory};
 
 use super::{inner_tables, takes};
 use crate::{
-    bake::call::Class,
+    bake::{
+        call::Class,
+        instance_state::{self, StateClass},
+        settings::InstanceType,
+    },
     cli::Cli,
     cloud::codes::{Rule, rules},
     config::definitions::{Key, definitions},
@@ -159,16 +163,62 @@ pub fn errors() -> String {
     }
     page.push_str("\n| code | class | what it means, what to do |\n|---|---|---|\n");
     for rule in rules() {
-        let code = format!("`{}{}`", rule.code, if rule.is_prefix { "…" } else { "" });
+        let before = if rule.is_part { "…" } else { "" };
+        let code = format!("`{before}{}{}`", rule.code, if rule.is_prefix || rule.is_part { "…" } else { "" });
         row(&mut page, &[&code, &classes(rule), rule.advice]);
     }
     page.push_str(
-        "\nWhere an answer has no code that is in the table, its status decides: 429 is transient, other 4xx and redirections \
-         are permanent, and all else is transient, or unclear where a repetition would make a second image or task.\n\n\
+        "\nA code that is not in the table is judged by the HTTP status: 429 is transient, other 4xx are permanent, and all else \
+         is transient, or unclear where a repetition would make a second image or task.\n\n\
+         The cloud's own answer is a JSON object with a RequestId and a result or a code, whatever its status. Anything else \
+         (a page of a proxy, an empty body, a redirection, half an answer) is transient under every status, or unclear where \
+         a repetition would make a second image or task: the image is searched for before the call is repeated. Such an \
+         answer neither suspends credentials nor counts for the automatic pause.\n\n\
          Codes of our own, where there was no answer that could be used: `Timeout`, `ConnectFailed`, `ConnectionLost`, \
-         `AnswerNotJson`, `AnswerTooLarge`, `AnswerIncomplete`, `HttpStatus`, `CredentialsUnavailable`.\n",
+         `AnswerNotJson`, `AnswerNotFromApi` (JSON without a RequestId), `AnswerTooLarge`, `AnswerIncomplete`, \
+         `ListIncomplete` (a list without its rows), `HttpStatus`, `CredentialsUnavailable`.\n",
     );
     page
+}
+
+/// `docs/states.md`.
+pub fn states() -> String {
+    let mut page = String::from(
+        "# States of an instance\n\n\
+         <!-- Made from the source: `UPDATE_DOCS=1 cargo nextest run --test reference` writes this file anew. -->\n\n\
+         A bake that stops its instance asks for the state first, before any hook and before the stop. The reason of the bake \
+         names the state that it waits for or that ended it: see `imagebaked status`, `imagebaked show BAKE` and `imagebaked \
+         history`.\n\n\
+         | class | what a bake does |\n|---|---|\n",
+    );
+    for class in [StateClass::Ready, StateClass::Passing, StateClass::Final] {
+        row(&mut page, &[class.as_str(), patience(class)]);
+    }
+    page.push_str("\n| state | of | class | what it means |\n|---|---|---|---|\n");
+    for rule in instance_state::rules() {
+        let of = match rule.only {
+            None => "desktops, workstations",
+            Some(InstanceType::CloudDesktop) => "desktops",
+            Some(InstanceType::WuyingServer) => "workstations",
+        };
+        row(&mut page, &[&format!("`{}`", rule.word), of, rule.class.as_str(), rule.meaning]);
+    }
+    page.push_str(
+        "\nUpper and lower case do not differ. A state that is not in the table is passing; the log reports it once. An \
+         instance that the cloud does not list counts as missing after several answers in a row, some polls apart; the bake \
+         then fails.\n",
+    );
+    page
+}
+
+fn patience(class: StateClass) -> &'static str {
+    match class {
+        StateClass::Ready => "It goes on.",
+        StateClass::Passing => {
+            "It waits in the queue until `deadline`, without a builder, so that other bakes go on. At the deadline it is skipped."
+        }
+        StateClass::Final => "It is skipped at once, with the reason code `instance_state`.",
+    }
 }
 
 fn classes(rule: &Rule) -> String {
@@ -194,7 +244,7 @@ fn deed(class: Class) -> &'static str {
         Class::Transient => "Nothing happened and a later attempt may work: repeated with growing pauses, see `retry`.",
         Class::Busy => "The cloud is occupied: waited for, which uses up no attempts, until `deadline`.",
         Class::Credential => {
-            "Key, token or signature was refused: fetched anew once, then every schedule is held until the cloud takes it."
+            "Key, token or signature was refused: fetched anew once, then every schedule is suspended until the cloud accepts it."
         }
         Class::Permanent => "No repetition will help: the bake fails now. Five in a row pause the schedule.",
         Class::Unclear => {

@@ -22,6 +22,7 @@ fn takes(kind: &Kind) -> String {
         Kind::Positive { max } => format!("a number above 0, at most {max}"),
         Kind::Period { min: Duration::ZERO } => "a period".to_owned(),
         Kind::Period { min } => format!("a period, at least `\"{}\"`", humantime::format_duration(*min)),
+        Kind::PeriodOrNever { min } => format!("{}, or `\"never\"`", takes(&Kind::Period { min: *min })),
         Kind::Truth => "`true` or `false`".to_owned(),
         Kind::List(of) | Kind::Set { of, min: 0 } => format!("a list of {}", plural(of)),
         Kind::Set { of, min } => format!("a list of {}, at least {min}", plural(of)),

@@ -65,6 +65,9 @@ fn of_kind(kind: &Kind) -> Value {
         Kind::Integer { min, max } => json!({ "type": "integer", "minimum": min, "maximum": max }),
         Kind::Positive { max } => json!({ "type": "number", "exclusiveMinimum": 0, "maximum": max }),
         Kind::Period { .. } => json!({ "type": "string", "pattern": PERIOD }),
+        Kind::PeriodOrNever { .. } => {
+            json!({ "anyOf": [{ "const": "never" }, { "type": "string", "pattern": PERIOD }] })
+        }
         Kind::Truth => json!({ "type": "boolean" }),
         Kind::List(of) => json!({ "type": "array", "items": of_kind(of) }),
         Kind::Set { of, min } => {

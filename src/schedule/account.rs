@@ -9,12 +9,10 @@ use std::{fmt, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{CatchUp, Timing};
+use crate::clock::earlier;
 
 /// The most slots that one look catches up under `catch_up = "all"`: each one costs a bake.
 pub const MOST_CAUGHT_UP: u64 = 1000;
-
-/// Slots not older than this are simply due, whatever `catch_up` says: no wake-up is ever exactly on time.
-pub const ON_TIME: Duration = Duration::from_mins(1);
 
 /// What a schedule wants done with the slots it finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,20 +132,87 @@ pub fn account(
     Accounting { entries, accounted_to: now }
 }
 
-/// One entry for all slots in (`after`, `until`], if there are any.
-fn missed(timing: &Timing, after: DateTime<Utc>, until: DateTime<Utc>, why: Missed) -> Option<Entry> {
+/// Slots that one row stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Range {
+    /// The first of them.
+    pub first: DateTime<Utc>,
+    /// The last of them.
+    pub last: DateTime<Utc>,
+    /// How many they are, at least 1.
+    pub count: u64,
+}
+
+/// What becomes of a row that gives slots up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GivenUp {
+    /// The slots that it gives up.
+    pub slots: Range,
+    /// The slots before them, which it goes on to stand for.
+    pub earlier: Option<Range>,
+    /// The slots after them, which it goes on to stand for until they come.
+    pub later: Option<Range>,
+}
+
+/// What a row that stands for `row` gives up of the slots in (`after`, `until`]; `None` where it has none of them.
+pub fn give_up(timing: &Timing, row: Range, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<GivenUp> {
+    let before_first = row.first - TimeDelta::nanoseconds(1);
+    let (after, until) = (after.max(before_first), until.min(row.last));
+    if until <= after {
+        return None;
+    }
+    let slots = range(timing, after, until)?;
+    let earlier = range(timing, before_first, after);
+    let counted = slots.count.saturating_add(earlier.map_or(0, |earlier| earlier.count));
+    // By the row's own number, so that the sum of all rows stays what it was.
+    let later = range(timing, until, row.last).map(|later| Range {
+        last: row.last,
+        count: row.count.saturating_sub(counted).max(1),
+        ..later
+    });
+    Some(GivenUp { slots, earlier, later })
+}
+
+impl Accounting {
+    /// Only what concerns the slots in `spans`, each from behind its first instant to its second one, inclusive: all other
+    /// slots have their rows. The spans do not overlap.
+    #[must_use]
+    pub fn within(self, timing: &Timing, spans: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
+        let entries = self.entries.into_iter().flat_map(|entry| match entry {
+            Entry::Due { slot, .. } => {
+                let wanted = spans.iter().any(|(after, until)| *after < slot && slot <= *until);
+                wanted.then_some(entry).into_iter().collect()
+            }
+            Entry::Missed { first, last, why, .. } => spans
+                .iter()
+                .filter_map(|(after, until)| {
+                    let after = (*after).max(first - TimeDelta::nanoseconds(1));
+                    let until = (*until).min(last);
+                    let Range { first, last, count } = (after < until).then(|| range(timing, after, until))??;
+                    Some(Entry::Missed { first, last, count, why: why.clone() })
+                })
+                .collect::<Vec<_>>(),
+        });
+        Self { entries: entries.collect(), accounted_to: self.accounted_to }
+    }
+}
+
+/// All slots in (`after`, `until`], if there are any.
+pub fn range(timing: &Timing, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<Range> {
     let first = timing.next_after(after).filter(|slot| *slot <= until)?;
     let last = timing.last_until(until)?;
-    Some(Entry::Missed { first, last, count: timing.count(after, until), why })
+    Some(Range { first, last, count: timing.count(after, until) })
+}
+
+/// One entry for all slots in (`after`, `until`], if there are any.
+fn missed(timing: &Timing, after: DateTime<Utc>, until: DateTime<Utc>, why: Missed) -> Option<Entry> {
+    let Range { first, last, count } = range(timing, after, until)?;
+    Some(Entry::Missed { first, last, count, why })
 }
 
 /// The latest instant older than `age`.
 fn just_before(now: DateTime<Utc>, age: Duration) -> DateTime<Utc> {
-    TimeDelta::from_std(age)
-        .ok()
-        .and_then(|age| age.checked_add(&TimeDelta::nanoseconds(1)))
-        .and_then(|age| now.checked_sub_signed(age))
-        .unwrap_or(DateTime::<Utc>::MIN_UTC)
+    earlier(now, age.saturating_add(Duration::from_nanos(1)))
 }
 
 /// The slot that `count` slots follow, up to and including `until`.
@@ -161,6 +226,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::clock::ON_TIME;
 
     const HOUR: Duration = Duration::from_hours(1);
 
@@ -297,6 +363,44 @@ mod tests {
             let slots: Vec<_> = accounting.entries.iter().flat_map(|entry| slots_of(entry, &timing)).collect();
             prop_assert_eq!(slots, timing.between(from, now).collect::<Vec<_>>());
             prop_assert_eq!(accounting.accounted_to, now.max(from));
+        }
+
+        #[test]
+        fn a_row_keeps_what_it_does_not_give_up(a in 0_i64..600, b in 0_i64..600, c in -50_i64..650, d in -50_i64..650) {
+            let timing = timing(&["*/7 * * * *"]);
+            let at = |minutes: i64| at(1, 0, 0) + TimeDelta::minutes(minutes);
+            let Some(row) = range(&timing, at(a.min(b)), at(a.max(b))) else { return Ok(()) };
+            let all: Vec<_> = timing.between(row.first - TimeDelta::nanoseconds(1), row.last).collect();
+            let of = |range: Range| -> Vec<_> {
+                let slots: Vec<_> = timing.between(range.first - TimeDelta::nanoseconds(1), range.last).collect();
+                assert_eq!(slots.len() as u64, range.count);
+                slots
+            };
+            let given_up = give_up(&timing, row, at(c.min(d)), at(c.max(d)));
+            let wanted: Vec<_> = all.iter().copied().filter(|slot| at(c.min(d)) < *slot && *slot <= at(c.max(d))).collect();
+            match given_up {
+                None => prop_assert!(wanted.is_empty()),
+                Some(GivenUp { slots, earlier, later }) => {
+                    prop_assert_eq!(&of(slots), &wanted);
+                    let whole: Vec<_> = [earlier, Some(slots), later].into_iter().flatten().flat_map(of).collect();
+                    prop_assert_eq!(whole, all);
+                }
+            }
+        }
+
+        #[test]
+        fn an_accounting_within_spans_is_that_of_their_slots(ends in prop::collection::vec(0_i64..600, 4), which in 0_usize..3) {
+            let timing = timing(&["*/7 * * * *"]);
+            let at = |minutes: i64| at(1, 0, 0) + TimeDelta::minutes(minutes);
+            let mut ends = ends;
+            ends.sort_unstable();
+            let spans = [(at(ends[0]), at(ends[1])), (at(ends[2]), at(ends[3]))];
+            let policy = policy([CatchUp::Skip, CatchUp::Latest, CatchUp::All][which], 3);
+            let accounting = account(&timing, &policy, at(0), at(600)).within(&timing, &spans);
+            let slots: Vec<_> = accounting.entries.iter().flat_map(|entry| slots_of(entry, &timing)).collect();
+            let wanted: Vec<_> = spans.iter().flat_map(|(after, until)| timing.between(*after, *until)).collect();
+            prop_assert_eq!(slots.len(), wanted.len());
+            prop_assert!(wanted.iter().all(|slot| slots.contains(slot)));
         }
 
         #[test]

@@ -119,6 +119,7 @@ fn values_are_told_as_people_write_them() {
         within: None,
         min: 1,
         grace: Duration::ZERO,
+        failed: None,
     };
     let new = Schedule {
         keep: Some(Keep { within: Some(Duration::from_hours(48)), ..keep }),

@@ -139,4 +139,7 @@ pub struct Keep {
     pub min: u32,
     /// How long an image that no rule wants stays marked before it is deleted.
     pub grace: Duration,
+    /// How long an image stays that the cloud lists as CREATE_FAILED; `None`: for ever.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed: Option<Duration>,
 }

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 
 use super::{
     codes::Failure,
+    lists::ListShape,
     params::Params,
+    users::{UserKind, UserSpec},
     world::{Fate, HOME_REGION, Image, Instance, InstanceKind, Order, Power, World},
 };
 
@@ -36,6 +38,8 @@ pub(super) struct Action {
     /// Whether answers have Success, Code and Message: the image operations do, the others say it by HTTP status.
     pub(super) enveloped: bool,
     pub(super) handler: Handler,
+    /// Where it lists.
+    pub(super) list: Option<ListShape>,
 }
 
 const APP_STREAMING: &str = "2021-09-01";
@@ -53,25 +57,88 @@ pub(super) fn product(version: &str) -> &'static str {
 
 const ACTIONS: &[Action] = &[
     action("CreateImageByInstance", APP_STREAMING, false, true, create_image_by_instance),
-    action("ListImage", APP_STREAMING, true, true, list_image),
+    action("ListImage", APP_STREAMING, true, true, list_image).listing("Data", Some("Count"), "ImageId", None, false),
     action("DeleteImage", APP_STREAMING, false, true, delete_image),
     action("StartTaskForDistributeImage", APP_STREAMING, false, true, start_task_for_distribute_image),
-    action("ListAppInstanceGroup", APP_STREAMING, false, false, list_app_instance_group),
-    action("ListWuyingServer", APP_STREAMING, true, false, list_wuying_server),
+    action("ListAppInstanceGroup", APP_STREAMING, false, false, list_app_instance_group).listing(
+        "AppInstanceGroupModels",
+        Some("TotalCount"),
+        "AppInstanceGroupId",
+        Some("AppCenterImageId"),
+        false,
+    ),
+    action("ListWuyingServer", APP_STREAMING, true, false, list_wuying_server).listing(
+        "WuyingServerList",
+        Some("TotalCount"),
+        "WuyingServerId",
+        Some("ImageId"),
+        false,
+    ),
     action("DescribeWuyingServer", APP_STREAMING, false, false, describe_wuying_server),
     action("StartWuyingServer", APP_STREAMING, true, false, start_wuying_server),
     action("StopWuyingServer", APP_STREAMING, true, false, stop_wuying_server),
     action("RestartWuyingServer", APP_STREAMING, false, false, restart_wuying_server),
-    action("DescribeDesktops", DESKTOPS, true, false, describe_desktops),
+    action("DescribeDesktops", DESKTOPS, true, false, describe_desktops).listing(
+        "Desktops",
+        Some("TotalCount"),
+        "DesktopId",
+        Some("ImageId"),
+        true,
+    ),
     action("StartDesktops", DESKTOPS, true, false, start_desktops),
     action("StopDesktops", DESKTOPS, true, false, stop_desktops),
     action("RebootDesktops", DESKTOPS, true, false, reboot_desktops),
-    action("DescribeImages", DESKTOPS, true, false, describe_images),
+    action("DescribeImages", DESKTOPS, true, false, describe_images).listing("Images", None, "ImageId", None, true),
+    action("DescribeDesktopGroups", DESKTOPS, true, false, describe_desktop_groups).listing(
+        "DesktopGroups",
+        None,
+        "DesktopGroupId",
+        Some("ImageId"),
+        true,
+    ),
+    action("DescribeBundles", DESKTOPS, true, false, describe_bundles).listing(
+        "Bundles",
+        None,
+        "BundleId",
+        Some("ImageId"),
+        true,
+    ),
+    action("DescribeTemplates", DESKTOPS, true, true, describe_templates).listing(
+        "Data",
+        Some("TotalCount"),
+        "TemplateId",
+        Some("ImageId"),
+        false,
+    ),
     action("GetCallerIdentity", STS, true, false, get_caller_identity),
 ];
 
 const fn action(name: &'static str, version: &'static str, get: bool, enveloped: bool, handler: Handler) -> Action {
-    Action { name, version, get, enveloped, handler }
+    Action { name, version, get, enveloped, handler, list: None }
+}
+
+impl Action {
+    const fn listing(
+        mut self,
+        rows: &'static str,
+        count: Option<&'static str>,
+        id: &'static str,
+        image: Option<&'static str>,
+        tokens: bool,
+    ) -> Self {
+        self.list = Some(ListShape { rows, count, id, image, tokens });
+        self
+    }
+
+    /// The right that a policy has to grant for it.
+    pub(super) fn right(&self) -> String {
+        let service = match self.version {
+            DESKTOPS => "ecd",
+            STS => "sts",
+            _ => "appstreaming",
+        };
+        format!("{service}:{}", self.name)
+    }
 }
 
 /// The operation of that name and version.
@@ -79,9 +146,9 @@ pub(super) fn find(name: &str, version: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name && action.version == version)
 }
 
-/// Whether any version has an operation of that name.
-pub(super) fn is_known(name: &str) -> bool {
-    ACTIONS.iter().any(|action| action.name == name)
+/// The operation of that name, of any version.
+pub(super) fn of_name(name: &str) -> Option<&'static Action> {
+    ACTIONS.iter().find(|action| action.name == name)
 }
 
 fn create_image_by_instance(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
@@ -159,14 +226,19 @@ fn list_image(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
                 || regions.iter().any(|r| *r == HOME_REGION || image.distributions.iter().any(|d| d.region == *r)))
     };
     let found: Vec<&Image> = world.images().iter().rev().filter(|image| wanted(image)).collect();
-    let page: Vec<Value> =
-        found.iter().skip((number - 1).saturating_mul(size)).take(size).map(|image| image_row(image, now)).collect();
+    let zone = world.gmt_zone();
+    let page: Vec<Value> = found
+        .iter()
+        .skip((number - 1).saturating_mul(size))
+        .take(size)
+        .map(|image| image_row(image, zone, now))
+        .collect();
     Ok(json!({
         "PageNumber": number, "PageSize": size, "Count": found.len(), "Data": page, "Message": "success",
     }))
 }
 
-fn image_row(image: &Image, now: DateTime<Utc>) -> Value {
+fn image_row(image: &Image, zone: i32, now: DateTime<Utc>) -> Value {
     let status = image.status(now);
     let own = json!({
         "ImageId": image.id, "RegionId": HOME_REGION, "VersionId": image.version_id, "Status": status,
@@ -193,7 +265,7 @@ fn image_row(image: &Image, now: DateTime<Utc>) -> Value {
         "LatestVersionId": image.version_id,
         "OnlineVersion": true,
         "VersionName": "v1.0.0",
-        "GmtCreate": image.created_at.format("%Y-%m-%d %H:%M:%S").to_string(),
+        "GmtCreate": image.gmt_create(zone),
         "GmtModified": image.ready_at.min(now).max(image.created_at).format("%Y-%m-%d %H:%M:%S").to_string(),
         "AliUid": 1_000_000_000_000_001_i64,
         "ImageType": image.image_type,
@@ -231,48 +303,167 @@ fn start_task_for_distribute_image(world: &mut World, call: &Call<'_>) -> Result
 
 /// Delivery groups are only what makes an image used: `POST /_sim/groups` puts them there.
 fn list_app_instance_group(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
-    let size = call.params.number("PageSize", 10, 1..=100)?;
-    let number = call.params.number("PageNumber", 1, 1..=usize::MAX)?;
+    let (size, number) = numbered(call.params, 10)?;
     call.params.require("ProductType")?;
-    let page: Vec<Value> = world
-        .groups()
-        .skip((number - 1).saturating_mul(size))
-        .take(size)
-        .map(|(group, image)| json!({"AppInstanceGroupId": group, "AppCenterImageId": image, "Status": "PUBLISHED"}))
+    let image = call.params.get("AppCenterImageId");
+    let found: Vec<Value> = world
+        .users()
+        .list(UserKind::Group)
+        .map(|group| (group, world.shown_image(&group.image_id, None, false).0))
+        .filter(|(_, id)| image.is_none_or(|wanted| wanted == id))
+        .map(|(group, id)| json!({"AppInstanceGroupId": group.id, "AppCenterImageId": id, "Status": "PUBLISHED"}))
         .collect();
     Ok(json!({
-        "TotalCount": world.groups().count(), "PageNumber": number, "PageSize": size, "AppInstanceGroupModels": page,
+        "TotalCount": found.len(), "PageNumber": number, "PageSize": size,
+        "AppInstanceGroupModels": page_of(found, size, number),
+    }))
+}
+
+/// PageSize and PageNumber.
+fn numbered(params: &Params, size: usize) -> Result<(usize, usize), Failure> {
+    Ok((params.number("PageSize", size, 1..=100)?, params.number("PageNumber", 1, 1..=usize::MAX)?))
+}
+
+fn page_of(rows: Vec<Value>, size: usize, number: usize) -> Vec<Value> {
+    rows.into_iter().skip((number - 1).saturating_mul(size)).take(size).collect()
+}
+
+/// The page after NextToken, and the token of the next. A token is the id of the last row shown, so that later arrivals
+/// shift nothing; rows come by their ids.
+fn page_after(params: &Params, rows: Vec<(String, Value)>) -> Result<(Vec<Value>, String), Failure> {
+    let size = params.number("MaxResults", 10, 1..=100)?;
+    let last_shown = match params.get("NextToken") {
+        None => String::new(),
+        Some(token) => hex::decode(token)
+            .ok()
+            .and_then(|bytes| String::from_utf8(bytes).ok())
+            .ok_or_else(|| Failure::invalid("NextToken"))?,
+    };
+    let rest: Vec<(String, Value)> = rows.into_iter().filter(|(id, _)| *id > last_shown).collect();
+    let next = match rest.get(..size) {
+        Some([.., (last, _)]) if rest.len() > size => hex::encode(last),
+        _ => String::new(),
+    };
+    Ok((rest.into_iter().take(size).map(|(_, row)| row).collect(), next))
+}
+
+/// Whether something is listed in that region.
+fn is_in(region: Option<&String>, asked: &str) -> bool {
+    region.is_none_or(|region| region == asked)
+}
+
+/// Those of one kind that a call of the desktop service lists, with their images as it shows them.
+fn desktop_users<'w>(
+    world: &'w World,
+    kind: UserKind,
+    region: &'w str,
+    images: &[&str],
+) -> Vec<(&'w UserSpec, String, Option<String>)> {
+    let users = world.users().list(kind).filter(|user| is_in(user.region.as_ref(), region));
+    let shown = users.map(|user| {
+        let (id, name) = world.shown_image(&user.image_id, user.image_name.as_deref(), true);
+        (user, id, name)
+    });
+    shown.filter(|(_, id, _)| images.is_empty() || images.contains(&id.as_str())).collect()
+}
+
+/// Pools show their image by its id alone.
+fn describe_desktop_groups(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+    let region = call.params.require("RegionId")?;
+    let images = call.params.list("ImageId", 100)?;
+    let rows = desktop_users(world, UserKind::Pool, region, &images)
+        .into_iter()
+        .map(|(pool, image_id, _)| {
+            let row = json!({
+                "DesktopGroupId": pool.id, "DesktopGroupName": pool.id, "ImageId": image_id,
+                "MinDesktopsCount": 0, "MaxDesktopsCount": 10, "Status": 1,
+            });
+            (pool.id.clone(), row)
+        })
+        .collect();
+    let (page, next) = page_after(call.params, rows)?;
+    Ok(json!({"DesktopGroups": page, "NextToken": next}))
+}
+
+fn describe_bundles(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+    let region = call.params.require("RegionId")?;
+    let images = call.params.list("ImageId", 100)?;
+    let several = call.params.boolean("SupportMultiSession")?.unwrap_or(false);
+    let system = call.params.choice("BundleType", &["SYSTEM", "CUSTOM"])? == Some("SYSTEM");
+    let rows = desktop_users(world, UserKind::Bundle, region, &images)
+        .into_iter()
+        .filter(|(bundle, ..)| !system && (several || !bundle.multi_session))
+        .map(|(bundle, image_id, image_name)| {
+            let row = json!({
+                "BundleId": bundle.id, "BundleName": bundle.id, "BundleType": "CUSTOM", "ImageId": image_id,
+                "ImageName": image_name,
+            });
+            (bundle.id.clone(), row)
+        })
+        .collect();
+    let (page, next) = page_after(call.params, rows)?;
+    Ok(json!({"Bundles": page, "NextToken": next}))
+}
+
+/// Templates belong to no region, and show their image by its id alone.
+fn describe_templates(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+    let (size, number) = numbered(call.params, 10)?;
+    call.params.choice("ProductType", &["CloudDesktop"])?;
+    let image = call.params.get("ImageId");
+    let found: Vec<Value> = world
+        .users()
+        .list(UserKind::Template)
+        .map(|template| (template, world.shown_image(&template.image_id, None, true).0))
+        .filter(|(_, id)| image.is_none_or(|wanted| wanted == id))
+        .map(|(template, id)| {
+            json!({
+                "TemplateId": template.id, "TemplateName": template.id, "ImageId": id, "ImageType": "CUSTOM",
+                "ProductType": "CloudDesktop",
+            })
+        })
+        .collect();
+    Ok(json!({
+        "TotalCount": found.len(), "PageNumber": number, "PageSize": size, "Data": page_of(found, size, number),
+        "Code": "success",
     }))
 }
 
 fn list_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
     let (params, now) = (call.params, call.now);
-    let size = params.number("PageSize", 20, 1..=100)?;
-    let number = params.number("PageNumber", 1, 1..=usize::MAX)?;
+    let (size, number) = numbered(params, 20)?;
     let ids = params.list("WuyingServerIdList", 100)?;
     for id in &ids {
         // An open world learns of the instance here; whether it has it shows below.
         let _ = world.instance(id, InstanceKind::WuyingServer, now);
     }
-    let found: Vec<&Instance> = world
+    let found: Vec<Value> = world
         .instances()
         .filter(|instance| instance.kind == InstanceKind::WuyingServer)
         .filter(|instance| ids.is_empty() || ids.contains(&instance.id.as_str()))
         .filter(|instance| params.get("WuyingServerNameOrId").is_none_or(|part| instance.id.contains(part)))
         .filter(|instance| params.get("Status").is_none_or(|status| instance.status(now) == status))
-        .collect();
-    let page: Vec<Value> = found
-        .iter()
-        .skip((number - 1).saturating_mul(size))
-        .take(size)
-        .map(|instance| workstation_row(instance, now, "%Y-%m-%dT%H:%M:%S.000+00:00"))
+        .map(|instance| workstation_row(world, instance, now, "%Y-%m-%dT%H:%M:%S.000+00:00"))
+        .filter(|row| params.get("ImageId").is_none_or(|image| row["ImageId"] == image))
         .collect();
     Ok(json!({
-        "TotalCount": found.len(), "PageNumber": number, "PageSize": size, "WuyingServerList": page,
+        "TotalCount": found.len(), "PageNumber": number, "PageSize": size,
+        "WuyingServerList": page_of(found, size, number),
     }))
 }
 
-fn workstation_row(instance: &Instance, now: DateTime<Utc>, time_format: &str) -> Value {
+/// What an instance was made from that is said to be made from nothing: all are made from some image.
+const SYSTEM_IMAGE: (&str, &str) = ("desktopimage-windows-11-64-asp", "Windows 11");
+
+/// The image of an instance, as a list of this service shows it.
+fn image_of(world: &World, instance: &Instance, of_desktop_service: bool) -> (String, Option<String>) {
+    match instance.image_id.as_deref() {
+        Some(id) => world.shown_image(id, instance.image_name.as_deref(), of_desktop_service),
+        None => (SYSTEM_IMAGE.0.to_owned(), Some(SYSTEM_IMAGE.1.to_owned())),
+    }
+}
+
+fn workstation_row(world: &World, instance: &Instance, now: DateTime<Utc>, time_format: &str) -> Value {
+    let (image_id, image_name) = image_of(world, instance, false);
     let sessions: Vec<Value> = instance
         .is_connected(now)
         .then(|| json!({"UserId": "sim-user", "ResourceSessionStartTime": instance.since.format(time_format).to_string()}))
@@ -282,12 +473,13 @@ fn workstation_row(instance: &Instance, now: DateTime<Utc>, time_format: &str) -
         "WuyingServerId": instance.id,
         "WuyingServerName": instance.id,
         "Status": instance.status(now),
-        "BizRegionId": HOME_REGION,
+        "BizRegionId": instance.region.as_deref().unwrap_or(HOME_REGION),
         "OsType": "Windows",
         "ChargeType": "PrePaid",
         "CreateTime": instance.since.format(time_format).to_string(),
         "SystemDiskSize": 80,
-        "ImageId": instance.image_id,
+        "ImageId": image_id,
+        "ImageName": image_name,
         "Sessions": sessions,
         "InstanceInfoList": [{"InstanceId": instance.sub_instance_id}],
     })
@@ -297,9 +489,10 @@ fn describe_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, F
     let id = call.params.require("WuyingServerId")?;
     let instance = world
         .instance(id, InstanceKind::WuyingServer, call.now)
+        .cloned()
         .ok_or_else(|| InstanceKind::WuyingServer.not_found())?;
     // Unlike the list, this operation writes its times as US English text.
-    Ok(json!({"Data": workstation_row(instance, call.now, "%b %-d, %Y %-I:%M:%S %p")}))
+    Ok(json!({"Data": workstation_row(world, &instance, call.now, "%b %-d, %Y %-I:%M:%S %p")}))
 }
 
 fn start_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
@@ -326,45 +519,41 @@ fn describe_desktops(world: &mut World, call: &Call<'_>) -> Result<Value, Failur
     let region = params.require("RegionId")?;
     let ids = params.list("DesktopId", 100)?;
     let statuses = params.list("DesktopStatusList", 10)?;
-    let size = params.number("MaxResults", 10, 1..=100)?;
-    // A token is the id of the last desktop shown, so that later arrivals shift nothing.
-    let last_shown = match params.get("NextToken") {
-        None => String::new(),
-        Some(token) => hex::decode(token)
-            .ok()
-            .and_then(|bytes| String::from_utf8(bytes).ok())
-            .ok_or_else(|| Failure::invalid("NextToken"))?,
-    };
+    let images = params.list("ImageId", 100)?;
+    let without_pools = params.boolean("FilterDesktopGroup")?.unwrap_or(true);
     for id in &ids {
         // An open world learns of the instance here; whether it has it shows below.
         let _ = world.instance(id, InstanceKind::CloudDesktop, now);
     }
-    let found: Vec<&Instance> = world
+    let found: Vec<(String, Value)> = world
         .instances()
         .filter(|instance| instance.kind == InstanceKind::CloudDesktop)
+        .filter(|instance| is_in(instance.region.as_ref(), region))
+        .filter(|instance| instance.pool_id.is_none() || !without_pools)
         .filter(|instance| ids.is_empty() || ids.contains(&instance.id.as_str()))
         .filter(|instance| params.get("DesktopStatus").is_none_or(|status| instance.status(now) == status))
         .filter(|instance| statuses.is_empty() || statuses.contains(&instance.status(now).as_str()))
         .filter(|instance| params.get("DesktopName").is_none_or(|name| instance.id == name))
+        .map(|instance| (instance.id.clone(), desktop_row(world, instance, region, now)))
+        .filter(|(_, row)| images.is_empty() || row["ImageId"].as_str().is_some_and(|id| images.contains(&id)))
         .collect();
-    let rest: Vec<&&Instance> = found.iter().filter(|instance| instance.id > last_shown).collect();
-    let next = match rest.get(..size) {
-        Some([.., last]) if rest.len() > size => hex::encode(&last.id),
-        _ => String::new(),
-    };
-    let page: Vec<Value> = rest.iter().take(size).map(|instance| desktop_row(instance, region, now)).collect();
-    Ok(json!({"Desktops": page, "NextToken": next, "TotalCount": found.len()}))
+    let count = found.len();
+    let (page, next) = page_after(params, found)?;
+    Ok(json!({"Desktops": page, "NextToken": next, "TotalCount": count}))
 }
 
-fn desktop_row(instance: &Instance, region: &str, now: DateTime<Utc>) -> Value {
+fn desktop_row(world: &World, instance: &Instance, region: &str, now: DateTime<Utc>) -> Value {
+    let (image_id, image_name) = image_of(world, instance, true);
     json!({
         "DesktopId": instance.id,
         "DesktopName": instance.id,
         "DesktopStatus": instance.status(now),
         "RegionId": region,
-        "ManagementFlag": "NoFlag",
+        "ManagementFlag": instance.management_flag.as_deref().unwrap_or("NoFlag"),
         "ConnectionStatus": if instance.is_connected(now) { "Connected" } else { "Disconnected" },
-        "ImageId": instance.image_id,
+        "DesktopGroupId": instance.pool_id,
+        "ImageId": image_id,
+        "ImageName": image_name,
         "ChargeType": "PostPaid",
         "OsType": "Windows",
         "Progress": "100%",
@@ -393,10 +582,32 @@ fn switch_desktops(world: &mut World, call: &Call<'_>, power: Power) -> Result<V
     Ok(json!({}))
 }
 
-/// Always empty: whether images of App Streaming show in this older list is not documented.
-fn describe_images(_world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
-    call.params.require("RegionId")?;
-    Ok(json!({"Images": [], "NextToken": ""}))
+/// Only images that have an id of the desktop service: whether others show in this older list is not documented.
+fn describe_images(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+    let params = call.params;
+    params.require("RegionId")?;
+    let ids = params.list("ImageId", 100)?;
+    let system = params.choice("ImageType", &["SYSTEM", "CUSTOM"])? == Some("SYSTEM");
+    let mut rows: Vec<(String, Value)> = world
+        .images()
+        .iter()
+        .filter(|image| !system && image.is_visible(call.now) && image.status(call.now) != "DELETE")
+        .filter(|image| params.get("ImageName").is_none_or(|name| image.name == name))
+        .filter_map(|image| {
+            let id = image.desktop_id.clone()?;
+            let status = match image.status(call.now) {
+                "AVAILABLE" => "Available",
+                "CREATE_FAILED" => "CreateFailed",
+                _ => "Creating",
+            };
+            let row = json!({"ImageId": id, "Name": image.name, "ImageType": "CUSTOM", "Status": status});
+            Some((id, row))
+        })
+        .filter(|(id, _)| ids.is_empty() || ids.contains(&id.as_str()))
+        .collect();
+    rows.sort_by(|one, other| one.0.cmp(&other.0));
+    let (page, next) = page_after(params, rows)?;
+    Ok(json!({"Images": page, "NextToken": next}))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]

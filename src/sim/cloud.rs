@@ -19,9 +19,11 @@ use super::{
     Options,
     actions::{self, Action, Call},
     codes::Failure,
-    faults::{DropWhen, Fault, FaultPlan, Garble},
+    faults::{DropWhen, Fault, FaultPlan},
+    garble::Garble,
     params::Params,
     snapshot::{self, SnapshotError},
+    users::{UserKind, UserSpec},
     verify::{self, KeyPair, Nonces, Received},
     world::{ImageSpec, InstanceSpec, Rules, World},
 };
@@ -37,12 +39,14 @@ const MOST_KEPT_CALLS: usize = 2_000;
 pub(super) struct CallRecord {
     action: String,
     at: DateTime<Utc>,
-    /// `ok`, `refused`, `garbled`, `dropped_before` or `dropped_after` (acting).
+    /// `ok`, `refused`, `garbled`, `lied`, `dropped_before` or `dropped_after` (acting).
     outcome: Cow<'static, str>,
     code: Option<String>,
     http_status: Option<u16>,
     request_id: String,
     instance_id: Option<String>,
+    #[serde(default)]
+    image_id: Option<String>,
 }
 
 /// What goes back over the connection.
@@ -115,6 +119,7 @@ impl Cloud {
             power_time: options.power_time,
             builder_quota: options.builder_quota,
             open: options.open,
+            gmt_zone: options.gmt_zone,
         });
         for spec in options.instances {
             if !world.has_instance(&spec.instance_id) {
@@ -165,13 +170,14 @@ impl Cloud {
         let request_id = self.fresh_request_id();
         let name = received.header("x-acs-action").to_owned();
         let params = Params::decode(received.query, received.body);
-        let mut fault = None;
+        let (mut fault, mut right) = (None, None);
         let product = actions::product(received.header("x-acs-version"));
         let outcome = match self.admit(received, &name, now) {
             Err(outcome) => outcome,
             Ok(action) => {
                 let regions = params.list("DestinationRegionList", usize::MAX).unwrap_or_default();
                 fault = self.faults.strike(action.name, &self.instances_of(&params), &regions);
+                right = Some(action.right());
                 self.act(action, &params, fault.as_ref(), &request_id, now)
             }
         };
@@ -183,8 +189,10 @@ impl Cloud {
             http_status: None,
             request_id,
             instance_id: self.instances_of(&params).into_iter().next(),
+            image_id: params.get("ImageId").map(str::to_owned),
         };
-        self.reply(outcome, fault.as_ref(), (received.header("host"), product), record)
+        let origin = Origin { host: received.header("host"), product, right };
+        self.reply(outcome, fault.as_ref(), &origin, record)
     }
 
     /// Signature, nonce, action, method and rate, in the order in which a gateway has to look at them.
@@ -233,6 +241,14 @@ impl Cloud {
         request_id: &str,
         now: DateTime<Utc>,
     ) -> Outcome {
+        let lie = fault.and_then(|fault| fault.list).zip(action.list.as_ref());
+        let pinned;
+        let params = if lie.is_some_and(|(lie, _)| lie.pins_the_page()) {
+            pinned = params.clone().without("PageNumber").without("NextToken");
+            &pinned
+        } else {
+            params
+        };
         let call = Call {
             params,
             now,
@@ -244,34 +260,36 @@ impl Cloud {
         if fault.is_none_or(Fault::acts) {
             result = (action.handler)(&mut self.world, &call);
         }
+        if let (Some((lie, shape)), Ok(Value::Object(answer))) = (lie, &mut result) {
+            lie.tell(answer, shape, self.calls.len());
+        }
         if let (true, Ok(Value::Object(answer))) = (action.enveloped, &mut result) {
             answer.insert("Success".to_owned(), json!(true));
-            answer.insert("Code".to_owned(), json!("200"));
+            // DescribeTemplates has another word for it.
+            answer.entry("Code").or_insert_with(|| json!("200"));
         }
         let mut in_success = self.failures_in_success && action.enveloped;
         if let Some(fault) = fault.filter(|fault| fault.refuses()) {
             let code = fault.code.clone().unwrap_or_else(|| usual_code(fault.status).to_owned());
             let mut failure = Failure::new(code);
-            failure.status = fault.status.unwrap_or(failure.status);
+            failure.status = fault.forced_status().unwrap_or(failure.status);
             if let Some(message) = &fault.message {
                 failure = failure.saying(message.clone());
             }
             result = Err(failure);
             in_success = fault.success_false;
         }
-        let headers = fault.map(|fault| fault.headers.clone().into_iter().collect()).unwrap_or_default();
+        if let (Some(said), Ok(answer)) = (fault.and_then(|fault| fault.image_id.as_ref()), &mut result) {
+            answer["Data"]["ImageId"] = json!(said);
+        }
+        let mut headers: Vec<_> = fault.map(|fault| fault.headers.clone().into_iter().collect()).unwrap_or_default();
+        headers.extend(fault.and_then(|fault| fault.redirect.clone()).map(|to| ("location".to_owned(), to)));
         Outcome { result, headers, in_success }
     }
 
     /// Notes the call and puts its outcome into the answer's words.
-    fn reply(
-        &mut self,
-        outcome: Outcome,
-        fault: Option<&Fault>,
-        origin: (&str, &str),
-        mut record: CallRecord,
-    ) -> Reply {
-        let (host, product) = origin;
+    fn reply(&mut self, outcome: Outcome, fault: Option<&Fault>, origin: &Origin<'_>, mut record: CallRecord) -> Reply {
+        let Origin { host, product, right } = origin;
         let delay = fault.and_then(|fault| fault.delay).unwrap_or_default();
         let id = &record.request_id;
         let (status, answer) = match outcome.result {
@@ -281,7 +299,7 @@ impl Cloud {
             }
             Err(failure) => {
                 record.code = Some(failure.code.to_string());
-                if outcome.in_success {
+                let (status, mut answer) = if outcome.in_success {
                     let answer = json!({
                         "RequestId": id, "Success": false, "Code": failure.code, "Message": failure.message,
                     });
@@ -295,16 +313,26 @@ impl Cloud {
                         ),
                     });
                     (failure.status, answer)
+                };
+                if let Some(right) = right.as_ref().filter(|_| is_denial(&failure.code)) {
+                    answer["AccessDeniedDetail"] = access_denied(right);
                 }
+                (status, answer)
             }
         };
         let garble = fault.and_then(|fault| fault.body);
+        let status = match fault.and_then(Fault::forced_status) {
+            Some(forced) if garble.is_some_and(Garble::keeps_the_answer) => forced,
+            _ => status,
+        };
         let drop = fault.and_then(|fault| fault.drop);
         let word = match (drop, garble) {
             (Some(DropWhen::Before), _) => "dropped_before",
             (Some(DropWhen::After), _) => "dropped_after",
             (None, Some(_)) => "garbled",
+            (None, None) if fault.is_some_and(|fault| fault.image_id.is_some()) => "garbled",
             (None, None) if record.code.is_some() => "refused",
+            (None, None) if fault.is_some_and(|fault| fault.list.is_some()) => "lied",
             (None, None) => "ok",
         };
         record.outcome = Cow::Borrowed(word);
@@ -316,17 +344,10 @@ impl Cloud {
         if drop.is_some() {
             return Reply { delay, kind: ReplyKind::Drop };
         }
-        let json = Bytes::from(answer.to_string());
-        let body = match garble {
-            None => ReplyBody::Whole(json),
-            Some(Garble::Truncate) => ReplyBody::Truncated(json),
-            Some(Garble::NotJson) => {
-                ReplyBody::Whole(Bytes::from_static(b"<html><body><h1>Bad gateway</h1></body></html>"))
-            }
-            Some(Garble::Empty) => ReplyBody::Whole(Bytes::new()),
-            Some(Garble::Huge) => ReplyBody::Huge,
+        let (body, content_type) = match garble {
+            None => (ReplyBody::Whole(Bytes::from(answer.to_string())), "application/json;charset=utf-8"),
+            Some(garble) => garble.apply(answer),
         };
-        let content_type = if garble == Some(Garble::NotJson) { "text/html" } else { "application/json;charset=utf-8" };
         Reply { delay, kind: ReplyKind::Answer { status, headers: outcome.headers, content_type, body } }
     }
 
@@ -370,8 +391,12 @@ impl Cloud {
         self.world.put_image(spec, now);
     }
 
-    pub(super) fn put_group(&mut self, group: String, image: String) {
-        self.world.put_group(group, image);
+    pub(super) fn put_user(&mut self, kind: UserKind, spec: UserSpec) {
+        self.world.put_user(kind, spec);
+    }
+
+    pub(super) fn set_deletes_in_use(&mut self, deletes: bool) {
+        self.world.set_deletes_in_use(deletes);
     }
 
     /// What `GET /_sim/state` shows. The key pair is in it on purpose: it opens nothing but this simulator.
@@ -383,7 +408,8 @@ impl Cloud {
                 json!({
                     "instance_id": instance.id, "instance_type": instance.kind, "status": instance.status(now),
                     "sub_instance_id": instance.sub_instance_id, "connected": instance.is_connected(now),
-                    "image_id": instance.image_id,
+                    "image_id": instance.image_id, "image_name": instance.image_name, "pool_id": instance.pool_id,
+                    "region": instance.region,
                 })
             })
             .collect();
@@ -393,24 +419,56 @@ impl Cloud {
             .iter()
             .map(|image| {
                 json!({
-                    "image_id": image.id, "version_id": image.version_id, "task_id": image.task_id,
+                    "image_id": image.id, "desktop_image_id": image.desktop_id, "version_id": image.version_id, "task_id": image.task_id,
                     "image_name": image.name, "description": image.description,
                     "instance_id": image.instance_id, "instance_type": image.instance_type,
                     "status": image.status(now), "tags": image.tags, "created_at": image.created_at,
                     "image_type": image.image_type, "visible": image.is_visible(now), "parameters": image.parameters,
+                    "available_from": image.available_from(), "deleted_at": image.deleted_at,
                     "request_id": image.request_id,
                     "regions": image.distributions.iter().map(|d| &d.region).collect::<Vec<_>>(),
                 })
             })
             .collect();
+        let users = |kind| self.world.users().list(kind).collect::<Vec<_>>();
         json!({
             "access_key_id": self.keys.id,
             "access_key_secret": self.keys.secret.expose_secret(),
             "instances": instances,
             "images": images,
+            "groups": users(UserKind::Group),
+            "pools": users(UserKind::Pool),
+            "bundles": users(UserKind::Bundle),
+            "templates": users(UserKind::Template),
             "calls": self.calls,
         })
     }
+}
+
+/// Where a call went, for the words of a refusal.
+struct Origin<'a> {
+    host: &'a str,
+    product: &'static str,
+    /// What a policy would have to grant, where the action is known.
+    right: Option<String>,
+}
+
+/// Whether a code says that the caller lacks a right.
+fn is_denial(code: &str) -> bool {
+    code.starts_with("Forbidden") || code.starts_with("NoPermission")
+}
+
+/// What refusals of rights carry beside their code.
+fn access_denied(right: &str) -> Value {
+    json!({
+        "AuthAction": right,
+        "AuthPrincipalDisplayName": "200000000000000001",
+        "AuthPrincipalOwnerId": "1000000000000001",
+        "AuthPrincipalType": "SubUser",
+        "NoPermissionType": "ImplicitDeny",
+        "PolicyType": "AccountLevelIdentityBasedPolicy",
+        "EncodedDiagnosticMessage": "AQEAAAAA",
+    })
 }
 
 /// The code of a fault that gives a status only.

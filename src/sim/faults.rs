@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{actions, world::Fate};
+use super::{actions, garble::Garble, lists::Lie, world::Fate};
 
 /// Why a plan was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +116,15 @@ pub(super) struct Fault {
     pub(super) drop: Option<DropWhen>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<Garble>,
+    /// The id that a good answer to a create call says in place of the image's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image_id: Option<String>,
+    /// Where the call is redirected, with status 307 unless `status` says another.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) redirect: Option<String>,
+    /// How the list lies that is answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) list: Option<Lie>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     act: Option<bool>,
     #[serde(default, skip_serializing_if = "Option::is_none", with = "span")]
@@ -134,20 +143,6 @@ pub(super) enum DropWhen {
     After,
 }
 
-/// What is sent in place of the answer's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(super) enum Garble {
-    /// The first half, after promising all of it.
-    Truncate,
-    /// A proxy's web page.
-    NotJson,
-    /// Nothing.
-    Empty,
-    /// More than any client should read.
-    Huge,
-}
-
 fn one() -> u32 {
     1
 }
@@ -155,7 +150,15 @@ fn one() -> u32 {
 impl Fault {
     /// Whether the answer is a refusal in place of the action's own outcome.
     pub(super) fn refuses(&self) -> bool {
-        self.code.is_some() || self.status.is_some() || self.success_false
+        let answers_itself = self.body.is_some_and(Garble::keeps_the_answer);
+        self.code.is_some()
+            || self.success_false
+            || !answers_itself && (self.status.is_some() || self.redirect.is_some())
+    }
+
+    /// The status that the answer has in any case.
+    pub(super) fn forced_status(&self) -> Option<u16> {
+        self.status.or(self.redirect.is_some().then_some(307))
     }
 
     /// Whether the action is done although its answer is not what it should be. A body can only be garbled, and an image
@@ -169,8 +172,12 @@ impl Fault {
     }
 
     fn check(&self) -> Result<(), String> {
-        if !actions::is_known(&self.action) {
+        let Some(action) = actions::of_name(&self.action) else {
             return Err(format!("there is no action `{}`", self.action));
+        };
+        if let Some(lie) = self.list {
+            let Some(shape) = &action.list else { return Err("`list` needs an action that lists".to_owned()) };
+            lie.check(shape).map_err(|why| format!("`{}` cannot have this `list`: {why}", self.action))?;
         }
         if self.nth == 0 {
             return Err("`nth` counts from 1".to_owned());
@@ -183,6 +190,12 @@ impl Fault {
         }
         if self.image.is_some() && self.action != CREATE && self.action != COPY {
             return Err(format!("`image` needs the action `{CREATE}` or `{COPY}`"));
+        }
+        if self.image_id.is_some() && self.action != CREATE {
+            return Err(format!("`image_id` needs the action `{CREATE}`"));
+        }
+        if self.redirect.as_ref().is_some_and(|to| hyper::header::HeaderValue::try_from(to).is_err()) {
+            return Err("`redirect` is not an address that can be sent".to_owned());
         }
         if self.region.is_some() && self.action != COPY {
             return Err(format!("`region` needs the action `{COPY}`"));
@@ -198,6 +211,8 @@ impl Fault {
             || self.delay.is_some()
             || self.drop.is_some()
             || self.body.is_some()
+            || self.image_id.is_some()
+            || self.list.is_some()
             || self.late_image.is_some()
             || self.image.is_some()
             || !self.headers.is_empty();
@@ -278,6 +293,10 @@ mod tests {
         assert!(acts("code = \"InternalError\"\nact = true"));
         assert!(acts("code = \"InternalError\"\nlate_image = \"30s\""));
         assert!(acts("status = 502\nbody = \"not_json\""));
+        assert!(!acts("status = 502\nbody = \"html\"\nact = false"));
+        assert!(!acts("redirect = \"http://127.0.0.1:1/\""));
+        assert!(acts("redirect = \"http://127.0.0.1:1/\"\nact = true"));
+        assert!(acts("image_id = \"imgc-another\""));
         assert!(acts("delay = \"2s\""));
         assert!(!acts("drop = \"before\""));
     }

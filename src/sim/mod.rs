@@ -19,9 +19,12 @@ mod actions;
 mod cloud;
 mod codes;
 mod faults;
+mod garble;
+mod lists;
 mod params;
 mod server;
 mod snapshot;
+mod users;
 mod verify;
 mod world;
 
@@ -72,6 +75,8 @@ pub struct Options {
     pub instances: Vec<InstanceSpec>,
     /// An unknown instance is added when it is first named, so that a real schedule can be rehearsed.
     pub open: bool,
+    /// Minutes that the zone of `GmtCreate` is ahead of UTC; which one the cloud means is not documented.
+    pub gmt_zone: i32,
     /// Business failures of the image operations come as HTTP 200 with Success false: the pages allow for both shapes.
     pub failures_in_success: bool,
     /// Where the source of image ids starts.
@@ -106,6 +111,7 @@ impl Default for Options {
                 instance("ws-sim0002", InstanceKind::WuyingServer, "Running"),
             ],
             open: false,
+            gmt_zone: 0,
             failures_in_success: false,
             seed: 0,
             state: None,

@@ -25,8 +25,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use super::{
     cloud::{Cloud, Reply, ReplyBody, ReplyKind},
     faults::FaultPlan,
+    users::{UserKind, UserSpec},
     verify::Received,
-    world::{GroupSpec, ImageSpec, InstanceSpec},
+    world::{ImageSpec, InstanceSpec},
 };
 use crate::clock::Clock;
 
@@ -217,9 +218,22 @@ fn controls(method: &str, control: &str, body: &[u8], shared: &Shared) -> Respon
             }
             Err(error) => refusal(&error),
         },
-        ("POST", "groups") => match serde_json::from_slice::<GroupSpec>(body) {
+        ("POST", "groups" | "pools" | "bundles" | "templates") => match serde_json::from_slice::<UserSpec>(body) {
             Ok(spec) => {
-                cloud.put_group(spec.group_id, spec.image_id);
+                let kind = match control {
+                    "groups" => UserKind::Group,
+                    "pools" => UserKind::Pool,
+                    "bundles" => UserKind::Bundle,
+                    _ => UserKind::Template,
+                };
+                cloud.put_user(kind, spec);
+                saved(&mut cloud)
+            }
+            Err(error) => refusal(&error),
+        },
+        ("POST", "deletes_in_use") => match serde_json::from_slice::<bool>(body) {
+            Ok(deletes) => {
+                cloud.set_deletes_in_use(deletes);
                 saved(&mut cloud)
             }
             Err(error) => refusal(&error),

@@ -8,7 +8,11 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{codes::Failure, params::Params};
+use super::{
+    codes::Failure,
+    params::Params,
+    users::{UserKind, UserSpec, Users},
+};
 use crate::ids::NO_SUCH_INSTANCE;
 
 /// The region that every instance and every new image is in.
@@ -57,9 +61,21 @@ pub struct InstanceSpec {
     /// Whether a user is connected while it runs.
     #[serde(default)]
     pub connected: bool,
-    /// The image it says that it was made from.
+    /// The image it says that it was made from, by an id of either service; one of the system's where it is absent.
     #[serde(default)]
     pub image_id: Option<String>,
+    /// Desktops: `ManagementFlag`, such as `Migrating`; `NoFlag` where it is absent.
+    #[serde(default)]
+    pub management_flag: Option<String>,
+    /// The name that lists show for that image; that of the image where it is absent.
+    #[serde(default)]
+    pub image_name: Option<String>,
+    /// A desktop of this pool, which lists leave out by default.
+    #[serde(default)]
+    pub pool_id: Option<String>,
+    /// Listed in this region only; in all where it is absent.
+    #[serde(default)]
+    pub region: Option<String>,
 }
 
 impl InstanceSpec {
@@ -72,16 +88,12 @@ impl InstanceSpec {
             sub_instance_id: None,
             connected: false,
             image_id: None,
+            management_flag: None,
+            image_name: None,
+            pool_id: None,
+            region: None,
         }
     }
-}
-
-/// A delivery group and the image that it uses; none where that is empty.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GroupSpec {
-    pub(super) group_id: String,
-    pub(super) image_id: String,
 }
 
 /// What other hands do to images: one of that id is changed, another is added as AVAILABLE.
@@ -89,6 +101,9 @@ pub(super) struct GroupSpec {
 #[serde(deny_unknown_fields)]
 pub(super) struct ImageSpec {
     image_id: String,
+    /// What the desktop service knows it as (`m-…`).
+    #[serde(default)]
+    desktop_image_id: Option<String>,
     #[serde(default)]
     image_name: Option<String>,
     #[serde(default)]
@@ -99,9 +114,21 @@ pub(super) struct ImageSpec {
     /// `CloudDesktop` or `WuyingServer`.
     #[serde(default)]
     product_type: Option<String>,
+    /// `YYYY-MM-DD HH:MM:SS`, shown as it is.
+    #[serde(default)]
+    gmt_create: Option<String>,
+    /// When it was made; `gmt_create` is that in the cloud's zone, where it is not said.
+    #[serde(default)]
+    created_at: Option<DateTime<Utc>>,
+    /// The instance that it was made from.
+    #[serde(default)]
+    instance_id: Option<String>,
     /// It is deleted, or is there again.
     #[serde(default)]
     deleted: Option<bool>,
+    /// The word that lists show for it, for ever: `AVAILABLE`, `CREATING`, `CREATE_FAILED` or any other.
+    #[serde(default)]
+    status: Option<String>,
 }
 
 fn user() -> String {
@@ -114,6 +141,7 @@ fn running() -> String {
 
 const RUNNING: &str = "Running";
 const STOPPED: &str = "Stopped";
+const DELETED: &str = "Deleted";
 
 /// A desktop or workstation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -126,8 +154,17 @@ pub(super) struct Instance {
     turning: Option<(DateTime<Utc>, String)>,
     #[serde(default)]
     connected: bool,
+    /// The image, by whichever id it was given; see [`World::shown_image`].
     #[serde(default)]
     pub(super) image_id: Option<String>,
+    #[serde(default)]
+    pub(super) management_flag: Option<String>,
+    #[serde(default)]
+    pub(super) image_name: Option<String>,
+    #[serde(default)]
+    pub(super) pool_id: Option<String>,
+    #[serde(default)]
+    pub(super) region: Option<String>,
     pub(super) since: DateTime<Utc>,
 }
 
@@ -148,6 +185,10 @@ impl Instance {
             turning: None,
             connected: spec.connected,
             image_id: spec.image_id,
+            management_flag: spec.management_flag,
+            image_name: spec.image_name,
+            pool_id: spec.pool_id,
+            region: spec.region,
             since: now,
         }
     }
@@ -231,6 +272,9 @@ impl Serialize for Fate {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Image {
     pub(super) id: String,
+    /// What the desktop service knows it as (`m-…`), where that is another id.
+    #[serde(default)]
+    pub(super) desktop_id: Option<String>,
     pub(super) version_id: String,
     pub(super) task_id: String,
     pub(super) name: String,
@@ -244,6 +288,9 @@ pub(super) struct Image {
     pub(super) parameters: Params,
     pub(super) request_id: String,
     pub(super) created_at: DateTime<Utc>,
+    /// What `GmtCreate` shows instead of `created_at`.
+    #[serde(default)]
+    gmt_create: Option<String>,
     /// When lists begin to show it: later than `created_at` only by a fault.
     visible_at: DateTime<Utc>,
     /// INIT until then, CREATING after.
@@ -253,6 +300,9 @@ pub(super) struct Image {
     /// Its instance was switched while it was being made.
     spoiled: bool,
     deleted: bool,
+    /// When DeleteImage deleted it; other hands leave no time.
+    #[serde(default)]
+    pub(super) deleted_at: Option<DateTime<Utc>>,
     #[serde(default = "user")]
     pub(super) image_type: String,
     pub(super) distributions: Vec<Distribution>,
@@ -290,6 +340,11 @@ impl Distribution {
 }
 
 impl Image {
+    /// Whether either service knows it by this id.
+    fn has_id(&self, id: &str) -> bool {
+        self.id == id || self.desktop_id.as_deref() == Some(id)
+    }
+
     pub(super) fn status(&self, now: DateTime<Utc>) -> &str {
         if self.deleted {
             "DELETE"
@@ -309,6 +364,17 @@ impl Image {
         }
     }
 
+    /// From when it can be used; `None` where its making fails.
+    pub(super) fn available_from(&self) -> Option<DateTime<Utc>> {
+        (!self.spoiled && self.fate == Fate::Available).then_some(self.ready_at)
+    }
+
+    /// `GmtCreate`, in a zone so many minutes ahead of UTC.
+    pub(super) fn gmt_create(&self, zone: i32) -> String {
+        let shown = self.created_at.checked_add_signed(TimeDelta::minutes(zone.into())).unwrap_or(self.created_at);
+        self.gmt_create.clone().unwrap_or_else(|| shown.format("%Y-%m-%d %H:%M:%S").to_string())
+    }
+
     fn is_building(&self, now: DateTime<Utc>) -> bool {
         matches!(self.status(now), "INIT" | "CREATING")
     }
@@ -326,6 +392,8 @@ pub(super) struct Rules {
     pub(super) power_time: Duration,
     pub(super) builder_quota: usize,
     pub(super) open: bool,
+    /// Minutes that the zone of `GmtCreate` is ahead of UTC.
+    pub(super) gmt_zone: i32,
 }
 
 /// An image to make, with what a fault adds to it.
@@ -350,9 +418,12 @@ pub(super) struct World {
     instances: BTreeMap<String, Instance>,
     /// In the order of their making; nothing is ever taken out, so that doubles show.
     images: Vec<Image>,
-    /// Delivery groups and the image that each uses.
+    /// What uses images besides instances.
     #[serde(default)]
-    groups: BTreeMap<String, String>,
+    users: Users,
+    /// Whether DeleteImage deletes what is in use, too.
+    #[serde(default)]
+    deletes_in_use: bool,
     /// Where the source of ids stands: kept with the rest, or a restart would give the same ids again.
     seed: u64,
     #[serde(skip)]
@@ -366,7 +437,8 @@ impl World {
         Self {
             instances: BTreeMap::new(),
             images: Vec::new(),
-            groups: BTreeMap::new(),
+            users: Users::default(),
+            deletes_in_use: false,
             seed,
             rules: Rules::default(),
             revision: 0,
@@ -375,6 +447,11 @@ impl World {
 
     pub(super) fn obey(&mut self, rules: Rules) {
         self.rules = rules;
+    }
+
+    /// Minutes that the zone of `GmtCreate` is ahead of UTC.
+    pub(super) fn gmt_zone(&self) -> i32 {
+        self.rules.gmt_zone
     }
 
     /// Grows with every change, so that a saver knows whether there is anything to save.
@@ -390,24 +467,67 @@ impl World {
         self.instances.values()
     }
 
-    /// Adds an instance, or puts it in place of the one that has its id.
+    /// Adds an instance, or puts it in place of the one that has its id. One that runs now and was stopped has been started
+    /// by somebody, which spoils the image that is being made of it, as a call would.
     pub(super) fn put_instance(&mut self, spec: InstanceSpec, now: DateTime<Utc>) {
         self.revision += 1;
+        let was_stopped = self.instances.get(&spec.instance_id).is_some_and(|old| old.plain_status(now) == STOPPED);
+        if was_stopped && capitalised(&spec.status) == RUNNING {
+            for image in &mut self.images {
+                image.spoiled |= image.instance_id == spec.instance_id && image.is_building(now);
+            }
+        }
         self.instances.insert(spec.instance_id.clone(), Instance::new(spec, now));
     }
 
-    /// Delivery groups and their images.
-    pub(super) fn groups(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.groups.iter().map(|(group, image)| (group.as_str(), image.as_str()))
+    /// What uses images besides instances.
+    pub(super) fn users(&self) -> &Users {
+        &self.users
     }
 
-    /// Makes a delivery group use an image; an empty one ends it.
-    pub(super) fn put_group(&mut self, group: String, image: String) {
+    /// Puts something there that uses an image, or takes it away.
+    pub(super) fn put_user(&mut self, kind: UserKind, spec: UserSpec) {
         self.revision += 1;
-        if image.is_empty() {
-            self.groups.remove(&group);
+        self.users.put(kind, spec);
+    }
+
+    /// Whether DeleteImage deletes images in use: what the real one protects is not documented.
+    pub(super) fn set_deletes_in_use(&mut self, deletes: bool) {
+        self.revision += 1;
+        self.deletes_in_use = deletes;
+    }
+
+    /// How a list shows the image that something says it uses: its id in that service, and its name. One that is not among
+    /// the images is shown as it was given.
+    pub(super) fn shown_image(
+        &self,
+        image_id: &str,
+        image_name: Option<&str>,
+        of_desktop_service: bool,
+    ) -> (String, Option<String>) {
+        let image = self.images.iter().find(|image| image.has_id(image_id));
+        let id = match image {
+            Some(Image { desktop_id: Some(id), .. }) if of_desktop_service => id,
+            Some(image) => &image.id,
+            None => image_id,
+        };
+        let name = image_name.map(str::to_owned).or_else(|| image.map(|image| image.name.clone()));
+        (id.to_owned(), name)
+    }
+
+    /// Why an image in use is not deleted. Templates do not hold it: they go with it.
+    fn in_use(&self, id: &str, now: DateTime<Utc>) -> Option<Failure> {
+        let image = self.images.iter().find(|image| image.id == id)?;
+        let uses = |kind| self.users.list(kind).any(|user| image.has_id(&user.image_id));
+        let by_instance = self.instances.values().any(|instance| {
+            instance.plain_status(now) != DELETED && instance.image_id.as_deref().is_some_and(|id| image.has_id(id))
+        });
+        if uses(UserKind::Pool) {
+            Some(Failure::new("ImageNotAllowDelete"))
+        } else if by_instance || uses(UserKind::Group) || uses(UserKind::Bundle) {
+            Some(Failure::new("ImageDeleteFailed.NotAllow"))
         } else {
-            self.groups.insert(group, image);
+            None
         }
     }
 
@@ -486,6 +606,7 @@ impl World {
         let visible_at = after(now, order.late);
         let image = Image {
             id: self.fresh_id("imgc-"),
+            desktop_id: None,
             version_id: self.fresh_id("iv-"),
             task_id: self.fresh_id("tid-"),
             name: order.name,
@@ -498,12 +619,14 @@ impl World {
             parameters: order.parameters,
             request_id: order.request_id,
             created_at: now,
+            gmt_create: None,
             visible_at,
             begins_at: after(visible_at, self.rules.build_time / 10),
             ready_at: after(visible_at, self.rules.build_time),
             fate: order.fate,
             spoiled: false,
             deleted: false,
+            deleted_at: None,
             image_type: user(),
             distributions: Vec::new(),
         };
@@ -517,6 +640,7 @@ impl World {
         if !self.images.iter().any(|image| image.id == spec.image_id) {
             let image = Image {
                 id: spec.image_id.clone(),
+                desktop_id: None,
                 version_id: self.fresh_id("iv-"),
                 task_id: self.fresh_id("tid-"),
                 name: spec.image_id.clone(),
@@ -529,18 +653,23 @@ impl World {
                 parameters: Params::default(),
                 request_id: String::new(),
                 created_at: now,
+                gmt_create: None,
                 visible_at: now,
                 begins_at: now,
                 ready_at: now,
                 fate: Fate::Available,
                 spoiled: false,
                 deleted: false,
+                deleted_at: None,
                 image_type: user(),
                 distributions: Vec::new(),
             };
             self.images.push(image);
         }
         for image in self.images.iter_mut().filter(|image| image.id == spec.image_id) {
+            if let Some(id) = &spec.desktop_image_id {
+                image.desktop_id = Some(id.clone()).filter(|id| !id.is_empty());
+            }
             if let Some(name) = &spec.image_name {
                 image.name.clone_from(name);
             }
@@ -553,7 +682,15 @@ impl World {
             if let Some(product) = &spec.product_type {
                 image.product_type.clone_from(product);
             }
+            if let Some(instance_id) = &spec.instance_id {
+                image.instance_id.clone_from(instance_id);
+            }
+            image.created_at = spec.created_at.unwrap_or(image.created_at);
+            image.gmt_create = spec.gmt_create.clone().or_else(|| image.gmt_create.take());
             image.deleted = spec.deleted.unwrap_or(image.deleted);
+            if let Some(status) = &spec.status {
+                image.fate = if status == "AVAILABLE" { Fate::Available } else { Fate::Status(status.clone()) };
+            }
         }
     }
 
@@ -566,7 +703,16 @@ impl World {
         if image.is_building(now) {
             return Err(Failure::new("InvalidImageOperation.ImageIsCreating"));
         }
+        if !self.deletes_in_use
+            && let Some(failure) = self.in_use(id, now)
+        {
+            return Err(failure);
+        }
+        let image = self.existing(id, now)?;
         image.deleted = true;
+        let ids: Vec<String> = image.desktop_id.iter().cloned().chain([image.id.clone()]).collect();
+        image.deleted_at = Some(now);
+        self.users.drop_templates(&ids);
         self.revision += 1;
         Ok(())
     }
@@ -639,6 +785,7 @@ mod tests {
             power_time: Duration::from_secs(5),
             builder_quota: 2,
             open: false,
+            gmt_zone: 0,
         });
         for id in ["ecd-1", "ecd-2", "ecd-3"] {
             world.put_instance(InstanceSpec::running(id, InstanceKind::CloudDesktop), START);

@@ -1,6 +1,7 @@
 //! The status page over HTTP/1.1, read-only: what is asked for, who may ask, and how it is answered.
 //!
-//! `/` and `/bake/N` are for people, `/status.json` and `/history.json?limit=N` for programs, `/healthz` for probes.
+//! `/` and `/bake/N` are for people, `/status.json` and `/history.json?limit=N` for programs, `/healthz` and `/livez` for
+//! probes.
 //! Nothing here changes anything, so there is no log-in; the address to listen on decides who may look. A browser that
 //! is lured to a name which resolves to that address is refused by its Host header, and no page runs a script.
 
@@ -29,6 +30,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Status, door::Door, page};
 use crate::{
     error::chain,
+    health::Verdict,
     ids::BakeId,
     store::{Filter, LedgerRow, Reader, StoreError},
 };
@@ -80,6 +82,8 @@ pub trait Source: Send + Sync + 'static {
     fn status(&self) -> StatusFuture<'_>;
     /// The ledger.
     fn reader(&self) -> &Reader;
+    /// Whether the engine still ticks. Asks nobody, so that it answers whatever else hangs.
+    fn is_ticking(&self) -> bool;
     /// The present instant.
     fn now(&self) -> DateTime<Utc>;
 }
@@ -133,6 +137,7 @@ fn router(source: Arc<dyn Source>) -> Router {
         .route("/status.json", get(status_json))
         .route("/history.json", get(history_json))
         .route("/healthz", get(healthz))
+        .route("/livez", get(livez))
         .route(page::STYLE_PATH, get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], page::STYLE)))
         .fallback(async |State(source): Shared| not_found("There is no such page", source.now()))
         .layer(middleware::from_fn(guard))
@@ -219,14 +224,33 @@ async fn history_json(State(source): Shared, uri: Uri) -> Response {
     }
 }
 
-/// Answers a probe: 200 when all is well, 503 with one reason a line when not.
+/// Answers a probe that pages somebody: 200 on ok and warning, 503 on problem, with the headline and a line for each.
 async fn healthz(State(source): Shared) -> Response {
     match source.status().await {
-        Ok(status) if status.health.ok => "ok\n".into_response(),
-        Ok(status) => (StatusCode::SERVICE_UNAVAILABLE, status.health.reasons.join("\n") + "\n").into_response(),
-        Err(error) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("the ledger cannot be read: {}\n", chain(&error))).into_response()
+        Ok(Status { health, .. }) => {
+            let code = match health.verdict {
+                Verdict::Ok | Verdict::Warning => StatusCode::OK,
+                Verdict::Problem => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let mut text = format!("{}\n", health.verdict);
+            for problem in health.problems() {
+                text.push_str(&format!("{}: {}: {}\n", problem.severity, problem.code.as_str(), problem.message));
+            }
+            (code, text).into_response()
         }
+        Err(error) => {
+            let text = format!("{}\nthe history cannot be read: {}\n", Verdict::Problem, chain(&error));
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+/// Answers a probe that restarts the daemon: 200 as long as the engine ticks, however its bakes fare.
+async fn livez(State(source): Shared) -> Response {
+    if source.is_ticking() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the engine does not tick\n").into_response()
     }
 }
 

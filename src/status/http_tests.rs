@@ -1,4 +1,10 @@
-use std::{sync::Mutex, time::Duration};
+use std::{
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use chrono::TimeDelta;
 use tokio::{
@@ -15,11 +21,12 @@ use crate::{
         hooks::Hooks,
         reason::ReasonCode,
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Kept, Waiting, Work},
+        state::{End, Kept, Resume, Work},
     },
+    health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind},
     ids::{InstanceId, LineId, ScheduleId},
     schedule::Channel,
-    status::{Bakes, Daemon, Health, Next, from_ledger},
+    status::{Bakes, Daemon, Next, from_ledger},
     store::{Attempt, ChannelOrder, NewRow, Store, Transition},
 };
 
@@ -153,6 +160,7 @@ async fn fill(store: &Store) {
         misses: 0,
         next: now() + TimeDelta::seconds(48),
         status: "CREATING".into(),
+        searching: false,
         found: None,
     };
     step(4, "finance", now(), state, None).await;
@@ -185,19 +193,20 @@ async fn what_waits_too_long_is_late_and_says_for_what() {
     assert_eq!(free.len(), 2, "neither the one of four minutes ago nor the one put off by jitter: {free:?}");
     assert_eq!(free[0], ("again".into(), "bake 4 of finance is at work on its instance".into()));
     assert_eq!(told(2, None).await[1].1, "all 2 builders are at work");
-    assert_eq!(told(2, Some("bad key")).await[1].1, "every schedule is held: bad key");
+    assert_eq!(told(2, Some("bad key")).await[1].1, "credentials rejected, every schedule is suspended: bad key");
 }
 
-/// The ledger of a temporary directory, and complaints that can be set.
+/// The history of a temporary directory, problems that can be set, and an engine that can be stopped.
 struct Fake {
     store: Store,
-    reasons: Mutex<Vec<String>>,
+    problems: Mutex<Vec<Problem>>,
+    ticks: AtomicBool,
     _dir: tempfile::TempDir,
 }
 
 impl Source for Fake {
     fn status(&self) -> StatusFuture<'_> {
-        let reasons = self.reasons.lock().unwrap().clone();
+        let problems = self.problems.lock().unwrap().clone();
         Box::pin(async move {
             let Bakes { running, waiting, queued, last_day } = from_ledger(self.store.reader(), now()).await?;
             let coming = |schedule: &str, slot: &str, local: &str| Next {
@@ -218,7 +227,8 @@ impl Source for Fake {
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),
                 },
-                health: Health { ok: reasons.is_empty(), reasons },
+                health: Health::of(problems),
+                no_image_yet: 3,
                 running,
                 waiting,
                 queued,
@@ -240,6 +250,10 @@ impl Source for Fake {
         self.store.reader()
     }
 
+    fn is_ticking(&self) -> bool {
+        self.ticks.load(Ordering::Relaxed)
+    }
+
     fn now(&self) -> DateTime<Utc> {
         now()
     }
@@ -257,7 +271,7 @@ impl Served {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         fill(&store).await;
-        let fake = Arc::new(Fake { store, reasons: Mutex::default(), _dir: dir });
+        let fake = Arc::new(Fake { store, problems: Mutex::default(), ticks: AtomicBool::new(true), _dir: dir });
         let page = StatusPage::bind(Some("127.0.0.1:0".parse().unwrap())).await.unwrap();
         let address = page.address().unwrap();
         let stop = CancellationToken::new();
@@ -265,8 +279,14 @@ impl Served {
         Self { fake, address, stop, task }
     }
 
-    fn complain(&self, reasons: &[&str]) {
-        *self.fake.reasons.lock().unwrap() = reasons.iter().map(|&reason| reason.to_owned()).collect();
+    fn complain(&self, problems: &[(Severity, &str)]) {
+        let problem = |(n, (severity, message)): (usize, &(Severity, &str))| {
+            let subject = Subject::new(SubjectKind::Line, format!("line-{n}"));
+            let command = Some("imagebaked show 2".to_owned());
+            let since = now() - TimeDelta::hours(2);
+            Problem::new(ProblemCode::BakeFailed, *severity, subject, since, (*message).to_owned(), command)
+        };
+        *self.fake.problems.lock().unwrap() = problems.iter().enumerate().map(problem).collect();
     }
 
     /// Sends the head of a request, and reads until the server closes.
@@ -298,7 +318,8 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
     let page = served.get("/").await;
     assert_eq!(page.code, 200);
     for shown in [
-        "All is well",
+        "OK",
+        "3 lines have no image yet",
         "the answer to the create call was lost",
         "win11-golden-20270303-0300-v41",
         "imgc-07if81c4ktj9shi01",
@@ -311,11 +332,19 @@ async fn the_page_shows_what_is_there_and_escapes_it() {
         assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
     }
     assert!(!page.body.contains("<img") && !page.body.contains("<script"), "{}", page.body);
-    served.complain(&["the disk is full", HOSTILE]);
+    served.complain(&[(Severity::Warning, HOSTILE), (Severity::Problem, "the disk is full")]);
     let page = served.get("/").await;
     assert_eq!(page.code, 200);
-    assert!(page.body.contains("2 things are wrong") && page.body.contains("the disk is full"), "{}", page.body);
-    assert!(!page.body.contains("All is well") && !page.body.contains("<img"), "{}", page.body);
+    for shown in
+        ["PROBLEM: 1 problem, 1 warning", "the disk is full", "imagebaked show 2", "began 2 h ago", "<title>✗ 2"]
+    {
+        assert!(page.body.contains(shown), "{shown} is missing in {}", page.body);
+    }
+    assert!(!page.body.contains("no image yet") && !page.body.contains("<img"), "{}", page.body);
+    let many: Vec<_> = (0..60).map(|_| (Severity::Warning, "golden failed")).collect();
+    served.complain(&many);
+    let page = served.get("/").await.body;
+    assert!(page.contains("WARNING: 60 warnings") && page.contains("10 more in"), "{page}");
 }
 
 #[tokio::test]
@@ -368,11 +397,11 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
 }
 
 #[tokio::test]
-async fn bakes_that_wait_for_users_are_listed_with_their_reason() {
+async fn bakes_that_wait_are_listed_with_their_reason() {
     let served = Served::start().await;
-    assert!(!served.get("/").await.body.contains("Waiting for users"));
-    let waiting = Waiting { since: now(), why: "waits for ann to leave, who is connected to the instance".into() };
-    let kept = Some(Kept { work: work("win11-golden", 42), waiting });
+    assert!(!served.get("/").await.body.contains("waits for ann"));
+    let reason = "waits for ann to leave, who is connected to the instance".to_owned();
+    let kept = Some(Kept { work: work("win11-golden", 42), resume: Resume::Instance, reason });
     let state = State::Queued { not_before: now() + TimeDelta::minutes(1), kept };
     let step = Transition { bake: BakeId(5), line: LineId::from("win11-golden"), state, attempt: None };
     served.fake.store.commit(&[step], now()).await.unwrap();
@@ -380,7 +409,7 @@ async fn bakes_that_wait_for_users_are_listed_with_their_reason() {
     assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);
     assert_eq!((status.running.len(), status.queued), (2, 1), "neither under way nor forgotten");
     let page = served.get("/").await.body;
-    assert!(page.contains("Waiting for users to leave") && page.contains("waits for ann to leave"), "{page}");
+    assert!(page.contains("Waiting") && page.contains("waits for ann to leave"), "{page}");
 }
 
 #[tokio::test]
@@ -408,13 +437,24 @@ async fn what_is_not_there_is_not_found() {
 }
 
 #[tokio::test]
-async fn a_probe_learns_the_reasons() {
+async fn a_probe_fails_on_problems_and_not_on_warnings() {
     let served = Served::start().await;
     let well = served.get("/healthz").await;
-    assert_eq!((well.code, well.body.as_str()), (200, "ok\n"));
-    served.complain(&["the disk is full", "golden is overdue"]);
+    assert_eq!((well.code, well.body.as_str()), (200, "OK\n"));
+    served.complain(&[(Severity::Warning, "golden failed")]);
     let ill = served.get("/healthz").await;
-    assert_eq!((ill.code, ill.body.as_str()), (503, "the disk is full\ngolden is overdue\n"));
+    assert_eq!((ill.code, ill.body.as_str()), (200, "WARNING\nwarning: bake_failed: golden failed\n"));
+    served.complain(&[(Severity::Warning, "golden failed"), (Severity::Problem, "silver failed twice")]);
+    let worse = served.get("/healthz").await;
+    let text = "PROBLEM\nproblem: bake_failed: silver failed twice\nwarning: bake_failed: golden failed\n";
+    assert_eq!((worse.code, worse.body.as_str()), (503, text));
+    // What restarts the daemon asks something else: no bake is better for it.
+    let alive = served.get("/livez").await;
+    assert_eq!((alive.code, alive.body.as_str()), (200, "ok\n"));
+    served.fake.store.reader().close().await;
+    assert_eq!(served.get("/livez").await.code, 200, "the history is another matter");
+    served.fake.ticks.store(false, Ordering::Relaxed);
+    assert_eq!(served.get("/livez").await.code, 503);
 }
 
 #[tokio::test]
@@ -485,7 +525,7 @@ async fn a_ledger_that_cannot_be_read_is_told() {
     served.fake.store.reader().close().await;
     let page = served.get("/").await;
     assert_eq!(page.code, 503);
-    assert!(page.body.contains("The ledger cannot be read"), "{}", page.body);
+    assert!(page.body.contains("the history cannot be read"), "{}", page.body);
     for path in ["/bake/1", "/healthz", "/status.json", "/history.json"] {
         let reply = served.get(path).await;
         assert_eq!(reply.code, 503, "{path}");

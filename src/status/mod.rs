@@ -4,7 +4,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::store::{Filter, LedgerRow, Reader, StoreError, rfc3339};
+use crate::{
+    health::Health,
+    store::{Filter, LedgerRow, Reader, StoreError, rfc3339},
+};
 
 mod door;
 pub mod http;
@@ -15,11 +18,15 @@ mod page;
 pub struct Status {
     /// The process.
     pub daemon: Daemon,
-    /// Whether all is well, and if not, why.
+    /// The verdict, and the problems that led to it.
     pub health: Health,
+    /// How many lines of schedules in force have had no finished slot yet, and so have no image.
+    #[serde(default)]
+    pub no_image_yet: u64,
     /// Bakes under way, the oldest slot first.
     pub running: Vec<Running>,
-    /// Bakes that wait for connected users to leave, the oldest slot first. They hold neither a builder nor the instance.
+    /// Bakes that wait (for users to leave, for their instance, for the cloud), the oldest slot first. They hold neither a
+    /// builder nor the instance.
     #[serde(default)]
     pub waiting: Vec<Running>,
     /// How many bakes wait for their turn, those included.
@@ -77,15 +84,6 @@ pub enum OnDisk {
     Edited,
     /// They were read and have problems.
     Refused,
-}
-
-/// Whether all is well.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Health {
-    /// Nothing to complain of.
-    pub ok: bool,
-    /// One plain sentence for each complaint.
-    pub reasons: Vec<String>,
 }
 
 /// A bake under way.
@@ -174,6 +172,9 @@ pub struct LastDay {
     pub failed: u64,
     /// Skipped slots' rows.
     pub skipped: u64,
+    /// Called off by a person.
+    #[serde(default)]
+    pub cancelled: u64,
 }
 
 /// How many running bakes are listed.
@@ -187,7 +188,7 @@ const UNDER_WAY: [&str; 8] =
 pub struct Bakes {
     /// Under way.
     pub running: Vec<Running>,
-    /// For users to leave.
+    /// For something that is in their way.
     pub waiting: Vec<Running>,
     /// How many wait for their turn.
     pub queued: u64,
@@ -208,9 +209,14 @@ pub async fn from_ledger(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, S
     // What waits in the queue for anything else has no word for it in its row.
     let waiting = listed(&["queued"], true).await?;
     let all = reader.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
-    let day = reader.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped"]).await?;
+    let day = reader.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped", "cancelled"]).await?;
     let of = |state: &str| day.get(state).copied().unwrap_or_default();
-    let last_day = LastDay { succeeded: of("succeeded"), failed: of("failed"), skipped: of("skipped") };
+    let last_day = LastDay {
+        succeeded: of("succeeded"),
+        failed: of("failed"),
+        skipped: of("skipped"),
+        cancelled: of("cancelled"),
+    };
     Ok(Bakes { running, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
 }
 
@@ -234,7 +240,9 @@ pub async fn late(
     waiting.reverse();
     let full = running.len() >= builders as usize;
     let reason = |row: &LedgerRow| match running.iter().find(|bake| bake.instance_id == row.instance_id) {
-        _ if held.is_some() => format!("every schedule is held: {}", held.unwrap_or_default()),
+        _ if held.is_some() => {
+            format!("credentials rejected, every schedule is suspended: {}", held.unwrap_or_default())
+        }
         Some(bake) => format!("bake {} of {} is at work on its instance", bake.id, bake.schedule),
         None if full => format!("all {builders} builders are at work"),
         None => "an earlier bake of its instance, or a builder in its region".to_owned(),

@@ -5,8 +5,11 @@ use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use maud::{DOCTYPE, Markup, html};
 use serde_json::Value;
 
-use super::{Health, LastDay, Late, Next, Paused, Running, Status};
-use crate::store::{AttemptRow, LedgerRow, LineRow, rfc3339};
+use super::{LastDay, Late, Next, Paused, Running, Status};
+use crate::{
+    health::{Problem, Severity, Verdict},
+    store::{AttemptRow, LedgerRow, LineRow, rfc3339},
+};
 
 /// The one style sheet.
 pub(super) const STYLE: &str = include_str!("page.css");
@@ -17,20 +20,23 @@ pub(super) const STYLE_PATH: &str = "/page.css";
 const RELOAD: u32 = 10;
 /// How many slots to come are shown.
 const COMING: usize = 12;
+/// How many problems are shown.
+const PROBLEMS: usize = 50;
 /// How many lines are shown.
 pub(super) const LINES: u32 = 100;
 
 /// The page an operator looks at.
 pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[LedgerRow], now: DateTime<Utc>) -> Markup {
-    let title = match status.health.reasons.len() {
-        _ if status.health.ok => "✓ imagebaked".to_owned(),
-        reasons => format!("✗ {reasons} · imagebaked"),
+    let (_, symbol) = look_of(status.health.verdict);
+    let title = match status.health.problems.len() {
+        0 => format!("{symbol} imagebaked"),
+        count => format!("{symbol} {count} · imagebaked"),
     };
     let content = html! {
-        (health(&status.health))
+        (health(status, now))
         (summary(status, now))
-        (running(("running", "Under way"), &status.running, now))
-        @if !status.waiting.is_empty() { (running(("waiting", "Waiting for users to leave"), &status.waiting, now)) }
+        (running(("running", "Running"), &status.running, now))
+        @if !status.waiting.is_empty() { (running(("waiting", "Waiting"), &status.waiting, now)) }
         @if !status.late.is_empty() { (late(&status.late, now)) }
         @if !status.paused.is_empty() { (paused(&status.paused)) }
         (coming(&status.next, now))
@@ -66,7 +72,7 @@ pub(super) fn not_found(what: &str, now: DateTime<Utc>) -> Markup {
 pub(super) fn unreadable(why: &str, now: DateTime<Utc>) -> Markup {
     let content = html! {
         div.health.bad {
-            h1 { span aria-hidden="true" { "✗ " } "The ledger cannot be read" }
+            h1 { span aria-hidden="true" { "✗ " } "PROBLEM: the history cannot be read" }
             p { (why) }
         }
         p.summary {
@@ -103,16 +109,46 @@ fn document(title: &str, reloads: bool, now: DateTime<Utc>, content: Markup) -> 
     }
 }
 
-fn health(health: &Health) -> Markup {
+/// The class and the symbol of a verdict: colour, shape and word, any two of which may be lost on somebody.
+fn look_of(verdict: Verdict) -> (&'static str, &'static str) {
+    match verdict {
+        Verdict::Ok => ("good", "✓"),
+        Verdict::Warning => ("warn", "!"),
+        Verdict::Problem => ("bad", "✗"),
+    }
+}
+
+fn health(status: &Status, now: DateTime<Utc>) -> Markup {
+    let health = &status.health;
+    let (class, symbol) = look_of(health.verdict);
+    let rest = health.problems.len().saturating_sub(PROBLEMS);
     html! {
-        @if health.ok {
-            div.health.good { h1 { span aria-hidden="true" { "✓ " } "All is well" } }
-        } @else if let [reason] = health.reasons.as_slice() {
-            div.health.bad { h1 { span aria-hidden="true" { "✗ " } (reason) } }
-        } @else {
-            div.health.bad {
-                h1 { span aria-hidden="true" { "✗ " } (health.reasons.len()) " things are wrong" }
-                ul { @for reason in &health.reasons { li { (reason) } } }
+        div.health.(class) {
+            h1 {
+                span aria-hidden="true" { (symbol) " " }
+                (health.verdict)
+                @if !health.problems.is_empty() { ": " (health.counts()) }
+            }
+            @if health.problems.is_empty() && status.no_image_yet > 0 {
+                p { (count(status.no_image_yet, "line has", "lines have")) " no image yet." }
+            }
+            @if !health.problems.is_empty() {
+                ul { @for one in health.problems().take(PROBLEMS) { (problem(one, now)) } }
+            }
+            @if rest > 0 { p { (rest) " more in " a href="/status.json" { "status.json" } "." } }
+        }
+    }
+}
+
+/// One problem: what is wrong, since when, and the command to type.
+fn problem(problem: &Problem, now: DateTime<Utc>) -> Markup {
+    let word = if problem.severity == Severity::Problem { "Problem" } else { "Warning" };
+    html! {
+        li {
+            p { strong { (word) ": " } (problem.message) }
+            p.more {
+                @if let Some(command) = &problem.command { code { (command) } " " }
+                span.whole { (problem.code.as_str()) ", began " (relative_text(&problem.since, now)) }
             }
         }
     }
@@ -123,7 +159,7 @@ fn summary(status: &Status, now: DateTime<Utc>) -> Markup {
     let begun = u64::try_from(status.running.len()).unwrap_or(u64::MAX);
     html! {
         p.summary {
-            (count(begun, "bake", "bakes")) " under way, " (status.queued) " waiting. "
+            (count(begun, "bake", "bakes")) " running, " (status.queued) " queued. "
             @match status.next.first() {
                 Some(next) => {
                     "Next: " strong { (next.schedule) } " " span.whole { (relative_text(&next.slot, now)) } "."
@@ -205,7 +241,8 @@ fn coming(next: &[Next], now: DateTime<Utc>) -> Markup {
 }
 
 fn last_day(day: LastDay) -> Markup {
-    let counts = [("succeeded", day.succeeded), ("failed", day.failed), ("skipped", day.skipped)];
+    let counts =
+        [("succeeded", day.succeeded), ("failed", day.failed), ("skipped", day.skipped), ("cancelled", day.cancelled)];
     html! {
         section aria-labelledby="day" {
             h2 #day { "Last 24 hours" }
@@ -296,7 +333,7 @@ fn daemon(status: &Status, now: DateTime<Utc>) -> Markup {
             }
             p {
                 "For programs: " a href="/status.json" { "status.json" } ", " a href="/history.json" { "history.json" }
-                ", " a href="/healthz" { "healthz" } "."
+                ", " a href="/healthz" { "healthz" } ", " a href="/livez" { "livez" } "."
             }
         }
     }
@@ -363,7 +400,7 @@ fn calls(attempts: &[AttemptRow]) -> Markup {
             two_lines(&attempt.stage, &attempt.call),
             outcome(&attempt.outcome),
             clock_to_the_second(attempt.started_at),
-            html! { (brief(attempt.finished_at - attempt.started_at)) },
+            html! { (brief(attempt.finished_at.saturating_sub(attempt.started_at).max(0))) },
             html! { @if let Some(status) = attempt.http_status { (status) } },
             html! {
                 @if let Some(code) = &attempt.code { span.code { (code) } }
@@ -436,6 +473,7 @@ fn state(word: &str) -> Markup {
         "failed" => ("bad", "✗"),
         "unknown" => ("warn", "?"),
         "skipped" => ("idle", "–"),
+        "cancelled" => ("idle", "⊘"),
         "queued" => ("idle", "…"),
         _ => ("busy", "▸"),
     };

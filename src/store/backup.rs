@@ -3,7 +3,6 @@
 use std::{
     fs::{self, File},
     io,
-    os::unix::fs::{MetadataExt, chown},
     path::{Path, PathBuf},
 };
 
@@ -13,14 +12,15 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use super::{
     DATABASE_FILE, Reader, StoreError,
     audit::audit,
-    failed, lock, statements,
+    failed, lineage, lock, state_folder, statements,
     tables::{self, Kind, Rows},
 };
+use crate::files::Folder;
 
 /// Where a database is made that is to take the place of the ledger.
 const INCOMING: &str = "imagebaked.db.incoming";
 /// What SQLite may keep beside a database.
-const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
+pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Why a copy was not made, or not taken over.
 #[derive(Debug, thiserror::Error)]
@@ -161,68 +161,80 @@ pub async fn restore(
 ) -> Result<Restored, BackupError> {
     // Before all else: a folder that is not there is not to be made for a file that is not there.
     File::open(backup).map_err(file("read", backup))?;
-    let _lock = lock(state_dir)?;
-    let incoming = Incoming::new(state_dir)?;
+    let folder = state_folder(state_dir)?;
+    let _lock = lock(&folder, state_dir)?;
+    let incoming = Incoming::new(folder)?;
     progress("looking the backup over");
     look_over(backup).await?;
     let reader = Reader::connect(backup).await?;
-    let copied = reader.copy(&incoming.path, progress).await;
+    let copied = reader.copy(&incoming.path(), progress).await;
     reader.close().await;
     copied?;
-    let options = SqliteConnectOptions::new().filename(&incoming.path);
+    let options = SqliteConnectOptions::new().filename(incoming.path());
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed("be opened"))?;
     audit(&mut connection, now, who, "restore", &format!("from {}", backup.display())).await?;
+    // The next start knows by this that the cloud may have images of ours which this history does not.
+    if tables::has_marks(&mut connection).await? {
+        lineage::forget(&mut connection).await?;
+    }
     connection.close().await.map_err(failed("be closed"))?;
-    let ledger = look_over(&incoming.path).await?;
-    let kept = incoming.take_over(state_dir, "restore", now)?;
+    let ledger = look_over(&incoming.path()).await?;
+    let kept = incoming.take_over("restore", now)?;
     Ok(Restored { ledger, kept })
 }
 
 /// A database that is to take the place of the ledger; removed again where it comes to nothing.
 #[derive(Debug)]
 pub(super) struct Incoming {
-    pub path: PathBuf,
+    folder: Folder,
+    file: File,
 }
 
 impl Incoming {
-    /// Its place, with nothing left in it from an earlier try. Needs the lock of `state_dir`.
-    pub fn new(state_dir: &Path) -> Result<Self, BackupError> {
-        let incoming = Self { path: state_dir.join(INCOMING) };
-        incoming.clear().map_err(file("remove", &incoming.path))?;
-        Ok(incoming)
+    /// Its place, empty, with nothing left beside it from an earlier try. Needs the lock of the state directory.
+    pub fn new(folder: Folder) -> Result<Self, BackupError> {
+        let path = folder.at(INCOMING);
+        clear(&folder).map_err(file("remove", &path))?;
+        let made = folder.create_new(INCOMING, 0o640).map_err(file("make", &path))?;
+        folder.give(&made);
+        Ok(Self { folder, file: made })
     }
 
-    fn clear(&self) -> io::Result<()> {
-        remove(&self.path)?;
-        COMPANIONS.iter().try_for_each(|suffix| remove(&beside(&self.path, suffix)))
+    /// Where it is, for SQLite.
+    pub fn path(&self) -> PathBuf {
+        self.folder.at(INCOMING)
     }
 
     /// Puts it in the place of the ledger. The former one stays beside it, under the name that is answered.
-    pub fn take_over(self, state_dir: &Path, why: &str, now: DateTime<Utc>) -> Result<Option<PathBuf>, BackupError> {
-        let database = state_dir.join(DATABASE_FILE);
-        belong_to_folder(&self.path, state_dir);
-        File::open(&self.path).and_then(|copy| copy.sync_all()).map_err(file("write", &self.path))?;
+    pub fn take_over(self, why: &str, now: DateTime<Utc>) -> Result<Option<PathBuf>, BackupError> {
+        let folder = &self.folder;
+        let path = self.path();
+        self.file.sync_all().map_err(file("write", &path))?;
+        if !folder.has(INCOMING, &self.file) {
+            let source = io::Error::other("somebody else took it away while it was written");
+            return Err(BackupError::File { step: "write", path, source });
+        }
+        let database = folder.at(DATABASE_FILE);
         let mut kept = None;
-        if database.exists() {
+        if folder.check(DATABASE_FILE).map_err(file("keep", &database))? {
             let name = format!("{DATABASE_FILE}.before-{why}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"));
-            let path = state_dir.join(name);
             // The newest steps may be in the log alone; under one name both are one database.
             for suffix in ["", "-wal"] {
-                let from = beside(&database, suffix);
-                if from.exists() {
-                    fs::hard_link(&from, beside(&path, suffix)).map_err(file("keep", &from))?;
+                let from = format!("{DATABASE_FILE}{suffix}");
+                if folder.check(&from).map_err(file("keep", &folder.at(&from)))? {
+                    folder.link(&from, &format!("{name}{suffix}")).map_err(file("keep", &folder.at(&from)))?;
                 }
             }
-            kept = Some(path);
+            kept = Some(folder.at(&name));
         }
         // A log must never meet a database that it is not of. Who dies before the last step leaves the former ledger, with
         // its log, under the name that it is kept by.
         for suffix in COMPANIONS {
-            let path = beside(&database, suffix);
-            remove(&path).map_err(file("remove", &path))?;
+            let name = format!("{DATABASE_FILE}{suffix}");
+            folder.remove(&name).map_err(file("remove", &folder.at(&name)))?;
         }
-        fs::rename(&self.path, &database).map_err(file("replace", &database))?;
-        File::open(state_dir).and_then(|folder| folder.sync_all()).map_err(file("write", state_dir))?;
+        folder.rename(INCOMING, DATABASE_FILE).map_err(file("replace", &database))?;
+        folder.sync().map_err(file("write", &database))?;
         Ok(kept)
     }
 }
@@ -230,31 +242,13 @@ impl Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         // Gone already where it took the place; else the next try removes what cannot be removed now.
-        let _ = self.clear();
+        let _ = clear(&self.folder);
     }
 }
 
-/// Gives a file to whom its folder belongs: one that root makes in the daemon's folder must be the daemon's.
-pub(super) fn belong_to_folder(path: &Path, folder: &Path) {
-    if let (Ok(mine), Ok(theirs)) = (fs::metadata(path), fs::metadata(folder))
-        && (mine.uid(), mine.gid()) != (theirs.uid(), theirs.gid())
-    {
-        // Only root can, and for nobody else is there a need.
-        let _ = chown(path, Some(theirs.uid()), Some(theirs.gid()));
-    }
-}
-
-fn beside(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    name.into()
-}
-
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::remove_file(path) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
+fn clear(folder: &Folder) -> io::Result<()> {
+    folder.remove(INCOMING)?;
+    COMPANIONS.iter().try_for_each(|suffix| folder.remove(&format!("{INCOMING}{suffix}")))
 }
 
 fn file(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {

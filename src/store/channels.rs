@@ -11,6 +11,7 @@ use sqlx::{FromRow, SqliteConnection};
 
 use super::{
     ITSELF, Reader, Store, StoreError, audit::audit, failed, images::ImageRow, reading::maybe_instant, statements,
+    writer::Work,
 };
 use crate::{
     failpoint,
@@ -123,12 +124,11 @@ impl Reader {
 impl Store {
     /// Has the channels of these lines looked at, and of all that do not go by images alone: the file has changed.
     pub async fn queue_channels(&self, lines: &[LineId]) -> Result<(), StoreError> {
-        sqlx::query(statements::QUEUE_CHANNELS)
-            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
-            .execute(&self.writer)
-            .await
-            .map_err(failed("queue lines for their channels"))
-            .map(|_| ())
+        let query =
+            sqlx::query(statements::QUEUE_CHANNELS).bind(serde_json::to_string(lines).map_err(StoreError::Encode)?);
+        let mut tx = self.begin().await?;
+        query.execute(&mut *tx).await.map_err(failed("queue lines for their channels"))?;
+        tx.commit().await.map_err(failed("queue lines for their channels"))
     }
 
     /// Lines whose channels want to be looked at by now, at most `limit`.
@@ -257,9 +257,13 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         });
         let view = views.entry(row.image.line.clone()).or_default();
         let mut candidate = Candidate::new(&row.image, check);
-        let latest = latest.entry(row.image.line.clone()).or_insert(row.image.slot);
-        candidate.moves_in &= row.image.slot >= *latest;
-        *latest = row.image.slot.max(*latest);
+        // A slot of the future is no later slot: the images of the true time after it move in.
+        let date = row.image.date(row.image.available_at);
+        let latest = latest.entry(row.image.line.clone()).or_insert(date);
+        candidate.moves_in &= date >= *latest;
+        if !row.image.is_of_the_future(row.image.available_at) {
+            *latest = date.max(*latest);
+        }
         view.images.push(candidate);
     }
     let assigned: Vec<AssignedColumns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)
@@ -360,7 +364,7 @@ async fn veto(
         .map(|_| ())
 }
 
-async fn commit(tx: sqlx::Transaction<'_, sqlx::Sqlite>) -> Result<(), StoreError> {
+async fn commit(tx: Work) -> Result<(), StoreError> {
     failpoint::hit("before", "channels");
     tx.commit().await.map_err(failed("commit moves of channels"))?;
     failpoint::hit("after", "channels");

@@ -46,34 +46,24 @@ pub enum CheckResult {
     },
 }
 
-/// A line whose newest image did not pass.
+/// How the check of an image went.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FailedCheck {
-    /// The line.
-    pub line: LineId,
-    /// The image.
-    pub image_id: ImageId,
-    /// Its version.
-    pub version: u32,
-    /// Why.
-    pub reason: String,
+pub struct ImageCheck {
+    /// `due`, `passed` or `failed`; `None` where its schedule has no check.
+    pub verify: Option<String>,
+    /// Why somebody vetoes the image.
+    pub veto: Option<String>,
 }
 
 impl Reader {
-    /// Lines whose newest image did not pass its check and is still vetoed, at most `limit`.
-    pub async fn failed_checks(&self, limit: u32) -> Result<Vec<FailedCheck>, StoreError> {
-        let rows: Vec<(String, String, i64, String)> = sqlx::query_as(statements::FAILED_CHECKS)
-            .bind(limit)
-            .fetch_all(&self.pool)
+    /// How the check of an image went; `None` where the history does not have the image.
+    pub async fn check_of_image(&self, image_id: &str) -> Result<Option<ImageCheck>, StoreError> {
+        let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(statements::CHECK_OF_IMAGE)
+            .bind(image_id)
+            .fetch_optional(&self.pool)
             .await
-            .map_err(failed("read which checks failed"))?;
-        let row = |(line, image_id, version, reason): (String, String, i64, String)| FailedCheck {
-            line: LineId::from(line),
-            image_id: ImageId::from(image_id),
-            version: u32::try_from(version).unwrap_or(u32::MAX),
-            reason,
-        };
-        Ok(rows.into_iter().map(row).collect())
+            .map_err(failed("read how a check went"))?;
+        Ok(row.map(|(verify, veto)| ImageCheck { verify, veto }))
     }
 }
 

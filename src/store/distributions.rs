@@ -96,6 +96,8 @@ pub struct FailedCopies {
     pub regions: Vec<String>,
     /// Why, of one of them.
     pub reason: String,
+    /// When the first of them failed.
+    pub since: DateTime<Utc>,
 }
 
 impl Reader {
@@ -108,20 +110,30 @@ impl Reader {
             .map_err(failed("read the copies of an image"))
     }
 
+    /// The regions that images were ever to be copied to.
+    pub async fn replica_regions(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(statements::REPLICA_REGIONS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the regions of copies"))
+    }
+
     /// Bakes whose image could not be copied everywhere and is still there, the newest first, at most `limit`.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
-        let rows: Vec<(i64, String, String, Option<String>)> = sqlx::query_as(statements::FAILED_COPIES)
+        type Columns = (i64, String, String, Option<String>, Option<i64>);
+        let rows: Vec<Columns> = sqlx::query_as(statements::FAILED_COPIES)
             .bind(limit)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read which copies failed"))?;
         Ok(rows
             .into_iter()
-            .map(|(bake, schedule, regions, reason)| FailedCopies {
+            .map(|(bake, schedule, regions, reason, since)| FailedCopies {
                 bake: BakeId(bake),
                 schedule,
                 regions: serde_json::from_str(&regions).unwrap_or_default(),
                 reason: reason.unwrap_or_default(),
+                since: super::instant(since.unwrap_or_default()),
             })
             .collect())
     }

@@ -10,7 +10,7 @@ use super::{Reader, Store, StoreError, audit::audit, failed, instant, statements
 use crate::{
     failpoint,
     ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
-    line::{Fate, LineImage, Pin, Seen, report::Adopted},
+    line::{Fate, LineImage, Pin, Seen, brake::MarkKind, report::Adopted},
 };
 
 /// What a look at the cloud showed of one image.
@@ -43,6 +43,8 @@ pub struct Look {
     pub problem: Option<String>,
     /// Since when looks have not been whole.
     pub troubled_since: Option<DateTime<Utc>>,
+    /// The last that was whole.
+    pub whole_at: Option<DateTime<Utc>>,
 }
 
 /// The last result of a line.
@@ -71,25 +73,12 @@ pub struct ImageRow {
     pub version_id: Option<String>,
     /// How its check went; `None` where the schedule has none.
     pub verify: Option<String>,
-}
-
-/// How a delete call ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum DeleteOutcome {
-    /// It is gone.
-    Deleted,
-    /// The cloud will not, and is not asked again.
-    Refused {
-        /// Why.
-        why: String,
-    },
-    /// Later.
-    Later {
-        /// When.
-        at: DateTime<Utc>,
-    },
-    /// It stays after all.
-    Kept,
+    /// Whether a whole pass has judged it by the rules of its line.
+    pub judged: bool,
+    /// Whether a slot brought it, not a person.
+    pub of_slot: bool,
+    /// Whether its deletion counts for the brake; of marked images only.
+    pub mark: MarkKind,
 }
 
 /// An image that a person gives to a line.
@@ -161,29 +150,17 @@ impl Reader {
 
     /// The last look at the cloud; `None` before the first.
     pub async fn last_look(&self) -> Result<Option<Look>, StoreError> {
-        let row: Option<(i64, Option<String>, Option<i64>)> = sqlx::query_as(statements::LAST_LOOK)
+        type Row = (i64, Option<String>, Option<i64>, Option<i64>);
+        let row: Option<Row> = sqlx::query_as(statements::LAST_LOOK)
             .fetch_optional(&self.pool)
             .await
             .map_err(failed("read the last look"))?;
-        Ok(row.map(|(at, problem, since)| Look { at: instant(at), problem, troubled_since: since.map(instant) }))
-    }
-
-    /// Lines with images that are marked or being deleted, in the file or not.
-    pub async fn lines_with_marks(&self) -> Result<Vec<LineId>, StoreError> {
-        let lines: Vec<String> = sqlx::query_scalar(statements::LINES_WITH_MARKS)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the marked lines"))?;
-        Ok(lines.into_iter().map(LineId::from).collect())
-    }
-
-    /// When the next marked image may be deleted, or a failed deletion be tried again.
-    pub async fn next_deletion(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_DELETION)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed("read the next deletion"))?;
-        Ok(at.map(instant))
+        Ok(row.map(|(at, problem, since, whole_at)| Look {
+            at: instant(at),
+            problem,
+            troubled_since: since.map(instant),
+            whole_at: whole_at.map(instant),
+        }))
     }
 }
 
@@ -210,108 +187,6 @@ impl Store {
             .await
             .map_err(failed("note a look at the cloud"))?;
         tx.commit().await.map_err(failed("commit what the cloud shows"))
-    }
-
-    /// Marks an image for deletion; `false` where something holds it by now.
-    pub async fn mark_image(
-        &self,
-        image: &LineImage,
-        rule: &str,
-        delete_after: DateTime<Utc>,
-        who: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let detail = format!("{} ({}) of {}: {rule}", image.image_id, image.name, image.line);
-        self.change(
-            sqlx::query(statements::MARK_IMAGE)
-                .bind(image.image_id.as_str())
-                .bind(rule)
-                .bind(delete_after.timestamp_millis())
-                .bind(now.timestamp_millis()),
-            (now, who, "mark", &detail),
-            "marked",
-        )
-        .await
-    }
-
-    /// Takes the mark off an image again.
-    pub async fn unmark_image(
-        &self,
-        image: &LineImage,
-        why: &str,
-        who: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let detail = format!("{} ({}) of {}: {why}", image.image_id, image.name, image.line);
-        self.change(
-            sqlx::query(statements::UNMARK_IMAGE).bind(image.image_id.as_str()),
-            (now, who, "unmark", &detail),
-            "unmarked",
-        )
-        .await
-    }
-
-    /// Commits the intent to delete an image, before the call; `false` where it must not be: a pin, a channel, or no newer
-    /// good image left in its line. The last word on that is here, in one statement, whatever was judged before.
-    pub async fn begin_deletion(
-        &self,
-        image: &LineImage,
-        rule: &str,
-        next: DateTime<Utc>,
-        who: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let detail = format!("{} ({}) of {}, asked for by {rule}", image.image_id, image.name, image.line);
-        self.change(
-            sqlx::query(statements::BEGIN_DELETION)
-                .bind(image.image_id.as_str())
-                .bind(rule)
-                .bind(next.timestamp_millis())
-                .bind(now.timestamp_millis()),
-            (now, who, "delete", &detail),
-            "deleting",
-        )
-        .await
-    }
-
-    /// Notes how a deletion ended.
-    pub async fn end_deletion(
-        &self,
-        image: &LineImage,
-        outcome: &DeleteOutcome,
-        told: &str,
-        who: &str,
-        now: DateTime<Utc>,
-    ) -> Result<bool, StoreError> {
-        let (fate, refused, next, action) = match outcome {
-            DeleteOutcome::Deleted => ("deleted", None, None, "deleted"),
-            DeleteOutcome::Refused { why } => ("refused", Some(why.as_str()), None, "delete refused"),
-            DeleteOutcome::Later { at } => ("deleting", None, Some(at.timestamp_millis()), "delete put off"),
-            DeleteOutcome::Kept => ("kept", None, None, "delete called off"),
-        };
-        let detail = format!("{} ({}) of {}: {told}", image.image_id, image.name, image.line);
-        self.change(
-            sqlx::query(statements::END_DELETION)
-                .bind(image.image_id.as_str())
-                .bind(fate)
-                .bind(refused)
-                .bind(next)
-                .bind(now.timestamp_millis()),
-            (now, who, action, &detail),
-            "deleted",
-        )
-        .await
-    }
-
-    /// Notes that an image has gone by other hands; `false` where that is known.
-    pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let detail = format!("{} ({}) of {}: gone from the cloud", image.image_id, image.name, image.line);
-        self.change(
-            sqlx::query(statements::IMAGE_VANISHED).bind(image.image_id.as_str()).bind(now.timestamp_millis()),
-            (now, super::ITSELF, "vanished", &detail),
-            "vanished",
-        )
-        .await
     }
 
     /// Pins an image, whether it is marked or not; a mark is taken off. A later word replaces an earlier one.
@@ -363,6 +238,11 @@ impl Store {
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(failed("read an image's line"))?;
+            if before.as_ref().is_some_and(|(_, fate)| fate == "deleting") {
+                let obstacle = "its deletion was sent and is not confirmed yet; try again later".to_owned();
+                told.push(image.told(None, None, Some(obstacle)));
+                continue;
+            }
             let before = before.filter(|(_, fate)| fate != "deleted").map(|(line, _)| line);
             if before.as_deref() == Some(image.line.as_str()) {
                 told.push(image.told(None, None, Some("it belongs to the line already".to_owned())));
@@ -419,6 +299,7 @@ impl Store {
         let mut tx = self.begin().await?;
         let done = query.execute(&mut *tx).await.map_err(failed("change an image's row"))?;
         if done.rows_affected() == 0 {
+            tx.rollback().await.map_err(failed("change an image's row"))?;
             return Ok(false);
         }
         audit(&mut tx, at, who, action, detail).await?;
@@ -441,16 +322,20 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 .map_err(|source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) })
         };
         let rule = words("rule")?.unwrap_or_default();
+        let tries = u32::try_from(number("tries")?).unwrap_or(u32::MAX);
         let fate = match text("fate")?.as_str() {
             "refused" => Fate::Refused { why: words("refused")?.unwrap_or_default() },
             "marked" => Fate::Marked {
                 since: instant(maybe("marked_at")?.unwrap_or_default()),
                 delete_after: instant(maybe("delete_after")?.unwrap_or_default()),
                 rule,
+                tries,
+                last_error: words("refused")?,
             },
             "deleting" => Fate::Deleting {
                 rule,
-                tries: u32::try_from(number("tries")?).unwrap_or(u32::MAX),
+                tries,
+                sent_at: instant(maybe("sent_at")?.or(maybe("marked_at")?).unwrap_or_default()),
                 next: instant(maybe("delete_after")?.unwrap_or_default()),
             },
             "deleted" => Fate::Deleted { at: instant(maybe("deleted_at")?.unwrap_or_default()) },
@@ -490,6 +375,9 @@ impl FromRow<'_, SqliteRow> for ImageRow {
             bake: maybe("bake_id")?.map(BakeId),
             version_id: words("version_id")?,
             verify: words("verify")?,
+            judged: number("judged")? == 1,
+            of_slot: number("of_slot")? == 1,
+            mark: MarkKind::parse(words("brake")?.as_deref()),
         })
     }
 }

@@ -10,9 +10,9 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError, failed, statements};
+use super::{Store, StoreError, failed, statements, writer::Work};
 use crate::{
-    bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, state::End},
+    bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, retry::later, state::End},
     failpoint,
     ids::{BakeId, LineId},
 };
@@ -120,7 +120,9 @@ impl Store {
     /// queue keep their time.
     pub async fn hasten(&self, now: DateTime<Utc>, latest: DateTime<Utc>) -> Result<u64, StoreError> {
         let query = sqlx::query(statements::HASTEN).bind(now.timestamp_millis()).bind(latest.timestamp_millis());
-        let done = query.execute(&self.writer).await.map_err(failed("look at waiting bakes again"))?;
+        let mut tx = self.begin().await?;
+        let done = query.execute(&mut *tx).await.map_err(failed("look at waiting bakes again"))?;
+        tx.commit().await.map_err(failed("look at waiting bakes again"))?;
         Ok(done.rows_affected())
     }
 
@@ -133,8 +135,19 @@ impl Store {
         Ok(rows.into_iter().map(|(region, n)| (region, usize::try_from(n).unwrap_or_default())).collect())
     }
 
-    /// Commits steps and the calls behind them, all or none.
+    /// Commits steps and the calls behind them, all or none. Each is of another bake, and none of one that has ended. A row
+    /// that is missing, or that has ended meanwhile, means that this is not the history that the steps were read from.
     pub async fn commit(&self, transitions: &[Transition], now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.commit_seen(transitions, now, now).await
+    }
+
+    /// The same; images of bakes that succeeded count as AVAILABLE from `cloud_now` on, the cloud's time.
+    pub async fn commit_seen(
+        &self,
+        transitions: &[Transition],
+        cloud_now: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
         if transitions.is_empty() {
             return Ok(());
         }
@@ -148,17 +161,26 @@ impl Store {
             .iter()
             .filter_map(|transition| Some(AttemptJson::of(transition.bake, transition.attempt.as_ref()?)))
             .collect();
-        let mut tx = self.begin().await?;
+        // What was begun is ended, also where the file has lost its name.
+        let mut tx = self.writer.begin_detached().await?;
         let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
             sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
         };
-        run(&mut tx, statements::UPDATE_BAKES, &steps).await?;
+        let hit = run(&mut tx, statements::UPDATE_BAKES, &steps).await?;
+        if hit.rows_affected() < u64::try_from(transitions.len()).unwrap_or(u64::MAX) {
+            return Err(StoreError::WentBack);
+        }
         run(&mut tx, statements::RAISE_VERSIONS, &steps).await?;
         if transitions.iter().any(|transition| transition.state.is_ended()) {
             run(&mut tx, statements::COUNT_FAILURES, &steps).await?;
         }
         if transitions.iter().any(|transition| transition.state.has_succeeded()) {
-            run(&mut tx, statements::INSERT_IMAGES, &steps).await?;
+            sqlx::query(statements::INSERT_IMAGES)
+                .bind(&steps)
+                .bind(cloud_now.timestamp_millis())
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("record an image"))?;
             run(&mut tx, statements::INSERT_DISTRIBUTIONS, &steps).await?;
         }
         if !attempts.is_empty() {
@@ -193,8 +215,8 @@ impl Store {
         bakes
     }
 
-    pub(super) async fn begin(&self) -> Result<sqlx::Transaction<'static, sqlx::Sqlite>, StoreError> {
-        self.writer.begin_with("BEGIN IMMEDIATE").await.map_err(failed("begin a transaction"))
+    pub(super) async fn begin(&self) -> Result<Work, StoreError> {
+        self.writer.begin().await
     }
 }
 
@@ -281,15 +303,20 @@ impl<'a> AttemptJson<'a> {
 fn due_bake(row: &SqliteRow) -> Result<DueBake, sqlx::Error> {
     let text = |column: &str| row.try_get::<String, _>(column);
     let number = |column: &str| row.try_get::<i64, _>(column);
+    let slot = DateTime::from_timestamp_millis(number("slot")?).unwrap_or_default();
+    let settings: BakeSettings = serde_json::from_str(&text("settings")?).map_err(decode("settings"))?;
+    let give_up_at = row.try_get::<Option<i64>, _>("give_up_at")?.and_then(DateTime::from_timestamp_millis);
     let bake = Bake {
         id: BakeId(number("id")?),
         schedule_id: text("schedule_id")?.into(),
         schedule: text("schedule")?.into(),
         instance_id: text("instance_id")?.into(),
         line: text("line_id")?.into(),
-        slot: DateTime::from_timestamp_millis(number("slot")?).unwrap_or_default(),
+        slot,
         trigger: Trigger::parse(&text("trigger")?).unwrap_or(Trigger::Slot),
-        settings: Arc::new(serde_json::from_str(&text("settings")?).map_err(decode("settings"))?),
+        // A row without it is of the first version, where it was always that.
+        give_up_at: give_up_at.unwrap_or_else(|| later(slot, settings.deadline)),
+        settings: Arc::new(settings),
         state: serde_json::from_str(&text("progress")?).map_err(decode("progress"))?,
     };
     Ok(DueBake { bake, last_version: u32::try_from(number("last_version")?).unwrap_or(u32::MAX) })

@@ -6,9 +6,8 @@
 
 use std::{
     collections::HashSet,
-    fs::{DirBuilder, File, OpenOptions, TryLockError},
+    fs::{File, TryLockError},
     io,
-    os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Mutex,
     time::Duration,
@@ -16,44 +15,59 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use sqlx::{
-    SqlitePool,
+    Connection as _, SqliteConnection,
     migrate::{MigrateError, Migrator},
     sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
+use crate::files::{FileId, Folder};
+
 mod audit;
 mod backup;
+mod brakes;
 mod channels;
 mod checks;
+mod deletions;
 mod distributions;
+mod health;
 mod images;
+mod learned;
 mod ledger;
+mod lineage;
 mod pauses;
 mod planning;
 mod reading;
 mod rebuilding;
 mod statements;
+mod strays;
 mod tables;
 mod transfer;
+mod writer;
 
 pub use audit::{AuditFilter, AuditRow};
 pub use backup::{BackupError, Progress, Restored, Sound, restore};
+pub use brakes::StandingBrake;
 pub use channels::{ChannelOrder, ChannelRow, Moved};
-pub use checks::{CheckResult, DueCheck, FailedCheck};
+pub use checks::{CheckResult, DueCheck, ImageCheck};
+pub use deletions::{DeleteOutcome, Doomed, SentDeletion};
 pub use distributions::{Copy, CopyRow, CopyStep, FailedCopies};
-pub use images::{DeleteOutcome, ImageRow, Look, NewImage, NewestResult, Sight};
+pub use images::{ImageRow, Look, NewImage, NewestResult, Sight};
 pub use ledger::{Attempt, DueBake, Outcome, Transition};
+pub use lineage::Lineage;
+use lineage::Marks;
 pub use pauses::{ITSELF, Pause};
-pub use planning::{ManualBake, NewRow, Target};
-pub use reading::{
-    AttemptRow, Filter, LedgerRow, LineRow, NewestGood, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339,
-};
+pub use planning::{Accounted, ManualBake, NewRow, RowAhead, Span, Target};
+pub use reading::{AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, OwedStart, Reader, Seen, rfc3339};
+pub use strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use tables::Rows;
 pub use transfer::{TransferError, import};
+use writer::{Names, Writer};
 
 /// The database's file in the state directory.
 pub const DATABASE_FILE: &str = "imagebaked.db";
 const LOCK_FILE: &str = "lock";
+/// Where the first database is made.
+const FIRST_FILE: &str = "imagebaked.db.first";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
@@ -107,6 +121,20 @@ pub enum StoreError {
         /// Why.
         source: MigrateError,
     },
+    /// A database of something else, or an empty file.
+    #[error("{} is not a history of imagebaked; it was left as it is. Move it away, or restore a backup", path.display())]
+    NotAHistory {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is open is not what the path names any more.
+    #[error("the history database {} {what}", path.display())]
+    Replaced {
+        /// Where it was.
+        path: PathBuf,
+        /// What became of it.
+        what: String,
+    },
     /// A statement failed.
     #[error("the ledger could not {step}")]
     Query {
@@ -115,6 +143,12 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
+    /// Rows that were read a moment ago are gone, or have ended by other hands.
+    #[error(
+        "the history went back under the running daemon: bakes that it works on are not in it, or have ended there; was the \
+         database restored or replaced?"
+    )]
+    WentBack,
     /// A batch could not be written as JSON.
     #[error("a batch of rows could not be encoded")]
     Encode(#[source] serde_json::Error),
@@ -133,8 +167,10 @@ fn failed(step: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
 /// The ledger, open for writing. At most one in the world for each state directory.
 #[derive(Debug)]
 pub struct Store {
-    writer: SqlitePool,
+    folder: Folder,
+    writer: Writer,
     reader: Reader,
+    lineage: Lineage,
     // Rows that cannot be read are met at every look, and reported once.
     unreadable: Mutex<HashSet<i64>>,
     // Held for life: the lock is what makes this the only writer. Released by the system however the process ends.
@@ -144,29 +180,44 @@ pub struct Store {
 impl Store {
     /// Opens the ledger in `state_dir`, making directory and database where there is none.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
-        let lock = lock(state_dir)?;
-        let path = state_dir.join(DATABASE_FILE);
-        // SQLite gives its other files the mode of the first. Where it is there already, it stays as it is.
-        drop(OpenOptions::new().write(true).create_new(true).mode(0o640).open(&path));
-        let options = SqliteConnectOptions::new()
-            .filename(&path)
-            .create_if_missing(true)
-            .journal_mode(SqliteJournalMode::Wal)
-            .synchronous(SqliteSynchronous::Full)
-            .foreign_keys(true)
-            .busy_timeout(Duration::from_secs(5))
-            .optimize_on_close(true, None);
+        let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
+        let folder = state_folder(state_dir)?;
+        let lock = lock(&folder, state_dir)?;
+        let path = folder.at(DATABASE_FILE);
+        for suffix in backup::COMPANIONS {
+            folder.check(&format!("{DATABASE_FILE}{suffix}")).map_err(unusable)?;
+        }
+        if !folder.check(DATABASE_FILE).map_err(unusable)? {
+            make_first(&folder).await?;
+        }
+        let before = FileId::of(&path).map_err(unusable)?;
+        let options = options(&path);
         migrate(&path, &options).await?;
-        let writer = SqlitePoolOptions::new()
-            .max_connections(1)
-            .min_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .connect_with(options)
-            .await
-            .map_err(|source| StoreError::Open { path: path.clone(), source })?;
-        let reader = Reader::connect(&path).await?;
-        Ok(Self { writer, reader, unreadable: Mutex::default(), _lock: lock })
+        let open = |source| StoreError::Open { path: path.clone(), source };
+        let writer = Writer::open(options).await.map_err(open)?;
+        let marks = Marks::begin(&mut *writer.connection().await?, &lock).await?;
+        let lineage = marks.lineage();
+        if marks.is_lost() {
+            tracing::error!(
+                path = %path.display(),
+                "the history that was here is gone; a new one is begun. Restore it from a backup, if there is one"
+            );
+        }
+        writer.hold_against(marks, Names::of(&path, before, &lock).map_err(unusable)?);
+        let reader = Reader::connect_for_life(&path).await?;
+        Ok(Self { folder, writer, reader, lineage, unreadable: Mutex::default(), _lock: lock })
+    }
+
+    /// What this history has to do with the one that was here before.
+    pub fn lineage(&self) -> Lineage {
+        self.lineage
+    }
+
+    /// Notes that whatever the cloud had to tell a history of this lineage has been taken over: the next start need not ask.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(statements::SETTLE).execute(&mut *tx).await.map_err(failed("note that it is settled"))?;
+        tx.commit().await.map_err(failed("note that it is settled"))
     }
 
     /// The reading side.
@@ -174,12 +225,76 @@ impl Store {
         &self.reader
     }
 
+    /// Whether what was written last came to nothing, so that [`probe`](Self::probe) should be asked whether anything can
+    /// be written now.
+    pub fn is_suspect(&self) -> bool {
+        self.writer.is_suspect()
+    }
+
+    /// Writes something that changes nothing, to see whether that is possible.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.writer.probe().await
+    }
+
+    /// Whether the files that are open have lost their names, and how.
+    pub fn replaced(&self) -> Option<StoreError> {
+        self.writer.replaced()
+    }
+
+    /// After [`replaced`](Self::replaced): lets bakes that were begun be ended in a file without a name.
+    pub fn detach(&self) {
+        self.writer.detach();
+    }
+
+    /// Saves a database that has lost its name, under a new one.
+    pub async fn save_copy(&self, now: DateTime<Utc>) -> Result<PathBuf, BackupError> {
+        let name = format!("{DATABASE_FILE}.saved-{}", now.format("%Y%m%dT%H%M%S%.3fZ"));
+        // By its path: where the folder was moved, too, there may be a new one, and that is where people look.
+        let path = self.folder.at(&name);
+        let copy = Folder::of(&path).and_then(|folder| Ok((folder.create_new(&name, 0o640)?, folder)));
+        let (copy, folder) = copy.map_err(|source| BackupError::File { step: "write", path: path.clone(), source })?;
+        folder.give(&copy);
+        self.reader.copy(&path, &|_| ()).await?;
+        Ok(path)
+    }
+
+    /// Whether it is the database itself that has lost its name.
+    pub fn has_lost_database(&self) -> bool {
+        self.writer.has_lost_database()
+    }
+
+    /// Puts a saved copy where the database was, if nothing is there. Only after [`close`](Self::close). Answers whether it did.
+    pub fn put_back(&self, saved: &Path) -> io::Result<bool> {
+        let Some(name) = saved.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
+        let folder = Folder::of(saved)?;
+        if folder.check(DATABASE_FILE)? {
+            return Ok(false);
+        }
+        // A log must never meet a database that it is not of.
+        for suffix in backup::COMPANIONS {
+            folder.remove(&format!("{DATABASE_FILE}{suffix}"))?;
+        }
+        match folder.rename_new(name, DATABASE_FILE) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+            renamed => renamed?,
+        }
+        folder.sync()?;
+        Ok(true)
+    }
+
     /// Keeps the planner's statistics fresh and folds the write-ahead log into the database.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
+        let mut connection = self.writer.connection().await?;
         for sql in [statements::OPTIMIZE, statements::CHECKPOINT] {
-            sqlx::query(sql).execute(&self.writer).await.map_err(failed("tidy up the database"))?;
+            sqlx::query(sql).execute(&mut *connection).await.map_err(failed("tidy up the database"))?;
         }
         Ok(())
+    }
+
+    /// Ends all connections without the mark of an orderly end: the next start finds out what became of the last calls.
+    pub async fn abandon(&self) {
+        self.reader.close().await;
+        self.writer.abandon().await;
     }
 
     /// Ends all connections; the write-ahead log is folded into the database. The lock goes with the value.
@@ -189,30 +304,77 @@ impl Store {
     }
 }
 
-fn lock(state_dir: &Path) -> Result<File, StoreError> {
+/// How the writing connection is opened, the first time and after every failure.
+fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .optimize_on_close(true, None)
+}
+
+/// For the daemon and its group: output of hooks is in there.
+fn state_folder(state_dir: &Path) -> Result<Folder, StoreError> {
+    Folder::make(state_dir, 0o750).map_err(|source| StoreError::StateDir { dir: state_dir.to_owned(), source })
+}
+
+fn lock(folder: &Folder, state_dir: &Path) -> Result<File, StoreError> {
     let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
-    // For the daemon and its group: output of hooks is in there.
-    DirBuilder::new().recursive(true).mode(0o750).create(state_dir).map_err(unusable)?;
-    let file = OpenOptions::new()
-        .create(true)
-        .mode(0o640)
-        .truncate(false)
-        .write(true)
-        .open(state_dir.join(LOCK_FILE))
-        .map_err(unusable)?;
-    backup::belong_to_folder(&state_dir.join(LOCK_FILE), state_dir);
+    let file = folder.open_or_make(LOCK_FILE, 0o640).map_err(unusable)?;
+    folder.give(&file);
     match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: state_dir.to_owned() }),
+        // Whoever had it may have removed it: then this is a lock on nothing.
+        Ok(()) if folder.has(LOCK_FILE, &file) => Ok(file),
+        Ok(()) | Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: state_dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),
     }
+}
+
+/// Makes a database where there is none: under another name, so that half a one is never taken for one.
+async fn make_first(folder: &Folder) -> Result<(), StoreError> {
+    let unusable = |source| StoreError::StateDir { dir: folder.at(""), source };
+    for suffix in [""].iter().chain(&backup::COMPANIONS) {
+        folder.remove(&format!("{FIRST_FILE}{suffix}")).map_err(unusable)?;
+    }
+    // A log that lost its database must never meet another one.
+    for suffix in backup::COMPANIONS {
+        folder.remove(&format!("{DATABASE_FILE}{suffix}")).map_err(unusable)?;
+    }
+    // SQLite gives its other files the mode of the first.
+    let file = folder.create_new(FIRST_FILE, 0o640).map_err(unusable)?;
+    folder.give(&file);
+    drop(file);
+    let path = folder.at(FIRST_FILE);
+    let open = |source| StoreError::Open { path: path.clone(), source };
+    let options = options(&path).journal_mode(SqliteJournalMode::Delete).foreign_keys(false);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(open)?;
+    MIGRATIONS.run(&pool).await.map_err(|source| migration_error(&path, source))?;
+    pool.close().await;
+    File::open(&path).and_then(|file| file.sync_all()).map_err(unusable)?;
+    folder.rename_new(FIRST_FILE, DATABASE_FILE).and_then(|()| folder.sync()).map_err(unusable)
 }
 
 /// Brings the database to this version. Without foreign keys: a table that is made anew must not take the rows with it
 /// that refer to the old one.
 async fn migrate(path: &Path, options: &SqliteConnectOptions) -> Result<(), StoreError> {
-    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options.clone().foreign_keys(false)).await;
-    let pool = pool.map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+    let open = |source| StoreError::Open { path: path.to_owned(), source };
+    // Without settings that would write into a file which is none of ours.
+    let plain = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+    let mut connection = SqliteConnection::connect_with(&plain).await.map_err(open)?;
+    let known = tables::migration(&mut connection).await;
+    let _ = connection.close().await;
+    match known {
+        Ok(Some(_)) => {}
+        // Emptied, or made by somebody else.
+        Ok(None) => return Err(StoreError::NotAHistory { path: path.to_owned() }),
+        Err(StoreError::Query { source, .. }) => return Err(open(source)),
+        Err(error) => return Err(error),
+    }
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(options.clone().foreign_keys(false)).await.map_err(open)?;
     let migrated = MIGRATIONS.run(&pool).await.map_err(|source| migration_error(path, source));
     pool.close().await;
     migrated
@@ -223,6 +385,30 @@ fn migration_error(path: &Path, source: MigrateError) -> StoreError {
         MigrateError::VersionMissing(version) => StoreError::Newer { path: path.to_owned(), version },
         MigrateError::Execute(source) => StoreError::Open { path: path.to_owned(), source },
         source => StoreError::Migrate { path: path.to_owned(), source },
+    }
+}
+
+/// Lets a test take a table away and put it back, from outside.
+///
+/// # Panics
+///
+/// Where the database refuses.
+#[cfg(test)]
+pub async fn rename_table(path: &Path, from: &str, to: &str) {
+    let options = SqliteConnectOptions::new().filename(path).pragma("legacy_alter_table", "ON");
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}
+
+#[cfg(test)]
+impl Store {
+    /// What other hands may do to the history: one statement.
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        let mut work = self.begin().await.expect("a transaction");
+        sqlx::query(sql).execute(&mut *work).await.expect("a statement");
+        work.commit().await.expect("a commit");
     }
 }
 

@@ -5,7 +5,7 @@ use std::{collections::HashMap, path::Path, time::Duration};
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
 use sqlx::{
-    FromRow, QueryBuilder, Sqlite, SqlitePool,
+    Connection as _, FromRow, QueryBuilder, Sqlite, SqlitePool,
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
@@ -21,6 +21,9 @@ use crate::{
 
 /// Of how many bakes of a line its duration is learned: old ones made another image, of another size.
 const LEARNED_FROM: u32 = 10;
+
+/// Connections that read.
+const READERS: u32 = 2;
 
 /// A read-only view of the ledger.
 #[derive(Debug, Clone)]
@@ -223,15 +226,6 @@ pub struct LineRow {
     pub channels: Vec<(String, Option<i64>)>,
 }
 
-/// The newest good image of a line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NewestGood {
-    /// Its slot.
-    pub slot: DateTime<Utc>,
-    /// When it was seen AVAILABLE.
-    pub finished_at: DateTime<Utc>,
-}
-
 impl Reader {
     /// Opens the ledger in `state_dir` for reading.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
@@ -244,9 +238,31 @@ impl Reader {
     }
 
     pub(super) async fn connect(path: &Path) -> Result<Self, StoreError> {
+        Self::connect_with(path, SqlitePoolOptions::new()).await
+    }
+
+    /// With connections that are all opened now and never anew, as long as they are sound: what is opened later by the same
+    /// path may be another file.
+    pub(super) async fn connect_for_life(path: &Path) -> Result<Self, StoreError> {
+        let pool = SqlitePoolOptions::new().min_connections(READERS).idle_timeout(None).max_lifetime(None);
+        let reader = Self::connect_with(path, pool).await?;
+        // SQLite opens what is beside the database at the first statement.
+        let mut opened = Vec::new();
+        for _ in 0..READERS {
+            let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
+            sqlx::query(statements::TABLE_NAMES).execute(&mut *connection).await.map_err(failed("be opened"))?;
+            opened.push(connection);
+        }
+        drop(opened);
+        Ok(reader)
+    }
+
+    async fn connect_with(path: &Path, pool: SqlitePoolOptions) -> Result<Self, StoreError> {
         let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(Duration::from_secs(5));
-        let pool = SqlitePoolOptions::new()
-            .max_connections(2)
+        let pool = pool
+            .max_connections(READERS)
+            // One that was left within a transaction is of no more use.
+            .after_release(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
@@ -392,22 +408,6 @@ impl Reader {
         Ok(rows
             .into_iter()
             .map(|(line, version)| (LineId::from(line), u32::try_from(version).unwrap_or(u32::MAX)))
-            .collect())
-    }
-
-    /// The newest good image of each of these lines that has one.
-    pub async fn newest_good(&self, lines: &[&LineId]) -> Result<HashMap<LineId, NewestGood>, StoreError> {
-        let rows: Vec<(String, i64, i64)> = sqlx::query_as(statements::NEWEST_GOOD)
-            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the newest images"))?;
-        let instant = super::instant;
-        Ok(rows
-            .into_iter()
-            .map(|(line, slot, finished_at)| {
-                (LineId::from(line), NewestGood { slot: instant(slot), finished_at: instant(finished_at) })
-            })
             .collect())
     }
 

@@ -25,7 +25,8 @@ pub(super) enum Kind {
     Mirror,
 }
 
-/// All tables, those that others refer to first. `channels_due` is not among them: triggers fill it from the others.
+/// All tables, those that others refer to first. Not among them: `channels_due`, which triggers fill from the others, and
+/// `lineage`, which is of this very file.
 const TABLES: &[Table] = &[
     Table { name: "settings", kind: Kind::Record },
     Table { name: "targets", kind: Kind::Mirror },
@@ -34,6 +35,10 @@ const TABLES: &[Table] = &[
     Table { name: "attempts", kind: Kind::Record },
     Table { name: "images", kind: Kind::State },
     Table { name: "looks", kind: Kind::Mirror },
+    Table { name: "line_rules", kind: Kind::Mirror },
+    Table { name: "brakes", kind: Kind::State },
+    Table { name: "failed_images", kind: Kind::Mirror },
+    Table { name: "unrecorded_images", kind: Kind::Mirror },
     Table { name: "pins", kind: Kind::State },
     Table { name: "vetoes", kind: Kind::State },
     Table { name: "channels", kind: Kind::State },
@@ -42,6 +47,7 @@ const TABLES: &[Table] = &[
     Table { name: "audit", kind: Kind::Record },
     Table { name: "pauses", kind: Kind::State },
     Table { name: "streaks", kind: Kind::State },
+    Table { name: "learned", kind: Kind::Mirror },
 ];
 
 /// How many rows each table has, by its name.
@@ -67,6 +73,11 @@ pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Optio
 pub(super) async fn present(connection: &mut SqliteConnection) -> Result<Vec<Table>, StoreError> {
     let names = names(connection).await?;
     Ok(TABLES.iter().filter(|table| names.iter().any(|name| name == table.name)).copied().collect())
+}
+
+/// Whether it is of a version that marks its starts.
+pub(super) async fn has_marks(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    Ok(names(connection).await?.iter().any(|name| name == "lineage"))
 }
 
 async fn names(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
@@ -110,10 +121,10 @@ mod tests {
     async fn no_table_is_forgotten() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
-        let mut connection = store.writer.acquire().await.unwrap();
+        let mut connection = store.writer.connection().await.unwrap();
         let mut all = names(&mut connection).await.unwrap();
         all.retain(|name| {
-            !["_sqlx_migrations", "channels_due"].contains(&name.as_str()) && !name.starts_with("sqlite_")
+            !["_sqlx_migrations", "channels_due", "lineage"].contains(&name.as_str()) && !name.starts_with("sqlite_")
         });
         all.sort_unstable();
         let mut listed: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
@@ -127,9 +138,10 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(dir.path()).await.unwrap();
         let mut seen = Vec::new();
+        let mut connection = store.writer.connection().await.unwrap();
         for table in TABLES {
             let sql = AssertSqlSafe(format!("SELECT \"table\" FROM pragma_foreign_key_list('{}')", table.name));
-            let parents: Vec<String> = sqlx::query_scalar(sql).fetch_all(&store.writer).await.unwrap();
+            let parents: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *connection).await.unwrap();
             seen.push(table.name.to_owned());
             assert!(parents.iter().all(|parent| seen.contains(parent)), "{}: {parents:?}", table.name);
         }

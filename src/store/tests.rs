@@ -13,7 +13,8 @@ use crate::{
         reason::ReasonCode,
         reconcile::{Comparison, Rebuilt, Tagged},
         settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Kept, Waiting, Work},
+        state::{End, Kept, Resume, Work},
+        waiting::{WaitReason, Waiting},
     },
     ids::{BakeId, InstanceId, LineId, ScheduleId},
 };
@@ -73,7 +74,14 @@ async fn store() -> (tempfile::TempDir, Store) {
 async fn every_statement_fits_the_schema() {
     let (_dir, store) = store().await;
     for sql in statements::ALL {
-        (&store.writer).prepare(sqlx::SqlStr::from_static(sql)).await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        store
+            .writer
+            .connection()
+            .await
+            .unwrap()
+            .prepare(sqlx::SqlStr::from_static(sql))
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
 }
 
@@ -106,19 +114,85 @@ async fn a_due_bake_comes_back_whole() {
 async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
-    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
-    let step = |state| Transition { bake: BakeId(1), line: LineId::from("golden"), state, attempt: None };
+    let of = |bake, state| Transition { bake: BakeId(bake), line: LineId::from("golden"), state, attempt: None };
+    let step = |state| of(1, state);
     let ended = State::Ended {
         work: Some(work(7)),
         end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
     };
     store.commit(&[step(ended)], slot).await.unwrap();
     let reopened = State::Creating { work: work(3), sent_at: slot };
-    store.commit(&[step(reopened)], slot).await.unwrap();
+    for steps in [
+        vec![step(reopened.clone())],
+        vec![of(2, reopened.clone()), step(reopened.clone())],
+        vec![of(2, reopened.clone()), of(99, reopened.clone())],
+        // Of two steps of one bake only one can be meant.
+        vec![of(2, reopened.clone()), of(2, reopened.clone())],
+    ] {
+        let refused = store.commit(&steps, slot).await;
+        assert!(matches!(refused, Err(StoreError::WentBack)), "{refused:?}");
+    }
+    assert_eq!(store.reader().bake(BakeId(2)).await.unwrap().unwrap().state, "queued", "all or none");
+    store.commit(&[of(2, reopened)], slot).await.unwrap();
     let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.reason.as_deref()), ("failed", Some("no")));
     assert_eq!(store.reader().versions().await.unwrap()[&LineId::from("golden")], 7);
+}
+
+#[tokio::test]
+async fn the_deadline_counts_from_the_slot_or_from_the_commit_that_caught_it_up() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let now = slot + TimeDelta::hours(30);
+    let caught_up = NewRow { trigger: Trigger::CaughtUp, ..row("late", slot) };
+    store.record_slots(&[row("golden", slot), caught_up], &[], "abc", now).await.unwrap();
+    let deadline = TimeDelta::from_std(settings().deadline).unwrap();
+    let give_up_at = async |id| store.bake(BakeId(id)).await.unwrap().unwrap().give_up_at;
+    assert_eq!((give_up_at(1).await, give_up_at(2).await), (slot + deadline, now + deadline));
+    // What is past its deadline is not offered, nor does it keep others of its instance waiting.
+    for (now, wanted) in
+        [(slot + deadline, (vec![1], vec![])), (now, (vec![2], vec![1])), (now + deadline, (vec![2], vec![1]))]
+    {
+        let ids = |due: Vec<DueBake>| due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>();
+        let offered = ids(store.next_queued(now, 9, &[]).await.unwrap());
+        assert_eq!((offered, ids(store.overdue_queued(now).await.unwrap())), wanted, "at {now}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_version_caught_up_only_to_fail_gets_its_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    Migrator::with_migrations(MIGRATIONS.iter().filter(|it| it.version < 5).cloned().collect())
+        .run(&old)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO settings (hash, json) VALUES ('h', ?1)")
+        .bind(serde_json::to_string(&*settings()).unwrap())
+        .execute(&old)
+        .await
+        .unwrap();
+    let progress = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;
+    for trigger in ["slot", "caught_up"] {
+        sqlx::query(
+            "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, settings,
+                                config_hash, state, progress, wake_at, give_up_at, created_at)
+             VALUES (?1, ?1, ?1, ?1, 1000, ?1, 1000, 'h', 'abc', 'queued', ?2, 1000, 1600, 9000)",
+        )
+        .bind(trigger)
+        .bind(progress)
+        .execute(&old)
+        .await
+        .unwrap();
+    }
+    old.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    let give_up_at = async |id| store.bake(BakeId(id)).await.unwrap().unwrap().give_up_at.timestamp_millis();
+    assert_eq!((give_up_at(1).await, give_up_at(2).await), (1600, 9600));
 }
 
 #[tokio::test]
@@ -139,7 +213,7 @@ async fn a_newer_database_is_left_as_it_is() {
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (9999, 'from the future', 1, x'00', 0)",
     )
-    .execute(&store.writer)
+    .execute(&mut *store.writer.connection().await.unwrap())
     .await
     .unwrap();
     let error = store.reader().examine().await.unwrap_err();
@@ -155,7 +229,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
-    let old = SqlitePool::connect_with(options).await.unwrap();
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
     let before_hooks = MIGRATIONS.iter().filter(|migration| migration.version < 3).cloned().collect();
     Migrator::with_migrations(before_hooks).run(&old).await.unwrap();
     let slot = at("2027-01-01T03:00:00Z");
@@ -200,7 +274,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
             message: Some("no".into()),
         }),
     };
-    let preparing = State::Preparing { work: work.clone(), hook: Some(0), waiting: None, next: slot };
+    let preparing = State::Preparing { work: work.clone(), hook: Some(0), next: slot };
     let finishing = State::Finishing { work, end, done: 0, next: slot };
     store.commit(&[step(1, preparing.clone()), step(2, finishing.clone())], slot).await.unwrap();
     let due: Vec<_> = store.due(slot).await.unwrap().into_iter().map(|due| due.bake.state).collect();
@@ -213,11 +287,20 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
     let calls = store.reader().attempts(BakeId(1)).await.unwrap();
     assert_eq!(calls.iter().map(|call| call.stage.as_str()).collect::<Vec<_>>(), ["stop", "hook"]);
     // Other tables still point to the one that was made anew, and the file is sound.
-    sqlx::query("UPDATE attempts SET stage = 'pondering'").execute(&store.writer).await.unwrap_err();
-    let sound: String = sqlx::query_scalar("PRAGMA integrity_check").fetch_one(&store.writer).await.unwrap();
-    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema").fetch_one(&store.writer).await.unwrap();
+    sqlx::query("UPDATE attempts SET stage = 'pondering'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
+    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
     assert_eq!((sound.as_str(), writable), ("ok", 0));
-    sqlx::query("DELETE FROM bakes").execute(&store.writer).await.unwrap();
+    sqlx::query("DELETE FROM bakes").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
     assert!(store.reader().attempts(BakeId(1)).await.unwrap().is_empty(), "calls go with their bake");
 }
 
@@ -227,15 +310,21 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
     let work = Work { version: 4, image_name: "x".into(), ..Work::default() };
-    let waiting = Waiting { since: slot, why: "waits for alice".into() };
+    let waiting = Waiting { since: slot, why: "waits for alice".into(), on: WaitReason::Users, times: 1 };
+    let waits = Work { waiting: Some(waiting), ..work.clone() };
     let later = slot + TimeDelta::hours(3);
-    let waits = State::Queued { not_before: later, kept: Some(Kept { work: work.clone(), waiting }) };
+    let waits = State::Queued {
+        not_before: later,
+        kept: Some(Kept { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
+    };
     let owes = State::Starting {
         work: Work { owes_start: true, ..work },
         end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
         tries: 1,
         doubt: false,
         since: Some(slot),
+        start_sent: false,
+        refused_since: None,
         trouble: Some("no stock".into()),
         next: later,
     };
@@ -277,9 +366,12 @@ async fn the_reader_cannot_write_and_the_audit_cannot_be_changed() {
     let (_dir, store) = store().await;
     let insert = "INSERT INTO audit (at, who, action, detail) VALUES (1, 'uid 0', 'bake', 'x')";
     sqlx::query(insert).execute(&store.reader().pool).await.unwrap_err();
-    sqlx::query(insert).execute(&store.writer).await.unwrap();
-    sqlx::query("UPDATE audit SET who = 'nobody'").execute(&store.writer).await.unwrap_err();
-    sqlx::query("DELETE FROM audit").execute(&store.writer).await.unwrap_err();
+    sqlx::query(insert).execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
+    sqlx::query("UPDATE audit SET who = 'nobody'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    sqlx::query("DELETE FROM audit").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap_err();
 }
 
 #[tokio::test]
@@ -354,6 +446,8 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
             name: format!("{line}-v{version}"),
             status: ImageStatus::Available,
             tags: [].into(),
+            kind: None,
+            made_at: None,
         },
     };
     let found = Comparison {
@@ -361,6 +455,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
         versions: vec![("golden".into(), 2), ("other".into(), 5)],
         rows: vec![rebuilt("other", slot, 4), rebuilt("other", slot - TimeDelta::days(1), 5)],
         unknown: vec![BakeId(1)],
+        failed: vec![],
     };
     store.rebuild(&found, "uid 0", "abc", slot).await.unwrap();
     let due = store.due(slot).await.unwrap();
@@ -520,7 +615,7 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
     let on = |schedule: &str, instance: &str| NewRow { instance_id: InstanceId::from(instance), ..row(schedule, slot) };
     store.record_slots(&[on("odd", "ecd-1"), on("even", "ecd-2")], &[], "abc", slot).await.unwrap();
     sqlx::query("UPDATE bakes SET progress = '{\"state\":\"levitating\"}' WHERE id = 1")
-        .execute(&store.writer)
+        .execute(&mut *store.writer.connection().await.unwrap())
         .await
         .unwrap();
     for _ in 0..2 {
@@ -528,4 +623,173 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
         assert_eq!(due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>(), [2]);
     }
     assert_eq!(store.unreadable.lock().unwrap().len(), 1, "told once");
+}
+
+/// What the connection that writes now says of `synchronous`; 2 is FULL.
+async fn synchronous(store: &Store) -> (i64, i64) {
+    let mut connection = store.writer.connection().await.unwrap();
+    let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
+    let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *connection).await.unwrap();
+    (full, keys)
+}
+
+#[tokio::test]
+async fn a_commit_is_on_the_disk_before_its_effect_also_after_a_renewal() {
+    let (_dir, store) = store().await;
+    assert_eq!(synchronous(&store).await, (2, 1));
+    drop(store.begin().await.unwrap());
+    assert!(store.is_suspect(), "a transaction came to nothing");
+    assert_eq!(synchronous(&store).await, (2, 1));
+    store.probe().await.unwrap();
+    assert!(!store.is_suspect());
+}
+
+#[tokio::test]
+async fn whatever_fails_the_next_transaction_begins_on_a_sound_connection() {
+    let (dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let writes = async |n: i64| {
+        let slot = slot + TimeDelta::hours(n);
+        store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+        let rows = store.reader().history(&Filter { limit: 100, ..Filter::default() }).await.unwrap();
+        assert_eq!(i64::try_from(rows.len()).unwrap(), n);
+    };
+    writes(1).await;
+
+    // A full disk, in a statement: no more pages than there are.
+    let mut connection = store.writer.connection().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    let many: Vec<_> = (0..2000).map(|n| row("other", slot + TimeDelta::seconds(n))).collect();
+    let error = store.record_slots(&many, &[], "abc", slot).await.unwrap_err();
+    assert!(crate::error::chain(&error).contains("database or disk is full"), "{error:?}");
+    writes(2).await;
+
+    // In the commit itself.
+    let mut tx = store.begin().await.unwrap();
+    sqlx::query("PRAGMA defer_foreign_keys = ON").execute(&mut *tx).await.unwrap();
+    let orphan = "INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome) VALUES (99, 'stop', 'x', 1, 2, 'ok')";
+    sqlx::query(orphan).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap_err();
+    writes(3).await;
+
+    // Somebody else writes.
+    let options = SqliteConnectOptions::new().filename(dir.path().join(DATABASE_FILE));
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut connection = store.writer.connection().await.unwrap();
+    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    let error = store.record_slots(&many, &[], "abc", slot).await.unwrap_err();
+    assert!(crate::error::chain(&error).contains("locked"), "{error:?}");
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    writes(4).await;
+
+    // A task that was cancelled in the middle.
+    let half = async {
+        let _tx = store.begin().await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::time::timeout(Duration::from_millis(50), half).await.unwrap_err();
+    writes(5).await;
+    assert_eq!(store.reader().examine().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_file_that_lost_its_name_takes_no_transaction_but_the_end_of_what_was_begun() {
+    let (dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.settle().await.unwrap();
+    assert!(store.replaced().is_none());
+    std::fs::rename(dir.path().join(DATABASE_FILE), dir.path().join("moved")).unwrap();
+    let error = store.record_slots(&[row("golden", slot + TimeDelta::hours(1))], &[], "abc", slot).await.unwrap_err();
+    assert!(matches!(error, StoreError::Replaced { .. }), "{error}");
+    let end = State::Ended {
+        work: None,
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+    };
+    let step = [Transition { bake: BakeId(1), line: LineId::from("golden"), state: end, attempt: None }];
+    store.commit(&step, slot).await.unwrap_err();
+    store.detach();
+    store.commit(&step, slot).await.unwrap();
+    store.probe().await.unwrap_err();
+    let saved = store.save_copy(slot).await.unwrap();
+    store.close().await;
+    assert!(store.put_back(&saved).unwrap() && !store.put_back(&saved).unwrap());
+    drop(store);
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.reader().bake(BakeId(1)).await.unwrap().unwrap().state, "failed");
+    assert_eq!(store.lineage(), Lineage::Interrupted);
+}
+
+#[tokio::test]
+async fn what_a_start_finds_depends_on_the_end_before_it() {
+    let (dir, store) = store().await;
+    assert_eq!(store.lineage(), Lineage::Empty);
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.close().await;
+    drop(store);
+    let reopened = async || Store::open(dir.path()).await.unwrap();
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Empty, "it has not been compared with the cloud yet");
+    store.settle().await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Continued);
+    store.abandon().await;
+    drop(store);
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Interrupted);
+    store.settle().await.unwrap();
+    let copy = std::fs::read(dir.path().join(DATABASE_FILE)).unwrap();
+    store.close().await;
+    drop(store);
+    std::fs::write(dir.path().join(DATABASE_FILE), copy).unwrap();
+    assert_eq!(reopened().await.lineage(), Lineage::Restored);
+}
+
+/// What the cloud's word does to the queue of a clock that was ahead: rows end that never sent a create call.
+#[tokio::test]
+async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_has_said_so() {
+    let (_dir, store) = store().await;
+    let (now, written) = (at("2027-01-01T03:00:00Z"), at("2028-01-01T03:00:00Z"));
+    let soon = now + TimeDelta::hours(3);
+    let on = |schedule: &str, slot| NewRow { instance_id: InstanceId::from(schedule), ..row(schedule, slot) };
+    let rows =
+        [on("never-begun", written), on("asked", written), on("sent", written), on("sent-soon", soon), on("due", now)];
+    store.record_slots(&rows, &[], "abc", written).await.unwrap();
+    let kept = |sent: bool, id: i64, line: &str| {
+        let mut work = Work { version: 3, image_name: "x".into(), ..Work::default() };
+        work.evidence.first_sent = sent.then_some(written);
+        let kept =
+            crate::bake::state::Kept { work, resume: crate::bake::state::Resume::Create, reason: "waits".into() };
+        let state = State::Queued { not_before: now, kept: Some(kept) };
+        Transition { bake: BakeId(id), line: LineId::from(line), state, attempt: None }
+    };
+    store.commit(&[kept(false, 2, "asked"), kept(true, 3, "sent"), kept(true, 4, "sent-soon")], written).await.unwrap();
+    assert_eq!(store.newest_write().await.unwrap(), Some(written));
+    assert_eq!(store.end_queued_ahead(now + TimeDelta::minutes(1), now).await.unwrap(), 3);
+    for (id, state) in [(1, "skipped"), (2, "skipped"), (3, "skipped"), (4, "queued"), (5, "queued")] {
+        let row = store.reader().bake(BakeId(id)).await.unwrap().unwrap();
+        assert_eq!(row.state, state, "{id}");
+        if state == "skipped" {
+            assert_eq!(row.reason_code.as_deref(), Some("clock_ahead"));
+            assert_eq!(row.reason.as_deref(), Some("the clock was ahead until 2028-01-01 03:00:00 UTC"));
+            assert!(store.bake(BakeId(id)).await.unwrap().unwrap().state.is_ended(), "it can be read again");
+        }
+    }
+    // Only the row whose create call went out keeps its slot for good.
+    let span = |schedule: &str| Span {
+        schedule_id: schedule.into(),
+        instance_id: schedule.into(),
+        after: now,
+        until: written + TimeDelta::hours(1),
+    };
+    let ahead =
+        store.rows_ahead(&["never-begun", "asked", "sent"].map(span), written + TimeDelta::hours(1)).await.unwrap();
+    assert_eq!(ahead.iter().map(|row| row.id).collect::<Vec<_>>(), [BakeId(1), BakeId(2)]);
 }

@@ -35,9 +35,10 @@ use tokio::runtime::Handle;
 use super::{
     DATABASE_FILE, MIGRATIONS, Reader, StoreError,
     backup::{BackupError, Incoming, Progress, Restored, look_over},
-    failed, lock,
+    failed, lock, state_folder,
     tables::{self, Kind, Rows, Table},
 };
+use crate::bake::State;
 
 /// Raised when a document changes so that an older version would misread it.
 const FORMAT: u32 = 1;
@@ -183,13 +184,14 @@ pub async fn import(
     now: DateTime<Utc>,
     progress: Progress<'_>,
 ) -> Result<Restored, TransferError> {
-    let _lock = lock(state_dir)?;
+    let folder = state_folder(state_dir)?;
+    let _lock = lock(&folder, state_dir)?;
     must_be_empty(state_dir).await?;
-    let incoming = Incoming::new(state_dir)?;
+    let incoming = Incoming::new(folder)?;
+    let path = incoming.path();
     // Nobody else sees it before it is whole and on the disk.
     let options = SqliteConnectOptions::new()
-        .filename(&incoming.path)
-        .create_if_missing(true)
+        .filename(&path)
         .journal_mode(SqliteJournalMode::Memory)
         .synchronous(SqliteSynchronous::Off)
         .foreign_keys(false)
@@ -219,14 +221,14 @@ pub async fn import(
     }
     sqlx::query("COMMIT").execute(&mut connection).await.map_err(failed("be committed"))?;
     // As any ledger of an earlier version, it is brought up to date.
-    MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&incoming.path, source))?;
+    MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
     connection.close().await.map_err(failed("be closed"))?;
     progress("looking the ledger over");
-    let ledger = look_over(&incoming.path).await.map_err(|error| match error {
+    let ledger = look_over(&path).await.map_err(|error| match error {
         BackupError::Damaged { what, .. } => TransferError::Inconsistent { what },
         error => error.into(),
     })?;
-    let kept = incoming.take_over(state_dir, "import", now)?;
+    let kept = incoming.take_over("import", now)?;
     Ok(Restored { ledger, kept })
 }
 
@@ -334,6 +336,12 @@ impl Inlet<'_> {
             row.iter().find(|(_, value)| value.is_object() || value.is_array() || value.is_boolean())
         {
             return refuse(format!("{key:?} is neither text nor a number nor null"));
+        }
+        // The schema leaves words to the program that writes them.
+        if let Some(Value::String(state)) = row.get("state").filter(|_| self.table == "bakes")
+            && !State::WORDS.contains(&state.as_str())
+        {
+            return refuse(format!("{state:?} is no state"));
         }
         self.batch.push(row);
         if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }

@@ -17,6 +17,10 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Output, Stdio},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 
@@ -65,7 +69,8 @@ impl Drop for Running {
 #[derive(Debug)]
 pub struct Cloud {
     pub addr: SocketAddr,
-    _child: Running,
+    args: Vec<String>,
+    child: Option<Running>,
 }
 
 impl Cloud {
@@ -76,8 +81,19 @@ impl Cloud {
 
     /// With these arguments.
     pub fn with(args: &[&str]) -> Self {
+        Self::at("127.0.0.1:0", args)
+    }
+
+    /// At this address.
+    pub fn at(listen: &str, args: &[&str]) -> Self {
+        let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
+        let (addr, child) = Self::spawn(listen, &args);
+        Self { addr, args, child: Some(child) }
+    }
+
+    fn spawn(listen: &str, args: &[String]) -> (SocketAddr, Running) {
         let mut child = imagebaked()
-            .args(["sim", "--listen", "127.0.0.1:0"])
+            .args(["sim", "--listen", listen])
             .args(args)
             .env("SIM_ACCESS_KEY_SECRET", SECRET)
             .stdout(Stdio::piped())
@@ -88,7 +104,48 @@ impl Cloud {
         let mut first = String::new();
         BufReader::new(stdout).read_line(&mut first).unwrap();
         let addr = first.split_once("http://").and_then(|(_, rest)| rest.split(';').next());
-        Self { addr: addr.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{first}")), _child: child }
+        (addr.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{first}")), child)
+    }
+
+    /// Ends the simulator in an orderly way: nothing listens at its address until [`start_again`](Self::start_again). Its world
+    /// is lost unless it was given a `--state` file; its fault plan is lost in any case.
+    pub fn stop(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            signal(child.0.id(), "TERM");
+            eventually("the simulator has stopped", || child.0.try_wait().unwrap());
+        }
+    }
+
+    /// Starts it at the address that it had.
+    pub fn start_again(&mut self) {
+        self.child = Some(Self::spawn(&self.addr.to_string(), &self.args).1);
+    }
+
+    /// Whether it is there to be asked.
+    pub fn is_up(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Changes something by other hands than the daemon's: `instances`, `images`, `groups`.
+    pub fn control(&self, what: &str, body: &Value) {
+        let answer = exchange(self.addr, "POST", &format!("/_sim/{what}"), &body.to_string());
+        assert!(answer.starts_with("HTTP/1.1 200"), "{body}: {answer}");
+    }
+
+    /// What is left of the fault plan.
+    pub fn faults_left(&self) -> Value {
+        body(&exchange(self.addr, "GET", "/_sim/faults", ""))
+    }
+
+    /// Takes back all faults.
+    pub fn clear_faults(&self) {
+        exchange(self.addr, "DELETE", "/_sim/faults", "");
+    }
+
+    /// Whether no image is being made.
+    pub fn is_at_rest(&self) -> bool {
+        let making = ["INIT", "CREATING"].map(Value::from);
+        self.state()["images"].as_array().unwrap().iter().all(|image| !making.contains(&image["status"]))
     }
 
     /// Adds faults, counted from now.
@@ -99,8 +156,7 @@ impl Cloud {
 
     /// Everything the simulated cloud knows.
     pub fn state(&self) -> Value {
-        let answer = exchange(self.addr, "GET", "/_sim/state", "");
-        serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+        body(&exchange(self.addr, "GET", "/_sim/state", ""))
     }
 
     /// The calls of `action` that reached it, in order, of one instance or of all.
@@ -134,6 +190,43 @@ pub fn exchange(addr: SocketAddr, method: &str, path: &str, body: &str) -> Strin
     answer
 }
 
+/// The document in an answer of the simulator's controls.
+fn body(answer: &str) -> Value {
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+/// Sends a process a signal, by the name that `kill` knows it under.
+pub fn signal(pid: u32, name: &str) {
+    let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
+/// Does something for each of `items`, a few at a time; the results in their order.
+pub fn in_parallel<T: Sync, R: Send>(at_once: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
+    let next = AtomicUsize::new(0);
+    let done = Mutex::new(Vec::new());
+    std::thread::scope(|scope| {
+        for _ in 0..at_once.min(items.len()) {
+            scope.spawn(|| {
+                loop {
+                    let index = next.fetch_add(1, Ordering::Relaxed);
+                    let Some(item) = items.get(index) else { break };
+                    let result = work(item);
+                    done.lock().unwrap().push((index, result));
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap();
+    done.sort_unstable_by_key(|(index, _)| *index);
+    done.into_iter().map(|(_, result)| result).collect()
+}
+
+/// A number from the environment, for sweeps of any length.
+pub fn number(name: &str, default: u64) -> u64 {
+    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
+}
+
 /// A folder with a configuration, a key pair, and what the daemon makes of them.
 #[derive(Debug)]
 pub struct Host {
@@ -144,9 +237,36 @@ pub struct Host {
 impl Host {
     /// `[cloud]` points at `endpoint` and is quick; `schedules` follows, and may begin with more keys of `[cloud]`.
     pub fn new(endpoint: SocketAddr, schedules: &str) -> Self {
-        let host = Self { folder: TempDir::new().unwrap(), daemon: None };
+        let host = Self::bare();
+        host.configure(endpoint, schedules);
+        host
+    }
+
+    /// A host with a key pair and no configuration yet.
+    pub fn bare() -> Self {
+        let host = Self { folder: TempDir::with_prefix("imagebaked-").unwrap(), daemon: None };
         fs::create_dir(host.path("keys")).unwrap();
         host.set_key(SECRET);
+        host
+    }
+
+    /// Leaves the folder where it is, for somebody to look at.
+    pub fn keep_folder(&mut self) -> PathBuf {
+        self.folder.disable_cleanup(true);
+        self.folder.path().to_owned()
+    }
+
+    /// A host with a history of one bake under another cloud: one that is empty is compared with the cloud before anything
+    /// else, which is not what every test is about.
+    pub fn with_history(endpoint: SocketAddr, schedules: &str) -> Self {
+        let cloud = Cloud::start();
+        let first = "[[schedule]]\nname = \"first\"\ninstance_id = \"ecd-first\"\ncron = \"0 3 1 1 *\"\n";
+        let mut host = Self::new(cloud.addr, first);
+        host.start();
+        host.bake("first");
+        // Until then what the cloud lists may be late, and every start asks anew.
+        eventually("the history is settled", || host.log().contains("the history is settled").then_some(()));
+        host.stop();
         host.configure(endpoint, schedules);
         host
     }
@@ -160,6 +280,13 @@ impl Host {
     pub fn set_key(&self, secret: &str) {
         fs::write(self.path("keys/access_key_id"), KEY_ID).unwrap();
         fs::write(self.path("keys/access_key_secret"), secret).unwrap();
+    }
+
+    /// The history's rows, or none where it cannot be read.
+    pub fn rows(&self) -> Vec<Value> {
+        let output = self.run(&["history", "--json", "--limit", "100000"]);
+        let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        document["bakes"].as_array().cloned().unwrap_or_default()
     }
 
     /// Writes the configuration anew; see [`Host::new`].
@@ -217,7 +344,9 @@ impl Host {
         let output = self.run(&["bake", schedule, "--wait", "--json"]);
         let told: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
-        let good = told["bakes"].as_array().unwrap().iter().all(|bake| bake["state"] == "succeeded");
+        let is_good =
+            |bake: &Value| bake["state"] == "succeeded" && (bake["verify"].is_null() || bake["verify"] == "passed");
+        let good = told["bakes"].as_array().unwrap().iter().all(is_good);
         assert_eq!(output.status.code(), Some(i32::from(!good)), "{told}");
         self.show(&told["bakes"][0]["id"])
     }
@@ -229,10 +358,16 @@ impl Host {
 
     /// Starts the daemon and waits until it is ready.
     pub fn start(&mut self) -> &Self {
+        let command = self.command(&["run", "--log-filter", "debug"]);
+        self.start_by(command)
+    }
+
+    /// Starts the daemon by this command and waits until it is ready.
+    pub fn start_by(&mut self, mut command: Command) -> &Self {
         let ready = |log: &str| log.matches("imagebaked is ready").count();
         let before = ready(&self.log());
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
-        let child = self.command(&["run", "--log-filter", "debug"]).stderr(log).stdout(Stdio::null()).spawn().unwrap();
+        let child = command.stderr(log).stdout(Stdio::null()).spawn().unwrap();
         self.daemon = Some(Running(child));
         eventually("the daemon is ready", || {
             if let Ok(Some(status)) = self.daemon.as_mut().unwrap().0.try_wait() {
@@ -250,13 +385,23 @@ impl Host {
         if !failpoint.is_empty() {
             command.env("IMAGEBAKED_FAILPOINT", failpoint);
         }
-        self.daemon = Some(Running(command.stderr(log).stdout(Stdio::null()).spawn().unwrap()));
+        self.watch_over(command.stderr(log).stdout(Stdio::null()).spawn().unwrap());
+    }
+
+    /// Takes a daemon that was started in another way.
+    pub fn watch_over(&mut self, daemon: Child) {
+        self.daemon = Some(Running(daemon));
+    }
+
+    /// How the daemon has ended, if it has.
+    pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
+        self.daemon.as_mut().and_then(|daemon| daemon.0.try_wait().unwrap())
     }
 
     /// Whether the daemon has ended; it must have been killed then, and not have given up.
     pub fn has_died(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt;
-        match self.daemon.as_mut().unwrap().0.try_wait().unwrap() {
+        match self.exit_status() {
             None => false,
             Some(status) => {
                 assert_eq!(status.signal(), Some(9), "{status}:\n{}", self.log());
@@ -278,14 +423,19 @@ impl Host {
 
     /// Sends the daemon a signal, by the name that `kill` knows it under.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args(["-s", name, &self.pid().to_string()]).status().unwrap();
-        assert!(sent.success());
+        signal(self.pid(), name);
     }
 
     /// Stops the daemon in an orderly way.
     pub fn stop(&mut self) {
         self.signal("TERM");
         self.stopped();
+    }
+
+    /// Waits for the end of a daemon that ends by itself; its exit code.
+    pub fn ended(&mut self) -> Option<i32> {
+        let mut daemon = self.daemon.take().unwrap();
+        eventually("the daemon has ended", || daemon.0.try_wait().unwrap()).code()
     }
 
     /// Waits for the end of a daemon that was told to stop.

@@ -7,6 +7,7 @@ use crate::{
     bake::settings::StoppedMode,
     cloud::{
         lenient,
+        listing::{Cursor, Listing, PAGE_SIZE, RawPage},
         request::{Call, Pairs, RpcRequest},
     },
     ids::InstanceId,
@@ -21,25 +22,12 @@ pub struct DescribeDesktops {
     pub ids: Vec<InstanceId>,
     /// Desktops of pools, too; the cloud leaves them out by default.
     pub with_pools: bool,
+    /// Those made from one of these images; of any where empty.
+    pub image_ids: Vec<String>,
     /// At most 100; the cloud's default is 10.
     pub max_results: Option<u32>,
     /// From the page before.
     pub next_token: Option<String>,
-}
-
-/// One page of DescribeDesktops.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct DesktopPage {
-    /// The rows.
-    #[serde(default, deserialize_with = "lenient::list")]
-    pub desktops: Vec<Desktop>,
-    /// For the next page; none or empty on the last.
-    #[serde(default, deserialize_with = "lenient::text")]
-    pub next_token: Option<String>,
-    /// Rows in all pages.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub total_count: Option<i64>,
 }
 
 /// A cloud desktop.
@@ -64,18 +52,41 @@ pub struct Desktop {
     /// The image it was made from.
     #[serde(default, deserialize_with = "lenient::text")]
     pub image_id: Option<String>,
+    /// The image's name.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_name: Option<String>,
 }
 
 impl Call for DescribeDesktops {
-    type Value = DesktopPage;
+    type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
         let parameters = Pairs::default()
             .list("DesktopId", self.ids.iter().map(InstanceId::as_str))
             .flag("FilterDesktopGroup", self.with_pools.then_some(false))
+            .list("ImageId", self.image_ids.iter().map(String::as_str))
             .number("MaxResults", self.max_results)
             .text("NextToken", self.next_token.as_deref());
-        RpcRequest::desktops("DescribeDesktops", &self.region, parameters).listing()
+        RpcRequest::desktops(Self::ACTION, &self.region, parameters).listing()
+    }
+}
+
+impl Listing for DescribeDesktops {
+    type Row = Desktop;
+    const ACTION: &'static str = "DescribeDesktops";
+    const ROWS: &'static str = "Desktops";
+    const COUNT: Option<&'static str> = Some("TotalCount");
+
+    fn key(row: &Desktop) -> String {
+        row.id.to_string()
+    }
+
+    fn page(&self, cursor: &Cursor) -> Self {
+        Self { max_results: Some(PAGE_SIZE), next_token: cursor.token(), ..self.clone() }
+    }
+
+    fn first() -> Cursor {
+        Cursor::Token(None)
     }
 }
 

@@ -1,34 +1,22 @@
-//! Delivery groups of App Streaming: looked at only to learn which images they use.
+//! Delivery groups of App Streaming: listed only to learn which images they use.
 
 use serde::Deserialize;
 
-use crate::{
-    cloud::{
-        lenient,
-        request::{Call, Pairs, Repeat, RpcRequest},
-    },
-    ids::ImageId,
+use crate::cloud::{
+    lenient,
+    listing::{Cursor, Listing, PAGE_SIZE, RawPage},
+    request::{Call, Pairs, Repeat, RpcRequest},
 };
 
 /// ListAppInstanceGroup: delivery groups with the image that each is made from. The SDK sends its parameters in the query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListAppInstanceGroup {
+    /// Those made from this image.
+    pub image_id: Option<String>,
     /// From 1.
-    pub page_number: u32,
+    pub page_number: Option<u32>,
     /// At most 100.
-    pub page_size: u32,
-}
-
-/// One page of ListAppInstanceGroup.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct GroupPage {
-    /// Rows in all pages.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub total_count: Option<i64>,
-    /// The rows.
-    #[serde(rename = "AppInstanceGroupModels", default, deserialize_with = "lenient::list")]
-    pub groups: Vec<DeliveryGroup>,
+    pub page_size: Option<u32>,
 }
 
 /// A delivery group.
@@ -39,18 +27,38 @@ pub struct DeliveryGroup {
     #[serde(rename = "AppInstanceGroupId")]
     pub id: String,
     /// Its image.
-    #[serde(rename = "AppCenterImageId", default)]
-    pub image_id: Option<ImageId>,
+    #[serde(rename = "AppCenterImageId", default, deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
 }
 
 impl Call for ListAppInstanceGroup {
-    type Value = GroupPage;
+    type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
         let query = Pairs::default()
-            .number("PageNumber", Some(self.page_number))
-            .number("PageSize", Some(self.page_size))
+            .text("AppCenterImageId", self.image_id.as_deref())
+            .number("PageNumber", self.page_number)
+            .number("PageSize", self.page_size)
             .text("ProductType", Some("CloudApp"));
-        RpcRequest::app_streaming("ListAppInstanceGroup", Repeat::Harmless).with_query(query).listing()
+        RpcRequest::app_streaming(Self::ACTION, Repeat::Harmless).with_query(query).listing()
+    }
+}
+
+impl Listing for ListAppInstanceGroup {
+    type Row = DeliveryGroup;
+    const ACTION: &'static str = "ListAppInstanceGroup";
+    const ROWS: &'static str = "AppInstanceGroupModels";
+    const COUNT: Option<&'static str> = Some("TotalCount");
+
+    fn key(row: &DeliveryGroup) -> String {
+        row.id.clone()
+    }
+
+    fn page(&self, cursor: &Cursor) -> Self {
+        Self { page_number: cursor.number(), page_size: Some(PAGE_SIZE), ..self.clone() }
+    }
+
+    fn first() -> Cursor {
+        Cursor::Number(1)
     }
 }

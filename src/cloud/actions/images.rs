@@ -9,6 +9,7 @@ use crate::{
     bake::settings::{DiskType, InstanceType},
     cloud::{
         lenient,
+        listing::{Cursor, Listing, PAGE_SIZE, RawPage},
         request::{Call, Pairs, Repeat, RpcRequest},
     },
     ids::{ImageId, InstanceId},
@@ -77,8 +78,7 @@ impl Call for CreateImageByInstance {
 
     fn value(answer: Value) -> Result<CreatedImage, serde_json::Error> {
         let created: CreatedImage = data(answer)?;
-        named(&created.image_id)?;
-        Ok(created)
+        if is_plausible_id(created.image_id.as_str()) { Ok(created) } else { Err(missing("ImageId")) }
     }
 }
 
@@ -103,21 +103,10 @@ pub struct ListImage {
     pub page_size: Option<u32>,
 }
 
-/// One page of ListImage.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
+/// The images of one page, which holds all that were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePage {
-    /// Rows in all pages.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub count: Option<i64>,
-    /// This page's number.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub page_number: Option<i64>,
-    /// Rows asked for.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub page_size: Option<i64>,
     /// The rows.
-    #[serde(rename = "Data", deserialize_with = "lenient::list")]
     pub images: Vec<Image>,
 }
 
@@ -187,6 +176,9 @@ pub struct Distribution {
     /// The region.
     #[serde(deserialize_with = "lenient::text")]
     pub region_id: Option<String>,
+    /// The image's id there, which may be another.
+    #[serde(deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
     /// How far it is there.
     pub status: ImageStatus,
     /// Percent as text, such as `70%`.
@@ -265,7 +257,7 @@ impl<'de> Deserialize<'de> for ImageStatus {
 }
 
 impl Call for ListImage {
-    type Value = ImagePage;
+    type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
         let form = Pairs::default()
@@ -276,25 +268,33 @@ impl Call for ListImage {
             .text("ProductType", self.product_type.as_deref())
             .number("PageNumber", self.page_number)
             .number("PageSize", self.page_size);
-        RpcRequest::app_streaming("ListImage", Repeat::Harmless)
+        RpcRequest::app_streaming(Self::ACTION, Repeat::Harmless)
             .with_form(form)
             .with_query(Pairs::default().tags(&self.tags))
             .listing()
     }
+}
 
-    /// A page without `Data` passes for empty only where `Count` is 0: whoever looks for a lost image must not be told
-    /// that there is none by an answer that is not whole.
-    fn value(mut answer: Value) -> Result<ImagePage, serde_json::Error> {
-        let says_none = answer.get("Count").and_then(Value::as_i64) == Some(0);
-        if answer.get("Data").is_none_or(Value::is_null) {
-            match answer.as_object_mut() {
-                Some(fields) if says_none => drop(fields.insert("Data".to_owned(), Value::Array(Vec::new()))),
-                _ => return Err(missing("Data")),
-            }
-        }
-        let page: ImagePage = serde_json::from_value(answer)?;
-        page.images.iter().try_for_each(|image| named(&image.image_id))?;
-        Ok(page)
+impl Listing for ListImage {
+    type Row = Image;
+    const ACTION: &'static str = "ListImage";
+    const ROWS: &'static str = "Data";
+    const COUNT: Option<&'static str> = Some("Count");
+    /// Most searches find nothing, and how the cloud says that is not documented: a count of 0 says it well enough.
+    const ZERO_IS_ENOUGH: bool = true;
+
+    /// An image may be a row for each of its versions.
+    fn key(row: &Image) -> String {
+        let id = row.image_id.as_str();
+        if id.is_empty() { String::new() } else { format!("{id} {}", row.version_id.as_deref().unwrap_or_default()) }
+    }
+
+    fn page(&self, cursor: &Cursor) -> Self {
+        Self { page_number: cursor.number(), page_size: Some(PAGE_SIZE), ..self.clone() }
+    }
+
+    fn first() -> Cursor {
+        Cursor::Number(1)
     }
 }
 
@@ -310,7 +310,7 @@ impl Call for DeleteImage {
     type Value = Option<bool>;
 
     fn request(&self) -> RpcRequest {
-        RpcRequest::app_streaming("DeleteImage", Repeat::Harmless)
+        RpcRequest::app_streaming("DeleteImage", Repeat::Doubles)
             .with_form(Pairs::default().text("ImageId", Some(self.image_id.as_str())))
     }
 
@@ -357,9 +357,16 @@ fn data<T: serde::de::DeserializeOwned>(mut answer: Value) -> Result<T, serde_js
     serde_json::from_value(answer.get_mut("Data").map(Value::take).ok_or_else(|| missing("Data"))?)
 }
 
-/// An image without an id cannot be followed, so an empty one counts as missing.
-fn named(id: &ImageId) -> Result<(), serde_json::Error> {
-    if id.as_str().is_empty() { Err(missing("ImageId")) } else { Ok(()) }
+/// Whether a text can be the id of a new image. Every published one is a prefix, a hyphen, letters and digits: `imgc-…`,
+/// `m-…`. What is refused here costs a search for the image, what is believed a whole build to find out.
+fn is_plausible_id(id: &str) -> bool {
+    const LONGEST: usize = 128;
+    let well_formed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    id.len() <= LONGEST
+        && id.chars().all(well_formed)
+        && id
+            .split_once('-')
+            .is_some_and(|(kind, rest)| kind.starts_with(|c: char| c.is_ascii_alphabetic()) && !rest.is_empty())
 }
 
 fn missing(element: &'static str) -> serde_json::Error {
@@ -386,30 +393,22 @@ mod tests {
 
     use super::*;
 
+    fn read(answer: Value) -> Result<Vec<Image>, crate::bake::call::Refusal> {
+        ListImage::value(answer).unwrap().read_whole::<ListImage>(&[], |image| image.image_id.as_str())
+    }
+
     #[test]
     fn an_image_is_read_whatever_surrounds_it() {
-        let page = ListImage::value(json!({"Count": "1", "New": [1], "Data": [{
+        let page = read(json!({"Count": "1", "New": [1], "Data": [{
             "ImageId": "imgc-1", "Status": "creating", "Description": null, "SystemDiskSize": "80", "Platform": {},
             "ImageRegionList": null, "ImageRegionDistributeList": [{"RegionId": "cn-a", "Status": "INIT", "Progress": 7}],
             "TagList": [{"Key": "a", "Value": "b"}, {"Value": "c"}, {"Key": "d", "Value": null}]}]}))
         .unwrap();
-        let image = &page.images[0];
-        assert_eq!(
-            (page.count, image.status.clone(), image.system_disk_size),
-            (Some(1), ImageStatus::Creating, Some(80))
-        );
+        let image = &page[0];
+        assert_eq!((image.status.clone(), image.system_disk_size), (ImageStatus::Creating, Some(80)));
         assert_eq!(image.image_region_distribute_list[0].progress.as_deref(), Some("7"));
         let expected = [("a", "b"), ("d", "")].map(|(key, value)| (key.to_owned(), value.to_owned()));
         assert_eq!(image.tags, BTreeMap::from(expected));
-    }
-
-    #[test]
-    fn a_list_that_is_not_whole_does_not_pass_for_empty() {
-        assert!(ListImage::value(json!({"Count": 0})).unwrap().images.is_empty());
-        assert!(ListImage::value(json!({"Count": 0, "Data": null})).unwrap().images.is_empty());
-        assert!(ListImage::value(json!({"Count": 3, "Data": null})).is_err());
-        assert!(ListImage::value(json!({})).is_err());
-        assert!(ListImage::value(json!({"Data": [{"ImageName": "x"}]})).is_err());
     }
 
     #[test]
@@ -428,8 +427,19 @@ mod tests {
 
     #[test]
     fn a_created_image_without_an_id_is_not_one() {
-        assert!(CreateImageByInstance::value(json!({"Data": {"ImageId": ""}})).is_err());
-        assert!(CreateImageByInstance::value(json!({"Data": null})).is_err());
+        for data in
+            [json!(null), json!({}), json!([]), json!("imgc-1"), json!({"ImageId": null}), json!({"ImageId": 7})]
+        {
+            assert!(CreateImageByInstance::value(json!({"Data": data.clone()})).is_err(), "{data}");
+        }
+        for id in
+            ["", " ", "null", "0", "-", "imgc-", "-1", "imgc 1", "imgc-1\n", "<html>", "{imgc-1}", &"i-1".repeat(50)]
+        {
+            assert!(CreateImageByInstance::value(json!({"Data": {"ImageId": id}})).is_err(), "{id:?}");
+        }
+        for id in ["imgc-07hnjj5fp4e2", "m-4zfb6zj728hhr", "desktopimage-windows-2022", "imgc-a_b"] {
+            assert!(CreateImageByInstance::value(json!({"Data": {"ImageId": id}})).is_ok(), "{id}");
+        }
         let created = CreateImageByInstance::value(json!({"Data": {"ImageId": "imgc-1", "TaskId": "tid-1"}})).unwrap();
         assert_eq!((created.image_id.as_str(), created.task_id.as_deref()), ("imgc-1", Some("tid-1")));
     }

@@ -1,6 +1,6 @@
 //! The calls that a bake makes, with the parameters and elements that the API pages document for them: [`images`] are
-//! made, found, deleted and distributed; [`workstations`] and [`desktops`] are looked at, stopped and started. And one
-//! that no bake makes: whose credentials these are ([`identity`]).
+//! made, found, deleted and distributed; [`workstations`] and [`desktops`] are looked at, stopped and started. And some
+//! that no bake makes: who uses an image ([`pools`], [`groups`]), and whose credentials these are ([`identity`]).
 
 use serde::{Deserialize, Deserializer};
 
@@ -10,18 +10,21 @@ pub mod desktops;
 pub mod groups;
 pub mod identity;
 pub mod images;
+pub mod pools;
 pub mod workstations;
 
-pub use desktops::{DescribeDesktops, Desktop, DesktopPage, StartDesktops, StopDesktops};
-pub use groups::{DeliveryGroup, GroupPage, ListAppInstanceGroup};
+pub use desktops::{DescribeDesktops, Desktop, StartDesktops, StopDesktops};
+pub use groups::{DeliveryGroup, ListAppInstanceGroup};
 pub use identity::{CallerIdentity, GetCallerIdentity};
 pub use images::{
     CreateImageByInstance, CreatedImage, DeleteImage, Distribution, Image, ImagePage, ImageStatus, ListImage,
     StartTaskForDistributeImage,
 };
-pub use workstations::{
-    ListWuyingServer, Server, ServerMachine, ServerPage, Session, StartWuyingServer, StopWuyingServer,
+pub use pools::{
+    Bundle, DescribeBundles, DescribeDesktopGroups, DescribeImages, DescribeTemplates, DesktopGroup, DesktopImage,
+    Template,
 };
+pub use workstations::{ListWuyingServer, Server, ServerMachine, Session, StartWuyingServer, StopWuyingServer};
 
 /// An answer that holds nothing but its RequestId.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]

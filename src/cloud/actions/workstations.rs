@@ -6,6 +6,7 @@ use super::{Accepted, MachineStatus};
 use crate::{
     cloud::{
         lenient,
+        listing::{Cursor, Listing, PAGE_SIZE, RawPage},
         request::{Call, Pairs, Repeat, RpcRequest},
     },
     ids::InstanceId,
@@ -16,22 +17,12 @@ use crate::{
 pub struct ListWuyingServer {
     /// These; all where empty.
     pub ids: Vec<InstanceId>,
+    /// Those made from this image.
+    pub image_id: Option<String>,
     /// From 1.
     pub page_number: Option<u32>,
     /// At most 100; the cloud's default is 20.
     pub page_size: Option<u32>,
-}
-
-/// One page of ListWuyingServer.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "PascalCase")]
-pub struct ServerPage {
-    /// Rows in all pages.
-    #[serde(default, deserialize_with = "lenient::number")]
-    pub total_count: Option<i64>,
-    /// The rows.
-    #[serde(rename = "WuyingServerList", default, deserialize_with = "lenient::list")]
-    pub servers: Vec<Server>,
 }
 
 /// A workstation.
@@ -53,6 +44,9 @@ pub struct Server {
     /// The image it was made from.
     #[serde(default, deserialize_with = "lenient::text")]
     pub image_id: Option<String>,
+    /// The image's name.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_name: Option<String>,
     /// Its machines.
     #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
     pub machines: Vec<ServerMachine>,
@@ -83,14 +77,34 @@ pub struct ServerMachine {
 }
 
 impl Call for ListWuyingServer {
-    type Value = ServerPage;
+    type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
         let form = Pairs::default()
             .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
+            .text("ImageId", self.image_id.as_deref())
             .number("PageNumber", self.page_number)
             .number("PageSize", self.page_size);
-        RpcRequest::app_streaming("ListWuyingServer", Repeat::Harmless).with_form(form).listing()
+        RpcRequest::app_streaming(Self::ACTION, Repeat::Harmless).with_form(form).listing()
+    }
+}
+
+impl Listing for ListWuyingServer {
+    type Row = Server;
+    const ACTION: &'static str = "ListWuyingServer";
+    const ROWS: &'static str = "WuyingServerList";
+    const COUNT: Option<&'static str> = Some("TotalCount");
+
+    fn key(row: &Server) -> String {
+        row.id.to_string()
+    }
+
+    fn page(&self, cursor: &Cursor) -> Self {
+        Self { page_number: cursor.number(), page_size: Some(PAGE_SIZE), ..self.clone() }
+    }
+
+    fn first() -> Cursor {
+        Cursor::Number(1)
     }
 }
 

@@ -20,7 +20,10 @@ use crate::{
         identity::{TAG_LINE, TAG_OWNER},
         settings::InstanceType,
     },
-    clock::{Clock, SystemClock},
+    clock::{
+        Clock, SystemClock,
+        watch::{SKEW_NOTICED, SKEW_TOO_FAR},
+    },
     cloud::{
         CloudClient, Greeting,
         actions::{ImageStatus, ListImage},
@@ -42,9 +45,6 @@ use crate::{
 const TOLD_ONE_BY_ONE: usize = 20;
 /// States on the way to another.
 const PASSING: [&str; 4] = ["starting", "stopping", "pending", "rebuilding"];
-/// From here on every call is refused; what the client remarks on begins at a minute.
-const SKEW_REFUSED: TimeDelta = TimeDelta::minutes(15);
-const SKEW_REMARKED: TimeDelta = TimeDelta::minutes(1);
 
 /// Adds all checks of the cloud. `whole`: the configuration has no errors; `probe`: rights to change things are tried.
 pub(super) async fn examine(
@@ -139,10 +139,11 @@ fn clock_skew(skews: &[TimeDelta]) -> Check {
     let seconds = Duration::from_secs(skew.num_seconds().unsigned_abs());
     let side = if skew > TimeDelta::zero() { "behind" } else { "ahead of" };
     let found = format!("{} {side} the cloud's", short(seconds));
-    let advice = "set it, and keep it set with NTP (timedatectl); over 15 minutes every call is refused";
-    if skew.abs() >= SKEW_REFUSED {
+    let advice = "set it, and keep it set with NTP (timedatectl); over 5 minutes no image is marked, deleted or moved to a \
+                  channel, over 15 minutes every call is refused";
+    if skew.abs() > SKEW_TOO_FAR {
         Check::fail(name, found, advice)
-    } else if skew.abs() > SKEW_REMARKED {
+    } else if skew.abs() > SKEW_NOTICED {
         Check::warn(name, found, advice)
     } else if seconds.as_secs() <= 1 {
         // The cloud tells whole seconds.

@@ -18,12 +18,14 @@ use crate::{
     cloud::{
         CloudClient,
         actions::{
-            CreateImageByInstance, DeleteImage, DescribeDesktops, ListImage, ListWuyingServer, StartDesktops,
+            CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups, DescribeDesktops,
+            DescribeImages, DescribeTemplates, ListAppInstanceGroup, ListImage, ListWuyingServer, StartDesktops,
             StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
         },
     },
     config::Config,
     ids::{ImageId, InstanceId, NO_SUCH_IMAGE, NO_SUCH_INSTANCE},
+    line::users::UserKind,
 };
 
 /// What the schedules make use of.
@@ -36,6 +38,12 @@ pub(super) struct Needs {
     /// Of the cloud desktops.
     pub(super) regions: BTreeSet<String>,
     delete: bool,
+    /// What is asked before an image is deleted whether it uses it, and what the operator leaves out.
+    asked: BTreeSet<UserKind>,
+    not_asked: Vec<UserKind>,
+    /// Where.
+    regions_of_use: BTreeSet<String>,
+    home: String,
     distribute: bool,
 }
 
@@ -66,13 +74,17 @@ impl Needs {
             desktops: use_of(InstanceType::CloudDesktop),
             regions: desktops.map(|settings| settings.instance_region.clone()).collect(),
             delete: config.schedules.iter().any(|schedule| schedule.keep.is_some()),
+            asked: config.cloud.in_use.iter().copied().collect(),
+            not_asked: config.not_asked(),
+            regions_of_use: config.regions().into_iter().map(str::to_owned).collect(),
+            home: config.cloud.region.clone(),
             distribute: settings().any(|settings| !settings.regions.is_empty()),
         }
     }
 }
 
 /// A call that reads.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Look {
     Images,
     Workstations,
@@ -80,29 +92,62 @@ pub(super) enum Look {
     Desktops(String),
     /// Delivery groups.
     Groups,
+    /// Asked for at the host of this region; templates belong to none.
+    Templates(String),
+    /// Desktop pools of this region.
+    Pools(String),
+    /// Bundles of this region.
+    Bundles(String),
+    /// Images of this region, by the ids of the desktop service.
+    DesktopImages(String),
 }
 
 impl Look {
     /// Those that the schedules need, each with how bad it is where the right is missing; and what is left out, why.
     pub(super) fn all(needs: &Needs) -> (Vec<(Self, Verdict)>, Vec<Check>) {
         // Bakes that stop nothing do not ask for instances, only people do; and who deletes images asks who uses them.
-        let weight = |used| if used == Use::Stopped || needs.delete { Verdict::Fail } else { Verdict::Warn };
+        let asked = |kind| needs.delete && needs.asked.contains(&kind);
+        let weight = |used, kind| if used == Use::Stopped || asked(kind) { Verdict::Fail } else { Verdict::Warn };
+        let unneeded = if needs.delete { "left out by in_use of [cloud]" } else { "no schedule has `keep`" };
         let mut looks = vec![(Self::Images, Verdict::Fail)];
         let mut left_out = Vec::new();
-        if needs.workstations > Use::Nothing || needs.delete {
-            looks.push((Self::Workstations, weight(needs.workstations)));
+        if needs.delete && !needs.not_asked.is_empty() {
+            let kinds = needs.not_asked.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+            let found = format!("{kinds} are not asked whether they use an image before it is deleted");
+            left_out.push(Check::warn(
+                "in_use",
+                found,
+                "this is in_use of [cloud]: make sure that none of them uses one",
+            ));
+        }
+        if needs.workstations > Use::Nothing || asked(UserKind::Workstations) {
+            looks.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));
         } else {
             left_out.push(Check::skip("appstreaming:ListWuyingServer", "not needed: no schedule has a workstation"));
         }
-        if needs.regions.is_empty() {
+        let mut regions = needs.regions.clone();
+        if asked(UserKind::Desktops) {
+            regions.extend(needs.regions_of_use.iter().cloned());
+        }
+        if regions.is_empty() {
             left_out.push(Check::skip("ecd:DescribeDesktops", "not needed: no schedule has a cloud desktop"));
         }
-        looks.extend(needs.regions.iter().map(|region| (Self::Desktops(region.clone()), weight(needs.desktops))));
-        if needs.delete {
-            looks.push((Self::Groups, Verdict::Fail));
-        } else {
-            left_out.push(Check::skip("appstreaming:ListAppInstanceGroup", "not needed: no schedule has `keep`"));
-        }
+        let of_desktops = weight(needs.desktops, UserKind::Desktops);
+        looks.extend(regions.into_iter().map(|region| (Self::Desktops(region), of_desktops)));
+        let mut offer = |name: &str, wanted: bool, offered: Vec<Self>| {
+            if wanted {
+                looks.extend(offered.into_iter().map(|look| (look, Verdict::Fail)));
+            } else {
+                left_out.push(Check::skip(name, format!("not needed: {unneeded}")));
+            }
+        };
+        let everywhere = |look: fn(String) -> Self| needs.regions_of_use.iter().cloned().map(look).collect::<Vec<_>>();
+        let by_desktop_ids = needs.delete && needs.asked.iter().any(|kind| kind.is_of_desktop_service());
+        offer("appstreaming:ListAppInstanceGroup", asked(UserKind::DeliveryGroups), vec![Self::Groups]);
+        offer("ecd:DescribeTemplates", asked(UserKind::Templates), vec![Self::Templates(needs.home.clone())]);
+        offer("ecd:DescribeDesktopGroups", asked(UserKind::Pools), everywhere(Self::Pools));
+        offer("ecd:DescribeBundles", asked(UserKind::Bundles), everywhere(Self::Bundles));
+        offer("ecd:DescribeImages", by_desktop_ids, everywhere(Self::DesktopImages));
         (looks, left_out)
     }
 
@@ -112,12 +157,17 @@ impl Look {
             Self::Workstations => "appstreaming:ListWuyingServer".to_owned(),
             Self::Desktops(region) => format!("ecd:DescribeDesktops in {region}"),
             Self::Groups => "appstreaming:ListAppInstanceGroup".to_owned(),
+            Self::Templates(_) => "ecd:DescribeTemplates".to_owned(),
+            Self::Pools(region) => format!("ecd:DescribeDesktopGroups in {region}"),
+            Self::Bundles(region) => format!("ecd:DescribeBundles in {region}"),
+            Self::DesktopImages(region) => format!("ecd:DescribeImages in {region}"),
         }
     }
 
     /// Looks for what exists nowhere; whether it was found all the same.
     async fn take(&self, cloud: &CloudClient) -> Result<bool, Refusal> {
         let ids = vec![InstanceId::from(NO_SUCH_INSTANCE)];
+        let image_ids = vec![NO_SUCH_IMAGE.to_owned()];
         match self {
             Self::Images => {
                 let request = ListImage { image_id: Some(ImageId::from(NO_SUCH_IMAGE)), ..ListImage::default() };
@@ -126,14 +176,38 @@ impl Look {
             }
             Self::Workstations => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
-                let servers = cloud.list_servers(&request).await?.value.servers;
+                let servers = cloud.list_servers(&request).await?.value;
                 Ok(servers.iter().any(|server| server.id.as_str() == NO_SUCH_INSTANCE))
             }
-            Self::Groups => cloud.list_all_groups().await.map(|_| false),
             Self::Desktops(region) => {
                 let request = DescribeDesktops { region: region.clone(), ids, ..DescribeDesktops::default() };
-                let desktops = cloud.describe_desktops(&request).await?.value.desktops;
+                let desktops = cloud.describe_desktops(&request).await?.value;
                 Ok(desktops.iter().any(|desktop| desktop.id.as_str() == NO_SUCH_INSTANCE))
+            }
+            Self::Groups => {
+                let image_id = Some(NO_SUCH_IMAGE.to_owned());
+                let request = ListAppInstanceGroup { image_id, ..ListAppInstanceGroup::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::Templates(region) => {
+                let image_id = Some(NO_SUCH_IMAGE.to_owned());
+                let host_region = region.clone();
+                let request = DescribeTemplates { host_region, image_id, ..DescribeTemplates::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::Pools(region) => {
+                let region = region.clone();
+                let request = DescribeDesktopGroups { region, image_ids, ..DescribeDesktopGroups::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::Bundles(region) => {
+                let request = DescribeBundles { region: region.clone(), image_ids, ..DescribeBundles::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::DesktopImages(region) => {
+                let image_name = Some(NO_SUCH_IMAGE.to_owned());
+                let request = DescribeImages { region: region.clone(), image_name, ..DescribeImages::default() };
+                cloud.list_all(&request).await.map(|_| false)
             }
         }
     }

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     control::{ControlError, Reply, Request, client},
     error::chain,
+    health::Verdict,
     store::{DATABASE_FILE, Reader, StoreError},
 };
 
@@ -103,15 +104,19 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
         let found = format!("{found}, but this command is of version {}", env!("CARGO_PKG_VERSION"));
         return Check::warn(name, found, format!("systemctl restart {UNIT}"));
     }
-    if !status.health.ok {
-        let found = format!("{found}; not well: {}", status.health.reasons.join("; "));
-        return Check::warn(name, found, "see `imagebaked status`, and README, Troubleshooting");
+    if status.health.verdict != Verdict::Ok {
+        let found = format!("{found}; {}", status.health.headline());
+        return Check::warn(
+            name,
+            found,
+            "imagebaked status says which command helps against each; see docs/problems.md",
+        );
     }
     if !broken && daemon.config_hash != config.hash {
         let found = format!("{found}, but it runs by configuration {}, not {}", daemon.config_hash, config.hash);
         return Check::warn(name, found, "imagebaked reload; [cloud] and [daemon] may ask for a restart");
     }
-    Check::ok(name, format!("{found}, all is well"))
+    Check::ok(name, format!("{found}, health OK"))
 }
 
 /// Whether systemd starts the daemon, and would at the next boot.

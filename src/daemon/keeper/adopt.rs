@@ -1,10 +1,12 @@
 //! Images given to a line by a person: ours that lost their line, or others that are to be found under it.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
 
 use super::look::is_ours;
 use crate::{
-    bake::{call::Refusal, reconcile::Tagged, settings::InstanceType},
+    bake::{call::Refusal, gmt, reconcile::Tagged, settings::InstanceType},
     cloud::actions::{Image, ImageStatus, ListImage},
     control::{Reply, Wanted},
     daemon::{Shared, calls::seen, engine::Order},
@@ -38,7 +40,11 @@ pub async fn adopt(
     }
     let owner = shared.config().daemon.owner.clone();
     let now = shared.clock.now();
-    let mut new: Vec<NewImage> = images.iter().map(|image| candidate(image, &target, &owner, now)).collect();
+    let versions = match shared.store.reader().versions().await {
+        Ok(versions) => versions,
+        Err(error) => return Reply::Failed { message: chain(&error) },
+    };
+    let mut new: Vec<NewImage> = images.iter().map(|image| candidate(image, &target, &owner, &versions, now)).collect();
     // Versions are given out in this order.
     new.sort_by_key(|image| image.slot);
     match shared.order(|reply| Order::AdoptImages { images: new, dry_run, who, reply }).await {
@@ -110,11 +116,16 @@ async fn find(shared: &Shared, wanted: &Wanted) -> Result<Vec<Image>, Refusal> {
     }
 }
 
-fn candidate(image: &Image, target: &Target, owner: &str, now: DateTime<Utc>) -> NewImage {
-    let tagged = Tagged::read(&seen(image), owner);
+fn candidate(
+    image: &Image,
+    target: &Target,
+    owner: &str,
+    versions: &HashMap<LineId, u32>,
+    now: DateTime<Utc>,
+) -> NewImage {
+    let tagged = Tagged::read_plausible(&seen(image), owner, versions, now);
     // The zone of the cloud's text is not documented. It dates images that are not ours, which no rule counts.
-    let made =
-        image.gmt_create.as_deref().and_then(|text| NaiveDateTime::parse_from_str(text, "%Y-%m-%d %H:%M:%S").ok());
+    let made = image.gmt_create.as_deref().and_then(gmt::parse);
     NewImage {
         image_id: image.image_id.clone(),
         image_name: image.image_name.clone().unwrap_or_default(),
@@ -123,7 +134,7 @@ fn candidate(image: &Image, target: &Target, owner: &str, now: DateTime<Utc>) ->
         instance_id: target.instance.clone(),
         line: target.line.clone(),
         version: tagged.as_ref().map(|tagged| tagged.version),
-        slot: tagged.map(|tagged| tagged.slot).or(made.map(|made| made.and_utc())).unwrap_or(now),
+        slot: tagged.map(|tagged| tagged.slot).or(made.map(|made| made.and_utc().min(now))).unwrap_or(now),
         ours: is_ours(image, owner),
         obstacle: obstacle(image, target.instance_type),
     }

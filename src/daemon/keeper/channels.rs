@@ -1,6 +1,6 @@
 //! Channels at work: what has to move by itself moves, a batch of lines at a time.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
@@ -11,6 +11,7 @@ use super::{
     rounds::Rounds,
 };
 use crate::{
+    clock::later,
     config::{Config, closest},
     control::Reply,
     daemon::Shared,
@@ -26,6 +27,8 @@ use crate::{
 
 /// So many lines are one transaction.
 const BATCH: u32 = 200;
+/// Channels that wait for a clock to be confirmed are asked about again this much later.
+const WAIT_FOR_CLOCK: Duration = Duration::from_secs(2);
 
 /// Works until `stop`.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
@@ -54,17 +57,30 @@ async fn turn(
         shared.store.queue_channels(&lines).await?;
         *in_force = Some(config.hash.clone());
     }
-    settle(shared, &config, now).await?;
-    shared.store.reader().next_channels().await
+    let is_settled = settle(shared, &config).await?;
+    let next = shared.store.reader().next_channels().await?;
+    // What is due while the clock is in doubt waits for the cloud's next answer.
+    Ok(if is_settled { next } else { Some(later(now, WAIT_FOR_CLOCK)) })
 }
 
-/// Moves every channel that is due.
-pub(super) async fn settle(shared: &Shared, config: &Config, now: DateTime<Utc>) -> Result<(), StoreError> {
+/// Moves every channel that is due; `false` where none may move, because this host's clock is in doubt.
+pub(super) async fn settle(shared: &Shared, config: &Config) -> Result<bool, StoreError> {
     let mut policies: Option<BTreeMap<LineId, Policy>> = None;
     loop {
+        // Without a line that is due the cloud need not be asked for its time.
+        if shared.store.due_channels(shared.cloud.clocks().cloud_now(), 1).await?.is_empty() {
+            return Ok(true);
+        }
+        let now = match shared.confirm_clocks().await {
+            Ok(now) => now,
+            Err(blocker) => {
+                tracing::debug!(reason = %blocker, "channels do not move: {blocker}");
+                return Ok(false);
+            }
+        };
         let lines = shared.store.due_channels(now, BATCH).await?;
         if lines.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let policies = policies.get_or_insert_with(|| super::policies(config));
         let declared = |line: &LineId| policies.get(line).map(|policy| policy.channels.as_slice());
@@ -146,7 +162,8 @@ async fn order(
             refused => Reply::Failed { message: refused.to_string() },
         });
     }
-    match shared.store.order_channels(line, declared, order, who, shared.clock.now()).await? {
+    // What follows by itself from a person's word goes by the cloud's time, wherever this host's clock stands.
+    match shared.store.order_channels(line, declared, order, who, shared.cloud.clocks().cloud_now()).await? {
         Err(refused) => Ok(Reply::Failed { message: refused.to_string() }),
         Ok(moved) => {
             moved.iter().for_each(log);

@@ -1,8 +1,11 @@
 //! A look at the cloud: which images of ours are there, and who uses them. Written into the ledger as it was seen; what
 //! follows from it is decided elsewhere.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::users::{self, Scope};
 use crate::{
     bake::{
         call::{Class, Refusal},
@@ -10,29 +13,67 @@ use crate::{
     },
     cloud::{
         CloudClient,
-        actions::{DescribeDesktops, Image, ImageStatus, ListImage},
+        actions::{Image, ImageStatus, ListImage},
+        listing::INCOMPLETE,
     },
     config::Config,
     daemon::{Shared, calls::owned_images},
+    health::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line},
     ids::ImageId,
-    store::{ImageRow, Sight, StoreError},
+    line::users::Uses,
+    store::{ImageRow, Look, Sight, StoreError},
 };
 
 /// So many images that are not in the listing are asked for by themselves: a listing by tag does not show one that lost its
 /// tags. That more are lost at once is no accident of theirs.
 const ASKED_SINGLY: usize = 500;
 
+/// A scan that fails may be a passing fault; one that has failed for so long is not.
+const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
+/// A list that has not been whole for so long will hardly become so by itself.
+const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
+
+/// What is wrong with the last scan of the images, once that has lasted. The message has the call, its count and its rows.
+pub(in crate::daemon) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
+    let Look { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
+    let lasted = now - since;
+    if lasted < SCAN_AGAIN {
+        return None;
+    }
+    let begins = |codes: &[&str]| codes.iter().any(|code| problem.starts_with(code));
+    let (code, severity, command) = if begins(&["Forbidden", "NoPermission"]) {
+        (ProblemCode::RightsMissing, Severity::Warning, "imagebaked doctor")
+    } else if begins(&[INCOMPLETE]) && lasted >= LIST_PROBLEM {
+        (ProblemCode::ListIncomplete, Severity::Problem, "imagebaked prune --dry-run")
+    } else {
+        (ProblemCode::ListIncomplete, Severity::Warning, "imagebaked prune --dry-run")
+    };
+    Some(Problem::new(
+        code,
+        severity,
+        Subject::only(SubjectKind::Cloud),
+        *since,
+        format!("the images in the cloud cannot be listed as a whole, so none is deleted: {}", one_line(problem)),
+        Some(command.to_owned()),
+    ))
+}
+
 /// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
-/// matter: it takes rights that nobody needs who deletes nothing.
+/// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
 pub(super) async fn look(
     shared: &Shared,
     config: &Config,
     images: &[ImageRow],
     ask_users: bool,
-) -> Result<(), StoreError> {
-    let (sights, problem) = match sights(&shared.cloud, config, images, ask_users).await {
-        Ok(sights) => (sights, None),
-        Err(refusal) => (Vec::new(), Some(refusal.told())),
+) -> Result<Option<Vec<Image>>, StoreError> {
+    let scope = if ask_users {
+        Some(Scope::of(config).with_regions(shared.store.reader().replica_regions().await?))
+    } else {
+        None
+    };
+    let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
+        Ok((sights, listed)) => (sights, Some(listed), None),
+        Err(refusal) => (Vec::new(), None, Some(refusal.told())),
     };
     if let Some(problem) = &problem {
         tracing::warn!(
@@ -40,20 +81,21 @@ pub(super) async fn look(
             "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
         );
     }
-    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await
+    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await?;
+    Ok(listed)
 }
 
 async fn sights(
     cloud: &CloudClient,
     config: &Config,
     images: &[ImageRow],
-    ask_users: bool,
-) -> Result<Vec<Sight>, Refusal> {
+    scope: Option<Scope>,
+) -> Result<(Vec<Sight>, Vec<Image>), Refusal> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
     let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
-    for image in listed {
-        rows.entry(image.image_id.clone()).or_default().push(image);
+    for image in &listed {
+        rows.entry(image.image_id.clone()).or_default().push(image.clone());
     }
     let unlisted: Vec<&ImageId> =
         images.iter().map(|row| &row.image.image_id).filter(|id| !rows.contains_key(*id)).collect();
@@ -68,8 +110,11 @@ async fn sights(
             rows.insert(image_id.clone(), found);
         }
     }
-    let users = if ask_users { users(cloud, config).await? } else { BTreeMap::new() };
-    Ok(images.iter().map(|row| sight(&row.image.image_id, &rows, &users, owner)).collect())
+    let uses = match scope {
+        Some(scope) => users::all_uses(cloud, &scope.with_regions_of(rows.values().flatten())).await?,
+        None => Uses::default(),
+    };
+    Ok((images.iter().map(|row| sight(row, &rows, &uses, owner)).collect(), listed))
 }
 
 /// The list by our tag is not what it should be: nothing is concluded from it.
@@ -86,21 +131,18 @@ fn astray(count: usize) -> Refusal {
     }
 }
 
-fn sight(
-    image_id: &ImageId,
-    rows: &HashMap<ImageId, Vec<Image>>,
-    users: &BTreeMap<ImageId, Vec<String>>,
-    owner: &str,
-) -> Sight {
+fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> Sight {
+    let image_id = &row.image.image_id;
     let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
     let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
+    let known_as = users::known_as(image_id.as_str(), &row.image.name, rows);
     Sight {
         image_id: image_id.clone(),
         listed: !there.is_empty(),
         // An image may be listed once for each of its versions; all of them go with it.
         available: !there.is_empty() && there.iter().all(|image| image.status == ImageStatus::Available),
         ours: !there.is_empty() && there.iter().all(|image| is_ours(image, owner)),
-        used_by: users.get(image_id).cloned().unwrap_or_default(),
+        used_by: uses.users_of(&known_as).iter().map(ToString::to_string).collect(),
     }
 }
 
@@ -110,29 +152,31 @@ pub(super) fn is_ours(image: &Image, owner: &str) -> bool {
         && image.image_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("user"))
 }
 
-/// Who reports to use which image: workstations, cloud desktops of the regions that the file knows, delivery groups.
-async fn users(cloud: &CloudClient, config: &Config) -> Result<BTreeMap<ImageId, Vec<String>>, Refusal> {
-    let mut users: BTreeMap<ImageId, Vec<String>> = BTreeMap::new();
-    let mut uses = |image: Option<&str>, by: &str| {
-        if let Some(image) = image.filter(|image| !image.is_empty()) {
-            users.entry(ImageId::from(image)).or_default().push(by.to_owned());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cloud::listing;
+
+    #[test]
+    fn a_list_that_stays_incomplete_is_a_warning_first_and_a_problem_after_a_day() {
+        let since = DateTime::UNIX_EPOCH;
+        let judged = |problem: &str, hours: i64| {
+            let now = since + TimeDelta::hours(hours);
+            let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since), whole_at: None };
+            scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
+        };
+        let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").told();
+        assert_eq!(judged(&lie, 0), None);
+        let (code, severity, message) = judged(&lie, 1).unwrap();
+        assert_eq!((code, severity), (ProblemCode::ListIncomplete, Severity::Warning));
+        for part in ["DescribeDesktops", "a count of 7", "3 rows"] {
+            assert!(message.contains(part), "{message}");
         }
-    };
-    for server in cloud.list_all_servers().await? {
-        uses(server.image_id.as_deref(), server.id.as_str());
+        assert_eq!(judged(&lie, 23).unwrap().1, Severity::Warning);
+        assert_eq!(judged(&lie, 24).unwrap().1, Severity::Problem);
+
+        let (code, severity, _) = judged("Forbidden.RAM: not authorized", 30).unwrap();
+        assert_eq!((code, severity), (ProblemCode::RightsMissing, Severity::Warning));
+        assert_eq!(judged("Timeout: no answer", 30).unwrap().1, Severity::Warning);
     }
-    for region in super::regions(config) {
-        let with_pools = DescribeDesktops { region, with_pools: true, ..DescribeDesktops::default() };
-        for desktop in cloud.list_all_desktops(&with_pools).await? {
-            uses(desktop.image_id.as_deref(), desktop.id.as_str());
-        }
-    }
-    for group in cloud.list_all_groups().await? {
-        uses(group.image_id.as_ref().map(ImageId::as_str), &group.id);
-    }
-    for by in users.values_mut() {
-        by.sort_unstable();
-        by.dedup();
-    }
-    Ok(users)
 }

@@ -5,14 +5,12 @@
 //! woke it does not matter. Whoever is asked to do the same at once (`imagebaked prune`) calls the same functions; one
 //! lock keeps two of them apart.
 
-use std::{
-    collections::{BTreeMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio_util::sync::CancellationToken;
 
+pub(super) use self::look::scan_problem;
 use self::rounds::Rounds;
 use super::Shared;
 use crate::{
@@ -25,12 +23,15 @@ use crate::{
 
 pub(super) mod adopt;
 pub(super) mod channels;
+mod deletions;
 pub(super) mod distribute;
 pub mod edit;
 mod look;
 pub(super) mod pins;
 pub mod prune;
 mod rounds;
+pub(super) mod strays;
+pub(super) mod users;
 pub(super) mod verify;
 
 /// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
@@ -39,36 +40,53 @@ const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 /// Looks at the images until `stop`, and deletes what goes.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let work = async {
-        let (mut rounds, mut next_look) = (Rounds::new(&shared), None);
+        let (mut rounds, mut agenda) = (Rounds::new(&shared), Agenda::default());
         loop {
             let now = rounds.begin(&shared).await;
             // Whatever a turn is doing is committed before it is done: it can end anywhere.
-            rounds.end(turn(&shared, &mut next_look, now).await, "images are not looked after");
+            rounds.end(turn(&shared, &mut agenda, now).await, "images are not looked after");
         }
     };
     stop.run_until_cancelled(work).await;
 }
 
+/// When the images are looked at.
+#[derive(Debug, Default)]
+struct Agenda {
+    /// The next pass by the clock; `None` before the first.
+    next_pass: Option<DateTime<Utc>>,
+    /// The last pass. What was due then and was not deleted waits for the next one.
+    judged_at: Option<DateTime<Utc>>,
+}
+
 /// Looks if that is due; answers when it will be due again.
-async fn turn(
-    shared: &Shared,
-    next_look: &mut Option<DateTime<Utc>>,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let config = shared.config();
+async fn turn(shared: &Shared, agenda: &mut Agenda, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let (config, reader) = (shared.config(), shared.store.reader());
     let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
-    // A clock that was set back must not put the look off.
-    let look = next_look.map_or(now, |next| next.min(now + pause));
-    let going = shared.store.reader().next_deletion().await?;
-    *next_look = Some(look);
-    if now >= going.map_or(look, |going| going.min(look)) {
+    // A clock that was set back must not put anything off.
+    let pass = agenda.next_pass.map_or(now, |next| next.min(now + pause));
+    agenda.judged_at = agenda.judged_at.map(|at| at.min(now));
+    let going = reader.next_deletion(agenda.judged_at).await?;
+    agenda.next_pass = Some(pass);
+    if now >= going.map_or(pass, |going| going.min(pass)) {
         let _one_at_a_time = shared.keeping.lock().await;
-        let report = prune::pass(shared, &config, prune::Mode::Apply { again: false }, ITSELF).await?;
+        let report = prune::pass(shared, &config, prune::Mode::default(), ITSELF).await?;
         let whole = report.is_none_or(|report| report.problem.is_none());
-        *next_look = Some(now + if whole { pause } else { pause.min(AFTER_PROBLEM) });
+        agenda.judged_at = Some(now);
+        agenda.next_pass = Some(next_pass(now, whole, pause));
+    } else if reader.next_search().await?.is_some_and(|search| search <= now) {
+        let _one_at_a_time = shared.keeping.lock().await;
+        deletions::search(shared, &config, ITSELF).await?;
     }
-    let going = shared.store.reader().next_deletion().await?.map(|at| at.max(now + TimeDelta::seconds(1)));
-    Ok([*next_look, going].into_iter().flatten().min())
+    let soon = |at: DateTime<Utc>| at.max(now + TimeDelta::seconds(1));
+    let going = reader.next_deletion(agenda.judged_at).await?.map(soon);
+    let search = reader.next_search().await?.map(soon);
+    Ok([agenda.next_pass, going, search].into_iter().flatten().min())
+}
+
+/// When the pass after this one is due by the clock.
+fn next_pass(now: DateTime<Utc>, whole: bool, pause: TimeDelta) -> DateTime<Utc> {
+    now + if whole { pause } else { pause.min(AFTER_PROBLEM) }
 }
 
 /// What the file says of each of its lines.
@@ -101,18 +119,14 @@ fn policies_of(config: &Config, wanted: impl Fn(&Schedule) -> bool) -> BTreeMap<
     policies
 }
 
-/// The regions that instances of the file are in, whose desktops may use images.
-fn regions(config: &Config) -> Vec<String> {
-    let regions: HashSet<&str> = config
-        .schedules
-        .iter()
-        .flat_map(|schedule| {
-            let settings = &schedule.settings;
-            settings.regions.iter().map(String::as_str).chain([settings.instance_region.as_str()])
-        })
-        .chain([config.cloud.region.as_str()])
-        .collect();
-    let mut regions: Vec<String> = regions.into_iter().map(str::to_owned).collect();
-    regions.sort_unstable();
-    regions
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_pass_that_did_not_see_everything_is_repeated_after_five_minutes_or_sooner() {
+        let now = DateTime::UNIX_EPOCH;
+        let minutes = |whole, pause| (next_pass(now, whole, TimeDelta::minutes(pause)) - now).num_minutes();
+        assert_eq!([minutes(true, 60), minutes(false, 60), minutes(false, 3)], [60, 5, 3]);
+    }
 }

@@ -32,8 +32,8 @@ pub async fn unpin(shared: &Shared, image_id: &ImageId, who: &str) -> Reply {
 pub async fn undelete(shared: &Shared, image_id: &ImageId, who: String) -> Reply {
     let pin = Pin { until: None, reason: "undeleted".to_owned(), who };
     let marked = |row: &ImageRow| match &row.image.fate {
-        Fate::Marked { .. } | Fate::Deleting { .. } => None,
-        Fate::Kept | Fate::Refused { .. } | Fate::Deleted { .. } => {
+        Fate::Marked { .. } => None,
+        Fate::Kept | Fate::Refused { .. } | Fate::Deleting { .. } | Fate::Deleted { .. } => {
             Some(format!("{image_id} is not marked for deletion; `imagebaked pin` keeps it from being"))
         }
     };
@@ -54,9 +54,21 @@ async fn keep(
     }
     let _one_at_a_time = shared.keeping.lock().await;
     let Some(row) = shared.store.reader().image(image_id).await? else { return Ok(no_image(image_id)) };
-    if let Fate::Deleted { at } = row.image.fate {
-        let message = format!("{image_id} is deleted since {}; that cannot be taken back", at.format("%F %TZ"));
-        return Ok(Reply::Failed { message });
+    match &row.image.fate {
+        Fate::Deleted { at } => {
+            let message = format!("{image_id} is deleted since {}; that cannot be taken back", at.format("%F %TZ"));
+            return Ok(Reply::Failed { message });
+        }
+        // Nothing is promised that may be gone.
+        Fate::Deleting { sent_at, .. } => {
+            let message = format!(
+                "the deletion of {image_id} was sent at {}, and whether the cloud deleted it is not known yet; it is \
+                 searched for, try again in a minute",
+                sent_at.format("%F %TZ")
+            );
+            return Ok(Reply::Failed { message });
+        }
+        Fate::Kept | Fate::Refused { .. } | Fate::Marked { .. } => {}
     }
     if let Some(message) = obstacle(&row) {
         return Ok(Reply::Failed { message });

@@ -2,58 +2,52 @@
 //!
 //! A dry run does the same but for the last step, so that what it prints is what would be done.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{channels, look};
+use super::{
+    channels,
+    deletions::{self, Progress},
+    look, strays,
+};
 use crate::{
-    bake::call::{Class, Refusal},
-    cloud::actions::{DeleteImage, ImageStatus, ListImage},
     config::Config,
     control::Reply,
     daemon::Shared,
     error::chain,
-    ids::LineId,
+    health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
+    ids::{ImageId, LineId},
     line::{
         Fate, LineImage, Policy,
+        brake::{self, Brake, Candidate, LineLoad, MarkKind},
+        failed::{FailedAction, FailedImage},
         judge::{Action, Doubt, Verdict, Why, action, judge},
-        report::{Judged, Report},
+        report::{Judged, JudgedFailed, Report},
+        retention,
     },
-    store::{DeleteOutcome, ImageRow, NewestResult, Reader, StoreError},
+    store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
 };
 
-/// Whether anything is done.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Look and judge.
-    DryRun {
-        /// Also judge images anew that the cloud would not delete.
-        again: bool,
-    },
-    /// And do what follows.
-    Apply {
-        /// Also ask again for the deletion of images that the cloud would not delete.
-        again: bool,
-    },
+/// What a pass does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Look and judge only.
+    pub dry_run: bool,
+    /// Also ask again for the deletion of images that the cloud would not delete.
+    pub again: bool,
+    /// Also delete what the brake holds.
+    pub confirm: bool,
 }
 
-impl Mode {
-    fn again(self) -> bool {
-        match self {
-            Self::DryRun { again } | Self::Apply { again } => again,
-        }
-    }
-}
-
-/// Delete calls for one image whose failure may pass, before it counts as refused.
-const MOST_TRIES: u32 = 8;
 /// An image that was never listed for so long has gone by other hands.
 const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 
 /// A pass that a person asks for.
-pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Reply {
-    let mode = if dry_run { Mode::DryRun { again } } else { Mode::Apply { again } };
+pub async fn asked(shared: &Shared, mode: Mode, who: &str) -> Reply {
     let _one_at_a_time = shared.keeping.lock().await;
     let passed = pass(shared, &shared.config(), mode, who).await;
     shared.stir();
@@ -63,26 +57,41 @@ pub async fn asked(shared: &Shared, dry_run: bool, again: bool, who: &str) -> Re
     }
 }
 
-/// One pass over all lines that have rules, an age limit or marked images. `None` where there is nothing to look at.
+/// One pass over all lines that have rules, an age limit or marked images, after a list of all our images. `None` where
+/// there is nothing to judge.
 pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Result<Option<Report>, StoreError> {
+    // First of all, and whatever becomes of the lists: an image whose delete call was sent is there or not.
+    if !mode.dry_run {
+        deletions::search(shared, config, who).await?;
+    }
     let reader = shared.store.reader();
     let watched = Watched::of(reader, config).await?;
     let images = reader.present_images(Some(&watched.lines)).await?;
-    if images.is_empty() {
+    if images.is_empty() && config.schedules.is_empty() {
         return Ok(None);
     }
     // A marked image of a line without rules is unmarked, whoever uses it.
-    let may_delete = watched.policies.values().any(|policy| policy.keep.is_some());
-    look::look(shared, config, &images, may_delete).await?;
+    let may_delete = !images.is_empty() && watched.policies.values().any(|policy| policy.keep.is_some());
+    if let Some(listed) = look::look(shared, config, &images, may_delete).await? {
+        strays::record(shared, config, &listed).await?;
+    }
     // A channel that is about to move must not hold the image that it leaves.
-    channels::settle(shared, config, shared.clock.now()).await?;
-    let judgement = watched.judge(reader, mode.again(), shared.clock.now()).await?;
-    if let Mode::Apply { .. } = mode {
-        for (row, judged) in &judgement.images {
-            act(shared, config, row, watched.policies.get(&row.image.line), judged, who).await?;
+    channels::settle(shared, config).await?;
+    let clocks = shared.confirm_clocks().await;
+    let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
+    let mut judgement = watched.judge(reader, config, mode, now).await?;
+    match clocks {
+        Ok(_) if mode.dry_run => {}
+        Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
+        Err(blocker) => {
+            if !mode.dry_run {
+                tracing::warn!(reason = %blocker, "no image is marked or deleted: {blocker}");
+            }
+            judgement.problem.get_or_insert_with(|| blocker.to_string());
         }
     }
-    Ok(Some(judgement.report()))
+    let report = judgement.report();
+    Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
 }
 
 /// Judges by what the ledger knows, without a look: `plan` announces by this what a pass does.
@@ -92,7 +101,8 @@ pub async fn judgement(
     again: bool,
     now: DateTime<Utc>,
 ) -> Result<Report, StoreError> {
-    Ok(Watched::of(reader, config).await?.judge(reader, again, now).await?.report())
+    let mode = Mode { dry_run: true, again, confirm: false };
+    Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
 }
 
 /// Lines that are worth a look.
@@ -112,17 +122,60 @@ impl Watched {
         Ok(Self { policies, lines })
     }
 
+    /// The lines with rules, each with its rules as text: another text is an edit.
+    fn with_rules(&self) -> impl Iterator<Item = (&LineId, String)> {
+        self.policies.iter().filter_map(|(line, policy)| {
+            Some((line, format!("{} {}", retention::words(policy.keep.as_ref()?), policy.zone)))
+        })
+    }
+
     /// Judges their images as of the last look.
-    async fn judge(&self, reader: &Reader, again: bool, now: DateTime<Utc>) -> Result<Judgement, StoreError> {
+    async fn judge(
+        &self,
+        reader: &Reader,
+        config: &Config,
+        mode: Mode,
+        now: DateTime<Utc>,
+    ) -> Result<Judgement, StoreError> {
         let results = reader.newest_results(&self.lines).await?;
         let problem = reader.last_look().await?.and_then(|look| look.problem);
-        let mut images = Vec::new();
+        let judged_by = reader.line_rules().await?;
+        let rules: BTreeMap<&LineId, String> = self.with_rules().collect();
+        let mut loads: BTreeMap<LineId, LineLoad> = BTreeMap::new();
+        for (line, deleted) in reader.counted_deletions(now - brake::WINDOW).await? {
+            loads.entry(line).or_default().deleted = deleted;
+        }
+        let (mut images, mut counted, mut doubted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (line, rows) in by_line(reader.present_images(Some(&self.lines)).await?) {
             let (policy, newest) = (self.policies.get(&line), results.get(&line));
-            let judged = judge_line(&rows, policy, newest, problem.as_deref(), again, now);
+            if problem.is_some() || newest.is_some_and(|newest| !newest.succeeded) {
+                doubted.insert(line.clone());
+            }
+            let judged = judge_line(&rows, policy, newest, problem.as_deref(), mode.again, now);
+            let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
+            let candidates: Vec<Candidate<'_>> = rows.iter().zip(&judged).map(candidate).collect();
+            let counts = match policy.and_then(|policy| policy.keep.as_ref()) {
+                Some(keep) => brake::counted(&candidates, keep, same_rules, now),
+                None => vec![false; candidates.len()],
+            };
+            loads.entry(line).or_default().add(&candidates, &counts);
+            let ids = rows.iter().map(|row| &row.image.image_id);
+            counted.extend(ids.zip(counts).filter(|(_, counts)| *counts).map(|(id, _)| id.clone()));
             images.extend(rows.into_iter().zip(judged));
         }
-        Ok(Judgement { problem, images })
+        let max_deletions = config.daemon.max_deletions.and_then(|most| usize::try_from(most).ok());
+        let brakes = brake::brakes(&loads, max_deletions, rules.len());
+        if !mode.confirm {
+            let holds = |line: &LineId| brakes.iter().any(|brake| brake.line().is_none_or(|held| held == line));
+            for (row, judged) in &mut images {
+                let is_going = judged.action == Action::Delete && row.mark != MarkKind::Confirmed;
+                if is_going && holds(&row.image.line) {
+                    judged.action = Action::NeedsConfirmation;
+                }
+            }
+        }
+        let failed = strays::judge_failed(reader, &self.policies, problem.is_none(), mode.again, now).await?;
+        Ok(Judgement { problem, brakes, images, counted, doubted, failed })
     }
 }
 
@@ -130,13 +183,104 @@ impl Watched {
 struct Judgement {
     /// Why the last look was not whole.
     problem: Option<String>,
+    brakes: Vec<Brake>,
     images: Vec<(ImageRow, Judged)>,
+    /// Images whose deletion counts for the brake.
+    counted: BTreeSet<ImageId>,
+    /// Lines of which nothing is deleted now, whatever the rules say.
+    doubted: BTreeSet<LineId>,
+    failed: Vec<(FailedImage, JudgedFailed)>,
 }
 
 impl Judgement {
     /// For others.
     fn report(self) -> Report {
-        Report { problem: self.problem, images: self.images.into_iter().map(|(_, judged)| judged).collect() }
+        Report {
+            problem: self.problem,
+            brakes: self.brakes,
+            images: self.images.into_iter().map(|(_, judged)| judged).collect(),
+            failed: self.failed.into_iter().map(|(_, judged)| judged).collect(),
+        }
+    }
+
+    /// Does what follows, and notes in the report where it came to something else.
+    async fn apply(
+        &mut self,
+        shared: &Shared,
+        config: &Config,
+        watched: &Watched,
+        mode: Mode,
+        who: &str,
+    ) -> Result<(), StoreError> {
+        let (store, now) = (&shared.store, shared.clock.now());
+        if self.problem.is_none() {
+            // What is confirmed is not held any more.
+            let standing = if mode.confirm { &[][..] } else { &self.brakes };
+            let unjudged: Vec<&LineId> = self.doubted.iter().collect();
+            let before = store.reader().brakes().await?;
+            if !(before.is_empty() && standing.is_empty()) {
+                store.set_brakes(standing, &unjudged, now).await?;
+            }
+            for brake in standing.iter().filter(|brake| before.iter().all(|old| old.brake.line() != brake.line())) {
+                tracing::error!("{brake}; `imagebaked prune --confirm` goes on");
+            }
+        }
+        // The marks first, so that a line is marked as a whole before anything of it is deleted.
+        for (row, judged) in &self.images {
+            mark(shared, row, judged, self.counted.contains(&row.image.image_id), who).await?;
+        }
+        if mode.confirm && !self.brakes.is_empty() {
+            let going = self.images.iter().filter(|(_, judged)| judged.action == Action::Delete);
+            let going: Vec<ImageId> = going.map(|(row, _)| row.image.image_id.clone()).collect();
+            let held: Vec<String> = self.brakes.iter().map(ToString::to_string).collect();
+            store.confirm_deletions(&going, &held.join("; "), who, now).await?;
+            tracing::warn!(who, "{who} confirmed the deletion of {} images: {}", going.len(), held.join("; "));
+        }
+        for (row, judged) in &mut self.images {
+            if judged.action == Action::Delete {
+                // Asked before each: a clock can be set while a pass is under way.
+                if let Err(blocker) = shared.clocks_agree() {
+                    tracing::warn!(reason = %blocker, "no more images are deleted: {blocker}");
+                    self.problem.get_or_insert_with(|| blocker.to_string());
+                    return Ok(());
+                }
+                delete(shared, config, &row.image, judged, who).await?;
+            }
+        }
+        for (image, judged) in &mut self.failed {
+            if judged.action == FailedAction::Delete && shared.clocks_agree().is_ok() {
+                let keep = watched.policies.get(&image.line).and_then(|policy| policy.keep.as_ref());
+                judged.action = strays::delete(shared, config, image, keep, who).await?;
+            }
+        }
+        self.note_judged(shared, watched).await
+    }
+
+    /// What a whole pass has judged is not new to the next one.
+    async fn note_judged(&self, shared: &Shared, watched: &Watched) -> Result<(), StoreError> {
+        if self.problem.is_some() {
+            return Ok(());
+        }
+        let rules: Vec<(&LineId, String)> = watched.with_rules().collect();
+        let known = shared.store.reader().line_rules().await?;
+        let with_rules: Vec<&LineId> = rules.iter().map(|(line, _)| *line).collect();
+        let changed: Vec<(&LineId, String)> = rules
+            .iter()
+            .filter(|(line, rules)| !self.doubted.contains(*line) && known.get(*line) != Some(rules))
+            .cloned()
+            .collect();
+        let new: Vec<&ImageId> = self
+            .images
+            .iter()
+            .filter(|(row, _)| !row.judged && !self.doubted.contains(&row.image.line))
+            .filter(|(row, _)| with_rules.binary_search(&&row.image.line).is_ok())
+            .map(|(row, _)| &row.image.image_id)
+            .collect();
+        let is_gone = known.keys().any(|line| with_rules.binary_search(&line).is_err());
+        if new.is_empty() && changed.is_empty() && !is_gone {
+            return Ok(());
+        }
+        shared.store.record_judged(&new, &changed, &with_rules).await
     }
 }
 
@@ -147,6 +291,18 @@ pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> 
         lines.entry(row.image.line.clone()).or_default().push(row);
     }
     lines
+}
+
+/// What the brake has to know of an image.
+fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
+    Candidate {
+        image: &row.image,
+        marked: matches!(row.image.fate, Fate::Marked { .. }).then_some(row.mark),
+        is_new: !row.judged,
+        of_slot: row.of_slot,
+        goes: judged.verdict.goes(),
+        is_due: judged.action == Action::Delete,
+    }
 }
 
 /// Judges one line, and says what follows for each image.
@@ -169,8 +325,11 @@ pub(super) fn judge_line(
         .iter()
         .map(|row| {
             let mut image = row.image.clone();
-            if again && matches!(image.fate, Fate::Refused { .. }) {
-                image.fate = Fate::Kept;
+            match &mut image.fate {
+                Fate::Refused { .. } if again => image.fate = Fate::Kept,
+                // Its grace was over when the call was sent.
+                Fate::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
+                _ => {}
             }
             image
         })
@@ -195,27 +354,22 @@ pub(super) fn judge_line(
         .collect()
 }
 
-/// Does what follows for one image.
-async fn act(
-    shared: &Shared,
-    config: &Config,
-    row: &ImageRow,
-    policy: Option<&Policy>,
-    judged: &Judged,
-    who: &str,
-) -> Result<(), StoreError> {
+/// Notes what follows for one image, all but its deletion.
+async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool, who: &str) -> Result<(), StoreError> {
     let (image, store, now) = (&row.image, &shared.store, shared.clock.now());
     let (line, id) = (image.line.as_str(), image.image_id.as_str());
+    let kind = if is_counted { MarkKind::Counted } else { MarkKind::Ordinary };
+    let is_marked = matches!(image.fate, Fate::Marked { .. });
     match (&judged.action, &judged.verdict) {
-        (Action::Keep, Verdict::Stays { why }) if why.contains(&Why::Missing) => {
+        (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {
             let since = image.seen.missing_since.unwrap_or(now);
             if now - since >= GONE_AFTER && store.image_vanished(image, now).await? {
                 tracing::warn!(image = id, line, "image {id} of {line} is gone from the cloud, not by our doing");
             }
         }
-        (Action::Keep | Action::Wait { .. }, _) => {}
         (Action::Mark { delete_after }, Verdict::Goes { rule }) => {
-            if store.mark_image(image, rule, *delete_after, who, now).await? {
+            let is_marked = store.mark_image(image, rule, *delete_after, kind, who, now).await?;
+            if is_marked {
                 let at = delete_after.format("%F %RZ");
                 tracing::info!(
                     image = id,
@@ -225,115 +379,60 @@ async fn act(
                 );
             }
         }
-        (Action::Unmark, Verdict::Stays { why }) => {
-            let why = why.first().map(ToString::to_string).unwrap_or_default();
+        // Without a grace it is marked and deleted in one pass.
+        (Action::Delete | Action::NeedsConfirmation, Verdict::Goes { rule }) if !is_marked => {
+            store.mark_image(image, rule, now, kind, who, now).await?;
+        }
+        (Action::Unmark, verdict) => {
+            let why = verdict.why().first().map(ToString::to_string).unwrap_or_default();
             if store.unmark_image(image, &why, who, now).await? {
                 tracing::info!(image = id, line, "image {id} of {line} is not marked any more: {why}");
             }
         }
-        (Action::Confirm, _) => {
-            store.end_deletion(image, &DeleteOutcome::Deleted, "it is gone", who, now).await?;
-            tracing::info!(image = id, line, "image {id} of {line} is deleted");
-        }
-        (Action::Delete, Verdict::Goes { rule }) => delete(shared, config, image, policy, rule, who).await?,
-        // A verdict and an action of it always go together.
-        (Action::Mark { .. } | Action::Delete, Verdict::Stays { .. }) | (Action::Unmark, Verdict::Goes { .. }) => {}
+        _ => {}
     }
     Ok(())
 }
 
-/// Deletes one image: intent, one more look at it, the call, the outcome.
+/// Deletes one image, and notes in `judged` what came of it.
 async fn delete(
     shared: &Shared,
     config: &Config,
     image: &LineImage,
-    policy: Option<&Policy>,
-    rule: &str,
+    judged: &mut Judged,
     who: &str,
 ) -> Result<(), StoreError> {
-    let (store, cloud) = (&shared.store, &shared.cloud);
-    let (line, id) = (image.line.as_str(), image.image_id.as_str());
-    let tries = match &image.fate {
-        Fate::Deleting { tries, .. } => *tries,
-        _ => 0,
+    let Verdict::Goes { rule } = judged.verdict.clone() else { return Ok(()) };
+    let (tries, delete_after) = match &image.fate {
+        Fate::Marked { tries, delete_after, .. } => (*tries, *delete_after),
+        _ => (0, shared.clock.now()),
     };
-    let now = shared.clock.now();
-    let next = now + pause(tries);
-    // Due at once until its outcome is known: whoever finds it after a crash looks first.
-    if !store.begin_deletion(image, rule, now, who, now).await? {
-        return Ok(());
-    }
-    crate::failpoint::hit("send", "delete_image");
-    let request = ListImage { image_id: Some(image.image_id.clone()), ..ListImage::default() };
-    let there = match cloud.list_images(&request).await {
-        Ok(answer) => {
-            answer.value.images.into_iter().filter(|seen| seen.image_id == image.image_id).collect::<Vec<_>>()
+    match deletions::delete(shared, config, &Doomed::from(image), tries, &rule, who).await? {
+        Progress::Deleted => {}
+        Progress::Sent => {
+            judged.action = Action::Search;
+            judged.verdict = Verdict::Blocked { rule, why: vec![Why::Deleting] };
         }
-        Err(refusal) => {
-            let later = DeleteOutcome::Later { at: next };
-            store.end_deletion(image, &later, &refusal.to_string(), who, shared.clock.now()).await?;
-            return Ok(());
+        Progress::Waits { users, why } => {
+            let why = if users.is_empty() { Why::Refused { reason: why } } else { Why::InUse { by: users } };
+            judged.action = Action::Blocked { delete_after };
+            judged.verdict = Verdict::Blocked { rule, why: vec![why] };
         }
-    };
-    let owner = config.daemon.owner.as_str();
-    let sound = there.iter().all(|seen| look::is_ours(seen, owner) && seen.status == ImageStatus::Available);
-    let (outcome, told) = if there.is_empty() {
-        (DeleteOutcome::Deleted, "it was gone already".to_owned())
-    } else if !sound {
-        (DeleteOutcome::Kept, "it changed since it was judged: not ours by its tags, or not AVAILABLE".to_owned())
-    } else {
-        match cloud.delete_image(&DeleteImage { image_id: image.image_id.clone() }).await {
-            Ok(answer) if answer.value != Some(false) => {
-                (DeleteOutcome::Deleted, format!("request {}", answer.request_id.unwrap_or_default()))
-            }
-            Ok(answer) => {
-                let why = answer.message.unwrap_or_else(|| "the cloud says that it did not delete it".to_owned());
-                (DeleteOutcome::Refused { why: why.clone() }, why)
-            }
-            Err(refusal) => (judge_refusal(&refusal, tries + 1, next), refusal.told()),
-        }
-    };
-    crate::failpoint::hit("answer", "delete_image");
-    store.end_deletion(image, &outcome, &told, who, shared.clock.now()).await?;
-    let schedule = policy.map_or("-", |policy| policy.schedule.as_str());
-    match &outcome {
-        DeleteOutcome::Deleted => {
-            tracing::info!(
-                image = id,
-                line,
-                schedule,
-                rule,
-                "image {id} of {line} is deleted: {told}; asked for by {rule}"
-            );
-        }
-        DeleteOutcome::Refused { .. } => {
-            tracing::warn!(
-                image = id,
-                line,
-                schedule,
-                "the cloud does not delete image {id} of {line}; it stays: {told}"
-            );
-        }
-        DeleteOutcome::Later { .. } => {
-            tracing::warn!(image = id, line, schedule, "image {id} of {line} could not be deleted yet: {told}");
-        }
-        DeleteOutcome::Kept => tracing::warn!(image = id, line, schedule, "image {id} of {line} stays: {told}"),
     }
     Ok(())
 }
 
-/// What a refused delete call means for the image.
-fn judge_refusal(refusal: &Refusal, tries: u32, next: DateTime<Utc>) -> DeleteOutcome {
-    match (refusal.code.as_deref(), refusal.class) {
-        (Some("Image.NotExist"), _) => DeleteOutcome::Deleted,
-        // Credentials and limits are no matter of this image.
-        (_, Class::Credential | Class::Busy) => DeleteOutcome::Later { at: next },
-        (_, Class::Transient | Class::Unclear) if tries < MOST_TRIES => DeleteOutcome::Later { at: next },
-        _ => DeleteOutcome::Refused { why: refusal.told() },
-    }
+/// What retention may not delete before a person has confirmed it, each a problem.
+pub(in crate::daemon) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+    Ok(reader.brakes().await?.into_iter().map(problem).collect())
 }
 
-/// Doubles from a minute to a day.
-fn pause(tries: u32) -> TimeDelta {
-    TimeDelta::minutes(1i64 << tries.min(10)).min(TimeDelta::days(1))
+fn problem(StandingBrake { since, brake }: StandingBrake) -> Problem {
+    let subject = match brake.line() {
+        Some(line) => Subject::new(SubjectKind::Line, line.as_str()),
+        None => Subject::only(SubjectKind::Daemon),
+    };
+    let message = format!("{brake} until a person confirms it; `imagebaked prune --dry-run` shows which");
+    let command = Some("imagebaked prune --confirm".to_owned());
+    Problem::new(ProblemCode::PruneNeedsConfirmation, Severity::Problem, subject, since, message, command)
 }

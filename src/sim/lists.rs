@@ -1,0 +1,117 @@
+//! Lists that lie: answers of status 200 whose rows are not what they should be.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+
+/// The elements of a listing answer.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct ListShape {
+    /// The rows.
+    pub(super) rows: &'static str,
+    /// The number of rows in all pages, where there is one.
+    pub(super) count: Option<&'static str>,
+    /// The id of a row.
+    pub(super) id: &'static str,
+    /// The image of a row.
+    pub(super) image: Option<&'static str>,
+    /// Whether pages have tokens rather than numbers.
+    pub(super) tokens: bool,
+}
+
+/// How a list lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum Lie {
+    /// null in place of the rows.
+    Null,
+    /// No rows element at all.
+    Missing,
+    /// No rows, and a count of at least 1.
+    Empty,
+    /// One row less than the count.
+    Short,
+    /// Rows without their ids.
+    NoIds,
+    /// Rows without the ids of their images.
+    NoImageIds,
+    /// A text in place of the rows.
+    WrongType,
+    /// Numbers in place of the rows.
+    WrongRows,
+    /// The first page, whichever is asked for, and more to come.
+    SamePage,
+    /// The first page, and always the same token for the next.
+    SameToken,
+    /// A count that grows with every answer.
+    Growing,
+}
+
+impl Lie {
+    /// What is missing for a list of this shape to lie so.
+    pub(super) fn check(self, shape: &ListShape) -> Result<(), &'static str> {
+        match self {
+            Self::Empty | Self::Short | Self::Growing if shape.count.is_none() => Err("its answer has no count"),
+            Self::NoImageIds if shape.image.is_none() => Err("its rows have no image"),
+            Self::SameToken if !shape.tokens => Err("its pages have no tokens"),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether whatever page is asked for, the first one is answered.
+    pub(super) fn pins_the_page(self) -> bool {
+        matches!(self, Self::SamePage | Self::SameToken)
+    }
+
+    /// Makes a true answer lie; `serial` differs with every call.
+    pub(super) fn tell(self, answer: &mut Map<String, Value>, shape: &ListShape, serial: usize) {
+        let mut rows = match answer.get_mut(shape.rows).map(Value::take) {
+            Some(Value::Array(rows)) => rows,
+            _ => Vec::new(),
+        };
+        let mut count = shape.count.and_then(|name| answer.get(name)).and_then(Value::as_u64).unwrap_or(0);
+        let strip = |rows: &mut Vec<Value>, name: &str| {
+            if rows.is_empty() {
+                rows.push(json!({shape.id: "lie-1"}));
+            }
+            for row in rows.iter_mut().filter_map(Value::as_object_mut) {
+                row.remove(name);
+            }
+        };
+        let mut told = None;
+        match self {
+            Self::Null => told = Some(Some(Value::Null)),
+            Self::Missing => told = Some(None),
+            Self::Empty => {
+                rows.clear();
+                count = count.max(1);
+            }
+            Self::Short => {
+                rows.pop();
+                count = count.max(1);
+            }
+            Self::NoIds => strip(&mut rows, shape.id),
+            Self::NoImageIds => strip(&mut rows, shape.image.unwrap_or(shape.id)),
+            Self::WrongType => told = Some(Some(json!("see the next page"))),
+            Self::WrongRows => told = Some(Some(json!([1, 2]))),
+            Self::SamePage | Self::SameToken => count += 1000,
+            Self::Growing => count += serial as u64 + 1,
+        }
+        count = count.max(rows.len() as u64);
+        if let Some(name) = shape.count {
+            answer.insert(name.to_owned(), json!(count));
+        }
+        if shape.tokens {
+            match self {
+                Self::Empty | Self::Short => drop(answer.insert("NextToken".to_owned(), json!(""))),
+                Self::SamePage => drop(answer.insert("NextToken".to_owned(), json!(format!("more-{serial}")))),
+                Self::SameToken => drop(answer.insert("NextToken".to_owned(), json!("more"))),
+                _ => {}
+            }
+        }
+        match told {
+            None => drop(answer.insert(shape.rows.to_owned(), Value::Array(rows))),
+            Some(Some(value)) => drop(answer.insert(shape.rows.to_owned(), value)),
+            Some(None) => drop(answer.remove(shape.rows)),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What uses images besides instances: delivery groups, pools, bundles and templates.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The kinds of users that the controls put there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum UserKind {
+    /// A delivery group (`aig-…`).
+    Group,
+    /// A desktop pool (`dg-…`).
+    Pool,
+    /// A bundle (`b-…`).
+    Bundle,
+    /// A template of cloud desktops (`t-…`).
+    Template,
+}
+
+/// A user as a control gives it; an image that is empty takes the user away.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct UserSpec {
+    #[serde(alias = "group_id", alias = "pool_id", alias = "bundle_id", alias = "template_id")]
+    pub(super) id: String,
+    /// An id of an image, of either service.
+    pub(super) image_id: String,
+    /// The name that lists show for the image; that of the image where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) image_name: Option<String>,
+    /// Listed in this region only; in all where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) region: Option<String>,
+    /// A bundle for several sessions, which lists leave out by default.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) multi_session: bool,
+}
+
+/// All of them.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(super) struct Users {
+    #[serde(default)]
+    groups: BTreeMap<String, UserSpec>,
+    #[serde(default)]
+    pools: BTreeMap<String, UserSpec>,
+    #[serde(default)]
+    bundles: BTreeMap<String, UserSpec>,
+    #[serde(default)]
+    templates: BTreeMap<String, UserSpec>,
+}
+
+impl Users {
+    fn of_kind(&self, kind: UserKind) -> &BTreeMap<String, UserSpec> {
+        match kind {
+            UserKind::Group => &self.groups,
+            UserKind::Pool => &self.pools,
+            UserKind::Bundle => &self.bundles,
+            UserKind::Template => &self.templates,
+        }
+    }
+
+    fn of_kind_mut(&mut self, kind: UserKind) -> &mut BTreeMap<String, UserSpec> {
+        match kind {
+            UserKind::Group => &mut self.groups,
+            UserKind::Pool => &mut self.pools,
+            UserKind::Bundle => &mut self.bundles,
+            UserKind::Template => &mut self.templates,
+        }
+    }
+
+    /// Puts a user there, or takes it away.
+    pub(super) fn put(&mut self, kind: UserKind, spec: UserSpec) {
+        let users = self.of_kind_mut(kind);
+        if spec.image_id.is_empty() {
+            users.remove(&spec.id);
+        } else {
+            users.insert(spec.id.clone(), spec);
+        }
+    }
+
+    /// Those of one kind, by their ids.
+    pub(super) fn list(&self, kind: UserKind) -> impl Iterator<Item = &UserSpec> {
+        self.of_kind(kind).values()
+    }
+
+    /// Templates go with their image.
+    pub(super) fn drop_templates(&mut self, image_ids: &[String]) {
+        self.templates.retain(|_, template| !image_ids.contains(&template.image_id));
+    }
+}

@@ -1,0 +1,359 @@
+//! Who uses an image, from outside: by any id, by its name, by anything that the cloud lists; and lists that lie, which
+//! conclude nothing.
+
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Cloud, Host, eventually, exchange};
+
+/// Only the newest image stays by its rules, and what goes is deleted at once. A file with a workstation only: images are
+/// in use by desktops all the same.
+const KEEP_ONE: &str = r#"
+[[schedule]]
+name = "golden"
+instance_id = "ws-1"
+cron = "@yearly"
+keep = { last = 1, grace = "0s" }
+"#;
+
+/// The calls that tell who uses images.
+const CALLS: [&str; 6] = [
+    "DescribeDesktops",
+    "ListWuyingServer",
+    "ListAppInstanceGroup",
+    "DescribeDesktopGroups",
+    "DescribeBundles",
+    "DescribeTemplates",
+];
+
+const LIES: [&str; 11] = [
+    "null",
+    "missing",
+    "empty",
+    "short",
+    "no_ids",
+    "no_image_ids",
+    "wrong_type",
+    "wrong_rows",
+    "same_page",
+    "same_token",
+    "growing",
+];
+
+fn control(cloud: &Cloud, what: &str, body: &Value) {
+    let answer = exchange(cloud.addr, "POST", &format!("/_sim/{what}"), &body.to_string());
+    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
+}
+
+fn clear_faults(cloud: &Cloud) {
+    exchange(cloud.addr, "DELETE", "/_sim/faults", "");
+}
+
+/// A cloud that protects nothing: whatever the daemon asks it to delete is deleted.
+fn unkind() -> Cloud {
+    let cloud = Cloud::start();
+    control(&cloud, "deletes_in_use", &json!(true));
+    cloud
+}
+
+/// A host with a daemon that has baked the line `n` times, without looking at its images; the oldest image first.
+fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
+    let without_rules: String =
+        schedules.lines().filter(|line| !line.starts_with("keep")).collect::<Vec<_>>().join("\n");
+    let mut host = Host::new(cloud.addr, &without_rules);
+    host.start();
+    let images = (0..n).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
+    host.stop();
+    host.configure(cloud.addr, schedules);
+    (host, images)
+}
+
+/// Puts a user of the image there that only this call shows.
+fn put_user(cloud: &Cloud, action: &str, image: &str) {
+    match action {
+        "DescribeDesktops" => {
+            control(
+                cloud,
+                "instances",
+                &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop", "image_id": image}),
+            );
+        }
+        "ListWuyingServer" => {
+            control(
+                cloud,
+                "instances",
+                &json!({"instance_id": "ws-9", "instance_type": "WuyingServer", "image_id": image}),
+            );
+        }
+        "ListAppInstanceGroup" => control(cloud, "groups", &json!({"group_id": "aig-9", "image_id": image})),
+        "DescribeDesktopGroups" => control(cloud, "pools", &json!({"pool_id": "dg-9", "image_id": image})),
+        "DescribeBundles" => {
+            control(cloud, "bundles", &json!({"bundle_id": "b-9", "image_id": image, "multi_session": true}));
+        }
+        _ => control(cloud, "templates", &json!({"template_id": "t-9", "image_id": image})),
+    }
+}
+
+fn status(cloud: &Cloud, image: &str) -> String {
+    let state = cloud.state();
+    let images = state["images"].as_array().unwrap();
+    images.iter().find(|seen| seen["image_id"] == image).unwrap()["status"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_list_that_lies_deletes_nothing() {
+    let cloud = unkind();
+    let (mut host, images) = baked(&cloud, KEEP_ONE, 3);
+    // Before the daemon can look for the first time: of each kind one user, of the oldest image.
+    for action in CALLS {
+        put_user(&cloud, action, &images[0]);
+    }
+    cloud.add_faults(r#"{"fault":[{"action":"ListImage","times":0,"list":"null"}]}"#);
+    host.start();
+    let mut tried = 0;
+    for action in ["ListImage", "DescribeImages"].into_iter().chain(CALLS) {
+        for lie in LIES {
+            clear_faults(&cloud);
+            let plan = format!(r#"{{"fault":[{{"action":"{action}","times":0,"list":"{lie}"}}]}}"#);
+            if !exchange(cloud.addr, "POST", "/_sim/faults", &plan).starts_with("HTTP/1.1 200") {
+                // This list cannot lie so: it has no count, or no tokens.
+                continue;
+            }
+            let before = cloud.calls(action, None).len();
+            let told = host.json(1, &["prune"]);
+            let problem = told["problem"].as_str().unwrap_or_else(|| panic!("{action} {lie}: {told}"));
+            assert!(problem.contains("ListIncomplete") && problem.contains(action), "{action} {lie}: {problem}");
+            assert!(told["images"].as_array().unwrap().iter().all(|image| image["action"] == "keep"), "{action} {lie}");
+            assert!(cloud.calls(action, None).len() - before <= 20, "{action} {lie} is followed for long");
+            tried += 1;
+        }
+    }
+    assert!(tried >= 60, "{tried}");
+    assert!(cloud.calls("DeleteImage", None).is_empty());
+    clear_faults(&cloud);
+
+    // The truth again: what is in use stays, the other one goes.
+    let told = host.json(0, &["prune"]);
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 1, "{told}");
+    assert_eq!([status(&cloud, &images[0]), status(&cloud, &images[1])], ["AVAILABLE", "DELETE"]);
+}
+
+/// What `prune` says of an image.
+fn judged(told: &Value, image: &str) -> Value {
+    let images = told["images"].as_array().unwrap().iter();
+    images.clone().find(|judged| judged["image_id"] == image).unwrap_or_else(|| panic!("{image}: {told}")).clone()
+}
+
+fn used_by(told: &Value, image: &str) -> Vec<String> {
+    let judged = judged(told, image);
+    let why = judged["why"].as_array().into_iter().flatten().find(|why| why["why"] == "in_use").cloned();
+    let by = why.unwrap_or_else(|| panic!("not in use: {judged}"))["by"].clone();
+    serde_json::from_value(by).unwrap()
+}
+
+#[test]
+fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
+    let cloud = unkind();
+    let (mut host, images) = baked(&cloud, KEEP_ONE, 12);
+    let state = cloud.state();
+    let name = |n: usize| {
+        let all = state["images"].as_array().unwrap();
+        all.iter().find(|image| image["image_id"] == images[n]).unwrap()["image_name"].clone()
+    };
+    let desktop = |id: &str| json!({"instance_id": id, "instance_type": "CloudDesktop"});
+    let with = |mut spec: Value, more: Value| {
+        spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        spec
+    };
+    // By the id of the image service: a pooled desktop, a workstation, a delivery group.
+    control(&cloud, "instances", &with(desktop("ecd-0"), json!({"image_id": images[0], "pool_id": "dg-0"})));
+    put_user(&cloud, "ListWuyingServer", &images[1]);
+    put_user(&cloud, "ListAppInstanceGroup", &images[2]);
+    // By the id of the desktop service, which shows no name of it: a pool without desktops, a template, a bundle.
+    for (n, id) in [(3, "m-3"), (4, "m-4"), (5, "m-5")] {
+        control(&cloud, "images", &json!({"image_id": images[n], "desktop_image_id": id}));
+    }
+    put_user(&cloud, "DescribeDesktopGroups", "m-3");
+    put_user(&cloud, "DescribeTemplates", "m-4");
+    put_user(&cloud, "DescribeBundles", "m-5");
+    // By name alone, the id is one that nobody knows: a desktop, a workstation, a bundle.
+    control(&cloud, "instances", &with(desktop("ecd-6"), json!({"image_id": "m-x6", "image_name": name(6)})));
+    let workstation = json!({"instance_id": "ws-7", "instance_type": "WuyingServer"});
+    control(&cloud, "instances", &with(workstation, json!({"image_id": "m-x7", "image_name": name(7)})));
+    control(&cloud, "bundles", &json!({"bundle_id": "b-8", "image_id": "m-x8", "image_name": name(8)}));
+    // And a pool, by the id that a desktop shows with the name.
+    control(&cloud, "pools", &json!({"pool_id": "dg-8", "image_id": "m-x8"}));
+    // A user of another image of a like name is none of ours, and one that was deleted is none any more.
+    control(&cloud, "instances", &with(desktop("ecd-9"), json!({"image_id": "m-x9", "image_name": "golden"})));
+    let gone = json!({"image_id": images[10], "status": "Deleted"});
+    control(&cloud, "instances", &with(desktop("ecd-10"), gone));
+
+    host.start();
+    let told = eventually("all that goes has gone", || {
+        let told = host.json(0, &["prune"]);
+        (told["images"].as_array().unwrap().len() == 10).then_some(told)
+    });
+    let expected: [&[&str]; 9] = [
+        &["ecd-0"],
+        &["ws-9"],
+        &["aig-9"],
+        &["pool dg-9"],
+        &["template t-9"],
+        &["bundle b-9"],
+        &["ecd-6"],
+        &["ws-7"],
+        &["pool dg-8", "bundle b-8"],
+    ];
+    for (image, expected) in images.iter().zip(expected) {
+        assert_eq!(used_by(&told, image), expected, "{image}");
+        assert_eq!(status(&cloud, image), "AVAILABLE");
+    }
+    assert_eq!(status(&cloud, &images[9]), "DELETE");
+    assert_eq!(status(&cloud, &images[10]), "DELETE");
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
+}
+
+/// Between the scan and the delete call somebody may begin to use the image: each of these is seen by the second question,
+/// under whatever id its list shows.
+#[test]
+fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
+    let cloud = unkind();
+    let (mut host, images) = baked(&cloud, KEEP_ONE, 2);
+    control(&cloud, "images", &json!({"image_id": images[0], "desktop_image_id": "m-0"}));
+    cloud.add_faults(r#"{"fault":[{"action":"ListImage","times":0,"list":"null"}]}"#);
+    host.start();
+    host.json(1, &["prune"]);
+    clear_faults(&cloud);
+    for (action, label) in CALLS.into_iter().zip(["ecd-9", "ws-9", "aig-9", "pool dg-9", "bundle b-9", "template t-9"])
+    {
+        // The last call of the scan is done, and its answer is still on its way.
+        cloud.add_faults(r#"{"fault":[{"action":"DescribeBundles","delay":"1500ms"}]}"#);
+        let before = cloud.calls("DescribeBundles", None).len();
+        let pass = host.command(&["prune", "--json"]).stdout(std::process::Stdio::null()).spawn().unwrap();
+        eventually("the scan has asked", || (cloud.calls("DescribeBundles", None).len() > before).then_some(()));
+        put_user(&cloud, action, &images[0]);
+        let _ = pass.wait_with_output().unwrap();
+        assert!(cloud.calls("DescribeBundles", None).len() >= before + 2, "{action}: not asked again");
+        assert!(cloud.calls("DeleteImage", None).is_empty(), "{action}");
+        assert_eq!(used_by(&host.json(0, &["prune"]), &images[0]), [label]);
+        match action {
+            "DescribeDesktops" => {
+                control(&cloud, "instances", &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop"}));
+            }
+            "ListWuyingServer" => {
+                control(&cloud, "instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer"}));
+            }
+            _ => put_user(&cloud, action, ""),
+        }
+    }
+    // A list that lies to the second question blocks as well.
+    cloud.add_faults(r#"{"fault":[{"action":"DescribeTemplates","nth":2,"list":"null"}]}"#);
+    host.json(0, &["prune"]);
+    assert!(cloud.calls("DeleteImage", None).is_empty());
+}
+
+#[test]
+fn users_are_looked_for_in_every_region_that_an_image_may_be_in() {
+    let cloud = unkind();
+    let rules = KEEP_ONE.replace("keep", "regions = [\"cn-beijing\"]\nkeep");
+    let (mut host, images) = baked(&cloud, &rules, 3);
+    eventually("the images are copied", || {
+        let state = cloud.state();
+        let copied = |id: &String| {
+            let all = state["images"].as_array().unwrap();
+            all.iter().any(|image| image["image_id"] == *id && image["regions"] == json!(["cn-beijing"]))
+        };
+        images.iter().all(copied).then_some(())
+    });
+    // The file has no word of the region any more, only the history has.
+    host.configure(cloud.addr, KEEP_ONE);
+    for (kind, id, image) in [("pools", "dg-1", &images[0]), ("bundles", "b-1", &images[1])] {
+        control(&cloud, kind, &json!({"id": id, "image_id": image, "region": "cn-beijing"}));
+    }
+    host.start();
+    let told = host.json(0, &["prune"]);
+    assert_eq!(used_by(&told, &images[0]), ["pool dg-1"]);
+    assert_eq!(used_by(&told, &images[1]), ["bundle b-1"]);
+    assert!(cloud.calls("DeleteImage", None).is_empty());
+}
+
+#[test]
+fn a_kind_that_is_left_out_is_not_asked_and_that_is_on_record() {
+    let cloud = unkind();
+    let rules = format!("in_use = [\"desktops\", \"workstations\", \"pools\", \"bundles\"]\n{KEEP_ONE}");
+    let (mut host, images) = baked(&cloud, &rules, 3);
+    put_user(&cloud, "DescribeTemplates", &images[0]);
+    put_user(&cloud, "DescribeDesktopGroups", &images[1]);
+    for action in ["DescribeTemplates", "ListAppInstanceGroup"] {
+        cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":0,"code":"Forbidden.RAM"}}]}}"#));
+    }
+    host.start();
+    let told = host.json(0, &["prune"]);
+    assert_eq!(used_by(&told, &images[1]), ["pool dg-9"]);
+    eventually("the image is deleted", || (status(&cloud, &images[0]) == "DELETE").then_some(()));
+    assert!(cloud.calls("DescribeTemplates", None).is_empty());
+    // The template went with its image: that is what the cloud does.
+    assert_eq!(cloud.state()["templates"], json!([]));
+
+    let words = "templates, delivery_groups are not asked whether they use an image before it is deleted";
+    let audit = host.json(0, &["audit", "--action", "in_use"]);
+    assert!(audit.to_string().contains(words), "{audit}");
+    let doctor = host.run(&["doctor", "--json"]);
+    let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
+    assert!(doctor.contains(words), "{doctor}");
+
+    // A kind that is asked again after a reload needs its right again.
+    host.configure(cloud.addr, KEEP_ONE);
+    host.expect(0, &["reload"]);
+    let told = host.json(1, &["prune"]);
+    assert!(told["problem"].as_str().unwrap().contains("Forbidden.RAM"), "{told}");
+}
+
+/// Lists that lie while a bake asks what its instance does, or how far its image is, cost time and nothing else.
+#[test]
+fn a_bake_outlives_lists_that_lie() {
+    let cloud = Cloud::start();
+    let lies = ["null", "missing", "empty", "short", "no_ids", "wrong_type", "wrong_rows"];
+    let mut bakes = Vec::new();
+    for (number, lie) in lies.into_iter().enumerate() {
+        for nth in 1..=3 {
+            bakes.push((format!("ecd-{number}{nth}"), "DescribeDesktops", lie, nth));
+            bakes.push((format!("ws-{number}{nth}"), "ListWuyingServer", lie, nth));
+        }
+        bakes.push((format!("ecd-{number}9"), "ListImage", lie, 1));
+    }
+    let schedules: String = bakes
+        .iter()
+        .map(|(id, ..)| {
+            format!(
+                "\n[[schedule]]\nname = \"{id}\"\ninstance_id = \"{id}\"\ncron = \"@yearly\"\n\
+                 stop_instance = \"required\"\n"
+            )
+        })
+        .collect();
+    let mut host = Host::new(cloud.addr, &schedules);
+    host.start();
+    for (id, action, lie, nth) in &bakes {
+        cloud.add_faults(&format!(
+            r#"{{"fault":[{{"action":"{action}","instance_id":"{id}","nth":{nth},"times":4,"list":"{lie}"}}]}}"#
+        ));
+    }
+    for (id, ..) in &bakes {
+        host.expect(0, &["bake", id]);
+    }
+    let rows = eventually("every bake has ended", || {
+        let rows = host.json(0, &["history", "--limit", "100"])["bakes"].as_array().unwrap().clone();
+        (rows.len() == bakes.len() && rows.iter().all(|row| !row["finished_at"].is_null())).then_some(rows)
+    });
+    for row in rows {
+        assert_eq!(row["state"], "succeeded", "{row}");
+    }
+    assert_eq!(cloud.state()["images"].as_array().unwrap().len(), bakes.len());
+    let state = cloud.state();
+    let instances = state["instances"].as_array().unwrap().iter();
+    assert!(instances.filter(|one| one["instance_id"] != "ecd-sim0003").all(|one| one["status"] != "Stopped"));
+    let lied = state["calls"].as_array().unwrap().iter().filter(|call| call["outcome"] == "lied").count();
+    assert!(lied >= 2 * bakes.len(), "only {lied} lists lied");
+}

@@ -1,0 +1,1097 @@
+//! One scene: a host with several schedules, a storm of troubles that a seed decides, then peace until all is quiet.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    path::{Path, PathBuf},
+    process::{Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use fastrand::Rng;
+use imagebaked::{
+    failpoint::{DELETION_POINTS, POINTS},
+    sim::FaultPlan,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    evidence::{Evidence, Kind, Planned, Protected, Violation, instant, is_unfinished},
+    nemesis::{Nemesis, pick},
+    support::{Cloud, Host, Running},
+};
+
+/// How long a healed world may take to become quiet.
+const QUIET_WITHIN: Duration = Duration::from_secs(120);
+/// How long a command of the storm may take; the daemon may stand still.
+const COMMAND_TAKES: Duration = Duration::from_secs(5);
+/// States of instances that pass.
+const PASSING: [&str; 6] = ["Migrating", "Updating", "Rebuilding", "Hibernated", "Config", "Unheard"];
+
+/// What this machine lets a scene do.
+#[derive(Debug, Clone, Default)]
+pub struct Means {
+    /// libfaketime.
+    pub faketime: Option<PathBuf>,
+    /// Whether a small file system can be mounted.
+    pub mount: bool,
+    /// Whether a running process can be given limits.
+    pub prlimit: bool,
+}
+
+/// How a scene went.
+#[derive(Debug)]
+pub struct Outcome {
+    pub seed: u64,
+    pub counts: BTreeMap<Nemesis, u64>,
+    pub slots: usize,
+    /// Slots that ended without an image, as they may here.
+    pub excused: usize,
+    pub images: usize,
+    pub deleted: usize,
+    pub took: Duration,
+    pub violations: Vec<Violation>,
+    /// Where to look, if something was broken.
+    pub folder: Option<PathBuf>,
+}
+
+/// What ends a trouble.
+#[derive(Debug)]
+enum Relief {
+    Launch,
+    Continue,
+    StartCloud(Value),
+    Instance(Value),
+    EmptyDisk,
+    LiftLimit,
+    SetClock,
+    Restore(PathBuf),
+    Rollback(PathBuf),
+}
+
+/// Plays the scene of `seed` with these kinds of trouble, or with what the seed picks.
+pub fn play(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
+    let started = Instant::now();
+    std::panic::catch_unwind(|| play_to_the_end(seed, means, only)).unwrap_or_else(|panic| {
+        let words = panic.downcast_ref::<String>().cloned().unwrap_or_default();
+        Outcome {
+            seed,
+            counts: BTreeMap::new(),
+            slots: 0,
+            excused: 0,
+            images: 0,
+            deleted: 0,
+            took: started.elapsed(),
+            violations: vec![Violation { kind: Kind::Unhealthy, what: format!("the scene broke off: {words}") }],
+            folder: None,
+        }
+    })
+}
+
+fn play_to_the_end(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
+    let started = Instant::now();
+    let mut scene = Scene::new(seed, means, only);
+    scene.storm();
+    let violations = scene.heal_and_judge();
+    let world = if scene.cloud.is_up() { scene.cloud.state() } else { Value::Null };
+    let images = world["images"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let excused =
+        scene.host.rows().iter().filter(|row| row["state"] != "succeeded" && row["state"] != "queued").count();
+    let folder = (!violations.is_empty()).then(|| scene.keep(&world, &violations));
+    Outcome {
+        seed,
+        counts: scene.counts.clone(),
+        slots: scene.planned.iter().map(|planned| planned.slots.len()).sum(),
+        excused,
+        images: images.len(),
+        deleted: images.iter().filter(|image| !image["deleted_at"].is_null()).count(),
+        took: started.elapsed(),
+        violations,
+        folder,
+    }
+}
+
+struct Scene {
+    rng: Rng,
+    troubles: Vec<Nemesis>,
+    host: Host,
+    cloud: Cloud,
+    log: Arc<Mutex<fs::File>>,
+    faketime: Option<PathBuf>,
+    disk: Option<Mount>,
+    schedules: String,
+    planned: Vec<Planned>,
+    began_at: DateTime<Utc>,
+    last_slot: DateTime<Utc>,
+    reliefs: Vec<(Instant, Relief)>,
+    counts: BTreeMap<Nemesis, u64>,
+    /// Faults that were given to the simulator and have not struck, by kind.
+    given: Vec<(Nemesis, u64)>,
+    by_hand: BTreeSet<String>,
+    used: Vec<Protected>,
+    pinned: Vec<Protected>,
+    /// Whether the daemon is to be up; it may have died of a failpoint since.
+    is_up: bool,
+    is_paused: bool,
+    disk_fails: bool,
+    /// Which failpoint is armed.
+    armed: String,
+    reloads: u32,
+    surprises: Vec<Violation>,
+}
+
+/// A small file system of the scene's own.
+struct Mount(PathBuf);
+
+impl Mount {
+    fn new(at: &Path) -> Self {
+        fs::create_dir(at).unwrap();
+        let done = Command::new("mount").args(["-t", "tmpfs", "-o", "size=12m,mode=0700", "tmpfs"]).arg(at).status();
+        assert!(done.unwrap().success());
+        Self(at.to_owned())
+    }
+
+    /// Leaves no byte free.
+    fn fill(&self) {
+        let mut file = fs::File::create(self.0.join("FILL")).unwrap();
+        while file.write_all(&[0; 4096]).is_ok() {}
+        let _ = file.flush();
+    }
+
+    fn empty(&self) {
+        let _ = fs::remove_file(self.0.join("FILL"));
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(&self.0).status();
+    }
+}
+
+impl Scene {
+    fn new(seed: u64, means: &Means, only: &[Nemesis]) -> Self {
+        let mut rng = Rng::with_seed(seed);
+        let troubles = troubles(&mut rng, means, only);
+        let host = Host::bare();
+        let state = host.path("cloud.json").display().to_string();
+        let cloud = Cloud::with(&[
+            "--open",
+            "--build-time",
+            "400ms",
+            "--power-time",
+            "200ms",
+            "--builders",
+            "50",
+            "--state",
+            &state,
+        ]);
+        let disk = troubles.contains(&Nemesis::DiskFull).then(|| Mount::new(&host.path("state")));
+        let log = Arc::new(Mutex::new(fs::File::create(host.path("daemon.log")).unwrap()));
+        let faketime = troubles.contains(&Nemesis::Clock).then(|| means.faketime.clone()).flatten();
+        let first = Utc::now().with_nanosecond(0).unwrap() + TimeDelta::seconds(4);
+        let length = rng.i64(6..10);
+        let (schedules, planned) = timetable(&mut rng, first, length);
+        let last_slot = planned.iter().flat_map(|planned| &planned.slots).max().copied().unwrap_or(first);
+        let mut scene = Self {
+            rng,
+            troubles,
+            host,
+            cloud,
+            log,
+            faketime,
+            disk,
+            schedules,
+            planned,
+            began_at: Utc::now(),
+            last_slot,
+            reliefs: Vec::new(),
+            counts: BTreeMap::new(),
+            given: Vec::new(),
+            by_hand: BTreeSet::new(),
+            used: Vec::new(),
+            pinned: Vec::new(),
+            is_up: false,
+            is_paused: false,
+            disk_fails: false,
+            armed: String::new(),
+            reloads: 0,
+            surprises: Vec::new(),
+        };
+        scene.excuse();
+        scene.set_clock("+0");
+        scene.configure();
+        scene.note(&format!("seed {seed}: {:?}", scene.troubles));
+        scene.launch("");
+        assert!(scene.wait_until_ready(), "the daemon does not start:\n{}", scene.host.log());
+        // What came due before the daemon knew of it has no row; a busy machine may be so late.
+        let ready = Utc::now();
+        for planned in &mut scene.planned {
+            planned.slots.retain(|slot| *slot > ready);
+        }
+        scene
+    }
+
+    /// Reason codes that what happens here makes right.
+    fn excuse(&mut self) {
+        let has = |nemesis| self.troubles.contains(&nemesis);
+        let (spoil, start, connect) = (has(Nemesis::Spoil), has(Nemesis::UserStart), has(Nemesis::Connect));
+        for planned in &mut self.planned {
+            if spoil || start {
+                planned.excused.insert("created_failed");
+            }
+            if connect {
+                planned.excused.insert("users_connected");
+            }
+        }
+    }
+
+    fn configure(&self) {
+        let at = |name| self.host.path(name).display().to_string();
+        // So that a rolled-back history still searches when it bakes again what it has forgotten.
+        let lookup = if self.troubles.contains(&Nemesis::Rollback) { "10s" } else { "1s" };
+        let text = format!(
+            "[daemon]\nstate_dir = \"{}\"\ncontrol_socket = \"{}\"\nlisten = \"\"\nmax_builders = 20\ndrain = \"1s\"\n\
+             prune_interval = \"400ms\"\n\n\
+             [cloud]\nendpoint = \"http://{}\"\ncredentials = \"files\"\ncredentials_dir = \"{}\"\npoll_interval = \"50ms\"\n\
+             lookup_window = \"{lookup}\"\nrequests_per_second = 200\ntimeout = \"1s\"\nconnect_timeout = \"500ms\"\n\n\
+             [defaults]\nimage_name = \"{{name}}-{{slot:%Y%m%d-%H%M%S}}-v{{version}}\"\ndeadline = \"1h\"\n\
+             build_deadline = \"{}h\"\nretry = {{ attempts = 60, base = \"50ms\", cap = \"1s\" }}\n{}",
+            at("state"),
+            at("control.sock"),
+            self.cloud.addr,
+            at("keys"),
+            10 + self.reloads % 2,
+            self.schedules,
+        );
+        fs::write(self.host.path("new.toml"), text).unwrap();
+        fs::rename(self.host.path("new.toml"), self.host.path("imagebaked.toml")).unwrap();
+    }
+
+    /// Writes down between the daemon's own lines what was done to it.
+    fn note(&self, what: &str) {
+        let now = Utc::now().format("%H:%M:%S%.3f");
+        let _ = writeln!(self.log.lock().unwrap(), "{now} ### {what}");
+    }
+
+    fn count(&mut self, nemesis: Nemesis) {
+        *self.counts.entry(nemesis).or_default() += 1;
+    }
+
+    fn surprise(&mut self, what: String) {
+        self.note(&what);
+        self.surprises.push(Violation { kind: Kind::Unhealthy, what });
+    }
+
+    fn set_clock(&self, offset: &str) {
+        fs::write(self.host.path("clock.new"), format!("{offset}\n")).unwrap();
+        fs::rename(self.host.path("clock.new"), self.host.path("clock")).unwrap();
+    }
+
+    // ---- The daemon's life.
+
+    fn launch(&mut self, failpoint: &str) {
+        self.note(&format!("launch {failpoint}"));
+        let run = self.host.command(&["run", "--log-filter", "info,imagebaked::cloud=debug"]);
+        // Writes beyond a limit fail only where the signal is ignored.
+        let mut command = Command::new("/bin/sh");
+        command
+            .env_clear()
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(run.get_program())
+            .args(run.get_args());
+        if !failpoint.is_empty() {
+            command.env("IMAGEBAKED_FAILPOINT", failpoint);
+        }
+        if let Some(library) = &self.faketime {
+            command
+                .env("LD_PRELOAD", library)
+                .env("FAKETIME_TIMESTAMP_FILE", self.host.path("clock"))
+                .env("FAKETIME_NO_CACHE", "1")
+                .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
+        }
+        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // Not into the file itself: limits of the process would be limits of its log.
+        let (lines, log) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&self.log));
+        std::thread::spawn(move || {
+            for line in lines.split(b'\n').map_while(Result::ok) {
+                let _ = log.lock().unwrap().write_all(&[line.as_slice(), b"\n"].concat());
+            }
+        });
+        self.host.watch_over(child);
+        self.is_up = true;
+        self.is_paused = false;
+        failpoint.clone_into(&mut self.armed);
+    }
+
+    /// Starts the daemon in the storm, sometimes with a failpoint armed.
+    fn launch_in_storm(&mut self) {
+        let armed = if self.troubles.contains(&Nemesis::Failpoint) && self.rng.u8(0..6) > 0 {
+            let points: Vec<&str> = POINTS.iter().chain(&DELETION_POINTS).copied().collect();
+            let (point, n) = (*pick(&mut self.rng, &points), self.rng.u32(1..3));
+            format!("{point}:{n}")
+        } else {
+            String::new()
+        };
+        self.launch(&armed);
+    }
+
+    fn kill(&mut self) {
+        let pid = self.host.pid();
+        self.host.kill();
+        self.is_up = false;
+        self.is_paused = false;
+        self.sweep_up(pid);
+    }
+
+    /// What libfaketime leaves of a process that was killed.
+    fn sweep_up(&self, pid: u32) {
+        if self.faketime.is_some() {
+            for name in ["faketime_shm_", "sem.faketime_sem_"] {
+                let _ = fs::remove_file(format!("/dev/shm/{name}{pid}"));
+            }
+        }
+    }
+
+    /// Takes notice of a daemon that has ended by itself.
+    fn notice_end(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        let Some(status) = self.is_up.then(|| self.host.exit_status()).flatten() else { return false };
+        self.note(&format!("ended: {status}"));
+        let pid = self.host.pid();
+        self.sweep_up(pid);
+        self.is_up = false;
+        self.is_paused = false;
+        if status.signal() == Some(9) {
+            self.count(Nemesis::Failpoint);
+        } else if !self.may_end_with(status) {
+            self.surprise(format!("the daemon ended by itself with {status}"));
+        }
+        true
+    }
+
+    /// The service manager starts again what ends with another status than 2 or 7; without a disk there is no other way.
+    fn may_end_with(&self, status: ExitStatus) -> bool {
+        self.disk_fails && status.code().is_some_and(|code| code != 2 && code != 7)
+    }
+
+    /// Stops the daemon in an orderly way; whether it lived until then.
+    fn stop(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
+        if self.is_paused {
+            self.host.signal("CONT");
+            self.is_paused = false;
+        }
+        if self.notice_end() || !self.is_up {
+            return false;
+        }
+        self.note("stop");
+        self.host.signal("TERM");
+        let give_up = Instant::now() + Duration::from_secs(30);
+        let status = loop {
+            if let Some(status) = self.host.exit_status() {
+                break status;
+            }
+            if Instant::now() > give_up {
+                self.surprise("the daemon did not stop within 30 s".to_owned());
+                self.kill();
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        // One that is told to stop before it listens to signals ends of it.
+        if status.success() || status.signal() == Some(15) {
+            self.is_up = false;
+            return true;
+        }
+        self.notice_end();
+        false
+    }
+
+    fn wait_until_ready(&mut self) -> bool {
+        let give_up = Instant::now() + Duration::from_secs(30);
+        while Instant::now() < give_up {
+            if self.run(&["status", "--json"]).is_some_and(|(code, _)| code == 0 || code == 5) {
+                return true;
+            }
+            if self.notice_end() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        false
+    }
+
+    /// Runs a command, within bounds; its exit code and output.
+    fn run(&self, args: &[&str]) -> Option<(i32, String)> {
+        let out = fs::File::create(self.host.path("command.out")).unwrap();
+        let mut command = self.host.command(args);
+        command.stdout(out.try_clone().unwrap()).stderr(out);
+        let mut child = Running(command.spawn().unwrap());
+        let give_up = Instant::now() + COMMAND_TAKES;
+        while Instant::now() < give_up {
+            if let Some(status) = child.0.try_wait().unwrap() {
+                let output = fs::read(self.host.path("command.out")).unwrap();
+                return Some((status.code().unwrap_or(-1), String::from_utf8_lossy(&output).into_owned()));
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        None
+    }
+
+    /// Whether the daemon can be spoken to.
+    fn answers(&self) -> bool {
+        self.is_up && !self.is_paused
+    }
+
+    fn later(&mut self, low: u64, high: u64, relief: Relief) {
+        let pause = Duration::from_millis(self.rng.u64(low..high));
+        self.reliefs.push((Instant::now() + pause, relief));
+    }
+
+    // ---- The storm.
+
+    fn storm(&mut self) {
+        let until = self.last_slot + TimeDelta::milliseconds(700);
+        let mut next = Instant::now() + Duration::from_millis(self.rng.u64(0..1500));
+        while Utc::now() < until {
+            if self.notice_end() {
+                self.later(0, 900, Relief::Launch);
+            }
+            self.relieve(false);
+            if Instant::now() >= next {
+                let kind = if self.rng.u8(0..4) == 0 && self.troubles.contains(&Nemesis::Kill) {
+                    Nemesis::Kill
+                } else {
+                    *pick(&mut self.rng, &self.troubles)
+                };
+                self.strike(kind);
+                next = Instant::now() + Duration::from_millis(self.rng.u64(100..900));
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Ends troubles whose time is over, or all.
+    fn relieve(&mut self, all: bool) {
+        let now = Instant::now();
+        let mut index = 0;
+        while index < self.reliefs.len() {
+            if all || self.reliefs[index].0 <= now {
+                let (_, relief) = self.reliefs.remove(index);
+                self.end(relief, all);
+            } else {
+                index += 1;
+            }
+        }
+    }
+
+    fn end(&mut self, relief: Relief, is_over: bool) {
+        match relief {
+            // In the end it is started without failpoints.
+            Relief::Launch if is_over => {}
+            Relief::Launch => {
+                if !self.is_up {
+                    self.launch_in_storm();
+                }
+            }
+            Relief::Continue => {
+                if self.is_up && self.is_paused {
+                    self.note("continue");
+                    self.host.signal("CONT");
+                    self.is_paused = false;
+                }
+            }
+            Relief::StartCloud(faults) => {
+                self.note("the cloud is back");
+                self.cloud.start_again();
+                if faults["fault"].as_array().is_some_and(|faults| !faults.is_empty()) {
+                    self.cloud.add_faults(&faults.to_string());
+                }
+            }
+            Relief::Instance(spec) => {
+                self.note(&format!("instance {spec}"));
+                if self.cloud.is_up() {
+                    self.cloud.control("instances", &spec);
+                } else {
+                    self.later(500, 501, Relief::Instance(spec));
+                }
+            }
+            Relief::EmptyDisk => {
+                self.note("the disk has room");
+                if let Some(disk) = &self.disk {
+                    disk.empty();
+                }
+                self.disk_fails = false;
+            }
+            Relief::LiftLimit => {
+                self.note("writes work");
+                if self.is_up {
+                    limit_files(self.host.pid(), "unlimited");
+                }
+                self.disk_fails = false;
+            }
+            Relief::SetClock => {
+                self.note("the clock is right");
+                self.set_clock("+0");
+            }
+            Relief::Restore(backup) if !is_over => self.restore(&backup),
+            Relief::Rollback(copy) if !is_over => self.roll_back(&copy),
+            Relief::Restore(_) | Relief::Rollback(_) => {}
+        }
+    }
+
+    fn strike(&mut self, kind: Nemesis) {
+        match kind {
+            Nemesis::Kill => {
+                // One that has died of a failpoint meanwhile is not killed.
+                if self.is_up && !self.notice_end() {
+                    self.note("kill");
+                    self.kill();
+                    self.count(kind);
+                }
+                self.later(0, 900, Relief::Launch);
+            }
+            // Armed at the start before.
+            Nemesis::Failpoint => {}
+            Nemesis::Pause => {
+                if self.answers() {
+                    self.note("pause");
+                    self.host.signal("STOP");
+                    self.is_paused = true;
+                    self.count(kind);
+                    self.later(100, 2500, Relief::Continue);
+                }
+            }
+            Nemesis::Restart => {
+                if self.answers() && self.stop() {
+                    self.count(kind);
+                }
+                self.later(0, 500, Relief::Launch);
+            }
+            Nemesis::Proxy
+            | Nemesis::WrongId
+            | Nemesis::Cut
+            | Nemesis::Timeout
+            | Nemesis::List
+            | Nemesis::Throttle
+            | Nemesis::CloudFault
+            | Nemesis::Spoil => {
+                if let (true, Some((plan, times))) = (self.cloud.is_up(), kind.fault_plan(&mut self.rng)) {
+                    self.note(&plan.replace('\n', " "));
+                    self.cloud.add_faults(&plan);
+                    self.given.push((kind, times));
+                }
+            }
+            Nemesis::Outage => {
+                if self.cloud.is_up() {
+                    self.note("outage");
+                    let faults = self.cloud.faults_left();
+                    self.cloud.stop();
+                    self.count(kind);
+                    self.later(100, 3000, Relief::StartCloud(faults));
+                }
+            }
+            Nemesis::InstanceState | Nemesis::Connect | Nemesis::UserStart => self.touch_instance(kind),
+            Nemesis::HandImage => self.make_by_hand(),
+            Nemesis::DiskFull => {
+                if let (Some(disk), false) = (&self.disk, self.disk_fails) {
+                    self.note("the disk is full");
+                    disk.fill();
+                    self.disk_fails = true;
+                    self.count(kind);
+                    self.later(200, 3000, Relief::EmptyDisk);
+                }
+            }
+            Nemesis::DiskError => {
+                if self.answers() && !self.disk_fails {
+                    self.note("writes fail");
+                    limit_files(self.host.pid(), "4096");
+                    self.disk_fails = true;
+                    self.count(kind);
+                    self.later(200, 2000, Relief::LiftLimit);
+                }
+            }
+            Nemesis::Clock => {
+                let offset = *pick(&mut self.rng, &["+90s", "+20m", "+3h", "+30h", "+5d", "+400d", "-2h", "-90s"]);
+                self.note(&format!("the clock goes {offset}"));
+                self.set_clock(offset);
+                self.count(kind);
+                self.later(300, 3000, Relief::SetClock);
+            }
+            Nemesis::Restore => {
+                let waits = self.reliefs.iter().any(|(_, relief)| matches!(relief, Relief::Restore(_)));
+                if self.answers() && !waits && !self.disk_fails {
+                    let path = self.host.path(&format!("backup-{}.db", self.reloads));
+                    self.reloads += 2;
+                    if self.run(&["backup", &path.display().to_string()]).is_some_and(|(code, _)| code == 0) {
+                        self.note("backup");
+                        self.later(500, 2500, Relief::Restore(path));
+                    }
+                }
+            }
+            Nemesis::Rollback => {
+                let waits = self.reliefs.iter().any(|(_, relief)| matches!(relief, Relief::Rollback(_)));
+                if self.answers() && !waits && !self.disk_fails && !self.notice_end() {
+                    self.note("kill, and a copy of the files");
+                    self.kill();
+                    self.count(Nemesis::Kill);
+                    let copy = self.host.path(&format!("copy-{}", self.reloads));
+                    self.reloads += 2;
+                    copy_history(&self.host.path("state"), &copy);
+                    self.launch_in_storm();
+                    self.later(500, 2500, Relief::Rollback(copy));
+                }
+            }
+            Nemesis::Reload => {
+                if self.answers() {
+                    self.reloads += 1;
+                    self.configure();
+                    if self.run(&["reload"]).is_some_and(|(code, _)| code == 0) {
+                        self.note("reloaded");
+                        self.count(kind);
+                    }
+                }
+            }
+            Nemesis::Manual => {
+                if self.answers() {
+                    let schedule = pick(&mut self.rng, &self.planned).schedule.clone();
+                    if self.run(&["bake", &schedule]).is_some_and(|(code, _)| code == 0) {
+                        self.note(&format!("asked for {schedule}"));
+                        self.count(kind);
+                    }
+                }
+            }
+            Nemesis::Use | Nemesis::Pin => self.protect(kind),
+        }
+    }
+
+    /// One of the instances in one of these states, as what it can be put back to.
+    fn instance_that_is(&mut self, states: &[&str]) -> Option<Value> {
+        if !self.cloud.is_up() {
+            return None;
+        }
+        let world = self.cloud.state();
+        let is_free = |id: &Value| {
+            !self
+                .reliefs
+                .iter()
+                .any(|(_, relief)| matches!(relief, Relief::Instance(spec) if spec["instance_id"] == *id))
+        };
+        let mut found: Vec<&Value> = world["instances"].as_array()?.iter().collect();
+        found.retain(|instance| {
+            let status = instance["status"].as_str().unwrap_or_default().to_ascii_lowercase();
+            states.contains(&status.as_str())
+                && is_free(&instance["instance_id"])
+                && self.planned.iter().any(|planned| instance["instance_id"] == *planned.instance)
+        });
+        let instance = (!found.is_empty()).then(|| *pick(&mut self.rng, &found))?;
+        Some(json!({
+            "instance_id": instance["instance_id"], "instance_type": instance["instance_type"],
+            "status": instance["status"], "image_id": instance["image_id"], "connected": false,
+        }))
+    }
+
+    fn touch_instance(&mut self, kind: Nemesis) {
+        let states: &[&str] = match kind {
+            Nemesis::InstanceState => &["running", "stopped"],
+            Nemesis::Connect => &["running"],
+            _ => &["stopped"],
+        };
+        let Some(before) = self.instance_that_is(states) else { return };
+        let mut now = before.clone();
+        match kind {
+            Nemesis::InstanceState => now["status"] = json!(pick(&mut self.rng, &PASSING)),
+            Nemesis::Connect => now["connected"] = json!(true),
+            _ => now["status"] = json!("Running"),
+        }
+        self.note(&format!("{kind}: {now}"));
+        self.cloud.control("instances", &now);
+        self.count(kind);
+        if kind != Nemesis::UserStart {
+            self.later(200, 2500, Relief::Instance(before));
+        }
+    }
+
+    /// An image under the name that the next slots of a line would give theirs.
+    fn make_by_hand(&mut self) {
+        if !self.cloud.is_up() {
+            return;
+        }
+        let planned = pick(&mut self.rng, &self.planned).clone();
+        let Some(slot) = planned.slots.iter().find(|slot| **slot > Utc::now()) else { return };
+        let state = self.cloud.state();
+        let versions = state["images"].as_array().into_iter().flatten();
+        let last = versions
+            .filter(|image| image["tags"]["imagebaked:line"] == *planned.line)
+            .filter_map(|image| image["tags"]["imagebaked:version"].as_str()?.parse::<u32>().ok())
+            .max()
+            .unwrap_or_default();
+        let version = last + self.rng.u32(1..4);
+        let id = format!("imgc-hand{:010}", self.by_hand.len());
+        let name = format!("{}-{}-v{version}", planned.schedule, slot.format("%Y%m%d-%H%M%S"));
+        let image_type = pick(&mut self.rng, &["User", "User", "Shared"]);
+        let product = if planned.instance.starts_with("ws-") { "WuyingServer" } else { "CloudDesktop" };
+        // Younger than a minute before the create call of its slot it could be the slot's own, for all that anybody can know.
+        let made = Utc::now() - TimeDelta::minutes(self.rng.i64(2..600));
+        let image = json!({
+            "image_id": id, "image_name": name, "tags": {}, "image_type": image_type, "product_type": product,
+            "created_at": made,
+        });
+        self.note(&format!("by hand: {image}"));
+        self.cloud.control("images", &image);
+        self.by_hand.insert(id);
+        self.count(Nemesis::HandImage);
+    }
+
+    /// Uses or pins an image of a line from which images are deleted.
+    fn protect(&mut self, kind: Nemesis) {
+        if !self.cloud.is_up() {
+            return;
+        }
+        let state = self.cloud.state();
+        let mut candidates: Vec<&Value> = state["images"].as_array().into_iter().flatten().collect();
+        candidates.retain(|image| {
+            image["status"] == "AVAILABLE"
+                && self.planned.iter().any(|p| p.keep.is_some() && image["tags"]["imagebaked:line"] == *p.line)
+        });
+        if candidates.is_empty() {
+            return;
+        }
+        let image = pick(&mut self.rng, &candidates)["image_id"].as_str().unwrap_or_default().to_owned();
+        let protected = Protected { image: image.clone(), from: Utc::now(), until: None };
+        if kind == Nemesis::Use {
+            self.cloud.control("groups", &json!({"group_id": format!("aig-{}", self.used.len()), "image_id": image}));
+            self.used.push(protected);
+        } else if self.answers()
+            && self.run(&["pin", &image, "--reason", "to be kept"]).is_some_and(|(code, _)| code == 0)
+        {
+            self.pinned.push(Protected { from: Utc::now(), ..protected });
+        } else {
+            return;
+        }
+        self.note(&format!("{kind}: {image}"));
+        self.count(kind);
+    }
+
+    // ---- An older history.
+
+    /// Stops the daemon where nothing is left off that only the lost part of the history knows of.
+    fn stop_for_history(&mut self) -> bool {
+        if !self.cloud.is_up() || self.disk_fails || !self.answers() || !self.instances_run() {
+            return false;
+        }
+        let stopped = self.stop();
+        if stopped && self.instances_run() {
+            return true;
+        }
+        self.later(0, 300, Relief::Launch);
+        false
+    }
+
+    /// Whether every instance runs that has a schedule; the sample account of the simulator has others.
+    fn instances_run(&self) -> bool {
+        let state = self.cloud.state();
+        state["instances"].as_array().into_iter().flatten().all(|instance| {
+            let is_ours = self.planned.iter().any(|planned| instance["instance_id"] == *planned.instance);
+            !is_ours || instance["status"].as_str().is_some_and(|status| status.eq_ignore_ascii_case("running"))
+        })
+    }
+
+    /// Pins that the history has forgotten protect nothing.
+    fn forget_pins(&mut self) {
+        let now = Utc::now();
+        for pin in &mut self.pinned {
+            pin.until.get_or_insert(now);
+        }
+    }
+
+    fn restore(&mut self, backup: &Path) {
+        if !self.stop_for_history() {
+            return;
+        }
+        self.forget_pins();
+        match self.run(&["restore", &backup.display().to_string()]) {
+            Some((0, _)) => {
+                self.note("restored");
+                self.count(Nemesis::Restore);
+            }
+            other => self.surprise(format!("restore ended with {other:?}")),
+        }
+        self.launch_in_storm();
+    }
+
+    fn roll_back(&mut self, copy: &Path) {
+        if !self.stop_for_history() {
+            return;
+        }
+        self.forget_pins();
+        let state = self.host.path("state");
+        for name in ["imagebaked.db", "imagebaked.db-wal", "imagebaked.db-shm"] {
+            let _ = fs::remove_file(state.join(name));
+        }
+        for entry in fs::read_dir(copy).unwrap() {
+            let entry = entry.unwrap();
+            fs::copy(entry.path(), state.join(entry.file_name())).unwrap();
+        }
+        self.note("rolled back");
+        self.count(Nemesis::Rollback);
+        self.launch_in_storm();
+    }
+
+    // ---- The end.
+
+    fn heal_and_judge(&mut self) -> Vec<Violation> {
+        self.note("healing");
+        self.relieve(true);
+        if !self.cloud.is_up() {
+            self.relieve(true);
+        }
+        self.count_struck();
+        self.cloud.clear_faults();
+        // What put instances back while the cloud was down.
+        self.relieve(true);
+        if !self.armed.is_empty() || !self.is_up {
+            if self.is_up && self.rng.bool() && self.stop() {
+                self.count(Nemesis::Restart);
+            } else if self.is_up && !self.notice_end() {
+                self.kill();
+                self.count(Nemesis::Kill);
+            }
+            self.launch("");
+        }
+        let restless = self.wait_until_quiet();
+        self.note("judging");
+        let evidence = self.evidence();
+        let mut found = evidence.judge();
+        if let Some(why) = restless {
+            found.push(Violation { kind: Kind::Unhealthy, what: why });
+        }
+        if self.is_up && !self.stop() {
+            self.surprise("the daemon could not be stopped".to_owned());
+        }
+        found.append(&mut self.surprises);
+        found
+    }
+
+    /// Counts faults that met a call: what is left of the plan has not.
+    fn count_struck(&mut self) {
+        let left = self.cloud.faults_left();
+        let mut unstruck: u64 =
+            left["fault"].as_array().into_iter().flatten().map(|fault| fault["times"].as_u64().unwrap_or(1)).sum();
+        // The latest given are the last to strike, near enough.
+        for (kind, times) in std::mem::take(&mut self.given).into_iter().rev() {
+            let idle = unstruck.min(times);
+            unstruck -= idle;
+            if times > idle {
+                *self.counts.entry(kind).or_default() += times - idle;
+            }
+        }
+    }
+
+    fn evidence(&self) -> Evidence {
+        Evidence {
+            planned: self.planned.clone(),
+            began_at: self.began_at,
+            ended_at: Utc::now(),
+            world: self.cloud.state(),
+            rows: self.host.rows(),
+            by_hand: self.by_hand.clone(),
+            used: self.used.clone(),
+            pinned: self.pinned.clone(),
+        }
+    }
+
+    /// Waits until nothing is under way any more, and some scans longer for deletions that should not be; why not, otherwise.
+    fn wait_until_quiet(&mut self) -> Option<String> {
+        let give_up = Instant::now() + QUIET_WITHIN;
+        let mut why = String::new();
+        let mut settled_calls = None;
+        while Instant::now() < give_up {
+            if self.notice_end() {
+                return Some("the daemon ended in a healed world".to_owned());
+            }
+            match self.unrest() {
+                Some(unrest) => {
+                    why = unrest;
+                    settled_calls = None;
+                }
+                None => {
+                    let scans = self.cloud.calls("ListImage", None).len();
+                    if scans >= *settled_calls.get_or_insert(scans) + 4 {
+                        return None;
+                    }
+                    why.clear();
+                }
+            }
+            std::thread::sleep(Duration::from_millis(300));
+        }
+        if why.is_empty() {
+            why.push_str("the images in the cloud are not scanned any more");
+        }
+        Some(format!("not quiet after {QUIET_WITHIN:?}: {why}"))
+    }
+
+    /// What is still going on, or is said to be.
+    fn unrest(&self) -> Option<String> {
+        if !self.cloud.is_at_rest() {
+            return Some("an image is being made".to_owned());
+        }
+        if !self.instances_run() {
+            return Some("an instance does not run".to_owned());
+        }
+        let rows = self.host.rows();
+        if rows.is_empty() {
+            return Some("the history has no rows, or cannot be read".to_owned());
+        }
+        if let Some(row) = rows.iter().find(|row| is_unfinished(row, Utc::now())) {
+            return Some(format!("bake {} is {}: {}", row["id"], row["state"], row["reason"]));
+        }
+        let missing =
+            self.planned.iter().flat_map(|planned| planned.slots.iter().map(move |slot| (planned, slot))).find(
+                |(planned, slot)| {
+                    !rows.iter().any(|row| {
+                        row["schedule"] == *planned.schedule
+                            && row["instance_id"] == *planned.instance
+                            && instant(&row["covers_from"]).is_some_and(|first| first <= **slot)
+                            && instant(&row["slot"]).is_some_and(|last| **slot <= last)
+                    })
+                },
+            );
+        if let Some((planned, slot)) = missing {
+            return Some(format!("{} {} {slot} has no row", planned.schedule, planned.instance));
+        }
+        let Some((_, text)) = self.run(&["status", "--json"]) else { return Some("status does not answer".to_owned()) };
+        let Ok(status) = serde_json::from_str::<Value>(&text) else { return Some(format!("status: {text}")) };
+        wrong_health(&status["health"], rows.iter().any(|row| row["state"] != "succeeded"))
+    }
+
+    /// Keeps everything that tells what happened.
+    fn keep(&mut self, world: &Value, violations: &[Violation]) -> PathBuf {
+        let mut text = String::new();
+        for violation in violations {
+            let _ = writeln!(text, "{violation}");
+        }
+        let folder = self.host.keep_folder();
+        let rows = Value::from(self.host.rows());
+        let _ = fs::write(folder.join("violations"), text);
+        let _ = fs::write(folder.join("world.json"), format!("{world:#}"));
+        let _ = fs::write(folder.join("history.json"), format!("{rows:#}"));
+        if self.disk.is_some() {
+            let _ =
+                Command::new("cp").arg("-a").arg(folder.join("state")).arg(folder.join("state-at-the-end")).status();
+        }
+        folder
+    }
+}
+
+/// What `status` says of a healed world beside what is so.
+fn wrong_health(health: &Value, has_failures: bool) -> Option<String> {
+    if let Some(ok) = health["ok"].as_bool() {
+        return (!ok).then(|| format!("status: {}", health["reasons"]));
+    }
+    // The brake is right to ask; bakes that failed in the storm are rightly named until a newer one is good.
+    let mut allowed = vec!["prune_needs_confirmation"];
+    if has_failures {
+        allowed.extend(["bake_failed", "bake_missed", "no_good_image"]);
+    }
+    let problems = health["problems"].as_array()?;
+    let wrong = problems.iter().find(|problem| problem["code"].as_str().is_none_or(|code| !allowed.contains(&code)));
+    wrong.map(|problem| format!("status: {problem}"))
+}
+
+fn limit_files(pid: u32, bytes: &str) {
+    let _ = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:")]).status();
+}
+
+/// The database as the disk of a machine has it that lost its power.
+fn copy_history(state: &Path, copy: &Path) {
+    fs::create_dir(copy).unwrap();
+    for name in ["imagebaked.db", "imagebaked.db-wal"] {
+        if state.join(name).exists() {
+            fs::copy(state.join(name), copy.join(name)).unwrap();
+        }
+    }
+}
+
+/// The kinds of trouble of a scene: kills, and some of what this machine can do.
+pub fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
+    let can = |nemesis: &Nemesis| match nemesis {
+        Nemesis::DiskFull => means.mount,
+        Nemesis::DiskError => means.prlimit,
+        Nemesis::Clock => means.faketime.is_some(),
+        Nemesis::List => FaultPlan::parse("[[fault]]\naction = \"ListImage\"\nlist = \"null\"").is_ok(),
+        _ => true,
+    };
+    if !only.is_empty() {
+        return only.iter().copied().filter(can).collect();
+    }
+    // Picked before it is asked what can be done, so that a seed is the same scene on every machine, near enough.
+    let mut others = Nemesis::OTHERS;
+    rng.shuffle(&mut others);
+    let others = others.into_iter().take(rng.usize(3..7));
+    Nemesis::KILLS.into_iter().chain(others).filter(can).collect()
+}
+
+/// Schedules in TOML, and the slots that they have.
+fn timetable(rng: &mut Rng, first: DateTime<Utc>, length: i64) -> (String, Vec<Planned>) {
+    let keep = rng.usize(1..3);
+    let saga_keeps = rng.bool().then_some(2);
+    let mut schedules = String::new();
+    let mut planned = Vec::new();
+    let mut add = |name: &str, instances: &[&str], period: std::ops::Range<i64>, keep: Option<usize>, keys: &str| {
+        let (period, offset) = (rng.i64(period), rng.i64(0..3));
+        let slots: Vec<DateTime<Utc>> = (0..)
+            .map(|n| first + TimeDelta::seconds(offset + n * period))
+            .take_while(|slot| *slot <= first + TimeDelta::seconds(length))
+            .collect();
+        let catch_up = pick(rng, &["all", "latest", "skip"]);
+        let skips = rng.u8(0..4) == 0;
+        let ids: Vec<String> = instances.iter().map(|id| format!("\"{id}\"")).collect();
+        let target = match ids.as_slice() {
+            [one] => format!("instance_id = {one}"),
+            many => format!("instance_ids = [{}]", many.join(", ")),
+        };
+        let _ = write!(
+            schedules,
+            "[[schedule]]\nname = \"{name}\"\n{target}\ncron = {:?}\ncatch_up = \"{catch_up}\"\noverlap = \"{}\"\n{}{keys}\n",
+            cron(&slots, rng.bool()),
+            if skips { "skip" } else { "queue" },
+            keep.map(|last| format!("keep = {{ last = {last}, grace = \"500ms\" }}\n")).unwrap_or_default(),
+        );
+        planned.extend(instances.iter().map(|&instance| Planned {
+            schedule: name.to_owned(),
+            instance: instance.to_owned(),
+            line: if instances.len() == 1 { name.to_owned() } else { format!("{name}/{instance}") },
+            slots: slots.clone(),
+            keep,
+            excused: if skips { BTreeSet::from(["overlap"]) } else { BTreeSet::new() },
+        }));
+    };
+    let stop = "stop_instance = \"required\"\n";
+    add("often", &["ecd-often"], 2..4, None, "");
+    add("kept", &["ecd-kept"], 1..3, Some(keep), "channels = { stable = { after = \"1s\" } }\n");
+    add("saga", &["ws-saga"], 3..5, saga_keeps, stop);
+    add("desk", &["ecd-desk"], 3..5, Some(2), "stop_instance = \"if_running\"\nif_connected = \"proceed\"\n");
+    add("pair-a", &["ecd-pair"], 3..6, None, "");
+    add("pair-b", &["ecd-pair"], 3..6, Some(1), stop);
+    add("fleet", &["ecd-fleet", "ecd-horde"], 3..6, None, "channels = { pilot = {} }\n");
+    (schedules, planned)
+}
+
+/// Expressions for these slots, on their day only or on every day.
+fn cron(slots: &[DateTime<Utc>], daily: bool) -> Vec<String> {
+    let mut minutes: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for slot in slots {
+        let day = if daily { "* *".to_owned() } else { slot.format("%-d %-m").to_string() };
+        minutes
+            .entry(slot.format(&format!("%-M %-H {day} *")).to_string())
+            .or_default()
+            .push(slot.second().to_string());
+    }
+    minutes.into_iter().map(|(rest, seconds)| format!("{} {rest}", seconds.join(","))).collect()
+}
