@@ -68,7 +68,7 @@ impl Refusal {
 /// Codes of ours where nothing reached the cloud, or where something on the way answered in its place.
 const NOT_THE_CLOUD: [&str; 4] = ["ConnectFailed", "AnswerNotJson", "AnswerNotFromApi", "AnswerTooLarge"];
 /// Codes of ours where the cloud may have acted, and brought no whole answer.
-const NO_ANSWER: [&str; 4] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "HttpStatus"];
+const NO_ANSWER: [&str; 5] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "ListIncomplete", "HttpStatus"];
 
 impl Refusal {
     /// Whether the call counts against `retry.attempts`: where the cloud itself says that it failed, or may have acted.
