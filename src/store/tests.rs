@@ -652,7 +652,7 @@ async fn whatever_fails_the_next_transaction_begins_on_a_sound_connection() {
         let slot = slot + TimeDelta::hours(n);
         store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
         let rows = store.reader().history(&Filter { limit: 100, ..Filter::default() }).await.unwrap();
-        assert_eq!(rows.len() as i64, n);
+        assert_eq!(i64::try_from(rows.len()).unwrap(), n);
     };
     writes(1).await;
 
