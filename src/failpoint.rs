@@ -14,7 +14,7 @@ pub const VARIABLE: &str = "IMAGEBAKED_FAILPOINT";
 
 /// Every point, in the order in which a bake that stops its instance passes them.
 #[cfg(debug_assertions)]
-pub const POINTS: [&str; 46] = [
+pub const POINTS: [&str; 48] = [
     "start.ledger",
     "before.targets",
     "after.targets",
@@ -51,6 +51,8 @@ pub const POINTS: [&str; 46] = [
     "answer.describe_image",
     "before.starting",
     "after.starting",
+    "send.find_images_in_progress",
+    "answer.find_images_in_progress",
     "send.start_instance",
     "answer.start_instance",
     "before.finishing",

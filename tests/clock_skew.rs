@@ -1,14 +1,21 @@
 //! A host whose clock is wrong, as the cloud's Date header tells it.
 
-use std::sync::Arc;
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
+
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use imagebaked::{
     clock::{Clock, ManualClock, SystemClock},
     cloud::{CloudClient, CloudOptions, Surroundings, actions::ListImage, random_nonces},
-    sim::{Options, Simulator},
+    config,
+    control::{Reply, Request, client},
+    daemon::{self, Asked, Setup},
+    line::judge::Action,
+    sim::{InstanceKind, InstanceSpec, Options, RunningSimulator, Simulator},
 };
-use tokio::net::TcpListener;
+use tempfile::TempDir;
+use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 #[tokio::test]
 async fn a_clock_that_is_off_is_noticed_and_forgotten_when_it_is_right() {
@@ -38,4 +45,130 @@ async fn a_clock_that_is_off_is_noticed_and_forgotten_when_it_is_right() {
     clock.set(SystemClock.now());
     assert_eq!(skew().await, (None, None));
     sim.stop().await;
+}
+
+/// The real daemon with a clock that is set by hand, against a cloud with a clock of its own.
+struct World {
+    clock: ManualClock,
+    cloud: ManualClock,
+    _sim: RunningSimulator,
+    socket: PathBuf,
+    stop: mpsc::Sender<Asked>,
+    daemon: JoinHandle<()>,
+    _folder: TempDir,
+}
+
+impl World {
+    async fn begin() -> Self {
+        let folder = TempDir::new().unwrap();
+        let now = "2027-03-01T02:00:00Z".parse().unwrap();
+        let (clock, cloud) = (ManualClock::at(now), ManualClock::at(now));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let options = Options {
+            build_time: Duration::ZERO,
+            instances: vec![InstanceSpec {
+                instance_id: "ecd-1".into(),
+                instance_type: InstanceKind::CloudDesktop,
+                status: "Running".into(),
+                sub_instance_id: None,
+                connected: false,
+                image_id: None,
+            }],
+            ..Options::default()
+        };
+        let sim = Simulator::start(listener, options, Arc::new(cloud.clone())).unwrap();
+        let (path, socket) = (folder.path().join("imagebaked.toml"), folder.path().join("control.sock"));
+        let text = format!(
+            "[cloud]\nendpoint = \"http://{}\"\nrequests_per_second = 1000\n[daemon]\nstate_dir = \"{}\"\n\
+             control_socket = \"{}\"\nlisten = \"\"\nprune_interval = \"3650d\"\n[[schedule]]\nname = \"golden\"\n\
+             instance_id = \"ecd-1\"\ncron = \"0 3 * * *\"\nkeep = {{ last = 1, grace = \"0s\" }}\n\
+             channels = {{ stable = {{ after = \"3d\" }} }}\n",
+            sim.addr(),
+            folder.path().join("state").display(),
+            socket.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        let environment: BTreeMap<String, String> = [
+            ("ALIBABA_CLOUD_ACCESS_KEY_ID".to_owned(), "sim-key-id".to_owned()),
+            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET".to_owned(), "sim-key-secret".to_owned()),
+        ]
+        .into();
+        let setup = Setup {
+            config: config::load(&path, &environment).unwrap().config,
+            config_path: path,
+            environment,
+            clock: Arc::new(clock.clone()),
+            rng: fastrand::Rng::with_seed(7),
+        };
+        let (stop, asked) = mpsc::channel(1);
+        let daemon = tokio::spawn(async move { daemon::run(setup, asked).await.unwrap() });
+        while client::ask(&socket, &Request::Status).await.is_err() {
+            assert!(!daemon.is_finished());
+            tokio::task::yield_now().await;
+        }
+        Self { clock, cloud, _sim: sim, socket, stop, daemon, _folder: folder }
+    }
+
+    async fn ask(&self, request: Request) -> Reply {
+        client::ask(&self.socket, &request).await.unwrap()
+    }
+
+    /// Both clocks show true time, later by so much.
+    fn pass(&self, span: TimeDelta) {
+        self.clock.advance(span);
+        self.cloud.advance(span);
+    }
+
+    /// One image more.
+    async fn bake(&self) {
+        let Reply::Bakes { bakes } = self.ask(Request::Bake { schedule: "golden".into() }).await else { panic!() };
+        let mut seen = 0;
+        loop {
+            match self.ask(Request::Follow { bakes: bakes.clone(), seen }).await {
+                Reply::Rows { rows, .. } if rows.iter().all(|row| !row["finished_at"].is_null()) => {
+                    assert_eq!(rows[0]["state"], "succeeded", "{rows:?}");
+                    return;
+                }
+                Reply::Rows { changes, .. } => seen = changes,
+                other => panic!("{other:?}"),
+            }
+            self.pass(TimeDelta::seconds(30));
+        }
+    }
+
+    /// What a pass says is in the way, and how many images it deleted.
+    async fn prune(&self) -> (Option<String>, usize) {
+        match self.ask(Request::Prune { dry_run: false, again: false }).await {
+            Reply::Pruned { report } => {
+                let report = report.unwrap_or_default();
+                let deleted = report.images.iter().filter(|judged| judged.action == Action::Delete).count();
+                (report.problem, deleted)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_deleted_by_a_clock_that_the_cloud_contradicts() {
+    let world = World::begin().await;
+    world.bake().await;
+    world.pass(TimeDelta::minutes(10));
+    world.bake().await;
+    // Ten minutes ahead, which the cloud lets pass: the images stay, and the pass says why.
+    for off in [10, -10] {
+        let truth = world.cloud.now();
+        world.clock.step(truth + TimeDelta::minutes(off));
+        let (problem, _) = world.prune().await;
+        let side = if off > 0 { "ahead of" } else { "behind" };
+        assert!(problem.as_ref().is_some_and(|why| why.contains(side)), "{problem:?}");
+        let Reply::Status(status) = world.ask(Request::Status).await else { panic!() };
+        assert!(format!("{:?}", status.health).contains(side), "{:?}", status.health);
+        world.clock.step(truth);
+    }
+    // Right again: the first answer that agrees lets the pass go on.
+    let (problem, deleted) = world.prune().await;
+    assert_eq!((problem, deleted), (None, 1));
+    drop(world.stop);
+    world.daemon.await.unwrap();
 }

@@ -1,7 +1,7 @@
 //! Who uses an image, from outside: by any id, by its name, by anything that the cloud lists; and lists that lie, which
 //! conclude nothing.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
 mod support;
 
@@ -240,10 +240,10 @@ fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
         assert_eq!(used_by(&host.json(0, &["prune"]), &images[0]), [label]);
         match action {
             "DescribeDesktops" => {
-                control(&cloud, "instances", &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop"}))
+                control(&cloud, "instances", &json!({"instance_id": "ecd-9", "instance_type": "CloudDesktop"}));
             }
             "ListWuyingServer" => {
-                control(&cloud, "instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer"}))
+                control(&cloud, "instances", &json!({"instance_id": "ws-9", "instance_type": "WuyingServer"}));
             }
             _ => put_user(&cloud, action, ""),
         }

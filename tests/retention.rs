@@ -613,33 +613,3 @@ fn images_that_failed_are_shown_and_those_that_nobody_knows_too() {
     assert_eq!(status(&cloud, id), "CREATE_FAILED");
     assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"));
 }
-
-#[test]
-fn an_image_of_a_second_daemon_is_a_problem_and_is_never_deleted() {
-    let cloud = Cloud::start();
-    let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
-    let (host, ours) = baked(&cloud, &rules, 1);
-    // It was there before this history began: `reconcile` tells of it, health does not.
-    let tags = |slot: &str| {
-        json!({"imagebaked:owner": "imagebaked", "imagebaked:line": "golden", "imagebaked:schedule": "golden",
-               "imagebaked:version": "7", "imagebaked:slot": slot})
-    };
-    control(
-        &cloud,
-        "images",
-        &json!({"image_id": "imgc-old", "image_name": "golden-old", "tags": tags("2026-01-01T00:00:00Z")}),
-    );
-    let mut second = Host::new(cloud.addr, &rules);
-    second.start();
-    let theirs = second.bake("golden")["image_id"].as_str().unwrap().to_owned();
-    second.kill();
-    prune(&host, &[]);
-    let told = problems(&host);
-    assert!(told.contains(&theirs) && !told.contains("imgc-old") && !told.contains(&ours[0]), "{told}");
-    host.bake("golden");
-    assert_eq!(prune(&host, &[])[&ours[0]]["action"], "delete");
-    assert_eq!((status(&cloud, &theirs), status(&cloud, "imgc-old")), ("AVAILABLE".into(), "AVAILABLE".into()));
-    // Once it has its row, it is an image as any other.
-    host.run(&["reconcile", "--apply"]);
-    eventually("nothing is unknown", || (!problems(&host).contains(&theirs)).then_some(()));
-}

@@ -68,7 +68,7 @@ impl Refusal {
 /// Codes of ours where nothing reached the cloud, or where something on the way answered in its place.
 const NOT_THE_CLOUD: [&str; 4] = ["ConnectFailed", "AnswerNotJson", "AnswerNotFromApi", "AnswerTooLarge"];
 /// Codes of ours where the cloud may have acted, and brought no whole answer.
-const NO_ANSWER: [&str; 4] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "HttpStatus"];
+const NO_ANSWER: [&str; 5] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "ListIncomplete", "HttpStatus"];
 
 impl Refusal {
     /// Whether the call counts against `retry.attempts`: where the cloud itself says that it failed, or may have acted.
@@ -146,6 +146,8 @@ pub enum Call {
     CreateImage(Identity),
     /// Is there an image of this slot? By name first, by tags second.
     FindImage(Identity),
+    /// Which images of lines on the instance are being made?
+    FindImagesInProgress,
     /// How far is this image?
     DescribeImage(ImageId),
     /// Run the operator's command on this host.
@@ -166,6 +168,7 @@ impl Call {
             Self::StartInstance => "start_instance",
             Self::CreateImage(_) => "create_image",
             Self::FindImage(_) => "find_image",
+            Self::FindImagesInProgress => "find_images_in_progress",
             Self::DescribeImage(_) => "describe_image",
             Self::RunHook(_) => "run_hook",
         }
@@ -183,6 +186,8 @@ pub enum Answer {
     Created(MadeImage),
     /// To `FindImage`; `None`: neither an image of the slot nor one of its name is listed.
     Found(Option<SeenImage>),
+    /// To `FindImagesInProgress`.
+    InProgress(Vec<SeenImage>),
     /// To `FindImage`: no image of the slot is listed, but these carry its name.
     NameTaken(TakenName),
     /// To `DescribeImage`; `None`: not listed.

@@ -32,7 +32,7 @@ use super::{
     call::{Answer, Call, Class, MadeImage, Power, Refusal},
     gmt::GmtOffset,
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
-    identity::{Evidence, Identity, ImageStatus, SeenImage, TakenName},
+    identity::{Evidence, Identity, ImageStatus, SeenImage, TAG_LINE, TakenName},
     naming::{Template, Values},
     reason::ReasonCode,
     retry::{self, later},
@@ -952,6 +952,7 @@ impl Step<'_> {
             | Answer::Created(_)
             | Answer::Found(_)
             | Answer::NameTaken(_)
+            | Answer::InProgress(_)
             | Answer::Image(_)
             | Answer::Hook(_)
             | Answer::NotSent => self.look_at_instance_again(work, looks, sent, None),
@@ -1391,8 +1392,23 @@ impl Step<'_> {
                 work.owes_start = false;
                 return self.undo(work, end, 0);
             }
+            // Another line, or another host, may be making an image of it right now, which a start would spoil.
             Answer::Instance(Some(Power::Stopped)) => {
-                (tries + 1, false, self.start_pause(tries), Some(Call::StartInstance))
+                let may_wait = self.now < later(since.unwrap_or(self.now), self.bake.settings.build_deadline);
+                let call = if may_wait { Call::FindImagesInProgress } else { Call::StartInstance };
+                (tries + 1, false, self.start_pause(tries), Some(call))
+            }
+            Answer::InProgress(images) => {
+                let own = end.image().map(|image| &image.image_id);
+                match images.iter().find(|image| Some(&image.image_id) != own) {
+                    None => (tries, false, self.start_pause(tries), Some(Call::StartInstance)),
+                    Some(image) => {
+                        let line = image.tags.get(TAG_LINE).map_or("another line", String::as_str);
+                        let name = &image.image_id;
+                        trouble = Some(format!("it is not started while image {name} of {line} is being made of it"));
+                        (tries, false, self.start_pause(tries), None)
+                    }
+                }
             }
             // One empty listing proves nothing; an instance left stopped would be the price of believing it.
             Answer::Instance(_) if absent && times >= ABSENT_AFTER => {
@@ -1414,7 +1430,7 @@ impl Step<'_> {
             }
         };
         let next = next.max(self.after(asked.unwrap_or_default()));
-        let start_sent = call.is_some();
+        let start_sent = call == Some(Call::StartInstance);
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
         (State::Starting { work, end, tries, doubt, since, start_sent, refused_since, trouble, next }, effect)
     }

@@ -435,6 +435,13 @@ impl World {
                 Answer::Created(MadeImage { image_id, version_id: Some("iv-1".into()), task_id: Some("tid-1".into()) })
             }
             Call::FindImage(identity) => Answer::of_search(&identity, self.listing(&identity)),
+            Call::FindImagesInProgress => Answer::InProgress(
+                self.images
+                    .iter()
+                    .filter_map(|image| image.listed(self.time, self.lists_tags))
+                    .filter(|image| image.status == ImageStatus::InProgress)
+                    .collect(),
+            ),
             Call::DescribeImage(id) => {
                 let image = self.images.iter().find(|image| image.id == id);
                 let listed = image.and_then(|image| image.listed(self.time, self.lists_tags));

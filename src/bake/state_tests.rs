@@ -135,8 +135,12 @@ impl Told {
         self.tell(Event::Admitted { version: 7 })
     }
 
+    /// Nothing else is being made of the instance when that is asked.
     fn answer(&mut self, answer: Answer) -> Effect {
-        self.tell(Event::Answered(answer))
+        match self.tell(Event::Answered(answer)) {
+            Effect::Call(Call::FindImagesInProgress) => self.tell(Event::Answered(Answer::InProgress(Vec::new()))),
+            effect => effect,
+        }
     }
 
     fn refuse(&mut self, class: Class, code: &str) -> Effect {
@@ -788,6 +792,57 @@ fn stopped_and_creating() -> Told {
     assert!(is_look(&bake.answer(powered(Power::Stopped))));
     assert!(is_create(&bake.answer(Answer::Found(None))));
     bake
+}
+
+/// An image of another line on the instance that is being made.
+fn in_progress(id: &str) -> SeenImage {
+    let mut image = seen(id, ImageStatus::InProgress);
+    image.tags.insert(TAG_LINE.into(), "silver".into());
+    image
+}
+
+#[test]
+fn an_instance_is_not_started_under_an_image_of_another_line() {
+    let mut bake = stopped_and_creating();
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    for _ in 0..3 {
+        let search = bake.tell(Event::Answered(powered(Power::Stopped)));
+        assert_eq!(search, Effect::Call(Call::FindImagesInProgress));
+        assert_ne!(bake.answer(Answer::InProgress(vec![in_progress("imgc-2")])), START);
+        let State::Starting { trouble: Some(trouble), .. } = &bake.bake.state else { panic!("{:?}", bake.bake.state) };
+        assert!(trouble.contains("imgc-2") && trouble.contains("silver"), "{trouble}");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+    // A search that is refused tells nothing either.
+    bake.tell(Event::Answered(powered(Power::Stopped)));
+    assert_ne!(bake.refuse(Class::Transient, "ServiceUnavailable"), START);
+    bake.due();
+    // Its own image, given up on, is no reason to leave it stopped.
+    bake.tell(Event::Answered(powered(Power::Stopped)));
+    assert_eq!(bake.answer(Answer::InProgress(vec![in_progress("imgc-1")])), START);
+}
+
+#[test]
+fn nobodys_image_keeps_an_instance_stopped_for_longer_than_build_deadline() {
+    let mut bake = stopped_and_creating();
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    let begun = bake.now;
+    let started = loop {
+        match bake.tell(Event::Answered(powered(Power::Stopped))) {
+            Effect::Call(Call::FindImagesInProgress) => {
+                bake.answer(Answer::InProgress(vec![in_progress("imgc-2")]));
+                bake.due();
+            }
+            effect => break effect,
+        }
+    };
+    assert_eq!(started, START);
+    let waited = (bake.now - begun).to_std().unwrap();
+    assert!(waited >= settings().build_deadline && waited < settings().build_deadline * 2, "{waited:?}");
 }
 
 #[test]

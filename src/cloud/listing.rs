@@ -75,6 +75,7 @@ pub trait Listing: Call<Value = RawPage> {
     fn first() -> Cursor;
 
     /// The same call for this page, of [`PAGE_SIZE`] rows.
+    #[must_use]
     fn page(&self, cursor: &Cursor) -> Self;
 }
 

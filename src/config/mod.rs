@@ -594,6 +594,8 @@ mod tests {
             "max_builders" | "max_builders_per_region" | "pause_after_failures" => "17",
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
+            "in_use" => "[\"desktops\"]",
+            "max_deletions" => "17",
             _ => "\"17s\"",
         };
         let before = config("");
@@ -601,7 +603,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 20, "a key was added or removed");
+        assert_eq!(all.len(), 22, "a key was added or removed");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");

@@ -11,7 +11,7 @@ use crate::{
         call::{Answer, Call, Class, MadeImage, Power, Refusal},
         gmt,
         hooks::{HookOutcome, HookResult, HookRun},
-        identity::{Identity, ImageStatus, SeenImage, TAG_OWNER},
+        identity::{Identity, ImageStatus, SeenImage, TAG_LINE, TAG_OWNER},
         instance_state::{self, StateClass},
         naming::Template,
         settings::InstanceType,
@@ -28,7 +28,7 @@ use crate::{
     },
     config::{Config, Credentials},
     failpoint, hooks,
-    ids::{ImageId, InstanceId},
+    ids::{ImageId, InstanceId, LineId},
     store::Attempt,
 };
 
@@ -87,6 +87,10 @@ pub struct Caller<'a> {
     pub settings: &'a BakeSettings,
     /// Of the image.
     pub description: Option<String>,
+    /// `[daemon] owner`.
+    pub owner: &'a str,
+    /// The lines on the instance, of all schedules.
+    pub lines: Vec<LineId>,
     /// Where hooks run.
     pub folder: &'a Path,
     /// When create calls and stops must not go out any more.
@@ -148,6 +152,11 @@ impl Finished {
                 ("ok", None, Some(format!("found {} {}", image.image_id, image.status.as_str())))
             }
             Answer::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
+            Answer::InProgress(images) if !images.is_empty() => {
+                let images: Vec<&str> = images.iter().map(|image| image.image_id.as_str()).collect();
+                ("ok", None, Some(format!("{} being made", images.join(", "))))
+            }
+            Answer::InProgress(_) => ("ok", None, Some("none".to_owned())),
             Answer::Found(None) | Answer::Image(None) => ("ok", None, Some("not listed".to_owned())),
             Answer::NameTaken(taken) => {
                 let carriers = taken.ids().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
@@ -256,6 +265,7 @@ impl Caller<'_> {
         match call {
             Call::CreateImage(identity) => self.create(identity).await,
             Call::FindImage(identity) => Ok(self.find(identity).await?),
+            Call::FindImagesInProgress => Ok(self.find_in_progress().await?),
             Call::DescribeImage(image_id) => Ok(self.describe(image_id).await?),
             Call::DescribeInstance => Ok(self.power().await?),
             Call::StopInstance => self.stop().await,
@@ -300,6 +310,29 @@ impl Caller<'_> {
         let answer = Answer::of_search(identity, images);
         // Several pages, several request ids: none of them stands for the whole.
         Ok(Told { answer, server_date: None, http_status: None, request_id: None })
+    }
+
+    /// Images of our lines on this instance that are being made, whoever asked for them.
+    async fn find_in_progress(&self) -> Result<Told, Refusal> {
+        let mut found: Vec<SeenImage> = Vec::new();
+        for status in [cloud::actions::ImageStatus::Init, cloud::actions::ImageStatus::Creating] {
+            let tags = [(TAG_OWNER.to_owned(), self.owner.to_owned())].into();
+            let filter = ListImage { status: Some(status), tags, ..ListImage::default() };
+            match self.cloud.list_all_images(&filter).await {
+                Ok(images) => found.extend(images.iter().map(seen)),
+                // A cloud that will never tell must not keep the instance stopped.
+                Err(refusal) if refusal.class == Class::Permanent => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let of_instance = format!("/{}", self.instance);
+        found.retain(|image| {
+            let line = image.tags.get(TAG_LINE).map(String::as_str).unwrap_or_default();
+            image.status == ImageStatus::InProgress
+                && image.tags.get(TAG_OWNER).map(String::as_str) == Some(self.owner)
+                && (self.lines.iter().any(|known| known.as_str() == line) || line.ends_with(&of_instance))
+        });
+        Ok(Told { answer: Answer::InProgress(found), server_date: None, http_status: None, request_id: None })
     }
 
     async fn describe(&self, image_id: &ImageId) -> Result<Told, Refusal> {

@@ -890,14 +890,22 @@ impl Engine {
         let id = bake.id;
         let (cloud, clock) = (Arc::clone(&self.cloud), Arc::clone(&self.clock));
         let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
+        let lines = match call {
+            Call::FindImagesInProgress => self.planner.lines_on(&instance),
+            _ => Vec::new(),
+        };
         let description = calls::description(&bake);
+        let owner = self.pace.owner.clone();
         let folder = Arc::clone(&self.folder);
         let slot_lists = Arc::clone(&self.slot_lists);
         let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
         let task = async move {
             let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
+            let owner = &*owner;
             let slot_lists = &*slot_lists;
-            Caller { cloud, instance, settings, description, folder, gate, slot_lists }.perform(call, &*clock).await
+            Caller { cloud, instance, settings, description, owner, lines, folder, gate, slot_lists }
+                .perform(call, &*clock)
+                .await
         };
         let handle = self.calls.spawn(task);
         self.call_of.insert(handle.id(), id);

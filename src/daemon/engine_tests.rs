@@ -91,7 +91,10 @@ async fn engine(config: &Config, store: &Arc<Store>, clock: &ManualClock) -> Eng
     let environment = environment.map(|name| (name.to_owned(), "key".to_owned())).into();
     let shared: Arc<dyn Clock> = Arc::new(clock.clone());
     let cloud = Arc::new(calls::client(config, &environment, &shared).unwrap());
-    Engine::new(config, Arc::clone(store), cloud, shared, Rng::with_seed(1)).await.unwrap().0
+    let mut engine = Engine::new(config, Arc::clone(store), cloud, shared, Rng::with_seed(1)).await.unwrap().0;
+    // As if the empty history had been compared with the cloud.
+    engine.uncompared = None;
+    engine
 }
 
 fn queued(not_before: DateTime<Utc>) -> State {

@@ -78,6 +78,11 @@ pub struct Upcoming {
 }
 
 impl Planner {
+    /// The lines of the file on an instance.
+    pub fn lines_on(&self, instance: &InstanceId) -> Vec<LineId> {
+        self.entries.iter().filter(|entry| entry.instance == *instance).map(|entry| entry.line.clone()).collect()
+    }
+
     /// Takes over the schedules of a configuration. What is new is accounted for up to now: nothing runs because it was
     /// written down. What is known goes on from its last row, so that missed slots are dealt with. What was due under a
     /// rule that has been replaced while the daemon was down is recorded as missed.

@@ -51,6 +51,7 @@ impl MarkKind {
 
 /// An image of a line that was judged just now, with what the brake has to know of it.
 #[derive(Debug, Clone, Copy)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 pub struct Candidate<'a> {
     /// The image.
     pub image: &'a LineImage,

@@ -76,8 +76,8 @@ impl Line {
             })
             .collect();
         let counts = counted(&candidates, &self.keep, self.rules.as_ref() == Some(&self.keep), self.now);
-        let mut load = LineLoad::default();
-        load.deleted = self.deleted.iter().filter(|(at, counts)| *counts && *at > self.now - WINDOW).count();
+        let deleted = self.deleted.iter().filter(|(at, counts)| *counts && *at > self.now - WINDOW).count();
+        let mut load = LineLoad { deleted, ..LineLoad::default() };
         load.add(&candidates, &counts);
         let line = "golden".into();
         let held = !brakes([(&line, &load)], None, 1_000).is_empty() && !confirm;

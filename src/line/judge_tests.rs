@@ -83,6 +83,53 @@ fn a_pin_holds_until_it_ends() {
     assert!(judged(Some(now)) && judged(Some(now - TimeDelta::days(1))));
 }
 
+#[test]
+fn a_mark_is_taken_back_by_rules_and_persons_alone() {
+    let now = start() + TimeDelta::days(10);
+    let marked = |days: i64| Fate::Marked {
+        since: now,
+        delete_after: now + TimeDelta::days(days),
+        rule: String::new(),
+        tries: 0,
+        last_error: None,
+    };
+    let after = |change: fn(&mut LineImage), doubts: &[Doubt], last: u32, days: i64| {
+        let mut images = [image(0), image(1)];
+        images[0].fate = marked(days);
+        change(&mut images[0]);
+        let rules = policy(Keep { last, ..keep() });
+        let verdicts = judge(&images, Some(&rules), doubts, now);
+        action(&images[0], &verdicts[0], TimeDelta::days(1), now)
+    };
+    let blocked = Action::Blocked { delete_after: now + TimeDelta::days(1) };
+    let blockers: [fn(&mut LineImage); 6] = [
+        |image| image.seen.used_by = vec!["ecd-1".into()],
+        |image| image.channels = vec!["stable".into()],
+        |image| image.copied_to = vec!["cn-beijing".into()],
+        |image| image.seen.available = false,
+        |image| image.seen.ours = false,
+        |image| image.seen.missing_since = Some(start()),
+    ];
+    for block in blockers {
+        assert_eq!(after(block, &[], 1, 1), blocked);
+    }
+    for doubt in [Doubt::NewestFailed { bake: BakeId(7) }, Doubt::NotSeen { why: "503".into() }] {
+        assert_eq!(after(|_| {}, &[doubt], 1, 1), blocked);
+    }
+    // The old grace counts.
+    assert_eq!(after(|_| {}, &[], 1, 1), Action::Wait { delete_after: now + TimeDelta::days(1) });
+    assert_eq!(after(|_| {}, &[], 1, 0), Action::Delete);
+    let pin = |image: &mut LineImage| image.pin = Some(Pin { until: None, reason: "r".into(), who: "w".into() });
+    assert_eq!(after(pin, &[], 1, 0), Action::Unmark);
+    assert_eq!(after(|_| {}, &[], 2, 0), Action::Unmark);
+    // What was sent is searched for, whatever the rules say.
+    let sent = |image: &mut LineImage| {
+        image.fate = Fate::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
+    };
+    assert_eq!(after(sent, &[], 1, 0), Action::Search);
+    assert_eq!(after(sent, &[], 2, 0), Action::Search);
+}
+
 /// An image that a clock made which was `ahead`: its slot is of the future, and perhaps also when it was seen AVAILABLE.
 fn of_the_future(version: u32, made: DateTime<Utc>, ahead: TimeDelta, dated_by_cloud: bool) -> LineImage {
     let slot = made + ahead;

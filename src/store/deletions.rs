@@ -226,7 +226,7 @@ impl Store {
                 .bind(image.image_id.as_str())
                 .bind(fate)
                 .bind(refused)
-                .bind(next.map(|at| at.timestamp_millis()))
+                .bind(next.map(DateTime::timestamp_millis))
                 .bind(now.timestamp_millis()),
             (now, who, action, &image.detail(&format!(": {told}"))),
             "deleted",

@@ -150,7 +150,8 @@ impl Reader {
 
     /// The last look at the cloud; `None` before the first.
     pub async fn last_look(&self) -> Result<Option<Look>, StoreError> {
-        let row: Option<(i64, Option<String>, Option<i64>, Option<i64>)> = sqlx::query_as(statements::LAST_LOOK)
+        type Row = (i64, Option<String>, Option<i64>, Option<i64>);
+        let row: Option<Row> = sqlx::query_as(statements::LAST_LOOK)
             .fetch_optional(&self.pool)
             .await
             .map_err(failed("read the last look"))?;

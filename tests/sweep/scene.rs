@@ -381,6 +381,7 @@ impl Scene {
 
     /// Stops the daemon in an orderly way; whether it lived until then.
     fn stop(&mut self) -> bool {
+        use std::os::unix::process::ExitStatusExt as _;
         if self.is_paused {
             self.host.signal("CONT");
             self.is_paused = false;
@@ -402,7 +403,8 @@ impl Scene {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        if status.success() {
+        // One that is told to stop before it listens to signals ends of it.
+        if status.success() || status.signal() == Some(15) {
             self.is_up = false;
             return true;
         }

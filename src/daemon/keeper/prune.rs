@@ -368,7 +368,8 @@ async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool
             }
         }
         (Action::Mark { delete_after }, Verdict::Goes { rule }) => {
-            if store.mark_image(image, rule, *delete_after, kind, who, now).await? {
+            let is_marked = store.mark_image(image, rule, *delete_after, kind, who, now).await?;
+            if is_marked {
                 let at = delete_after.format("%F %RZ");
                 tracing::info!(
                     image = id,
