@@ -134,6 +134,9 @@ struct Scene {
     by_hand: BTreeSet<String>,
     used: Vec<Protected>,
     pinned: Vec<Protected>,
+    wrong_clock: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Since when the clock is wrong.
+    wrong_since: Option<DateTime<Utc>>,
     /// Whether the daemon is to be up; it may have died of a failpoint since.
     is_up: bool,
     is_paused: bool,
@@ -215,6 +218,8 @@ impl Scene {
             by_hand: BTreeSet::new(),
             used: Vec::new(),
             pinned: Vec::new(),
+            wrong_clock: Vec::new(),
+            wrong_since: None,
             is_up: false,
             is_paused: false,
             disk_fails: false,
@@ -538,6 +543,9 @@ impl Scene {
             Relief::SetClock => {
                 self.note("the clock is right");
                 self.set_clock("+0");
+                // The daemon may have read it just before.
+                let until = Utc::now() + TimeDelta::milliseconds(300);
+                self.wrong_clock.extend(self.wrong_since.take().map(|from| (from, until)));
             }
             Relief::Restore(backup) if !is_over => self.restore(&backup),
             Relief::Rollback(copy) if !is_over => self.roll_back(&copy),
@@ -619,6 +627,7 @@ impl Scene {
             Nemesis::Clock => {
                 let offset = *pick(&mut self.rng, &["+90s", "+20m", "+3h", "+30h", "+5d", "+400d", "-2h", "-90s"]);
                 self.note(&format!("the clock goes {offset}"));
+                self.wrong_since.get_or_insert(Utc::now());
                 self.set_clock(offset);
                 self.count(kind);
                 self.later(300, 3000, Relief::SetClock);
@@ -903,6 +912,7 @@ impl Scene {
             by_hand: self.by_hand.clone(),
             used: self.used.clone(),
             pinned: self.pinned.clone(),
+            wrong_clock: self.wrong_clock.clone(),
         }
     }
 
