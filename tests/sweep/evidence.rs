@@ -188,10 +188,11 @@ impl Evidence {
                             kind: Kind::SlotLost,
                             what: format!("{name}, bake {}, ended {state} without a reason code: {reason}", row["id"]),
                         }),
-                        Some(code) if !planned.excused.contains(code) && !self.is_missed_by_clock(code, *slot) => found.push(Violation {
-                            kind: Kind::SlotFailed,
-                            what: format!("{name}, bake {}, ended {state}, {code}: {reason}", row["id"]),
-                        }),
+                        Some(code) if !planned.excused.contains(code) && !self.is_missed_by_clock(code, *slot) => found
+                            .push(Violation {
+                                kind: Kind::SlotFailed,
+                                what: format!("{name}, bake {}, ended {state}, {code}: {reason}", row["id"]),
+                            }),
                         Some(_) => {}
                     }
                 }

@@ -13,10 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use fastrand::Rng;
-use imagebaked::{
-    failpoint::{DELETION_POINTS, POINTS},
-    sim::FaultPlan,
-};
+use imagebaked::failpoint::{DELETION_POINTS, POINTS};
 use serde_json::{Value, json};
 
 use crate::{
@@ -228,6 +225,8 @@ impl Scene {
             surprises: Vec::new(),
         };
         scene.excuse();
+        // Whether the cloud would refuse to delete an image that a template uses is not documented.
+        scene.cloud.control("deletes_in_use", &json!(true));
         scene.set_clock("+0");
         scene.configure();
         scene.note(&format!("seed {seed}: {:?}", scene.troubles));
@@ -774,7 +773,8 @@ impl Scene {
         let image = pick(&mut self.rng, &candidates)["image_id"].as_str().unwrap_or_default().to_owned();
         let protected = Protected { image: image.clone(), from: Utc::now(), until: None };
         if kind == Nemesis::Use {
-            self.cloud.control("groups", &json!({"group_id": format!("aig-{}", self.used.len()), "image_id": image}));
+            let users = pick(&mut self.rng, &["groups", "pools", "bundles", "templates"]);
+            self.cloud.control(users, &json!({"id": format!("user-{}", self.used.len()), "image_id": image}));
             self.used.push(protected);
         } else if self.answers()
             && self.run(&["pin", &image, "--reason", "to be kept"]).is_some_and(|(code, _)| code == 0)
@@ -1034,7 +1034,6 @@ pub fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> 
         Nemesis::DiskFull => means.mount,
         Nemesis::DiskError => means.prlimit,
         Nemesis::Clock => means.faketime.is_some(),
-        Nemesis::List => FaultPlan::parse("[[fault]]\naction = \"ListImage\"\nlist = \"null\"").is_ok(),
         _ => true,
     };
     if !only.is_empty() {
