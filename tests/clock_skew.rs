@@ -66,14 +66,7 @@ impl World {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let options = Options {
             build_time: Duration::ZERO,
-            instances: vec![InstanceSpec {
-                instance_id: "ecd-1".into(),
-                instance_type: InstanceKind::CloudDesktop,
-                status: "Running".into(),
-                sub_instance_id: None,
-                connected: false,
-                image_id: None,
-            }],
+            instances: vec![InstanceSpec::running("ecd-1", InstanceKind::CloudDesktop)],
             ..Options::default()
         };
         let sim = Simulator::start(listener, options, Arc::new(cloud.clone())).unwrap();
@@ -138,7 +131,7 @@ impl World {
 
     /// What a pass says is in the way, and how many images it deleted.
     async fn prune(&self) -> (Option<String>, usize) {
-        match self.ask(Request::Prune { dry_run: false, again: false }).await {
+        match self.ask(Request::Prune { dry_run: false, again: false, confirm: false }).await {
             Reply::Pruned { report } => {
                 let report = report.unwrap_or_default();
                 let deleted = report.images.iter().filter(|judged| judged.action == Action::Delete).count();

@@ -389,6 +389,10 @@ fn migration_error(path: &Path, source: MigrateError) -> StoreError {
 }
 
 /// Lets a test take a table away and put it back, from outside.
+///
+/// # Panics
+///
+/// Where the database refuses.
 #[cfg(test)]
 pub async fn rename_table(path: &Path, from: &str, to: &str) {
     let options = SqliteConnectOptions::new().filename(path).pragma("legacy_alter_table", "ON");

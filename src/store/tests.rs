@@ -36,7 +36,7 @@ fn settings() -> Arc<BakeSettings> {
         tags: [("team".to_owned(), "桌面".to_owned())].into(),
         image_name: "{name}-{slot}-v{version}".into(),
         description: None,
-        timezone: chrono_tz::Asia::Shanghai,
+        timezone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(4),
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
@@ -652,7 +652,7 @@ async fn whatever_fails_the_next_transaction_begins_on_a_sound_connection() {
         let slot = slot + TimeDelta::hours(n);
         store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
         let rows = store.reader().history(&Filter { limit: 100, ..Filter::default() }).await.unwrap();
-        assert_eq!(rows.len() as i64, n);
+        assert_eq!(i64::try_from(rows.len()).unwrap(), n);
     };
     writes(1).await;
 
