@@ -63,6 +63,7 @@ enum Relief {
     Continue,
     StartCloud(Value),
     Instance(Value),
+    Disconnect(Value),
     EmptyDisk,
     LiftLimit,
     SetClock,
@@ -483,14 +484,11 @@ impl Scene {
     /// Ends troubles whose time is over, or all.
     fn relieve(&mut self, all: bool) {
         let now = Instant::now();
-        let mut index = 0;
-        while index < self.reliefs.len() {
-            if all || self.reliefs[index].0 <= now {
-                let (_, relief) = self.reliefs.remove(index);
-                self.end(relief, all);
-            } else {
-                index += 1;
-            }
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.reliefs).into_iter().partition(|(at, _)| all || *at <= now);
+        self.reliefs = rest;
+        for (_, relief) in due {
+            self.end(relief, all);
         }
     }
 
@@ -515,6 +513,13 @@ impl Scene {
                 self.cloud.start_again();
                 if faults["fault"].as_array().is_some_and(|faults| !faults.is_empty()) {
                     self.cloud.add_faults(&faults.to_string());
+                }
+            }
+            Relief::Disconnect(id) => {
+                // As it is by now: it may have been stopped since.
+                match self.find_instance(&id) {
+                    Some(spec) => self.cloud.control("instances", &spec),
+                    None => self.later(100, 101, Relief::Disconnect(id)),
                 }
             }
             Relief::Instance(spec) => {
@@ -685,10 +690,11 @@ impl Scene {
         }
         let world = self.cloud.state();
         let is_free = |id: &Value| {
-            !self
-                .reliefs
-                .iter()
-                .any(|(_, relief)| matches!(relief, Relief::Instance(spec) if spec["instance_id"] == *id))
+            !self.reliefs.iter().any(|(_, relief)| match relief {
+                Relief::Instance(spec) => spec["instance_id"] == *id,
+                Relief::Disconnect(connected) => connected == id,
+                _ => false,
+            })
         };
         let mut found: Vec<&Value> = world["instances"].as_array()?.iter().collect();
         found.retain(|instance| {
@@ -697,11 +703,18 @@ impl Scene {
                 && is_free(&instance["instance_id"])
                 && self.planned.iter().any(|planned| instance["instance_id"] == *planned.instance)
         });
-        let instance = (!found.is_empty()).then(|| *pick(&mut self.rng, &found))?;
-        Some(json!({
-            "instance_id": instance["instance_id"], "instance_type": instance["instance_type"],
-            "status": instance["status"], "image_id": instance["image_id"], "connected": false,
-        }))
+        (!found.is_empty()).then(|| untouched(*pick(&mut self.rng, &found)))
+    }
+
+    /// An instance that is not just being switched: put as it is, such a one would stay so.
+    fn find_instance(&self, id: &Value) -> Option<Value> {
+        if !self.cloud.is_up() {
+            return None;
+        }
+        let world = self.cloud.state();
+        let found = world["instances"].as_array()?.iter().find(|instance| instance["instance_id"] == *id)?;
+        let status = found["status"].as_str()?.to_ascii_lowercase();
+        ["running", "stopped"].contains(&status.as_str()).then(|| untouched(found))
     }
 
     fn touch_instance(&mut self, kind: Nemesis) {
@@ -720,8 +733,10 @@ impl Scene {
         self.note(&format!("{kind}: {now}"));
         self.cloud.control("instances", &now);
         self.count(kind);
-        if kind != Nemesis::UserStart {
-            self.later(200, 2500, Relief::Instance(before));
+        match kind {
+            Nemesis::InstanceState => self.later(200, 2500, Relief::Instance(before)),
+            Nemesis::Connect => self.later(200, 2500, Relief::Disconnect(before["instance_id"].clone())),
+            _ => {}
         }
     }
 
@@ -856,14 +871,14 @@ impl Scene {
 
     fn heal_and_judge(&mut self) -> Vec<Violation> {
         self.note("healing");
-        self.relieve(true);
-        if !self.cloud.is_up() {
+        // Some need others to be over: the cloud has to be back before instances can be put back.
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while !self.reliefs.is_empty() && Instant::now() < give_up {
             self.relieve(true);
+            std::thread::sleep(Duration::from_millis(20));
         }
         self.count_struck();
         self.cloud.clear_faults();
-        // What put instances back while the cloud was down.
-        self.relieve(true);
         if !self.armed.is_empty() || !self.is_up {
             if self.is_up && self.rng.bool() && self.stop() {
                 self.count(Nemesis::Restart);
@@ -1012,6 +1027,14 @@ fn wrong_health(health: &Value, has_failures: bool) -> Option<String> {
     let problems = health["problems"].as_array()?;
     let wrong = problems.iter().find(|problem| problem["code"].as_str().is_none_or(|code| !allowed.contains(&code)));
     wrong.map(|problem| format!("status: {problem}"))
+}
+
+/// An instance as the simulator shows it, as what it can be put back to, with nobody connected.
+fn untouched(instance: &Value) -> Value {
+    json!({
+        "instance_id": instance["instance_id"], "instance_type": instance["instance_type"],
+        "status": instance["status"], "image_id": instance["image_id"], "connected": false,
+    })
 }
 
 fn limit_files(pid: u32, bytes: &str) {
