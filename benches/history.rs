@@ -76,7 +76,7 @@ fn main() -> ExitCode {
             .map(|id| Line {
                 id: id.clone(),
                 schedule: id.as_str().into(),
-                zone: chrono_tz::Asia::Shanghai,
+                zone: imagebaked::zone::Zone::find("Asia/Shanghai").unwrap(),
                 max_image_age: None,
                 known_since: now,
             })

@@ -2,8 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use crate::zone::Zone;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::{ids::BakeId, schedule::explain::Asked};
@@ -355,7 +355,7 @@ pub struct CrontabImportArgs {
     pub system: bool,
     /// The zone of its times where it says none; by default this host's.
     #[arg(long, value_name = "ZONE", value_parser = zone)]
-    pub timezone: Option<chrono_tz::Tz>,
+    pub timezone: Option<crate::zone::Zone>,
 }
 
 /// `doctor`.
@@ -395,7 +395,7 @@ pub struct InitArgs {
     pub desktop_region: Vec<String>,
     /// The zone of the times; default: Asia/Shanghai for regions of China, UTC elsewhere.
     #[arg(long, value_name = "ZONE", value_parser = zone)]
-    pub timezone: Option<Tz>,
+    pub timezone: Option<Zone>,
 }
 
 /// `coverage`.
@@ -699,7 +699,7 @@ impl Moment {
     }
 }
 
-fn zone(text: &str) -> Result<Tz, String> {
+fn zone(text: &str) -> Result<Zone, String> {
     text.parse().map_err(|_| "zones look like Asia/Shanghai".to_owned())
 }
 

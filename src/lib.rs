@@ -5,7 +5,7 @@
 //! Three rings; imports point inwards only (`tests/layering.rs` checks it).
 //!
 //! * **core**, pure: no I/O, no async; time and randomness are parameters.
-//!   [`clock`] is what time it is, [`schedule`] is when something is due, [`bake`] is what happens then, [`line`] is
+//!   [`clock`] is what time it is, [`zone`] what the clocks of a place show, [`schedule`] is when something is due, [`bake`] is what happens then, [`line`] is
 //!   what becomes of the images that come out, [`health`] is what all of it comes to.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the operator's hooks, the service
 //!   manager.
@@ -38,3 +38,5 @@ pub mod status;
 pub mod store;
 pub mod systemd;
 pub mod telemetry;
+pub mod zone;
+pub mod zoneinfo;

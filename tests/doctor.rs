@@ -124,7 +124,7 @@ fn all_is_well() {
     report.is("database", "ok", &["sound"]);
     report.is("daemon", "ok", &[env!("CARGO_PKG_VERSION"), "health OK"]);
     report.is("systemd unit", "ok", &["enabled, active"]);
-    report.is("time zones", "ok", &[chrono_tz::IANA_TZDB_VERSION]);
+    report.is("time zones", "ok", &[imagebaked::zone::release().version()]);
     report.is("images", "ok", &["1 of owner imagebaked"]);
     report.is("instance ws-2", "ok", &["Running", "farm"]);
     report.is("appstreaming:CreateImageByInstance", "ok", &["allowed"]);

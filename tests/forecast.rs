@@ -82,7 +82,7 @@ fn settings() -> Arc<BakeSettings> {
         tags: [].into(),
         image_name: "{name}-v{version}".into(),
         description: None,
-        timezone: chrono_tz::UTC,
+        timezone: imagebaked::zone::Zone::UTC,
         deadline: Duration::from_hours(4),
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },

@@ -44,9 +44,20 @@ fn room(path: &Path) -> String {
     first.trim_end_matches(".rs").to_owned()
 }
 
-const CORE: &[&str] = &["clock", "ids", "error", "schedule", "bake", "line", "health"];
-const ADAPTERS: &[&str] =
-    &["config", "cloud", "store", "status", "control", "systemd", "telemetry", "failpoint", "files", "hooks"];
+const CORE: &[&str] = &["clock", "zone", "ids", "error", "schedule", "bake", "line", "health"];
+const ADAPTERS: &[&str] = &[
+    "config",
+    "cloud",
+    "store",
+    "status",
+    "control",
+    "systemd",
+    "telemetry",
+    "failpoint",
+    "files",
+    "hooks",
+    "zoneinfo",
+];
 const SHELL: &[&str] = &["daemon", "commands", "cli", "reference", "main", "lib", "build"];
 const APART: &[&str] = &["sim"];
 

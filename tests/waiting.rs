@@ -86,7 +86,9 @@ fn instances_in_a_passing_or_an_unknown_state_keep_no_other_from_being_baked() {
         (r#""status":"Running","management_flag":"Updating""#, "Updating"),
     ] {
         let cloud = Cloud::start();
-        BAD.iter().for_each(|name| put(&cloud, name, keys));
+        for name in BAD {
+            put(&cloud, name, keys);
+        }
         let host = host(&cloud, STOPS);
         assert_eq!(host.bake("good")["state"], "succeeded", "{shown}");
         all_wait_for(&host, &format!("waits for the instance, which is {shown}"));
@@ -111,7 +113,9 @@ fn cancel_the_bad_but_the_first(host: &Host) {
 fn instances_in_a_final_state_end_their_bakes_at_once() {
     for state in ["Expired", "Deleted", "Deleting", "Locked"] {
         let cloud = Cloud::start();
-        BAD.iter().for_each(|name| put(&cloud, name, &format!(r#""status":"{state}""#)));
+        for name in BAD {
+            put(&cloud, name, &format!(r#""status":"{state}""#));
+        }
         let hook = "hooks = { before = ['/bin/sh', '-c', 'touch ran'] }";
         let host = host(&cloud, &format!("{STOPS}\n{hook}"));
         assert_eq!(host.bake("good")["state"], "succeeded", "{state}");

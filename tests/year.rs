@@ -12,7 +12,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
+use imagebaked::zone::Zone;
 use imagebaked::{
     clock::{Clock, ManualClock},
     config,
@@ -25,7 +25,9 @@ use imagebaked::{
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
-const ZONE: Tz = Tz::Asia__Shanghai;
+fn zone() -> Zone {
+    Zone::find("Asia/Shanghai").unwrap()
+}
 
 struct Night {
     clock: ManualClock,
@@ -51,6 +53,7 @@ impl Night {
         let path = folder.path().join("imagebaked.toml");
         let socket = folder.path().join("control.sock");
         let state = folder.path().join("state");
+        let zone = zone();
         let text = format!(
             r#"
             [cloud]
@@ -68,7 +71,7 @@ impl Night {
             name = "golden"
             instance_id = "ecd-1"
             cron = "0 3 * * *"
-            timezone = "{ZONE}"
+            timezone = "{zone}"
             keep = {{ last = 3, daily = 7, weekly = 5, monthly = 6, yearly = 2, min = 2 }}
             "#,
             sim.addr(),
@@ -176,7 +179,7 @@ fn wanted(images: &BTreeSet<DateTime<Utc>>) -> BTreeSet<DateTime<Utc>> {
     let mut kept: BTreeSet<_> = images.iter().rev().take(3).copied().collect();
     for (format, count) in [("%F", 7), ("%G-%V", 5), ("%Y-%m", 6), ("%Y", 2)] {
         let newest_of: BTreeMap<String, DateTime<Utc>> =
-            images.iter().map(|at| (at.with_timezone(&ZONE).format(format).to_string(), *at)).collect();
+            images.iter().map(|at| (at.with_timezone(&zone()).format(format).to_string(), *at)).collect();
         let mut newest: Vec<_> = newest_of.into_values().collect();
         newest.sort_unstable();
         if newest.len() < count {

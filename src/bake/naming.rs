@@ -4,11 +4,11 @@
 
 use std::{fmt::Write, ops::Range};
 
+use crate::zone::Zone;
 use chrono::{
     DateTime, Utc,
     format::{Fixed, Item, Numeric, StrftimeItems},
 };
-use chrono_tz::Tz;
 
 /// What `{slot}` shows when no format is given.
 const SLOT_FORMAT: &str = "%Y%m%d-%H%M%S";
@@ -46,7 +46,7 @@ pub struct Values<'a> {
     /// `{slot:FORMAT}`: strftime in `zone`; `{slot}` alone is `%Y%m%d-%H%M%S`.
     pub slot: DateTime<Utc>,
     /// The zone of the schedule.
-    pub zone: Tz,
+    pub zone: Zone,
     /// `{version}`: the version in the line, from 1; `{version:03}` fills up with zeros.
     pub version: u32,
 }
@@ -269,7 +269,7 @@ mod tests {
             id: "golden",
             instance_id: "ecd-1",
             slot: Utc.with_ymd_and_hms(2026, 3, 1, 19, 5, 9).unwrap(),
-            zone: chrono_tz::Asia::Shanghai,
+            zone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
             version: 7,
         }
     }

@@ -460,7 +460,7 @@ mod tests {
             id: id.into(),
             name: "Golden".into(),
             instances,
-            timing: Timing::parse(&["0 3 * * *"], chrono_tz::UTC, Duration::ZERO, id).unwrap(),
+            timing: Timing::parse(&["0 3 * * *"], crate::zone::Zone::UTC, Duration::ZERO, id).unwrap(),
             catch_up: CatchUp::Skip,
             catch_up_window: Duration::ZERO,
             overlap: Overlap::Queue,

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 use serde::{Deserialize, Serialize};
 
 use super::hooks::Hooks;
@@ -41,7 +41,7 @@ pub struct BakeSettings {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     /// The zone in which templates show the slot.
-    pub timezone: Tz,
+    pub timezone: Zone,
     /// The cloud must have accepted the create call this long after the slot, else the bake is given up.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,

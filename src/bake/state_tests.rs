@@ -35,7 +35,7 @@ pub fn settings() -> BakeSettings {
         tags: [("team".to_owned(), "desktops".to_owned())].into(),
         image_name: "golden-{slot:%Y%m%d-%H%M}-v{version}".into(),
         description: None,
-        timezone: chrono_tz::Asia::Shanghai,
+        timezone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(2),
         build_deadline: Duration::from_hours(6),
         retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10) },

@@ -1,7 +1,7 @@
 //! What a bake waits for, in words and for programs.
 
+use crate::zone::Zone;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -90,7 +90,7 @@ impl Waiting {
     }
 
     /// The wait as it is shown: with the next try and the last instant at which there is one.
-    pub fn describe(&self, next: DateTime<Utc>, until: DateTime<Utc>, zone: Tz) -> String {
+    pub fn describe(&self, next: DateTime<Utc>, until: DateTime<Utc>, zone: Zone) -> String {
         let next = next.with_timezone(&zone).format("%a %F %T %:z");
         let until = until.with_timezone(&zone).format("%a %F %R %:z");
         format!("{}; next try {next}, until {until} at most", self.why)

@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 use serde_json::json;
 
 use super::{Context, Exit, Failure, Result, Said, output::schedules};
@@ -18,7 +18,7 @@ use crate::{
 
 pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
     let text = text(&args.file)?;
-    let zone = args.timezone.or_else(host_zone).unwrap_or(Tz::UTC);
+    let zone = args.timezone.or_else(host_zone).unwrap_or(Zone::UTC);
     let entries = crontab::read(&text, zone, args.system);
     let found: Vec<_> =
         entries.iter().filter_map(|entry| if let Entry::Schedule(it) = entry { Some(it) } else { None }).collect();
@@ -63,7 +63,7 @@ fn text(file: &Path) -> Result<String> {
 }
 
 /// The zone that cron goes by where the crontab says none.
-fn host_zone() -> Option<Tz> {
+fn host_zone() -> Option<Zone> {
     let linked = fs::read_link("/etc/localtime").ok();
     let linked = linked.as_deref().and_then(Path::to_str).and_then(|path| path.split_once("zoneinfo/"));
     let written = fs::read_to_string("/etc/timezone").ok();

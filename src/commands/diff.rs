@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
+use crate::zone::Zone;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde_json::json;
 
 use super::{
@@ -146,13 +146,13 @@ fn slots(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
         all.push((at, [what.to_owned(), local, schedule.to_string(), instance.to_string()]));
     };
     for one in &diff.slots_moved {
-        let was = one.from.with_timezone(&one.timezone.0);
-        let text = format!("{} (was {})", local(one.to, one.timezone.0), was.format("%R"));
+        let was = one.from.with_timezone(&one.timezone);
+        let text = format!("{} (was {})", local(one.to, one.timezone), was.format("%R"));
         add(one.to, "moved", &one.schedule, &one.instance_id, text);
     }
     for (what, slots) in [("added", &diff.slots_added), ("gone", &diff.slots_gone)] {
         for one in slots {
-            add(one.slot, what, &one.schedule, &one.instance_id, local(one.slot, one.timezone.0));
+            add(one.slot, what, &one.schedule, &one.instance_id, local(one.slot, one.timezone));
         }
     }
     if all.is_empty() {
@@ -189,7 +189,7 @@ fn key(change: &KeyChange) -> String {
     format!("{}: {} → {}", change.key, change.old, change.new)
 }
 
-fn local(slot: DateTime<Utc>, zone: Tz) -> String {
+fn local(slot: DateTime<Utc>, zone: Zone) -> String {
     slot.with_timezone(&zone).format("%a %F %R %Z").to_string()
 }
 

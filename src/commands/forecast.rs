@@ -6,8 +6,8 @@ use std::{
     path::Path,
 };
 
+use crate::zone::Zone;
 use chrono::{DateTime, TimeDelta, TimeZone, Timelike, Utc};
-use chrono_tz::Tz;
 
 use super::output::short;
 use crate::{
@@ -412,7 +412,7 @@ pub fn long_night(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Optio
 }
 
 /// The end of the night that a slot belongs to; `None` for a slot of the day.
-fn morning_after(slot: DateTime<Utc>, zone: Tz) -> Option<DateTime<Utc>> {
+fn morning_after(slot: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
     let local = slot.with_timezone(&zone).naive_local();
     let day = match local.hour() {
         hour if hour < MORNING => local.date(),
@@ -432,14 +432,14 @@ fn called(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> St
 }
 
 /// A later instant beside a slot: the time alone where the day is the same.
-fn local_after(slot: DateTime<Utc>, later: DateTime<Utc>, zone: Tz) -> String {
+fn local_after(slot: DateTime<Utc>, later: DateTime<Utc>, zone: Zone) -> String {
     let (slot, later) = (slot.with_timezone(&zone), later.with_timezone(&zone));
     let format = if slot.date_naive() == later.date_naive() { "%R" } else { "%F %R" };
     later.format(format).to_string()
 }
 
 /// The clock's time on the slot's day, and how many days later where it is another one.
-pub fn clock(slot: DateTime<Utc>, at: DateTime<Utc>, zone: Tz) -> String {
+pub fn clock(slot: DateTime<Utc>, at: DateTime<Utc>, zone: Zone) -> String {
     let (slot, at) = (slot.with_timezone(&zone), at.with_timezone(&zone));
     match (at.date_naive() - slot.date_naive()).num_days() {
         0 => at.format("%R").to_string(),

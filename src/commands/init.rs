@@ -9,8 +9,8 @@ use std::{
     sync::Arc,
 };
 
+use crate::zone::Zone;
 use chrono::{DateTime, Days, NaiveTime, TimeZone as _, Utc};
-use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
@@ -61,8 +61,11 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     }
     let now = SystemClock.now();
     let settings = settings(context, args)?;
-    let zone =
-        args.timezone.unwrap_or(if settings.cloud.region.starts_with("cn-") { Tz::Asia__Shanghai } else { Tz::UTC });
+    let zone = args.timezone.unwrap_or(if settings.cloud.region.starts_with("cn-") {
+        Zone::find("Asia/Shanghai").unwrap_or(Zone::UTC)
+    } else {
+        Zone::UTC
+    });
     let machines = machines(context, args, &settings).await?;
     if machines.is_empty() {
         let message = "the account has no workstation, and no cloud desktop in these regions; name others with \
@@ -186,7 +189,7 @@ async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Con
     Ok(machines)
 }
 
-fn plan(machines: &[Machine], zone: Tz, now: DateTime<Utc>) -> Vec<Planned> {
+fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
     let weekly = machines.len() > MOST_A_NIGHT;
     let mut names = HashSet::new();
     machines
@@ -233,7 +236,7 @@ fn unique(slug: &str, names: &mut HashSet<String>) -> String {
 
 /// A time of the instance's own in the quiet hours, stable, and one that every night has once: where clocks change, times
 /// that a night skips or repeats are passed over.
-fn cron(id: &InstanceId, weekly: bool, zone: Tz, now: DateTime<Utc>) -> String {
+fn cron(id: &InstanceId, weekly: bool, zone: Zone, now: DateTime<Utc>) -> String {
     let hash = Sha256::digest(id.as_str().as_bytes());
     let number = hash.iter().take(4).fold(0, |number: u32, byte| number << 8 | u32::from(*byte));
     let day = if weekly { WEEKDAYS[(number / NIGHT) as usize % WEEKDAYS.len()] } else { "*" };
@@ -246,7 +249,7 @@ fn cron(id: &InstanceId, weekly: bool, zone: Tz, now: DateTime<Utc>) -> String {
 }
 
 /// Whether each day of the year to come has this time exactly once.
-fn is_plain((hour, minute): (u32, u32), zone: Tz, now: DateTime<Utc>) -> bool {
+fn is_plain((hour, minute): (u32, u32), zone: Zone, now: DateTime<Utc>) -> bool {
     let Some(time) = NaiveTime::from_hms_opt(hour, minute, 0) else { return false };
     let today = now.with_timezone(&zone).date_naive();
     (0..370)
@@ -254,7 +257,7 @@ fn is_plain((hour, minute): (u32, u32), zone: Tz, now: DateTime<Utc>) -> bool {
         .all(|day| zone.from_local_datetime(&day.and_time(time)).single().is_some())
 }
 
-fn file(cloud: &CloudSettings, zone: Tz, planned: &[Planned], now: DateTime<Utc>) -> String {
+fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Utc>) -> String {
     let count = |kind| match (planned.iter().filter(|one| one.instance_type == kind).count(), kind_word(kind)) {
         (1, word) => format!("1 {word}"),
         (n, word) => format!("{n} {word}s"),
@@ -382,20 +385,21 @@ mod tests {
         assert_eq!((called("  "), called("--.")), ("ecd-1".to_owned(), "ecd-1".to_owned()));
         assert_eq!(called(&"x".repeat(99)).len(), LONGEST_NAME);
         let same = [machine("ecd-1", "a"), machine("ecd-2", "A"), machine("ecd-3", "a-2")];
-        let names: Vec<_> = plan(&same, Tz::UTC, now()).into_iter().map(|planned| planned.schedule).collect();
+        let names: Vec<_> = plan(&same, Zone::UTC, now()).into_iter().map(|planned| planned.schedule).collect();
         assert_eq!(names, ["a", "a-2", "a-2-2"]);
     }
 
     #[test]
     fn times_are_in_the_quiet_hours_spread_and_stable() {
-        let times: Vec<String> =
-            (0..200).map(|n| cron(&InstanceId::from(format!("ecd-{n}")), false, Tz::Asia__Shanghai, now())).collect();
+        let times: Vec<String> = (0..200)
+            .map(|n| cron(&InstanceId::from(format!("ecd-{n}")), false, Zone::find("Asia/Shanghai").unwrap(), now()))
+            .collect();
         let hours: BTreeSet<&str> = times.iter().map(|cron| cron.split(' ').nth(1).unwrap()).collect();
         assert_eq!(hours, ["1", "2", "3", "4"].into());
         assert!(times.iter().collect::<BTreeSet<_>>().len() > 100, "{times:?}");
-        assert_eq!(times[0], cron(&"ecd-0".into(), false, Tz::Asia__Shanghai, now()));
+        assert_eq!(times[0], cron(&"ecd-0".into(), false, Zone::find("Asia/Shanghai").unwrap(), now()));
         let days: BTreeSet<String> = (0..50)
-            .map(|n| cron(&InstanceId::from(format!("ecd-{n}")), true, Tz::UTC, now()))
+            .map(|n| cron(&InstanceId::from(format!("ecd-{n}")), true, Zone::UTC, now()))
             .map(|cron| cron.split(' ').next_back().unwrap().to_owned())
             .collect();
         assert_eq!(days.len(), 7);
@@ -403,7 +407,12 @@ mod tests {
 
     #[test]
     fn times_that_some_night_does_not_have_once_are_passed_over() {
-        for zone in [Tz::Europe__Berlin, Tz::America__New_York, Tz::Australia__Lord_Howe, Tz::Europe__London] {
+        for zone in [
+            Zone::find("Europe/Berlin").unwrap(),
+            Zone::find("America/New_York").unwrap(),
+            Zone::find("Australia/Lord_Howe").unwrap(),
+            Zone::find("Europe/London").unwrap(),
+        ] {
             for n in 0..100 {
                 let cron = cron(&InstanceId::from(format!("ecd-{n}")), false, zone, now());
                 let [minute, hour] = [0, 1].map(|at| cron.split(' ').nth(at).unwrap().parse().unwrap());

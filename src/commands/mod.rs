@@ -14,6 +14,7 @@ use crate::{
     control::{ControlError, Reply, Request, client},
     error::chain,
     store::{Reader, StoreError},
+    zoneinfo,
 };
 
 mod adopt;
@@ -240,6 +241,7 @@ fn environment() -> BTreeMap<String, String> {
 /// Runs the command and prints what it says.
 pub async fn dispatch(cli: Cli) -> ExitCode {
     let environment = environment();
+    zoneinfo::use_the_newer(&zoneinfo::directory(|name| environment.get(name).cloned()));
     let color = match cli.color {
         ColorChoice::Always => true,
         ColorChoice::Never => false,

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
+use crate::zone::Zone;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
-use chrono_tz::Tz;
 use serde::Serialize;
 use serde_json::json;
 
@@ -50,7 +50,7 @@ struct Slot<'a> {
     #[serde(skip)]
     order: usize,
     #[serde(skip)]
-    zone: Tz,
+    zone: Zone,
     #[serde(skip)]
     expected: Option<Expected>,
 }

@@ -3,7 +3,7 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 use serde::Serialize;
 
 use super::problem::{is_secret_key, mask};
@@ -58,7 +58,7 @@ pub struct LeftOut {
 }
 
 /// What a crontab says. `zone` is the host's; `system` is the form of /etc/crontab, with a user before each command.
-pub fn read(text: &str, zone: Tz, system: bool) -> Vec<Entry> {
+pub fn read(text: &str, zone: Zone, system: bool) -> Vec<Entry> {
     let mut crontab = Crontab { host: zone, cron_tz: None, tz: None, names: HashSet::new(), system };
     text.lines().enumerate().flat_map(|(index, line)| crontab.line(index + 1, line)).collect()
 }
@@ -95,7 +95,7 @@ pub fn toml(entries: &[Entry]) -> String {
 
 /// What lines before have said.
 struct Crontab {
-    host: Tz,
+    host: Zone,
     cron_tz: Option<String>,
     tz: Option<String>,
     names: HashSet<String>,
@@ -163,13 +163,13 @@ impl Crontab {
     }
 
     /// The zone of a line, and what there is to say of it.
-    fn zone(&self) -> Result<(Tz, Option<String>), String> {
+    fn zone(&self) -> Result<(Zone, Option<String>), String> {
         let parse =
             |name: &str, text: &str| text.parse().map_err(|_| format!("{name} is {text:?}, which is no known zone"));
         match (&self.cron_tz, &self.tz) {
             (Some(text), _) => Ok((parse("CRON_TZ", text)?, None)),
             (None, Some(text)) => {
-                let zone: Tz = parse("TZ", text)?;
+                let zone: Zone = parse("TZ", text)?;
                 let note = format!(
                     "timezone is by TZ; a cron that heeds CRON_TZ alone ran this by the zone of its host ({})",
                     self.host.name()
@@ -270,7 +270,7 @@ mod tests {
     use super::*;
 
     fn shanghai(text: &str) -> Vec<Entry> {
-        read(text, Tz::Asia__Shanghai, false)
+        read(text, Zone::find("Asia/Shanghai").unwrap(), false)
     }
 
     fn found(text: &str) -> Found {
@@ -341,7 +341,7 @@ mod tests {
         assert!(reason("0 3 * * *").contains("neither a variable nor five times"));
         assert!(reason("CRON_TZ=Mars/Base\n0 3 * * * bake ecd-1").contains("no known zone"));
         assert!(reason("0~59 3 * * * bake ecd-1").contains('~'));
-        let system = read("0 3 * * * root bake ecd-1\n@daily bake ecd-1", Tz::UTC, true);
+        let system = read("0 3 * * * root bake ecd-1\n@daily bake ecd-1", Zone::UTC, true);
         assert!(matches!(&system[0], Entry::Schedule(found) if found.command == "bake ecd-1"), "{system:?}");
         assert!(matches!(&system[1], Entry::Schedule(found) if found.command == "ecd-1"), "{system:?}");
     }

@@ -6,8 +6,8 @@ use std::{
     time::Duration,
 };
 
+use crate::zone::Zone;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
 
 use super::{
     Config, Sheet,
@@ -54,7 +54,7 @@ struct Linter<'a> {
     found: &'a mut Findings,
     now: DateTime<Utc>,
     /// Of each zone, the next changes of its clock.
-    changes: HashMap<Tz, Vec<ClockChange>>,
+    changes: HashMap<Zone, Vec<ClockChange>>,
 }
 
 impl<'a> Linter<'a> {
@@ -87,7 +87,7 @@ impl<'a> Linter<'a> {
     }
 
     /// What the next changes of the clock do to the rule, if anything.
-    fn clock_changes(&mut self, timing: &Timing, zone: Tz, text: &str) -> Option<(String, String)> {
+    fn clock_changes(&mut self, timing: &Timing, zone: Zone, text: &str) -> Option<(String, String)> {
         let now = self.now;
         let changes = self.changes.entry(zone).or_insert_with(|| clock_changes(zone, now, CHANGES));
         let told: Vec<(String, &ClockChange)> = changes
@@ -257,7 +257,7 @@ impl Collision<'_> {
 }
 
 /// What one change of the clock does to one rule.
-fn words(zone: Tz, change: &ClockChange, effect: Effect) -> String {
+fn words(zone: Zone, change: &ClockChange, effect: Effect) -> String {
     let clock = |wall: NaiveDateTime| wall.format("%R").to_string();
     let jump = format!("on {} from {} to {}", change.from.format("%a %F"), clock(change.from), clock(change.to));
     let at = utc(change.at);
@@ -314,7 +314,7 @@ fn even(step: &UnevenStep) -> String {
 }
 
 /// `Mon 2027-03-01 03:00 CET`.
-fn local(slot: DateTime<Utc>, zone: Tz) -> String {
+fn local(slot: DateTime<Utc>, zone: Zone) -> String {
     slot.with_timezone(&zone).format("%a %F %R %Z").to_string()
 }
 

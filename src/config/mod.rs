@@ -68,6 +68,7 @@ use crate::{
         CatchUp, Channel, Instances, Keep, Overlap, Schedule,
         diff::{Diff, changes, table},
     },
+    zone::{self, Release},
 };
 
 /// What the variables that set keys begin with.
@@ -99,6 +100,8 @@ pub struct Config {
     pub files: Vec<PathBuf>,
     /// Hash of their bytes, which tells whether they are still what was read.
     pub fingerprint: String,
+    /// The release whose rules its time zones have.
+    pub zones: Arc<Release>,
 }
 
 /// Keys of `[cloud]` and `[daemon]` that a reload takes over at once; all others count from the next start.
@@ -340,7 +343,15 @@ fn assemble(sources: &[Source], variables: &Source, marks: Option<&mut Marks>, o
     }
     let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
     let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(sources, &error, out)).ok()?;
-    Some(Config { cloud, daemon, schedules, hash, files: Vec::new(), fingerprint: String::new() })
+    Some(Config {
+        cloud,
+        daemon,
+        schedules,
+        hash,
+        files: Vec::new(),
+        fingerprint: String::new(),
+        zones: zone::release(),
+    })
 }
 
 /// Defaults below, then each layer over the ones before it.
@@ -591,11 +602,10 @@ mod tests {
             "requests_per_second" => "7",
             "credentials" => "\"ecs_ram_role\"",
             "listen" => "\"127.0.0.1:1\"",
-            "max_builders" | "max_builders_per_region" | "pause_after_failures" => "17",
+            "max_builders" | "max_builders_per_region" | "pause_after_failures" | "max_deletions" => "17",
+            "in_use" => "[]",
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
-            "in_use" => "[\"desktops\"]",
-            "max_deletions" => "17",
             _ => "\"17s\"",
         };
         let before = config("");

@@ -12,8 +12,8 @@ use std::{
     time::Duration,
 };
 
+use crate::zone::{self, Zone};
 use chrono::{DateTime, Utc};
-use chrono_tz::{TZ_VARIANTS, Tz};
 use toml::de::DeValue;
 
 use super::{
@@ -98,7 +98,7 @@ layer! {
         /// When: one expression or a list of them. Required.
         cron: Vec<At<'s, String>> = By(cron, || Kind::OneOrMore(Kind::FILLED.into())),
         /// The zone of `cron` and of templates. Default `"UTC"`.
-        timezone: Tz = By(zone, || Kind::FILLED),
+        timezone: Zone = By(zone, || Kind::FILLED),
         /// Template of the images' names. A name that another image has already gets the next version; without `{version}` in
         /// the template such a bake fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
         image_name: Text = By(image_name, || Kind::FILLED),
@@ -178,7 +178,7 @@ impl<'s> Layer<'s> {
             }
         }
         if let Some(cron) = &self.cron {
-            let zone = self.timezone.as_ref().map_or(Tz::UTC, |zone| zone.value);
+            let zone = self.timezone.as_ref().map_or(Zone::UTC, |zone| zone.value);
             parse_cron(&cron.value, zone, Duration::ZERO, "", out);
         }
     }
@@ -334,7 +334,7 @@ impl<'a, 's> Schedules<'a, 's> {
         );
 
         let name = own.name.as_ref().map(|at| at.value.as_str());
-        let timezone = pick!(timezone, Tz::UTC);
+        let timezone = pick!(timezone, Zone::UTC);
         let jitter = pick!(jitter, Duration::ZERO);
         let cron = pick!(cron);
         if cron.is_none() && absent("cron") {
@@ -501,7 +501,7 @@ fn kind(
     None
 }
 
-fn parse_cron(cron: &[At<'_, String>], zone: Tz, jitter: Duration, name: &str, out: &mut Findings) -> Option<Timing> {
+fn parse_cron(cron: &[At<'_, String>], zone: Zone, jitter: Duration, name: &str, out: &mut Findings) -> Option<Timing> {
     let expressions: Vec<&str> = cron.iter().map(|at| at.value.as_str()).collect();
     match Timing::parse(&expressions, zone, jitter, name) {
         Ok(timing) => Some(timing),
@@ -527,17 +527,17 @@ fn cron<'s>(item: Item<'_, 's>, out: &mut Findings) -> Option<Vec<At<'s, String>
     members.into_iter().map(|item| Some(At { value: item.text(out)?.to_owned(), mark: item.mark })).collect()
 }
 
-fn zone(item: Item<'_, '_>, out: &mut Findings) -> Option<Tz> {
+fn zone(item: Item<'_, '_>, out: &mut Findings) -> Option<Zone> {
     let text = item.text(out)?;
     let zone = text.parse().ok();
     if zone.is_none() {
         // Half of a zone's name is often all that is known of it: `Shanghai`, `beijing`.
-        let city = |zone: &&Tz| zone.name().rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
+        let city = |name: &&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
         let near = match text.to_ascii_lowercase().as_str() {
             "beijing" | "asia/beijing" | "china" | "cst" | "utc+8" | "gmt+8" | "+08:00" => Some("Asia/Shanghai"),
-            _ => TZ_VARIANTS.iter().find(city).map(|zone| zone.name()),
+            _ => zone::names().find(city),
         };
-        let near = near.or_else(|| closest(text, TZ_VARIANTS.iter().map(|zone| zone.name())));
+        let near = near.or_else(|| closest(text, zone::names()));
         let hint = near.map_or("zones look like `Asia/Shanghai`".into(), |near| format!("did you mean `{near}`?"));
         out.error(item.mark, "bad-zone", format!("unknown time zone `{text}`"), Some(hint));
     }

@@ -8,8 +8,8 @@ use std::{
     time::Duration,
 };
 
+use crate::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -74,7 +74,7 @@ pub struct Upcoming {
     /// The instance.
     pub instance: InstanceId,
     /// The schedule's zone.
-    pub zone: Tz,
+    pub zone: Zone,
 }
 
 impl Planner {
@@ -628,7 +628,7 @@ fn end_old_rule(
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredTiming {
     cron: Vec<String>,
-    timezone: Tz,
+    timezone: Zone,
     /// What seeds `H`; empty where no expression has one.
     name: String,
 }

@@ -10,7 +10,8 @@ use crate::{
     control::Reply,
     error::chain,
     line::change::Change,
-    systemd,
+    schedule::Schedule,
+    systemd, zoneinfo,
 };
 
 /// How far ahead slots are compared, to say what changed.
@@ -87,6 +88,7 @@ pub(super) async fn note_left_out(shared: &Shared, who: &str) {
 }
 
 async fn take_over(shared: &Shared) -> Reply {
+    zoneinfo::use_the_newer(&zoneinfo::directory(|name| shared.environment.get(name).cloned()));
     let loaded = match config::load(&shared.config_path, &shared.environment) {
         Ok(loaded) => loaded,
         Err(problems) => {
@@ -104,6 +106,9 @@ async fn take_over(shared: &Shared) -> Reply {
     let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
     let now = shared.clock.now();
     let until = now.checked_add_signed(COMPARED).unwrap_or(now);
+    if (config.zones.version(), config.zones.origin()) != (old.zones.version(), old.zones.origin()) {
+        warnings.push_str(&moved_by_zones(&old, &config, now));
+    }
     let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
     let images = Box::new(meaning(shared, &old, &config, now).await.shortened(TOLD));
     match shared.order(|reply| Order::Adopt { config: Box::new(config.clone()), reply }).await {
@@ -118,6 +123,27 @@ async fn take_over(shared: &Shared) -> Reply {
         }
         Err(message) => Reply::Failed { message },
     }
+}
+
+/// Which next slots another release of the zones' rules moves, as far as the schedules are the same. Goes to the log, too.
+fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> String {
+    let next = |schedule: &Schedule| schedule.timing.next_after(now);
+    let moved: Vec<String> = new
+        .schedules
+        .iter()
+        .filter_map(|new| {
+            let old = old.schedules.iter().find(|old| old.id == new.id && old.timing == new.timing)?;
+            let (before, after) = (next(old)?, next(new)?);
+            (before != after).then(|| format!("{} from {before} to {after}", new.name))
+        })
+        .collect();
+    let slots = match moved.as_slice() {
+        [] => "no next slot moves".to_owned(),
+        moved => format!("next slots that move: {}", moved[..moved.len().min(TOLD)].join(", ")),
+    };
+    let (version, origin) = (new.zones.version(), new.zones.origin());
+    tracing::warn!(version, origin, "time zone rules are now of release {version} ({origin}); {slots}");
+    format!("warning: time zone rules are now of release {version} ({origin}); {slots}\n")
 }
 
 /// What the edit means for the images. An edit must not fail for want of this knowledge.

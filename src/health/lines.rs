@@ -6,8 +6,8 @@
 
 use std::time::Duration;
 
+use crate::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line};
 use crate::{
@@ -50,7 +50,7 @@ pub struct Line {
     /// Its schedule's name.
     pub schedule: ScheduleName,
     /// Its schedule's zone, for times in messages.
-    pub zone: Tz,
+    pub zone: Zone,
     /// How old its newest good image may be.
     pub max_image_age: Option<Duration>,
     /// A line younger than `max_image_age` need not have an image yet.
@@ -274,7 +274,7 @@ fn bake_now(line: &Line) -> String {
 }
 
 /// `Thu 2026-11-26 03:00 +08:00`.
-fn local(at: DateTime<Utc>, zone: Tz) -> String {
+fn local(at: DateTime<Utc>, zone: Zone) -> String {
     at.with_timezone(&zone).format("%a %F %H:%M %:z").to_string()
 }
 

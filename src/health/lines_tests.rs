@@ -14,7 +14,7 @@ fn line() -> Line {
     Line {
         id: "golden".into(),
         schedule: "golden".into(),
-        zone: chrono_tz::Asia::Shanghai,
+        zone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
         max_image_age: None,
         known_since: night(0),
     }

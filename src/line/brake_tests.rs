@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 use proptest::prelude::*;
 
 use super::*;
@@ -53,7 +53,7 @@ impl Line {
     fn pass(&mut self, confirm: bool) -> (usize, bool) {
         let policy = Policy {
             schedule: "golden".into(),
-            zone: Tz::Asia__Shanghai,
+            zone: Zone::find("Asia/Shanghai").unwrap(),
             keep: Some(self.keep.clone()),
             channels: vec![],
         };

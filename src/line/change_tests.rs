@@ -1,5 +1,5 @@
+use crate::zone::Zone;
 use chrono::DateTime;
-use chrono_tz::Tz;
 
 use super::*;
 use crate::{
@@ -37,7 +37,7 @@ fn policy(keep: Option<Keep>, channels: &[&str]) -> Policy {
     let channel = |name: &&str| Channel { name: (*name).to_owned(), after: None };
     Policy {
         schedule: "golden".into(),
-        zone: Tz::Asia__Shanghai,
+        zone: Zone::find("Asia/Shanghai").unwrap(),
         keep,
         channels: channels.iter().map(channel).collect(),
     }
@@ -78,7 +78,7 @@ fn only_some_edits_matter() {
     for (old, new) in [
         (Some(ruled(2)), Some(ruled(1))),
         (Some(ruled(2)), Some(policy(None, &[]))),
-        (Some(ruled(2)), Some(Policy { zone: Tz::UTC, ..ruled(2) })),
+        (Some(ruled(2)), Some(Policy { zone: Zone::UTC, ..ruled(2) })),
         (Some(policy(None, &["stable"])), Some(policy(None, &[]))),
         (Some(ruled(2)), None),
         (None, Some(ruled(2))),

@@ -136,7 +136,8 @@ mod tests {
 
     fn judged(image: &FailedImage, failed: Option<Duration>, now: i64) -> FailedAction {
         let keep = Keep { failed, ..keep() };
-        let policy = Policy { schedule: "golden".into(), zone: chrono_tz::UTC, keep: Some(keep), channels: vec![] };
+        let policy =
+            Policy { schedule: "golden".into(), zone: crate::zone::Zone::UTC, keep: Some(keep), channels: vec![] };
         judge(image, Some(&policy), true, false, at(now))
     }
 

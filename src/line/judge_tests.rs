@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use chrono_tz::Tz;
+use crate::zone::Zone;
 use proptest::prelude::*;
 
 use super::*;
@@ -15,7 +15,7 @@ fn start() -> DateTime<Utc> {
 }
 
 fn policy(keep: Keep) -> Policy {
-    Policy { schedule: "golden".into(), zone: Tz::Asia__Shanghai, keep: Some(keep), channels: vec![] }
+    Policy { schedule: "golden".into(), zone: Zone::find("Asia/Shanghai").unwrap(), keep: Some(keep), channels: vec![] }
 }
 
 /// A good image of ours, made on that day.

@@ -4,8 +4,8 @@
 //! All of it is pure. The daemon looks at the cloud, writes down what it saw, and asks here what that means; the commands
 //! ask the same functions about the same rows, so that what is announced is what happens.
 
+use crate::zone::Zone;
 use chrono::{DateTime, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -30,7 +30,7 @@ pub struct Policy {
     /// The schedule's name.
     pub schedule: ScheduleName,
     /// The zone by whose clock days begin.
-    pub zone: Tz,
+    pub zone: Zone,
     /// Which images stay; `None`: all.
     pub keep: Option<Keep>,
     /// Names for images, beside `latest`.

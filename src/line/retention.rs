@@ -6,8 +6,8 @@
 //! rule has not found as many, it also takes the oldest image there is. `within` takes everything that is at most so much
 //! older than the newest image: not than now, so that a daemon that stood still for a month deletes nothing for it.
 
+use crate::zone::Zone;
 use chrono::{DateTime, Datelike, Offset, TimeDelta, Timelike, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 
 use crate::schedule::Keep;
@@ -51,7 +51,7 @@ impl Rule {
 }
 
 /// A way to say that two instants belong together.
-type Bucket = fn(DateTime<Tz>) -> (i32, u32, i64);
+type Bucket = fn(DateTime<Zone>) -> (i32, u32, i64);
 
 const BUCKETS: [(Rule, Bucket); 5] = [
     // The offset tells the two passes of a repeated hour apart.
@@ -68,7 +68,7 @@ const BUCKETS: [(Rule, Bucket); 5] = [
 /// The rules that want each of `images`, which are the dates of a line's images from the highest version to the lowest; an
 /// adopted image may be older than its version says. `min` is not among the rules: it counts what is kept for whatever
 /// reason.
-pub fn wanted(keep: &Keep, zone: Tz, images: &[DateTime<Utc>]) -> Vec<Vec<Rule>> {
+pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rule>> {
     let mut wanted: Vec<Vec<Rule>> = vec![Vec::new(); images.len()];
     for rules in wanted.iter_mut().take(keep.last as usize) {
         rules.push(Rule::Last);

@@ -235,7 +235,7 @@ mod tests {
     }
 
     fn timing(expressions: &[&str]) -> Timing {
-        Timing::parse(expressions, chrono_tz::UTC, Duration::ZERO, "x").unwrap()
+        Timing::parse(expressions, crate::zone::Zone::UTC, Duration::ZERO, "x").unwrap()
     }
 
     fn policy(catch_up: CatchUp, hours: u32) -> AccountPolicy<'static> {
@@ -349,7 +349,7 @@ mod tests {
             paused in any::<bool>(),
         ) {
             let rules: [&[&str]; 3] = [&["*/7 * * * *"], &["0 3 * * *", "30 */4 * * *"], &["13 2 * * mon"]];
-            let timing = Timing::parse(rules[rule], chrono_tz::Europe::Vienna, Duration::ZERO, "x").unwrap();
+            let timing = Timing::parse(rules[rule], crate::zone::Zone::find("Europe/Vienna").unwrap(), Duration::ZERO, "x").unwrap();
             let policy = AccountPolicy {
                 catch_up: [CatchUp::Skip, CatchUp::Latest, CatchUp::All][which],
                 window: Duration::from_secs(window),

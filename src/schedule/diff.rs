@@ -9,8 +9,8 @@ use std::{
     time::Duration,
 };
 
+use crate::zone::Zone;
 use chrono::{DateTime, NaiveDate, Utc};
-use chrono_tz::Tz;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -140,23 +140,6 @@ pub struct MovedSlot {
     pub timezone: Zone,
 }
 
-/// A zone by its name, which orders it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Zone(pub Tz);
-
-impl PartialOrd for Zone {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Zone {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.0.name().cmp(other.0.name())
-    }
-}
-
 impl Diff {
     /// From `old` to `new`, with the slots after `from` up to and including `until`.
     pub fn between(old: &[Arc<Schedule>], new: &[Arc<Schedule>], from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
@@ -283,16 +266,16 @@ impl Diff {
         }
         let of = |one: Option<&Schedule>| one.map(|one| one.instances.as_slice()).unwrap_or_default().to_vec();
         let (olds, news) = (of(old), of(new));
-        let zone = |one: Option<&Schedule>| one.map_or(Tz::UTC, |one| one.timing.zone());
+        let zone = |one: Option<&Schedule>| one.map_or(Zone::UTC, |one| one.timing.zone());
         let all: BTreeSet<&InstanceId> = olds.iter().chain(&news).collect();
         for instance in all {
             let was = if olds.contains(instance) { was.as_slice() } else { &[] };
             let is = if news.contains(instance) { is.as_slice() } else { &[] };
-            let slot = |slot: DateTime<Utc>, zone: Tz| SlotOf {
+            let slot = |slot: DateTime<Utc>, zone: Zone| SlotOf {
                 slot,
                 schedule: named.name.clone(),
                 instance_id: instance.clone(),
-                timezone: Zone(zone),
+                timezone: zone,
             };
             for step in steps((was, zone(old)), (is, zone(new))) {
                 match step {
@@ -303,7 +286,7 @@ impl Diff {
                         to,
                         schedule: named.name.clone(),
                         instance_id: instance.clone(),
-                        timezone: Zone(zone(new)),
+                        timezone: zone(new),
                     }),
                 }
             }
@@ -332,7 +315,7 @@ struct Day {
 }
 
 /// From the slots of one rule to those of another; those that both have are not told.
-fn steps(old: (&[DateTime<Utc>], Tz), new: (&[DateTime<Utc>], Tz)) -> Vec<Step> {
+fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<Step> {
     let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.0.iter().copied().collect(), new.0.iter().copied().collect());
     let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
     for slot in was.difference(&is) {

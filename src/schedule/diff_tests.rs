@@ -9,7 +9,7 @@ use crate::{
     schedule::{CatchUp, Keep, Overlap, Timing},
 };
 
-fn schedule(id: &str, name: &str, instances: Instances, cron: &str, zone: Tz) -> Schedule {
+fn schedule(id: &str, name: &str, instances: Instances, cron: &str, zone: Zone) -> Schedule {
     let settings = BakeSettings {
         instance_type: InstanceType::CloudDesktop,
         instance_region: "cn-shanghai".into(),
@@ -50,7 +50,7 @@ fn schedule(id: &str, name: &str, instances: Instances, cron: &str, zone: Tz) ->
 }
 
 fn one(id: &str, instance: &str, cron: &str) -> Schedule {
-    schedule(id, id, Instances::One(instance.into()), cron, Tz::UTC)
+    schedule(id, id, Instances::One(instance.into()), cron, Zone::UTC)
 }
 
 fn diff(old: &[Schedule], new: &[Schedule]) -> Diff {
@@ -73,8 +73,8 @@ fn a_later_hour_moves_every_slot() {
 
 #[test]
 fn another_zone_moves_slots_of_the_same_local_day() {
-    let old = schedule("a", "a", Instances::One("ecd-1".into()), "0 3 * * *", Tz::UTC);
-    let new = schedule("a", "a", Instances::One("ecd-1".into()), "0 3 * * *", Tz::Asia__Shanghai);
+    let old = schedule("a", "a", Instances::One("ecd-1".into()), "0 3 * * *", Zone::UTC);
+    let new = schedule("a", "a", Instances::One("ecd-1".into()), "0 3 * * *", Zone::find("Asia/Shanghai").unwrap());
     let told = diff(&[old], &[new]);
     assert_eq!(told.slots_moved[0].from - told.slots_moved[0].to, chrono::TimeDelta::hours(8));
     assert!(told.changed[0].keys.iter().any(|change| change.key == "timezone" && change.new == "Asia/Shanghai"));
@@ -83,7 +83,8 @@ fn another_zone_moves_slots_of_the_same_local_day() {
 #[test]
 fn a_new_name_with_the_old_id_is_the_same_schedule_and_without_it_a_lost_line() {
     let old = one("a", "ecd-1", "0 3 * * *");
-    let renamed = diff(std::slice::from_ref(&old), &[schedule("a", "b", old.instances.clone(), "0 3 * * *", Tz::UTC)]);
+    let renamed =
+        diff(std::slice::from_ref(&old), &[schedule("a", "b", old.instances.clone(), "0 3 * * *", Zone::UTC)]);
     assert_eq!(renamed.summary(), "1 schedule changed");
     assert_eq!(renamed.changed[0].keys[0].key, "name");
     let lost = diff(&[old], &[one("b", "ecd-1", "0 3 * * *")]);
@@ -145,7 +146,7 @@ fn a_slot_a_second_is_compared_as_far_as_it_is_looked_at() {
 
 fn any_schedules() -> impl Strategy<Value = Vec<Schedule>> {
     const CRONS: [&str; 5] = ["0 3 * * *", "0 4 * * mon-fri", "*/30 * * * *", "30 2 * * sun", "0 */6 * * *"];
-    let zones = [Tz::UTC, Tz::Asia__Shanghai, Tz::Europe__Berlin];
+    let zones = [Zone::UTC, Zone::find("Asia/Shanghai").unwrap(), Zone::find("Europe/Berlin").unwrap()];
     let single = (0_usize..4, 0_usize..3, 0_usize..3, any::<bool>());
     proptest::collection::vec(proptest::option::of(single), 4).prop_map(move |all| {
         let present = all.into_iter().enumerate().filter_map(|(id, of)| Some((id, of?)));

@@ -6,8 +6,8 @@
 
 use std::str::FromStr;
 
+use crate::zone::Zone;
 use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
-use chrono_tz::Tz;
 
 use super::{
     Timing,
@@ -46,7 +46,7 @@ impl FromStr for Asked {
 impl Asked {
     /// The instants that are meant, in order: two where the clock of `zone` shows the time twice. A time that it skips
     /// stands for the first instant after the gap.
-    pub fn moments(self, zone: Tz) -> Vec<Moment> {
+    pub fn moments(self, zone: Zone) -> Vec<Moment> {
         let wall = match self {
             Self::Instant(at) => at.with_timezone(&zone).naive_local(),
             Self::Wall(wall) => wall,
@@ -71,7 +71,7 @@ impl Asked {
 }
 
 /// The first instant at which the clock of `zone` shows `wall` or later; `wall` lies in a gap.
-fn after_gap(wall: NaiveDateTime, zone: Tz) -> DateTime<Utc> {
+fn after_gap(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
     // No zone is a day from UTC, and none skips more than a day.
     let (mut before, mut after) = (wall.and_utc() - TimeDelta::days(2), wall.and_utc() + TimeDelta::days(2));
     while after - before > TimeDelta::seconds(1) {
@@ -270,7 +270,7 @@ fn by_the_rule(moment: Moment, timing: &Timing) -> (bool, Option<String>) {
 }
 
 impl Record {
-    fn words(&self, zone: Tz) -> String {
+    fn words(&self, zone: Zone) -> String {
         let reason = self.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
         let (bake, state) = (self.bake, &self.state);
         if self.manual {
@@ -344,7 +344,7 @@ impl Missing {
         matches!(self, Self::ToCome { .. } | Self::ToComePaused { .. } | Self::NotLooked { .. })
     }
 
-    fn words(&self, zone: Tz) -> String {
+    fn words(&self, zone: Zone) -> String {
         match self {
             Self::ToCome { slot } => format!("{} is a slot to come.", both(*slot, zone)),
             Self::ToComePaused { slot, reason } => format!(
@@ -402,7 +402,7 @@ fn join(words: &str, more: &str) -> String {
 }
 
 /// In the zone and in UTC.
-fn both(at: DateTime<Utc>, zone: Tz) -> String {
+fn both(at: DateTime<Utc>, zone: Zone) -> String {
     format!("{} ({})", at.with_timezone(&zone).format("%F %T%.f %Z"), utc(at))
 }
 
@@ -422,7 +422,7 @@ mod tests {
     }
 
     fn berlin(cron: &str) -> Timing {
-        Timing::parse(&[cron], chrono_tz::Europe::Berlin, Duration::ZERO, "x").unwrap()
+        Timing::parse(&[cron], crate::zone::Zone::find("Europe/Berlin").unwrap(), Duration::ZERO, "x").unwrap()
     }
 
     fn policy() -> AccountPolicy<'static> {
@@ -495,7 +495,9 @@ mod tests {
 
     #[test]
     fn a_whole_day_may_be_skipped() {
-        let apia = Timing::parse(&["0 10 30 12 *"], chrono_tz::Pacific::Apia, Duration::ZERO, "x").unwrap();
+        let apia =
+            Timing::parse(&["0 10 30 12 *"], crate::zone::Zone::find("Pacific/Apia").unwrap(), Duration::ZERO, "x")
+                .unwrap();
         assert_eq!(ask("2011-12-30 10:00", &apia)[0].slot, Some(at("2011-12-30T10:00:00Z")));
     }
 

@@ -3,8 +3,8 @@
 
 use std::{iter, ops::Range, time::Duration};
 
+use crate::zone::Zone;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 use super::{
     Timing,
@@ -90,7 +90,7 @@ pub enum Effect {
 }
 
 /// The next changes of the zone's clock after `now`, at most `n`.
-pub fn clock_changes(zone: Tz, now: DateTime<Utc>, n: usize) -> Vec<ClockChange> {
+pub fn clock_changes(zone: Zone, now: DateTime<Utc>, n: usize) -> Vec<ClockChange> {
     let wall = |second: i64| DateTime::from_timestamp(second, 0).map(|at| at.naive_utc());
     let from = now.timestamp().max(0);
     stretches(zone, from, from.saturating_add(AHEAD))
@@ -216,11 +216,13 @@ const UNITS: [Unit; 6] = [
 
 #[cfg(test)]
 mod tests {
-    use chrono_tz::Europe::Berlin;
-
     use super::*;
 
-    fn timing(expression: &str, zone: Tz) -> Timing {
+    fn berlin() -> Zone {
+        Zone::find("Europe/Berlin").unwrap()
+    }
+
+    fn timing(expression: &str, zone: Zone) -> Timing {
         Timing::parse(&[expression], zone, Duration::ZERO, "x").unwrap()
     }
 
@@ -234,7 +236,7 @@ mod tests {
 
     #[test]
     fn the_next_two_changes_of_a_clock_are_found() {
-        let changes = clock_changes(Berlin, now(), 2);
+        let changes = clock_changes(berlin(), now(), 2);
         let told: Vec<_> = changes.iter().map(|change| (change.at.to_rfc3339(), change.from, change.to)).collect();
         assert_eq!(
             told,
@@ -243,16 +245,16 @@ mod tests {
                 ("2027-10-31T01:00:00+00:00".into(), wall("2027-10-31T03:00:00"), wall("2027-10-31T02:00:00")),
             ]
         );
-        assert_eq!(clock_changes(chrono_tz::Asia::Shanghai, now(), 2), []);
-        let lord_howe = clock_changes(chrono_tz::Australia::Lord_Howe, now(), 2);
+        assert_eq!(clock_changes(crate::zone::Zone::find("Asia/Shanghai").unwrap(), now(), 2), []);
+        let lord_howe = clock_changes(crate::zone::Zone::find("Australia/Lord_Howe").unwrap(), now(), 2);
         assert_eq!(lord_howe[0].from - lord_howe[0].to, TimeDelta::minutes(30), "its autumn comes first");
     }
 
     #[test]
     fn each_kind_of_rule_meets_a_change_in_its_way() {
         let effects = |expression| {
-            let timing = timing(expression, Berlin);
-            clock_changes(Berlin, now(), 2).iter().filter_map(|change| timing.effect_of(change)).collect::<Vec<_>>()
+            let timing = timing(expression, berlin());
+            clock_changes(berlin(), now(), 2).iter().filter_map(|change| timing.effect_of(change)).collect::<Vec<_>>()
         };
         let (spring, autumn) = (wall("2027-03-28T02:30:00"), wall("2027-10-31T02:30:00"));
         assert_eq!(
@@ -271,8 +273,8 @@ mod tests {
     #[test]
     fn slots_agree_with_the_effects_told() {
         for expression in ["30 2 * * *", "0,30 2 * * *", "*/10 2 * * *", "15 1-4 * * *"] {
-            let timing = timing(expression, Berlin);
-            for change in clock_changes(Berlin, now(), 2) {
+            let timing = timing(expression, berlin());
+            for change in clock_changes(berlin(), now(), 2) {
                 let slots = |days: i64| {
                     let from = change.at - TimeDelta::hours(3) + TimeDelta::days(days);
                     timing.count(from, from + TimeDelta::hours(6))
@@ -293,7 +295,7 @@ mod tests {
     #[test]
     fn steps_that_do_not_come_out_even_are_told() {
         let uneven = |expression| {
-            let found = timing(expression, Tz::UTC).uneven_steps();
+            let found = timing(expression, Zone::UTC).uneven_steps();
             found.into_iter().map(|step| (step.span, step.unit, step.last, step.gap, step.even)).collect::<Vec<_>>()
         };
         assert_eq!(uneven("*/7 3 * * *"), [(0..3, "minutes", 56, Some(4), vec![6, 10])]);
@@ -308,7 +310,7 @@ mod tests {
 
     #[test]
     fn days_that_hardly_ever_come_are_told() {
-        let rare = |expression| timing(expression, Tz::UTC).rare_slots(now());
+        let rare = |expression| timing(expression, Zone::UTC).rare_slots(now());
         let leap: DateTime<Utc> = "2028-02-29T03:00:00Z".parse().unwrap();
         assert_eq!(rare("0 3 29 2 *"), Some((leap, Some("2032-02-29T03:00:00Z".parse().unwrap()))));
         for often in ["0 3 L 2 *", "0 0 1 1 *", "0 0 * 1 mon#1", "0 3 * * *", "0 3 31 * *"] {
@@ -318,9 +320,9 @@ mod tests {
 
     #[test]
     fn the_longest_gap_is_that_of_the_weekend() {
-        let (slot, gap) = timing("0 3 * * mon-fri", Tz::UTC).longest_gap(now(), 300).unwrap();
+        let (slot, gap) = timing("0 3 * * mon-fri", Zone::UTC).longest_gap(now(), 300).unwrap();
         assert_eq!((slot.to_rfc3339().as_str(), gap), ("2027-01-22T03:00:00+00:00", Duration::from_hours(72)));
-        let (_, gap) = timing("0 3 1 * *", Tz::UTC).longest_gap(now(), 300).unwrap();
+        let (_, gap) = timing("0 3 1 * *", Zone::UTC).longest_gap(now(), 300).unwrap();
         assert_eq!(gap, Duration::from_hours(28 * 24));
     }
 }

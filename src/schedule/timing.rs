@@ -14,8 +14,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use crate::zone::Zone;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
-use chrono_tz::Tz;
 
 pub use super::cron::CronError;
 use super::{
@@ -31,7 +31,7 @@ const END: i64 = 7_289_654_400;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Timing {
     lines: Arc<[Line]>,
-    zone: Tz,
+    zone: Zone,
     jitter: Duration,
 }
 
@@ -58,7 +58,12 @@ impl Named {
 
 impl Timing {
     /// Reads the expressions. `name` seeds `H`. Refuses those that never fire.
-    pub fn parse<S: AsRef<str>>(expressions: &[S], zone: Tz, jitter: Duration, name: &str) -> Result<Self, CronError> {
+    pub fn parse<S: AsRef<str>>(
+        expressions: &[S],
+        zone: Zone,
+        jitter: Duration,
+        name: &str,
+    ) -> Result<Self, CronError> {
         let lines = expressions.iter().enumerate().map(|(index, text)| {
             let text = text.as_ref();
             let rule = Rule::parse(text, name).map_err(|error| CronError { index, ..error })?;
@@ -73,7 +78,7 @@ impl Timing {
     }
 
     /// The zone of the rules.
-    pub fn zone(&self) -> Tz {
+    pub fn zone(&self) -> Zone {
         self.zone
     }
 

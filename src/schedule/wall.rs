@@ -1,10 +1,9 @@
 //! What the wall clock of a zone does between two instants: it runs evenly, but for jumps.
 //!
-//! chrono-tz tells the offset at an instant and no more, so jumps are found by comparing offsets a day apart and
+//! A zone tells the offset at an instant and no more, so jumps are found by comparing offsets a day apart and
 //! halving in between. That finds every jump, as no zone since 1970 has had two of them within the same week.
 
-use chrono::{DateTime, Offset, TimeZone};
-use chrono_tz::Tz;
+use crate::zone::Zone;
 
 use super::cron::DAY;
 
@@ -34,7 +33,7 @@ impl Stretch {
 }
 
 /// The stretches of [`from`, `to`), in order; each as long as can be.
-pub(super) fn stretches(zone: Tz, from: i64, to: i64) -> impl Iterator<Item = Stretch> {
+pub(super) fn stretches(zone: Zone, from: i64, to: i64) -> impl Iterator<Item = Stretch> {
     let mut next = from;
     std::iter::from_fn(move || {
         if next >= to {
@@ -51,7 +50,7 @@ pub(super) fn stretches(zone: Tz, from: i64, to: i64) -> impl Iterator<Item = St
 }
 
 /// What begins at `start` or goes on there, up to a day of it.
-fn begin(zone: Tz, start: i64, to: i64) -> Stretch {
+fn begin(zone: Zone, start: i64, to: i64) -> Stretch {
     let (before, now) = (offset(zone, start - DAY), offset(zone, start));
     let mut stretch = Stretch { start, end: run(zone, start, to), offset: now, repeated: false, skipped: 0 };
     if before != now {
@@ -68,13 +67,13 @@ fn begin(zone: Tz, start: i64, to: i64) -> Stretch {
 }
 
 /// How far the offset at `start` holds, looking a day ahead and not past `to`.
-fn run(zone: Tz, start: i64, to: i64) -> i64 {
+fn run(zone: Zone, start: i64, to: i64) -> i64 {
     let end = to.min(start + DAY);
     if offset(zone, start) == offset(zone, end - 1) { end } else { jump(zone, start, end - 1) }
 }
 
 /// The first instant of the offset that holds at `to`, which differs from that at `from`.
-fn jump(zone: Tz, mut from: i64, mut to: i64) -> i64 {
+fn jump(zone: Zone, mut from: i64, mut to: i64) -> i64 {
     let new = offset(zone, to);
     while to - from > 1 {
         let middle = from + (to - from) / 2;
@@ -87,8 +86,6 @@ fn jump(zone: Tz, mut from: i64, mut to: i64) -> i64 {
     to
 }
 
-fn offset(zone: Tz, instant: i64) -> i64 {
-    // Only instants between 1969 and 2201 are asked for, and all of them are dates.
-    DateTime::from_timestamp(instant, 0)
-        .map_or(0, |utc| zone.offset_from_utc_datetime(&utc.naive_utc()).fix().local_minus_utc().into())
+fn offset(zone: Zone, instant: i64) -> i64 {
+    zone.offset_at(instant).into()
 }

@@ -53,7 +53,7 @@ fn settings() -> Arc<BakeSettings> {
         tags: [("team".to_owned(), HOSTILE.to_owned())].into(),
         image_name: "{name}-{slot:%Y%m%d-%H%M}-v{version}".into(),
         description: None,
-        timezone: chrono_tz::Asia::Shanghai,
+        timezone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(4),
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },

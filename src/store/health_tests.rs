@@ -34,7 +34,7 @@ fn settings() -> Arc<BakeSettings> {
         tags: BTreeMap::new(),
         image_name: "{name}-{slot}-v{version}".into(),
         description: None,
-        timezone: chrono_tz::Asia::Shanghai,
+        timezone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(4),
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
@@ -55,7 +55,7 @@ fn line(id: &str) -> Line {
     Line {
         id: id.into(),
         schedule: id.into(),
-        zone: chrono_tz::Asia::Shanghai,
+        zone: crate::zone::Zone::find("Asia/Shanghai").unwrap(),
         max_image_age: None,
         known_since: minute(0),
     }

@@ -195,6 +195,7 @@ pub(super) fn disk(state_dir: &Path) -> Check {
 }
 
 pub(super) fn time_zones() -> Check {
-    let found = format!("the rules of release {}, which are part of this program", chrono_tz::IANA_TZDB_VERSION);
+    let release = crate::zone::release();
+    let found = format!("the rules of release {} ({})", release.version(), release.origin());
     Check::ok("time zones", found)
 }
