@@ -606,8 +606,6 @@ mod tests {
             "in_use" => "[]",
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
-            "in_use" => "[\"desktops\"]",
-            "max_deletions" => "17",
             _ => "\"17s\"",
         };
         let before = config("");
