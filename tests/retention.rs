@@ -6,7 +6,10 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use imagebaked::failpoint::DELETION_POINTS;
+use imagebaked::{
+    clock::{Clock as _, SystemClock},
+    failpoint::DELETION_POINTS,
+};
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};
 
@@ -375,8 +378,9 @@ fn audited(host: &Host, action: &str) -> Vec<String> {
 
 fn image_row(host: &Host, image: &str) -> Value {
     let told = host.json(0, &["images"]);
-    let images = told["images"].as_array().unwrap();
-    images.iter().find(|row| row["image_id"] == image).unwrap_or_else(|| panic!("{image}: {told}")).clone()
+    let found = told["images"].as_array().unwrap().iter().find(|row| row["image_id"] == image);
+    assert!(found.is_some(), "{image}: {told}");
+    found.unwrap().clone()
 }
 
 fn no_more_faults(cloud: &Cloud) {
@@ -467,7 +471,7 @@ fn a_blocker_makes_a_deletion_wait_and_takes_no_mark_back() {
     eventually("its time has come", || (prune(&host, &["--dry-run"])[&images[0]]["action"] == "blocked").then_some(()));
     let row = image_row(&host, &images[0]);
     let until = row["delete_after"].as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap();
-    eventually("the grace is over", || (chrono::Utc::now() > until).then_some(()));
+    eventually("the grace is over", || (SystemClock.now() > until).then_some(()));
     prune(&host, &[]);
     is_marked_still(&host);
     assert!(cloud.calls("DeleteImage", None).is_empty());

@@ -31,7 +31,7 @@ use scene::{Means, Outcome, play, troubles};
 use support::{in_parallel, number};
 
 /// Scenes of the ordinary suite: together they have every kind of trouble.
-const SELECTION: [u64; 6] = [521, 1885, 2440, 2998, 2999, 1];
+const SELECTION: [u64; 6] = [521, 2970, 2342, 2974, 2481, 2999];
 
 #[test]
 fn a_selection_of_storms_breaks_no_promise() {

@@ -394,7 +394,7 @@ fn migration_error(path: &Path, source: MigrateError) -> StoreError {
 ///
 /// Where the database refuses.
 #[cfg(test)]
-pub async fn rename_table(path: &Path, from: &str, to: &str) {
+pub(crate) async fn rename_table(path: &Path, from: &str, to: &str) {
     let options = SqliteConnectOptions::new().filename(path).pragma("legacy_alter_table", "ON");
     let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
     let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));

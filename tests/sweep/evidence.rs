@@ -12,6 +12,9 @@ use serde_json::Value;
 /// How long a use must have been there before a deletion of its image counts: a call may have been on its way.
 const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(3);
 
+/// A slot that comes while the clock is wrong, or shortly before, may be accounted for by that clock.
+const BY_A_WRONG_CLOCK: TimeDelta = TimeDelta::seconds(4);
+
 /// Which promise was broken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Kind {
@@ -80,6 +83,8 @@ pub struct Evidence {
     /// In use by a delivery group.
     pub used: Vec<Protected>,
     pub pinned: Vec<Protected>,
+    /// When the daemon's clock was wrong.
+    pub wrong_clock: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
 /// An image that the simulator remembers.
@@ -183,15 +188,22 @@ impl Evidence {
                             kind: Kind::SlotLost,
                             what: format!("{name}, bake {}, ended {state} without a reason code: {reason}", row["id"]),
                         }),
-                        Some(code) if !planned.excused.contains(code) => found.push(Violation {
-                            kind: Kind::SlotFailed,
-                            what: format!("{name}, bake {}, ended {state}, {code}: {reason}", row["id"]),
-                        }),
+                        Some(code) if !planned.excused.contains(code) && !self.is_missed_by_clock(code, *slot) => found
+                            .push(Violation {
+                                kind: Kind::SlotFailed,
+                                what: format!("{name}, bake {}, ended {state}, {code}: {reason}", row["id"]),
+                            }),
                         Some(_) => {}
                     }
                 }
             }
         }
+    }
+
+    /// Whether a slot is missed because the clock was wrong when it came.
+    fn is_missed_by_clock(&self, code: &str, slot: DateTime<Utc>) -> bool {
+        ["missed", "superseded", "clock_ahead"].contains(&code)
+            && self.wrong_clock.iter().any(|(from, until)| slot <= *until && *from <= slot + BY_A_WRONG_CLOCK)
     }
 
     /// Rows against images.
@@ -400,6 +412,7 @@ mod tests {
             by_hand: BTreeSet::from(["imgc-hand".to_owned()]),
             used: vec![Protected { image: "imgc-1".to_owned(), from: at(12), until: Some(at(20)) }],
             pinned: Vec::new(),
+            wrong_clock: Vec::new(),
         }
     }
 
@@ -434,6 +447,14 @@ mod tests {
         assert_eq!(found(failed(json!(null))), only(Kind::SlotLost));
         assert_eq!(found(failed(json!("refused"))), only(Kind::SlotFailed));
         assert_eq!(found(failed(json!("overlap"))), BTreeSet::new());
+        let missed = |from: i64, until: i64| {
+            found(|e| {
+                failed(json!("missed"))(e);
+                e.wrong_clock = vec![(at(from), at(until))];
+            })
+        };
+        assert_eq!(missed(19, 21), BTreeSet::new(), "the clock was wrong when it came");
+        assert_eq!(missed(10, 19), only(Kind::SlotFailed), "the clock had been set right");
         // One row that stands for two slots, and one for three of two.
         let coalesce = |from: i64| {
             move |e: &mut Evidence| {

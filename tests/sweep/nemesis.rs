@@ -55,7 +55,7 @@ pub enum Nemesis {
     Reload,
     /// Somebody asks for a bake.
     Manual,
-    /// A delivery group uses an image.
+    /// A delivery group, a pool, a bundle or a template uses an image.
     Use,
     /// Somebody pins an image.
     Pin,
@@ -151,10 +151,11 @@ impl Nemesis {
                 _ => (action, "body = \"truncate\"".to_owned()),
             },
             Self::Timeout => (action, format!("delay = \"{}ms\"", rng.u64(1100..1800))),
-            Self::List => {
-                let action = *pick(rng, &LISTS);
-                (action, format!("list = \"{}\"", pick(rng, &LIES)))
+            Self::List if rng.u8(0..4) == 0 => {
+                let action = *pick(rng, &LISTS_WITHOUT_COUNT);
+                (action, format!("list = \"{}\"", pick(rng, &LIES_WITHOUT_COUNT)))
             }
+            Self::List => (*pick(rng, &LISTS), format!("list = \"{}\"", pick(rng, &LIES))),
             Self::Throttle => {
                 let code = pick(rng, &["Throttling", "Throttling.User", "Throttling.Api"]);
                 let status = pick(rng, &[400, 429, 503]);
@@ -210,8 +211,16 @@ const CALLS: [&str; 14] = [
 ];
 
 /// The lists that bakes and deletions rely on.
-const LISTS: [&str; 4] = ["ListImage", "DescribeDesktops", "ListWuyingServer", "ListAppInstanceGroup"];
+const LISTS: [&str; 5] =
+    ["ListImage", "DescribeDesktops", "ListWuyingServer", "ListAppInstanceGroup", "DescribeTemplates"];
 
 /// How lists lie.
 const LIES: [&str; 9] =
     ["null", "missing", "empty", "short", "no_ids", "wrong_type", "wrong_rows", "same_page", "growing"];
+
+/// Lists that do not say how many rows they have.
+const LISTS_WITHOUT_COUNT: [&str; 2] = ["DescribeBundles", "DescribeDesktopGroups"];
+
+/// How those lie.
+const LIES_WITHOUT_COUNT: [&str; 7] =
+    ["null", "missing", "no_ids", "no_image_ids", "wrong_type", "wrong_rows", "same_token"];

@@ -13,10 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use fastrand::Rng;
-use imagebaked::{
-    failpoint::{DELETION_POINTS, POINTS},
-    sim::FaultPlan,
-};
+use imagebaked::failpoint::{DELETION_POINTS, POINTS};
 use serde_json::{Value, json};
 
 use crate::{
@@ -66,6 +63,7 @@ enum Relief {
     Continue,
     StartCloud(Value),
     Instance(Value),
+    Disconnect(Value),
     EmptyDisk,
     LiftLimit,
     SetClock,
@@ -134,6 +132,9 @@ struct Scene {
     by_hand: BTreeSet<String>,
     used: Vec<Protected>,
     pinned: Vec<Protected>,
+    wrong_clock: Vec<(DateTime<Utc>, DateTime<Utc>)>,
+    /// Since when the clock is wrong.
+    wrong_since: Option<DateTime<Utc>>,
     /// Whether the daemon is to be up; it may have died of a failpoint since.
     is_up: bool,
     is_paused: bool,
@@ -215,6 +216,8 @@ impl Scene {
             by_hand: BTreeSet::new(),
             used: Vec::new(),
             pinned: Vec::new(),
+            wrong_clock: Vec::new(),
+            wrong_since: None,
             is_up: false,
             is_paused: false,
             disk_fails: false,
@@ -223,6 +226,8 @@ impl Scene {
             surprises: Vec::new(),
         };
         scene.excuse();
+        // Whether the cloud would refuse to delete an image that a template uses is not documented.
+        scene.cloud.control("deletes_in_use", &json!(true));
         scene.set_clock("+0");
         scene.configure();
         scene.note(&format!("seed {seed}: {:?}", scene.troubles));
@@ -479,14 +484,11 @@ impl Scene {
     /// Ends troubles whose time is over, or all.
     fn relieve(&mut self, all: bool) {
         let now = Instant::now();
-        let mut index = 0;
-        while index < self.reliefs.len() {
-            if all || self.reliefs[index].0 <= now {
-                let (_, relief) = self.reliefs.remove(index);
-                self.end(relief, all);
-            } else {
-                index += 1;
-            }
+        let (due, rest): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.reliefs).into_iter().partition(|(at, _)| all || *at <= now);
+        self.reliefs = rest;
+        for (_, relief) in due {
+            self.end(relief, all);
         }
     }
 
@@ -511,6 +513,13 @@ impl Scene {
                 self.cloud.start_again();
                 if faults["fault"].as_array().is_some_and(|faults| !faults.is_empty()) {
                     self.cloud.add_faults(&faults.to_string());
+                }
+            }
+            Relief::Disconnect(id) => {
+                // As it is by now: it may have been stopped since.
+                match self.find_instance(&id) {
+                    Some(spec) => self.cloud.control("instances", &spec),
+                    None => self.later(100, 101, Relief::Disconnect(id)),
                 }
             }
             Relief::Instance(spec) => {
@@ -538,6 +547,9 @@ impl Scene {
             Relief::SetClock => {
                 self.note("the clock is right");
                 self.set_clock("+0");
+                // The daemon may have read it just before.
+                let until = Utc::now() + TimeDelta::milliseconds(300);
+                self.wrong_clock.extend(self.wrong_since.take().map(|from| (from, until)));
             }
             Relief::Restore(backup) if !is_over => self.restore(&backup),
             Relief::Rollback(copy) if !is_over => self.roll_back(&copy),
@@ -619,6 +631,7 @@ impl Scene {
             Nemesis::Clock => {
                 let offset = *pick(&mut self.rng, &["+90s", "+20m", "+3h", "+30h", "+5d", "+400d", "-2h", "-90s"]);
                 self.note(&format!("the clock goes {offset}"));
+                self.wrong_since.get_or_insert(Utc::now());
                 self.set_clock(offset);
                 self.count(kind);
                 self.later(300, 3000, Relief::SetClock);
@@ -677,10 +690,11 @@ impl Scene {
         }
         let world = self.cloud.state();
         let is_free = |id: &Value| {
-            !self
-                .reliefs
-                .iter()
-                .any(|(_, relief)| matches!(relief, Relief::Instance(spec) if spec["instance_id"] == *id))
+            !self.reliefs.iter().any(|(_, relief)| match relief {
+                Relief::Instance(spec) => spec["instance_id"] == *id,
+                Relief::Disconnect(connected) => connected == id,
+                _ => false,
+            })
         };
         let mut found: Vec<&Value> = world["instances"].as_array()?.iter().collect();
         found.retain(|instance| {
@@ -689,11 +703,18 @@ impl Scene {
                 && is_free(&instance["instance_id"])
                 && self.planned.iter().any(|planned| instance["instance_id"] == *planned.instance)
         });
-        let instance = (!found.is_empty()).then(|| *pick(&mut self.rng, &found))?;
-        Some(json!({
-            "instance_id": instance["instance_id"], "instance_type": instance["instance_type"],
-            "status": instance["status"], "image_id": instance["image_id"], "connected": false,
-        }))
+        (!found.is_empty()).then(|| untouched(*pick(&mut self.rng, &found)))
+    }
+
+    /// An instance that is not just being switched: put as it is, such a one would stay so.
+    fn find_instance(&self, id: &Value) -> Option<Value> {
+        if !self.cloud.is_up() {
+            return None;
+        }
+        let world = self.cloud.state();
+        let found = world["instances"].as_array()?.iter().find(|instance| instance["instance_id"] == *id)?;
+        let status = found["status"].as_str()?.to_ascii_lowercase();
+        ["running", "stopped"].contains(&status.as_str()).then(|| untouched(found))
     }
 
     fn touch_instance(&mut self, kind: Nemesis) {
@@ -712,8 +733,10 @@ impl Scene {
         self.note(&format!("{kind}: {now}"));
         self.cloud.control("instances", &now);
         self.count(kind);
-        if kind != Nemesis::UserStart {
-            self.later(200, 2500, Relief::Instance(before));
+        match kind {
+            Nemesis::InstanceState => self.later(200, 2500, Relief::Instance(before)),
+            Nemesis::Connect => self.later(200, 2500, Relief::Disconnect(before["instance_id"].clone())),
+            _ => {}
         }
     }
 
@@ -765,7 +788,8 @@ impl Scene {
         let image = pick(&mut self.rng, &candidates)["image_id"].as_str().unwrap_or_default().to_owned();
         let protected = Protected { image: image.clone(), from: Utc::now(), until: None };
         if kind == Nemesis::Use {
-            self.cloud.control("groups", &json!({"group_id": format!("aig-{}", self.used.len()), "image_id": image}));
+            let users = pick(&mut self.rng, &["groups", "pools", "bundles", "templates"]);
+            self.cloud.control(users, &json!({"id": format!("user-{}", self.used.len()), "image_id": image}));
             self.used.push(protected);
         } else if self.answers()
             && self.run(&["pin", &image, "--reason", "to be kept"]).is_some_and(|(code, _)| code == 0)
@@ -847,14 +871,14 @@ impl Scene {
 
     fn heal_and_judge(&mut self) -> Vec<Violation> {
         self.note("healing");
-        self.relieve(true);
-        if !self.cloud.is_up() {
+        // Some need others to be over: the cloud has to be back before instances can be put back.
+        let give_up = Instant::now() + Duration::from_secs(10);
+        while !self.reliefs.is_empty() && Instant::now() < give_up {
             self.relieve(true);
+            std::thread::sleep(Duration::from_millis(20));
         }
         self.count_struck();
         self.cloud.clear_faults();
-        // What put instances back while the cloud was down.
-        self.relieve(true);
         if !self.armed.is_empty() || !self.is_up {
             if self.is_up && self.rng.bool() && self.stop() {
                 self.count(Nemesis::Restart);
@@ -903,6 +927,7 @@ impl Scene {
             by_hand: self.by_hand.clone(),
             used: self.used.clone(),
             pinned: self.pinned.clone(),
+            wrong_clock: self.wrong_clock.clone(),
         }
     }
 
@@ -1004,6 +1029,14 @@ fn wrong_health(health: &Value, has_failures: bool) -> Option<String> {
     wrong.map(|problem| format!("status: {problem}"))
 }
 
+/// An instance as the simulator shows it, as what it can be put back to, with nobody connected.
+fn untouched(instance: &Value) -> Value {
+    json!({
+        "instance_id": instance["instance_id"], "instance_type": instance["instance_type"],
+        "status": instance["status"], "image_id": instance["image_id"], "connected": false,
+    })
+}
+
 fn limit_files(pid: u32, bytes: &str) {
     let _ = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:")]).status();
 }
@@ -1024,7 +1057,6 @@ pub fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> 
         Nemesis::DiskFull => means.mount,
         Nemesis::DiskError => means.prlimit,
         Nemesis::Clock => means.faketime.is_some(),
-        Nemesis::List => FaultPlan::parse("[[fault]]\naction = \"ListImage\"\nlist = \"null\"").is_ok(),
         _ => true,
     };
     if !only.is_empty() {

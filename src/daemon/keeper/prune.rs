@@ -72,7 +72,10 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
     }
     // A marked image of a line without rules is unmarked, whoever uses it.
     let may_delete = !images.is_empty() && watched.policies.values().any(|policy| policy.keep.is_some());
-    if let Some(listed) = look::look(shared, config, &images, may_delete).await? {
+    let is_uncompared = shared.engine.borrow().uncompared.is_some();
+    if let Some(listed) = look::look(shared, config, &images, may_delete).await?
+        && !is_uncompared
+    {
         strays::record(shared, config, &listed).await?;
     }
     // A channel that is about to move must not hold the image that it leaves.
@@ -80,14 +83,16 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
     let clocks = shared.confirm_clocks().await;
     let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
     let mut judgement = watched.judge(reader, config, mode, now).await?;
-    match clocks {
-        Ok(_) if mode.dry_run => {}
-        Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
-        Err(blocker) => {
+    // What is newest, and what is ours, is not known to a history that may be older than the cloud.
+    let uncompared = || is_uncompared.then(|| "the history has to be compared with the cloud first".to_owned());
+    match clocks.err().map(|blocker| blocker.to_string()).or_else(uncompared) {
+        None if mode.dry_run => {}
+        None => judgement.apply(shared, config, &watched, mode, who).await?,
+        Some(blocker) => {
             if !mode.dry_run {
-                tracing::warn!(reason = %blocker, "no image is marked or deleted: {blocker}");
+                tracing::warn!(reason = blocker, "no image is marked or deleted: {blocker}");
             }
-            judgement.problem.get_or_insert_with(|| blocker.to_string());
+            judgement.problem.get_or_insert(blocker);
         }
     }
     let report = judgement.report();
