@@ -4,6 +4,7 @@
 
 #![expect(
     clippy::unwrap_used,
+    clippy::panic,
     clippy::disallowed_methods,
     unreachable_pub,
     reason = "helpers of tests are not recognised as tests, and real processes live by the real clock"

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long a healed world may take to become quiet.
-const QUIET_WITHIN: Duration = Duration::from_secs(120);
+const QUIET_WITHIN: Duration = Duration::from_mins(2);
 /// How long a command of the storm may take; the daemon may stand still.
 const COMMAND_TAKES: Duration = Duration::from_secs(5);
 /// States of instances that pass.
@@ -703,7 +703,7 @@ impl Scene {
                 && is_free(&instance["instance_id"])
                 && self.planned.iter().any(|planned| instance["instance_id"] == *planned.instance)
         });
-        (!found.is_empty()).then(|| untouched(*pick(&mut self.rng, &found)))
+        (!found.is_empty()).then(|| untouched(found[self.rng.usize(0..found.len())]))
     }
 
     /// An instance that is not just being switched: put as it is, such a one would stay so.
@@ -940,18 +940,15 @@ impl Scene {
             if self.notice_end() {
                 return Some("the daemon ended in a healed world".to_owned());
             }
-            match self.unrest() {
-                Some(unrest) => {
-                    why = unrest;
-                    settled_calls = None;
+            if let Some(unrest) = self.unrest() {
+                why = unrest;
+                settled_calls = None;
+            } else {
+                let scans = self.cloud.calls("ListImage", None).len();
+                if scans >= *settled_calls.get_or_insert(scans) + 4 {
+                    return None;
                 }
-                None => {
-                    let scans = self.cloud.calls("ListImage", None).len();
-                    if scans >= *settled_calls.get_or_insert(scans) + 4 {
-                        return None;
-                    }
-                    why.clear();
-                }
+                why.clear();
             }
             std::thread::sleep(Duration::from_millis(300));
         }
@@ -1077,9 +1074,9 @@ fn timetable(rng: &mut Rng, first: DateTime<Utc>, length: i64) -> (String, Vec<P
     let mut planned = Vec::new();
     let mut add = |name: &str, instances: &[&str], period: std::ops::Range<i64>, keep: Option<usize>, keys: &str| {
         let (period, offset) = (rng.i64(period), rng.i64(0..3));
-        let slots: Vec<DateTime<Utc>> = (0..)
-            .map(|n| first + TimeDelta::seconds(offset + n * period))
-            .take_while(|slot| *slot <= first + TimeDelta::seconds(length))
+        let slots: Vec<DateTime<Utc>> = (offset..=length)
+            .step_by(usize::try_from(period).unwrap())
+            .map(|second| first + TimeDelta::seconds(second))
             .collect();
         let catch_up = pick(rng, &["all", "latest", "skip"]);
         let skips = rng.u8(0..4) == 0;
