@@ -196,7 +196,7 @@ fn baked_other(host: &Host) -> String {
 fn a_kill_in_the_middle_of_a_move_leaves_it_whole_or_undone() {
     for point in ["before.channels", "after.channels"] {
         let cloud = Cloud::start();
-        let mut host = Host::new(cloud.addr, GOLDEN);
+        let mut host = Host::with_history(cloud.addr, GOLDEN);
         host.launch(&format!("{point}:2"));
         eventually("the bake is asked for", || host.run(&["bake", "golden"]).status.success().then_some(()));
         eventually("the daemon has died", || host.has_died().then_some(()));

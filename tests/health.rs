@@ -186,7 +186,7 @@ fn what_a_person_cancels_is_no_problem() {
 #[test]
 fn rejected_credentials_and_a_refused_file_are_problems_of_their_own() {
     let cloud = Cloud::start();
-    let mut host = Host::new(cloud.addr, GOLDEN);
+    let mut host = Host::with_history(cloud.addr, GOLDEN);
     host.set_key("not-the-secret");
     host.start();
     host.expect(0, &["bake", "golden"]);

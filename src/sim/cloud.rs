@@ -112,8 +112,10 @@ impl Cloud {
     /// The cloud as the state file has it, or as `options` begin it.
     pub(super) fn open(options: Options, now: DateTime<Utc>) -> Result<Self, SnapshotError> {
         let kept = options.state.as_deref().map(snapshot::load).transpose()?.flatten();
-        let (mut world, calls) =
-            kept.map_or_else(|| (World::new(options.seed), VecDeque::new()), |kept| (kept.world, kept.calls));
+        // Ids must not repeat after a restart, nor be those of another simulator: the time of the start is in.
+        let started = u64::from_ne_bytes(now.timestamp_micros().to_ne_bytes());
+        let begun = || (World::new(options.seed ^ started), VecDeque::new());
+        let (mut world, calls) = kept.map_or_else(begun, |kept| (kept.world, kept.calls));
         world.obey(Rules {
             build_time: options.build_time,
             power_time: options.power_time,
@@ -126,8 +128,6 @@ impl Cloud {
                 world.put_instance(spec, now);
             }
         }
-        // Request ids need not repeat from run to run, but must not repeat after a restart: the time of the start is in.
-        let started = u64::from_ne_bytes(now.timestamp_micros().to_ne_bytes());
         let mut cloud = Self {
             saved_revision: 0,
             world,

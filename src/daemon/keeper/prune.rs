@@ -84,16 +84,18 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
     let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
     let mut judgement = watched.judge(reader, config, mode, now).await?;
     // What is newest, and what is ours, is not known to a history that may be older than the cloud.
-    let uncompared = || is_uncompared.then(|| "the history has to be compared with the cloud first".to_owned());
-    match clocks.err().map(|blocker| blocker.to_string()).or_else(uncompared) {
-        None if mode.dry_run => {}
-        None => judgement.apply(shared, config, &watched, mode, who).await?,
-        Some(blocker) => {
+    match clocks {
+        Err(blocker) => {
             if !mode.dry_run {
-                tracing::warn!(reason = blocker, "no image is marked or deleted: {blocker}");
+                tracing::warn!(reason = %blocker, "no image is marked or deleted: {blocker}");
             }
-            judgement.problem.get_or_insert(blocker);
+            judgement.problem.get_or_insert_with(|| blocker.to_string());
         }
+        Ok(_) if is_uncompared => {
+            judgement.problem.get_or_insert_with(|| "the history has to be compared with the cloud first".to_owned());
+        }
+        Ok(_) if mode.dry_run => {}
+        Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
     }
     let report = judgement.report();
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
