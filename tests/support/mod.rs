@@ -28,7 +28,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// The longest wait for anything that should happen.
-pub const BOUND: Duration = Duration::from_secs(30);
+pub const BOUND: Duration = Duration::from_mins(1);
 
 /// The simulator's key pair; the secret is one that can be searched for.
 pub const KEY_ID: &str = "sim-key-id";

@@ -79,7 +79,9 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
         strays::record(shared, config, &listed).await?;
     }
     // A channel that is about to move must not hold the image that it leaves.
-    channels::settle(shared, config).await?;
+    if !images.is_empty() {
+        channels::settle(shared, config).await?;
+    }
     let clocks = shared.confirm_clocks().await;
     let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
     let mut judgement = watched.judge(reader, config, mode, now).await?;
