@@ -6,6 +6,7 @@
 //!
 //! * `before`: the transaction is whole and not yet committed; `after`: it is committed and nothing has come of it yet.
 //! * `send`: the call is about to go out; `answer`: its answer has arrived and nobody has taken it yet.
+//! * `before` and `after` a channel's name: the same for a transaction that moves that channel.
 //! * `start`: that part of the daemon has just been set up.
 
 /// The variable that arms points.

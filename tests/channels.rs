@@ -34,7 +34,7 @@ fn baked_once(host: &Host) -> String {
 
 /// What a channel stands for, as other tools ask.
 fn stands(host: &Host, channel: &str) -> Option<String> {
-    let told = host.json(0, &["images", "--channel", channel]);
+    let told = host.json(0, &["images", "golden", "--channel", channel]);
     let images = told["images"].as_array().unwrap();
     assert!(images.len() <= 1, "{told}");
     images.first().map(|image| image["image_id"].as_str().unwrap().to_owned())
@@ -194,10 +194,11 @@ fn baked_other(host: &Host) -> String {
 
 #[test]
 fn a_kill_in_the_middle_of_a_move_leaves_it_whole_or_undone() {
-    for point in ["before.channels", "after.channels"] {
+    for point in ["before.latest", "after.latest", "before.stable", "after.stable"] {
         let cloud = Cloud::start();
-        let mut host = Host::with_history(cloud.addr, GOLDEN);
-        host.launch(&format!("{point}:2"));
+        // No other line can pass the point.
+        let mut host = Host::new(cloud.addr, GOLDEN);
+        host.launch(&format!("{point}:1"));
         eventually("the bake is asked for", || host.run(&["bake", "golden"]).status.success().then_some(()));
         eventually("the daemon has died", || host.has_died().then_some(()));
         host.start();

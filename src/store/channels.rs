@@ -165,7 +165,7 @@ impl Store {
         ] {
             sqlx::query(sql).bind(json).execute(&mut *tx).await.map_err(failed("note when channels move next"))?;
         }
-        commit(tx).await?;
+        commit(tx, &moved).await?;
         Ok(moved)
     }
 
@@ -225,7 +225,7 @@ impl Store {
             wanted.into_iter().map(|by| of(by, who)).chain(followed.into_iter().map(|by| of(by, ITSELF))).collect();
         write(&mut tx, &moved, now).await?;
         audit(&mut tx, now, who, action, &detail).await?;
-        commit(tx).await?;
+        commit(tx, &moved).await?;
         Ok(Ok(moved))
     }
 }
@@ -364,9 +364,11 @@ async fn veto(
         .map(|_| ())
 }
 
-async fn commit(tx: Work) -> Result<(), StoreError> {
-    failpoint::hit("before", "channels");
+/// Each channel that moves is a failpoint of its own: how many commits come before depends on what a start looks at.
+async fn commit(tx: Work, moved: &[Moved]) -> Result<(), StoreError> {
+    let pass = |moment: &str| moved.iter().for_each(|moved| failpoint::hit(moment, &moved.by.channel));
+    pass("before");
     tx.commit().await.map_err(failed("commit moves of channels"))?;
-    failpoint::hit("after", "channels");
+    pass("after");
     Ok(())
 }
