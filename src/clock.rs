@@ -21,6 +21,9 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
 
     /// How long the host has been up, suspended or not. Nobody sets it: the wall clock is compared with it.
     fn boottime(&self) -> Duration;
+
+    /// Names the boot that [`Clock::boottime`] counts from; `None` where the host does not tell.
+    fn boot_id(&self) -> Option<String>;
 }
 
 /// How old at `now` what happened at `since` is; zero where that lies ahead.
@@ -57,6 +60,10 @@ impl Clock for SystemClock {
     fn boottime(&self) -> Duration {
         let up = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Duration::new(u64::try_from(up.tv_sec).unwrap_or_default(), u32::try_from(up.tv_nsec).unwrap_or_default())
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok().map(|id| id.trim().to_owned())
     }
 }
 
@@ -95,5 +102,9 @@ impl Clock for ManualClock {
 
     fn boottime(&self) -> Duration {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).1
+    }
+
+    fn boot_id(&self) -> Option<String> {
+        Some("manual".to_owned())
     }
 }

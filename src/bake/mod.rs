@@ -9,7 +9,10 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName};
+use crate::{
+    clock::{STEP_BACK, shifted},
+    ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
+};
 
 pub mod call;
 pub mod gmt;
@@ -51,6 +54,17 @@ pub struct Bake {
     pub settings: Arc<BakeSettings>,
     /// How far it is.
     pub state: State,
+}
+
+impl Bake {
+    /// The first instant, by the cloud's time, at which it may begin: its slot, less what a clock may be off without notice.
+    /// A request of a person has none.
+    pub fn earliest(&self) -> DateTime<Utc> {
+        match self.trigger {
+            Trigger::Manual => DateTime::<Utc>::MIN_UTC,
+            Trigger::Slot | Trigger::CaughtUp => shifted(self.slot, -STEP_BACK),
+        }
+    }
 }
 
 /// Why there is a row in the ledger.

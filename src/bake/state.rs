@@ -39,6 +39,7 @@ use super::{
     settings::{IfConnected, StopInstance},
     waiting::{WaitReason, Waiting},
 };
+use crate::clock::shifted;
 
 /// How far a bake is. Every state carries what is needed to go on from it, and nothing else.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -366,6 +367,8 @@ pub enum Event {
         /// In words.
         why: String,
     },
+    /// Its slot has not come: the clock was ahead when it was begun.
+    ClockAhead,
     /// The call under way came back.
     Answered(Answer),
     /// A person does not want it any more. Obeyed where that is possible, see [`State::cannot_be_cancelled`].
@@ -401,6 +404,8 @@ pub struct Pace {
     pub gmt_offset: Option<GmtOffset>,
     /// How far the cloud's clock is ahead of ours.
     pub clock_skew: TimeDelta,
+    /// How much of the time that has passed nothing confirms: no deadline counts it.
+    pub unproven: TimeDelta,
 }
 
 /// A create call later than this after its slot looks first: another host with the same file may have made the image.
@@ -678,6 +683,14 @@ impl Step<'_> {
                 };
                 self.end_queued(kept, end)
             }
+            // Nothing was asked for yet: the slot gets another row when it comes.
+            (
+                State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
+                Event::ClockAhead,
+            ) if work.evidence.first_sent.is_none() => {
+                let reason = "the clock was ahead when it was begun; it is baked when its slot comes".to_owned();
+                self.finish(work, End::Skipped { code: ReasonCode::ClockAhead, reason })
+            }
             (State::Queued { kept, .. }, Event::Cancelled { by }) => {
                 self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
             }
@@ -692,6 +705,7 @@ impl Step<'_> {
                 | Event::NoVersion { .. }
                 | Event::Renumbered { .. }
                 | Event::Held { .. }
+                | Event::ClockAhead
                 | Event::Answered(_)
                 | Event::Cancelled { .. },
             ) => {
@@ -825,7 +839,7 @@ impl Step<'_> {
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
         let limit = later(self.wait_since(&work, WaitReason::Users), settings.connected_wait);
-        if self.now >= limit {
+        if self.has_come(limit) {
             let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
@@ -1224,7 +1238,7 @@ impl Step<'_> {
                 let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
                 (state, Effect::Wait(next))
             }
-            Answer::Refused(_) if self.now >= later(since, self.bake.settings.build_deadline) => {
+            Answer::Refused(_) if self.has_come(later(since, self.bake.settings.build_deadline)) => {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
@@ -1337,7 +1351,7 @@ impl Step<'_> {
             }
             _ => misses += 1,
         }
-        if self.now >= later(since, self.bake.settings.build_deadline) {
+        if self.has_come(later(since, self.bake.settings.build_deadline)) {
             if searching {
                 return self.finish(work, vanished(image, &status, lag));
             }
@@ -1394,8 +1408,8 @@ impl Step<'_> {
             }
             // Another line, or another host, may be making an image of it right now, which a start would spoil.
             Answer::Instance(Some(Power::Stopped)) => {
-                let may_wait = self.now < later(since.unwrap_or(self.now), self.bake.settings.build_deadline);
-                let call = if may_wait { Call::FindImagesInProgress } else { Call::StartInstance };
+                let waited = self.has_come(later(since.unwrap_or(self.now), self.bake.settings.build_deadline));
+                let call = if waited { Call::StartInstance } else { Call::FindImagesInProgress };
                 (tries + 1, false, self.start_pause(tries), Some(call))
             }
             Answer::InProgress(images) => {
@@ -1534,7 +1548,12 @@ impl Step<'_> {
     }
 
     fn past_deadline(&self) -> bool {
-        self.now > self.bake.give_up_at
+        shifted(self.now, -self.pace.unproven) > self.bake.give_up_at
+    }
+
+    /// Whether an instant has come that ends something by its age.
+    fn has_come(&self, instant: DateTime<Utc>) -> bool {
+        shifted(self.now, -self.pace.unproven) >= instant
     }
 
     fn after(&self, pause: Duration) -> DateTime<Utc> {

@@ -85,6 +85,7 @@ pub fn pace() -> Pace {
         search_until: None,
         gmt_offset: Some(GmtOffset::from_minutes(480)),
         clock_skew: TimeDelta::zero(),
+        unproven: TimeDelta::zero(),
     }
 }
 

@@ -11,6 +11,7 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use serde::{Deserialize, Serialize};
 
 use super::{Clock, STEP_BACK, earlier, later, shifted};
 
@@ -22,6 +23,8 @@ pub const SKEW_TOO_FAR: TimeDelta = TimeDelta::minutes(5);
 const DATE_RESOLUTION: Duration = Duration::from_secs(1);
 /// The cloud is asked for its time at most this often.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
+/// The last comparison is kept anew this often: what the two clocks drift apart in between is far below [`STEP_BACK`].
+const KEEP_ANCHOR_AGAIN: Duration = Duration::from_hours(6);
 
 /// How far the cloud's `date` is from the time in which the answer was made, which is zero inside. Positive where the
 /// cloud is ahead.
@@ -154,11 +157,20 @@ impl fmt::Display for ClockEvent {
     }
 }
 
+impl ClockAnchor {
+    /// Whether so much time has passed since `earlier` that it is worth keeping in its stead.
+    pub fn replaces(&self, earlier: &Self) -> bool {
+        self.boot_id != earlier.boot_id || self.boottime.saturating_sub(earlier.boottime) >= KEEP_ANCHOR_AGAIN
+    }
+}
+
 /// Compares the clock with everything that there is. Shared by the client, whose answers tell the time, and by all who
 /// judge ages.
 #[derive(Debug)]
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
+    /// Which boot of the host this is.
+    boot_id: Option<String>,
     seen: Mutex<Observed>,
 }
 
@@ -172,6 +184,9 @@ struct Observed {
     is_confirmed: bool,
     /// What the last answer showed.
     compared: Option<Compared>,
+    /// When the history was last written before the start, and the time since boot when that was read. The true time is at
+    /// least this much later than the write.
+    history: Option<(DateTime<Utc>, Duration)>,
     /// When the cloud was last asked for its time.
     asked: Option<Duration>,
     events: Vec<ClockEvent>,
@@ -193,17 +208,33 @@ struct Compared {
 #[derive(Debug, Clone, Copy)]
 pub struct Sent(Duration);
 
+/// The last comparison with the cloud, as the history keeps it: within one boot of the host a restarted daemon goes on from
+/// it, and so knows the time before the cloud's first answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockAnchor {
+    /// Which boot the time since boot belongs to.
+    boot_id: String,
+    /// The time since boot.
+    boottime: Duration,
+    /// The wall clock then.
+    wall: DateTime<Utc>,
+    /// The cloud's clock then.
+    cloud: DateTime<Utc>,
+}
+
 impl ClockWatch {
     /// Begins with a clock that nobody has confirmed.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let anchor = (clock.now(), clock.boottime());
         Self {
+            boot_id: clock.boot_id(),
             clock,
             seen: Mutex::new(Observed {
                 anchor,
                 unconfirmed: Some(ClockBlocker::NotCompared),
                 is_confirmed: false,
                 compared: None,
+                history: None,
                 asked: None,
                 events: Vec::new(),
             }),
@@ -243,9 +274,40 @@ impl ClockWatch {
         });
     }
 
+    /// The last comparison with the cloud, for the next start of the daemon.
+    pub fn anchor(&self) -> Option<ClockAnchor> {
+        let boot_id = self.boot_id.clone()?;
+        self.with(|seen, _, _| {
+            let Compared { cloud, boottime, skew, .. } = seen.compared?;
+            Some(ClockAnchor { boot_id, boottime, wall: shifted(cloud, -skew), cloud })
+        })
+    }
+
+    /// Goes on from the last comparison before the start, if the host has not been booted since. A clock that was set
+    /// meanwhile is noticed.
+    pub fn resume(&self, anchor: &ClockAnchor) {
+        if self.boot_id.as_ref() != Some(&anchor.boot_id) {
+            return;
+        }
+        self.with(|seen, now, boottime| {
+            if seen.compared.is_some() || boottime < anchor.boottime {
+                return;
+            }
+            let skew = anchor.cloud - anchor.wall;
+            seen.compared =
+                Some(Compared { cloud: anchor.cloud, boottime: anchor.boottime, skew, since: anchor.cloud });
+            let expected = later(anchor.wall, boottime.saturating_sub(anchor.boottime));
+            if (now - expected).abs() > STEP_BACK {
+                seen.events.push(ClockEvent::Stepped { from: expected, to: now, confirmed: true });
+                seen.unconfirmed = Some(ClockBlocker::Stepped { to: now, by: now - expected });
+            }
+        });
+    }
+
     /// Takes note of when the history was last written: later than now is a step that happened while nobody looked.
     pub fn history_written(&self, at: DateTime<Utc>) {
-        self.with(|seen, now, _| {
+        self.with(|seen, now, boottime| {
+            seen.history = Some((at, boottime));
             if now < shifted(at, -STEP_BACK) {
                 seen.events.push(ClockEvent::HistoryAhead { written_until: at, now });
                 seen.unconfirmed = Some(ClockBlocker::Stepped { to: now, by: now - at });
@@ -272,6 +334,23 @@ impl ClockWatch {
     /// where they are close, and before the first answer.
     pub fn cloud_now(&self) -> DateTime<Utc> {
         self.with(|seen, now, boottime| seen.compared.map_or(now, |compared| compared.judge(now, boottime)))
+    }
+
+    /// Whether the cloud's time is known at all: from an answer since the start, or from one since the host was booted.
+    pub fn is_compared(&self) -> bool {
+        self.with(|seen, _, _| seen.compared.is_some())
+    }
+
+    /// How much of the time that has passed by the wall clock nothing confirms. Zero once the cloud's time is known, and where
+    /// there is no history: a host that was booted with a clock that is ahead must end nothing by its age.
+    pub fn unproven(&self) -> TimeDelta {
+        self.with(|seen, now, boottime| match (seen.compared, seen.history) {
+            (None, Some((written, since))) => {
+                let proven = later(written, boottime.saturating_sub(since));
+                (now - proven).max(TimeDelta::zero())
+            }
+            _ => TimeDelta::zero(),
+        })
     }
 
     /// How far the cloud's clock was from ours at its last answer, if that is noticed at all. Unknown after a step.
@@ -435,6 +514,44 @@ mod tests {
         clock.advance(TimeDelta::minutes(30));
         watch.answered(sent, date);
         assert_eq!((watch.agreed(), watch.skew()), (Ok(clock.now()), None));
+    }
+
+    #[test]
+    fn a_restart_within_one_boot_goes_on_from_the_last_comparison() {
+        for by in [0, 59, 61, -61, 40_000_000, -40_000_000].map(TimeDelta::seconds) {
+            let (clock, before) = watch();
+            assert_eq!(before.anchor(), None);
+            ask(&before, clock.now());
+            let anchor = before.anchor().unwrap();
+            clock.advance(TimeDelta::hours(9));
+            let truth = clock.now();
+            clock.step(truth + by);
+            let after = ClockWatch::new(Arc::new(clock.clone()));
+            assert!(!after.is_compared());
+            after.resume(&anchor);
+            assert!(after.is_compared());
+            assert!(after.agreed().is_err(), "nothing is deleted by what is remembered");
+            let is_step = by.abs() > STEP_BACK;
+            assert_eq!(after.is_in_doubt(), is_step, "{by}");
+            assert_eq!(after.take_events().len(), usize::from(is_step));
+            assert!((after.cloud_now() - truth).abs() <= TimeDelta::minutes(1), "{by}");
+            let elsewhere = ClockAnchor { boot_id: "another".into(), ..anchor };
+            let other = ClockWatch::new(Arc::new(clock));
+            other.resume(&elsewhere);
+            assert!(!other.is_compared(), "the time since another boot says nothing");
+        }
+    }
+
+    #[test]
+    fn what_passes_before_the_first_answer_is_proven_by_the_time_since_boot_alone() {
+        let (clock, watch) = watch();
+        assert_eq!(watch.unproven(), TimeDelta::zero(), "without a history there is nothing to go by");
+        watch.history_written(clock.now() - TimeDelta::hours(5));
+        assert_eq!(watch.unproven(), TimeDelta::hours(5));
+        clock.advance(TimeDelta::hours(1));
+        assert_eq!(watch.unproven(), TimeDelta::hours(5), "an hour did pass");
+        ask(&watch, clock.now());
+        assert_eq!(watch.unproven(), TimeDelta::zero());
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub enum CloudError {
 /// can pass while a thousand calls are ahead.
 #[derive(Debug, Clone)]
 pub struct Gate {
+    /// The first instant; a slot that has not come by the cloud's clock is not baked.
+    pub from: DateTime<Utc>,
     /// The last instant.
     pub until: DateTime<Utc>,
     /// Cancelled when the daemon begins nothing new.
@@ -297,8 +299,16 @@ impl CloudClient {
             prepared = self.prepare(&request) => prepared,
         };
         let outcome = match prepared {
-            Ok(_) if gate.closing.is_cancelled() || self.bake_time() > gate.until => return Err(Unanswered::NotSent),
-            Ok(ready) => self.exchange::<C>(&request, &ready).await,
+            Ok(ready) => {
+                if !self.clocks.is_compared() {
+                    self.ask_for_the_time().await;
+                }
+                let is_too_early = self.clocks.cloud_now() < gate.from;
+                if gate.closing.is_cancelled() || is_too_early || self.bake_time() > gate.until {
+                    return Err(Unanswered::NotSent);
+                }
+                self.exchange::<C>(&request, &ready).await
+            }
             Err(refusal) => Err(refusal),
         };
         Ok(self.note(&request, outcome, started)?)

@@ -29,7 +29,7 @@ use super::{
 };
 use crate::{
     bake::{
-        Bake, State, Trigger,
+        Bake, State,
         call::{Answer, Call, Class, Power},
         gmt::GmtOffset,
         instance_state,
@@ -38,7 +38,10 @@ use crate::{
         retry,
         state::{self, Effect, End, Event, Kept, Pace, Resume, step},
     },
-    clock::{Clock, STEP_BACK, later, shifted, watch::ClockEvent},
+    clock::{
+        Clock, STEP_BACK, later, shifted,
+        watch::{ClockAnchor, ClockEvent},
+    },
     cloud::{CloudClient, Gate},
     config::{self, Config},
     health::lines::Line,
@@ -62,6 +65,9 @@ const CRY_AGAIN: TimeDelta = TimeDelta::minutes(10);
 const OWN_PULSE: Duration = Duration::from_secs(2);
 /// Unknown states of instances that are reported; a cloud that makes up a new one each time must not fill the memory.
 const MOST_UNKNOWN_STATES: usize = 100;
+/// So many instants that came due while nothing could be planned are planned one by one, each in a transaction of its own;
+/// what comes after them is taken as late.
+const MOST_PLANNED_LATE: usize = 1000;
 /// How many slots to come are shown.
 const UPCOMING: usize = 10;
 
@@ -109,6 +115,8 @@ pub struct Engine {
     lost: Option<LostHistory>,
     /// What became known of the clock and is not in the audit yet.
     clock_events: Vec<ClockEvent>,
+    /// The comparison of the clocks that the history has.
+    anchor: Option<ClockAnchor>,
     /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
     history_went_back: bool,
     /// Unknown states of instances that the log has reported.
@@ -317,8 +325,12 @@ impl Engine {
         if let Some(written) = store.newest_write().await? {
             cloud.clocks().history_written(written);
         }
+        let anchor = store.reader().clock_anchor().await?;
+        if let Some(anchor) = &anchor {
+            cloud.clocks().resume(anchor);
+        }
         store.hasten(now, shifted(now, LONGEST_WAIT)).await?;
-        let planner = Planner::adopt(&shared(config), &config.hash, &store, now).await?;
+        let planner = Planner::adopt(&shared(config), &config.hash, &store, cloud.bake_time()).await?;
         let uncompared = store.lineage().must_be_compared().then_some(Uncompared { since: now, why: None });
         let pace = Pace {
             search_until: store.lineage().searches_first().then(|| retry::later(now, config.cloud.lookup_window)),
@@ -353,6 +365,7 @@ impl Engine {
             planned_late_from: None,
             lost: None,
             clock_events: Vec::new(),
+            anchor,
             history_went_back: false,
             unknown_states: HashSet::new(),
             shown: false,
@@ -499,7 +512,13 @@ impl Engine {
         for event in clocks.take_events() {
             clocks::log(&event);
             match event {
-                ClockEvent::Stepped { from, to, confirmed: false } => self.planner.clock_corrected(to - from, to),
+                ClockEvent::Stepped { from, to, confirmed } => {
+                    if !confirmed {
+                        self.planner.clock_corrected(to - from, to);
+                    }
+                    // Should the cloud confirm it, slots from here on came on time.
+                    self.planned_late_from = self.planned_late_from.or(Some(to)).filter(|from| *from <= to);
+                }
                 ClockEvent::Confirmed => self.planner.clock_confirmed(),
                 _ => {}
             }
@@ -514,6 +533,19 @@ impl Engine {
         if let Err(error) = self.record_clock_events().await {
             self.store_failed(&error, self.clock.now());
         }
+        if let Err(error) = self.keep_clock_anchor().await {
+            self.store_failed(&error, self.clock.now());
+        }
+    }
+
+    /// For the next start, which knows the time by it before the cloud has answered.
+    async fn keep_clock_anchor(&mut self) -> Result<(), StoreError> {
+        let Some(anchor) = self.cloud.clocks().anchor() else { return Ok(()) };
+        if self.lost.is_none() && self.anchor.as_ref().is_none_or(|kept| anchor.replaces(kept)) {
+            self.store.keep_clock_anchor(&anchor, self.clock.now()).await?;
+            self.anchor = Some(anchor);
+        }
+        Ok(())
     }
 
     /// What cannot be written now is written at the next look.
@@ -660,7 +692,7 @@ impl Engine {
         let now = self.clock.now();
         // Slots due until this moment belong to the rules that were in force.
         self.plan(now).await?;
-        self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, now).await?;
+        self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, self.bake_time(now)).await?;
         if self.cloud.clocks().agreed().is_ok() {
             self.planner.clock_confirmed();
         }
@@ -713,7 +745,8 @@ impl Engine {
             let due = self.store.due(bake_time).await?;
             self.step_due(due, now, &mut turn);
             if self.admitting && self.lost.is_none() {
-                let expired = self.store.overdue_queued(bake_time).await?;
+                let unproven = self.cloud.clocks().unproven();
+                let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
                 for DueBake { bake, .. } in expired {
                     let event = self.what_holds().unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
@@ -737,6 +770,7 @@ impl Engine {
     }
 
     fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
+        let cloud_now = self.cloud.clocks().cloud_now();
         for DueBake { bake, last_version } in due {
             if self.in_flight.contains_key(&bake.id) {
                 continue;
@@ -749,15 +783,7 @@ impl Engine {
             if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
                 continue;
             }
-            // It was begun while the clock was ahead, and has come to nothing that must be followed.
-            let is_early = bake.trigger != Trigger::Manual && bake.slot > shifted(now, STEP_BACK);
-            if is_early && let State::Ready { work, look_first: false, .. } = &bake.state {
-                if !work.owes_start {
-                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
-                    let kept = Kept { work: work.clone(), resume: Resume::Create, reason };
-                    let queued = State::Queued { not_before: bake.slot, kept: Some(kept) };
-                    turn.put_back(bake, queued);
-                }
+            if cloud_now < bake.earliest() && self.step_early(&bake, now, turn) {
                 continue;
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
@@ -776,6 +802,28 @@ impl Engine {
         }
     }
 
+    /// A bake that was begun while the clock was ahead, before its slot: it ends, unless a create call was sent for it. Then
+    /// an image may come of it, and the row waits for its slot. Whether that is all for this turn.
+    fn step_early(&mut self, bake: &Bake, now: DateTime<Utc>, turn: &mut Turn) -> bool {
+        match &bake.state {
+            State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. }
+                if work.evidence.first_sent.is_none() =>
+            {
+                self.step_in(turn, bake.clone(), Event::ClockAhead, now);
+                true
+            }
+            State::Ready { work, look_first: false, .. } => {
+                if !work.owes_start {
+                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let kept = Kept { work: work.clone(), resume: Resume::FindImage, reason };
+                    turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, kept: Some(kept) });
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
     async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
@@ -787,7 +835,7 @@ impl Engine {
         }
         let room = self.limits.builders_per_region;
         let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
-        let queued = self.store.next_queued(now, free, &full).await?;
+        let queued = self.store.next_queued(self.bake_time(now), free, &full).await?;
         // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
         if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
             return Ok(());
@@ -844,6 +892,7 @@ impl Engine {
     fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
         let now = self.bake_time(now);
         self.pace.clock_skew = self.cloud.clocks().cloud_now() - now;
+        self.pace.unproven = self.cloud.clocks().unproven();
         let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
         let before = std::mem::replace(&mut bake.state, state);
         Step { bake, before, effect, attempt: None }
@@ -898,7 +947,7 @@ impl Engine {
         let owner = self.pace.owner.clone();
         let folder = Arc::clone(&self.folder);
         let slot_lists = Arc::clone(&self.slot_lists);
-        let gate = Gate { until: bake.give_up_at, closing: self.closing.clone() };
+        let gate = Gate { from: bake.earliest(), until: bake.give_up_at, closing: self.closing.clone() };
         let task = async move {
             let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
             let owner = &*owner;
@@ -1137,11 +1186,14 @@ impl Engine {
         if self.uncompared.is_some() || self.lost.is_some() {
             return Ok(0);
         }
+        // A clock that is ahead of the cloud's makes no rows for slots that have not come.
+        let now = self.bake_time(now);
         let mut rows = 0;
-        if let Some(from) = self.planned_late_from {
+        if let Some(from) = self.planned_late_from.filter(|from| *from <= now) {
             // What came due meanwhile came on time; what was due before was missed.
-            rows += self.planner.plan(&self.store, from.min(now)).await?;
-            while let Some(at) = self.planner.next_at().filter(|at| *at <= now) {
+            rows += self.planner.plan(&self.store, from).await?;
+            for _ in 0..MOST_PLANNED_LATE {
+                let Some(at) = self.planner.next_at().filter(|at| *at <= now) else { break };
                 rows += self.planner.plan(&self.store, at).await?;
             }
             self.planned_late_from = None;
@@ -1165,7 +1217,7 @@ impl Engine {
         let Some(uncompared) = &mut self.uncompared else { return };
         match outcome {
             Ok(()) => {
-                self.planned_late_from = Some(uncompared.since);
+                self.planned_late_from = Some(uncompared.since.min(self.cloud.bake_time()));
                 self.uncompared = None;
                 // What the cloud was asked for last may not be on its lists yet.
                 self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
@@ -1377,6 +1429,7 @@ fn pace(config: &Config) -> Pace {
         search_until: None,
         gmt_offset: None,
         clock_skew: TimeDelta::zero(),
+        unproven: TimeDelta::zero(),
     }
 }
 

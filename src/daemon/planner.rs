@@ -115,6 +115,7 @@ impl Planner {
             .collect();
         let seen = store.slots_ahead(now).await?;
         let ahead = rows_of_old_rules(&entries, &known, &seen, store, now).await?;
+        let came_while_down = slots_given_up_while_down(&entries, &known, store, now).await?;
         let mut changed = Vec::new();
         let mut missed = Vec::new();
         let mut given_up = Vec::new();
@@ -139,7 +140,8 @@ impl Planner {
                     entry.known_since = before.known_since.min(now);
                     if before.timing == timing {
                         // Rows of the future were written under a wrong clock.
-                        entry.accounted_to = before.accounted_to.min(now).max(entry.known_since);
+                        let came_while_down = came_while_down.get(&key).copied().unwrap_or(now);
+                        entry.accounted_to = before.accounted_to.min(now).min(came_while_down).max(entry.known_since);
                     }
                 }
                 if before.timing == timing {
@@ -582,6 +584,29 @@ async fn rows_of_old_rules(
         }
     }
     Ok(by_target(store.rows_ahead(&spans, now).await?))
+}
+
+/// Targets whose rows from the future stand for slots that have come since, while no daemon ran: from where on those slots are
+/// accounted for again.
+async fn slots_given_up_while_down(
+    entries: &[PlannedTarget],
+    known: &HashMap<Key, Target>,
+    store: &Store,
+    now: DateTime<Utc>,
+) -> Result<HashMap<Key, DateTime<Utc>>, StoreError> {
+    let mut spans = Vec::new();
+    for entry in entries {
+        let key = (entry.schedule.id.clone(), entry.instance.clone());
+        let Some(before) = known.get(&key).filter(|before| before.accounted_to > shifted(now, STEP_BACK)) else {
+            continue;
+        };
+        if before.is_kept(&StoredTiming::of(&entry.schedule).to_json()?) {
+            spans.push(Span { schedule_id: key.0, instance_id: key.1, after: before.known_since, until: now });
+        }
+    }
+    let rows = by_target(store.rows_ahead(&spans, now).await?);
+    let first = |rows: Vec<RowAhead>| rows.iter().map(|row| row.slots.first).min();
+    Ok(rows.into_iter().filter_map(|(key, rows)| Some((key, first(rows)? - TimeDelta::nanoseconds(1)))).collect())
 }
 
 /// Ends a rule that was in force before: its slots up to now that have no row make rows of missed ones, and rows of the

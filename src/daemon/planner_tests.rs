@@ -327,6 +327,23 @@ async fn a_clock_that_was_ahead_for_a_moment_before_a_slot_does_not_cost_it() {
 }
 
 #[tokio::test]
+async fn slots_that_came_while_the_daemon_was_down_are_not_lost_to_rows_of_a_clock_that_was_ahead() {
+    for (catch_up, row) in [("latest", "queued"), ("skip", "skipped")] {
+        let file = schedule("a", "0 3 * * *", &format!("catch_up = \"{catch_up}\""));
+        let mut night = Night::begin("2027-03-01T02:00:00Z", &file).await;
+        // Three days ahead: the nights until then count as missed. Then off, and on again half an hour after a slot.
+        night.pass(HOUR * 72).await;
+        night.restart(&file, -HOUR * 72 + MINUTE * 90).await;
+        night.look().await;
+        let table = night.table().await;
+        assert_eq!(table[0], format!("a {row} 03-01 03:00"), "{table:?}");
+        assert_eq!(table[1..], ["a skipped 03-03 03:00 x2"], "what has not come waits");
+        let again = night.look().await;
+        assert_eq!((again, night.table().await), (0, table), "once");
+    }
+}
+
+#[tokio::test]
 async fn a_row_that_is_queued_for_the_future_waits_for_its_slot_and_bars_no_other() {
     let file = schedule("a", "0 * * * *", "overlap = \"skip\"\ncatch_up = \"skip\"");
     let mut night = Night::begin("2027-03-01T02:30:00Z", &file).await;

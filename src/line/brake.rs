@@ -76,7 +76,7 @@ pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: Dat
     // The oldest are those that new images replace.
     let mut unmarked: Vec<usize> =
         (0..images.len()).filter(|&index| images[index].goes && images[index].marked.is_none()).collect();
-    unmarked.sort_unstable_by_key(|&index| (images[index].image.slot, images[index].image.version));
+    unmarked.sort_unstable_by_key(|&index| (images[index].image.date(now), images[index].image.version));
     for index in unmarked.into_iter().take(replaced(images, keep, same_rules, now)) {
         counted[index] = false;
     }

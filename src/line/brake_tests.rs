@@ -137,6 +137,34 @@ fn rules() -> impl Strategy<Value = Keep> {
     )
 }
 
+/// An image of a slot that has not come is as old as it is seen, not as new as its slot says.
+#[test]
+fn a_slot_of_the_future_is_not_the_newest() {
+    let mut line = Line::new(Keep { last: 1, ..keep() });
+    for _ in 0..3 {
+        line.make(true);
+        line.now += TimeDelta::days(1);
+    }
+    line.images[0].0.slot = line.now + TimeDelta::days(400);
+    let candidate = |(image, marked, is_new, of_slot): &(LineImage, Option<MarkKind>, bool, bool), is_last| {
+        let image = image.clone();
+        (image, *marked, *is_new && is_last, *of_slot, !is_last)
+    };
+    let parts: Vec<_> = line.images.iter().enumerate().map(|(n, part)| candidate(part, n == 2)).collect();
+    let candidates: Vec<Candidate<'_>> = parts
+        .iter()
+        .map(|(image, marked, is_new, of_slot, goes)| Candidate {
+            image,
+            marked: *marked,
+            is_new: *is_new,
+            of_slot: *of_slot,
+            goes: *goes,
+            is_due: *goes,
+        })
+        .collect();
+    assert_eq!(counted(&candidates, &line.keep, true, line.now), [false, true, false], "the oldest is replaced");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 

@@ -3,10 +3,12 @@
 use chrono::{DateTime, Utc};
 
 use super::{Reader, Store, StoreError, failed, statements};
-use crate::bake::gmt::GmtOffset;
+use crate::{bake::gmt::GmtOffset, clock::watch::ClockAnchor};
 
 /// The zone of `GmtCreate`, in minutes ahead of UTC.
 const GMT_OFFSET: &str = "gmt_offset";
+/// The last comparison of this host's clock with the cloud's, as JSON.
+const CLOCK_ANCHOR: &str = "clock_anchor";
 
 impl Reader {
     /// The zone of `GmtCreate`, once an image of ours has shown it.
@@ -17,6 +19,16 @@ impl Reader {
             .await
             .map_err(failed("read the zone of GmtCreate"))?;
         Ok(value.and_then(|value| value.parse().ok()).map(GmtOffset::from_minutes))
+    }
+
+    /// The last comparison of this host's clock with the cloud's; `None` where none is readable.
+    pub async fn clock_anchor(&self) -> Result<Option<ClockAnchor>, StoreError> {
+        let value: Option<String> = sqlx::query_scalar(statements::LEARNED)
+            .bind(CLOCK_ANCHOR)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read the last comparison of the clocks"))?;
+        Ok(value.and_then(|value| serde_json::from_str(&value).ok()))
     }
 }
 
@@ -34,5 +46,19 @@ impl Store {
         query.execute(&mut *tx).await.map_err(failed("keep the zone of GmtCreate"))?;
         tx.commit().await.map_err(failed("keep the zone of GmtCreate"))?;
         Ok(())
+    }
+
+    /// Keeps the last comparison of this host's clock with the cloud's.
+    pub async fn keep_clock_anchor(&self, anchor: &ClockAnchor, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let json = serde_json::to_string(anchor).map_err(StoreError::Encode)?;
+        let mut tx = self.begin().await?;
+        sqlx::query(statements::LEARN)
+            .bind(CLOCK_ANCHOR)
+            .bind(json)
+            .bind(now.timestamp_millis())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("keep the last comparison of the clocks"))?;
+        tx.commit().await.map_err(failed("keep the last comparison of the clocks"))
     }
 }
