@@ -5,7 +5,7 @@
 //! Three rings; imports point inwards only (`tests/layering.rs` checks it).
 //!
 //! * **core**, pure: no I/O, no async; time and randomness are parameters.
-//!   [`clock`] is what time it is, [`zone`] what the clocks of a place show, [`schedule`] is when something is due, [`bake`] is what happens then, [`line`] is
+//!   [`clock`] is what time it is, [`zone`] what the clocks of a place show, [`schedule`] is when something is due, [`bake`] is what happens then, [`mod@line`] is
 //!   what becomes of the images that come out, [`health`] is what all of it comes to.
 //! * **adapters**, one outside world each: the TOML files, the cloud, the database, the operator's hooks, the service
 //!   manager.

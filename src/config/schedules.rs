@@ -346,7 +346,9 @@ impl<'a, 's> Schedules<'a, 's> {
                         times (`cron = \"0 3 * * *\"`, which may stand in its profile or in [defaults])";
             out.missing(item.mark, "missing-key", message, Some(hint.into()));
         }
-        let timing = cron.and_then(|cron| parse_cron(&cron.value, timezone, jitter, name.unwrap_or(""), out));
+        // By the id, so that a rename leaves the slots of `H` where they are.
+        let seed = own.id.as_ref().map_or(name.unwrap_or(""), |at| at.value.as_str());
+        let timing = cron.and_then(|cron| parse_cron(&cron.value, timezone, jitter, seed, out));
 
         let image_name = pick!(image_name);
         let description = pick!(description);
@@ -501,9 +503,9 @@ fn kind(
     None
 }
 
-fn parse_cron(cron: &[At<'_, String>], zone: Zone, jitter: Duration, name: &str, out: &mut Findings) -> Option<Timing> {
+fn parse_cron(cron: &[At<'_, String>], zone: Zone, jitter: Duration, seed: &str, out: &mut Findings) -> Option<Timing> {
     let expressions: Vec<&str> = cron.iter().map(|at| at.value.as_str()).collect();
-    match Timing::parse(&expressions, zone, jitter, name) {
+    match Timing::parse(&expressions, zone, jitter, seed) {
         Ok(timing) => Some(timing),
         Err(error) => {
             if let Some(at) = cron.get(error.index) {

@@ -111,8 +111,11 @@ impl Planner {
             .targets()
             .await?
             .into_iter()
-            .map(|target| ((target.schedule_id.clone(), target.instance_id.clone()), target))
-            .collect();
+            .map(|target| {
+                let timing = StoredTiming::rewritten(target.timing)?;
+                Ok(((target.schedule_id.clone(), target.instance_id.clone()), Target { timing, ..target }))
+            })
+            .collect::<Result<_, StoreError>>()?;
         let seen = store.slots_ahead(now).await?;
         let ahead = rows_of_old_rules(&entries, &known, &seen, store, now).await?;
         let came_while_down = slots_given_up_while_down(&entries, &known, store, now).await?;
@@ -654,18 +657,27 @@ fn end_old_rule(
 pub struct StoredTiming {
     cron: Vec<String>,
     timezone: Zone,
-    /// What seeds `H`; empty where no expression has one.
-    name: String,
+    /// What seeds `H`: the schedule's id; empty where no expression has one.
+    #[serde(rename = "name")]
+    seed: String,
 }
 
 impl StoredTiming {
     fn of(schedule: &Schedule) -> Self {
-        // Only `H` depends on the name; without one, a rename leaves the rule as it is.
-        let hashed = schedule.timing.expressions().any(|expression| expression.contains('H'));
         Self {
             cron: schedule.timing.expressions().map(str::to_owned).collect(),
             timezone: schedule.timing.zone(),
-            name: if hashed { schedule.name.to_string() } else { String::new() },
+            seed: if schedule.timing.is_hashed() { schedule.id.to_string() } else { String::new() },
+        }
+    }
+
+    /// The same rule as this version writes it: older versions kept a seed that no `H` used.
+    fn rewritten(json: String) -> Result<String, StoreError> {
+        match Self::from_json(&json) {
+            Some(stored) if stored.read().is_some_and(|timing| !timing.is_hashed()) => {
+                Self { seed: String::new(), ..stored }.to_json()
+            }
+            _ => Ok(json),
         }
     }
 
@@ -680,7 +692,7 @@ impl StoredTiming {
 
     /// The rule.
     pub fn read(&self) -> Option<Timing> {
-        Timing::parse(&self.cron, self.timezone, Duration::ZERO, &self.name).ok()
+        Timing::parse(&self.cron, self.timezone, Duration::ZERO, &self.seed).ok()
     }
 }
 

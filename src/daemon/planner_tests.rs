@@ -292,6 +292,37 @@ async fn a_renamed_schedule_goes_on_and_one_that_comes_back_begins_anew() {
 }
 
 #[tokio::test]
+async fn a_rename_with_an_id_moves_no_slot_of_a_rule_with_h() {
+    for hash in ["H", "h"] {
+        let before = schedule("old", &format!("{hash} * * * *"), "").replace("ecd-old", "ecd-1");
+        let after = schedule("new", &format!("{hash} * * * *"), "id = \"old\"").replace("ecd-new", "ecd-1");
+        let mut night = Night::begin("2027-03-01T00:00:00Z", &before).await;
+        let slots = night.planner.next_at();
+        night.restart(&after, TimeDelta::zero()).await;
+        assert_eq!(night.planner.next_at(), slots);
+        // While the daemon was down for a renamed schedule, its slots were missed, not those of another rule.
+        night.restart(&after, HOUR * 2).await;
+        night.look().await;
+        assert!(night.table().await.iter().all(|row| row.starts_with("new ")), "{:?}", night.table().await);
+        assert_eq!(night.rows().await.last().unwrap().trigger, "caught_up");
+        // Another name of its own is another rule.
+        let other = schedule("other", &format!("{hash} * * * *"), "").replace("ecd-other", "ecd-1");
+        night.restart(&other, TimeDelta::zero()).await;
+        assert_ne!(night.planner.next_at().unwrap() - slots.unwrap(), HOUR * 2);
+    }
+}
+
+#[tokio::test]
+async fn a_seed_that_no_h_used_makes_no_other_rule() {
+    let file = schedule("a", "0 * * * THU,MON", "");
+    let mut night = Night::begin("2027-03-01T00:30:00Z", &file).await;
+    night.store.execute("UPDATE targets SET timing = json_set(timing, '$.name', 'a')").await;
+    night.restart(&file, HOUR).await;
+    night.look().await;
+    assert_eq!(night.table().await, ["a queued 03-01 01:00"], "caught up, not missed under an older rule");
+}
+
+#[tokio::test]
 async fn overlap_skips_or_queues() {
     for (overlap, second) in [("skip", "skipped"), ("queue", "queued")] {
         let file = schedule("a", "0 * * * *", &format!("overlap = \"{overlap}\""));

@@ -62,11 +62,12 @@ pub struct Rule {
     weekdays: u32,
     both_days: bool,
     fixed: bool,
+    hashed: bool,
 }
 
 impl Rule {
-    /// Reads an expression. `name` seeds `H`. Refuses what never fires.
-    pub fn parse(text: &str, name: &str) -> Result<Self, CronError> {
+    /// Reads an expression. `seed` seeds `H`. Refuses what never fires.
+    pub fn parse(text: &str, seed: &str) -> Result<Self, CronError> {
         let start = text.len() - text.trim_start().len();
         let whole = start..start + text.trim().len();
         let trimmed = text.trim();
@@ -75,7 +76,7 @@ impl Rule {
         }
         if trimmed.starts_with('@') {
             let plain = expand_nickname(trimmed).map_err(|(message, hint)| CronError::new(whole, message, hint))?;
-            return Self::parse(plain, name);
+            return Self::parse(plain, seed);
         }
         let words: Vec<Word<'_>> =
             Word::split(text, 0, char::is_whitespace).filter(|word| !word.text.is_empty()).collect();
@@ -93,11 +94,13 @@ impl Rule {
                 return Err(CronError::new(whole, format!("expected 5 or 6 fields, found {}", words.len()), hint));
             }
         };
-        let second = second.map(|word| Field::read(&SECOND, word, name)).transpose()?;
-        let minute = Field::read(&MINUTE, minute, name)?;
-        let hour = Field::read(&HOUR, hour, name)?;
-        let by_date = Field::read(&DAY_OF_MONTH, day, name)?;
-        let by_weekday = Field::read(&DAY_OF_WEEK, weekday, name)?;
+        let second = second.map(|word| Field::read(&SECOND, word, seed)).transpose()?;
+        let minute = Field::read(&MINUTE, minute, seed)?;
+        let hour = Field::read(&HOUR, hour, seed)?;
+        let by_date = Field::read(&DAY_OF_MONTH, day, seed)?;
+        let by_weekday = Field::read(&DAY_OF_WEEK, weekday, seed)?;
+        let month = Field::read(&MONTH, month, seed)?;
+        let fields = [second.as_ref(), Some(&minute), Some(&hour), Some(&by_date), Some(&month), Some(&by_weekday)];
         let rule = Self {
             seconds: second.as_ref().map_or(1, |field| field.mask),
             minutes: minute.mask,
@@ -106,10 +109,11 @@ impl Rule {
             days: low_half(by_date.mask),
             days_from_last: by_date.days_from_last,
             near_weekdays: by_date.near_weekdays,
-            months: low_half(Field::read(&MONTH, month, name)?.mask),
+            months: low_half(month.mask),
             weekdays: low_half(by_weekday.mask),
             both_days: by_date.star || by_weekday.star,
-            fixed: [second.as_ref(), Some(&minute), Some(&hour)].into_iter().flatten().all(|field| field.fixed),
+            fixed: fields[..3].iter().flatten().all(|field| field.fixed),
+            hashed: fields.into_iter().flatten().any(|field| field.hashed),
         };
         if rule.has_a_day() {
             return Ok(rule);
@@ -124,6 +128,11 @@ impl Rule {
     /// Whether hour, minute and second were written as values or lists of values, without wildcard, step or range.
     pub fn is_fixed(&self) -> bool {
         self.fixed
+    }
+
+    /// Whether it has an `H`: its slots depend on the seed.
+    pub fn is_hashed(&self) -> bool {
+        self.hashed
     }
 
     /// Whether it has matches in every hour of its days.

@@ -116,6 +116,8 @@ pub(super) struct Field {
     pub(super) star: bool,
     /// It lists plain values (`H` is one), without wildcard, step or range.
     pub(super) fixed: bool,
+    /// It has an `H`: its values depend on the seed.
+    pub(super) hashed: bool,
     /// Bit n is the day n before the last.
     pub(super) days_from_last: u32,
     /// Bit n is the weekday nearest to day n; bit 0 is the last weekday of the month.
@@ -125,12 +127,13 @@ pub(super) struct Field {
 }
 
 impl Field {
-    /// Reads one field; `name` seeds `H`.
-    pub(super) fn read(kind: &Kind, word: Word<'_>, name: &str) -> Result<Self, CronError> {
+    /// Reads one field; `seed` seeds `H`.
+    pub(super) fn read(kind: &Kind, word: Word<'_>, seed: &str) -> Result<Self, CronError> {
         let mut field = Self {
             mask: 0,
             star: word.text.starts_with(['*', '?']),
             fixed: true,
+            hashed: false,
             days_from_last: 0,
             near_weekdays: 0,
             nth_weekdays: 0,
@@ -140,7 +143,7 @@ impl Field {
                 return Err(word.refuse("an item of the list is empty", "write one comma between two values"));
             }
             if !field.read_day(kind, item)? {
-                field.read_values(kind, item, name)?;
+                field.read_values(kind, item, seed)?;
             }
         }
         Ok(field)
@@ -175,7 +178,7 @@ impl Field {
     }
 
     /// Reads a value, a range or a wildcard, with or without a step.
-    fn read_values(&mut self, kind: &Kind, item: Word<'_>, name: &str) -> Result<(), CronError> {
+    fn read_values(&mut self, kind: &Kind, item: Word<'_>, seed: &str) -> Result<(), CronError> {
         let (values, step) = match item.cut('/') {
             Some((values, step)) => (values, Some(kind.step(step)?)),
             None => (item, None),
@@ -186,8 +189,9 @@ impl Field {
             (kind.min, if kind.days == Days::OfWeek { 6 } else { kind.max })
         } else if values.text.starts_with(['h', 'H']) {
             let (first, last) = kind.hash_range(values)?;
+            self.hashed = true;
             let choices = step.unwrap_or(last - first + 1).min(last - first + 1);
-            let chosen = first + kind.hash(name, choices);
+            let chosen = first + kind.hash(seed, choices);
             self.fixed &= step.is_none();
             (chosen, if step.is_some() { last } else { chosen })
         } else if let Some((first, last)) = values.cut('-') {
@@ -269,10 +273,10 @@ impl Kind {
         self.range(word, self.value(first)?, self.value(last)?)
     }
 
-    /// A number below `choices` that depends on nothing but the name and the field, for ever: changing this moves
+    /// A number below `choices` that depends on nothing but the seed and the field, for ever: changing this moves
     /// the slots of everyone who wrote `H`.
-    fn hash(&self, name: &str, choices: u32) -> u32 {
-        let hash = stable_hash([name.as_bytes(), self.name.as_bytes()]);
+    fn hash(&self, seed: &str, choices: u32) -> u32 {
+        let hash = stable_hash([seed.as_bytes(), self.name.as_bytes()]);
         u32::try_from(hash % u64::from(choices)).unwrap_or(0)
     }
 }

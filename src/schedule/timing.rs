@@ -57,16 +57,16 @@ impl Named {
 }
 
 impl Timing {
-    /// Reads the expressions. `name` seeds `H`. Refuses those that never fire.
+    /// Reads the expressions. `seed`, the schedule's id, seeds `H`. Refuses those that never fire.
     pub fn parse<S: AsRef<str>>(
         expressions: &[S],
         zone: Zone,
         jitter: Duration,
-        name: &str,
+        seed: &str,
     ) -> Result<Self, CronError> {
         let lines = expressions.iter().enumerate().map(|(index, text)| {
             let text = text.as_ref();
-            let rule = Rule::parse(text, name).map_err(|error| CronError { index, ..error })?;
+            let rule = Rule::parse(text, seed).map_err(|error| CronError { index, ..error })?;
             Ok(Line { text: text.into(), rule })
         });
         Ok(Self { lines: lines.collect::<Result<_, _>>()?, zone, jitter })
@@ -75,6 +75,11 @@ impl Timing {
     /// The expressions as written.
     pub fn expressions(&self) -> impl Iterator<Item = &str> {
         self.lines.iter().map(|line| line.text.as_ref())
+    }
+
+    /// Whether a rule has an `H`: the slots depend on the seed.
+    pub fn is_hashed(&self) -> bool {
+        self.rules().any(Rule::is_hashed)
     }
 
     /// The zone of the rules.

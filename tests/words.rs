@@ -1,0 +1,120 @@
+//! Retired words do not come back: in identifiers, comments, output and the documentation.
+
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+};
+
+/// A retired word, and what replaces it. Words of identifiers count, too: `told_by` and `ToldBy` have `told`.
+const RETIRED: &[(&str, &str)] = &[
+    ("told", "report, describe, render, response, outcome"),
+    ("tell", "report, describe, render"),
+    ("tells", "report, describe, render"),
+    ("said", "report, describe, message"),
+    ("cried", "last_warned"),
+    ("cry", "warn"),
+    ("aloud", "log a warning"),
+    ("hasten", "clamp_wakeups_after_clock_step"),
+    ("ledger", "history"),
+    ("pulse", "tick, ticker"),
+    ("metronome", "ticker"),
+    ("keeper", "image tasks"),
+    ("reckoned", "computed"),
+    ("hopeless", "failing"),
+    ("oddities", "clock_change_lints"),
+    ("sheet", "source map"),
+    ("keyring", "credential provider"),
+    ("surroundings", "environment"),
+    ("greet", "probe"),
+    ("knock", "probe"),
+    ("whereabouts", "locate_daemon"),
+    ("survey", "load_lenient"),
+    ("saga", "stop_start"),
+    ("fate", "deletion state"),
+    ("obey", "handle"),
+    ("undone", "end hooks"),
+    ("owes", "restart_pending, end_hooks_pending"),
+    ("owed", "pending"),
+    ("refusal", "ApiError"),
+    ("hopelessly", "failing"),
+    ("patience", "deadline"),
+    ("mend", "fix"),
+    ("mended", "fixed"),
+];
+
+/// Files and folders that are read, from the root of the repository.
+const PLACES: &[&str] =
+    &["src", "tests", "benches", "docs", "config", "systemd", "README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+
+/// This file holds the words, migrations that were released stay as they are, and data of others is not ours.
+const EXCEPT: &[&str] = &["tests/words.rs", "tests/data", "tests/sdk"];
+
+#[test]
+fn retired_words_do_not_come_back() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for file in PLACES.iter().flat_map(|place| files(&root.join(place))) {
+        let name = file.strip_prefix(root).unwrap().display().to_string();
+        if EXCEPT.iter().any(|except| name.starts_with(except)) {
+            continue;
+        }
+        let Ok(text) = fs::read_to_string(&file) else { continue };
+        for (number, line) in text.lines().enumerate().filter(|(_, line)| !reads_old_rows(line)) {
+            for word in words(line) {
+                if let Some((retired, _)) = RETIRED.iter().find(|(retired, _)| *retired == word) {
+                    found.entry(retired).or_default().push(format!("{name}:{}: {}", number + 1, line.trim()));
+                }
+            }
+        }
+    }
+    let report: String = found
+        .iter()
+        .map(|(word, places)| {
+            let instead = RETIRED.iter().find(|(retired, _)| retired == word).unwrap().1;
+            format!("\"{word}\" is retired ({instead}), {} times:\n    {}\n", places.len(), places.join("\n    "))
+        })
+        .collect();
+    assert!(found.is_empty(), "{report}");
+}
+
+#[test]
+fn words_of_identifiers_are_found() {
+    let of = |line| words(line).collect::<Vec<_>>();
+    assert_eq!(of("let told_by = ToldBy::HTTPKeeper(x1);"), ["let", "told", "by", "told", "by", "httpkeeper", "x"]);
+    assert_eq!(of("cargo"), ["cargo"]);
+}
+
+/// Rows that older versions wrote are read by the names that they have.
+fn reads_old_rows(line: &str) -> bool {
+    line.contains("alias = \"")
+}
+
+/// The words of a line in lower case; `snake_case` and `CamelCase` come apart.
+fn words(line: &str) -> impl Iterator<Item = String> {
+    let mut words = vec![String::new()];
+    let mut before = ' ';
+    for letter in line.chars() {
+        let begins = !letter.is_ascii_alphabetic() || before.is_ascii_lowercase() && letter.is_ascii_uppercase();
+        if begins {
+            words.push(String::new());
+        }
+        if letter.is_ascii_alphabetic()
+            && let Some(word) = words.last_mut()
+        {
+            word.push(letter.to_ascii_lowercase());
+        }
+        before = letter;
+    }
+    words.into_iter().filter(|word| !word.is_empty())
+}
+
+fn files(at: &Path) -> Vec<PathBuf> {
+    if at.is_file() {
+        return vec![at.to_owned()];
+    }
+    let Ok(entries) = fs::read_dir(at) else { return Vec::new() };
+    entries.filter_map(Result::ok).flat_map(|entry| files(&entry.path())).collect()
+}
