@@ -14,7 +14,7 @@ pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
 /// Makes versioned images of WUYING cloud desktops and workstations on schedule.
 ///
 /// Exit codes: 0 done, 1 failed, 2 wrong usage or configuration, 3 not found, 4 daemon not reachable, 5 unhealthy,
-/// 6 accepted but not confirmed.
+/// 6 accepted but not confirmed, 7 history unusable.
 #[derive(Debug, Parser)]
 #[command(name = "imagebaked", version, max_term_width = 110, arg_required_else_help = true)]
 pub struct Cli {

@@ -305,8 +305,19 @@ fn a_lost_history_makes_no_slot_twice() {
     goes_back("lost", Host::stop, |host, _| put_back(host, &Files::new()));
 }
 
-#[test]
-fn an_emptied_or_foreign_file_is_not_taken_for_a_new_history() {
+/// As a newer version leaves a history.
+async fn migrate_further(path: &Path) {
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(path);
+    let mut connection = <sqlx::SqliteConnection as sqlx::Connection>::connect_with(&options).await.unwrap();
+    let sql = "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+               VALUES (9999, 'of tomorrow', 1, x'00', 1)";
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+    sqlx::Connection::close(connection).await.unwrap();
+}
+
+#[tokio::test]
+async fn an_emptied_damaged_or_foreign_file_is_not_taken_for_a_new_history() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, GOLDEN);
     host.start();
@@ -315,9 +326,20 @@ fn an_emptied_or_foreign_file_is_not_taken_for_a_new_history() {
     let sound = fs::read(&path).unwrap();
     // A header, and no table.
     let foreign = [&sound[..100], &[0x0d], &[0; 4095 - 100]].concat();
-    for bytes in [vec![], b"hello".to_vec(), foreign] {
+    // Damage: pages of 4 KiB, the schema is in the first.
+    let mut torn = sound.clone();
+    for page in torn.chunks_mut(4096).skip(1) {
+        page[..64].fill(0x5a);
+    }
+    let mut headless = sound.clone();
+    headless[..64].fill(0);
+    let newer = host.path("newer.db");
+    fs::write(&newer, &sound).unwrap();
+    migrate_further(&newer).await;
+    for bytes in [vec![], b"hello".to_vec(), foreign, torn, headless, fs::read(&newer).unwrap()] {
         fs::write(&path, &bytes).unwrap();
-        host.expect(1, &["run"]);
+        // The service manager does not start it again for this code.
+        host.expect(7, &["run"]);
         assert!(fs::read(&path).unwrap() == bytes, "it was left as it is");
     }
     fs::write(&path, sound).unwrap();

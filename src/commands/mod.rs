@@ -70,6 +70,8 @@ pub enum Exit {
     Unhealthy = 5,
     /// The request was sent, and what came of it is not known.
     Unconfirmed = 6,
+    /// The history is damaged, of a newer version or of another program.
+    Unusable = 7,
 }
 
 /// What a command has to say.
@@ -100,7 +102,8 @@ impl Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
-        Self::new(Exit::Failed, chain(&error))
+        let exit = if error.is_unusable_history() { Exit::Unusable } else { Exit::Failed };
+        Self::new(exit, chain(&error))
     }
 }
 

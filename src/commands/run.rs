@@ -35,6 +35,7 @@ pub async fn run(context: &Context<'_>, args: &RunArgs) -> Result {
         Err(error) => {
             let exit = match &error {
                 DaemonError::Store(StoreError::InUse { .. }) | DaemonError::Cloud(_) => Exit::Usage,
+                DaemonError::Store(error) if error.is_unusable_history() => Exit::Unusable,
                 _ => Exit::Failed,
             };
             Err(Failure::new(exit, chain(&error)))

@@ -154,6 +154,39 @@ pub enum StoreError {
     Encode(#[source] serde_json::Error),
 }
 
+impl StoreError {
+    /// Whether the history is damaged, of another program or of a newer version, so that trying again is in vain until a person
+    /// has restored or replaced it. A disk that is full or fails is not: it may be well again at the next try.
+    pub fn is_unusable_history(&self) -> bool {
+        match self {
+            Self::Newer { .. } | Self::NotAHistory { .. } => true,
+            Self::Open { source, .. } | Self::Query { source, .. } => is_damage(source),
+            Self::Migrate { source, .. } => match source {
+                MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+                    is_damage(source) || sqlite_code(source) == Some(SQLITE_ERROR)
+                }
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// A statement does not fit the schema.
+const SQLITE_ERROR: u32 = 1;
+/// The file is malformed, or no database at all.
+const SQLITE_DAMAGE: [u32; 2] = [11, 26];
+
+/// SQLite's primary result code, <https://sqlite.org/rescode.html>.
+fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+fn is_damage(error: &sqlx::Error) -> bool {
+    sqlite_code(error).is_some_and(|code| SQLITE_DAMAGE.contains(&code))
+}
+
 /// An instant as the ledger keeps it, milliseconds since 1970; the epoch for what no calendar has.
 fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
