@@ -165,3 +165,39 @@ async fn nothing_is_deleted_by_a_clock_that_the_cloud_contradicts() {
     drop(world.stop);
     world.daemon.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_time_stamp_that_is_refused_is_a_problem_of_the_clock_and_ends_when_that_is_set() {
+    let world = World::begin().await;
+    world.bake().await;
+    let truth = world.cloud.now();
+    world.clock.step(truth - TimeDelta::minutes(20));
+    let Reply::Bakes { bakes } = world.ask(Request::Bake { schedule: "golden".into() }).await else { panic!() };
+    let state = async || match world.ask(Request::Follow { bakes: bakes.clone(), seen: 0 }).await {
+        Reply::Rows { rows, .. } => rows[0].clone(),
+        other => panic!("{other:?}"),
+    };
+    let health = async || match world.ask(Request::Status).await {
+        Reply::Status(status) => format!("{:?}", status.health),
+        other => panic!("{other:?}"),
+    };
+    while !health().await.contains("clock_skew") && !health().await.contains("ClockSkew") {
+        tokio::task::yield_now().await;
+    }
+    let before = health().await;
+    assert!(!before.to_lowercase().contains("credentials"), "{before}");
+    assert!(state().await["finished_at"].is_null());
+    // Right again: the next try is not a minute away.
+    world.clock.step(truth);
+    while state().await["finished_at"].is_null() {
+        world.ask(Request::Resume { schedule: "nobody".into() }).await;
+        let now = world.clock.now();
+        if now < truth + TimeDelta::minutes(50) {
+            world.pass(TimeDelta::seconds(5));
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(state().await["state"], "succeeded", "{}", state().await);
+    drop(world.stop);
+    world.daemon.await.unwrap();
+}

@@ -107,6 +107,11 @@ impl Refusal {
         self.class == Class::Busy && self.code.as_deref().is_some_and(by_code)
     }
 
+    /// Whether the time stamp was refused: this host's clock is off. The credentials may be right.
+    pub fn is_clock(&self) -> bool {
+        self.code.as_deref().is_some_and(|code| code.starts_with("InvalidTimeStamp"))
+    }
+
     fn is_not_the_cloud(&self) -> bool {
         self.code.as_deref().is_some_and(|code| NOT_THE_CLOUD.contains(&code))
     }
@@ -122,6 +127,7 @@ impl Refusal {
     pub fn reason_code(&self) -> ReasonCode {
         let code = self.code.as_deref().unwrap_or_default();
         match self.class {
+            Class::Credential if self.is_clock() => ReasonCode::Outage,
             Class::Credential => ReasonCode::Credentials,
             _ if code.contains("Quota") || code.starts_with("LimitExceeded") => ReasonCode::Quota,
             _ if code.ends_with("Instance.NotFound") || code.contains("Status") && code != "HttpStatus" => {

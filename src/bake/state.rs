@@ -1190,7 +1190,9 @@ impl Step<'_> {
         let pause = match on {
             WaitReason::Fault => retry::delay(&policy, work.attempts.max(waiting.times), asked, self.rng),
             WaitReason::Outage | WaitReason::Throttled => retry::delay(&policy, waiting.times, asked, self.rng),
-            WaitReason::Credentials => steady(retry::credential_pause(self.pace.poll_interval), self.rng),
+            WaitReason::Credentials | WaitReason::Clock => {
+                steady(retry::credential_pause(self.pace.poll_interval), self.rng)
+            }
             _ => steady(self.pace.poll_interval, self.rng),
         };
         let next = self.after(pause.max(asked.unwrap_or_default()));

@@ -47,12 +47,15 @@ pub enum WaitReason {
     Busy,
     /// The cloud rejects the credentials.
     Credentials,
+    /// The cloud refuses the time of this host.
+    Clock,
 }
 
 impl WaitReason {
     /// What a refusal makes a bake wait for.
     pub fn of(refusal: &Refusal) -> Self {
         match refusal.class {
+            Class::Credential if refusal.is_clock() => Self::Clock,
             Class::Credential => Self::Credentials,
             _ if refusal.is_outage() => Self::Outage,
             _ if refusal.is_quota() => Self::Quota,
@@ -67,7 +70,7 @@ impl WaitReason {
         match self {
             Self::Users => ReasonCode::UsersConnected,
             Self::Instance | Self::Absent => ReasonCode::InstanceState,
-            Self::Outage | Self::Fault => ReasonCode::Outage,
+            Self::Outage | Self::Fault | Self::Clock => ReasonCode::Outage,
             Self::Quota => ReasonCode::Quota,
             Self::Throttled | Self::Busy => ReasonCode::Deadline,
             Self::Credentials => ReasonCode::Credentials,

@@ -141,7 +141,17 @@ pub struct Hold {
     pub since: DateTime<Utc>,
     /// What the cloud said.
     pub message: String,
+    /// Whether it refuses the time of this host, and not the credentials.
+    pub is_clock: bool,
     next_probe: DateTime<Utc>,
+}
+
+impl Hold {
+    /// In one line, for the log, `status` and the page.
+    pub fn headline(&self) -> String {
+        let cause = if self.is_clock { "this host's clock is refused by the cloud" } else { "credentials rejected" };
+        format!("{cause}, every schedule is suspended: {}", self.message)
+    }
 }
 
 /// What the engine shows of itself after each turn.
@@ -513,6 +523,10 @@ impl Engine {
             clocks::log(&event);
             match event {
                 ClockEvent::Stepped { from, to, confirmed } => {
+                    if let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_clock) {
+                        // It may have been set right.
+                        hold.next_probe = to;
+                    }
                     if !confirmed {
                         self.planner.clock_corrected(to - from, to);
                     }
@@ -1111,21 +1125,28 @@ impl Engine {
     fn judge_credentials(&mut self, finished: &Finished, now: DateTime<Utc>) {
         match &finished.answer {
             Answer::Refused(refusal) if refusal.class == Class::Credential => {
-                let message = format!("{refusal} ({})", refusal.advice);
-                if self.hold.is_none() {
-                    tracing::error!(reason = %message, "credentials rejected: every schedule is suspended until the cloud accepts them");
-                }
-                let since = self.hold.as_ref().map_or(now, |hold| hold.since);
-                self.hold = Some(Hold { since, message, next_probe: shifted(now, HOLD_PROBE) });
+                self.suspend(format!("{refusal} ({})", refusal.advice), refusal.is_clock(), now);
             }
             // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
             Answer::Refused(_) | Answer::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
-                    tracing::info!(since = %hold.since, "credentials accepted again: no schedule is suspended");
+                    let what = if hold.is_clock { "clock" } else { "credentials" };
+                    tracing::info!(since = %hold.since, "{what} accepted again: no schedule is suspended");
                 }
             }
         }
+    }
+
+    /// Nothing new is begun until the cloud accepts the credentials, or the time of this host; one call a minute asks.
+    fn suspend(&mut self, message: String, is_clock: bool, now: DateTime<Utc>) {
+        let before = self.hold.take().filter(|hold| hold.is_clock == is_clock);
+        let since = before.as_ref().map_or(now, |hold| hold.since);
+        let hold = Hold { since, message, is_clock, next_probe: shifted(now, HOLD_PROBE) };
+        if before.is_none() {
+            tracing::error!(reason = %hold.message, "{}", hold.headline());
+        }
+        self.hold = Some(hold);
     }
 
     fn store_failed(&mut self, error: &StoreError, now: DateTime<Utc>) {
@@ -1204,7 +1225,8 @@ impl Engine {
     /// What bakes in the queue wait for, if that is not a builder.
     fn what_holds(&self) -> Option<Event> {
         if let Some(hold) = &self.hold {
-            return Some(Event::Held { code: ReasonCode::Credentials, why: format!("credentials: {}", hold.message) });
+            let code = if hold.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
+            return Some(Event::Held { code, why: hold.headline() });
         }
         let Uncompared { why, .. } = self.uncompared.as_ref()?;
         let why = why.as_deref().unwrap_or("the cloud has not listed all images");
@@ -1233,11 +1255,7 @@ impl Engine {
                 }
                 uncompared.why = Some(why);
                 if let Some(message) = credentials {
-                    if self.hold.is_none() {
-                        tracing::error!(reason = %message, "every schedule is held: the cloud does not accept the credentials");
-                    }
-                    let since = self.hold.as_ref().map_or(now, |hold| hold.since);
-                    self.hold = Some(Hold { since, message, next_probe: now + HOLD_PROBE });
+                    self.suspend(message, false, now);
                 }
             }
         }

@@ -47,8 +47,9 @@ impl Shared {
         problems.extend(self.restart_required());
         problems.extend(history_unwritable(engine, now));
         problems.extend(history_problems(engine, now));
-        problems.extend(credentials_rejected(engine));
-        problems.extend(clocks::list_problems(self.cloud.clocks(), now));
+        let skewed = clocks::list_problems(self.cloud.clocks(), now);
+        problems.extend(suspended(engine, skewed.is_empty()));
+        problems.extend(skewed);
         problems.extend(engine_stalled(engine, now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
@@ -125,14 +126,20 @@ fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Probl
     ))
 }
 
-fn credentials_rejected(engine: &EngineStatus) -> Option<Problem> {
-    let hold = engine.hold.as_ref()?;
+/// Credentials that are rejected; a clock that is, unless its skew is a problem already.
+fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem> {
+    let hold = engine.hold.as_ref().filter(|hold| !hold.is_clock || is_clock_unreported)?;
+    let (code, subject) = if hold.is_clock {
+        (ProblemCode::ClockSkew, SubjectKind::Clock)
+    } else {
+        (ProblemCode::CredentialsRejected, SubjectKind::Credentials)
+    };
     Some(Problem::new(
-        ProblemCode::CredentialsRejected,
+        code,
         Severity::Problem,
-        Subject::only(SubjectKind::Credentials),
+        Subject::only(subject),
         hold.since,
-        format!("credentials rejected, every schedule is suspended: {}", one_line(&hold.message)),
+        one_line(&hold.headline()),
         Some("imagebaked doctor".to_owned()),
     ))
 }

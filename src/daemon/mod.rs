@@ -361,8 +361,9 @@ impl Shared {
         let engine = self.engine.borrow().clone();
         let config = self.config();
         let Bakes { running, waiting, queued, last_day } = status::from_ledger(self.store.reader(), now).await?;
-        let held = engine.hold.as_ref().map(|hold| hold.message.as_str());
-        let late = status::late(self.store.reader(), &running, config.daemon.max_builders, held, now).await?;
+        let held = engine.hold.as_ref().map(engine::Hold::headline);
+        let late =
+            status::late(self.store.reader(), &running, config.daemon.max_builders, held.as_deref(), now).await?;
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;

@@ -240,9 +240,7 @@ pub async fn late(
     waiting.reverse();
     let full = running.len() >= builders as usize;
     let reason = |row: &LedgerRow| match running.iter().find(|bake| bake.instance_id == row.instance_id) {
-        _ if held.is_some() => {
-            format!("credentials rejected, every schedule is suspended: {}", held.unwrap_or_default())
-        }
+        _ if held.is_some() => held.unwrap_or_default().to_owned(),
         Some(bake) => format!("bake {} of {} is at work on its instance", bake.id, bake.schedule),
         None if full => format!("all {builders} builders are at work"),
         None => "an earlier bake of its instance, or a builder in its region".to_owned(),
