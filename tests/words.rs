@@ -1,7 +1,5 @@
 //! Retired words do not come back: in identifiers, comments, output and the documentation.
 
-#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
-
 use std::{
     collections::BTreeMap,
     fs,
