@@ -157,7 +157,7 @@ impl Hold {
 /// What the engine shows of itself after each turn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineStatus {
-    /// How many pulses reached the engine.
+    /// How many ticks reached the engine, and how many batches of answers.
     pub looks: u64,
     /// When the last one did.
     pub last_look: Option<DateTime<Utc>>,
@@ -397,8 +397,8 @@ impl Engine {
         let mut own_pulse = tokio::time::interval(OWN_PULSE);
         own_pulse.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.history_went_back && !self.is_wound_down().await {
+            // Not in a fixed order: answers that keep coming must not starve the orders and the ticks.
             tokio::select! {
-                biased;
                 () = stop.cancelled() => break,
                 Some(finished) = self.calls.join_next_with_id() => self.take_answers(finished).await,
                 order = orders.recv() => match order {
@@ -424,10 +424,15 @@ impl Engine {
             tracing::info!(waiting, "stopping: waiting for calls under way");
         }
         let drained = tokio::time::timeout(drain, async {
-            while !self.history_went_back
-                && let Some(finished) = self.calls.join_next_with_id().await
-            {
-                self.take_answers(finished).await;
+            while !self.history_went_back {
+                tokio::select! {
+                    finished = self.calls.join_next_with_id() => match finished {
+                        Some(finished) => self.take_answers(finished).await,
+                        None => break,
+                    },
+                    // The watchdog goes on counting.
+                    _ = own_pulse.tick() => self.note_progress(),
+                }
             }
         });
         if drained.await.is_err() {
@@ -446,13 +451,7 @@ impl Engine {
     async fn look(&mut self) {
         self.watch_clock().await;
         let now = self.clock.now();
-        // Once a second: noted without waking those who wait for changes.
-        self.publish.send_if_modified(|status| {
-            status.looks += 1;
-            status.last_look = Some(now);
-            status.last_tick = Some(Instant::now());
-            false
-        });
+        self.note_progress();
         if let Some(error) = self.store.replaced() {
             self.lose_history(&error, now);
         }
@@ -462,6 +461,17 @@ impl Engine {
         if !quiet || unnoticed {
             self.turn().await;
         }
+    }
+
+    /// For the watchdog and for health, without waking those who wait for changes.
+    fn note_progress(&self) {
+        let now = self.clock.now();
+        self.publish.send_if_modified(|status| {
+            status.looks += 1;
+            status.last_look = Some(now);
+            status.last_tick = Some(Instant::now());
+            false
+        });
     }
 
     /// What changes what is shown is answered after the turn that shows it: who was told that a pause stands, and asks
@@ -984,6 +994,8 @@ impl Engine {
             steps.extend(self.answered(joined, now));
             next = self.calls.try_join_next_with_id();
         }
+        // On a slow disk answers may take all the time there is; the engine works all the same.
+        self.note_progress();
         if let Err(error) = self.commit(steps, now).await {
             // The answers are lost, but every intent is committed: those bakes are looked up like after a crash.
             self.store_failed(&error, now);

@@ -354,6 +354,20 @@ async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next
     assert_eq!(held.engine.in_flight.len(), 2, "both run now");
 }
 
+// A long stop
+
+#[tokio::test]
+async fn a_long_drain_counts_as_progress() {
+    let mut held = Held::new("").await;
+    let status = held.engine.publish.subscribe();
+    held.engine.calls.spawn(std::future::pending());
+    let (_orders, received) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    held.engine.run(received, stop, OWN_PULSE * 2).await.unwrap();
+    assert!(status.borrow().looks >= 2, "the watchdog would end it");
+}
+
 // A start that takes long
 
 #[tokio::test]
