@@ -95,6 +95,7 @@ FROM json_each(?1) AS span CROSS JOIN bakes b
      AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
 WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped')
   AND (b.reason_code = 'clock_ahead' AND b.progress ->> '$.work.evidence.first_sent' IS NULL
+          AND b.progress ->> '$.work.evidence.earlier' IS NULL
        OR b.version IS NULL AND (b.created_at > ?2 OR b.state = 'skipped' AND b.created_at > ?3)
           AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = b.id))
 ORDER BY b.id";
@@ -129,7 +130,8 @@ SET state = 'skipped', reason = ?3, reason_code = 'clock_ahead', wake_at = NULL,
     progress = json_object('state', 'ended', 'work', json(progress -> '$.kept.work'), 'end', json(?2))
 WHERE state = 'queued' AND slot > ?1
   AND coalesce(progress ->> '$.kept.work.owes_start', 0) = 0 AND coalesce(progress ->> '$.kept.work.owes_hooks', 0) = 0
-  AND (progress ->> '$.kept.work.evidence.first_sent' IS NULL OR slot > ?5)
+  AND (coalesce(progress ->> '$.kept.work.evidence.first_sent', progress ->> '$.kept.work.evidence.earlier') IS NULL
+       OR slot > ?5)
 RETURNING id, schedule, instance_id";
 
 /// Until when such were written, if there are any.
