@@ -5,6 +5,7 @@
 mod support;
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use imagebaked::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Cloud, Host, eventually, exchange};
@@ -123,7 +124,7 @@ async fn slots_missed_while_down_count_and_those_that_are_superseded_do_not() {
     let cloud = Cloud::start();
     // Every 20 minutes, the last and the next slot ten minutes from now: no slot comes due meanwhile, and the last one is too
     // old to be on time, or it would be made without being caught up.
-    let minute = Utc::now().minute() % 20;
+    let minute = SystemClock.now().minute() % 20;
     let [first, second, third] = [10, 30, 50].map(|ahead| (minute + ahead) % 60);
     let cron = format!("cron = \"{first},{second},{third} * * * *\"\ntimezone = \"UTC\"");
     let golden = GOLDEN.replace("cron = \"@yearly\"", &cron);
