@@ -4,7 +4,8 @@
 
 mod support;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
+use imagebaked::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Cloud, Host, eventually, exchange};
@@ -121,16 +122,20 @@ async fn slots_that_fail_are_a_warning_then_a_problem_until_a_good_image() {
 #[tokio::test]
 async fn slots_missed_while_down_count_and_those_that_are_superseded_do_not() {
     let cloud = Cloud::start();
-    let file = |catch_up: &str| {
-        format!("\n[defaults]\ncatch_up = \"{catch_up}\"\n{}", GOLDEN.replace("@yearly", "*/10 * * * *"))
-    };
+    // Every 20 minutes, the last and the next slot ten minutes from now: no slot comes due meanwhile, and the last one is too
+    // old to be on time, or it would be made without being caught up.
+    let minute = SystemClock.now().minute() % 20;
+    let [first, second, third] = [10, 30, 50].map(|ahead| (minute + ahead) % 60);
+    let cron = format!("cron = \"{first},{second},{third} * * * *\"\ntimezone = \"UTC\"");
+    let golden = GOLDEN.replace("cron = \"@yearly\"", &cron);
+    let file = |catch_up: &str| format!("\n[defaults]\ncatch_up = \"{catch_up}\"\n{golden}");
     let mut host = Host::new(cloud.addr, &file("skip"));
     host.start();
     until_judged(&host, "ok", &[]);
     let (text, _) = host.expect(0, &["status"]);
     assert!(text.starts_with("OK; 1 line has no image yet."), "{text}");
     host.stop();
-    // As if it had stopped an hour and a half ago: eight slots at least are missed.
+    // As if it had stopped an hour and a half ago: four slots at least are missed.
     let back = "UPDATE targets SET accounted_to = accounted_to - 5400000, known_since = known_since - 5400000";
     assert_eq!(change(&host, back).await, 1);
     host.start();

@@ -57,9 +57,17 @@ pub struct Evidence {
     /// taken before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Vec<ImageId>>,
-    /// When the first create call under the name was sent, by the cloud's clock.
+    /// When the first create call under the name that may have made an image was sent, by the cloud's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<DateTime<Utc>>,
+    /// Whether every create call under the name that was answered so far was refused for certain: the cloud holds nothing of
+    /// them, and a whole list counts as taken before the first call. Rows of older versions do not say; they are not so.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub all_refused: bool,
+    /// What is known of names that were given up after a create call under them that may have made an image. At most one for
+    /// each attempt.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub earlier: Vec<EarlierName>,
     /// Images that this bake has given up: no search finds them again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<ImageId>,
@@ -70,6 +78,25 @@ impl Evidence {
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
+
+    /// Whether the cloud holds nothing of this bake under its name: no create call was sent, or all were refused for certain.
+    pub fn nothing_made(&self) -> bool {
+        self.first_sent.is_none() || self.all_refused
+    }
+}
+
+/// A name of a bake before its present one, under which the cloud may have made its image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EarlierName {
+    /// The version in the line.
+    pub version: u32,
+    /// The name.
+    pub image_name: String,
+    /// See [`Evidence`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub baseline: Option<Vec<ImageId>>,
+    /// See [`Evidence`].
+    pub first_sent: DateTime<Utc>,
 }
 
 /// Who carries the name of a slot without being its image.
@@ -129,16 +156,25 @@ impl Identity {
 
     /// An image that shows none of our tags has appeared after our create call, or it is not ours.
     fn is_ours_by_name(&self, image: &SeenImage) -> bool {
-        let Some(first_sent) = self.evidence.first_sent else { return false };
-        if image.name != self.image_name || !image.is_of_user() {
+        if !image.is_of_user() {
             return false;
         }
-        self.appeared_since(image, first_sent) == Some(true)
+        let Evidence { baseline, first_sent, earlier, .. } = &self.evidence;
+        let present = first_sent.filter(|_| !self.evidence.nothing_made() && image.name == self.image_name);
+        let before = earlier.iter().filter(|earlier| image.name == earlier.image_name);
+        let mut sent = before.map(|earlier| (&earlier.baseline, earlier.first_sent));
+        sent.any(|(baseline, sent)| self.appeared_since(image, baseline.as_deref(), sent) == Some(true))
+            || present.is_some_and(|sent| self.appeared_since(image, baseline.as_deref(), sent) == Some(true))
     }
 
     /// Whether an image appeared after our first create call; `None` where nothing decides.
-    fn appeared_since(&self, image: &SeenImage, first_sent: DateTime<Utc>) -> Option<bool> {
-        if let Some(baseline) = &self.evidence.baseline {
+    fn appeared_since(
+        &self,
+        image: &SeenImage,
+        baseline: Option<&[ImageId]>,
+        first_sent: DateTime<Utc>,
+    ) -> Option<bool> {
+        if let Some(baseline) = baseline {
             return Some(!baseline.contains(&image.image_id));
         }
         Some(self.gmt_offset?.instant(image.made_at?) >= earliest(first_sent))
@@ -151,7 +187,9 @@ impl Identity {
             return !matches;
         }
         let has_other_name = !image.name.is_empty() && image.name != self.image_name;
-        let is_older = || self.evidence.first_sent.and_then(|sent| self.appeared_since(image, sent)) == Some(false);
+        let baseline = self.evidence.baseline.as_deref();
+        let is_older =
+            || self.evidence.first_sent.and_then(|sent| self.appeared_since(image, baseline, sent)) == Some(false);
         has_other_name || image.kind.is_some() && !image.is_of_user() || is_older()
     }
 
@@ -290,7 +328,7 @@ mod tests {
     /// A create call went out at [`SENT`], after a list that showed these.
     fn sent(baseline: Option<&[&str]>, gmt_offset: Option<i32>) -> Identity {
         let baseline = baseline.map(|ids| ids.iter().map(|id| ImageId::from(*id)).collect());
-        let evidence = Evidence { baseline, first_sent: Some(SENT.parse().unwrap()), given_up: Vec::new() };
+        let evidence = Evidence { baseline, first_sent: Some(SENT.parse().unwrap()), ..Evidence::default() };
         Identity { evidence, gmt_offset: gmt_offset.map(GmtOffset::from_minutes), ..identity() }
     }
 
@@ -338,6 +376,31 @@ mod tests {
         assert!(!sent(Some(&["imgc-1"]), None).matches(&image), "it was there before");
         assert!(!sent(None, None).matches(&image), "nothing decides");
         assert!(!sent(Some(&["imgc-1"]), Some(480)).matches(&image), "the list decides before the time");
+    }
+
+    #[test]
+    fn where_every_create_was_refused_for_certain_nothing_without_our_tags_is_ours() {
+        let mut identity = sent(Some(&[]), Some(480));
+        identity.evidence.all_refused = true;
+        assert!(!identity.matches(&untagged("imgc-1")), "the cloud holds nothing of it");
+        assert!(identity.matches(&ours("imgc-1", ImageStatus::Available)), "tags decide all the same");
+    }
+
+    #[test]
+    fn an_image_under_an_earlier_name_is_ours_by_what_was_known_of_that_name() {
+        let earlier = EarlierName {
+            version: 6,
+            image_name: "golden-v6".into(),
+            baseline: Some(vec!["imgc-byhand".into()]),
+            first_sent: SENT.parse().unwrap(),
+        };
+        let evidence = Evidence { earlier: vec![earlier], ..Evidence::default() };
+        let identity = Identity { evidence, ..identity() };
+        let named = |id, name: &str| SeenImage { name: name.into(), ..untagged(id) };
+        assert!(identity.matches(&named("imgc-1", "golden-v6")));
+        assert!(!identity.matches(&named("imgc-byhand", "golden-v6")), "it was there before");
+        assert!(!identity.matches(&named("imgc-1", "golden-v7")), "no call was sent under the present name");
+        assert!(!identity.matches(&SeenImage { kind: Some("Shared".into()), ..named("imgc-1", "golden-v6") }));
     }
 
     #[test]

@@ -32,7 +32,7 @@ use super::{
     call::{Answer, Call, Class, MadeImage, Power, Refusal},
     gmt::GmtOffset,
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
-    identity::{Evidence, Identity, ImageStatus, SeenImage, TAG_LINE, TakenName},
+    identity::{EarlierName, Evidence, Identity, ImageStatus, SeenImage, TAG_LINE, TakenName},
     naming::{Template, Values},
     reason::ReasonCode,
     retry::{self, later},
@@ -1033,7 +1033,11 @@ impl Step<'_> {
     // Create
 
     fn create(&self, mut work: Work) -> (State, Effect) {
-        work.evidence.first_sent.get_or_insert(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
+        // What was refused for certain made nothing: the first call that counts is this one.
+        if work.evidence.nothing_made() {
+            work.evidence.first_sent = Some(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
+            work.evidence.all_refused = true;
+        }
         let identity = self.identity(&work);
         (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
     }
@@ -1103,12 +1107,18 @@ impl Step<'_> {
                 return self.finish(work, failed(ReasonCode::Refused, true, reason));
             }
         };
+        let before = (work.version, std::mem::take(&mut work.image_name));
         work.version = version;
         work.image_name = template.render(&values(self.bake, version));
         work.needs_version = false;
-        // Nothing is known of who carries the new name.
-        work.evidence.baseline = None;
-        work.evidence.first_sent = None;
+        // Nothing is known of who carries the new name. A call under the old one may have made an image all the same.
+        let Evidence { baseline, first_sent, all_refused, .. } = &mut work.evidence;
+        let (baseline, first_sent) = (baseline.take(), first_sent.take());
+        let is_clear = std::mem::take(all_refused);
+        if let Some(first_sent) = first_sent.filter(|_| !is_clear) {
+            let (version, image_name) = (before.0, before.1);
+            work.evidence.earlier.push(EarlierName { version, image_name, baseline, first_sent });
+        }
         let look = self.look(&work);
         (State::Ready { work, look_first: true, next: self.now, waits_for }, look)
     }
@@ -1121,7 +1131,7 @@ impl Step<'_> {
             }
             _ if self.past_deadline() => self.give_up(work),
             Answer::Found(None) => {
-                if work.evidence.first_sent.is_none() {
+                if work.evidence.nothing_made() {
                     work.evidence.baseline = Some(Vec::new());
                 }
                 self.create(work)
@@ -1139,6 +1149,7 @@ impl Step<'_> {
         match answer {
             Answer::Created(image) => {
                 work.attempts += 1;
+                work.evidence.all_refused = false;
                 self.follow(work, image, "CREATING".to_owned(), None)
             }
             Answer::Refused(refusal) => match refusal.class {
@@ -1209,6 +1220,7 @@ impl Step<'_> {
 
     fn unclear(&mut self, mut work: Work, since: DateTime<Utc>, why: String, asked: Duration) -> (State, Effect) {
         work.waiting = None;
+        work.evidence.all_refused = false;
         // The clock may have been set back since.
         let since = since.min(self.now);
         let next = self.after(self.first_look().max(asked));
@@ -1267,7 +1279,14 @@ impl Step<'_> {
         retry::LONGEST_GAP.min(self.pace.lookup_window)
     }
 
-    fn adopt(&mut self, work: Work, image: SeenImage, found: &str) -> (State, Effect) {
+    fn adopt(&mut self, mut work: Work, image: SeenImage, found: &str) -> (State, Effect) {
+        // An image under a name that was given up is known by that name from here on.
+        let evidence = &mut work.evidence;
+        if let Some(index) = evidence.earlier.iter().position(|earlier| earlier.image_name == image.name) {
+            let EarlierName { version, image_name, baseline, first_sent } = evidence.earlier.remove(index);
+            (evidence.baseline, evidence.first_sent, evidence.all_refused) = (baseline, Some(first_sent), false);
+            (work.version, work.image_name) = (version, image_name);
+        }
         let made = MadeImage { image_id: image.image_id, version_id: image.version_id, task_id: None };
         match image.status {
             ImageStatus::Available => {

@@ -219,7 +219,7 @@ enum Machine {
 enum Deed {
     Stop,
     Start,
-    Create(Identity, ImageFate),
+    Create(Box<Identity>, ImageFate),
 }
 
 #[derive(Debug)]
@@ -377,7 +377,7 @@ impl World {
         let deed = match &call {
             Call::StopInstance => Some(Deed::Stop),
             Call::StartInstance => Some(Deed::Start),
-            Call::CreateImage(identity) => Some(Deed::Create(identity.clone(), fate.image)),
+            Call::CreateImage(identity) => Some(Deed::Create(Box::new(identity.clone()), fate.image)),
             _ => None,
         };
         if let Call::RunHook(_) = &call {

@@ -703,6 +703,86 @@ fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
 }
 
 #[test]
+fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first() {
+    for (class, code) in [
+        (Class::Busy, "TaskExist"),
+        (Class::Transient, "Throttling.User"),
+        (Class::Credential, "InvalidAccessKeyId.NotFound"),
+    ] {
+        let mut bake = Told::creating();
+        bake.pace.search_until = Some(later(slot(), WINDOW * 9));
+        bake.refuse(class, code);
+        let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search after {code}") };
+        assert!(identity.evidence.nothing_made(), "{code}");
+        let Effect::Call(Call::CreateImage(identity)) = bake.answer(Answer::Found(None)) else { panic!("no call") };
+        assert_eq!(identity.evidence.baseline, Some(Vec::new()), "{code}");
+        assert_eq!(identity.evidence.first_sent, Some(bake.now), "the first call that counts is this one");
+        // What is unclear once is not made certain by refusals that follow.
+        bake.refuse(Class::Unclear, "Timeout");
+        let sent = bake.now;
+        while bake.state() == "unknown" {
+            let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search") };
+            assert!(!identity.evidence.nothing_made(), "{code}");
+            bake.answer(Answer::Found(None));
+        }
+        bake.due();
+        assert!(is_create(&bake.answer(Answer::Found(None))));
+        bake.refuse(class, code);
+        let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search") };
+        assert!(!identity.evidence.nothing_made(), "{code}");
+        let dated = identity.evidence.first_sent;
+        assert_eq!(dated, Some(sent), "the call that may have made something");
+    }
+}
+
+#[test]
+fn a_daemon_that_ends_during_a_create_leaves_it_unclear() {
+    let mut bake = Told::creating();
+    bake.tell(Event::Due);
+    assert!(!bake.bake.state.work().unwrap().evidence.nothing_made());
+    let mut bake = Told::building();
+    bake.due();
+    assert!(!bake.bake.state.work().unwrap().evidence.nothing_made());
+}
+
+#[test]
+fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
+    let mut bake = Told::unknown();
+    let (name, sent) = (bake.bake.state.work().unwrap().image_name.clone(), slot());
+    while bake.state() == "unknown" {
+        bake.due();
+        bake.answer(taken(&["imgc-shared"], &[]));
+    }
+    bake.due();
+    bake.answer(taken(&["imgc-shared"], &[]));
+    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 8 }) else {
+        panic!("no search")
+    };
+    let [earlier] = identity.evidence.earlier.as_slice() else { panic!("{identity:?}") };
+    assert_eq!((earlier.image_name.as_str(), earlier.version, earlier.first_sent), (name.as_str(), 7, sent));
+    let image = SeenImage { name: name.clone(), tags: [].into(), ..seen("imgc-late", ImageStatus::InProgress) };
+    bake.answer(Answer::Found(Some(image.clone())));
+    let work = bake.bake.state.work().unwrap().clone();
+    assert_eq!((work.version, work.image_name.as_str(), work.evidence.first_sent), (7, name.as_str(), Some(sent)));
+    // Nor does the name of the image speak against it.
+    bake.due();
+    bake.answer(Answer::Image(Some(SeenImage { status: ImageStatus::Available, ..image })));
+    assert_eq!(bake.state(), "succeeded");
+
+    // Where nothing can have been made, there is nothing to look for.
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    bake.answer(Answer::Found(None));
+    bake.refuse(Class::Busy, "TaskExist");
+    bake.due();
+    bake.answer(taken(&["imgc-byhand"], &[]));
+    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 9 }) else {
+        panic!("no search")
+    };
+    assert_eq!(identity.evidence.earlier, []);
+}
+
+#[test]
 fn a_line_without_versions_left_refuses_the_bake() {
     let why = || "line golden has no version left, its last one is 4294967295".to_owned();
     let mut bake = Told::new(settings());

@@ -298,8 +298,12 @@ impl Caller<'_> {
     /// By name first; where that shows none with the tags of the slot, by tags, too: another host with the same file counts
     /// versions on its own, and so gives the same slot another name.
     async fn find(&self, identity: &Identity) -> Result<Told, Refusal> {
-        let by_name = ListImage { image_name: Some(identity.image_name.clone()), ..ListImage::default() };
-        let mut images: Vec<_> = self.cloud.list_all_images(&by_name).await?.iter().map(seen).collect();
+        let by_name = |name: &str| ListImage { image_name: Some(name.to_owned()), ..ListImage::default() };
+        let mut images: Vec<_> =
+            self.cloud.list_all_images(&by_name(&identity.image_name)).await?.iter().map(seen).collect();
+        for earlier in &identity.evidence.earlier {
+            images.extend(self.cloud.list_all_images(&by_name(&earlier.image_name)).await?.iter().map(seen));
+        }
         if !identity.is_tagged(&images) {
             let by_tags = self.slot_lists.list(self.cloud, identity).await?;
             // An image that both lists show is one.

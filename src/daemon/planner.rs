@@ -18,7 +18,7 @@ use crate::{
     ids::{BakeId, InstanceId, LineId, ScheduleId},
     schedule::{
         CatchUp, Overlap, Schedule, Timing,
-        account::{AccountPolicy, Entry, GivenUp, Missed, account, give_up},
+        account::{AccountPolicy, Accounting, Entry, GivenUp, Missed, account, give_up},
     },
     store::{Accounted, ITSELF, NewRow, Pause, RowAhead, Span, Store, StoreError, Target},
 };
@@ -131,7 +131,11 @@ impl Planner {
             if let Some(before) = before.as_ref().filter(|before| !before.is_kept(&timing)) {
                 let rows = ahead.get(&key).map(Vec::as_slice).unwrap_or_default();
                 let seen_to = seen.get(&key).copied();
-                let (rows, gives_up) = end_old_rule(schedule, &entry.instance, &entry.line, before, seen_to, rows, now);
+                let gives_up: Vec<BakeId> = rows.iter().map(|row| row.id).collect();
+                let span = entry.span(before.accounted_to.min(now), now);
+                let own = store.slots_with_rows(&[span], &gives_up).await?.remove(&key).unwrap_or_default();
+                let ahead = Ahead { seen_to, rows, own: &own };
+                let (rows, gives_up) = end_old_rule(schedule, &entry.instance, &entry.line, before, &ahead, now);
                 missed.extend(rows);
                 given_up.extend(gives_up);
             }
@@ -243,13 +247,13 @@ impl Planner {
         } else {
             HashMap::new()
         };
-        let mut rows = Vec::new();
         let mut progress = Vec::with_capacity(due.len());
-        let mut queued_now = HashSet::new();
+        let mut accounted = Vec::with_capacity(due.len());
         for (&index, spans) in due.iter().zip(&wanted) {
             let entry = &self.entries[index];
             let schedule = &entry.schedule;
             let mut accounted_to = entry.accounted_to;
+            let mut accountings = Vec::with_capacity(1);
             for (until, paused) in self.stretches(entry, accounted_to, now) {
                 let policy = AccountPolicy {
                     catch_up: schedule.catch_up,
@@ -259,10 +263,32 @@ impl Planner {
                 };
                 let accounting =
                     account(&schedule.timing, &policy, accounted_to, until).within(&schedule.timing, spans);
-                rows.extend(accounting.entries.into_iter().map(|of_slot| entry.row(of_slot, &open, &mut queued_now)));
                 accounted_to = accounting.accounted_to;
+                accountings.push(accounting);
             }
+            accounted.push(accountings);
             progress.push(entry.progress(now));
+        }
+        // A range of missed slots does not count those that have rows of their own, as rebuilt ones have.
+        let ranges: Vec<Span> = due
+            .iter()
+            .zip(&accounted)
+            .filter(|(_, accountings)| accountings.iter().any(Accounting::has_range))
+            .map(|(&index, _)| self.entries[index].span(self.entries[index].accounted_to, now))
+            .collect();
+        let but: Vec<BakeId> = given_up.iter().map(|(row, _)| row.id).collect();
+        let mut own = store.slots_with_rows(&ranges, &but).await?;
+        let mut rows = Vec::new();
+        let mut queued_now = HashSet::new();
+        for ((&index, accountings), spans) in due.iter().zip(accounted).zip(&wanted) {
+            let entry = &self.entries[index];
+            let own = own.remove(&(entry.schedule.id.clone(), entry.instance.clone()));
+            for mut accounting in accountings {
+                if let Some(own) = &own {
+                    accounting = accounting.within(&entry.schedule.timing, &around(spans, own));
+                }
+                rows.extend(accounting.entries.into_iter().map(|of_slot| entry.row(of_slot, &open, &mut queued_now)));
+            }
         }
         store.replace_slots(&rows, &given_up, &progress, &self.config_hash, now).await?;
         Ok(rows.len())
@@ -422,12 +448,11 @@ impl Planner {
 impl PlannedTarget {
     /// Slots that come now and have rows from when the clock was ahead, if there are any.
     fn span_ahead(&self, now: DateTime<Utc>) -> Option<Span> {
-        (self.seen_to > self.accounted_to).then(|| Span {
-            schedule_id: self.schedule.id.clone(),
-            instance_id: self.instance.clone(),
-            after: self.accounted_to,
-            until: self.seen_to.min(now),
-        })
+        (self.seen_to > self.accounted_to).then(|| self.span(self.accounted_to, self.seen_to.min(now)))
+    }
+
+    fn span(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Span {
+        Span { schedule_id: self.schedule.id.clone(), instance_id: self.instance.clone(), after, until }
     }
 
     /// What the history keeps once everything up to `accounted_to` has its rows.
@@ -546,6 +571,24 @@ fn by_target(rows: Vec<RowAhead>) -> HashMap<Key, Vec<RowAhead>> {
 /// A span of slots: those behind the first instant, up to and including the second.
 type SlotSpan = (DateTime<Utc>, DateTime<Utc>);
 
+/// What is left of `spans`, in order, without slots from the first to the last of each of `own`, in order.
+fn around(spans: &[SlotSpan], own: &[SlotSpan]) -> Vec<SlotSpan> {
+    let mut left = Vec::with_capacity(spans.len() + own.len());
+    for &(mut after, until) in spans {
+        for &(first, last) in own {
+            let before = (first - TimeDelta::nanoseconds(1)).min(until);
+            if after < before {
+                left.push((after, before));
+            }
+            after = after.max(last);
+        }
+        if after < until {
+            left.push((after, until));
+        }
+    }
+    left
+}
+
 /// What these rows give up of the slots in (`after`, `until`], and which spans that makes.
 fn give_up_rows(
     timing: &Timing,
@@ -612,6 +655,16 @@ async fn slots_given_up_while_down(
     Ok(rows.into_iter().filter_map(|(key, rows)| Some((key, first(rows)? - TimeDelta::nanoseconds(1)))).collect())
 }
 
+/// What a target has rows for already.
+struct Ahead<'a> {
+    /// See [`PlannedTarget`].
+    seen_to: Option<DateTime<Utc>>,
+    /// Those that were written while the clock was ahead.
+    rows: &'a [RowAhead],
+    /// The first and the last slot of each other one.
+    own: &'a [SlotSpan],
+}
+
 /// Ends a rule that was in force before: its slots up to now that have no row make rows of missed ones, and rows of the
 /// future give up what is later.
 fn end_old_rule(
@@ -619,8 +672,7 @@ fn end_old_rule(
     instance: &InstanceId,
     line: &LineId,
     before: &Target,
-    seen_to: Option<DateTime<Utc>>,
-    ahead: &[RowAhead],
+    ahead: &Ahead<'_>,
     now: DateTime<Utc>,
 ) -> (Vec<NewRow>, Vec<(RowAhead, GivenUp)>) {
     let Some(old) = StoredTiming::from_json(&before.timing).and_then(|timing| timing.read()) else {
@@ -628,12 +680,12 @@ fn end_old_rule(
     };
     // What was removed from the file is accounted for up to then, and not after.
     let after = if before.removed_at.is_some() { now } else { before.accounted_to.min(now) };
-    let (mut spans, given_up) = give_up_rows(&old, ahead, after, DateTime::<Utc>::MAX_UTC);
-    spans.push((seen_to.unwrap_or(after).max(before.accounted_to).clamp(after, now), now));
+    let (mut spans, given_up) = give_up_rows(&old, ahead.rows, after, DateTime::<Utc>::MAX_UTC);
+    spans.push((ahead.seen_to.unwrap_or(after).max(before.accounted_to).clamp(after, now), now));
     let policy =
         AccountPolicy { catch_up: CatchUp::Skip, window: Duration::ZERO, on_time: Duration::ZERO, paused: None };
     let reason = "missed while the daemon was not running; the schedule's times were changed meanwhile";
-    let missed = account(&old, &policy, after, now).within(&old, &spans).entries.into_iter();
+    let missed = account(&old, &policy, after, now).within(&old, &around(&spans, ahead.own)).entries.into_iter();
     let rows = missed.filter_map(|entry| match entry {
         Entry::Missed { first, last, count, .. } => Some(NewRow {
             schedule_id: schedule.id.clone(),

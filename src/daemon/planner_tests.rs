@@ -4,7 +4,12 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::{
-    bake::{call::MadeImage, state::Work},
+    bake::{
+        call::MadeImage,
+        identity::{ImageStatus, SeenImage},
+        reconcile::{Comparison, Rebuilt, Tagged},
+        state::Work,
+    },
     config,
     store::{AuditFilter, AuditRow, Filter, LedgerRow, Transition},
 };
@@ -83,6 +88,27 @@ impl Night {
 
     async fn audit(&self) -> Vec<AuditRow> {
         self.store.reader().audit(&AuditFilter { limit: 1000, ..AuditFilter::default() }).await.unwrap()
+    }
+
+    /// The cloud has good images of the schedule `a` for these slots of 2027-03-01, in hours; rows are made of them.
+    async fn rebuild(&self, hours: &[u32]) {
+        let image = |hour: &u32| {
+            let slot = "2027-03-01T00:00:00Z".parse::<DateTime<Utc>>().unwrap() + HOUR * i32::try_from(*hour).unwrap();
+            let tagged = Tagged { schedule_id: "a".into(), line: "a/ecd-a".into(), slot, version: *hour };
+            let image = SeenImage {
+                image_id: format!("imgc-{hour}").into(),
+                version_id: None,
+                name: format!("a-v{hour}"),
+                status: ImageStatus::Available,
+                tags: [].into(),
+                kind: None,
+                made_at: None,
+            };
+            let schedule_id = tagged.schedule_id.clone();
+            Rebuilt { schedule_id, schedule: "a".into(), instance_id: "ecd-a".into(), tagged, image }
+        };
+        let found = Comparison { rows: hours.iter().map(image).collect(), ..Comparison::default() };
+        self.store.rebuild(&found, "uid 0", "abc", self.now).await.unwrap();
     }
 
     /// All rows, the oldest slot first.
@@ -266,6 +292,50 @@ async fn slots_of_a_rule_that_was_replaced_while_the_daemon_was_down_are_account
         ["a queued 03-01 01:00", "a queued 03-01 02:00", "a skipped 03-01 07:00 x5", "a queued 03-01 07:30"]
     );
     assert!(night.rows().await[2].reason.as_deref().unwrap().contains("were changed meanwhile"));
+}
+
+#[tokio::test]
+async fn missed_ranges_do_not_count_slots_that_were_rebuilt_before() {
+    let file = schedule("a", "0 * * * *", "catch_up = \"skip\"");
+    let expected = [
+        "a skipped 03-01 01:00",
+        "a succeeded 03-01 02:00",
+        "a skipped 03-01 04:00 x2",
+        "a succeeded 03-01 05:00",
+        "a succeeded 03-01 06:00",
+        "a skipped 03-01 08:00 x2",
+        "a succeeded 03-01 09:00",
+    ];
+    let hours = [2, 5, 6, 9];
+    let mut night = Night::begin("2027-03-01T00:00:00Z", &file).await;
+    night.now += HOUR * 9 + MINUTE * 30;
+    night.rebuild(&hours).await;
+    night.look().await;
+    assert_eq!(night.table().await, expected);
+
+    // Also where the daemon ends before it has planned, and where the rule is another one then.
+    for other in [file.as_str(), &schedule("a", "45 * * * *", "catch_up = \"skip\"")] {
+        let mut night = Night::begin("2027-03-01T00:00:00Z", &file).await;
+        night.now += HOUR * 9 + MINUTE * 30;
+        night.rebuild(&hours).await;
+        night.restart(other, MINUTE).await;
+        night.look().await;
+        assert_eq!(night.table().await, expected, "{other}");
+    }
+}
+
+#[tokio::test]
+async fn missed_ranges_count_no_slots_that_are_rebuilt_later() {
+    let file = schedule("a", "0 * * * *", "catch_up = \"skip\"");
+    let mut night = Night::begin("2027-03-01T00:00:00Z", &file).await;
+    night.restart(&schedule("a", "45 * * * *", ""), HOUR * 9 + MINUTE * 30).await;
+    assert_eq!(night.table().await, ["a skipped 03-01 09:00 x9"]);
+    for _ in 0..2 {
+        night.rebuild(&[1, 3, 5]).await;
+        let mut table = night.table().await;
+        assert_eq!(table.pop().unwrap(), "a skipped 03-01 09:00 x6");
+        assert_eq!(table, ["a succeeded 03-01 01:00", "a succeeded 03-01 03:00", "a succeeded 03-01 05:00"]);
+    }
 }
 
 #[tokio::test]

@@ -174,6 +174,11 @@ pub fn give_up(timing: &Timing, row: Range, after: DateTime<Utc>, until: DateTim
 }
 
 impl Accounting {
+    /// Whether one entry stands for several slots.
+    pub fn has_range(&self) -> bool {
+        self.entries.iter().any(|entry| matches!(entry, Entry::Missed { count, .. } if *count > 1))
+    }
+
     /// Only what concerns the slots in `spans`, each from behind its first instant to its second one, inclusive: all other
     /// slots have their rows. The spans do not overlap.
     #[must_use]

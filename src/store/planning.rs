@@ -260,31 +260,39 @@ impl Store {
             .collect())
     }
 
+    /// The slots in these spans that have rows, other than the rows `but`: of each row the first and the last of its slots, in
+    /// the order of slots.
+    pub async fn slots_with_rows(
+        &self,
+        spans: &[Span],
+        but: &[BakeId],
+    ) -> Result<HashMap<(ScheduleId, InstanceId), Vec<(DateTime<Utc>, DateTime<Utc>)>>, StoreError> {
+        if spans.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(statements::SLOTS_WITH_ROWS)
+            .bind(spans_json(spans)?)
+            .bind(serde_json::to_string(but).map_err(StoreError::Encode)?)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read which slots have rows"))?;
+        let mut slots: HashMap<_, Vec<_>> = HashMap::new();
+        for (schedule_id, instance_id, first, last) in rows {
+            let key = (schedule_id.into(), instance_id.into());
+            slots.entry(key).or_default().push((instant(first), instant(last)));
+        }
+        Ok(slots)
+    }
+
     /// Rows for slots in these spans that never began and made no call, and were written later than `now` or ended because
     /// the clock was ahead.
     pub async fn rows_ahead(&self, spans: &[Span], now: DateTime<Utc>) -> Result<Vec<RowAhead>, StoreError> {
-        #[derive(Serialize)]
-        struct Wanted<'a> {
-            schedule_id: &'a ScheduleId,
-            instance_id: &'a InstanceId,
-            after: i64,
-            until: i64,
-        }
         type Columns = (i64, String, String, i64, i64, i64, i64);
-        let wanted: Vec<_> = spans
-            .iter()
-            .map(|Span { schedule_id, instance_id, after, until }| Wanted {
-                schedule_id,
-                instance_id,
-                after: after.timestamp_millis(),
-                until: until.timestamp_millis(),
-            })
-            .collect();
-        if wanted.is_empty() {
+        if spans.is_empty() {
             return Ok(Vec::new());
         }
         let rows: Vec<Columns> = sqlx::query_as(statements::ROWS_AHEAD)
-            .bind(serde_json::to_string(&wanted).map_err(StoreError::Encode)?)
+            .bind(spans_json(spans)?)
             .bind(now.timestamp_millis())
             .bind(earlier(now, ON_TIME).timestamp_millis())
             .fetch_all(&self.reader().pool)
@@ -439,6 +447,26 @@ impl Store {
         }
         Ok(open)
     }
+}
+
+fn spans_json(spans: &[Span]) -> Result<String, StoreError> {
+    #[derive(Serialize)]
+    struct Wanted<'a> {
+        schedule_id: &'a ScheduleId,
+        instance_id: &'a InstanceId,
+        after: i64,
+        until: i64,
+    }
+    let wanted: Vec<_> = spans
+        .iter()
+        .map(|Span { schedule_id, instance_id, after, until }| Wanted {
+            schedule_id,
+            instance_id,
+            after: after.timestamp_millis(),
+            until: until.timestamp_millis(),
+        })
+        .collect();
+    serde_json::to_string(&wanted).map_err(StoreError::Encode)
 }
 
 /// Takes slots from rows that were written while the clock was ahead: a row goes, shrinks, or becomes two.

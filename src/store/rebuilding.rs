@@ -73,6 +73,7 @@ impl Store {
         let unknown: Vec<Wake> = found.unknown.iter().map(|id| Wake { id: *id, at: now.timestamp_millis() }).collect();
         let mut tx = self.begin().await?;
         write(&mut tx, statements::RAISE_VERSIONS, &versions).await?;
+        write(&mut tx, statements::UNCOUNT_REBUILT, &rows).await?;
         write(&mut tx, statements::INSERT_REBUILT, &rows).await?;
         write(&mut tx, statements::INSERT_REBUILT_IMAGES, &rows).await?;
         write(&mut tx, statements::WAKE_UNKNOWN, &unknown).await?;

@@ -76,14 +76,24 @@ FROM json_each(?1) AS gone
 WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id = gone.value ->> 'instance_id'
   AND targets.removed_at IS NULL";
 
-/// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. One step
-/// down an index for each target; CROSS JOIN keeps the order of the tables.
+/// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. Rows that
+/// were rebuilt from tags, which end without settings, say nothing of the slots before them. One step down an index for each
+/// target; CROSS JOIN keeps the order of the tables.
 pub const SLOTS_AHEAD: &str = "
 SELECT t.schedule_id, t.instance_id, max(b.slot)
 FROM targets t CROSS JOIN bakes b
   ON b.schedule_id = t.schedule_id AND b.instance_id = t.instance_id AND b.slot > min(t.accounted_to, ?1)
-WHERE b.trigger <> 'manual'
+WHERE b.trigger <> 'manual' AND (b.settings IS NOT NULL OR b.state = 'skipped')
 GROUP BY t.schedule_id, t.instance_id";
+
+/// The slots in (after, until] of some targets that have rows, other than the rows ?2.
+pub const SLOTS_WITH_ROWS: &str = "
+SELECT b.schedule_id, b.instance_id, b.covers_from, b.slot
+FROM json_each(?1) AS span CROSS JOIN bakes b
+  ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
+     AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
+WHERE b.trigger <> 'manual' AND b.id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY b.slot";
 
 /// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, made no
 /// call and may give their slots up; and those that ended for that and never sent a create call. A skipped row may be as
@@ -95,6 +105,7 @@ FROM json_each(?1) AS span CROSS JOIN bakes b
      AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
 WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped')
   AND (b.reason_code = 'clock_ahead' AND b.progress ->> '$.work.evidence.first_sent' IS NULL
+          AND b.progress ->> '$.work.evidence.earlier' IS NULL
        OR b.version IS NULL AND (b.created_at > ?2 OR b.state = 'skipped' AND b.created_at > ?3)
           AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = b.id))
 ORDER BY b.id";
@@ -129,7 +140,8 @@ SET state = 'skipped', reason = ?3, reason_code = 'clock_ahead', wake_at = NULL,
     progress = json_object('state', 'ended', 'work', json(progress -> '$.kept.work'), 'end', json(?2))
 WHERE state = 'queued' AND slot > ?1
   AND coalesce(progress ->> '$.kept.work.owes_start', 0) = 0 AND coalesce(progress ->> '$.kept.work.owes_hooks', 0) = 0
-  AND (progress ->> '$.kept.work.evidence.first_sent' IS NULL OR slot > ?5)
+  AND (coalesce(progress ->> '$.kept.work.evidence.first_sent', progress ->> '$.kept.work.evidence.earlier') IS NULL
+       OR slot > ?5)
 RETURNING id, schedule, instance_id";
 
 /// Until when such were written, if there are any.
@@ -298,6 +310,27 @@ SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', v
        value ->> 'version_id', value ->> 'at', value ->> 'at'
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+
+/// Ranges of missed slots no longer count those that get rows of their own from tags. Slots of the file are whole seconds;
+/// those of manual bakes, which no range counts, are not.
+pub const UNCOUNT_REBUILT: &str = "
+WITH fresh AS (
+    SELECT DISTINCT value ->> 'schedule_id' AS schedule_id, value ->> 'instance_id' AS instance_id,
+                    value ->> 'slot' AS slot
+    FROM json_each(?1)
+    WHERE value ->> 'slot' % 1000 = 0
+      AND NOT EXISTS (SELECT 1 FROM bakes b
+                      WHERE b.schedule_id = value ->> 'schedule_id' AND b.instance_id = value ->> 'instance_id'
+                        AND b.slot = value ->> 'slot')
+), counted AS (
+    SELECT b.id, count(*) AS own
+    FROM fresh CROSS JOIN bakes b
+      ON b.schedule_id = fresh.schedule_id AND b.instance_id = fresh.instance_id AND b.slot > fresh.slot
+         AND b.covers_from <= fresh.slot
+    WHERE b.covers > 1 AND b.state = 'skipped'
+    GROUP BY b.id
+)
+UPDATE bakes SET covers = max(1, covers - counted.own) FROM counted WHERE bakes.id = counted.id";
 
 /// Bakes that are unknown are looked at now.
 pub const WAKE_UNKNOWN: &str = "
@@ -1063,6 +1096,7 @@ pub const ALL: &[&str] = &[
     CHECK_OF_IMAGE,
     UPDATE_ACCOUNTED,
     SLOTS_AHEAD,
+    SLOTS_WITH_ROWS,
     ROWS_AHEAD,
     REMOVE_ROWS_AHEAD,
     SPLIT_ROWS_AHEAD,
@@ -1097,6 +1131,7 @@ pub const ALL: &[&str] = &[
     AUDIT,
     SCHEDULE_WORDS,
     RECORDED,
+    UNCOUNT_REBUILT,
     INSERT_REBUILT,
     WAKE_UNKNOWN,
     LEDGER_COLUMNS,
