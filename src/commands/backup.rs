@@ -99,7 +99,6 @@ impl From<BackupError> for Failure {
                 Exit::NotFound
             }
             BackupError::Store(StoreError::Missing { .. }) => Exit::NotFound,
-            BackupError::Store(error) if error.is_unusable_history() => Exit::Unusable,
             _ => Exit::Failed,
         };
         Self::new(exit, chain(&error))
