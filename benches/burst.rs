@@ -9,10 +9,12 @@ use std::{fmt::Write as _, process::ExitCode, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use imagebaked::{
-    clock::{Clock, SystemClock},
-    ids::BakeId,
+    adapters::store::{Filter, Reader},
+    domain::{
+        clock::{Clock, SystemClock},
+        ids::BakeId,
+    },
     sim::{Options, RunningSimulator, Simulator},
-    store::{Filter, Reader},
 };
 use support::{Daemon, Table, write_config};
 use tokio::net::TcpListener;

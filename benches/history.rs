@@ -8,11 +8,15 @@ use std::{process::ExitCode, time::Duration};
 
 use chrono::TimeDelta;
 use imagebaked::{
-    clock::{Clock, SystemClock},
-    health::lines::Line,
-    ids::BakeId,
-    status,
-    store::{Filter, Reader},
+    adapters::{
+        store::{Filter, Reader},
+        web,
+    },
+    domain::{
+        clock::{Clock, SystemClock},
+        health::lines::Line,
+        ids::BakeId,
+    },
 };
 use support::{Daemon, Table, fill_ledger, schedules, timed, write_config};
 
@@ -68,7 +72,7 @@ fn main() -> ExitCode {
             table.time(&format!("a page: {what}"), PAGE, all[2]);
         }
         let begun = std::time::Instant::now();
-        status::from_ledger(&reader, now).await.unwrap();
+        web::from_ledger(&reader, now).await.unwrap();
         table.time("what the status page counts", PAGE, begun.elapsed());
         let versions = reader.versions().await.unwrap();
         let lines: Vec<_> = versions
@@ -76,7 +80,7 @@ fn main() -> ExitCode {
             .map(|id| Line {
                 id: id.clone(),
                 schedule: id.as_str().into(),
-                zone: imagebaked::zone::Zone::find("Asia/Shanghai").unwrap(),
+                zone: imagebaked::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
                 max_image_age: None,
                 known_since: now,
             })

@@ -7,8 +7,8 @@ mod support;
 use std::{collections::BTreeMap, process::ExitCode, time::Duration};
 
 use imagebaked::{
-    clock::{Clock, SystemClock},
-    config,
+    adapters::config,
+    domain::clock::{Clock, SystemClock},
 };
 use support::{Daemon, Table, median, program, schedules, timed, write_config};
 

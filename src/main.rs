@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::Parser;
-use imagebaked::{cli::Cli, commands};
+use imagebaked::app::{cli::Cli, commands};
 
 fn main() -> ExitCode {
     let folder = std::env::current_dir().ok();

@@ -7,7 +7,7 @@ mod support;
 
 use std::fmt::Write as _;
 
-use imagebaked::clock::{Clock as _, SystemClock};
+use imagebaked::domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};
 

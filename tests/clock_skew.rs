@@ -6,12 +6,16 @@ use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use imagebaked::{
-    clock::{Clock, ManualClock, SystemClock},
-    cloud::{CloudClient, CloudOptions, Surroundings, actions::ListImage, random_nonces},
-    config,
-    control::{Reply, Request, client},
-    daemon::{self, Asked, Setup},
-    line::judge::Action,
+    adapters::{
+        cloud::{CloudClient, CloudOptions, Environment, actions::ListImage, random_nonces},
+        config,
+        control::{Reply, Request, client},
+    },
+    app::daemon::{self, Asked, Setup},
+    domain::{
+        clock::{Clock, ManualClock, SystemClock},
+        image::judge::Action,
+    },
     sim::{InstanceKind, InstanceSpec, Options, RunningSimulator, Simulator},
 };
 use tempfile::TempDir;
@@ -32,7 +36,7 @@ async fn a_clock_that_is_off_is_noticed_and_forgotten_when_it_is_right() {
         ..CloudOptions::default()
     };
     let clock = ManualClock::at(SystemClock.now());
-    let client = CloudClient::new(&options, Surroundings::read(key), Arc::new(clock.clone()), random_nonces()).unwrap();
+    let client = CloudClient::new(&options, Environment::read(key), Arc::new(clock.clone()), random_nonces()).unwrap();
     let skew = async || {
         let answer = client.list_images(&ListImage::default()).await;
         (answer.err().and_then(|refusal| refusal.code), client.clock_skew().map(|skew| skew.num_minutes()))

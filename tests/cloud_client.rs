@@ -10,21 +10,23 @@ use std::{
 
 use chrono::{TimeZone, Utc};
 use imagebaked::{
-    bake::{
-        call::{Class, Refusal},
-        settings::InstanceType,
-    },
-    clock::ManualClock,
-    cloud::{
-        CloudClient, CloudOptions, CredentialSource, Surroundings,
+    adapters::cloud::{
+        CloudClient, CloudOptions, CredentialSource, Environment,
         acs3::{self, Authorization},
         actions::{
             CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups, DescribeDesktops,
             DescribeImages, DescribeTemplates, ListAppInstanceGroup, ListImage, ListWuyingServer,
             StartTaskForDistributeImage, StopDesktops,
         },
-        credentials::{Keyring, SourceName},
+        credentials::{CredentialProvider, SourceName},
         http::Http,
+    },
+    domain::{
+        api::{
+            call::{ApiError, ErrorClass},
+            instance_state::InstanceType,
+        },
+        clock::ManualClock,
     },
 };
 use secrecy::ExposeSecret;
@@ -122,14 +124,14 @@ fn client_with(url: &str, token: Option<&'static str>, timeout: Duration) -> Clo
         requests_per_second: 1000.0,
         ..CloudOptions::default()
     };
-    let surroundings = Surroundings::read(|name| match name {
+    let environment = Environment::read(|name| match name {
         "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some("made-up-id".to_owned()),
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some("made-up-secret".to_owned()),
         "ALIBABA_CLOUD_SECURITY_TOKEN" => token.map(str::to_owned),
         _ => None,
     });
     let clock = ManualClock::at(Utc.with_ymd_and_hms(2026, 3, 1, 2, 3, 4).unwrap());
-    CloudClient::new(&options, surroundings, Arc::new(clock), Arc::new(|| "nonce-1".to_owned())).unwrap()
+    CloudClient::new(&options, environment, Arc::new(clock), Arc::new(|| "nonce-1".to_owned())).unwrap()
 }
 
 fn create() -> CreateImageByInstance {
@@ -148,15 +150,15 @@ fn create() -> CreateImageByInstance {
     }
 }
 
-async fn refused_create(reply: Reply) -> Refusal {
+async fn refused_create(reply: Reply) -> ApiError {
     client(&Server::start(vec![reply]).await.url).create_image(&create()).await.unwrap_err()
 }
 
-async fn refused_list(reply: Reply) -> Refusal {
+async fn refused_list(reply: Reply) -> ApiError {
     client(&Server::start(vec![reply]).await.url).list_images(&ListImage::default()).await.unwrap_err()
 }
 
-fn gist(refusal: &Refusal) -> (Class, &str, Option<u16>) {
+fn gist(refusal: &ApiError) -> (ErrorClass, &str, Option<u16>) {
     (refusal.class, refusal.code.as_deref().unwrap_or("-"), refusal.http_status)
 }
 
@@ -215,7 +217,7 @@ async fn without_a_connection_nothing_was_sent() {
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
     let refusal = client(&url).create_image(&create()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (Class::Transient, "ConnectFailed", None));
+    assert_eq!(gist(&refusal), (ErrorClass::Transient, "ConnectFailed", None));
     assert!(refusal.message.contains("refused"), "{}", refusal.message);
 }
 
@@ -223,31 +225,34 @@ async fn without_a_connection_nothing_was_sent() {
 async fn a_lost_answer_is_unclear_for_what_would_double_and_transient_for_the_rest() {
     let cut = Reply::Raw(b"HTTP/1.1 200 OK\r\ncontent-length: 100\r\n\r\n{\"Data\":".to_vec());
     for (reply, code) in [(cut, "ConnectionLost"), (Reply::Raw(Vec::new()), "ConnectionLost")] {
-        assert_eq!(gist(&refused_create(reply.clone()).await), (Class::Unclear, code, None));
-        assert_eq!(gist(&refused_list(reply).await), (Class::Transient, code, None));
+        assert_eq!(gist(&refused_create(reply.clone()).await), (ErrorClass::Unclear, code, None));
+        assert_eq!(gist(&refused_list(reply).await), (ErrorClass::Transient, code, None));
     }
     let server = Server::start(vec![Reply::Silence]).await;
     let impatient = client_with(&server.url, None, Duration::from_millis(300));
     let refusal = impatient.create_image(&create()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (Class::Unclear, "Timeout", None));
+    assert_eq!(gist(&refusal), (ErrorClass::Unclear, "Timeout", None));
     let refusal = impatient.list_images(&ListImage::default()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (Class::Transient, "Timeout", None));
+    assert_eq!(gist(&refusal), (ErrorClass::Transient, "Timeout", None));
     assert_eq!(server.requests().len(), 2, "each call is sent once");
 }
 
 #[tokio::test]
 async fn answers_that_are_no_json_keep_their_status() {
     let html = "<html>Bad gateway</html>";
-    assert_eq!(gist(&refused_create(http(502, "", html)).await), (Class::Unclear, "AnswerNotJson", Some(502)));
-    assert_eq!(gist(&refused_list(http(502, "", html)).await), (Class::Transient, "AnswerNotJson", Some(502)));
-    assert_eq!(gist(&refused_create(http(200, "", html)).await), (Class::Unclear, "AnswerNotJson", Some(200)));
-    assert_eq!(gist(&refused_create(http(200, "", "{\"Data\":")).await), (Class::Unclear, "AnswerNotJson", Some(200)));
-    assert_eq!(gist(&refused_list(http(403, "", "")).await), (Class::Transient, "AnswerNotJson", Some(403)));
+    assert_eq!(gist(&refused_create(http(502, "", html)).await), (ErrorClass::Unclear, "AnswerNotJson", Some(502)));
+    assert_eq!(gist(&refused_list(http(502, "", html)).await), (ErrorClass::Transient, "AnswerNotJson", Some(502)));
+    assert_eq!(gist(&refused_create(http(200, "", html)).await), (ErrorClass::Unclear, "AnswerNotJson", Some(200)));
+    assert_eq!(
+        gist(&refused_create(http(200, "", "{\"Data\":")).await),
+        (ErrorClass::Unclear, "AnswerNotJson", Some(200))
+    );
+    assert_eq!(gist(&refused_list(http(403, "", "")).await), (ErrorClass::Transient, "AnswerNotJson", Some(403)));
     let redirect = http(302, "location: http://127.0.0.1:1/\r\n", "");
-    assert_eq!(gist(&refused_create(redirect).await), (Class::Unclear, "AnswerNotJson", Some(302)));
+    assert_eq!(gist(&refused_create(redirect).await), (ErrorClass::Unclear, "AnswerNotJson", Some(302)));
     let keyless = http(401, "", r#"{"Code":"InvalidAccessKeyId.NotFound","Message":"who are you?"}"#);
-    assert_eq!(gist(&refused_create(keyless.clone()).await), (Class::Unclear, "AnswerNotFromApi", Some(401)));
-    assert_eq!(gist(&refused_list(keyless).await), (Class::Transient, "AnswerNotFromApi", Some(401)));
+    assert_eq!(gist(&refused_create(keyless.clone()).await), (ErrorClass::Unclear, "AnswerNotFromApi", Some(401)));
+    assert_eq!(gist(&refused_list(keyless).await), (ErrorClass::Transient, "AnswerNotFromApi", Some(401)));
 }
 
 #[tokio::test]
@@ -266,17 +271,17 @@ async fn a_proxy_s_delay_is_honoured_although_its_answer_is_not_the_api_s() {
 async fn endless_answers_are_cut() {
     let long = |bytes: usize| http(200, "", &format!("{{\"RequestId\":\"R\",\"x\":\"{}\"}}", "a".repeat(bytes)));
     let refusal = refused_create(long(1024 * 1024)).await;
-    assert_eq!(gist(&refusal), (Class::Unclear, "AnswerTooLarge", Some(200)));
+    assert_eq!(gist(&refusal), (ErrorClass::Unclear, "AnswerTooLarge", Some(200)));
     // A list may be longer than that; being no list is its only fault.
-    assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (Class::Transient, "ListIncomplete", Some(200)));
-    assert_eq!(gist(&refused_list(long(8 * 1024 * 1024)).await), (Class::Transient, "AnswerTooLarge", Some(200)));
+    assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (ErrorClass::Transient, "ListIncomplete", Some(200)));
+    assert_eq!(gist(&refused_list(long(8 * 1024 * 1024)).await), (ErrorClass::Transient, "AnswerTooLarge", Some(200)));
 }
 
 #[tokio::test]
 async fn a_success_without_its_image_is_unclear() {
     let incomplete = http(200, "", r#"{"Success":true,"Code":"200","RequestId":"R-2"}"#);
     let refusal = refused_create(incomplete).await;
-    assert_eq!(gist(&refusal), (Class::Unclear, "AnswerIncomplete", Some(200)));
+    assert_eq!(gist(&refusal), (ErrorClass::Unclear, "AnswerIncomplete", Some(200)));
     assert_eq!(refusal.request_id.as_deref(), Some("R-2"));
 }
 
@@ -284,27 +289,27 @@ async fn a_success_without_its_image_is_unclear() {
 async fn http_200_can_be_a_refusal() {
     let body = r#"{"Success":false,"Code":"ExceedBuilderQuota","Message":"The maximum\nis reached.","RequestId":"R"}"#;
     let refusal = refused_create(http(200, "", body)).await;
-    assert_eq!(gist(&refusal), (Class::Busy, "ExceedBuilderQuota", Some(200)));
+    assert_eq!(gist(&refusal), (ErrorClass::Busy, "ExceedBuilderQuota", Some(200)));
     assert_eq!(refusal.message, "The maximum is reached.");
     // DescribeTemplates has a word of its own for good answers.
     let good = http(200, "", r#"{"Code":"success","RequestId":"R","TotalCount":0,"Data":[]}"#);
     let templates = client(&Server::start(vec![good]).await.url).list_all(&DescribeTemplates::default()).await;
     assert_eq!(templates.unwrap(), []);
     let bare = refused_create(http(200, "", r#"{"Success":false,"Code":200,"RequestId":"R"}"#)).await;
-    assert_eq!(gist(&bare), (Class::Unclear, "HttpStatus", Some(200)));
+    assert_eq!(gist(&bare), (ErrorClass::Unclear, "HttpStatus", Some(200)));
 }
 
 #[tokio::test]
 async fn codes_go_before_statuses() {
     let body = |code: &str| format!(r#"{{"Code":"{code}","Message":"m","RequestId":"R"}}"#);
     let fault = http(400, "", &body("InternalError"));
-    assert_eq!(gist(&refused_create(fault.clone()).await), (Class::Unclear, "InternalError", Some(400)));
-    assert_eq!(gist(&refused_list(fault).await), (Class::Transient, "InternalError", Some(400)));
+    assert_eq!(gist(&refused_create(fault.clone()).await), (ErrorClass::Unclear, "InternalError", Some(400)));
+    assert_eq!(gist(&refused_list(fault).await), (ErrorClass::Transient, "InternalError", Some(400)));
     let no_key = http(404, "", &body("InvalidAccessKeyId.NotFound"));
-    assert_eq!(gist(&refused_create(no_key).await), (Class::Credential, "InvalidAccessKeyId.NotFound", Some(404)));
+    assert_eq!(gist(&refused_create(no_key).await), (ErrorClass::Credential, "InvalidAccessKeyId.NotFound", Some(404)));
     let unavailable = http(503, "", &body("ServiceUnavailable"));
-    assert_eq!(gist(&refused_create(unavailable).await), (Class::Unclear, "ServiceUnavailable", Some(503)));
-    assert_eq!(gist(&refused_create(http(400, "", &body("Brand.New"))).await).0, Class::Permanent);
+    assert_eq!(gist(&refused_create(unavailable).await), (ErrorClass::Unclear, "ServiceUnavailable", Some(503)));
+    assert_eq!(gist(&refused_create(http(400, "", &body("Brand.New"))).await).0, ErrorClass::Permanent);
 }
 
 #[tokio::test]
@@ -315,7 +320,7 @@ async fn the_server_s_own_delay_is_passed_on_and_holds_the_next_call() {
     let client = client(&server.url);
     let delete = DeleteImage { image_id: "imgc-1".into() };
     let refusal = client.delete_image(&delete).await.unwrap_err();
-    assert_eq!(gist(&refusal), (Class::Transient, "Throttling.User", Some(429)));
+    assert_eq!(gist(&refusal), (ErrorClass::Transient, "Throttling.User", Some(429)));
     assert_eq!(refusal.retry_after, Some(Duration::from_millis(300)));
 
     let started = std::time::Instant::now();
@@ -371,7 +376,7 @@ async fn a_list_that_changed_while_it_was_read_is_read_again() {
         (0..50).map(|n| page(&format!(r#""Count":{},"#, 200 + n), n * 100..n * 100 + 100)).collect();
     let server = Server::start(growing).await;
     let refusal = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (Class::Transient, "ListIncomplete", Some(200)));
+    assert_eq!(gist(&refusal), (ErrorClass::Transient, "ListIncomplete", Some(200)));
     assert_eq!(server.requests().len(), 6);
 }
 
@@ -428,7 +433,7 @@ async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
                 _ => client.list_all(&DescribeTemplates::default()).await.map(|_| ()),
             };
             let refusal = told.expect_err(&format!("{rows}: {lie}"));
-            assert_eq!(gist(&refusal), (Class::Transient, "ListIncomplete", Some(200)), "{rows}: {lie}");
+            assert_eq!(gist(&refusal), (ErrorClass::Transient, "ListIncomplete", Some(200)), "{rows}: {lie}");
             assert!(server.requests().len() <= 2, "{rows}: {lie}: {} calls", server.requests().len());
         }
     }
@@ -454,7 +459,7 @@ async fn an_instance_is_absent_only_from_a_list_that_is_whole() {
         r#"{"TotalCount":1,"Desktops":[{"DesktopId":"ecd-2"}]}"#,
         r#"{"Desktops":[{"DesktopId":"ecd-1"}],"NextToken":"t"}"#,
     ] {
-        assert_eq!(gist(&ask(body).await.unwrap_err()), (Class::Transient, "ListIncomplete", Some(200)), "{body}");
+        assert_eq!(gist(&ask(body).await.unwrap_err()), (ErrorClass::Transient, "ListIncomplete", Some(200)), "{body}");
     }
 }
 
@@ -463,7 +468,7 @@ async fn a_part_of_a_list_does_not_pass_for_the_whole() {
     let count = r#""Count":150,"#;
     let server = Server::start(vec![page(count, 0..100), http(502, "", "")]).await;
     let refusal = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
-    assert_eq!(refusal.class, Class::Transient);
+    assert_eq!(refusal.class, ErrorClass::Transient);
 }
 
 #[tokio::test]
@@ -475,9 +480,9 @@ async fn without_credentials_nothing_is_sent() {
         ..CloudOptions::default()
     };
     let clock = Arc::new(ManualClock::at(Utc.timestamp_opt(0, 0).unwrap()));
-    let client = CloudClient::new(&options, Surroundings::read(|_| None), clock, Arc::new(|| "n".to_owned())).unwrap();
+    let client = CloudClient::new(&options, Environment::read(|_| None), clock, Arc::new(|| "n".to_owned())).unwrap();
     let refusal = client.create_image(&create()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (Class::Credential, "CredentialsUnavailable", None));
+    assert_eq!(gist(&refusal), (ErrorClass::Credential, "CredentialsUnavailable", None));
     assert!(server.requests().is_empty());
 }
 
@@ -499,30 +504,31 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
         http(500, "", ""),
     ];
     let server = Server::start(replies).await;
-    let mut surroundings = Surroundings::read(|_| None);
-    surroundings.metadata_url.clone_from(&server.url);
+    let mut environment = Environment::read(|_| None);
+    environment.metadata_url.clone_from(&server.url);
     let clock = ManualClock::at(Utc.with_ymd_and_hms(2026, 3, 1, 0, 0, 0).unwrap());
     let http = Http::new(Duration::from_secs(1)).unwrap();
-    let keyring = Keyring::new(CredentialSource::EcsRamRole, surroundings, http, Arc::new(clock.clone()));
+    let credential_provider =
+        CredentialProvider::new(CredentialSource::EcsRamRole, environment, http, Arc::new(clock.clone()));
 
-    let first = keyring.get().await.unwrap();
+    let first = credential_provider.get().await.unwrap();
     assert_eq!((first.access_key_id.as_str(), first.source), ("first", SourceName::EcsRamRole));
     assert_eq!(first.security_token.unwrap().expose_secret(), "t");
     assert!(server.requests()[0].starts_with("PUT /latest/api/token "));
     assert_eq!(header(&server.requests()[2], "x-aliyun-ecs-metadata-token"), Some("token-1"));
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 5, 44, 0).unwrap());
-    assert_eq!(keyring.get().await.unwrap().access_key_id, "first");
+    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "first");
 
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 5, 46, 0).unwrap());
-    assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
     assert_eq!(header(&server.requests()[5], "x-aliyun-ecs-metadata-token"), None);
 
     // The service is down from here on: what is at hand serves to its end, not longer.
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 11, 59, 0).unwrap());
-    assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
     let asked = server.requests().len();
-    assert_eq!(keyring.get().await.unwrap().access_key_id, "second");
+    assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
     assert_eq!(server.requests().len(), asked, "a source that is down is not asked at every call");
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 12, 0, 0).unwrap());
-    assert!(keyring.get().await.is_err());
+    assert!(credential_provider.get().await.is_err());
 }

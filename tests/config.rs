@@ -11,13 +11,15 @@ use std::{
 };
 
 use imagebaked::{
-    bake::{
+    adapters::config::{Credentials, Loaded, Problems, Severity, load},
+    domain::{
+        api::instance_state::InstanceType,
+        bake::settings::{IfConnected, StopInstance, StoppedMode},
+        catch_up::CatchUp,
         hooks::{HookCommand, Hooks},
-        settings::{IfConnected, InstanceType, StopInstance, StoppedMode},
+        image::users::UserKind,
+        schedule::Instances,
     },
-    config::{Credentials, Loaded, Problems, Severity, load},
-    line::users::UserKind,
-    schedule::{CatchUp, Instances},
 };
 
 /// A folder with a main file and maybe more.
@@ -56,7 +58,7 @@ impl Folder {
 
 /// `code line:column..end` of each problem, with the file's name where it is not the main one.
 fn table(problems: &Problems) -> Vec<String> {
-    let row = |problem: &imagebaked::config::Problem| {
+    let row = |problem: &imagebaked::adapters::config::Problem| {
         let spot = problem.place.spot.as_ref();
         let spot = spot.map_or("-".into(), |spot| format!("{}:{}..{}", spot.line, spot.column, spot.end_column));
         format!("{} {spot}", problem.code)

@@ -14,7 +14,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-use imagebaked::failpoint::POINTS;
+use imagebaked::adapters::failpoint::POINTS;
 use support::{BOUND, Cloud, Host, eventually, in_parallel, number};
 
 /// How many hosts are at work at once: they mostly wait.

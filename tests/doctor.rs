@@ -15,8 +15,10 @@ use std::{
 
 use chrono::TimeDelta;
 use imagebaked::{
-    clock::{Clock as _, ManualClock, SystemClock},
-    ids::{NO_SUCH_IMAGE, NO_SUCH_INSTANCE},
+    domain::{
+        clock::{Clock as _, ManualClock, SystemClock},
+        ids::{NO_SUCH_IMAGE, NO_SUCH_INSTANCE},
+    },
     sim::{Options, Simulator},
 };
 use serde_json::Value;
@@ -124,7 +126,7 @@ fn all_is_well() {
     report.is("database", "ok", &["sound"]);
     report.is("daemon", "ok", &[env!("CARGO_PKG_VERSION"), "health OK"]);
     report.is("systemd unit", "ok", &["enabled, active"]);
-    report.is("time zones", "ok", &[imagebaked::zone::release().version()]);
+    report.is("time zones", "ok", &[imagebaked::domain::calendar::zone::release().version()]);
     report.is("images", "ok", &["1 of owner imagebaked"]);
     report.is("instance ws-2", "ok", &["Running", "farm"]);
     report.is("appstreaming:CreateImageByInstance", "ok", &["allowed"]);

@@ -9,16 +9,18 @@ use std::{fs, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use imagebaked::{
-    bake::{
-        BakeSettings, State, Trigger,
-        call::MadeImage,
+    adapters::store::{Attempt, NewRow, Pause, Store, Transition},
+    domain::{
+        api::{call::MadeImage, instance_state::InstanceType},
+        bake::{
+            BakeSettings, State, Trigger,
+            settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+            state::{End, Work},
+        },
+        clock::{Clock as _, SystemClock},
         hooks::Hooks,
-        settings::{CONNECTED_WAIT, DiskType, IfConnected, InstanceType, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Work},
+        ids::{BakeId, LineId},
     },
-    clock::{Clock as _, SystemClock},
-    ids::{BakeId, LineId},
-    store::{Attempt, NewRow, Pause, Store, Transition},
 };
 use serde_json::Value;
 
@@ -82,7 +84,7 @@ fn settings() -> Arc<BakeSettings> {
         tags: [].into(),
         image_name: "{name}-v{version}".into(),
         description: None,
-        timezone: imagebaked::zone::Zone::UTC,
+        timezone: imagebaked::domain::calendar::zone::Zone::UTC,
         deadline: Duration::from_hours(4),
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },

@@ -5,7 +5,7 @@
 mod support;
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
-use imagebaked::clock::{Clock as _, SystemClock};
+use imagebaked::domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use support::{Cloud, Host, eventually, exchange};

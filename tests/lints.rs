@@ -7,8 +7,8 @@ mod support;
 use std::{collections::BTreeMap, fs, path::Path};
 
 use imagebaked::{
-    config::{Problems, Severity, load_with_sheet},
-    schedule::forecast::Durations,
+    adapters::config::{Problems, Severity, load_with_source_map},
+    domain::plan::forecast::Durations,
 };
 use serde_json::Value;
 use support::imagebaked;
@@ -16,7 +16,7 @@ use support::imagebaked;
 /// What there is to say of a file in the middle of a January.
 fn lints(file: &Path) -> Problems {
     let (config, mut sheet) =
-        load_with_sheet(file, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
+        load_with_source_map(file, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
     sheet.lint(&config, "2027-01-13T12:00:00Z".parse().unwrap(), &Durations::default());
     sheet.into_problems()
 }

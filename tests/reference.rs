@@ -12,14 +12,15 @@ use std::{
 
 use clap::CommandFactory as _;
 use imagebaked::{
-    bake::reason::ReasonCode,
-    cli::Cli,
-    config::{
+    adapters::config::{
         definitions::{Key, Kind, Section, definitions},
-        load, survey,
+        load, load_lenient,
     },
-    health::ProblemCode,
-    reference::{man, markdown, schema},
+    app::{
+        cli::Cli,
+        reference::{man, markdown, schema},
+    },
+    domain::{bake::reason::ReasonCode, health::ProblemCode},
 };
 use serde_json::Value;
 
@@ -66,7 +67,7 @@ fn problems(text: &str) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("imagebaked.toml");
     fs::write(&path, text).unwrap();
-    let (_, problems) = survey(&path, &BTreeMap::new());
+    let (_, problems) = load_lenient(&path, &BTreeMap::new());
     problems.0.into_iter().map(|problem| (problem.code.to_owned(), problem.hint.unwrap_or_default())).collect()
 }
 

@@ -7,8 +7,8 @@ mod support;
 use std::collections::BTreeMap;
 
 use imagebaked::{
-    clock::{Clock as _, SystemClock},
-    failpoint::DELETION_POINTS,
+    adapters::failpoint::DELETION_POINTS,
+    domain::clock::{Clock as _, SystemClock},
 };
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};

@@ -5,8 +5,7 @@
 use std::collections::BTreeMap;
 
 use imagebaked::{
-    bake::settings::{DiskType, InstanceType, StoppedMode},
-    cloud::{
+    adapters::cloud::{
         acs3::{self, Authorization},
         actions::{
             CreateImageByInstance, DeleteImage, DescribeDesktops, GetCallerIdentity, ListImage, ListWuyingServer,
@@ -14,7 +13,11 @@ use imagebaked::{
         },
         request::{Call, RpcRequest},
     },
-    ids::InstanceId,
+    domain::{
+        api::instance_state::InstanceType,
+        bake::settings::{DiskType, StoppedMode},
+        ids::InstanceId,
+    },
 };
 use serde::Deserialize;
 

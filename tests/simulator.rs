@@ -20,7 +20,7 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use hmac::{Hmac, Mac as _};
 use imagebaked::{
-    clock::{Clock as _, ManualClock, SystemClock},
+    domain::clock::{Clock as _, ManualClock, SystemClock},
     sim::{FaultPlan, Options, RunningSimulator, Simulator, SimulatorError},
 };
 use serde_json::{Value, json};

@@ -6,8 +6,8 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use chrono::{DateTime, Datelike, NaiveDate, TimeDelta, TimeZone, Timelike, Utc, Weekday};
-use imagebaked::schedule::Timing;
-use imagebaked::zone::Zone;
+use imagebaked::domain::calendar::Timing;
+use imagebaked::domain::calendar::zone::Zone;
 use proptest::prelude::*;
 
 fn timing<S: AsRef<str>>(expressions: &[S], zone: Zone) -> Timing {
@@ -162,31 +162,31 @@ macro_rules! years {
 }
 
 years! {
-    new_york: imagebaked::zone::Zone::find("America/New_York").unwrap(), 2026;
-    london: imagebaked::zone::Zone::find("Europe/London").unwrap(), 2026;
-    dublin_where_winter_is_the_exception: imagebaked::zone::Zone::find("Europe/Dublin").unwrap(), 2025;
-    lord_howe_by_half_an_hour: imagebaked::zone::Zone::find("Australia/Lord_Howe").unwrap(), 2026;
-    santiago_at_midnight: imagebaked::zone::Zone::find("America/Santiago").unwrap(), 2026;
-    beirut_at_midnight: imagebaked::zone::Zone::find("Asia/Beirut").unwrap(), 2026;
-    st_johns_a_minute_past_midnight: imagebaked::zone::Zone::find("America/St_Johns").unwrap(), 2010;
-    apia_without_a_day: imagebaked::zone::Zone::find("Pacific/Apia").unwrap(), 2011;
-    casablanca_around_ramadan: imagebaked::zone::Zone::find("Africa/Casablanca").unwrap(), 2026;
-    shanghai: imagebaked::zone::Zone::find("Asia/Shanghai").unwrap(), 2026;
-    shanghai_in_its_summer_time: imagebaked::zone::Zone::find("Asia/Shanghai").unwrap(), 1988;
-    utc: imagebaked::zone::Zone::UTC, 2024;
-    vienna: imagebaked::zone::Zone::find("Europe/Vienna").unwrap(), 2026;
-    troll_by_two_hours: imagebaked::zone::Zone::find("Antarctica/Troll").unwrap(), 2026;
-    tehran_at_midnight: imagebaked::zone::Zone::find("Asia/Tehran").unwrap(), 2022;
+    new_york: imagebaked::domain::calendar::zone::Zone::find("America/New_York").unwrap(), 2026;
+    london: imagebaked::domain::calendar::zone::Zone::find("Europe/London").unwrap(), 2026;
+    dublin_where_winter_is_the_exception: imagebaked::domain::calendar::zone::Zone::find("Europe/Dublin").unwrap(), 2025;
+    lord_howe_by_half_an_hour: imagebaked::domain::calendar::zone::Zone::find("Australia/Lord_Howe").unwrap(), 2026;
+    santiago_at_midnight: imagebaked::domain::calendar::zone::Zone::find("America/Santiago").unwrap(), 2026;
+    beirut_at_midnight: imagebaked::domain::calendar::zone::Zone::find("Asia/Beirut").unwrap(), 2026;
+    st_johns_a_minute_past_midnight: imagebaked::domain::calendar::zone::Zone::find("America/St_Johns").unwrap(), 2010;
+    apia_without_a_day: imagebaked::domain::calendar::zone::Zone::find("Pacific/Apia").unwrap(), 2011;
+    casablanca_around_ramadan: imagebaked::domain::calendar::zone::Zone::find("Africa/Casablanca").unwrap(), 2026;
+    shanghai: imagebaked::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(), 2026;
+    shanghai_in_its_summer_time: imagebaked::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(), 1988;
+    utc: imagebaked::domain::calendar::zone::Zone::UTC, 2024;
+    vienna: imagebaked::domain::calendar::zone::Zone::find("Europe/Vienna").unwrap(), 2026;
+    troll_by_two_hours: imagebaked::domain::calendar::zone::Zone::find("Antarctica/Troll").unwrap(), 2026;
+    tehran_at_midnight: imagebaked::domain::calendar::zone::Zone::find("Asia/Tehran").unwrap(), 2022;
 }
 
 #[test]
 fn seconds_around_clock_changes() {
     let nights = [
-        (imagebaked::zone::Zone::find("Europe/Vienna").unwrap(), utc(2026, 3, 28, 22, 0)),
-        (imagebaked::zone::Zone::find("Europe/Vienna").unwrap(), utc(2026, 10, 24, 22, 0)),
-        (imagebaked::zone::Zone::find("Australia/Lord_Howe").unwrap(), utc(2026, 4, 4, 12, 0)),
-        (imagebaked::zone::Zone::find("Australia/Lord_Howe").unwrap(), utc(2026, 10, 3, 12, 0)),
-        (imagebaked::zone::Zone::find("Asia/Beirut").unwrap(), utc(2026, 10, 24, 18, 0)),
+        (imagebaked::domain::calendar::zone::Zone::find("Europe/Vienna").unwrap(), utc(2026, 3, 28, 22, 0)),
+        (imagebaked::domain::calendar::zone::Zone::find("Europe/Vienna").unwrap(), utc(2026, 10, 24, 22, 0)),
+        (imagebaked::domain::calendar::zone::Zone::find("Australia/Lord_Howe").unwrap(), utc(2026, 4, 4, 12, 0)),
+        (imagebaked::domain::calendar::zone::Zone::find("Australia/Lord_Howe").unwrap(), utc(2026, 10, 3, 12, 0)),
+        (imagebaked::domain::calendar::zone::Zone::find("Asia/Beirut").unwrap(), utc(2026, 10, 24, 18, 0)),
     ];
     let rules = ["*/7 30 2 * * *", "0,59 59 1,2 * * *", "15 30 2 * * *", "1-3 */10 * * * *", "0 0 0 * * *"];
     for (zone, from) in nights {
@@ -209,7 +209,7 @@ fn nights_worked_out_by_hand() {
             .map(|slot| slot.with_timezone(&zone).format("%d %H:%M%:z").to_string())
             .collect()
     };
-    let new_york = imagebaked::zone::Zone::find("America/New_York").unwrap();
+    let new_york = imagebaked::domain::calendar::zone::Zone::find("America/New_York").unwrap();
     let (spring, autumn) = (utc(2026, 3, 8, 5, 0), utc(2026, 11, 1, 4, 0));
     assert_eq!(local("30 2 * * *", new_york, spring, 23), ["08 03:00-04:00"]);
     assert_eq!(local("15,45 2 * * *", new_york, spring, 23), ["08 03:00-04:00"]);
@@ -221,19 +221,19 @@ fn nights_worked_out_by_hand() {
     );
     assert_eq!(local("H 1 * * *", new_york, autumn, 20).len(), 1);
     assert_eq!(local("H/30 1 * * *", new_york, autumn, 20).len(), 4);
-    let apia = imagebaked::zone::Zone::find("Pacific/Apia").unwrap();
+    let apia = imagebaked::domain::calendar::zone::Zone::find("Pacific/Apia").unwrap();
     let skipped = utc(2011, 12, 29, 9, 0);
     assert_eq!(local("0 3 * * *", apia, skipped, 48), ["29 03:00-10:00", "31 00:00+14:00", "31 03:00+14:00"]);
     assert_eq!(local("0 3 30 * *", apia, skipped, 48), ["31 00:00+14:00"]);
     assert_eq!(local("0-0 3 30 * *", apia, skipped, 48), [""; 0]);
-    let beirut = imagebaked::zone::Zone::find("Asia/Beirut").unwrap();
+    let beirut = imagebaked::domain::calendar::zone::Zone::find("Asia/Beirut").unwrap();
     assert_eq!(local("0 0 * * *", beirut, utc(2026, 3, 28, 12, 0), 24), ["29 01:00+03:00"]);
     assert_eq!(local("30 23 * * *", beirut, utc(2026, 10, 24, 12, 0), 24), ["24 23:30+03:00"]);
 }
 
 #[test]
 fn a_year_in_vienna_has_all_its_hours_days_and_months() {
-    let vienna = imagebaked::zone::Zone::find("Europe/Vienna").unwrap();
+    let vienna = imagebaked::domain::calendar::zone::Zone::find("Europe/Vienna").unwrap();
     let new_year = |year| vienna.with_ymd_and_hms(year, 1, 1, 0, 0, 0).unwrap().to_utc() - TimeDelta::seconds(1);
     for (expression, slots) in
         [("@hourly", 8760), ("@daily", 365), ("@monthly", 12), ("@yearly", 1), ("30 2 * * *", 365)]
@@ -246,7 +246,7 @@ fn a_year_in_vienna_has_all_its_hours_days_and_months() {
 
 #[test]
 fn slots_end_with_the_year_2200_and_begin_with_1970() {
-    let yearly = timing(&["@yearly"], imagebaked::zone::Zone::UTC);
+    let yearly = timing(&["@yearly"], imagebaked::domain::calendar::zone::Zone::UTC);
     assert_eq!(yearly.next_after(utc(2199, 12, 31, 23, 59)), Some(utc(2200, 1, 1, 0, 0)));
     assert_eq!(yearly.next_after(utc(2200, 1, 1, 0, 0)), None);
     assert_eq!(yearly.next_after(DateTime::<Utc>::MIN_UTC), Some(utc(1970, 1, 1, 0, 0)));
@@ -254,10 +254,13 @@ fn slots_end_with_the_year_2200_and_begin_with_1970() {
     assert_eq!(yearly.last_until(utc(1969, 12, 31, 0, 0)), None);
     assert_eq!(yearly.last_until(DateTime::<Utc>::MAX_UTC), Some(utc(2200, 1, 1, 0, 0)));
     assert_eq!(yearly.count(DateTime::<Utc>::MIN_UTC, DateTime::<Utc>::MAX_UTC), 231);
-    let leap = timing(&["0 0 29 2 *"], imagebaked::zone::Zone::UTC);
+    let leap = timing(&["0 0 29 2 *"], imagebaked::domain::calendar::zone::Zone::UTC);
     assert_eq!(leap.next_after(utc(2096, 3, 1, 0, 0)), Some(utc(2104, 2, 29, 0, 0)));
     assert_eq!(leap.last_until(utc(2104, 2, 28, 0, 0)), Some(utc(2096, 2, 29, 0, 0)));
-    assert_eq!(timing::<&str>(&[], imagebaked::zone::Zone::UTC).next_after(utc(2026, 1, 1, 0, 0)), None);
+    assert_eq!(
+        timing::<&str>(&[], imagebaked::domain::calendar::zone::Zone::UTC).next_after(utc(2026, 1, 1, 0, 0)),
+        None
+    );
 }
 
 /// A day field as a value that knows its text and, by definition, its days.
@@ -361,7 +364,7 @@ fn instant() -> impl Strategy<Value = DateTime<Utc>> {
 }
 
 fn zone() -> impl Strategy<Value = Zone> {
-    prop::sample::select(imagebaked::zone::names().filter_map(Zone::find).collect::<Vec<_>>())
+    prop::sample::select(imagebaked::domain::calendar::zone::names().filter_map(Zone::find).collect::<Vec<_>>())
 }
 
 fn expression() -> impl Strategy<Value = String> {
@@ -387,7 +390,7 @@ proptest! {
                 if both { date && weekday } else { date || weekday }
             })
         };
-        let parsed = Timing::parse(&[&expression], imagebaked::zone::Zone::UTC, Duration::ZERO, "x");
+        let parsed = Timing::parse(&[&expression], imagebaked::domain::calendar::zone::Zone::UTC, Duration::ZERO, "x");
         prop_assert_eq!(parsed.is_ok(), days(2000..2400).next().is_some(), "{}", expression);
         if let Ok(timing) = parsed {
             let found: Vec<_> =

@@ -9,14 +9,16 @@ use std::{collections::BTreeMap, fs, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use imagebaked::{
-    bake::settings::InstanceType,
-    clock::{Clock as _, SystemClock},
-    cloud::{
-        CloudClient, CloudOptions, Surroundings,
+    adapters::cloud::{
+        CloudClient, CloudOptions, Environment,
         actions::{CreateImageByInstance, DeleteImage},
         random_nonces,
     },
-    ids::ImageId,
+    domain::{
+        api::instance_state::InstanceType,
+        clock::{Clock as _, SystemClock},
+        ids::ImageId,
+    },
 };
 use serde_json::{Value, json};
 
@@ -35,12 +37,12 @@ fn client(cloud: &Cloud) -> CloudClient {
         requests_per_second: 100.0,
         ..CloudOptions::default()
     };
-    let surroundings = Surroundings::read(|name| match name {
+    let environment = Environment::read(|name| match name {
         "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some(KEY_ID.to_owned()),
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some(SECRET.to_owned()),
         _ => None,
     });
-    CloudClient::new(&options, surroundings, Arc::new(SystemClock), random_nonces()).unwrap()
+    CloudClient::new(&options, environment, Arc::new(SystemClock), random_nonces()).unwrap()
 }
 
 /// Has an image made and waits until it is good.

@@ -12,15 +12,19 @@ use std::{
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
-use imagebaked::zone::Zone;
+use imagebaked::domain::calendar::zone::Zone;
 use imagebaked::{
-    clock::{Clock, ManualClock},
-    config,
-    control::{Reply, Request, client},
-    daemon::{self, Asked, Setup},
-    line::{judge::Action, report::Report},
+    adapters::{
+        config,
+        control::{Reply, Request, client},
+        store::{Filter, LedgerRow, Reader},
+    },
+    app::daemon::{self, Asked, Setup},
+    domain::{
+        clock::{Clock, ManualClock},
+        image::{judge::Action, report::Report},
+    },
     sim::{FaultPlan, InstanceKind, InstanceSpec, Options, RunningSimulator, Simulator},
-    store::{Filter, LedgerRow, Reader},
 };
 use tempfile::TempDir;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};

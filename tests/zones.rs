@@ -6,8 +6,8 @@
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 use chrono::{DateTime, Utc};
-use imagebaked::{
-    schedule::Timing,
+use imagebaked::domain::calendar::{
+    Timing,
     zone::{self, Zone},
 };
 use sha2::{Digest, Sha256};

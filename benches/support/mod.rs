@@ -15,7 +15,7 @@ use std::{
 };
 
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
-use imagebaked::store::{DATABASE_FILE, Store};
+use imagebaked::adapters::store::{DATABASE_FILE, Store};
 
 /// Machines are noisy, and a bench that cries wolf is not run: a target counts as missed at this many times its value.
 const NOISE: f64 = 3.0;

@@ -116,7 +116,7 @@ impl Cloud {
         let started = u64::from_ne_bytes(now.timestamp_micros().to_ne_bytes());
         let begun = || (World::new(options.seed ^ started), VecDeque::new());
         let (mut world, calls) = kept.map_or_else(begun, |kept| (kept.world, kept.calls));
-        world.obey(Rules {
+        world.handle(Rules {
             build_time: options.build_time,
             power_time: options.power_time,
             builder_quota: options.builder_quota,

@@ -41,7 +41,7 @@ pub use self::{
     snapshot::SnapshotError,
     world::{InstanceKind, InstanceSpec},
 };
-use crate::clock::Clock;
+use crate::domain::clock::Clock;
 
 /// Why a simulator did not start.
 #[derive(Debug, thiserror::Error)]

@@ -29,7 +29,7 @@ use super::{
     verify::Received,
     world::{ImageSpec, InstanceSpec},
 };
-use crate::clock::Clock;
+use crate::domain::clock::Clock;
 
 /// No documented request comes near; more is refused unread, as a proxy before the cloud would.
 const LARGEST_BODY: usize = 1 << 20;

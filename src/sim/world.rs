@@ -13,7 +13,7 @@ use super::{
     params::Params,
     users::{UserKind, UserSpec, Users},
 };
-use crate::ids::NO_SUCH_INSTANCE;
+use crate::domain::ids::NO_SUCH_INSTANCE;
 
 /// The region that every instance and every new image is in.
 pub(super) const HOME_REGION: &str = "cn-shanghai";
@@ -445,7 +445,7 @@ impl World {
         }
     }
 
-    pub(super) fn obey(&mut self, rules: Rules) {
+    pub(super) fn handle(&mut self, rules: Rules) {
         self.rules = rules;
     }
 
@@ -780,7 +780,7 @@ mod tests {
 
     fn world() -> World {
         let mut world = World::new(1);
-        world.obey(Rules {
+        world.handle(Rules {
             build_time: Duration::from_secs(30),
             power_time: Duration::from_secs(5),
             builder_quota: 2,

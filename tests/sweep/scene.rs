@@ -13,7 +13,7 @@ use std::{
 
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use fastrand::Rng;
-use imagebaked::failpoint::{DELETION_POINTS, POINTS};
+use imagebaked::adapters::failpoint::{DELETION_POINTS, POINTS};
 use serde_json::{Value, json};
 
 use crate::{
@@ -301,7 +301,7 @@ impl Scene {
 
     fn launch(&mut self, failpoint: &str) {
         self.note(&format!("launch {failpoint}"));
-        let run = self.host.command(&["run", "--log-filter", "info,imagebaked::cloud=debug"]);
+        let run = self.host.command(&["run", "--log-filter", "info,imagebaked::adapters::cloud=debug"]);
         // Writes beyond a limit fail only where the signal is ignored.
         let mut command = Command::new("/bin/sh");
         command

@@ -1,0 +1,34 @@
+//! Whose credentials these are.
+
+use serde::Deserialize;
+
+use crate::adapters::cloud::{
+    lenient,
+    request::{Call, RpcRequest},
+};
+
+/// GetCallerIdentity of the token service: needs no permission, so that it tells good credentials from missing rights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct GetCallerIdentity;
+
+/// Who signed the request.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct CallerIdentity {
+    /// The account's number.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub account_id: Option<String>,
+    /// The user or role, `acs:ram::…`.
+    pub arn: String,
+    /// `Account`, `RAMUser` or `AssumedRoleUser`.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub identity_type: Option<String>,
+}
+
+impl Call for GetCallerIdentity {
+    type Value = CallerIdentity;
+
+    fn request(&self) -> RpcRequest {
+        RpcRequest::sts("GetCallerIdentity")
+    }
+}

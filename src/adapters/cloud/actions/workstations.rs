@@ -1,0 +1,145 @@
+//! Workstations of App Streaming. These calls answer with no `Success` or `Code`: HTTP 200 is all they say.
+
+use serde::Deserialize;
+
+use super::{Accepted, MachineStatus};
+use crate::{
+    adapters::cloud::{
+        lenient,
+        listing::{Cursor, Listing, PAGE_SIZE, RawPage},
+        request::{Call, Idempotency, Pairs, RpcRequest},
+    },
+    domain::ids::InstanceId,
+};
+
+/// ListWuyingServer: workstations and their states.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListWuyingServer {
+    /// These; all where empty.
+    pub ids: Vec<InstanceId>,
+    /// Those made from this image.
+    pub image_id: Option<String>,
+    /// From 1.
+    pub page_number: Option<u32>,
+    /// At most 100; the cloud's default is 20.
+    pub page_size: Option<u32>,
+}
+
+/// A workstation.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Server {
+    /// `ws-…`.
+    #[serde(rename = "WuyingServerId")]
+    pub id: InstanceId,
+    /// Its name.
+    #[serde(rename = "WuyingServerName", default, deserialize_with = "lenient::text")]
+    pub name: Option<String>,
+    /// How it is.
+    #[serde(default)]
+    pub status: MachineStatus,
+    /// Its region.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub biz_region_id: Option<String>,
+    /// The image it was made from.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_id: Option<String>,
+    /// The image's name.
+    #[serde(default, deserialize_with = "lenient::text")]
+    pub image_name: Option<String>,
+    /// Its machines.
+    #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
+    pub machines: Vec<ServerMachine>,
+    /// What it says of its sessions as a whole; its words are not documented.
+    #[serde(default, rename = "ResourceSessionStatus", deserialize_with = "lenient::text")]
+    pub session_status: Option<String>,
+    /// Who is connected.
+    #[serde(default, deserialize_with = "lenient::list")]
+    pub sessions: Vec<Session>,
+}
+
+/// A session of a workstation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct Session {
+    /// Whose.
+    #[serde(deserialize_with = "lenient::text")]
+    pub user_id: Option<String>,
+}
+
+/// A machine of a workstation.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(default, rename_all = "PascalCase")]
+pub struct ServerMachine {
+    /// `p-…`, what `sub_instance_id` takes.
+    #[serde(deserialize_with = "lenient::text")]
+    pub instance_id: Option<String>,
+}
+
+impl Call for ListWuyingServer {
+    type Value = RawPage;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
+            .text("ImageId", self.image_id.as_deref())
+            .number("PageNumber", self.page_number)
+            .number("PageSize", self.page_size);
+        RpcRequest::app_streaming(Self::ACTION, Idempotency::Idempotent).with_form(form).listing()
+    }
+}
+
+impl Listing for ListWuyingServer {
+    type Row = Server;
+    const ACTION: &'static str = "ListWuyingServer";
+    const ROWS: &'static str = "WuyingServerList";
+    const COUNT: Option<&'static str> = Some("TotalCount");
+
+    fn key(row: &Server) -> String {
+        row.id.to_string()
+    }
+
+    fn page(&self, cursor: &Cursor) -> Self {
+        Self { page_number: cursor.number(), page_size: Some(PAGE_SIZE), ..self.clone() }
+    }
+
+    fn first() -> Cursor {
+        Cursor::Number(1)
+    }
+}
+
+/// StartWuyingServer: returns before the machines run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StartWuyingServer {
+    /// Which ones.
+    pub ids: Vec<InstanceId>,
+}
+
+/// StopWuyingServer: returns before the machines are down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StopWuyingServer {
+    /// Which ones.
+    pub ids: Vec<InstanceId>,
+    /// PowerState off at once; unsaved data may be lost.
+    pub force: Option<bool>,
+}
+
+impl Call for StartWuyingServer {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default().list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str));
+        RpcRequest::app_streaming("StartWuyingServer", Idempotency::Idempotent).with_form(form)
+    }
+}
+
+impl Call for StopWuyingServer {
+    type Value = Accepted;
+
+    fn request(&self) -> RpcRequest {
+        let form = Pairs::default()
+            .list("WuyingServerIdList", self.ids.iter().map(InstanceId::as_str))
+            .flag("Force", self.force);
+        RpcRequest::app_streaming("StopWuyingServer", Idempotency::Idempotent).with_form(form)
+    }
+}

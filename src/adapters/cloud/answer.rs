@@ -1,0 +1,317 @@
+//! What came back, made of it: an [`Answer`] with its value, or a [`ApiError`] with its class.
+
+use std::{borrow::Cow, time::Duration};
+
+use chrono::{DateTime, Utc};
+use serde_json::Value;
+
+use super::{
+    codes,
+    http::{HttpError, Incoming},
+    lenient,
+    request::{Call, Idempotency},
+};
+use crate::domain::api::call::{ApiError, ErrorClass};
+
+/// The longest message that is kept, in characters.
+const LONGEST_MESSAGE: usize = 500;
+
+/// A header that asks for more is taken to be wrong, and must not overflow anybody's reckoning.
+const LONGEST_DELAY: Duration = Duration::from_hours(1);
+
+/// A call that brought what was asked for, with all that the answer says about itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer<T> {
+    /// What was asked for.
+    pub value: T,
+    /// For support tickets.
+    pub request_id: Option<String>,
+    /// The HTTP status.
+    pub http_status: u16,
+    /// The server's clock, to compare ours with.
+    pub server_date: Option<DateTime<Utc>>,
+    /// `Success`, where the call has it.
+    pub success: Option<bool>,
+    /// `Code`, where the call has it; `200` as a rule.
+    pub code: Option<String>,
+    /// `Message`, where the call has it.
+    pub message: Option<String>,
+}
+
+impl<T> Answer<T> {
+    /// The same answer with its value read further.
+    pub(super) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<Answer<U>, E> {
+        let Self { value, request_id, http_status, server_date, success, code, message } = self;
+        Ok(Answer { value: read(value)?, request_id, http_status, server_date, success, code, message })
+    }
+}
+
+/// Reads an answer of any status. The API's own answer is a JSON object with a `RequestId` and a result or a `Code`. Anything
+/// else comes from something on the way, a proxy or a gateway, and does not tell whether the cloud acted.
+pub fn read<C: Call>(incoming: &Incoming, repeat: Idempotency) -> Result<Answer<C::Value>, ApiError> {
+    let Some(json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
+        let message =
+            format!("HTTP {} with a body of {} bytes that is no JSON object", incoming.status, incoming.body.len());
+        return Err(foreign("AnswerNotJson", &message, incoming, repeat));
+    };
+    let element = |upper: &str, lower: &str| json.get(upper).or_else(|| json.get(lower)).and_then(lenient::as_text);
+    let Some(request_id) = element("RequestId", "requestId").filter(|id| !id.trim().is_empty()) else {
+        let message = format!("HTTP {} with a JSON object that has no RequestId", incoming.status);
+        return Err(foreign("AnswerNotFromApi", &message, incoming, repeat));
+    };
+    let code = element("Code", "code").filter(|code| !code.is_empty());
+    let message = element("Message", "message");
+    let success = json.get("Success").and_then(lenient::as_flag);
+
+    let code_is_good = code
+        .as_deref()
+        .is_none_or(|code| code == "200" || ["ok", "success"].contains(&code.to_ascii_lowercase().as_str()));
+    if !(200..300).contains(&incoming.status) || !success.unwrap_or(code_is_good) {
+        let code = code.filter(|_| !code_is_good);
+        let verdict = codes::judge(code.as_deref(), incoming.status, repeat);
+        let message = message.unwrap_or_else(|| format!("HTTP {} without a message", incoming.status));
+        let code = code.as_deref().unwrap_or("HttpStatus");
+        return Err(refusal(verdict, code, &message, incoming, Some(request_id)));
+    }
+    match C::value(json) {
+        Ok(value) => Ok(Answer {
+            value,
+            request_id: Some(request_id),
+            http_status: incoming.status,
+            server_date: server_date(incoming),
+            success,
+            code,
+            message,
+        }),
+        Err(error) => {
+            let verdict = codes::judge(None, incoming.status, repeat);
+            let message = format!("the answer is not as documented: {error}");
+            Err(refusal(verdict, "AnswerIncomplete", &message, incoming, Some(request_id)))
+        }
+    }
+}
+
+/// The refusal for an answer that is not the API's own: the same class under every status.
+fn foreign(code: &str, message: &str, incoming: &Incoming, repeat: Idempotency) -> ApiError {
+    let advice = match incoming.status {
+        300..=399 => "Something redirects calls: check the endpoint and proxies.",
+        401 | 403 | 407 => "A proxy or firewall refuses access: check proxies and their credentials.",
+        429 => "A proxy or gateway limits calls: lower requests_per_second if this goes on.",
+        _ => "Something on the way answered in place of the cloud: check the endpoint, proxies and firewalls.",
+    };
+    let verdict = codes::Verdict { advice, ..codes::judge(None, incoming.status, repeat) };
+    refusal(verdict, code, message, incoming, None)
+}
+
+/// Judges a call that brought no whole answer.
+pub fn unanswered(error: &HttpError, repeat: Idempotency) -> ApiError {
+    let after_sending = codes::judge(None, 0, repeat);
+    let (code, class, advice) = match error {
+        HttpError::NotConnected(_) => (
+            "ConnectFailed",
+            ErrorClass::Transient,
+            "Check the network, DNS, proxy and firewall between here and the endpoint.",
+        ),
+        HttpError::Setup(_) | HttpError::NotFormed(_) => (
+            "ConnectFailed",
+            ErrorClass::Permanent,
+            "The request could not be formed: check the endpoint and the credentials.",
+        ),
+        HttpError::TimedOut(_) => ("Timeout", after_sending.class, after_sending.advice),
+        HttpError::Lost(_) => ("ConnectionLost", after_sending.class, after_sending.advice),
+        HttpError::TooLarge { .. } => ("AnswerTooLarge", after_sending.class, after_sending.advice),
+    };
+    let http_status = if let HttpError::TooLarge { status, .. } = error { Some(*status) } else { None };
+    ApiError {
+        class,
+        code: Some(code.to_owned()),
+        message: one_line(&error.in_short()),
+        advice: Cow::Borrowed(advice),
+        http_status,
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+/// A text on one line and of bounded length, as logs and the ledger take it.
+pub fn one_line(text: &str) -> String {
+    text.chars().take(LONGEST_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+fn refusal(
+    verdict: codes::Verdict,
+    code: &str,
+    message: &str,
+    incoming: &Incoming,
+    request_id: Option<String>,
+) -> ApiError {
+    ApiError {
+        class: verdict.class,
+        code: Some(one_line(code)),
+        message: one_line(message),
+        advice: Cow::Borrowed(verdict.advice),
+        http_status: Some(incoming.status),
+        request_id,
+        retry_after: retry_after(incoming),
+    }
+}
+
+/// The longest delay that any header asks for: those of the API, all of them in milliseconds, and the standard one of
+/// proxies and gateways.
+fn retry_after(incoming: &Incoming) -> Option<Duration> {
+    let direct = incoming.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
+    let limits = ["x-ratelimit-user-api", "x-ratelimit-user"].map(|name| incoming.header(name).and_then(time_left));
+    let of_api = limits.into_iter().chain([direct]).flatten().map(Duration::from_millis);
+    let longest = of_api.chain(standard_retry_after(incoming)).max()?;
+    (!longest.is_zero()).then(|| longest.min(LONGEST_DELAY))
+}
+
+/// `Retry-After`: seconds, or a date, which is compared with the server's own (RFC 9110, section 10.2.3).
+fn standard_retry_after(incoming: &Incoming) -> Option<Duration> {
+    let text = incoming.header("retry-after")?.trim();
+    if let Ok(seconds) = text.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let until = DateTime::parse_from_rfc2822(text).ok()?.to_utc();
+    (until - server_date(incoming)?).to_std().ok()
+}
+
+/// Of `Limit:1,Remain:0,TimeLeft:2000,Reset:1234`, the 2000.
+fn time_left(header: &str) -> Option<u64> {
+    header.split(',').find_map(|part| part.trim().strip_prefix("TimeLeft:")?.trim().parse().ok())
+}
+
+/// The server's clock when it answered.
+pub fn server_date(incoming: &Incoming) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc2822(incoming.header("date")?).ok().map(|date| date.to_utc())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_longest_delay_header_wins() {
+        let answer = |headers: &[(&str, &str)]| Incoming {
+            status: 429,
+            headers: headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
+            body: Vec::new(),
+        };
+        let limits = "Limit:1,Remain:0,TimeLeft:2000,Reset:1234";
+        let both = [("x-ratelimit-user", limits), ("x-acs-retry-after", "1500")];
+        assert_eq!(retry_after(&answer(&both)), Some(Duration::from_secs(2)));
+        assert_eq!(retry_after(&answer(&both[1..])), Some(Duration::from_millis(1500)));
+        assert_eq!(retry_after(&answer(&[("x-acs-retry-after", &u64::MAX.to_string())])), Some(LONGEST_DELAY));
+        assert_eq!(retry_after(&answer(&[("x-acs-retry-after", "-1")])), None);
+        assert_eq!(retry_after(&answer(&[("x-acs-retry-after", "0")])), None);
+    }
+
+    #[test]
+    fn a_proxy_s_delay_is_seconds_or_a_date() {
+        let asked = |headers: &[(&str, &str)]| {
+            let headers = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+            retry_after(&Incoming { status: 503, headers, body: Vec::new() })
+        };
+        assert_eq!(asked(&[("retry-after", "120")]), Some(Duration::from_mins(2)));
+        assert_eq!(asked(&[("retry-after", "120"), ("x-acs-retry-after", "500")]), Some(Duration::from_mins(2)));
+        let (date, until) = ("Sun, 01 Mar 2026 02:03:05 GMT", "Sun, 01 Mar 2026 02:04:05 GMT");
+        assert_eq!(asked(&[("retry-after", until), ("date", date)]), Some(Duration::from_mins(1)));
+        // Without the server's clock, and for a date that has passed, there is nothing to wait for.
+        assert_eq!(asked(&[("retry-after", until)]), None);
+        assert_eq!(asked(&[("retry-after", date), ("date", until)]), None);
+        assert_eq!(asked(&[("retry-after", "soon")]), None);
+        assert_eq!(asked(&[("retry-after", &u64::MAX.to_string())]), Some(LONGEST_DELAY));
+    }
+
+    const STATUSES: [u16; 19] =
+        [200, 204, 301, 302, 307, 308, 400, 401, 403, 404, 407, 408, 413, 429, 499, 500, 502, 503, 504];
+
+    fn class_of(status: u16, body: &str, repeat: Idempotency) -> (ErrorClass, Option<String>) {
+        let incoming = Incoming { status, headers: Vec::new(), body: body.as_bytes().to_vec() };
+        match repeat {
+            Idempotency::NonIdempotent => {
+                read::<crate::adapters::cloud::actions::CreateImageByInstance>(&incoming, repeat).map(drop)
+            }
+            Idempotency::Idempotent => read::<crate::adapters::cloud::actions::ListImage>(&incoming, repeat).map(drop),
+        }
+        .map_err(|refusal| (refusal.class, refusal.code))
+        .unwrap_err()
+    }
+
+    #[test]
+    fn an_answer_that_is_not_the_api_s_own_is_unclear_under_every_status() {
+        for status in STATUSES {
+            for (body, code) in [
+                ("", "AnswerNotJson"),
+                ("<html><body>Bad gateway</body></html>", "AnswerNotJson"),
+                ("null", "AnswerNotJson"),
+                ("[]", "AnswerNotJson"),
+                (r#"{"RequestId":"R","Code":"Forbidden"#, "AnswerNotJson"),
+                ("{}", "AnswerNotFromApi"),
+                (r#"{"message":"no API key found in request"}"#, "AnswerNotFromApi"),
+                (r#"{"Code":"InvalidAccessKeyId.NotFound","Message":"m"}"#, "AnswerNotFromApi"),
+                (r#"{"RequestId":" ","Code":"Forbidden.RAM"}"#, "AnswerNotFromApi"),
+                (r#"{"RequestId":null,"Code":"Throttling.User"}"#, "AnswerNotFromApi"),
+                (r#"{"Data":{"ImageId":"imgc-1"},"Success":true,"Code":"200"}"#, "AnswerNotFromApi"),
+            ] {
+                let code = Some(code.to_owned());
+                assert_eq!(
+                    class_of(status, body, Idempotency::NonIdempotent),
+                    (ErrorClass::Unclear, code.clone()),
+                    "{status} {body}"
+                );
+                assert_eq!(
+                    class_of(status, body, Idempotency::Idempotent),
+                    (ErrorClass::Transient, code),
+                    "{status} {body}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_with_a_request_id_but_neither_result_nor_code_is_unclear_likewise() {
+        for status in STATUSES {
+            for body in [
+                r#"{"RequestId":"R"}"#,
+                r#"{"RequestId":"R","Success":false}"#,
+                r#"{"RequestId":"R","Data":null,"Code":"200","Success":true}"#,
+                r#"{"RequestId":"R","Data":{"ImageId":""},"Code":"200","Success":true}"#,
+                r#"{"RequestId":"R","Data":{"ImageId":"null"},"Code":"200","Success":true}"#,
+                r#"{"RequestId":"R","Data":{"ImageId":"imgc 1"},"Code":"200","Success":true}"#,
+                // Whoever writes the status as the code is no API.
+                r#"{"RequestId":"R","Code":403,"Message":"m"}"#,
+            ] {
+                assert_eq!(
+                    class_of(status, body, Idempotency::NonIdempotent).0,
+                    ErrorClass::Unclear,
+                    "{status} {body}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn the_api_s_own_refusal_is_judged_by_its_code_under_every_status() {
+        for status in STATUSES {
+            for (code, class) in [
+                ("ExceedBuilderQuota", ErrorClass::Busy),
+                ("Throttling.User", ErrorClass::Transient),
+                ("InvalidAccessKeyId.NotFound", ErrorClass::Credential),
+                ("NoPermission", ErrorClass::Permanent),
+                ("InternalError", ErrorClass::Unclear),
+            ] {
+                let body = format!(r#"{{"RequestId":"R","Code":"{code}","Message":"m"}}"#);
+                let wanted = (class, Some(code.to_owned()));
+                // A success is a success by its code; there is none in here.
+                assert_eq!(class_of(status, &body, Idempotency::NonIdempotent), wanted, "{status} {code}");
+            }
+        }
+    }
+
+    #[test]
+    fn messages_are_short_and_on_one_line() {
+        assert_eq!(one_line("a\nb"), "a b");
+        assert_eq!(one_line(&"中".repeat(600)).chars().count(), LONGEST_MESSAGE);
+    }
+}

@@ -1,0 +1,358 @@
+//! What each error code means for us, as data. The code decides; the HTTP status is asked only where the API gave a code that
+//! is not in the table, because it answers server faults with 400 and missing keys with 404.
+
+use crate::domain::api::call::ErrorClass::{self, Busy, Credential, Permanent, Transient, Unclear};
+
+use super::request::Idempotency;
+
+/// One row of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    /// The API's `Code`, or its beginning.
+    pub code: &'static str,
+    /// Whether `code` stands for all codes that begin so.
+    pub is_prefix: bool,
+    /// Whether `code` stands for all codes that have it anywhere.
+    pub is_part: bool,
+    /// The class where a repetition is harmless.
+    pub class: ErrorClass,
+    /// The class where a repetition would make a second image or task.
+    pub class_when_doubling: ErrorClass,
+    /// One sentence for the operator.
+    pub advice: &'static str,
+}
+
+/// What is to be made of a code and a status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Verdict {
+    /// The class.
+    pub class: ErrorClass,
+    /// One sentence for the operator.
+    pub advice: &'static str,
+}
+
+/// Judges a failed call: by its exact code, else by the longest part of it in the table. An unknown code is judged by its
+/// status. `None` is an answer that is not the API's own, or has neither result nor code: its status is somebody else's.
+pub fn judge(code: Option<&str>, http_status: u16, repeat: Idempotency) -> Verdict {
+    match code.filter(|code| is_word(code)) {
+        Some(code) => find(code).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat)),
+        None => unknown(repeat),
+    }
+}
+
+/// The API's codes are words. A number is an HTTP status that something on the way repeats.
+fn is_word(code: &str) -> bool {
+    code.chars().any(char::is_alphabetic)
+}
+
+/// All rows, in the order of the table.
+pub fn rules() -> impl Iterator<Item = &'static Rule> {
+    TABLE.iter()
+}
+
+impl Rule {
+    /// The class for this kind of call.
+    pub fn verdict(&self, repeat: Idempotency) -> Verdict {
+        let class = match repeat {
+            Idempotency::Idempotent => self.class,
+            Idempotency::NonIdempotent => self.class_when_doubling,
+        };
+        Verdict { class, advice: self.advice }
+    }
+
+    fn matches(&self, code: &str) -> bool {
+        if self.is_part {
+            code.contains(self.code)
+        } else if self.is_prefix {
+            code.starts_with(self.code)
+        } else {
+            code == self.code
+        }
+    }
+}
+
+fn find(code: &str) -> Option<&'static Rule> {
+    let closeness = |rule: &&Rule| (!rule.is_part && !rule.is_prefix, rule.code.len());
+    TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(closeness)
+}
+
+fn by_status(http_status: u16, repeat: Idempotency) -> Verdict {
+    let (class, advice) = match http_status {
+        429 => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
+        401 | 403 => (Permanent, "Access was refused: check the RAM policy."),
+        // CommandOutput by those on the way when they have lost sight of the request, which may have arrived.
+        407 | 408 | 499 => return unknown(repeat),
+        400..=499 => (Permanent, "The cloud refused the request: read its message."),
+        _ => return unknown(repeat),
+    };
+    Verdict { class, advice }
+}
+
+/// It is not known what the cloud did, nor whether the request reached it.
+fn unknown(repeat: Idempotency) -> Verdict {
+    match repeat {
+        Idempotency::Idempotent => Verdict { class: Transient, advice: "The answer made no sense: tried again." },
+        Idempotency::NonIdempotent => Verdict {
+            class: Unclear,
+            advice: "It is not known whether the cloud acted: looked up before any repetition.",
+        },
+    }
+}
+
+const fn exact(code: &'static str, class: ErrorClass, advice: &'static str) -> Rule {
+    Rule { code, is_prefix: false, is_part: false, class, class_when_doubling: class, advice }
+}
+
+const fn prefix(code: &'static str, class: ErrorClass, advice: &'static str) -> Rule {
+    Rule { is_prefix: true, ..exact(code, class, advice) }
+}
+
+const fn part(code: &'static str, class: ErrorClass, advice: &'static str) -> Rule {
+    Rule { is_part: true, ..exact(code, class, advice) }
+}
+
+/// A fault after which it is not known what happened: harmless calls are repeated, others looked up first.
+const fn fault(code: &'static str, advice: &'static str) -> Rule {
+    Rule { class_when_doubling: Unclear, ..exact(code, Transient, advice) }
+}
+
+const fn fault_prefix(code: &'static str, advice: &'static str) -> Rule {
+    Rule { is_prefix: true, ..fault(code, advice) }
+}
+
+const SERVER_FAULT: &str = "The cloud had a fault: nothing to do unless it goes on.";
+const SLOW_DOWN: &str = "The cloud limits calls: lower requests_per_second if this goes on.";
+const WAIT_QUOTA: &str = "A quota is used up: wait, free something or ask for more in the quota center.";
+const NO_KEY: &str = "Check the access key id: it must exist, be enabled and belong to this account.";
+const NO_TOKEN: &str = "The security token is not valid any more: renew the temporary credentials.";
+const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the key id.";
+const IN_THE_WAY: &str = "The instance is busy, or in a state that does not allow it now: waited for.";
+const RAM: &str = "Grant this action (appstreaming:… or ecd:…) to the RAM user or role.";
+const NO_INSTANCE: &str = "Check instance_id, instance_type and the account: the instance is not there.";
+const NOT_DELETABLE: &str = "The image is shared or not ours: keep it.";
+const IN_USE: &str = "The image is in use or shared: its deletion is tried again later; release it or pin it.";
+const OURS: &str = "The cloud did not understand the request: check the settings, else report a bug.";
+
+const TABLE: &[Rule] = &[
+    // CreateImageByInstance.
+    exact("Instance.NotFound", Permanent, NO_INSTANCE),
+    exact("DesktopInstance.NotFound", Permanent, NO_INSTANCE),
+    exact(
+        "Instance.ImageUnsupported",
+        Permanent,
+        "The instance was made from an old regional image: rebuild it from a central one.",
+    ),
+    exact(
+        "Instance.PhysicalNodeNotExist",
+        Permanent,
+        "The instance has no machine behind it: check it in the console.",
+    ),
+    exact("ImageCreateByInstance.TaskExist", Busy, "An image of this instance is being made already: waited for."),
+    exact(
+        "ExceedBuilderQuota",
+        Busy,
+        "All image builders are in use: waited for; lower max_builders if this is usual.",
+    ),
+    exact(
+        "InvalidBaseImage.NotConfigured",
+        Permanent,
+        "The instance's base image is not configured: check it in the console.",
+    ),
+    exact("CreateDesktopImageRecord.Failed", Unclear, "The cloud failed half-way: looked up before any repetition."),
+    exact("Image.NotExist", Permanent, "The image is not there (any more)."),
+    exact("ImageRegionDistribute.NotAllow", Permanent, "This image may not be distributed: leave `regions` empty."),
+    exact(
+        "ImageUpdateFailed.NotAllow",
+        Permanent,
+        "The instance's image may not be changed: use an image of your own.",
+    ),
+    exact(
+        "ImageUpdateSharedImageFailed.NotAllow",
+        Permanent,
+        "The instance's image is shared and may not be changed: use an image of your own.",
+    ),
+    exact(
+        "ParentImageRegionDistribute.NotExist",
+        Permanent,
+        "The parent image is not in the target region: distribute it there first.",
+    ),
+    fault("InternalError", SERVER_FAULT),
+    // DeleteImage.
+    prefix("ImageDeleteFailed.", Permanent, NOT_DELETABLE),
+    exact("ImageDeleteFailed.NotAllow", Busy, IN_USE),
+    exact("ImageDeleteFailed.HasSharedImage", Busy, IN_USE),
+    exact("ImageNotAllowDelete", Busy, IN_USE),
+    exact("InvalidImageOperation.ImageIsCreating", Busy, "The image is still being made: waited for."),
+    exact(
+        "DeleteTemplate.Failed",
+        Unclear,
+        "The cloud failed to delete a template of the image: check it in the console.",
+    ),
+    exact(
+        "QueryTemplate.Failed",
+        Unclear,
+        "The cloud failed to read a template of the image: check it in the console.",
+    ),
+    exact("InvalidTemplate.NotFound", Permanent, "A template of the image is not there (any more)."),
+    // StartTaskForDistributeImage.
+    exact("ImageDistribute.TargetDistributeRegionListEmpty", Permanent, "Name at least one region in `regions`."),
+    exact(
+        "ImageDistribute.ImageNotSupport",
+        Permanent,
+        "This kind of image cannot be distributed: leave `regions` empty.",
+    ),
+    exact("ImageDistribute.RepeatedDistribution", Permanent, "The image is in that region already: nothing to do."),
+    exact("ImageDistribute.Undistributed", Permanent, "The image is in no region yet: check it in the console."),
+    exact("ImageRegion.NotConfigured", Permanent, "The image has no region settings: check it in the console."),
+    // ListImage.
+    exact("InvalidBizType", Permanent, "Check biz_type: the cloud does not know it."),
+    // Limits.
+    prefix("Throttling", Transient, SLOW_DOWN),
+    exact("Rejected.Throttling", Transient, SLOW_DOWN),
+    exact("TooManyRequests", Transient, SLOW_DOWN),
+    prefix("Throttling.Resource", Busy, WAIT_QUOTA),
+    prefix("Throttling.Api.Risk", Busy, WAIT_QUOTA),
+    prefix("Quota", Busy, WAIT_QUOTA),
+    prefix("LimitExceeded", Busy, WAIT_QUOTA),
+    exact("LastTokenProcessing", Transient, "Another operation is under way: tried again."),
+    // The instance is in a state, or at work on something, that does not allow the call now. It passes.
+    exact("IncorrectDesktopStatus", Busy, IN_THE_WAY),
+    exact("IncorrectInstanceStatus", Busy, IN_THE_WAY),
+    exact("OperationConflict", Busy, IN_THE_WAY),
+    prefix("OperationDenied.", Busy, IN_THE_WAY),
+    prefix("ResourceBusy", Busy, IN_THE_WAY),
+    part("StatusNotSupport", Busy, IN_THE_WAY),
+    // Faults of the gateway and behind it.
+    fault_prefix("ServiceUnavailable", SERVER_FAULT),
+    fault("InternalFailure", SERVER_FAULT),
+    fault("RequestTimeout", SERVER_FAULT),
+    fault("SignatureNonceUsed", "The request arrived twice, and the first may have worked: looked up or tried again."),
+    // Key, token, signature, clock.
+    prefix("InvalidAccessKeyId", Credential, NO_KEY),
+    exact("MissingAccessKeyId", Credential, NO_KEY),
+    exact("SignatureDoesNotMatch", Credential, BAD_SIGNATURE),
+    exact("IncompleteSignature", Credential, BAD_SIGNATURE),
+    exact("InvalidSignatureMethod", Credential, BAD_SIGNATURE),
+    prefix("InvalidSecurityToken", Credential, NO_TOKEN),
+    exact(
+        "InvalidTimeStamp.Expired",
+        Credential,
+        "This host's clock is more than 15 minutes off: set it, and keep it set with NTP.",
+    ),
+    exact("InvalidTimeStamp.Format", Permanent, OURS),
+    // Permissions.
+    prefix("Forbidden", Permanent, RAM),
+    prefix("NoPermission", Permanent, RAM),
+    // What is asked, and of whom.
+    exact("InvalidApi.NotFound", Permanent, "Check the endpoint: this host does not know the call."),
+    exact("InvalidProduct.NotFound", Permanent, "Check the endpoint: this host does not know the service."),
+    exact("InvalidProtocol.NeedSsl", Permanent, "Use an https endpoint."),
+    exact("UnsupportedHTTPMethod", Permanent, OURS),
+    prefix("Missing", Permanent, OURS),
+    prefix("Invalid", Permanent, OURS),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_row_is_found_by_its_own_code_and_gives_advice() {
+        for rule in rules() {
+            assert_eq!(find(rule.code), Some(rule), "{}", rule.code);
+            if rule.is_prefix {
+                assert_eq!(find(&format!("{}Whatever", rule.code)), Some(rule), "{}", rule.code);
+            }
+            if rule.is_part {
+                assert_eq!(find(&format!("Some{}Whatever", rule.code)), Some(rule), "{}", rule.code);
+            }
+            assert!(rule.advice.ends_with('.') && rule.advice.len() > 20, "{}", rule.code);
+            assert!(rule.class == rule.class_when_doubling || rule.class_when_doubling == Unclear, "{}", rule.code);
+        }
+    }
+
+    #[test]
+    fn a_known_code_means_the_same_under_every_status() {
+        for rule in rules() {
+            for repeat in [Idempotency::Idempotent, Idempotency::NonIdempotent] {
+                let verdicts = [200, 400, 403, 404, 429, 500, 503].map(|status| judge(Some(rule.code), status, repeat));
+                assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{}", rule.code);
+            }
+        }
+        // Without one it is not the API that speaks, whatever the status.
+        for status in 100..600 {
+            for code in [None, Some(""), Some("403"), Some("-1")] {
+                assert_eq!(
+                    judge(code, status, Idempotency::NonIdempotent).class,
+                    ErrorClass::Unclear,
+                    "{code:?} {status}"
+                );
+                assert_eq!(
+                    judge(code, status, Idempotency::Idempotent).class,
+                    ErrorClass::Transient,
+                    "{code:?} {status}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn codes_of_the_create_call() {
+        for (code, class) in [
+            ("Instance.NotFound", Permanent),
+            ("DesktopInstance.NotFound", Permanent),
+            ("Instance.ImageUnsupported", Permanent),
+            ("Instance.PhysicalNodeNotExist", Permanent),
+            ("ImageCreateByInstance.TaskExist", Busy),
+            ("ExceedBuilderQuota", Busy),
+            ("InvalidBaseImage.NotConfigured", Permanent),
+            ("CreateDesktopImageRecord.Failed", Unclear),
+            ("Image.NotExist", Permanent),
+            ("ImageRegionDistribute.NotAllow", Permanent),
+            ("ImageUpdateFailed.NotAllow", Permanent),
+            ("ImageUpdateSharedImageFailed.NotAllow", Permanent),
+            ("ParentImageRegionDistribute.NotExist", Permanent),
+            ("InternalError", Unclear),
+        ] {
+            assert!(TABLE.iter().any(|rule| rule.code == code), "{code} is not in the table");
+            assert_eq!(judge(Some(code), 400, Idempotency::NonIdempotent).class, class, "{code}");
+        }
+    }
+
+    #[test]
+    fn common_codes_and_statuses() {
+        for (code, status, harmless, doubling) in [
+            (Some("Throttling.User"), 400, Transient, Transient),
+            (Some("Throttling.Api"), 429, Transient, Transient),
+            (Some("Throttling.Api.Risk"), 429, Busy, Busy),
+            (Some("Throttling.Resource"), 429, Busy, Busy),
+            (Some("QuotaExceed.Image"), 403, Busy, Busy),
+            (Some("IncorrectDesktopStatus"), 400, Busy, Busy),
+            (Some("IncorrectInstanceStatus"), 403, Busy, Busy),
+            (Some("OperationConflict"), 409, Busy, Busy),
+            (Some("OperationDenied.ImageCopying"), 403, Busy, Busy),
+            (Some("OperationDenied.NoStock"), 403, Busy, Busy),
+            (Some("ResourceBusy"), 400, Busy, Busy),
+            (Some("DesktopStatusNotSupport"), 400, Busy, Busy),
+            (Some("InvalidDesktop.StatusNotSupported"), 400, Busy, Busy),
+            (Some("InternalError"), 400, Transient, Unclear),
+            (Some("ServiceUnavailableTemporary"), 503, Transient, Unclear),
+            (Some("SignatureNonceUsed"), 400, Transient, Unclear),
+            (Some("InvalidAccessKeyId.NotFound"), 404, Credential, Credential),
+            (Some("InvalidSecurityToken.Expired"), 403, Credential, Credential),
+            (Some("InvalidTimeStamp.Expired"), 400, Credential, Credential),
+            (Some("Forbidden.RAM"), 403, Permanent, Permanent),
+            (Some("MissingImageId"), 400, Permanent, Permanent),
+            (Some("NeverHeardOf"), 400, Permanent, Permanent),
+            (Some("NeverHeardOf"), 500, Transient, Unclear),
+            (Some("NeverHeardOf"), 403, Permanent, Permanent),
+            (Some("NeverHeardOf"), 429, Transient, Transient),
+            (Some("NeverHeardOf"), 408, Transient, Unclear),
+            (Some("NeverHeardOf"), 302, Transient, Unclear),
+            (Some("NeverHeardOf"), 200, Transient, Unclear),
+        ] {
+            assert_eq!(judge(code, status, Idempotency::Idempotent).class, harmless, "{code:?} {status}");
+            assert_eq!(judge(code, status, Idempotency::NonIdempotent).class, doubling, "{code:?} {status}");
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! Where the key pair comes from: the environment, files, the profile of the `aliyun` command, or the RAM role of the
+//! ECS machine. One file each.
+//!
+//! [`CredentialProvider`] asks the sources in order, remembers the first answer, and asks again before it expires or when the
+//! cloud did not accept it. Secrets are in [`SecretString`] from the moment they are read.
+
+use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
+
+use super::http::Http;
+use crate::domain::clock::Clock;
+
+mod cli_profile;
+mod ecs_ram_role;
+mod environment;
+mod files;
+
+/// `credentials = …`: which sources are asked.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CredentialSource {
+    /// Environment, files, CLI profile, ECS RAM role: the first that has something.
+    #[default]
+    Default,
+    /// The credentials folder alone.
+    Files,
+    /// The metadata service alone.
+    EcsRamRole,
+}
+
+/// A source, as messages name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum SourceName {
+    /// `ALIBABA_CLOUD_ACCESS_KEY_ID` and its siblings.
+    Environment,
+    /// `access_key_id` and its siblings in the credentials folder.
+    Files,
+    /// `~/.aliyun/config.json`.
+    CliProfile,
+    /// The ECS metadata service.
+    EcsRamRole,
+}
+
+impl fmt::Display for SourceName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Environment => "environment",
+            Self::Files => "credentials folder",
+            Self::CliProfile => "aliyun profile",
+            Self::EcsRamRole => "ECS RAM role",
+        })
+    }
+}
+
+/// What signs a request.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    /// Not a secret, but of no use in logs.
+    pub access_key_id: String,
+    /// The secret that goes with it.
+    pub access_key_secret: SecretString,
+    /// Goes along with temporary keys.
+    pub security_token: Option<SecretString>,
+    /// When the cloud stops accepting it, where that is known.
+    pub expires_at: Option<DateTime<Utc>>,
+    /// Where it is from.
+    pub source: SourceName,
+}
+
+/// What the sources look at: the process's environment as a value, so that tests have their own.
+#[derive(Debug, Clone)]
+pub struct Environment {
+    pub(super) access_key_id: Option<String>,
+    pub(super) access_key_secret: Option<SecretString>,
+    pub(super) security_token: Option<SecretString>,
+    pub(super) profile: Option<String>,
+    pub(super) profile_disabled: bool,
+    pub(super) ecs_role: Option<String>,
+    pub(super) ecs_disabled: bool,
+    pub(super) imds_v1_disabled: bool,
+    /// Home of `.aliyun/config.json`.
+    pub home: Option<PathBuf>,
+    /// Folder of `access_key_id`, `access_key_secret` and perhaps `security_token`; systemd's `LoadCredential=` makes it.
+    pub credentials_directory: Option<PathBuf>,
+    /// Base of the metadata service; another one only in tests.
+    pub metadata_url: String,
+}
+
+impl Environment {
+    /// Takes what the sources need from variables; pass `|name| std::env::var(name).ok()`.
+    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
+        let set = |name: &str| variable(name).filter(|text| !text.is_empty());
+        let on = |name: &str| set(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        Self {
+            access_key_id: set("ALIBABA_CLOUD_ACCESS_KEY_ID"),
+            access_key_secret: set("ALIBABA_CLOUD_ACCESS_KEY_SECRET").map(SecretString::from),
+            security_token: set("ALIBABA_CLOUD_SECURITY_TOKEN").map(SecretString::from),
+            profile: set("ALIBABA_CLOUD_PROFILE"),
+            profile_disabled: on("ALIBABA_CLOUD_CLI_PROFILE_DISABLED"),
+            ecs_role: set("ALIBABA_CLOUD_ECS_METADATA"),
+            ecs_disabled: on("ALIBABA_CLOUD_ECS_METADATA_DISABLED"),
+            imds_v1_disabled: on("ALIBABA_CLOUD_IMDSV1_DISABLED"),
+            home: set("HOME").map(PathBuf::from),
+            credentials_directory: set("CREDENTIALS_DIRECTORY").map(PathBuf::from),
+            metadata_url: "http://100.100.100.200".to_owned(),
+        }
+    }
+}
+
+/// No source has a key pair; each says why.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("no credentials: {}", reasons.iter().map(|(name, why)| format!("{name}: {why}")).collect::<Vec<_>>().join("; "))]
+pub struct NoCredentials {
+    /// The sources asked, in order.
+    pub reasons: Vec<(SourceName, String)>,
+}
+
+/// After a failed refresh the next one waits this long, so that a source that is down does not slow every call.
+const PAUSE: Duration = Duration::from_secs(30);
+
+/// Keeps the credentials fresh.
+#[derive(Debug)]
+pub struct CredentialProvider {
+    source: CredentialSource,
+    environment: Environment,
+    http: Http,
+    clock: Arc<dyn Clock>,
+    held: Mutex<Option<Held>>,
+}
+
+#[derive(Debug, Clone)]
+struct Held {
+    credentials: Credentials,
+    stale_at: Option<DateTime<Utc>>,
+}
+
+impl CredentialProvider {
+    /// Asks nobody yet.
+    pub fn new(source: CredentialSource, environment: Environment, http: Http, clock: Arc<dyn Clock>) -> Self {
+        Self { source, environment, http, clock, held: Mutex::new(None) }
+    }
+
+    /// The credentials to sign with now. Those at hand serve until they expire, should a fresh fetch fail.
+    pub async fn get(&self) -> Result<Credentials, NoCredentials> {
+        let mut held = self.held.lock().await;
+        let now = self.clock.now();
+        let Some(at_hand) = held.clone() else {
+            return Ok(held.insert(self.fetch(now).await?).credentials.clone());
+        };
+        if at_hand.stale_at.is_none_or(|stale_at| now < stale_at) {
+            return Ok(at_hand.credentials);
+        }
+        match self.fetch(now).await {
+            Ok(fresh) => Ok(held.insert(fresh).credentials.clone()),
+            Err(error) if at_hand.credentials.expires_at.is_some_and(|end| now < end) => {
+                tracing::warn!(%error, "credentials cannot be refreshed yet");
+                let credentials = at_hand.credentials;
+                *held = Some(Held { credentials: credentials.clone(), stale_at: Some(now + PAUSE) });
+                Ok(credentials)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What was last fetched, without asking anybody.
+    pub async fn at_hand(&self) -> Option<Credentials> {
+        self.held.lock().await.as_ref().map(|held| held.credentials.clone())
+    }
+
+    /// Reads the sources anew, after the cloud did not accept what is at hand. Keeps that where no source answers.
+    pub async fn refresh(&self) -> Result<Credentials, NoCredentials> {
+        let mut held = self.held.lock().await;
+        let fresh = self.fetch(self.clock.now()).await?;
+        Ok(held.insert(fresh).credentials.clone())
+    }
+
+    async fn fetch(&self, now: DateTime<Utc>) -> Result<Held, NoCredentials> {
+        let sources: &[SourceName] = match self.source {
+            CredentialSource::Default => {
+                &[SourceName::Environment, SourceName::Files, SourceName::CliProfile, SourceName::EcsRamRole]
+            }
+            CredentialSource::Files => &[SourceName::Files],
+            CredentialSource::EcsRamRole => &[SourceName::EcsRamRole],
+        };
+        let mut reasons = Vec::new();
+        for &name in sources {
+            match self.ask(name).await {
+                Ok(credentials) => {
+                    tracing::info!(source = %name, "credentials come from the {name}");
+                    return Ok(Held { stale_at: stale_at(&credentials, now), credentials });
+                }
+                Err(why) => reasons.push((name, why)),
+            }
+        }
+        Err(NoCredentials { reasons })
+    }
+
+    async fn ask(&self, name: SourceName) -> Result<Credentials, String> {
+        match name {
+            SourceName::Environment => environment::fetch(&self.environment),
+            SourceName::Files => files::fetch(&self.environment).await,
+            SourceName::CliProfile => cli_profile::fetch(&self.environment).await,
+            SourceName::EcsRamRole => ecs_ram_role::fetch(&self.environment, &self.http).await,
+        }
+    }
+}
+
+/// A quarter of an hour before the end, or a quarter of the life where that is less.
+fn stale_at(credentials: &Credentials, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+    let end = credentials.expires_at?;
+    let life = (end - now).to_std().unwrap_or_default();
+    Some(end - (life / 4).min(Duration::from_mins(15)))
+}
+
+#[cfg(test)]
+mod tests {
+    use secrecy::ExposeSecret;
+
+    use super::*;
+    use crate::domain::clock::SystemClock;
+
+    fn credential_provider(source: CredentialSource, environment: Environment) -> CredentialProvider {
+        CredentialProvider::new(source, environment, Http::new(Duration::from_secs(1)).unwrap(), Arc::new(SystemClock))
+    }
+
+    fn bare() -> Environment {
+        Environment::read(|name| (name == "ALIBABA_CLOUD_ECS_METADATA_DISABLED").then(|| "true".to_owned()))
+    }
+
+    fn put(folder: &std::path::Path, id: &str) {
+        std::fs::write(folder.join("access_key_id"), format!("{id}\n")).unwrap();
+        std::fs::write(folder.join("access_key_secret"), "file-secret\r\n").unwrap();
+    }
+
+    #[tokio::test]
+    async fn the_first_source_wins_and_debug_shows_no_secret() {
+        let variables = |name: &str| match name {
+            "ALIBABA_CLOUD_ACCESS_KEY_ID" => Some("env-id".to_owned()),
+            "ALIBABA_CLOUD_ACCESS_KEY_SECRET" => Some("env-secret".to_owned()),
+            "ALIBABA_CLOUD_SECURITY_TOKEN" => Some("env-token".to_owned()),
+            _ => None,
+        };
+        let credential_provider = credential_provider(CredentialSource::Default, Environment::read(variables));
+        let credentials = credential_provider.get().await.unwrap();
+        assert_eq!((credentials.access_key_id.as_str(), credentials.source), ("env-id", SourceName::Environment));
+        assert_eq!(credentials.access_key_secret.expose_secret(), "env-secret");
+        assert_eq!(credentials.security_token.as_ref().unwrap().expose_secret(), "env-token");
+        let shown = format!("{credentials:?} {credential_provider:?}");
+        assert!(!shown.contains("env-secret") && !shown.contains("env-token"), "{shown}");
+    }
+
+    #[tokio::test]
+    async fn files_are_read_again_on_demand() {
+        let folder = tempfile::tempdir().unwrap();
+        put(folder.path(), "old");
+        let environment = Environment { credentials_directory: Some(folder.path().to_owned()), ..bare() };
+        let credential_provider = credential_provider(CredentialSource::Files, environment);
+        let first = credential_provider.get().await.unwrap();
+        assert_eq!((first.access_key_id.as_str(), first.access_key_secret.expose_secret()), ("old", "file-secret"));
+        put(folder.path(), "new");
+        assert_eq!(credential_provider.get().await.unwrap().access_key_id, "old");
+        assert_eq!(credential_provider.refresh().await.unwrap().access_key_id, "new");
+        assert_eq!(credential_provider.get().await.unwrap().access_key_id, "new");
+    }
+
+    #[tokio::test]
+    async fn profiles_with_a_key_are_read_and_others_named() {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir(home.path().join(".aliyun")).unwrap();
+        let file = home.path().join(".aliyun/config.json");
+        let profiles = r#"{"current":"b","profiles":[{"name":"a","mode":"OAuth"},
+            {"name":"b","mode":"StsToken","access_key_id":"i","access_key_secret":"s","sts_token":"t"}]}"#;
+        std::fs::write(&file, profiles).unwrap();
+        let environment = Environment { home: Some(home.path().to_owned()), ..bare() };
+        let credentials = credential_provider(CredentialSource::Default, environment.clone()).get().await.unwrap();
+        assert_eq!((credentials.access_key_id.as_str(), credentials.source), ("i", SourceName::CliProfile));
+        assert_eq!(credentials.security_token.unwrap().expose_secret(), "t");
+
+        let other = Environment { profile: Some("a".to_owned()), ..environment };
+        let error = credential_provider(CredentialSource::Default, other).get().await.unwrap_err().to_string();
+        assert!(error.contains("OAuth"), "{error}");
+    }
+
+    #[tokio::test]
+    async fn when_all_fail_each_says_why() {
+        let error = credential_provider(CredentialSource::Default, bare()).get().await.unwrap_err();
+        let names: Vec<SourceName> = error.reasons.iter().map(|(name, _)| *name).collect();
+        let all = [SourceName::Environment, SourceName::Files, SourceName::CliProfile, SourceName::EcsRamRole];
+        assert_eq!(names, all);
+        assert!(error.reasons.iter().all(|(_, why)| !why.is_empty()));
+    }
+
+    #[test]
+    fn stale_before_the_end_and_sooner_when_life_is_short() {
+        let now = DateTime::UNIX_EPOCH;
+        let until = |end: Duration| Credentials {
+            access_key_id: String::new(),
+            access_key_secret: SecretString::from(""),
+            security_token: None,
+            expires_at: Some(now + end),
+            source: SourceName::EcsRamRole,
+        };
+        assert_eq!(stale_at(&until(Duration::from_hours(6)), now), Some(now + Duration::from_mins(345)));
+        assert_eq!(stale_at(&until(Duration::from_mins(20)), now), Some(now + Duration::from_mins(15)));
+    }
+}

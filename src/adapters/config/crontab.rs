@@ -1,0 +1,358 @@
+//! From a crontab to `[[schedule]]` tables: what its lines say about instances, and why the others are left out. Pure; what
+//! comes of it is text for an operator to read before it is used.
+
+use std::{collections::HashSet, time::Duration};
+
+use crate::domain::calendar::zone::Zone;
+use serde::Serialize;
+
+use super::problem::{is_secret_key, mask};
+use crate::domain::calendar::Timing;
+
+/// Longer names are refused in a configuration.
+const LONGEST_NAME: usize = 64;
+/// Words before a command that are not the command.
+const WRAPPERS: [&str; 7] = ["sudo", "nice", "ionice", "env", "exec", "timeout", "flock"];
+
+/// One line of a crontab, or what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Entry {
+    /// Nothing stands there.
+    Blank,
+    /// A comment, with its `#`.
+    Comment(String),
+    /// A schedule.
+    Schedule(Found),
+    /// What cannot be carried over.
+    LeftOut(LeftOut),
+}
+
+/// A schedule that a line says.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Found {
+    /// From 1.
+    pub line: usize,
+    /// Custom the instance, or by the command where there are several.
+    pub name: String,
+    /// All of one kind.
+    pub instance_ids: Vec<String>,
+    /// As it stands there.
+    pub cron: String,
+    /// Custom CRON_TZ, TZ or the host.
+    pub timezone: String,
+    /// What ran, without secrets.
+    pub command: String,
+    /// What to look at.
+    pub note: Option<String>,
+}
+
+/// A line that is no schedule here.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LeftOut {
+    /// From 1.
+    pub line: usize,
+    /// The line, without secrets.
+    pub text: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// What a crontab says. `zone` is the host's; `system` is the form of /etc/crontab, with a user before each command.
+pub fn read(text: &str, zone: Zone, system: bool) -> Vec<Entry> {
+    let mut crontab = Crontab { host: zone, cron_tz: None, tz: None, names: HashSet::new(), system };
+    text.lines().enumerate().flat_map(|(index, line)| crontab.line(index + 1, line)).collect()
+}
+
+/// The tables, with comments where they stood and a word for each line that is left out.
+pub fn toml(entries: &[Entry]) -> String {
+    let mut text = String::new();
+    for entry in entries {
+        match entry {
+            Entry::Blank => text.push('\n'),
+            Entry::Comment(comment) => text.push_str(&format!("{comment}\n")),
+            Entry::LeftOut(LeftOut { line, text: what, reason }) => {
+                text.push_str(&format!("# left out, line {line}: {what}\n#   {reason}\n"));
+            }
+            Entry::Schedule(found) => {
+                text.push_str(&format!("# was line {}: {}\n", found.line, found.command));
+                if let Some(note) = &found.note {
+                    text.push_str(&format!("# {note}\n"));
+                }
+                text.push_str(&format!("[[schedule]]\nname = {:?}\n", found.name));
+                match found.instance_ids.as_slice() {
+                    [one] => text.push_str(&format!("instance_id = {one:?}\n")),
+                    many => text.push_str(&format!("instance_ids = {many:?}\n")),
+                }
+                text.push_str(&format!("cron = {:?}\ntimezone = {:?}\n\n", found.cron, found.timezone));
+            }
+        }
+    }
+    // One blank line at most, none at the end.
+    let mut lines: Vec<&str> = text.lines().collect();
+    lines.dedup_by(|one, before| one.is_empty() && before.is_empty());
+    format!("{}\n", lines.join("\n").trim_end())
+}
+
+/// What lines before have said.
+struct Crontab {
+    host: Zone,
+    cron_tz: Option<String>,
+    tz: Option<String>,
+    names: HashSet<String>,
+    system: bool,
+}
+
+impl Crontab {
+    fn line(&mut self, number: usize, line: &str) -> Vec<Entry> {
+        // TOML's comments know no control characters but the tab.
+        let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
+        let line = line.trim();
+        let left_out =
+            |reason: String| vec![Entry::LeftOut(LeftOut { line: number, text: without_secrets(line), reason })];
+        if line.is_empty() {
+            return vec![Entry::Blank];
+        }
+        if line.starts_with('#') {
+            return vec![Entry::Comment(without_secrets(line))];
+        }
+        if let Some((name, value)) = variable(line) {
+            let value = (!value.is_empty()).then(|| value.trim_start_matches(':').to_owned());
+            match name {
+                "CRON_TZ" => self.cron_tz = value,
+                "TZ" => self.tz = value,
+                _ => return left_out(format!("imagebaked runs no command that would see {name}")),
+            }
+            return Vec::new();
+        }
+        match self.job(number, line) {
+            Ok(found) => found.into_iter().map(Entry::Schedule).collect(),
+            Err(reason) => left_out(reason),
+        }
+    }
+
+    fn job(&mut self, number: usize, line: &str) -> Result<Vec<Found>, String> {
+        // SUSE's cron does not log a job whose line begins with a dash.
+        let line = line.trim_start_matches('-');
+        let times = if line.starts_with('@') { 1 } else { 5 };
+        let (fields, command) = split_words(line, times + usize::from(self.system));
+        if fields.len() < times + usize::from(self.system) || command.is_empty() {
+            let user = if self.system { ", a user" } else { "" };
+            return Err(format!("it is neither a variable nor five times{user} and a command"));
+        }
+        let cron = fields[..times].join(" ");
+        let ids = instances(command);
+        if ids.is_empty() {
+            return Err("its command names no instance (ecd-… or ws-…)".to_owned());
+        }
+        let (zone, note) = self.zone()?;
+        Timing::parse(&[&cron], zone, Duration::ZERO, "").map_err(|error| format!("{error}: {}", error.hint))?;
+        // A schedule is of one kind of instance.
+        let (desktops, workstations): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id.starts_with("ecd-"));
+        let kinds = [desktops, workstations].into_iter().filter(|ids| !ids.is_empty());
+        Ok(kinds
+            .map(|ids| Found {
+                line: number,
+                name: self.name(&ids, command),
+                instance_ids: ids,
+                cron: cron.clone(),
+                timezone: zone.name().to_owned(),
+                command: without_secrets(command),
+                note: note.clone(),
+            })
+            .collect())
+    }
+
+    /// The zone of a line, and what there is to say of it.
+    fn zone(&self) -> Result<(Zone, Option<String>), String> {
+        let parse =
+            |name: &str, text: &str| text.parse().map_err(|_| format!("{name} is {text:?}, which is no known zone"));
+        match (&self.cron_tz, &self.tz) {
+            (Some(text), _) => Ok((parse("CRON_TZ", text)?, None)),
+            (None, Some(text)) => {
+                let zone: Zone = parse("TZ", text)?;
+                let note = format!(
+                    "timezone is by TZ; a cron that heeds CRON_TZ alone ran this by the zone of its host ({})",
+                    self.host.name()
+                );
+                Ok((zone, (zone != self.host).then_some(note)))
+            }
+            (None, None) => Ok((self.host, None)),
+        }
+    }
+
+    /// A name that no line before has.
+    fn name(&mut self, ids: &[String], command: &str) -> String {
+        let base = match ids {
+            [one] => one.clone(),
+            _ => program(command),
+        };
+        let base: String = base.chars().take(LONGEST_NAME - 5).collect();
+        let mut name = base.clone();
+        let mut n = 1;
+        while !self.names.insert(name.clone()) {
+            n += 1;
+            name = format!("{base}-{n}");
+        }
+        name
+    }
+}
+
+/// `NAME = value`, quotes taken off.
+fn variable(line: &str) -> Option<(&str, &str)> {
+    let (name, value) = line.split_once('=')?;
+    let name = unquoted(name.trim());
+    let sound = name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    sound.then(|| (name, unquoted(value.trim())))
+}
+
+fn unquoted(text: &str) -> &str {
+    let without = |quote| text.strip_prefix(quote).and_then(|text| text.strip_suffix(quote));
+    without('"').or_else(|| without('\'')).unwrap_or(text)
+}
+
+/// The first `n` words and the rest.
+fn split_words(line: &str, n: usize) -> (Vec<&str>, &str) {
+    let mut rest = line;
+    let mut words = Vec::with_capacity(n);
+    while words.len() < n {
+        let Some((word, after)) = rest.split_once(char::is_whitespace) else { break };
+        words.push(word);
+        rest = after.trim_start();
+    }
+    (words, rest)
+}
+
+/// The instances that a command names, each once.
+fn instances(command: &str) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    for run in command.split(|c: char| !word(c)) {
+        let id = run.trim_start_matches('-').trim_end_matches(['-', '_']);
+        let Some((kind, rest)) = id.split_once('-') else { continue };
+        let plain = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
+        // Many a thing is called `ws-proxy`; ids have digits.
+        let known = kind == "ecd" || (kind == "ws" && rest.bytes().any(|byte| byte.is_ascii_digit()));
+        if plain && known && !found.iter().any(|other| other == id) {
+            found.push(id.to_owned());
+        }
+    }
+    found
+}
+
+/// What a command is called, as a name.
+fn program(command: &str) -> String {
+    let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let words = command.split_whitespace().filter(|word| !word.contains('=') && !word.starts_with('-'));
+    let word = words.map(base).find(|word| !WRAPPERS.contains(&word.as_str())).unwrap_or_default();
+    let stem = word.split('.').next().unwrap_or_default();
+    let name: String = stem.chars().filter(|c| c.is_alphanumeric() || "-_".contains(*c)).collect();
+    if name.is_empty() { "crontab".to_owned() } else { name }
+}
+
+/// The text without what follows `--access-key-secret` and its like, and without key ids.
+fn without_secrets(text: &str) -> String {
+    let mut shown = mask(text);
+    let words: Vec<String> = shown.split_whitespace().map(str::to_owned).collect();
+    for pair in words.windows(2) {
+        if let [option, value] = pair
+            && option.starts_with('-')
+            && is_secret_key(option)
+        {
+            shown = shown.replace(value.as_str(), "***");
+        }
+    }
+    shown
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shanghai(text: &str) -> Vec<Entry> {
+        read(text, Zone::find("Asia/Shanghai").unwrap(), false)
+    }
+
+    fn found(text: &str) -> Found {
+        match shanghai(text).pop() {
+            Some(Entry::Schedule(found)) => found,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn reason(text: &str) -> String {
+        match shanghai(text).pop() {
+            Some(Entry::LeftOut(left_out)) => left_out.reason,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn times_ids_and_zones_are_taken_over() {
+        let one = found("0 3\t* * 1-5  /opt/bake.sh --instance=ecd-7w78ozhjcwa3u >> /var/log/ecd-7w78ozhjcwa3u.log");
+        assert_eq!((one.cron.as_str(), one.timezone.as_str()), ("0 3 * * 1-5", "Asia/Shanghai"));
+        assert_eq!((one.name.as_str(), one.instance_ids), ("ecd-7w78ozhjcwa3u", vec!["ecd-7w78ozhjcwa3u".to_owned()]));
+        assert_eq!(found("@daily bake ecd-1").cron, "@daily");
+        assert_eq!(found("-*/15 * * * * bake ecd-1").cron, "*/15 * * * *");
+        assert_eq!(found("CRON_TZ = \"Europe/Berlin\"\nTZ=UTC\n0 3 * * * bake ecd-1").timezone, "Europe/Berlin");
+        assert_eq!(found("CRON_TZ=UTC\nCRON_TZ=\n0 3 * * * bake ecd-1").timezone, "Asia/Shanghai");
+        let by_tz = found("TZ=:UTC\n0 3 * * * bake ecd-1");
+        assert_eq!(by_tz.timezone, "UTC");
+        assert!(by_tz.note.unwrap().contains("by the zone of its host (Asia/Shanghai)"));
+        assert_eq!(found("TZ=Asia/Shanghai\n0 3 * * * bake ecd-1").note, None);
+    }
+
+    #[test]
+    fn names_are_told_apart() {
+        let entries = shanghai(
+            "0 3 * * * bake ecd-1\n0 4 * * * bake ecd-1\n0 5 * * * sudo A=b /opt/farm.sh ws-1a,ws-2b\n0 6 * * * x ecd-5 ws-6",
+        );
+        let names: Vec<_> = entries
+            .iter()
+            .map(|entry| match entry {
+                Entry::Schedule(found) => format!("{} {}", found.name, found.instance_ids.join("+")),
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(names, ["ecd-1 ecd-1", "ecd-1-2 ecd-1", "farm ws-1a+ws-2b", "ecd-5 ecd-5", "ws-6 ws-6"]);
+    }
+
+    #[test]
+    fn only_instances_are_taken_for_instances() {
+        let none = Vec::<String>::new();
+        for command in
+            ["systemctl restart ws-proxy", "x golden-ecd-1", "x ecd-", "x ecd-1-old", "x ecd-ABC", "x my_ws-1"]
+        {
+            assert_eq!(instances(command), none, "{command}");
+        }
+        assert_eq!(
+            instances("a '{\"id\":\"ecd-1\"}' --id=ws-2,ecd-1 ecd-3- $ecd-4"),
+            ["ecd-1", "ws-2", "ecd-3", "ecd-4"]
+        );
+    }
+
+    #[test]
+    fn what_cannot_be_carried_over_is_told_with_its_reason() {
+        assert!(reason("MAILTO=ops@example.com").contains("would see MAILTO"));
+        assert!(reason("0 3 * * * /usr/bin/backup").contains("names no instance"));
+        assert!(reason("@reboot bake ecd-1").contains("`@reboot` is refused"));
+        assert!(reason("0 99 * * * bake ecd-1").contains("hours run from 0 to 23"));
+        assert!(reason("0 3 bake ecd-1").contains("neither a variable nor five times"));
+        assert!(reason("0 3 * * *").contains("neither a variable nor five times"));
+        assert!(reason("CRON_TZ=Mars/Base\n0 3 * * * bake ecd-1").contains("no known zone"));
+        assert!(reason("0~59 3 * * * bake ecd-1").contains('~'));
+        let system = read("0 3 * * * root bake ecd-1\n@daily bake ecd-1", Zone::UTC, true);
+        assert!(matches!(&system[0], Entry::Schedule(found) if found.command == "bake ecd-1"), "{system:?}");
+        assert!(matches!(&system[1], Entry::Schedule(found) if found.command == "ecd-1"), "{system:?}");
+    }
+
+    #[test]
+    fn secrets_stay_behind() {
+        let text = "ALIBABA_CLOUD_ACCESS_KEY_SECRET=hush1\n# password = hush2\n\
+                    0 3 * * * bake ecd-1 --access-key-secret hush3 --key LTAI5tExample99\n0 4 * * * x password=hush4";
+        let toml = toml(&shanghai(text));
+        for secret in ["hush", "LTAI5tExample99"] {
+            assert!(!toml.contains(secret), "{toml}");
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! Which files a configuration is read from, and how to tell that they are no longer what was read: by their looks, which
+//! costs next to nothing, and by their bytes.
+
+use std::{
+    fs, io,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+
+/// The folder beside the main file.
+pub(super) fn conf_d(path: &Path) -> PathBuf {
+    path.parent().unwrap_or(Path::new("")).join("conf.d")
+}
+
+/// The files of the folder that count, in the order in which they do; none where there is no folder.
+pub(super) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let entries = match fs::read_dir(folder) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(error),
+    };
+    let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
+    // Editors leave hidden files beside the real ones.
+    let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
+    paths.sort();
+    Ok(paths)
+}
+
+fn all(path: &Path) -> Vec<PathBuf> {
+    let mut paths = vec![path.to_owned()];
+    // A folder that cannot be listed is like an empty one here; reading the configuration complains of it.
+    paths.extend(files_of(&conf_d(path)).unwrap_or_default());
+    paths
+}
+
+/// What the files look like from outside. Links are followed, so that a link to another file looks different.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileStamps(Vec<(PathBuf, Option<Stamp>)>);
+
+/// Device, inode, size, and when bytes and anything else were last changed.
+type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
+
+impl FileStamps {
+    /// Of the main file at `path` and its conf.d, now.
+    pub fn of(path: &Path) -> Self {
+        let stamp = |path: &PathBuf| {
+            let data = fs::metadata(path).ok()?;
+            let (modified, changed) = ((data.mtime(), data.mtime_nsec()), (data.ctime(), data.ctime_nsec()));
+            Some((data.dev(), data.ino(), data.size(), modified, changed))
+        };
+        Self(all(path).into_iter().map(|path| (path.clone(), stamp(&path))).collect())
+    }
+}
+
+/// Hash of the names and bytes of files.
+#[derive(Default)]
+pub(super) struct ContentHash(Sha256);
+
+impl ContentHash {
+    pub(super) fn add(&mut self, path: &Path, bytes: Option<&[u8]>) {
+        self.0.update(path.as_os_str().as_encoded_bytes());
+        let length = bytes.map_or(u64::MAX, |bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX));
+        self.0.update(length.to_le_bytes());
+        self.0.update(bytes.unwrap_or_default());
+    }
+
+    pub(super) fn finish(self) -> String {
+        hex::encode(self.0.finalize())
+    }
+}
+
+/// Of the main file at `path` and its conf.d, as they are now; to be compared with [`super::Config::fingerprint`].
+pub fn fingerprint(path: &Path) -> String {
+    let mut print = ContentHash::default();
+    for path in all(path) {
+        print.add(&path, fs::read(&path).ok().as_deref());
+    }
+    print.finish()
+}

@@ -1,0 +1,632 @@
+//! From TOML files to a [`Config`], with every problem of every file at once.
+//!
+//! The layers, each over the one before: built-in defaults, the file, the files of `conf.d` beside it in the order of
+//! their names, and the environment (`IMAGEBAKED_DAEMON__MAX_BUILDERS=4`). Tables merge key by key; the `[[schedule]]`s
+//! of all files are put one after the other.
+//!
+//! Two ways lead through this module, because two things are asked for:
+//!
+//! * `[cloud]` and `[daemon]` are few keys with all the layers: each layer is read and checked where it stands, then
+//!   figment puts them together.
+//! * Schedules may be thousands and are never layered by the environment. Going through figment would copy each into a
+//!   tree of owned values and lose its place in the file, so they are read from the parsed document itself.
+//!
+//! Documents come from the parser that goes on after an error and keeps the place of everything
+//! ([`DeTable::parse_recoverable`]); [`reader`] checks types and collects problems. A document takes many times the
+//! room of its text, so long files are read in [`pieces`], and twice: once for what schedules share, once for the
+//! schedules. One piece's document is held at a time, none when [`load`] returns.
+
+mod chunks;
+pub mod crontab;
+pub mod definitions;
+mod files;
+mod lints;
+mod problem;
+mod reader;
+mod schedules;
+mod settings;
+mod source_map;
+mod suggest;
+mod value_types;
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map},
+    fs, io,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use figment::{Figment, providers::Serialized, value::Value};
+use serde::{Serialize, de::DeserializeOwned};
+use sha2::{Digest, Sha256};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use self::{
+    files::{ContentHash, conf_d, files_of},
+    reader::{Diagnostics, Item, Mark, Source, suggestion},
+    schedules::{Schedules, Shared},
+    settings::{CloudLayer, DaemonLayer},
+    source_map::Marks,
+};
+pub use self::{
+    files::{FileStamps, fingerprint},
+    problem::{Place, Problem, Problems, Severity, Spot},
+    settings::{CloudSettings, Credentials, DaemonSettings},
+    source_map::{About, SourceMap},
+    suggest::{closest, no_schedule},
+};
+use crate::domain::{
+    calendar::zone::{self, Release},
+    catch_up::CatchUp,
+    ids::InstanceId,
+    image::users::UserKind,
+    plan::diff::{Diff, changes, table},
+    schedule::{Channel, Instances, Keep, Overlap, Schedule},
+};
+
+/// What the variables that set keys begin with.
+const PREFIX: &str = "IMAGEBAKED_";
+/// Variables with that beginning which others read: the command line, and in debug builds the points where tests kill.
+const NOT_KEYS: &[&str] = &[
+    "IMAGEBAKED_CONFIG",
+    "IMAGEBAKED_LOG",
+    #[cfg(debug_assertions)]
+    crate::adapters::failpoint::VARIABLE,
+];
+/// Bytes of a piece of a file, at least: its document is then a few MiB.
+const PIECE: usize = 64 * 1024;
+/// The tables of a file.
+const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// `[cloud]`.
+    pub cloud: CloudSettings,
+    /// `[daemon]`.
+    pub daemon: DaemonSettings,
+    /// The `[[schedule]]`s of all files, in their order.
+    pub schedules: Vec<Arc<Schedule>>,
+    /// Twelve hex digits that change when any effective value does.
+    pub hash: String,
+    /// The files read.
+    pub files: Vec<PathBuf>,
+    /// Hash of their bytes, which tells whether they are still what was read.
+    pub fingerprint: String,
+    /// The release whose rules its time zones have.
+    pub zones: Arc<Release>,
+}
+
+/// Keys of `[cloud]` and `[daemon]` that a reload takes over at once; all others count from the next start.
+const LIVE: &[(&str, &str)] = &[
+    ("cloud", "poll_interval"),
+    ("cloud", "lookup_window"),
+    ("cloud", "in_use"),
+    ("daemon", "max_builders"),
+    ("daemon", "max_builders_per_region"),
+    ("daemon", "pause_after_failures"),
+    ("daemon", "owner"),
+    ("daemon", "prune_interval"),
+    ("daemon", "max_deletions"),
+    ("daemon", "watch"),
+];
+
+impl Config {
+    /// Every name and id of a schedule.
+    pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
+        self.schedules.iter().flat_map(|schedule| [schedule.name.as_str(), schedule.id.as_str()])
+    }
+
+    /// Whether something differs from `other` that only counts at the start of the daemon: where its files, sockets and
+    /// pages are, and how it reaches the cloud.
+    pub fn needs_restart(&self, other: &Self) -> bool {
+        let differ = |section: &str, mine: &serde_json::Map<_, _>, others: &serde_json::Map<_, _>| {
+            let mut keys = mine.keys().chain(others.keys());
+            keys.any(|key: &String| !LIVE.contains(&(section, key.as_str())) && mine.get(key) != others.get(key))
+        };
+        differ("cloud", &table(&self.cloud), &table(&other.cloud))
+            || differ("daemon", &table(&self.daemon), &table(&other.daemon))
+    }
+
+    /// The regions of instances and of copies of their images, and the one of the image service: where images may be in
+    /// use.
+    pub fn regions(&self) -> BTreeSet<&str> {
+        let of_schedules = self.schedules.iter().flat_map(|schedule| {
+            let settings = &schedule.settings;
+            settings.regions.iter().map(String::as_str).chain([settings.instance_region.as_str()])
+        });
+        of_schedules.chain([self.cloud.region.as_str()]).collect()
+    }
+
+    /// The kinds of users of images that the operator leaves out: they are not asked before an image is deleted.
+    pub fn not_asked(&self) -> Vec<UserKind> {
+        UserKind::ALL.into_iter().filter(|kind| !self.cloud.in_use.contains(kind)).collect()
+    }
+
+    /// What changes where this configuration follows `old`, with the slots after `from` up to and including `until`.
+    pub fn diff(&self, old: &Self, from: DateTime<Utc>, until: DateTime<Utc>) -> Diff {
+        let sections = |config: &Self| {
+            let of = |section: &str, keys: serde_json::Map<String, serde_json::Value>| {
+                keys.into_iter().map(|(key, value)| (format!("{section}.{key}"), value)).collect::<Vec<_>>()
+            };
+            let (cloud, daemon) = (of("cloud", table(&config.cloud)), of("daemon", table(&config.daemon)));
+            cloud.into_iter().chain(daemon).collect()
+        };
+        Diff::between(&old.schedules, &self.schedules, from, until)
+            .with_settings(changes(&sections(old), &sections(self)))
+    }
+}
+
+/// A configuration that can be used, and what is doubtful about it.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// What to use.
+    pub config: Config,
+    /// What to look at; warnings only.
+    pub warnings: Problems,
+}
+
+/// Reads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`. Fails
+/// with everything that is wrong, warnings included, when there is an error anywhere.
+pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    load_in_place_of(path, path, environment)
+}
+
+/// As [`load`], with `file` in place of the main file at `path`: the `conf.d` beside `path` goes on to count.
+pub fn load_in_place_of(path: &Path, file: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
+    let mut out = Diagnostics::default();
+    let (config, _) = read_layers(path, file, environment, None, &mut out);
+    loaded(config, Problems(out.into_problems()))
+}
+
+/// As [`load`], and keeps where everything was written, for those who find fault with it later.
+pub fn load_with_source_map(
+    path: &Path,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Config, SourceMap), Problems> {
+    let mut out = Diagnostics::default();
+    let mut marks = Marks::default();
+    let (config, sources) = read_layers(path, path, environment, Some(&mut marks), &mut out);
+    match config {
+        Some(config) if !out.has_errors() => Ok((config, SourceMap::new(sources, marks, out))),
+        _ => Err(Problems(out.into_problems())),
+    }
+}
+
+/// What can be understood in spite of errors, and all that is wrong: the sections with defaults for what is not right,
+/// and the schedules that are. Good enough to find daemon and ledger by, never to run by.
+pub fn load_lenient(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
+    let mut out = Diagnostics::default();
+    let (config, _) = read_layers(path, path, environment, None, &mut out);
+    (config, Problems(out.into_problems()))
+}
+
+/// The defaults with what `environment` sets: where there is no file yet.
+pub fn without_file(environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
+    let mut out = Diagnostics::default();
+    let config = assemble(&[], &variables(environment), None, &mut out);
+    (config, Problems(out.into_problems()))
+}
+
+fn loaded(config: Option<Config>, problems: Problems) -> Result<Loaded, Problems> {
+    match config {
+        Some(config) if !problems.has_errors() => Ok(Loaded { config, warnings: problems }),
+        _ => Err(problems),
+    }
+}
+
+fn read_layers(
+    path: &Path,
+    file: &Path,
+    environment: &BTreeMap<String, String>,
+    marks: Option<&mut Marks>,
+    out: &mut Diagnostics,
+) -> (Option<Config>, Vec<Source>) {
+    let (sources, fingerprint) = read_files(path, file, out);
+    let mut config = assemble(&sources, &variables(environment), marks, out);
+    if let Some(config) = &mut config {
+        config.files = sources.iter().map(|source| source.file.to_path_buf()).collect();
+        config.files.dedup();
+        config.fingerprint = fingerprint;
+    }
+    (config, sources)
+}
+
+/// The variables that set keys, as a source of its own.
+fn variables(environment: &BTreeMap<String, String>) -> Source {
+    let mut variables = String::new();
+    for (name, value) in environment {
+        if name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()) {
+            // One variable, one line.
+            variables.extend([name, "=", &value.replace(['\n', '\r'], " "), "\n"]);
+        }
+    }
+    Source::new(usize::MAX, Path::new("environment"), variables, true)
+}
+
+/// What can be understood of a source. Errors are known by their place, so that a second reading adds none.
+fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
+    let (tables, errors) = DeTable::parse_recoverable(&source.text);
+    for error in errors {
+        out.broken = true;
+        let end = source.text.trim_end().len();
+        let mark = source.mark(error.span().unwrap_or(end..end));
+        let code = if error.message().starts_with("duplicate key") { "duplicate-key" } else { "syntax" };
+        out.error(mark, code, error.message(), None);
+    }
+    tables.into_inner()
+}
+
+/// Reports a table that an earlier piece of the same file has; within a piece the parser does.
+fn claim<'s>(
+    seen: &mut HashMap<(&'s Path, String), Mark<'s>>,
+    source: &'s Source,
+    name: String,
+    key: &Spanned<Cow<'s, str>>,
+    out: &mut Diagnostics,
+) {
+    let mark = source.mark(key.span());
+    match seen.entry((&source.file, name)) {
+        hash_map::Entry::Occupied(first) => {
+            out.clash(mark, "duplicate-key", "duplicate key", (*first.get(), "first here"));
+        }
+        hash_map::Entry::Vacant(new) => {
+            new.insert(mark);
+        }
+    }
+}
+
+/// Puts the layers together. `None` where that could not be done, with the reason in `out`.
+fn assemble(
+    sources: &[Source],
+    variables: &Source,
+    marks: Option<&mut Marks>,
+    out: &mut Diagnostics,
+) -> Option<Config> {
+    let mut clouds = Vec::new();
+    let mut daemons = Vec::new();
+    let mut shared = Shared::default();
+    let mut seen = HashMap::new();
+    for source in sources {
+        for (key, value) in &parse(source, out) {
+            let item = Item::new(source, value);
+            match (key.get_ref().as_ref(), value.get_ref()) {
+                ("schedule", _) => {}
+                ("profile", DeValue::Table(profiles)) => {
+                    for name in profiles.keys() {
+                        claim(&mut seen, source, format!("profile.{}", name.get_ref()), name, out);
+                    }
+                }
+                (section, _) => claim(&mut seen, source, section.to_owned(), key, out),
+            }
+            match key.get_ref().as_ref() {
+                "cloud" => clouds
+                    .extend(item.table("the section [cloud]", out).map(|table| CloudLayer::read(source, table, out))),
+                "daemon" => daemons
+                    .extend(item.table("the section [daemon]", out).map(|table| DaemonLayer::read(source, table, out))),
+                "defaults" => shared.add_defaults(source, item, out),
+                "profile" => shared.add_profiles(source, item, out),
+                "schedule" => {}
+                other => unknown_section(source, key, other, value, out),
+            }
+        }
+    }
+    let (cloud, daemon) = read_variables(variables, out);
+    clouds.push(cloud);
+    daemons.push(daemon);
+    let cloud: Option<CloudSettings> = merge(&clouds).map_err(|error| unmerged(sources, &error, out)).ok();
+    let daemon: Option<DaemonSettings> = merge(&daemons).map_err(|error| unmerged(sources, &error, out)).ok();
+
+    let region = cloud.as_ref().map(|cloud| cloud.region.clone()).unwrap_or_default();
+    let mut schedules =
+        Schedules::new(&shared, &region, marks.is_some()).map_err(|error| unmerged(sources, &error, out)).ok()?;
+    let mut any = false;
+    for source in sources {
+        let tables = parse(source, out);
+        let Some(value) = tables.get("schedule") else { continue };
+        for item in Item::new(source, value).list("[[schedule]] tables", out).into_iter().flatten() {
+            any = true;
+            schedules.add(source, item, out);
+        }
+    }
+    if let Some(source) = sources.first()
+        && !any
+        && !out.broken
+    {
+        let hint = Some("add a [[schedule]] with `name`, `instance_id` and `cron`".into());
+        let message = "there are no schedules, so that nothing will ever be done".into();
+        out.file(source.index, &source.file, Severity::Warning, "no-schedules", message, hint);
+    }
+    if let Some(marks) = marks {
+        let builders = daemons.iter().rev().find_map(|layer| layer.max_builders.as_ref());
+        marks.max_builders = builders.map(|at| at.mark.span());
+        marks.schedules = schedules.written.take().unwrap_or_default();
+    }
+    let (cloud, daemon, schedules) = (cloud?, daemon?, schedules.done);
+    let hash = hash(&cloud, &daemon, &schedules).map_err(|error| unmerged(sources, &error, out)).ok()?;
+    Some(Config {
+        cloud,
+        daemon,
+        schedules,
+        hash,
+        files: Vec::new(),
+        fingerprint: String::new(),
+        zones: zone::release(),
+    })
+}
+
+/// Defaults below, then each layer over the ones before it.
+fn merge<T: Default + Serialize + DeserializeOwned>(layers: &[impl Serialize]) -> Result<T, Box<figment::Error>> {
+    let mut figment = Figment::from(Serialized::defaults(T::default()));
+    for layer in layers {
+        let Value::Dict(_, mut keys) = Value::serialize(layer)? else { continue };
+        // A key that the layer does not have must not hide the one below.
+        keys.retain(|_, value| !matches!(value, Value::Empty(..)));
+        figment = figment.merge(Serialized::defaults(keys));
+    }
+    Ok(figment.extract()?)
+}
+
+/// Every layer was checked where it stands, so this speaks of a fault of ours.
+fn unmerged(sources: &[Source], error: &dyn std::error::Error, out: &mut Diagnostics) {
+    if let Some(source) = sources.first() {
+        let message = format!("the layers cannot be put together: {error}");
+        out.file(source.index, &source.file, Severity::Error, "merge", message, None);
+    }
+}
+
+fn unknown_section(
+    source: &Source,
+    key: &Spanned<Cow<'_, str>>,
+    name: &str,
+    value: &Spanned<DeValue<'_>>,
+    out: &mut Diagnostics,
+) {
+    let mark = source.mark(key.span());
+    let tabular = value.get_ref().is_table() || value.get_ref().is_array();
+    if !tabular && problem::is_secret_key(name) {
+        reader::unknown_key(mark, name, &[], out);
+    } else if tabular {
+        out.error(mark, "unknown-section", format!("unknown section `{name}`"), Some(suggestion(name, &SECTIONS)));
+    } else {
+        let homes: [(&str, &[&str]); 3] =
+            [("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS), ("defaults", schedules::Layer::KEYS)];
+        let hint = match homes.iter().find(|(_, keys)| keys.contains(&name)) {
+            Some((section, _)) => format!("it belongs into [{section}]"),
+            None => format!("keys stand in a section: {}", SECTIONS.join(", ")),
+        };
+        out.error(mark, "unknown-key", format!("unknown key `{name}` outside of any section"), Some(hint));
+    }
+}
+
+/// Reads `IMAGEBAKED_SECTION__KEY=value` lines.
+fn read_variables<'s>(source: &'s Source, out: &mut Diagnostics) -> (CloudLayer<'s>, DaemonLayer<'s>) {
+    let (mut cloud, mut daemon) = (CloudLayer::default(), DaemonLayer::default());
+    let mut start = 0;
+    for line in source.text.split_inclusive('\n') {
+        let (name, value) = line.trim_end_matches('\n').split_once('=').unwrap_or((line, ""));
+        let name_mark = source.mark(start..start + name.len());
+        let from = start + name.len() + 1;
+        let written = DeValue::String(value.into());
+        let item = Item { value: &written, mark: source.mark(from..from + value.len()) };
+        start += line.len();
+
+        let path = name.trim_start_matches(PREFIX).to_lowercase();
+        let known = match path.split_once("__") {
+            Some(("cloud", key)) => cloud.set(key, item, out),
+            Some(("daemon", key)) => daemon.set(key, item, out),
+            _ => None,
+        };
+        if known.is_none() {
+            let message = format!("the variable `{name}` sets nothing");
+            out.error(name_mark, "unknown-variable", message, Some(variable_hint(&path)));
+        }
+    }
+    (cloud, daemon)
+}
+
+/// What to write instead of the variable whose name goes on with `path` after the prefix.
+fn variable_hint(path: &str) -> String {
+    if problem::is_secret_key(path) {
+        return "the access key is read from `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`"
+            .into();
+    }
+    // The prefix is left out of the comparison: it would make any two names look alike.
+    let sections = [("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS)];
+    let paths: Vec<String> = sections
+        .iter()
+        .flat_map(|(section, keys)| keys.iter().map(move |key| format!("{section}__{key}")))
+        .chain(NOT_KEYS.iter().map(|name| name.trim_start_matches(PREFIX).to_lowercase()))
+        .collect();
+    match closest(path, paths.iter().map(String::as_str)) {
+        Some(near) => format!("did you mean `{PREFIX}{}`?", near.to_uppercase()),
+        None => format!("variables set keys of [cloud] and [daemon]: `{PREFIX}DAEMON__MAX_BUILDERS`"),
+    }
+}
+
+/// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
+fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Vec<Source>, String) {
+    let mut sources = Vec::new();
+    let mut print = ContentHash::default();
+    read_file(file, &mut sources, &mut print, out);
+    let folder = conf_d(path);
+    let paths = files_of(&folder).unwrap_or_else(|error| {
+        unreadable(sources.len(), &folder, &error, out);
+        Vec::new()
+    });
+    for path in &paths {
+        read_file(path, &mut sources, &mut print, out);
+    }
+    (sources, print.finish())
+}
+
+/// Adds the pieces of a file.
+fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, out: &mut Diagnostics) {
+    let index = sources.len();
+    let bytes = match fs::read(path) {
+        Ok(bytes) => {
+            print.add(path, Some(&bytes));
+            bytes
+        }
+        Err(error) => {
+            print.add(path, None);
+            unreadable(index, path, &error, out);
+            return;
+        }
+    };
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| {
+        // Up to the first bad byte the lossy text is the file, so that the place is right.
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let source = Source::new(index, path, text, false);
+        let hint = Some("save the file as UTF-8".into());
+        out.broken = true;
+        out.error(source.mark(at..at), "bad-utf8", "this is not UTF-8", hint);
+        source.text
+    });
+    // Some editors begin a file with a byte order mark, which is no column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut lines = 0;
+    for piece in chunks::cut(text, PIECE) {
+        let piece = &text[piece];
+        let mut source = Source::new(sources.len(), path, piece.to_owned(), false);
+        source.lines_before = lines;
+        lines += piece.matches('\n').count();
+        sources.push(source);
+    }
+}
+
+fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostics) {
+    out.broken = true;
+    let (code, message, hint) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            let hint = "create it; config/imagebaked.toml of the distribution is a commented example";
+            ("no-file", "there is no such file".to_owned(), hint)
+        }
+        io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),
+        io::ErrorKind::NotADirectory => {
+            ("not-a-folder", "this is not a folder".to_owned(), "conf.d holds *.toml files")
+        }
+        io::ErrorKind::PermissionDenied => (
+            "unreadable",
+            "this cannot be read: permission denied".to_owned(),
+            "the daemon's user must be able to read it",
+        ),
+        _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
+    };
+    out.file(index, path, Severity::Error, code, message, Some(hint.into()));
+}
+
+/// What is hashed of a schedule besides its settings.
+#[derive(Serialize)]
+struct Identity<'a> {
+    id: &'a str,
+    name: &'a str,
+    instances: &'a [InstanceId],
+    many: bool,
+    cron: Vec<&'a str>,
+    jitter: Duration,
+    rules: (CatchUp, Duration, Overlap, bool),
+    max_image_age: Option<Duration>,
+    keep: Option<&'a Keep>,
+    channels: &'a [Channel],
+    settings: usize,
+}
+
+fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedule>]) -> serde_json::Result<String> {
+    let mut hasher = Sha256::new();
+    serde_json::to_writer(&mut hasher, &(cloud, daemon))?;
+    // Shared settings are hashed once; after that their number stands for them.
+    let mut numbers = HashMap::new();
+    for schedule in schedules {
+        let next = numbers.len();
+        let number = match numbers.entry(Arc::as_ptr(&schedule.settings)) {
+            hash_map::Entry::Occupied(known) => *known.get(),
+            hash_map::Entry::Vacant(new) => {
+                serde_json::to_writer(&mut hasher, &*schedule.settings)?;
+                *new.insert(next)
+            }
+        };
+        let identity = Identity {
+            id: schedule.id.as_str(),
+            name: schedule.name.as_str(),
+            instances: schedule.instances.as_slice(),
+            many: matches!(schedule.instances, Instances::Many(_)),
+            cron: schedule.timing.expressions().collect(),
+            jitter: schedule.timing.jitter(),
+            rules: (schedule.catch_up, schedule.catch_up_window, schedule.overlap, schedule.paused),
+            max_image_age: schedule.max_image_age,
+            keep: schedule.keep.as_ref(),
+            channels: &schedule.channels,
+            settings: number,
+        };
+        serde_json::to_writer(&mut hasher, &identity)?;
+    }
+    let mut hash = hex::encode(hasher.finalize());
+    hash.truncate(12);
+    Ok(hash)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What counts from the next start on only: where things are, and what the cloud's client is made with.
+    const AT_START: &[(&str, &str)] = &[
+        ("cloud", "region"),
+        ("cloud", "endpoint"),
+        ("cloud", "ecd_endpoint"),
+        ("cloud", "connect_timeout"),
+        ("cloud", "timeout"),
+        ("cloud", "requests_per_second"),
+        ("cloud", "credentials"),
+        ("cloud", "credentials_dir"),
+        ("daemon", "state_dir"),
+        ("daemon", "listen"),
+        ("daemon", "control_socket"),
+        ("daemon", "drain"),
+    ];
+
+    fn config(text: &str) -> Config {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("imagebaked.toml");
+        let schedule = "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-1\"\ncron = \"@daily\"\n";
+        std::fs::write(&path, format!("{text}\n{schedule}")).unwrap();
+        load(&path, &BTreeMap::new()).unwrap_or_else(|wrong| panic!("{text}: {}", wrong.render(false))).config
+    }
+
+    #[test]
+    fn every_key_counts_at_once_or_asks_for_a_restart() {
+        let other = |key: &str| match key {
+            "region" => "\"cn-beijing\"",
+            "endpoint" | "ecd_endpoint" => "\"http://127.0.0.1:1\"",
+            "requests_per_second" => "7",
+            "credentials" => "\"ecs_ram_role\"",
+            "listen" => "\"127.0.0.1:1\"",
+            "max_builders" | "max_builders_per_region" | "pause_after_failures" | "max_deletions" => "17",
+            "in_use" => "[]",
+            "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
+            "watch" => "true",
+            _ => "\"17s\"",
+        };
+        let before = config("");
+        let keys = |section, table: serde_json::Map<_, _>| {
+            table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
+        };
+        let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
+        assert_eq!(all.len(), 22, "a key was added or removed");
+        for (section, key) in &all {
+            let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
+            assert_ne!(after.hash, before.hash, "{section}.{key}");
+            let at_start = AT_START.contains(&(*section, key.as_str()));
+            assert_eq!(after.needs_restart(&before), at_start, "{section}.{key}");
+            assert_eq!(before.needs_restart(&after), at_start, "{section}.{key}");
+        }
+    }
+}

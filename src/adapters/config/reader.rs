@@ -1,0 +1,517 @@
+//! A typed reader of parsed TOML that collects problems instead of stopping at the first.
+//!
+//! Every value read keeps a [`Mark`], the place it was written at, because many checks come later, when the layers have
+//! been put together, and must still point at the line to change.
+
+use std::{
+    cell::OnceCell,
+    collections::{BTreeMap, HashSet},
+    ops::Range,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
+
+use serde::{Serialize, Serializer};
+use toml::{
+    Spanned,
+    de::{DeTable, DeValue},
+};
+
+use super::{
+    problem::{Place, Problem, Severity, Spot, find_key_id, is_secret_key, mask},
+    suggest::closest,
+};
+
+/// No period in a configuration is longer: ten years of 365 days.
+const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
+
+/// A text that values are read from: a piece of a file, or the environment written down as lines of `NAME=value`.
+#[derive(Debug)]
+pub(super) struct Source {
+    /// Its position among the sources, which orders problems.
+    pub index: usize,
+    pub file: Arc<Path>,
+    pub text: String,
+    /// Lines of the file before the piece.
+    pub lines_before: usize,
+    /// Variables have no types: numbers are read out of text.
+    pub untyped: bool,
+    starts: OnceCell<Vec<usize>>,
+}
+
+impl Source {
+    pub(super) fn new(index: usize, file: &Path, text: String, untyped: bool) -> Self {
+        Self { index, file: file.into(), text, lines_before: 0, untyped, starts: OnceCell::new() }
+    }
+
+    pub(super) fn mark(&self, span: Range<usize>) -> Mark<'_> {
+        Mark { source: self, start: span.start.min(self.text.len()), end: span.end.min(self.text.len()) }
+    }
+
+    fn starts(&self) -> &[usize] {
+        self.starts.get_or_init(|| {
+            std::iter::once(0).chain(self.text.match_indices('\n').map(|(newline, _)| newline + 1)).collect()
+        })
+    }
+}
+
+/// A range of bytes of a source.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Mark<'s> {
+    pub source: &'s Source,
+    pub start: usize,
+    pub end: usize,
+}
+
+impl<'s> Mark<'s> {
+    /// The same place without the text.
+    pub(super) fn span(self) -> Span {
+        Span { source: self.source.index, start: self.start, end: self.end }
+    }
+
+    /// The text marked.
+    pub(super) fn text(self) -> &'s str {
+        self.source.text.get(self.start..self.end).unwrap_or("")
+    }
+
+    /// The mark of some bytes of the string value `value` that stands here. A string with escapes differs from what
+    /// is written, so the whole of it is marked.
+    pub(super) fn inside(self, value: &str, span: Range<usize>) -> Self {
+        let written = self.text();
+        let escaped = written.starts_with('"') && written.contains('\\');
+        match written.find(value) {
+            Some(at) if !value.is_empty() && !escaped => {
+                let start = self.start + at + span.start.min(value.len());
+                Self { start, end: (self.start + at + span.end.min(value.len())).max(start), ..self }
+            }
+            _ => self,
+        }
+    }
+
+    /// The place for people; a range over several lines is cut to its first.
+    pub(super) fn place(self) -> Place {
+        let text = &self.source.text;
+        let starts = self.source.starts();
+        let line = starts.partition_point(|start| *start <= self.start).max(1);
+        let from = starts[line - 1];
+        let to = starts.get(line).map_or(text.len(), |next| next - 1);
+        let content = text.get(from..to).unwrap_or("");
+        let content = content.strip_suffix('\r').unwrap_or(content);
+        let column = |at: usize| content.char_indices().take_while(|(byte, _)| from + byte < at).count() + 1;
+        let (start, end) = (column(self.start), column(self.end));
+        let line = line + self.source.lines_before;
+        let spot = Spot { line, column: start, end_column: end.max(start + 1), text: mask(content).into() };
+        Place { file: Arc::clone(&self.source.file), spot: Some(spot) }
+    }
+}
+
+/// A range of bytes of one of the sources, by its index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Span {
+    source: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    /// The mark again; `None` where the source is not kept, as that of variables.
+    pub(super) fn of(self, sources: &[Source]) -> Option<Mark<'_>> {
+        sources.get(self.source).map(|source| source.mark(self.start..self.end))
+    }
+}
+
+/// A value and where it was written.
+#[derive(Debug, Clone)]
+pub(super) struct At<'s, T> {
+    pub value: T,
+    pub mark: Mark<'s>,
+}
+
+/// Layers are put together by value alone.
+impl<T: Serialize> Serialize for At<'_, T> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.value.serialize(serializer)
+    }
+}
+
+/// What has been found so far.
+#[derive(Debug, Default)]
+pub(super) struct Diagnostics {
+    found: Vec<((usize, usize), Problem)>,
+    seen: HashSet<(usize, usize, &'static str)>,
+    /// Some file has syntax errors, so that what seems to be missing may only not have been understood.
+    pub broken: bool,
+}
+
+impl Diagnostics {
+    pub(super) fn error(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
+        self.add(Severity::Error, mark, code, &message.into(), hint, None);
+    }
+
+    pub(super) fn warning(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
+        self.add(Severity::Warning, mark, code, &message.into(), hint, None);
+    }
+
+    /// Something that must be there is not; kept quiet where a syntax error may have hidden it.
+    pub(super) fn missing(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
+        if !self.broken {
+            self.error(mark, code, message, hint);
+        }
+    }
+
+    /// An error with a second place that belongs to it.
+    pub(super) fn clash(
+        &mut self,
+        mark: Mark<'_>,
+        code: &'static str,
+        message: impl Into<String>,
+        other: (Mark<'_>, &'static str),
+    ) {
+        self.add(Severity::Error, mark, code, &message.into(), None, Some(other));
+    }
+
+    /// A warning with a second place that belongs to it.
+    pub(super) fn doubt(
+        &mut self,
+        mark: Mark<'_>,
+        code: &'static str,
+        message: &str,
+        hint: Hint,
+        other: (Mark<'_>, &'static str),
+    ) {
+        self.add(Severity::Warning, mark, code, message, hint, Some(other));
+    }
+
+    /// Whether this place has a problem of this kind already.
+    pub(super) fn has(&self, mark: Mark<'_>, code: &'static str) -> bool {
+        self.seen.contains(&(mark.source.index, mark.start, code))
+    }
+
+    /// A problem of a whole file, in the order of `index`.
+    pub(super) fn file(
+        &mut self,
+        index: usize,
+        file: &Path,
+        severity: Severity,
+        code: &'static str,
+        message: String,
+        hint: Hint,
+    ) {
+        let place = Place { file: file.into(), spot: None };
+        self.found.push(((index, 0), Problem { severity, code, message, place, related: None, hint }));
+    }
+
+    /// One place of a file has one problem of a kind, however many schedules share it.
+    fn add(
+        &mut self,
+        severity: Severity,
+        mark: Mark<'_>,
+        code: &'static str,
+        message: &str,
+        hint: Hint,
+        other: Option<(Mark<'_>, &'static str)>,
+    ) {
+        let key = (mark.source.index, mark.start);
+        if self.seen.insert((key.0, key.1, code)) {
+            let related = other.map(|(mark, what)| (mark.place(), what));
+            let (message, hint) = (mask(message), hint.map(|hint| mask(&hint)));
+            self.found.push((key, Problem { severity, code, message, place: mark.place(), related, hint }));
+        }
+    }
+
+    /// How many so far; tells whether reading something was without complaint.
+    pub(super) fn count(&self) -> usize {
+        self.found.len()
+    }
+
+    /// Whether there is more than warnings.
+    pub(super) fn has_errors(&self) -> bool {
+        self.found.iter().any(|(_, problem)| problem.severity == Severity::Error)
+    }
+
+    /// All of it, in the order of the sources.
+    pub(super) fn into_problems(mut self) -> Vec<Problem> {
+        self.found.sort_by_key(|(key, _)| *key);
+        self.found.into_iter().map(|(_, problem)| problem).collect()
+    }
+}
+
+/// What to write instead, where there is something to say.
+pub(super) type Hint = Option<String>;
+
+/// `did you mean …?`, or the whole list where nothing is near.
+pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
+    match closest(word, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known here: {}", known.join(", ")),
+    }
+}
+
+/// A value of a file, about to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Item<'v, 's> {
+    pub value: &'v DeValue<'s>,
+    pub mark: Mark<'s>,
+}
+
+impl<'v, 's> Item<'v, 's> {
+    pub(super) fn new(source: &'s Source, value: &'v Spanned<DeValue<'s>>) -> Self {
+        Self { value: value.get_ref(), mark: source.mark(value.span()) }
+    }
+
+    fn wrong_type<T>(self, wanted: &str, hint: Hint, out: &mut Diagnostics) -> Option<T> {
+        let found = match self.value {
+            DeValue::String(_) => "text",
+            DeValue::Integer(_) => "an integer",
+            DeValue::Float(_) => "a number with a point",
+            DeValue::Boolean(_) => "a truth value",
+            DeValue::Datetime(_) => "a date",
+            DeValue::Array(_) => "a list",
+            DeValue::Table(_) => "a table",
+        };
+        out.error(self.mark, "bad-type", format!("expected {wanted}, found {found}"), hint);
+        None
+    }
+
+    /// Text, which is refused where it looks like a credential.
+    pub(super) fn text(self, out: &mut Diagnostics) -> Option<&'v str> {
+        let Some(text) = self.value.as_str() else {
+            return self.wrong_type("text", Some("write it in quotes".into()), out);
+        };
+        if let Some(range) = find_key_id(text) {
+            secret(self.mark.inside(text, range), "this looks like an access key id", out);
+            return None;
+        }
+        Some(text)
+    }
+
+    pub(super) fn table(self, wanted: &str, out: &mut Diagnostics) -> Option<&'v DeTable<'s>> {
+        self.value.as_table().or_else(|| self.wrong_type(wanted, None, out))
+    }
+
+    /// The members of a list.
+    pub(super) fn list(self, wanted: &str, out: &mut Diagnostics) -> Option<Vec<Item<'v, 's>>> {
+        let Some(array) = self.value.as_array() else { return self.wrong_type(wanted, None, out) };
+        Some(array.iter().map(|value| Item::new(self.mark.source, value)).collect())
+    }
+
+    pub(super) fn bool(self, out: &mut Diagnostics) -> Option<bool> {
+        self.value.as_bool().or_else(|| self.wrong_type("true or false", Some("without quotes".into()), out))
+    }
+
+    /// An integer of at least `min` and at most `max`.
+    pub(super) fn integer<T: TryFrom<i64>>(self, min: i64, max: i64, out: &mut Diagnostics) -> Option<T> {
+        let number = match self.value {
+            DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
+            DeValue::String(text) if self.mark.source.untyped => text.trim().parse().ok(),
+            _ => return self.wrong_type("an integer", None, out),
+        };
+        let fits = number.filter(|number| (min..=max).contains(number)).and_then(|number| T::try_from(number).ok());
+        if fits.is_none() {
+            out.error(self.mark, "out-of-range", format!("expected an integer from {min} to {max}"), None);
+        }
+        fits
+    }
+
+    /// A number above 0 and at most `max`.
+    pub(super) fn positive(self, max: f64, out: &mut Diagnostics) -> Option<f64> {
+        let number = match self.value {
+            // Both kinds may hold `_` between digits; toml has taken it out.
+            DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse::<f64>().ok(),
+            DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
+            DeValue::String(text) if self.mark.source.untyped => text.trim().parse().ok(),
+            _ => return self.wrong_type("a number", None, out),
+        };
+        let fits = number.filter(|number| *number > 0.0 && *number <= max);
+        if fits.is_none() {
+            out.error(self.mark, "out-of-range", format!("expected a number above 0, at most {max}"), None);
+        }
+        fits
+    }
+
+    /// A period like `15m` or `2h 30m`, at least `min` and at most ten years.
+    pub(super) fn duration(self, min: Duration, out: &mut Diagnostics) -> Option<Duration> {
+        let Some(text) = self.value.as_str() else {
+            return self.wrong_type(
+                "a period",
+                Some("write it as text with a unit, like \"15m\" or \"2h 30m\"".into()),
+                out,
+            );
+        };
+        match humantime::parse_duration(text) {
+            Ok(period) if period < min => {
+                let message = format!("a period of {text} is too short here");
+                let least = humantime::format_duration(min);
+                out.error(self.mark, "out-of-range", message, Some(format!("at least {least}")));
+                None
+            }
+            Ok(period) if period > LONGEST => {
+                out.error(
+                    self.mark,
+                    "out-of-range",
+                    format!("a period of {text} is absurd"),
+                    Some("at most 10 years".into()),
+                );
+                None
+            }
+            Ok(period) => Some(period),
+            Err(error) => {
+                let hint = Some("periods look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"".into());
+                out.error(self.mark, "bad-duration", format!("`{text}` is not a period: {error}"), hint);
+                None
+            }
+        }
+    }
+
+    /// Whether it is this text.
+    pub(super) fn is_word(&self, word: &str) -> bool {
+        self.value.as_str() == Some(word)
+    }
+
+    /// One of a few words.
+    pub(super) fn one_of<T: Copy>(self, words: &[(&str, T)], out: &mut Diagnostics) -> Option<T> {
+        let text = self.text(out)?;
+        let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
+        if found.is_none() {
+            let known: Vec<&str> = words.iter().map(|(word, _)| *word).collect();
+            let hint = match closest(text, known.iter().copied()) {
+                Some(near) => format!("did you mean \"{near}\"?"),
+                None => format!("one of \"{}\"", known.join("\", \"")),
+            };
+            out.error(self.mark, "bad-value", format!("`{text}` is not one of the values of this key"), Some(hint));
+        }
+        found
+    }
+
+    /// A table of texts.
+    pub(super) fn texts(self, out: &mut Diagnostics) -> Option<Vec<(At<'s, String>, At<'s, String>)>> {
+        let source = self.mark.source;
+        let table = self.table("a table of texts", out)?;
+        let mut texts = Vec::with_capacity(table.len());
+        for (key, value) in table {
+            let mark = source.mark(key.span());
+            let value = Item::new(source, value);
+            if is_secret_key(key.get_ref()) {
+                secret(mark, "a secret does not belong in a configuration file", out);
+            } else if let Some(text) = value.text(out) {
+                let key = At { value: key.get_ref().to_string(), mark };
+                texts.push((key, At { value: text.to_owned(), mark: value.mark }));
+            }
+        }
+        Some(texts)
+    }
+}
+
+/// Reports a key that is not known in its table.
+pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut Diagnostics) {
+    if is_secret_key(key) {
+        secret(mark, "a secret does not belong in a configuration file", out);
+    } else {
+        out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(suggestion(key, known)));
+    }
+}
+
+fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {
+    let hint = "remove it and replace the key, which others may have seen; credentials come from the environment, \
+                a folder of files or an ECS RAM role: see `credentials` of [cloud]";
+    out.error(mark, "secret-in-file", message, Some(hint.into()));
+}
+
+/// Texts without doubles, by key.
+pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<String, String> {
+    texts.into_iter().map(|(key, value)| (key.value, value.value)).collect()
+}
+
+/// Declares the keys of a table once: gives a struct of what one layer says of them, its reader, and the keys as data. An
+/// entry is a text for the operator, the key, what it becomes, and the [`ValueType`](super::value_types::ValueType) that it takes.
+macro_rules! layer {
+    ($(#[$meta:meta])* struct $name:ident { $($(#[doc = $doc:literal])* $key:ident: $kind:ty = $form:expr,)* }) => {
+        $(#[$meta])*
+        #[derive(Debug, Default, Clone)]
+        pub(super) struct $name<'s> {
+            $($(#[doc = $doc])* pub $key: Option<$crate::adapters::config::reader::At<'s, $kind>>,)*
+        }
+
+        impl<'s> $name<'s> {
+            /// The names of the keys, in the order in which people write them.
+            pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
+
+            /// The keys as data.
+            pub(super) fn keys() -> Vec<$crate::adapters::config::definitions::Key> {
+                vec![$($crate::adapters::config::definitions::Key {
+                    name: stringify!($key),
+                    text: $crate::adapters::config::definitions::sentences(&[$($doc),*]),
+                    kind: $crate::adapters::config::value_types::ValueType::<'s, $kind>::kind(&$form),
+                }),*]
+            }
+
+            /// Reads one key; `None` where there is none of this name.
+            pub(super) fn set(
+                &mut self,
+                key: &str,
+                item: $crate::adapters::config::reader::Item<'_, 's>,
+                out: &mut $crate::adapters::config::reader::Diagnostics,
+            ) -> Option<()> {
+                match key {
+                    $(stringify!($key) => {
+                        let read = $crate::adapters::config::value_types::ValueType::<'s, $kind>::read(&$form, item, out);
+                        self.$key = read.map(|value| $crate::adapters::config::reader::At { value, mark: item.mark });
+                    })*
+                    _ => return None,
+                }
+                Some(())
+            }
+
+            /// Reads a table, complaining of keys that are not known.
+            pub(super) fn read(
+                source: &'s $crate::adapters::config::reader::Source,
+                table: &toml::de::DeTable<'s>,
+                out: &mut $crate::adapters::config::reader::Diagnostics,
+            ) -> Self {
+                let mut layer = Self::default();
+                for (key, value) in table {
+                    let item = $crate::adapters::config::reader::Item::new(source, value);
+                    if layer.set(key.get_ref(), item, out).is_none() {
+                        let mark = source.mark(key.span());
+                        $crate::adapters::config::reader::unknown_key(mark, key.get_ref(), Self::KEYS, out);
+                    }
+                }
+                layer
+            }
+        }
+    };
+}
+pub(super) use layer;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spot(text: &str, span: Range<usize>) -> (usize, usize, usize) {
+        let source = Source::new(0, Path::new("x"), text.into(), false);
+        let spot = source.mark(span).place().spot.unwrap();
+        (spot.line, spot.column, spot.end_column)
+    }
+
+    #[test]
+    fn columns_count_characters() {
+        assert_eq!(spot("a = 1\nb = 2\n", 6..7), (2, 1, 2));
+        assert_eq!(spot("# 备份\r\n名 = 1\r\n", 10..13), (2, 1, 2));
+        assert_eq!(spot("名 = 1", 4..6), (1, 3, 5));
+        assert_eq!(spot("", 0..0), (1, 1, 2));
+        assert_eq!(spot("a\nb\n", 4..4), (3, 1, 2));
+    }
+
+    #[test]
+    fn a_place_inside_a_string_is_found_unless_it_has_escapes() {
+        let text = |written: &str, value: &str, span: Range<usize>| {
+            let source = Source::new(0, Path::new("x"), written.into(), false);
+            source.mark(0..written.len()).inside(value, span).text().to_owned()
+        };
+        assert_eq!(text("\"61 3 * * *\"", "61 3 * * *", 0..2), "61");
+        assert_eq!(text("'0 3 * * 9'", "0 3 * * 9", 8..9), "9");
+        assert_eq!(text("\"\"\"\n0 25 * * *\"\"\"", "0 25 * * *", 2..4), "25");
+        assert_eq!(text(r#""\u0030 25 * * *""#, "0 25 * * *", 2..4), r#""\u0030 25 * * *""#);
+    }
+}

@@ -1,0 +1,358 @@
+//! `[cloud]` and `[daemon]`: how the cloud is spoken to, and how the daemon itself lives.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use serde::{Deserialize, Serialize};
+use toml::de::DeValue;
+
+use super::{
+    definitions::Kind,
+    reader::{Diagnostics, Item, layer, suggestion},
+    value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
+};
+use crate::domain::image::users::UserKind;
+
+/// Regions that WUYING is offered in. A newer one than these is let through with a warning.
+pub(super) const REGIONS: [&str; 23] = [
+    "cn-shanghai",
+    "cn-hangzhou",
+    "cn-beijing",
+    "cn-shenzhen",
+    "cn-guangzhou",
+    "cn-qingdao",
+    "cn-zhangjiakou",
+    "cn-wulanchabu",
+    "cn-nanjing",
+    "cn-chengdu",
+    "cn-hongkong",
+    "ap-northeast-1",
+    "ap-southeast-1",
+    "ap-southeast-5",
+    "ap-southeast-6",
+    "ap-southeast-7",
+    "us-west-1",
+    "eu-west-1",
+    "eu-central-1",
+    "me-central-1",
+    "me-east-1",
+    "cn-hangzhou-finance",
+    "cn-shanghai-finance-1",
+];
+
+/// What [`region`] takes.
+pub(super) const REGION: &str = "^[a-z0-9-]+$";
+/// What [`endpoint`] takes.
+const ENDPOINT: &str = "^(https?://)?[A-Za-z0-9.:\\[\\]-]+/?$";
+/// What [`listen_address`] takes.
+const LISTEN: &str = "^$|:[0-9]+$";
+
+const MILLISECOND: Duration = Duration::from_millis(1);
+
+/// Keeps the texts of a struct's fields, for the operator reads them, too.
+macro_rules! with_texts {
+    ($(#[$meta:meta])* pub struct $name:ident { $($(#[$($note:tt)*])* pub $field:ident: $type:ty,)* }) => {
+        $(#[$meta])*
+        pub struct $name {
+            $($(#[$($note)*])* pub $field: $type,)*
+        }
+
+        impl $name {
+            /// Each field's lines.
+            pub(super) const TEXTS: &'static [(&'static str, &'static [&'static str])] =
+                &[$((stringify!($field), &[$(with_texts!(@ $($note)*)),*])),*];
+        }
+    };
+    (@ doc = $line:literal) => { $line };
+    (@ $($other:tt)*) => { "" };
+}
+
+with_texts! {
+    /// `[cloud]`: how the cloud is spoken to.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct CloudSettings {
+        /// Region of the image service, which is not that of the instances. Default `"cn-shanghai"`.
+        pub region: String,
+        /// Address of the image service, `https://…` or a bare host; http on loopback only. Default: by `region`.
+        pub endpoint: Option<String>,
+        /// Address of the desktop service (ecd), likewise. Default: by the instance's region.
+        pub ecd_endpoint: Option<String>,
+        /// Bound of setting up a connection. Default `"5s"`.
+        pub connect_timeout: Duration,
+        /// Bound of a whole call. Default `"30s"`.
+        pub timeout: Duration,
+        /// Calls per second, all actions together. Default `5`.
+        pub requests_per_second: f64,
+        /// Where the access key comes from: the first that is there of environment, files and RAM role, or that one alone.
+        /// Default `"default"`.
+        pub credentials: Credentials,
+        /// Folder of the credential files for `credentials = "files"`. Default: the service manager's.
+        pub credentials_dir: Option<PathBuf>,
+        /// How often an image being made is looked at. Default `"30s"`.
+        pub poll_interval: Duration,
+        /// How long after an unclear answer the image is looked for before the call is repeated. Default `"10m"`.
+        pub lookup_window: Duration,
+        /// What is asked whether it uses an image before that is deleted; a kind that is left out may lose its image.
+        /// Default: all kinds.
+        pub in_use: Vec<UserKind>,
+    }
+}
+
+impl Default for CloudSettings {
+    fn default() -> Self {
+        Self {
+            region: "cn-shanghai".into(),
+            endpoint: None,
+            ecd_endpoint: None,
+            connect_timeout: Duration::from_secs(5),
+            timeout: Duration::from_secs(30),
+            requests_per_second: 5.0,
+            credentials: Credentials::Default,
+            credentials_dir: None,
+            poll_interval: Duration::from_secs(30),
+            lookup_window: Duration::from_mins(10),
+            in_use: UserKind::ALL.to_vec(),
+        }
+    }
+}
+
+/// `credentials`: where the access key comes from; it is never in the configuration itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Credentials {
+    /// The first that is there: environment, files, RAM role.
+    Default,
+    /// Files of a folder, read again when they change.
+    Files,
+    /// The RAM role of the ECS instance that the daemon runs on.
+    EcsRamRole,
+}
+
+with_texts! {
+    /// `[daemon]`: how the daemon itself lives.
+    #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+    pub struct DaemonSettings {
+        /// Folder of the database. Default `"/var/lib/imagebaked"`.
+        pub state_dir: PathBuf,
+        /// Images being made at once. Default `5`.
+        pub max_builders: u32,
+        /// Images being made at once of instances in one region. Default `1000`: no limit of its own.
+        pub max_builders_per_region: u32,
+        /// A schedule whose bakes failed for good this often in a row is paused; 0 never does. Default `5`.
+        pub pause_after_failures: u32,
+        /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
+        #[serde(with = "listen")]
+        pub listen: Option<SocketAddr>,
+        /// Socket that the commands speak to the daemon through. Default `"/run/imagebaked/control.sock"`.
+        pub control_socket: PathBuf,
+        /// Value of the tag that marks images as ours; two daemons of one account need two. Default `"imagebaked"`.
+        pub owner: String,
+        /// Bound of an orderly stop. Default `"30s"`.
+        pub drain: Duration,
+        /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
+        pub prune_interval: Duration,
+        /// Most images that one pass of retention deletes without `prune --confirm`. Default: twice the number of lines with
+        /// `keep`, and deletions by which a new image takes the place of an old one do not count.
+        pub max_deletions: Option<u32>,
+        /// Whether the files are read again by themselves when they have changed. Default `false`.
+        pub watch: bool,
+    }
+}
+
+impl Default for DaemonSettings {
+    fn default() -> Self {
+        Self {
+            state_dir: "/var/lib/imagebaked".into(),
+            max_builders: 5,
+            max_builders_per_region: 1000,
+            pause_after_failures: 5,
+            listen: Some(SocketAddr::from(([127, 0, 0, 1], 8470))),
+            control_socket: "/run/imagebaked/control.sock".into(),
+            owner: "imagebaked".into(),
+            drain: Duration::from_secs(30),
+            prune_interval: Duration::from_hours(1),
+            max_deletions: None,
+            watch: false,
+        }
+    }
+}
+
+/// `listen` as it is written: "off" is the empty text.
+mod listen {
+    use std::net::SocketAddr;
+
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    #[expect(clippy::ref_option, reason = "serde passes the field by reference")]
+    pub(super) fn serialize<S: Serializer>(listen: &Option<SocketAddr>, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&listen.map(|address| address.to_string()).unwrap_or_default())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<SocketAddr>, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        if text.is_empty() { Ok(None) } else { text.parse().map(Some).map_err(D::Error::custom) }
+    }
+}
+
+layer! {
+    /// What one layer says of [`CloudSettings`].
+    #[derive(Serialize)]
+    struct CloudLayer {
+        region: String = Custom(region, || Kind::Text(REGION)),
+        endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
+        ecd_endpoint: String = Custom(endpoint, || Kind::Text(ENDPOINT)),
+        connect_timeout: Duration = Period(MILLISECOND),
+        timeout: Duration = Period(MILLISECOND),
+        requests_per_second: f64 = Positive(1000.0),
+        credentials: Credentials = OneOf(&[
+            ("default", Credentials::Default),
+            ("files", Credentials::Files),
+            ("ecs_ram_role", Credentials::EcsRamRole),
+        ]),
+        credentials_dir: String = Custom(filled, || Kind::FILLED),
+        poll_interval: Duration = Period(Duration::from_millis(10)),
+        lookup_window: Duration = Period(MILLISECOND),
+        in_use: Vec<UserKind> = Custom(user_kinds, user_kinds_kind),
+    }
+}
+
+layer! {
+    /// What one layer says of [`DaemonSettings`].
+    #[derive(Serialize)]
+    struct DaemonLayer {
+        state_dir: String = Custom(filled, || Kind::FILLED),
+        max_builders: u32 = Integer(1, 1000),
+        max_builders_per_region: u32 = Integer(1, 1000),
+        pause_after_failures: u32 = Integer(0, 1000),
+        listen: String = Custom(listen_address, || Kind::Text(LISTEN)),
+        control_socket: String = Custom(filled, || Kind::FILLED),
+        owner: String = Custom(owner, || Kind::FILLED),
+        drain: Duration = Period(Duration::ZERO),
+        prune_interval: Duration = Period(Duration::from_millis(100)),
+        max_deletions: u32 = Integer(0, 1_000_000),
+        watch: bool = Bool,
+    }
+}
+
+/// Text that is not empty.
+pub(super) fn filled(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = item.text(out)?;
+    if text.trim().is_empty() {
+        out.error(item.mark, "bad-value", "this may not be empty", Some("leave the key out for its default".into()));
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+/// A region's id; one that is not known is let through, because new ones are opened.
+pub(super) fn region(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = filled(item, out)?;
+    if !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
+        let hint = Some("regions look like `cn-shanghai`".into());
+        out.error(item.mark, "bad-region", format!("`{text}` is not a region"), hint);
+        return None;
+    }
+    if !REGIONS.contains(&text.as_str()) {
+        out.warning(item.mark, "unknown-region", format!("unknown region `{text}`"), Some(suggestion(&text, &REGIONS)));
+    }
+    Some(text)
+}
+
+fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = filled(item, out)?;
+    let (secure, rest) = match text.split_once("://") {
+        None => (true, text.as_str()),
+        Some(("https", rest)) => (true, rest),
+        Some(("http", rest)) => (false, rest),
+        Some((scheme, _)) => {
+            let hint = Some("write `https://host` or the bare host".into());
+            out.error(item.mark, "bad-endpoint", format!("`{scheme}` is not a scheme of this API"), hint);
+            return None;
+        }
+    };
+    let address = rest.strip_suffix('/').unwrap_or(rest);
+    let host = match address.rsplit_once(':') {
+        Some((host, port)) if port.parse::<u16>().is_ok_and(|port| port > 0) => host,
+        _ => address,
+    };
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let sound = match bare {
+        Some(ip) => ip.parse::<IpAddr>().is_ok(),
+        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)),
+    };
+    if !sound {
+        let hint = Some("a host and maybe a port, without a path: `appstream-center.cn-shanghai.aliyuncs.com`".into());
+        out.error(item.mark, "bad-endpoint", format!("`{address}` is not a host"), hint);
+        return None;
+    }
+    let host = bare.unwrap_or(host);
+    let loopback = host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback());
+    if !secure && !loopback {
+        let message = "http is allowed on loopback addresses only";
+        out.error(item.mark, "insecure-endpoint", message, Some(format!("write `https://{address}`")));
+        return None;
+    }
+    Some(text)
+}
+
+/// Kinds of users, each once; in a variable with commas between them.
+fn user_kinds(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<UserKind>> {
+    let words = UserKind::ALL.map(|kind| (kind.as_str(), kind));
+    let mut kinds = Vec::new();
+    let mut sound = true;
+    let mut take = |member: Item<'_, '_>, out: &mut Diagnostics| match member.one_of(&words, out) {
+        Some(kind) if kinds.contains(&kind) => {
+            out.error(member.mark, "bad-value", format!("`{}` is listed twice", kind.as_str()), None);
+            sound = false;
+        }
+        Some(kind) => kinds.push(kind),
+        None => sound = false,
+    };
+    match item.value.as_str().filter(|_| item.mark.source.untyped) {
+        Some(text) => {
+            for word in text.split(',').map(str::trim).filter(|word| !word.is_empty()) {
+                take(Item { value: &DeValue::String(word.into()), mark: item.mark }, out);
+            }
+        }
+        None => {
+            for member in item.list("a list like [\"desktops\", \"workstations\"]", out)? {
+                take(member, out);
+            }
+        }
+    }
+    sound.then_some(kinds)
+}
+
+fn user_kinds_kind() -> Kind {
+    let words = UserKind::ALL.iter().map(|kind| kind.as_str()).collect();
+    Kind::Set { of: Kind::OneOf(words).into(), min: 0 }
+}
+
+fn listen_address(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = item.text(out)?;
+    if text.is_empty() {
+        return Some(String::new());
+    }
+    let Ok(address) = text.parse::<SocketAddr>() else {
+        let hint = Some("an IP address and a port, like \"127.0.0.1:8470\"; \"\" turns the status page off".into());
+        out.error(item.mark, "bad-listen", format!("`{text}` is not an address to listen on"), hint);
+        return None;
+    };
+    if !address.ip().is_loopback() {
+        let hint = Some("the status page asks for no password: keep it on 127.0.0.1 behind a proxy that does".into());
+        out.warning(item.mark, "open-listen", "the status page can be read by other hosts", hint);
+    }
+    Some(text.to_owned())
+}
+
+fn owner(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = filled(item, out)?;
+    if text.chars().count() > 128 {
+        out.error(item.mark, "bad-value", "an owner has at most 128 characters", None);
+        return None;
+    }
+    Some(text)
+}

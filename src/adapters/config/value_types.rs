@@ -1,0 +1,112 @@
+//! What a key takes, written once: a form reads the value, and tells editors and the reference what it would read.
+
+use std::time::Duration;
+
+use super::{
+    definitions::Kind,
+    reader::{Diagnostics, Item},
+};
+
+/// What a key takes.
+#[diagnostic::on_unimplemented(
+    message = "a key needs a form, which editors and the reference know it by",
+    note = "such as `OneOf(&[…])`, `Integer(1, 1000)`, `Period(least)`, `Bool` or `Custom(function, || Kind::…)`"
+)]
+pub(super) trait ValueType<'s, T> {
+    /// Reads a value; complains and gives `None` where it is wrong.
+    fn read(&self, item: Item<'_, 's>, out: &mut Diagnostics) -> Option<T>;
+
+    /// What would be read.
+    fn kind(&self) -> Kind;
+}
+
+/// One of a few words.
+pub(super) struct OneOf<T: 'static>(pub &'static [(&'static str, T)]);
+
+impl<T: Copy> ValueType<'_, T> for OneOf<T> {
+    fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<T> {
+        item.one_of(self.0, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::OneOf(self.0.iter().map(|(word, _)| *word).collect())
+    }
+}
+
+/// An integer, from the first to the second.
+pub(super) struct Integer(pub i64, pub i64);
+
+impl<T: TryFrom<i64>> ValueType<'_, T> for Integer {
+    fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<T> {
+        item.integer(self.0, self.1, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Integer { min: self.0, max: self.1 }
+    }
+}
+
+/// A number above 0, at most this.
+pub(super) struct Positive(pub f64);
+
+impl ValueType<'_, f64> for Positive {
+    fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<f64> {
+        item.positive(self.0, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Positive { max: self.0 }
+    }
+}
+
+/// A period, at least this.
+pub(super) struct Period(pub Duration);
+
+impl ValueType<'_, Duration> for Period {
+    fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Duration> {
+        item.duration(self.0, out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Period { min: self.0 }
+    }
+}
+
+/// A period, at least this, or `"never"`, which takes back what a wider layer sets.
+pub(super) struct PeriodOrNever(pub Duration);
+
+impl ValueType<'_, Option<Duration>> for PeriodOrNever {
+    fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<Duration>> {
+        if item.is_word("never") { Some(None) } else { item.duration(self.0, out).map(Some) }
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::PeriodOrNever { min: self.0 }
+    }
+}
+
+/// True or false.
+pub(super) struct Bool;
+
+impl ValueType<'_, bool> for Bool {
+    fn read(&self, item: Item<'_, '_>, out: &mut Diagnostics) -> Option<bool> {
+        item.bool(out)
+    }
+
+    fn kind(&self) -> Kind {
+        Kind::Bool
+    }
+}
+
+/// Whatever this function reads; the kind must let all of that pass.
+pub(super) struct Custom<R>(pub R, pub fn() -> Kind);
+
+impl<'s, T, R: Fn(Item<'_, 's>, &mut Diagnostics) -> Option<T>> ValueType<'s, T> for Custom<R> {
+    fn read(&self, item: Item<'_, 's>, out: &mut Diagnostics) -> Option<T> {
+        self.0(item, out)
+    }
+
+    fn kind(&self) -> Kind {
+        self.1()
+    }
+}

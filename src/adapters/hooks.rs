@@ -1,0 +1,300 @@
+//! Runs the operator's commands on this host.
+//!
+//! A command is a program and its arguments, without a shell. It has its own process group, and nothing of that group
+//! outlives it: not what it left in the background, nor what ignores the signal that ends it when its time is up. Of
+//! what it writes the end is kept. It sees the variables it is given and a `PATH`, and nothing of the daemon's own
+//! environment, where credentials may be.
+
+use std::{
+    ffi::OsStr,
+    io,
+    os::{fd::OwnedFd, unix::process::CommandExt as _, unix::process::ExitStatusExt as _},
+    path::Path,
+    process::{ExitStatus, Stdio},
+    time::Duration,
+};
+
+use rustix::process::{Pid, Signal, kill_process_group};
+use tokio::{
+    io::AsyncReadExt as _,
+    net::unix::pipe,
+    process::Child,
+    time::{Instant, timeout, timeout_at},
+};
+
+use crate::domain::hooks::{HookCommand, HookOutcome, HookResult};
+
+/// The same on every host, whatever the service manager sets.
+pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// So many bytes of output are kept, the last ones.
+pub const KEPT: usize = 4096;
+/// How long a command that was asked to end may take before it is killed.
+pub const GRACE: Duration = Duration::from_secs(5);
+/// How long output is read on after the end. It is there at once, unless somebody has left the group with the pipe.
+const LAST_WORDS: Duration = Duration::from_millis(200);
+
+/// Runs `command` in `folder` to its end, which comes after `limit` at the latest, and a grace. Where the future is
+/// dropped before, the command is killed.
+pub async fn run<K, V>(
+    command: &HookCommand,
+    environment: impl IntoIterator<Item = (K, V)>,
+    folder: &Path,
+    limit: Duration,
+) -> HookOutcome
+where
+    K: AsRef<OsStr>,
+    V: AsRef<OsStr>,
+{
+    match Running::start(command, environment, folder) {
+        Ok(mut running) => running.finish(limit).await,
+        Err(error) => HookOutcome { result: HookResult::NotStarted(error.to_string()), output: String::new() },
+    }
+}
+
+/// A command under way.
+struct Running {
+    child: Child,
+    group: Group,
+    pipe: pipe::Receiver,
+    tail: Tail,
+}
+
+impl Running {
+    fn start<K: AsRef<OsStr>, V: AsRef<OsStr>>(
+        hook: &HookCommand,
+        environment: impl IntoIterator<Item = (K, V)>,
+        folder: &Path,
+    ) -> io::Result<Self> {
+        let (ours, theirs) = io::pipe()?;
+        let pipe = pipe::Receiver::from_owned_fd(OwnedFd::from(ours))?;
+        let mut command = std::process::Command::new(hook.program());
+        command
+            .args(hook.arguments())
+            .env_clear()
+            .env("PATH", PATH)
+            .envs(environment)
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(theirs.try_clone()?)
+            .stderr(theirs)
+            .process_group(0);
+        // The command holds the pipe's other end until it is dropped, which is here.
+        let child = tokio::process::Command::from(command).spawn()?;
+        let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
+        Ok(Self { child, group, pipe, tail: Tail::default() })
+    }
+
+    async fn finish(&mut self, limit: Duration) -> HookOutcome {
+        let status = self.ended(Instant::now() + limit).await;
+        let result = match status {
+            Some(Ok(status)) => result(status),
+            Some(Err(error)) => HookResult::NotStarted(error.to_string()),
+            None => {
+                self.group.signal(Signal::TERM);
+                self.ended(Instant::now() + GRACE).await;
+                HookResult::TimedOut(limit)
+            }
+        };
+        self.group.kill();
+        // Whoever still holds the pipe is not of the group, and not waited for.
+        let _ = timeout(LAST_WORDS, self.read_to_end()).await;
+        // Reaps it where it had to be killed.
+        let _ = timeout(LAST_WORDS, self.child.wait()).await;
+        HookOutcome { result, output: self.tail.text() }
+    }
+
+    /// Reads what it writes until it has ended; `None`: it has not by then.
+    async fn ended(&mut self, until: Instant) -> Option<io::Result<ExitStatus>> {
+        let mut buffer = [0; KEPT];
+        let mut open = true;
+        let ended = async {
+            loop {
+                tokio::select! {
+                    status = self.child.wait() => break status,
+                    read = self.pipe.read(&mut buffer), if open => match read {
+                        Ok(length) if length > 0 => self.tail.push(&buffer[..length]),
+                        _ => open = false,
+                    },
+                }
+            }
+        };
+        timeout_at(until, ended).await.ok()
+    }
+
+    async fn read_to_end(&mut self) {
+        let mut buffer = [0; KEPT];
+        while let Ok(length) = self.pipe.read(&mut buffer).await
+            && length > 0
+        {
+            self.tail.push(&buffer[..length]);
+        }
+    }
+}
+
+fn result(status: ExitStatus) -> HookResult {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => HookResult::Exited(code),
+        (None, signal) => HookResult::Killed(signal.unwrap_or_default()),
+    }
+}
+
+/// The process group of a command; killed when it goes, if it was not before.
+struct Group(Option<Pid>);
+
+impl Group {
+    fn signal(&self, signal: Signal) {
+        if let Some(leader) = self.0 {
+            // Fails where nobody is left in it.
+            let _ = kill_process_group(leader, signal);
+        }
+    }
+
+    /// At once and only once: a number without processes may soon be somebody else's.
+    fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The end of what was written.
+#[derive(Debug, Default)]
+struct Tail {
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Tail {
+    fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        let surplus = self.bytes.len().saturating_sub(KEPT);
+        self.cut |= surplus > 0;
+        self.bytes.drain(..surplus);
+    }
+
+    /// As text that can be shown: no half characters, and no control characters that a terminal would handle.
+    fn text(&self) -> String {
+        let is_inside = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
+        let half = if self.cut { self.bytes.iter().take_while(is_inside).count() } else { 0 };
+        let text = String::from_utf8_lossy(&self.bytes[half..]);
+        let mut text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
+        text.truncate(text.trim_end().len());
+        // What stands for a bad byte is longer than the byte.
+        let surplus = text.len().saturating_sub(KEPT);
+        text.drain(..text.ceil_char_boundary(surplus));
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn command(words: &[&str]) -> HookCommand {
+        HookCommand(words.iter().map(|word| (*word).to_owned()).collect())
+    }
+
+    async fn shell(script: &str, limit: Duration) -> HookOutcome {
+        run(&command(&["/bin/sh", "-c", script]), [("GREETING", "hello")], Path::new("/"), limit).await
+    }
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    fn is_alive(pid: &str) -> bool {
+        // A zombie is as good as gone.
+        std::fs::read_to_string(format!("/proc/{}/stat", pid.trim())).is_ok_and(|stat| !stat.contains(") Z "))
+    }
+
+    /// Signals take a moment.
+    async fn is_gone(pid: &str) -> bool {
+        timeout(LONG, async {
+            while is_alive(pid) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        })
+        .await
+        .is_ok()
+    }
+
+    #[tokio::test]
+    async fn both_outputs_the_status_and_the_environment_come_through() {
+        let outcome = shell("echo out; echo err >&2; env | sort; pwd; exit 3", LONG).await;
+        assert_eq!(outcome.result, HookResult::Exited(3));
+        let mut lines: Vec<&str> = outcome.output.lines().filter(|line| !line.starts_with("_=")).collect();
+        lines.retain(|line| !line.starts_with("SHLVL=") && !line.starts_with("OLDPWD="));
+        assert_eq!(lines, ["out", "err", "GREETING=hello", &format!("PATH={PATH}"), "PWD=/", "/"]);
+        assert_eq!(outcome.last_word(), "/");
+    }
+
+    #[tokio::test]
+    async fn a_program_that_is_not_there_was_not_started() {
+        let outcome = run(&command(&["/nowhere/x"]), [("A", "b")], Path::new("/"), LONG).await;
+        assert!(matches!(outcome.result, HookResult::NotStarted(_)), "{outcome:?}");
+        let outcome = run(&command(&[]), [("A", "b")], Path::new("/"), LONG).await;
+        assert!(matches!(outcome.result, HookResult::NotStarted(_)), "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn what_it_leaves_in_the_background_does_not_hold_it_and_does_not_outlive_it() {
+        let outcome = shell("sleep 600 & echo $!", LONG).await;
+        assert_eq!(outcome.result, HookResult::Exited(0));
+        assert!(is_gone(&outcome.output).await, "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn the_whole_group_ends_when_its_time_is_up() {
+        let outcome = shell("sleep 600 & echo $!; wait", Duration::from_millis(300)).await;
+        assert_eq!(outcome.result, HookResult::TimedOut(Duration::from_millis(300)));
+        assert!(is_gone(&outcome.output).await, "{outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn one_that_ends_in_its_grace_may_say_why() {
+        let outcome = shell("trap 'echo cleaned up; exit 0' TERM; sleep 600 & wait", Duration::from_millis(300)).await;
+        assert!(matches!(outcome.result, HookResult::TimedOut(_)), "it did not do what it was to do");
+        assert_eq!(outcome.output, "cleaned up");
+    }
+
+    #[tokio::test]
+    async fn a_dropped_run_kills_the_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let script = "sleep 600 & echo $! > pid.new; mv pid.new pid; wait";
+        let hook = command(&["/bin/sh", "-c", script]);
+        let mut running = Running::start(&hook, [("A", "b")], folder.path()).unwrap();
+        let path = folder.path().join("pid");
+        let pid = loop {
+            assert!(running.ended(Instant::now() + Duration::from_millis(20)).await.is_none());
+            if let Ok(pid) = std::fs::read_to_string(&path) {
+                break pid;
+            }
+        };
+        assert!(is_alive(&pid));
+        drop(running);
+        assert!(is_gone(&pid).await);
+    }
+
+    #[tokio::test]
+    async fn the_end_of_much_output_is_kept() {
+        let outcome = shell("i=0; while [ $i -lt 20000 ]; do echo 桌面 $i; i=$((i+1)); done", LONG).await;
+        assert!(outcome.is_ok(), "{outcome:?}");
+        assert!(outcome.output.len() <= KEPT && outcome.output.len() > KEPT - 10, "{}", outcome.output.len());
+        assert_eq!(outcome.last_word(), "桌面 19999");
+    }
+
+    #[test]
+    fn what_is_kept_is_text() {
+        let mut tail = Tail::default();
+        tail.push(b"\x1b[31mred\x07 \xff \xe6\xa1\x8c\r\n\n");
+        assert_eq!(tail.text(), "[31mred \u{fffd} 桌");
+        let mut tail = Tail::default();
+        tail.push("桌".repeat(KEPT).as_bytes());
+        assert_eq!(tail.text(), "桌".repeat(KEPT / 3));
+        tail.push(&[0xff; 2 * KEPT]);
+        assert!(tail.text().len() <= KEPT);
+    }
+}

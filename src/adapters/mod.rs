@@ -1,0 +1,13 @@
+//! One outside world each: files, the cloud, the database, the operator's hooks, the service manager, the page.
+
+pub mod cloud;
+pub mod config;
+pub mod control;
+pub mod failpoint;
+pub mod files;
+pub mod hooks;
+pub mod store;
+pub mod systemd;
+pub mod telemetry;
+pub mod tzdata;
+pub mod web;

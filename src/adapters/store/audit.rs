@@ -1,0 +1,92 @@
+//! What people did, and when. Rows are only ever added.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, QueryBuilder, Sqlite};
+
+use super::{
+    Store, StoreError, failed,
+    reading::{Reader, instant},
+    statements,
+};
+
+/// One line of the audit, with the field names that `audit --json` promises.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct AuditRow {
+    /// Its number.
+    pub id: i64,
+    /// When, milliseconds since 1970; RFC 3339 in JSON.
+    #[serde(serialize_with = "instant")]
+    pub at: i64,
+    /// Who.
+    pub who: String,
+    /// `bake`, `pause`, `reload`, …
+    pub action: String,
+    /// To what, and how.
+    pub detail: String,
+}
+
+/// Which lines of the audit are wanted. The newest first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditFilter {
+    /// At or after.
+    pub since: Option<DateTime<Utc>>,
+    /// At or before.
+    pub until: Option<DateTime<Utc>>,
+    /// Custom a person of this name or number.
+    pub who: Option<String>,
+    /// Of this kind.
+    pub action: Option<String>,
+    /// Lines before this one: where the last page ended.
+    pub before: Option<i64>,
+    /// At most so many lines.
+    pub limit: u32,
+}
+
+impl Reader {
+    /// A page of the audit.
+    pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new(statements::AUDIT);
+        query.push(" WHERE 1");
+        if let Some(since) = filter.since {
+            query.push(" AND at >= ").push_bind(since.timestamp_millis());
+        }
+        if let Some(until) = filter.until {
+            query.push(" AND at <= ").push_bind(until.timestamp_millis());
+        }
+        if let Some(who) = &filter.who {
+            // Whole words: `alice`, `1000` and `uid 1000 (alice)` are she, `100` is another.
+            query.push(" AND instr(' ' || replace(replace(who, '(', ''), ')', '') || ' ', ");
+            query.push_bind(format!(" {} ", who.trim().replace(['(', ')'], ""))).push(") > 0");
+        }
+        if let Some(action) = &filter.action {
+            query.push(" AND action = ").push_bind(action);
+        }
+        if let Some(before) = filter.before {
+            query.push(" AND id < ").push_bind(before);
+        }
+        query.push(" ORDER BY id DESC LIMIT ").push_bind(i64::from(filter.limit));
+        query.build_query_as().fetch_all(&self.pool).await.map_err(failed("read the audit"))
+    }
+}
+
+impl Store {
+    /// Notes in the audit what a person did.
+    pub async fn note(&self, at: DateTime<Utc>, who: &str, action: &str, detail: &str) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        audit(&mut tx, at, who, action, detail).await?;
+        tx.commit().await.map_err(failed("write the audit"))
+    }
+}
+
+/// One more line of the audit, in the transaction of what it tells of.
+pub(super) async fn audit(
+    tx: &mut sqlx::SqliteConnection,
+    at: DateTime<Utc>,
+    who: &str,
+    action: &str,
+    detail: &str,
+) -> Result<(), StoreError> {
+    let query = sqlx::query(statements::INSERT_AUDIT).bind(at.timestamp_millis()).bind(who).bind(action).bind(detail);
+    query.execute(tx).await.map_err(failed("write the audit")).map(|_| ())
+}

@@ -1,0 +1,257 @@
+//! Copies of the whole ledger, looked over before anybody relies on them, and the way back.
+
+use std::{
+    fs::{self, File},
+    io,
+    path::{Path, PathBuf},
+};
+
+use chrono::{DateTime, Utc};
+use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
+
+use super::{
+    DATABASE_FILE, Reader, StoreError,
+    audit::audit,
+    failed, lineage, lock, state_folder, statements,
+    tables::{self, Kind, Rows},
+};
+use crate::adapters::files::Folder;
+
+/// Where a database is made that is to take the place of the ledger.
+const INCOMING: &str = "imagebaked.db.incoming";
+/// What SQLite may keep beside a database.
+pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
+
+/// Why a copy was not made, or not taken over.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A file.
+    #[error("cannot {step} {}", path.display())]
+    File {
+        /// What was to be done with it.
+        step: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// SQLite takes names in UTF-8 alone.
+    #[error("the name {} is not UTF-8; choose another", path.display())]
+    Name {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Some other database.
+    #[error("{} is a database, but not a ledger of imagebaked", path.display())]
+    NotALedger {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The copy is not what it should be.
+    #[error("the database {} is damaged: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// How.
+        what: String,
+    },
+}
+
+/// A database that was looked over and found whole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Sound {
+    /// Its size.
+    pub bytes: u64,
+    /// The migration that it is at.
+    pub migration: i64,
+    /// How many rows each table has.
+    pub rows: Rows,
+}
+
+/// What is told of while it goes on, for people who wait.
+pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
+
+impl Reader {
+    /// Copies the whole ledger, as it is at one moment, into a file that is absent or empty, and looks the copy over. The
+    /// daemon may be at work meanwhile.
+    pub async fn copy(&self, into: &Path, progress: Progress<'_>) -> Result<Sound, BackupError> {
+        let absolute = std::path::absolute(into).map_err(file("find", into))?;
+        let Some(target) = absolute.to_str() else { return Err(BackupError::Name { path: absolute }) };
+        let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
+        let present = tables::present(&mut connection).await?;
+        let before = tables::count(&mut connection, &present).await?;
+        progress("copying the ledger");
+        sqlx::query(statements::COPY_INTO).bind(target).execute(&mut *connection).await.map_err(failed("be copied"))?;
+        File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
+        progress("looking the copy over");
+        let sound = look_over(&absolute).await?;
+        for table in present.iter().filter(|table| table.kind == Kind::Record) {
+            // What was there before the copy began must be in it.
+            if sound.rows.get(table.name) < before.get(table.name) {
+                let what = format!("it has fewer {} than the ledger", table.name);
+                return Err(BackupError::Damaged { path: absolute, what });
+            }
+        }
+        Ok(sound)
+    }
+}
+
+/// FileStamps a database over: pages, indexes, keys between tables, rows.
+pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
+    let reader = Reader::connect(path).await?;
+    let sound = async {
+        let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
+        let Some(migration) = tables::migration(&mut connection).await? else {
+            return Err(BackupError::NotALedger { path: path.to_owned() });
+        };
+        if migration > tables::last_migration() {
+            return Err(StoreError::Newer { path: path.to_owned(), version: migration }.into());
+        }
+        let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
+        let told: Vec<String> = sqlx::query_scalar(statements::INTEGRITY)
+            .fetch_all(&mut *connection)
+            .await
+            .map_err(failed("be looked over"))?;
+        if told != ["ok"] {
+            return Err(damaged(told.join("; ")));
+        }
+        let orphans: i64 = sqlx::query_scalar(statements::ORPHANS)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(failed("be looked over"))?;
+        if orphans > 0 {
+            return Err(damaged(format!("{orphans} rows belong to rows that are not there")));
+        }
+        let present = tables::present(&mut connection).await?;
+        let rows = tables::count(&mut connection, &present).await?;
+        let bytes = fs::metadata(path).map_err(file("read", path))?.len();
+        Ok(Sound { bytes, migration, rows })
+    };
+    let sound = sound.await;
+    reader.close().await;
+    // Whatever cannot be read here is the fault of this very file.
+    sound.map_err(|error| match error {
+        BackupError::Store(StoreError::Query { source, .. }) => {
+            StoreError::Open { path: path.to_owned(), source }.into()
+        }
+        error => error,
+    })
+}
+
+/// What was taken over, and where the former database is.
+#[derive(Debug)]
+pub struct Restored {
+    /// The ledger as it is now.
+    pub ledger: Sound,
+    /// The former one; `None` where there was none.
+    pub kept: Option<PathBuf>,
+}
+
+/// Puts a copy of `backup` in the place of the ledger in `state_dir`, once it is found sound. Refuses while a daemon is at
+/// work there; what was there is kept beside it.
+pub async fn restore(
+    state_dir: &Path,
+    backup: &Path,
+    who: &str,
+    now: DateTime<Utc>,
+    progress: Progress<'_>,
+) -> Result<Restored, BackupError> {
+    // Before all else: a folder that is not there is not to be made for a file that is not there.
+    File::open(backup).map_err(file("read", backup))?;
+    let folder = state_folder(state_dir)?;
+    let _lock = lock(&folder, state_dir)?;
+    let incoming = Incoming::new(folder)?;
+    progress("looking the backup over");
+    look_over(backup).await?;
+    let reader = Reader::connect(backup).await?;
+    let copied = reader.copy(&incoming.path(), progress).await;
+    reader.close().await;
+    copied?;
+    let options = SqliteConnectOptions::new().filename(incoming.path());
+    let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed("be opened"))?;
+    audit(&mut connection, now, who, "restore", &format!("from {}", backup.display())).await?;
+    // The next start knows by this that the cloud may have images of ours which this history does not.
+    if tables::has_marks(&mut connection).await? {
+        lineage::forget(&mut connection).await?;
+    }
+    connection.close().await.map_err(failed("be closed"))?;
+    let ledger = look_over(&incoming.path()).await?;
+    let kept = incoming.take_over("restore", now)?;
+    Ok(Restored { ledger, kept })
+}
+
+/// A database that is to take the place of the ledger; removed again where it comes to nothing.
+#[derive(Debug)]
+pub(super) struct Incoming {
+    folder: Folder,
+    file: File,
+}
+
+impl Incoming {
+    /// Its place, empty, with nothing left beside it from an earlier try. Needs the lock of the state directory.
+    pub fn new(folder: Folder) -> Result<Self, BackupError> {
+        let path = folder.at(INCOMING);
+        clear(&folder).map_err(file("remove", &path))?;
+        let made = folder.create_new(INCOMING, 0o640).map_err(file("make", &path))?;
+        folder.give(&made);
+        Ok(Self { folder, file: made })
+    }
+
+    /// Where it is, for SQLite.
+    pub fn path(&self) -> PathBuf {
+        self.folder.at(INCOMING)
+    }
+
+    /// Puts it in the place of the ledger. The former one stays beside it, under the name that is answered.
+    pub fn take_over(self, why: &str, now: DateTime<Utc>) -> Result<Option<PathBuf>, BackupError> {
+        let folder = &self.folder;
+        let path = self.path();
+        self.file.sync_all().map_err(file("write", &path))?;
+        if !folder.has(INCOMING, &self.file) {
+            let source = io::Error::other("somebody else took it away while it was written");
+            return Err(BackupError::File { step: "write", path, source });
+        }
+        let database = folder.at(DATABASE_FILE);
+        let mut kept = None;
+        if folder.check(DATABASE_FILE).map_err(file("keep", &database))? {
+            let name = format!("{DATABASE_FILE}.before-{why}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"));
+            // The newest steps may be in the log alone; under one name both are one database.
+            for suffix in ["", "-wal"] {
+                let from = format!("{DATABASE_FILE}{suffix}");
+                if folder.check(&from).map_err(file("keep", &folder.at(&from)))? {
+                    folder.link(&from, &format!("{name}{suffix}")).map_err(file("keep", &folder.at(&from)))?;
+                }
+            }
+            kept = Some(folder.at(&name));
+        }
+        // A log must never meet a database that it is not of. Who dies before the last step leaves the former ledger, with
+        // its log, under the name that it is kept by.
+        for suffix in COMPANIONS {
+            let name = format!("{DATABASE_FILE}{suffix}");
+            folder.remove(&name).map_err(file("remove", &folder.at(&name)))?;
+        }
+        folder.rename(INCOMING, DATABASE_FILE).map_err(file("replace", &database))?;
+        folder.sync().map_err(file("write", &database))?;
+        Ok(kept)
+    }
+}
+
+impl Drop for Incoming {
+    fn drop(&mut self) {
+        // Gone already where it took the place; else the next try removes what cannot be removed now.
+        let _ = clear(&self.folder);
+    }
+}
+
+fn clear(folder: &Folder) -> io::Result<()> {
+    folder.remove(INCOMING)?;
+    COMPANIONS.iter().try_for_each(|suffix| folder.remove(&format!("{INCOMING}{suffix}")))
+}
+
+fn file(step: &'static str, path: &Path) -> impl FnOnce(io::Error) -> BackupError {
+    let path = path.to_owned();
+    move |source| BackupError::File { step, path, source }
+}

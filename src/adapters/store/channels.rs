@@ -1,0 +1,376 @@
+//! The channels of the lines: what each stands for, and every assignment that ever was.
+//!
+//! Reading, deciding and writing are one transaction of the one writer, so that a person's word and what moves by itself
+//! cannot cross.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, SqliteConnection};
+
+use super::{
+    ITSELF, Reader, Store, StoreError, audit::audit, failed, images::ImageRow, reading::maybe_instant, statements,
+    writer::Work,
+};
+use crate::{
+    adapters::failpoint,
+    domain::{
+        ids::{ImageId, LineId},
+        image::channels::{Assigned, Candidate, Check, Move, Refused, Target, View, promote, rollback, settle},
+        schedule::Channel,
+    },
+};
+
+/// What a person wants of the channels of a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ChannelOrder {
+    /// A channel is to stand for this image.
+    Promote {
+        /// The image.
+        image: ImageId,
+        /// The channel.
+        channel: String,
+        /// Whether an image that did not pass its check will do.
+        force: bool,
+        /// Why.
+        reason: String,
+    },
+    /// A channel is to stand for what it stood for before; what it leaves is vetoed.
+    Rollback {
+        /// The channel.
+        channel: String,
+        /// Why.
+        reason: String,
+    },
+    /// Nobody should use this image.
+    Veto {
+        /// The image.
+        image: ImageId,
+        /// Why.
+        reason: String,
+    },
+    /// This image may be used again.
+    Unveto {
+        /// The image.
+        image: ImageId,
+    },
+}
+
+/// A channel that moved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Moved {
+    /// The line.
+    pub line: LineId,
+    /// How.
+    pub by: Move,
+    /// Who wanted it: a person, or [`ITSELF`].
+    pub who: String,
+}
+
+/// What a channel stands for or stood for, with the field names that `channels --json` promises.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct ChannelRow {
+    /// The line.
+    #[serde(rename = "line")]
+    pub line_id: String,
+    /// The channel.
+    pub channel: String,
+    /// The image; `None`: none.
+    pub image_id: Option<String>,
+    /// Its name.
+    pub image_name: Option<String>,
+    /// Its own version in the cloud.
+    pub version_id: Option<String>,
+    /// Its version in the line.
+    pub version: Option<i64>,
+    /// Since when.
+    #[serde(serialize_with = "maybe_instant")]
+    pub since: Option<i64>,
+    /// Who wanted it.
+    pub who: Option<String>,
+    /// Why.
+    pub why: Option<String>,
+}
+
+impl Reader {
+    /// What every channel stands for: of one schedule by name or id, or of all.
+    pub async fn channels(&self, schedule: Option<&str>) -> Result<Vec<ChannelRow>, StoreError> {
+        sqlx::query_as(statements::CHANNELS_NOW)
+            .bind(schedule)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the channels"))
+    }
+
+    /// The last assignments, the newest first: of one schedule by name or id, or of all.
+    pub async fn channel_history(&self, schedule: Option<&str>, limit: u32) -> Result<Vec<ChannelRow>, StoreError> {
+        sqlx::query_as(statements::CHANNEL_HISTORY)
+            .bind(schedule)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the history of the channels"))
+    }
+
+    /// When the channels of some line want to be looked at.
+    pub async fn next_channels(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHANNELS)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("read when channels move next"))?;
+        Ok(at.and_then(DateTime::from_timestamp_millis))
+    }
+}
+
+impl Store {
+    /// Has the channels of these lines looked at, and of all that do not go by images alone: the file has changed.
+    pub async fn queue_channels(&self, lines: &[LineId]) -> Result<(), StoreError> {
+        let query =
+            sqlx::query(statements::QUEUE_CHANNELS).bind(serde_json::to_string(lines).map_err(StoreError::Encode)?);
+        let mut tx = self.begin().await?;
+        query.execute(&mut *tx).await.map_err(failed("queue lines for their channels"))?;
+        tx.commit().await.map_err(failed("queue lines for their channels"))
+    }
+
+    /// Lines whose channels want to be looked at by now, at most `limit`.
+    pub async fn due_channels(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<LineId>, StoreError> {
+        let lines: Vec<String> = sqlx::query_scalar(statements::DUE_CHANNELS)
+            .bind(now.timestamp_millis())
+            .bind(limit)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read whose channels are due"))?;
+        Ok(lines.into_iter().map(LineId::from).collect())
+    }
+
+    /// Moves what has to move by itself in these lines. `declared` knows the channels that the file has for a line.
+    pub async fn settle_channels<'a>(
+        &self,
+        lines: &[LineId],
+        declared: impl Fn(&LineId) -> Option<&'a [Channel]>,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Moved>, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut moved = Vec::new();
+        let mut again = Vec::new();
+        for (line, view) in views(&mut tx, lines).await? {
+            let (moves, next) = settle(&view, declared(&line), now);
+            again.extend(next.map(|at| Again { line_id: line.clone(), at: at.timestamp_millis() }));
+            moved.extend(moves.into_iter().map(|by| Moved { line: line.clone(), by, who: ITSELF.to_owned() }));
+        }
+        write(&mut tx, &moved, now).await?;
+        let json = |value: Result<String, serde_json::Error>| value.map_err(StoreError::Encode);
+        for (sql, json) in [
+            (statements::CHANNELS_LOOKED_AT, json(serde_json::to_string(lines))?),
+            (statements::CHANNELS_AGAIN, json(serde_json::to_string(&again))?),
+        ] {
+            sqlx::query(sql).bind(json).execute(&mut *tx).await.map_err(failed("note when channels move next"))?;
+        }
+        commit(tx, &moved).await?;
+        Ok(moved)
+    }
+
+    /// Does what a person wants in one line, and what follows from it.
+    pub async fn order_channels(
+        &self,
+        line: &LineId,
+        declared: Option<&[Channel]>,
+        order: &ChannelOrder,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Result<Vec<Moved>, Refused>, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut view = views(&mut tx, std::slice::from_ref(line)).await?.remove(line).unwrap_or_default();
+        let mut wanted = Vec::new();
+        let (action, detail) = match order {
+            ChannelOrder::Promote { image, channel, force, reason } => {
+                match promote(&view, image, channel, *force, reason) {
+                    Ok(by) => wanted.push(by),
+                    Err(refused) => return Ok(Err(refused)),
+                }
+                ("promote", format!("{image} to {channel} of {line}: {reason}"))
+            }
+            ChannelOrder::Rollback { channel, reason } => {
+                let left = match rollback(&view, line.as_str(), channel, &format!("rolled back: {reason}")) {
+                    Ok((left, by)) => {
+                        wanted.push(by);
+                        left
+                    }
+                    Err(refused) => return Ok(Err(refused)),
+                };
+                let reason = format!("rolled back from {channel}: {reason}");
+                view.veto(&left, &reason);
+                veto(&mut tx, &left, &reason, who, now).await?;
+                ("rollback", format!("{channel} of {line}, away from {left}: {reason}"))
+            }
+            ChannelOrder::Veto { image, reason } => {
+                view.veto(image, reason);
+                veto(&mut tx, image, reason, who, now).await?;
+                ("veto", format!("{image} of {line}: {reason}"))
+            }
+            ChannelOrder::Unveto { image } => {
+                sqlx::query(statements::LIFT_VETO)
+                    .bind(image.as_str())
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(failed("lift a veto"))?;
+                // Whether that makes the image fit is for a fresh look to tell.
+                view = views(&mut tx, std::slice::from_ref(line)).await?.remove(line).unwrap_or_default();
+                ("unveto", format!("{image} of {line}"))
+            }
+        };
+        view.apply(&wanted);
+        let of = |by: Move, who: &str| Moved { line: line.clone(), by, who: who.to_owned() };
+        let (followed, _) = settle(&view, declared, now);
+        let moved: Vec<Moved> =
+            wanted.into_iter().map(|by| of(by, who)).chain(followed.into_iter().map(|by| of(by, ITSELF))).collect();
+        write(&mut tx, &moved, now).await?;
+        audit(&mut tx, now, who, action, &detail).await?;
+        commit(tx, &moved).await?;
+        Ok(Ok(moved))
+    }
+}
+
+#[derive(Serialize)]
+struct Again {
+    line_id: LineId,
+    at: i64,
+}
+
+type AssignedColumns = (String, String, Option<String>, Option<i64>, i64);
+
+/// What channels go by in each of these lines, also in those that have nothing.
+async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<LineId, View>, StoreError> {
+    let json = serde_json::to_string(lines).map_err(StoreError::Encode)?;
+    let mut views: HashMap<LineId, View> = lines.iter().map(|line| (line.clone(), View::default())).collect();
+    let images: Vec<ImageRow> = sqlx::query_as(statements::PRESENT_IMAGES)
+        .bind(&json)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failed("read the images of channels"))?;
+    // From the lowest version of each line up.
+    let mut latest: HashMap<LineId, DateTime<Utc>> = HashMap::new();
+    for row in images.into_iter().rev() {
+        let check = row.verify.as_deref().map(|word| match word {
+            "passed" => Check::Passed,
+            "failed" => Check::Failed,
+            _ => Check::Due,
+        });
+        let view = views.entry(row.image.line.clone()).or_default();
+        let mut candidate = Candidate::new(&row.image, check);
+        // A slot of the future is no later slot: the images of the true time after it move in.
+        let date = row.image.date(row.image.available_at);
+        let latest = latest.entry(row.image.line.clone()).or_insert(date);
+        candidate.moves_in &= date >= *latest;
+        if !row.image.is_of_the_future(row.image.available_at) {
+            *latest = date.max(*latest);
+        }
+        view.images.push(candidate);
+    }
+    let assigned: Vec<AssignedColumns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)
+        .bind(&json)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failed("read the channels"))?;
+    for (line, channel, image_id, version, above) in assigned {
+        let version = version.and_then(|version| u32::try_from(version).ok());
+        let assigned = Assigned { channel, image_id: image_id.map(ImageId::from), version, above };
+        views.entry(LineId::from(line)).or_default().assigned.push(assigned);
+    }
+    let past: Vec<(String, String, String)> = sqlx::query_as(statements::PAST_OF_CHANNELS)
+        .bind(&json)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failed("read the history of the channels"))?;
+    for (line, channel, image_id) in past {
+        views.entry(LineId::from(line)).or_default().past.push((channel, ImageId::from(image_id)));
+    }
+    Ok(views)
+}
+
+/// Writes moves and their history. An image that a channel comes to stand for is not marked any more.
+async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -> Result<(), StoreError> {
+    let now = now.timestamp_millis();
+    for Moved { line, by, who } in moved {
+        let wrote = failed("move a channel");
+        let image_id = match &by.to {
+            Target::Image { image_id, above, .. } => {
+                set(tx, line, &by.channel, Some(image_id), *above, now).await?;
+                sqlx::query(statements::UNMARK_IMAGE)
+                    .bind(image_id.as_str())
+                    .execute(&mut *tx)
+                    .await
+                    .map_err(failed("unmark an image"))?;
+                Some(image_id.as_str())
+            }
+            Target::Nothing { above } => {
+                set(tx, line, &by.channel, None, *above, now).await?;
+                None
+            }
+            Target::Dropped => {
+                let query = sqlx::query(statements::DROP_CHANNEL).bind(line.as_str()).bind(&by.channel);
+                query.execute(&mut *tx).await.map_err(failed("drop a channel"))?;
+                None
+            }
+        };
+        sqlx::query(statements::INSERT_CHANNEL_HISTORY)
+            .bind(now)
+            .bind(line.as_str())
+            .bind(&by.channel)
+            .bind(image_id)
+            .bind(who)
+            .bind(&by.why)
+            .execute(&mut *tx)
+            .await
+            .map_err(wrote)?;
+    }
+    Ok(())
+}
+
+async fn set(
+    tx: &mut SqliteConnection,
+    line: &LineId,
+    channel: &str,
+    image_id: Option<&ImageId>,
+    above: i64,
+    now: i64,
+) -> Result<(), StoreError> {
+    sqlx::query(statements::SET_CHANNEL)
+        .bind(line.as_str())
+        .bind(channel)
+        .bind(image_id.map(ImageId::as_str))
+        .bind(above)
+        .bind(now)
+        .execute(tx)
+        .await
+        .map_err(failed("move a channel"))
+        .map(|_| ())
+}
+
+async fn veto(
+    tx: &mut SqliteConnection,
+    image_id: &ImageId,
+    reason: &str,
+    who: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    sqlx::query(statements::SET_VETO)
+        .bind(image_id.as_str())
+        .bind(now.timestamp_millis())
+        .bind(reason)
+        .bind(who)
+        .execute(tx)
+        .await
+        .map_err(failed("veto an image"))
+        .map(|_| ())
+}
+
+/// Each channel that moves is a failpoint of its own: how many commits come before depends on what a start looks at.
+async fn commit(tx: Work, moved: &[Moved]) -> Result<(), StoreError> {
+    let pass = |moment: &str| moved.iter().for_each(|moved| failpoint::hit(moment, &moved.by.channel));
+    pass("before");
+    tx.commit().await.map_err(failed("commit moves of channels"))?;
+    pass("after");
+    Ok(())
+}

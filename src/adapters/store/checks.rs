@@ -1,0 +1,145 @@
+//! The checks that gate promotion: those that are due, and how they ended.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    ITSELF, Reader, Store, StoreError,
+    audit::audit,
+    failed, statements,
+    transitions::{Attempt, AttemptJson},
+};
+use crate::{
+    adapters::failpoint,
+    domain::ids::{BakeId, ImageId, LineId},
+};
+
+/// An image that is to be checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DueCheck {
+    /// The image.
+    pub image_id: ImageId,
+    /// The bake that made it.
+    pub bake: Option<BakeId>,
+    /// Its line.
+    pub line: LineId,
+    /// Its version.
+    pub version: u32,
+    /// How often it could not be checked.
+    pub tries: u32,
+}
+
+/// How a check ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CheckResult {
+    /// Good.
+    Passed,
+    /// Bad: the image is vetoed.
+    Failed {
+        /// Why.
+        why: String,
+    },
+    /// It could not be made; once more then.
+    Again {
+        /// When.
+        at: DateTime<Utc>,
+    },
+}
+
+/// How the check of an image went.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageCheck {
+    /// `due`, `passed` or `failed`; `None` where its schedule has no check.
+    pub verify: Option<String>,
+    /// Why somebody vetoes the image.
+    pub veto: Option<String>,
+}
+
+impl Reader {
+    /// How the check of an image went; `None` where the history does not have the image.
+    pub async fn check_of_image(&self, image_id: &str) -> Result<Option<ImageCheck>, StoreError> {
+        let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(statements::CHECK_OF_IMAGE)
+            .bind(image_id)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read how a check went"))?;
+        Ok(row.map(|(verify, veto)| ImageCheck { verify, veto }))
+    }
+}
+
+impl Store {
+    /// Images whose check is due.
+    pub async fn due_checks(&self, now: DateTime<Utc>) -> Result<Vec<DueCheck>, StoreError> {
+        let rows: Vec<(String, Option<i64>, String, i64, i64)> = sqlx::query_as(statements::DUE_CHECKS)
+            .bind(now.timestamp_millis())
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read the checks that are due"))?;
+        let number = |n: i64| u32::try_from(n).unwrap_or(u32::MAX);
+        let row = |(image_id, bake, line, version, tries): (String, Option<i64>, String, i64, i64)| DueCheck {
+            image_id: image_id.into(),
+            bake: bake.map(BakeId),
+            line: line.into(),
+            version: number(version),
+            tries: number(tries),
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+
+    /// When the next check is due.
+    pub async fn next_check(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHECK)
+            .fetch_one(&self.reader().pool)
+            .await
+            .map_err(failed("read the next check"))?;
+        Ok(at.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// Notes how a check ended, with the calls behind it; an image that did not pass is vetoed. All or none.
+    pub async fn end_check(
+        &self,
+        check: &DueCheck,
+        result: &CheckResult,
+        attempts: &[Attempt],
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let (word, next) = match result {
+            CheckResult::Passed => ("passed", None),
+            CheckResult::Failed { .. } => ("failed", None),
+            CheckResult::Again { at } => ("due", Some(at.timestamp_millis())),
+        };
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(statements::END_CHECK)
+            .bind(check.image_id.as_str())
+            .bind(word)
+            .bind(next)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("note the end of a check"))?;
+        if done.rows_affected() == 0 {
+            return Ok(());
+        }
+        if let CheckResult::Failed { why } = result {
+            sqlx::query(statements::SET_VETO)
+                .bind(check.image_id.as_str())
+                .bind(now.timestamp_millis())
+                .bind(why)
+                .bind(ITSELF)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("veto an image"))?;
+            audit(&mut tx, now, ITSELF, "veto", &format!("{} of {}: {why}", check.image_id, check.line)).await?;
+        }
+        if let (Some(bake), false) = (check.bake, attempts.is_empty()) {
+            let rows: Vec<_> = attempts.iter().map(|attempt| AttemptJson::of(bake, attempt)).collect();
+            sqlx::query(statements::INSERT_ATTEMPTS)
+                .bind(serde_json::to_string(&rows).map_err(StoreError::Encode)?)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("record a check"))?;
+        }
+        failpoint::hit("before", "check");
+        tx.commit().await.map_err(failed("commit the end of a check"))?;
+        failpoint::hit("after", "check");
+        Ok(())
+    }
+}

@@ -1,0 +1,287 @@
+//! The way of an image to its end: marked, about to be deleted, searched for, deleted. Each step is one transaction with its
+//! line of the audit, committed before its effect.
+
+use chrono::{DateTime, Utc};
+
+use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant, statements};
+use crate::{
+    adapters::failpoint,
+    domain::{
+        ids::{ImageId, LineId},
+        image::{LineImage, brake::MarkKind},
+    },
+};
+
+/// An image that is to be deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Doomed {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its line.
+    pub line: LineId,
+    /// Its name.
+    pub name: String,
+    /// Whether it never came to be: the cloud lists it as CREATE_FAILED.
+    pub of_failed: bool,
+}
+
+impl From<&LineImage> for Doomed {
+    fn from(image: &LineImage) -> Self {
+        Self { image_id: image.image_id.clone(), line: image.line.clone(), name: image.name.clone(), of_failed: false }
+    }
+}
+
+impl Doomed {
+    fn detail(&self, told: &str) -> String {
+        format!("{} ({}) of {}{told}", self.image_id, self.name, self.line)
+    }
+}
+
+/// A delete call that was sent, or was about to be, and whose outcome is not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentDeletion {
+    /// The image.
+    pub image: Doomed,
+    /// Delete calls so far.
+    pub tries: u32,
+    /// Just before the last of them.
+    pub sent_at: DateTime<Utc>,
+    /// When it is searched for next.
+    pub next: DateTime<Utc>,
+}
+
+/// How a delete call ended, or a search after one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum DeleteOutcome {
+    /// It is gone.
+    Deleted,
+    /// The cloud will not, and is not asked again.
+    Refused {
+        /// Why.
+        why: String,
+    },
+    /// It is there for certain: marked again, and judged again.
+    Again {
+        /// Not before.
+        at: DateTime<Utc>,
+        /// Why it was not deleted.
+        why: String,
+    },
+    /// It may be gone: a search will tell.
+    Unclear {
+        /// When.
+        search_at: DateTime<Utc>,
+        /// What made it unclear.
+        why: String,
+    },
+}
+
+impl Reader {
+    /// Lines with images that are marked or being deleted, in the file or not.
+    pub async fn lines_with_marks(&self) -> Result<Vec<LineId>, StoreError> {
+        let lines: Vec<String> = sqlx::query_scalar(statements::LINES_WITH_MARKS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the marked lines"))?;
+        Ok(lines.into_iter().map(LineId::from).collect())
+    }
+
+    /// When the next marked image may be deleted that was not due yet at `judged_at`: those that were due then wait for the
+    /// next pass.
+    pub async fn next_deletion(&self, judged_at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_DELETION)
+            .bind(judged_at.map_or(i64::MIN, |at| at.timestamp_millis()))
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("read the next deletion"))?;
+        Ok(at.map(instant))
+    }
+
+    /// When the next image is to be searched for whose delete call was sent.
+    pub async fn next_search(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_SEARCH)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("read the next search of a deleted image"))?;
+        Ok(at.map(instant))
+    }
+
+    /// Delete calls whose outcome is not known, the oldest first.
+    pub async fn sent_deletions(&self) -> Result<Vec<SentDeletion>, StoreError> {
+        type Row = (String, String, String, i64, i64, Option<i64>, i64);
+        let rows: Vec<Row> = sqlx::query_as(statements::SENT_DELETIONS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which deletions were sent"))?;
+        let row = |(image_id, line, name, tries, sent_at, next, of_failed): Row| SentDeletion {
+            image: Doomed { image_id: image_id.into(), line: LineId::from(line), name, of_failed: of_failed == 1 },
+            tries: u32::try_from(tries).unwrap_or(u32::MAX),
+            sent_at: instant(sent_at),
+            next: instant(next.unwrap_or_default()),
+        };
+        Ok(rows.into_iter().map(row).collect())
+    }
+}
+
+impl Store {
+    /// Marks an image for deletion; `false` where something holds it by now.
+    pub async fn mark_image(
+        &self,
+        image: &LineImage,
+        rule: &str,
+        delete_after: DateTime<Utc>,
+        kind: MarkKind,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let detail = Doomed::from(image).detail(&format!(": {rule}"));
+        self.change(
+            sqlx::query(statements::MARK_IMAGE)
+                .bind(image.image_id.as_str())
+                .bind(rule)
+                .bind(delete_after.timestamp_millis())
+                .bind(now.timestamp_millis())
+                .bind(kind.as_str()),
+            (now, who, "mark", &detail),
+            "marked",
+        )
+        .await
+    }
+
+    /// Takes the mark off an image again.
+    pub async fn unmark_image(
+        &self,
+        image: &LineImage,
+        why: &str,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let detail = Doomed::from(image).detail(&format!(": {why}"));
+        self.change(
+            sqlx::query(statements::UNMARK_IMAGE).bind(image.image_id.as_str()),
+            (now, who, "unmark", &detail),
+            "unmarked",
+        )
+        .await
+    }
+
+    /// Notes a person's word that what the brake holds is deleted.
+    pub async fn confirm_deletions(
+        &self,
+        images: &[ImageId],
+        held: &str,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(statements::CONFIRM_DELETIONS)
+            .bind(serde_json::to_string(images).map_err(StoreError::Encode)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("confirm deletions"))?;
+        let ids: Vec<&str> = images.iter().map(ImageId::as_str).collect();
+        audit(&mut tx, now, who, "confirm deletions", &format!("{held}: {}", ids.join(", "))).await?;
+        failpoint::hit("before", "confirmed");
+        tx.commit().await.map_err(failed("commit confirmed deletions"))
+    }
+
+    /// Commits the intent to delete an image, before the call; `false` where it must not be: a pin, a channel, or no newer
+    /// good image left in its line. The last word on that is here, in one statement, whatever was judged before.
+    pub async fn begin_deletion(
+        &self,
+        image: &Doomed,
+        rule: &str,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let detail = image.detail(&format!(", asked for by {rule}"));
+        let sql = if image.of_failed { statements::BEGIN_FAILED_DELETION } else { statements::BEGIN_DELETION };
+        self.change(
+            // Searched for at once by whoever finds it after a crash.
+            sqlx::query(sql).bind(image.image_id.as_str()).bind(rule).bind(now.timestamp_millis()),
+            (now, who, "delete", &detail),
+            "deleting",
+        )
+        .await
+    }
+
+    /// Notes how a deletion goes on, or ended.
+    pub async fn end_deletion(
+        &self,
+        image: &Doomed,
+        outcome: &DeleteOutcome,
+        told: &str,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<bool, StoreError> {
+        let (fate, refused, next, action) = match outcome {
+            DeleteOutcome::Deleted => ("deleted", None, None, "deleted"),
+            DeleteOutcome::Refused { why } => ("refused", Some(why.as_str()), None, "delete refused"),
+            DeleteOutcome::Again { at, why } => ("marked", Some(why.as_str()), Some(at), "delete put off"),
+            DeleteOutcome::Unclear { search_at, why } => {
+                ("deleting", Some(why.as_str()), Some(search_at), "delete unclear")
+            }
+        };
+        let sql = if image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
+        self.change(
+            sqlx::query(sql)
+                .bind(image.image_id.as_str())
+                .bind(fate)
+                .bind(refused)
+                .bind(next.map(DateTime::timestamp_millis))
+                .bind(now.timestamp_millis()),
+            (now, who, action, &image.detail(&format!(": {told}"))),
+            "deleted",
+        )
+        .await
+    }
+
+    /// Runs one statement as a transaction of its own.
+    async fn run_alone(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+        step: &'static str,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        query.execute(&mut *tx).await.map_err(failed(step))?;
+        tx.commit().await.map_err(failed(step))
+    }
+
+    /// Has an image searched for again, about which nothing new is known.
+    pub async fn search_later(&self, sent: &SentDeletion, at: DateTime<Utc>, why: &str) -> Result<(), StoreError> {
+        let sql = if sent.image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
+        let query = sqlx::query(sql)
+            .bind(sent.image.image_id.as_str())
+            .bind("deleting")
+            .bind(why)
+            .bind(at.timestamp_millis())
+            .bind(None::<i64>);
+        self.run_alone(query, "put a search off").await
+    }
+
+    /// Notes why an image is not deleted yet for which no call was sent, and when it is tried next.
+    pub async fn put_off_deletion(&self, image: &Doomed, why: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
+        let sql = if image.of_failed { statements::PUT_OFF_FAILED_DELETION } else { statements::PUT_OFF_DELETION };
+        let query = sqlx::query(sql).bind(image.image_id.as_str()).bind(why).bind(at.timestamp_millis());
+        self.run_alone(query, "put a deletion off").await
+    }
+
+    /// Notes who uses an image, as a question about it alone showed.
+    pub async fn set_users(&self, image_id: &ImageId, users: &[String]) -> Result<(), StoreError> {
+        let query = sqlx::query(statements::SET_USERS)
+            .bind(image_id.as_str())
+            .bind(serde_json::to_string(users).map_err(StoreError::Encode)?);
+        self.run_alone(query, "note who uses an image").await
+    }
+
+    /// Notes that an image has gone by other hands; `false` where that is known.
+    pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let detail = Doomed::from(image).detail(": gone from the cloud");
+        self.change(
+            sqlx::query(statements::IMAGE_VANISHED).bind(image.image_id.as_str()).bind(now.timestamp_millis()),
+            (now, ITSELF, "vanished", &detail),
+            "vanished",
+        )
+        .await
+    }
+}

@@ -1,0 +1,300 @@
+//! Copies of images to other regions: those that are due, the steps they take, and what is told of them.
+
+use std::{fmt, sync::PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, Row, sqlite::SqliteRow};
+
+use super::{
+    Reader, Store, StoreError,
+    audit::audit,
+    failed,
+    reading::{instant, maybe_instant},
+    statements,
+    transitions::{Attempt, AttemptJson},
+};
+use crate::{
+    adapters::failpoint,
+    domain::{
+        bake::BakeSettings,
+        ids::{BakeId, ImageId},
+        image::distribution::{LONGEST_WAIT, State},
+    },
+};
+
+/// A copy that wants to be looked at.
+#[derive(Debug, Clone)]
+pub struct Copy {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its own version in the cloud.
+    pub version_id: Option<String>,
+    /// Where to.
+    pub region: String,
+    /// The bake that made it.
+    pub bake: BakeId,
+    /// The schedule's name then.
+    pub schedule: String,
+    /// What the bake was to do.
+    pub settings: BakeSettings,
+    /// How far it is.
+    pub state: State,
+    /// Why the image is not there any more, if it is not.
+    pub gone: Option<String>,
+}
+
+impl fmt::Display for Copy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "copy of {} (bake {} of {}) to {}", self.image_id, self.bake, self.schedule, self.region)
+    }
+}
+
+/// One step of a copy, to be committed before its effect.
+#[derive(Debug)]
+pub struct CopyStep {
+    /// Which copy, in its new state.
+    pub copy: Copy,
+    /// The task that the cloud named.
+    pub task_id: Option<String>,
+    /// The call that led to it, if it is worth a row.
+    pub attempt: Option<Attempt>,
+}
+
+/// A copy, with the field names that `show --json` promises.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct CopyRow {
+    /// Where to.
+    pub region: String,
+    /// How far.
+    pub state: String,
+    /// Calls so far.
+    pub tries: i64,
+    /// The cloud's word for how far it is.
+    pub progress: Option<String>,
+    /// Why it is as it is.
+    pub reason: Option<String>,
+    /// The task that makes it.
+    pub task_id: Option<String>,
+    /// When it is looked at next.
+    #[serde(serialize_with = "maybe_instant")]
+    pub wake_at: Option<i64>,
+    /// When it was first wanted.
+    #[serde(serialize_with = "instant")]
+    pub created_at: i64,
+    /// When it ended.
+    #[serde(serialize_with = "maybe_instant")]
+    pub finished_at: Option<i64>,
+}
+
+/// A bake whose image could not be copied everywhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FailedCopies {
+    /// The bake.
+    pub bake: BakeId,
+    /// The schedule's name.
+    pub schedule: String,
+    /// Where the image is missing.
+    pub regions: Vec<String>,
+    /// Why, of one of them.
+    pub reason: String,
+    /// When the first of them failed.
+    pub since: DateTime<Utc>,
+}
+
+impl Reader {
+    /// The copies of a bake's image.
+    pub async fn copies(&self, bake: BakeId) -> Result<Vec<CopyRow>, StoreError> {
+        sqlx::query_as(statements::COPIES_OF)
+            .bind(bake.0)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the copies of an image"))
+    }
+
+    /// The regions that images were ever to be copied to.
+    pub async fn replica_regions(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(statements::REPLICA_REGIONS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the regions of copies"))
+    }
+
+    /// Bakes whose image could not be copied everywhere and is still there, the newest first, at most `limit`.
+    pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
+        type Columns = (i64, String, String, Option<String>, Option<i64>);
+        let rows: Vec<Columns> = sqlx::query_as(statements::FAILED_COPIES)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which copies failed"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(bake, schedule, regions, reason, since)| FailedCopies {
+                bake: BakeId(bake),
+                schedule,
+                regions: serde_json::from_str(&regions).unwrap_or_default(),
+                reason: reason.unwrap_or_default(),
+                since: super::instant(since.unwrap_or_default()),
+            })
+            .collect())
+    }
+}
+
+impl Store {
+    /// Copies whose time has come, at most `limit`.
+    pub async fn due_copies(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Copy>, StoreError> {
+        let longest = TimeDelta::from_std(LONGEST_WAIT).unwrap_or(TimeDelta::days(1));
+        let rows = sqlx::query(statements::DUE_COPIES)
+            .bind(now.timestamp_millis())
+            .bind((now + longest).timestamp_millis())
+            .bind(limit)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read the copies that are due"))?;
+        let mut copies = Vec::with_capacity(rows.len());
+        for row in &rows {
+            match copy(row) {
+                Ok(copy) => copies.push(copy),
+                // It must not keep the others from being made: it is reported once and left alone.
+                Err(error) => {
+                    let bake = row.try_get::<i64, _>("bake_id").unwrap_or_default();
+                    if self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(bake) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(
+                            bake,
+                            error,
+                            "a copy of bake {bake} in the ledger is unreadable and left alone"
+                        );
+                    }
+                }
+            }
+        }
+        Ok(copies)
+    }
+
+    /// When the next copy wants to be looked at.
+    pub async fn next_copy(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_COPY)
+            .fetch_one(&self.reader().pool)
+            .await
+            .map_err(failed("read the next copy"))?;
+        Ok(at.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// Commits steps and the calls behind them, all or none.
+    pub async fn commit_copies(&self, steps: &[CopyStep], now: DateTime<Utc>) -> Result<(), StoreError> {
+        if steps.is_empty() {
+            return Ok(());
+        }
+        let rows = steps.iter().map(|step| StepRow::of(step, now)).collect::<Result<Vec<_>, _>>();
+        let json = rows.and_then(|rows| serde_json::to_string(&rows)).map_err(StoreError::Encode)?;
+        let attempts: Vec<_> =
+            steps.iter().filter_map(|step| Some(AttemptJson::of(step.copy.bake, step.attempt.as_ref()?))).collect();
+        let mut tx = self.begin().await?;
+        sqlx::query(statements::UPDATE_COPIES)
+            .bind(json)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("record a step of a copy"))?;
+        if !attempts.is_empty() {
+            sqlx::query(statements::INSERT_ATTEMPTS)
+                .bind(serde_json::to_string(&attempts).map_err(StoreError::Encode)?)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("record a call for a copy"))?;
+        }
+        for step in steps {
+            failpoint::hit("before", point(&step.copy.state));
+        }
+        tx.commit().await.map_err(failed("commit a step of a copy"))?;
+        for step in steps {
+            failpoint::hit("after", point(&step.copy.state));
+        }
+        Ok(())
+    }
+
+    /// Wants the copies of a bake's image anew that failed; how many there are.
+    pub async fn reopen_copies(&self, bake: BakeId, who: &str, now: DateTime<Utc>) -> Result<u64, StoreError> {
+        let mut tx = self.begin().await?;
+        let done = sqlx::query(statements::REOPEN_COPIES)
+            .bind(bake.0)
+            .bind(now.timestamp_millis())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("want copies anew"))?;
+        if done.rows_affected() > 0 {
+            audit(&mut tx, now, who, "retry distribute", &format!("bake {bake}")).await?;
+        }
+        tx.commit().await.map_err(failed("commit a retry of copies"))?;
+        Ok(done.rows_affected())
+    }
+}
+
+/// Where tests let the daemon die.
+fn point(state: &State) -> &'static str {
+    match state {
+        State::Pending { .. } => "copy_pending",
+        State::Asking { .. } => "copy_asking",
+        State::Copying { .. } => "copy_copying",
+        State::Done { .. } => "copy_done",
+        State::Failed { .. } => "copy_failed",
+    }
+}
+
+#[derive(Serialize)]
+struct StepRow<'a> {
+    image_id: &'a ImageId,
+    region: &'a str,
+    state: &'static str,
+    doing: String,
+    tries: Option<u32>,
+    wake_at: Option<i64>,
+    progress: Option<&'a str>,
+    reason: Option<&'a str>,
+    task_id: Option<&'a str>,
+    finished_at: Option<i64>,
+}
+
+impl<'a> StepRow<'a> {
+    fn of(step: &'a CopyStep, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
+        let state = &step.copy.state;
+        Ok(Self {
+            image_id: &step.copy.image_id,
+            region: &step.copy.region,
+            state: state.as_str(),
+            doing: serde_json::to_string(state)?,
+            tries: state.work().map(|work| work.tries),
+            wake_at: state.wake_at().map(|at| at.timestamp_millis()),
+            progress: state.progress(),
+            reason: state.reason(),
+            task_id: step.task_id.as_deref(),
+            finished_at: state.is_ended().then(|| now.timestamp_millis()),
+        })
+    }
+}
+
+fn copy(row: &SqliteRow) -> Result<Copy, sqlx::Error> {
+    let text = |column: &str| row.try_get::<String, _>(column);
+    let maybe = |column: &str| row.try_get::<Option<String>, _>(column);
+    let decode = |column: &'static str| {
+        move |source: serde_json::Error| sqlx::Error::ColumnDecode {
+            index: column.to_owned(),
+            source: Box::new(source),
+        }
+    };
+    let state = match maybe("doing")? {
+        Some(json) => serde_json::from_str(&json).map_err(decode("doing"))?,
+        None => State::wanted(super::instant(row.try_get::<i64, _>("wake_at")?)),
+    };
+    Ok(Copy {
+        image_id: text("image_id")?.into(),
+        version_id: maybe("version_id")?,
+        region: text("region")?,
+        bake: BakeId(row.try_get::<i64, _>("bake_id")?),
+        schedule: text("schedule")?,
+        settings: serde_json::from_str(&text("settings")?).map_err(decode("settings"))?,
+        state,
+        gone: maybe("gone")?,
+    })
+}

@@ -1,0 +1,118 @@
+//! What health is judged by: the slots that lines have lost since their last good image. One step down an index for each
+//! line, and a few more only for those with something to judge.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{Reader, StoreError, failed, instant, statements};
+use crate::domain::{
+    bake::reason::ReasonCode,
+    health::lines::{Facts, Good, LastLost, Line, Lost, Unverified},
+    ids::{BakeId, ImageId, LineId},
+};
+
+impl Reader {
+    /// What the history knows of those of these lines that have something to judge.
+    pub async fn line_facts(&self, lines: &[Line]) -> Result<HashMap<LineId, Facts>, StoreError> {
+        type Columns = (String, Option<i64>, Option<i64>, Option<i64>);
+        let asked: Vec<_> =
+            lines.iter().map(|line| json!({ "id": line.id, "always": line.max_image_age.is_some() })).collect();
+        let rows: Vec<Columns> = sqlx::query_as(statements::LINES_TO_JUDGE)
+            .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
+            .bind(i64::MIN)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read what lines have lost"))?;
+        let mut all: HashMap<LineId, Facts> = HashMap::with_capacity(rows.len());
+        let (mut with_losses, mut without_image) = (Vec::new(), Vec::new());
+        for (line, good_at, made, first_lost) in rows {
+            let line = LineId::from(line);
+            let good = good_at.zip(made).map(|(at, made)| Good { at: instant(at), made: instant(made) });
+            match first_lost {
+                Some(first) => with_losses.push((line.clone(), good_at.unwrap_or(i64::MIN), instant(first))),
+                None if good.is_none() => without_image.push(line.clone()),
+                None => {}
+            }
+            all.insert(line, Facts { good, ..Facts::default() });
+        }
+        for (line, lost) in self.lost_slots(&with_losses).await? {
+            all.entry(line).or_default().lost = Some(lost);
+        }
+        for (line, since) in self.none_good_since(&without_image).await? {
+            all.entry(line).or_default().none_good_since = Some(since);
+        }
+        for (line, image) in self.unverified_images().await? {
+            all.entry(line).or_default().unverified.push(image);
+        }
+        Ok(all)
+    }
+
+    /// What lines have lost since an instant each; the first of it is known.
+    async fn lost_slots(&self, lines: &[(LineId, i64, DateTime<Utc>)]) -> Result<Vec<(LineId, Lost)>, StoreError> {
+        type Columns = (String, i64, i64, String, Option<String>, String, Option<String>, String);
+        if lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked: Vec<_> = lines.iter().map(|(id, since, _)| json!({ "id": id, "since": since })).collect();
+        let firsts: HashMap<&str, DateTime<Utc>> = lines.iter().map(|(id, _, first)| (id.as_str(), *first)).collect();
+        let rows: Vec<Columns> = sqlx::query_as(statements::LOST_SLOTS)
+            .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
+            // One more than is counted shows that there are more.
+            .bind(Lost::BOUND + 1)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the slots that lines have lost"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, id, slot, state, code, reason, image, counts)| {
+                // SQLite made this text in the same statement.
+                let (slots, rows, not_missed): (u64, u32, u32) = serde_json::from_str(&counts).unwrap_or((1, 1, 1));
+                let last = LastLost {
+                    bake: BakeId(id),
+                    slot: instant(slot),
+                    state,
+                    code: code.as_deref().and_then(ReasonCode::parse),
+                    reason,
+                    image: image.map(ImageId::from),
+                };
+                let first = firsts.get(line.as_str()).copied().unwrap_or(last.slot);
+                let lost = Lost { slots, more: rows > Lost::BOUND, first, only_missed: not_missed == 0, last };
+                (LineId::from(line), lost)
+            })
+            .collect())
+    }
+
+    /// Since when lines have no good image although there was one.
+    async fn none_good_since(&self, lines: &[LineId]) -> Result<Vec<(LineId, DateTime<Utc>)>, StoreError> {
+        if lines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::NONE_GOOD_SINCE)
+            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which lines have no good image any more"))?;
+        Ok(rows.into_iter().map(|(line, since)| (LineId::from(line), instant(since))).collect())
+    }
+
+    /// Images that did not pass their check, with no good image after them; the newest of each line first.
+    async fn unverified_images(&self) -> Result<Vec<(LineId, Unverified)>, StoreError> {
+        let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(statements::UNVERIFIED_IMAGES)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which checks failed"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, image, version, slot, reason)| {
+                let version = u32::try_from(version).unwrap_or(u32::MAX);
+                (LineId::from(line), Unverified { image: image.into(), version, slot: instant(slot), reason })
+            })
+            .collect())
+    }
+}
+
+#[cfg(test)]
+#[path = "health_tests.rs"]
+mod tests;

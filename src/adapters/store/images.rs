@@ -1,0 +1,385 @@
+//! The images of the lines: what is known of them, what holds them, and how far their end is.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{FromRow, sqlite::SqliteRow};
+
+use super::{Reader, Store, StoreError, audit::audit, failed, instant, statements};
+use crate::{
+    adapters::failpoint,
+    domain::{
+        ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
+        image::{Fate, LineImage, Pin, Seen, brake::MarkKind, report::Adopted},
+    },
+};
+
+/// What a look at the cloud showed of one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sight {
+    /// The image.
+    pub image_id: ImageId,
+    /// Whether it was listed at all.
+    pub listed: bool,
+    /// As AVAILABLE.
+    pub available: bool,
+    /// With our tag, and as the account's own.
+    pub ours: bool,
+    /// Who reports to use it.
+    #[serde(serialize_with = "as_text")]
+    pub used_by: Vec<String>,
+}
+
+/// The list as a JSON text inside the JSON of the batch, as the column keeps it.
+fn as_text<S: serde::Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&serde_json::to_string(list).map_err(serde::ser::Error::custom)?)
+}
+
+/// The last look at the cloud.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Look {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// Why it was not whole; `None`: it was.
+    pub problem: Option<String>,
+    /// Since when looks have not been whole.
+    pub troubled_since: Option<DateTime<Utc>>,
+    /// The last that was whole.
+    pub whole_at: Option<DateTime<Utc>>,
+}
+
+/// The last result of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NewestResult {
+    /// The bake.
+    pub bake: BakeId,
+    /// Whether it brought an image.
+    pub succeeded: bool,
+}
+
+/// An image of a line with where it came from, as lists show it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ImageRow {
+    /// The image.
+    pub image: LineImage,
+    /// The schedule's stable id.
+    pub schedule_id: String,
+    /// Its name when last seen.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The bake; `None` for an adopted image.
+    pub bake: Option<BakeId>,
+    /// The image's own version in the cloud.
+    pub version_id: Option<String>,
+    /// How its check went; `None` where the schedule has none.
+    pub verify: Option<String>,
+    /// Whether a whole pass has judged it by the rules of its line.
+    pub judged: bool,
+    /// Whether a slot brought it, not a person.
+    pub of_slot: bool,
+    /// Whether its deletion counts for the brake; of marked images only.
+    pub mark: MarkKind,
+}
+
+/// An image that a person gives to a line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewImage {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its name.
+    pub image_name: String,
+    /// Its own version in the cloud.
+    pub version_id: Option<String>,
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The line.
+    pub line: LineId,
+    /// The version that its tags show; the next one of the line where they show none, or one that is taken.
+    pub version: Option<u32>,
+    /// The date that rules go by.
+    pub slot: DateTime<Utc>,
+    /// Whether it carries our tag.
+    pub ours: bool,
+    /// Why it cannot be adopted.
+    pub obstacle: Option<String>,
+}
+
+impl NewImage {
+    fn told(self, from: Option<String>, version: Option<u32>, obstacle: Option<String>) -> Adopted {
+        let Self { image_id, image_name, line, ours, .. } = self;
+        Adopted { image_id, image_name, line, from: from.map(LineId::from), version, ours, obstacle }
+    }
+}
+
+impl Reader {
+    /// The images that are not deleted: of these lines, or of all.
+    pub async fn present_images(&self, lines: Option<&[LineId]>) -> Result<Vec<ImageRow>, StoreError> {
+        let lines = lines.map(serde_json::to_string).transpose().map_err(StoreError::Encode)?;
+        sqlx::query_as(statements::PRESENT_IMAGES)
+            .bind(lines)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the images"))
+    }
+
+    /// One image, deleted or not.
+    pub async fn image(&self, image_id: &ImageId) -> Result<Option<ImageRow>, StoreError> {
+        sqlx::query_as(statements::ONE_IMAGE)
+            .bind(image_id.as_str())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read an image"))
+    }
+
+    /// The newest result of each of these lines that has one.
+    pub async fn newest_results(&self, lines: &[LineId]) -> Result<HashMap<LineId, NewestResult>, StoreError> {
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(statements::NEWEST_RESULTS)
+            .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the newest results"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, bake, state)| {
+                (LineId::from(line), NewestResult { bake: BakeId(bake), succeeded: state == "succeeded" })
+            })
+            .collect())
+    }
+
+    /// The last look at the cloud; `None` before the first.
+    pub async fn last_look(&self) -> Result<Option<Look>, StoreError> {
+        type Row = (i64, Option<String>, Option<i64>, Option<i64>);
+        let row: Option<Row> = sqlx::query_as(statements::LAST_LOOK)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read the last look"))?;
+        Ok(row.map(|(at, problem, since, whole_at)| Look {
+            at: instant(at),
+            problem,
+            troubled_since: since.map(instant),
+            whole_at: whole_at.map(instant),
+        }))
+    }
+}
+
+impl Store {
+    /// Notes what a look at the cloud showed, and whether it was whole. All or none.
+    pub async fn record_look(
+        &self,
+        sights: &[Sight],
+        problem: Option<&str>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let json = serde_json::to_string(sights).map_err(StoreError::Encode)?;
+        let mut tx = self.begin().await?;
+        sqlx::query(statements::RECORD_SIGHTS)
+            .bind(json)
+            .bind(now.timestamp_millis())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("note what the cloud shows"))?;
+        sqlx::query(statements::SET_LOOK)
+            .bind(now.timestamp_millis())
+            .bind(problem)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("note a look at the cloud"))?;
+        tx.commit().await.map_err(failed("commit what the cloud shows"))
+    }
+
+    /// Pins an image, whether it is marked or not; a mark is taken off. A later word replaces an earlier one.
+    pub async fn pin_image(
+        &self,
+        image_id: &ImageId,
+        pin: &Pin,
+        action: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(statements::SET_PIN)
+            .bind(image_id.as_str())
+            .bind(now.timestamp_millis())
+            .bind(pin.until.map(|until| until.timestamp_millis()))
+            .bind(&pin.reason)
+            .bind(&pin.who)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("pin an image"))?;
+        sqlx::query(statements::UNMARK_IMAGE)
+            .bind(image_id.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("unmark an image"))?;
+        let until = pin.until.map_or_else(String::new, |until| format!(" until {}", until.format("%F %TZ")));
+        audit(&mut tx, now, &pin.who, action, &format!("{image_id}{until}: {}", pin.reason)).await?;
+        failpoint::hit("before", "pin");
+        tx.commit().await.map_err(failed("commit a pin"))
+    }
+
+    /// Gives images to a line, and tells what became of each. Between two turns of the engine, for it gives out versions.
+    pub async fn adopt_images(
+        &self,
+        images: Vec<NewImage>,
+        dry_run: bool,
+        who: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<Adopted>, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut told = Vec::with_capacity(images.len());
+        for image in images {
+            if let Some(obstacle) = image.obstacle.clone() {
+                told.push(image.told(None, None, Some(obstacle)));
+                continue;
+            }
+            let before: Option<(String, String)> = sqlx::query_as(statements::LINE_OF_IMAGE)
+                .bind(image.image_id.as_str())
+                .fetch_optional(&mut *tx)
+                .await
+                .map_err(failed("read an image's line"))?;
+            if before.as_ref().is_some_and(|(_, fate)| fate == "deleting") {
+                let obstacle = "its deletion was sent and is not confirmed yet; try again later".to_owned();
+                told.push(image.told(None, None, Some(obstacle)));
+                continue;
+            }
+            let before = before.filter(|(_, fate)| fate != "deleted").map(|(line, _)| line);
+            if before.as_deref() == Some(image.line.as_str()) {
+                told.push(image.told(None, None, Some("it belongs to the line already".to_owned())));
+                continue;
+            }
+            let version: i64 = sqlx::query_scalar(statements::ADOPT_IMAGE)
+                .bind(image.image_id.as_str())
+                .bind(image.line.as_str())
+                .bind(image.schedule_id.as_str())
+                .bind(image.instance_id.as_str())
+                .bind(image.version)
+                .bind(image.version_id.as_deref())
+                .bind(&image.image_name)
+                .bind(image.slot.timestamp_millis())
+                .bind(image.ours)
+                .bind(now.timestamp_millis())
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(failed("adopt an image"))?;
+            sqlx::query(statements::RAISE_VERSION)
+                .bind(image.line.as_str())
+                .bind(version)
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("raise a line's version"))?;
+            let from = before.as_ref().map_or_else(String::new, |line| format!(", before of {line}"));
+            let detail =
+                format!("{} ({}) to {} as version {version}{from}", image.image_id, image.image_name, image.line);
+            audit(&mut tx, now, who, "adopt", &detail).await?;
+            told.push(image.told(before, u32::try_from(version).ok(), None));
+        }
+        if dry_run {
+            tx.rollback().await.map_err(failed("take back a rehearsal"))?;
+        } else {
+            tx.commit().await.map_err(failed("commit adopted images"))?;
+        }
+        Ok(told)
+    }
+
+    /// Takes a pin off; `false` where there was none.
+    pub async fn unpin_image(&self, image_id: &ImageId, who: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
+        let detail = image_id.to_string();
+        self.change(sqlx::query(statements::LIFT_PIN).bind(image_id.as_str()), (now, who, "unpin", &detail), "unpinned")
+            .await
+    }
+
+    /// One statement that changes one row or none, with its line of the audit where it did.
+    pub(super) async fn change(
+        &self,
+        query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
+        (at, who, action, detail): (DateTime<Utc>, &str, &str, &str),
+        point: &'static str,
+    ) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let done = query.execute(&mut *tx).await.map_err(failed("change an image's row"))?;
+        if done.rows_affected() == 0 {
+            tx.rollback().await.map_err(failed("change an image's row"))?;
+            return Ok(false);
+        }
+        audit(&mut tx, at, who, action, detail).await?;
+        failpoint::hit("before", point);
+        tx.commit().await.map_err(failed("commit an image's row"))?;
+        failpoint::hit("after", point);
+        Ok(true)
+    }
+}
+
+impl FromRow<'_, SqliteRow> for ImageRow {
+    fn from_row(row: &SqliteRow) -> Result<Self, sqlx::Error> {
+        use sqlx::Row;
+        let text = |column: &str| row.try_get::<String, _>(column);
+        let number = |column: &str| row.try_get::<i64, _>(column);
+        let maybe = |column: &str| row.try_get::<Option<i64>, _>(column);
+        let words = |column: &str| row.try_get::<Option<String>, _>(column);
+        let list = |column: &'static str| {
+            serde_json::from_str::<Vec<String>>(&text(column)?)
+                .map_err(|source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) })
+        };
+        let rule = words("rule")?.unwrap_or_default();
+        let tries = u32::try_from(number("tries")?).unwrap_or(u32::MAX);
+        let fate = match text("fate")?.as_str() {
+            "refused" => Fate::Refused { why: words("refused")?.unwrap_or_default() },
+            "marked" => Fate::Marked {
+                since: instant(maybe("marked_at")?.unwrap_or_default()),
+                delete_after: instant(maybe("delete_after")?.unwrap_or_default()),
+                rule,
+                tries,
+                last_error: words("refused")?,
+            },
+            "deleting" => Fate::Deleting {
+                rule,
+                tries,
+                sent_at: instant(maybe("sent_at")?.or(maybe("marked_at")?).unwrap_or_default()),
+                next: instant(maybe("delete_after")?.unwrap_or_default()),
+            },
+            "deleted" => Fate::Deleted { at: instant(maybe("deleted_at")?.unwrap_or_default()) },
+            _ => Fate::Kept,
+        };
+        let pin = match words("pin_reason")? {
+            None => None,
+            Some(reason) => Some(Pin {
+                until: maybe("pin_until")?.map(instant),
+                reason,
+                who: words("pin_who")?.unwrap_or_default(),
+            }),
+        };
+        Ok(Self {
+            image: LineImage {
+                image_id: text("image_id")?.into(),
+                line: text("line_id")?.into(),
+                version: u32::try_from(number("version")?).unwrap_or(u32::MAX),
+                name: text("image_name")?,
+                slot: instant(number("slot")?),
+                available_at: instant(number("available_at")?),
+                fate,
+                seen: Seen {
+                    available: number("available")? == 1,
+                    ours: number("ours")? == 1,
+                    used_by: list("used_by")?,
+                    missing_since: maybe("missing_since")?.map(instant),
+                },
+                pin,
+                channels: list("in_channels")?,
+                copied_to: list("copied_to")?,
+                veto: words("veto")?,
+            },
+            schedule_id: text("schedule_id")?,
+            schedule: text("schedule")?,
+            instance_id: text("instance_id")?,
+            bake: maybe("bake_id")?.map(BakeId),
+            version_id: words("version_id")?,
+            verify: words("verify")?,
+            judged: number("judged")? == 1,
+            of_slot: number("of_slot")? == 1,
+            mark: MarkKind::parse(words("brake")?.as_deref()),
+        })
+    }
+}

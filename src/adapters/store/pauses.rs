@@ -1,0 +1,132 @@
+//! Which schedules are paused, by whom and why, and how often in a row each has failed for good.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::{Store, StoreError, audit::audit, failed, instant, reading::Reader, statements, transitions::settings_row};
+use crate::domain::{bake::BakeSettings, ids::ScheduleId};
+
+/// The name under which the daemon pauses a schedule by itself.
+pub const ITSELF: &str = "imagebaked";
+
+/// A schedule is paused. Its slots are recorded as skipped meanwhile.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pause {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// Slots up to here are skipped; `None`: until it is resumed.
+    pub until: Option<DateTime<Utc>>,
+    /// In words.
+    pub reason: String,
+    /// A person, or [`ITSELF`].
+    pub who: String,
+}
+
+impl Pause {
+    /// Whether a slot that lies ahead falls under it.
+    pub fn covers(&self, slot: DateTime<Utc>) -> bool {
+        self.until.is_none_or(|until| slot <= until)
+    }
+
+    /// As the skipped rows tell it, after the word `paused`.
+    pub fn words(&self) -> String {
+        format!("by {}{}: {}", self.who, self.bound(), self.reason)
+    }
+
+    /// ` until …`, where it ends by itself.
+    fn bound(&self) -> String {
+        self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default()
+    }
+}
+
+impl Reader {
+    /// All pauses, those that are over too.
+    pub async fn pauses(&self) -> Result<HashMap<ScheduleId, Pause>, StoreError> {
+        let rows: Vec<(String, i64, Option<i64>, String, String)> =
+            sqlx::query_as(statements::ALL_PAUSES).fetch_all(&self.pool).await.map_err(failed("read the pauses"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, since, until, reason, who)| {
+                let schedule_id = ScheduleId::from(id);
+                let pause = Pause {
+                    schedule_id: schedule_id.clone(),
+                    since: instant(since),
+                    until: until.map(instant),
+                    reason,
+                    who,
+                };
+                (schedule_id, pause)
+            })
+            .collect())
+    }
+}
+
+impl Store {
+    /// Pauses a schedule and notes who did it.
+    pub async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query(statements::SET_PAUSE)
+            .bind(pause.schedule_id.as_str())
+            .bind(pause.since.timestamp_millis())
+            .bind(pause.until.map(|until| until.timestamp_millis()))
+            .bind(&pause.reason)
+            .bind(&pause.who)
+            .execute(&mut *tx)
+            .await
+            .map_err(failed("pause a schedule"))?;
+        let detail = format!("{}{}: {}", pause.schedule_id, pause.bound(), pause.reason);
+        audit(&mut tx, pause.since, &pause.who, "pause", &detail).await?;
+        tx.commit().await.map_err(failed("commit a pause"))
+    }
+
+    /// Resumes a schedule: no pause, and a clean slate of failures.
+    pub async fn resume(
+        &self,
+        schedule_id: &ScheduleId,
+        who: &str,
+        why: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        for sql in [statements::LIFT_PAUSE, statements::CLEAR_STREAK] {
+            let query = sqlx::query(sql).bind(schedule_id.as_str());
+            query.execute(&mut *tx).await.map_err(failed("resume a schedule"))?;
+        }
+        audit(&mut tx, now, who, "resume", &format!("{schedule_id}: {why}")).await?;
+        tx.commit().await.map_err(failed("commit the end of a pause"))
+    }
+
+    /// Schedules that failed for good at least `limit` times in a row and are not paused yet.
+    pub async fn too_many_failures(&self, limit: u32) -> Result<Vec<(ScheduleId, u32)>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::TOO_MANY_FAILURES)
+            .bind(limit)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("count failures in a row"))?;
+        Ok(rows.into_iter().map(|(id, n)| (ScheduleId::from(id), u32::try_from(n).unwrap_or(u32::MAX))).collect())
+    }
+
+    /// Schedules with permanent failures, and whether they happened under other settings than `settings` says now.
+    pub async fn failed_under_other_settings<'a>(
+        &self,
+        settings: impl Fn(&ScheduleId) -> Option<&'a BakeSettings>,
+    ) -> Result<Vec<ScheduleId>, StoreError> {
+        let rows: Vec<(String, String)> = sqlx::query_as(statements::ALL_STREAKS)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read failures in a row"))?;
+        let mut edited = Vec::new();
+        for (id, then) in rows {
+            let id = ScheduleId::from(id);
+            if let Some(settings) = settings(&id)
+                && settings_row(settings)?.0 != then
+            {
+                edited.push(id);
+            }
+        }
+        Ok(edited)
+    }
+}

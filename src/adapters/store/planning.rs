@@ -1,0 +1,645 @@
+//! The planner's side: what is known of each (schedule, instance), and the rows for its slots.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{ITSELF, Store, StoreError, audit::audit, failed, instant, statements, transitions::settings_row};
+use crate::{
+    adapters::failpoint,
+    domain::{
+        bake::{BakeSettings, State, Trigger, reason::ReasonCode, state::End},
+        catch_up::{GivenUp, Range},
+        clock::{ON_TIME, STEP_BACK, earlier, later, shifted},
+        ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
+    },
+};
+
+/// A bake whose create call was refused while the clock was ahead waits for its slot at most so long.
+const LONGEST_WAIT_FOR_SLOT: Duration = Duration::from_hours(24);
+/// The action under which the audit keeps what concerns the clock.
+const CLOCK: &str = "clock";
+
+/// What the planner knows of one (schedule, instance).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The schedule's name when last seen.
+    pub schedule: ScheduleName,
+    /// The line of its images.
+    pub line: LineId,
+    /// The rule that `accounted_to` was reckoned with, as JSON of the planner's making.
+    pub timing: String,
+    /// Every slot up to here, inclusive, has its row.
+    pub accounted_to: DateTime<Utc>,
+    /// When it was first seen.
+    pub known_since: DateTime<Utc>,
+    /// When it was no longer in the file.
+    pub removed_at: Option<DateTime<Utc>>,
+}
+
+/// A row for a slot, or for a range of missed ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewRow {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// Its name now.
+    pub schedule: ScheduleName,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The line.
+    pub line: LineId,
+    /// The slot; of a range the last one.
+    pub slot: DateTime<Utc>,
+    /// Of a range the first slot; else the slot.
+    pub covers_from: DateTime<Utc>,
+    /// How many slots the row stands for.
+    pub covers: u64,
+    /// Why there is a row.
+    pub trigger: Trigger,
+    /// What is to be done; `None` for a row that only accounts.
+    pub settings: Option<Arc<BakeSettings>>,
+    /// Queued, or ended at once.
+    pub state: State,
+}
+
+/// How far one (schedule, instance) is accounted for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetProgress {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// See [`Target`].
+    pub accounted_to: DateTime<Utc>,
+    /// See [`Target`].
+    pub known_since: DateTime<Utc>,
+}
+
+/// Slots of one (schedule, instance): later than `after`, at most `until`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Span {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// Not this one.
+    pub after: DateTime<Utc>,
+    /// This one included.
+    pub until: DateTime<Utc>,
+}
+
+/// A row that never began, made no call and was written while the clock was ahead.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowAhead {
+    /// Its number.
+    pub id: BakeId,
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The slots that it stands for.
+    pub slots: Range,
+    /// When it was written, by the clock of that time.
+    pub created_at: DateTime<Utc>,
+}
+
+/// A bake that a person asked for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ManualBake {
+    /// Its row.
+    pub row: NewRow,
+    /// Who asked.
+    pub who: String,
+    /// The bake that it makes up for.
+    pub retry_of: Option<BakeId>,
+}
+
+impl Store {
+    /// All targets ever seen.
+    pub async fn targets(&self) -> Result<Vec<Target>, StoreError> {
+        type Columns = (String, String, String, String, String, i64, i64, Option<i64>);
+        let rows: Vec<Columns> = sqlx::query_as(statements::ALL_TARGETS)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read the known schedules"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(schedule_id, instance_id, schedule, line, timing, accounted_to, known_since, removed_at)| Target {
+                schedule_id: schedule_id.into(),
+                instance_id: instance_id.into(),
+                schedule: schedule.into(),
+                line: line.into(),
+                timing,
+                accounted_to: instant(accounted_to),
+                known_since: instant(known_since),
+                removed_at: removed_at.map(instant),
+            })
+            .collect())
+    }
+
+    /// Takes over what a new configuration says: the targets it has, those it no longer has, rows that account for slots of
+    /// rules that are being replaced, and slots of the future that rows of such rules give up. All or none.
+    pub async fn adopt_targets(
+        &self,
+        present: &[Target],
+        gone: &[(ScheduleId, InstanceId)],
+        given_up: &[(RowAhead, GivenUp)],
+        rows: &[NewRow],
+        config_hash: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        #[derive(Serialize)]
+        struct Present<'a> {
+            schedule_id: &'a ScheduleId,
+            instance_id: &'a InstanceId,
+            schedule: &'a ScheduleName,
+            line_id: &'a LineId,
+            timing: &'a str,
+            accounted_to: i64,
+            known_since: i64,
+        }
+        #[derive(Serialize)]
+        struct Gone<'a> {
+            schedule_id: &'a ScheduleId,
+            instance_id: &'a InstanceId,
+            removed_at: i64,
+        }
+        let present: Vec<_> = present
+            .iter()
+            .map(|target| Present {
+                schedule_id: &target.schedule_id,
+                instance_id: &target.instance_id,
+                schedule: &target.schedule,
+                line_id: &target.line,
+                timing: &target.timing,
+                accounted_to: target.accounted_to.timestamp_millis(),
+                known_since: target.known_since.timestamp_millis(),
+            })
+            .collect();
+        let removed_at = now.timestamp_millis();
+        let gone: Vec<_> =
+            gone.iter().map(|(schedule_id, instance_id)| Gone { schedule_id, instance_id, removed_at }).collect();
+        let mut tx = self.begin().await?;
+        give_up_slots(&mut tx, given_up, now).await?;
+        insert_rows(&mut tx, rows, None, config_hash, now).await?;
+        execute(&mut tx, statements::UPSERT_TARGETS, &present).await?;
+        execute(&mut tx, statements::REMOVE_TARGETS, &gone).await?;
+        failpoint::hit("before", "targets");
+        tx.commit().await.map_err(failed("commit the schedules"))?;
+        failpoint::hit("after", "targets");
+        Ok(())
+    }
+
+    /// Records slots and how far each target is accounted for. All or none.
+    pub async fn record_slots(
+        &self,
+        rows: &[NewRow],
+        accounted: &[TargetProgress],
+        config_hash: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        self.replace_slots(rows, &[], accounted, config_hash, now).await
+    }
+
+    /// Records slots and how far each target is accounted for; rows that were written while the clock was ahead give up the
+    /// slots that come now, which the audit keeps. All or none.
+    pub async fn replace_slots(
+        &self,
+        rows: &[NewRow],
+        given_up: &[(RowAhead, GivenUp)],
+        accounted: &[TargetProgress],
+        config_hash: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        #[derive(Serialize)]
+        struct Json<'a> {
+            schedule_id: &'a ScheduleId,
+            instance_id: &'a InstanceId,
+            accounted_to: i64,
+            known_since: i64,
+        }
+        let accounted: Vec<_> = accounted
+            .iter()
+            .map(|TargetProgress { schedule_id, instance_id, accounted_to, known_since }| Json {
+                schedule_id,
+                instance_id,
+                accounted_to: accounted_to.timestamp_millis(),
+                known_since: known_since.timestamp_millis(),
+            })
+            .collect();
+        let mut tx = self.begin().await?;
+        give_up_slots(&mut tx, given_up, now).await?;
+        insert_rows(&mut tx, rows, None, config_hash, now).await?;
+        execute(&mut tx, statements::UPDATE_ACCOUNTED, &accounted).await?;
+        failpoint::hit("before", "slots");
+        tx.commit().await.map_err(failed("commit slots"))?;
+        failpoint::hit("after", "slots");
+        Ok(())
+    }
+
+    /// The last slot that has a row, of each target with rows for slots later than it is accounted for up to, or than `now`.
+    pub async fn slots_ahead(
+        &self,
+        now: DateTime<Utc>,
+    ) -> Result<HashMap<(ScheduleId, InstanceId), DateTime<Utc>>, StoreError> {
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(statements::SLOTS_AHEAD)
+            .bind(now.timestamp_millis())
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read the slots that lie ahead"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(schedule_id, instance_id, slot)| ((schedule_id.into(), instance_id.into()), instant(slot)))
+            .collect())
+    }
+
+    /// The slots in these spans that have rows, other than the rows `but`: of each row the first and the last of its slots, in
+    /// the order of slots.
+    pub async fn slots_with_rows(
+        &self,
+        spans: &[Span],
+        but: &[BakeId],
+    ) -> Result<HashMap<(ScheduleId, InstanceId), Vec<(DateTime<Utc>, DateTime<Utc>)>>, StoreError> {
+        if spans.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(statements::SLOTS_WITH_ROWS)
+            .bind(spans_json(spans)?)
+            .bind(serde_json::to_string(but).map_err(StoreError::Encode)?)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read which slots have rows"))?;
+        let mut slots: HashMap<_, Vec<_>> = HashMap::new();
+        for (schedule_id, instance_id, first, last) in rows {
+            let key = (schedule_id.into(), instance_id.into());
+            slots.entry(key).or_default().push((instant(first), instant(last)));
+        }
+        Ok(slots)
+    }
+
+    /// Rows for slots in these spans that never began and made no call, and were written later than `now` or ended because
+    /// the clock was ahead.
+    pub async fn rows_ahead(&self, spans: &[Span], now: DateTime<Utc>) -> Result<Vec<RowAhead>, StoreError> {
+        type Columns = (i64, String, String, i64, i64, i64, i64);
+        if spans.is_empty() {
+            return Ok(Vec::new());
+        }
+        let rows: Vec<Columns> = sqlx::query_as(statements::ROWS_AHEAD)
+            .bind(spans_json(spans)?)
+            .bind(now.timestamp_millis())
+            .bind(earlier(now, ON_TIME).timestamp_millis())
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read the rows that lie ahead"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, schedule_id, instance_id, slot, first, covers, created_at)| RowAhead {
+                id: BakeId(id),
+                schedule_id: schedule_id.into(),
+                instance_id: instance_id.into(),
+                slots: Range {
+                    first: instant(first),
+                    last: instant(slot),
+                    count: u64::try_from(covers).unwrap_or_default(),
+                },
+                created_at: instant(created_at),
+            })
+            .collect())
+    }
+
+    /// Ends bakes in the queue that never sent a create call and are for a slot later than `latest`: they were written while the
+    /// clock was ahead, and the cloud has confirmed since that it is earlier. Answers with their number.
+    pub async fn end_queued_ahead(&self, latest: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        let until: Option<i64> = sqlx::query_scalar(statements::QUEUED_AHEAD)
+            .bind(latest.timestamp_millis())
+            .fetch_one(&self.reader().pool)
+            .await
+            .map_err(failed("read the queue ahead"))?;
+        let Some(until) = until.map(instant) else { return Ok(0) };
+        let reason = format!("the clock was ahead until {}", until.format("%F %T UTC"));
+        let end = End::Skipped { code: ReasonCode::ClockAhead, reason: reason.clone() };
+        let mut tx = self.begin().await?;
+        let ended: Vec<(i64, String, String)> = sqlx::query_as(statements::END_QUEUED_AHEAD)
+            .bind(latest.timestamp_millis())
+            .bind(serde_json::to_string(&end).map_err(StoreError::Encode)?)
+            .bind(&reason)
+            .bind(now.timestamp_millis())
+            .bind(later(now, LONGEST_WAIT_FOR_SLOT).timestamp_millis())
+            .fetch_all(&mut *tx)
+            .await
+            .map_err(failed("end the queue ahead"))?;
+        for (id, schedule, instance) in &ended {
+            audit(&mut tx, now, ITSELF, CLOCK, &format!("bake {id} of {schedule} on {instance} ends: {reason}"))
+                .await?;
+        }
+        tx.commit().await.map_err(failed("commit the end of the queue ahead"))?;
+        Ok(ended.len())
+    }
+
+    /// Has instants of images that lie ahead count from `now`, which the cloud has confirmed. `longest` is what a check may
+    /// have been put off by.
+    pub async fn clamp_images_ahead(&self, now: DateTime<Utc>, longest: DateTime<Utc>) -> Result<(), StoreError> {
+        let latest = shifted(now, STEP_BACK);
+        let any: bool = sqlx::query_scalar(statements::IMAGES_AHEAD)
+            .bind(latest.timestamp_millis())
+            .bind(longest.timestamp_millis())
+            .fetch_one(&self.reader().pool)
+            .await
+            .map_err(failed("read the images that lie ahead"))?;
+        let dated = failed("date images anew that lie ahead");
+        let mut tx = self.begin().await?;
+        if any {
+            sqlx::query(statements::CLAMP_IMAGES)
+                .bind(now.timestamp_millis())
+                .bind(latest.timestamp_millis())
+                .bind(longest.timestamp_millis())
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("date images anew that lie ahead"))?;
+        }
+        let scan = sqlx::query(statements::CLAMP_LOOK).bind(now.timestamp_millis()).execute(&mut *tx).await;
+        scan.map_err(failed("date an inventory scan anew"))?;
+        tx.commit().await.map_err(dated)
+    }
+
+    /// When the history was last written, as far as its newest rows tell; `None` for an empty one.
+    pub async fn newest_write(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEWEST_WRITE)
+            .fetch_one(&self.reader().pool)
+            .await
+            .map_err(failed("read when the history was last written"))?;
+        Ok(at.map(instant))
+    }
+
+    /// Notes in the audit what became known of the clock. `once`: how the line begins, where it is not to be repeated.
+    pub async fn note_clock(&self, now: DateTime<Utc>, detail: &str, once: Option<&str>) -> Result<(), StoreError> {
+        if let Some(begin) = once {
+            let known: bool = sqlx::query_scalar(statements::AUDIT_BEGINS)
+                .bind(CLOCK)
+                .bind(begin)
+                .fetch_one(&self.reader().pool)
+                .await
+                .map_err(failed("read the audit"))?;
+            if known {
+                return Ok(());
+            }
+        }
+        self.note(now, ITSELF, CLOCK, detail).await
+    }
+
+    /// Records bakes that a person asked for, and that they did. Answers with their numbers, in order.
+    pub async fn record_manual(
+        &self,
+        asked: &[ManualBake],
+        config_hash: &str,
+        now: DateTime<Utc>,
+    ) -> Result<Vec<BakeId>, StoreError> {
+        let mut tx = self.begin().await?;
+        let mut ids = Vec::with_capacity(asked.len());
+        for ManualBake { row, who, retry_of } in asked {
+            let retry = retry_of.map(|bake| format!("retry of bake {bake}"));
+            let requested_by = retry.as_ref().map_or_else(|| who.clone(), |retry| format!("{who} ({retry})"));
+            insert_rows(&mut tx, std::slice::from_ref(row), Some(&requested_by), config_hash, now).await?;
+            let id: i64 = sqlx::query_scalar(statements::BAKE_OF_SLOT)
+                .bind(row.schedule_id.as_str())
+                .bind(row.instance_id.as_str())
+                .bind(row.slot.timestamp_millis())
+                .fetch_one(&mut *tx)
+                .await
+                .map_err(failed("read the new bake's number"))?;
+            ids.push(BakeId(id));
+            let detail = format!("bake {id} of {} on {}", row.schedule, row.instance_id);
+            let (action, detail) = match retry {
+                Some(retry) => ("retry", format!("{detail}, {retry}")),
+                None => ("bake", detail),
+            };
+            audit(&mut tx, now, who, action, &detail).await?;
+        }
+        failpoint::hit("before", "manual");
+        tx.commit().await.map_err(failed("commit a manual bake"))?;
+        failpoint::hit("after", "manual");
+        Ok(ids)
+    }
+
+    /// The unfinished bake of each instance that has one: the lowest-numbered, which is next or at work. What is queued for a
+    /// slot later than `now` is neither, nor are the rows `but`.
+    pub async fn open_instances(
+        &self,
+        now: DateTime<Utc>,
+        but: &[BakeId],
+    ) -> Result<HashMap<InstanceId, BakeId>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::OPEN_INSTANCES)
+            .bind(now.timestamp_millis())
+            .bind(serde_json::to_string(but).map_err(StoreError::Encode)?)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("read the instances at work"))?;
+        let mut open = HashMap::with_capacity(rows.len());
+        for (instance, id) in rows {
+            open.entry(InstanceId::from(instance)).or_insert(BakeId(id));
+        }
+        Ok(open)
+    }
+}
+
+fn spans_json(spans: &[Span]) -> Result<String, StoreError> {
+    #[derive(Serialize)]
+    struct Wanted<'a> {
+        schedule_id: &'a ScheduleId,
+        instance_id: &'a InstanceId,
+        after: i64,
+        until: i64,
+    }
+    let wanted: Vec<_> = spans
+        .iter()
+        .map(|Span { schedule_id, instance_id, after, until }| Wanted {
+            schedule_id,
+            instance_id,
+            after: after.timestamp_millis(),
+            until: until.timestamp_millis(),
+        })
+        .collect();
+    serde_json::to_string(&wanted).map_err(StoreError::Encode)
+}
+
+/// Takes slots from rows that were written while the clock was ahead: a row goes, shrinks, or becomes two.
+async fn give_up_slots(
+    tx: &mut sqlx::SqliteConnection,
+    given_up: &[(RowAhead, GivenUp)],
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    #[derive(Serialize)]
+    struct Part {
+        id: BakeId,
+        /// What stays in the row; nothing where it goes.
+        slot: Option<i64>,
+        covers: Option<u64>,
+        covers_from: Option<i64>,
+        /// What becomes a row of its own.
+        split_slot: Option<i64>,
+        split_covers: Option<u64>,
+    }
+    if given_up.is_empty() {
+        return Ok(());
+    }
+    let parts: Vec<Part> = given_up
+        .iter()
+        .map(|(row, given_up)| {
+            let stays = given_up.later.or(given_up.earlier);
+            let split = given_up.earlier.filter(|_| given_up.later.is_some());
+            Part {
+                id: row.id,
+                slot: stays.map(|range| range.last.timestamp_millis()),
+                covers: stays.map(|range| range.count),
+                covers_from: stays.map(|range| range.first.timestamp_millis()),
+                split_slot: split.map(|range| range.last.timestamp_millis()),
+                split_covers: split.map(|range| range.count),
+            }
+        })
+        .collect();
+    for (row, GivenUp { slots, .. }) in given_up {
+        let detail = format!(
+            "bake {} of {} on {} gives up {}: it was written {}, while the clock was ahead, and made no call",
+            row.id,
+            row.schedule_id,
+            row.instance_id,
+            match slots.count {
+                1 => format!("the slot {}", slots.first.format("%F %T UTC")),
+                n => format!("{n} slots, {} to {}", slots.first.format("%F %T UTC"), slots.last.format("%F %T UTC")),
+            },
+            row.created_at.format("%F %T UTC"),
+        );
+        audit(tx, now, ITSELF, CLOCK, &detail).await?;
+    }
+    for sql in [statements::REMOVE_ROWS_AHEAD, statements::SPLIT_ROWS_AHEAD, statements::SHRINK_ROWS_AHEAD] {
+        execute(tx, sql, &parts).await?;
+    }
+    Ok(())
+}
+
+async fn insert_rows(
+    tx: &mut sqlx::SqliteConnection,
+    rows: &[NewRow],
+    who: Option<&str>,
+    config_hash: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let (settings, encoded) = encode(rows, who, config_hash, now)?;
+    execute(tx, statements::INSERT_SETTINGS, &settings).await?;
+    execute(tx, statements::INSERT_BAKES, &encoded).await
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    schedule_id: &'a ScheduleId,
+    schedule: &'a ScheduleName,
+    instance_id: &'a InstanceId,
+    line_id: &'a LineId,
+    slot: i64,
+    trigger: &'static str,
+    covers: u64,
+    covers_from: i64,
+    settings: Option<String>,
+    config_hash: &'a str,
+    state: &'static str,
+    progress: String,
+    reason: Option<&'a str>,
+    reason_code: Option<&'static str>,
+    wake_at: Option<i64>,
+    give_up_at: Option<i64>,
+    created_at: i64,
+    finished_at: Option<i64>,
+    requested_by: Option<&'a str>,
+    region: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Settings {
+    hash: String,
+    json: String,
+}
+
+fn encode<'a>(
+    rows: &'a [NewRow],
+    who: Option<&'a str>,
+    config_hash: &'a str,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Settings>, Vec<Row<'a>>), StoreError> {
+    // Schedules share equal settings, so most rows of a burst find theirs here.
+    let mut hashes: HashMap<*const BakeSettings, String> = HashMap::new();
+    let mut settings = Vec::new();
+    let mut encoded = Vec::with_capacity(rows.len());
+    let now = now.timestamp_millis();
+    for row in rows {
+        let hash = match &row.settings {
+            None => None,
+            Some(shared) => {
+                if let Entry::Vacant(vacant) = hashes.entry(Arc::as_ptr(shared)) {
+                    let (hash, json) = settings_row(shared)?;
+                    settings.push(Settings { hash: hash.clone(), json });
+                    vacant.insert(hash);
+                }
+                hashes.get(&Arc::as_ptr(shared)).cloned()
+            }
+        };
+        encoded.push(Row {
+            schedule_id: &row.schedule_id,
+            schedule: &row.schedule,
+            instance_id: &row.instance_id,
+            line_id: &row.line,
+            slot: row.slot.timestamp_millis(),
+            trigger: row.trigger.as_str(),
+            covers: row.covers,
+            covers_from: row.covers_from.timestamp_millis(),
+            settings: hash,
+            config_hash,
+            state: row.state.as_str(),
+            progress: serde_json::to_string(&row.state).map_err(StoreError::Encode)?,
+            reason: row.state.reason(),
+            reason_code: row.state.reason_code().map(ReasonCode::as_str),
+            wake_at: row.state.wake_at().map(|at| at.timestamp_millis()),
+            give_up_at: row.settings.as_ref().map(|settings| {
+                let deadline = i64::try_from(settings.deadline.as_millis()).unwrap_or(i64::MAX);
+                deadline_base(row, now).saturating_add(deadline).min(DateTime::<Utc>::MAX_UTC.timestamp_millis())
+            }),
+            created_at: now,
+            finished_at: row.state.is_ended().then_some(now),
+            requested_by: who,
+            region: row.settings.as_ref().map(|settings| settings.instance_region.as_str()),
+        });
+    }
+    Ok((settings, encoded))
+}
+
+/// What the deadline counts from: the slot; for one that was caught up, this commit, or it would be caught up only to fail.
+fn deadline_base(row: &NewRow, now: i64) -> i64 {
+    match row.trigger {
+        Trigger::Slot | Trigger::Manual => row.slot.timestamp_millis(),
+        Trigger::CaughtUp => row.slot.timestamp_millis().max(now),
+    }
+}
+
+/// Rows of one statement: a burst of slots is one or two trips, and ten thousand new schedules are no peak of memory.
+const BATCH: usize = 1000;
+
+/// Runs a batch statement; an empty batch is nothing to do.
+async fn execute<T: Serialize>(
+    tx: &mut sqlx::SqliteConnection,
+    sql: &'static str,
+    rows: &[T],
+) -> Result<(), StoreError> {
+    for batch in rows.chunks(BATCH) {
+        let json = serde_json::to_string(batch).map_err(StoreError::Encode)?;
+        sqlx::query(sql).bind(json).execute(&mut *tx).await.map_err(failed("write a batch of rows"))?;
+    }
+    Ok(())
+}

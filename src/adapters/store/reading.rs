@@ -1,0 +1,543 @@
+//! What commands and the status page read. Works while the daemon runs and while it does not.
+
+use std::{collections::HashMap, path::Path, time::Duration};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Serialize, Serializer};
+use sqlx::{
+    Connection as _, FromRow, QueryBuilder, Sqlite, SqlitePool,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
+};
+
+use super::{StoreError, failed, statements};
+use crate::domain::{
+    bake::{State, Trigger},
+    ids::{BakeId, InstanceId, LineId},
+    plan::{
+        explain::{Known, Record},
+        forecast::Durations,
+    },
+};
+
+/// Of how many bakes of a line its duration is learned: old ones made another image, of another size.
+const LEARNED_FROM: u32 = 10;
+
+/// Connections that read.
+const READERS: u32 = 2;
+
+/// A read-only view of the ledger.
+#[derive(Debug, Clone)]
+pub struct Reader {
+    pub(super) pool: SqlitePool,
+}
+
+/// One row of the ledger, with the field names that `history --json` promises.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct LedgerRow {
+    /// The bake's number.
+    pub id: i64,
+    /// The schedule's stable id.
+    pub schedule_id: String,
+    /// The schedule's name when the row was made.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The line.
+    #[serde(rename = "line")]
+    pub line_id: String,
+    /// The slot, milliseconds since 1970; RFC 3339 in JSON, as all instants here.
+    #[serde(serialize_with = "instant")]
+    pub slot: i64,
+    /// `slot`, `caught_up` or `manual`.
+    pub trigger: String,
+    /// How many slots the row stands for.
+    pub covers: i64,
+    /// The first of them.
+    #[serde(serialize_with = "instant")]
+    pub covers_from: i64,
+    /// One of [`crate::domain::bake::State::WORDS`].
+    pub state: String,
+    /// Why, in plain words.
+    pub reason: Option<String>,
+    /// Why it ended without a good image: a word of [`crate::domain::bake::reason::ReasonCode`].
+    pub reason_code: Option<String>,
+    /// The version in the line.
+    pub version: Option<i64>,
+    /// The image's name.
+    pub image_name: Option<String>,
+    /// The image.
+    pub image_id: Option<String>,
+    /// The image's own version in the cloud.
+    pub version_id: Option<String>,
+    /// The task that made it.
+    pub task_id: Option<String>,
+    /// Create calls that counted.
+    pub attempts: i64,
+    /// When it is looked at next.
+    #[serde(serialize_with = "maybe_instant")]
+    pub wake_at: Option<i64>,
+    /// When the row was made.
+    #[serde(serialize_with = "instant")]
+    pub created_at: i64,
+    /// When it ended.
+    #[serde(serialize_with = "maybe_instant")]
+    pub finished_at: Option<i64>,
+    /// Who asked, for manual bakes.
+    pub requested_by: Option<String>,
+    /// The configuration it was made under.
+    pub config_hash: String,
+}
+
+/// One call of a bake.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
+pub struct AttemptRow {
+    /// `stop`, `create`, `build`, `start`, …
+    pub stage: String,
+    /// Which call.
+    pub call: String,
+    /// When it was begun.
+    #[serde(serialize_with = "instant")]
+    pub started_at: i64,
+    /// When it was answered.
+    #[serde(serialize_with = "instant")]
+    pub finished_at: i64,
+    /// `ok`, or the class of the failure.
+    pub outcome: String,
+    /// The API's code.
+    pub code: Option<String>,
+    /// The HTTP status.
+    pub http_status: Option<i64>,
+    /// For support tickets.
+    pub request_id: Option<String>,
+    /// In words.
+    pub message: Option<String>,
+}
+
+/// What the ledger knows of one instance of a schedule.
+#[derive(Debug, Clone, PartialEq, Eq, FromRow)]
+pub struct Seen {
+    /// The schedule's stable id.
+    pub schedule_id: String,
+    /// Its name when last seen.
+    pub schedule: String,
+    /// The instance.
+    pub instance_id: String,
+    /// The rule it had when last seen, as JSON of the planner's making.
+    pub timing: String,
+    accounted_to: i64,
+    known_since: i64,
+    removed_at: Option<i64>,
+}
+
+impl Seen {
+    /// Since when, up to where and until when.
+    pub fn known(&self) -> Known {
+        let instant = super::instant;
+        Known {
+            since: instant(self.known_since),
+            accounted_to: instant(self.accounted_to),
+            removed_at: self.removed_at.map(instant),
+        }
+    }
+}
+
+/// A bake that is not over, as a forecast needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBake {
+    /// Its line.
+    pub line: LineId,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Where the instance is.
+    pub region: String,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// How far it is.
+    pub stage: OpenStage,
+}
+
+/// An instance that a bake stopped and has not seen running since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingRestart {
+    /// The bake.
+    pub bake: BakeId,
+    /// Its schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// How far the bake is.
+    pub state: State,
+}
+
+/// How far a bake is that is not over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenStage {
+    /// It waits for its turn.
+    Queued {
+        /// Not before this.
+        not_before: DateTime<Utc>,
+        /// And not after this.
+        give_up_at: DateTime<Utc>,
+    },
+    /// It has begun.
+    Begun {
+        /// When it made its first call, once that was answered.
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+/// Which rows of the history are wanted. Newest slot first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Name or stable id.
+    pub schedule: Option<String>,
+    /// The instance.
+    pub instance: Option<String>,
+    /// One of the states.
+    pub states: Vec<String>,
+    /// Only those that say why they are as they are.
+    pub with_reason: bool,
+    /// Slots at or after.
+    pub since: Option<DateTime<Utc>>,
+    /// Slots at or before.
+    pub until: Option<DateTime<Utc>>,
+    /// Bakes one of whose calls met this code.
+    pub code: Option<String>,
+    /// Rows older than this (slot, number): where the last page ended.
+    pub before: Option<(DateTime<Utc>, BakeId)>,
+    /// At most so many rows.
+    pub limit: u32,
+}
+
+/// The newest good image of a line, and what its channels stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineRow {
+    /// The line.
+    pub line_id: String,
+    /// The image.
+    pub image_id: String,
+    /// Its name.
+    pub image_name: String,
+    /// Its version.
+    pub version: i64,
+    /// Its slot, milliseconds since 1970.
+    pub slot: i64,
+    /// Each channel and the version that it stands for, `latest` first; none where it stands for nothing.
+    pub channels: Vec<(String, Option<i64>)>,
+}
+
+impl Reader {
+    /// Opens the ledger in `state_dir` for reading.
+    pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
+        let path = state_dir.join(super::DATABASE_FILE);
+        match path.try_exists() {
+            Ok(true) => Self::connect(&path).await,
+            Ok(false) => Err(StoreError::Missing { path }),
+            Err(source) => Err(StoreError::StateDir { dir: state_dir.to_owned(), source }),
+        }
+    }
+
+    pub(super) async fn connect(path: &Path) -> Result<Self, StoreError> {
+        Self::connect_with(path, SqlitePoolOptions::new()).await
+    }
+
+    /// With connections that are all opened now and never anew, as long as they are sound: what is opened later by the same
+    /// path may be another file.
+    pub(super) async fn connect_for_life(path: &Path) -> Result<Self, StoreError> {
+        let pool = SqlitePoolOptions::new().min_connections(READERS).idle_timeout(None).max_lifetime(None);
+        let reader = Self::connect_with(path, pool).await?;
+        // SQLite opens what is beside the database at the first statement.
+        let mut opened = Vec::new();
+        for _ in 0..READERS {
+            let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
+            sqlx::query(statements::TABLE_NAMES).execute(&mut *connection).await.map_err(failed("be opened"))?;
+            opened.push(connection);
+        }
+        drop(opened);
+        Ok(reader)
+    }
+
+    async fn connect_with(path: &Path, pool: SqlitePoolOptions) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(Duration::from_secs(5));
+        let pool = pool
+            .max_connections(READERS)
+            // One that was left within a transaction is of no more use.
+            .after_release(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
+            .connect_with(options)
+            .await
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        Ok(Self { pool })
+    }
+
+    /// Reads the whole database and tells what is wrong with it, in SQLite's words; nothing where it is sound. One that a
+    /// newer version wrote is an error.
+    pub async fn examine(&self) -> Result<Vec<String>, StoreError> {
+        let found: Vec<String> = sqlx::query_scalar(statements::QUICK_CHECK)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read through the database"))?;
+        let newest: Option<i64> = sqlx::query_scalar(statements::NEWEST_MIGRATION)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("read its version"))?;
+        let known = super::MIGRATIONS.iter().map(|migration| migration.version).max();
+        if let Some(version) = newest.filter(|_| newest > known) {
+            let path = self.pool.connect_options().get_filename().to_owned();
+            return Err(StoreError::Newer { path, version });
+        }
+        Ok(found.into_iter().filter(|line| line != "ok").collect())
+    }
+
+    /// Ends all connections.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    /// A page of the history.
+    pub async fn history(&self, filter: &Filter) -> Result<Vec<LedgerRow>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new(statements::LEDGER_COLUMNS);
+        query.push(" WHERE 1");
+        if let Some(schedule) = &filter.schedule {
+            // The id first: names change hands, ids do not.
+            query.push(" AND schedule_id IN (SELECT schedule_id FROM targets WHERE schedule_id = ");
+            query.push_bind(schedule).push(" OR schedule = ").push_bind(schedule).push(")");
+        }
+        if let Some(instance) = &filter.instance {
+            query.push(" AND instance_id = ").push_bind(instance);
+        }
+        if !filter.states.is_empty() {
+            query.push(" AND state IN (");
+            let mut list = query.separated(", ");
+            for state in &filter.states {
+                list.push_bind(state);
+            }
+            query.push(")");
+        }
+        if filter.with_reason {
+            query.push(" AND reason IS NOT NULL");
+        }
+        if let Some(since) = filter.since {
+            query.push(" AND slot >= ").push_bind(since.timestamp_millis());
+        }
+        if let Some(until) = filter.until {
+            query.push(" AND slot <= ").push_bind(until.timestamp_millis());
+        }
+        if let Some(code) = &filter.code {
+            query.push(" AND id IN (SELECT bake_id FROM attempts WHERE code = ").push_bind(code).push(")");
+        }
+        if let Some((slot, id)) = filter.before {
+            query.push(" AND (slot, id) < (").push_bind(slot.timestamp_millis()).push(", ").push_bind(id.0).push(")");
+        }
+        query.push(" ORDER BY slot DESC, id DESC LIMIT ").push_bind(i64::from(filter.limit));
+        query.build_query_as().fetch_all(&self.pool).await.map_err(failed("read the history"))
+    }
+
+    /// One row, if there is such a bake.
+    pub async fn bake(&self, id: BakeId) -> Result<Option<LedgerRow>, StoreError> {
+        sqlx::query_as(statements::LEDGER_ROW)
+            .bind(id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a bake"))
+    }
+
+    /// The highest number of a bake.
+    pub async fn newest_bake(&self) -> Result<Option<BakeId>, StoreError> {
+        let id: Option<i64> =
+            sqlx::query_scalar(statements::NEWEST_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))?;
+        Ok(id.map(BakeId))
+    }
+
+    /// The row that answers for a schedule's instance at an instant, if there is one.
+    pub async fn row_covering(
+        &self,
+        schedule_id: &str,
+        instance_id: &str,
+        at: DateTime<Utc>,
+    ) -> Result<Option<LedgerRow>, StoreError> {
+        sqlx::query_as(statements::ROW_COVERING)
+            .bind(schedule_id)
+            .bind(instance_id)
+            .bind(at.timestamp_millis())
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read the row of a slot"))
+    }
+
+    /// What is known of the instances of a schedule, by id or name; also where the file does not have it any more.
+    pub async fn seen(&self, schedule: &str) -> Result<Vec<Seen>, StoreError> {
+        sqlx::query_as(statements::SEEN_OF)
+            .bind(schedule)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read what is known of a schedule"))
+    }
+
+    /// Every name and id of a schedule that was ever seen.
+    pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
+        sqlx::query_scalar(statements::SCHEDULE_WORDS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the names of schedules"))
+    }
+
+    /// The calls of one bake, in order.
+    pub async fn attempts(&self, id: BakeId) -> Result<Vec<AttemptRow>, StoreError> {
+        sqlx::query_as(statements::ATTEMPTS_OF)
+            .bind(id.0)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the attempts"))
+    }
+
+    /// What a bake was to do, as JSON; `None` for a row that only accounts.
+    pub async fn settings(&self, id: BakeId) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar(statements::SETTINGS_OF)
+            .bind(id.0)
+            .fetch_optional(&self.pool)
+            .await
+            .map_err(failed("read a bake's settings"))
+    }
+
+    /// The last version of every line.
+    pub async fn versions(&self) -> Result<HashMap<LineId, u32>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::ALL_VERSIONS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the versions"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, version)| (LineId::from(line), u32::try_from(version).unwrap_or(u32::MAX)))
+            .collect())
+    }
+
+    /// Lines that have a good image, by name, at most so many.
+    pub async fn lines(&self, limit: u32) -> Result<Vec<LineRow>, StoreError> {
+        let rows: Vec<(String, String, String, i64, i64, String)> = sqlx::query_as(statements::LINES)
+            .bind(limit)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the lines"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line_id, image_id, image_name, version, slot, channels)| LineRow {
+                line_id,
+                image_id,
+                image_name,
+                version,
+                slot,
+                // SQLite made this text in the same statement.
+                channels: serde_json::from_str(&channels).unwrap_or_default(),
+            })
+            .collect())
+    }
+
+    /// How long bakes took, learned from the last ten of each line that succeeded.
+    pub async fn durations(&self) -> Result<Durations, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::LAST_DURATIONS)
+            .bind(LEARNED_FROM)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read how long bakes took"))?;
+        // A clock that was set back in the middle of a bake makes it end before it began.
+        let sound = |took| u64::try_from(took).ok().filter(|took| *took > 0).map(Duration::from_millis);
+        Ok(Durations::learn(rows.into_iter().filter_map(|(line, took)| Some((LineId::from(line), sound(took)?)))))
+    }
+
+    /// Bakes that are not over, the oldest slot first.
+    pub async fn open_bakes(&self) -> Result<Vec<OpenBake>, StoreError> {
+        type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, Option<i64>);
+        let rows: Vec<Columns> = sqlx::query_as(statements::OPEN_BAKES)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the open bakes"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, instance, region, slot, state, wake_at, give_up_at, begun_at)| {
+                let slot = DateTime::from_timestamp_millis(slot).unwrap_or_default();
+                let stage = if state == "queued" {
+                    OpenStage::Queued {
+                        not_before: wake_at.and_then(DateTime::from_timestamp_millis).unwrap_or(slot),
+                        give_up_at: give_up_at
+                            .and_then(DateTime::from_timestamp_millis)
+                            .unwrap_or(DateTime::<Utc>::MAX_UTC),
+                    }
+                } else {
+                    OpenStage::Begun { at: begun_at.and_then(DateTime::from_timestamp_millis) }
+                };
+                OpenBake { line: line.into(), instance: instance.into(), region, slot, stage }
+            })
+            .collect())
+    }
+
+    /// Instances that bakes stopped and that are not known to run again, the oldest bake first.
+    pub async fn pending_restarts(&self) -> Result<Vec<PendingRestart>, StoreError> {
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::OWED_STARTS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which instances are stopped"))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(bake, schedule, instance, progress)| {
+                // A row that this version cannot read is reported where bakes are stepped.
+                let state = serde_json::from_str(&progress).ok()?;
+                Some(PendingRestart { bake: BakeId(bake), schedule, instance: instance.into(), state })
+            })
+            .collect())
+    }
+
+    /// How many rows are in each of these states, of slots at or after `since`.
+    pub async fn counts(&self, since: DateTime<Utc>, states: &[&str]) -> Result<HashMap<String, u64>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTS_SINCE)
+            .bind(since.timestamp_millis())
+            .bind(serde_json::to_string(states).map_err(StoreError::Encode)?)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("count the bakes"))?;
+        Ok(rows.into_iter().map(|(state, n)| (state, n.unsigned_abs())).collect())
+    }
+}
+
+impl LedgerRow {
+    /// The slot as an instant.
+    pub fn slot(&self) -> DateTime<Utc> {
+        DateTime::from_timestamp_millis(self.slot).unwrap_or_default()
+    }
+
+    /// What it says of its slot.
+    pub fn record(&self) -> Record {
+        Record {
+            bake: BakeId(self.id),
+            state: self.state.clone(),
+            reason: self.reason.clone(),
+            manual: self.trigger == Trigger::Manual.as_str(),
+            first: DateTime::from_timestamp_millis(self.covers_from).unwrap_or_default(),
+            last: self.slot(),
+            count: self.covers.unsigned_abs(),
+        }
+    }
+
+    /// Whether it is over.
+    pub fn is_ended(&self) -> bool {
+        self.finished_at.is_some()
+    }
+}
+
+/// Milliseconds since 1970 as RFC 3339 in UTC: whole seconds without a fraction.
+pub fn rfc3339(millis: i64) -> String {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+// serde hands the field by reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+pub(super) fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*millis))
+}
+
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+pub(super) fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match millis {
+        Some(millis) => serializer.serialize_str(&rfc3339(*millis)),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,159 @@
+//! The ledger made whole from what the cloud's images say of themselves. Only ever adds and raises.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::{Reader, Store, StoreError, audit::audit, failed, statements};
+use crate::domain::{
+    api::{call::MadeImage, identity::ImageStatus},
+    bake::{
+        State, Trigger,
+        reason::ReasonCode,
+        state::{End, Work},
+    },
+    ids::{BakeId, ImageId, LineId},
+    image::reconcile::{Comparison, Rebuilt, Recorded},
+};
+
+/// The reason that rows made from tags have.
+const REASON: &str = "rebuilt from the image's tags";
+
+impl Reader {
+    /// Rows with an image, a version or no end, and the rows of `slots`.
+    pub async fn recorded(&self, slots: &[DateTime<Utc>]) -> Result<Vec<Recorded>, StoreError> {
+        type Columns = (i64, String, i64, String, bool, Option<String>);
+        let slots: Vec<i64> = slots.iter().map(DateTime::timestamp_millis).collect();
+        let rows: Vec<Columns> = sqlx::query_as(statements::RECORDED)
+            .bind(serde_json::to_string(&slots).map_err(StoreError::Encode)?)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the recorded images"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(id, line, slot, state, ended, image_id)| Recorded {
+                bake: BakeId(id),
+                line: line.into(),
+                slot: DateTime::from_timestamp_millis(slot).unwrap_or_default(),
+                state,
+                ended,
+                image_id: image_id.map(ImageId::from),
+            })
+            .collect())
+    }
+}
+
+impl Store {
+    /// Raises the last versions of lines; one that is higher already stays.
+    pub async fn raise_versions(&self, versions: &BTreeMap<LineId, u32>) -> Result<(), StoreError> {
+        let rows: Vec<_> = versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
+        let mut tx = self.begin().await?;
+        write(&mut tx, statements::RAISE_VERSIONS, &rows).await?;
+        tx.commit().await.map_err(failed("commit the versions"))
+    }
+
+    /// Takes over what a comparison found, and notes who asked for it. All or none.
+    pub async fn rebuild(
+        &self,
+        found: &Comparison,
+        who: &str,
+        config_hash: &str,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        let versions: Vec<_> =
+            found.versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
+        let rows = found
+            .rows
+            .iter()
+            .map(|rebuilt| Row::of(rebuilt, config_hash, now))
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(StoreError::Encode)?;
+        let unknown: Vec<Wake> = found.unknown.iter().map(|id| Wake { id: *id, at: now.timestamp_millis() }).collect();
+        let mut tx = self.begin().await?;
+        write(&mut tx, statements::RAISE_VERSIONS, &versions).await?;
+        write(&mut tx, statements::UNCOUNT_REBUILT, &rows).await?;
+        write(&mut tx, statements::INSERT_REBUILT, &rows).await?;
+        write(&mut tx, statements::INSERT_REBUILT_IMAGES, &rows).await?;
+        write(&mut tx, statements::WAKE_UNKNOWN, &unknown).await?;
+        let detail = format!(
+            "{} lines raised, {} rows rebuilt, {} unknown bakes made due",
+            versions.len(),
+            rows.len(),
+            unknown.len()
+        );
+        audit(&mut tx, now, who, "reconcile", &detail).await?;
+        tx.commit().await.map_err(failed("commit what the cloud knows"))
+    }
+}
+
+#[derive(Serialize)]
+struct Version<'a> {
+    line_id: &'a LineId,
+    version: u32,
+}
+
+#[derive(Serialize)]
+struct Wake {
+    id: BakeId,
+    at: i64,
+}
+
+#[derive(Serialize)]
+struct Row<'a> {
+    schedule_id: &'a str,
+    schedule: &'a str,
+    instance_id: &'a str,
+    line_id: &'a LineId,
+    slot: i64,
+    trigger: &'static str,
+    config_hash: &'a str,
+    state: &'static str,
+    progress: String,
+    reason: &'static str,
+    reason_code: Option<&'static str>,
+    version: u32,
+    image_name: &'a str,
+    image_id: &'a ImageId,
+    version_id: Option<&'a str>,
+    at: i64,
+}
+
+impl<'a> Row<'a> {
+    fn of(rebuilt: &'a Rebuilt, config_hash: &'a str, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
+        let (image, tagged) = (&rebuilt.image, &rebuilt.tagged);
+        let work = Work { version: tagged.version, image_name: image.name.clone(), ..Work::default() };
+        let made = MadeImage { image_id: image.image_id.clone(), version_id: image.version_id.clone(), task_id: None };
+        let reason = REASON.to_owned();
+        let end = if image.status == ImageStatus::Available {
+            End::Succeeded { image: made, reason }
+        } else {
+            End::Failed { image: Some(made), permanent: false, code: ReasonCode::CreatedFailed, reason }
+        };
+        let state = State::Ended { work: Some(work), end };
+        Ok(Self {
+            schedule_id: rebuilt.schedule_id.as_str(),
+            schedule: rebuilt.schedule.as_str(),
+            instance_id: rebuilt.instance_id.as_str(),
+            line_id: &tagged.line,
+            slot: tagged.slot.timestamp_millis(),
+            trigger: Trigger::Slot.as_str(),
+            config_hash,
+            state: state.as_str(),
+            progress: serde_json::to_string(&state)?,
+            reason: REASON,
+            reason_code: state.reason_code().map(ReasonCode::as_str),
+            version: tagged.version,
+            image_name: &image.name,
+            image_id: &image.image_id,
+            version_id: image.version_id.as_deref(),
+            at: now.timestamp_millis(),
+        })
+    }
+}
+
+async fn write<T: Serialize>(tx: &mut sqlx::SqliteConnection, sql: &'static str, rows: &[T]) -> Result<(), StoreError> {
+    let json = serde_json::to_string(rows).map_err(StoreError::Encode)?;
+    sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("take over what the cloud knows"))?;
+    Ok(())
+}

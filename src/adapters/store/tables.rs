@@ -1,0 +1,149 @@
+//! The tables of the ledger, as data: what a backup counts, and what an export carries. A new table is one line here; a
+//! test finds those that are missing.
+
+use std::collections::BTreeMap;
+
+use sqlx::{AssertSqlSafe, SqliteConnection};
+
+use super::{MIGRATIONS, StoreError, failed, statements};
+
+/// One table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Table {
+    pub name: &'static str,
+    pub kind: Kind,
+}
+
+/// What becomes of the rows of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// They are only ever added.
+    Record,
+    /// They come and go.
+    State,
+    /// They follow from the configuration and the cloud: a daemon that has only just been started has some, too.
+    Mirror,
+}
+
+/// All tables, those that others refer to first. Not among them: `channels_due`, which triggers fill from the others, and
+/// `lineage`, which is of this very file.
+const TABLES: &[Table] = &[
+    Table { name: "settings", kind: Kind::Record },
+    Table { name: "targets", kind: Kind::Mirror },
+    Table { name: "lines", kind: Kind::Mirror },
+    Table { name: "bakes", kind: Kind::Record },
+    Table { name: "attempts", kind: Kind::Record },
+    Table { name: "images", kind: Kind::State },
+    Table { name: "looks", kind: Kind::Mirror },
+    Table { name: "line_rules", kind: Kind::Mirror },
+    Table { name: "brakes", kind: Kind::State },
+    Table { name: "failed_images", kind: Kind::Mirror },
+    Table { name: "unrecorded_images", kind: Kind::Mirror },
+    Table { name: "pins", kind: Kind::State },
+    Table { name: "vetoes", kind: Kind::State },
+    Table { name: "channels", kind: Kind::State },
+    Table { name: "channel_history", kind: Kind::Record },
+    Table { name: "distributions", kind: Kind::State },
+    Table { name: "audit", kind: Kind::Record },
+    Table { name: "pauses", kind: Kind::State },
+    Table { name: "streaks", kind: Kind::State },
+    Table { name: "learned", kind: Kind::Mirror },
+];
+
+/// How many rows each table has, by its name.
+pub type Rows = BTreeMap<String, u64>;
+
+/// The last migration that this version knows.
+pub(super) fn last_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// The migration that the database is at; `None` where it is no ledger at all.
+pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
+    if !names(connection).await?.iter().any(|name| name == "_sqlx_migrations") {
+        return Ok(None);
+    }
+    sqlx::query_scalar(statements::MIGRATION)
+        .fetch_one(connection)
+        .await
+        .map_err(failed("read which migration it is at"))
+}
+
+/// Those of our tables that the database has; one of an earlier version has fewer.
+pub(super) async fn present(connection: &mut SqliteConnection) -> Result<Vec<Table>, StoreError> {
+    let names = names(connection).await?;
+    Ok(TABLES.iter().filter(|table| names.iter().any(|name| name == table.name)).copied().collect())
+}
+
+/// Whether it is of a version that marks its starts.
+pub(super) async fn has_marks(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
+    Ok(names(connection).await?.iter().any(|name| name == "lineage"))
+}
+
+async fn names(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
+    sqlx::query_scalar(statements::TABLE_NAMES).fetch_all(connection).await.map_err(failed("list its tables"))
+}
+
+/// How many rows each of these tables has.
+pub(super) async fn count(connection: &mut SqliteConnection, tables: &[Table]) -> Result<Rows, StoreError> {
+    let mut rows = Rows::new();
+    for table in tables {
+        // Names come from the list above, never from outside.
+        let sql = AssertSqlSafe(format!("SELECT count(*) FROM {}", table.name));
+        let n: i64 = sqlx::query_scalar(sql).fetch_one(&mut *connection).await.map_err(failed("count its rows"))?;
+        rows.insert(table.name.to_owned(), n.unsigned_abs());
+    }
+    Ok(rows)
+}
+
+/// The columns of a table in their order, and those of its primary key in theirs.
+pub(super) async fn columns(
+    connection: &mut SqliteConnection,
+    table: Table,
+) -> Result<(Vec<String>, Vec<String>), StoreError> {
+    let rows: Vec<(String, i64)> = sqlx::query_as(statements::COLUMNS_OF)
+        .bind(table.name)
+        .fetch_all(connection)
+        .await
+        .map_err(failed("read the columns of a table"))?;
+    let mut key: Vec<_> = rows.iter().filter(|(_, place)| *place > 0).collect();
+    key.sort_by_key(|(_, place)| *place);
+    let key = key.into_iter().map(|(name, _)| name.clone()).collect();
+    Ok((rows.into_iter().map(|(name, _)| name).collect(), key))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::store::Store;
+
+    #[tokio::test]
+    async fn no_table_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let mut connection = store.writer.connection().await.unwrap();
+        let mut all = names(&mut connection).await.unwrap();
+        all.retain(|name| {
+            !["_sqlx_migrations", "channels_due", "lineage"].contains(&name.as_str()) && !name.starts_with("sqlite_")
+        });
+        all.sort_unstable();
+        let mut listed: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
+        listed.sort_unstable();
+        assert_eq!(all, listed, "a table that is not in TABLES is in no export");
+        assert_eq!(migration(&mut connection).await.unwrap(), Some(last_migration()));
+    }
+
+    #[tokio::test]
+    async fn tables_come_after_those_that_they_refer_to() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(dir.path()).await.unwrap();
+        let mut seen = Vec::new();
+        let mut connection = store.writer.connection().await.unwrap();
+        for table in TABLES {
+            let sql = AssertSqlSafe(format!("SELECT \"table\" FROM pragma_foreign_key_list('{}')", table.name));
+            let parents: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *connection).await.unwrap();
+            seen.push(table.name.to_owned());
+            assert!(parents.iter().all(|parent| seen.contains(parent)), "{}: {parents:?}", table.name);
+        }
+    }
+}

@@ -1,0 +1,801 @@
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use sqlx::Executor;
+
+use super::*;
+use crate::domain::{
+    api::{
+        call::MadeImage,
+        identity::{ImageStatus, RemoteImage},
+        instance_state::InstanceType,
+    },
+    bake::{
+        BakeSettings, State, Trigger,
+        reason::ReasonCode,
+        settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+        state::{End, Resume, Suspended, Work},
+        waiting::{WaitReason, Waiting},
+    },
+    hooks::Hooks,
+    ids::{BakeId, InstanceId, LineId, ScheduleId},
+    image::reconcile::{Comparison, Rebuilt, Tagged},
+};
+
+fn at(text: &str) -> DateTime<Utc> {
+    text.parse().unwrap()
+}
+
+fn settings() -> Arc<BakeSettings> {
+    Arc::new(BakeSettings {
+        instance_type: InstanceType::CloudDesktop,
+        instance_region: "cn-hangzhou".into(),
+        sub_instance_id: None,
+        disk_type: DiskType::All,
+        auto_clean_userdata: Some(true),
+        copy_profile: None,
+        biz_type: None,
+        product_type: None,
+        tags: [("team".to_owned(), "桌面".to_owned())].into(),
+        image_name: "{name}-{slot}-v{version}".into(),
+        description: None,
+        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
+        deadline: Duration::from_hours(4),
+        build_deadline: Duration::from_hours(12),
+        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+        stop_instance: StopInstance::Never,
+        stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
+        regions: vec![],
+    })
+}
+
+fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
+    NewRow {
+        schedule_id: ScheduleId::from(schedule),
+        schedule: schedule.into(),
+        instance_id: InstanceId::from("ecd-1"),
+        line: LineId::from(schedule),
+        slot,
+        covers_from: slot,
+        covers: 1,
+        trigger: Trigger::Slot,
+        settings: Some(settings()),
+        state: State::Queued { not_before: slot, kept: None },
+    }
+}
+
+async fn store() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path()).await.unwrap();
+    (dir, store)
+}
+
+#[tokio::test]
+async fn every_statement_fits_the_schema() {
+    let (_dir, store) = store().await;
+    for sql in statements::ALL {
+        store
+            .writer
+            .connection()
+            .await
+            .unwrap()
+            .prepare(sqlx::SqlStr::from_static(sql))
+            .await
+            .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_slot_is_recorded_once_however_often_it_is_planned() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    for _ in 0..3 {
+        store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    }
+    let rows = store.reader().history(&Filter { limit: 10, ..Filter::default() }).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    assert_eq!(rows[0].state, "queued");
+}
+
+#[tokio::test]
+async fn a_due_bake_comes_back_whole() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    assert!(store.next_queued(slot - TimeDelta::seconds(1), 9, &[]).await.unwrap().is_empty());
+    let due = store.next_queued(slot, 9, &[]).await.unwrap();
+    assert_eq!(due.len(), 1);
+    assert_eq!(due[0].bake.settings, settings());
+    assert_eq!(due[0].bake.state, State::Queued { not_before: slot, kept: None });
+    assert_eq!(due[0].last_version, 0);
+}
+
+#[tokio::test]
+async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
+    let of = |bake, state| Transition { bake: BakeId(bake), line: LineId::from("golden"), state, attempt: None };
+    let step = |state| of(1, state);
+    let ended = State::Ended {
+        work: Some(work(7)),
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+    };
+    store.commit(&[step(ended)], slot).await.unwrap();
+    let reopened = State::Creating { work: work(3), sent_at: slot };
+    for steps in [
+        vec![step(reopened.clone())],
+        vec![of(2, reopened.clone()), step(reopened.clone())],
+        vec![of(2, reopened.clone()), of(99, reopened.clone())],
+        // Of two steps of one bake only one can be meant.
+        vec![of(2, reopened.clone()), of(2, reopened.clone())],
+    ] {
+        let refused = store.commit(&steps, slot).await;
+        assert!(matches!(refused, Err(StoreError::WentBack)), "{refused:?}");
+    }
+    assert_eq!(store.reader().bake(BakeId(2)).await.unwrap().unwrap().state, "queued", "all or none");
+    store.commit(&[of(2, reopened)], slot).await.unwrap();
+    let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.reason.as_deref()), ("failed", Some("no")));
+    assert_eq!(store.reader().versions().await.unwrap()[&LineId::from("golden")], 7);
+}
+
+#[tokio::test]
+async fn the_deadline_counts_from_the_slot_or_from_the_commit_that_caught_it_up() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let now = slot + TimeDelta::hours(30);
+    let caught_up = NewRow { trigger: Trigger::CaughtUp, ..row("late", slot) };
+    store.record_slots(&[row("golden", slot), caught_up], &[], "abc", now).await.unwrap();
+    let deadline = TimeDelta::from_std(settings().deadline).unwrap();
+    let give_up_at = async |id| store.bake(BakeId(id)).await.unwrap().unwrap().give_up_at;
+    assert_eq!((give_up_at(1).await, give_up_at(2).await), (slot + deadline, now + deadline));
+    // What is past its deadline is not offered, nor does it keep others of its instance waiting.
+    for (now, wanted) in
+        [(slot + deadline, (vec![1], vec![])), (now, (vec![2], vec![1])), (now + deadline, (vec![2], vec![1]))]
+    {
+        let ids = |due: Vec<DueBake>| due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>();
+        let offered = ids(store.next_queued(now, 9, &[]).await.unwrap());
+        assert_eq!((offered, ids(store.overdue_queued(now).await.unwrap())), wanted, "at {now}");
+    }
+}
+
+#[tokio::test]
+async fn what_an_older_version_caught_up_only_to_fail_gets_its_deadline() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    Migrator::with_migrations(MIGRATIONS.iter().filter(|it| it.version < 5).cloned().collect())
+        .run(&old)
+        .await
+        .unwrap();
+    sqlx::query("INSERT INTO settings (hash, json) VALUES ('h', ?1)")
+        .bind(serde_json::to_string(&*settings()).unwrap())
+        .execute(&old)
+        .await
+        .unwrap();
+    let progress = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;
+    for trigger in ["slot", "caught_up"] {
+        sqlx::query(
+            "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, settings,
+                                config_hash, state, progress, wake_at, give_up_at, created_at)
+             VALUES (?1, ?1, ?1, ?1, 1000, ?1, 1000, 'h', 'abc', 'queued', ?2, 1000, 1600, 9000)",
+        )
+        .bind(trigger)
+        .bind(progress)
+        .execute(&old)
+        .await
+        .unwrap();
+    }
+    old.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    let give_up_at = async |id| store.bake(BakeId(id)).await.unwrap().unwrap().give_up_at.timestamp_millis();
+    assert_eq!((give_up_at(1).await, give_up_at(2).await), (1600, 9600));
+}
+
+#[tokio::test]
+async fn a_second_store_on_the_same_directory_is_refused() {
+    let (dir, store) = store().await;
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    store.close().await;
+    drop(store);
+    Store::open(dir.path()).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_newer_database_is_left_as_it_is() {
+    let (dir, store) = store().await;
+    assert_eq!(store.reader().examine().await.unwrap(), Vec::<String>::new());
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (9999, 'from the future', 1, x'00', 0)",
+    )
+    .execute(&mut *store.writer.connection().await.unwrap())
+    .await
+    .unwrap();
+    let error = store.reader().examine().await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
+    store.close().await;
+    drop(store);
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Newer { version: 9999, .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    let before_hooks = MIGRATIONS.iter().filter(|migration| migration.version < 3).cloned().collect();
+    Migrator::with_migrations(before_hooks).run(&old).await.unwrap();
+    let slot = at("2027-01-01T03:00:00Z");
+    let settings = serde_json::to_string(&*settings()).unwrap();
+    sqlx::query("INSERT INTO settings (hash, json) VALUES ('h', ?1)").bind(settings).execute(&old).await.unwrap();
+    let insert = "
+        INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, settings, config_hash,
+                           state, progress, wake_at, created_at, region)
+        SELECT value, value, 'ecd-' || value, value, ?1, 'slot', ?1, 'h', 'abc', ?2, ?3, ?1, ?1, 'cn-hangzhou'
+        FROM json_each('[\"a\", \"b\"]')";
+    let bind = |state: &'static str| {
+        let progress = r#"{"state":"queued","not_before":"2027-01-01T03:00:00Z"}"#;
+        sqlx::query(insert).bind(slot.timestamp_millis()).bind(state).bind(progress)
+    };
+    bind("preparing").execute(&old).await.unwrap_err();
+    bind("queued").execute(&old).await.unwrap();
+    sqlx::query(
+        "INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome) VALUES (1, 'stop', 'x', 1, 2, 'ok')",
+    )
+    .execute(&old)
+    .await
+    .unwrap();
+    old.close().await;
+
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.next_queued(slot, 9, &[]).await.unwrap().len(), 2);
+    let work = Work { version: 1, image_name: "x".into(), ..Work::default() };
+    let end = End::Skipped { code: ReasonCode::Paused, reason: "vetoed".into() };
+    let step = |id, state| Transition {
+        bake: BakeId(id),
+        line: LineId::from("a"),
+        state,
+        attempt: Some(Attempt {
+            stage: "hook",
+            call: "hook before 1".into(),
+            started_at: slot,
+            finished_at: slot,
+            outcome: "veto",
+            code: None,
+            http_status: None,
+            request_id: None,
+            message: Some("no".into()),
+        }),
+    };
+    let preparing = State::Preparing { work: work.clone(), hook: Some(0), next: slot };
+    let finishing = State::Finishing { work, end, done: 0, next: slot };
+    store.commit(&[step(1, preparing.clone()), step(2, finishing.clone())], slot).await.unwrap();
+    let due: Vec<_> = store.due(slot).await.unwrap().into_iter().map(|due| due.bake.state).collect();
+    assert_eq!(due, [preparing, finishing]);
+    assert_eq!(
+        store.busy_builders().await.unwrap(),
+        [("cn-hangzhou".to_owned(), 1)].into(),
+        "finishing builds nothing"
+    );
+    let calls = store.reader().attempts(BakeId(1)).await.unwrap();
+    assert_eq!(calls.iter().map(|call| call.stage.as_str()).collect::<Vec<_>>(), ["stop", "hook"]);
+    // Other tables still point to the one that was made anew, and the file is sound.
+    sqlx::query("UPDATE attempts SET stage = 'pondering'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    let sound: String = sqlx::query_scalar("PRAGMA integrity_check")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
+    let writable: i64 = sqlx::query_scalar("PRAGMA writable_schema")
+        .fetch_one(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
+    assert_eq!((sound.as_str(), writable), ("ok", 0));
+    sqlx::query("DELETE FROM bakes").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
+    assert!(store.reader().attempts(BakeId(1)).await.unwrap().is_empty(), "calls go with their bake");
+}
+
+#[tokio::test]
+async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
+    let work = Work { version: 4, image_name: "x".into(), ..Work::default() };
+    let waiting = Waiting { since: slot, why: "waits for alice".into(), on: WaitReason::Users, times: 1 };
+    let waits = Work { waiting: Some(waiting), ..work.clone() };
+    let later = slot + TimeDelta::hours(3);
+    let waits = State::Queued {
+        not_before: later,
+        kept: Some(Suspended { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
+    };
+    let owes = State::Starting {
+        work: Work { owes_start: true, ..work },
+        end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
+        tries: 1,
+        doubt: false,
+        since: Some(slot),
+        start_sent: false,
+        refused_since: None,
+        trouble: Some("no stock".into()),
+        next: later,
+    };
+    let step = |id, state: &State| Transition {
+        bake: BakeId(id),
+        line: LineId::from("golden"),
+        state: state.clone(),
+        attempt: None,
+    };
+    store.commit(&[step(1, &waits), step(2, &owes)], slot).await.unwrap();
+    let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
+    assert_eq!((row.state.as_str(), row.version, row.reason.as_deref()), ("queued", Some(4), Some("waits for alice")));
+    assert!(store.next_queued(slot, 9, &[]).await.unwrap().is_empty());
+    // A clock that was set back must not put the next look off.
+    store.clamp_wakeups_after_clock_step(slot, slot).await.unwrap();
+    assert!(store.busy_builders().await.unwrap().is_empty());
+    let owed = store.reader().pending_restarts().await.unwrap();
+    assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &owes)]);
+    let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() } };
+    store.commit(&[step(2, &ended)], slot).await.unwrap();
+    let next = store.next_queued(slot, 9, &[]).await.unwrap();
+    assert_eq!(next.iter().map(|due| &due.bake.state).collect::<Vec<_>>(), [&waits]);
+    assert_eq!(store.reader().pending_restarts().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn something_else_than_a_database_is_left_as_it_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let text = "not a database, but dear to somebody".repeat(100);
+    std::fs::write(&path, &text).unwrap();
+    let error = Store::open(dir.path()).await.unwrap_err();
+    assert!(error.to_string().contains("left as it is"), "{error}");
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), text);
+}
+
+#[tokio::test]
+async fn the_reader_cannot_write_and_the_audit_cannot_be_changed() {
+    let (_dir, store) = store().await;
+    let insert = "INSERT INTO audit (at, who, action, detail) VALUES (1, 'uid 0', 'bake', 'x')";
+    sqlx::query(insert).execute(&store.reader().pool).await.unwrap_err();
+    sqlx::query(insert).execute(&mut *store.writer.connection().await.unwrap()).await.unwrap();
+    sqlx::query("UPDATE audit SET who = 'nobody'")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap_err();
+    sqlx::query("DELETE FROM audit").execute(&mut *store.writer.connection().await.unwrap()).await.unwrap_err();
+}
+
+#[tokio::test]
+async fn history_pages_without_gaps_or_doubles() {
+    let (_dir, store) = store().await;
+    let start = at("2027-01-01T03:00:00Z");
+    let rows: Vec<_> =
+        (0..50).flat_map(|day| ["a", "b"].map(|schedule| row(schedule, start + TimeDelta::days(day)))).collect();
+    store.record_slots(&rows, &[], "abc", start).await.unwrap();
+    let mut seen = Vec::new();
+    let mut filter = Filter { limit: 7, ..Filter::default() };
+    loop {
+        let page = store.reader().history(&filter).await.unwrap();
+        let Some(last) = page.last() else { break };
+        filter.before = Some((last.slot(), BakeId(last.id)));
+        seen.extend(page.iter().map(|row| row.id));
+    }
+    assert_eq!(seen.len(), 100);
+    seen.sort_unstable();
+    seen.dedup();
+    assert_eq!(seen.len(), 100);
+}
+
+#[tokio::test]
+async fn the_queue_is_fair_and_gives_each_instance_to_one() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let on = |schedule: &str, instance: &str, minute| NewRow {
+        instance_id: InstanceId::from(instance),
+        ..row(schedule, slot + TimeDelta::minutes(minute))
+    };
+    let rows = [on("late", "ecd-1", 2), on("early", "ecd-1", 0), on("other", "ecd-2", 1), on("third", "ecd-3", 1)];
+    store.record_slots(&rows, &[], "abc", slot).await.unwrap();
+    let names = |due: Vec<DueBake>| due.into_iter().map(|due| due.bake.schedule.to_string()).collect::<Vec<_>>();
+    let now = slot + TimeDelta::minutes(5);
+    assert_eq!(names(store.next_queued(now, 2, &[]).await.unwrap()), ["early", "other"]);
+    assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["early", "other", "third"]);
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
+    let begun = State::Creating { work, sent_at: now };
+    store
+        .commit(&[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, attempt: None }], now)
+        .await
+        .unwrap();
+    assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["other", "third"]);
+    assert_eq!(store.busy_builders().await.unwrap(), [("cn-hangzhou".to_owned(), 1)].into());
+    assert!(store.next_queued(now, 9, &["cn-hangzhou"]).await.unwrap().is_empty(), "a full region");
+    assert!(store.overdue_queued(slot + TimeDelta::hours(4)).await.unwrap().is_empty());
+    let late = store.overdue_queued(slot + TimeDelta::hours(4) + TimeDelta::seconds(90)).await.unwrap();
+    assert_eq!(names(late), ["other", "third"]);
+}
+
+#[tokio::test]
+async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
+    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
+    let later = slot + TimeDelta::minutes(9);
+    let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
+    let step = Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, attempt: None };
+    store.commit(&[step], slot).await.unwrap();
+    assert!(store.due(slot).await.unwrap().is_empty());
+
+    let rebuilt = |line: &str, slot, version| Rebuilt {
+        schedule_id: ScheduleId::from(line),
+        schedule: line.into(),
+        instance_id: InstanceId::from("ecd-1"),
+        tagged: Tagged { schedule_id: line.into(), line: line.into(), slot, version },
+        image: RemoteImage {
+            image_id: format!("imgc-{version}").into(),
+            version_id: None,
+            name: format!("{line}-v{version}"),
+            status: ImageStatus::Available,
+            tags: [].into(),
+            kind: None,
+            made_at: None,
+        },
+    };
+    let found = Comparison {
+        differences: Vec::new(),
+        versions: vec![("golden".into(), 2), ("other".into(), 5)],
+        rows: vec![rebuilt("other", slot, 4), rebuilt("other", slot - TimeDelta::days(1), 5)],
+        unknown: vec![BakeId(1)],
+        failed: vec![],
+    };
+    store.rebuild(&found, "uid 0", "abc", slot).await.unwrap();
+    let due = store.due(slot).await.unwrap();
+    assert_eq!(due.iter().map(|due| due.bake.id).collect::<Vec<_>>(), [BakeId(1)]);
+    let versions = store.reader().versions().await.unwrap();
+    assert_eq!((versions[&LineId::from("golden")], versions[&LineId::from("other")]), (3, 5));
+    let queued = store.reader().bake(BakeId(2)).await.unwrap().unwrap();
+    assert_eq!((queued.state.as_str(), queued.version), ("queued", None));
+    let images = store.reader().present_images(None).await.unwrap();
+    let [image] = images.as_slice() else { panic!("{images:?}") };
+    assert_eq!((image.image.image_id.as_str(), image.image.version), ("imgc-5", 5));
+    let recorded = store.reader().recorded(&[]).await.unwrap();
+    assert_eq!(recorded.len(), 3);
+    assert_eq!(recorded.iter().filter(|row| row.ended).count(), 1);
+}
+
+#[tokio::test]
+async fn a_range_answers_for_the_slots_it_stands_for() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-09T03:00:00Z");
+    let range = NewRow { covers_from: slot - TimeDelta::days(5), covers: 6, ..row("golden", slot) };
+    store.record_slots(&[range, row("golden", slot + TimeDelta::days(1))], &[], "abc", slot).await.unwrap();
+    let covering = async |days| {
+        let at = slot + TimeDelta::days(days);
+        store.reader().row_covering("golden", "ecd-1", at).await.unwrap().map(|row| row.id)
+    };
+    assert_eq!(covering(-6).await, None);
+    assert_eq!(covering(-5).await, Some(1));
+    assert_eq!(covering(0).await, Some(1));
+    assert_eq!(covering(1).await, Some(2));
+    assert_eq!(covering(2).await, None);
+}
+
+#[tokio::test]
+async fn permanent_failures_are_counted_until_a_success() {
+    let (_dir, store) = store().await;
+    let start = at("2027-01-01T03:00:00Z");
+    let rows: Vec<_> = (0..6).map(|day| row("golden", start + TimeDelta::days(day))).collect();
+    store.record_slots(&rows, &[], "abc", start).await.unwrap();
+    let end = async |id: i64, end: End| {
+        let state = State::Ended { work: None, end };
+        let step = Transition { bake: BakeId(id), line: LineId::from("golden"), state, attempt: None };
+        store.commit(&[step], start).await.unwrap();
+        store.too_many_failures(2).await.unwrap()
+    };
+    let failed = |permanent| End::Failed { image: None, permanent, code: ReasonCode::Refused, reason: "no".into() };
+    let image = crate::domain::api::call::MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    assert_eq!(end(1, failed(true)).await, []);
+    assert_eq!(end(2, failed(false)).await, [], "what may go away by itself does not count");
+    assert_eq!(end(3, End::Succeeded { image, reason: "made".into() }).await, []);
+    assert_eq!(end(4, failed(true)).await, []);
+    assert_eq!(end(5, failed(true)).await, [(ScheduleId::from("golden"), 2)]);
+    let pause = Pause {
+        schedule_id: "golden".into(),
+        since: start,
+        until: None,
+        reason: "failed too often".into(),
+        who: ITSELF.into(),
+    };
+    store.pause(&pause).await.unwrap();
+    assert_eq!(store.too_many_failures(2).await.unwrap(), [], "paused once");
+    assert_eq!(store.reader().pauses().await.unwrap()[&ScheduleId::from("golden")], pause);
+    store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
+    assert!(store.reader().pauses().await.unwrap().is_empty());
+    assert_eq!(end(6, failed(true)).await, [], "a clean slate");
+}
+
+/// A bake of so many days later that succeeded and took so long, with its calls or without.
+async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool) {
+    let slot = at("2027-01-01T03:00:00Z") + TimeDelta::days(day);
+    store.record_slots(&[row(line, slot)], &[], "abc", slot).await.unwrap();
+    let filter = Filter { schedule: None, limit: 1, since: Some(slot), until: Some(slot), ..Filter::default() };
+    let id = BakeId(store.reader().history(&filter).await.unwrap()[0].id);
+    let version = u32::try_from(day).unwrap() + 1;
+    let work = Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
+    let attempt = |stage, started_at| Attempt {
+        stage,
+        call: "CreateImageByInstance".into(),
+        started_at,
+        finished_at: started_at + TimeDelta::seconds(1),
+        outcome: "ok",
+        code: None,
+        http_status: Some(200),
+        request_id: None,
+        message: None,
+    };
+    let step = |state, attempt| Transition { bake: id, line: LineId::from(line), state, attempt };
+    let begun = slot + TimeDelta::minutes(7);
+    if called {
+        let creating = State::Creating { work: work.clone(), sent_at: begun };
+        store.commit(&[step(creating, Some(attempt("stop", begun)))], begun).await.unwrap();
+    }
+    let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    let ended = State::Ended { work: Some(work), end: End::Succeeded { image, reason: "good".into() } };
+    let last = called.then(|| attempt("create", begun + TimeDelta::minutes(1)));
+    store.commit(&[step(ended, last)], begun + took).await.unwrap();
+}
+
+#[tokio::test]
+async fn durations_are_of_the_last_ten_bakes_that_made_calls() {
+    let (_dir, store) = store().await;
+    assert!(store.reader().durations().await.unwrap().is_empty());
+    for day in 0..9 {
+        bake(&store, "golden", day, TimeDelta::hours(5), true).await;
+    }
+    for day in 9..15 {
+        bake(&store, "golden", day, TimeDelta::minutes(20), true).await;
+    }
+    // One whose end lies before its beginning, by a clock that was set back, and rows that know nothing of calls.
+    bake(&store, "golden", 15, TimeDelta::minutes(-90), true).await;
+    for day in 16..30 {
+        bake(&store, "golden", day, TimeDelta::seconds(1), false).await;
+    }
+    let durations = store.reader().durations().await.unwrap();
+    assert_eq!(durations.learned(&LineId::from("golden")), Some(Duration::from_mins(20)));
+    assert_eq!(durations.learned(&LineId::from("other")), Some(Duration::from_mins(20)));
+}
+
+#[tokio::test]
+async fn durations_and_lines_are_found_by_index() {
+    let (_dir, store) = store().await;
+    for sql in [statements::LAST_DURATIONS, statements::OPEN_BAKES, statements::LINES] {
+        let plan: Vec<(i64, i64, i64, String)> =
+            sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
+                .bind(10)
+                .fetch_all(&store.reader().pool)
+                .await
+                .unwrap();
+        let scans: Vec<_> = plan.iter().map(|row| &row.3).filter(|step| step.starts_with("SCAN")).collect();
+        // All lines are wanted, and all open bakes; nothing else is read whole.
+        let allowed = |step: &str| step.starts_with("SCAN l") || step.contains("INDEX bakes_open");
+        assert!(scans.iter().all(|step| allowed(step)), "{plan:?}");
+    }
+}
+
+#[tokio::test]
+async fn open_bakes_tell_how_far_they_are() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    bake(&store, "done", 1, TimeDelta::minutes(20), true).await;
+    store.record_slots(&[row("waits", slot), row("works", slot)], &[], "abc", slot).await.unwrap();
+    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
+    let begun = State::Creating { work, sent_at: slot };
+    let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, attempt: None };
+    store.commit(&[step], slot).await.unwrap();
+    let open = store.reader().open_bakes().await.unwrap();
+    let told: Vec<_> = open.iter().map(|bake| (bake.line.as_str(), bake.region.as_str(), bake.stage)).collect();
+    let queued = OpenStage::Queued { not_before: slot, give_up_at: slot + TimeDelta::hours(4) };
+    let region = "cn-hangzhou";
+    assert_eq!(told, [("waits", region, queued), ("works", region, OpenStage::Begun { at: None })]);
+}
+
+#[tokio::test]
+async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let on = |schedule: &str, instance: &str| NewRow { instance_id: InstanceId::from(instance), ..row(schedule, slot) };
+    store.record_slots(&[on("odd", "ecd-1"), on("even", "ecd-2")], &[], "abc", slot).await.unwrap();
+    sqlx::query("UPDATE bakes SET progress = '{\"state\":\"levitating\"}' WHERE id = 1")
+        .execute(&mut *store.writer.connection().await.unwrap())
+        .await
+        .unwrap();
+    for _ in 0..2 {
+        let due = store.next_queued(slot, 9, &[]).await.unwrap();
+        assert_eq!(due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>(), [2]);
+    }
+    assert_eq!(store.unreadable.lock().unwrap().len(), 1, "told once");
+}
+
+/// What the connection that writes now says of `synchronous`; 2 is FULL.
+async fn synchronous(store: &Store) -> (i64, i64) {
+    let mut connection = store.writer.connection().await.unwrap();
+    let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
+    let keys: i64 = sqlx::query_scalar("PRAGMA foreign_keys").fetch_one(&mut *connection).await.unwrap();
+    (full, keys)
+}
+
+#[tokio::test]
+async fn a_commit_is_on_the_disk_before_its_effect_also_after_a_renewal() {
+    let (_dir, store) = store().await;
+    assert_eq!(synchronous(&store).await, (2, 1));
+    drop(store.begin().await.unwrap());
+    assert!(store.is_suspect(), "a transaction came to nothing");
+    assert_eq!(synchronous(&store).await, (2, 1));
+    store.probe().await.unwrap();
+    assert!(!store.is_suspect());
+}
+
+#[tokio::test]
+async fn whatever_fails_the_next_transaction_begins_on_a_sound_connection() {
+    let (dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let writes = async |n: i64| {
+        let slot = slot + TimeDelta::hours(n);
+        store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+        let rows = store.reader().history(&Filter { limit: 100, ..Filter::default() }).await.unwrap();
+        assert_eq!(i64::try_from(rows.len()).unwrap(), n);
+    };
+    writes(1).await;
+
+    // A full disk, in a statement: no more pages than there are.
+    let mut connection = store.writer.connection().await.unwrap();
+    sqlx::query("PRAGMA max_page_count = 1").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    let many: Vec<_> = (0..2000).map(|n| row("other", slot + TimeDelta::seconds(n))).collect();
+    let error = store.record_slots(&many, &[], "abc", slot).await.unwrap_err();
+    assert!(crate::domain::error::chain(&error).contains("database or disk is full"), "{error:?}");
+    writes(2).await;
+
+    // In the commit itself.
+    let mut tx = store.begin().await.unwrap();
+    sqlx::query("PRAGMA defer_foreign_keys = ON").execute(&mut *tx).await.unwrap();
+    let orphan = "INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome) VALUES (99, 'stop', 'x', 1, 2, 'ok')";
+    sqlx::query(orphan).execute(&mut *tx).await.unwrap();
+    tx.commit().await.unwrap_err();
+    writes(3).await;
+
+    // Somebody else writes.
+    let options = SqliteConnectOptions::new().filename(dir.path().join(DATABASE_FILE));
+    let mut other = SqliteConnection::connect_with(&options).await.unwrap();
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut other).await.unwrap();
+    let mut connection = store.writer.connection().await.unwrap();
+    sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *connection).await.unwrap();
+    drop(connection);
+    let error = store.record_slots(&many, &[], "abc", slot).await.unwrap_err();
+    assert!(crate::domain::error::chain(&error).contains("locked"), "{error:?}");
+    sqlx::query("ROLLBACK").execute(&mut other).await.unwrap();
+    other.close().await.unwrap();
+    writes(4).await;
+
+    // A task that was cancelled in the middle.
+    let half = async {
+        let _tx = store.begin().await.unwrap();
+        std::future::pending::<()>().await;
+    };
+    tokio::time::timeout(Duration::from_millis(50), half).await.unwrap_err();
+    writes(5).await;
+    assert_eq!(store.reader().examine().await.unwrap(), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn a_file_that_lost_its_name_takes_no_transaction_but_the_end_of_what_was_begun() {
+    let (dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.settle().await.unwrap();
+    assert!(store.replaced().is_none());
+    std::fs::rename(dir.path().join(DATABASE_FILE), dir.path().join("moved")).unwrap();
+    let error = store.record_slots(&[row("golden", slot + TimeDelta::hours(1))], &[], "abc", slot).await.unwrap_err();
+    assert!(matches!(error, StoreError::Replaced { .. }), "{error}");
+    let end = State::Ended {
+        work: None,
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+    };
+    let step = [Transition { bake: BakeId(1), line: LineId::from("golden"), state: end, attempt: None }];
+    store.commit(&step, slot).await.unwrap_err();
+    store.detach();
+    store.commit(&step, slot).await.unwrap();
+    store.probe().await.unwrap_err();
+    let saved = store.save_copy(slot).await.unwrap();
+    store.close().await;
+    assert!(store.put_back(&saved).unwrap() && !store.put_back(&saved).unwrap());
+    drop(store);
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.reader().bake(BakeId(1)).await.unwrap().unwrap().state, "failed");
+    assert_eq!(store.lineage(), Lineage::Interrupted);
+}
+
+#[tokio::test]
+async fn what_a_start_finds_depends_on_the_end_before_it() {
+    let (dir, store) = store().await;
+    assert_eq!(store.lineage(), Lineage::Empty);
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    store.close().await;
+    drop(store);
+    let reopened = async || Store::open(dir.path()).await.unwrap();
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Empty, "it has not been compared with the cloud yet");
+    store.settle().await.unwrap();
+    store.close().await;
+    drop(store);
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Continued);
+    store.abandon().await;
+    drop(store);
+    let store = reopened().await;
+    assert_eq!(store.lineage(), Lineage::Interrupted);
+    store.settle().await.unwrap();
+    let copy = std::fs::read(dir.path().join(DATABASE_FILE)).unwrap();
+    store.close().await;
+    drop(store);
+    std::fs::write(dir.path().join(DATABASE_FILE), copy).unwrap();
+    assert_eq!(reopened().await.lineage(), Lineage::Restored);
+}
+
+/// What the cloud's word does to the queue of a clock that was ahead: rows end that never sent a create call.
+#[tokio::test]
+async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_has_said_so() {
+    let (_dir, store) = store().await;
+    let (now, written) = (at("2027-01-01T03:00:00Z"), at("2028-01-01T03:00:00Z"));
+    let soon = now + TimeDelta::hours(3);
+    let on = |schedule: &str, slot| NewRow { instance_id: InstanceId::from(schedule), ..row(schedule, slot) };
+    let rows =
+        [on("never-begun", written), on("asked", written), on("sent", written), on("sent-soon", soon), on("due", now)];
+    store.record_slots(&rows, &[], "abc", written).await.unwrap();
+    let kept = |sent: bool, id: i64, line: &str| {
+        let mut work = Work { version: 3, image_name: "x".into(), ..Work::default() };
+        work.evidence.first_sent = sent.then_some(written);
+        let kept = crate::domain::bake::state::Suspended {
+            work,
+            resume: crate::domain::bake::state::Resume::Create,
+            reason: "waits".into(),
+        };
+        let state = State::Queued { not_before: now, kept: Some(kept) };
+        Transition { bake: BakeId(id), line: LineId::from(line), state, attempt: None }
+    };
+    store.commit(&[kept(false, 2, "asked"), kept(true, 3, "sent"), kept(true, 4, "sent-soon")], written).await.unwrap();
+    assert_eq!(store.newest_write().await.unwrap(), Some(written));
+    assert_eq!(store.end_queued_ahead(now + TimeDelta::minutes(1), now).await.unwrap(), 3);
+    for (id, state) in [(1, "skipped"), (2, "skipped"), (3, "skipped"), (4, "queued"), (5, "queued")] {
+        let row = store.reader().bake(BakeId(id)).await.unwrap().unwrap();
+        assert_eq!(row.state, state, "{id}");
+        if state == "skipped" {
+            assert_eq!(row.reason_code.as_deref(), Some("clock_ahead"));
+            assert_eq!(row.reason.as_deref(), Some("the clock was ahead until 2028-01-01 03:00:00 UTC"));
+            assert!(store.bake(BakeId(id)).await.unwrap().unwrap().state.is_ended(), "it can be read again");
+        }
+    }
+    // Only the row whose create call went out keeps its slot for good.
+    let span = |schedule: &str| Span {
+        schedule_id: schedule.into(),
+        instance_id: schedule.into(),
+        after: now,
+        until: written + TimeDelta::hours(1),
+    };
+    let ahead =
+        store.rows_ahead(&["never-begun", "asked", "sent"].map(span), written + TimeDelta::hours(1)).await.unwrap();
+    assert_eq!(ahead.iter().map(|row| row.id).collect::<Vec<_>>(), [BakeId(1), BakeId(2)]);
+}

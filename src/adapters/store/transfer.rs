@@ -1,0 +1,491 @@
+//! The whole ledger as one JSON document, and back. Neither way holds more than a thousand rows in memory.
+//!
+//! ```json
+//! {"imagebaked_ledger":{"format":1,"migration":2,"rows":{"bakes":1,…}},
+//! "tables":{
+//! "settings":[
+//! {"hash":"…","json":"…"}
+//! ],
+//! …}}
+//! ```
+//!
+//! Each row is an object on a line of its own, its fields are the columns of its table, instants are milliseconds since
+//! 1970. Nothing in it depends on when or where it is written: two ledgers are the same when their exports are.
+
+use std::{
+    fmt,
+    io::{self, BufReader, Read, Write},
+    path::Path,
+};
+
+use chrono::{DateTime, Utc};
+use futures_util::TryStreamExt as _;
+use serde::{
+    Deserialize, Serialize,
+    de::{self, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor},
+};
+use serde_json::{Map, Value};
+use sqlx::{
+    AssertSqlSafe, Connection as _, SqliteConnection,
+    migrate::MigrateError,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous},
+};
+use tokio::runtime::Handle;
+
+use super::{
+    DATABASE_FILE, MIGRATIONS, Reader, StoreError,
+    backup::{BackupError, Incoming, Progress, Restored, look_over},
+    failed, lock, state_folder,
+    tables::{self, Kind, Rows, Table},
+};
+use crate::domain::bake::State;
+
+/// Raised when a document changes so that an older version would misread it.
+const FORMAT: u32 = 1;
+/// Rows of one statement.
+const BATCH: usize = 1000;
+
+/// Why a ledger was not written or read.
+#[derive(Debug, thiserror::Error)]
+pub enum TransferError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// Its file.
+    #[error(transparent)]
+    File(#[from] BackupError),
+    /// The reader went away, the disk is full.
+    #[error("the export could not be written")]
+    Write(#[source] io::Error),
+    /// Not a document of ours, or only a part of one.
+    #[error("the export could not be read")]
+    Read(#[source] serde_json::Error),
+    /// From a later version.
+    #[error("the export was written by a newer imagebaked ({what}); install that version")]
+    Newer {
+        /// What is newer.
+        what: String,
+    },
+    /// The migration that it names is none of ours.
+    #[error("the export says that its ledger is at migration {migration}, which there never was")]
+    NoSuchMigration {
+        /// What it says.
+        migration: i64,
+    },
+    /// A row that does not fit its table.
+    #[error("row {row} of {table:?}: {what}")]
+    Row {
+        /// The table.
+        table: &'static str,
+        /// Which, from 1.
+        row: u64,
+        /// Why.
+        what: String,
+    },
+    /// Rows that the database refuses.
+    #[error("rows {from} to {to} of {table:?} do not fit")]
+    Rows {
+        /// The table.
+        table: &'static str,
+        /// The first of them.
+        from: u64,
+        /// The last.
+        to: u64,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// What the document promises at its beginning is not in it.
+    #[error("the export is not whole: of {table:?} it promises {promised} rows and has {found}")]
+    NotWhole {
+        /// The table.
+        table: String,
+        /// What it says.
+        promised: u64,
+        /// What it has.
+        found: u64,
+    },
+    /// Its rows do not fit each other.
+    #[error("the export is inconsistent: {what}")]
+    Inconsistent {
+        /// How.
+        what: String,
+    },
+    /// Something would be lost.
+    #[error(
+        "the ledger in {dir} is not empty ({rows} rows of {table:?}); an import never mixes two: move {dir}/{DATABASE_FILE} away first"
+    )]
+    NotEmpty {
+        /// The state directory.
+        dir: String,
+        /// The table with rows.
+        table: String,
+        /// How many.
+        rows: u64,
+    },
+    /// A thread ended badly.
+    #[error("reading the export ended badly")]
+    Thread(#[from] tokio::task::JoinError),
+}
+
+/// How an export begins.
+#[derive(Debug, Serialize, Deserialize)]
+struct Header {
+    format: u32,
+    migration: i64,
+    rows: Rows,
+}
+
+impl Reader {
+    /// Writes the ledger, as it is at one moment. Answers with how many rows each table has.
+    pub async fn export(&self, out: &mut (impl Write + Send), progress: Progress<'_>) -> Result<Rows, TransferError> {
+        let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
+        // All that is read in one transaction is of one moment.
+        let mut moment = connection.begin().await.map_err(failed("be read"))?;
+        let migration = tables::migration(&mut moment).await?.unwrap_or_default();
+        if migration > tables::last_migration() {
+            return Err(TransferError::Newer { what: format!("migration {migration}") });
+        }
+        let present = tables::present(&mut moment).await?;
+        let rows = tables::count(&mut moment, &present).await?;
+        let header = Header { format: FORMAT, migration, rows };
+        let header_text = serde_json::to_string(&header).map_err(StoreError::Encode)?;
+        write!(out, "{{\"imagebaked_ledger\":{header_text},\n\"tables\":{{").map_err(TransferError::Write)?;
+        for (index, table) in present.into_iter().enumerate() {
+            progress(&format!("writing {} {}", header.rows.get(table.name).copied().unwrap_or_default(), table.name));
+            let comma = if index == 0 { "" } else { "," };
+            write!(out, "{comma}\n\"{}\":[", table.name).map_err(TransferError::Write)?;
+            let sql = AssertSqlSafe(select(table, &mut moment).await?);
+            let mut rows = sqlx::query_scalar::<_, String>(sql).fetch(&mut *moment);
+            let mut separator = "\n";
+            while let Some(row) = rows.try_next().await.map_err(failed("be read"))? {
+                write!(out, "{separator}{row}").map_err(TransferError::Write)?;
+                separator = ",\n";
+            }
+            write!(out, "\n]").map_err(TransferError::Write)?;
+        }
+        writeln!(out, "}}}}").and_then(|()| out.flush()).map_err(TransferError::Write)?;
+        Ok(header.rows)
+    }
+}
+
+/// The rows of a table as objects, in the order of its key.
+async fn select(table: Table, connection: &mut SqliteConnection) -> Result<String, StoreError> {
+    let (columns, key) = tables::columns(connection, table).await?;
+    let fields: Vec<_> = columns.iter().map(|column| format!("'{column}', \"{column}\"")).collect();
+    let key: Vec<_> = key.iter().map(|column| format!("\"{column}\"")).collect();
+    Ok(format!("SELECT json_object({}) FROM {} ORDER BY {}", fields.join(", "), table.name, key.join(", ")))
+}
+
+/// Makes the ledger in `state_dir` from an export, whole or not at all. Refuses where that has more than what a first
+/// start makes, and while a daemon is at work there; what was there is kept beside it.
+pub async fn import(
+    state_dir: &Path,
+    input: impl Read + Send + 'static,
+    now: DateTime<Utc>,
+    progress: Progress<'_>,
+) -> Result<Restored, TransferError> {
+    let folder = state_folder(state_dir)?;
+    let _lock = lock(&folder, state_dir)?;
+    must_be_empty(state_dir).await?;
+    let incoming = Incoming::new(folder)?;
+    let path = incoming.path();
+    // Nobody else sees it before it is whole and on the disk.
+    let options = SqliteConnectOptions::new()
+        .filename(&path)
+        .journal_mode(SqliteJournalMode::Memory)
+        .synchronous(SqliteSynchronous::Off)
+        .foreign_keys(false)
+        .pragma("cache_size", "-65536");
+    let connection = SqliteConnection::connect_with(&options).await.map_err(failed("be made"))?;
+    progress("reading the export");
+    let mut target = Target { runtime: Handle::current(), connection, header: None, tables: Vec::new(), refused: None };
+    // The document is read as it comes, by a thread that may wait for it.
+    let (target, read) = tokio::task::spawn_blocking(move || {
+        let mut document = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, input));
+        let read = Document(&mut target).deserialize(&mut document).and_then(|()| document.end());
+        (target, read)
+    })
+    .await?;
+    let Target { mut connection, header, refused, .. } = target;
+    if let Some(refused) = refused {
+        return Err(refused);
+    }
+    read.map_err(TransferError::Read)?;
+    let promised = header.map(|header| header.rows).unwrap_or_default();
+    let present = tables::present(&mut connection).await?;
+    for (table, found) in tables::count(&mut connection, &present).await? {
+        let promised = promised.get(&table).copied().unwrap_or_default();
+        if found != promised {
+            return Err(TransferError::NotWhole { table, promised, found });
+        }
+    }
+    sqlx::query("COMMIT").execute(&mut connection).await.map_err(failed("be committed"))?;
+    // As any ledger of an earlier version, it is brought up to date.
+    MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
+    connection.close().await.map_err(failed("be closed"))?;
+    progress("looking the ledger over");
+    let ledger = look_over(&path).await.map_err(|error| match error {
+        BackupError::Damaged { what, .. } => TransferError::Inconsistent { what },
+        error => error.into(),
+    })?;
+    let kept = incoming.take_over("import", now)?;
+    Ok(Restored { ledger, kept })
+}
+
+async fn must_be_empty(state_dir: &Path) -> Result<(), TransferError> {
+    let reader = match Reader::open(state_dir).await {
+        Ok(reader) => reader,
+        Err(StoreError::Missing { .. }) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let rows = async {
+        let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
+        let mut present = tables::present(&mut connection).await?;
+        present.retain(|table| table.kind != Kind::Mirror);
+        tables::count(&mut connection, &present).await
+    };
+    let rows = rows.await;
+    reader.close().await;
+    match rows?.into_iter().find(|(_, rows)| *rows > 0) {
+        None => Ok(()),
+        Some((table, rows)) => Err(TransferError::NotEmpty { dir: state_dir.display().to_string(), table, rows }),
+    }
+}
+
+fn migrate_failed(path: &Path, source: MigrateError) -> StoreError {
+    StoreError::Migrate { path: path.to_owned(), source }
+}
+
+/// The database being made, and what is wrong with what comes for it.
+#[derive(Debug)]
+struct Target {
+    runtime: Handle,
+    connection: SqliteConnection,
+    header: Option<Header>,
+    tables: Vec<Table>,
+    refused: Option<TransferError>,
+}
+
+impl Target {
+    /// The database as it was when the export was written, with a transaction begun.
+    fn begin(&mut self, header: Header) -> Result<(), TransferError> {
+        if header.format > FORMAT {
+            return Err(TransferError::Newer { what: format!("format {}", header.format) });
+        }
+        if header.migration > tables::last_migration() {
+            return Err(TransferError::Newer { what: format!("migration {}", header.migration) });
+        }
+        if !MIGRATIONS.version_exists(header.migration) {
+            return Err(TransferError::NoSuchMigration { migration: header.migration });
+        }
+        let connection = &mut self.connection;
+        self.tables = self.runtime.block_on(async {
+            let path = Path::new(DATABASE_FILE);
+            MIGRATIONS
+                .run_to(header.migration, &mut *connection)
+                .await
+                .map_err(|source| migrate_failed(path, source))?;
+            sqlx::query("BEGIN").execute(&mut *connection).await.map_err(failed("begin a transaction"))?;
+            tables::present(connection).await
+        })?;
+        self.header = Some(header);
+        Ok(())
+    }
+
+    fn inlet(&mut self, name: &str) -> Result<Option<Inlet<'_>>, TransferError> {
+        let Some(table) = self.tables.iter().copied().find(|table| table.name == name) else { return Ok(None) };
+        let (columns, _) = self.runtime.block_on(tables::columns(&mut self.connection, table))?;
+        // Triggers may have put rows there, for what has come into other tables.
+        let clear = AssertSqlSafe(format!("DELETE FROM {}", table.name));
+        self.runtime
+            .block_on(sqlx::query(clear).execute(&mut self.connection))
+            .map_err(failed("clear a table for its rows"))?;
+        let names: Vec<_> = columns.iter().map(|column| format!("\"{column}\"")).collect();
+        let values: Vec<_> = columns.iter().map(|column| format!("value ->> '{column}'")).collect();
+        let insert = format!(
+            "INSERT INTO {} ({}) SELECT {} FROM json_each(?1)",
+            table.name,
+            names.join(", "),
+            values.join(", ")
+        );
+        Ok(Some(Inlet { target: self, table: table.name, columns, insert, batch: Vec::new(), taken: 0 }))
+    }
+}
+
+/// Where the rows of one table go.
+struct Inlet<'a> {
+    target: &'a mut Target,
+    table: &'static str,
+    columns: Vec<String>,
+    insert: String,
+    batch: Vec<Map<String, Value>>,
+    taken: u64,
+}
+
+impl Inlet<'_> {
+    fn take(&mut self, row: Map<String, Value>) -> Result<(), TransferError> {
+        self.taken += 1;
+        let refuse = |what| Err(TransferError::Row { table: self.table, row: self.taken, what });
+        if let Some(missing) = self.columns.iter().find(|column| !row.contains_key(*column)) {
+            return refuse(format!("it has no {missing:?}"));
+        }
+        if let Some(unknown) = row.keys().find(|key| !self.columns.contains(key)) {
+            return refuse(format!("{unknown:?} is not known"));
+        }
+        if let Some((key, _)) =
+            row.iter().find(|(_, value)| value.is_object() || value.is_array() || value.is_boolean())
+        {
+            return refuse(format!("{key:?} is neither text nor a number nor null"));
+        }
+        // The schema leaves words to the program that writes them.
+        if let Some(Value::String(state)) = row.get("state").filter(|_| self.table == "bakes")
+            && !State::WORDS.contains(&state.as_str())
+        {
+            return refuse(format!("{state:?} is no state"));
+        }
+        self.batch.push(row);
+        if self.batch.len() >= BATCH { self.flush() } else { Ok(()) }
+    }
+
+    fn flush(&mut self) -> Result<(), TransferError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let rows = std::mem::take(&mut self.batch);
+        let n = u64::try_from(rows.len()).unwrap_or_default();
+        let json = serde_json::to_string(&rows).map_err(StoreError::Encode)?;
+        let insert = sqlx::query(AssertSqlSafe(self.insert.as_str())).bind(json).execute(&mut self.target.connection);
+        self.target.runtime.block_on(insert).map_err(|source| TransferError::Rows {
+            table: self.table,
+            from: self.taken - n + 1,
+            to: self.taken,
+            source,
+        })?;
+        Ok(())
+    }
+}
+
+/// Ends the reading of a document; what is refused is remembered in full.
+fn refuse<E: de::Error>(target: &mut Target, error: TransferError) -> E {
+    target.refused = Some(error);
+    E::custom("refused")
+}
+
+/// The document: how it begins, then its tables.
+struct Document<'a>(&'a mut Target);
+
+impl<'de> DeserializeSeed<'de> for Document<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, document: D) -> Result<(), D::Error> {
+        document.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Document<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("what `imagebaked export` writes")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let target = self.0;
+        if map.next_key::<String>()?.as_deref() != Some("imagebaked_ledger") {
+            return Err(de::Error::custom("it does not begin with \"imagebaked_ledger\", as an export does"));
+        }
+        let header: Header = map.next_value()?;
+        target.begin(header).map_err(|error| refuse(target, error))?;
+        if map.next_key::<String>()?.as_deref() != Some("tables") {
+            return Err(de::Error::custom("\"tables\" do not follow"));
+        }
+        map.next_value_seed(Tables(target))?;
+        match map.next_key::<String>()? {
+            None => Ok(()),
+            Some(key) => Err(de::Error::custom(format!("{key:?} is not known"))),
+        }
+    }
+}
+
+/// The tables by their names.
+struct Tables<'a>(&'a mut Target);
+
+impl<'de> DeserializeSeed<'de> for Tables<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, tables: D) -> Result<(), D::Error> {
+        tables.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Tables<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("tables by their names")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+        let target = self.0;
+        while let Some(name) = map.next_key::<String>()? {
+            match target.inlet(&name) {
+                Ok(Some(inlet)) => map.next_value_seed(inlet)?,
+                Ok(None) => return Err(de::Error::custom(format!("there is no table {name:?}"))),
+                Err(error) => return Err(refuse(target, error)),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for Inlet<'_> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'de>>(self, rows: D) -> Result<(), D::Error> {
+        rows.deserialize_seq(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Inlet<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("rows")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(mut self, mut rows: A) -> Result<(), A::Error> {
+        while let Some(row) = rows.next_element::<Map<String, Value>>()? {
+            self.take(row).map_err(|error| refuse(self.target, error))?;
+        }
+        self.flush().map_err(|error| refuse(self.target, error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::adapters::store::Store;
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn an_export_of_an_earlier_version_is_brought_up_to_date() {
+        let (old, new) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let options = SqliteConnectOptions::new().filename(old.path().join(DATABASE_FILE)).create_if_missing(true);
+        let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+        MIGRATIONS.run_to(1, &mut connection).await.unwrap();
+        sqlx::query("INSERT INTO lines VALUES ('golden', 7)").execute(&mut connection).await.unwrap();
+        connection.close().await.unwrap();
+        let reader = Reader::open(old.path()).await.unwrap();
+        let mut document = Vec::new();
+        let rows = reader.export(&mut document, &|_| ()).await.unwrap();
+        assert!(!rows.contains_key("pauses"), "they came later");
+        assert!(document.starts_with(br#"{"imagebaked_ledger":{"format":1,"migration":1,"#));
+
+        let made = import(new.path(), Cursor::new(document), DateTime::UNIX_EPOCH, &|_| ()).await.unwrap();
+        assert_eq!(made.ledger.migration, tables::last_migration());
+        let store = Store::open(new.path()).await.unwrap();
+        assert_eq!(store.reader().versions().await.unwrap().values().copied().collect::<Vec<_>>(), [7]);
+        assert!(store.reader().pauses().await.unwrap().is_empty());
+    }
+}

@@ -1,0 +1,342 @@
+//! The engine's side: bakes that are due, the steps they take, the calls behind them.
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use sqlx::{Row, sqlite::SqliteRow};
+
+use super::{Store, StoreError, failed, statements, writer::Work};
+use crate::{
+    adapters::failpoint,
+    domain::{
+        bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, retry::later, state::End},
+        ids::{BakeId, LineId},
+    },
+};
+
+/// A bake that wants to be looked at, with what its admission needs.
+#[derive(Debug)]
+pub struct DueBake {
+    /// The bake.
+    pub bake: Bake,
+    /// The last version given out in its line.
+    pub last_version: u32,
+}
+
+/// One step of a bake, to be committed before its effect.
+#[derive(Debug)]
+pub struct Transition {
+    /// Whose.
+    pub bake: BakeId,
+    /// The line, for its version.
+    pub line: LineId,
+    /// The new state.
+    pub state: State,
+    /// The call that led to it, if it is worth a row.
+    pub attempt: Option<Attempt>,
+}
+
+/// One call and what came of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// `stop`, `create`, `build`, `start`, `hook`, …
+    pub stage: &'static str,
+    /// Which call.
+    pub call: Cow<'static, str>,
+    /// When it was begun, the wait for the rate limit included.
+    pub started_at: DateTime<Utc>,
+    /// When its answer was there.
+    pub finished_at: DateTime<Utc>,
+    /// What came of it.
+    pub outcome: Outcome,
+    /// The API's code.
+    pub code: Option<String>,
+    /// The HTTP status.
+    pub http_status: Option<u16>,
+    /// For support tickets.
+    pub request_id: Option<String>,
+    /// In words: the API's message with our advice, or what was learned.
+    pub message: Option<String>,
+}
+
+/// What came of a call: `ok`, or the class of its failure.
+pub type Outcome = &'static str;
+
+impl Store {
+    /// Begun bakes whose time has come, the oldest slot first.
+    pub async fn due(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
+        let query = sqlx::query(statements::DUE_BAKES).bind(now.timestamp_millis());
+        let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the bakes that are due"))?;
+        Ok(self.readable(&rows))
+    }
+
+    /// Queued bakes that may begin now: at most `free`, one for each free instance, none in the regions that are full,
+    /// the oldest slot first.
+    pub async fn next_queued(
+        &self,
+        now: DateTime<Utc>,
+        free: usize,
+        full_regions: &[&str],
+    ) -> Result<Vec<DueBake>, StoreError> {
+        let query = sqlx::query(statements::NEXT_QUEUED)
+            .bind(now.timestamp_millis())
+            .bind(i64::try_from(free).unwrap_or(i64::MAX))
+            .bind(serde_json::to_string(full_regions).map_err(StoreError::Encode)?);
+        let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
+        Ok(self.readable(&rows))
+    }
+
+    /// One bake; `None` where there is no such one, or where its row only accounts.
+    pub async fn bake(&self, id: BakeId) -> Result<Option<Bake>, StoreError> {
+        let row = sqlx::query(statements::OPEN_BAKE)
+            .bind(id.0)
+            .fetch_optional(&self.reader.pool)
+            .await
+            .map_err(failed("read a bake"))?;
+        row.map(|row| due_bake(&row).map(|due| due.bake).map_err(failed("read a bake"))).transpose()
+    }
+
+    /// Queued bakes whose deadline has passed.
+    pub async fn overdue_queued(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
+        let query = sqlx::query(statements::OVERDUE_QUEUED).bind(now.timestamp_millis());
+        let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
+        Ok(self.readable(&rows))
+    }
+
+    /// When the next bake wants to be looked at, after `now`.
+    pub async fn next_wake(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_WAKE)
+            .bind(now.timestamp_millis())
+            .fetch_one(&self.reader.pool)
+            .await
+            .map_err(failed("read the next wake-up"))?;
+        Ok(at.and_then(DateTime::from_timestamp_millis))
+    }
+
+    /// Makes begun bakes due now that wait for an instant later than `latest`: the clock was set back since. Those in the
+    /// queue keep their time.
+    pub async fn clamp_wakeups_after_clock_step(
+        &self,
+        now: DateTime<Utc>,
+        latest: DateTime<Utc>,
+    ) -> Result<u64, StoreError> {
+        let query = sqlx::query(statements::CLAMP_WAKEUPS_AFTER_CLOCK_STEP)
+            .bind(now.timestamp_millis())
+            .bind(latest.timestamp_millis());
+        let mut tx = self.begin().await?;
+        let done = query.execute(&mut *tx).await.map_err(failed("look at waiting bakes again"))?;
+        tx.commit().await.map_err(failed("look at waiting bakes again"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// How many builders are in use, by region.
+    pub async fn busy_builders(&self) -> Result<HashMap<String, usize>, StoreError> {
+        let rows: Vec<(String, i64)> = sqlx::query_as(statements::BUSY_BUILDERS)
+            .fetch_all(&self.reader.pool)
+            .await
+            .map_err(failed("count the running bakes"))?;
+        Ok(rows.into_iter().map(|(region, n)| (region, usize::try_from(n).unwrap_or_default())).collect())
+    }
+
+    /// Commits steps and the calls behind them, all or none. Each is of another bake, and none of one that has ended. A row
+    /// that is missing, or that has ended meanwhile, means that this is not the history that the steps were read from.
+    pub async fn commit(&self, transitions: &[Transition], now: DateTime<Utc>) -> Result<(), StoreError> {
+        self.commit_seen(transitions, now, now).await
+    }
+
+    /// The same; images of bakes that succeeded count as AVAILABLE from `cloud_now` on, the cloud's time.
+    pub async fn commit_seen(
+        &self,
+        transitions: &[Transition],
+        cloud_now: DateTime<Utc>,
+        now: DateTime<Utc>,
+    ) -> Result<(), StoreError> {
+        if transitions.is_empty() {
+            return Ok(());
+        }
+        let steps = transitions
+            .iter()
+            .map(|transition| StepRow::of(transition, now))
+            .collect::<Result<Vec<_>, _>>()
+            .and_then(|rows| serde_json::to_string(&rows))
+            .map_err(StoreError::Encode)?;
+        let attempts: Vec<AttemptJson<'_>> = transitions
+            .iter()
+            .filter_map(|transition| Some(AttemptJson::of(transition.bake, transition.attempt.as_ref()?)))
+            .collect();
+        // What was begun is ended, also where the file has lost its name.
+        let mut tx = self.writer.begin_detached().await?;
+        let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
+            sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
+        };
+        let hit = run(&mut tx, statements::UPDATE_BAKES, &steps).await?;
+        if hit.rows_affected() < u64::try_from(transitions.len()).unwrap_or(u64::MAX) {
+            return Err(StoreError::WentBack);
+        }
+        run(&mut tx, statements::RAISE_VERSIONS, &steps).await?;
+        if transitions.iter().any(|transition| transition.state.is_ended()) {
+            run(&mut tx, statements::COUNT_FAILURES, &steps).await?;
+        }
+        if transitions.iter().any(|transition| transition.state.has_succeeded()) {
+            sqlx::query(statements::INSERT_IMAGES)
+                .bind(&steps)
+                .bind(cloud_now.timestamp_millis())
+                .execute(&mut *tx)
+                .await
+                .map_err(failed("record an image"))?;
+            run(&mut tx, statements::INSERT_DISTRIBUTIONS, &steps).await?;
+        }
+        if !attempts.is_empty() {
+            let json = serde_json::to_string(&attempts).map_err(StoreError::Encode)?;
+            run(&mut tx, statements::INSERT_ATTEMPTS, &json).await?;
+        }
+        for transition in transitions {
+            failpoint::hit("before", transition.state.as_str());
+        }
+        tx.commit().await.map_err(failed("commit a step"))?;
+        for transition in transitions {
+            failpoint::hit("after", transition.state.as_str());
+        }
+        Ok(())
+    }
+
+    /// A row that this version cannot read must not keep the others from being baked: it is reported once and left alone.
+    fn readable(&self, rows: &[SqliteRow]) -> Vec<DueBake> {
+        let mut bakes = Vec::with_capacity(rows.len());
+        for row in rows {
+            match due_bake(row) {
+                Ok(bake) => bakes.push(bake),
+                Err(error) => {
+                    let bake = row.try_get::<i64, _>("id").unwrap_or_default();
+                    if self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(bake) {
+                        let error = &error as &dyn std::error::Error;
+                        tracing::error!(bake, error, "bake {bake} in the ledger is unreadable and left alone");
+                    }
+                }
+            }
+        }
+        bakes
+    }
+
+    pub(super) async fn begin(&self) -> Result<Work, StoreError> {
+        self.writer.begin().await
+    }
+}
+
+#[derive(Serialize)]
+struct StepRow<'a> {
+    id: BakeId,
+    line_id: &'a LineId,
+    state: &'static str,
+    progress: String,
+    reason: Option<&'a str>,
+    reason_code: Option<&'static str>,
+    version: Option<u32>,
+    image_name: Option<&'a str>,
+    image_id: Option<&'a str>,
+    version_id: Option<&'a str>,
+    task_id: Option<&'a str>,
+    attempts: u32,
+    wake_at: Option<i64>,
+    finished_at: Option<i64>,
+    /// 1 for a permanent failure, 0 for a success, nothing for what says neither.
+    permanent: Option<u8>,
+}
+
+impl<'a> StepRow<'a> {
+    fn of(transition: &'a Transition, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
+        let state = &transition.state;
+        let (work, image) = (state.work(), state.image());
+        Ok(Self {
+            id: transition.bake,
+            line_id: &transition.line,
+            state: state.as_str(),
+            progress: serde_json::to_string(state)?,
+            reason: state.reason(),
+            reason_code: state.reason_code().map(ReasonCode::as_str),
+            version: work.map(|work| work.version),
+            image_name: work.map(|work| work.image_name.as_str()),
+            image_id: image.map(|image| image.image_id.as_str()),
+            version_id: image.and_then(|image| image.version_id.as_deref()),
+            task_id: image.and_then(|image| image.task_id.as_deref()),
+            attempts: work.map_or(0, |work| work.attempts),
+            wake_at: state.wake_at().map(|at| at.timestamp_millis()),
+            finished_at: state.is_ended().then(|| now.timestamp_millis()),
+            permanent: match state {
+                State::Ended { end: End::Failed { permanent: true, .. }, .. } => Some(1),
+                State::Ended { end: End::Succeeded { .. }, .. } => Some(0),
+                _ => None,
+            },
+        })
+    }
+}
+
+/// One row of the attempts in a batch.
+#[derive(Serialize)]
+pub(super) struct AttemptJson<'a> {
+    bake_id: BakeId,
+    stage: &'static str,
+    call: &'a str,
+    started_at: i64,
+    finished_at: i64,
+    outcome: Outcome,
+    code: Option<&'a str>,
+    http_status: Option<u16>,
+    request_id: Option<&'a str>,
+    message: Option<&'a str>,
+}
+
+impl<'a> AttemptJson<'a> {
+    pub(super) fn of(bake_id: BakeId, attempt: &'a Attempt) -> Self {
+        Self {
+            bake_id,
+            stage: attempt.stage,
+            call: &attempt.call,
+            started_at: attempt.started_at.timestamp_millis(),
+            finished_at: attempt.finished_at.timestamp_millis(),
+            outcome: attempt.outcome,
+            code: attempt.code.as_deref(),
+            http_status: attempt.http_status,
+            request_id: attempt.request_id.as_deref(),
+            message: attempt.message.as_deref(),
+        }
+    }
+}
+
+fn due_bake(row: &SqliteRow) -> Result<DueBake, sqlx::Error> {
+    let text = |column: &str| row.try_get::<String, _>(column);
+    let number = |column: &str| row.try_get::<i64, _>(column);
+    let slot = DateTime::from_timestamp_millis(number("slot")?).unwrap_or_default();
+    let settings: BakeSettings = serde_json::from_str(&text("settings")?).map_err(decode("settings"))?;
+    let give_up_at = row.try_get::<Option<i64>, _>("give_up_at")?.and_then(DateTime::from_timestamp_millis);
+    let bake = Bake {
+        id: BakeId(number("id")?),
+        schedule_id: text("schedule_id")?.into(),
+        schedule: text("schedule")?.into(),
+        instance_id: text("instance_id")?.into(),
+        line: text("line_id")?.into(),
+        slot,
+        trigger: Trigger::parse(&text("trigger")?).unwrap_or(Trigger::Slot),
+        // A row without it is of the first version, where it was always that.
+        give_up_at: give_up_at.unwrap_or_else(|| later(slot, settings.deadline)),
+        settings: Arc::new(settings),
+        state: serde_json::from_str(&text("progress")?).map_err(decode("progress"))?,
+    };
+    Ok(DueBake { bake, last_version: u32::try_from(number("last_version")?).unwrap_or(u32::MAX) })
+}
+
+fn decode(column: &'static str) -> impl FnOnce(serde_json::Error) -> sqlx::Error {
+    move |source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) }
+}
+
+/// The JSON and the hash that settings are stored under.
+pub(super) fn settings_row(settings: &BakeSettings) -> Result<(String, String), StoreError> {
+    use sha2::Digest;
+    let json = serde_json::to_string(settings).map_err(StoreError::Encode)?;
+    Ok((hex::encode(sha2::Sha256::digest(json.as_bytes())), json))
+}

@@ -1,0 +1,331 @@
+//! The one connection that writes, and its renewal.
+//!
+//! After a full disk, an I/O error or a cancelled task nobody knows what a connection is in the middle of: SQLite may have
+//! rolled back by itself, or not. So a connection whose transaction was not committed is thrown away, and the next
+//! transaction begins on a new one. What was committed is in the file; what was not is gone: exactly what the caller was
+//! answered.
+//!
+//! Each transaction also makes sure that it writes into the file that the path names. SQLite goes on with a file whose name
+//! is gone, and nobody would ever find again what it writes there.
+
+use std::{
+    fs::File,
+    ops::{Deref, DerefMut},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex as StdMutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+
+use super::{LOCK_FILE, StoreError, failed, lineage::Marks};
+use crate::adapters::files::FileId;
+
+/// What SQLite keeps beside a database in use.
+const BESIDE: [&str; 2] = ["-wal", "-shm"];
+
+/// The connection that writes.
+#[derive(Debug)]
+pub(super) struct Writer {
+    options: SqliteConnectOptions,
+    place: Arc<Mutex<Place>>,
+    /// A transaction came to nothing, and none has been committed since.
+    is_suspect: Arc<AtomicBool>,
+    names: OnceLock<Names>,
+    marks: OnceLock<Arc<Marks>>,
+    /// The file has lost its name, and is written all the same, to end what was begun.
+    is_detached: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Free to be used.
+    Free(SqliteConnection),
+    /// Thrown away, with whatever it was in the middle of.
+    Broken,
+    /// The store was closed.
+    Closed,
+}
+
+impl Writer {
+    /// Opens the connection.
+    pub async fn open(options: SqliteConnectOptions) -> Result<Self, sqlx::Error> {
+        let connection = SqliteConnection::connect_with(&options).await?;
+        Ok(Self {
+            options,
+            place: Arc::new(Mutex::new(Place::Free(connection))),
+            is_suspect: Arc::default(),
+            names: OnceLock::new(),
+            marks: OnceLock::new(),
+            is_detached: AtomicBool::new(false),
+        })
+    }
+
+    /// From now on every transaction is held against these.
+    pub fn hold_against(&self, marks: Marks, names: Names) {
+        let _ = self.marks.set(Arc::new(marks));
+        let _ = self.names.set(names);
+    }
+
+    /// What has become of the names of the open files; `None` where all is as it was.
+    pub fn replaced(&self) -> Option<StoreError> {
+        self.names.get()?.changed()
+    }
+
+    /// Whether it is the database itself that has lost its name.
+    pub fn has_lost_database(&self) -> bool {
+        self.names.get().is_some_and(|names| {
+            names
+                .own
+                .iter()
+                .any(|(path, id)| *path == names.path && !matches!(FileId::of(path), Ok(Some(now)) if now == *id))
+        })
+    }
+
+    /// Lets what was begun be ended in a file without a name. What it says is lost when the process ends, if nobody saves it.
+    pub fn detach(&self) {
+        self.is_detached.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether a transaction came to nothing and none has been committed since.
+    pub fn is_suspect(&self) -> bool {
+        self.is_suspect.load(Ordering::Relaxed)
+    }
+
+    /// The connection, outside of any transaction; it goes back when the value is dropped.
+    pub async fn connection(&self) -> Result<Work, StoreError> {
+        let mut place = Arc::clone(&self.place).lock_owned().await;
+        let connection = match std::mem::replace(&mut *place, Place::Broken) {
+            Place::Free(connection) => connection,
+            Place::Broken => self.renew().await?,
+            Place::Closed => {
+                *place = Place::Closed;
+                return Err(failed("begin a transaction")(sqlx::Error::PoolClosed));
+            }
+        };
+        Ok(Work {
+            place,
+            connection: Some(connection),
+            in_transaction: false,
+            is_suspect: Arc::clone(&self.is_suspect),
+            marks: None,
+            steps: 0,
+        })
+    }
+
+    async fn renew(&self) -> Result<SqliteConnection, StoreError> {
+        if self.is_detached.load(Ordering::Relaxed) {
+            // Custom its path another file would be opened.
+            return Err(failed("go on in a file without a name")(sqlx::Error::PoolClosed));
+        }
+        if let Some(names) = self.names.get() {
+            if let Some(replaced) = names.changed() {
+                return Err(replaced);
+            }
+            names.forget_beside();
+        }
+        SqliteConnection::connect_with(&self.options).await.map_err(failed("open the database anew"))
+    }
+
+    /// Begins a transaction that may write.
+    pub async fn begin(&self) -> Result<Work, StoreError> {
+        if let Some(replaced) = self.replaced() {
+            return Err(replaced);
+        }
+        self.begin_detached().await
+    }
+
+    /// Begins a transaction that may write, also in a file that has lost its name, if that is known.
+    pub async fn begin_detached(&self) -> Result<Work, StoreError> {
+        let mut work = self.connection().await?;
+        if !self.is_detached.load(Ordering::Relaxed)
+            && let Some(replaced) = self.replaced()
+        {
+            return Err(replaced);
+        }
+        work.in_transaction = true;
+        sqlx::query("BEGIN IMMEDIATE").execute(&mut *work).await.map_err(failed("begin a transaction"))?;
+        if let Some(names) = self.names.get() {
+            names.see_beside_if_forgotten();
+        }
+        if let Some(marks) = self.marks.get() {
+            let Some(steps) = marks.step(&mut work).await? else {
+                return Err(StoreError::WentBack);
+            };
+            work.marks = Some(Arc::clone(marks));
+            work.steps = steps;
+        }
+        Ok(work)
+    }
+
+    /// Writes something that changes nothing, to see whether that is possible.
+    pub async fn probe(&self) -> Result<(), StoreError> {
+        self.begin().await?.commit().await.map_err(failed("commit a transaction"))
+    }
+
+    /// Marks an orderly end and closes. Nothing is written after it.
+    pub async fn close(&self) {
+        self.end(self.marks.get().filter(|_| self.replaced().is_none())).await;
+    }
+
+    /// Closes without a mark.
+    pub async fn abandon(&self) {
+        self.end(None).await;
+    }
+
+    async fn end(&self, marks: Option<&Arc<Marks>>) {
+        let mut place = Arc::clone(&self.place).lock_owned().await;
+        let connection = match std::mem::replace(&mut *place, Place::Closed) {
+            Place::Free(connection) => Some(connection),
+            Place::Broken => self.renew().await.ok(),
+            Place::Closed => None,
+        };
+        let Some(mut connection) = connection else { return };
+        if let Some(marks) = marks
+            && let Err(error) = marks.end(&mut connection).await
+        {
+            let error = crate::domain::error::chain(&error);
+            tracing::warn!(
+                error,
+                "the orderly end could not be marked in the history; creates of the next start search for their image first"
+            );
+        }
+        let _ = connection.close().await;
+    }
+}
+
+/// The connection in use. One that is dropped within a transaction is thrown away.
+#[derive(Debug)]
+pub(super) struct Work {
+    place: OwnedMutexGuard<Place>,
+    connection: Option<SqliteConnection>,
+    in_transaction: bool,
+    is_suspect: Arc<AtomicBool>,
+    marks: Option<Arc<Marks>>,
+    steps: i64,
+}
+
+impl Work {
+    /// Commits.
+    pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("COMMIT").execute(&mut *self).await?;
+        self.in_transaction = false;
+        self.is_suspect.store(false, Ordering::Relaxed);
+        if let Some(marks) = &self.marks {
+            marks.committed(self.steps);
+        }
+        Ok(())
+    }
+
+    /// Ends the transaction without a trace.
+    pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
+        sqlx::query("ROLLBACK").execute(&mut *self).await?;
+        self.in_transaction = false;
+        Ok(())
+    }
+}
+
+// Both are there until the value is dropped.
+#[expect(clippy::expect_used, reason = "the connection is taken by drop alone")]
+mod access {
+    use super::{Deref, DerefMut, SqliteConnection, Work};
+
+    impl Deref for Work {
+        type Target = SqliteConnection;
+
+        fn deref(&self) -> &SqliteConnection {
+            self.connection.as_ref().expect("it is there until the drop")
+        }
+    }
+
+    impl DerefMut for Work {
+        fn deref_mut(&mut self) -> &mut SqliteConnection {
+            self.connection.as_mut().expect("it is there until the drop")
+        }
+    }
+}
+
+impl Drop for Work {
+    fn drop(&mut self) {
+        let Some(connection) = self.connection.take() else { return };
+        *self.place = if self.in_transaction {
+            self.is_suspect.store(true, Ordering::Relaxed);
+            // Closed by its own thread, which rolls back. Not the orderly way: that would write.
+            drop(connection);
+            Place::Broken
+        } else {
+            Place::Free(connection)
+        };
+    }
+}
+
+/// The files of an open database by their names, as they were when it was opened.
+#[derive(Debug)]
+pub(super) struct Names {
+    path: PathBuf,
+    /// The database and the lock.
+    own: Vec<(PathBuf, FileId)>,
+    /// What SQLite keeps beside it; removed by the last connection that is closed, made by the next.
+    beside: StdMutex<Vec<(PathBuf, FileId)>>,
+}
+
+impl Names {
+    /// For a database at `path`, which is that file.
+    pub fn of(path: &Path, database: Option<FileId>, lock: &File) -> std::io::Result<Self> {
+        let mut own = vec![(path.with_file_name(LOCK_FILE), FileId::of_file(lock)?)];
+        own.extend(database.map(|database| (path.to_owned(), database)));
+        let names = Self { path: path.to_owned(), own, beside: StdMutex::default() };
+        names.see_beside();
+        Ok(names)
+    }
+
+    /// Takes what is beside the database for what SQLite put there.
+    fn see_beside(&self) {
+        let mut found = Vec::new();
+        for suffix in BESIDE {
+            let mut name = self.path.as_os_str().to_owned();
+            name.push(suffix);
+            let name = PathBuf::from(name);
+            if let Ok(Some(id)) = FileId::of(&name) {
+                found.push((name, id));
+            }
+        }
+        *self.beside.lock().unwrap_or_else(PoisonError::into_inner) = found;
+    }
+
+    fn see_beside_if_forgotten(&self) {
+        if self.beside.lock().unwrap_or_else(PoisonError::into_inner).is_empty() {
+            self.see_beside();
+        }
+    }
+
+    /// Until the next transaction nothing is known of what is beside the database.
+    fn forget_beside(&self) {
+        self.beside.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    fn changed(&self) -> Option<StoreError> {
+        let beside = self.beside.lock().unwrap_or_else(PoisonError::into_inner);
+        for (path, id) in self.own.iter().chain(&*beside) {
+            match FileId::of(path) {
+                Ok(Some(now)) if now == *id => {}
+                Ok(Some(_)) => {
+                    return Some(self.error(&format!("was replaced while it was in use ({})", path.display())));
+                }
+                Ok(None) => {
+                    return Some(self.error(&format!("was removed or moved while it was in use ({})", path.display())));
+                }
+                // Whether the disk can be read is for SQLite to find out.
+                Err(_) => {}
+            }
+        }
+        None
+    }
+
+    fn error(&self, what: &str) -> StoreError {
+        StoreError::Replaced { path: self.path.clone(), what: what.to_owned() }
+    }
+}

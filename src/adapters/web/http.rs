@@ -1,0 +1,288 @@
+//! The status page over HTTP/1.1, read-only: what is asked for, who may ask, and how it is answered.
+//!
+//! `/` and `/bake/N` are for people, `/status.json` and `/history.json?limit=N` for programs, `/healthz` and `/livez` for
+//! probes.
+//! Nothing here changes anything, so there is no log-in; the address to listen on decides who may look. A browser that
+//! is lured to a name which resolves to that address is refused by its Host header, and no page runs a script.
+
+use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::{Path, Request, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
+        header::{
+            CACHE_CONTROL, CONNECTION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, HOST, REFERRER_POLICY,
+            X_CONTENT_TYPE_OPTIONS, X_FRAME_OPTIONS,
+        },
+        uri::Authority,
+    },
+    middleware::{self, Next},
+    response::{Html, IntoResponse, Response},
+    routing::get,
+};
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use super::{Status, listener::LimitedListener, page};
+use crate::{
+    adapters::store::{Filter, LedgerRow, Reader, StoreError},
+    domain::{error::chain, health::Verdict, ids::BakeId},
+};
+
+/// How many rows the page shows, and `/history.json` where it is not told.
+const ROWS: u32 = 50;
+/// The most rows that `/history.json` gives: an answer stays below a megabyte or so.
+const MOST_ROWS: u32 = 1_000;
+/// How long a connection may last. Every answer ends its connection, so this bounds one request.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long answers under way have once the daemon stops.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// What every answer carries: not stored, not framed, not guessed at, no script, nothing from elsewhere.
+const HEADERS: [(HeaderName, HeaderValue); 7] = [
+    (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+    (CONNECTION, HeaderValue::from_static("close")),
+    (
+        CONTENT_SECURITY_POLICY,
+        HeaderValue::from_static(
+            "default-src 'none'; style-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        ),
+    ),
+    (HeaderName::from_static("cross-origin-resource-policy"), HeaderValue::from_static("same-origin")),
+    (REFERRER_POLICY, HeaderValue::from_static("no-referrer")),
+    (X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff")),
+    (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
+];
+
+/// Why there is no page.
+#[derive(Debug, thiserror::Error)]
+pub enum PageError {
+    /// The address cannot be had.
+    #[error("cannot serve the status page on {address}; choose another [daemon] listen")]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// A [`Status`] that is being put together.
+pub type StatusFuture<'a> = Pin<Box<dyn Future<Output = Result<Status, StoreError>> + Send + 'a>>;
+
+/// Where the page has its knowledge from.
+pub trait Source: Send + Sync + 'static {
+    /// How the daemon is.
+    fn status(&self) -> StatusFuture<'_>;
+    /// The ledger.
+    fn reader(&self) -> &Reader;
+    /// Whether the engine still ticks. Asks nobody, so that it answers whatever else hangs.
+    fn is_ticking(&self) -> bool;
+    /// The present instant.
+    fn now(&self) -> DateTime<Utc>;
+}
+
+/// The page, bound to its address or switched off.
+#[derive(Debug)]
+pub struct StatusPage {
+    listener: Option<TcpListener>,
+}
+
+impl StatusPage {
+    /// Takes the address, so that one that cannot be had is told before the daemon counts as started. `None` is off.
+    pub async fn bind(listen: Option<SocketAddr>) -> Result<Self, PageError> {
+        let listener = match listen {
+            None => None,
+            Some(address) => {
+                Some(TcpListener::bind(address).await.map_err(|source| PageError::Listen { address, source })?)
+            }
+        };
+        Ok(Self { listener })
+    }
+
+    /// Where it listens; the port is the real one where 0 was asked for.
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
+    }
+
+    /// Serves until `stop`.
+    pub async fn serve(self, source: Arc<dyn Source>, stop: CancellationToken) {
+        let Some(listener) = self.listener else { return stop.cancelled().await };
+        let serving = axum::serve(LimitedListener::new(listener, PATIENCE), router(source))
+            .with_graceful_shutdown(stop.clone().cancelled_owned());
+        let too_late = async {
+            stop.cancelled().await;
+            tokio::time::sleep(GRACE).await;
+        };
+        tokio::select! {
+            // It ends by `stop` alone: failures of single connections stay theirs.
+            _ = serving => {}
+            () = too_late => {}
+        }
+    }
+}
+
+type Shared = State<Arc<dyn Source>>;
+
+fn router(source: Arc<dyn Source>) -> Router {
+    Router::new()
+        .route("/", get(overview))
+        .route("/bake/{id}", get(bake))
+        .route("/status.json", get(status_json))
+        .route("/history.json", get(history_json))
+        .route("/healthz", get(healthz))
+        .route("/livez", get(livez))
+        .route(page::STYLE_PATH, get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], page::STYLE)))
+        .fallback(async |State(source): Shared| not_found("There is no such page", source.now()))
+        .layer(middleware::from_fn(guard))
+        .with_state(source)
+}
+
+/// Refuses names that are not ours and puts [`HEADERS`] on every answer.
+async fn guard(request: Request, next: Next) -> Response {
+    let mut response = if asks_for_this_machine(request.headers()) {
+        next.run(request).await
+    } else {
+        let advice = "This page answers to an IP address and to localhost only, not to other names.\n";
+        (StatusCode::MISDIRECTED_REQUEST, advice).into_response()
+    };
+    response.headers_mut().extend(HEADERS);
+    response
+}
+
+/// Whether the one Host header is an IP address or a name that can only mean the loopback. Any other name may have
+/// been pointed here by somebody else (DNS rebinding), whose page could then read this one.
+fn asks_for_this_machine(headers: &HeaderMap) -> bool {
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
+    let Ok(authority) = Authority::try_from(host.as_bytes()) else { return false };
+    // User information has no place in a Host header and could hide the real name.
+    if authority.as_str().contains('@') {
+        return false;
+    }
+    let name = authority.host().to_ascii_lowercase();
+    let bare = name.strip_prefix('[').and_then(|name| name.strip_suffix(']')).unwrap_or(&name);
+    name == "localhost" || name.ends_with(".localhost") || bare.parse::<std::net::IpAddr>().is_ok()
+}
+
+async fn overview(State(source): Shared) -> Response {
+    let shown = async {
+        let status = source.status().await?;
+        let lines = source.reader().lines(page::LINES).await?;
+        let rows = newest(&*source, ROWS).await?;
+        Ok((status, lines, rows))
+    };
+    match shown.await {
+        Ok((status, lines, rows)) => {
+            Html(page::overview(&status, &lines, &rows, source.now()).into_string()).into_response()
+        }
+        Err(error) => unreadable(&error, source.now()),
+    }
+}
+
+async fn bake(State(source): Shared, Path(id): Path<String>) -> Response {
+    let Ok(id) = id.parse().map(BakeId) else { return not_found("There is no such bake", source.now()) };
+    let read = async {
+        let reader = source.reader();
+        let Some(row) = reader.bake(id).await? else { return Ok(None) };
+        Ok(Some((row, reader.settings(id).await?, reader.attempts(id).await?)))
+    };
+    match read.await {
+        Ok(Some((row, settings, attempts))) => {
+            Html(page::bake(&row, settings.as_deref(), &attempts, source.now()).into_string()).into_response()
+        }
+        Ok(None) => not_found("There is no such bake", source.now()),
+        Err(error) => unreadable(&error, source.now()),
+    }
+}
+
+async fn status_json(State(source): Shared) -> Response {
+    match source.status().await {
+        Ok(status) => json(StatusCode::OK, &status),
+        Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&error)),
+    }
+}
+
+async fn history_json(State(source): Shared, uri: Uri) -> Response {
+    #[derive(Serialize)]
+    struct History {
+        bakes: Vec<LedgerRow>,
+    }
+    let Some(limit) = limit(uri.query()) else {
+        let message = format!("the one parameter is limit, from 1 to {MOST_ROWS}");
+        return json_error(StatusCode::BAD_REQUEST, &message);
+    };
+    match newest(&*source, limit).await {
+        Ok(bakes) => json(StatusCode::OK, &History { bakes }),
+        Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&error)),
+    }
+}
+
+/// Answers a probe that pages somebody: 200 on ok and warning, 503 on problem, with the headline and a line for each.
+async fn healthz(State(source): Shared) -> Response {
+    match source.status().await {
+        Ok(Status { health, .. }) => {
+            let code = match health.verdict {
+                Verdict::Ok | Verdict::Warning => StatusCode::OK,
+                Verdict::Problem => StatusCode::SERVICE_UNAVAILABLE,
+            };
+            let mut text = format!("{}\n", health.verdict);
+            for problem in health.problems() {
+                text.push_str(&format!("{}: {}: {}\n", problem.severity, problem.code.as_str(), problem.message));
+            }
+            (code, text).into_response()
+        }
+        Err(error) => {
+            let text = format!("{}\nthe history cannot be read: {}\n", Verdict::Problem, chain(&error));
+            (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        }
+    }
+}
+
+/// Answers a probe that restarts the daemon: 200 as long as the engine ticks, however its bakes fare.
+async fn livez(State(source): Shared) -> Response {
+    if source.is_ticking() {
+        "ok\n".into_response()
+    } else {
+        (StatusCode::SERVICE_UNAVAILABLE, "the engine does not tick\n").into_response()
+    }
+}
+
+async fn newest(source: &dyn Source, limit: u32) -> Result<Vec<LedgerRow>, StoreError> {
+    source.reader().history(&Filter { limit, ..Filter::default() }).await
+}
+
+/// The `limit` of a query; `None` for one out of bounds or for anything else that is asked.
+fn limit(query: Option<&str>) -> Option<u32> {
+    match query {
+        None | Some("") => Some(ROWS),
+        Some(query) => query.strip_prefix("limit=")?.parse().ok().filter(|limit| (1..=MOST_ROWS).contains(limit)),
+    }
+}
+
+fn not_found(what: &str, now: DateTime<Utc>) -> Response {
+    (StatusCode::NOT_FOUND, Html(page::not_found(what, now).into_string())).into_response()
+}
+
+fn unreadable(error: &StoreError, now: DateTime<Utc>) -> Response {
+    (StatusCode::SERVICE_UNAVAILABLE, Html(page::unreadable(&chain(error), now).into_string())).into_response()
+}
+
+fn json(status: StatusCode, body: &impl Serialize) -> Response {
+    match serde_json::to_string(body) {
+        Ok(text) => (status, [(CONTENT_TYPE, "application/json")], text + "\n").into_response(),
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{}\n", chain(&error))).into_response(),
+    }
+}
+
+fn json_error(status: StatusCode, message: &str) -> Response {
+    json(status, &serde_json::json!({ "error": message }))
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

@@ -1,0 +1,100 @@
+//! The door of the status page: how many visitors are let in, and for how long. Without it anybody who can reach the
+//! page could use up the file descriptors that the ledger and the cloud calls need.
+
+use std::{
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use axum::serve::Listener;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    time::{Sleep, sleep},
+};
+
+/// So many connections at once; more wait in the listener's backlog.
+const SEATS: usize = 64;
+
+/// A listener with a fixed number of seats.
+#[derive(Debug)]
+pub(super) struct LimitedListener {
+    listener: TcpListener,
+    seats: Arc<Semaphore>,
+    patience: Duration,
+}
+
+impl LimitedListener {
+    /// Every connection is broken off `patience` after it was accepted, whatever it is doing.
+    pub(super) fn new(listener: TcpListener, patience: Duration) -> Self {
+        Self { listener, seats: Arc::new(Semaphore::new(SEATS)), patience }
+    }
+}
+
+impl Listener for LimitedListener {
+    type Io = LimitedStream;
+    type Addr = SocketAddr;
+
+    async fn accept(&mut self) -> (LimitedStream, SocketAddr) {
+        let Ok(seat) = Arc::clone(&self.seats).acquire_owned().await else {
+            // The semaphore is never closed.
+            return std::future::pending().await;
+        };
+        // axum's own way to accept: it waits when there are no descriptors left.
+        let (stream, from) = Listener::accept(&mut self.listener).await;
+        (LimitedStream { stream, closing_time: Box::pin(sleep(self.patience)), _seat: seat }, from)
+    }
+
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.listener.local_addr()
+    }
+}
+
+/// One connection. It gives its seat back when it is dropped.
+#[derive(Debug)]
+pub(super) struct LimitedStream {
+    stream: TcpStream,
+    closing_time: Pin<Box<Sleep>>,
+    _seat: OwnedSemaphorePermit,
+}
+
+impl LimitedStream {
+    /// Fails once the time is over, and else sees to it that the task is woken when it is.
+    fn poll_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
+        match self.closing_time.as_mut().poll(cx) {
+            Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
+            Poll::Pending => Ok(()),
+        }
+    }
+}
+
+impl AsyncRead for LimitedStream {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        self.poll_time(cx)?;
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for LimitedStream {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_time(cx)?;
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+#[cfg(test)]
+#[path = "listener_tests.rs"]
+mod tests;

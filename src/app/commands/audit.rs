@@ -1,0 +1,46 @@
+//! `imagebaked audit`: what people did, the newest first. Works with and without the daemon.
+
+use chrono::DateTime;
+use serde_json::json;
+
+use super::{
+    CommandOutput, Context, Result,
+    output::{Rows, relative, utc},
+};
+use crate::{
+    adapters::store::AuditFilter,
+    app::cli::AuditArgs,
+    domain::clock::{Clock, SystemClock},
+};
+
+pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    let now = SystemClock.now();
+    let filter = AuditFilter {
+        since: args.since.map(|moment| moment.instant(now)),
+        until: args.until.map(|moment| moment.instant(now)),
+        who: args.who.clone(),
+        action: args.action.clone(),
+        before: args.before,
+        limit: args.limit,
+    };
+    let lines = reader.audit(&filter).await?;
+    reader.close().await;
+    if context.json {
+        return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "audit": lines }))?)));
+    }
+    if lines.is_empty() {
+        return Ok(CommandOutput::done("Nothing noted that fits.\n".to_owned()));
+    }
+    let mut rows = Rows::new(&["ID", "AT", "WHEN", "WHO", "ACTION", "DETAIL"], context.color);
+    for line in &lines {
+        let at = DateTime::from_timestamp_millis(line.at).unwrap_or_default();
+        rows.row([&line.id.to_string(), &utc(at), &relative(at, now), &line.who, &line.action, &line.detail]);
+    }
+    let mut text = rows.render();
+    if let (true, Some(last)) = (u32::try_from(lines.len()).is_ok_and(|n| n == args.limit), lines.last()) {
+        text.push_str(&format!("… older ones: --before {}\n", last.id));
+    }
+    Ok(CommandOutput::done(text))
+}

@@ -1,0 +1,113 @@
+//! `imagebaked backup FILE` and `imagebaked restore FILE`: the ledger's file, copied while the daemon works, and put back
+//! while it does not.
+
+use std::{path::Path, time::Instant};
+
+use serde_json::{Value, json};
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result, atomic,
+    output::{bytes, grouped, short},
+    progress,
+};
+use crate::{
+    adapters::{
+        control::who,
+        store::{self, BackupError, DATABASE_FILE, Rows, Sound, StoreError},
+    },
+    app::cli::{BackupArgs, RestoreArgs},
+    domain::{
+        clock::{Clock, SystemClock},
+        error::chain,
+    },
+};
+
+pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
+    let begun = Instant::now();
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    keep_off(&args.file, &config.daemon.state_dir)?;
+    let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
+    let copied = reader.copy(&file.part(), &progress).await;
+    reader.close().await;
+    let sound = copied?;
+    atomic::finish(file, &args.file)?;
+    if context.json {
+        let report = json!({
+            "file": args.file, "bytes": sound.bytes, "migration": sound.migration, "rows": sound.rows,
+            "seconds": begun.elapsed().as_secs_f64(),
+        });
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "backup": report }))));
+    }
+    let (size, rows, took) = (bytes(sound.bytes), rows(&sound.rows), short(begun.elapsed()));
+    Ok(CommandOutput::done(format!(
+        "{}: {size}, {rows}; looked over and sound. It took {took}.\n",
+        args.file.display()
+    )))
+}
+
+pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
+    let begun = Instant::now();
+    let config = context.whereabouts()?;
+    let who = format!("{}, without the daemon", who::oneself());
+    let state_dir = &config.daemon.state_dir;
+    let restored = store::restore(state_dir, &args.file, &who, SystemClock.now(), &progress).await?;
+    if context.json {
+        let report = ledger(&restored.ledger, restored.kept.as_deref(), begun);
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "restore": report }))));
+    }
+    let what = format!("The ledger in {} is that of {} again", state_dir.display(), args.file.display());
+    Ok(CommandOutput::done(taken_over(&what, &restored, begun)))
+}
+
+/// What `restore` and `import` tell programs.
+pub fn ledger(sound: &Sound, kept: Option<&Path>, begun: Instant) -> Value {
+    json!({
+        "bytes": sound.bytes, "migration": sound.migration, "rows": sound.rows, "kept": kept,
+        "seconds": begun.elapsed().as_secs_f64(),
+    })
+}
+
+/// What `restore` and `import` tell people; the last sentence is what saves them from a second image of a slot.
+pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> String {
+    let took = short(begun.elapsed());
+    let mut text = format!("{what}: {}. It took {took}.\n", rows(&restored.ledger.rows));
+    if let Some(kept) = &restored.kept {
+        text.push_str(&format!("What was there is kept as {}.\n", kept.display()));
+    }
+    text.push_str(
+        "The daemon compares it with the cloud when it starts, and takes over what was baked since, before it begins anything: \
+         what `imagebaked reconcile --apply` does.\n",
+    );
+    text
+}
+
+/// `12 bakes, 345 rows in all`.
+pub fn rows(rows: &Rows) -> String {
+    let bakes = rows.get("bakes").copied().unwrap_or_default();
+    format!("{} bakes, {} rows in all", grouped(bakes), grouped(rows.values().sum()))
+}
+
+/// A backup must not take the place of what it is a backup of.
+fn keep_off(target: &Path, state_dir: &Path) -> Result<()> {
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let inside = matches!((folder.canonicalize(), state_dir.canonicalize()), (Ok(one), Ok(other)) if one == other);
+    let own = ["", "-wal", "-shm", "-journal"].map(|suffix| format!("{DATABASE_FILE}{suffix}"));
+    if inside && target.file_name().is_some_and(|name| name == "lock" || own.iter().any(|own| name == own.as_str())) {
+        return Err(Failure::new(Exit::Usage, format!("{} is the daemon's own; choose another", target.display())));
+    }
+    Ok(())
+}
+
+impl From<BackupError> for Failure {
+    fn from(error: BackupError) -> Self {
+        let exit = match &error {
+            BackupError::File { step: "read", source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Exit::NotFound
+            }
+            BackupError::Store(StoreError::Missing { .. }) => Exit::NotFound,
+            _ => Exit::Failed,
+        };
+        Self::new(exit, chain(&error))
+    }
+}

@@ -1,0 +1,117 @@
+//! `imagebaked channels`, `promote`, `rollback`, `veto` and `unveto`: which image of a line goes by which name.
+
+use serde_json::json;
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result,
+    output::{NONE, Rows},
+};
+use crate::{
+    adapters::{
+        config::Config,
+        control::Request,
+        store::{ChannelRow, rfc3339},
+    },
+    app::cli::{ChannelsArgs, ImageArgs, PromoteArgs, RollbackArgs, VetoArgs},
+};
+
+pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    let schedule = args.schedule.as_deref();
+    let rows = if args.history {
+        reader.channel_history(schedule, args.limit).await?
+    } else {
+        with_empty(reader.channels(schedule).await?, &config, schedule)
+    };
+    reader.close().await;
+    if context.json {
+        let key = if args.history { "history" } else { "channels" };
+        return Ok(CommandOutput::done(format!("{}\n", json!({ key: rows }))));
+    }
+    if rows.is_empty() {
+        return match schedule {
+            Some(schedule) => Err(Failure::new(Exit::NotFound, format!("no channel of {schedule:?} is known"))),
+            None => Ok(CommandOutput::done("No channel stands for an image yet.\n".to_owned())),
+        };
+    }
+    let since = if args.history { "AT" } else { "SINCE" };
+    let mut table = Rows::new(&["LINE", "CHANNEL", "V", "IMAGE", "NAME", since, "BY", "WHY"], context.color);
+    for row in rows {
+        let none = || NONE.to_owned();
+        table.row([
+            row.line_id,
+            row.channel,
+            row.version.map_or_else(none, |version| version.to_string()),
+            row.image_id.unwrap_or_else(none),
+            row.image_name.unwrap_or_else(none),
+            row.since.map_or_else(none, rfc3339),
+            row.who.unwrap_or_else(none),
+            row.why.unwrap_or_default(),
+        ]);
+    }
+    Ok(CommandOutput::done(table.render()))
+}
+
+/// Adds the channels of the file that stood for nothing yet.
+fn with_empty(mut rows: Vec<ChannelRow>, config: &Config, wanted: Option<&str>) -> Vec<ChannelRow> {
+    let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
+    for schedule in &config.schedules {
+        if !is_wanted(schedule.name.as_str()) && !is_wanted(schedule.id.as_str()) {
+            continue;
+        }
+        for line in schedule.instances.as_slice().iter().map(|instance| schedule.line(instance)) {
+            for channel in &schedule.channels {
+                if rows.iter().any(|row| row.line_id == line.as_str() && row.channel == channel.name) {
+                    continue;
+                }
+                let after = channel.after.map(humantime::format_duration);
+                rows.push(ChannelRow {
+                    line_id: line.to_string(),
+                    channel: channel.name.clone(),
+                    image_id: None,
+                    image_name: None,
+                    version_id: None,
+                    version: None,
+                    since: None,
+                    who: None,
+                    why: Some(after.map_or_else(
+                        || "moves when it is told to".to_owned(),
+                        |after| format!("waits for an image that has been good for {after}"),
+                    )),
+                });
+            }
+        }
+    }
+    rows.sort_by(|a, b| a.line_id.cmp(&b.line_id));
+    rows
+}
+
+pub async fn promote(context: &Context<'_>, args: &PromoteArgs) -> Result {
+    let PromoteArgs { image, channel, reason, force } = args;
+    let request = Request::Promote {
+        image: image.as_str().into(),
+        channel: channel.clone(),
+        force: *force,
+        reason: reason.clone(),
+    };
+    context.say(request).await
+}
+
+pub async fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result {
+    let request = Request::Rollback {
+        schedule: args.schedule.clone(),
+        instance: args.instance.as_deref().map(Into::into),
+        channel: args.channel.clone(),
+        reason: args.reason.clone(),
+    };
+    context.say(request).await
+}
+
+pub async fn veto(context: &Context<'_>, args: &VetoArgs) -> Result {
+    context.say(Request::Veto { image: args.image.as_str().into(), reason: args.reason.clone() }).await
+}
+
+pub async fn unveto(context: &Context<'_>, args: &ImageArgs) -> Result {
+    context.say(Request::Unveto { image: args.image.as_str().into() }).await
+}

@@ -1,0 +1,140 @@
+//! `imagebaked check`: is the configuration right, and what will it do?
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::json;
+
+use super::{
+    CommandOutput, Context, Exit,
+    forecast::{Ledger, long_night, outlasting},
+    output::{Rows, relative, schedules, utc},
+};
+use crate::{
+    adapters::config::{self, About, Config, Problems, SourceMap},
+    app::cli::CheckArgs,
+    domain::{
+        clock::{Clock, SystemClock},
+        ids::InstanceId,
+        schedule::Schedule,
+    },
+};
+
+pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
+    let path = args.file.as_deref().unwrap_or(context.config_path);
+    let now = SystemClock.now();
+    let (config, sheet) = match config::load_with_source_map(path, &context.environment) {
+        Ok(read) => read,
+        Err(problems) => {
+            let text = if context.json {
+                format!("{}\n", json!({ "ok": false, "problems": problems.to_json() }))
+            } else {
+                problems.render(context.color)
+            };
+            return CommandOutput { text, exit: Exit::Usage };
+        }
+    };
+    // A file can be checked anywhere: where no ledger can be read there is nothing to expect.
+    let ledger = Ledger::read(&config.daemon.state_dir).await.unwrap_or_default();
+    let expected = outlasting(&config, &ledger, now);
+    let warnings = warnings(&config, sheet, &ledger, &expected, now);
+    let denied = args.deny.is_some() && !warnings.is_empty();
+    let exit = if denied { Exit::Usage } else { Exit::Done };
+    let next = next_slots(&config, now, args.next);
+    if context.json {
+        let next: Vec<_> = next
+            .iter()
+            .map(|(slot, schedule, instance)| {
+                json!({
+                    "schedule": schedule.name,
+                    "slot": slot.to_rfc3339_opts(SecondsFormat::Secs, true),
+                    "local": slot.with_timezone(&schedule.timing.zone()).to_rfc3339(),
+                    "instance_id": instance,
+                })
+            })
+            .collect();
+        let report = json!({
+            "ok": !denied,
+            "problems": warnings.to_json(),
+            "schedules": config.schedules.len(),
+            "config_hash": config.hash,
+            "next": next,
+            "warnings": expected.iter().map(|(_, sentence)| sentence).collect::<Vec<_>>(),
+        });
+        return CommandOutput { text: format!("{report}\n"), exit };
+    }
+    let mut text = String::new();
+    if !warnings.is_empty() {
+        text.push_str(&warnings.render(context.color));
+        text.push('\n');
+    }
+    text.push_str(&summary(&config, path, denied));
+    if !next.is_empty() {
+        text.push_str("\nNext slots:\n");
+        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color).sparing(&["SLOT"]);
+        for (slot, schedule, instance) in next {
+            let local = slot.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z").to_string();
+            rows.row([utc(slot), local, relative(slot, now), schedule.name.to_string(), instance.to_string()]);
+        }
+        text.push_str(&rows.render());
+    }
+    CommandOutput { text, exit }
+}
+
+/// What was found when the files were read, what the schedules show, and what past bakes let expect.
+fn warnings(
+    config: &Config,
+    mut sheet: SourceMap,
+    ledger: &Ledger,
+    expected: &[(usize, String)],
+    now: DateTime<Utc>,
+) -> Problems {
+    sheet.lint(config, now, &ledger.durations);
+    for (schedule, sentence) in expected {
+        let hint = Some("let more time pass between its slots".to_owned());
+        sheet.warn(About::Times(*schedule), "outlasts-interval", sentence, hint);
+    }
+    if let Some((schedule, sentence)) = long_night(config, ledger, now) {
+        let hint = Some(
+            "spread the slots, or raise `max_builders` if the cloud lets you; `imagebaked plan` plays it through"
+                .to_owned(),
+        );
+        sheet.warn(About::Builders(schedule), "queue-longer-than-night", &sentence, hint);
+    }
+    sheet.into_problems()
+}
+
+fn summary(config: &Config, path: &std::path::Path, denied: bool) -> String {
+    let instances: HashSet<_> = config.schedules.iter().flat_map(|schedule| schedule.instances.as_slice()).collect();
+    let paused = config.schedules.iter().filter(|schedule| schedule.paused).count();
+    let more = match config.files.len() {
+        0 | 1 => String::new(),
+        n => format!(" and {} more", n - 1),
+    };
+    let paused = if paused == 0 { String::new() } else { format!(", {paused} of them paused") };
+    let verdict = if denied { "it has warnings, which are denied" } else { "all right" };
+    format!(
+        "{}{more}: {verdict}. {}{paused}, {} {}. Configuration {}.\n",
+        path.display(),
+        schedules(config.schedules.len()),
+        instances.len(),
+        if instances.len() == 1 { "instance" } else { "instances" },
+        config.hash,
+    )
+}
+
+/// The next `n` slots of all schedules that are not paused.
+fn next_slots(config: &Config, now: DateTime<Utc>, n: usize) -> Vec<(DateTime<Utc>, &Schedule, &InstanceId)> {
+    let mut next: Vec<(DateTime<Utc>, usize, &Schedule)> = config
+        .schedules
+        .iter()
+        .enumerate()
+        .filter(|(_, schedule)| !schedule.paused)
+        .filter_map(|(index, schedule)| Some((schedule.timing.next_after(now)?, index, &**schedule)))
+        .collect();
+    next.sort_unstable_by_key(|(slot, index, _)| (*slot, *index));
+    next.into_iter()
+        .flat_map(|(slot, _, schedule)| schedule.instances.as_slice().iter().map(move |one| (slot, schedule, one)))
+        .take(n)
+        .collect()
+}

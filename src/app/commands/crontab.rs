@@ -1,0 +1,71 @@
+//! `imagebaked crontab import`: `[[schedule]]` tables for the lines of a crontab that name an instance. Prints and never
+//! writes; what it prints is for a person to read first.
+
+use std::{
+    fs,
+    io::{self, IsTerminal as _, Read as _},
+    path::Path,
+};
+
+use crate::domain::calendar::zone::Zone;
+use serde_json::json;
+
+use super::{CommandOutput, Context, Exit, Failure, Result, output::schedules};
+use crate::{
+    adapters::config::crontab::{self, Entry},
+    app::cli::CrontabImportArgs,
+};
+
+pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
+    let text = text(&args.file)?;
+    let zone = args.timezone.or_else(host_zone).unwrap_or(Zone::UTC);
+    let entries = crontab::read(&text, zone, args.system);
+    let found: Vec<_> =
+        entries.iter().filter_map(|entry| if let Entry::Schedule(it) = entry { Some(it) } else { None }).collect();
+    let left_out: Vec<_> =
+        entries.iter().filter_map(|entry| if let Entry::LeftOut(it) = entry { Some(it) } else { None }).collect();
+    if found.is_empty() {
+        eprintln!("warning: no line names an instance (ecd-… or ws-…)");
+    }
+    if context.json {
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "schedules": found, "left_out": left_out }))));
+    }
+    let left = match left_out.len() {
+        0 => String::new(),
+        1 => "; 1 line left out".to_owned(),
+        n => format!("; {n} lines left out"),
+    };
+    Ok(CommandOutput::done(format!(
+        "# {} from a crontab{left}. Look at each, above all at its `stop_instance`, `disk_type` and\n\
+         # `instance_region`, then try `imagebaked check` and take its line out of the crontab.\n\n{}",
+        schedules(found.len()),
+        crontab::toml(&entries)
+    )))
+}
+
+fn text(file: &Path) -> Result<String> {
+    let mut bytes = Vec::new();
+    if file == Path::new("-") {
+        if io::stdin().is_terminal() {
+            let message = "name a file, or pipe one in: crontab -l | imagebaked crontab import";
+            return Err(Failure::new(Exit::Usage, message));
+        }
+        io::stdin()
+            .read_to_end(&mut bytes)
+            .map_err(|error| Failure::new(Exit::Failed, format!("cannot read standard input: {error}")))?;
+    } else {
+        bytes = fs::read(file).map_err(|error| {
+            let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+            Failure::new(exit, format!("cannot read {}: {error}", file.display()))
+        })?;
+    }
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// The zone that cron goes by where the crontab says none.
+fn host_zone() -> Option<Zone> {
+    let linked = fs::read_link("/etc/localtime").ok();
+    let linked = linked.as_deref().and_then(Path::to_str).and_then(|path| path.split_once("zoneinfo/"));
+    let written = fs::read_to_string("/etc/timezone").ok();
+    linked.map(|(_, name)| name).or(written.as_deref()).and_then(|name| name.trim().parse().ok())
+}

@@ -1,0 +1,203 @@
+//! What an edit changes, put into words: for `plan --diff` before it counts, for `reload` as it does.
+
+use std::path::Path;
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result,
+    output::{Rows, utc},
+    prune,
+};
+use crate::{
+    adapters::{
+        config::{self, Config},
+        store::{Reader, StoreError},
+    },
+    app::daemon,
+    domain::{
+        clock::{Clock, SystemClock},
+        error::chain,
+        image::change::{Change, Counts},
+        plan::diff::{Diff, KeyChange},
+    },
+};
+
+/// `plan --diff`: the configuration on disk, and the same with another main file.
+pub async fn run(
+    context: &Context<'_>,
+    current: &Config,
+    file: &Path,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    limit: usize,
+) -> Result {
+    let edited = config::load_in_place_of(context.config_path, file, &context.environment)
+        .map_err(|problems| Failure::new(Exit::Usage, problems.render(context.color_of_stderr())))?
+        .config;
+    let diff = edited.diff(current, from, until);
+    let images = images_of(current, &edited).await;
+    if context.json {
+        let report = json!({
+            "from": from.to_rfc3339(),
+            "until": until.to_rfc3339(),
+            "old_config_hash": current.hash,
+            "new_config_hash": edited.hash,
+            "needs_restart": edited.needs_restart(current),
+            "summary": diff.summary(),
+            "diff": diff,
+            "image_counts": images.as_ref().map(|images| images.counts),
+            "images_going": images.as_ref().map(|images| &images.going),
+            "images_staying": images.as_ref().map(|images| &images.staying),
+            "orphans": images.as_ref().map(|images| &images.orphans),
+        });
+        return Ok(CommandOutput::done(format!("{report}\n")));
+    }
+    let paths = (file.display(), context.config_path.display());
+    if diff.is_empty() {
+        return Ok(CommandOutput::done(format!("{} changes nothing of {}.\n", paths.0, paths.1)));
+    }
+    let mut text = format!("{} in place of {}, slots from {} to {}:\n", paths.0, paths.1, utc(from), utc(until));
+    text.push_str(&render(context, &diff, limit));
+    if let Some(change) = &images {
+        text.push_str(&self::images(context, change, limit));
+    }
+    if edited.needs_restart(current) {
+        text.push_str("\nSome changes in [cloud] and [daemon] count from the next start of the daemon.\n");
+    }
+    Ok(CommandOutput::done(text))
+}
+
+/// The whole diff for people, at most `shown` entries of each list.
+pub fn render(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
+    let mut text = format!("{}.\n", capital(&diff.summary()));
+    let counts = &diff.counts;
+    section(&mut text, diff.settings.iter().map(key), counts.settings, shown);
+    section(&mut text, diff.added.iter().map(|one| format!("+ {}", one.name)), counts.added, shown);
+    section(&mut text, diff.removed.iter().map(|one| format!("- {}", one.name)), counts.removed, shown);
+    let changed = diff.changed.iter().map(|one| {
+        let keys: Vec<_> = one.keys.iter().map(|change| format!("\n    {}", key(change))).collect();
+        format!("~ {}{}", one.name, keys.concat())
+    });
+    section(&mut text, changed, counts.changed, shown);
+    text.push_str(&slots(context, diff, shown));
+    for (what, instances, count) in
+        [("No longer covered", &diff.uncovered, counts.uncovered), ("Newly covered", &diff.covered, counts.covered)]
+    {
+        if let Some((first, rest)) = instances.split_first() {
+            let rest: String = rest.iter().take(shown).map(|one| format!(", {one}")).collect();
+            let more = count.saturating_sub(shown + 1);
+            let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+            text.push_str(&format!("\n{what}: {first}{rest}{more}\n"));
+        }
+    }
+    for lost in diff.lost_lines.iter().take(shown) {
+        text.push_str(&format!(
+            "\nwarning: {} looks like {} under a new name, and would begin a new line of images; add `id = \"{}\"` to \
+             go on with the old one\n",
+            lost.name, lost.id, lost.id
+        ));
+    }
+    text
+}
+
+/// What the edit means for the images that the ledger knows; `None`, and a word on standard error, where it cannot be read.
+async fn images_of(current: &Config, edited: &Config) -> Option<Change> {
+    let read = async {
+        let reader = match Reader::open(&current.daemon.state_dir).await {
+            Ok(reader) => reader,
+            Err(StoreError::Missing { .. }) => return Ok(Change::default()),
+            Err(error) => return Err(error),
+        };
+        let change = daemon::change_of_images(&reader, current, edited, SystemClock.now()).await;
+        reader.close().await;
+        change
+    };
+    read.await
+        .map_err(|error| {
+            let error = chain(&error);
+            eprintln!("warning: the ledger cannot be read, so what the edit means for images is not known: {error}");
+        })
+        .ok()
+}
+
+/// Images about which the two files differ, at most `shown` of each kind.
+pub fn images(context: &Context<'_>, change: &Change, shown: usize) -> String {
+    let Counts { going, staying, orphans } = change.counts;
+    let mut text = String::new();
+    let kinds = [
+        ("go by the new rules, and not by the old ones", &change.going, going),
+        ("stay by the new rules, and not by the old ones", &change.staying, staying),
+        ("lose their line, and stay until somebody deletes them", &change.orphans, orphans),
+    ];
+    for (what, images, count) in kinds {
+        if images.is_empty() {
+            continue;
+        }
+        text.push_str(&format!("\nImages that {what}: {count}\n"));
+        text.push_str(&prune::table(context, images.iter().take(shown)));
+        if count > shown {
+            text.push_str(&format!("… and {} more.\n", count - shown));
+        }
+    }
+    text
+}
+
+fn slots(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
+    let mut all: Vec<(DateTime<Utc>, [String; 4])> = Vec::new();
+    let mut add = |at, what: &str, schedule: &dyn ToString, instance: &dyn ToString, local: String| {
+        all.push((at, [what.to_owned(), local, schedule.to_string(), instance.to_string()]));
+    };
+    for one in &diff.slots_moved {
+        let was = one.from.with_timezone(&one.timezone);
+        let text = format!("{} (was {})", local(one.to, one.timezone), was.format("%R"));
+        add(one.to, "moved", &one.schedule, &one.instance_id, text);
+    }
+    for (what, slots) in [("added", &diff.slots_added), ("gone", &diff.slots_gone)] {
+        for one in slots {
+            add(one.slot, what, &one.schedule, &one.instance_id, local(one.slot, one.timezone));
+        }
+    }
+    if all.is_empty() {
+        return String::new();
+    }
+    all.sort();
+    let mut rows = Rows::new(&["SLOT", "", "LOCAL", "SCHEDULE", "INSTANCE"], context.color);
+    for (at, cells) in all.iter().take(shown) {
+        rows.row([utc(*at)].into_iter().chain(cells.iter().cloned()));
+    }
+    let mut text = format!("\n{}", rows.render());
+    let counts = &diff.counts;
+    let more = (counts.slots_added + counts.slots_gone + counts.slots_moved).saturating_sub(shown);
+    if more > 0 {
+        text.push_str(&format!("… and {more} more.\n"));
+    }
+    text
+}
+
+fn section(text: &mut String, lines: impl ExactSizeIterator<Item = String>, count: usize, shown: usize) {
+    if lines.len() == 0 {
+        return;
+    }
+    text.push('\n');
+    for line in lines.take(shown) {
+        text.push_str(&format!("  {line}\n"));
+    }
+    if count > shown {
+        text.push_str(&format!("  … and {} more\n", count - shown));
+    }
+}
+
+fn key(change: &KeyChange) -> String {
+    format!("{}: {} → {}", change.key, change.old, change.new)
+}
+
+fn local(slot: DateTime<Utc>, zone: Zone) -> String {
+    slot.with_timezone(&zone).format("%a %F %R %Z").to_string()
+}
+
+fn capital(sentence: &str) -> String {
+    let mut chars = sentence.chars();
+    chars.next().map(|first| first.to_uppercase().chain(chars).collect()).unwrap_or_default()
+}

@@ -1,0 +1,402 @@
+//! What is of the cloud: hosts, clock, credentials, permissions, instances, images. Calls of one kind go out together, and
+//! each is bounded by the timeouts of `[cloud]`.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
+
+use super::{
+    Check, Context, Report, host,
+    permissions::{Look, Needs, Probe},
+};
+use crate::{
+    adapters::{
+        cloud::{
+            CloudClient, ProbeResult,
+            actions::{ImageStatus, ListImage},
+            endpoint::Endpoint,
+            request::Product,
+        },
+        config::Config,
+    },
+    app::{
+        commands::{
+            inventory::{Machine, find, kind_word},
+            output::{relative, short},
+        },
+        daemon,
+    },
+    domain::{
+        api::{
+            call::{ApiError, ErrorClass},
+            identity::{TAG_LINE, TAG_OWNER},
+            instance_state::InstanceType,
+        },
+        clock::{
+            Clock, SystemClock,
+            watch::{SKEW_NOTICED, SKEW_TOO_FAR},
+        },
+        error::chain,
+        ids::InstanceId,
+        schedule::Schedule,
+    },
+};
+
+/// Good instances are told one by one up to this many, and else by their number.
+const TOLD_ONE_BY_ONE: usize = 20;
+/// States on the way to another.
+const PASSING: [&str; 4] = ["starting", "stopping", "pending", "rebuilding"];
+
+/// Adds all checks of the cloud. `whole`: the configuration has no errors; `probe`: rights to change things are tried.
+pub(super) async fn examine(
+    context: &Context<'_>,
+    config: &Config,
+    whole: bool,
+    probe: bool,
+    now: DateTime<Utc>,
+    report: &mut Report,
+) {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cloud = match daemon::client(config, &context.environment, &clock) {
+        Ok(cloud) => cloud,
+        Err(error) => return report.add(Check::fail("cloud", chain(&error), "check `endpoint` of [cloud]")),
+    };
+    let needs = Needs::of(config);
+    let reachable = hosts(&cloud, &needs, report).await;
+    let reaches =
+        |product: &Product| cloud.endpoint(product).is_ok_and(|endpoint| reachable.contains(endpoint.authority()));
+    if !reaches(&Product::AppStreaming) {
+        return report.add(Check::skip("credentials and all else in the cloud", "its host is not reachable"));
+    }
+    let accepted = if reaches(&Product::Sts) {
+        credentials(context, config, &cloud, now, report).await
+    } else {
+        let advice = "bakes do not need it: only who the credentials belong to stays unknown";
+        report.add(Check::warn("credentials", "the token service is not reachable", advice));
+        true
+    };
+    if !accepted {
+        return report.add(Check::skip("permissions, instances and images", "there are no good credentials"));
+    }
+    permissions(&cloud, &needs, probe, report).await;
+    instances(&cloud, config, report).await;
+    if whole {
+        report.add(images(&cloud, config).await);
+    } else {
+        report.add(Check::skip("images", "which lines there are is not known until the configuration is mended"));
+    }
+}
+
+/// Knocks at every host that is needed, which also tells the time there. Those that answered.
+async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut Report) -> BTreeSet<String> {
+    let desktops = needs.regions.iter().map(|region| Product::Desktops { region: region.clone() });
+    let mut endpoints: Vec<Endpoint> = Vec::new();
+    for product in [Product::AppStreaming].into_iter().chain(desktops).chain([Product::Sts]) {
+        match cloud.endpoint(&product) {
+            Ok(endpoint) if !endpoints.contains(&endpoint) => endpoints.push(endpoint),
+            Ok(_) => {}
+            Err(refusal) => report.add(Check::fail("endpoint", refusal.to_string(), &*refusal.advice)),
+        }
+    }
+    let sts = cloud.endpoint(&Product::Sts).ok();
+    let app_streaming = cloud.endpoint(&Product::AppStreaming).ok();
+    let mut greetings: FuturesOrdered<_> =
+        endpoints.into_iter().map(async |endpoint| (cloud.greet(&endpoint).await, endpoint)).collect();
+    let mut reachable = BTreeSet::new();
+    let mut skews = Vec::new();
+    while let Some((greeting, endpoint)) = greetings.next().await {
+        let name = format!("endpoint {}", endpoint.authority());
+        match greeting {
+            Ok(ProbeResult { took, skew }) => {
+                let how = if endpoint.is_encrypted() { "over TLS" } else { "on this machine, without TLS" };
+                report.add(Check::ok(name, format!("answers {how} within {}", short(took))));
+                reachable.insert(endpoint.authority().to_owned());
+                skews.extend(skew);
+            }
+            // Bakes go on without the token service.
+            Err(refusal) if Some(&endpoint) == sts.as_ref() && sts != app_streaming => {
+                report.add(Check::warn(name, refusal.to_string(), unreachable(&refusal)));
+            }
+            Err(refusal) => report.add(Check::fail(name, refusal.to_string(), unreachable(&refusal))),
+        }
+    }
+    report.add(clock_skew(&skews));
+    reachable
+}
+
+fn unreachable(refusal: &ApiError) -> &str {
+    if refusal.message.contains("certificate") {
+        "check this host's clock and CA certificates, and whether a proxy puts itself in between"
+    } else {
+        &refusal.advice
+    }
+}
+
+fn clock_skew(skews: &[TimeDelta]) -> Check {
+    let name = "clock";
+    let Some(skew) = skews.iter().max_by_key(|skew| skew.abs()).copied() else {
+        return Check::skip(name, "no host of the cloud tells the time");
+    };
+    let seconds = Duration::from_secs(skew.num_seconds().unsigned_abs());
+    let side = if skew > TimeDelta::zero() { "behind" } else { "ahead of" };
+    let found = format!("{} {side} the cloud's", short(seconds));
+    let advice = "set it, and keep it set with NTP (timedatectl); over 5 minutes no image is marked, deleted or moved to a \
+                  channel, over 15 minutes every call is refused";
+    if skew.abs() > SKEW_TOO_FAR {
+        Check::fail(name, found, advice)
+    } else if skew.abs() > SKEW_NOTICED {
+        Check::warn(name, found, advice)
+    } else if seconds.as_secs() <= 1 {
+        // The cloud tells whole seconds.
+        Check::ok(name, "right to the second, by the cloud's")
+    } else {
+        Check::ok(name, found)
+    }
+}
+
+/// Where the credentials are from and who they belong to; whether it makes sense to call with them.
+async fn credentials(
+    context: &Context<'_>,
+    config: &Config,
+    cloud: &CloudClient,
+    now: DateTime<Utc>,
+    report: &mut Report,
+) -> bool {
+    let name = "credentials";
+    let identity = cloud.caller_identity().await;
+    let (source, expires_at) = match cloud.credentials_in_use().await {
+        Some((source, expires_at)) => (format!("from {source}"), expires_at),
+        None => ("from nowhere".to_owned(), None),
+    };
+    let expiry = expires_at.map(|at| format!(", expire {}", relative(at, now))).unwrap_or_default();
+    let (check, accepted) = match identity {
+        Ok(answer) => {
+            let who = answer.value;
+            let account = who.account_id.unwrap_or_else(|| "unknown".to_owned());
+            let found = format!("{source}: account {account}, {}{expiry}", who.arn);
+            if who.identity_type.as_deref() == Some("Account") {
+                let advice =
+                    "the account's own key may do anything: make a RAM user with the few actions that are needed";
+                (Check::warn(name, found, advice), true)
+            } else {
+                (Check::ok(name, found), true)
+            }
+        }
+        Err(refusal) if refusal.class == ErrorClass::Credential => {
+            let check = if refusal.code.as_deref() == Some("CredentialsUnavailable") {
+                Check::fail(name, refusal.message, provide(context, config))
+            } else {
+                Check::fail(name, format!("{source}: {refusal}{expiry}"), &*refusal.advice)
+            };
+            (check, false)
+        }
+        Err(refusal) => {
+            let found = format!("{source}{expiry}; who they belong to is not told: {refusal}");
+            (Check::warn(name, found, "see below whether the calls that bakes need are allowed"), true)
+        }
+    };
+    report.add(check);
+    accepted
+}
+
+/// How this command comes by the key pair that the service has.
+fn provide(context: &Context<'_>, config: &Config) -> String {
+    let folder = host::unit_credentials(context.config_path);
+    let in_unit = folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
+    if in_unit {
+        format!(
+            "the service has the key pair of {0} from systemd, this command needs it named: sudo env \
+             CREDENTIALS_DIRECTORY={0} imagebaked --config {1} doctor",
+            folder.display(),
+            context.config_path.display()
+        )
+    } else {
+        "put the key pair into one of these places; in files, each part into one of its own that only its owner can read"
+            .to_owned()
+    }
+}
+
+async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &mut Report) {
+    let (looks, left_out) = Look::all(needs);
+    let mut looks: FuturesOrdered<_> = looks.into_iter().map(|(look, weight)| look.check(cloud, weight)).collect();
+    let mut found_any = false;
+    while let Some((check, found)) = looks.next().await {
+        found_any |= found;
+        report.add(check);
+    }
+    report.add_all(left_out);
+
+    let (probes, left_out) = Probe::all(needs);
+    if !probe || found_any {
+        let why = if probe {
+            "not tried: the cloud lists something of an id that should exist nowhere"
+        } else {
+            "not tried, because of --no-probe"
+        };
+        report.add_all(probes.iter().map(|probe| Check::skip(probe.name(), why)));
+    } else {
+        let mut probes: FuturesOrdered<_> = probes.into_iter().map(|probe| probe.check(cloud)).collect();
+        while let Some(check) = probes.next().await {
+            report.add(check);
+        }
+    }
+    report.add_all(left_out);
+}
+
+/// The instances of one kind and region, each with the schedules that bake it.
+type Group<'a> = BTreeMap<InstanceId, Vec<&'a Schedule>>;
+
+async fn instances(cloud: &CloudClient, config: &Config, report: &mut Report) {
+    let mut groups: BTreeMap<(&'static str, &str), (InstanceType, Group<'_>)> = BTreeMap::new();
+    for schedule in &config.schedules {
+        let kind = schedule.settings.instance_type;
+        // Workstations of all regions are in one list.
+        let region = match kind {
+            InstanceType::CloudDesktop => schedule.settings.instance_region.as_str(),
+            InstanceType::WuyingServer => config.cloud.region.as_str(),
+        };
+        let (_, group) = groups.entry((kind.as_str(), region)).or_insert_with(|| (kind, BTreeMap::new()));
+        for instance in schedule.instances.as_slice() {
+            group.entry(instance.clone()).or_default().push(schedule);
+        }
+    }
+    let mut looked_up: FuturesOrdered<_> = groups
+        .into_iter()
+        .map(async |((_, region), (kind, group))| {
+            let looked_up = look_up(cloud, kind, region, &group).await;
+            (kind, region, group, looked_up)
+        })
+        .collect();
+    let mut good: BTreeMap<String, usize> = BTreeMap::new();
+    let mut lines = Vec::new();
+    while let Some((kind, region, group, looked_up)) = looked_up.next().await {
+        match looked_up {
+            Ok(machines) => {
+                for (id, schedules) in &group {
+                    let check = instance(id, kind, region, schedules, machines.get(id));
+                    if check.advice.is_none() {
+                        let state = machines.get(id).map(|machine| machine.status.as_str().to_owned());
+                        *good.entry(state.unwrap_or_default()).or_default() += 1;
+                        lines.push(check);
+                    } else {
+                        report.add(check);
+                    }
+                }
+            }
+            Err(refusal) => {
+                let name = format!("{} {}s in {region}", group.len(), kind_word(kind));
+                report.add(Check::warn(name, format!("not looked up: {refusal}"), &*refusal.advice));
+            }
+        }
+    }
+    if lines.len() <= TOLD_ONE_BY_ONE {
+        report.add_all(lines);
+    } else {
+        let states: Vec<String> = good.iter().map(|(state, n)| format!("{n} {state}")).collect();
+        report.add(Check::ok(format!("{} instances", lines.len()), format!("found: {}", states.join(", "))));
+    }
+}
+
+/// Those of the group that are there; what is not of the expected kind is looked for among the other.
+async fn look_up(
+    cloud: &CloudClient,
+    kind: InstanceType,
+    region: &str,
+    group: &Group<'_>,
+) -> Result<BTreeMap<InstanceId, Machine>, ApiError> {
+    let ids: Vec<InstanceId> = group.keys().cloned().collect();
+    let machines = find(cloud, kind, region, &ids).await?;
+    let mut found: BTreeMap<_, _> = machines.into_iter().map(|machine| (machine.id.clone(), machine)).collect();
+    let other = match kind {
+        InstanceType::CloudDesktop => InstanceType::WuyingServer,
+        InstanceType::WuyingServer => InstanceType::CloudDesktop,
+    };
+    let lost: Vec<InstanceId> = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
+    // Only for a better word: without the right to it, they are simply not there.
+    let elsewhere = find(cloud, other, region, &lost).await.unwrap_or_default();
+    found.extend(elsewhere.into_iter().map(|machine| (machine.id.clone(), machine)));
+    Ok(found)
+}
+
+fn instance(
+    id: &InstanceId,
+    kind: InstanceType,
+    region: &str,
+    schedules: &[&Schedule],
+    machine: Option<&Machine>,
+) -> Check {
+    let name = format!("instance {id}");
+    let names: Vec<&str> = schedules.iter().map(|schedule| schedule.name.as_str()).collect();
+    let names = names.join(", ");
+    let Some(machine) = machine else {
+        let place = match kind {
+            InstanceType::CloudDesktop => format!(" in {region}"),
+            InstanceType::WuyingServer => String::new(),
+        };
+        let found = format!("the account has no such {}{place} ({names})", kind_word(kind));
+        let advice = "check instance_id, instance_region and the account of the credentials";
+        let is_idle = schedules.iter().all(|schedule| schedule.paused);
+        return if is_idle { Check::warn(name, found, advice) } else { Check::fail(name, found, advice) };
+    };
+    if machine.kind != kind {
+        let found = format!("a {}, but the file says {} ({names})", kind_word(machine.kind), kind.as_str());
+        return Check::fail(name, found, format!("set instance_type = \"{}\"", machine.kind.as_str()));
+    }
+    let state = machine.status.as_str();
+    let found = format!("{state}, {} ({names})", machine.name.as_deref().unwrap_or(kind_word(kind)));
+    let is_usual = ["Running", "Stopped"].contains(&state) || PASSING.contains(&state.to_ascii_lowercase().as_str());
+    if is_usual {
+        Check::ok(name, found)
+    } else {
+        Check::warn(name, found, "look at it in the console: its bakes may fail")
+    }
+}
+
+/// Images that carry our owner's tag, and whose line is not in the file.
+async fn images(cloud: &CloudClient, config: &Config) -> Check {
+    let name = "images";
+    let owner = &config.daemon.owner;
+    let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.clone())].into(), ..ListImage::default() };
+    let images = match cloud.list_all_images(&filter).await {
+        Ok(images) => images,
+        Err(refusal) => return Check::warn(name, format!("not listed: {refusal}"), &*refusal.advice),
+    };
+    let lines: BTreeSet<String> = config
+        .schedules
+        .iter()
+        .flat_map(|schedule| schedule.instances.as_slice().iter().map(|instance| schedule.line(instance).to_string()))
+        .collect();
+    let mut ours = 0;
+    let mut strays: BTreeMap<&str, usize> = BTreeMap::new();
+    for image in images.iter().filter(|image| image.status != ImageStatus::Deleted) {
+        if image.tags.get(TAG_OWNER) != Some(owner) {
+            continue;
+        }
+        ours += 1;
+        let line = image.tags.get(TAG_LINE).map_or("", String::as_str);
+        if !lines.contains(line) {
+            *strays.entry(line).or_default() += 1;
+        }
+    }
+    if ours == 0 {
+        return Check::ok(name, format!("none of owner {owner} yet"));
+    }
+    let found = format!("{ours} of owner {owner}");
+    if strays.is_empty() {
+        return Check::ok(name, format!("{found}, all of lines of the file"));
+    }
+    let count: usize = strays.values().sum();
+    let mut told: Vec<String> = strays.iter().take(5).map(|(line, n)| format!("{line} ({n})")).collect();
+    if strays.len() > told.len() {
+        told.push(format!("and {} lines more", strays.len() - told.len()));
+    }
+    let found = format!("{found}, {count} of them of lines that are not in the file: {}", told.join(", "));
+    let advice = "nobody looks after these: put the schedule back (with its `id`, if it was renamed), or delete them in the \
+                  console";
+    Check::warn(name, found, advice)
+}

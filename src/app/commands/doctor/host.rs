@@ -1,0 +1,201 @@
+//! What is of this host: files, their permissions, the disk, the time zones.
+
+use std::{
+    fs::{self, Metadata},
+    io,
+    os::unix::fs::MetadataExt as _,
+    path::{Path, PathBuf},
+};
+
+use rustix::fs::StatVfsMountFlags;
+
+use super::{Check, Context};
+use crate::{
+    adapters::config::{Config, Credentials, Problems, Severity},
+    app::commands::output::schedules,
+};
+
+/// Of a mode: others may read, others may write, a folder whose files only their owners may replace.
+const OTHERS_READ: u32 = 0o004;
+const OTHERS_WRITE: u32 = 0o002;
+const OTHERS_ENTER: u32 = 0o001;
+const STICKY: u32 = 0o1000;
+
+const MIB: u64 = 1024 * 1024;
+/// A year of ten bakes a night takes a few MiB; what else fills the disk is what this is about.
+const LITTLE_ROOM: u64 = 500 * MIB;
+const NO_ROOM: u64 = 20 * MIB;
+
+pub(super) fn configuration(path: &Path, config: &Config, problems: &Problems) -> Check {
+    let name = "configuration";
+    let count = |severity| problems.0.iter().filter(|problem| problem.severity == severity).count();
+    let (errors, warnings) = (count(Severity::Error), count(Severity::Warning));
+    let plural = |n: usize, what: &str| if n == 1 { format!("1 {what}") } else { format!("{n} {what}s") };
+    let first = problems.0.iter().min_by_key(|problem| problem.severity).map(ToString::to_string).unwrap_or_default();
+    let advice = format!("imagebaked --config {} check", path.display());
+    if errors > 0 {
+        let found = format!("{}, {}; {first}", plural(errors, "error"), plural(warnings, "warning"));
+        let advice = if problems.0.iter().any(|problem| problem.code == "no-file") {
+            "imagebaked init writes a first one from the instances of the account".to_owned()
+        } else {
+            format!("{advice} shows all, and what to write instead")
+        };
+        Check::fail(name, found, advice)
+    } else if warnings > 0 {
+        Check::warn(name, format!("{}; {first}", plural(warnings, "warning")), format!("{advice} shows all"))
+    } else {
+        let more = match config.files.len() {
+            0 | 1 => String::new(),
+            n => format!(" and {} more", n - 1),
+        };
+        let found = format!("{} in {}{more}", schedules(config.schedules.len()), path.display());
+        Check::ok(name, found)
+    }
+}
+
+/// Whoever can write the configuration can have any instance stopped; what the daemon cannot read it cannot handle.
+pub(super) fn config_permissions(config: &Config) -> Check {
+    let name = "configuration permissions";
+    if config.files.is_empty() {
+        return Check::skip(name, "no file could be read; what follows is by the defaults");
+    }
+    // The state directory belongs to the daemon's user, whoever that is.
+    let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| (state.uid(), state.gid()));
+    for file in &config.files {
+        let Ok(metadata) = fs::metadata(file) else { continue };
+        let folder = match file.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        if metadata.mode() & OTHERS_WRITE != 0 {
+            let found = format!("everybody can write {}", file.display());
+            return Check::fail(name, found, format!("chmod o-w {}", file.display()));
+        }
+        let replaceable = |folder: Metadata| folder.mode() & OTHERS_WRITE != 0 && folder.mode() & STICKY == 0;
+        if fs::metadata(folder).is_ok_and(replaceable) {
+            let found = format!("everybody can replace files of {}", folder.display());
+            return Check::fail(name, found, format!("chmod o-w {}", folder.display()));
+        }
+        if let Some((uid, gid)) = daemon
+            && !readable_by(&metadata, uid, gid)
+        {
+            let found = format!(
+                "the daemon cannot read {}: it runs as user {uid}, which owns {}, unless another group lets it",
+                file.display(),
+                config.daemon.state_dir.display()
+            );
+            return Check::warn(name, found, format!("chmod 0644 {}", file.display()));
+        }
+        if metadata.mode() & 0o444 == 0 {
+            let found = format!("nobody but root can read {}", file.display());
+            return Check::warn(name, found, format!("chmod 0644 {}", file.display()));
+        }
+    }
+    Check::ok(name, "the daemon can read it, and not everybody can write it")
+}
+
+fn readable_by(file: &Metadata, uid: u32, gid: u32) -> bool {
+    let bit = if file.uid() == uid {
+        0o400
+    } else if file.gid() == gid {
+        0o040
+    } else {
+        OTHERS_READ
+    };
+    uid == 0 || file.mode() & bit != 0
+}
+
+/// Whether every folder above lets others through.
+fn is_reachable(file: &Path) -> bool {
+    let full = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
+    full.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & OTHERS_ENTER != 0))
+}
+
+/// The folder beside the configuration that the service's unit takes the key pair from.
+pub(super) fn unit_credentials(config_path: &Path) -> PathBuf {
+    config_path.parent().unwrap_or(Path::new("")).join("credentials")
+}
+
+/// Files that may hold a key pair, whether or not this command reads them.
+pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> Check {
+    let name = "credential files";
+    if config.cloud.credentials == Credentials::EcsRamRole {
+        return Check::skip(name, "none are read: the RAM role of the machine is used");
+    }
+    let variable = |name: &str| context.environment.get(name).filter(|text| !text.is_empty()).map(PathBuf::from);
+    let folders = [
+        config.cloud.credentials_dir.clone().or_else(|| variable("CREDENTIALS_DIRECTORY")),
+        Some(unit_credentials(context.config_path)),
+    ];
+    let parts = ["access_key_id", "access_key_secret", "security_token"];
+    let mut files: Vec<PathBuf> =
+        folders.into_iter().flatten().flat_map(|folder| parts.map(|part| folder.join(part))).collect();
+    if config.cloud.credentials == Credentials::Default {
+        files.extend(variable("HOME").map(|home| home.join(".aliyun/config.json")));
+    }
+    files.dedup();
+    let mut closed = Vec::new();
+    for file in files {
+        let metadata = match fs::metadata(&file) {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => {
+                let advice = "run as root, or as the daemon's user";
+                return Check::warn(name, format!("{} cannot be looked at: {error}", file.display()), advice);
+            }
+        };
+        let open =
+            [(OTHERS_WRITE, "write"), (OTHERS_READ, "read")].into_iter().find(|(bit, _)| metadata.mode() & bit != 0);
+        if let Some((_, what)) = open
+            && is_reachable(&file)
+        {
+            let advice =
+                format!("chmod 0400 {}, and give the account a new key pair: this one may be known", file.display());
+            return Check::fail(name, format!("everybody can {what} {}", file.display()), advice);
+        }
+        closed.push(file.display().to_string());
+    }
+    if closed.is_empty() {
+        Check::skip(name, "there are none")
+    } else {
+        Check::ok(name, format!("not open to others: {}", closed.join(", ")))
+    }
+}
+
+pub(super) fn disk(state_dir: &Path) -> Check {
+    let name = "disk";
+    // Before the first run there is no state directory; it will be on the file system of the folder above.
+    let Some(folder) = state_dir.ancestors().find(|folder| folder.is_dir()) else {
+        return Check::fail(name, format!("there is no folder above {}", state_dir.display()), "check state_dir");
+    };
+    let disk = match rustix::fs::statvfs(folder) {
+        Ok(disk) => disk,
+        Err(error) => {
+            let found = format!("{} cannot be looked at: {error}", folder.display());
+            return Check::warn(name, found, "run as root, or as the daemon's user");
+        }
+    };
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let found = format!("{} MiB free for {}", free / MIB, state_dir.display());
+    let advice = "make room: without it no bake is begun, because its row could not be written";
+    if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
+        let found = format!("the file system of {} is read-only", state_dir.display());
+        return Check::fail(name, found, "see why (dmesg), and mount it for writing");
+    }
+    if disk.f_files > 0 && disk.f_favail == 0 {
+        return Check::fail(name, format!("{found}, but no file can be made: no inodes are left"), advice);
+    }
+    if free < NO_ROOM {
+        Check::fail(name, found, advice)
+    } else if free < LITTLE_ROOM {
+        Check::warn(name, found, advice)
+    } else {
+        Check::ok(name, found)
+    }
+}
+
+pub(super) fn time_zones() -> Check {
+    let release = crate::domain::calendar::zone::release();
+    let found = format!("the rules of release {} ({})", release.version(), release.origin());
+    Check::ok("time zones", found)
+}

@@ -1,0 +1,139 @@
+//! `imagebaked doctor`: everything that a bake needs, looked at one by one, and nothing changed by it. What is of this
+//! host is in [`host`], what runs on it in [`service`], what is of the cloud in [`cloud`]; [`permissions`] knows how a
+//! right is tried without using it.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::{CommandOutput, Context, Exit, Failure, Result};
+use crate::{
+    adapters::config,
+    app::cli::DoctorArgs,
+    domain::clock::{Clock, SystemClock},
+};
+
+mod cloud;
+mod host;
+mod permissions;
+mod service;
+
+/// How a check went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Verdict {
+    /// There was nothing to look at, or no way to.
+    Skip,
+    Ok,
+    /// Bakes may work, but somebody should look.
+    Warn,
+    /// Bakes will not work.
+    Fail,
+}
+
+/// One line of the report, with the field names that `--json` promises.
+#[derive(Debug, Clone, Serialize)]
+struct Check {
+    name: String,
+    result: Verdict,
+    found: String,
+    /// What to do.
+    advice: Option<String>,
+}
+
+impl Check {
+    fn new(name: impl Into<String>, result: Verdict, found: impl Into<String>, advice: Option<String>) -> Self {
+        Self { name: name.into(), result, found: found.into(), advice }
+    }
+
+    fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Ok, found, None)
+    }
+
+    fn skip(name: impl Into<String>, found: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Skip, found, None)
+    }
+
+    fn warn(name: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Warn, found, Some(advice.into()))
+    }
+
+    fn fail(name: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self::new(name, Verdict::Fail, found, Some(advice.into()))
+    }
+}
+
+/// The checks so far. For people each is printed as soon as it is known, for some take their time.
+struct Report {
+    checks: Vec<Check>,
+    live: bool,
+    color: bool,
+}
+
+impl Report {
+    fn add(&mut self, check: Check) {
+        if self.live {
+            super::say(&line(&check, self.color));
+        }
+        self.checks.push(check);
+    }
+
+    fn add_all(&mut self, checks: impl IntoIterator<Item = Check>) {
+        for check in checks {
+            self.add(check);
+        }
+    }
+
+    fn count(&self, result: Verdict) -> usize {
+        self.checks.iter().filter(|check| check.result == result).count()
+    }
+}
+
+pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
+    let (config, problems) = config::load_lenient(context.config_path, &context.environment);
+    let Some(config) = config else {
+        return Err(Failure::new(Exit::Usage, problems.render(context.color_of_stderr())));
+    };
+    let mut report = Report { checks: Vec::new(), live: !context.json, color: context.color };
+    report.add(host::configuration(context.config_path, &config, &problems));
+    report.add(host::config_permissions(&config));
+    report.add(host::credential_permissions(context, &config));
+    report.add(host::disk(&config.daemon.state_dir));
+    report.add(host::time_zones());
+    report.add(service::database(&config.daemon.state_dir).await);
+    report.add(service::daemon(&config, problems.has_errors()).await);
+    report.add(service::unit(&context.environment).await);
+    let whole = !problems.has_errors();
+    cloud::examine(context, &config, whole, !args.no_probe, SystemClock.now(), &mut report).await;
+
+    let failures = report.count(Verdict::Fail);
+    let exit = match (whole, failures) {
+        (false, _) => Exit::Usage,
+        (true, 0) => Exit::Done,
+        (true, _) => Exit::Unhealthy,
+    };
+    let text = if context.json {
+        format!("{}\n", json!({ "checks": report.checks, "ok": failures == 0 }))
+    } else {
+        format!(
+            "\n{} ok, {} to look at, {failures} failed, {} skipped.\n",
+            report.count(Verdict::Ok),
+            report.count(Verdict::Warn),
+            report.count(Verdict::Skip)
+        )
+    };
+    Ok(CommandOutput { text, exit })
+}
+
+/// The check on one line, and what to do on the next.
+fn line(check: &Check, color: bool) -> String {
+    let (word, code) = match check.result {
+        Verdict::Skip => ("skip", "2"),
+        Verdict::Ok => ("ok", "32"),
+        Verdict::Warn => ("warn", "33"),
+        Verdict::Fail => ("fail", "31;1"),
+    };
+    let padding = " ".repeat("warn".len() - word.len());
+    let word = if color { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() };
+    let advice = check.advice.as_ref().map(|advice| format!("      -> {advice}\n")).unwrap_or_default();
+    format!("{word}{padding}  {}: {}\n{advice}", check.name, check.found)
+}

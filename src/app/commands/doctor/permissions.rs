@@ -1,0 +1,422 @@
+//! Whether the RAM policy allows what bakes do, found out without doing it.
+//!
+//! Calls that read are made for instances and images that exist nowhere ([`NO_SUCH_INSTANCE`], [`NO_SUCH_IMAGE`]). So are
+//! those that change things, which have no effect for want of anything to have it on: the cloud gives out its ids itself,
+//! in another form. Should a call that reads find something of these ids all the same, none that changes is made. None is
+//! made twice, and none without an id: a list of none may mean all.
+//!
+//! A refusal for want of the right comes before the cloud looks for the thing, so its code tells one from the other.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Check, Verdict};
+use crate::{
+    adapters::{
+        cloud::{
+            CloudClient,
+            actions::{
+                CreateImageByInstance, DeleteImage, DescribeBundles, DescribeDesktopGroups, DescribeDesktops,
+                DescribeImages, DescribeTemplates, ListAppInstanceGroup, ListImage, ListWuyingServer, StartDesktops,
+                StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
+            },
+        },
+        config::Config,
+    },
+    domain::{
+        api::{
+            call::{ApiError, ErrorClass},
+            instance_state::InstanceType,
+        },
+        bake::settings::StopInstance,
+        ids::{ImageId, InstanceId, NO_SUCH_IMAGE, NO_SUCH_INSTANCE},
+        image::users::UserKind,
+    },
+};
+
+/// What the schedules make use of.
+#[derive(Debug)]
+pub(super) struct Needs {
+    /// Of the first schedule; all kinds are imaged by the same call.
+    kind: Option<InstanceType>,
+    workstations: Use,
+    desktops: Use,
+    /// Of the cloud desktops.
+    pub(super) regions: BTreeSet<String>,
+    delete: bool,
+    /// What is asked before an image is deleted whether it uses it, and what the operator leaves out.
+    asked: BTreeSet<UserKind>,
+    not_asked: Vec<UserKind>,
+    /// Where.
+    regions_of_use: BTreeSet<String>,
+    home: String,
+    distribute: bool,
+}
+
+/// What is done with machines of one kind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Use {
+    Nothing,
+    Imaged,
+    /// Stopped for it, and started again.
+    Stopped,
+}
+
+impl Needs {
+    pub(super) fn of(config: &Config) -> Self {
+        let settings = || config.schedules.iter().map(|schedule| &*schedule.settings);
+        let use_of = |kind: InstanceType| {
+            let of_kind = settings().filter(|settings| settings.instance_type == kind);
+            let used = of_kind.map(|settings| match settings.stop_instance {
+                StopInstance::Never => Use::Imaged,
+                StopInstance::IfRunning | StopInstance::Required => Use::Stopped,
+            });
+            used.max().unwrap_or(Use::Nothing)
+        };
+        let desktops = settings().filter(|settings| settings.instance_type == InstanceType::CloudDesktop);
+        Self {
+            kind: settings().next().map(|settings| settings.instance_type),
+            workstations: use_of(InstanceType::WuyingServer),
+            desktops: use_of(InstanceType::CloudDesktop),
+            regions: desktops.map(|settings| settings.instance_region.clone()).collect(),
+            delete: config.schedules.iter().any(|schedule| schedule.keep.is_some()),
+            asked: config.cloud.in_use.iter().copied().collect(),
+            not_asked: config.not_asked(),
+            regions_of_use: config.regions().into_iter().map(str::to_owned).collect(),
+            home: config.cloud.region.clone(),
+            distribute: settings().any(|settings| !settings.regions.is_empty()),
+        }
+    }
+}
+
+/// A call that reads.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Look {
+    Images,
+    Workstations,
+    /// Of this region.
+    Desktops(String),
+    /// Delivery groups.
+    Groups,
+    /// Asked for at the host of this region; templates belong to none.
+    Templates(String),
+    /// Desktop pools of this region.
+    Pools(String),
+    /// Bundles of this region.
+    Bundles(String),
+    /// Images of this region, by the ids of the desktop service.
+    DesktopImages(String),
+}
+
+impl Look {
+    /// Those that the schedules need, each with how bad it is where the right is missing; and what is left out, why.
+    pub(super) fn all(needs: &Needs) -> (Vec<(Self, Verdict)>, Vec<Check>) {
+        // Bakes that stop nothing do not ask for instances, only people do; and who deletes images asks who uses them.
+        let asked = |kind| needs.delete && needs.asked.contains(&kind);
+        let weight = |used, kind| if used == Use::Stopped || asked(kind) { Verdict::Fail } else { Verdict::Warn };
+        let unneeded = if needs.delete { "left out by in_use of [cloud]" } else { "no schedule has `keep`" };
+        let mut looks = vec![(Self::Images, Verdict::Fail)];
+        let mut left_out = Vec::new();
+        if needs.delete && !needs.not_asked.is_empty() {
+            let kinds = needs.not_asked.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+            let found = format!("{kinds} are not asked whether they use an image before it is deleted");
+            left_out.push(Check::warn(
+                "in_use",
+                found,
+                "this is in_use of [cloud]: make sure that none of them uses one",
+            ));
+        }
+        if needs.workstations > Use::Nothing || asked(UserKind::Workstations) {
+            looks.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));
+        } else {
+            left_out.push(Check::skip("appstreaming:ListWuyingServer", "not needed: no schedule has a workstation"));
+        }
+        let mut regions = needs.regions.clone();
+        if asked(UserKind::Desktops) {
+            regions.extend(needs.regions_of_use.iter().cloned());
+        }
+        if regions.is_empty() {
+            left_out.push(Check::skip("ecd:DescribeDesktops", "not needed: no schedule has a cloud desktop"));
+        }
+        let of_desktops = weight(needs.desktops, UserKind::Desktops);
+        looks.extend(regions.into_iter().map(|region| (Self::Desktops(region), of_desktops)));
+        let mut offer = |name: &str, wanted: bool, offered: Vec<Self>| {
+            if wanted {
+                looks.extend(offered.into_iter().map(|look| (look, Verdict::Fail)));
+            } else {
+                left_out.push(Check::skip(name, format!("not needed: {unneeded}")));
+            }
+        };
+        let everywhere = |look: fn(String) -> Self| needs.regions_of_use.iter().cloned().map(look).collect::<Vec<_>>();
+        let by_desktop_ids = needs.delete && needs.asked.iter().any(|kind| kind.is_of_desktop_service());
+        offer("appstreaming:ListAppInstanceGroup", asked(UserKind::DeliveryGroups), vec![Self::Groups]);
+        offer("ecd:DescribeTemplates", asked(UserKind::Templates), vec![Self::Templates(needs.home.clone())]);
+        offer("ecd:DescribeDesktopGroups", asked(UserKind::Pools), everywhere(Self::Pools));
+        offer("ecd:DescribeBundles", asked(UserKind::Bundles), everywhere(Self::Bundles));
+        offer("ecd:DescribeImages", by_desktop_ids, everywhere(Self::DesktopImages));
+        (looks, left_out)
+    }
+
+    fn name(&self) -> String {
+        match self {
+            Self::Images => "appstreaming:ListImage".to_owned(),
+            Self::Workstations => "appstreaming:ListWuyingServer".to_owned(),
+            Self::Desktops(region) => format!("ecd:DescribeDesktops in {region}"),
+            Self::Groups => "appstreaming:ListAppInstanceGroup".to_owned(),
+            Self::Templates(_) => "ecd:DescribeTemplates".to_owned(),
+            Self::Pools(region) => format!("ecd:DescribeDesktopGroups in {region}"),
+            Self::Bundles(region) => format!("ecd:DescribeBundles in {region}"),
+            Self::DesktopImages(region) => format!("ecd:DescribeImages in {region}"),
+        }
+    }
+
+    /// FileStamps for what exists nowhere; whether it was found all the same.
+    async fn take(&self, cloud: &CloudClient) -> Result<bool, ApiError> {
+        let ids = vec![InstanceId::from(NO_SUCH_INSTANCE)];
+        let image_ids = vec![NO_SUCH_IMAGE.to_owned()];
+        match self {
+            Self::Images => {
+                let request = ListImage { image_id: Some(ImageId::from(NO_SUCH_IMAGE)), ..ListImage::default() };
+                let images = cloud.list_images(&request).await?.value.images;
+                Ok(images.iter().any(|image| image.image_id.as_str() == NO_SUCH_IMAGE))
+            }
+            Self::Workstations => {
+                let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
+                let servers = cloud.list_servers(&request).await?.value;
+                Ok(servers.iter().any(|server| server.id.as_str() == NO_SUCH_INSTANCE))
+            }
+            Self::Desktops(region) => {
+                let request = DescribeDesktops { region: region.clone(), ids, ..DescribeDesktops::default() };
+                let desktops = cloud.describe_desktops(&request).await?.value;
+                Ok(desktops.iter().any(|desktop| desktop.id.as_str() == NO_SUCH_INSTANCE))
+            }
+            Self::Groups => {
+                let image_id = Some(NO_SUCH_IMAGE.to_owned());
+                let request = ListAppInstanceGroup { image_id, ..ListAppInstanceGroup::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::Templates(region) => {
+                let image_id = Some(NO_SUCH_IMAGE.to_owned());
+                let host_region = region.clone();
+                let request = DescribeTemplates { host_region, image_id, ..DescribeTemplates::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::Pools(region) => {
+                let region = region.clone();
+                let request = DescribeDesktopGroups { region, image_ids, ..DescribeDesktopGroups::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::Bundles(region) => {
+                let request = DescribeBundles { region: region.clone(), image_ids, ..DescribeBundles::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+            Self::DesktopImages(region) => {
+                let image_name = Some(NO_SUCH_IMAGE.to_owned());
+                let request = DescribeImages { region: region.clone(), image_name, ..DescribeImages::default() };
+                cloud.list_all(&request).await.map(|_| false)
+            }
+        }
+    }
+
+    /// The check, and whether anything was found that should not be there.
+    pub(super) async fn check(self, cloud: &CloudClient, weight: Verdict) -> (Check, bool) {
+        let taken = self.take(cloud).await;
+        let found = matches!(taken, Ok(true));
+        (judged(&self.name(), weight, taken.err().as_ref()), found)
+    }
+}
+
+/// A call that changes things, were there anything of its id.
+#[derive(Debug, Clone)]
+pub(super) enum Probe {
+    Create(InstanceType),
+    StopWorkstations,
+    StartWorkstations,
+    /// In this region: rights are the same in all.
+    StopDesktops(String),
+    /// Likewise.
+    StartDesktops(String),
+    Delete,
+    Distribute,
+}
+
+impl Probe {
+    /// Those that the schedules need, and what is left out, why.
+    pub(super) fn all(needs: &Needs) -> (Vec<Self>, Vec<Check>) {
+        let mut probes = Vec::new();
+        let mut left_out = Vec::new();
+        let mut offer = |name: &str, probe: Option<Self>, why: &str| match probe {
+            Some(probe) => probes.push(probe),
+            None => left_out.push(Check::skip(name, format!("not needed: {why}"))),
+        };
+        offer("appstreaming:CreateImageByInstance", needs.kind.map(Self::Create), "there are no schedules");
+        let stopped = "no schedule with a workstation has stop_instance";
+        let needed = |probe| (needs.workstations == Use::Stopped).then_some(probe);
+        offer("appstreaming:StopWuyingServer", needed(Self::StopWorkstations), stopped);
+        offer("appstreaming:StartWuyingServer", needed(Self::StartWorkstations), stopped);
+        let stopped = "no schedule with a cloud desktop has stop_instance";
+        let region = needs.regions.first().filter(|_| needs.desktops == Use::Stopped);
+        offer("ecd:StopDesktops", region.cloned().map(Self::StopDesktops), stopped);
+        offer("ecd:StartDesktops", region.cloned().map(Self::StartDesktops), stopped);
+        offer("appstreaming:DeleteImage", needs.delete.then_some(Self::Delete), "no schedule has `keep`");
+        let distribute = needs.distribute.then_some(Self::Distribute);
+        offer("appstreaming:StartTaskForDistributeImage", distribute, "no schedule has `regions`");
+        (probes, left_out)
+    }
+
+    pub(super) fn name(&self) -> &'static str {
+        match self {
+            Self::Create(_) => "appstreaming:CreateImageByInstance",
+            Self::StopWorkstations => "appstreaming:StopWuyingServer",
+            Self::StartWorkstations => "appstreaming:StartWuyingServer",
+            Self::StopDesktops(_) => "ecd:StopDesktops",
+            Self::StartDesktops(_) => "ecd:StartDesktops",
+            Self::Delete => "appstreaming:DeleteImage",
+            Self::Distribute => "appstreaming:StartTaskForDistributeImage",
+        }
+    }
+
+    pub(super) async fn check(self, cloud: &CloudClient) -> Check {
+        let instance = InstanceId::from(NO_SUCH_INSTANCE);
+        let image_id = ImageId::from(NO_SUCH_IMAGE);
+        let ids = vec![instance.clone()];
+        let outcome = match &self {
+            Self::Create(kind) => {
+                let request = CreateImageByInstance {
+                    image_name: "imagebaked-doctor".to_owned(),
+                    description: None,
+                    instance_id: instance,
+                    sub_instance_id: None,
+                    instance_type: *kind,
+                    auto_clean_userdata: None,
+                    copy_profile: None,
+                    disk_type: None,
+                    biz_type: None,
+                    product_type: None,
+                    tags: BTreeMap::new(),
+                };
+                match cloud.create_image(&request).await {
+                    Ok(answer) => {
+                        let found =
+                            format!("{} is being made of an instance that exists nowhere", answer.value.image_id);
+                        return Check::warn(self.name(), found, "delete that image in the console, and report this");
+                    }
+                    Err(refusal) => Err(refusal),
+                }
+            }
+            Self::StopWorkstations => cloud.stop_servers(&StopWuyingServer { ids, force: None }).await.map(|_| ()),
+            Self::StartWorkstations => cloud.start_servers(&StartWuyingServer { ids }).await.map(|_| ()),
+            Self::StopDesktops(region) => {
+                let request = StopDesktops { region: region.clone(), ids, stopped_mode: None };
+                cloud.stop_desktops(&request).await.map(|_| ())
+            }
+            Self::StartDesktops(region) => {
+                cloud.start_desktops(&StartDesktops { region: region.clone(), ids }).await.map(|_| ())
+            }
+            Self::Delete => cloud.delete_image(&DeleteImage { image_id }).await.map(|_| ()),
+            Self::Distribute => {
+                let request = StartTaskForDistributeImage {
+                    image_id,
+                    version_id: None,
+                    // To nowhere, so that there is nothing to be done even with an image.
+                    destination_regions: Vec::new(),
+                    source_region: None,
+                    product_type: None,
+                };
+                cloud.distribute_image(&request).await.map(|_| ())
+            }
+        };
+        judged(self.name(), Verdict::Fail, outcome.err().as_ref())
+    }
+}
+
+/// What a call that was `refused`, or not, tells of the right to it; `weight` where the right is missing.
+fn judged(name: &str, weight: Verdict, refused: Option<&ApiError>) -> Check {
+    let Some(refusal) = refused else { return Check::ok(name, "allowed") };
+    match tells(refusal) {
+        Right::Given => Check::ok(name, format!("allowed ({})", refusal.code.as_deref().unwrap_or_default())),
+        Right::Denied => {
+            let action = name.split(' ').next().unwrap_or(name);
+            let found = format!("denied: {refusal}");
+            let advice = format!("grant {action} on resource * to the RAM user or role");
+            Check::new(name, weight, found, Some(advice))
+        }
+        Right::Untold if refusal.class == ErrorClass::Credential => {
+            Check::fail(name, refusal.to_string(), &*refusal.advice)
+        }
+        Right::Untold => Check::warn(name, format!("not known: {refusal}"), "try again later"),
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Right {
+    Given,
+    Denied,
+    Untold,
+}
+
+fn tells(refusal: &ApiError) -> Right {
+    const DENIALS: [&str; 4] = ["Forbidden", "NoPermission", "AccessDenied", "Unauthorized"];
+    // CommandOutput by the gateway before it looks at rights.
+    const BEFORE: [&str; 6] =
+        ["InvalidApi", "InvalidProduct", "InvalidProtocol", "InvalidVersion", "InvalidAction", "MissingSecurityToken"];
+    // CommandOutput of the thing that the call is for, or is about.
+    const OF_THE_THING: [&str; 6] =
+        ["Missing", "Invalid", "Incorrect", "ImageDistribute.", "ImageDelete", "ExceedBuilderQuota"];
+    let code = refusal.code.as_deref().unwrap_or_default();
+    let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| code.starts_with(beginning));
+    let nameless = code == "HttpStatus" && matches!(refusal.http_status, Some(401 | 403));
+    if begins(&DENIALS) || nameless {
+        Right::Denied
+    } else if refusal.class == ErrorClass::Credential || begins(&BEFORE) {
+        Right::Untold
+    } else if begins(&OF_THE_THING) || code.contains("NotFound") || code.contains("NotExist") {
+        Right::Given
+    } else {
+        Right::Untold
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::cloud::{codes, request::Idempotency};
+
+    #[test]
+    fn a_refusal_tells_of_the_right() {
+        for (code, status, right) in [
+            ("Instance.NotFound", 400, Right::Given),
+            ("DesktopInstance.NotFound", 400, Right::Given),
+            ("InvalidDesktopId.NotFound", 404, Right::Given),
+            ("Image.NotExist", 400, Right::Given),
+            ("MissingImageId", 400, Right::Given),
+            ("InvalidParameter", 400, Right::Given),
+            ("ExceedBuilderQuota", 400, Right::Given),
+            ("ImageDistribute.TargetDistributeRegionListEmpty", 400, Right::Given),
+            ("Forbidden.RAM", 403, Right::Denied),
+            ("Forbidden.NoPermission", 403, Right::Denied),
+            ("NoPermission", 400, Right::Denied),
+            ("HttpStatus", 403, Right::Denied),
+            ("HttpStatus", 502, Right::Untold),
+            ("InvalidAccessKeyId.NotFound", 404, Right::Untold),
+            ("InvalidSecurityToken.Expired", 403, Right::Untold),
+            ("InvalidTimeStamp.Expired", 400, Right::Untold),
+            ("InvalidApi.NotFound", 404, Right::Untold),
+            ("SignatureDoesNotMatch", 400, Right::Untold),
+            ("Throttling.User", 429, Right::Untold),
+            ("InternalError", 400, Right::Untold),
+            ("LastTokenProcessing", 403, Right::Untold),
+            ("Timeout", 0, Right::Untold),
+        ] {
+            let refusal = ApiError {
+                class: codes::judge(Some(code), status, Idempotency::NonIdempotent).class,
+                code: Some(code.to_owned()),
+                message: String::new(),
+                advice: "".into(),
+                http_status: Some(status),
+                request_id: None,
+                retry_after: None,
+            };
+            assert_eq!(tells(&refusal), right, "{code} {status}");
+        }
+    }
+}

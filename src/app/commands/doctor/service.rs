@@ -1,0 +1,185 @@
+//! What runs, or should run, on this host: the ledger, the daemon, its unit.
+
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::{self, Read as _},
+    path::Path,
+    process::{Command, Stdio},
+    time::Duration,
+};
+
+use tokio::time::Instant;
+
+use super::Check;
+use crate::{
+    adapters::{
+        config::Config,
+        control::{ControlError, Reply, Request, client},
+        store::{DATABASE_FILE, Reader, StoreError},
+    },
+    domain::{error::chain, health::Verdict},
+};
+
+/// A ledger of a million bakes is read through in a few seconds.
+const READ_THROUGH: Duration = Duration::from_mins(1);
+/// `systemctl` answers at once or never.
+const SYSTEMCTL: Duration = Duration::from_secs(5);
+const UNIT: &str = "imagebaked";
+
+pub(super) async fn database(state_dir: &Path) -> Check {
+    let name = "database";
+    let path = state_dir.join(DATABASE_FILE);
+    let size = match File::open(&path).and_then(|file| file.metadata()) {
+        Ok(metadata) => metadata.len(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Check::ok(name, format!("none yet at {}: it is made when the daemon first runs", path.display()));
+        }
+        Err(error) => {
+            let advice = "run as root, or as a member of the daemon's group";
+            return Check::warn(name, format!("{} cannot be read: {error}", path.display()), advice);
+        }
+    };
+    let examined = tokio::time::timeout(READ_THROUGH, async {
+        let reader = Reader::open(state_dir).await?;
+        let found = reader.examine().await;
+        reader.close().await;
+        found
+    });
+    let damaged = |found: String| {
+        let advice = format!(
+            "stop the daemon and put {}* aside; then start it, and `imagebaked reconcile --apply` brings back the rows of \
+             all images in the cloud",
+            path.display()
+        );
+        Check::fail(name, found, advice)
+    };
+    match examined.await {
+        Ok(Ok(faults)) if faults.is_empty() => {
+            Check::ok(name, format!("sound, {} KiB at {}", size.div_ceil(1024), path.display()))
+        }
+        Ok(Ok(faults)) => damaged(format!("{} is damaged: {}", path.display(), faults.join("; "))),
+        Ok(Err(error @ StoreError::Newer { .. })) => Check::fail(name, error.to_string(), "install that version"),
+        Ok(Err(error)) => {
+            let found = chain(&error);
+            // SQLite keeps an index of the journal beside the database, which a reader may have to make.
+            if ["unable to open", "readonly"].iter().any(|words| found.contains(words)) {
+                return Check::warn(name, found, "run as root, or as the daemon's user");
+            }
+            damaged(found)
+        }
+        Err(_) => {
+            let found = format!("not read through within {} s", READ_THROUGH.as_secs());
+            Check::warn(name, found, "see whether the disk is slow or broken")
+        }
+    }
+}
+
+/// The daemon, as it answers at its socket.
+pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
+    let name = "daemon";
+    let socket = &config.daemon.control_socket;
+    let status = match client::ask(socket, &Request::Status).await {
+        Ok(Reply::Status(status)) => status,
+        Ok(Reply::Failed { message }) => return Check::fail(name, message, "see its log: journalctl -t imagebaked"),
+        Ok(_) => {
+            let advice = format!("systemctl restart {UNIT}");
+            return Check::fail(name, "it answers something else than was asked", advice);
+        }
+        Err(ControlError::Unreachable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
+            let advice = "run as root, or as a member of the daemon's group";
+            return Check::warn(name, format!("you may not use {}", socket.display()), advice);
+        }
+        Err(ControlError::Unreachable { .. }) => {
+            let found = format!("nobody listens at {}", socket.display());
+            return Check::warn(name, found, format!("systemctl start {UNIT}; without it nothing is baked"));
+        }
+        Err(error @ ControlError::OtherVersion { .. }) => {
+            return Check::warn(name, error.to_string(), format!("systemctl restart {UNIT}"));
+        }
+        Err(error) => return Check::fail(name, chain(&error), format!("systemctl restart {UNIT}")),
+    };
+    let daemon = &status.daemon;
+    let found = format!("version {}, pid {}, since {}", daemon.version, daemon.pid, daemon.started_at);
+    if daemon.version != env!("CARGO_PKG_VERSION") {
+        let found = format!("{found}, but this command is of version {}", env!("CARGO_PKG_VERSION"));
+        return Check::warn(name, found, format!("systemctl restart {UNIT}"));
+    }
+    if status.health.verdict != Verdict::Ok {
+        let found = format!("{found}; {}", status.health.headline());
+        return Check::warn(
+            name,
+            found,
+            "imagebaked status says which command helps against each; see docs/problems.md",
+        );
+    }
+    if !broken && daemon.config_hash != config.hash {
+        let found = format!("{found}, but it runs by configuration {}, not {}", daemon.config_hash, config.hash);
+        return Check::warn(name, found, "imagebaked reload; [cloud] and [daemon] may ask for a restart");
+    }
+    Check::ok(name, format!("{found}, health OK"))
+}
+
+/// Whether systemd starts the daemon, and would at the next boot.
+pub(super) async fn unit(environment: &BTreeMap<String, String>) -> Check {
+    let name = "systemd unit";
+    let (enabled, active) = match (ask(environment, "is-enabled").await, ask(environment, "is-active").await) {
+        (Ok(enabled), Ok(active)) => (enabled, active),
+        (Err(why), _) | (_, Err(why)) => {
+            return Check::warn(name, why, "see to it that something starts `imagebaked run`, also after a boot");
+        }
+    };
+    let found = format!("{enabled}, {active}");
+    match (enabled.as_str(), active.as_str()) {
+        ("enabled" | "enabled-runtime", "active" | "reloading") => Check::ok(name, found),
+        ("not-found", _) => Check::warn(
+            name,
+            format!("there is no unit {UNIT}"),
+            "install systemd/imagebaked.service of the distribution",
+        ),
+        (_, "failed") => Check::fail(name, found, format!("journalctl -u {UNIT} -n 50 says why")),
+        (_, "active") => Check::warn(name, found, format!("systemctl enable {UNIT}, or a boot ends the bakes")),
+        _ => Check::warn(name, found, format!("systemctl enable --now {UNIT}")),
+    }
+}
+
+/// The one word that `systemctl` says of the unit, or why it says none.
+async fn ask(environment: &BTreeMap<String, String>, what: &str) -> Result<String, String> {
+    let mut command = Command::new("systemctl");
+    command.args([what, UNIT]).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    if let Some(path) = environment.get("PATH") {
+        command.env("PATH", path);
+    }
+    let mut child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => "there is no systemctl on this host".to_owned(),
+        _ => format!("systemctl cannot be run: {error}"),
+    })?;
+    let give_up = Instant::now() + SYSTEMCTL;
+    loop {
+        match child.try_wait() {
+            Ok(Some(_)) => break,
+            Ok(None) if Instant::now() < give_up => tokio::time::sleep(Duration::from_millis(10)).await,
+            outcome => {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Err(match outcome {
+                    Err(error) => format!("systemctl cannot be waited for: {error}"),
+                    Ok(_) => format!("systemctl does not answer within {} s", SYSTEMCTL.as_secs()),
+                });
+            }
+        }
+    }
+    // It says a line or two, which fit into the pipe.
+    let first = |stream: Option<&mut dyn io::Read>| {
+        let mut text = Vec::new();
+        stream.map(|stream| stream.take(4096).read_to_end(&mut text));
+        String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
+    };
+    let said = first(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
+    if !said.is_empty() {
+        return Ok(said);
+    }
+    let why = first(child.stderr.as_mut().map(|stream| stream as &mut dyn io::Read));
+    // Older versions have no word for it.
+    if why.contains("No such file") { Ok("not-found".to_owned()) } else { Err(format!("systemctl says: {why}")) }
+}

@@ -1,0 +1,89 @@
+//! `imagebaked export [FILE]` and `imagebaked import FILE`: the whole ledger as one JSON document, and back.
+
+use std::{
+    fs::File,
+    io::{self, BufWriter, Read},
+    path::Path,
+    time::Instant,
+};
+
+use serde_json::json;
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result, atomic,
+    backup::{ledger, rows, taken_over},
+    output::short,
+    progress,
+};
+use crate::{
+    adapters::store::{self, TransferError},
+    app::cli::{ExportArgs, ImportArgs},
+    domain::{
+        clock::{Clock, SystemClock},
+        error::chain,
+    },
+};
+
+/// What is written at once.
+const BUFFER: usize = 1 << 16;
+
+pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
+    let begun = Instant::now();
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    if args.file == Path::new("-") {
+        let mut out = BufWriter::with_capacity(BUFFER, io::stdout());
+        let exported = reader.export(&mut out, &progress).await;
+        reader.close().await;
+        return match exported {
+            // A reader that has gone is no failure.
+            Err(TransferError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
+                Ok(CommandOutput::done(String::new()))
+            }
+            exported => Ok(exported.map(|_| CommandOutput::done(String::new()))?),
+        };
+    }
+    let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
+    let mut out = BufWriter::with_capacity(BUFFER, file.file());
+    let exported = reader.export(&mut out, &progress).await;
+    drop(out);
+    reader.close().await;
+    let exported = exported?;
+    atomic::finish(file, &args.file)?;
+    if context.json {
+        let report = json!({ "file": args.file, "rows": exported, "seconds": begun.elapsed().as_secs_f64() });
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "export": report }))));
+    }
+    let (rows, took) = (rows(&exported), short(begun.elapsed()));
+    Ok(CommandOutput::done(format!("{}: {rows}. It took {took}.\n", args.file.display())))
+}
+
+pub async fn import(context: &Context<'_>, args: &ImportArgs) -> Result {
+    let begun = Instant::now();
+    let config = context.whereabouts()?;
+    let input: Box<dyn Read + Send> = if args.file == Path::new("-") {
+        Box::new(io::stdin())
+    } else {
+        Box::new(File::open(&args.file).map_err(|error| {
+            let exit = if error.kind() == io::ErrorKind::NotFound { Exit::NotFound } else { Exit::Failed };
+            Failure::new(exit, format!("cannot read {}: {error}", args.file.display()))
+        })?)
+    };
+    let state_dir = &config.daemon.state_dir;
+    let imported = store::import(state_dir, input, SystemClock.now(), &progress).await?;
+    if context.json {
+        let report = ledger(&imported.ledger, imported.kept.as_deref(), begun);
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "import": report }))));
+    }
+    let what = format!("The ledger in {} is that of the export", state_dir.display());
+    Ok(CommandOutput::done(taken_over(&what, &imported, begun)))
+}
+
+impl From<TransferError> for Failure {
+    fn from(error: TransferError) -> Self {
+        match error {
+            TransferError::File(error) => error.into(),
+            error => Self::new(Exit::Failed, chain(&error)),
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! What `plan` and `check` say of the hours ahead: configuration and ledger brought together for the forecast, and its
+//! results put into words.
+
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    path::Path,
+};
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, TimeDelta, TimeZone, Timelike, Utc};
+
+use super::output::short;
+use crate::{
+    adapters::{
+        config::Config,
+        store::{OpenBake, OpenStage, Pause, Reader, StoreError},
+    },
+    domain::{
+        ids::{InstanceId, LineId, ScheduleId},
+        plan::forecast::{ASSUMED, Builders, Coming, Durations, Fate, UnderWay, forecast, night},
+        schedule::{Instances, Overlap, Schedule},
+    },
+};
+
+/// The queue is played through from this long before the slots that are asked for to this long after them: what comes
+/// before may still be at work, and what comes after tells whether the last of them is over in time.
+const MARGIN: TimeDelta = TimeDelta::days(1);
+/// How far `check` looks for slots that lie too close together.
+const CHECKED: TimeDelta = TimeDelta::days(7);
+/// And at how many of a schedule at most, so that one slot a second costs nothing.
+const MOST_CHECKED: usize = 1000;
+
+/// What the ledger knows of the slots to come; nothing where there is no ledger yet.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    /// The last version of each line.
+    pub versions: HashMap<LineId, u32>,
+    /// Schedules that are paused, other than in the file.
+    pub pauses: HashMap<ScheduleId, Pause>,
+    /// How long bakes took.
+    pub durations: Durations,
+    open: Vec<OpenBake>,
+}
+
+impl Ledger {
+    /// Reads it.
+    pub async fn read(state_dir: &Path) -> Result<Self, StoreError> {
+        let reader = match Reader::open(state_dir).await {
+            Ok(reader) => reader,
+            Err(StoreError::Missing { .. }) => return Ok(Self::default()),
+            Err(error) => return Err(error),
+        };
+        let ledger = Self::read_from(&reader).await;
+        reader.close().await;
+        ledger
+    }
+
+    async fn read_from(reader: &Reader) -> Result<Self, StoreError> {
+        Ok(Self {
+            versions: reader.versions().await?,
+            pauses: reader.pauses().await?,
+            durations: reader.durations().await?,
+            open: reader.open_bakes().await?,
+        })
+    }
+
+    /// Whether a slot will be skipped because its schedule is paused.
+    pub fn is_paused(&self, schedule: &Schedule, slot: DateTime<Utc>) -> bool {
+        schedule.paused || self.pauses.get(&schedule.id).is_some_and(|pause| pause.covers(slot))
+    }
+}
+
+/// What is expected of one slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Expected {
+    not_before: DateTime<Utc>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+impl Expected {
+    /// When it is at work.
+    pub fn work(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
+        match self.fate {
+            Fate::Baked { begin, end, .. } => Some((begin, end)),
+            Fate::TooLate | Fate::Overlaps => None,
+        }
+    }
+
+    /// How long it waits for its turn.
+    pub fn wait(&self) -> TimeDelta {
+        self.work().map_or(TimeDelta::zero(), |(begin, _)| begin - self.not_before)
+    }
+}
+
+/// What is expected of the slots to come.
+#[derive(Debug)]
+pub struct Outlook<'a> {
+    expected: HashMap<(&'a ScheduleId, &'a InstanceId, DateTime<Utc>), Expected>,
+}
+
+impl<'a> Outlook<'a> {
+    /// For the slots after `from` up to `until` that lie ahead of `now`. All schedules take part, whichever are shown:
+    /// they share the builders.
+    pub fn of(
+        config: &'a Config,
+        ledger: &'a Ledger,
+        now: DateTime<Utc>,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) -> Self {
+        let start = from.checked_sub_signed(MARGIN).unwrap_or(from).max(now);
+        let end = until.checked_add_signed(MARGIN).unwrap_or(until);
+        let (mut coming, mut under_way) = (Vec::new(), Vec::new());
+        if start == now {
+            add_open_bakes(ledger, now, &mut coming, &mut under_way);
+        }
+        let known_already = coming.len();
+        let mut keys = Vec::new();
+        for schedule in &config.schedules {
+            for instance in schedule.instances.as_slice() {
+                let before = coming.len();
+                add_slots(schedule, instance, ledger, (start, end), &mut coming);
+                keys.extend(coming[before..].iter().map(|one| (&schedule.id, instance, one.slot)));
+            }
+        }
+        let fates = forecast(&coming, &under_way, builders(config));
+        let foreseen = coming.iter().zip(fates).skip(known_already);
+        let expected = keys
+            .into_iter()
+            .zip(foreseen.map(|(coming, fate)| Expected { not_before: coming.not_before, fate }))
+            .collect();
+        Self { expected }
+    }
+
+    /// What is expected of one slot; nothing of those that are past or paused.
+    pub fn expected(&self, schedule: &'a Schedule, instance: &'a InstanceId, slot: DateTime<Utc>) -> Option<Expected> {
+        self.expected.get(&(&schedule.id, instance, slot)).copied()
+    }
+}
+
+fn builders(config: &Config) -> Builders {
+    Builders { all: config.daemon.max_builders as usize, per_region: config.daemon.max_builders_per_region as usize }
+}
+
+/// The slots of one instance that will be baked, of those after `from` up to `until`.
+fn add_slots<'a>(
+    schedule: &'a Schedule,
+    instance: &'a InstanceId,
+    ledger: &Ledger,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    coming: &mut Vec<Coming<'a>>,
+) {
+    let takes = ledger.durations.expected(&schedule.line(instance));
+    let slots = schedule.timing.between(from, until).filter(|slot| !ledger.is_paused(schedule, *slot));
+    coming.extend(slots.map(|slot| {
+        Coming {
+            slot,
+            not_before: schedule.timing.begin(slot, schedule.id.as_str()),
+            give_up_at: TimeDelta::from_std(schedule.settings.deadline)
+                .ok()
+                .and_then(|deadline| slot.checked_add_signed(deadline))
+                .unwrap_or(DateTime::<Utc>::MAX_UTC),
+            instance,
+            region: &schedule.settings.instance_region,
+            overlap: schedule.overlap,
+            takes,
+        }
+    }));
+}
+
+/// Bakes that wait or are at work right now.
+fn add_open_bakes<'a>(
+    ledger: &'a Ledger,
+    now: DateTime<Utc>,
+    coming: &mut Vec<Coming<'a>>,
+    under_way: &mut Vec<UnderWay<'a>>,
+) {
+    for bake in &ledger.open {
+        let takes = ledger.durations.expected(&bake.line);
+        match bake.stage {
+            OpenStage::Queued { not_before, give_up_at } => coming.push(Coming {
+                slot: bake.slot,
+                not_before: not_before.max(now),
+                give_up_at,
+                instance: &bake.instance,
+                region: &bake.region,
+                // Whether it is skipped for another was decided when it came.
+                overlap: Overlap::Queue,
+                takes,
+            }),
+            OpenStage::Begun { at } => {
+                let end = TimeDelta::from_std(takes).ok().and_then(|takes| at.unwrap_or(now).checked_add_signed(takes));
+                // One that takes longer than expected may be over at any moment.
+                under_way.push(UnderWay {
+                    instance: &bake.instance,
+                    region: &bake.region,
+                    until: end.unwrap_or(DateTime::<Utc>::MAX_UTC).max(now),
+                });
+            }
+        }
+    }
+}
+
+/// One sentence on the first night of these slots, which are in order: when it is done, and who waits longest.
+pub fn tonight(
+    slots: &[(DateTime<Utc>, Expected)],
+    only: Option<&str>,
+    durations: &Durations,
+    now: DateTime<Utc>,
+) -> Option<String> {
+    let times: Vec<_> = slots.iter().map(|(slot, _)| *slot).collect();
+    let slots = &slots[..night(&times)];
+    let (first, _) = slots.first()?;
+    let baked: Vec<_> = slots.iter().filter_map(|(_, expected)| Some((expected.work()?.1, expected.wait()))).collect();
+    let whose = only.map(|name| format!(" of {name}")).unwrap_or_default();
+    let which = if *first - now < TimeDelta::days(1) {
+        format!("tonight's queue{whose}")
+    } else {
+        format!("the queue{whose} on {}", first.format("%F"))
+    };
+    let basis = if durations.is_empty() {
+        format!("No bakes yet: {} min assumed; ", ASSUMED.as_secs() / 60)
+    } else {
+        "By what bakes took so far, ".to_owned()
+    };
+    let skipped = match slots.len() - baked.len() {
+        0 => String::new(),
+        n => format!("; {n} more {} expected to be skipped", if n == 1 { "is" } else { "are" }),
+    };
+    let Some(done) = baked.iter().map(|(end, _)| *end).max() else {
+        return Some(format!("{basis}{which} ({}) comes to nothing{skipped}.\n", counted(0)));
+    };
+    let wait = match baked.iter().map(|(_, wait)| *wait).max().and_then(|wait| wait.to_std().ok()) {
+        Some(wait) if !wait.is_zero() => format!("the longest wait is {}", short(wait)),
+        _ => "none waits for its turn".to_owned(),
+    };
+    Some(format!(
+        "{basis}{which} ({}) is done at {}; {wait}{skipped}.\n",
+        counted(baked.len()),
+        done.format("%F %R UTC")
+    ))
+}
+
+fn counted(n: usize) -> String {
+    if n == 1 { "1 slot".to_owned() } else { format!("{n} slots") }
+}
+
+/// What an operator should know of a slot before it comes.
+pub fn warning(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>, fate: Fate) -> Option<String> {
+    let zone = schedule.timing.zone();
+    let what = match fate {
+        Fate::Baked { runs_into: None, .. } => return None,
+        Fate::Baked { runs_into: Some(next), .. } => {
+            let whose = if schedule.timing.next_after(slot) == Some(next) {
+                "its next slot".to_owned()
+            } else {
+                format!("the next slot of {instance},")
+            };
+            format!("is expected to still be at work at {whose} {}", local_after(slot, next, zone))
+        }
+        Fate::TooLate => {
+            let deadline = short(schedule.settings.deadline);
+            format!("is expected to be skipped: it would wait past its deadline, {deadline} after the slot")
+        }
+        Fate::Overlaps => {
+            "is expected to be skipped: another bake of its instance is not over by then (overlap = \"skip\")"
+                .to_owned()
+        }
+    };
+    Some(format!("{} {what}", called(schedule, instance, slot)))
+}
+
+/// So many warnings are read; a wall of them is not.
+const SHOWN: usize = 10;
+
+/// Warnings for people: of each kind the first one of every schedule and instance, and how many more there are.
+#[derive(Debug, Default)]
+pub struct Warnings<'a> {
+    first: Vec<(String, usize)>,
+    at: HashMap<(&'a str, &'a str, &'static str), usize>,
+}
+
+impl<'a> Warnings<'a> {
+    /// Takes one more.
+    pub fn add(&mut self, schedule: &'a str, instance: &'a str, fate: Fate, warning: &str) {
+        let kind = match fate {
+            Fate::Baked { .. } => "runs into",
+            Fate::TooLate => "too late",
+            Fate::Overlaps => "overlaps",
+        };
+        match self.at.entry((schedule, instance, kind)) {
+            Entry::Occupied(at) => self.first[*at.get()].1 += 1,
+            Entry::Vacant(at) => {
+                at.insert(self.first.len());
+                self.first.push((warning.to_owned(), 0));
+            }
+        }
+    }
+
+    /// A line for each of the first, and one for the rest.
+    pub fn render(&self) -> String {
+        let line = |(warning, more): &(String, usize)| match more {
+            0 => format!("warning: {warning}\n"),
+            n => format!("warning: {warning} (and {n} more times)\n"),
+        };
+        let mut text: String = self.first.iter().take(SHOWN).map(line).collect();
+        if let Some(rest @ 1..) = self.first.len().checked_sub(SHOWN) {
+            text.push_str(&format!("warning: likewise of {rest} more; --json has them all\n"));
+        }
+        text
+    }
+}
+
+/// Schedules whose bakes took longer than some of their slots are apart: one sentence for each instance, with the
+/// schedule's place in the configuration.
+pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    for (place, schedule) in config.schedules.iter().enumerate() {
+        let zone = schedule.timing.zone();
+        let until = now.checked_add_signed(CHECKED).unwrap_or(now);
+        let learned: Vec<_> = schedule
+            .instances
+            .as_slice()
+            .iter()
+            .filter_map(|instance| Some((instance, ledger.durations.learned(&schedule.line(instance))?)))
+            .collect();
+        if learned.is_empty() {
+            continue;
+        }
+        let slots: Vec<_> = schedule
+            .timing
+            .between(now, until)
+            .take(MOST_CHECKED)
+            .filter(|slot| !ledger.is_paused(schedule, *slot))
+            .collect();
+        for (instance, takes) in learned {
+            let too_close = |slot: &DateTime<Utc>| {
+                let next = schedule.timing.next_after(*slot)?;
+                let apart = (next - *slot).to_std().ok()?;
+                (apart < takes).then_some((*slot, next, apart))
+            };
+            let Some((slot, next, apart)) = slots.iter().find_map(too_close) else { continue };
+            let fate = match schedule.overlap {
+                Overlap::Skip => "is skipped then (overlap = \"skip\")",
+                Overlap::Queue => "waits then (overlap = \"queue\")",
+            };
+            let sentence = format!(
+                "{} is expected to take {}, and its next slot is {} after it, at {}, and {fate}",
+                called(schedule, instance, slot),
+                short(takes),
+                short(apart),
+                local_after(slot, next, zone),
+            );
+            found.push((place, sentence));
+        }
+    }
+    found
+}
+
+/// The hour at which a night is over.
+const MORNING: u32 = 8;
+/// And the one at which it begins, so that a slot of the day is no part of it.
+const EVENING: u32 = 18;
+
+/// The next night, where its queue is too long: one sentence, with the place of the schedule that waits longest.
+pub fn long_night(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Option<(usize, String)> {
+    let until = now.checked_add_signed(MARGIN).unwrap_or(now);
+    let (mut coming, mut under_way) = (Vec::new(), Vec::new());
+    add_open_bakes(ledger, now, &mut coming, &mut under_way);
+    let mut places = vec![None; coming.len()];
+    for (place, schedule) in config.schedules.iter().enumerate() {
+        for instance in schedule.instances.as_slice() {
+            let known = coming.len();
+            add_slots(schedule, instance, ledger, (now, until), &mut coming);
+            coming.truncate(known + MOST_CHECKED);
+            places.resize(coming.len(), Some(place));
+        }
+    }
+    let fates = forecast(&coming, &under_way, builders(config));
+    let (mut too_late, mut done) = (Vec::new(), None);
+    for ((coming, place), fate) in coming.iter().zip(&places).zip(&fates) {
+        let Some(place) = *place else { continue };
+        match *fate {
+            Fate::TooLate => too_late.push((coming.slot, place)),
+            Fate::Baked { begin, end, .. } if begin > coming.not_before => {
+                let morning = morning_after(coming.slot, config.schedules[place].timing.zone());
+                if morning.is_some_and(|morning| end > morning) {
+                    done = done.max(Some((end, place)));
+                }
+            }
+            Fate::Baked { .. } | Fate::Overlaps => {}
+        }
+    }
+    let basis = if ledger.durations.is_empty() {
+        format!(", {} min each assumed before the first", ASSUMED.as_secs() / 60)
+    } else {
+        String::new()
+    };
+    let busy = format!("{} of the next 24 hours, {} at once{basis}", counted(coming.len()), config.daemon.max_builders);
+    if let Some(&(slot, place)) = too_late.iter().min() {
+        let schedule = &config.schedules[place];
+        let when = slot.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z");
+        let n = counted(too_late.len());
+        return Some((
+            place,
+            format!("the queue is too long ({busy}): {n} would wait past the deadline, first {} {when}", schedule.name),
+        ));
+    }
+    let (end, place) = done?;
+    let schedule = &config.schedules[place];
+    let end = end.with_timezone(&schedule.timing.zone()).format("%a %F %R %Z");
+    Some((place, format!("the night's queue ({busy}) is expected to end at {end}, with {}", schedule.name)))
+}
+
+/// The end of the night that a slot belongs to; `None` for a slot of the day.
+fn morning_after(slot: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
+    let local = slot.with_timezone(&zone).naive_local();
+    let day = match local.hour() {
+        hour if hour < MORNING => local.date(),
+        hour if hour >= EVENING => local.date().succ_opt()?,
+        _ => return None,
+    };
+    zone.from_local_datetime(&day.and_hms_opt(MORNING, 0, 0)?).earliest().map(|at| at.to_utc())
+}
+
+/// A slot by the name of its schedule; with the instance where the schedule has several.
+fn called(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> String {
+    let when = slot.with_timezone(&schedule.timing.zone()).format("%F %R");
+    match schedule.instances {
+        Instances::One(_) => format!("{} {when}", schedule.name),
+        Instances::Many(_) => format!("{} {when} on {instance}", schedule.name),
+    }
+}
+
+/// A later instant beside a slot: the time alone where the day is the same.
+fn local_after(slot: DateTime<Utc>, later: DateTime<Utc>, zone: Zone) -> String {
+    let (slot, later) = (slot.with_timezone(&zone), later.with_timezone(&zone));
+    let format = if slot.date_naive() == later.date_naive() { "%R" } else { "%F %R" };
+    later.format(format).to_string()
+}
+
+/// The clock's time on the slot's day, and how many days later where it is another one.
+pub fn clock(slot: DateTime<Utc>, at: DateTime<Utc>, zone: Zone) -> String {
+    let (slot, at) = (slot.with_timezone(&zone), at.with_timezone(&zone));
+    match (at.date_naive() - slot.date_naive()).num_days() {
+        0 => at.format("%R").to_string(),
+        days => format!("{} +{days}d", at.format("%R")),
+    }
+}

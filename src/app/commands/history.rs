@@ -1,0 +1,92 @@
+//! `imagebaked history`: the ledger, the newest slot first. Works with and without the daemon.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result, known_schedule,
+    output::{NONE, Rows, relative, short, utc},
+};
+use crate::{
+    adapters::store::{Filter, LedgerRow},
+    app::cli::HistoryArgs,
+    domain::clock::{Clock, SystemClock},
+};
+
+pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    let now = SystemClock.now();
+    let before = match args.before {
+        None => None,
+        Some(id) => match reader.bake(id).await? {
+            Some(row) => Some((row.slot(), id)),
+            None => return Err(Failure::new(Exit::NotFound, format!("there is no bake {id}"))),
+        },
+    };
+    let filter = Filter {
+        schedule: args.schedule.clone(),
+        instance: args.instance.clone(),
+        states: args.state.clone(),
+        with_reason: false,
+        since: args.since.map(|moment| moment.instant(now)),
+        until: args.until.map(|moment| moment.instant(now)),
+        code: args.code.clone(),
+        before,
+        limit: args.limit,
+    };
+    let rows = reader.history(&filter).await?;
+    if let (true, Some(schedule)) = (rows.is_empty(), &args.schedule) {
+        known_schedule(&config, &reader, schedule).await?;
+    }
+    reader.close().await;
+    if context.json {
+        return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "bakes": rows }))?)));
+    }
+    if rows.is_empty() {
+        return Ok(CommandOutput::done("Nothing recorded that fits.\n".to_owned()));
+    }
+    let full_page = u32::try_from(rows.len()).is_ok_and(|n| n == args.limit);
+    let last = rows.last().map(|row| row.id);
+    let mut text = table(&rows, now, context.color);
+    if let (true, Some(last)) = (full_page, last) {
+        text.push_str(&format!("… older ones: --before {last}\n"));
+    }
+    Ok(CommandOutput::done(text))
+}
+
+/// The history's table; also the end of the demo.
+pub fn table(rows: &[LedgerRow], now: DateTime<Utc>, color: bool) -> String {
+    let header = ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "TRIES", "TOOK", "REASON"];
+    let mut table = Rows::new(&header, color).sparing(&["WHEN", "TRIES", "TOOK", "INSTANCE", "IMAGE"]);
+    for row in rows {
+        let image = row.image_id.as_deref().or(row.image_name.as_deref()).unwrap_or(NONE);
+        let took = row
+            .finished_at
+            .filter(|_| row.version.is_some())
+            .map_or_else(|| NONE.to_owned(), |end| short(Duration::from_millis((end - row.created_at).unsigned_abs())));
+        let mut reason = row.reason.clone().unwrap_or_default();
+        if row.covers > 1 {
+            reason = format!("{} slots: {reason}", row.covers);
+        }
+        if row.trigger == "manual" {
+            reason = format!("asked for by {}: {reason}", row.requested_by.as_deref().unwrap_or("a person"));
+        }
+        table.row([
+            row.id.to_string(),
+            utc(row.slot()),
+            relative(row.slot(), now),
+            row.schedule.clone(),
+            row.instance_id.clone(),
+            row.state.clone(),
+            row.version.map_or_else(|| NONE.to_owned(), |version| version.to_string()),
+            image.to_owned(),
+            row.attempts.to_string(),
+            took,
+            reason.trim_end_matches([' ', ':']).to_owned(),
+        ]);
+    }
+    table.render()
+}

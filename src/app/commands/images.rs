@@ -1,0 +1,231 @@
+//! `imagebaked images`: the images of each line, by the ledger, as the last look at the cloud showed them.
+
+use std::collections::HashSet;
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result, known_schedule,
+    output::{NONE, Rows, relative, utc},
+    prune::failed_table,
+};
+use crate::{
+    adapters::{
+        config::Config,
+        store::{ImageRow, rfc3339},
+    },
+    app::{cli::ImagesArgs, daemon},
+    domain::{
+        clock::{Clock, SystemClock},
+        image::{
+            Fate,
+            failed::{FailedAction, FailedImage},
+            report::JudgedFailed,
+        },
+    },
+};
+
+pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    if args.failed {
+        let failed = failed(context, args, &config, &reader).await;
+        reader.close().await;
+        return failed;
+    }
+    let rows = reader.present_images(None).await?;
+    let look = reader.last_look().await?;
+    let mut images = wanted(rows, args, &config, &reader).await?;
+    if let (true, Some(schedule)) = (images.is_empty(), &args.schedule) {
+        known_schedule(&config, &reader, schedule).await?;
+    }
+    reader.close().await;
+    let now = SystemClock.now();
+    if context.json {
+        let images: Vec<_> = images.iter().map(|row| object(row, now)).collect();
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "images": images }))));
+    }
+    if images.is_empty() {
+        return nothing(args);
+    }
+    let shown = usize::try_from(args.limit).unwrap_or(usize::MAX);
+    let more = images.len().saturating_sub(shown);
+    images.truncate(shown);
+    let mut text = table(context, &images, now);
+    if more > 0 {
+        text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
+    }
+    if let Some(look) = look {
+        let problem = look.problem.map_or_else(String::new, |problem| format!(", which was not whole: {problem}"));
+        text.push_str(&format!("\nAs of the last look at the cloud, {}{problem}.\n", relative(look.at, now)));
+    }
+    Ok(CommandOutput::done(text))
+}
+
+/// The images that the cloud lists as CREATE_FAILED, with what follows for each.
+async fn failed(
+    context: &Context<'_>,
+    args: &ImagesArgs,
+    config: &Config,
+    reader: &crate::adapters::store::Reader,
+) -> Result {
+    let now = SystemClock.now();
+    let mut images = daemon::failed_images(reader, config, now).await?;
+    if let Some(wanted) = &args.schedule {
+        known_schedule(config, reader, wanted).await?;
+        let seen = reader.seen(wanted).await?;
+        let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
+        ids.insert(wanted);
+        images.retain(|(image, _)| ids.contains(image.schedule_id.as_str()));
+    }
+    if context.json {
+        let images: Vec<_> = images.iter().map(|(image, judged)| failed_object(image, judged)).collect();
+        return Ok(CommandOutput::done(format!("{}\n", json!({ "images": images }))));
+    }
+    if images.is_empty() {
+        return Ok(CommandOutput::done("The cloud lists no image of ours as CREATE_FAILED.\n".to_owned()));
+    }
+    let shown: Vec<_> = images.into_iter().map(|(_, judged)| judged).take(args.limit as usize).collect();
+    Ok(CommandOutput::done(failed_table(context, &shown)))
+}
+
+/// With the field names that `images --failed --json` promises.
+fn failed_object(image: &FailedImage, judged: &JudgedFailed) -> Value {
+    let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
+    let delete_after = match &judged.action {
+        FailedAction::Wait { delete_after } => Some(instant(*delete_after)),
+        _ => None,
+    };
+    json!({
+        "image_id": image.image_id, "image_name": image.name, "version": image.version, "line": image.line,
+        "slot": image.slot.map(instant), "bake": image.bake, "status": "CREATE_FAILED",
+        "in_history": image.bake.is_some(), "first_seen": image.seen.map(|(first, _)| instant(first)),
+        "last_seen": image.seen.map(|(_, last)| instant(last)), "action": judged.action.as_str(),
+        "delete_after": delete_after, "last_error": image.last_error,
+    })
+}
+
+async fn wanted(
+    mut rows: Vec<ImageRow>,
+    args: &ImagesArgs,
+    config: &Config,
+    reader: &crate::adapters::store::Reader,
+) -> Result<Vec<ImageRow>> {
+    if let Some(wanted) = &args.schedule {
+        // The id first: names change hands, ids do not. A schedule that is gone from the file is known by the ledger.
+        let seen = reader.seen(wanted).await?;
+        let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
+        ids.insert(wanted);
+        rows.retain(|row| ids.contains(row.schedule_id.as_str()));
+    }
+    if let Some(channel) = &args.channel {
+        rows.retain(|row| row.image.channels.contains(channel));
+    }
+    if args.orphans {
+        let lines: HashSet<_> = config
+            .schedules
+            .iter()
+            .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
+            .collect();
+        rows.retain(|row| !lines.contains(&row.image.line));
+    }
+    Ok(rows)
+}
+
+fn nothing(args: &ImagesArgs) -> Result {
+    match &args.schedule {
+        _ if args.orphans => Ok(CommandOutput::done("Every image belongs to a line of the file.\n".to_owned())),
+        _ if let Some(channel) = &args.channel => {
+            Err(Failure::new(Exit::NotFound, format!("no image is in channel {channel:?}; see `imagebaked channels`")))
+        }
+        Some(schedule) => Err(Failure::new(
+            Exit::NotFound,
+            format!("no good image of {schedule:?} is recorded; see `imagebaked history --schedule {schedule}`"),
+        )),
+        None => Ok(CommandOutput::done("No good image is recorded yet.\n".to_owned())),
+    }
+}
+
+fn table(context: &Context<'_>, images: &[ImageRow], now: DateTime<Utc>) -> String {
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "AGE", "BAKE", "NOTE"], context.color)
+        .sparing(&["AGE", "BAKE", "NAME"]);
+    for row in images {
+        let image = &row.image;
+        rows.row([
+            image.line.to_string(),
+            image.version.to_string(),
+            image.image_id.to_string(),
+            image.name.clone(),
+            utc(image.slot),
+            relative(image.slot, now),
+            row.bake.map_or_else(|| NONE.to_owned(), |bake| bake.to_string()),
+            notes(row, now).join(", "),
+        ]);
+    }
+    rows.render()
+}
+
+/// What is to be known of an image besides where it came from.
+fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
+    let image = &row.image;
+    let mut notes = image.channels.clone();
+    if let Some(pin) = image.pin.as_ref().filter(|pin| pin.holds(now)) {
+        notes.push(format!("pinned: {}", pin.reason));
+    }
+    if let Some(veto) = &image.veto {
+        notes.push(format!("vetoed: {veto}"));
+    }
+    match &image.fate {
+        Fate::Marked { delete_after, last_error, .. } => {
+            notes.push(format!("to be deleted {}", relative(*delete_after, now)));
+            notes.extend(last_error.as_ref().map(|error| format!("not deleted yet: {error}")));
+        }
+        Fate::Deleting { .. } => notes.push("its deletion was sent and is not confirmed yet".to_owned()),
+        Fate::Refused { why } => notes.push(format!("the cloud would not delete it: {why}")),
+        Fate::Kept | Fate::Deleted { .. } => {}
+    }
+    if !image.copied_to.is_empty() {
+        notes.push(format!("being copied to {}", image.copied_to.join(" ")));
+    }
+    match row.verify.as_deref() {
+        Some("failed") => notes.push("check failed".to_owned()),
+        Some("due") => notes.push("to be checked".to_owned()),
+        _ => {}
+    }
+    if let Some(since) = image.seen.missing_since {
+        notes.push(format!("not in the cloud since {}", relative(since, now)));
+    } else if !image.seen.available {
+        notes.push("not AVAILABLE".to_owned());
+    } else if !image.seen.ours {
+        notes.push("not ours".to_owned());
+    }
+    if !image.seen.used_by.is_empty() {
+        notes.push(format!("used by {}", image.seen.used_by.join(" ")));
+    }
+    notes
+}
+
+/// With the field names that `images --json` promises.
+fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
+    let image = &row.image;
+    let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
+    let delete_after = match &image.fate {
+        Fate::Marked { delete_after, .. } => Some(instant(*delete_after)),
+        _ => None,
+    };
+    let last_error = match &image.fate {
+        Fate::Marked { last_error, .. } => last_error.as_ref(),
+        Fate::Refused { why } => Some(why),
+        _ => None,
+    };
+    json!({
+        "image_id": image.image_id, "version_id": row.version_id, "image_name": image.name, "version": image.version,
+        "line": image.line, "schedule": row.schedule, "instance_id": row.instance_id, "slot": instant(image.slot),
+        "bake": row.bake, "finished_at": instant(image.available_at), "fate": image.fate.as_str(),
+        "delete_after": delete_after, "last_error": last_error, "channels": image.channels, "available": image.seen.available,
+        "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
+        "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,
+        "verify": row.verify, "copied_to": image.copied_to,
+    })
+}

@@ -1,0 +1,429 @@
+//! `imagebaked init`: a first configuration, with one schedule for each instance that the account has.
+
+use std::{
+    collections::{BTreeSet, HashSet},
+    fmt::Write as _,
+    fs,
+    io::{self, Write as _},
+    path::Path,
+    sync::Arc,
+};
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, Days, NaiveTime, TimeZone as _, Utc};
+use serde::Serialize;
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result, atomic,
+    coverage::refused,
+    inventory::{Machine, kind_word, list_all},
+    output::schedules,
+};
+use crate::{
+    adapters::{
+        config::{self, CloudSettings, Credentials, Severity},
+        files::AtomicFile,
+    },
+    app::{cli::InitArgs, daemon},
+    domain::{
+        api::{call::ErrorClass, instance_state::InstanceType},
+        clock::{Clock, SystemClock},
+        error::chain,
+        ids::InstanceId,
+    },
+};
+
+/// The quiet hours, by the local clock: from 01:00 for four hours.
+const NIGHT_BEGINS: u32 = 60;
+const NIGHT: u32 = 4 * 60;
+/// So many images of half an hour, five at once, fit into a night. With more, each instance has one night a week.
+const MOST_A_NIGHT: usize = 40;
+/// Names leave room for a number that tells them apart: the configuration takes 64 characters.
+const LONGEST_NAME: usize = 56;
+const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+
+/// A schedule to be written, with the field names that `--json` promises.
+#[derive(Debug, Serialize)]
+struct Planned {
+    schedule: String,
+    instance_id: InstanceId,
+    instance_type: InstanceType,
+    region: String,
+    status: String,
+    cron: String,
+    #[serde(skip)]
+    called: Option<String>,
+}
+
+pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
+    let path = args.file.as_deref().unwrap_or(context.config_path);
+    if !args.stdout {
+        writable(path)?;
+    }
+    let now = SystemClock.now();
+    let settings = settings(context, args)?;
+    let zone = args.timezone.unwrap_or(if settings.cloud.region.starts_with("cn-") {
+        Zone::find("Asia/Shanghai").unwrap_or(Zone::UTC)
+    } else {
+        Zone::UTC
+    });
+    let machines = machines(context, args, &settings).await?;
+    if machines.is_empty() {
+        let message = "the account has no workstation, and no cloud desktop in these regions; name others with \
+                       --desktop-region. Nothing was written.";
+        return Err(Failure::new(Exit::NotFound, message));
+    }
+    let planned = plan(&machines, zone, now);
+    let text = file(&settings.cloud, zone, &planned, now);
+    if args.stdout {
+        let said = if context.json {
+            format!("{}\n", json!({ "file": null, "timezone": zone, "schedules": planned, "text": text }))
+        } else {
+            text
+        };
+        return Ok(CommandOutput::done(said));
+    }
+    write(path, &text)?;
+    // Files of conf.d and the environment have their say, too.
+    if let Err(problems) = config::load(path, &context.environment) {
+        let message = format!("{}was written, but {problems}", problems.render(context.color_of_stderr()));
+        return Err(Failure::new(Exit::Usage, message));
+    }
+    if context.json {
+        return Ok(CommandOutput::done(format!(
+            "{}\n",
+            json!({ "file": path, "timezone": zone, "schedules": planned })
+        )));
+    }
+    let config = if args.file.is_none() && path == Path::new("/etc/imagebaked/imagebaked.toml") {
+        String::new()
+    } else {
+        format!("--config {} ", path.display())
+    };
+    Ok(CommandOutput::done(format!(
+        "{} written to {}. Look through it, then:\n\n  imagebaked {config}check     what it says, and the next \
+         slots\n  imagebaked {config}doctor    whether credentials, permissions and instances are as they should be\n",
+        schedules(planned.len()),
+        path.display()
+    )))
+}
+
+/// Says what is in the way before the cloud is asked.
+fn writable(path: &Path) -> Result<()> {
+    if fs::symlink_metadata(path).is_ok() {
+        return Err(taken(path));
+    }
+    let folder = match path.parent() {
+        Some(folder) if folder != Path::new("") => folder,
+        _ => Path::new("."),
+    };
+    if !folder.is_dir() {
+        let folder = folder.display();
+        let message = format!("there is no folder {folder}; make it first: sudo install -d -m 0755 {folder}");
+        return Err(Failure::new(Exit::Failed, message));
+    }
+    Ok(())
+}
+
+fn taken(path: &Path) -> Failure {
+    let message = format!(
+        "{} is there already, and is left as it is; name another file (imagebaked init FILE), or see what would be written \
+         with --stdout",
+        path.display()
+    );
+    Failure::new(Exit::Failed, message)
+}
+
+/// `[cloud]` from the command line over the environment, as if there were a file without any key.
+fn settings(context: &Context<'_>, args: &InitArgs) -> Result<config::Config> {
+    let mut environment = context.environment.clone();
+    for (key, value) in [
+        ("REGION", &args.region),
+        ("ENDPOINT", &args.endpoint),
+        ("ECD_ENDPOINT", &args.ecd_endpoint),
+        ("CREDENTIALS", &args.credentials),
+        ("CREDENTIALS_DIR", &args.credentials_dir),
+    ] {
+        if let Some(value) = value {
+            environment.insert(format!("IMAGEBAKED_CLOUD__{key}"), value.clone());
+        }
+    }
+    let (config, problems) = config::without_file(&environment);
+    let errors = problems.0.iter().any(|problem| problem.severity == Severity::Error);
+    match config {
+        Some(config) if !errors => Ok(config),
+        _ => Err(Failure::new(Exit::Usage, problems.render(context.color_of_stderr()))),
+    }
+}
+
+/// The instances of the account, by kind and name. A kind that the credentials may not list is passed over with a warning,
+/// as long as there is another.
+async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Config) -> Result<Vec<Machine>> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let cloud = daemon::client(settings, &context.environment, &clock)
+        .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
+    let regions: BTreeSet<String> = if args.desktop_region.is_empty() {
+        [settings.cloud.region.clone()].into()
+    } else {
+        args.desktop_region.iter().cloned().collect()
+    };
+    let mut seen = HashSet::new();
+    let mut machines = Vec::new();
+    let mut refusals = Vec::new();
+    for listed in list_all(&cloud, &settings.cloud.region, &regions).await {
+        let what = listed.what();
+        match listed.machines {
+            Ok(listed) => machines.extend(listed.into_iter().filter(|machine| seen.insert(machine.id.clone()))),
+            Err(refusal) if refusal.class == ErrorClass::Credential => {
+                let message = format!("{refusal}\n{} Nothing was written.", refusal.advice);
+                return Err(Failure::new(Exit::Failed, message));
+            }
+            Err(refusal) => refusals.push(refused(&what, &refusal)),
+        }
+    }
+    if machines.is_empty()
+        && let Some(failure) = refusals.pop()
+    {
+        return Err(Failure::new(failure.exit, format!("{}\nNothing was written.", failure.message)));
+    }
+    for failure in refusals {
+        eprintln!("warning: {}; they are left out", failure.message.replace('\n', ". ").trim_end_matches('.'));
+    }
+    machines.sort_by(|a, b| (a.kind.as_str(), &a.name, &a.id).cmp(&(b.kind.as_str(), &b.name, &b.id)));
+    Ok(machines)
+}
+
+fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
+    let weekly = machines.len() > MOST_A_NIGHT;
+    let mut names = HashSet::new();
+    machines
+        .iter()
+        .map(|machine| Planned {
+            schedule: unique(&slug(machine), &mut names),
+            instance_id: machine.id.clone(),
+            instance_type: machine.kind,
+            region: machine.region.clone(),
+            status: machine.status.as_str().to_owned(),
+            cron: cron(&machine.id, weekly, zone, now),
+            called: machine.name.clone(),
+        })
+        .collect()
+}
+
+/// The instance's own name as the name of a schedule; images are named by it, so that it begins with a letter.
+fn slug(machine: &Machine) -> String {
+    let name = machine.name.as_deref().unwrap_or_default().to_lowercase();
+    let name = name.replace(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)), "-");
+    let mut slug = String::new();
+    for part in name.split('-').filter(|part| !part.is_empty()) {
+        if !slug.is_empty() {
+            slug.push('-');
+        }
+        slug.push_str(part);
+    }
+    if !slug.contains(char::is_alphanumeric) {
+        machine.id.as_str().clone_into(&mut slug);
+    }
+    if !slug.starts_with(char::is_alphabetic) {
+        slug.insert_str(0, "machine-");
+    }
+    slug.chars().take(LONGEST_NAME).collect::<String>().trim_end_matches(['-', '.']).to_owned()
+}
+
+fn unique(slug: &str, names: &mut HashSet<String>) -> String {
+    let numbered = (2..).map(|n: u32| format!("{slug}-{n}"));
+    let name = std::iter::once(slug.to_owned()).chain(numbered).find(|name| !names.contains(name));
+    let name = name.unwrap_or_default();
+    names.insert(name.clone());
+    name
+}
+
+/// A time of the instance's own in the quiet hours, stable, and one that every night has once: where clocks change, times
+/// that a night skips or repeats are passed over.
+fn cron(id: &InstanceId, weekly: bool, zone: Zone, now: DateTime<Utc>) -> String {
+    let hash = Sha256::digest(id.as_str().as_bytes());
+    let number = hash.iter().take(4).fold(0, |number: u32, byte| number << 8 | u32::from(*byte));
+    let day = if weekly { WEEKDAYS[(number / NIGHT) as usize % WEEKDAYS.len()] } else { "*" };
+    // An hour on at a time: a clock change takes no more than two of the four.
+    let minutes = (0..4).map(|hours| (number % NIGHT + hours * 60) % NIGHT + NIGHT_BEGINS);
+    let times = minutes.map(|minute| (minute / 60, minute % 60));
+    let (hour, minute) =
+        times.clone().find(|time| is_plain(*time, zone, now)).or(times.clone().next()).unwrap_or_default();
+    format!("{minute} {hour} * * {day}")
+}
+
+/// Whether each day of the year to come has this time exactly once.
+fn is_plain((hour, minute): (u32, u32), zone: Zone, now: DateTime<Utc>) -> bool {
+    let Some(time) = NaiveTime::from_hms_opt(hour, minute, 0) else { return false };
+    let today = now.with_timezone(&zone).date_naive();
+    (0..370)
+        .filter_map(|day| today.checked_add_days(Days::new(day)))
+        .all(|day| zone.from_local_datetime(&day.and_time(time)).single().is_some())
+}
+
+fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Utc>) -> String {
+    let count = |kind| match (planned.iter().filter(|one| one.instance_type == kind).count(), kind_word(kind)) {
+        (1, word) => format!("1 {word}"),
+        (n, word) => format!("{n} {word}s"),
+    };
+    let rhythm = if planned.len() > MOST_A_NIGHT {
+        format!(
+            "These are too many for one night, so that each has its own night of the week, at its own time\n# between 01:00 \
+             and 05:00 ({zone})."
+        )
+    } else {
+        format!("Each is imaged every night, at its own time between 01:00 and 05:00 ({zone}).")
+    };
+    let mut text = format!(
+        "# imagebaked: scheduled, versioned images of WUYING desktops and workstations.\n\
+         #\n\
+         # Made by `imagebaked init` on {}, from {} and {}.\n\
+         # {rhythm}\n\
+         # Change what you like; after each edit:\n\
+         #\n\
+         #     imagebaked check          what is wrong with it, and the next slots\n\
+         #     imagebaked plan           the slots of the next seven days\n\
+         #     imagebaked reload         once the daemon runs\n\
+         #\n\
+         # What is commented out shows the default.\n\
+         \n\
+         [cloud]\n",
+        now.with_timezone(&zone).format("%F"),
+        count(InstanceType::CloudDesktop),
+        count(InstanceType::WuyingServer),
+    );
+    let _ = writeln!(text, "region = {}", quoted(&cloud.region));
+    for (key, value) in [("endpoint", &cloud.endpoint), ("ecd_endpoint", &cloud.ecd_endpoint)] {
+        if let Some(value) = value {
+            let _ = writeln!(text, "{key} = {}", quoted(value));
+        }
+    }
+    match cloud.credentials {
+        Credentials::Default => text.push_str(
+            "# credentials = \"default\"          # or \"files\", \"ecs_ram_role\"; keys themselves never belong into this file\n",
+        ),
+        Credentials::Files => text.push_str("credentials = \"files\"\n"),
+        Credentials::EcsRamRole => text.push_str("credentials = \"ecs_ram_role\"\n"),
+    }
+    if let Some(folder) = &cloud.credentials_dir {
+        let _ = writeln!(text, "credentials_dir = {}", quoted(&folder.display().to_string()));
+    }
+    let _ = write!(
+        text,
+        "\n[daemon]\n\
+         # max_builders = 5                 # images being made at once\n\
+         # owner = \"imagebaked\"             # tag that marks our images; a second daemon of the account needs another\n\
+         \n\
+         # Any key of a schedule but its name and instance; a schedule's own key wins.\n\
+         [defaults]\n\
+         timezone = {}\n\
+         # stop_instance = \"never\"          # or \"if_running\", \"required\": stopped for the image, which the cloud\n\
+         #                                  # recommends, and started afterwards\n\
+         # auto_clean_userdata = true       # leave out the users' folders under C:\\Users; cloud desktops only\n\
+         # catch_up = \"latest\"              # of slots missed while the daemon was down: \"skip\", \"latest\" or \"all\"\n\
+         # deadline = \"4h\"                  # the cloud must have accepted the job this long after the slot\n\
+         # max_image_age = \"9d\"             # a problem when the newest good image is older; never by default\n\
+         # image_name = \"{{name}}-{{slot:%Y%m%d-%H%M}}-v{{version}}\"\n",
+        quoted(zone.name())
+    );
+    for one in planned {
+        let told = [one.called.as_deref().unwrap_or_default(), kind_word(one.instance_type), &one.status];
+        let told: Vec<&str> = told.into_iter().filter(|word| !word.trim().is_empty()).collect();
+        // Whatever the name holds, the comment stays on its line.
+        let _ = writeln!(text, "\n# {}.", told.join(", ").replace(char::is_control, " "));
+        let _ = writeln!(text, "[[schedule]]");
+        let _ = writeln!(text, "name = {}", quoted(&one.schedule));
+        let _ = writeln!(text, "instance_id = {}", quoted(one.instance_id.as_str()));
+        let _ = writeln!(text, "instance_type = {}", quoted(one.instance_type.as_str()));
+        if one.region != cloud.region {
+            let _ = writeln!(text, "instance_region = {}", quoted(&one.region));
+        }
+        let _ = writeln!(text, "cron = {}", quoted(&one.cron));
+    }
+    text
+}
+
+/// A TOML string.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+/// Makes the file, never in place of another.
+fn write(path: &Path, text: &str) -> Result<()> {
+    // The daemon's user reads it, whatever the umask of who types this.
+    let written = AtomicFile::begin(path, false, atomic::READABLE).and_then(|file| {
+        file.file().write_all(text.as_bytes())?;
+        file.finish()
+    });
+    written.map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => taken(path),
+        _ => Failure::new(Exit::Failed, format!("{} cannot be written: {error}; nothing was written", path.display())),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::cloud::actions::MachineStatus;
+
+    fn machine(id: &str, name: &str) -> Machine {
+        Machine {
+            id: id.into(),
+            kind: InstanceType::CloudDesktop,
+            name: Some(name.to_owned()),
+            region: "cn-shanghai".to_owned(),
+            status: MachineStatus::Running,
+        }
+    }
+
+    fn now() -> DateTime<Utc> {
+        "2027-03-01T12:00:00Z".parse().unwrap()
+    }
+
+    #[test]
+    fn names_are_of_the_instances_and_unique() {
+        let called = |name| slug(&machine("ecd-1", name));
+        assert_eq!(called("Win 11 / Golden!"), "win-11-golden");
+        assert_eq!(called("设计部 一号"), "设计部-一号");
+        assert_eq!(called("7th floor"), "machine-7th-floor");
+        assert_eq!((called("  "), called("--.")), ("ecd-1".to_owned(), "ecd-1".to_owned()));
+        assert_eq!(called(&"x".repeat(99)).len(), LONGEST_NAME);
+        let same = [machine("ecd-1", "a"), machine("ecd-2", "A"), machine("ecd-3", "a-2")];
+        let names: Vec<_> = plan(&same, Zone::UTC, now()).into_iter().map(|planned| planned.schedule).collect();
+        assert_eq!(names, ["a", "a-2", "a-2-2"]);
+    }
+
+    #[test]
+    fn times_are_in_the_quiet_hours_spread_and_stable() {
+        let times: Vec<String> = (0..200)
+            .map(|n| cron(&InstanceId::from(format!("ecd-{n}")), false, Zone::find("Asia/Shanghai").unwrap(), now()))
+            .collect();
+        let hours: BTreeSet<&str> = times.iter().map(|cron| cron.split(' ').nth(1).unwrap()).collect();
+        assert_eq!(hours, ["1", "2", "3", "4"].into());
+        assert!(times.iter().collect::<BTreeSet<_>>().len() > 100, "{times:?}");
+        assert_eq!(times[0], cron(&"ecd-0".into(), false, Zone::find("Asia/Shanghai").unwrap(), now()));
+        let days: BTreeSet<String> = (0..50)
+            .map(|n| cron(&InstanceId::from(format!("ecd-{n}")), true, Zone::UTC, now()))
+            .map(|cron| cron.split(' ').next_back().unwrap().to_owned())
+            .collect();
+        assert_eq!(days.len(), 7);
+    }
+
+    #[test]
+    fn times_that_some_night_does_not_have_once_are_passed_over() {
+        for zone in [
+            Zone::find("Europe/Berlin").unwrap(),
+            Zone::find("America/New_York").unwrap(),
+            Zone::find("Australia/Lord_Howe").unwrap(),
+            Zone::find("Europe/London").unwrap(),
+        ] {
+            for n in 0..100 {
+                let cron = cron(&InstanceId::from(format!("ecd-{n}")), false, zone, now());
+                let [minute, hour] = [0, 1].map(|at| cron.split(' ').nth(at).unwrap().parse().unwrap());
+                assert!(is_plain((hour, minute), zone, now()) && (1..5).contains(&hour), "{zone}: {cron}");
+            }
+        }
+    }
+}

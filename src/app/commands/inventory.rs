@@ -1,0 +1,147 @@
+//! The instances of the account: both kinds in one shape.
+
+use std::collections::BTreeSet;
+
+use futures_util::{StreamExt as _, stream::FuturesOrdered};
+
+use crate::{
+    adapters::cloud::{
+        CloudClient,
+        actions::{DescribeDesktops, Desktop, ListWuyingServer, MachineStatus, Server},
+    },
+    domain::{
+        api::{call::ApiError, instance_state::InstanceType},
+        ids::InstanceId,
+    },
+};
+
+/// Ids that one call may ask for.
+const AT_ONCE: usize = 100;
+
+/// An instance, as the cloud lists it.
+#[derive(Debug, Clone)]
+pub struct Machine {
+    pub id: InstanceId,
+    pub kind: InstanceType,
+    pub name: Option<String>,
+    pub region: String,
+    pub status: MachineStatus,
+}
+
+impl Machine {
+    fn workstation(server: Server, region: &str) -> Self {
+        Self {
+            id: server.id,
+            kind: InstanceType::WuyingServer,
+            name: server.name,
+            region: server.biz_region_id.unwrap_or_else(|| region.to_owned()),
+            status: server.status,
+        }
+    }
+
+    fn desktop(desktop: Desktop, region: &str) -> Self {
+        Self {
+            id: desktop.id,
+            kind: InstanceType::CloudDesktop,
+            name: desktop.name,
+            region: region.to_owned(),
+            status: desktop.status,
+        }
+    }
+
+    /// Deleted ones stay listed for a while.
+    fn is_there(&self) -> bool {
+        !self.status.as_str().eq_ignore_ascii_case("deleted")
+    }
+}
+
+/// As people call the kind.
+pub fn kind_word(kind: InstanceType) -> &'static str {
+    match kind {
+        InstanceType::CloudDesktop => "cloud desktop",
+        InstanceType::WuyingServer => "workstation",
+    }
+}
+
+/// One list of the account's instances.
+pub struct Listed {
+    pub kind: InstanceType,
+    pub region: String,
+    pub machines: Result<Vec<Machine>, ApiError>,
+}
+
+impl Listed {
+    /// What it is a list of.
+    pub fn what(&self) -> String {
+        match self.kind {
+            InstanceType::CloudDesktop => format!("cloud desktops of {}", self.region),
+            InstanceType::WuyingServer => "workstations".to_owned(),
+        }
+    }
+}
+
+/// All instances of a kind: workstations of all regions, cloud desktops of `region`, without those of pools.
+async fn list(cloud: &CloudClient, kind: InstanceType, region: &str) -> Result<Vec<Machine>, ApiError> {
+    let machines: Vec<Machine> = match kind {
+        InstanceType::WuyingServer => {
+            let servers = cloud.list_all(&ListWuyingServer::default()).await?;
+            servers.into_iter().map(|server| Machine::workstation(server, region)).collect()
+        }
+        InstanceType::CloudDesktop => {
+            let filter = DescribeDesktops { region: region.to_owned(), ..DescribeDesktops::default() };
+            let desktops = cloud.list_all(&filter).await?;
+            desktops.into_iter().map(|desktop| Machine::desktop(desktop, region)).collect()
+        }
+    };
+    Ok(machines.into_iter().filter(Machine::is_there).collect())
+}
+
+/// The lists that make up the account: the workstations (in the region `home`, where none is told), and the cloud desktops
+/// of each of `regions`. Each may fail on its own.
+pub async fn list_all(cloud: &CloudClient, home: &str, regions: &BTreeSet<String>) -> Vec<Listed> {
+    let workstations = (InstanceType::WuyingServer, home);
+    let desktops = regions.iter().map(|region| (InstanceType::CloudDesktop, region.as_str()));
+    let lists: FuturesOrdered<_> = std::iter::once(workstations)
+        .chain(desktops)
+        .map(async |(kind, region)| Listed {
+            kind,
+            region: region.to_owned(),
+            machines: list(cloud, kind, region).await,
+        })
+        .collect();
+    lists.collect().await
+}
+
+/// Those of `ids` that are there, asked for as a bake asks for its instance.
+pub async fn find(
+    cloud: &CloudClient,
+    kind: InstanceType,
+    region: &str,
+    ids: &[InstanceId],
+) -> Result<Vec<Machine>, ApiError> {
+    let mut found = Vec::new();
+    // Never without ids, which would list the whole account.
+    for ids in ids.chunks(AT_ONCE) {
+        let size = u32::try_from(AT_ONCE).ok();
+        match kind {
+            InstanceType::WuyingServer => {
+                let request = ListWuyingServer { ids: ids.to_vec(), page_size: size, ..ListWuyingServer::default() };
+                let servers = cloud.list_servers(&request).await?.value;
+                found.extend(servers.into_iter().map(|server| Machine::workstation(server, region)));
+            }
+            InstanceType::CloudDesktop => {
+                let request = DescribeDesktops {
+                    region: region.to_owned(),
+                    ids: ids.to_vec(),
+                    max_results: size,
+                    next_token: None,
+                    ..DescribeDesktops::default()
+                };
+                let desktops = cloud.describe_desktops(&request).await?.value;
+                found.extend(desktops.into_iter().map(|desktop| Machine::desktop(desktop, region)));
+            }
+        }
+    }
+    found.retain(|machine| machine.is_there() && ids.contains(&machine.id));
+    Ok(found)
+}

@@ -1,0 +1,23 @@
+//! `imagebaked pause SCHEDULE` and `imagebaked resume SCHEDULE`: nothing is retroactive either way.
+
+use super::{CommandOutput, Context, Result};
+use crate::{
+    adapters::control::Request,
+    app::cli::{PauseArgs, ResumeArgs},
+    domain::clock::{Clock, SystemClock},
+};
+
+pub async fn pause(context: &Context<'_>, args: &PauseArgs) -> Result {
+    let until = args.until.map(|moment| moment.ahead(SystemClock.now()));
+    let request = Request::Pause { schedule: args.schedule.clone(), until, reason: args.reason.clone() };
+    context.order(request).await?;
+    let until = until.map_or_else(|| "it is resumed".to_owned(), |until| until.format("%F %TZ").to_string());
+    Ok(CommandOutput::done(
+        context.done(format!("{} is paused until {until}; its slots are recorded as skipped.", args.schedule)),
+    ))
+}
+
+pub async fn resume(context: &Context<'_>, args: &ResumeArgs) -> Result {
+    context.order(Request::Resume { schedule: args.schedule.clone() }).await?;
+    Ok(CommandOutput::done(context.done(format!("{} is resumed; it bakes from its next slot on.", args.schedule))))
+}

@@ -1,0 +1,27 @@
+//! `imagebaked pin IMAGE`, `unpin IMAGE`, `undelete IMAGE`: a person's word against the rules, and back.
+
+use super::{CommandOutput, Context, Result};
+use crate::{
+    adapters::control::Request,
+    app::cli::{ImageArgs, PinArgs},
+    domain::clock::{Clock, SystemClock},
+};
+
+pub async fn pin(context: &Context<'_>, args: &PinArgs) -> Result {
+    let until = args.until.map(|moment| moment.ahead(SystemClock.now()));
+    let request = Request::Pin { image: args.image.as_str().into(), until, reason: args.reason.clone() };
+    context.order(request).await?;
+    let until = until.map_or_else(|| "it is unpinned".to_owned(), |until| until.format("%F %TZ").to_string());
+    Ok(CommandOutput::done(context.done(format!("{} is kept until {until}, whatever the rules say.", args.image))))
+}
+
+pub async fn unpin(context: &Context<'_>, args: &ImageArgs) -> Result {
+    context.order(Request::Unpin { image: args.image.as_str().into() }).await?;
+    Ok(CommandOutput::done(context.done(format!("{} is no longer pinned; the rules decide.", args.image))))
+}
+
+pub async fn undelete(context: &Context<'_>, args: &ImageArgs) -> Result {
+    context.order(Request::Undelete { image: args.image.as_str().into() }).await?;
+    let words = format!("{} is not deleted; it is pinned until `imagebaked unpin {}`.", args.image, args.image);
+    Ok(CommandOutput::done(context.done(words)))
+}

@@ -1,0 +1,253 @@
+//! `imagebaked plan`: the slots to come. Needs neither credentials nor a daemon; versions, pauses
+//! and how long bakes take are read from the ledger where there is one.
+
+use std::collections::HashMap;
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result, diff,
+    forecast::{Expected, Ledger, Outlook, Warnings, clock, tonight, warning},
+    output::{NONE, Rows, relative, utc},
+    prune,
+};
+use crate::{
+    adapters::{
+        config::{Config, no_schedule},
+        store::Reader,
+    },
+    app::{cli::PlanArgs, daemon},
+    domain::{
+        bake::naming::{Template, Values},
+        clock::{Clock, SystemClock},
+        error::chain,
+        ids::InstanceId,
+        image::{
+            judge::Action,
+            report::{Judged, Report},
+        },
+        plan::forecast::Fate,
+        schedule::Schedule,
+    },
+};
+
+/// One slot to come, with the field names that `plan --json` promises.
+#[derive(Debug, Serialize)]
+struct Slot<'a> {
+    schedule: &'a str,
+    slot: String,
+    local: String,
+    instance_id: &'a str,
+    image_name: String,
+    paused: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_begin: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expected_end: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    warning: Option<String>,
+    #[serde(skip)]
+    at: DateTime<Utc>,
+    #[serde(skip)]
+    order: usize,
+    #[serde(skip)]
+    zone: Zone,
+    #[serde(skip)]
+    expected: Option<Expected>,
+}
+
+pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
+    let config = context.config()?;
+    let now = SystemClock.now();
+    let from = args.from.unwrap_or(now);
+    let until = args.until.unwrap_or_else(|| from.checked_add_signed(TimeDelta::days(7)).unwrap_or(from));
+    if until < from {
+        return Err(Failure::new(Exit::Usage, format!("--until ({until}) lies before --from ({from})")));
+    }
+    if let Some(file) = &args.diff {
+        return diff::run(context, &config, file, (from, until), args.limit).await;
+    }
+    let schedules: Vec<&Schedule> = match &args.schedule {
+        None => config.schedules.iter().map(|schedule| &**schedule).collect(),
+        Some(wanted) => config
+            .schedules
+            .iter()
+            .map(|schedule| &**schedule)
+            .filter(|schedule| schedule.name.as_str() == wanted || schedule.id.as_str() == wanted)
+            .collect(),
+    };
+    if let (true, Some(wanted)) = (schedules.is_empty(), &args.schedule) {
+        return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
+    }
+    let ledger = Ledger::read(&config.daemon.state_dir).await.unwrap_or_else(|error| {
+        let error = chain(&error);
+        eprintln!(
+            "warning: the ledger cannot be read, so versions are counted from 1 and pauses are not known: {error}"
+        );
+        Ledger::default()
+    });
+    let outlook = Outlook::of(&config, &ledger, now, from, until);
+    let mut slots = Vec::new();
+    for (order, schedule) in schedules.iter().enumerate() {
+        for instance in schedule.instances.as_slice() {
+            slots_of(schedule, instance, order, (from, until), &ledger, &outlook, &mut slots);
+        }
+    }
+    slots.sort_by_key(|slot| (slot.at, slot.order));
+    let Report { images: going, brakes, .. } = going(&config, args.schedule.as_deref(), now).await;
+    if context.json {
+        let report = json!({ "slots": slots, "images": going, "brakes": brakes });
+        return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&report)?)));
+    }
+    let mut text = table(context, args, &slots, &ledger, now, (from, until));
+    text.push_str(&ahead(&slots, args.schedule.as_deref(), &ledger, now));
+    if !going.is_empty() {
+        text.push_str(
+            "\nImages that are to go; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n",
+        );
+        text.push_str(&prune::table(context, &going));
+        text.push_str(&prune::held(&brakes));
+    }
+    Ok(CommandOutput::done(text))
+}
+
+/// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no ledger can be
+/// read, which was said already.
+async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Report {
+    let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return Report::default() };
+    let report = daemon::judgement(&reader, config, false, now).await;
+    reader.close().await;
+    let lines: Vec<_> = config
+        .schedules
+        .iter()
+        .filter(|schedule| only.is_none_or(|only| schedule.name.as_str() == only || schedule.id.as_str() == only))
+        .flat_map(|schedule| schedule.instances.as_slice().iter().map(|one| schedule.line(one)))
+        .collect();
+    let mut report = report.unwrap_or_default();
+    let is_going =
+        |judged: &Judged| judged.verdict.goes() || matches!(judged.action, Action::Blocked { .. } | Action::Search);
+    report.images.retain(|judged| is_going(judged) && lines.contains(&judged.line));
+    report.brakes.retain(|brake| brake.line().is_none_or(|line| lines.contains(line)));
+    report
+}
+
+fn slots_of<'a>(
+    schedule: &'a Schedule,
+    instance: &'a InstanceId,
+    order: usize,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+    ledger: &Ledger,
+    outlook: &Outlook<'a>,
+    slots: &mut Vec<Slot<'a>>,
+) {
+    let zone = schedule.timing.zone();
+    let template = Template::parse(&schedule.settings.image_name);
+    let mut version = ledger.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+    for at in schedule.timing.between(from, until) {
+        let paused = ledger.is_paused(schedule, at);
+        // A paused schedule gives out no versions.
+        version = version.saturating_add(u32::from(!paused));
+        let values = Values {
+            name: schedule.name.as_str(),
+            id: schedule.id.as_str(),
+            instance_id: instance.as_str(),
+            slot: at,
+            zone,
+            version,
+        };
+        let expected = outlook.expected(schedule, instance, at);
+        let work = expected.and_then(|expected| expected.work());
+        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        slots.push(Slot {
+            schedule: schedule.name.as_str(),
+            slot: instant(at),
+            local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
+            instance_id: instance.as_str(),
+            // Checked when the configuration was read.
+            image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
+            paused,
+            expected_begin: work.map(|(begin, _)| instant(begin)),
+            expected_end: work.map(|(_, end)| instant(end)),
+            warning: expected.and_then(|expected| warning(schedule, instance, at, expected.fate)),
+            at,
+            order,
+            zone,
+            expected,
+        });
+    }
+}
+
+fn table(
+    context: &Context<'_>,
+    args: &PlanArgs,
+    slots: &[Slot<'_>],
+    ledger: &Ledger,
+    now: DateTime<Utc>,
+    (from, until): (DateTime<Utc>, DateTime<Utc>),
+) -> String {
+    if slots.is_empty() {
+        return format!("No slots after {} up to {}.\n", utc(from), utc(until));
+    }
+    let mut at_once: HashMap<(DateTime<Utc>, &str), usize> = HashMap::new();
+    for slot in slots.iter().filter(|slot| !slot.paused) {
+        *at_once.entry((slot.at, slot.instance_id)).or_default() += 1;
+    }
+    // Where every bake begins at its slot and takes what is assumed, these columns say nothing.
+    let useful = slots.iter().filter_map(|slot| slot.expected).any(|expected| {
+        !ledger.durations.is_empty() || expected.work().is_none() || expected.wait() > TimeDelta::zero()
+    });
+    let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
+    let header = [&["SLOT", "LOCAL", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
+    let mut rows = Rows::new(&header, context.color).sparing(&["SLOT", "WHEN", "INSTANCE"]);
+    for slot in slots.iter().take(args.limit) {
+        let note = if slot.paused {
+            "paused: will be skipped"
+        } else if let Some(Expected { fate: Fate::TooLate, .. }) = slot.expected {
+            "expected to be skipped: deadline"
+        } else if let Some(Expected { fate: Fate::Overlaps, .. }) = slot.expected {
+            "expected to be skipped: overlap"
+        } else if at_once.get(&(slot.at, slot.instance_id)).is_some_and(|n| *n > 1) {
+            "same instance as another slot: one after the other"
+        } else {
+            ""
+        };
+        let mut cells = vec![utc(slot.at), slot.local.clone(), relative(slot.at, now)];
+        if useful {
+            let work = slot.expected.and_then(|expected| expected.work());
+            let time = |at| clock(slot.at, at, slot.zone);
+            cells.extend(work.map_or([NONE.to_owned(), NONE.to_owned()], |(begin, end)| [time(begin), time(end)]));
+        }
+        cells.extend([slot.schedule, slot.instance_id, &slot.image_name, note].map(str::to_owned));
+        rows.row(cells);
+    }
+    let mut text = rows.render();
+    if slots.len() > args.limit {
+        text.push_str(&format!(
+            "… and {} more up to {}; see --limit and --json.\n",
+            slots.len() - args.limit,
+            utc(until)
+        ));
+    }
+    text
+}
+
+/// When the queue is done, and what will not go as planned.
+fn ahead(slots: &[Slot<'_>], only: Option<&str>, ledger: &Ledger, now: DateTime<Utc>) -> String {
+    let expected: Vec<_> = slots.iter().filter_map(|slot| Some((slot.at, slot.expected?))).collect();
+    let mut text = String::new();
+    if let Some(sentence) = tonight(&expected, only, &ledger.durations, now) {
+        text.push('\n');
+        text.push_str(&sentence);
+    }
+    let mut warnings = Warnings::default();
+    for slot in slots {
+        if let (Some(expected), Some(warning)) = (slot.expected, &slot.warning) {
+            warnings.add(slot.schedule, slot.instance_id, expected.fate, warning);
+        }
+    }
+    text.push_str(&warnings.render());
+    text
+}

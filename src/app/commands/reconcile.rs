@@ -1,0 +1,107 @@
+//! `imagebaked reconcile [--apply]`: ledger and cloud side by side. The daemon looks where it runs; where it does not, the
+//! command looks itself, and for `--apply` takes the ledger's lock, so that there is never a second writer.
+
+use std::{io, sync::Arc};
+
+use serde_json::json;
+
+use super::{CommandOutput, Context, Exit, Failure, Result};
+use crate::{
+    adapters::{
+        config::Config,
+        control::{ControlError, Reply, Request, client, who},
+        store::Store,
+    },
+    app::{cli::ReconcileArgs, daemon},
+    domain::{
+        clock::{Clock, SystemClock},
+        error::chain,
+        ids::LineId,
+        image::reconcile::{Comparison, Difference, FailedImage},
+    },
+};
+
+pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
+    let config = context.config()?;
+    let request = Request::Reconcile { apply: args.apply };
+    let (differences, failed) = match client::ask(&config.daemon.control_socket, &request).await {
+        Ok(Reply::Reconciled { differences, failed }) => (differences, failed),
+        Ok(Reply::Failed { message }) => return Err(Failure::new(Exit::Failed, message)),
+        Ok(_) => return Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+        Err(ControlError::Unreachable { source, .. }) if is_down(&source) => {
+            let found = without_daemon(context, &config, args.apply).await?;
+            (found.differences, found.failed)
+        }
+        Err(error) => return Err(error.into()),
+    };
+    let left = differences.iter().filter(|difference| !(args.apply && difference.can_be_mended())).count();
+    let exit = if left == 0 { Exit::Done } else { Exit::Failed };
+    if context.json {
+        let report = json!({ "equal": differences.is_empty(), "applied": args.apply, "left": left,
+                             "differences": differences, "failed": failed });
+        return Ok(CommandOutput { text: format!("{report}\n"), exit });
+    }
+    Ok(CommandOutput { text: text(&differences, args.apply) + &failed_text(&failed), exit })
+}
+
+/// Nobody listens; a socket that may not be used is another matter.
+fn is_down(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
+}
+
+async fn without_daemon(context: &Context<'_>, config: &Config, apply: bool) -> Result<Comparison> {
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Failed, chain(error));
+    let cloud = daemon::client(config, &context.environment, &clock)
+        .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
+    // Also where it is only to be written: a database made here would belong to whoever typed this, not to the daemon.
+    let reader = context.reader(config).await?;
+    if !apply {
+        let found = daemon::look(&cloud, &reader, config, clock.now()).await.map_err(|error| failed(&error));
+        reader.close().await;
+        return found;
+    }
+    reader.close().await;
+    let store = Store::open(&config.daemon.state_dir).await?;
+    let found = async {
+        let found = daemon::look(&cloud, store.reader(), config, clock.now()).await.map_err(|error| failed(&error))?;
+        let who = format!("{}, without the daemon", who::oneself());
+        store.rebuild(&found, &who, &config.hash, clock.now()).await?;
+        Ok(found)
+    };
+    let found = found.await;
+    store.close().await;
+    found
+}
+
+fn failed_text(failed: &[FailedImage]) -> String {
+    if failed.is_empty() {
+        return String::new();
+    }
+    let mut text =
+        "Images of ours that the cloud lists as CREATE_FAILED; see `imagebaked images --failed`:\n".to_owned();
+    for image in failed {
+        let line = image.line.as_ref().map_or("a line that its tags do not show", LineId::as_str);
+        let bake = image.bake.map_or_else(|| "no row knows it".to_owned(), |bake| format!("bake {bake}"));
+        text.push_str(&format!("  - {} ({}) of {line}: {bake}\n", image.image_id, image.image_name));
+    }
+    text
+}
+
+fn text(differences: &[Difference], applied: bool) -> String {
+    if differences.is_empty() {
+        return "Ledger and cloud agree.\n".to_owned();
+    }
+    let (mendable, others): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.can_be_mended());
+    let mut text = String::new();
+    for (heading, differences) in [
+        (if applied { "Brought into the ledger:" } else { "What --apply brings into the ledger:" }, mendable),
+        ("For a person to look at; nothing is ever deleted:", others),
+    ] {
+        if !differences.is_empty() {
+            text.push_str(&format!("{heading}\n"));
+            text.extend(differences.iter().map(|difference| format!("  - {difference}\n")));
+        }
+    }
+    text
+}

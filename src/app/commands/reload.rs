@@ -1,0 +1,33 @@
+//! `imagebaked reload`: the daemon reads its configuration again, whole or not at all, and says what changed.
+
+use serde_json::json;
+
+use super::{CommandOutput, Context, Result, diff, output::schedules as counted, refused};
+use crate::adapters::control::{Reply, Request};
+
+/// So many entries of a list are shown.
+const SHOWN: usize = 20;
+
+pub async fn run(context: &Context<'_>) -> Result {
+    let config = context.whereabouts()?;
+    match context.ask(&config, Request::Reload).await? {
+        Reply::Reloaded { config_hash, schedules, warnings, diff, images } => {
+            if context.json {
+                let report = json!({
+                    "config_hash": config_hash, "schedules": schedules, "warnings": warnings, "diff": diff,
+                    "image_counts": images.counts, "images_going": images.going, "images_staying": images.staying,
+                    "orphans": images.orphans,
+                });
+                return Ok(CommandOutput::done(format!("{report}\n")));
+            }
+            let changed = if diff.is_empty() {
+                "Nothing changed.\n".to_owned()
+            } else {
+                format!("{}{}\n", diff::render(context, &diff, SHOWN), diff::images(context, &images, SHOWN))
+            };
+            let force = format!("In force: configuration {config_hash}, {}.\n", counted(schedules));
+            Ok(CommandOutput::done(format!("{warnings}{changed}{force}")))
+        }
+        other => Err(refused(other)),
+    }
+}

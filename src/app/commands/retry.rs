@@ -1,0 +1,24 @@
+//! `imagebaked retry BAKE` and `imagebaked cancel BAKE`.
+
+use super::{CommandOutput, Context, Exit, Failure, Result, bake};
+use crate::{
+    adapters::control::Request,
+    app::cli::{CancelArgs, RetryArgs, RetryStage},
+};
+
+pub async fn retry(context: &Context<'_>, args: &RetryArgs) -> Result {
+    if args.stage == RetryStage::Distribute {
+        if args.wait {
+            let words = format!("--wait follows bakes; `imagebaked show {}` says how far the copies are", args.bake);
+            return Err(Failure::new(Exit::Usage, words));
+        }
+        return context.say(Request::RetryCopies { bake: args.bake }).await;
+    }
+    let config = context.whereabouts()?;
+    bake::ask(context, &config, Request::Retry { bake: args.bake }, args.wait).await
+}
+
+pub async fn cancel(context: &Context<'_>, args: &CancelArgs) -> Result {
+    context.order(Request::Cancel { bake: args.bake }).await?;
+    Ok(CommandOutput::done(context.done(format!("Bake {} is cancelled.", args.bake))))
+}

@@ -1,0 +1,170 @@
+//! `imagebaked show BAKE`: one bake, with every call that was made for it.
+
+use chrono::{DateTime, Utc};
+use serde_json::{Value, json};
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result,
+    output::{NONE, Rows, relative},
+};
+use crate::{
+    adapters::store::{AttemptRow, CopyRow, LedgerRow, Reader, rfc3339},
+    app::cli::ShowArgs,
+    domain::{
+        clock::{Clock, SystemClock},
+        ids::BakeId,
+    },
+};
+
+pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
+    let config = context.whereabouts()?;
+    let reader = context.reader(&config).await?;
+    let Some(row) = reader.bake(args.bake).await? else {
+        let newest = reader.newest_bake().await?;
+        let hint = newest.map_or_else(|| "none is recorded yet".to_owned(), |id| format!("the last one is {id}"));
+        return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; {hint}", args.bake)));
+    };
+    let report = Report::read(&reader, row).await?;
+    reader.close().await;
+    if context.json {
+        return Ok(CommandOutput::done(format!("{}\n", report.json()?)));
+    }
+    Ok(CommandOutput::done(report.text(SystemClock.now(), context.color)))
+}
+
+/// A bake with its settings and calls.
+pub struct Report {
+    row: LedgerRow,
+    attempts: Vec<AttemptRow>,
+    copies: Vec<CopyRow>,
+    settings: Value,
+}
+
+impl Report {
+    /// Reads what belongs to `row`.
+    pub async fn read(reader: &Reader, row: LedgerRow) -> Result<Self> {
+        let bake = BakeId(row.id);
+        let attempts = reader.attempts(bake).await?;
+        let copies = reader.copies(bake).await?;
+        let settings = match reader.settings(bake).await? {
+            Some(json) => serde_json::from_str(&json)?,
+            None => Value::Null,
+        };
+        Ok(Self { row, attempts, copies, settings })
+    }
+
+    /// The row's fields with `settings`, `calls` and `distributions`.
+    pub fn json(&self) -> Result<Value> {
+        let mut report = serde_json::to_value(&self.row)?;
+        if let Some(fields) = report.as_object_mut() {
+            fields.insert("settings".to_owned(), self.settings.clone());
+            fields.insert("calls".to_owned(), json!(self.attempts));
+            fields.insert("distributions".to_owned(), json!(self.copies));
+        }
+        Ok(report)
+    }
+
+    /// Facts, settings, calls.
+    pub fn text(&self, now: DateTime<Utc>, color: bool) -> String {
+        let mut text = facts(&self.row, now);
+        if let Some(settings) = self.settings.as_object() {
+            text.push_str("\nSettings it runs under\n");
+            for (name, value) in settings {
+                text.push_str(&format!("  {name:<22} {value}\n"));
+            }
+        }
+        text.push_str(&self.regions(color));
+        text.push_str(&self.calls(color));
+        text
+    }
+
+    /// How far the image is in other regions.
+    fn regions(&self, color: bool) -> String {
+        if self.copies.is_empty() {
+            return String::new();
+        }
+        let mut rows = Rows::new(&["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "WHY"], color);
+        for copy in &self.copies {
+            rows.row([
+                copy.region.clone(),
+                copy.state.clone(),
+                or_none(copy.progress.as_ref()),
+                copy.tries.to_string(),
+                or_none(copy.task_id.as_ref()),
+                copy.reason.clone().unwrap_or_default(),
+            ]);
+        }
+        format!("\nCopies to other regions\n{}", rows.render())
+    }
+
+    /// Facts and calls: what happened, not what was wanted.
+    pub fn short_text(&self, now: DateTime<Utc>, color: bool) -> String {
+        format!("{}{}", facts(&self.row, now), self.calls(color))
+    }
+
+    fn calls(&self, color: bool) -> String {
+        let mut text = "\nCalls (failures, calls that change something, changes of status)\n".to_owned();
+        if self.attempts.is_empty() {
+            text.push_str("  none\n");
+            return text;
+        }
+        let header = ["AT", "STAGE", "CALL", "OUTCOME", "HTTP", "CODE", "REQUEST ID", "MESSAGE"];
+        let mut rows = Rows::new(&header, color);
+        for attempt in &self.attempts {
+            rows.row([
+                rfc3339(attempt.started_at),
+                attempt.stage.clone(),
+                attempt.call.clone(),
+                attempt.outcome.clone(),
+                attempt.http_status.map_or_else(|| NONE.to_owned(), |status| status.to_string()),
+                or_none(attempt.code.as_ref()),
+                or_none(attempt.request_id.as_ref()),
+                attempt.message.clone().unwrap_or_default(),
+            ]);
+        }
+        text.push_str(&rows.render());
+        text
+    }
+}
+
+fn or_none(value: Option<&String>) -> String {
+    value.cloned().unwrap_or_else(|| NONE.to_owned())
+}
+
+fn facts(row: &LedgerRow, now: DateTime<Utc>) -> String {
+    let time =
+        |at| format!("{} ({})", rfc3339(at), relative(DateTime::from_timestamp_millis(at).unwrap_or_default(), now));
+    let mut facts = vec![
+        ("state", row.state.clone()),
+        ("reason", or_none(row.reason.as_ref())),
+        ("schedule", format!("{} (id {})", row.schedule, row.schedule_id)),
+        ("instance", row.instance_id.clone()),
+        ("slot", time(row.slot)),
+        ("trigger", row.trigger.clone()),
+        ("image", or_none(row.image_id.as_ref())),
+        ("image name", or_none(row.image_name.as_ref())),
+        (
+            "version",
+            row.version.map_or_else(|| NONE.to_owned(), |version| format!("{version} of line {}", row.line_id)),
+        ),
+        ("image version", or_none(row.version_id.as_ref())),
+        ("task", or_none(row.task_id.as_ref())),
+        ("attempts", row.attempts.to_string()),
+        ("recorded", time(row.created_at)),
+        ("ended", row.finished_at.map_or_else(|| NONE.to_owned(), time)),
+        ("next look", row.wake_at.map_or_else(|| NONE.to_owned(), time)),
+        ("configuration", row.config_hash.clone()),
+    ];
+    if row.covers > 1 {
+        let range = format!("{} slots from {} to {}", row.covers, rfc3339(row.covers_from), rfc3339(row.slot));
+        facts.insert(5, ("stands for", range));
+    }
+    if let Some(who) = &row.requested_by {
+        facts.insert(6, ("asked for by", who.clone()));
+    }
+    let mut text = format!("Bake {}\n", row.id);
+    for (name, value) in facts {
+        text.push_str(&format!("  {name:<14} {value}\n"));
+    }
+    text
+}

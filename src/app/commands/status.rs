@@ -1,0 +1,299 @@
+//! `imagebaked status`: how the daemon is. Without it, what the ledger knows, and exit code 4.
+
+use std::{
+    fmt::Write as _,
+    io::{IsTerminal, stdout},
+    time::Duration,
+};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    CommandOutput, Context, Exit, Failure, Result,
+    output::{NONE, Rows, relative, schedules},
+    refused, say,
+};
+use crate::{
+    adapters::{
+        config::Config,
+        control::{Reply, Request},
+        store::{PendingRestart, Reader},
+        web::{self, LastDay, OnDisk, Running, Status},
+    },
+    app::cli::StatusArgs,
+    domain::{
+        clock::{Clock, SystemClock},
+        health::Verdict,
+    },
+};
+
+/// How often `--watch` looks.
+const EVERY: Duration = Duration::from_secs(2);
+/// So many names or problems stand in a line.
+const LISTED: usize = 10;
+/// So many problems are shown one by one.
+const SHOWN: usize = 30;
+/// Back to the first line, and away with what stands below.
+const HOME: &str = "\u{1b}[H\u{1b}[J";
+/// The whole screen away, once at the beginning.
+const CLEAR: &str = "\u{1b}[2J";
+
+pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
+    if args.check {
+        return Ok(plugin(context).await);
+    }
+    let config = context.whereabouts()?;
+    if args.watch {
+        return watch(context, &config).await;
+    }
+    match ask(context, &config).await {
+        Ok(status) => {
+            let exit = if status.health.verdict == Verdict::Ok { Exit::Done } else { Exit::Unhealthy };
+            Ok(CommandOutput { text: shown(context, &status)?, exit })
+        }
+        Err(failure) if failure.exit == Exit::Unreachable => {
+            if let Ok(reader) = Reader::open(&config.daemon.state_dir).await {
+                let known = web::from_ledger(&reader, SystemClock.now()).await;
+                let stopped = reader.pending_restarts().await;
+                reader.close().await;
+                if let (Ok(bakes), Ok(stopped), false) = (known, stopped, context.json) {
+                    say("The daemon is not reachable; this is what the ledger knows.\n\n");
+                    say(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
+                    for PendingRestart { bake, schedule, instance, .. } in stopped {
+                        say(&format!(
+                            "Instance {instance} was stopped for bake {bake} of {schedule}; it is started again only once \
+                             the daemon runs.\n"
+                        ));
+                    }
+                }
+            }
+            Err(failure)
+        }
+        Err(failure) => Err(failure),
+    }
+}
+
+async fn ask(context: &Context<'_>, config: &Config) -> Result<Status> {
+    match context.ask(config, Request::Status).await? {
+        Reply::Status(status) => Ok(*status),
+        Reply::Failed { message } => Err(Failure::new(Exit::Unhealthy, message)),
+        other => Err(refused(other)),
+    }
+}
+
+fn shown(context: &Context<'_>, status: &Status) -> Result<String> {
+    Ok(if context.json { format!("{}\n", serde_json::to_string(status)?) } else { text(context, status) })
+}
+
+/// Shows it until somebody or something ends this: the person, the daemon, or the reader at the other end.
+async fn watch(context: &Context<'_>, config: &Config) -> Result {
+    let in_place = stdout().is_terminal() && !context.json;
+    if in_place {
+        say(CLEAR);
+    }
+    let mut last = None;
+    loop {
+        let status = ask(context, config).await.map_err(|failure| match failure.exit {
+            Exit::Unreachable if last.is_some() => {
+                Failure::new(Exit::Unreachable, format!("the daemon has gone: {}", failure.message))
+            }
+            _ => failure,
+        })?;
+        let now = steady(&status);
+        if in_place {
+            say(&format!("{HOME}{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
+        } else if last.as_ref() != Some(&now) {
+            let gap = if last.is_some() && !context.json { "\n" } else { "" };
+            if !super::say_to(&format!("{gap}{}", shown(context, &status)?)) {
+                return Ok(CommandOutput::done(String::new()));
+            }
+        }
+        last = Some(now);
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// What counts as a change: all but when things are looked at next.
+fn steady(status: &Status) -> Status {
+    let mut steady = status.clone();
+    for bake in steady.running.iter_mut().chain(&mut steady.waiting) {
+        bake.wake_at = None;
+    }
+    steady
+}
+
+/// What plug-ins of Nagios end with, by the numbers that our own exit codes happen to have.
+const UNKNOWN: (&str, Exit) = ("UNKNOWN", Exit::NotFound);
+
+/// The word and the number of a verdict, as plug-ins have them.
+fn plugin_state(verdict: Verdict) -> (&'static str, Exit) {
+    match verdict {
+        Verdict::Ok => ("OK", Exit::Done),
+        Verdict::Warning => ("WARNING", Exit::Failed),
+        Verdict::Problem => ("CRITICAL", Exit::Usage),
+    }
+}
+
+/// Shows what `status` judges, and nothing of its own.
+async fn plugin(context: &Context<'_>) -> CommandOutput {
+    let Ok(config) = context.whereabouts() else {
+        return line(UNKNOWN, "the configuration cannot be read; see `imagebaked check`", "");
+    };
+    let status = match ask(context, &config).await {
+        Ok(status) => status,
+        // It answers, but cannot read its history.
+        Err(Failure { exit: Exit::Unhealthy, message }) => return line(plugin_state(Verdict::Problem), &message, ""),
+        Err(failure) => return line(UNKNOWN, &failure.message, ""),
+    };
+    plugin_line(&status)
+}
+
+fn plugin_line(status: &Status) -> CommandOutput {
+    let LastDay { succeeded, failed, skipped, cancelled } = status.last_day;
+    let (running, queued, late) = (status.running.len(), status.queued, status.late.len());
+    let numbers = format!(
+        "running={running} queued={queued} late={late} succeeded={succeeded} failed={failed} skipped={skipped} \
+         cancelled={cancelled}"
+    );
+    let state = plugin_state(status.health.verdict);
+    if status.health.verdict == Verdict::Ok {
+        let next = status
+            .next
+            .first()
+            .map_or_else(|| "no slot to come".to_owned(), |next| format!("next {} at {}", next.schedule, next.local));
+        return line(state, &format!("{}, {next}", schedules(status.daemon.schedules)), &numbers);
+    }
+    let (shown, more) = first(status.health.problems(), LISTED);
+    let words: Vec<_> = shown.iter().map(|problem| problem.message.as_str()).collect();
+    line(state, &format!("{}: {}{more}", status.health.counts(), words.join("; ")), &numbers)
+}
+
+/// The first of them, and how to say that there are more.
+fn first<T>(all: impl ExactSizeIterator<Item = T>, most: usize) -> (Vec<T>, String) {
+    let rest = all.len().saturating_sub(most);
+    (all.take(most).collect(), if rest == 0 { String::new() } else { format!("; and {rest} more") })
+}
+
+/// One line; what follows a bar is for graphs, so that none may stand in the words.
+fn line((word, exit): (&str, Exit), words: &str, numbers: &str) -> CommandOutput {
+    let words = words.replace('|', "/").replace('\n', " ");
+    let numbers = if numbers.is_empty() { String::new() } else { format!(" | {numbers}") };
+    CommandOutput { text: format!("{word} - {words}{numbers}\n"), exit }
+}
+
+fn text(context: &Context<'_>, status: &Status) -> String {
+    let now = SystemClock.now();
+    let mut text = String::new();
+    text.push_str(&headline(status, now));
+    let daemon = &status.daemon;
+    let since = daemon.started_at.parse().map(|at| relative(at, now)).unwrap_or_default();
+    let _ = writeln!(
+        text,
+        "\nimagebaked {}, pid {}, started {since}; {}, configuration {}",
+        daemon.version,
+        daemon.pid,
+        schedules(daemon.schedules),
+        daemon.config_hash
+    );
+    let _ = writeln!(text, "  read from    {}", daemon.config_files.join(", "));
+    match daemon.config_on_disk {
+        OnDisk::InForce => {}
+        OnDisk::Edited => text.push_str("               edited since, not reloaded: `imagebaked reload`\n"),
+        OnDisk::Refused => text.push_str("               edited since, and refused: `imagebaked check`\n"),
+    }
+    let credentials = daemon.credentials.as_deref().unwrap_or("not needed yet");
+    let expiry = daemon.credentials_expire_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
+    let _ = writeln!(text, "  credentials  {credentials}{expiry}");
+    text.push('\n');
+    text.push_str(&work(context, (&status.running, &status.waiting), status.queued, status.last_day));
+    if !status.late.is_empty() {
+        text.push_str("\nLate\n");
+        let mut rows = Rows::new(&["BAKE", "SLOT", "LATE", "SCHEDULE", "INSTANCE", "WAITS FOR"], context.color);
+        for bake in &status.late {
+            let since = bake.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
+            rows.row([&bake.id.to_string(), &bake.slot, &since, &bake.schedule, &bake.instance_id, &bake.reason]);
+        }
+        text.push_str(&rows.render());
+    }
+    if !status.paused_in_file.is_empty() {
+        let (shown, rest) = status.paused_in_file.split_at(status.paused_in_file.len().min(LISTED));
+        let more = if rest.is_empty() { String::new() } else { format!(" and {} more", rest.len()) };
+        let _ = writeln!(text, "\nPaused in the file: {}{more}", shown.join(", "));
+    }
+    if !status.paused.is_empty() {
+        text.push_str("\nPaused\n");
+        let mut rows = Rows::new(&["SCHEDULE", "SINCE", "UNTIL", "BY", "WHY"], context.color);
+        for pause in &status.paused {
+            let until = pause.until.as_deref().unwrap_or("resumed");
+            rows.row([&pause.schedule, &pause.since, until, &pause.who, &pause.reason]);
+        }
+        text.push_str(&rows.render());
+    }
+    if !status.next.is_empty() {
+        text.push_str("\nNext slots\n");
+        let mut rows = Rows::new(&["SLOT", "LOCAL", "WHEN", "SCHEDULE", "INSTANCE"], context.color).sparing(&["SLOT"]);
+        for next in &status.next {
+            let when = next.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
+            rows.row([&next.slot, &next.local, &when, &next.schedule, &next.instance_id]);
+        }
+        text.push_str(&rows.render());
+    }
+    text
+}
+
+/// The verdict with the first problem, then each problem with the command to type.
+fn headline(status: &Status, now: DateTime<Utc>) -> String {
+    let mut text = status.health.headline();
+    if status.health.verdict == Verdict::Ok {
+        text.push_str(&match status.no_image_yet {
+            0 => ".\n".to_owned(),
+            1 => "; 1 line has no image yet.\n".to_owned(),
+            lines => format!("; {lines} lines have no image yet.\n"),
+        });
+        return text;
+    }
+    text.push('\n');
+    let only_one = status.health.problems.len() == 1;
+    let (shown, more) = first(status.health.problems(), SHOWN);
+    for problem in shown {
+        let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
+        if !only_one {
+            let _ = writeln!(text, "\n  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
+        }
+        let command = problem.command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
+        let _ = writeln!(text, "    {command}({}, began {since})", problem.code.as_str());
+    }
+    if !more.is_empty() {
+        let _ = writeln!(text, "\n  {}: imagebaked status --json", more.trim_start_matches("; "));
+    }
+    text
+}
+
+fn work(context: &Context<'_>, (running, waiting): (&[Running], &[Running]), queued: u64, last_day: LastDay) -> String {
+    let mut text = format!(
+        "Last 24 hours: {} succeeded, {} failed, {} skipped, {} cancelled. Queued: {queued}.\n",
+        last_day.succeeded, last_day.failed, last_day.skipped, last_day.cancelled
+    );
+    if running.is_empty() {
+        text.push_str("No bake is running.\n");
+    } else {
+        text.push_str(&bakes(context, "Running", running));
+    }
+    if !waiting.is_empty() {
+        text.push_str(&bakes(context, "Waiting", waiting));
+    }
+    text
+}
+
+fn bakes(context: &Context<'_>, heading: &str, bakes: &[Running]) -> String {
+    let mut text = format!("\n{heading}\n");
+    let mut rows = Rows::new(&["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "IMAGE", "WHY"], context.color)
+        .sparing(&["INSTANCE", "IMAGE"]);
+    for bake in bakes {
+        let image = bake.image_id.as_deref().or(bake.image_name.as_deref()).unwrap_or(NONE);
+        let why = bake.reason.as_deref().unwrap_or_default();
+        rows.row([&bake.id.to_string(), &bake.slot, &bake.schedule, &bake.instance_id, &bake.state, image, why]);
+    }
+    text.push_str(&rows.render());
+    text
+}

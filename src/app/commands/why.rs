@@ -1,0 +1,258 @@
+//! `imagebaked why SCHEDULE --at TIME`: what became of a slot, call by call, or why there was none. Needs the ledger, but
+//! neither the daemon nor credentials.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::{Value, json};
+
+use super::{CommandOutput, Context, Exit, Failure, Result, output::relative, show::Report, unknown_schedule};
+use crate::{
+    adapters::{
+        config::Config,
+        store::{Pause, Reader, Seen, StoreError},
+    },
+    app::{cli::WhyArgs, daemon::StoredTiming},
+    domain::{
+        bake::naming::{Template, Values},
+        calendar::Timing,
+        catch_up::AccountPolicy,
+        clock::{Clock, ON_TIME, SystemClock},
+        ids::{InstanceId, LineId, ScheduleId},
+        plan::explain::{self, Answer, Case, Moment},
+        schedule::Schedule,
+    },
+};
+
+/// What is asked about: a schedule of the file, or one that only the ledger remembers.
+struct Subject<'a> {
+    name: String,
+    id: String,
+    in_file: Option<&'a Schedule>,
+    timing: Timing,
+    instances: BTreeSet<String>,
+    seen: Vec<Seen>,
+    pause: Option<Pause>,
+}
+
+/// The answer for one moment and one instance.
+struct Told {
+    instance: String,
+    moment: Moment,
+    answer: Answer,
+    report: Option<Report>,
+    image_name: Option<String>,
+}
+
+pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
+    let config = context.whereabouts()?;
+    let now = SystemClock.now();
+    let reader = match Reader::open(&config.daemon.state_dir).await {
+        Ok(reader) => Some(reader),
+        // A rule can be explained before the daemon has ever run.
+        Err(StoreError::Missing { .. }) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let subject = subject(&config, reader.as_ref(), args).await?;
+    let mut told = Vec::new();
+    for moment in args.at.moments(subject.timing.zone()) {
+        for instance in &subject.instances {
+            told.push(subject.tell(reader.as_ref(), moment, instance, now).await?);
+        }
+    }
+    if let Some(reader) = reader {
+        reader.close().await;
+    }
+    if context.json {
+        return Ok(CommandOutput::done(format!("{}\n", as_json(&subject, &told)?)));
+    }
+    Ok(CommandOutput::done(as_text(&subject, &told, now, context.color)))
+}
+
+async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs) -> Result<Subject<'a>> {
+    let wanted = args.schedule.as_str();
+    let by_id = config.schedules.iter().find(|schedule| schedule.id.as_str() == wanted);
+    let in_file = by_id.or_else(|| config.schedules.iter().find(|schedule| schedule.name.as_str() == wanted));
+    let in_file = in_file.map(|schedule| &**schedule);
+    let asked = in_file.map_or(wanted, |schedule| schedule.id.as_str());
+    let mut seen = match reader {
+        Some(reader) => reader.seen(asked).await?,
+        None => Vec::new(),
+    };
+    // A name may have been another schedule's before.
+    let id = match (in_file, seen.iter().find(|seen| seen.schedule_id == asked).or(seen.last())) {
+        (Some(schedule), _) => schedule.id.to_string(),
+        (None, Some(last)) => last.schedule_id.clone(),
+        (None, None) => {
+            return Err(unknown_schedule(config, reader, wanted).await?);
+        }
+    };
+    seen.retain(|seen| seen.schedule_id == id);
+    let timing = match in_file {
+        Some(schedule) => Some(schedule.timing.clone()),
+        None => seen.last().and_then(|seen| StoredTiming::from_json(&seen.timing)?.read()),
+    };
+    let timing = timing.ok_or_else(|| {
+        Failure::new(Exit::Failed, format!("the rule that {wanted:?} had is not readable; see `imagebaked history`"))
+    })?;
+    let of_file = in_file.into_iter().flat_map(|schedule| schedule.instances.as_slice()).map(ToString::to_string);
+    let mut instances: BTreeSet<String> = of_file.chain(seen.iter().map(|seen| seen.instance_id.clone())).collect();
+    if let Some(only) = &args.instance {
+        instances.retain(|instance| instance == only);
+        if instances.is_empty() {
+            let message = format!("the schedule {wanted:?} has no instance {only:?}, nor had it");
+            return Err(Failure::new(Exit::NotFound, message));
+        }
+    }
+    let name = match in_file {
+        Some(schedule) => schedule.name.to_string(),
+        None => seen.last().map_or_else(|| wanted.to_owned(), |seen| seen.schedule.clone()),
+    };
+    let pause = match reader {
+        Some(reader) => reader.pauses().await?.remove(&ScheduleId::from(id.as_str())),
+        None => None,
+    };
+    Ok(Subject { name, id, in_file, timing, instances, seen, pause })
+}
+
+impl Subject<'_> {
+    /// Why a slot at `at` is skipped, if the schedule is paused then: by the file, by a person or by the daemon.
+    fn paused(&self, schedule: &Schedule, at: DateTime<Utc>) -> Option<String> {
+        if schedule.paused {
+            return Some("in the file".to_owned());
+        }
+        self.pause.as_ref().filter(|pause| pause.covers(at)).map(Pause::words)
+    }
+
+    async fn tell(&self, reader: Option<&Reader>, moment: Moment, instance: &str, now: DateTime<Utc>) -> Result<Told> {
+        let row = match reader {
+            Some(reader) => reader.row_covering(&self.id, instance, moment.at).await?,
+            None => None,
+        };
+        let record = row.as_ref().map(crate::adapters::store::LedgerRow::record);
+        let planned = self
+            .in_file
+            .filter(|schedule| schedule.instances.as_slice().iter().any(|planned| planned.as_str() == instance));
+        let paused = planned.and_then(|schedule| self.paused(schedule, moment.at));
+        let case = Case {
+            timing: &self.timing,
+            policy: planned.map(|schedule| policy(schedule, paused.as_deref())),
+            known: self.seen.iter().find(|seen| seen.instance_id == instance).map(Seen::known),
+            record: record.as_ref(),
+            now,
+        };
+        let answer = explain::explain(moment, &case);
+        // A row that covers the moment but is not its slot's has nothing to tell about it.
+        let bears = |row: &crate::adapters::store::LedgerRow| answer.slot.is_some() || row.slot() == moment.at;
+        let report = match (reader, row.filter(bears)) {
+            (Some(reader), Some(row)) => Some(Report::read(reader, row).await?),
+            _ => None,
+        };
+        let image_name = match planned.filter(|_| answer.will_run) {
+            Some(schedule) => Some(image_name(reader, schedule, &InstanceId::from(instance), moment.at, now).await?),
+            None => None,
+        };
+        Ok(Told { instance: instance.to_owned(), moment, answer, report, image_name })
+    }
+}
+
+fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> AccountPolicy<'a> {
+    AccountPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
+}
+
+/// What the image of a slot to come will be called, if every slot until then makes one.
+async fn image_name(
+    reader: Option<&Reader>,
+    schedule: &Schedule,
+    instance: &InstanceId,
+    slot: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<String> {
+    let line: LineId = schedule.line(instance);
+    let last = match reader {
+        Some(reader) => reader.versions().await?.get(&line).copied().unwrap_or_default(),
+        None => 0,
+    };
+    let ahead = u32::try_from(schedule.timing.count(now, slot)).unwrap_or(u32::MAX);
+    let values = Values {
+        name: schedule.name.as_str(),
+        id: schedule.id.as_str(),
+        instance_id: instance.as_str(),
+        slot,
+        zone: schedule.timing.zone(),
+        version: last.saturating_add(ahead),
+    };
+    // Checked when the configuration was read.
+    Ok(Template::parse(&schedule.settings.image_name).map(|template| template.render(&values)).unwrap_or_default())
+}
+
+impl Told {
+    fn words(&self) -> String {
+        match &self.image_name {
+            Some(name) => format!("{} It will run; its image will be called {name}.", self.answer.words),
+            None => self.answer.words.clone(),
+        }
+    }
+
+    fn json(&self, subject: &Subject<'_>) -> Result<Value> {
+        let bakes = self.report.iter().map(Report::json).collect::<Result<Vec<_>>>()?;
+        let local = self.moment.at.with_timezone(&subject.timing.zone());
+        Ok(json!({
+            "schedule": subject.name,
+            "instance_id": self.instance,
+            "at": utc(self.moment.at),
+            "local": local.to_rfc3339_opts(SecondsFormat::AutoSi, false),
+            "slot": self.answer.slot.map(utc),
+            "due": self.answer.due,
+            "explanation": self.words(),
+            "image_name": self.image_name,
+            "bakes": bakes,
+            "nearest": { "before": self.answer.before.map(utc), "after": self.answer.after.map(utc) },
+        }))
+    }
+}
+
+/// The fields of the first moment that is a slot, or of the first moment; the bakes of all; under `answers` each moment
+/// and instance by itself.
+fn as_json(subject: &Subject<'_>, told: &[Told]) -> Result<Value> {
+    let answers = told.iter().map(|one| one.json(subject)).collect::<Result<Vec<_>>>()?;
+    let chosen = answers.iter().find(|answer| answer["due"] == true).or(answers.first());
+    let of = |field: &str| chosen.map(|answer| answer[field].clone()).unwrap_or_default();
+    let bakes: Vec<&Value> = answers.iter().filter_map(|answer| answer["bakes"].as_array()).flatten().collect();
+    let mut words: Vec<&str> = answers.iter().filter_map(|answer| answer["explanation"].as_str()).collect();
+    words.dedup();
+    Ok(json!({
+        "schedule": subject.name,
+        "at": of("at"),
+        "slot": of("slot"),
+        "due": of("due"),
+        "explanation": words.join("\n"),
+        "bakes": bakes,
+        "nearest": of("nearest"),
+        "answers": answers,
+    }))
+}
+
+fn as_text(subject: &Subject<'_>, told: &[Told], now: DateTime<Utc>, color: bool) -> String {
+    let zone = subject.timing.zone();
+    let rule: Vec<String> = subject.timing.expressions().map(|text| format!("{text:?}")).collect();
+    let mut text = format!("{}: {} in {zone}\n", subject.name, rule.join(", "));
+    for one in told {
+        text.push_str(&format!(
+            "\n{}, {} ({}, {})\n  {}\n",
+            one.instance,
+            one.moment.at.with_timezone(&zone).format("%a %F %T%.f %Z"),
+            utc(one.moment.at),
+            relative(one.moment.at, now),
+            one.words()
+        ));
+        if let Some(report) = &one.report {
+            text.push_str(&format!("\n{}", report.short_text(now, color)));
+        }
+    }
+    text
+}
+
+fn utc(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}

@@ -1,0 +1,478 @@
+//! From the calls that the state machine asks for to requests of the cloud's API and to hooks of this host, and back.
+
+use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
+
+use chrono::{DateTime, Utc};
+
+use super::slot_lists::SlotLists;
+use crate::{
+    adapters::{
+        cloud::{
+            self, CloudClient, CloudError, CloudOptions, CredentialSource, Environment, Gate, Unanswered,
+            actions::{
+                CreateImageByInstance, DescribeDesktops, Desktop, Image, ListImage, ListWuyingServer, MachineStatus,
+                Server, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
+            },
+            random_nonces,
+        },
+        config::{Config, Credentials},
+        failpoint, hooks,
+        store::Attempt,
+    },
+    domain::{
+        api::{
+            call::{Answer, ApiError, Call, ErrorClass, MadeImage, PowerState},
+            gmt_offset,
+            identity::{Identity, ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER},
+            instance_state::{self, InstanceType, StateClass},
+        },
+        bake::{Bake, BakeSettings, State, naming::Template, state::values},
+        clock::{Clock, later},
+        hooks::{HookOutcome, HookResult, HookRun},
+        ids::{ImageId, InstanceId, LineId},
+    },
+};
+
+/// A user whose name the cloud does not tell.
+const SOMEBODY: &str = "somebody";
+
+/// The client that `config` asks for. Credentials are looked for in `environment`, and only once they are needed.
+pub fn client(
+    config: &Config,
+    environment: &BTreeMap<String, String>,
+    clock: &Arc<dyn Clock>,
+) -> Result<CloudClient, CloudError> {
+    let settings = &config.cloud;
+    let options = CloudOptions {
+        region: settings.region.clone(),
+        endpoint: settings.endpoint.clone(),
+        ecd_endpoint: settings.ecd_endpoint.clone(),
+        credentials: match settings.credentials {
+            Credentials::Default => CredentialSource::Default,
+            Credentials::Files => CredentialSource::Files,
+            Credentials::EcsRamRole => CredentialSource::EcsRamRole,
+        },
+        connect_timeout: settings.connect_timeout,
+        timeout: settings.timeout,
+        requests_per_second: settings.requests_per_second,
+    };
+    let mut environment = Environment::read(|name| environment.get(name).cloned());
+    if let Some(folder) = &settings.credentials_dir {
+        environment.credentials_directory = Some(folder.clone());
+    }
+    CloudClient::new(&options, environment, Arc::clone(clock), random_nonces())
+}
+
+/// A call that came back.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    call: Call,
+    /// What came back.
+    pub answer: Answer,
+    /// The cloud's clock when it answered.
+    pub server_date: Option<DateTime<Utc>>,
+    started_at: DateTime<Utc>,
+    finished_at: DateTime<Utc>,
+    http_status: Option<u16>,
+    request_id: Option<String>,
+}
+
+/// What the calls of a bake need.
+#[derive(Debug)]
+pub struct Caller<'a> {
+    /// Whom they go to.
+    pub cloud: &'a CloudClient,
+    /// What they are about.
+    pub instance: &'a InstanceId,
+    /// How.
+    pub settings: &'a BakeSettings,
+    /// Of the image.
+    pub description: Option<String>,
+    /// `[daemon] owner`.
+    pub owner: &'a str,
+    /// The lines on the instance, of all schedules.
+    pub lines: Vec<LineId>,
+    /// Where hooks run.
+    pub folder: &'a Path,
+    /// When create calls and stops must not go out any more.
+    pub gate: Gate,
+    /// What searches of one slot share.
+    pub slot_lists: &'a SlotLists,
+}
+
+impl Caller<'_> {
+    /// Makes one call. Credentials that were refused are read anew and tried once more: the cloud did not act on a request
+    /// that it refused for its signature. That is so only where the API itself says it; a proxy that answers 401 or 403 is
+    /// no such refusal.
+    pub async fn perform(&self, call: Call, clock: &dyn Clock) -> Finished {
+        let (started_at, began) = (clock.now(), clock.boottime());
+        failpoint::hit("send", call.as_str());
+        let mut told = self.send(&call).await;
+        if matches!(&told, Err(Unanswered::Refused(refusal)) if refusal.class == ErrorClass::Credential)
+            && self.cloud.refresh_credentials().await.is_ok()
+        {
+            told = self.send(&call).await;
+        }
+        failpoint::hit("answer", call.as_str());
+        // Custom the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
+        let finished_at = later(started_at, clock.boottime().saturating_sub(began));
+        let (answer, server_date, http_status, request_id) = match told {
+            Ok(Told { answer, server_date, http_status, request_id }) => (answer, server_date, http_status, request_id),
+            Err(Unanswered::NotSent) => (Answer::NotSent, None, None, None),
+            Err(Unanswered::Refused(refusal)) => {
+                let (http_status, request_id) = (refusal.http_status, refusal.request_id.clone());
+                (Answer::Refused(refusal), None, http_status, request_id)
+            }
+        };
+        Finished { call, answer, server_date, started_at, finished_at, http_status, request_id }
+    }
+}
+
+/// The description that the image of `bake` is given.
+pub fn description(bake: &Bake) -> Option<String> {
+    let template = Template::parse(bake.settings.description.as_deref()?).ok()?;
+    let version = bake.state.work()?.version;
+    Some(template.render(&values(bake, version)))
+}
+
+impl Finished {
+    /// The row for the attempts table; `None` for a look that taught nothing new.
+    pub fn attempt(&self, before: &State, after: &State) -> Option<Attempt> {
+        let (outcome, code, message) = match &self.answer {
+            Answer::Refused(refusal) => {
+                let message = if refusal.advice.is_empty() {
+                    refusal.message.clone()
+                } else {
+                    format!("{} ({})", refusal.message, refusal.advice)
+                };
+                (class_word(refusal.class), refusal.code.clone(), Some(message))
+            }
+            Answer::Accepted => ("ok", None, None),
+            Answer::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
+            Answer::Found(Some(image)) => {
+                ("ok", None, Some(format!("found {} {}", image.image_id, image.status.as_str())))
+            }
+            Answer::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
+            Answer::InProgress(images) if !images.is_empty() => {
+                let images: Vec<&str> = images.iter().map(|image| image.image_id.as_str()).collect();
+                ("ok", None, Some(format!("{} being made", images.join(", "))))
+            }
+            Answer::InProgress(_) => ("ok", None, Some("none".to_owned())),
+            Answer::Found(None) | Answer::Image(None) => ("ok", None, Some("not listed".to_owned())),
+            Answer::NameTaken(taken) => {
+                let carriers = taken.ids().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
+                ("ok", None, Some(format!("not listed; others have its name: {carriers}")))
+            }
+            Answer::NotSent => return None,
+            Answer::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
+            Answer::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
+            Answer::Hook(outcome) => (hook_word(outcome, before), None, self.hook_message(outcome)),
+        };
+        let changes_something =
+            matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
+        // A wait is one piece of news, however often it is looked at.
+        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
+        let waits_on = why(before).is_some() && why(before) == why(after);
+        let news = !waits_on && (before.as_str() != after.as_str() || before.reason() != after.reason());
+        if outcome == "ok" && !changes_something && !news {
+            return None;
+        }
+        Some(Attempt {
+            stage: if matches!(self.call, Call::RunHook(_)) { "hook" } else { stage(before) },
+            call: self.name(),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            outcome,
+            code,
+            http_status: self.http_status,
+            request_id: self.request_id.clone(),
+            message,
+        })
+    }
+}
+
+impl Finished {
+    fn name(&self) -> Cow<'static, str> {
+        match &self.call {
+            Call::RunHook(run) => format!("hook {} {}", run.moment.as_str(), run.number).into(),
+            call => call.as_str().into(),
+        }
+    }
+
+    fn hook_message(&self, outcome: &HookOutcome) -> Option<String> {
+        let Call::RunHook(run) = &self.call else { return None };
+        let mut message = format!("{}: {}", run.command.program(), outcome.result);
+        if !outcome.output.is_empty() {
+            message.push_str("; it wrote:\n");
+            message.push_str(&outcome.output);
+        }
+        Some(message)
+    }
+}
+
+fn hook_word(outcome: &HookOutcome, before: &State) -> &'static str {
+    match outcome.result {
+        HookResult::Exited(0) => "ok",
+        HookResult::TimedOut(_) => "timeout",
+        HookResult::Exited(_) if matches!(before, State::Preparing { .. }) => "veto",
+        _ => "failed",
+    }
+}
+
+fn stage(state: &State) -> &'static str {
+    match state {
+        State::Preparing { .. } | State::Stopping { .. } => "stop",
+        State::Queued { .. } | State::Ready { .. } | State::Creating { .. } | State::Unknown { .. } => "create",
+        State::Building { .. } | State::Ended { .. } => "build",
+        State::Starting { .. } | State::Finishing { .. } => "start",
+    }
+}
+
+pub(super) fn class_word(class: ErrorClass) -> &'static str {
+    match class {
+        ErrorClass::Transient => "transient",
+        ErrorClass::Busy => "busy",
+        ErrorClass::Credential => "credential",
+        ErrorClass::Permanent => "permanent",
+        ErrorClass::Unclear => "unclear",
+    }
+}
+
+fn power_word(power: &PowerState) -> Cow<'_, str> {
+    match power {
+        PowerState::Running => "Running".into(),
+        PowerState::RunningInUse(who) => format!("Running, {who} is connected").into(),
+        PowerState::Stopped => "Stopped".into(),
+        PowerState::Transitioning(text) | PowerState::Final(text) => text.into(),
+    }
+}
+
+struct Told {
+    answer: Answer,
+    server_date: Option<DateTime<Utc>>,
+    http_status: Option<u16>,
+    request_id: Option<String>,
+}
+
+impl Told {
+    fn of<T>(answer: cloud::Answer<T>, meaning: impl FnOnce(T) -> Answer) -> Self {
+        let (server_date, http_status) = (answer.server_date, Some(answer.http_status));
+        Self { answer: meaning(answer.value), server_date, http_status, request_id: answer.request_id }
+    }
+}
+
+impl Caller<'_> {
+    async fn send(&self, call: &Call) -> Result<Told, Unanswered> {
+        match call {
+            Call::CreateImage(identity) => self.create(identity).await,
+            Call::FindImage(identity) => Ok(self.find(identity).await?),
+            Call::FindImagesInProgress => Ok(self.find_in_progress().await?),
+            Call::DescribeImage(image_id) => Ok(self.describe(image_id).await?),
+            Call::DescribeInstance => Ok(self.power().await?),
+            Call::StopInstance => self.stop().await,
+            Call::StartInstance => Ok(self.start().await?),
+            Call::RunHook(run) => Ok(self.hook(run).await),
+        }
+    }
+
+    async fn create(&self, identity: &Identity) -> Result<Told, Unanswered> {
+        let settings = self.settings;
+        let request = CreateImageByInstance {
+            image_name: identity.image_name.clone(),
+            description: self.description.clone(),
+            instance_id: self.instance.clone(),
+            sub_instance_id: settings.sub_instance_id.clone(),
+            instance_type: settings.instance_type,
+            auto_clean_userdata: settings.auto_clean_userdata,
+            copy_profile: settings.copy_profile,
+            disk_type: Some(settings.disk_type),
+            biz_type: settings.biz_type,
+            product_type: settings.product_type.clone(),
+            tags: identity.tags(&settings.tags),
+        };
+        let answer = self.cloud.call_behind(&request, &self.gate).await?;
+        Ok(Told::of(answer, |made| {
+            Answer::Created(MadeImage { image_id: made.image_id, version_id: made.version_id, task_id: made.task_id })
+        }))
+    }
+
+    /// Custom name first; where that shows none with the tags of the slot, by tags, too: another host with the same file counts
+    /// versions on its own, and so gives the same slot another name.
+    async fn find(&self, identity: &Identity) -> Result<Told, ApiError> {
+        let by_name = |name: &str| ListImage { image_name: Some(name.to_owned()), ..ListImage::default() };
+        let mut images: Vec<_> =
+            self.cloud.list_all_images(&by_name(&identity.image_name)).await?.iter().map(seen).collect();
+        for earlier in &identity.evidence.earlier {
+            images.extend(self.cloud.list_all_images(&by_name(&earlier.image_name)).await?.iter().map(seen));
+        }
+        if !identity.is_tagged(&images) {
+            let by_tags = self.slot_lists.list(self.cloud, identity).await?;
+            // An image that both lists show is one.
+            let fresh = |image: &&RemoteImage| images.iter().all(|known| known.image_id != image.image_id);
+            let others: Vec<_> = by_tags.iter().filter(fresh).cloned().collect();
+            images.extend(others);
+        }
+        let answer = Answer::of_search(identity, images);
+        // Several pages, several request ids: none of them stands for the whole.
+        Ok(Told { answer, server_date: None, http_status: None, request_id: None })
+    }
+
+    /// Images of our lines on this instance that are being made, whoever asked for them.
+    async fn find_in_progress(&self) -> Result<Told, ApiError> {
+        let mut found: Vec<RemoteImage> = Vec::new();
+        for status in [cloud::actions::ImageStatus::Init, cloud::actions::ImageStatus::Creating] {
+            let tags = [(TAG_OWNER.to_owned(), self.owner.to_owned())].into();
+            let filter = ListImage { status: Some(status), tags, ..ListImage::default() };
+            match self.cloud.list_all_images(&filter).await {
+                Ok(images) => found.extend(images.iter().map(seen)),
+                // A cloud that will never tell must not keep the instance stopped.
+                Err(refusal) if refusal.class == ErrorClass::Permanent => {}
+                Err(refusal) => return Err(refusal),
+            }
+        }
+        let of_instance = format!("/{}", self.instance);
+        found.retain(|image| {
+            let line = image.tags.get(TAG_LINE).map(String::as_str).unwrap_or_default();
+            image.status == ImageStatus::InProgress
+                && image.tags.get(TAG_OWNER).map(String::as_str) == Some(self.owner)
+                && (self.lines.iter().any(|known| known.as_str() == line) || line.ends_with(&of_instance))
+        });
+        Ok(Told { answer: Answer::InProgress(found), server_date: None, http_status: None, request_id: None })
+    }
+
+    async fn describe(&self, image_id: &ImageId) -> Result<Told, ApiError> {
+        let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+        let told = self.cloud.list_images(&request).await?;
+        Ok(Told::of(told, |page| Answer::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))))
+    }
+
+    async fn power(&self) -> Result<Told, ApiError> {
+        let ids = vec![self.instance.clone()];
+        match self.settings.instance_type {
+            InstanceType::CloudDesktop => {
+                let region = self.settings.instance_region.clone();
+                let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
+                let told = self.cloud.describe_desktops(&request).await?;
+                Ok(Told::of(told, |desktops| {
+                    let found = desktops.iter().find(|desktop| desktop.id == *self.instance);
+                    Answer::Instance(found.map(desktop_power))
+                }))
+            }
+            InstanceType::WuyingServer => {
+                let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
+                let told = self.cloud.list_servers(&request).await?;
+                Ok(Told::of(told, |servers| {
+                    let found = servers.iter().find(|server| server.id == *self.instance);
+                    let power =
+                        |server: &Server| power(&server.status, InstanceType::WuyingServer, server_users(server));
+                    Answer::Instance(found.map(power))
+                }))
+            }
+        }
+    }
+
+    async fn stop(&self) -> Result<Told, Unanswered> {
+        let ids = vec![self.instance.clone()];
+        let told = match self.settings.instance_type {
+            InstanceType::CloudDesktop => {
+                let region = self.settings.instance_region.clone();
+                let stopped_mode = Some(self.settings.stopped_mode);
+                self.cloud.call_behind(&StopDesktops { region, ids, stopped_mode }, &self.gate).await?
+            }
+            // Never forced: a forced stop may lose the data that the image is made for.
+            InstanceType::WuyingServer => {
+                self.cloud.call_behind(&StopWuyingServer { ids, force: None }, &self.gate).await?
+            }
+        };
+        Ok(Told::of(told, |_| Answer::Accepted))
+    }
+
+    async fn start(&self) -> Result<Told, ApiError> {
+        let ids = vec![self.instance.clone()];
+        let told = match self.settings.instance_type {
+            InstanceType::CloudDesktop => {
+                let region = self.settings.instance_region.clone();
+                self.cloud.start_desktops(&StartDesktops { region, ids }).await?
+            }
+            InstanceType::WuyingServer => self.cloud.start_servers(&StartWuyingServer { ids }).await?,
+        };
+        Ok(Told::of(told, |_| Answer::Accepted))
+    }
+
+    async fn hook(&self, run: &HookRun) -> Told {
+        // No variable can hold a NUL, and the words of others may.
+        let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
+        let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
+        Told { answer: Answer::Hook(outcome), server_date: None, http_status: None, request_id: None }
+    }
+}
+
+/// All images that carry our owner tag.
+pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec<Image>, ApiError> {
+    let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
+    match cloud.list_all_images(&filter).await {
+        // Credentials may have been replaced since they were read.
+        Err(refusal) if refusal.class == ErrorClass::Credential => {
+            cloud.refresh_credentials().await?;
+            cloud.list_all_images(&filter).await
+        }
+        listed => listed,
+    }
+}
+
+/// A listed image in the core's words.
+pub(super) fn seen(image: &Image) -> RemoteImage {
+    RemoteImage {
+        image_id: image.image_id.clone(),
+        version_id: image.version_id.clone(),
+        name: image.image_name.clone().unwrap_or_default(),
+        status: ImageStatus::parse(image.status.as_str()),
+        tags: image.tags.clone(),
+        kind: image.image_type.clone(),
+        made_at: image.gmt_create.as_deref().and_then(gmt_offset::parse),
+    }
+}
+
+/// The API tells that there is one, and not who.
+fn desktop_user(desktop: &Desktop) -> Option<String> {
+    let status = desktop.connection_status.as_deref()?;
+    status.eq_ignore_ascii_case("connected").then(|| SOMEBODY.to_owned())
+}
+
+fn server_users(server: &Server) -> Option<String> {
+    let users: Vec<&str> = server.sessions.iter().filter_map(|session| session.user_id.as_deref()).collect();
+    let connected = server.session_status.as_deref().is_some_and(|status| status.eq_ignore_ascii_case("connected"));
+    match users.as_slice() {
+        [] if connected || !server.sessions.is_empty() => Some(SOMEBODY.to_owned()),
+        [] => None,
+        users => Some(users.join(", ")),
+    }
+}
+
+/// A desktop that runs or is stopped may be moving all the same: its flag says so. Flags that are not known mean nothing.
+fn desktop_power(desktop: &Desktop) -> PowerState {
+    let kind = InstanceType::CloudDesktop;
+    let flag = desktop.management_flag.as_deref().map(str::trim).unwrap_or_default();
+    match power(&desktop.status, kind, desktop_user(desktop)) {
+        PowerState::Running | PowerState::RunningInUse(_) | PowerState::Stopped
+            if instance_state::find(flag, kind).is_some() =>
+        {
+            power(&MachineStatus::Other(flag.to_owned()), kind, None)
+        }
+        power => power,
+    }
+}
+
+fn power(status: &MachineStatus, kind: InstanceType, user: Option<String>) -> PowerState {
+    match status {
+        MachineStatus::Running => user.map_or(PowerState::Running, PowerState::RunningInUse),
+        MachineStatus::Stopped => PowerState::Stopped,
+        MachineStatus::Other(text) if text.trim().is_empty() => {
+            PowerState::Transitioning("in no state that the cloud names".to_owned())
+        }
+        MachineStatus::Other(text) => match instance_state::classify(text, kind) {
+            StateClass::Final => PowerState::Final(text.clone()),
+            StateClass::Ready | StateClass::Passing => PowerState::Transitioning(text.clone()),
+        },
+    }
+}

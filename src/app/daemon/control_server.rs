@@ -1,0 +1,271 @@
+//! The daemon's side of the control socket: who may speak is decided by the socket's mode and group, who spoke by the
+//! kernel's word for the peer.
+
+use std::{
+    io,
+    os::unix::fs::{FileTypeExt, PermissionsExt},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::Semaphore,
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    Shared,
+    engine::{EngineRequest, RequestError},
+    image_tasks, reconcile, reload,
+};
+use crate::{
+    adapters::{
+        control::{self, ControlError, MAX_REQUEST, OUTDATED, PROTOCOL, Reply, Request, who},
+        store::StoreError,
+    },
+    domain::{error::chain, image::Pin},
+};
+
+/// A request must be whole, and its answer taken, after this long each.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// `Follow` is answered after this long even if nothing changed.
+const FOLLOW: Duration = Duration::from_secs(8);
+/// So many clients are served at once; more wait.
+const CLIENTS: usize = 64;
+
+/// Why the socket could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum SocketError {
+    /// Somebody listens on it.
+    #[error("another daemon listens on {}; give this one its own [daemon] control_socket", path.display())]
+    InUse {
+        /// The socket.
+        path: PathBuf,
+    },
+    /// Something else is there, which may be dear to somebody.
+    #[error("{} is there and is no socket; move it away, or set [daemon] control_socket", path.display())]
+    NotOurs {
+        /// What is there.
+        path: PathBuf,
+    },
+    /// It cannot be made.
+    #[error("cannot open the control socket {}", path.display())]
+    Open {
+        /// The socket.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// The socket, bound; its file goes when it is dropped.
+#[derive(Debug)]
+pub struct ControlSocket {
+    listener: UnixListener,
+    path: PathBuf,
+}
+
+impl ControlSocket {
+    /// Binds it with mode 0660. A stale one is replaced, a live one refused.
+    pub async fn bind(path: &Path) -> Result<Self, SocketError> {
+        let open = |source| SocketError::Open { path: path.to_owned(), source };
+        match std::fs::symlink_metadata(path) {
+            Ok(found) if found.file_type().is_socket() => match UnixStream::connect(path).await {
+                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+                    std::fs::remove_file(path).map_err(open)?;
+                }
+                // One that is too busy to take a connection is alive, too.
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(open(error)),
+                _ => return Err(SocketError::InUse { path: path.to_owned() }),
+            },
+            Ok(_) => return Err(SocketError::NotOurs { path: path.to_owned() }),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(open(error)),
+        }
+        if let Some(folder) = path.parent() {
+            std::fs::create_dir_all(folder).map_err(open)?;
+        }
+        let listener = UnixListener::bind(path).map_err(open)?;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o660)).map_err(open)?;
+        Ok(Self { listener, path: path.to_owned() })
+    }
+
+    /// Serves until `stop`.
+    pub async fn serve(self, shared: Arc<Shared>, stop: CancellationToken) {
+        let slots = Arc::new(Semaphore::new(CLIENTS));
+        loop {
+            let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
+            let stream = tokio::select! {
+                () = stop.cancelled() => break,
+                accepted = self.listener.accept() => match accepted {
+                    Ok((stream, _)) => stream,
+                    Err(error) => {
+                        // Out of file descriptors, most likely: let some go.
+                        tracing::warn!(error = &error as &dyn std::error::Error, "a control connection failed");
+                        tokio::time::sleep(Duration::from_millis(200)).await;
+                        continue;
+                    }
+                },
+            };
+            let shared = Arc::clone(&shared);
+            let stop = stop.clone();
+            tokio::spawn(async move {
+                let _slot = slot;
+                tokio::select! {
+                    () = stop.cancelled() => {}
+                    served = serve_one(stream, &shared) => if let Err(error) = served {
+                        tracing::debug!(error = chain(&error), "a control request was not served");
+                    }
+                }
+            });
+        }
+    }
+}
+
+impl Drop for ControlSocket {
+    fn drop(&mut self) {
+        // Gone already, perhaps: a stale one is replaced at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), ControlError> {
+    let who = match stream.peer_cred() {
+        Ok(peer) => who::person(peer.uid()),
+        Err(_) => "unknown".to_owned(),
+    };
+    let Ok(read) = tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
+    else {
+        return Ok(());
+    };
+    let reply = match read {
+        Ok(envelope) if envelope.protocol == PROTOCOL => match serde_json::from_value::<Request>(envelope.body) {
+            Ok(request) => {
+                let only_asks = request.only_asks();
+                let reply = answer(request, who, shared).await;
+                if !only_asks {
+                    shared.stir();
+                }
+                reply
+            }
+            Err(error) => Reply::Failed { message: not_understood(&envelope.version, &error) },
+        },
+        Ok(_) => Reply::OtherProtocol,
+        Err(ControlError::Broken(error)) => return Err(ControlError::Broken(error)),
+        Err(error) => Reply::Failed { message: chain(&error) },
+    };
+    // Whoever does not take the answer must not keep a place for ever.
+    tokio::time::timeout(PATIENCE, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
+}
+
+/// A request of this protocol that is unknown here is one of another version.
+fn not_understood(theirs: &str, error: &serde_json::Error) -> String {
+    let ours = env!("CARGO_PKG_VERSION");
+    format!("the daemon, of version {ours}, does not know this request of version {theirs} ({error}): {OUTDATED}")
+}
+
+async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
+    match request {
+        Request::Status => match shared.status().await {
+            Ok(status) => Reply::Status(Box::new(status)),
+            Err(error) => Reply::Failed { message: chain(&error) },
+        },
+        Request::Bake { schedule } => {
+            let asked = shared.order(|reply| EngineRequest::Bake { schedule, who, reply }).await;
+            told(asked, |bakes| Reply::Bakes { bakes })
+        }
+        Request::Retry { bake } => {
+            let asked = shared.order(|reply| EngineRequest::Retry { bake, who, reply }).await;
+            told(asked, |bake| Reply::Bakes { bakes: vec![bake] })
+        }
+        Request::Cancel { bake } => {
+            told(shared.order(|reply| EngineRequest::Cancel { bake, who, reply }).await, |()| Reply::Done)
+        }
+        Request::Pause { schedule, until, reason } => {
+            let asked = shared.order(|reply| EngineRequest::Pause { schedule, until, reason, who, reply }).await;
+            told(asked, |()| Reply::Done)
+        }
+        Request::Resume { schedule } => {
+            told(shared.order(|reply| EngineRequest::Resume { schedule, who, reply }).await, |()| Reply::Done)
+        }
+        Request::Follow { bakes, seen } => {
+            // A time-out is no failure: the rows are shown as they are.
+            let count = match tokio::time::timeout(FOLLOW, shared.changed_since(seen)).await {
+                Ok(None) => return Reply::Stopping,
+                Ok(Some(count)) => count,
+                Err(_) => shared.changes(),
+            };
+            match rows(&bakes, shared).await {
+                Ok(rows) => Reply::Rows { rows, changes: count },
+                Err(error) => Reply::Failed { message: chain(&error) },
+            }
+        }
+        Request::Reload => reload::reload(shared, &who).await,
+        Request::Prune { dry_run, again, confirm } => {
+            image_tasks::prune::asked(shared, image_tasks::prune::Mode { dry_run, again, confirm }, &who).await
+        }
+        Request::Pin { image, until, reason } => {
+            image_tasks::pins::pin(shared, &image, Pin { until, reason, who }).await
+        }
+        Request::Unpin { image } => image_tasks::pins::unpin(shared, &image, &who).await,
+        Request::Undelete { image } => image_tasks::pins::undelete(shared, &image, who).await,
+        Request::Adopt { schedule, instance, wanted, dry_run } => {
+            image_tasks::adopt::adopt(shared, &schedule, instance.as_ref(), &wanted, dry_run, who).await
+        }
+        Request::RetryCopies { bake } => image_tasks::distribute::retry(shared, bake, &who).await,
+        Request::Promote { image, channel, force, reason } => {
+            image_tasks::channels::promote(shared, image, channel, force, reason, &who).await
+        }
+        Request::Rollback { schedule, instance, channel, reason } => {
+            image_tasks::channels::rollback(shared, &schedule, instance.as_ref(), channel, reason, &who).await
+        }
+        Request::Veto { image, reason } => image_tasks::channels::veto(shared, image, reason, &who).await,
+        Request::Unveto { image } => image_tasks::channels::unveto(shared, image, &who).await,
+        Request::Reconcile { apply } => reconcile(apply, who, shared).await,
+    }
+}
+
+fn told<T>(asked: Result<Result<T, RequestError>, String>, done: impl FnOnce(T) -> Reply) -> Reply {
+    match asked {
+        Ok(Ok(value)) => done(value),
+        Ok(Err(RequestError::NotFound(message))) => Reply::NotFound { message },
+        Ok(Err(RequestError::Conflict(message))) | Err(message) => Reply::Failed { message },
+    }
+}
+
+async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
+    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now()).await
+    {
+        Ok(found) => found,
+        Err(error) => return Reply::Failed { message: chain(&error) },
+    };
+    let (differences, failed) = (found.differences.clone(), found.failed.clone());
+    if !apply {
+        return Reply::Reconciled { differences, failed };
+    }
+    match shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await {
+        Ok(()) => Reply::Reconciled { differences, failed },
+        Err(message) => Reply::Failed { message },
+    }
+}
+
+/// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good once its image is.
+async fn rows(bakes: &[crate::domain::ids::BakeId], shared: &Shared) -> Result<Vec<serde_json::Value>, StoreError> {
+    let reader = shared.store.reader();
+    let mut rows = Vec::with_capacity(bakes.len());
+    for &bake in bakes {
+        let Some(row) = reader.bake(bake).await? else { continue };
+        let check = match row.image_id.as_deref().filter(|_| row.is_ended()) {
+            Some(image) => reader.check_of_image(image).await?,
+            None => None,
+        };
+        let mut json = serde_json::to_value(row).map_err(StoreError::Encode)?;
+        let (verify, veto) = check.map(|check| (check.verify, check.veto)).unwrap_or_default();
+        json["verify"] = verify.into();
+        json["veto"] = veto.into();
+        rows.push(json);
+    }
+    Ok(rows)
+}

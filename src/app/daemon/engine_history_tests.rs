@@ -1,0 +1,73 @@
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::domain::clock::ManualClock;
+
+/// An engine with a clock that is moved by hand, and nothing at the other end of its endpoint.
+async fn engine(folder: &Path, clock: &ManualClock) -> (Engine, watch::Receiver<EngineStatus>) {
+    let path = folder.join("imagebaked.toml");
+    let text = "[cloud]\nendpoint = \"http://127.0.0.1:1\"\n\
+                [[schedule]]\nname = \"a\"\ninstance_id = \"ecd-1\"\ncron = \"@daily\"\n";
+    std::fs::write(&path, text).unwrap();
+    let config = config::load(&path, &BTreeMap::new()).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).config;
+    let store = Arc::new(Store::open(&folder.join("state")).await.unwrap());
+    let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+    let cloud = Arc::new(calls::client(&config, &BTreeMap::new(), &clock).unwrap());
+    Engine::new(&config, store, cloud, clock, Rng::with_seed(1)).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_history_that_cannot_be_used_is_tried_again_after_a_pause_and_its_problem_keeps_its_beginning() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun: DateTime<Utc> = "2027-01-01T12:00:00Z".parse().unwrap();
+    let clock = ManualClock::at(begun);
+    let (mut engine, status) = engine(folder.path(), &clock).await;
+    engine.take_comparison(Ok(()));
+    engine.look().await;
+    assert_eq!(status.borrow().store_error, None);
+
+    let path = folder.path().join("state").join(crate::adapters::store::DATABASE_FILE);
+    let rename = async |from: &str, to: &str| crate::adapters::store::rename_table(&path, from, to).await;
+    rename("bakes", "hidden").await;
+    clock.advance(TimeDelta::days(1));
+    let since = clock.now();
+    engine.look().await;
+    let told = status.borrow().clone();
+    assert!(told.store_error.is_some_and(|error| error.contains("no such table")));
+    rename("hidden", "bakes").await;
+    let pause = TimeDelta::from_std(STORE_PAUSE).unwrap();
+    assert_eq!(pause, TimeDelta::seconds(10), "six lines of log a minute");
+    while clock.now() + TimeDelta::seconds(1) < since + pause {
+        clock.advance(TimeDelta::seconds(1));
+        engine.look().await;
+        let told = status.borrow().clone();
+        assert!(told.store_error.is_some(), "it is not tried yet");
+        assert_eq!(told.store_error_since, Some(since));
+    }
+    clock.set(since + pause);
+    engine.look().await;
+    assert_eq!((status.borrow().store_error.clone(), status.borrow().store_error_since), (None, None));
+}
+
+#[tokio::test]
+async fn slots_of_the_wait_for_the_cloud_are_on_time_and_those_before_it_were_missed() {
+    let folder = tempfile::tempdir().unwrap();
+    let begun: DateTime<Utc> = "2027-01-01T12:00:00Z".parse().unwrap();
+    let clock = ManualClock::at(begun);
+    let (mut engine, status) = engine(folder.path(), &clock).await;
+    assert!(status.borrow().uncompared.is_some(), "it is empty");
+    clock.advance(TimeDelta::days(2));
+    engine.look().await;
+    let rows = async |engine: &Engine| {
+        let filter = crate::adapters::store::Filter { limit: 9, ..crate::adapters::store::Filter::default() };
+        let rows = engine.store.reader().history(&filter).await.unwrap();
+        rows.iter().map(|row| (row.trigger.clone(), row.covers)).collect::<Vec<_>>()
+    };
+    assert!(rows(&engine).await.is_empty(), "nothing is planned before");
+    engine.take_comparison(Err(NotCompared { why: "it does not answer".into(), credentials: None }));
+    engine.look().await;
+    assert!(rows(&engine).await.is_empty());
+    engine.take_comparison(Ok(()));
+    engine.plan(clock.now()).await.unwrap();
+    assert_eq!(rows(&engine).await, [("slot".to_owned(), 1), ("slot".to_owned(), 1)]);
+}

@@ -1,0 +1,406 @@
+//! The engine held between two commits: a clock that is moved by hand, a history that the test writes, and a cloud that
+//! nobody answers for.
+
+use std::collections::BTreeMap;
+
+use proptest::{prelude::ProptestConfig, prop_assert, prop_assert_eq, proptest};
+
+use super::*;
+use crate::{
+    adapters::store::{Filter, LedgerRow, NewRow},
+    domain::{
+        api::call::{ApiError, MadeImage},
+        bake::{Trigger, reason::ReasonCode, state::Work},
+        clock::ManualClock,
+    },
+};
+
+const MINUTE: TimeDelta = TimeDelta::minutes(1);
+
+struct Held {
+    _folder: tempfile::TempDir,
+    config: Config,
+    store: Arc<Store>,
+    clock: ManualClock,
+    engine: Engine,
+}
+
+fn start() -> DateTime<Utc> {
+    "2026-11-26T03:00:00Z".parse().unwrap()
+}
+
+impl Held {
+    /// `keys` are those of the one schedule, `golden` on `ecd-1`, which has no slot in these tests.
+    async fn new(keys: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let text = format!(
+            "[cloud]\nendpoint = \"http://127.0.0.1:1\"\necd_endpoint = \"http://127.0.0.1:1\"\n[daemon]\nstate_dir = \"{}\"\n\
+             max_builders = 3\n[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\n{keys}\n",
+            state.display()
+        );
+        let path = folder.path().join("imagebaked.toml");
+        std::fs::write(&path, text).unwrap();
+        let loaded = config::load(&path, &BTreeMap::new());
+        let config = loaded.unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).config;
+        let store = Arc::new(Store::open(&state).await.unwrap());
+        let clock = ManualClock::at(start());
+        let engine = engine(&config, &store, &clock).await;
+        Self { _folder: folder, config, store, clock, engine }
+    }
+
+    /// Another process on the same history.
+    async fn restart(&mut self) {
+        self.engine = engine(&self.config, &self.store, &self.clock).await;
+    }
+
+    /// A row for each state, on instances of their own; the number of the first is 1.
+    async fn record(&self, states: impl IntoIterator<Item = (Trigger, DateTime<Utc>, State)>) {
+        let settings = &self.config.schedules[0].settings;
+        let row = |(n, (trigger, slot, state)): (usize, (Trigger, DateTime<Utc>, State))| NewRow {
+            schedule_id: "golden".into(),
+            schedule: "golden".into(),
+            instance_id: format!("ecd-{n}").into(),
+            line: format!("golden.{n}").into(),
+            slot,
+            covers_from: slot,
+            covers: 1,
+            trigger,
+            settings: Some(Arc::clone(settings)),
+            state,
+        };
+        let rows: Vec<_> = states.into_iter().enumerate().map(row).collect();
+        self.store.record_slots(&rows, &[], "hash", self.clock.now()).await.unwrap();
+    }
+
+    async fn rows(&self) -> Vec<LedgerRow> {
+        let mut rows = self.store.reader().history(&Filter { limit: 1000, ..Filter::default() }).await.unwrap();
+        rows.sort_by_key(|row| row.id);
+        rows
+    }
+
+    async fn state(&self, bake: i64) -> State {
+        self.store.bake(BakeId(bake)).await.unwrap().unwrap().state
+    }
+}
+
+async fn engine(config: &Config, store: &Arc<Store>, clock: &ManualClock) -> Engine {
+    let environment = ["ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"];
+    let environment = environment.map(|name| (name.to_owned(), "key".to_owned())).into();
+    let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+    let cloud = Arc::new(calls::client(config, &environment, &shared).unwrap());
+    let mut engine = Engine::new(config, Arc::clone(store), cloud, shared, Rng::with_seed(1)).await.unwrap().0;
+    // As if the empty history had been compared with the cloud.
+    engine.uncompared = None;
+    engine
+}
+
+fn queued(not_before: DateTime<Utc>) -> State {
+    State::Queued { not_before, kept: None }
+}
+
+fn work() -> Work {
+    Work { version: 7, image_name: "golden-v7".into(), ..Work::default() }
+}
+
+fn good() -> End {
+    let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    End::Succeeded { image, reason: "image made".into() }
+}
+
+// One step a turn
+
+#[tokio::test]
+async fn a_bake_past_its_deadline_is_ended_and_not_begun_again() {
+    let mut held = Held::new("deadline = '1h'\nstop_instance = 'required'").await;
+    let slot = start() - TimeDelta::hours(2);
+    held.record([(Trigger::Slot, slot, queued(slot))]).await;
+    held.engine.turn().await;
+    let rows = held.rows().await;
+    assert_eq!((rows[0].state.as_str(), rows[0].version, rows[0].attempts), ("skipped", None, 0), "{rows:?}");
+    assert_eq!(rows[0].reason_code.as_deref(), Some("deadline"));
+    assert!(held.engine.in_flight.is_empty(), "nothing is sent for it");
+    assert_eq!(held.state(1).await.reason_code(), Some(ReasonCode::Deadline), "row and state agree");
+}
+
+#[tokio::test]
+async fn a_slot_caught_up_after_its_deadline_is_baked_with_a_deadline_of_its_own() {
+    let mut held = Held::new("deadline = '1h'").await;
+    let slot = start() - TimeDelta::hours(20);
+    held.record([(Trigger::CaughtUp, slot, queued(slot)), (Trigger::CaughtUp, slot, queued(slot))]).await;
+    held.engine.turn().await;
+    assert_eq!(held.engine.in_flight.len(), 2);
+    let deadline = held.store.bake(BakeId(1)).await.unwrap().unwrap().give_up_at;
+    assert_eq!(deadline, start() + TimeDelta::hours(1));
+
+    // Neither another process nor other settings move it.
+    held.clock.advance(TimeDelta::minutes(59));
+    held.restart().await;
+    assert_eq!(held.store.bake(BakeId(1)).await.unwrap().unwrap().give_up_at, deadline);
+}
+
+#[tokio::test]
+async fn a_second_step_of_a_bake_waits_for_another_turn() {
+    let mut held = Held::new("").await;
+    held.record([(Trigger::Slot, start(), queued(start()))]).await;
+    let bake = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    let mut turn = Turn::default();
+    held.engine.step_in(&mut turn, bake.clone(), Event::Cancelled { by: "ops".into() }, start());
+    held.engine.step_in(&mut turn, bake, Event::Admitted { version: 7 }, start());
+    let steps = turn.take_steps();
+    assert_eq!(steps.len(), 1);
+    assert!(steps[0].bake.state.is_ended() && turn.is_cut_short, "the second one began from an older read");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// Whatever is due at once: each bake takes one step, those past their deadline end for good, and no more are begun
+    /// than there are builders.
+    #[test]
+    fn whatever_is_due_takes_one_step(
+        rows in proptest::collection::vec((-180i64..60, -180i64..60, proptest::arbitrary::any::<bool>(), proptest::arbitrary::any::<bool>()), 1..12),
+        turns in 1usize..4,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let mut held = Held::new("deadline = '1h'").await;
+            let states = rows.iter().map(|&(slot, wake, caught_up, begun)| {
+                let trigger = if caught_up { Trigger::CaughtUp } else { Trigger::Slot };
+                let (slot, wake) = (start() + MINUTE * i32::try_from(slot).unwrap(), start() + MINUTE * i32::try_from(wake).unwrap());
+                let ready = State::Ready { work: work(), look_first: false, next: wake, waits_for: None };
+                (trigger, slot, if begun { ready } else { queued(wake) })
+            });
+            held.record(states.collect::<Vec<_>>()).await;
+            let mut ended: BTreeMap<i64, LedgerRow> = BTreeMap::new();
+            for _ in 0..turns {
+                held.engine.turn().await;
+                for row in held.rows().await {
+                    let progress = held.state(row.id).await;
+                    prop_assert_eq!(progress.as_str(), &row.state, "row and state agree");
+                    prop_assert!(!progress.is_ended() || !held.engine.in_flight.contains_key(&BakeId(row.id)));
+                    if let Some(before) = ended.get(&row.id) {
+                        prop_assert_eq!(before, &row, "an ended row stays as it is");
+                    }
+                    if row.finished_at.is_some() {
+                        ended.insert(row.id, row);
+                    }
+                }
+            }
+            prop_assert!(!held.engine.history_went_back);
+            let begun = rows.iter().filter(|row| row.3).count();
+            prop_assert!(held.engine.in_flight.len() <= begun.max(3) + 3);
+            for (id, row) in &ended {
+                let (slot, wake, caught_up, begun) = rows[usize::try_from(*id - 1).unwrap()];
+                let late = slot.max(if caught_up { 0 } else { slot }) < -60 && (!begun || wake <= 0);
+                let is_early = begun && slot > 1;
+                prop_assert!(late || is_early, "{:?} ended before its deadline", row);
+            }
+            Ok(())
+        })?;
+    }
+}
+
+// Another history
+
+#[tokio::test]
+async fn a_history_that_went_back_ends_the_engine_and_nothing_is_sent() {
+    for sql in ["DELETE FROM bakes", "UPDATE bakes SET finished_at = 1, state = 'skipped', wake_at = NULL"] {
+        let mut held = Held::new("").await;
+        held.record([(Trigger::Slot, start(), queued(start()))]).await;
+        let bake = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+        held.store.execute(sql).await;
+        let step = held.engine.take(bake, Event::Admitted { version: 7 }, start());
+        assert!(matches!(step.effect, Effect::Call(Call::CreateImage(_) | Call::FindImage(_))));
+        let error = held.engine.commit(vec![step], start()).await.unwrap_err();
+        assert!(matches!(error, StoreError::WentBack), "{error}");
+        assert!(held.engine.in_flight.is_empty());
+        let (_orders, received) = mpsc::channel(1);
+        let run = held.engine.run(received, CancellationToken::new(), Duration::from_mins(10));
+        assert!(matches!(run.await, Err(StoreError::WentBack)));
+    }
+}
+
+// A start of the daemon
+
+#[tokio::test]
+async fn a_start_looks_at_once_at_what_waits_for_longer_than_anything_waits() {
+    let mut held = Held::new("").await;
+    let ready = |minutes| {
+        let next = start() + MINUTE * minutes;
+        (Trigger::Slot, start(), State::Ready { work: work(), look_first: true, next, waits_for: None })
+    };
+    held.record([ready(1), ready(69), ready(70), ready(71), ready(700)]).await;
+    held.restart().await;
+    let wake_at: Vec<_> =
+        held.rows().await.iter().map(|row| (row.wake_at.unwrap() - start().timestamp_millis()) / 60_000).collect();
+    // An hour is the most that the cloud may ask for, and ten minutes the longest pause of ours.
+    assert_eq!(wake_at, [1, 69, 70, 0, 0], "minutes from now");
+}
+
+// A clock that is ahead
+
+#[tokio::test]
+async fn a_bake_of_a_slot_that_has_not_come_ends_before_its_create_call() {
+    let mut held = Held::new("stop_instance = 'required'").await;
+    let slot = start() + MINUTE * 2;
+    let stopped = || Work { owes_start: true, ..work() };
+    let mut asked = work();
+    asked.evidence.first_sent = Some(start());
+    let states = [
+        queued(start()),
+        State::Preparing { work: work(), hook: None, next: start() },
+        State::Stopping { work: work(), looks: 0, sent: false, first_stop: false, next: start() },
+        State::Stopping { work: stopped(), looks: 2, sent: true, first_stop: false, next: start() },
+        State::Ready { work: work(), look_first: true, next: start(), waits_for: None },
+        State::Ready { work: stopped(), look_first: false, next: start(), waits_for: None },
+        State::Ready { work: asked, look_first: false, next: start(), waits_for: None },
+    ];
+    held.record(states.map(|state| (Trigger::Slot, slot, state))).await;
+    held.engine.turn().await;
+    let words: Vec<_> = held.rows().await.into_iter().map(|row| row.state).collect();
+    assert_eq!(words, ["queued", "skipped", "skipped", "starting", "skipped", "starting", "queued"]);
+    for bake in [2, 3, 5] {
+        assert_eq!(held.state(bake).await.reason_code(), Some(ReasonCode::ClockAhead));
+    }
+    for bake in [4, 6] {
+        let State::Starting { end, .. } = held.state(bake).await else { panic!() };
+        assert_eq!(end.reason_code(), Some(ReasonCode::ClockAhead), "its instance runs again first");
+    }
+    // A clock that is off by less than a minute makes no difference.
+    held.record([(
+        Trigger::Slot,
+        start() + MINUTE,
+        State::Ready { work: work(), look_first: true, next: start(), waits_for: None },
+    )])
+    .await;
+    held.engine.turn().await;
+    assert_eq!(held.state(8).await.as_str(), "ready");
+}
+
+#[tokio::test]
+async fn nothing_ends_by_a_deadline_that_only_an_unconfirmed_clock_has_seen_pass() {
+    let mut held = Held::new("deadline = '1h'").await;
+    held.record([(Trigger::Slot, start(), queued(start())), (Trigger::Slot, start(), queued(start()))]).await;
+    // Off, and booted again with a clock that is days ahead.
+    held.clock.step(start() + TimeDelta::days(3));
+    held.restart().await;
+    held.engine.turn().await;
+    assert!(held.rows().await.iter().all(|row| row.state != "skipped"), "{:?}", held.rows().await);
+    held.clock.advance(TimeDelta::minutes(59));
+    held.engine.turn().await;
+    assert!(held.rows().await.iter().all(|row| row.finished_at.is_none()));
+    // So long after the history was last written it is over, whatever the clock.
+    held.clock.advance(TimeDelta::minutes(2));
+    held.engine.turn().await;
+    assert!(held.rows().await.iter().any(|row| row.reason_code.as_deref() == Some("deadline")));
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it() {
+    let mut held = Held::new("catch_up = 'skip'").await;
+    let clocks = |held: &Held| -> DateTime<Utc> { held.engine.cloud.clocks().cloud_now() };
+    let answer = |held: &Held, date| held.engine.cloud.clocks().answered(held.engine.cloud.clocks().sent(), date);
+    answer(&held, start());
+    let slot: DateTime<Utc> = "2027-01-01T03:00:00Z".parse().unwrap();
+    held.clock.step(slot);
+    held.engine.look().await;
+    assert_eq!(held.rows().await.len(), 0, "by the cloud's time it is {}", clocks(&held));
+    // The cloud says that it is so: the slot has come on time.
+    held.clock.advance(TimeDelta::minutes(10));
+    answer(&held, held.clock.now());
+    held.engine.look().await;
+    let rows = held.rows().await;
+    assert_eq!((rows.len(), rows[0].slot(), rows[0].finished_at), (1, slot, None), "{rows:?}");
+}
+
+// A stop of the daemon
+
+#[tokio::test]
+async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next_start() {
+    let mut held = Held::new("hooks = { after = ['/bin/true'] }").await;
+    let owes = || Work { owes_hooks: true, ..work() };
+    let finishing = State::Finishing { work: owes(), end: good(), done: 0, next: start() };
+    let starting = State::Starting {
+        work: Work { owes_start: true, ..owes() },
+        end: good(),
+        tries: 0,
+        doubt: false,
+        start_sent: false,
+        refused_since: None,
+        since: None,
+        trouble: None,
+        next: start() + TimeDelta::hours(1),
+    };
+    held.record([(Trigger::Slot, start(), finishing.clone()), (Trigger::Slot, start(), starting)]).await;
+    held.engine.admitting = false;
+    held.clock.advance(MINUTE);
+    held.engine.turn().await;
+    assert!(held.engine.in_flight.is_empty(), "it would be cut off");
+    assert_eq!(held.state(1).await, finishing, "and is owed still");
+
+    // Nor by the answer that comes while draining.
+    let bake = held.store.bake(BakeId(2)).await.unwrap().unwrap();
+    let step = held.engine.take(bake, Event::Answered(Answer::Instance(Some(PowerState::Running))), start());
+    assert!(matches!(step.effect, Effect::Call(Call::RunHook(_))));
+    held.engine.commit(vec![step], start()).await.unwrap();
+    assert_eq!(held.state(2).await.as_str(), "finishing");
+    assert!(held.engine.in_flight.is_empty());
+
+    held.restart().await;
+    held.engine.turn().await;
+    assert_eq!(held.engine.in_flight.len(), 2, "both run now");
+}
+
+// A long stop
+
+#[tokio::test]
+async fn a_long_drain_counts_as_progress() {
+    let mut held = Held::new("").await;
+    let status = held.engine.publish.subscribe();
+    held.engine.calls.spawn(std::future::pending());
+    let (_orders, received) = mpsc::channel(1);
+    let stop = CancellationToken::new();
+    stop.cancel();
+    held.engine.run(received, stop, OWN_TICK * 2).await.unwrap();
+    assert!(status.borrow().looks >= 2, "the watchdog would end it");
+}
+
+// A start that takes long
+
+#[tokio::test]
+async fn a_start_that_takes_longer_than_five_minutes_is_told_of() {
+    let mut held = Held::new("").await;
+    let since = start();
+    let state = State::Starting {
+        work: Work { owes_start: true, ..work() },
+        end: good(),
+        tries: 3,
+        doubt: false,
+        start_sent: false,
+        refused_since: None,
+        since: Some(since),
+        trouble: None,
+        next: start(),
+    };
+    held.record([(Trigger::Slot, start(), state)]).await;
+    let bake = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    let on_its_way = Answer::Instance(Some(PowerState::Transitioning("Starting".into())));
+    for (seconds, told) in [(0, false), (299, false), (300, true)] {
+        held.engine.warn_not_running(&bake, &on_its_way, since + TimeDelta::seconds(seconds));
+        assert_eq!(held.engine.last_warned.contains_key(&bake.id), told, "{seconds} s");
+    }
+    // A refusal is no matter of patience.
+    held.engine.last_warned.clear();
+    let refusal = ApiError {
+        class: ErrorClass::Busy,
+        code: Some("OperationDenied.NoStock".into()),
+        message: "no stock".into(),
+        advice: "".into(),
+        http_status: Some(400),
+        request_id: None,
+        retry_after: None,
+    };
+    held.engine.warn_not_running(&bake, &Answer::Refused(refusal), since);
+    assert!(held.engine.last_warned.contains_key(&bake.id));
+}

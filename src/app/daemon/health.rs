@@ -1,0 +1,255 @@
+//! Collects the facts that health is judged by: one function for each source, which returns its problems. What they come
+//! to together, and in which order they are shown, is [`Health::of`]; nothing else judges.
+
+use std::{collections::HashSet, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    EngineStatus, Shared, clocks, engine::START_TAKES, history_problems::history_problems, image_tasks::scan_problem,
+    reload::Files,
+};
+use crate::{
+    adapters::store::{FailedCopies, ITSELF, Pause, PendingRestart, Reader, StoreError},
+    domain::{
+        bake::State,
+        health::{
+            Health, Problem, ProblemCode, Severity, Subject, SubjectKind,
+            lines::{self, Line},
+            one_line,
+        },
+    },
+};
+
+/// How long after its last tick an engine counts as stalled. It ticks every two seconds, however much there is to do.
+const STALLED: Duration = Duration::from_mins(2);
+/// So many failed copies are read.
+const MOST_COPIES: u32 = 1_000;
+
+/// What was judged.
+#[derive(Debug)]
+pub(super) struct Judgement {
+    /// What it comes to.
+    pub health: Health,
+    /// How many lines have had no finished slot yet, and so no image.
+    pub no_image_yet: u64,
+}
+
+impl Shared {
+    /// Judges everything that there is.
+    pub(super) async fn judge(
+        &self,
+        engine: &EngineStatus,
+        files: Files,
+        now: DateTime<Utc>,
+    ) -> Result<Judgement, StoreError> {
+        let reader = self.store.reader();
+        let mut problems = Vec::new();
+        problems.extend(configuration_refused(files));
+        problems.extend(self.restart_required());
+        problems.extend(history_unwritable(engine, now));
+        problems.extend(history_problems(engine, now));
+        let skewed = clocks::list_problems(self.cloud.clocks(), now);
+        problems.extend(suspended(engine, skewed.is_empty()));
+        problems.extend(skewed);
+        problems.extend(engine_stalled(engine, now));
+        problems.extend(schedules_auto_paused(&engine.pauses, now));
+        problems.extend(instances_not_running(reader, now).await?);
+        problems.extend(scan_failed(reader, now).await?);
+        problems.extend(replicas_failed(reader).await?);
+        problems.extend(super::image_tasks::prune::list_problems(reader).await?);
+        problems.extend(super::image_tasks::strays::list_problems(reader).await?);
+        let (of_lines, no_image_yet) = judge_lines(reader, engine, now).await?;
+        problems.extend(of_lines);
+        Ok(Judgement { health: Health::of(problems), no_image_yet })
+    }
+
+    /// Keys that a reload does not put in force.
+    fn restart_required(&self) -> Option<Problem> {
+        let since = self.restart_required_since()?;
+        Some(Problem::new(
+            ProblemCode::RestartRequired,
+            Severity::Warning,
+            Subject::only(SubjectKind::Configuration),
+            since,
+            "the configuration was reloaded, but some of its keys in [cloud] and [daemon] count from the next start on"
+                .to_owned(),
+            Some("systemctl restart imagebaked".to_owned()),
+        ))
+    }
+}
+
+/// Whether the engine still ticks. One that has not begun waits for the cloud, which may take long.
+pub(super) fn is_ticking(engine: &EngineStatus) -> bool {
+    engine.last_tick.is_none_or(|tick| !is_stalled(tick.elapsed()))
+}
+
+fn is_stalled(since_last_tick: Duration) -> bool {
+    since_last_tick > STALLED
+}
+
+fn engine_stalled(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> {
+    if is_ticking(engine) {
+        return None;
+    }
+    Some(Problem::new(
+        ProblemCode::EngineStalled,
+        Severity::Problem,
+        Subject::only(SubjectKind::Daemon),
+        engine.last_look.unwrap_or(now),
+        "the engine has not looked at the clock for over two minutes; no bake moves".to_owned(),
+        Some("systemctl restart imagebaked".to_owned()),
+    ))
+}
+
+fn configuration_refused(files: Files) -> Option<Problem> {
+    let Files::Refused { since } = files else { return None };
+    Some(Problem::new(
+        ProblemCode::ConfigurationRefused,
+        Severity::Warning,
+        Subject::only(SubjectKind::Configuration),
+        since,
+        "the configuration on disk has problems and is not in force; the daemon goes on with the one before, but would \
+         not start again"
+            .to_owned(),
+        Some("imagebaked check".to_owned()),
+    ))
+}
+
+fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> {
+    let error = engine.store_error.as_ref()?;
+    Some(Problem::new(
+        ProblemCode::HistoryUnwritable,
+        Severity::Problem,
+        Subject::only(SubjectKind::History),
+        engine.store_error_since.unwrap_or(now),
+        format!("the history cannot be used, and nothing new begins until it can: {}", one_line(error)),
+        Some("imagebaked doctor".to_owned()),
+    ))
+}
+
+/// Credentials that are rejected; a clock that is, unless its skew is a problem already.
+fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem> {
+    let hold = engine.hold.as_ref().filter(|hold| !hold.is_clock || is_clock_unreported)?;
+    let (code, subject) = if hold.is_clock {
+        (ProblemCode::ClockSkew, SubjectKind::Clock)
+    } else {
+        (ProblemCode::CredentialsRejected, SubjectKind::Credentials)
+    };
+    Some(Problem::new(
+        code,
+        Severity::Problem,
+        Subject::only(subject),
+        hold.since,
+        one_line(&hold.headline()),
+        Some("imagebaked doctor".to_owned()),
+    ))
+}
+
+fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
+    let in_force = |pause: &&Pause| pause.who == ITSELF && pause.until.is_none_or(|until| now < until);
+    let problem = |pause: &Pause| {
+        Problem::new(
+            ProblemCode::ScheduleAutoPaused,
+            Severity::Problem,
+            Subject::new(SubjectKind::Schedule, pause.schedule_id.as_str()),
+            pause.since,
+            format!("{} is paused by the daemon: {}", pause.schedule_id, one_line(&pause.reason)),
+            Some(format!("imagebaked resume {}", pause.schedule_id)),
+        )
+    };
+    pauses.iter().filter(in_force).map(problem).collect()
+}
+
+/// Instances that a bake stopped and that do not run again: at the first refused start, and where nothing is refused
+/// once a start has taken too long.
+async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
+    let mut problems = Vec::new();
+    for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
+        let State::Starting { since, refused_since, trouble, .. } = state else { continue };
+        let begun = since.unwrap_or(now);
+        let late = since.is_none_or(|since| now - since >= START_TAKES);
+        if refused_since.is_none() && !late {
+            continue;
+        }
+        let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
+        problems.push(Problem::new(
+            ProblemCode::InstanceNotRunning,
+            Severity::Problem,
+            Subject::new(SubjectKind::Instance, instance.as_str()),
+            refused_since.unwrap_or(begun),
+            format!(
+                "instance {instance} was stopped for bake {bake} of {schedule} and is not running again yet: {}",
+                one_line(trouble)
+            ),
+            Some(format!("imagebaked show {bake}")),
+        ));
+    }
+    Ok(problems)
+}
+
+async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {
+    Ok(reader.last_look().await?.and_then(|scan| scan_problem(&scan, now)))
+}
+
+async fn replicas_failed(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+    let problem = |failed: FailedCopies| {
+        let FailedCopies { bake, schedule, regions, reason, since } = failed;
+        Problem::new(
+            ProblemCode::ReplicaFailed,
+            Severity::Warning,
+            Subject::new(SubjectKind::Bake, bake.to_string()),
+            since,
+            format!(
+                "the image of bake {bake} of {schedule} was not copied to {}: {}",
+                regions.join(", "),
+                one_line(&reason)
+            ),
+            Some(format!("imagebaked retry {bake} --stage distribute")),
+        )
+    };
+    Ok(reader.failed_copies(MOST_COPIES).await?.into_iter().map(problem).collect())
+}
+
+/// The lines of schedules that are in force and not paused. Answers also with how many have no image yet.
+async fn judge_lines(
+    reader: &Reader,
+    engine: &EngineStatus,
+    now: DateTime<Utc>,
+) -> Result<(Vec<Problem>, u64), StoreError> {
+    let paused: HashSet<&str> = engine
+        .pauses
+        .iter()
+        .filter(|pause| pause.until.is_none_or(|until| now < until))
+        .map(|pause| pause.schedule_id.as_str())
+        .collect();
+    // Two instances may share a line, if the ids are so chosen.
+    let mut seen = HashSet::new();
+    let judged: Vec<Line> = engine
+        .lines
+        .iter()
+        .filter(|planned| !planned.paused_in_file && !paused.contains(planned.schedule_id.as_str()))
+        .filter(|planned| seen.insert(&planned.line.id))
+        .map(|planned| planned.line.clone())
+        .collect();
+    let facts = reader.line_facts(&judged).await?;
+    let (mut problems, mut no_image_yet) = (Vec::new(), 0);
+    for line in &judged {
+        let Some(facts) = facts.get(&line.id) else { continue };
+        problems.extend(lines::judge(line, facts, now));
+        no_image_yet += u64::from(facts.no_image_yet());
+    }
+    Ok((problems, no_image_yet))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_engine_is_stalled_after_two_minutes_without_a_tick() {
+        assert!(!is_stalled(Duration::from_secs(119)) && !is_stalled(Duration::from_mins(2)));
+        assert!(is_stalled(Duration::from_secs(121)));
+        assert!(is_ticking(&EngineStatus::default()), "one that has not begun is not stalled");
+    }
+}

@@ -1,0 +1,69 @@
+//! What health says of a history that is not to be worked with as it is.
+
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+
+use super::EngineStatus;
+use crate::domain::health::{Problem, ProblemCode, Severity, Subject, SubjectKind};
+
+/// A comparison that takes no longer than this is no problem: every first start makes one.
+const COMPARISON_TAKES: TimeDelta = TimeDelta::seconds(10);
+
+/// A history whose files were replaced, or that has to be compared with the cloud first.
+pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Problem> {
+    let problem = |code, since: DateTime<Utc>, message, command: Option<&str>| Problem {
+        severity: Severity::Problem,
+        code,
+        subject: Subject::only(SubjectKind::History),
+        since: since.to_rfc3339_opts(SecondsFormat::Secs, true),
+        message,
+        command: command.map(str::to_owned),
+    };
+    let replaced = engine.lost_history.as_ref().map(|lost| {
+        let message = format!(
+            "{}; nothing new begins, and the daemon ends once the bakes that were begun are over",
+            lost.message
+        );
+        problem(ProblemCode::HistoryReplaced, lost.since, message, None)
+    });
+    let pending = engine
+        .uncompared
+        .as_ref()
+        .filter(|pending| pending.why.is_some() || now.signed_duration_since(pending.since).abs() >= COMPARISON_TAKES);
+    let pending = pending.map(|pending| {
+        let why = pending.why.as_deref().unwrap_or("the cloud has not listed all images yet");
+        let message = format!(
+            "the history was restored, imported or is empty, and has to be compared with the cloud before anything is \
+             stopped or created: {why}"
+        );
+        problem(ProblemCode::ReconcilePending, pending.since, message, Some("imagebaked reconcile"))
+    });
+    replaced.into_iter().chain(pending).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::daemon::engine::{LostHistory, Uncompared};
+
+    #[test]
+    fn each_is_a_problem_since_when_it_is_known() {
+        let since: DateTime<Utc> = "2027-01-01T03:00:00Z".parse().unwrap();
+        let soon = since + TimeDelta::seconds(1);
+        let pending = |why: Option<&str>| EngineStatus {
+            uncompared: Some(Uncompared { since, why: why.map(Into::into) }),
+            ..EngineStatus::default()
+        };
+        assert!(history_problems(&pending(None), soon).is_empty(), "every first start compares");
+        let codes = |engine: &EngineStatus, now| {
+            history_problems(engine, now).into_iter().map(|problem| (problem.code, problem.since)).collect::<Vec<_>>()
+        };
+        let wanted = (ProblemCode::ReconcilePending, "2027-01-01T03:00:00Z".to_owned());
+        assert_eq!(codes(&pending(Some("no")), soon), std::slice::from_ref(&wanted));
+        assert_eq!(codes(&pending(None), since + TimeDelta::minutes(1)), [wanted]);
+        let lost = EngineStatus {
+            lost_history: Some(LostHistory { since, message: "it was removed".into() }),
+            ..EngineStatus::default()
+        };
+        assert_eq!(codes(&lost, soon), [(ProblemCode::HistoryReplaced, "2027-01-01T03:00:00Z".to_owned())]);
+    }
+}

@@ -1,0 +1,193 @@
+//! Images given to a line by a person: ours that lost their line, or others that are to be found under it.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+
+use super::inventory_scan::is_ours;
+use crate::{
+    adapters::{
+        cloud::actions::{Image, ImageStatus, ListImage},
+        control::{Reply, Wanted},
+        store::NewImage,
+    },
+    app::daemon::{Shared, calls::seen, engine::EngineRequest},
+    domain::{
+        api::{call::ApiError, gmt_offset, instance_state::InstanceType},
+        error::chain,
+        ids::{InstanceId, LineId, ScheduleId},
+        image::reconcile::Tagged,
+        schedule::Instances,
+    },
+};
+
+/// Finds the images and adopts them, or says which it would.
+pub async fn adopt(
+    shared: &Shared,
+    schedule: &str,
+    instance: Option<&InstanceId>,
+    wanted: &Wanted,
+    dry_run: bool,
+    who: String,
+) -> Reply {
+    let target = match target(shared, schedule, instance) {
+        Ok(target) => target,
+        Err(reply) => return reply,
+    };
+    let images = match find(shared, wanted).await {
+        Ok(images) => images,
+        Err(refusal) => {
+            return Reply::Failed { message: format!("the cloud does not list its images: {}", chain(&refusal)) };
+        }
+    };
+    if images.is_empty() {
+        return Reply::NotFound { message: "the cloud has no such image".to_owned() };
+    }
+    let owner = shared.config().daemon.owner.clone();
+    let now = shared.clock.now();
+    let versions = match shared.store.reader().versions().await {
+        Ok(versions) => versions,
+        Err(error) => return Reply::Failed { message: chain(&error) },
+    };
+    let mut new: Vec<NewImage> = images.iter().map(|image| candidate(image, &target, &owner, &versions, now)).collect();
+    // Versions are given out in this order.
+    new.sort_by_key(|image| image.slot);
+    match shared.order(|reply| EngineRequest::AdoptImages { images: new, dry_run, who, reply }).await {
+        Ok(images) => Reply::Adopted { images },
+        Err(message) => Reply::Failed { message },
+    }
+}
+
+/// The line that images are given to.
+pub(super) struct Target {
+    pub(super) schedule_id: ScheduleId,
+    pub(super) instance: InstanceId,
+    pub(super) line: LineId,
+    instance_type: InstanceType,
+}
+
+pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&InstanceId>) -> Result<Target, Reply> {
+    let config = shared.config();
+    let named = |one: &&std::sync::Arc<crate::domain::schedule::Schedule>| {
+        one.name.as_str() == schedule || one.id.as_str() == schedule
+    };
+    let Some(found) = config.schedules.iter().find(named) else {
+        return Err(Reply::NotFound {
+            message: crate::adapters::config::no_schedule(schedule, config.schedule_words()),
+        });
+    };
+    let instance = match (&found.instances, instance) {
+        (Instances::One(one), None) => one,
+        (instances, Some(wanted)) => match instances.as_slice().iter().find(|one| *one == wanted) {
+            Some(one) => one,
+            None => return Err(Reply::NotFound { message: format!("{schedule} has no instance {wanted}") }),
+        },
+        (Instances::Many(many), None) => {
+            let many: Vec<&str> = many.iter().map(InstanceId::as_str).collect();
+            let message =
+                format!("{schedule} has a line for each instance; say --instance with one of {}", many.join(", "));
+            return Err(Reply::Failed { message });
+        }
+    };
+    Ok(Target {
+        schedule_id: found.id.clone(),
+        instance: instance.clone(),
+        line: found.line(instance),
+        instance_type: found.settings.instance_type,
+    })
+}
+
+async fn find(shared: &Shared, wanted: &Wanted) -> Result<Vec<Image>, ApiError> {
+    let cloud = &shared.cloud;
+    match wanted {
+        Wanted::Images(ids) => {
+            let mut images = Vec::with_capacity(ids.len());
+            for image_id in ids {
+                let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+                let page = cloud.list_images(&request).await?.value;
+                images.extend(page.images.into_iter().find(|image| image.image_id == *image_id));
+            }
+            Ok(images)
+        }
+        Wanted::Name(pattern) => {
+            // The cloud takes a part of the name; what fits exactly is decided here.
+            let longest = pattern.split('*').max_by_key(|part| part.len()).filter(|part| !part.is_empty());
+            let filter = ListImage { image_name: longest.map(str::to_owned), ..ListImage::default() };
+            let mut images = cloud.list_all_images(&filter).await?;
+            images.retain(|image| fits(pattern, image.image_name.as_deref().unwrap_or_default()));
+            Ok(images)
+        }
+        Wanted::Tag(key, value) => {
+            let filter = ListImage { tags: [(key.clone(), value.clone())].into(), ..ListImage::default() };
+            cloud.list_all_images(&filter).await
+        }
+    }
+}
+
+fn candidate(
+    image: &Image,
+    target: &Target,
+    owner: &str,
+    versions: &HashMap<LineId, u32>,
+    now: DateTime<Utc>,
+) -> NewImage {
+    let tagged = Tagged::read_plausible(&seen(image), owner, versions, now);
+    // The zone of the cloud's text is not documented. It dates images that are not ours, which no rule counts.
+    let made = image.gmt_create.as_deref().and_then(gmt_offset::parse);
+    NewImage {
+        image_id: image.image_id.clone(),
+        image_name: image.image_name.clone().unwrap_or_default(),
+        version_id: image.version_id.clone(),
+        schedule_id: target.schedule_id.clone(),
+        instance_id: target.instance.clone(),
+        line: target.line.clone(),
+        version: tagged.as_ref().map(|tagged| tagged.version),
+        slot: tagged.map(|tagged| tagged.slot).or(made.map(|made| made.and_utc().min(now))).unwrap_or(now),
+        ours: is_ours(image, owner),
+        obstacle: obstacle(image, target.instance_type),
+    }
+}
+
+/// Why an image cannot be given to a line of such instances.
+fn obstacle(image: &Image, instance_type: InstanceType) -> Option<String> {
+    if image.status != ImageStatus::Available {
+        return Some(format!("it is {}, not AVAILABLE", image.status));
+    }
+    let other = match instance_type {
+        InstanceType::CloudDesktop => InstanceType::WuyingServer,
+        InstanceType::WuyingServer => InstanceType::CloudDesktop,
+    };
+    (image.product_type.as_deref() == Some(other.as_str()))
+        .then(|| format!("it is for a {}, and the line is of a {}", other.as_str(), instance_type.as_str()))
+}
+
+/// Whether `text` fits `pattern`, in which a `*` stands for any text.
+fn fits(pattern: &str, text: &str) -> bool {
+    match pattern.split_once('*') {
+        None => pattern == text,
+        Some((head, rest)) => text.strip_prefix(head).is_some_and(|left| {
+            left.char_indices().map(|(at, _)| at).chain([left.len()]).any(|at| fits(rest, &left[at..]))
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fits;
+
+    #[test]
+    fn a_star_stands_for_any_text() {
+        for (pattern, text, yes) in [
+            ("golden", "golden", true),
+            ("golden", "golden-v1", false),
+            ("golden-*", "golden-v1", true),
+            ("*-v1", "golden-v1", true),
+            ("g*n*1", "golden-v1", true),
+            ("*", "", true),
+            ("桌*", "桌面", true),
+            ("g*x", "golden", false),
+        ] {
+            assert_eq!(fits(pattern, text), yes, "{pattern} {text}");
+        }
+    }
+}

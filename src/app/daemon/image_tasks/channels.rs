@@ -1,0 +1,224 @@
+//! Channels at work: what has to move by itself moves, a batch of lines at a time.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    adopt,
+    pins::{no_image, told},
+    task_driver::TaskDriver,
+};
+use crate::{
+    adapters::{
+        config::{Config, closest},
+        control::Reply,
+        store::{ChannelOrder, Moved, StoreError},
+    },
+    app::daemon::Shared,
+    domain::{
+        clock::later,
+        error::chain,
+        ids::{ImageId, InstanceId, LineId},
+        image::{
+            Policy,
+            channels::{Refused, Target},
+        },
+        schedule::{Channel, LATEST},
+    },
+};
+
+/// So many lines are one transaction.
+const BATCH: u32 = 200;
+/// Channels that wait for a clock to be confirmed are asked about again this much later.
+const WAIT_FOR_CLOCK: Duration = Duration::from_secs(2);
+
+/// Works until `stop`.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let work = async {
+        let (mut rounds, mut in_force) = (TaskDriver::new(&shared), None);
+        loop {
+            let now = rounds.begin(&shared).await;
+            // Whatever a turn does is committed at once: it can end anywhere.
+            rounds.end(turn(&shared, &mut in_force, now).await, "channels do not move");
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// Moves what is due. `in_force` is the configuration that was looked at last.
+async fn turn(
+    shared: &Shared,
+    in_force: &mut Option<String>,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let config = shared.config();
+    if in_force.as_ref() != Some(&config.hash) {
+        let policies = super::policies_with_rules(&config);
+        let with_channels = policies.into_iter().filter(|(_, policy)| !policy.channels.is_empty());
+        let lines: Vec<LineId> = with_channels.map(|(line, _)| line).collect();
+        shared.store.queue_channels(&lines).await?;
+        *in_force = Some(config.hash.clone());
+    }
+    let is_settled = settle(shared, &config).await?;
+    let next = shared.store.reader().next_channels().await?;
+    // What is due while the clock is in doubt waits for the cloud's next answer.
+    Ok(if is_settled { next } else { Some(later(now, WAIT_FOR_CLOCK)) })
+}
+
+/// Moves every channel that is due; `false` where none may move, because this host's clock is in doubt.
+pub(super) async fn settle(shared: &Shared, config: &Config) -> Result<bool, StoreError> {
+    let mut policies: Option<BTreeMap<LineId, Policy>> = None;
+    loop {
+        // Without a line that is due the cloud need not be asked for its time.
+        if shared.store.due_channels(shared.cloud.clocks().cloud_now(), 1).await?.is_empty() {
+            return Ok(true);
+        }
+        let now = match shared.confirm_clocks().await {
+            Ok(now) => now,
+            Err(blocker) => {
+                tracing::debug!(reason = %blocker, "channels do not move: {blocker}");
+                return Ok(false);
+            }
+        };
+        let lines = shared.store.due_channels(now, BATCH).await?;
+        if lines.is_empty() {
+            return Ok(true);
+        }
+        let policies = policies.get_or_insert_with(|| super::policies(config));
+        let declared = |line: &LineId| policies.get(line).map(|policy| policy.channels.as_slice());
+        for moved in shared.store.settle_channels(&lines, declared, now).await? {
+            log(&moved);
+        }
+    }
+}
+
+/// A person wants a channel to stand for an image.
+pub async fn promote(
+    shared: &Shared,
+    image: ImageId,
+    channel: String,
+    force: bool,
+    reason: String,
+    who: &str,
+) -> Reply {
+    let order = |image| ChannelOrder::Promote { image, channel: channel.clone(), force, reason };
+    told(on_image(shared, image, Some(&channel), order, who).await)
+}
+
+/// A person wants nobody to use an image.
+pub async fn veto(shared: &Shared, image: ImageId, reason: String, who: &str) -> Reply {
+    told(on_image(shared, image, None, |image| ChannelOrder::Veto { image, reason }, who).await)
+}
+
+/// A person wants an image to be used again.
+pub async fn unveto(shared: &Shared, image: ImageId, who: &str) -> Reply {
+    match shared.store.reader().image(&image).await {
+        Ok(Some(row)) if row.image.veto.is_none() => Reply::Failed { message: format!("{image} has no veto") },
+        Ok(_) => told(on_image(shared, image, None, |image| ChannelOrder::Unveto { image }, who).await),
+        Err(error) => Reply::Failed { message: chain(&error) },
+    }
+}
+
+/// A person wants a channel of a schedule's line to stand for what it stood for before.
+pub async fn rollback(
+    shared: &Shared,
+    schedule: &str,
+    instance: Option<&InstanceId>,
+    channel: String,
+    reason: String,
+    who: &str,
+) -> Reply {
+    let line = match adopt::target(shared, schedule, instance) {
+        Ok(target) => target.line,
+        Err(reply) => return reply,
+    };
+    told(order(shared, &line, Some(&channel), &ChannelOrder::Rollback { channel: channel.clone(), reason }, who).await)
+}
+
+async fn on_image(
+    shared: &Shared,
+    image: ImageId,
+    channel: Option<&str>,
+    make: impl FnOnce(ImageId) -> ChannelOrder,
+    who: &str,
+) -> Result<Reply, StoreError> {
+    match shared.store.reader().image(&image).await? {
+        None => Ok(no_image(&image)),
+        Some(row) => order(shared, &row.image.line, channel, &make(image), who).await,
+    }
+}
+
+/// Gives an order to one line, whose `channel` must be one that people may move.
+async fn order(
+    shared: &Shared,
+    line: &LineId,
+    channel: Option<&str>,
+    order: &ChannelOrder,
+    who: &str,
+) -> Result<Reply, StoreError> {
+    let policies = super::policies(&shared.config());
+    let declared = policies.get(line).map(|policy| policy.channels.as_slice());
+    if let Some(refused) = channel.and_then(|channel| unknown(line, channel, declared)) {
+        return Ok(match refused {
+            Refused::NoChannel { .. } => Reply::NotFound { message: refused.to_string() },
+            refused => Reply::Failed { message: refused.to_string() },
+        });
+    }
+    // What follows by itself from a person's word goes by the cloud's time, wherever this host's clock stands.
+    match shared.store.order_channels(line, declared, order, who, shared.cloud.clocks().cloud_now()).await? {
+        Err(refused) => Ok(Reply::Failed { message: refused.to_string() }),
+        Ok(moved) => {
+            moved.iter().for_each(log);
+            let mut sentences: Vec<String> = match order {
+                ChannelOrder::Promote { .. } | ChannelOrder::Rollback { .. } => vec![],
+                ChannelOrder::Veto { image, reason } => vec![format!("Image {image} of {line} is vetoed: {reason}.")],
+                ChannelOrder::Unveto { image } => vec![format!("Image {image} of {line} may be used again.")],
+            };
+            sentences.extend(moved.iter().map(|moved| format!("Channel {}.", words(moved))));
+            Ok(Reply::CommandOutput { sentences })
+        }
+    }
+}
+
+/// Why people cannot move `channel`, if they cannot.
+fn unknown(line: &LineId, channel: &str, declared: Option<&[Channel]>) -> Option<Refused> {
+    if channel == LATEST {
+        return Some(Refused::Latest);
+    }
+    let names = || declared.unwrap_or_default().iter().map(|channel| channel.name.as_str());
+    if names().any(|name| name == channel) {
+        return None;
+    }
+    let hint = match closest(channel, names()) {
+        Some(name) => Some(format!("did you mean `{name}`?")),
+        None if declared.is_none() => Some("the file does not have that line".to_owned()),
+        None => None,
+    };
+    Some(Refused::NoChannel { line: line.to_string(), channel: channel.to_owned(), hint })
+}
+
+/// `stable of golden is v3, imgc-…: why`.
+fn words(Moved { line, by, .. }: &Moved) -> String {
+    let (channel, why) = (&by.channel, &by.why);
+    match &by.to {
+        Target::Image { image_id, version, .. } => {
+            let is = if by.is_loss { "goes back to" } else { "is" };
+            format!("{channel} of {line} {is} v{version}, {image_id}: {why}")
+        }
+        Target::Nothing { .. } => format!("{channel} of {line} is empty: {why}"),
+        Target::Dropped => format!("{channel} of {line} is dropped: {why}"),
+    }
+}
+
+/// One line for each move.
+fn log(moved: &Moved) {
+    let (line, channel, who, words) = (moved.line.as_str(), &moved.by.channel, &moved.who, words(moved));
+    let image = if let Target::Image { image_id, .. } = &moved.by.to { image_id.as_str() } else { "" };
+    if moved.by.is_loss {
+        tracing::warn!(line, channel, image, who, "channel {words}");
+    } else {
+        tracing::info!(line, channel, image, who, "channel {words}");
+    }
+}

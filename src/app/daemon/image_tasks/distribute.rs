@@ -1,0 +1,312 @@
+//! Copies at work: looks, asks and follows, a few images at a time. All regions of an image share one look.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+
+use super::{pins::told, task_driver::TaskDriver};
+use crate::{
+    adapters::{
+        cloud::{
+            Answer,
+            actions::{Image, ListImage, StartTaskForDistributeImage},
+        },
+        config::Config,
+        control::Reply,
+        failpoint,
+        store::{Attempt, Copy, CopyStep, StoreError},
+    },
+    app::daemon::{Shared, calls::class_word},
+    domain::{
+        api::{
+            call::{ApiError, ErrorClass},
+            identity::ImageStatus,
+        },
+        ids::{BakeId, ImageId},
+        image::distribution::{CopyTimeouts, Effect, Event, REPEATED, Sight, State, step},
+    },
+};
+
+/// So many images are looked after at once.
+const AT_ONCE: usize = 4;
+/// So many copies are read at once.
+const BATCH: u32 = 200;
+
+/// Works until `stop`.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken, mut rng: Rng) {
+    let work = async {
+        let mut rounds = TaskDriver::new(&shared);
+        loop {
+            rounds.begin(&shared).await;
+            // Every intent is committed before its call: a turn can end anywhere.
+            rounds.end(turn(&shared, &mut rng).await, "images are not copied");
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// FileStamps after all that is due.
+async fn turn(shared: &Shared, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
+    loop {
+        let due = shared.store.due_copies(shared.clock.now(), BATCH).await?;
+        if due.is_empty() {
+            return shared.store.next_copy().await;
+        }
+        let config = shared.config();
+        let mut images: BTreeMap<ImageId, Vec<Copy>> = BTreeMap::new();
+        for copy in due {
+            images.entry(copy.image_id.clone()).or_default().push(copy);
+        }
+        let mut images = images.into_values();
+        let mut at_work = FuturesUnordered::new();
+        loop {
+            while at_work.len() < AT_ONCE
+                && let Some(copies) = images.next()
+            {
+                let mut work = Work { shared, config: &config, rng: rng.fork() };
+                at_work.push(async move { work.image(copies).await });
+            }
+            match at_work.next().await {
+                Some(done) => done?,
+                None => break,
+            }
+        }
+    }
+}
+
+/// A person wants the copies of a bake's image anew that failed.
+pub async fn retry(shared: &Shared, bake: BakeId, who: &str) -> Reply {
+    told(try_retry(shared, bake, who).await)
+}
+
+async fn try_retry(shared: &Shared, bake: BakeId, who: &str) -> Result<Reply, StoreError> {
+    let reader = shared.store.reader();
+    let Some(row) = reader.bake(bake).await? else {
+        return Ok(Reply::NotFound { message: format!("there is no bake {bake}; see `imagebaked history`") });
+    };
+    let copies = reader.copies(bake).await?;
+    let failed: Vec<&str> =
+        copies.iter().filter(|copy| copy.state == "failed").map(|copy| copy.region.as_str()).collect();
+    let message = if row.state != "succeeded" {
+        format!("bake {bake} has no image to copy: it is {}", row.state)
+    } else if copies.is_empty() {
+        format!("the image of bake {bake} was to be copied nowhere: {} had no `regions` then", row.schedule)
+    } else if failed.is_empty() {
+        let told = copies.iter().map(|copy| format!("{} is {}", copy.region, copy.state)).collect::<Vec<_>>();
+        format!("no copy of the image of bake {bake} failed: {}", told.join(", "))
+    } else if shared.store.reopen_copies(bake, who, shared.clock.now()).await? > 0 {
+        return Ok(Reply::CommandOutput {
+            sentences: vec![format!(
+                "The image of bake {bake} is copied to {} again; `imagebaked show {bake}` says how far it is.",
+                failed.join(", ")
+            )],
+        });
+    } else {
+        format!("the image of bake {bake} is deleted, or about to be")
+    };
+    Ok(Reply::Failed { message })
+}
+
+/// One image and its copies.
+struct Work<'a> {
+    shared: &'a Shared,
+    config: &'a Config,
+    rng: Rng,
+}
+
+/// A call that came back.
+struct Told<T> {
+    call: &'static str,
+    started_at: DateTime<Utc>,
+    finished_at: DateTime<Utc>,
+    answer: Result<Answer<T>, ApiError>,
+}
+
+impl Work<'_> {
+    async fn image(&mut self, copies: Vec<Copy>) -> Result<(), StoreError> {
+        let now = self.now();
+        let mut steps = Vec::new();
+        let mut to_look = Vec::new();
+        for mut copy in copies {
+            let event = copy.gone.as_ref().map_or(Event::Due, |why| Event::Gone(format!("the image is gone: {why}")));
+            let before = copy.state.clone();
+            let effect = self.take(&mut copy, event, now);
+            if effect == Effect::Look {
+                to_look.push(copy.clone());
+            }
+            if copy.state != before {
+                log(&before, &copy);
+                steps.push(CopyStep { copy, task_id: None, attempt: None });
+            }
+        }
+        self.shared.store.commit_copies(&steps, now).await?;
+        let Some(image_id) = to_look.first().map(|copy| copy.image_id.clone()) else { return Ok(()) };
+
+        let told = self.look(&image_id).await;
+        let now = self.now();
+        let mut steps = Vec::new();
+        let mut to_ask = Vec::new();
+        for mut copy in to_look {
+            let looked = told.answer.as_ref().map(|answer| sight(&answer.value.images, &copy)).map_err(Clone::clone);
+            let before = copy.state.clone();
+            let message = looked.as_ref().ok().map(|sight| words(sight).to_owned());
+            let effect = self.take(&mut copy, Event::Looked(looked), now);
+            if effect == Effect::Ask {
+                to_ask.push(copy.clone());
+            }
+            log(&before, &copy);
+            let news = before.as_str() != copy.state.as_str() || before.reason() != copy.state.reason();
+            let attempt = (news || told.answer.is_err()).then(|| told.attempt(&copy.region, message));
+            steps.push(CopyStep { copy, task_id: None, attempt });
+        }
+        self.shared.store.commit_copies(&steps, now).await?;
+
+        // One region a call: a refusal speaks of all that it was asked for.
+        for mut copy in to_ask {
+            let told = self.ask(&copy).await;
+            let now = self.now();
+            let task_id = told.answer.as_ref().ok().map(|answer| answer.value.clone());
+            let message = task_id.as_ref().map(|task| format!("accepted as {task}"));
+            let attempt = Some(told.attempt(&copy.region, message));
+            let before = copy.state.clone();
+            self.take(&mut copy, Event::Asked(told.answer.map(|_| ())), now);
+            log(&before, &copy);
+            self.shared.store.commit_copies(&[CopyStep { copy, task_id, attempt }], now).await?;
+        }
+        Ok(())
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.shared.clock.now()
+    }
+
+    fn take(&mut self, copy: &mut Copy, event: Event, now: DateTime<Utc>) -> Effect {
+        let pace = CopyTimeouts {
+            poll_interval: self.config.cloud.poll_interval,
+            lookup_window: self.config.cloud.lookup_window,
+            retry: copy.settings.retry,
+            deadline: copy.settings.build_deadline,
+        };
+        let (state, effect) = step(&copy.state, event, now, &pace, &mut self.rng);
+        copy.state = state;
+        effect
+    }
+
+    async fn look(&self, image_id: &ImageId) -> Told<crate::adapters::cloud::actions::ImagePage> {
+        let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+        self.call("describe_image", || self.shared.cloud.list_images(&request)).await
+    }
+
+    async fn ask(&self, copy: &Copy) -> Told<String> {
+        let request = StartTaskForDistributeImage {
+            image_id: copy.image_id.clone(),
+            version_id: copy.version_id.clone(),
+            destination_regions: vec![copy.region.clone()],
+            source_region: None,
+            product_type: None,
+        };
+        failpoint::hit("send", "distribute_image");
+        let told = self.call("distribute_image", || self.shared.cloud.distribute_image(&request)).await;
+        failpoint::hit("answer", "distribute_image");
+        told
+    }
+
+    /// Credentials that were refused are read anew and tried once more: the cloud did not act on a request that it
+    /// refused for its signature.
+    async fn call<T, F: Future<Output = Result<Answer<T>, ApiError>>>(
+        &self,
+        call: &'static str,
+        send: impl Fn() -> F,
+    ) -> Told<T> {
+        let started_at = self.now();
+        let mut answer = send().await;
+        if matches!(&answer, Err(refusal) if refusal.class == ErrorClass::Credential)
+            && self.shared.cloud.refresh_credentials().await.is_ok()
+        {
+            answer = send().await;
+        }
+        Told { call, started_at, finished_at: self.now(), answer }
+    }
+}
+
+impl<T> Told<T> {
+    fn attempt(&self, region: &str, message: Option<String>) -> Attempt {
+        let (outcome, code, http_status, request_id, message) = match &self.answer {
+            Ok(answer) => ("ok", None, Some(answer.http_status), answer.request_id.clone(), message),
+            Err(refusal) => {
+                let advice = if refusal.advice.is_empty() { String::new() } else { format!(" ({})", refusal.advice) };
+                let message = format!("{}{advice}", refusal.message);
+                // Nothing has failed: the region has it, or is about to.
+                let repeated = refusal.code.as_deref() == Some(REPEATED);
+                let outcome = if repeated { "ok" } else { class_word(refusal.class) };
+                (outcome, refusal.code.clone(), refusal.http_status, refusal.request_id.clone(), Some(message))
+            }
+        };
+        Attempt {
+            stage: "distribute",
+            call: self.call.into(),
+            started_at: self.started_at,
+            finished_at: self.finished_at,
+            outcome,
+            code,
+            http_status,
+            request_id,
+            message: Some(format!("{region}: {}", message.unwrap_or_default())),
+        }
+    }
+}
+
+/// What the rows of an image show of a copy. An image may be listed once for each of its versions.
+fn sight(images: &[Image], copy: &Copy) -> Sight {
+    let there = || images.iter().filter(|image| image.image_id == copy.image_id && !is_deleted(image.status.as_str()));
+    if there().next().is_none() {
+        return Sight::NoImage;
+    }
+    let is_ours = |version: Option<&str>| match (version, copy.version_id.as_deref()) {
+        (Some(shown), Some(ours)) => shown == ours,
+        _ => true,
+    };
+    let mut listed = there().flat_map(|image| &image.image_region_distribute_list);
+    let listed =
+        listed.find(|row| row.region_id.as_deref() == Some(&*copy.region) && is_ours(row.version_id.as_deref()));
+    match listed {
+        Some(row) => Sight::Listed { status: ImageStatus::parse(row.status.as_str()), progress: row.progress.clone() },
+        None if there().any(|image| image.image_region_list.contains(&copy.region)) => Sight::Named,
+        None => Sight::Absent,
+    }
+}
+
+fn is_deleted(status: &str) -> bool {
+    ImageStatus::parse(status) == ImageStatus::Deleted
+}
+
+fn words(sight: &Sight) -> &str {
+    match sight {
+        Sight::NoImage => "the image is not listed",
+        Sight::Absent => "not listed in the region",
+        Sight::Named => "the region is named, without a status",
+        Sight::Listed { status, .. } => status.as_str(),
+    }
+}
+
+/// One line for each change of state, readable alone.
+fn log(before: &State, copy: &Copy) {
+    let state = &copy.state;
+    if before.as_str() == state.as_str() && before.reason() == state.reason() {
+        return;
+    }
+    let (bake, region, image) = (copy.bake.0, copy.region.as_str(), copy.image_id.as_str());
+    let reason = state.reason().unwrap_or_default();
+    match state {
+        State::Failed { .. } => tracing::error!(bake, region, image, reason, "the {copy} failed: {reason}"),
+        State::Done { .. } => tracing::info!(bake, region, image, reason, "the {copy} is done: {reason}"),
+        State::Pending { waits_for: Some(_), .. } => {
+            tracing::warn!(bake, region, image, reason, "the {copy} is looked at again later: {reason}");
+        }
+        State::Copying { .. } => tracing::info!(bake, region, image, "the {copy} is under way"),
+        State::Pending { .. } | State::Asking { .. } => {}
+    }
+}

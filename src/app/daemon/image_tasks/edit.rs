@@ -1,0 +1,60 @@
+//! What an edit of the file means for the images that are there, by what the ledger knows of them.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    policies,
+    prune::{by_line, judge_line},
+};
+use crate::{
+    adapters::{
+        config::Config,
+        store::{ImageRow, Reader, StoreError},
+    },
+    domain::{
+        ids::LineId,
+        image::{
+            Policy,
+            change::{Change, drop_channels, matters},
+        },
+    },
+};
+
+/// Judges the images of every line about which the two files differ by both of them. Without a look: a pass that follows
+/// may find more that holds an image, and a channel that is new in the file holds one once it has moved.
+pub async fn change_of_images(
+    reader: &Reader,
+    old: &Config,
+    new: &Config,
+    now: DateTime<Utc>,
+) -> Result<Change, StoreError> {
+    let (old, new) = (policies(old), policies(new));
+    let lines: BTreeSet<&LineId> = old.keys().chain(new.keys()).collect();
+    let lines: Vec<LineId> = lines.into_iter().filter(|line| matters(old.get(line), new.get(line))).cloned().collect();
+    let mut change = Change::default();
+    if lines.is_empty() {
+        return Ok(change);
+    }
+    let results = reader.newest_results(&lines).await?;
+    let problem = reader.last_look().await?.and_then(|look| look.problem);
+    for (line, rows) in by_line(reader.present_images(Some(&lines)).await?) {
+        let judged = |policy: Option<&Policy>| {
+            judge_line(&under(&rows, policy), policy, results.get(&line), problem.as_deref(), false, now)
+        };
+        for (before, after) in judged(old.get(&line)).iter().zip(judged(new.get(&line))) {
+            change.add(before, after);
+        }
+    }
+    Ok(change)
+}
+
+/// The images as they are once the channels of the line are what the file says.
+fn under(rows: &[ImageRow], policy: Option<&Policy>) -> Vec<ImageRow> {
+    let mut rows = rows.to_vec();
+    for row in &mut rows {
+        drop_channels(&mut row.image, policy);
+    }
+    rows
+}

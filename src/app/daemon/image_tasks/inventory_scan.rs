@@ -1,0 +1,186 @@
+//! A look at the cloud: which images of ours are there, and who uses them. Written into the ledger as it was seen; what
+//! follows from it is decided elsewhere.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::users::{self, Scope};
+use crate::{
+    adapters::{
+        cloud::{
+            CloudClient,
+            actions::{Image, ImageStatus, ListImage},
+            listing::INCOMPLETE,
+        },
+        config::Config,
+        store::{ImageRow, Look, Sight, StoreError},
+    },
+    app::daemon::{Shared, calls::owned_images},
+    domain::{
+        api::{
+            call::{ApiError, ErrorClass},
+            identity::TAG_OWNER,
+        },
+        health::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line},
+        ids::ImageId,
+        image::users::Uses,
+    },
+};
+
+/// So many images that are not in the listing are asked for by themselves: a listing by tag does not show one that lost its
+/// tags. That more are lost at once is no accident of theirs.
+const ASKED_SINGLY: usize = 500;
+
+/// A scan that fails may be a passing fault; one that has failed for so long is not.
+const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
+/// A list that has not been whole for so long will hardly become so by itself.
+const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
+
+/// What is wrong with the last scan of the images, once that has lasted. The message has the call, its count and its rows.
+pub(in crate::app::daemon) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
+    let Look { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
+    let lasted = now - since;
+    if lasted < SCAN_AGAIN {
+        return None;
+    }
+    let begins = |codes: &[&str]| codes.iter().any(|code| problem.starts_with(code));
+    let (code, severity, command) = if begins(&["Forbidden", "NoPermission"]) {
+        (ProblemCode::RightsMissing, Severity::Warning, "imagebaked doctor")
+    } else if begins(&[INCOMPLETE]) && lasted >= LIST_PROBLEM {
+        (ProblemCode::ListIncomplete, Severity::Problem, "imagebaked prune --dry-run")
+    } else {
+        (ProblemCode::ListIncomplete, Severity::Warning, "imagebaked prune --dry-run")
+    };
+    Some(Problem::new(
+        code,
+        severity,
+        Subject::only(SubjectKind::Cloud),
+        *since,
+        format!("the images in the cloud cannot be listed as a whole, so none is deleted: {}", one_line(problem)),
+        Some(command.to_owned()),
+    ))
+}
+
+/// FileStamps at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
+/// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
+pub(super) async fn look(
+    shared: &Shared,
+    config: &Config,
+    images: &[ImageRow],
+    ask_users: bool,
+) -> Result<Option<Vec<Image>>, StoreError> {
+    let scope = if ask_users {
+        Some(Scope::of(config).with_regions(shared.store.reader().replica_regions().await?))
+    } else {
+        None
+    };
+    let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
+        Ok((sights, listed)) => (sights, Some(listed), None),
+        Err(refusal) => (Vec::new(), None, Some(refusal.told())),
+    };
+    if let Some(problem) = &problem {
+        tracing::warn!(
+            problem,
+            "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
+        );
+    }
+    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await?;
+    Ok(listed)
+}
+
+async fn sights(
+    cloud: &CloudClient,
+    config: &Config,
+    images: &[ImageRow],
+    scope: Option<Scope>,
+) -> Result<(Vec<Sight>, Vec<Image>), ApiError> {
+    let owner = config.daemon.owner.as_str();
+    let listed = owned_images(cloud, owner).await?;
+    let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
+    for image in &listed {
+        rows.entry(image.image_id.clone()).or_default().push(image.clone());
+    }
+    let unlisted: Vec<&ImageId> =
+        images.iter().map(|row| &row.image.image_id).filter(|id| !rows.contains_key(*id)).collect();
+    if unlisted.len() > ASKED_SINGLY {
+        return Err(astray(unlisted.len()));
+    }
+    for image_id in unlisted {
+        let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+        let page = cloud.list_images(&request).await?.value;
+        let found: Vec<Image> = page.images.into_iter().filter(|image| image.image_id == *image_id).collect();
+        if !found.is_empty() {
+            rows.insert(image_id.clone(), found);
+        }
+    }
+    let uses = match scope {
+        Some(scope) => users::all_uses(cloud, &scope.with_regions_of(rows.values().flatten())).await?,
+        None => Uses::default(),
+    };
+    Ok((images.iter().map(|row| sight(row, &rows, &uses, owner)).collect(), listed))
+}
+
+/// The list by our tag is not what it should be: nothing is concluded from it.
+fn astray(count: usize) -> ApiError {
+    ApiError {
+        class: ErrorClass::Permanent,
+        code: None,
+        message: format!("{count} images of the ledger are not in the cloud's list of our tag"),
+        advice: "Check the account and [daemon] owner; if they are gone indeed, `imagebaked reconcile` names them."
+            .into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> Sight {
+    let image_id = &row.image.image_id;
+    let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
+    let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
+    let known_as = users::known_as(image_id.as_str(), &row.image.name, rows);
+    Sight {
+        image_id: image_id.clone(),
+        listed: !there.is_empty(),
+        // An image may be listed once for each of its versions; all of them go with it.
+        available: !there.is_empty() && there.iter().all(|image| image.status == ImageStatus::Available),
+        ours: !there.is_empty() && there.iter().all(|image| is_ours(image, owner)),
+        used_by: uses.users_of(&known_as).iter().map(ToString::to_string).collect(),
+    }
+}
+
+/// Our tag, and the account's own image: a shared one is in use by others.
+pub(super) fn is_ours(image: &Image, owner: &str) -> bool {
+    image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner)
+        && image.image_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("user"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::cloud::listing;
+
+    #[test]
+    fn a_list_that_stays_incomplete_is_a_warning_first_and_a_problem_after_a_day() {
+        let since = DateTime::UNIX_EPOCH;
+        let judged = |problem: &str, hours: i64| {
+            let now = since + TimeDelta::hours(hours);
+            let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since), whole_at: None };
+            scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
+        };
+        let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").told();
+        assert_eq!(judged(&lie, 0), None);
+        let (code, severity, message) = judged(&lie, 1).unwrap();
+        assert_eq!((code, severity), (ProblemCode::ListIncomplete, Severity::Warning));
+        for part in ["DescribeDesktops", "a count of 7", "3 rows"] {
+            assert!(message.contains(part), "{message}");
+        }
+        assert_eq!(judged(&lie, 23).unwrap().1, Severity::Warning);
+        assert_eq!(judged(&lie, 24).unwrap().1, Severity::Problem);
+
+        let (code, severity, _) = judged("Forbidden.RAM: not authorized", 30).unwrap();
+        assert_eq!((code, severity), (ProblemCode::RightsMissing, Severity::Warning));
+        assert_eq!(judged("Timeout: no answer", 30).unwrap().1, Severity::Warning);
+    }
+}

@@ -1,0 +1,451 @@
+//! Retention at work: look, judge, and do what follows, for all lines at once.
+//!
+//! A dry run does the same but for the last step, so that what it prints is what would be done.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    channels,
+    deletions::{self, Progress},
+    inventory_scan, strays,
+};
+use crate::{
+    adapters::{
+        config::Config,
+        control::Reply,
+        store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
+    },
+    app::daemon::Shared,
+    domain::{
+        error::chain,
+        health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
+        ids::{ImageId, LineId},
+        image::{
+            Fate, LineImage, Policy,
+            brake::{self, Brake, Candidate, LineLoad, MarkKind},
+            failed::{FailedAction, FailedImage},
+            judge::{Action, Doubt, Verdict, Why, action, judge},
+            report::{Judged, JudgedFailed, Report},
+            retention,
+        },
+    },
+};
+
+/// What a pass does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Mode {
+    /// Look and judge only.
+    pub dry_run: bool,
+    /// Also ask again for the deletion of images that the cloud would not delete.
+    pub again: bool,
+    /// Also delete what the brake holds.
+    pub confirm: bool,
+}
+
+/// An image that was never listed for so long has gone by other hands.
+const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
+
+/// A pass that a person asks for.
+pub async fn asked(shared: &Shared, mode: Mode, who: &str) -> Reply {
+    let _one_at_a_time = shared.keeping.lock().await;
+    let passed = pass(shared, &shared.config(), mode, who).await;
+    shared.stir();
+    match passed {
+        Ok(report) => Reply::Pruned { report },
+        Err(error) => Reply::Failed { message: chain(&error) },
+    }
+}
+
+/// One pass over all lines that have rules, an age limit or marked images, after a list of all our images. `None` where
+/// there is nothing to judge.
+pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Result<Option<Report>, StoreError> {
+    // First of all, and whatever becomes of the lists: an image whose delete call was sent is there or not.
+    if !mode.dry_run {
+        deletions::search(shared, config, who).await?;
+    }
+    let reader = shared.store.reader();
+    let watched = Watched::of(reader, config).await?;
+    let images = reader.present_images(Some(&watched.lines)).await?;
+    if images.is_empty() && config.schedules.is_empty() {
+        return Ok(None);
+    }
+    // A marked image of a line without rules is unmarked, whoever uses it.
+    let may_delete = !images.is_empty() && watched.policies.values().any(|policy| policy.keep.is_some());
+    let is_uncompared = shared.engine.borrow().uncompared.is_some();
+    if let Some(listed) = inventory_scan::look(shared, config, &images, may_delete).await?
+        && !is_uncompared
+    {
+        strays::record(shared, config, &listed).await?;
+    }
+    // A channel that is about to move must not hold the image that it leaves.
+    if !images.is_empty() {
+        channels::settle(shared, config).await?;
+    }
+    let clocks = shared.confirm_clocks().await;
+    let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
+    let mut judgement = watched.judge(reader, config, mode, now).await?;
+    // What is newest, and what is ours, is not known to a history that may be older than the cloud.
+    match clocks {
+        Err(blocker) => {
+            if !mode.dry_run {
+                tracing::warn!(reason = %blocker, "no image is marked or deleted: {blocker}");
+            }
+            judgement.problem.get_or_insert_with(|| blocker.to_string());
+        }
+        Ok(_) if is_uncompared => {
+            judgement.problem.get_or_insert_with(|| "the history has to be compared with the cloud first".to_owned());
+        }
+        Ok(_) if mode.dry_run => {}
+        Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
+    }
+    let report = judgement.report();
+    Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
+}
+
+/// Judges by what the ledger knows, without a look: `plan` announces by this what a pass does.
+pub async fn judgement(
+    reader: &Reader,
+    config: &Config,
+    again: bool,
+    now: DateTime<Utc>,
+) -> Result<Report, StoreError> {
+    let mode = Mode { dry_run: true, again, confirm: false };
+    Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
+}
+
+/// Lines that are worth a look.
+struct Watched {
+    policies: BTreeMap<LineId, Policy>,
+    lines: Vec<LineId>,
+}
+
+impl Watched {
+    /// Those that the file has anything to say of, and those with marked images, which it may have lost.
+    async fn of(reader: &Reader, config: &Config) -> Result<Self, StoreError> {
+        let policies = super::policies_with_rules(config);
+        let mut lines: Vec<LineId> = policies.keys().cloned().collect();
+        lines.extend(reader.lines_with_marks().await?);
+        lines.sort_unstable();
+        lines.dedup();
+        Ok(Self { policies, lines })
+    }
+
+    /// The lines with rules, each with its rules as text: another text is an edit.
+    fn with_rules(&self) -> impl Iterator<Item = (&LineId, String)> {
+        self.policies.iter().filter_map(|(line, policy)| {
+            Some((line, format!("{} {}", retention::words(policy.keep.as_ref()?), policy.zone)))
+        })
+    }
+
+    /// Judges their images as of the last look.
+    async fn judge(
+        &self,
+        reader: &Reader,
+        config: &Config,
+        mode: Mode,
+        now: DateTime<Utc>,
+    ) -> Result<Judgement, StoreError> {
+        let results = reader.newest_results(&self.lines).await?;
+        let problem = reader.last_look().await?.and_then(|look| look.problem);
+        let judged_by = reader.line_rules().await?;
+        let rules: BTreeMap<&LineId, String> = self.with_rules().collect();
+        let mut loads: BTreeMap<LineId, LineLoad> = BTreeMap::new();
+        for (line, deleted) in reader.counted_deletions(now - brake::WINDOW).await? {
+            loads.entry(line).or_default().deleted = deleted;
+        }
+        let (mut images, mut counted, mut doubted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        for (line, rows) in by_line(reader.present_images(Some(&self.lines)).await?) {
+            let (policy, newest) = (self.policies.get(&line), results.get(&line));
+            if problem.is_some() || newest.is_some_and(|newest| !newest.succeeded) {
+                doubted.insert(line.clone());
+            }
+            let judged = judge_line(&rows, policy, newest, problem.as_deref(), mode.again, now);
+            let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
+            let candidates: Vec<Candidate<'_>> = rows.iter().zip(&judged).map(candidate).collect();
+            let counts = match policy.and_then(|policy| policy.keep.as_ref()) {
+                Some(keep) => brake::counted(&candidates, keep, same_rules, now),
+                None => vec![false; candidates.len()],
+            };
+            loads.entry(line).or_default().add(&candidates, &counts);
+            let ids = rows.iter().map(|row| &row.image.image_id);
+            counted.extend(ids.zip(counts).filter(|(_, counts)| *counts).map(|(id, _)| id.clone()));
+            images.extend(rows.into_iter().zip(judged));
+        }
+        let max_deletions = config.daemon.max_deletions.and_then(|most| usize::try_from(most).ok());
+        let brakes = brake::brakes(&loads, max_deletions, rules.len());
+        if !mode.confirm {
+            let holds = |line: &LineId| brakes.iter().any(|brake| brake.line().is_none_or(|held| held == line));
+            for (row, judged) in &mut images {
+                let is_going = judged.action == Action::Delete && row.mark != MarkKind::Confirmed;
+                if is_going && holds(&row.image.line) {
+                    judged.action = Action::NeedsConfirmation;
+                }
+            }
+        }
+        let failed = strays::judge_failed(reader, &self.policies, problem.is_none(), mode.again, now).await?;
+        Ok(Judgement { problem, brakes, images, counted, doubted, failed })
+    }
+}
+
+/// Images with what was found of them.
+struct Judgement {
+    /// Why the last look was not whole.
+    problem: Option<String>,
+    brakes: Vec<Brake>,
+    images: Vec<(ImageRow, Judged)>,
+    /// Images whose deletion counts for the brake.
+    counted: BTreeSet<ImageId>,
+    /// Lines of which nothing is deleted now, whatever the rules say.
+    doubted: BTreeSet<LineId>,
+    failed: Vec<(FailedImage, JudgedFailed)>,
+}
+
+impl Judgement {
+    /// For others.
+    fn report(self) -> Report {
+        Report {
+            problem: self.problem,
+            brakes: self.brakes,
+            images: self.images.into_iter().map(|(_, judged)| judged).collect(),
+            failed: self.failed.into_iter().map(|(_, judged)| judged).collect(),
+        }
+    }
+
+    /// Does what follows, and notes in the report where it came to something else.
+    async fn apply(
+        &mut self,
+        shared: &Shared,
+        config: &Config,
+        watched: &Watched,
+        mode: Mode,
+        who: &str,
+    ) -> Result<(), StoreError> {
+        let (store, now) = (&shared.store, shared.clock.now());
+        if self.problem.is_none() {
+            // What is confirmed is not held any more.
+            let standing = if mode.confirm { &[][..] } else { &self.brakes };
+            let unjudged: Vec<&LineId> = self.doubted.iter().collect();
+            let before = store.reader().brakes().await?;
+            if !(before.is_empty() && standing.is_empty()) {
+                store.set_brakes(standing, &unjudged, now).await?;
+            }
+            for brake in standing.iter().filter(|brake| before.iter().all(|old| old.brake.line() != brake.line())) {
+                tracing::error!("{brake}; `imagebaked prune --confirm` goes on");
+            }
+        }
+        // The marks first, so that a line is marked as a whole before anything of it is deleted.
+        for (row, judged) in &self.images {
+            mark(shared, row, judged, self.counted.contains(&row.image.image_id), who).await?;
+        }
+        if mode.confirm && !self.brakes.is_empty() {
+            let going = self.images.iter().filter(|(_, judged)| judged.action == Action::Delete);
+            let going: Vec<ImageId> = going.map(|(row, _)| row.image.image_id.clone()).collect();
+            let held: Vec<String> = self.brakes.iter().map(ToString::to_string).collect();
+            store.confirm_deletions(&going, &held.join("; "), who, now).await?;
+            tracing::warn!(who, "{who} confirmed the deletion of {} images: {}", going.len(), held.join("; "));
+        }
+        for (row, judged) in &mut self.images {
+            if judged.action == Action::Delete {
+                // Asked before each: a clock can be set while a pass is under way.
+                if let Err(blocker) = shared.clocks_agree() {
+                    tracing::warn!(reason = %blocker, "no more images are deleted: {blocker}");
+                    self.problem.get_or_insert_with(|| blocker.to_string());
+                    return Ok(());
+                }
+                delete(shared, config, &row.image, judged, who).await?;
+            }
+        }
+        for (image, judged) in &mut self.failed {
+            if judged.action == FailedAction::Delete && shared.clocks_agree().is_ok() {
+                let keep = watched.policies.get(&image.line).and_then(|policy| policy.keep.as_ref());
+                judged.action = strays::delete(shared, config, image, keep, who).await?;
+            }
+        }
+        self.note_judged(shared, watched).await
+    }
+
+    /// What a whole pass has judged is not new to the next one.
+    async fn note_judged(&self, shared: &Shared, watched: &Watched) -> Result<(), StoreError> {
+        if self.problem.is_some() {
+            return Ok(());
+        }
+        let rules: Vec<(&LineId, String)> = watched.with_rules().collect();
+        let known = shared.store.reader().line_rules().await?;
+        let with_rules: Vec<&LineId> = rules.iter().map(|(line, _)| *line).collect();
+        let changed: Vec<(&LineId, String)> = rules
+            .iter()
+            .filter(|(line, rules)| !self.doubted.contains(*line) && known.get(*line) != Some(rules))
+            .cloned()
+            .collect();
+        let new: Vec<&ImageId> = self
+            .images
+            .iter()
+            .filter(|(row, _)| !row.judged && !self.doubted.contains(&row.image.line))
+            .filter(|(row, _)| with_rules.binary_search(&&row.image.line).is_ok())
+            .map(|(row, _)| &row.image.image_id)
+            .collect();
+        let is_gone = known.keys().any(|line| with_rules.binary_search(&line).is_err());
+        if new.is_empty() && changed.is_empty() && !is_gone {
+            return Ok(());
+        }
+        shared.store.record_judged(&new, &changed, &with_rules).await
+    }
+}
+
+/// The images of each line.
+pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> {
+    let mut lines: BTreeMap<LineId, Vec<ImageRow>> = BTreeMap::new();
+    for row in images {
+        lines.entry(row.image.line.clone()).or_default().push(row);
+    }
+    lines
+}
+
+/// What the brake has to know of an image.
+fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
+    Candidate {
+        image: &row.image,
+        marked: matches!(row.image.fate, Fate::Marked { .. }).then_some(row.mark),
+        is_new: !row.judged,
+        of_slot: row.of_slot,
+        goes: judged.verdict.goes(),
+        is_due: judged.action == Action::Delete,
+    }
+}
+
+/// Judges one line, and says what follows for each image.
+pub(super) fn judge_line(
+    rows: &[ImageRow],
+    policy: Option<&Policy>,
+    newest: Option<&NewestResult>,
+    problem: Option<&str>,
+    again: bool,
+    now: DateTime<Utc>,
+) -> Vec<Judged> {
+    let mut doubts = Vec::new();
+    if let Some(newest) = newest.filter(|newest| !newest.succeeded) {
+        doubts.push(Doubt::NewestFailed { bake: newest.bake });
+    }
+    if let Some(problem) = problem {
+        doubts.push(Doubt::NotSeen { why: problem.to_owned() });
+    }
+    let images: Vec<LineImage> = rows
+        .iter()
+        .map(|row| {
+            let mut image = row.image.clone();
+            match &mut image.fate {
+                Fate::Refused { .. } if again => image.fate = Fate::Kept,
+                // Its grace was over when the call was sent.
+                Fate::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
+                _ => {}
+            }
+            image
+        })
+        .collect();
+    let grace = policy.and_then(|policy| policy.keep.as_ref()).map_or(Duration::ZERO, |keep| keep.grace);
+    let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
+    let verdicts = judge(&images, policy, &doubts, now);
+    let schedule = policy.map(|policy| policy.schedule.to_string());
+    images
+        .iter()
+        .zip(verdicts)
+        .map(|(image, verdict)| Judged {
+            image_id: image.image_id.clone(),
+            image_name: image.name.clone(),
+            line: image.line.clone(),
+            schedule: schedule.clone(),
+            version: image.version,
+            slot: image.slot,
+            action: action(image, &verdict, grace, now),
+            verdict,
+        })
+        .collect()
+}
+
+/// Notes what follows for one image, all but its deletion.
+async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool, who: &str) -> Result<(), StoreError> {
+    let (image, store, now) = (&row.image, &shared.store, shared.clock.now());
+    let (line, id) = (image.line.as_str(), image.image_id.as_str());
+    let kind = if is_counted { MarkKind::Counted } else { MarkKind::Ordinary };
+    let is_marked = matches!(image.fate, Fate::Marked { .. });
+    match (&judged.action, &judged.verdict) {
+        (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {
+            let since = image.seen.missing_since.unwrap_or(now);
+            if now - since >= GONE_AFTER && store.image_vanished(image, now).await? {
+                tracing::warn!(image = id, line, "image {id} of {line} is gone from the cloud, not by our doing");
+            }
+        }
+        (Action::Mark { delete_after }, Verdict::Goes { rule }) => {
+            let is_marked = store.mark_image(image, rule, *delete_after, kind, who, now).await?;
+            if is_marked {
+                let at = delete_after.format("%F %RZ");
+                tracing::info!(
+                    image = id,
+                    line,
+                    rule,
+                    "image {id} of {line} is marked; it is deleted after {at}: {rule}"
+                );
+            }
+        }
+        // Without a grace it is marked and deleted in one pass.
+        (Action::Delete | Action::NeedsConfirmation, Verdict::Goes { rule }) if !is_marked => {
+            store.mark_image(image, rule, now, kind, who, now).await?;
+        }
+        (Action::Unmark, verdict) => {
+            let why = verdict.why().first().map(ToString::to_string).unwrap_or_default();
+            if store.unmark_image(image, &why, who, now).await? {
+                tracing::info!(image = id, line, "image {id} of {line} is not marked any more: {why}");
+            }
+        }
+        _ => {}
+    }
+    Ok(())
+}
+
+/// Deletes one image, and notes in `judged` what came of it.
+async fn delete(
+    shared: &Shared,
+    config: &Config,
+    image: &LineImage,
+    judged: &mut Judged,
+    who: &str,
+) -> Result<(), StoreError> {
+    let Verdict::Goes { rule } = judged.verdict.clone() else { return Ok(()) };
+    let (tries, delete_after) = match &image.fate {
+        Fate::Marked { tries, delete_after, .. } => (*tries, *delete_after),
+        _ => (0, shared.clock.now()),
+    };
+    match deletions::delete(shared, config, &Doomed::from(image), tries, &rule, who).await? {
+        Progress::Deleted => {}
+        Progress::Sent => {
+            judged.action = Action::Search;
+            judged.verdict = Verdict::Blocked { rule, why: vec![Why::Deleting] };
+        }
+        Progress::Waits { users, why } => {
+            let why = if users.is_empty() { Why::Refused { reason: why } } else { Why::InUse { by: users } };
+            judged.action = Action::Blocked { delete_after };
+            judged.verdict = Verdict::Blocked { rule, why: vec![why] };
+        }
+    }
+    Ok(())
+}
+
+/// What retention may not delete before a person has confirmed it, each a problem.
+pub(in crate::app::daemon) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+    Ok(reader.brakes().await?.into_iter().map(problem).collect())
+}
+
+fn problem(StandingBrake { since, brake }: StandingBrake) -> Problem {
+    let subject = match brake.line() {
+        Some(line) => Subject::new(SubjectKind::Line, line.as_str()),
+        None => Subject::only(SubjectKind::Daemon),
+    };
+    let message = format!("{brake} until a person confirms it; `imagebaked prune --dry-run` shows which");
+    let command = Some("imagebaked prune --confirm".to_owned());
+    Problem::new(ProblemCode::PruneNeedsConfirmation, Severity::Problem, subject, since, message, command)
+}

@@ -1,0 +1,69 @@
+//! When those who look after images look: at the instant they asked for, after something has changed, and after the
+//! clock was set back. Never for nothing, never late.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use tokio::{
+    sync::watch::Receiver,
+    time::{Interval, MissedTickBehavior},
+};
+
+use crate::{
+    adapters::store::StoreError,
+    app::daemon::{EngineStatus, Shared},
+    domain::error::chain,
+};
+
+/// How often the clock is looked at, which may be set; changes are told at once.
+const BEAT: Duration = Duration::from_secs(1);
+/// After a failure of the database.
+const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
+
+/// Decides when the next turn is.
+#[derive(Debug)]
+pub(super) struct TaskDriver {
+    beat: Interval,
+    engine: Receiver<EngineStatus>,
+    stirred: Receiver<u64>,
+    /// When the last turn began, and what had changed by then.
+    last: Option<(DateTime<Utc>, [u64; 2])>,
+    next: Option<DateTime<Utc>>,
+}
+
+impl TaskDriver {
+    pub(super) fn new(shared: &Shared) -> Self {
+        let mut beat = tokio::time::interval(BEAT);
+        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { beat, engine: shared.engine.clone(), stirred: shared.stirred.subscribe(), last: None, next: None }
+    }
+
+    /// Waits until there may be something to do.
+    pub(super) async fn begin(&mut self, shared: &Shared) -> DateTime<Utc> {
+        loop {
+            tokio::select! {
+                // An engine that has ended changes nothing any more.
+                Ok(()) = self.engine.changed() => {}
+                Ok(()) = self.stirred.changed() => {}
+                _ = self.beat.tick() => {}
+            }
+            let now = shared.clock.now();
+            let changes = [self.engine.borrow_and_update().changes, *self.stirred.borrow_and_update()];
+            let is_quiet = self.next.is_none_or(|next| now < next);
+            if is_quiet && self.last.is_some_and(|(at, seen)| now >= at && changes == seen) {
+                continue;
+            }
+            self.last = Some((now, changes));
+            return now;
+        }
+    }
+
+    /// Takes what a turn says: when something will be due again. `complaint` is what does not happen while the ledger
+    /// cannot be used.
+    pub(super) fn end(&mut self, turned: Result<Option<DateTime<Utc>>, StoreError>, complaint: &str) {
+        self.next = turned.unwrap_or_else(|error| {
+            tracing::error!(error = chain(&error), "{complaint} until the ledger can be used");
+            self.last.map(|(at, _)| at + AFTER_STORE_ERROR)
+        });
+    }
+}

@@ -1,0 +1,307 @@
+//! Asks the cloud who uses images: all of them at once, or one right before it is deleted.
+//!
+//! Every call has to answer, with a whole list: one that is refused, for whatever reason, leaves unknown who uses what,
+//! and nothing is deleted. Kinds that `in_use` of `[cloud]` leaves out are not asked for: that is the operator's word.
+
+use std::collections::BTreeSet;
+
+use crate::{
+    adapters::{
+        cloud::{
+            CloudClient,
+            actions::{
+                Bundle, DeliveryGroup, DescribeBundles, DescribeDesktopGroups, DescribeDesktops, DescribeImages,
+                DescribeTemplates, Desktop, DesktopGroup, Image, ListAppInstanceGroup, ListWuyingServer, Server,
+                Template,
+            },
+            listing::{self, Listing},
+        },
+        config::Config,
+    },
+    domain::{
+        api::call::ApiError,
+        ids::ImageId,
+        image::users::{KnownAs, User, UserKind, Uses},
+    },
+};
+
+/// Where it is asked.
+#[derive(Debug, Clone)]
+pub(super) struct Scope {
+    kinds: BTreeSet<UserKind>,
+    home: String,
+    regions: BTreeSet<String>,
+}
+
+impl Scope {
+    /// All regions of the file.
+    pub(super) fn of(config: &Config) -> Self {
+        Self {
+            kinds: config.cloud.in_use.iter().copied().collect(),
+            home: config.cloud.region.clone(),
+            regions: config.regions().into_iter().map(str::to_owned).collect(),
+        }
+    }
+
+    /// And these.
+    pub(super) fn with_regions(mut self, regions: impl IntoIterator<Item = String>) -> Self {
+        self.regions.extend(regions);
+        self
+    }
+
+    /// And those that these images are listed in.
+    pub(super) fn with_regions_of<'a>(mut self, images: impl IntoIterator<Item = &'a Image>) -> Self {
+        let listed = images.into_iter().flat_map(|image| &image.image_region_distribute_list);
+        self.regions.extend(listed.filter_map(|copy| copy.region_id.clone()).filter(|region| !region.is_empty()));
+        self
+    }
+
+    fn asks(&self, kind: UserKind) -> bool {
+        self.kinds.contains(&kind)
+    }
+
+    fn asks_desktop_service(&self) -> bool {
+        self.kinds.iter().any(|kind| kind.is_of_desktop_service())
+    }
+}
+
+/// Custom what the cloud and the history know an image; `rows` are those that ListImage shows of it.
+pub(super) fn known_as<'a>(
+    image_id: &'a str,
+    name: &'a str,
+    rows: impl IntoIterator<Item = &'a Image> + Clone,
+) -> KnownAs {
+    let listed = rows.clone().into_iter().flat_map(|row| &row.image_region_distribute_list);
+    let ids = listed.filter_map(|copy| copy.image_id.as_deref()).chain([image_id]);
+    let names = rows.into_iter().filter_map(|row| row.image_name.as_deref()).chain([name]);
+    KnownAs::new(ids, names)
+}
+
+/// Who uses an image at this moment, by calls that filter by it: to be asked right before each deletion. `name` is the one
+/// in the history, `rows` are those that ListImage has just shown of the image. A refusal means that it is not known.
+pub(super) async fn users_of(
+    cloud: &CloudClient,
+    config: &Config,
+    image_id: &ImageId,
+    name: &str,
+    rows: &[Image],
+) -> Result<Vec<String>, ApiError> {
+    let scope = Scope::of(config).with_regions_of(rows);
+    let users = ask_one(cloud, &scope, known_as(image_id.as_str(), name, rows)).await?;
+    Ok(users.iter().map(ToString::to_string).collect())
+}
+
+/// All uses of all images.
+pub(super) async fn all_uses(cloud: &CloudClient, scope: &Scope) -> Result<Uses, ApiError> {
+    let mut uses = Uses::default();
+    if scope.asks_desktop_service() {
+        for region in &scope.regions {
+            let call = DescribeImages { region: region.clone(), ..DescribeImages::default() };
+            for image in cloud.list_all(&call).await? {
+                uses.add_id(image.name.as_deref().unwrap_or_default(), &image.id);
+            }
+        }
+    }
+    let mut note = |used: Used<'_>| uses.add(&used.by, used.image_id, used.image_name);
+    ask(cloud, scope, None, &mut note).await?;
+    Ok(uses)
+}
+
+/// The users of one image.
+async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Result<Vec<User>, ApiError> {
+    if scope.asks_desktop_service() {
+        for region in &scope.regions {
+            for name in image.names.clone() {
+                let call = DescribeImages {
+                    region: region.clone(),
+                    image_name: Some(name.clone()),
+                    ..DescribeImages::default()
+                };
+                let listed = cloud.list_all(&call).await?;
+                image
+                    .ids
+                    .extend(listed.into_iter().filter(|seen| seen.name.as_ref() == Some(&name)).map(|seen| seen.id));
+            }
+        }
+    }
+    let mut users = BTreeSet::new();
+    let mut note = |used: Used<'_>| {
+        // A row of another id and another name shows that the cloud did not filter. One of another id and no name may be
+        // ours by an id that we do not know.
+        let other = used.image_name.is_some_and(|name| !name.is_empty() && !image.names.contains(name));
+        if image.ids.contains(used.image_id) || !other {
+            users.insert(used.by);
+        }
+    };
+    ask(cloud, scope, Some(&image.ids), &mut note).await?;
+    Ok(users.into_iter().collect())
+}
+
+/// Asks for everything that uses an image, or one of the image with these ids.
+async fn ask(
+    cloud: &CloudClient,
+    scope: &Scope,
+    ids: Option<&BTreeSet<String>>,
+    note: &mut impl FnMut(Used<'_>),
+) -> Result<(), ApiError> {
+    let each: Vec<Option<String>> = ids.map_or_else(|| vec![None], |ids| ids.iter().cloned().map(Some).collect());
+    let all: Vec<String> = ids.into_iter().flatten().cloned().collect();
+    for image_id in each {
+        if scope.asks(UserKind::Workstations) {
+            let call = ListWuyingServer { image_id: image_id.clone(), ..ListWuyingServer::default() };
+            read(cloud, &call, note).await?;
+        }
+        if scope.asks(UserKind::DeliveryGroups) {
+            let call = ListAppInstanceGroup { image_id: image_id.clone(), ..ListAppInstanceGroup::default() };
+            read(cloud, &call, note).await?;
+        }
+        if scope.asks(UserKind::Templates) {
+            let host_region = scope.home.clone();
+            let call = DescribeTemplates { host_region, image_id, ..DescribeTemplates::default() };
+            read(cloud, &call, note).await?;
+        }
+    }
+    for region in &scope.regions {
+        let (region, image_ids) = (region.clone(), all.clone());
+        if scope.asks(UserKind::Desktops) {
+            let call = DescribeDesktops {
+                region: region.clone(),
+                image_ids: image_ids.clone(),
+                with_pools: true,
+                ..DescribeDesktops::default()
+            };
+            read(cloud, &call, note).await?;
+        }
+        if scope.asks(UserKind::Pools) {
+            let call = DescribeDesktopGroups {
+                region: region.clone(),
+                image_ids: image_ids.clone(),
+                ..DescribeDesktopGroups::default()
+            };
+            read(cloud, &call, note).await?;
+        }
+        if scope.asks(UserKind::Bundles) {
+            read(cloud, &DescribeBundles { region, image_ids, ..DescribeBundles::default() }, note).await?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads one list whole, and notes its uses.
+async fn read<L>(cloud: &CloudClient, call: &L, note: &mut impl FnMut(Used<'_>)) -> Result<(), ApiError>
+where
+    L: Listing<Row: UsesImage>,
+{
+    let rows = cloud.list_all(call).await?;
+    for row in rows.iter().filter(|row| row.is_there()) {
+        let Some(image_id) = row.image_id().filter(|id| !id.is_empty()) else {
+            let why = format!("{} shows no image id", row.user());
+            return Err(listing::incomplete(L::ACTION, None, rows.len(), &why));
+        };
+        note(Used { by: row.user(), image_id, image_name: row.image_name() });
+    }
+    Ok(())
+}
+
+/// A use of an image, as a row shows it.
+struct Used<'a> {
+    by: User,
+    image_id: &'a str,
+    image_name: Option<&'a str>,
+}
+
+/// A row of something that uses an image.
+trait UsesImage {
+    fn user(&self) -> User;
+    fn image_id(&self) -> Option<&str>;
+
+    /// Where the call shows it.
+    fn image_name(&self) -> Option<&str> {
+        None
+    }
+
+    /// Deleted ones stay listed for a while.
+    fn is_there(&self) -> bool {
+        true
+    }
+}
+
+impl UsesImage for Server {
+    fn user(&self) -> User {
+        User { kind: UserKind::Workstations, id: self.id.to_string() }
+    }
+
+    fn image_id(&self) -> Option<&str> {
+        self.image_id.as_deref()
+    }
+
+    fn image_name(&self) -> Option<&str> {
+        self.image_name.as_deref()
+    }
+
+    fn is_there(&self) -> bool {
+        !self.status.as_str().eq_ignore_ascii_case("deleted")
+    }
+}
+
+impl UsesImage for Desktop {
+    fn user(&self) -> User {
+        User { kind: UserKind::Desktops, id: self.id.to_string() }
+    }
+
+    fn image_id(&self) -> Option<&str> {
+        self.image_id.as_deref()
+    }
+
+    fn image_name(&self) -> Option<&str> {
+        self.image_name.as_deref()
+    }
+
+    fn is_there(&self) -> bool {
+        !self.status.as_str().eq_ignore_ascii_case("deleted")
+    }
+}
+
+impl UsesImage for DesktopGroup {
+    fn user(&self) -> User {
+        User { kind: UserKind::Pools, id: self.id.clone() }
+    }
+
+    fn image_id(&self) -> Option<&str> {
+        self.image_id.as_deref()
+    }
+}
+
+impl UsesImage for Bundle {
+    fn user(&self) -> User {
+        User { kind: UserKind::Bundles, id: self.id.clone() }
+    }
+
+    fn image_id(&self) -> Option<&str> {
+        self.image_id.as_deref()
+    }
+
+    fn image_name(&self) -> Option<&str> {
+        self.image_name.as_deref()
+    }
+}
+
+impl UsesImage for Template {
+    fn user(&self) -> User {
+        User { kind: UserKind::Templates, id: self.id.clone() }
+    }
+
+    fn image_id(&self) -> Option<&str> {
+        self.image_id.as_deref()
+    }
+}
+
+impl UsesImage for DeliveryGroup {
+    fn user(&self) -> User {
+        User { kind: UserKind::DeliveryGroups, id: self.id.clone() }
+    }
+
+    fn image_id(&self) -> Option<&str> {
+        self.image_id.as_deref()
+    }
+}

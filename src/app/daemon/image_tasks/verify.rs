@@ -1,0 +1,166 @@
+//! The `verify` hooks at work: a few images at a time, beside everything else.
+//!
+//! Nothing is noted before a check ends, so that one that was cut off by the end of the daemon is made again.
+
+use std::{collections::HashSet, sync::Arc, time::Duration};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use tokio_util::sync::CancellationToken;
+
+use super::task_driver::TaskDriver;
+use crate::{
+    adapters::{
+        failpoint, hooks,
+        store::{Attempt, CheckResult, DueCheck, StoreError},
+    },
+    app::daemon::Shared,
+    domain::{
+        bake::{Bake, State, state::environment},
+        hooks::{HookOutcome, HookResult, Moment},
+        ids::ImageId,
+    },
+};
+
+/// So many images are checked at once.
+const AT_ONCE: usize = 2;
+/// How often a check that could not be made is tried again.
+const MOST_TRIES: u32 = 3;
+/// While checks run, it is asked this often whether there are more.
+const BEAT: Duration = Duration::from_secs(1);
+
+/// Works until `stop`.
+pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+    let work = async {
+        let mut rounds = TaskDriver::new(&shared);
+        loop {
+            rounds.begin(&shared).await;
+            rounds.end(turn(&shared).await, "images are not checked");
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// Makes checks until none is due.
+async fn turn(shared: &Shared) -> Result<Option<DateTime<Utc>>, StoreError> {
+    let mut at_work = FuturesUnordered::new();
+    let mut images: HashSet<ImageId> = HashSet::new();
+    loop {
+        if at_work.len() < AT_ONCE {
+            let mut due = shared.store.due_checks(shared.clock.now()).await?;
+            due.retain(|check| !images.contains(&check.image_id));
+            for check in due.into_iter().take(AT_ONCE - at_work.len()) {
+                images.insert(check.image_id.clone());
+                at_work.push(async move { one(shared, &check).await.map(|()| check.image_id) });
+            }
+        }
+        if at_work.is_empty() {
+            return shared.store.next_check().await;
+        }
+        if let Ok(Some(done)) = tokio::time::timeout(BEAT, at_work.next()).await {
+            images.remove(&done?);
+        }
+    }
+}
+
+/// Checks one image, and notes what came of it.
+async fn one(shared: &Shared, check: &DueCheck) -> Result<(), StoreError> {
+    let bake = match check.bake {
+        Some(bake) => shared.store.bake(bake).await?,
+        None => None,
+    };
+    let (outcome, attempts) = match &bake {
+        Some(bake) => hooks_of(shared, bake).await,
+        None => (Err("the bake that it belongs to is not in the ledger".to_owned()), Vec::new()),
+    };
+    let now = shared.clock.now();
+    let result = match outcome {
+        Ok(Verdict::Good) => CheckResult::Passed,
+        Ok(Verdict::Bad(why)) => CheckResult::Failed { why: format!("its check failed: {why}") },
+        Ok(Verdict::Mishap(_)) if check.tries < MOST_TRIES => {
+            CheckResult::Again { at: now + pause(shared, check.tries) }
+        }
+        Ok(Verdict::Mishap(why)) => {
+            CheckResult::Failed { why: format!("its check could not be made in {} tries: {why}", check.tries + 1) }
+        }
+        Err(why) => CheckResult::Failed { why: format!("its check could not be made: {why}") },
+    };
+    shared.store.end_check(check, &result, &attempts, now).await?;
+    shared.stir();
+    let (image, line, version) = (check.image_id.as_str(), check.line.as_str(), check.version);
+    match &result {
+        CheckResult::Passed => tracing::info!(image, line, "v{version} of {line}, {image}, passed its check"),
+        CheckResult::Failed { why } => {
+            tracing::error!(image, line, reason = %why, "v{version} of {line}, {image}, is vetoed: {why}");
+        }
+        CheckResult::Again { at } => {
+            let last = attempts.last().and_then(|attempt| attempt.message.as_deref()).unwrap_or_default();
+            let at = at.format("%F %TZ");
+            tracing::warn!(image, line, "v{version} of {line}, {image}, could not be checked; again at {at}: {last}");
+        }
+    }
+    Ok(())
+}
+
+/// What the hooks say of an image.
+enum Verdict {
+    Good,
+    Bad(String),
+    Mishap(String),
+}
+
+/// Runs the hooks first to last, up to the first that is not content.
+async fn hooks_of(shared: &Shared, bake: &Bake) -> (Result<Verdict, String>, Vec<Attempt>) {
+    let State::Ended { work: Some(work), end } = &bake.state else {
+        return (Err("the bake that it belongs to has not ended".to_owned()), Vec::new());
+    };
+    let config = shared.config();
+    let mut attempts = Vec::new();
+    for (index, command) in bake.settings.hooks.verify.iter().enumerate() {
+        let told = environment(bake, work, Some(end), Moment::Verify);
+        // No variable can hold a NUL, and the words of others may.
+        let told = told.into_iter().map(|(name, value)| (name, value.replace('\0', " ")));
+        let started_at = shared.clock.now();
+        failpoint::hit("send", "verify");
+        let outcome = hooks::run(command, told, &config.daemon.state_dir, bake.settings.hooks.timeout).await;
+        failpoint::hit("answer", "verify");
+        attempts.push(Attempt {
+            stage: "hook",
+            call: format!("hook {} {}", Moment::Verify.as_str(), index + 1).into(),
+            started_at,
+            finished_at: shared.clock.now(),
+            outcome: word(&outcome),
+            code: None,
+            http_status: None,
+            request_id: None,
+            message: Some(message(command.program(), &outcome)),
+        });
+        if outcome.is_refusal() {
+            return (Ok(Verdict::Bad(outcome.last_word())), attempts);
+        }
+        if !outcome.is_ok() {
+            return (Ok(Verdict::Mishap(outcome.last_word())), attempts);
+        }
+    }
+    (Ok(Verdict::Good), attempts)
+}
+
+fn word(outcome: &HookOutcome) -> &'static str {
+    match outcome.result {
+        HookResult::Exited(0) => "ok",
+        HookResult::Exited(_) => "veto",
+        HookResult::TimedOut(_) => "timeout",
+        HookResult::Killed(_) | HookResult::NotStarted(_) => "failed",
+    }
+}
+
+fn message(program: &str, outcome: &HookOutcome) -> String {
+    let wrote = if outcome.output.is_empty() { String::new() } else { format!("; it wrote:\n{}", outcome.output) };
+    format!("{program}: {}{wrote}", outcome.result)
+}
+
+/// Two looks long at first, four times as long each time.
+fn pause(shared: &Shared, tries: u32) -> TimeDelta {
+    let first = shared.config().cloud.poll_interval.saturating_mul(2);
+    TimeDelta::from_std(first.saturating_mul(4u32.saturating_pow(tries.min(8)))).unwrap_or(TimeDelta::hours(1))
+}

@@ -1,0 +1,196 @@
+//! FileStamps at ledger and cloud side by side, and keeps a ledger that does not know what was done from being worked with before
+//! it has learned it.
+
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    adapters::{
+        cloud::{CloudClient, actions::ListImage},
+        config::Config,
+        store::{Lineage, Reader, StoreError},
+    },
+    domain::{
+        api::{
+            call::{ApiError, ErrorClass},
+            identity::RemoteImage,
+        },
+        error::chain,
+        image::reconcile::{Comparison, Difference, Ledger, Recorded, Tagged, compare},
+    },
+};
+
+use super::{
+    Shared,
+    calls::{owned_images, seen},
+    engine::{EngineRequest, NotCompared},
+};
+
+/// After the first try; it doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// Between two tries at most.
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
+/// An image that takes longer than this to be made is no longer waited for.
+const LONGEST_BUILD: Duration = Duration::from_hours(24);
+
+/// Why the two could not be compared.
+#[derive(Debug, thiserror::Error)]
+pub enum ReconcileError {
+    /// The ledger.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The cloud.
+    #[error("the cloud does not list its images ({})", .0.advice)]
+    Cloud(#[from] ApiError),
+}
+
+/// Compares the ledger with all images that carry our owner tag, and with those that its rows know.
+pub async fn look(
+    cloud: &CloudClient,
+    ledger: &Reader,
+    config: &Config,
+    now: DateTime<Utc>,
+) -> Result<Comparison, ReconcileError> {
+    let owner = config.daemon.owner.as_str();
+    // The cloud first: the row of an image made between the two looks is in the ledger, and its image is asked for below.
+    let mut images = owned(cloud, owner).await?;
+    let rows = recorded(ledger, owner, &images).await?;
+    // An image may have lost its tags, or carry those of a former owner; only then is it asked for by its id.
+    let listed: BTreeSet<_> = images.iter().map(|image| image.image_id.clone()).collect();
+    for row in rows.iter().filter(|row| row.state == "succeeded") {
+        let Some(image_id) = row.image_id.clone().filter(|image_id| !listed.contains(image_id)) else { continue };
+        let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
+        let page = cloud.list_images(&request).await?.value;
+        images.extend(page.images.iter().filter(|image| image.image_id == image_id).map(seen));
+    }
+    compared(ledger, config, &rows, &images, now).await
+}
+
+/// The same for what can be learned from the list of our images alone: not whether images of old rows are still there, which
+/// may be thousands of calls.
+async fn look_at_list(shared: &Shared) -> Result<Comparison, ReconcileError> {
+    let config = shared.config();
+    let images = owned(&shared.cloud, &config.daemon.owner).await?;
+    let rows = recorded(shared.store.reader(), &config.daemon.owner, &images).await?;
+    compared(shared.store.reader(), &config, &rows, &images, shared.clock.now()).await
+}
+
+/// The rows that a comparison with these images needs.
+async fn recorded(ledger: &Reader, owner: &str, images: &[RemoteImage]) -> Result<Vec<Recorded>, ReconcileError> {
+    let slots: Vec<_> =
+        images.iter().filter_map(|image| Tagged::read(image, owner)).map(|tagged| tagged.slot).collect();
+    Ok(ledger.recorded(&slots).await?)
+}
+
+async fn compared(
+    ledger: &Reader,
+    config: &Config,
+    rows: &[Recorded],
+    images: &[RemoteImage],
+    now: DateTime<Utc>,
+) -> Result<Comparison, ReconcileError> {
+    let versions = ledger.versions().await?;
+    let owner = config.daemon.owner.as_str();
+    Ok(compare(Ledger { owner, rows, versions: &versions, schedules: &config.schedules, now }, images))
+}
+
+async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<RemoteImage>, ApiError> {
+    Ok(owned_images(cloud, owner).await?.iter().map(seen).collect())
+}
+
+/// What a start needs that does not go on where an orderly end left off: a history that was restored, imported or is empty
+/// is compared with the cloud before anything is stopped or created, however long that takes. Then the history is as good as
+/// any, once `lookup_window` has passed: until then the cloud may not list yet what it was asked for last.
+pub async fn settle(shared: Arc<Shared>, stop: CancellationToken) {
+    let lineage = shared.store.lineage();
+    if lineage == Lineage::Continued {
+        return;
+    }
+    tracing::warn!(
+        ?lineage,
+        "the history {}",
+        match lineage {
+            Lineage::Interrupted | Lineage::Continued =>
+                "was not closed in order; creates search for their image first for a while",
+            Lineage::Restored =>
+                "is not the one that was here last, or an older copy: it is compared with the cloud first",
+            Lineage::Empty => "is empty: it is compared with the cloud first",
+        }
+    );
+    let settled = async {
+        let begun = tokio::time::Instant::now();
+        if lineage.must_be_compared() {
+            bring_up_to_date(&shared).await;
+        }
+        tokio::time::sleep_until(begun + shared.config().cloud.lookup_window).await;
+        while let Err(error) = shared.store.settle().await {
+            tracing::debug!(error = chain(&error), "it is not noted yet that the history is settled");
+            tokio::time::sleep(LONGEST_PAUSE).await;
+        }
+    };
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = settled => tracing::debug!("the history is settled"),
+    }
+}
+
+/// Takes over what the cloud has, and lets the engine begin; then goes on until no image is being made that no row knows.
+async fn bring_up_to_date(shared: &Shared) {
+    let mut pause = FIRST_PAUSE;
+    let mut is_open = false;
+    let mut stirred = shared.stirred.subscribe();
+    let until = tokio::time::Instant::now() + LONGEST_BUILD;
+    loop {
+        let outcome = take_over(shared).await;
+        let being_made = matches!(outcome, Ok(true));
+        pause = match &outcome {
+            Ok(_) => FIRST_PAUSE.max(shared.config().cloud.poll_interval),
+            Err(_) => (pause * 2).min(LONGEST_PAUSE),
+        };
+        // Once the engine has begun, what it does not know yet is a matter of its own searches.
+        if !is_open {
+            is_open = outcome.is_ok();
+            if shared.orders.send(EngineRequest::Compared { outcome: outcome.map(|_| ()) }).await.is_err() {
+                return;
+            }
+        }
+        if is_open && (!being_made || tokio::time::Instant::now() >= until) {
+            return;
+        }
+        // Who mended what is wrong, and told the daemon, need not wait for the next try.
+        let told = async {
+            tokio::time::sleep(FIRST_PAUSE).await;
+            let _ = stirred.changed().await;
+        };
+        let _ = tokio::time::timeout(pause, told).await;
+    }
+}
+
+/// What `reconcile --apply` does. Answers whether images of ours are still being made that no row knows.
+async fn take_over(shared: &Shared) -> Result<bool, NotCompared> {
+    let not = |why| NotCompared { why, credentials: None };
+    let found = look_at_list(shared).await.map_err(|error| {
+        let credentials = match &error {
+            ReconcileError::Cloud(refusal) if refusal.class == ErrorClass::Credential => {
+                Some(format!("{refusal} ({})", refusal.advice))
+            }
+            _ => None,
+        };
+        NotCompared { why: chain(&error), credentials }
+    })?;
+    let being_made = found.images_being_made();
+    if found.differences.iter().any(Difference::can_be_mended) {
+        let (rows, lines) = (found.rows.len(), found.versions.len());
+        let who = "imagebaked, at its start".to_owned();
+        shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await.map_err(not)?;
+        tracing::warn!(
+            rows,
+            lines,
+            "the cloud has images of ours that the history did not know: {rows} rows were added, versions of {lines} lines \
+             go on after them"
+        );
+    }
+    Ok(being_made)
+}

@@ -1,0 +1,203 @@
+//! Takes over an edited configuration whole, or keeps the old one and says why.
+
+use std::sync::{Arc, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Shared, engine::EngineRequest, image_tasks};
+use crate::{
+    adapters::{
+        config::{self, Config, FileStamps},
+        control::Reply,
+        systemd, tzdata,
+    },
+    domain::{error::chain, image::change::Change, schedule::Schedule},
+};
+
+/// How far ahead slots are compared, to say what changed.
+const COMPARED: TimeDelta = TimeDelta::days(7);
+/// Entries of each list of changes that are told; all are counted.
+const TOLD: usize = 100;
+
+/// Files that were read and not taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    /// When they were first refused.
+    pub since: DateTime<Utc>,
+    /// What they were.
+    pub fingerprint: String,
+}
+
+/// What is known of the files on disk besides what is in force.
+#[derive(Debug, Default)]
+pub struct Tried {
+    /// What was refused last, until something is taken over.
+    refused: Option<Refused>,
+    /// The last look with the fingerprint found then, so that files which look the same are not read again.
+    known: Option<(FileStamps, String)>,
+    /// Since when keys are in the file that count from the next start on.
+    restart_since: Option<DateTime<Utc>>,
+}
+
+/// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
+/// the warnings when it was changed. One at a time, so that what is read last is what stays in force.
+pub async fn reload(shared: &Shared, who: &str) -> Reply {
+    let _turn = shared.reloading.lock().await;
+    systemd::reloading();
+    let before = shared.config().hash.clone();
+    let reply = take_over(shared).await;
+    match &reply {
+        Reply::Reloaded { config_hash, schedules, diff, images, .. } => {
+            let changed = [Some(diff.summary()), images.summary()].into_iter().flatten().collect::<Vec<_>>().join("; ");
+            tracing::info!(who, config_hash, schedules, changed, "the configuration was read again: {changed}");
+            let detail = if *config_hash == before {
+                format!("configuration {config_hash}, as before")
+            } else {
+                format!("configuration {config_hash} instead of {before}")
+            };
+            if let Err(error) = shared.store.note(shared.clock.now(), who, "reload", &detail).await {
+                tracing::error!(who, error = chain(&error), "the reload is not in the audit: {detail}");
+            }
+            note_left_out(shared, who).await;
+        }
+        Reply::BadConfig { problems } => {
+            tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
+        }
+        Reply::Failed { message } => {
+            tracing::error!(who, reason = %message, "the configuration could not be taken over");
+        }
+        _ => {}
+    }
+    systemd::ready(&shared.one_line());
+    reply
+}
+
+/// Puts into the audit which kinds of users of images the operator leaves out, where images are deleted at all.
+pub(super) async fn note_left_out(shared: &Shared, who: &str) {
+    let config = shared.config();
+    let left_out = config.not_asked();
+    if left_out.is_empty() || config.schedules.iter().all(|schedule| schedule.keep.is_none()) {
+        return;
+    }
+    let kinds = left_out.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+    let detail = format!("{kinds} are not asked whether they use an image before it is deleted");
+    tracing::warn!(who, "[cloud] in_use: {detail}");
+    if let Err(error) = shared.store.note(shared.clock.now(), who, "in_use", &detail).await {
+        tracing::error!(who, error = chain(&error), "this is not in the audit: {detail}");
+    }
+}
+
+async fn take_over(shared: &Shared) -> Reply {
+    tzdata::use_the_newer(&tzdata::directory(|name| shared.environment.get(name).cloned()));
+    let loaded = match config::load(&shared.config_path, &shared.environment) {
+        Ok(loaded) => loaded,
+        Err(problems) => {
+            shared.refuse(config::fingerprint(&shared.config_path));
+            return Reply::BadConfig { problems: problems.render(false) };
+        }
+    };
+    let mut warnings = if loaded.warnings.is_empty() { String::new() } else { loaded.warnings.render(false) };
+    let old = shared.config();
+    let needs_restart = loaded.config.needs_restart(&shared.started_with);
+    if needs_restart {
+        warnings.push_str("warning: changes in [cloud] and [daemon] count from the next start of the daemon\n");
+    }
+    let config = loaded.config;
+    let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
+    let now = shared.clock.now();
+    let until = now.checked_add_signed(COMPARED).unwrap_or(now);
+    if (config.zones.version(), config.zones.origin()) != (old.zones.version(), old.zones.origin()) {
+        warnings.push_str(&moved_by_zones(&old, &config, now));
+    }
+    let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
+    let images = Box::new(meaning(shared, &old, &config, now).await.shortened(TOLD));
+    match shared.order(|reply| EngineRequest::Adopt { config: Box::new(config.clone()), reply }).await {
+        Ok(()) => {
+            shared.replace_config(Arc::new(config));
+            shared.stir();
+            let mut on_disk = shared.on_disk();
+            on_disk.refused = None;
+            on_disk.restart_since = needs_restart.then(|| on_disk.restart_since.unwrap_or(now));
+            drop(on_disk);
+            Reply::Reloaded { config_hash, schedules, warnings, diff, images }
+        }
+        Err(message) => Reply::Failed { message },
+    }
+}
+
+/// Which next slots another release of the zones' rules moves, as far as the schedules are the same. Goes to the log, too.
+fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> String {
+    let next = |schedule: &Schedule| schedule.timing.next_after(now);
+    let moved: Vec<String> = new
+        .schedules
+        .iter()
+        .filter_map(|new| {
+            let old = old.schedules.iter().find(|old| old.id == new.id && old.timing == new.timing)?;
+            let (before, after) = (next(old)?, next(new)?);
+            (before != after).then(|| format!("{} from {before} to {after}", new.name))
+        })
+        .collect();
+    let slots = match moved.as_slice() {
+        [] => "no next slot moves".to_owned(),
+        moved => format!("next slots that move: {}", moved[..moved.len().min(TOLD)].join(", ")),
+    };
+    let (version, origin) = (new.zones.version(), new.zones.origin());
+    tracing::warn!(version, origin, "time zone rules are now of release {version} ({origin}); {slots}");
+    format!("warning: time zone rules are now of release {version} ({origin}); {slots}\n")
+}
+
+/// What the edit means for the images. An edit must not fail for want of this knowledge.
+async fn meaning(shared: &Shared, old: &Config, new: &Config, now: DateTime<Utc>) -> Change {
+    image_tasks::edit::change_of_images(shared.store.reader(), old, new, now).await.unwrap_or_else(|error| {
+        tracing::warn!(error = chain(&error), "what the edit means for images is not known");
+        Change::default()
+    })
+}
+
+impl Shared {
+    fn on_disk(&self) -> MutexGuard<'_, Tried> {
+        self.on_disk.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Since when keys are in force in the file only.
+    pub(super) fn restart_required_since(&self) -> Option<DateTime<Utc>> {
+        self.on_disk().restart_since
+    }
+
+    /// Notes what was refused; of the same files the first time counts.
+    fn refuse(&self, fingerprint: String) {
+        let now = self.clock.now();
+        let mut on_disk = self.on_disk();
+        if on_disk.refused.as_ref().is_none_or(|refused| refused.fingerprint != fingerprint) {
+            on_disk.refused = Some(Refused { since: now, fingerprint });
+        }
+    }
+
+    /// How the files stand to what is in force. Reads them only where they look different than before.
+    pub(super) fn compare_files(&self) -> Files {
+        let looks = FileStamps::of(&self.config_path);
+        let known = self.on_disk().known.clone().filter(|(known, _)| *known == looks);
+        let fingerprint = known.map_or_else(|| config::fingerprint(&self.config_path), |(_, known)| known);
+        let mut on_disk = self.on_disk();
+        on_disk.known = Some((looks, fingerprint.clone()));
+        match &on_disk.refused {
+            _ if fingerprint == self.config().fingerprint => Files::InForce,
+            Some(refused) if refused.fingerprint == fingerprint => Files::Refused { since: refused.since },
+            _ => Files::Edited,
+        }
+    }
+}
+
+/// How the files on disk stand to what is in force.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Files {
+    /// They are what is in force.
+    InForce,
+    /// They were edited and not yet read.
+    Edited,
+    /// They were read and have problems.
+    Refused {
+        /// Since when.
+        since: DateTime<Utc>,
+    },
+}

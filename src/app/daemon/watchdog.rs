@@ -1,0 +1,28 @@
+//! Tells systemd that the daemon is alive, as long as pulses reach the engine and the engine answers them. A hung
+//! engine, a dead metronome or a blocked runtime all end in silence, and systemd restarts the service.
+
+use std::time::Duration;
+
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::EngineStatus;
+use crate::adapters::systemd;
+
+/// Pings at a third of the interval that systemd allows; does nothing where it asks for none.
+pub async fn run(engine: watch::Receiver<EngineStatus>, stop: CancellationToken) {
+    let Some(allowed) = systemd::watchdog() else { return };
+    let pause = (allowed / 3).max(Duration::from_secs(1));
+    let mut seen = None;
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => {}
+        }
+        let looks = engine.borrow().looks;
+        if seen != Some(looks) {
+            systemd::alive();
+        }
+        seen = Some(looks);
+    }
+}

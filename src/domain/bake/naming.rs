@@ -1,0 +1,333 @@
+//! Names from templates: `{name}-{slot:%Y%m%d-%H%M}-v{version}`.
+//!
+//! A template is read once, so that whatever is wrong with it is said when the file is loaded; rendering cannot fail.
+
+use std::{fmt::Write, ops::Range};
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{
+    DateTime, Utc,
+    format::{Fixed, Item, Numeric, StrftimeItems},
+};
+
+/// What `{slot}` shows when no format is given.
+const SLOT_FORMAT: &str = "%Y%m%d-%H%M%S";
+
+/// The placeholders, for hints.
+const PLACEHOLDERS: [&str; 5] = ["name", "id", "instance_id", "slot", "version"];
+
+/// Why a template is refused, with the place inside it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct TemplateError {
+    /// Bytes of the template.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub hint: String,
+}
+
+impl TemplateError {
+    fn new(span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { span, message: message.into(), hint: hint.into() }
+    }
+}
+
+/// What a template may show.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// `{name}`: the schedule's name.
+    pub name: &'a str,
+    /// `{id}`: the schedule's stable id.
+    pub id: &'a str,
+    /// `{instance_id}`.
+    pub instance_id: &'a str,
+    /// `{slot:FORMAT}`: strftime in `zone`; `{slot}` alone is `%Y%m%d-%H%M%S`.
+    pub slot: DateTime<Utc>,
+    /// The zone of the schedule.
+    pub zone: Zone,
+    /// `{version}`: the version in the line, from 1; `{version:03}` fills up with zeros.
+    pub version: u32,
+}
+
+/// A template, read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Template {
+    pieces: Box<[Piece]>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Piece {
+    Text(Box<str>),
+    Name,
+    Id,
+    InstanceId,
+    /// A strftime format that chrono has accepted.
+    Slot(Box<str>),
+    /// The least number of digits.
+    Version(usize),
+}
+
+impl Template {
+    /// Reads a template. `{{` and `}}` are braces.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let mut pieces = Vec::new();
+        let mut plain = String::new();
+        let mut at = 0;
+        while let Some(next) = text[at..].chars().next() {
+            let rest = &text[at..];
+            if rest.starts_with("{{") || rest.starts_with("}}") {
+                plain.push(next);
+                at += 2;
+            } else if next == '}' {
+                return Err(TemplateError::new(at..at + 1, "this `}` closes nothing", "a plain brace is written `}}`"));
+            } else if next == '{' {
+                let Some(length) = rest.find('}') else {
+                    return Err(TemplateError::new(
+                        at..text.len(),
+                        "this `{` is never closed",
+                        "close it with `}`; a plain brace is written `{{`",
+                    ));
+                };
+                if !plain.is_empty() {
+                    pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
+                }
+                pieces.push(placeholder(&rest[1..length], at + 1)?);
+                at += length + 1;
+            } else {
+                plain.push(next);
+                at += next.len_utf8();
+            }
+        }
+        if !plain.is_empty() {
+            pieces.push(Piece::Text(plain.into()));
+        }
+        Ok(Self { pieces: pieces.into() })
+    }
+
+    /// Whether different slots give different names: it shows the version, or the slot to the minute.
+    /// As templates show local time, only the version tells the two passes of a repeated hour apart.
+    pub fn tells_slots_apart(&self) -> bool {
+        self.shows_version() || self.shows_slot()
+    }
+
+    /// Whether the slot alone gives different slots different names: it is shown to the minute. Nobody else gives an
+    /// image such a name by chance.
+    pub fn shows_slot(&self) -> bool {
+        let shown = self.pieces.iter().map(|piece| match piece {
+            Piece::Slot(format) => StrftimeItems::new(format).fold(0, |shown, item| shown | Shown::by(&item)),
+            _ => 0,
+        });
+        Shown::to_the_minute(shown.fold(0, |all, shown| all | shown))
+    }
+
+    /// Whether another version gives another name.
+    pub fn shows_version(&self) -> bool {
+        self.pieces.iter().any(|piece| matches!(piece, Piece::Version(_)))
+    }
+
+    /// The text for one bake.
+    pub fn render(&self, values: &Values<'_>) -> String {
+        let mut out = String::new();
+        for piece in &self.pieces {
+            // Writing to a string fails only on a bad format, and those were refused when the template was read.
+            let _ = match piece {
+                Piece::Text(text) => out.write_str(text),
+                Piece::Name => out.write_str(values.name),
+                Piece::Id => out.write_str(values.id),
+                Piece::InstanceId => out.write_str(values.instance_id),
+                Piece::Slot(format) => write!(out, "{}", values.slot.with_timezone(&values.zone).format(format)),
+                Piece::Version(digits) => write!(out, "{:0digits$}", values.version),
+            };
+        }
+        out
+    }
+}
+
+/// Reads what stands between braces; `start` is where it begins in the template.
+fn placeholder(inside: &str, start: usize) -> Result<Piece, TemplateError> {
+    let (word, format) = match inside.split_once(':') {
+        Some((word, format)) => (word, Some(format)),
+        None => (inside, None),
+    };
+    let word_span = start..start + word.len();
+    let format_span = word_span.end + 1..start + inside.len();
+    match (word, format) {
+        ("name", None) => Ok(Piece::Name),
+        ("id", None) => Ok(Piece::Id),
+        ("instance_id", None) => Ok(Piece::InstanceId),
+        ("slot", None) => Ok(Piece::Slot(SLOT_FORMAT.into())),
+        ("slot", Some(format)) => slot_format(format, format_span),
+        ("version", None) => Ok(Piece::Version(1)),
+        ("version", Some(format)) => match format.strip_prefix('0').map(str::parse) {
+            Some(Ok(digits @ 1..=9)) => Ok(Piece::Version(digits)),
+            _ => Err(TemplateError::new(
+                format_span,
+                format!("`{format}` is not a width of the version"),
+                "three digits with leading zeros are `{version:03}`",
+            )),
+        },
+        ("name" | "id" | "instance_id", Some(_)) => Err(TemplateError::new(
+            format_span,
+            format!("`{word}` takes no format"),
+            format!("write `{{{word}}}`; only `slot` and `version` take a format"),
+        )),
+        _ => Err(TemplateError::new(word_span, format!("there is no placeholder `{word}`"), suggestion(word))),
+    }
+}
+
+fn slot_format(format: &str, span: Range<usize>) -> Result<Piece, TemplateError> {
+    if format.is_empty() {
+        return Err(TemplateError::new(
+            span,
+            "the format of the slot is empty",
+            "write `{slot}`, or a format as in `{slot:%Y%m%d}`",
+        ));
+    }
+    if StrftimeItems::new(format).any(|item| matches!(item, Item::Error)) {
+        return Err(TemplateError::new(
+            span,
+            format!("`{format}` is not a time format"),
+            "use strftime: `%Y%m%d-%H%M` is year, month, day, hour and minute",
+        ));
+    }
+    Ok(Piece::Slot(format.into()))
+}
+
+/// The placeholder that begins most like `word`, and all that there are.
+fn suggestion(word: &str) -> String {
+    let common = |name: &str| word.bytes().zip(name.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
+    let nearest = PLACEHOLDERS.iter().max_by_key(|name| common(name)).filter(|name| common(name) > 0);
+    let list = PLACEHOLDERS.map(|name| format!("`{{{name}}}`")).join(", ");
+    match nearest {
+        Some(nearest) => format!("did you mean `{{{nearest}}}`? There are {list}"),
+        None => format!("there are {list}"),
+    }
+}
+
+/// Which parts of an instant a format shows, as bits.
+struct Shown;
+
+impl Shown {
+    const YEAR: u32 = 1;
+    const MONTH: u32 = 1 << 1;
+    const DAY: u32 = 1 << 2;
+    const ISO_YEAR: u32 = 1 << 3;
+    const ISO_WEEK: u32 = 1 << 4;
+    const WEEKDAY: u32 = 1 << 5;
+    const HALF_DAY: u32 = 1 << 6;
+    const HALF_HOUR: u32 = 1 << 7;
+    const MINUTES: u32 = 1 << 8;
+    const DATE: u32 = Self::YEAR | Self::MONTH | Self::DAY;
+    const ISO_DATE: u32 = Self::ISO_YEAR | Self::ISO_WEEK | Self::WEEKDAY;
+    const TIME: u32 = Self::HALF_DAY | Self::HALF_HOUR | Self::MINUTES;
+    const MINUTE: u32 = Self::DATE | Self::TIME;
+
+    fn to_the_minute(shown: u32) -> bool {
+        let has = |parts: u32| shown & parts == parts;
+        (has(Self::DATE) || has(Self::ISO_DATE)) && has(Self::TIME)
+    }
+
+    fn by(item: &Item<'_>) -> u32 {
+        match item {
+            Item::Numeric(numeric, _) => match numeric {
+                Numeric::Year | Numeric::YearMod100 => Self::YEAR,
+                Numeric::Month => Self::MONTH,
+                Numeric::Day => Self::DAY,
+                Numeric::Ordinal => Self::MONTH | Self::DAY,
+                Numeric::IsoYear | Numeric::IsoYearMod100 => Self::ISO_YEAR,
+                Numeric::IsoWeek => Self::ISO_WEEK,
+                Numeric::NumDaysFromSun | Numeric::WeekdayFromMon => Self::WEEKDAY,
+                Numeric::Hour => Self::HALF_DAY | Self::HALF_HOUR,
+                Numeric::Hour12 => Self::HALF_HOUR,
+                Numeric::Minute => Self::MINUTES,
+                Numeric::Timestamp => Self::MINUTE,
+                _ => 0,
+            },
+            Item::Fixed(fixed) => match fixed {
+                Fixed::ShortMonthName | Fixed::LongMonthName => Self::MONTH,
+                Fixed::ShortWeekdayName | Fixed::LongWeekdayName => Self::WEEKDAY,
+                Fixed::LowerAmPm | Fixed::UpperAmPm => Self::HALF_DAY,
+                Fixed::RFC2822 | Fixed::RFC3339 => Self::MINUTE,
+                _ => 0,
+            },
+            _ => 0,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeZone;
+
+    use super::*;
+
+    fn values() -> Values<'static> {
+        Values {
+            name: "win11-golden",
+            id: "golden",
+            instance_id: "ecd-1",
+            slot: Utc.with_ymd_and_hms(2026, 3, 1, 19, 5, 9).unwrap(),
+            zone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
+            version: 7,
+        }
+    }
+
+    fn refusal(text: &str) -> (&str, String, String) {
+        let error = Template::parse(text).unwrap_err();
+        (&text[error.span], error.message, error.hint)
+    }
+
+    #[test]
+    fn shows_each_placeholder_in_the_zone_of_the_schedule() {
+        for (template, name) in [
+            ("{name}-{slot:%Y%m%d-%H%M}-v{version}", "win11-golden-20260302-0305-v7"),
+            ("{id}/{instance_id} {slot}", "golden/ecd-1 20260302-030509"),
+            ("v{version:03}", "v007"),
+            ("{{{name}}} a}}b", "{win11-golden} a}b"),
+            ("每日-{slot:%F %R %Z}", "每日-2026-03-02 03:05 CST"),
+            ("", ""),
+        ] {
+            assert_eq!(Template::parse(template).unwrap().render(&values()), name, "{template}");
+        }
+    }
+
+    #[test]
+    fn refusals_point_at_the_place() {
+        assert_eq!(refusal("a{slot:%Y").0, "{slot:%Y");
+        assert_eq!(refusal("ä}b").0, "}");
+        assert_eq!(refusal("{slot:%Y%!}").0, "%Y%!");
+        assert_eq!(refusal("{slot:}").0, "");
+        assert_eq!(refusal("{name:3}").0, "3");
+        assert_eq!(refusal("{version:3}").0, "3");
+        let (place, message, hint) = refusal("x-{ver}");
+        assert_eq!((place, message.as_str()), ("ver", "there is no placeholder `ver`"));
+        assert!(hint.starts_with("did you mean `{version}`?"), "{hint}");
+        assert!(refusal("{Instance}").2.contains("did you mean `{instance_id}`"));
+        assert!(refusal("{}").2.starts_with("there are `{name}`"));
+    }
+
+    #[test]
+    fn slots_are_told_apart_by_version_or_minute() {
+        for (template, apart) in [
+            ("{name}-v{version}", true),
+            ("{slot}", true),
+            ("{slot:%s}", true),
+            ("{slot:%F %R}", true),
+            ("{slot:%F}T{slot:%T}", true),
+            ("{slot:%G-W%V-%u %I:%M %p}", true),
+            ("{slot:%y%j%H%M}", true),
+            ("{slot:%+}", true),
+            ("{slot:%F %I:%M}", false),
+            ("{slot:%Y%m%d-%H}", false),
+            ("{slot:%m%d-%H%M}", false),
+            ("{slot:%Y%U%H%M}", false),
+            ("{name} {id} {instance_id}", false),
+        ] {
+            let template = Template::parse(template).unwrap();
+            assert_eq!(template.tells_slots_apart(), apart, "{template:?}");
+            assert_eq!(template.shows_slot(), apart && !template.shows_version(), "{template:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! The machine-readable word of why a row ended as it did. Health counts by it, `--json` and SQL show it.
+
+use crate::domain::api::call::{ApiError, ErrorClass};
+use serde::{Deserialize, Serialize};
+
+/// Why a row ended without a good image. The words are a contract: scripts compare them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ReasonCode {
+    /// The slot passed while the daemon could not run, and `catch_up` does not bake it.
+    Missed,
+    /// The schedule was paused.
+    Paused,
+    /// Another bake of the instance was not over, and `overlap` is `skip`.
+    Overlap,
+    /// Somebody was connected to the instance.
+    UsersConnected,
+    /// No image could be begun before the deadline.
+    Deadline,
+    /// A `before` hook refused the bake.
+    VetoedByHook,
+    /// A hook could not be run, or failed.
+    HookFailed,
+    /// The instance is in a state that allows no image, or is not there.
+    InstanceState,
+    /// The row was written while the clock was ahead.
+    ClockAhead,
+    /// The cloud rejected the credentials until the deadline.
+    Credentials,
+    /// A calendar excludes the slot.
+    Calendar,
+    /// A newer slot is baked instead.
+    Superseded,
+    /// A person cancelled the bake.
+    Cancelled,
+    /// The cloud reports `CREATE_FAILED`.
+    CreatedFailed,
+    /// The image was still being made after `build_deadline`.
+    Stuck,
+    /// The image is not listed any more, or was deleted while it was being made.
+    Vanished,
+    /// Another image has the name.
+    NameTaken,
+    /// A quota was full.
+    Quota,
+    /// The cloud could not be reached, or did not answer.
+    Outage,
+    /// The cloud refused a call for good.
+    Refused,
+    /// The daemon only observes.
+    Observe,
+}
+
+impl ReasonCode {
+    /// The code of a bake that ends by this refusal.
+    pub fn of(refusal: &ApiError) -> Self {
+        let code = refusal.code.as_deref().unwrap_or_default();
+        match refusal.class {
+            ErrorClass::Credential if refusal.is_clock() => Self::Outage,
+            ErrorClass::Credential => Self::Credentials,
+            _ if code.contains("Quota") || code.starts_with("LimitExceeded") => Self::Quota,
+            _ if code.ends_with("Instance.NotFound") || code.contains("Status") && code != "HttpStatus" => {
+                Self::InstanceState
+            }
+            ErrorClass::Permanent | ErrorClass::Busy => Self::Refused,
+            ErrorClass::Transient | ErrorClass::Unclear => Self::Outage,
+        }
+    }
+
+    /// All codes, in the order of their declaration.
+    pub const ALL: [Self; 21] = [
+        Self::Missed,
+        Self::Paused,
+        Self::Overlap,
+        Self::UsersConnected,
+        Self::Deadline,
+        Self::VetoedByHook,
+        Self::HookFailed,
+        Self::InstanceState,
+        Self::ClockAhead,
+        Self::Credentials,
+        Self::Calendar,
+        Self::Superseded,
+        Self::Cancelled,
+        Self::CreatedFailed,
+        Self::Stuck,
+        Self::Vanished,
+        Self::NameTaken,
+        Self::Quota,
+        Self::Outage,
+        Self::Refused,
+        Self::Observe,
+    ];
+
+    /// The word in tables and JSON; the same as in serde.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Missed => "missed",
+            Self::Paused => "paused",
+            Self::Overlap => "overlap",
+            Self::UsersConnected => "users_connected",
+            Self::Deadline => "deadline",
+            Self::VetoedByHook => "vetoed_by_hook",
+            Self::HookFailed => "hook_failed",
+            Self::InstanceState => "instance_state",
+            Self::ClockAhead => "clock_ahead",
+            Self::Credentials => "credentials",
+            Self::Calendar => "calendar",
+            Self::Superseded => "superseded",
+            Self::Cancelled => "cancelled",
+            Self::CreatedFailed => "created_failed",
+            Self::Stuck => "stuck",
+            Self::Vanished => "vanished",
+            Self::NameTaken => "name_taken",
+            Self::Quota => "quota",
+            Self::Outage => "outage",
+            Self::Refused => "refused",
+            Self::Observe => "observe",
+        }
+    }
+
+    /// Reads a word; `None` where it is not one of ours.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|code| code.as_str() == word)
+    }
+
+    /// What rows of versions before this one count as: they kept no code.
+    pub(crate) const fn unrecorded() -> Self {
+        Self::Refused
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_back_and_is_the_one_of_json() {
+        for code in ReasonCode::ALL {
+            assert_eq!(ReasonCode::parse(code.as_str()), Some(code));
+            assert_eq!(serde_json::to_value(code).unwrap(), code.as_str());
+        }
+        assert_eq!(ReasonCode::parse("nonsense"), None);
+    }
+}

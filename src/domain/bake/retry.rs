@@ -1,0 +1,116 @@
+//! How long to wait before the next attempt.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use fastrand::Rng;
+
+use super::settings::RetryPolicy;
+use crate::domain::api::call::{ApiError, ErrorClass};
+
+/// The first look after an unclear answer.
+pub const FIRST_LOOK: Duration = Duration::from_secs(2);
+/// No two looks for the same thing are further apart than this, unless the server asks for it.
+pub const LONGEST_GAP: Duration = Duration::from_mins(10);
+/// How long credentials that were refused are left alone.
+const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
+
+/// The wait after the `attempt`th call (from 1) failed: full jitter under `base` · 2^(attempt-1), capped. The server's
+/// own delay wins where it asked for one; a little jitter is added to it, so that many bakes told the same do not
+/// come back in step.
+pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, rng: &mut Rng) -> Duration {
+    if let Some(asked) = retry_after {
+        return asked.saturating_add(between(Duration::ZERO, asked / 10 + MIN_DELAY, rng));
+    }
+    let ceiling = policy.base.saturating_mul(2u32.saturating_pow(attempt.saturating_sub(1).min(31))).min(policy.cap);
+    between(MIN_DELAY.min(ceiling), ceiling, rng)
+}
+
+/// The wait before the `look`th repetition (from 1) of a harmless question: doubles from `first`, within a tenth either
+/// way, and is never longer than `cap`.
+pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> Duration {
+    let nominal = first.saturating_mul(2u32.saturating_pow(look.saturating_sub(1).min(31))).min(cap);
+    between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10).min(cap), rng)
+}
+
+/// How long a harmless question waits after it was refused for the `n`th time in a row; at most `cap`, unless the server
+/// asks for more.
+pub fn pause_after(refusal: &ApiError, n: u32, poll_interval: Duration, cap: Duration, rng: &mut Rng) -> Duration {
+    let pause = match refusal.class {
+        ErrorClass::Credential => credential_pause(poll_interval),
+        _ => look_delay(poll_interval.min(FIRST_LOOK), n, cap, rng),
+    };
+    pause.max(refusal.server_delay().unwrap_or_default())
+}
+
+/// The daemon lets one call a minute try whether credentials work again; what is under way need not wait longer than for any
+/// other look, so that new credentials count at once after a restart.
+pub fn credential_pause(poll_interval: Duration) -> Duration {
+    CREDENTIAL_PAUSE.min(poll_interval)
+}
+
+/// `instant + pause`, at the end of time where that overflows.
+pub fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
+    TimeDelta::from_std(pause)
+        .ok()
+        .and_then(|pause| instant.checked_add_signed(pause))
+        .unwrap_or(DateTime::<Utc>::MAX_UTC)
+}
+
+/// Full jitter may fall to nothing; a failing call must not become a hot loop.
+const MIN_DELAY: Duration = Duration::from_millis(20);
+
+fn between(low: Duration, high: Duration, rng: &mut Rng) -> Duration {
+    let span = u64::try_from(high.saturating_sub(low).as_millis()).unwrap_or(u64::MAX);
+    low.saturating_add(Duration::from_millis(rng.u64(0..=span)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const POLICY: RetryPolicy =
+        RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
+
+    #[test]
+    fn grows_to_the_cap_and_never_past_it() {
+        let mut rng = Rng::with_seed(1);
+        for attempt in 1..200 {
+            let ceiling = Duration::from_secs((30u64 << (attempt - 1).min(10)).min(600));
+            for _ in 0..50 {
+                assert!(delay(&POLICY, attempt, None, &mut rng) <= ceiling);
+            }
+        }
+    }
+
+    #[test]
+    fn spreads_over_the_whole_range() {
+        let mut rng = Rng::with_seed(2);
+        let delays: Vec<_> = (0..200).map(|_| delay(&POLICY, 3, None, &mut rng)).collect();
+        assert!(delays.iter().any(|d| *d < Duration::from_secs(20)));
+        assert!(delays.iter().any(|d| *d > Duration::from_secs(100)));
+    }
+
+    #[test]
+    fn looks_double_up_to_the_cap_and_never_past_it() {
+        let mut rng = Rng::with_seed(4);
+        let (first, cap) = (Duration::from_secs(2), Duration::from_mins(10));
+        for look in 1..200 {
+            let nominal = Duration::from_secs((2u64 << (look - 1).min(20)).min(600));
+            for _ in 0..50 {
+                let wait = look_delay(first, look, cap, &mut rng);
+                assert!(wait >= nominal * 9 / 10 && wait <= (nominal * 11 / 10).min(cap), "look {look}: {wait:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_server_knows_better() {
+        let mut rng = Rng::with_seed(3);
+        let asked = Duration::from_millis(1500);
+        for _ in 0..100 {
+            let wait = delay(&POLICY, 1, Some(asked), &mut rng);
+            assert!(wait >= asked && wait <= Duration::from_millis(1680), "{wait:?}");
+        }
+    }
+}

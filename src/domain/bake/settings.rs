@@ -1,0 +1,154 @@
+//! What a bake does. Frozen into the ledger when the bake begins, so that a later edit of the file does not
+//! change a bake under way.
+
+use crate::domain::api::instance_state::InstanceType;
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::domain::calendar::zone::Zone;
+use serde::{Deserialize, Serialize};
+
+use crate::domain::hooks::Hooks;
+
+/// Everything that a bake needs to know of its schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct BakeSettings {
+    /// Which kind of machine the instance is.
+    pub instance_type: InstanceType,
+    /// Where the instance is, for the calls that ask for a region; not the region of the endpoint.
+    pub instance_region: String,
+    /// Workstations only: the persistent session (`p-…`) that pins one concrete machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sub_instance_id: Option<String>,
+    /// Which disks go into the image.
+    pub disk_type: DiskType,
+    /// Cloud desktops only: leave out every directory under `C:\Users` but `Administrator` and `Public`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auto_clean_userdata: Option<bool>,
+    /// Whether user profile data is copied; the cloud's default where `None`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub copy_profile: Option<bool>,
+    /// `BizType` as is; its meaning is not public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub biz_type: Option<i32>,
+    /// `ProductType` as is; its meaning is not public.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub product_type: Option<String>,
+    /// The operator's own tags; at most 15, so that the five of ours fit.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub tags: BTreeMap<String, String>,
+    /// Template of the image's name, see [`super::naming`].
+    pub image_name: String,
+    /// Template of the image's description.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The zone in which templates show the slot.
+    pub timezone: Zone,
+    /// The cloud must have accepted the create call this long after the slot, else the bake is given up.
+    #[serde(with = "humantime_serde")]
+    pub deadline: Duration,
+    /// An image that is still being made after this long is reported as stuck.
+    #[serde(with = "humantime_serde")]
+    pub build_deadline: Duration,
+    /// How often and how fast failed calls are repeated.
+    pub retry: RetryPolicy,
+    /// Whether the instance is stopped for the bake.
+    pub stop_instance: StopInstance,
+    /// Cloud desktops only: what a stopped desktop keeps.
+    pub stopped_mode: StoppedMode,
+    /// What becomes of a stop while somebody is connected.
+    #[serde(default)]
+    pub if_connected: IfConnected,
+    /// How long it waits for them to leave.
+    #[serde(default = "connected_wait", with = "humantime_serde")]
+    pub connected_wait: Duration,
+    /// The operator's commands around the bake.
+    #[serde(default, skip_serializing_if = "Hooks::is_empty")]
+    pub hooks: Hooks,
+    /// Regions that a finished image is distributed to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub regions: Vec<String>,
+}
+
+/// `DiskType` of CreateImageByInstance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum DiskType {
+    /// System disk and data disks; the cloud's default.
+    All,
+    /// The system disk alone.
+    System,
+}
+
+impl DiskType {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::All => "ALL",
+            Self::System => "SYSTEM",
+        }
+    }
+}
+
+/// `stop_instance`: whether the machine is stopped before its image is made, and started afterwards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StopInstance {
+    /// Imaged as it is.
+    Never,
+    /// Stopped where it runs; imaged running where the stop is refused.
+    IfRunning,
+    /// No image unless it is stopped.
+    Required,
+}
+
+/// How long a bake waits for connected users where nothing is said, as rows do that are older than the key.
+pub const CONNECTED_WAIT: Duration = Duration::from_hours(1);
+
+fn connected_wait() -> Duration {
+    CONNECTED_WAIT
+}
+
+/// `if_connected`: whether an instance is stopped under a connected user.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IfConnected {
+    /// Not before they have left, and not at all if that takes too long.
+    #[default]
+    Wait,
+    /// Never: the slot is skipped.
+    Skip,
+    /// Stopped all the same.
+    Proceed,
+}
+
+/// `StoppedMode` of ecd StopDesktops.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum StoppedMode {
+    /// Resources stay reserved and billed, so that the start cannot fail for lack of stock.
+    KeepCharging,
+    /// Compute is given back; a later start may fail for lack of stock.
+    StopCharging,
+}
+
+impl StoppedMode {
+    /// As the API spells it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeepCharging => "KeepCharging",
+            Self::StopCharging => "StopCharging",
+        }
+    }
+}
+
+/// `retry = { attempts, base, cap }`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RetryPolicy {
+    /// Calls in all, the first included; at least 1.
+    pub attempts: u32,
+    /// The upper bound of the first delay; doubles with each attempt.
+    #[serde(with = "humantime_serde")]
+    pub base: Duration,
+    /// No delay is longer than this, unless the server asks for it.
+    #[serde(with = "humantime_serde")]
+    pub cap: Duration,
+}

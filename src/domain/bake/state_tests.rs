@@ -1,0 +1,1913 @@
+//! Each documented path of a bake by its name. What no path may ever do is in `state_model.rs`.
+
+use std::sync::Arc;
+
+use chrono::{TimeDelta, TimeZone};
+
+use super::*;
+use crate::domain::ids::{BakeId, ImageId};
+use crate::domain::{
+    api::instance_state::InstanceType,
+    bake::{
+        Trigger,
+        settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StoppedMode},
+    },
+    hooks::Hooks,
+};
+
+const POLL: Duration = Duration::from_secs(30);
+const WINDOW: Duration = Duration::from_mins(5);
+
+/// The slot of every bake here.
+pub fn slot() -> DateTime<Utc> {
+    Utc.with_ymd_and_hms(2026, 3, 2, 3, 0, 0).single().expect("a real instant")
+}
+
+pub fn settings() -> BakeSettings {
+    BakeSettings {
+        instance_type: InstanceType::CloudDesktop,
+        instance_region: "cn-shanghai".into(),
+        sub_instance_id: None,
+        disk_type: DiskType::All,
+        auto_clean_userdata: None,
+        copy_profile: None,
+        biz_type: None,
+        product_type: None,
+        tags: [("team".to_owned(), "desktops".to_owned())].into(),
+        image_name: "golden-{slot:%Y%m%d-%H%M}-v{version}".into(),
+        description: None,
+        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
+        deadline: Duration::from_hours(2),
+        build_deadline: Duration::from_hours(6),
+        retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+        stop_instance: StopInstance::Never,
+        stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        hooks: Hooks::default(),
+        regions: Vec::new(),
+    }
+}
+
+/// A bake in the queue, due at the slot.
+pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
+    Bake {
+        id: BakeId(1),
+        schedule_id: "golden".into(),
+        schedule: "golden".into(),
+        instance_id: "ecd-1".into(),
+        line: "golden".into(),
+        slot: slot(),
+        trigger: Trigger::Slot,
+        give_up_at: later(slot(), settings.deadline),
+        settings,
+        state: State::Queued { not_before: slot(), kept: None },
+    }
+}
+
+pub fn refusal(class: ErrorClass, code: &str) -> ApiError {
+    ApiError {
+        class,
+        code: Some(code.to_owned()),
+        message: "the cloud's words".to_owned(),
+        advice: "".into(),
+        http_status: Some(400),
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+/// Of a daemon that has run for long: nothing is searched for without need.
+pub fn pace() -> PollPolicy {
+    PollPolicy {
+        poll_interval: POLL,
+        lookup_window: WINDOW,
+        owner: "ops".into(),
+        search_until: None,
+        gmt_offset: Some(GmtOffset::from_minutes(480)),
+        clock_skew: TimeDelta::zero(),
+        unproven: TimeDelta::zero(),
+    }
+}
+
+/// One bake, told what happens to it.
+struct Told {
+    bake: Bake,
+    pace: PollPolicy,
+    rng: Rng,
+    now: DateTime<Utc>,
+}
+
+impl Told {
+    fn new(settings: BakeSettings) -> Self {
+        Self { bake: a_bake(Arc::new(settings)), pace: pace(), rng: Rng::with_seed(1), now: slot() }
+    }
+
+    fn stopping(stop_instance: StopInstance) -> Self {
+        Self::new(BakeSettings { stop_instance, ..settings() })
+    }
+
+    /// Admitted at the slot with an instance that is imaged as it is: the create call is under way.
+    fn creating() -> Self {
+        let mut bake = Self::new(settings());
+        assert!(matches!(bake.admit(), Effect::Call(Call::CreateImage(_))));
+        bake
+    }
+
+    fn building() -> Self {
+        let mut bake = Self::creating();
+        assert_eq!(bake.answer(Answer::Created(made("imgc-1"))), bake.wait(POLL));
+        bake
+    }
+
+    fn unknown() -> Self {
+        let mut bake = Self::creating();
+        bake.refuse(ErrorClass::Unclear, "Timeout");
+        assert_eq!(bake.state(), "unknown");
+        bake
+    }
+
+    fn tell(&mut self, event: Event) -> Effect {
+        let (state, effect) = step(&self.bake, event, self.now, &self.pace, &mut self.rng);
+        self.bake.state = state;
+        effect
+    }
+
+    fn admit(&mut self) -> Effect {
+        self.tell(Event::Admitted { version: 7 })
+    }
+
+    /// Nothing else is being made of the instance when that is asked.
+    fn answer(&mut self, answer: Answer) -> Effect {
+        match self.tell(Event::Answered(answer)) {
+            Effect::Call(Call::FindImagesInProgress) => self.tell(Event::Answered(Answer::InProgress(Vec::new()))),
+            effect => effect,
+        }
+    }
+
+    fn refuse(&mut self, class: ErrorClass, code: &str) -> Effect {
+        self.answer(Answer::Refused(refusal(class, code)))
+    }
+
+    /// The instant it waits for has come. In the queue that is its turn, unless it is past its deadline.
+    fn due(&mut self) -> Effect {
+        self.now = self.now.max(self.bake.state.wake_at().expect("it is not over"));
+        match &self.bake.state {
+            State::Queued { kept: Some(_), .. } if self.now <= self.bake.give_up_at => {
+                self.tell(Event::Admitted { version: 99 })
+            }
+            _ => self.tell(Event::Due),
+        }
+    }
+
+    fn pass(&mut self, pause: Duration) {
+        self.now = later(self.now, pause);
+    }
+
+    /// The process is gone, and with it the call under way.
+    fn crash(&mut self) {
+        let text = serde_json::to_string(&self.bake.state).expect("a state is JSON");
+        self.bake.state = serde_json::from_str(&text).expect("a state can be read back");
+    }
+
+    fn wait(&self, pause: Duration) -> Effect {
+        Effect::Wait(later(self.now, pause))
+    }
+
+    fn state(&self) -> &'static str {
+        self.bake.state.as_str()
+    }
+
+    fn reason(&self) -> &str {
+        self.bake.state.reason().expect("a reason")
+    }
+
+    fn code(&self) -> Option<ReasonCode> {
+        self.bake.state.reason_code()
+    }
+
+    fn attempts(&self) -> u32 {
+        self.bake.state.work().expect("it began").attempts
+    }
+
+    fn owes_start(&self) -> bool {
+        self.bake.state.work().expect("it began").owes_start
+    }
+}
+
+fn made(id: &str) -> MadeImage {
+    MadeImage { image_id: id.into(), version_id: Some("iv-1".into()), task_id: Some("tid-1".into()) }
+}
+
+fn seen(id: &str, status: ImageStatus) -> RemoteImage {
+    let (name, kind) = ("golden-20260302-1100-v7".to_owned(), Some("User".to_owned()));
+    let tags = [].into();
+    RemoteImage { image_id: id.into(), version_id: Some("iv-1".into()), name, status, tags, kind, made_at: None }
+}
+
+fn powered(power: PowerState) -> Answer {
+    Answer::Instance(Some(power))
+}
+
+fn in_use() -> Answer {
+    powered(PowerState::RunningInUse("alice".into()))
+}
+
+fn with_hooks(hooks: Hooks) -> BakeSettings {
+    BakeSettings { hooks, ..settings() }
+}
+
+fn commands(programs: &[&str]) -> Vec<HookCommand> {
+    programs.iter().map(|program| HookCommand(vec![(*program).to_owned()])).collect()
+}
+
+/// Two commands at each moment.
+fn hooks() -> Hooks {
+    Hooks {
+        before: commands(&["/b1", "/b2"]),
+        after: commands(&["/a1", "/a2"]),
+        on_failure: commands(&["/f1", "/f2"]),
+        ..Hooks::default()
+    }
+}
+
+fn ran(result: HookResult) -> Answer {
+    Answer::Hook(HookOutcome { result, output: "its first words\nits last words\n\n".into() })
+}
+
+fn ok() -> Answer {
+    ran(HookResult::Exited(0))
+}
+
+#[track_caller]
+fn hook_of(effect: &Effect) -> &HookRun {
+    let Effect::Call(Call::RunHook(run)) = effect else { panic!("runs no hook: {effect:?}") };
+    run
+}
+
+#[track_caller]
+fn program(effect: &Effect) -> &str {
+    hook_of(effect).command.program()
+}
+
+fn between() -> Answer {
+    powered(PowerState::Transitioning("Stopping".into()))
+}
+
+const LOOK_AT_INSTANCE: Effect = Effect::Call(Call::DescribeInstance);
+const STOP: Effect = Effect::Call(Call::StopInstance);
+const START: Effect = Effect::Call(Call::StartInstance);
+
+fn is_create(effect: &Effect) -> bool {
+    matches!(effect, Effect::Call(Call::CreateImage(_)))
+}
+
+fn is_look(effect: &Effect) -> bool {
+    matches!(effect, Effect::Call(Call::FindImage(_)))
+}
+
+// Create
+
+#[test]
+fn a_plain_night_makes_one_image() {
+    let mut bake = Told::new(settings());
+    let Effect::Call(Call::CreateImage(identity)) = bake.admit() else { panic!("no create call") };
+    assert_eq!((identity.owner.as_str(), identity.version, identity.slot), ("ops", 7, slot()));
+    assert_eq!(bake.state(), "creating");
+
+    assert_eq!(bake.answer(Answer::Created(made("imgc-1"))), bake.wait(POLL));
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
+    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress)))), bake.wait(POLL));
+    bake.due();
+    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
+    assert_eq!((bake.state(), bake.reason(), bake.attempts()), ("succeeded", "image made", 1));
+    assert_eq!(bake.bake.state.image(), Some(&made("imgc-1")));
+}
+
+#[test]
+fn a_create_within_a_minute_of_its_slot_does_not_look_first() {
+    let mut bake = Told::new(settings());
+    bake.pass(Duration::from_mins(1));
+    assert!(is_create(&bake.admit()));
+}
+
+#[test]
+fn a_late_create_looks_first() {
+    let mut bake = Told::new(settings());
+    bake.pass(Duration::from_secs(61));
+    assert!(is_look(&bake.admit()));
+    assert_eq!(bake.state(), "ready");
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+}
+
+#[test]
+fn a_late_create_that_finds_its_image_follows_it() {
+    let mut bake = Told::new(settings());
+    bake.pass(Duration::from_mins(2));
+    bake.admit();
+    bake.answer(Answer::Found(Some(seen("imgc-9", ImageStatus::InProgress))));
+    assert_eq!((bake.state(), bake.attempts()), ("building", 0));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-9", ImageStatus::Available))));
+    assert_eq!(bake.reason(), "image made; found in the cloud before the create call was made");
+}
+
+#[test]
+fn a_throttled_create_is_tried_again_after_the_servers_delay() {
+    let mut bake = Told::creating();
+    let asked = Duration::from_secs(90);
+    let throttled = ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Transient, "Throttling.User") };
+    let Effect::Wait(until) = bake.answer(Answer::Refused(throttled)) else { panic!("does not wait") };
+    assert!(until >= later(bake.now, asked) && until <= later(bake.now, asked * 2), "{until}");
+    assert_eq!((bake.state(), bake.attempts()), ("queued", 0));
+    assert!(
+        bake.reason().starts_with("waits for the cloud: Throttling.User: the cloud's words; next try Mon 2026-03-02 ")
+    );
+    assert!(bake.reason().ends_with(", until Mon 2026-03-02 13:00 +08:00 at most"), "{}", bake.reason());
+    assert!(is_create(&bake.due()), "nothing happened, so there is nothing to look for");
+}
+
+#[test]
+fn a_servers_delay_of_a_day_is_not_believed() {
+    let mut bake = Told::creating();
+    let day = Duration::from_hours(24);
+    let throttled = ApiError { retry_after: Some(day), ..refusal(ErrorClass::Transient, "Throttling.User") };
+    let Effect::Wait(until) = bake.answer(Answer::Refused(throttled)) else { panic!("does not wait") };
+    assert!(until <= later(bake.now, Duration::from_hours(2)), "{until}");
+}
+
+#[test]
+fn a_create_that_keeps_failing_is_given_up_after_its_attempts() {
+    let mut bake = Told::creating();
+    for _ in 0..2 {
+        bake.refuse(ErrorClass::Transient, "ServiceUnavailable");
+        assert!(is_create(&bake.due()));
+    }
+    assert_eq!(bake.refuse(ErrorClass::Transient, "ServiceUnavailable"), Effect::Done);
+    assert_eq!(bake.state(), "failed");
+    assert_eq!(bake.reason(), "gave up after 3 attempts: ServiceUnavailable: the cloud's words");
+}
+
+#[test]
+fn a_permanent_refusal_fails_at_once_with_the_advice() {
+    let mut bake = Told::creating();
+    let forbidden =
+        ApiError { advice: "grant the permission".into(), ..refusal(ErrorClass::Permanent, "NoPermission") };
+    assert_eq!(bake.answer(Answer::Refused(forbidden)), Effect::Done);
+    assert_eq!((bake.state(), bake.attempts()), ("failed", 1));
+    assert_eq!(bake.reason(), "NoPermission: the cloud's words (grant the permission)");
+}
+
+#[test]
+fn task_exist_waits_and_then_looks_before_the_next_create() {
+    let mut bake = Told::creating();
+    for _ in 0..20 {
+        let effect = bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
+        assert!(matches!(effect, Effect::Wait(_)));
+        assert_eq!((bake.state(), bake.attempts()), ("queued", 0), "waiting uses no attempts");
+        assert!(is_look(&bake.due()), "the task may be ours");
+        assert!(is_create(&bake.answer(Answer::Found(None))));
+    }
+}
+
+#[test]
+fn refused_credentials_wait_like_a_look_and_use_no_attempts() {
+    let mut bake = Told::creating();
+    for _ in 0..20 {
+        let Effect::Wait(until) = bake.refuse(ErrorClass::Credential, "InvalidAccessKeyId.NotFound") else {
+            panic!("does not wait")
+        };
+        assert!(until >= later(bake.now, bake.pace.poll_interval / 2), "{until}");
+        assert_eq!(bake.attempts(), 0);
+        assert!(is_create(&bake.due()));
+    }
+}
+
+#[test]
+fn a_look_before_the_create_that_is_refused_for_good_fails() {
+    let mut bake = Told::new(settings());
+    bake.pass(Duration::from_mins(2));
+    bake.admit();
+    assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", "NoPermission: the cloud's words"));
+}
+
+// Unknown
+
+#[test]
+fn an_unclear_create_is_looked_for_and_followed() {
+    let mut bake = Told::unknown();
+    assert!(is_look(&bake.due()));
+    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!((bake.state(), bake.attempts()), ("building", 1));
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
+}
+
+#[test]
+fn an_unclear_create_whose_image_is_finished_succeeds() {
+    let mut bake = Told::unknown();
+    bake.due();
+    assert_eq!(bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
+    let found = "found by name after the create call stayed unclear (Timeout: the cloud's words)";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", format!("image made; {found}").as_str()));
+}
+
+#[test]
+fn an_unclear_create_is_repeated_only_after_the_look_up_window() {
+    let mut bake = Told::unknown();
+    let sent = slot();
+    let mut looks = 0;
+    while bake.state() == "unknown" {
+        assert!(is_look(&bake.due()));
+        bake.answer(Answer::Found(None));
+        looks += 1;
+    }
+    assert!(looks > 4, "{looks} looks");
+    assert!(bake.now >= later(sent, WINDOW), "given up at {}", bake.now);
+    assert!(bake.now < later(sent, WINDOW + POLL), "the last look came late, at {}", bake.now);
+    assert!(is_look(&bake.due()));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+}
+
+#[test]
+fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
+    let mut bake = Told::new(BakeSettings { retry: RetryPolicy { attempts: 1, ..settings().retry }, ..settings() });
+    bake.admit();
+    bake.refuse(ErrorClass::Unclear, "Timeout");
+    while bake.state() == "unknown" {
+        assert!(is_look(&bake.due()));
+        bake.answer(Answer::Found(None));
+    }
+    assert!(bake.now >= later(slot(), WINDOW));
+    let reason = "gave up after 1 attempt: Timeout: the cloud's words; no image appeared within 5m";
+    assert_eq!((bake.state(), bake.reason()), ("failed", reason));
+}
+
+#[test]
+fn an_unclear_create_that_cannot_be_looked_for_fails_after_the_build_deadline() {
+    let mut bake = Told::unknown();
+    while bake.state() == "unknown" {
+        bake.due();
+        bake.refuse(ErrorClass::Permanent, "NoPermission");
+    }
+    assert!(bake.now >= later(slot(), settings().build_deadline));
+    assert_eq!(bake.state(), "failed");
+    assert!(bake.reason().contains("could not be looked for"), "{}", bake.reason());
+}
+
+#[test]
+fn a_crash_under_a_create_call_is_an_unclear_create() {
+    let mut bake = Told::creating();
+    bake.crash();
+    assert!(matches!(bake.due(), Effect::Wait(_)));
+    assert_eq!((bake.state(), bake.attempts()), ("unknown", 1));
+    assert_eq!(bake.reason(), "the daemon stopped before the create call was answered");
+    assert!(is_look(&bake.due()));
+}
+
+#[test]
+fn a_create_answered_with_something_else_is_unclear() {
+    let mut bake = Told::creating();
+    bake.answer(Answer::Accepted);
+    assert_eq!((bake.state(), bake.attempts()), ("unknown", 1));
+}
+
+#[test]
+fn a_clock_set_back_does_not_prolong_the_looking() {
+    let mut bake = Told::creating();
+    bake.now = slot() - TimeDelta::days(1);
+    bake.refuse(ErrorClass::Unclear, "Timeout");
+    let unclear = bake.now;
+    while bake.state() == "unknown" {
+        bake.due();
+        bake.answer(Answer::Found(None));
+    }
+    assert!(bake.now < later(unclear, WINDOW + POLL), "{}", bake.now);
+}
+
+// Build
+
+#[test]
+fn create_failed_is_the_end() {
+    let mut bake = Told::building();
+    bake.due();
+    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::CreateFailed)))), Effect::Done);
+    assert_eq!((bake.state(), bake.attempts()), ("failed", 1));
+    assert!(bake.reason().contains("CREATE_FAILED"), "{}", bake.reason());
+    assert_eq!(bake.bake.state.image(), Some(&made("imgc-1")), "the image is named, so that it can be looked up");
+}
+
+#[test]
+fn an_unknown_status_is_tolerated_and_reported() {
+    let mut bake = Told::building();
+    bake.due();
+    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::parse("Auditing"))))), bake.wait(POLL));
+    assert_eq!((bake.state(), bake.reason()), ("building", "Auditing"));
+}
+
+#[test]
+fn a_new_image_may_be_listed_late() {
+    let mut bake = Told::building();
+    bake.due();
+    assert_eq!(bake.answer(Answer::Image(None)), bake.wait(POLL));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    assert_eq!(bake.state(), "succeeded");
+}
+
+#[test]
+fn an_image_that_is_not_listed_any_more_has_vanished() {
+    let mut bake = Told::building();
+    bake.pass(Duration::from_hours(1));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
+    let last_seen = bake.now;
+    while !is_look(&bake.due()) {
+        bake.answer(Answer::Image(None));
+    }
+    assert!(bake.now >= later(last_seen, WINDOW));
+    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    assert_eq!(
+        (bake.state(), bake.reason()),
+        ("failed", "the image vanished: it has not been listed for 5m, and no other of its slot is")
+    );
+}
+
+/// The create call was answered with the id of an image that is not listed, and the slot's image is searched for.
+fn misled() -> Told {
+    let mut bake = Told::building();
+    while !matches!(bake.bake.state, State::Building { searching: true, .. }) {
+        bake.due();
+        bake.answer(Answer::Image(None));
+    }
+    assert!(is_look(&bake.due()));
+    bake
+}
+
+#[test]
+fn an_image_that_is_not_listed_is_searched_for_and_the_real_one_followed() {
+    let mut bake = misled();
+    bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::InProgress))));
+    assert_eq!(
+        (bake.state(), bake.bake.state.image().map(|image| image.image_id.as_str())),
+        ("building", Some("imgc-2"))
+    );
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-2".into())));
+    bake.answer(Answer::Image(Some(seen("imgc-2", ImageStatus::Available))));
+    let reason = "image made; found by name and tags after imgc-1 was not listed";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", reason));
+}
+
+#[test]
+fn a_search_for_a_vanished_image_outlives_a_restart_and_refusals() {
+    let mut bake = misled();
+    bake.crash();
+    assert!(is_look(&bake.due()));
+    for class in [ErrorClass::Transient, ErrorClass::Permanent, ErrorClass::Credential] {
+        bake.refuse(class, "Whatever");
+        assert!(is_look(&bake.due()), "{class:?}");
+    }
+    // Custom name it is listed: it has not vanished.
+    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
+
+    let mut bake = misled();
+    bake.pass(Duration::from_hours(7));
+    bake.refuse(ErrorClass::Transient, "Whatever");
+    assert_eq!(bake.state(), "failed");
+    assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Vanished));
+}
+
+#[test]
+fn an_answer_that_names_an_image_of_others_is_not_believed() {
+    let others = [
+        RemoteImage { name: "another".into(), ..seen("imgc-1", ImageStatus::Available) },
+        RemoteImage { kind: Some("Shared".into()), ..seen("imgc-1", ImageStatus::Available) },
+        RemoteImage { name: "another".into(), ..seen("imgc-1", ImageStatus::CreateFailed) },
+        RemoteImage { name: "another".into(), ..seen("imgc-1", ImageStatus::Deleted) },
+    ];
+    for image in others {
+        let mut bake = Told::building();
+        while !is_look(&bake.due()) {
+            bake.answer(Answer::Image(Some(image.clone())));
+            assert_eq!(bake.state(), "building", "{image:?}");
+        }
+        bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::Available))));
+        assert_eq!(bake.bake.state.image().map(|image| image.image_id.as_str()), Some("imgc-2"));
+    }
+}
+
+#[test]
+fn a_deleted_image_is_searched_for_at_once() {
+    let mut bake = Told::building();
+    bake.due();
+    assert!(is_look(&bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
+    bake.answer(Answer::Found(None));
+    assert_eq!((bake.state(), bake.reason()), ("failed", "the image was deleted while it was being made"));
+}
+
+// Names of others
+
+fn taken(others: &[&str], own: &[&str]) -> Answer {
+    let ids = |ids: &[&str]| ids.iter().map(|id| ImageId::from(*id)).collect();
+    Answer::NameTaken(TakenName { by_others: ids(others), by_own: ids(own) })
+}
+
+fn named(image_name: &str) -> Told {
+    Told::new(BakeSettings { image_name: image_name.into(), ..settings() })
+}
+
+#[test]
+fn a_name_that_does_not_show_the_slot_is_searched_for_before_the_first_create() {
+    for (name, searches) in [
+        ("golden-v{version}", true),
+        ("golden-{slot:%Y%m%d}-v{version}", true),
+        ("golden-{slot:%Y%m%d-%H%M}-v{version}", false),
+        ("golden-{slot}", false),
+    ] {
+        let mut bake = named(name);
+        assert_eq!(is_look(&bake.admit()), searches, "{name}");
+        if searches {
+            let Effect::Call(Call::CreateImage(identity)) = bake.answer(Answer::Found(None)) else { panic!("no call") };
+            assert_eq!(identity.evidence.baseline, Some(Vec::new()), "no other image has the name");
+            assert_eq!(identity.evidence.first_sent, Some(slot()));
+        }
+    }
+}
+
+#[test]
+fn without_a_known_zone_or_after_a_crash_every_first_create_searches() {
+    let mut bake = Told::new(settings());
+    bake.pace.gmt_offset = None;
+    assert!(is_look(&bake.admit()));
+
+    let mut bake = Told::new(settings());
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    assert!(is_look(&bake.admit()));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    // Its repetition, too, while it is not known what the daemon did before.
+    bake.refuse(ErrorClass::Transient, "Throttling.User");
+    assert!(is_look(&bake.due()));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    bake.pass(WINDOW);
+    bake.refuse(ErrorClass::Transient, "Throttling.User");
+    assert!(is_create(&bake.due()));
+}
+
+#[test]
+fn a_taken_name_gets_the_next_version() {
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    assert_eq!(bake.answer(taken(&["imgc-byhand"], &[])), bake.wait(Duration::ZERO));
+    assert!(bake.bake.state.needs_version());
+    assert_eq!(bake.reason(), "the name golden-v7 is taken by imgc-byhand");
+    // Without its new version it waits.
+    assert!(matches!(bake.due(), Effect::Wait(_)));
+    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 9 }) else {
+        panic!("no search")
+    };
+    assert_eq!((identity.version, identity.image_name.as_str()), (9, "golden-v9"));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(!bake.bake.state.needs_version());
+}
+
+#[test]
+fn a_taken_name_without_a_version_in_it_fails_and_nothing_is_followed() {
+    let mut bake = named("golden-{slot}");
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    bake.admit();
+    assert_eq!(bake.answer(taken(&["imgc-byhand"], &[])), Effect::Done);
+    assert_eq!((bake.state(), bake.bake.state.reason_code()), ("failed", Some(ReasonCode::NameTaken)));
+    assert!(bake.reason().starts_with("the name golden-20260302-110000 is taken by imgc-byhand"), "{}", bake.reason());
+    assert_eq!(bake.bake.state.image(), None);
+
+    // An image of ours shows by its tags that it is of another slot.
+    let mut bake = named("golden-{slot}");
+    bake.pace.search_until = Some(later(slot(), WINDOW));
+    bake.admit();
+    let Effect::Call(Call::CreateImage(identity)) = bake.answer(taken(&[], &["imgc-fold"])) else { panic!("no call") };
+    assert_eq!(identity.evidence.baseline, Some(vec!["imgc-fold".into()]));
+}
+
+#[test]
+fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
+    let mut bake = Told::unknown();
+    while bake.state() == "unknown" {
+        assert!(is_look(&bake.due()));
+        bake.answer(taken(&["imgc-shared"], &[]));
+    }
+    assert!(is_look(&bake.due()), "the image is searched for once more");
+    bake.answer(taken(&["imgc-shared"], &[]));
+    assert!(bake.bake.state.needs_version());
+    assert!(is_look(&bake.tell(Event::Renumbered { version: 8 })));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert_eq!(bake.attempts(), 1);
+}
+
+#[test]
+fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first() {
+    for (class, code) in [
+        (ErrorClass::Busy, "TaskExist"),
+        (ErrorClass::Transient, "Throttling.User"),
+        (ErrorClass::Credential, "InvalidAccessKeyId.NotFound"),
+    ] {
+        let mut bake = Told::creating();
+        bake.pace.search_until = Some(later(slot(), WINDOW * 9));
+        bake.refuse(class, code);
+        let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search after {code}") };
+        assert!(identity.evidence.nothing_made(), "{code}");
+        let Effect::Call(Call::CreateImage(identity)) = bake.answer(Answer::Found(None)) else { panic!("no call") };
+        assert_eq!(identity.evidence.baseline, Some(Vec::new()), "{code}");
+        assert_eq!(identity.evidence.first_sent, Some(bake.now), "the first call that counts is this one");
+        // What is unclear once is not made certain by refusals that follow.
+        bake.refuse(ErrorClass::Unclear, "Timeout");
+        let sent = bake.now;
+        while bake.state() == "unknown" {
+            let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search") };
+            assert!(!identity.evidence.nothing_made(), "{code}");
+            bake.answer(Answer::Found(None));
+        }
+        bake.due();
+        assert!(is_create(&bake.answer(Answer::Found(None))));
+        bake.refuse(class, code);
+        let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search") };
+        assert!(!identity.evidence.nothing_made(), "{code}");
+        let dated = identity.evidence.first_sent;
+        assert_eq!(dated, Some(sent), "the call that may have made something");
+    }
+}
+
+#[test]
+fn a_daemon_that_ends_during_a_create_leaves_it_unclear() {
+    let mut bake = Told::creating();
+    bake.tell(Event::Due);
+    assert!(!bake.bake.state.work().unwrap().evidence.nothing_made());
+    let mut bake = Told::building();
+    bake.due();
+    assert!(!bake.bake.state.work().unwrap().evidence.nothing_made());
+}
+
+#[test]
+fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
+    let mut bake = Told::unknown();
+    let (name, sent) = (bake.bake.state.work().unwrap().image_name.clone(), slot());
+    while bake.state() == "unknown" {
+        bake.due();
+        bake.answer(taken(&["imgc-shared"], &[]));
+    }
+    bake.due();
+    bake.answer(taken(&["imgc-shared"], &[]));
+    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 8 }) else {
+        panic!("no search")
+    };
+    let [earlier] = identity.evidence.earlier.as_slice() else { panic!("{identity:?}") };
+    assert_eq!((earlier.image_name.as_str(), earlier.version, earlier.first_sent), (name.as_str(), 7, sent));
+    let image = RemoteImage { name: name.clone(), tags: [].into(), ..seen("imgc-late", ImageStatus::InProgress) };
+    bake.answer(Answer::Found(Some(image.clone())));
+    let work = bake.bake.state.work().unwrap().clone();
+    assert_eq!((work.version, work.image_name.as_str(), work.evidence.first_sent), (7, name.as_str(), Some(sent)));
+    // Nor does the name of the image speak against it.
+    bake.due();
+    bake.answer(Answer::Image(Some(RemoteImage { status: ImageStatus::Available, ..image })));
+    assert_eq!(bake.state(), "succeeded");
+
+    // Where nothing can have been made, there is nothing to look for.
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    bake.answer(Answer::Found(None));
+    bake.refuse(ErrorClass::Busy, "TaskExist");
+    bake.due();
+    bake.answer(taken(&["imgc-byhand"], &[]));
+    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 9 }) else {
+        panic!("no search")
+    };
+    assert_eq!(identity.evidence.earlier, []);
+}
+
+#[test]
+fn a_line_without_versions_left_refuses_the_bake() {
+    let why = || "line golden has no version left, its last one is 4294967295".to_owned();
+    let mut bake = Told::new(settings());
+    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
+
+    let mut bake = named("golden-v{version}");
+    bake.admit();
+    bake.answer(taken(&["imgc-byhand"], &[]));
+    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
+}
+
+#[test]
+fn the_first_create_is_dated_by_the_cloud_s_clock() {
+    let mut bake = Told::new(settings());
+    bake.pace.clock_skew = TimeDelta::hours(-3);
+    let Effect::Call(Call::CreateImage(identity)) = bake.admit() else { panic!("no call") };
+    assert_eq!(identity.evidence.first_sent, Some(slot() - TimeDelta::hours(3)));
+}
+
+// Calls that do not go out
+
+#[test]
+fn a_create_that_did_not_go_out_is_made_again_and_uses_no_attempt() {
+    let mut bake = Told::creating();
+    assert_eq!(bake.answer(Answer::NotSent), bake.wait(Duration::ZERO));
+    assert_eq!((bake.state(), bake.attempts()), ("ready", 0));
+    assert!(is_create(&bake.due()));
+}
+
+#[test]
+fn a_create_whose_turn_comes_after_the_deadline_is_given_up() {
+    let mut bake = Told::creating();
+    bake.pass(Duration::from_hours(3));
+    assert_eq!(bake.answer(Answer::NotSent), Effect::Done);
+    assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Deadline));
+}
+
+#[test]
+fn an_unclear_create_is_searched_for_no_sooner_than_the_proxy_asks() {
+    let mut bake = Told::creating();
+    let asked = Duration::from_mins(2);
+    let limited = ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Unclear, "AnswerNotJson") };
+    assert_eq!(bake.answer(Answer::Refused(limited)), bake.wait(asked));
+}
+
+#[test]
+fn refused_looks_at_an_image_do_not_end_it() {
+    let mut bake = Told::building();
+    for class in
+        [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Permanent, ErrorClass::Unclear]
+    {
+        bake.due();
+        bake.refuse(class, "Whatever");
+        assert_eq!(bake.state(), "building");
+    }
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    assert_eq!(bake.state(), "succeeded");
+}
+
+#[test]
+fn stuck_after_the_build_deadline() {
+    let mut bake = Told::building();
+    while bake.state() == "building" {
+        bake.due();
+        bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
+    }
+    assert_eq!(bake.now, later(slot(), settings().build_deadline));
+    assert_eq!(bake.reason(), "stuck: the image is still CREATING after 6h, no longer followed");
+}
+
+#[test]
+fn the_deadline_of_the_create_does_not_touch_an_image_being_made() {
+    let mut bake = Told::building();
+    bake.pass(settings().deadline * 2);
+    assert_eq!(bake.due(), Effect::Call(Call::DescribeImage(ImageId::new("imgc-1"))));
+}
+
+// Stop and start
+
+/// Up to the create call of an instance that ran and was stopped.
+fn stopped_and_creating() -> Told {
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    bake.answer(Answer::Accepted);
+    bake.due();
+    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    bake
+}
+
+/// An image of another line on the instance that is being made.
+fn in_progress(id: &str) -> RemoteImage {
+    let mut image = seen(id, ImageStatus::InProgress);
+    image.tags.insert(TAG_LINE.into(), "silver".into());
+    image
+}
+
+#[test]
+fn an_instance_is_not_started_under_an_image_of_another_line() {
+    let mut bake = stopped_and_creating();
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    for _ in 0..3 {
+        let search = bake.tell(Event::Answered(powered(PowerState::Stopped)));
+        assert_eq!(search, Effect::Call(Call::FindImagesInProgress));
+        assert_ne!(bake.answer(Answer::InProgress(vec![in_progress("imgc-2")])), START);
+        let State::Starting { trouble: Some(trouble), .. } = &bake.bake.state else { panic!("{:?}", bake.bake.state) };
+        assert!(trouble.contains("imgc-2") && trouble.contains("silver"), "{trouble}");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+    // A search that is refused tells nothing either.
+    bake.tell(Event::Answered(powered(PowerState::Stopped)));
+    assert_ne!(bake.refuse(ErrorClass::Transient, "ServiceUnavailable"), START);
+    bake.due();
+    // Its own image, given up on, is no reason to leave it stopped.
+    bake.tell(Event::Answered(powered(PowerState::Stopped)));
+    assert_eq!(bake.answer(Answer::InProgress(vec![in_progress("imgc-1")])), START);
+}
+
+#[test]
+fn nobodys_image_keeps_an_instance_stopped_for_longer_than_build_deadline() {
+    let mut bake = stopped_and_creating();
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    let begun = bake.now;
+    let started = loop {
+        match bake.tell(Event::Answered(powered(PowerState::Stopped))) {
+            Effect::Call(Call::FindImagesInProgress) => {
+                bake.answer(Answer::InProgress(vec![in_progress("imgc-2")]));
+                bake.due();
+            }
+            effect => break effect,
+        }
+    };
+    assert_eq!(started, START);
+    let waited = (bake.now - begun).to_std().unwrap();
+    assert!(waited >= settings().build_deadline && waited < settings().build_deadline * 2, "{waited:?}");
+}
+
+#[test]
+fn a_running_instance_is_stopped_first_and_started_last() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+    assert!(!bake.owes_start());
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    assert!(bake.owes_start(), "the debt is in the state that is committed before the stop");
+    assert_eq!(bake.answer(Answer::Accepted), bake.wait(POLL));
+    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    assert_eq!(bake.answer(between()), bake.wait(POLL));
+    bake.due();
+    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    let effect = bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    assert_eq!((bake.state(), effect), ("starting", LOOK_AT_INSTANCE));
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
+    assert_eq!(bake.answer(Answer::Accepted), bake.wait(POLL));
+    bake.due();
+    assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
+    assert_eq!((bake.state(), bake.owes_start()), ("succeeded", false));
+}
+
+#[test]
+fn a_found_stopped_instance_stays_stopped() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    bake.answer(Answer::Found(None));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
+    assert_eq!(bake.state(), "succeeded");
+}
+
+#[test]
+fn an_instance_on_its_way_is_waited_for_and_owed_nothing() {
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    assert!(matches!(bake.answer(between()), Effect::Wait(_)));
+    assert_eq!(bake.state(), "queued", "neither a builder nor the instance is held");
+    assert!(bake.reason().starts_with("waits for the instance, which is Stopping; next try "), "{}", bake.reason());
+    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(!bake.owes_start());
+}
+
+#[test]
+fn a_lost_stop_is_asked_for_again_after_five_looks() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.refuse(ErrorClass::Unclear, "Timeout");
+    let effects: Vec<_> = (0..5)
+        .map(|_| {
+            bake.due();
+            bake.answer(powered(PowerState::Running))
+        })
+        .collect();
+    assert_eq!(effects.iter().filter(|effect| **effect == STOP).count(), 1, "{effects:?}");
+    assert_eq!(effects.last(), Some(&STOP));
+}
+
+#[test]
+fn a_required_stop_that_is_refused_fails() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), LOOK_AT_INSTANCE);
+    for _ in 0..SETTLED_AFTER {
+        assert!(
+            matches!(bake.answer(powered(PowerState::Running)), Effect::Wait(_)),
+            "an earlier stop may still take effect"
+        );
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+    assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
+    assert_eq!(bake.state(), "failed");
+    assert_eq!(bake.reason(), "the instance could not be stopped: NoPermission: the cloud's words");
+}
+
+#[test]
+fn a_stop_that_takes_effect_after_the_bake_was_called_off_is_undone() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.answer(Answer::Accepted);
+    assert_eq!(bake.tell(Event::Cancelled { by: "uid 7".into() }), LOOK_AT_INSTANCE);
+    assert!(matches!(bake.answer(powered(PowerState::Running)), Effect::Wait(_)));
+    bake.due();
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
+    bake.answer(Answer::Accepted);
+    bake.due();
+    assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7"));
+}
+
+#[test]
+fn what_waits_can_be_cancelled_and_what_the_cloud_works_on_cannot() {
+    let by = || Event::Cancelled { by: "uid 7".into() };
+    let mut bake = Told::new(settings());
+    assert_eq!(bake.tell(by()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7 before it began"));
+
+    let mut bake = Told::new(settings());
+    bake.admit();
+    assert!(bake.bake.state.cannot_be_cancelled().is_some());
+    bake.tell(by());
+    assert_eq!(bake.state(), "creating");
+}
+
+#[test]
+fn if_running_a_refused_stop_bakes_the_running_instance() {
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    assert!(is_look(&bake.refuse(ErrorClass::Permanent, "NoPermission")));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+}
+
+#[test]
+fn a_stop_that_may_have_been_acted_on_is_looked_at_again() {
+    for (class, code) in
+        [(ErrorClass::Transient, "InternalError"), (ErrorClass::Transient, "Timeout"), (ErrorClass::Unclear, "Timeout")]
+    {
+        let mut bake = Told::stopping(StopInstance::Required);
+        bake.admit();
+        bake.answer(powered(PowerState::Running));
+        assert_eq!(bake.refuse(class, code), bake.wait(POLL));
+        assert_eq!((bake.state(), bake.owes_start()), ("stopping", true), "{code}");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+}
+
+#[test]
+fn a_first_stop_that_cannot_have_been_acted_on_is_no_debt() {
+    for (class, code) in [
+        (ErrorClass::Busy, "IncorrectDesktopStatus"),
+        (ErrorClass::Credential, "InvalidAccessKeyId.NotFound"),
+        (ErrorClass::Transient, "ConnectFailed"),
+        (ErrorClass::Transient, "Throttling.User"),
+    ] {
+        let mut bake = Told::stopping(StopInstance::Required);
+        bake.admit();
+        assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+        assert!(matches!(bake.refuse(class, code), Effect::Wait(_)));
+        assert_eq!((bake.state(), bake.owes_start()), ("queued", false), "{code}");
+        assert!(bake.reason().starts_with(&format!("waits for the cloud: {code}")), "{}", bake.reason());
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+        // What one stop did is not known once its answer is lost, whatever the next one comes to.
+        bake.crash();
+        bake.due();
+        bake.refuse(class, code);
+        assert_eq!((bake.state(), bake.owes_start()), ("stopping", true), "{code}");
+    }
+}
+
+#[test]
+fn an_instance_counts_as_missing_after_several_answers_some_polls_apart() {
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    let first = bake.now;
+    for _ in 1..ABSENT_AFTER {
+        assert_eq!(bake.answer(Answer::Instance(None)), bake.wait(POLL));
+        assert_eq!(bake.state(), "queued");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+    assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+    assert!(bake.now >= later(first, POLL * 4));
+    assert_eq!((bake.state(), bake.reason()), ("failed", "the cloud does not know the instance ecd-1"));
+    assert_eq!(bake.code(), Some(ReasonCode::InstanceState));
+
+    // Neither what is refused nor an instance that comes back counts.
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    for answer in
+        [Answer::Instance(None), powered(PowerState::Transitioning("Migrating".into()))].into_iter().cycle().take(40)
+    {
+        assert!(matches!(bake.answer(answer), Effect::Wait(_)));
+        bake.due();
+    }
+}
+
+// States of the instance
+
+#[test]
+fn a_final_state_ends_the_bake_before_any_hook_and_stop() {
+    for word in ["Expired", "Deleted", "Deleting", "Locked"] {
+        for hooks in [Hooks::default(), hooks()] {
+            for if_connected in [IfConnected::Wait, IfConnected::Skip, IfConnected::Proceed] {
+                let settings = BakeSettings {
+                    stop_instance: StopInstance::IfRunning,
+                    if_connected,
+                    hooks: hooks.clone(),
+                    ..settings()
+                };
+                let mut bake = Told::new(settings);
+                assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+                assert_eq!(bake.answer(powered(PowerState::Final(word.into()))), Effect::Done);
+                assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::InstanceState)));
+                assert!(bake.reason().contains(word), "{}", bake.reason());
+            }
+        }
+    }
+}
+
+#[test]
+fn a_passing_state_is_waited_for_in_the_queue_until_the_deadline() {
+    for word in ["Hibernated", "Migrating", "Rebuilding", "Updating", "Auditing"] {
+        let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+        bake.admit();
+        let mut gaps = Vec::new();
+        while bake.now <= bake.bake.give_up_at {
+            let Effect::Wait(next) = bake.answer(powered(PowerState::Transitioning(word.into()))) else {
+                panic!("does not wait")
+            };
+            gaps.push((next - bake.now).to_std().expect("later"));
+            assert!(!bake.bake.state.holds_builder() && !bake.bake.state.holds_instance());
+            assert_eq!(bake.bake.state.work().map(|work| work.version), Some(7));
+            assert!(bake.reason().contains(&format!("waits for the instance, which is {word}; next try")));
+            bake.due();
+        }
+        assert!(gaps.iter().all(|gap| *gap <= Duration::from_mins(10)), "{gaps:?}");
+        assert!(gaps[..7].iter().all(|gap| *gap <= POLL * 11 / 10), "{gaps:?}");
+        assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::InstanceState)));
+        assert!(bake.reason().contains(word), "{}", bake.reason());
+    }
+}
+
+#[test]
+fn an_instance_that_cannot_be_started_for_its_state_is_not_forgotten() {
+    for word in ["Expired", "Locked", "Deleting"] {
+        let mut bake = stopped_and_creating();
+        bake.refuse(ErrorClass::Permanent, "NoPermission");
+        for _ in 0..50 {
+            assert!(matches!(bake.answer(powered(PowerState::Final(word.into()))), Effect::Wait(_)));
+            bake.due();
+        }
+        assert_eq!(bake.answer(powered(PowerState::Stopped)), START, "renewed, it is started");
+    }
+    let mut bake = stopped_and_creating();
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    for _ in 1..ABSENT_AFTER {
+        bake.answer(powered(PowerState::Final("Deleted".into())));
+        bake.due();
+    }
+    assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+}
+
+// Outages
+
+/// What keeps a call from the cloud, or the cloud's answer from us, and is no word of the cloud itself.
+const OUTAGES: [(ErrorClass, &str); 4] = [
+    (ErrorClass::Transient, "ConnectFailed"),
+    (ErrorClass::Transient, "AnswerNotJson"),
+    (ErrorClass::Transient, "AnswerNotFromApi"),
+    (ErrorClass::Transient, "Throttling.User"),
+];
+
+#[test]
+fn no_outage_ends_a_bake_by_count_and_its_pauses_grow_up_to_the_cap() {
+    for (class, code) in OUTAGES {
+        let mut bake = Told::creating();
+        let mut pauses = Vec::new();
+        let before_the_deadline = later(bake.bake.give_up_at, Duration::ZERO) - TimeDelta::minutes(15);
+        while bake.now < before_the_deadline {
+            let Effect::Wait(next) = bake.refuse(class, code) else { panic!("does not wait") };
+            pauses.push((next - bake.now).to_std().expect("later"));
+            assert_eq!((bake.state(), bake.attempts()), ("queued", 0), "{code}");
+            assert!(is_create(&bake.due()));
+        }
+        let cap = settings().retry.cap;
+        assert!(pauses.iter().all(|pause| *pause <= cap), "{pauses:?}");
+        assert!(pauses.iter().any(|pause| *pause > cap / 2), "{pauses:?}");
+        bake.answer(Answer::Created(made("imgc-1")));
+        assert_eq!((bake.state(), bake.attempts()), ("building", 1));
+        assert_eq!(bake.bake.state.work().and_then(|work| work.waiting.clone()), None);
+    }
+}
+
+#[test]
+fn an_outage_until_the_deadline_is_the_reason_of_the_end() {
+    for (stop, failed) in [(StopInstance::Never, "failed"), (StopInstance::Required, "failed")] {
+        let mut bake = Told::stopping(stop);
+        bake.admit();
+        while !bake.bake.state.is_ended() {
+            assert!(!bake.bake.state.holds_builder() || bake.now <= bake.bake.give_up_at);
+            bake.refuse(ErrorClass::Transient, "ConnectFailed");
+            if bake.now > bake.bake.give_up_at {
+                break;
+            }
+            bake.due();
+        }
+        bake.pass(Duration::from_secs(1));
+        assert_eq!((bake.state(), bake.code()), (failed, Some(ReasonCode::Outage)));
+        let reason = "no image could be begun before the deadline (2h after the slot): it waited for the cloud: ConnectFailed: \
+                      the cloud's words";
+        assert_eq!(bake.reason(), reason);
+    }
+}
+
+#[test]
+fn the_code_of_the_end_is_that_of_what_was_waited_for() {
+    for (class, code, reason_code) in [
+        (ErrorClass::Busy, "ExceedBuilderQuota", ReasonCode::Quota),
+        (ErrorClass::Busy, "QuotaExceed.Image", ReasonCode::Quota),
+        (ErrorClass::Busy, "ImageCreateByInstance.TaskExist", ReasonCode::Deadline),
+        (ErrorClass::Busy, "IncorrectDesktopStatus", ReasonCode::Deadline),
+        (ErrorClass::Credential, "InvalidAccessKeyId.NotFound", ReasonCode::Credentials),
+        (ErrorClass::Transient, "Throttling.User", ReasonCode::Deadline),
+        (ErrorClass::Transient, "InternalError", ReasonCode::Outage),
+        (ErrorClass::Transient, "ConnectFailed", ReasonCode::Outage),
+    ] {
+        let mut bake = Told::creating();
+        bake.refuse(class, code);
+        bake.pass(settings().deadline + Duration::from_secs(1));
+        if is_look(&bake.due()) {
+            bake.answer(Answer::Found(None));
+        }
+        assert_eq!((bake.state(), bake.code()), ("failed", Some(reason_code)), "{code}");
+        assert!(bake.reason().contains(code), "{}", bake.reason());
+    }
+}
+
+#[test]
+fn an_unclear_create_spends_an_attempt_unless_it_was_no_answer_of_the_cloud() {
+    for (code, attempts) in
+        [("Timeout", 1), ("ConnectionLost", 1), ("InternalError", 1), ("AnswerNotJson", 0), ("AnswerNotFromApi", 0)]
+    {
+        let mut bake = Told::creating();
+        bake.refuse(ErrorClass::Unclear, code);
+        assert_eq!((bake.state(), bake.attempts()), ("unknown", attempts), "{code}");
+    }
+}
+
+#[test]
+fn with_a_stopped_instance_an_outage_is_waited_for_in_place() {
+    let mut bake = stopped_and_creating();
+    for _ in 0..20 {
+        assert!(matches!(bake.refuse(ErrorClass::Transient, "ConnectFailed"), Effect::Wait(_)));
+        assert_eq!((bake.state(), bake.attempts()), ("ready", 0));
+        assert!(bake.reason().contains("ConnectFailed") && bake.reason().contains("; next try "), "{}", bake.reason());
+        if bake.bake.state.wake_at() > Some(bake.bake.give_up_at) {
+            break;
+        }
+        assert!(is_create(&bake.due()));
+    }
+}
+
+#[test]
+fn an_outage_while_it_starts_does_not_make_the_instance_missing() {
+    let mut bake = stopped_and_creating();
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    for _ in 0..20 {
+        bake.refuse(ErrorClass::Transient, "ConnectFailed");
+        bake.due();
+    }
+    assert!(matches!(bake.answer(Answer::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
+    bake.due();
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
+}
+
+#[test]
+fn an_outage_of_days_is_no_verdict_on_an_image() {
+    let mut bake = Told::building();
+    for code in ["ConnectFailed", "Timeout", "ConnectionLost", "AnswerNotJson"].into_iter().cycle().take(1000) {
+        bake.due();
+        assert!(matches!(bake.refuse(ErrorClass::Transient, code), Effect::Wait(_)));
+        assert_eq!(bake.state(), "building");
+    }
+    assert!(bake.now > later(slot(), settings().build_deadline * 4));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    assert_eq!(bake.state(), "succeeded", "it was made meanwhile");
+}
+
+#[test]
+fn the_server_s_delay_wins_wherever_something_is_waited_for() {
+    let asked = Duration::from_mins(17);
+    let refused =
+        || Answer::Refused(ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Transient, "Throttling") });
+    let stopping = || {
+        let mut bake = Told::stopping(StopInstance::Required);
+        bake.admit();
+        bake
+    };
+    let mut stopped = stopping();
+    stopped.answer(powered(PowerState::Running));
+    stopped.answer(Answer::Accepted);
+    let mut starting = stopped_and_creating();
+    starting.refuse(ErrorClass::Permanent, "NoPermission");
+    for mut bake in [Told::creating(), Told::unknown(), Told::building(), stopping(), stopped, starting] {
+        let state = bake.state();
+        assert!(matches!(bake.answer(refused()), Effect::Wait(next) if next >= later(bake.now, asked)), "{state}");
+    }
+}
+
+#[test]
+fn a_crash_after_the_stop_was_committed_still_starts() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.crash();
+    bake.pass(settings().deadline * 2);
+    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    assert_eq!((bake.state(), bake.answer(powered(PowerState::Stopped))), ("starting", START));
+}
+
+#[test]
+fn a_failed_create_starts_what_was_stopped() {
+    let mut bake = stopped_and_creating();
+    assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), LOOK_AT_INSTANCE);
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
+    bake.answer(Answer::Accepted);
+    bake.due();
+    assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("failed", "NoPermission: the cloud's words"));
+}
+
+#[test]
+fn an_unclear_create_keeps_the_instance_stopped_until_it_is_clear() {
+    let mut bake = stopped_and_creating();
+    bake.refuse(ErrorClass::Unclear, "Timeout");
+    while bake.state() == "unknown" {
+        assert!(is_look(&bake.due()));
+        bake.answer(Answer::Found(None));
+        assert!(bake.owes_start());
+    }
+}
+
+#[test]
+fn a_start_is_tried_for_ever_at_most_ten_minutes_apart() {
+    let mut bake = stopped_and_creating();
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    let mut starts = 0;
+    for _ in 0..200 {
+        if bake.answer(powered(PowerState::Stopped)) == START {
+            starts += 1;
+            bake.refuse(ErrorClass::Permanent, "OperationDenied");
+        }
+        assert_eq!(bake.state(), "starting");
+        assert!(bake.bake.state.wake_at() <= Some(later(bake.now, retry::LONGEST_GAP)));
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+    assert!(starts >= 100, "{starts} starts");
+}
+
+#[test]
+fn an_instance_that_is_gone_owes_no_start() {
+    let mut bake = stopped_and_creating();
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    for _ in 1..ABSENT_AFTER {
+        assert!(matches!(bake.answer(Answer::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    }
+    assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+    assert_eq!(bake.state(), "failed");
+    assert!(bake.reason().ends_with("; the instance is gone, it could not be started again"), "{}", bake.reason());
+}
+
+#[test]
+fn while_it_starts_an_instance_is_taken_but_no_builder() {
+    let mut bake = stopped_and_creating();
+    assert!(bake.bake.state.holds_builder() && bake.bake.state.holds_instance());
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    assert!(!bake.bake.state.holds_builder() && bake.bake.state.holds_instance());
+}
+
+// Deadline
+
+#[test]
+fn the_deadline_while_everything_is_held_says_what_held_it() {
+    let held = || Event::Held { code: ReasonCode::Credentials, why: "credentials: the key is disabled".into() };
+    let mut bake = Told::new(settings());
+    bake.tell(held());
+    assert_eq!(bake.state(), "queued", "not past its deadline yet");
+    bake.pass(settings().deadline + Duration::from_secs(1));
+    assert_eq!(bake.tell(held()), Effect::Done);
+    assert_eq!(bake.state(), "skipped");
+    assert_eq!(bake.reason(), "held until its deadline had passed: credentials: the key is disabled");
+}
+
+#[test]
+fn the_deadline_while_queued_is_a_skip_with_its_reason() {
+    let mut bake = Told::new(settings());
+    bake.pass(settings().deadline);
+    assert_eq!(bake.due(), Effect::Wait(slot()), "not past it yet");
+    bake.pass(Duration::from_secs(1));
+    assert_eq!(bake.due(), Effect::Done);
+    let reason = "waited past its deadline (2h after the slot) for its instance or a builder";
+    assert_eq!((bake.state(), bake.reason()), ("skipped", reason));
+    assert_eq!(bake.bake.state.work(), None, "no version is used up");
+}
+
+#[test]
+fn the_deadline_while_waiting_for_the_cloud_tells_what_it_waited_for() {
+    let mut bake = Told::creating();
+    bake.refuse(ErrorClass::Busy, "ExceedBuilderQuota");
+    bake.pass(settings().deadline + Duration::from_secs(1));
+    assert!(is_look(&bake.due()));
+    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    let what = "it waited for the cloud: ExceedBuilderQuota: the cloud's words";
+    let reason = format!("no image could be begun before the deadline (2h after the slot): {what}");
+    assert_eq!((bake.state(), bake.reason()), ("failed", reason.as_str()));
+}
+
+#[test]
+fn a_task_that_was_ours_is_found_past_the_deadline() {
+    let mut bake = Told::creating();
+    bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
+    bake.pass(settings().deadline + Duration::from_secs(1));
+    assert!(is_look(&bake.due()));
+    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!(bake.state(), "building");
+}
+
+#[test]
+fn the_look_past_the_deadline_is_the_last_one() {
+    for class in [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Unclear] {
+        let mut bake = Told::creating();
+        bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
+        bake.pass(settings().deadline + Duration::from_secs(1));
+        bake.due();
+        assert_eq!(bake.refuse(class, "Whatever"), Effect::Done);
+        assert_eq!(bake.state(), "failed");
+    }
+}
+
+#[test]
+fn a_throttled_create_past_the_deadline_is_given_up() {
+    let mut bake = Told::creating();
+    bake.refuse(ErrorClass::Transient, "Throttling.User");
+    bake.pass(settings().deadline + Duration::from_secs(1));
+    assert_eq!(bake.due(), Effect::Done);
+    assert_eq!(bake.state(), "failed");
+}
+
+#[test]
+fn the_deadline_while_stopping_starts_the_instance_again() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    bake.answer(Answer::Accepted);
+    while bake.state() == "stopping" {
+        if bake.due() == LOOK_AT_INSTANCE && bake.state() == "stopping" {
+            bake.answer(between());
+        }
+    }
+    assert!(bake.now <= later(slot(), settings().deadline + POLL));
+    assert_eq!((bake.state(), bake.answer(powered(PowerState::Stopped))), ("starting", START));
+}
+
+#[test]
+fn the_deadline_passes_during_the_look_before_the_create() {
+    let mut bake = Told::new(settings());
+    bake.pass(settings().deadline);
+    assert!(is_look(&bake.admit()));
+    bake.pass(Duration::from_secs(1));
+    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    assert_eq!(bake.state(), "failed");
+}
+
+#[test]
+fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
+    let caught_up = |stop_instance, hooks: Hooks| {
+        let mut bake = Told::new(BakeSettings { stop_instance, hooks, ..settings() });
+        // Found a day late, and queued then.
+        bake.now = later(slot(), Duration::from_hours(24));
+        bake.bake.trigger = Trigger::CaughtUp;
+        bake.bake.give_up_at = later(bake.now, settings().deadline);
+        bake
+    };
+    for hooks in [Hooks::default(), hooks()] {
+        let mut bake = caught_up(StopInstance::Required, hooks.clone());
+        assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.bake.state.wake_at(), Some(bake.now));
+
+        // Past it, neither a hook nor a stop.
+        let mut late = caught_up(StopInstance::Required, hooks.clone());
+        late.pass(settings().deadline + Duration::from_secs(1));
+        assert_eq!(late.admit(), Effect::Done);
+        assert_eq!((late.state(), late.code()), ("skipped", Some(ReasonCode::Deadline)));
+        assert_eq!(late.reason(), "waited past its deadline (2h after it was caught up) for its instance or a builder");
+
+        bake.pass(settings().deadline + Duration::from_secs(1));
+        assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done, "the deadline has passed during the look");
+        assert_eq!((bake.state(), bake.owes_start()), ("failed", false));
+    }
+    let mut plain = caught_up(StopInstance::Never, Hooks::default());
+    assert!(is_look(&plain.admit()), "baked as any late one");
+}
+
+// Events out of turn, and what the ledger keeps
+
+#[test]
+fn an_event_that_does_not_belong_changes_nothing() {
+    let mut queued = Told::new(settings());
+    queued.answer(Answer::Created(made("imgc-1")));
+    assert_eq!(queued.bake.state, State::Queued { not_before: slot(), kept: None });
+
+    let mut building = Told::building();
+    let before = building.bake.state.clone();
+    assert_eq!(building.admit(), building.wait(POLL));
+    assert_eq!(building.bake.state, before);
+}
+
+/// Rows of earlier releases must stay readable: a change here needs a migration.
+#[test]
+fn the_ledgers_spelling_of_a_state_is_fixed() {
+    let bake = Told::unknown();
+    let mut text: serde_json::Value = serde_json::to_value(&bake.bake.state).expect("a state is JSON");
+    text["next"].take();
+    text["work"]["image_name"].take();
+    let expected = serde_json::json!({
+        "state": "unknown",
+        "work": {
+            "version": 7, "image_name": null, "attempts": 1, "owes_start": false,
+            "evidence": { "first_sent": "2026-03-02T03:00:00Z" },
+        },
+        "since": "2026-03-02T03:00:00Z",
+        "looks": 0,
+        "next": null,
+        "why": "Timeout: the cloud's words",
+    });
+    assert_eq!(text, expected);
+    // Rows of releases that knew no evidence.
+    text["next"] = "2026-03-02T03:00:02Z".into();
+    text["work"]["image_name"] = "golden-v7".into();
+    text["work"].as_object_mut().expect("an object").remove("evidence");
+    serde_json::from_value::<State>(text).expect("a state can be read back");
+
+    let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "paused".into() } };
+    let text = serde_json::to_string(&ended).expect("a state is JSON");
+    assert_eq!(text, r#"{"state":"ended","work":null,"end":{"end":"skipped","code":"paused","reason":"paused"}}"#);
+}
+
+// Connected users
+
+#[test]
+fn a_connected_user_is_waited_for_in_the_queue() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+    let since = bake.now;
+    assert_eq!(bake.answer(in_use()), bake.wait(POLL));
+    assert_eq!(bake.state(), "queued");
+    assert_eq!(
+        bake.reason(),
+        "waits for alice to leave, who is connected to the instance; next try Mon 2026-03-02 11:00:30 +08:00, until Mon \
+         2026-03-02 12:00 +08:00 at most"
+    );
+    assert!(!bake.bake.state.holds_builder() && !bake.bake.state.holds_instance());
+
+    for _ in 0..3 {
+        bake.pass(Duration::from_mins(10));
+        bake.crash();
+        assert_eq!(bake.tell(Event::Admitted { version: 99 }), LOOK_AT_INSTANCE);
+        assert_eq!(bake.state(), "preparing");
+        bake.answer(in_use());
+        assert_eq!(bake.bake.state.work().map(|work| work.version), Some(7), "versions are not burnt by waiting");
+        assert_eq!(bake.bake.state.waiting().map(|waiting| waiting.since), Some(since));
+    }
+    bake.pass(Duration::from_mins(10));
+    bake.admit();
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP, "this look is the one right before the stop");
+    assert!(bake.owes_start());
+    bake.answer(Answer::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    bake.answer(Answer::Found(None));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(powered(PowerState::Running));
+    assert_eq!(bake.reason(), "image made; waited 40m for a connected user to leave");
+}
+
+#[test]
+fn a_user_who_stays_too_long_costs_the_slot() {
+    let mut bake = Told::stopping(StopInstance::IfRunning);
+    bake.admit();
+    bake.answer(in_use());
+    bake.pass(Duration::from_mins(59));
+    bake.admit();
+    let Effect::Wait(until) = bake.answer(in_use()) else { panic!("does not wait") };
+    assert_eq!(until, later(bake.now, POLL));
+    bake.now = later(slot(), Duration::from_hours(1));
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("skipped", "somebody was connected to the instance for 1h"));
+}
+
+#[test]
+fn the_deadline_bounds_the_wait() {
+    let settings =
+        BakeSettings { stop_instance: StopInstance::Required, connected_wait: Duration::from_hours(9), ..settings() };
+    let mut bake = Told::new(settings);
+    bake.admit();
+    bake.answer(in_use());
+    bake.pass(Duration::from_hours(3));
+    assert_eq!(bake.due(), Effect::Done);
+    let reason = "somebody was connected to the instance until the deadline (2h after the slot)";
+    assert_eq!((bake.state(), bake.reason()), ("skipped", reason));
+}
+
+#[test]
+fn a_wait_survives_a_clock_that_is_set_back() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.pass(Duration::from_mins(30));
+    bake.admit();
+    bake.answer(in_use());
+    bake.now = slot() - TimeDelta::hours(5);
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), bake.wait(POLL));
+    bake.pass(POLL);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    assert_eq!(bake.bake.state.work().map(|work| work.notes.len()), Some(1));
+}
+
+#[test]
+fn if_connected_says_skip() {
+    let mut bake = Told::new(BakeSettings {
+        stop_instance: StopInstance::Required,
+        if_connected: IfConnected::Skip,
+        ..settings()
+    });
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), Effect::Done);
+    let reason = "alice was connected to the instance, and if_connected says to skip";
+    assert_eq!((bake.state(), bake.reason()), ("skipped", reason));
+}
+
+#[test]
+fn if_connected_says_proceed() {
+    let mut bake = Told::new(BakeSettings {
+        stop_instance: StopInstance::Required,
+        if_connected: IfConnected::Proceed,
+        ..settings()
+    });
+    bake.admit();
+    assert_eq!(bake.answer(in_use()), STOP);
+    bake.answer(Answer::Accepted);
+    bake.tell(Event::Cancelled { by: "ops".into() });
+    bake.pass(POLL);
+    bake.answer(powered(PowerState::Stopped));
+    bake.answer(Answer::Accepted);
+    bake.answer(in_use());
+    let reason = "cancelled by ops; alice was connected; stopped all the same, as if_connected says";
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", reason), "who works on it shows that it runs");
+}
+
+#[test]
+fn users_do_not_matter_to_an_instance_that_is_not_stopped() {
+    let mut bake = Told::new(BakeSettings { if_connected: IfConnected::Skip, ..settings() });
+    assert!(is_create(&bake.admit()));
+}
+
+#[test]
+fn a_bake_that_waits_for_a_user_can_be_cancelled() {
+    let mut bake = Told::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(in_use());
+    assert_eq!(bake.bake.state.cannot_be_cancelled(), None);
+    assert_eq!(bake.tell(Event::Cancelled { by: "ops".into() }), Effect::Done);
+    assert_eq!(bake.state(), "cancelled");
+}
+
+// Hooks
+
+#[test]
+fn hooks_nest_around_a_stop() {
+    let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    assert_eq!(bake.admit(), LOOK_AT_INSTANCE, "no hook runs before it is known that nobody is connected");
+    assert_eq!(program(&bake.answer(powered(PowerState::Running))), "/b1");
+    assert_eq!(bake.state(), "preparing");
+    assert_eq!(program(&bake.answer(ok())), "/b2");
+    assert_eq!(bake.answer(ok()), LOOK_AT_INSTANCE, "and again before the stop");
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.answer(Answer::Accepted);
+    bake.due();
+    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(is_create(&bake.answer(Answer::Found(None))));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available)))), LOOK_AT_INSTANCE);
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
+    bake.answer(Answer::Accepted);
+    bake.due();
+    let last = bake.answer(powered(PowerState::Running));
+    assert_eq!((program(&last), bake.state()), ("/a2", "finishing"), "what undoes goes backwards");
+    assert!(!bake.bake.state.holds_builder() && bake.bake.state.holds_instance());
+    assert_eq!((hook_of(&last).moment, hook_of(&last).number), (Moment::After, 2));
+    assert_eq!(program(&bake.answer(ok())), "/a1");
+    assert_eq!(bake.answer(ok()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", "image made"));
+}
+
+#[test]
+fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again() {
+    let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    bake.answer(ok());
+    bake.answer(ok());
+    bake.answer(in_use());
+    assert_eq!(bake.state(), "queued");
+    bake.pass(POLL);
+    bake.admit();
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    let mut waits = bake;
+    waits.bake.state = State::Queued {
+        not_before: slot(),
+        kept: Some(Suspended {
+            work: Work { owes_hooks: true, version: 7, ..Work::default() },
+            resume: Resume::Instance,
+            reason: "waits for alice".into(),
+        }),
+    };
+    let undo = waits.tell(Event::Cancelled { by: "ops".into() });
+    assert_eq!((program(&undo), waits.state()), ("/a2", "finishing"), "what is prepared is undone");
+}
+
+#[test]
+fn hooks_around_a_plain_bake_need_no_look() {
+    let mut bake = Told::new(with_hooks(Hooks { on_failure: Vec::new(), ..hooks() }));
+    assert_eq!(program(&bake.admit()), "/b1");
+    bake.answer(ok());
+    assert!(is_create(&bake.answer(ok())));
+    assert_eq!(program(&bake.refuse(ErrorClass::Permanent, "NoPermission")), "/a2");
+}
+
+#[test]
+fn before_that_takes_long_makes_the_create_look_first() {
+    let mut bake = Told::new(with_hooks(Hooks { before: commands(&["/b1"]), ..Hooks::default() }));
+    bake.admit();
+    bake.pass(Duration::from_mins(3));
+    assert!(is_look(&bake.answer(ok())));
+}
+
+#[test]
+fn before_that_outlasts_the_deadline_ends_the_bake() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    bake.answer(ok());
+    bake.pass(Duration::from_hours(3));
+    assert_eq!(program(&bake.answer(ok())), "/f2");
+    assert!(bake.reason().starts_with("no image could be begun before the deadline"), "{}", bake.reason());
+}
+
+#[test]
+fn a_veto_skips_the_slot_and_is_undone() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    let undo = bake.answer(ran(HookResult::Exited(4)));
+    assert_eq!(program(&undo), "/a2", "a slot that is skipped did not fail");
+    bake.answer(ok());
+    assert_eq!(bake.answer(ok()), Effect::Done);
+    assert_eq!((bake.state(), bake.reason()), ("skipped", "vetoed by /b1: its last words"));
+}
+
+#[test]
+fn a_before_hook_that_cannot_decide_fails_the_bake() {
+    for (result, permanent, words) in [
+        (HookResult::TimedOut(Duration::from_mins(5)), false, "not done after 5m, ended"),
+        (HookResult::NotStarted("no such file".into()), true, "cannot be started: no such file"),
+        (HookResult::Killed(11), false, "killed by signal 11"),
+    ] {
+        let mut bake = Told::new(with_hooks(hooks()));
+        bake.admit();
+        bake.answer(ok());
+        assert_eq!(program(&bake.answer(ran(result))), "/f2");
+        assert_eq!(program(&bake.answer(ok())), "/f1");
+        assert_eq!(program(&bake.answer(ok())), "/a2");
+        bake.answer(ok());
+        bake.answer(ok());
+        assert_eq!(bake.reason(), format!("the hook /b2 of before failed: {words}"));
+        let State::Ended { end: End::Failed { permanent: told, .. }, .. } = bake.bake.state else {
+            panic!("not failed")
+        };
+        assert_eq!(told, permanent);
+    }
+}
+
+#[test]
+fn hooks_of_the_end_change_nothing_and_are_told_of() {
+    let mut bake = Told::new(with_hooks(Hooks { before: Vec::new(), ..hooks() }));
+    assert!(is_create(&bake.admit()));
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(ran(HookResult::Exited(1)));
+    assert_eq!(bake.answer(ran(HookResult::TimedOut(Duration::from_mins(5)))), Effect::Done);
+    let reason = "image made; the hook /a2 of after failed: exit status 1; \
+                  the hook /a1 of after failed: not done after 5m, ended";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", reason));
+}
+
+#[test]
+fn hooks_cut_off_by_a_crash_run_again() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    bake.answer(ok());
+    bake.crash();
+    assert_eq!(program(&bake.due()), "/b2");
+    bake.answer(ok());
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    bake.answer(ok());
+    bake.crash();
+    assert_eq!(program(&bake.due()), "/f1");
+}
+
+#[test]
+fn a_bake_cancelled_in_its_hooks_is_undone() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    bake.admit();
+    assert_eq!(program(&bake.tell(Event::Cancelled { by: "ops".into() })), "/a2", "it did not fail");
+    assert!(bake.bake.state.cannot_be_cancelled().is_some());
+}
+
+#[test]
+fn a_hook_is_told_what_it_is_for_and_nothing_else() {
+    let mut bake = Told::new(with_hooks(hooks()));
+    let told = |effect: &Effect| hook_of(effect).environment.clone();
+    let mut wanted = vec![
+        ("IMAGEBAKED_HOOK", "before"),
+        ("IMAGEBAKED_BAKE_ID", "1"),
+        ("IMAGEBAKED_SCHEDULE", "golden"),
+        ("IMAGEBAKED_SCHEDULE_ID", "golden"),
+        ("IMAGEBAKED_INSTANCE_ID", "ecd-1"),
+        ("IMAGEBAKED_LINE", "golden"),
+        ("IMAGEBAKED_SLOT", "2026-03-02T03:00:00Z"),
+        ("IMAGEBAKED_VERSION", "7"),
+        ("IMAGEBAKED_IMAGE_NAME", "golden-20260302-1100-v7"),
+    ];
+    let named = |wanted: &[(&'static str, &str)]| -> Vec<_> {
+        wanted.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
+    };
+    assert_eq!(told(&bake.admit()), named(&wanted));
+    bake.answer(ok());
+    bake.answer(ok());
+    bake.answer(Answer::Created(made("imgc-1")));
+    bake.due();
+    let last = bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
+    wanted[0].1 = "on_failure";
+    let reason = bake.reason().to_owned();
+    wanted.extend([
+        ("IMAGEBAKED_IMAGE_ID", "imgc-1"),
+        ("IMAGEBAKED_STATE", "failed"),
+        ("IMAGEBAKED_REASON", reason.as_str()),
+    ]);
+    assert_eq!(told(&last), named(&wanted));
+}
+
+// Rows of older versions
+
+#[test]
+fn states_and_settings_of_older_versions_can_be_read() {
+    let queued: State =
+        serde_json::from_str(r#"{"state":"queued","not_before":"2026-03-02T03:00:00Z"}"#).expect("read");
+    assert_eq!(queued, State::Queued { not_before: slot(), kept: None });
+    let waits = r#"{"state":"queued","not_before":"2026-03-02T03:00:00Z","kept":{"work":{"version":7,"image_name":"x",
+        "attempts":0,"owes_start":false},"waiting":{"since":"2026-03-02T03:00:00Z","why":"waits for alice to leave"}}}"#;
+    let waits: State = serde_json::from_str(waits).expect("read");
+    assert_eq!(waits.reason(), Some("waits for alice to leave"));
+    let waiting = waits.waiting().expect("it waits");
+    assert_eq!((waiting.since, waiting.on), (slot(), WaitReason::Users));
+    let starting = r#"{"state":"starting","work":{"version":7,"image_name":"x","attempts":1,"owes_start":true},
+        "end":{"end":"skipped","reason":"no"},"tries":3,"next":"2026-03-02T03:00:00Z"}"#;
+    assert!(serde_json::from_str::<State>(starting).expect("read").work().is_some_and(|work| work.owes_start));
+
+    let mut json = serde_json::to_value(settings()).expect("JSON");
+    for key in ["if_connected", "connected_wait"] {
+        assert!(json.as_object_mut().expect("an object").remove(key).is_some());
+    }
+    assert_eq!(serde_json::from_value::<BakeSettings>(json).expect("read"), settings());
+    let with_hooks = with_hooks(hooks());
+    let json = serde_json::to_string(&with_hooks).expect("JSON");
+    assert_eq!(serde_json::from_str::<BakeSettings>(&json).expect("read"), with_hooks);
+}

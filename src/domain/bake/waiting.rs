@@ -1,0 +1,99 @@
+//! What a bake waits for, in words and for programs.
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::reason::ReasonCode;
+use crate::domain::api::call::{ApiError, ErrorClass};
+
+/// A wait that is not over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// In words that begin with "waits for"; the same as long as the same is in the way.
+    pub why: String,
+    /// For programs; rows of older versions waited for users only.
+    #[serde(default)]
+    pub on: WaitReason,
+    /// How many answers in a row said so.
+    #[serde(default)]
+    pub times: u32,
+}
+
+/// What is in the way.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum WaitReason {
+    /// Users are connected to the instance.
+    #[default]
+    Users,
+    /// The instance is in a passing state.
+    Instance,
+    /// The cloud does not list the instance.
+    Absent,
+    /// The cloud cannot be reached, or does not answer.
+    Outage,
+    /// The cloud reports a fault of its own.
+    Fault,
+    /// The cloud limits calls.
+    Throttled,
+    /// A quota is used up.
+    Quota,
+    /// The cloud is at work on the instance.
+    Busy,
+    /// The cloud rejects the credentials.
+    Credentials,
+    /// The cloud refuses the time of this host.
+    Clock,
+}
+
+impl WaitReason {
+    /// What a refusal makes a bake wait for.
+    pub fn of(refusal: &ApiError) -> Self {
+        match refusal.class {
+            ErrorClass::Credential if refusal.is_clock() => Self::Clock,
+            ErrorClass::Credential => Self::Credentials,
+            _ if refusal.is_outage() => Self::Outage,
+            _ if refusal.is_quota() => Self::Quota,
+            ErrorClass::Busy => Self::Busy,
+            _ if refusal.is_throttled() => Self::Throttled,
+            ErrorClass::Transient | ErrorClass::Permanent | ErrorClass::Unclear => Self::Fault,
+        }
+    }
+
+    /// The reason code of a bake whose deadline comes during the wait.
+    pub fn code_at_deadline(self) -> ReasonCode {
+        match self {
+            Self::Users => ReasonCode::UsersConnected,
+            Self::Instance | Self::Absent => ReasonCode::InstanceState,
+            Self::Outage | Self::Fault | Self::Clock => ReasonCode::Outage,
+            Self::Quota => ReasonCode::Quota,
+            Self::Throttled | Self::Busy => ReasonCode::Deadline,
+            Self::Credentials => ReasonCode::Credentials,
+        }
+    }
+}
+
+impl Waiting {
+    /// The wait goes on, or another one begins: `before` is the one until now. The clock may have been set back since.
+    pub fn go_on(before: Option<&Self>, on: WaitReason, why: String, now: DateTime<Utc>) -> Self {
+        match before.filter(|before| before.on == on) {
+            Some(before) => Self { since: before.since.min(now), why, on, times: before.times.saturating_add(1) },
+            None => Self { since: now, why, on, times: 1 },
+        }
+    }
+
+    /// What it waits for, without the verb.
+    pub fn what(&self) -> &str {
+        self.why.strip_prefix("waits for ").unwrap_or(&self.why)
+    }
+
+    /// The wait as it is shown: with the next try and the last instant at which there is one.
+    pub fn describe(&self, next: DateTime<Utc>, until: DateTime<Utc>, zone: Zone) -> String {
+        let next = next.with_timezone(&zone).format("%a %F %T %:z");
+        let until = until.with_timezone(&zone).format("%a %F %R %:z");
+        format!("{}; next try {next}, until {until} at most", self.why)
+    }
+}

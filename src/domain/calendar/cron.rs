@@ -1,0 +1,543 @@
+//! One cron rule: reading the text, and arithmetic on the wall clock it describes.
+//!
+//! A rule knows nothing of zones. It speaks of *wall seconds*: the seconds that a wall clock has counted since it
+//! would have shown 1970-01-01 00:00:00. [`super::timing`] turns those into instants.
+//!
+//! The language is crontab's, five fields or six with seconds first, and: names, lists, ranges, steps, `?` for `*`;
+//! `L`, `L-3`, `LW` and `15W` in the day of the month; `friL` and `mon#1` in the day of the week; `H`, a value
+//! taken from the schedule's name, so that many schedules spread by themselves; `@daily` and its like.
+//!
+//! As in crontab, a day matches when either the day of the month or the day of the week does, if both are
+//! restricted. A field that begins with `*` or `?` counts as unrestricted, even `*/2`: then both must match.
+
+use std::ops::Range;
+
+use chrono::{Datelike, NaiveDate};
+
+use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, Field, HOUR, MINUTE, MONTH, SECOND, Word};
+
+/// Seconds of a day on a wall clock.
+pub(crate) const DAY: i64 = 86_400;
+
+/// 1970-01-01 in chrono's count of days.
+const EPOCH_FROM_CE: i64 = 719_163;
+
+/// No rule is looked at past this year.
+const LAST_YEAR: i32 = 2201;
+
+/// Why an expression is refused, with the place inside it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct CronError {
+    /// Which of the expressions, from 0.
+    pub index: usize,
+    /// Bytes of that expression.
+    pub span: Range<usize>,
+    /// What is wrong.
+    pub message: String,
+    /// What to write instead.
+    pub hint: String,
+}
+
+impl CronError {
+    pub(crate) fn new(span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { index: 0, span, message: message.into(), hint: hint.into() }
+    }
+}
+
+/// A rule as bit masks; bit n stands for value n. Small, because ten thousand of them are held at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rule {
+    seconds: u64,
+    minutes: u64,
+    /// Bit 7 * (n - 1) + weekday is the nth such weekday of the month; n = 6 is the last one.
+    nth_weekdays: u64,
+    hours: u32,
+    days: u32,
+    /// Bit n is the day n before the last.
+    days_from_last: u32,
+    /// Bit n is the weekday nearest to day n; bit 0 is the last weekday of the month.
+    near_weekdays: u32,
+    months: u32,
+    weekdays: u32,
+    both_days: bool,
+    fixed: bool,
+    hashed: bool,
+}
+
+impl Rule {
+    /// Reads an expression. `seed` seeds `H`. Refuses what never fires.
+    pub fn parse(text: &str, seed: &str) -> Result<Self, CronError> {
+        let start = text.len() - text.trim_start().len();
+        let whole = start..start + text.trim().len();
+        let trimmed = text.trim();
+        if trimmed.is_empty() {
+            return Err(CronError::new(whole, "the expression is empty", "write five fields, as in `0 3 * * *`"));
+        }
+        if trimmed.starts_with('@') {
+            let plain = expand_nickname(trimmed).map_err(|(message, hint)| CronError::new(whole, message, hint))?;
+            return Self::parse(plain, seed);
+        }
+        let words: Vec<Word<'_>> =
+            Word::split(text, 0, char::is_whitespace).filter(|word| !word.text.is_empty()).collect();
+        let (second, minute, hour, day, month, weekday) = match *words.as_slice() {
+            [minute, hour, day, month, weekday] => (None, minute, hour, day, month, weekday),
+            [second, minute, hour, day, month, weekday] => (Some(second), minute, hour, day, month, weekday),
+            _ => {
+                let hint = if trimmed.contains('=') {
+                    "a zone is not part of the expression: set `timezone`"
+                } else if words.len() == 7 {
+                    "a year cannot be given: leave out the seventh field"
+                } else {
+                    "write minute, hour, day of month, month, day of week, and before them a second if wanted"
+                };
+                return Err(CronError::new(whole, format!("expected 5 or 6 fields, found {}", words.len()), hint));
+            }
+        };
+        let second = second.map(|word| Field::read(&SECOND, word, seed)).transpose()?;
+        let minute = Field::read(&MINUTE, minute, seed)?;
+        let hour = Field::read(&HOUR, hour, seed)?;
+        let by_date = Field::read(&DAY_OF_MONTH, day, seed)?;
+        let by_weekday = Field::read(&DAY_OF_WEEK, weekday, seed)?;
+        let month = Field::read(&MONTH, month, seed)?;
+        let fields = [second.as_ref(), Some(&minute), Some(&hour), Some(&by_date), Some(&month), Some(&by_weekday)];
+        let rule = Self {
+            seconds: second.as_ref().map_or(1, |field| field.mask),
+            minutes: minute.mask,
+            nth_weekdays: by_weekday.nth_weekdays,
+            hours: low_half(hour.mask),
+            days: low_half(by_date.mask),
+            days_from_last: by_date.days_from_last,
+            near_weekdays: by_date.near_weekdays,
+            months: low_half(month.mask),
+            weekdays: low_half(by_weekday.mask),
+            both_days: by_date.star || by_weekday.star,
+            fixed: fields[..3].iter().flatten().all(|field| field.fixed),
+            hashed: fields.into_iter().flatten().any(|field| field.hashed),
+        };
+        if rule.has_a_day() {
+            return Ok(rule);
+        }
+        Err(CronError::new(
+            day.start..weekday.start + weekday.text.len(),
+            "this never fires: no year has such a day",
+            "the last day of every month is `L`",
+        ))
+    }
+
+    /// Whether hour, minute and second were written as values or lists of values, without wildcard, step or range.
+    pub fn is_fixed(&self) -> bool {
+        self.fixed
+    }
+
+    /// Whether it has an `H`: its slots depend on the seed.
+    pub fn is_hashed(&self) -> bool {
+        self.hashed
+    }
+
+    /// Whether it has matches in every hour of its days.
+    pub(crate) fn is_of_every_hour(&self) -> bool {
+        self.hours == (1 << 24) - 1
+    }
+
+    /// The first and the last value of a field, by what it counts.
+    pub(crate) fn bounds_of(&self, unit: &str) -> Option<(u32, u32)> {
+        let mask = match unit {
+            "seconds" => self.seconds,
+            "minutes" => self.minutes,
+            "hours" => self.hours.into(),
+            "days" => self.days.into(),
+            "months" => self.months.into(),
+            _ => self.weekdays.into(),
+        };
+        mask.checked_ilog2().map(|last| (mask.trailing_zeros(), last))
+    }
+
+    /// Whether any day of the calendar matches. Years come in fourteen kinds (leap or not, by the weekday they begin
+    /// with) and 28 years without a skipped leap day show all of them, so this is exact for the 400-year cycle.
+    fn has_a_day(&self) -> bool {
+        (2000..2028).any(|year| (1..=12).any(|month| self.days_of(year, month) != 0))
+    }
+
+    /// The matching days of one month: bit n is day n.
+    fn days_of(&self, year: i32, month: u32) -> u32 {
+        if self.months >> month & 1 == 0 {
+            return 0;
+        }
+        let Some(first) = NaiveDate::from_ymd_opt(year, month, 1) else { return 0 };
+        let length = u32::from(first.num_days_in_month());
+        let month = Month { first_weekday: first.weekday().num_days_from_sunday(), length };
+        let by_date = self.days | self.special_days(month);
+        let by_weekday = self.weekdays_of(month);
+        let days = if self.both_days { by_date & by_weekday } else { by_date | by_weekday };
+        days & month.all_days()
+    }
+
+    fn special_days(&self, month: Month) -> u32 {
+        let last = bits(self.days_from_last.into()).filter(|back| *back < month.length).map(|back| month.length - back);
+        let near = bits(self.near_weekdays.into()).filter(|day| *day <= month.length).map(|day| match day {
+            0 => month.weekday_near(month.length),
+            day => month.weekday_near(day),
+        });
+        last.chain(near).fold(0, |days, day| days | 1 << day)
+    }
+
+    fn weekdays_of(&self, month: Month) -> u32 {
+        let every = bits(self.weekdays.into()).fold(0, |days, weekday| days | month.all_of(weekday));
+        bits(self.nth_weekdays).fold(every, |days, bit| {
+            let same = month.all_of(bit % 7);
+            days | match bit / 7 {
+                5 => 1 << same.ilog2(),
+                before => bits(same.into()).nth(before as usize).map_or(0, |day| 1 << day),
+            }
+        })
+    }
+
+    /// Whether the day matches, counted from 1970-01-01.
+    fn matches_day(&self, day: i64) -> bool {
+        date_of(day).is_some_and(|date| self.days_of(date.year(), date.month()) >> date.day() & 1 == 1)
+    }
+
+    /// The first matching day at or after `day`.
+    pub(crate) fn next_day(&self, day: i64) -> Option<i64> {
+        let date = date_of(day)?;
+        let (mut year, mut month, mut from) = (date.year(), date.month(), date.day());
+        while year <= LAST_YEAR {
+            let days = self.days_of(year, month) & u32::MAX << from;
+            if days != 0 {
+                return NaiveDate::from_ymd_opt(year, month, days.trailing_zeros()).map(day_of);
+            }
+            (year, month, from) = if month == 12 { (year + 1, 1, 1) } else { (year, month + 1, 1) };
+        }
+        None
+    }
+
+    /// The last matching day at or before `day`; `None` before 1969.
+    pub(crate) fn previous_day(&self, day: i64) -> Option<i64> {
+        let date = date_of(day)?;
+        let (mut year, mut month, mut until) = (date.year(), date.month(), date.day());
+        while year >= 1969 {
+            let days = self.days_of(year, month) & u32::MAX >> (31 - until);
+            if days != 0 {
+                return NaiveDate::from_ymd_opt(year, month, days.ilog2()).map(day_of);
+            }
+            (year, month, until) = if month == 1 { (year - 1, 12, 31) } else { (year, month - 1, 31) };
+        }
+        None
+    }
+
+    /// The first match in [`from`, `to`). Meant for spans of a few days: it goes day by day.
+    pub(crate) fn first_in(&self, from: i64, to: i64) -> Option<i64> {
+        days_between(from, to).find_map(|(day, range)| {
+            let time = self.time_from(range.start).filter(|time| *time < range.end)?;
+            self.matches_day(day).then_some(day * DAY + time)
+        })
+    }
+
+    /// The last match in [`from`, `to`). Meant for spans of a few days: it goes day by day.
+    pub(crate) fn last_in(&self, from: i64, to: i64) -> Option<i64> {
+        days_between(from, to).rev().find_map(|(day, range)| {
+            let time = self.time_until(range.end - 1).filter(|time| *time >= range.start)?;
+            self.matches_day(day).then_some(day * DAY + time)
+        })
+    }
+
+    /// The first listed time of day at or after `time`, in seconds.
+    fn time_from(&self, time: i64) -> Option<i64> {
+        let (hour, minute, second) = hms(time);
+        let hours = u64::from(self.hours);
+        if has(hours, hour) {
+            if has(self.minutes, minute)
+                && let Some(second) = at_or_above(self.seconds, second)
+            {
+                return Some(seconds_of(hour, minute, second));
+            }
+            if let Some(minute) = at_or_above(self.minutes, minute + 1) {
+                return Some(seconds_of(hour, minute, self.seconds.trailing_zeros()));
+            }
+        }
+        let hour = at_or_above(hours, hour + 1)?;
+        Some(seconds_of(hour, self.minutes.trailing_zeros(), self.seconds.trailing_zeros()))
+    }
+
+    /// The last listed time of day at or before `time`, in seconds.
+    fn time_until(&self, time: i64) -> Option<i64> {
+        let (hour, minute, second) = hms(time);
+        let hours = u64::from(self.hours);
+        if has(hours, hour) {
+            if has(self.minutes, minute)
+                && let Some(second) = below(self.seconds, second + 1)
+            {
+                return Some(seconds_of(hour, minute, second));
+            }
+            if let Some(minute) = below(self.minutes, minute) {
+                return Some(seconds_of(hour, minute, self.seconds.ilog2()));
+            }
+        }
+        let hour = below(hours, hour)?;
+        Some(seconds_of(hour, self.minutes.ilog2(), self.seconds.ilog2()))
+    }
+
+    fn times_per_day(&self) -> u64 {
+        u64::from(self.hours.count_ones() * self.minutes.count_ones() * self.seconds.count_ones())
+    }
+}
+
+/// How many wall seconds in [`from`, `to`) at least one of the rules matches. A whole day of one rule is a product;
+/// only cut days and days that several rules share are looked at minute by minute.
+pub(crate) fn count_in<'a>(rules: &(impl Iterator<Item = &'a Rule> + Clone), from: i64, to: i64) -> u64 {
+    days_between(from, to)
+        .map(|(day, range)| {
+            let mut today = rules.clone().filter(|rule| rule.matches_day(day)).peekable();
+            let Some(first) = today.next() else { return 0 };
+            if range == (0..DAY) && today.peek().is_none() {
+                return first.times_per_day();
+            }
+            let active: Vec<&Rule> = std::iter::once(first).chain(today).collect();
+            count_times(&active, &range)
+        })
+        .sum()
+}
+
+fn count_times(rules: &[&Rule], range: &Range<i64>) -> u64 {
+    let hours = rules.iter().fold(0, |all, rule| all | u64::from(rule.hours));
+    let mut count = 0;
+    for hour in bits(hours) {
+        let now = || rules.iter().filter(move |rule| has(rule.hours.into(), hour));
+        for minute in bits(now().fold(0, |all, rule| all | rule.minutes)) {
+            let seconds = now().filter(|rule| has(rule.minutes, minute)).fold(0, |all, rule| all | rule.seconds);
+            let start = seconds_of(hour, minute, 0);
+            // Both are at most 60, so the shifts are defined.
+            let skipped = (range.start - start).clamp(0, 60);
+            let kept = (range.end - start).clamp(0, 60);
+            count += u64::from((seconds >> skipped << skipped & ((1 << kept) - 1)).count_ones());
+        }
+    }
+    count
+}
+
+/// A month as far as weekdays go; weekday 0 is Sunday.
+#[derive(Clone, Copy)]
+struct Month {
+    first_weekday: u32,
+    length: u32,
+}
+
+impl Month {
+    /// A bit for each day from 1 to the last.
+    fn all_days(self) -> u32 {
+        (u32::MAX >> (31 - self.length)) & !1
+    }
+
+    fn all_of(self, weekday: u32) -> u32 {
+        // Days 1, 8, 15, 22, 29, moved to the first such weekday.
+        0x2040_8102_u32.wrapping_shl((weekday + 7 - self.first_weekday) % 7) & self.all_days()
+    }
+
+    /// The Monday to Friday nearest to `day` that lies in this month.
+    fn weekday_near(self, day: u32) -> u32 {
+        match (self.first_weekday + day - 1) % 7 {
+            6 if day == 1 => 3,
+            6 => day - 1,
+            0 if day == self.length => day - 2,
+            0 => day + 1,
+            _ => day,
+        }
+    }
+}
+
+/// The value of a field that has no more than 32 values.
+fn low_half(mask: u64) -> u32 {
+    u32::try_from(mask & u64::from(u32::MAX)).unwrap_or(u32::MAX)
+}
+
+/// The positions of the set bits, lowest first.
+fn bits(mut mask: u64) -> impl Iterator<Item = u32> {
+    std::iter::from_fn(move || {
+        let bit = (mask != 0).then(|| mask.trailing_zeros());
+        mask &= mask.wrapping_sub(1);
+        bit
+    })
+}
+
+fn has(mask: u64, bit: u32) -> bool {
+    mask >> bit & 1 == 1
+}
+
+/// The lowest set bit that is not below `bit`; `bit` is at most 63.
+fn at_or_above(mask: u64, bit: u32) -> Option<u32> {
+    let left = mask & u64::MAX << bit;
+    (left != 0).then(|| left.trailing_zeros())
+}
+
+/// The highest set bit below `bit`; `bit` is at most 63.
+fn below(mask: u64, bit: u32) -> Option<u32> {
+    (mask & ((1 << bit) - 1)).checked_ilog2()
+}
+
+fn hms(time: i64) -> (u32, u32, u32) {
+    let part = |value: i64| u32::try_from(value).unwrap_or(0);
+    (part(time / 3600), part(time / 60 % 60), part(time % 60))
+}
+
+fn seconds_of(hour: u32, minute: u32, second: u32) -> i64 {
+    i64::from(hour * 3600 + minute * 60 + second)
+}
+
+fn date_of(day: i64) -> Option<NaiveDate> {
+    NaiveDate::from_num_days_from_ce_opt(i32::try_from(day + EPOCH_FROM_CE).ok()?)
+}
+
+fn day_of(date: NaiveDate) -> i64 {
+    i64::from(date.num_days_from_ce()) - EPOCH_FROM_CE
+}
+
+/// The days that [`from`, `to`) touches, each with the part of it that lies inside, in seconds.
+fn days_between(from: i64, to: i64) -> impl DoubleEndedIterator<Item = (i64, Range<i64>)> {
+    let days = if from < to { from.div_euclid(DAY)..(to - 1).div_euclid(DAY) + 1 } else { 0..0 };
+    days.map(move |day| (day, (from - day * DAY).max(0)..(to - day * DAY).min(DAY)))
+}
+
+/// What a nickname stands for, or why it is refused and what to write instead.
+fn expand_nickname(text: &str) -> Result<&'static str, (String, &'static str)> {
+    let word = text.split_whitespace().next().unwrap_or(text).to_ascii_lowercase();
+    match word.as_str() {
+        "@reboot" => Err(("`@reboot` is refused: nothing runs because the daemon starts".into(), "give times of day")),
+        "@every" => Err((
+            "`@every` is refused: its times would depend on when the daemon started".into(),
+            "write `*/30 * * * *`",
+        )),
+        _ if word != text.to_ascii_lowercase() => {
+            Err((format!("`{word}` stands alone"), "leave out what follows it, or write five fields"))
+        }
+        "@hourly" => Ok("0 * * * *"),
+        "@daily" | "@midnight" => Ok("0 0 * * *"),
+        "@weekly" => Ok("0 0 * * 0"),
+        "@monthly" => Ok("0 0 1 * *"),
+        "@yearly" | "@annually" => Ok("0 0 1 1 *"),
+        _ => Err((format!("`{word}` is not known"), "use @hourly, @daily, @weekly, @monthly or @yearly")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rule(text: &str) -> Rule {
+        Rule::parse(text, "golden").unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_rule_is_small() {
+        assert!(size_of::<Rule>() <= 64);
+    }
+
+    #[test]
+    fn different_spellings_are_one_rule() {
+        for (one, other) in [
+            ("0 0 * jan,FEB Mon", "0 0 * 1,2 1"),
+            ("0 0 ? * fri-mon", "0 0 * * 0,1,5,6"),
+            ("0 0 * * 7", "0 0 * * sun"),
+            ("0 0 * * 5-7", "0 0 * * 0,5,6"),
+            ("0 0 * * 7-2", "0 0 * * 0-2"),
+            ("0 0 * * 0-7", "0 0 * * 0-6"),
+            ("0 0 * * sat-tue/2", "0 0 * * 6,1"),
+            ("*/15 * * * *", "0-59/15 * * * *"),
+            ("10-40/15 * * * *", "10-40/15,40,25 * * * *"),
+            (" 0\t0  * * * ", "@daily"),
+            ("@midnight", "@DAILY"),
+            ("@weekly", "0 0 * * sun"),
+            ("@monthly", "0 0 1 * *"),
+            ("@annually", "@yearly"),
+            ("0 0 0 l-3,lw,15w * *", "0 0 L-3,LW,15W * *"),
+            ("0 0 * * fril,mon#1", "0 0 * * 5L,1#1"),
+        ] {
+            assert_eq!(rule(one), rule(other), "{one} and {other}");
+        }
+    }
+
+    #[test]
+    fn wildcards_steps_and_ranges_are_not_fixed() {
+        for fixed in ["0 3 * * *", "0,30 3,4 * * *", "H H * * *", "H(0-29) 3 * * *", "5 0 3 */2 1-6 mon-fri", "@daily"]
+        {
+            assert!(rule(fixed).is_fixed(), "{fixed}");
+        }
+        for wild in ["* 3 * * *", "0 ? * * *", "0-5 3 * * *", "0-0 3 * * *", "H/15 3 * * *", "* 0 3 * * *", "@hourly"] {
+            assert!(!rule(wild).is_fixed(), "{wild}");
+        }
+    }
+
+    /// These numbers are a promise: whoever wrote `H` would have other slots after an update.
+    #[test]
+    fn hashed_values_never_change() {
+        let times = |text: &str, name: &str| -> Vec<i64> {
+            let rule = Rule::parse(text, name).unwrap();
+            std::iter::successors(rule.time_from(0), |time| rule.time_from(time + 1)).collect()
+        };
+        assert_eq!(times("H H * * *", "win11-golden"), [84_360]);
+        assert_eq!(times("H H * * *", "cad-workstation"), [11_580]);
+        assert_eq!(times("H(0-29)/10 3 * * *", "win11-golden"), [11_160, 11_760, 12_360]);
+        assert_eq!(times("H/20 3 * * *", "win11-golden"), [11_160, 12_360, 13_560]);
+    }
+
+    #[test]
+    fn hashes_spread_and_stay_in_their_range() {
+        let mut minutes = 0_u64;
+        for n in 0..600 {
+            let name = format!("schedule-{n}");
+            minutes |= Rule::parse("H 3 * * *", &name).unwrap().minutes;
+            assert!(Rule::parse("H(10-12) 3 * * *", &name).unwrap().minutes & !(0b111 << 10) == 0);
+            assert!(Rule::parse("0 3 H * *", &name).unwrap().days & !0x1fff_fffe == 0);
+            let stepped = Rule::parse("H/15 3 * * *", &name).unwrap().minutes;
+            assert_eq!(stepped.count_ones(), 4);
+        }
+        assert_eq!(minutes.count_ones(), 60);
+    }
+
+    #[test]
+    fn refusals_point_at_the_token_and_say_what_to_write() {
+        for (text, place, message, hint) in [
+            ("61 3 * * *", "61", "minute 61 is out of range", "minutes run from 0 to 59"),
+            ("0 24 * * *", "24", "hour 24 is out of range", "hours run from 0 to 23"),
+            ("0 0 0 * *", "0", "day of the month 0 is out of range", "days of the month run from 1 to 31"),
+            (
+                "0 0 * 99999999999 *",
+                "99999999999",
+                "month 99999999999 is out of range",
+                "months run from 1 to 12, or from jan to dec",
+            ),
+            ("0 0 * * mon,funday", "funday", "`funday` is not a day of the week", "days of the week run from 0 to 7"),
+            (
+                "0 22-6 * * *",
+                "22-6",
+                "the range `22-6` runs backwards",
+                "write `6-22`, or `22-23,0-6` to go past the end",
+            ),
+            ("0,,5 3 * * *", "0,,5", "an item of the list is empty", "write one comma"),
+            ("5/10 * * * *", "5/10", "a step needs a range, and `5` is one value", "write `5-59/10`"),
+            ("*/0 * * * *", "0", "`0` is not a step of minutes", "steps of minutes run from 1 to 59"),
+            ("*/+5 * * * *", "+5", "`+5` is not a step of minutes", "steps of minutes run from 1 to 59"),
+            ("0 3- * * *", "", "the hour is missing here", "hours run from 0 to 23"),
+            ("H(5) 3 * * *", "H(5)", "`H(5)` is not understood", "write `H`"),
+            ("0 3 L-31 * *", "31", "`31` is out of range", "days before the last run from 0 to 30"),
+            ("0 3 * * mon#6", "6", "`6` is out of range", "weekdays of a month run from 1 to 5"),
+            ("0 3 * * L", "L", "`L` alone is not a day of the week", "the last Friday of the month is `friL`"),
+            ("0 3 * *", "0 3 * *", "expected 5 or 6 fields, found 4", "write minute, hour"),
+            ("0 0 3 * * * 2026", "0 0 3 * * * 2026", "expected 5 or 6 fields, found 7", "a year cannot be given"),
+            ("TZ=UTC 0 0 3 * * *", "TZ=UTC 0 0 3 * * *", "expected 5 or 6 fields, found 7", "a zone is not part"),
+            ("  ", "", "the expression is empty", "write five fields"),
+            (" @reboot", "@reboot", "`@reboot` is refused", "give times of day"),
+            ("@every 5m", "@every 5m", "`@every` is refused", "write `*/30"),
+            ("@dayly", "@dayly", "`@dayly` is not known", "use @hourly"),
+            ("@daily 3", "@daily 3", "`@daily` stands alone", "leave out"),
+            ("0 0 30 2 *", "30 2 *", "this never fires", "the last day of every month is `L`"),
+            ("0 0 31 4,jun *", "31 4,jun *", "this never fires", "the last day"),
+            ("0 3 Ä * *", "Ä", "`Ä` is not a day of the month", "days of the month"),
+        ] {
+            let Err(error) = Rule::parse(text, "golden") else { panic!("{text} is accepted") };
+            assert_eq!(&text[error.span.clone()], place, "{text}");
+            assert!(error.message.starts_with(message), "{text}: {}", error.message);
+            assert!(error.hint.starts_with(hint), "{text}: {}", error.hint);
+        }
+    }
+}

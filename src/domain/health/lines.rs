@@ -1,0 +1,287 @@
+//! Whether a line gets the images that it should: the rule for what its history says since its last good image.
+//!
+//! A slot that brought no good image counts, unless somebody wanted it so. One such slot is a warning; two, of which the
+//! first is an hour old, are a problem. Both end with the next good image and with nothing else: not by the passing of
+//! time, not by a restart. `max_image_age` adds a bound of its own.
+
+use std::time::Duration;
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line};
+use crate::domain::{
+    bake::{Trigger, reason::ReasonCode},
+    ids::{BakeId, ImageId, LineId, ScheduleName},
+};
+
+/// Slots that are lost within this time of each other may have one passing cause.
+const PROBLEM_AFTER: TimeDelta = TimeDelta::hours(1);
+/// That many lost slots are a problem.
+const PROBLEM_SLOTS: u64 = 2;
+
+/// Whether a slot whose row ended so is lost. Everything is, but a good image and what a person, a rule of the
+/// configuration or an operator's hook wanted: a reason that is not known here counts, too. Of manual bakes only those
+/// that failed count: who asks for a bake while users are connected has the answer already.
+pub fn is_lost(state: &str, code: Option<ReasonCode>, trigger: Trigger) -> bool {
+    match state {
+        "failed" => true,
+        "skipped" => trigger != Trigger::Manual && !code.is_some_and(|code| WANTED.contains(&code)),
+        _ => false,
+    }
+}
+
+/// Reasons of skipped slots that nobody has to be told of.
+pub const WANTED: [ReasonCode; 7] = [
+    ReasonCode::Paused,
+    ReasonCode::Calendar,
+    ReasonCode::VetoedByHook,
+    ReasonCode::Cancelled,
+    ReasonCode::Superseded,
+    ReasonCode::ClockAhead,
+    ReasonCode::Observe,
+];
+
+/// A line that is judged: its schedule is in force and not paused.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// The line.
+    pub id: LineId,
+    /// Its schedule's name.
+    pub schedule: ScheduleName,
+    /// Its schedule's zone, for times in messages.
+    pub zone: Zone,
+    /// How old its newest good image may be.
+    pub max_image_age: Option<Duration>,
+    /// A line younger than `max_image_age` need not have an image yet.
+    pub known_since: DateTime<Utc>,
+}
+
+/// What the history knows of a line since its last good image.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Facts {
+    /// The last good image.
+    pub good: Option<Good>,
+    /// Slots after it that are lost.
+    pub lost: Option<Lost>,
+    /// Images after it that did not pass their check and are vetoed for that, the newest first.
+    pub unverified: Vec<Unverified>,
+    /// Since when there is no good image although there were images; `None` where there never was one, or still is.
+    pub none_good_since: Option<DateTime<Utc>>,
+}
+
+impl Facts {
+    /// Whether no slot of the line has ended yet.
+    pub fn no_image_yet(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// The last good image of a line: the one of the highest version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Good {
+    /// When it was seen AVAILABLE first. Slots before this are made up for.
+    pub at: DateTime<Utc>,
+    /// The instant that its age counts from.
+    pub made: DateTime<Utc>,
+}
+
+/// Slots without a good image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lost {
+    /// How many, manual bakes left out. At most [`Lost::BOUND`] rows are counted.
+    pub slots: u64,
+    /// Whether there are more rows than were counted.
+    pub more: bool,
+    /// The first of them.
+    pub first: DateTime<Utc>,
+    /// Whether the daemon could run in none of them.
+    pub only_missed: bool,
+    /// The last of them.
+    pub last: LastLost,
+}
+
+impl Lost {
+    /// So many rows are counted: what matters is one or two.
+    pub const BOUND: u32 = 100;
+}
+
+/// The last row without a good image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastLost {
+    /// The row.
+    pub bake: BakeId,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// `failed` or `skipped`.
+    pub state: String,
+    /// Why, for programs.
+    pub code: Option<ReasonCode>,
+    /// Why, in words.
+    pub reason: String,
+    /// The image that it was about, if it got so far.
+    pub image: Option<ImageId>,
+}
+
+/// An image that did not pass its check.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unverified {
+    /// The image.
+    pub image: ImageId,
+    /// Its version.
+    pub version: u32,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// What the check said.
+    pub reason: String,
+}
+
+/// What a line comes to; nothing where it has its image, or where no slot of it has ended yet.
+pub fn judge(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<Problem> {
+    let mut problems = Vec::new();
+    let severity = severity(facts, now);
+    if let Some(lost) = &facts.lost {
+        problems.push(lost_slots(line, facts.good, lost, severity));
+        problems.extend(stuck(line, lost));
+    }
+    problems.extend(facts.unverified.first().map(|newest| not_verified(line, newest, &facts.unverified, severity)));
+    if let (None, true, Some(since)) = (&facts.lost, facts.unverified.is_empty(), facts.none_good_since) {
+        let message = format!(
+            "{} has no good image any more: all of its images are gone, vetoed or not AVAILABLE",
+            name_of(line)
+        );
+        problems.push(of_line(line, ProblemCode::NoGoodImage, Severity::Warning, since, message, bake_now(line)));
+    }
+    problems.extend(too_old(line, facts, now));
+    problems
+}
+
+/// One lost slot may be an accident, two are none; but a burst within an hour may be one.
+fn severity(facts: &Facts, now: DateTime<Utc>) -> Severity {
+    let slots = facts.lost.as_ref().map_or(0, |lost| lost.slots) + facts.unverified.len() as u64;
+    let first = facts.lost.iter().map(|lost| lost.first).chain(facts.unverified.iter().map(|one| one.slot)).min();
+    match first {
+        Some(first) if slots >= PROBLEM_SLOTS && now - first >= PROBLEM_AFTER => Severity::Problem,
+        _ => Severity::Warning,
+    }
+}
+
+fn lost_slots(line: &Line, good: Option<Good>, lost: &Lost, severity: Severity) -> Problem {
+    let last = &lost.last;
+    let at = local(last.slot, line.zone);
+    let name = name_of(line);
+    let reason = one_line(&last.reason);
+    let verb = match (last.state.as_str(), last.code) {
+        (_, Some(ReasonCode::Missed)) => "was missed",
+        ("skipped", _) => "was skipped",
+        _ => "failed",
+    };
+    let message = match lost.slots {
+        0 | 1 => format!("{name} {verb} at {at}: {reason}"),
+        slots => {
+            let least = if lost.more { "at least " } else { "" };
+            let since = match good {
+                Some(_) => format!("since {}", local(lost.first, line.zone)),
+                None => format!("since {}, and there is no older one", local(lost.first, line.zone)),
+            };
+            format!("{name} has had no good image in {least}{slots} slots {since}; the last {verb} at {at}: {reason}")
+        }
+    };
+    let (code, command) = if lost.only_missed {
+        (ProblemCode::BakeMissed, bake_now(line))
+    } else {
+        (ProblemCode::BakeFailed, format!("imagebaked show {}", last.bake))
+    };
+    of_line(line, code, severity, lost.first, message, command)
+}
+
+/// An image that was given up although it may still be made holds a builder of the cloud.
+fn stuck(line: &Line, lost: &Lost) -> Option<Problem> {
+    let LastLost { code: Some(ReasonCode::Stuck), image: Some(image), bake, slot, .. } = &lost.last else {
+        return None;
+    };
+    let at = local(*slot, line.zone);
+    Some(Problem::new(
+        ProblemCode::ImageStuck,
+        Severity::Warning,
+        Subject::new(SubjectKind::Image, image.as_str()),
+        *slot,
+        format!(
+            "image {image} of {}, begun for {at}, was not finished within build_deadline; the cloud may still make it",
+            line.schedule
+        ),
+        Some(format!("imagebaked show {bake}")),
+    ))
+}
+
+fn not_verified(line: &Line, newest: &Unverified, all: &[Unverified], severity: Severity) -> Problem {
+    let Unverified { image, version, reason, .. } = newest;
+    let first = all.iter().map(|one| one.slot).min().unwrap_or(newest.slot);
+    let before = match all.len() {
+        1 => String::new(),
+        count => format!(", like {} before it", count - 1),
+    };
+    Problem::new(
+        ProblemCode::VerifyFailed,
+        severity,
+        Subject::new(SubjectKind::Image, image.as_str()),
+        first,
+        format!("the newest image of {}, v{version} ({image}), is vetoed{before}: {}", name_of(line), one_line(reason)),
+        Some(format!("imagebaked unveto {image}")),
+    )
+}
+
+/// The bound of the operator. A line without an image is as old as its schedule.
+fn too_old(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Option<Problem> {
+    let allowed = line.max_image_age?;
+    let since = facts.good.map_or(line.known_since, |good| good.made);
+    let age = (now - since).to_std().unwrap_or_default();
+    if age <= allowed {
+        return None;
+    }
+    let (age, most) = (minutes(age), humantime::format_duration(allowed));
+    let message = match facts.good {
+        Some(_) => {
+            format!("{} ({}): its newest good image is {age} old, max_image_age is {most}", line.schedule, line.id)
+        }
+        None => format!("{} ({}): it has had no good image for {age}, max_image_age is {most}", line.schedule, line.id),
+    };
+    let begun =
+        TimeDelta::from_std(allowed).ok().and_then(|allowed| since.checked_add_signed(allowed)).unwrap_or(since);
+    Some(of_line(line, ProblemCode::ImageTooOld, Severity::Problem, begun, message, bake_now(line)))
+}
+
+fn of_line(
+    line: &Line,
+    code: ProblemCode,
+    severity: Severity,
+    since: DateTime<Utc>,
+    message: String,
+    command: String,
+) -> Problem {
+    Problem::new(code, severity, Subject::new(SubjectKind::Line, line.id.as_str()), since, message, Some(command))
+}
+
+/// The schedule's name, and the line where it says more.
+fn name_of(line: &Line) -> String {
+    let (line, schedule) = (line.id.as_str(), line.schedule.as_str());
+    let says_it_all = line.strip_prefix(schedule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if says_it_all { line.to_owned() } else { format!("{schedule} ({line})") }
+}
+
+fn bake_now(line: &Line) -> String {
+    format!("imagebaked bake {}", line.schedule)
+}
+
+/// `Thu 2026-11-26 03:00 +08:00`.
+fn local(at: DateTime<Utc>, zone: Zone) -> String {
+    at.with_timezone(&zone).format("%a %F %H:%M %:z").to_string()
+}
+
+fn minutes(length: Duration) -> String {
+    humantime::format_duration(Duration::from_secs(length.as_secs() / 60 * 60)).to_string()
+}
+
+#[cfg(test)]
+#[path = "lines_tests.rs"]
+mod tests;

@@ -1,0 +1,267 @@
+use std::time::Duration;
+
+use crate::domain::calendar::zone::Zone;
+use proptest::prelude::*;
+
+use super::*;
+use crate::domain::image::{
+    Fate, Policy, Seen,
+    judge::{Action, action, judge},
+    retention::tests::keep,
+};
+
+fn start() -> DateTime<Utc> {
+    "2027-01-01T03:00:00Z".parse().unwrap()
+}
+
+/// A line as the history has it, with what the brake remembers of it.
+#[derive(Debug, Clone)]
+struct Line {
+    images: Vec<(LineImage, Option<MarkKind>, bool, bool)>,
+    deleted: Vec<(DateTime<Utc>, bool)>,
+    rules: Option<Keep>,
+    keep: Keep,
+    now: DateTime<Utc>,
+    made: u32,
+}
+
+impl Line {
+    fn new(keep: Keep) -> Self {
+        Self { images: vec![], deleted: vec![], rules: None, keep, now: start(), made: 0 }
+    }
+
+    fn make(&mut self, of_slot: bool) {
+        self.made += 1;
+        let image = LineImage {
+            image_id: format!("imgc-{}", self.made).into(),
+            line: "golden".into(),
+            version: self.made,
+            name: format!("golden-v{}", self.made),
+            slot: self.now,
+            available_at: self.now,
+            fate: Fate::Kept,
+            seen: Seen { available: true, ours: true, ..Seen::default() },
+            pin: None,
+            channels: vec![],
+            copied_to: vec![],
+            veto: None,
+        };
+        self.images.push((image, None, true, of_slot));
+    }
+
+    /// A pass as the daemon makes one: how many images it deleted, and whether the brake held some.
+    fn pass(&mut self, confirm: bool) -> (usize, bool) {
+        let policy = Policy {
+            schedule: "golden".into(),
+            zone: Zone::find("Asia/Shanghai").unwrap(),
+            keep: Some(self.keep.clone()),
+            channels: vec![],
+        };
+        let images: Vec<LineImage> = self.images.iter().map(|(image, ..)| image.clone()).collect();
+        let grace = TimeDelta::from_std(self.keep.grace).unwrap();
+        let verdicts = judge(&images, Some(&policy), &[], self.now);
+        let actions: Vec<Action> =
+            images.iter().zip(&verdicts).map(|(image, verdict)| action(image, verdict, grace, self.now)).collect();
+        let candidates: Vec<Candidate<'_>> = self
+            .images
+            .iter()
+            .zip(verdicts.iter().zip(&actions))
+            .map(|((image, marked, is_new, of_slot), (verdict, action))| Candidate {
+                image,
+                marked: *marked,
+                is_new: *is_new,
+                of_slot: *of_slot,
+                goes: verdict.goes(),
+                is_due: *action == Action::Delete,
+            })
+            .collect();
+        let counts = counted(&candidates, &self.keep, self.rules.as_ref() == Some(&self.keep), self.now);
+        let deleted = self.deleted.iter().filter(|(at, counts)| *counts && *at > self.now - WINDOW).count();
+        let mut load = LineLoad { deleted, ..LineLoad::default() };
+        load.add(&candidates, &counts);
+        let line = "golden".into();
+        let held = !brakes([(&line, &load)], None, 1_000).is_empty() && !confirm;
+        let mut deleted = 0;
+        let mut left = Vec::new();
+        for (index, (mut image, mut marked, _, of_slot)) in std::mem::take(&mut self.images).into_iter().enumerate() {
+            let kind = if counts[index] { MarkKind::Counted } else { MarkKind::Ordinary };
+            match actions[index] {
+                Action::Delete if !held => {
+                    deleted += 1;
+                    let counts = counts[index] && !confirm;
+                    self.deleted.push((self.now, counts));
+                    continue;
+                }
+                Action::Mark { delete_after } => {
+                    marked = Some(kind);
+                    image.fate = mark(self.now, delete_after);
+                }
+                Action::Delete if marked.is_none() => {
+                    marked = Some(kind);
+                    image.fate = mark(self.now, self.now);
+                }
+                Action::Unmark => {
+                    marked = None;
+                    image.fate = Fate::Kept;
+                }
+                _ => {}
+            }
+            left.push((image, marked, false, of_slot));
+        }
+        self.images = left;
+        self.rules = Some(self.keep.clone());
+        (deleted, held)
+    }
+}
+
+fn mark(since: DateTime<Utc>, delete_after: DateTime<Utc>) -> Fate {
+    Fate::Marked { since, delete_after, rule: String::new(), tries: 0, last_error: None }
+}
+
+fn rules() -> impl Strategy<Value = Keep> {
+    let few = || 0u32..4;
+    let counts = (few(), few(), few(), few(), few(), few());
+    (counts, prop::option::of(1u64..200), 1u32..3, 0u64..50).prop_map(
+        |((last, hourly, daily, weekly, monthly, yearly), within, min, grace)| Keep {
+            last: last + u32::from(within.is_none() && hourly + daily + weekly + monthly + yearly == 0),
+            hourly,
+            daily,
+            weekly,
+            monthly,
+            yearly,
+            within: within.map(Duration::from_hours),
+            min,
+            grace: Duration::from_hours(grace),
+            ..keep()
+        },
+    )
+}
+
+/// An image of a slot that has not come is as old as it is seen, not as new as its slot says.
+#[test]
+fn a_slot_of_the_future_is_not_the_newest() {
+    let mut line = Line::new(Keep { last: 1, ..keep() });
+    for _ in 0..3 {
+        line.make(true);
+        line.now += TimeDelta::days(1);
+    }
+    line.images[0].0.slot = line.now + TimeDelta::days(400);
+    let candidate = |(image, marked, is_new, of_slot): &(LineImage, Option<MarkKind>, bool, bool), is_last| {
+        let image = image.clone();
+        (image, *marked, *is_new && is_last, *of_slot, !is_last)
+    };
+    let parts: Vec<_> = line.images.iter().enumerate().map(|(n, part)| candidate(part, n == 2)).collect();
+    let candidates: Vec<Candidate<'_>> = parts
+        .iter()
+        .map(|(image, marked, is_new, of_slot, goes)| Candidate {
+            image,
+            marked: *marked,
+            is_new: *is_new,
+            of_slot: *of_slot,
+            goes: *goes,
+            is_due: *goes,
+        })
+        .collect();
+    assert_eq!(counted(&candidates, &line.keep, true, line.now), [false, true, false], "the oldest is replaced");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever the rules are, and however often the line is baked between two passes.
+    #[test]
+    fn ordinary_nights_never_meet_it(keep in rules(), every in 1i64..30, a_pass_after in 1usize..6, nights in 20usize..120) {
+        let mut line = Line::new(keep);
+        line.pass(false);
+        for night in 0..nights {
+            line.now += TimeDelta::hours(every);
+            line.make(true);
+            // What is judged late is at most a day old, as a pass comes every hour.
+            if night % a_pass_after == 0 || every > 4 {
+                prop_assert!(!line.pass(false).1, "night {night}: {line:?}");
+            }
+        }
+    }
+
+    /// An edit that wants less than half of the images, in one go or image by image, with any grace.
+    #[test]
+    fn a_wipe_always_meets_it(count in 5usize..40, left in 1u32..20, steps in 1u32..40, grace in 0u64..3, gap in 0i64..15) {
+        prop_assume!(2 * (left as usize) < count && count - left as usize >= 3);
+        let most = u32::try_from(count).unwrap();
+        let mut line = Line::new(Keep { last: most, grace: Duration::from_hours(grace), ..keep() });
+        for _ in 0..count {
+            line.make(true);
+            line.now += TimeDelta::hours(24);
+            line.pass(false);
+        }
+        let (mut deleted, mut met) = (0, false);
+        for step in 1..=steps {
+            let wanted = most - (most - left) * step / steps;
+            line.keep.last = wanted.max(left);
+            for _ in 0..2 {
+                let (gone, held) = line.pass(false);
+                deleted += gone;
+                met |= held;
+                line.now += TimeDelta::minutes(gap);
+            }
+        }
+        line.now += TimeDelta::hours(i64::try_from(grace).unwrap());
+        let (gone, held) = line.pass(false);
+        prop_assert!(met || held);
+        prop_assert!(2 * (deleted + gone) <= count, "{} of {count}", deleted + gone);
+        // A person's word goes through with it, once.
+        let before = line.images.len();
+        prop_assert_eq!(before - line.pass(true).0, left as usize);
+        prop_assert!(!line.pass(false).1);
+    }
+}
+
+#[test]
+fn it_takes_three_and_more_than_half() {
+    let line = LineId::from("golden");
+    let held = |good, going, deleted| {
+        let load = LineLoad { good, going, counted: going, deleted };
+        brakes([(&line, &load)], None, 100)
+    };
+    assert_eq!(held(3, 2, 0), []);
+    assert_eq!(held(6, 3, 0), []);
+    assert_eq!(held(5, 3, 0), [Brake::Line { line: line.clone(), going: 3, deleted: 0, of: 5 }]);
+    // Two were deleted already of six, two more are too many.
+    assert_eq!(held(4, 1, 2), []);
+    assert_eq!(held(4, 2, 2), [Brake::Line { line: line.clone(), going: 2, deleted: 2, of: 6 }]);
+    assert_eq!(held(1, 0, 9), [], "nothing goes");
+}
+
+#[test]
+fn all_lines_together_have_a_limit() {
+    let lines: Vec<LineId> = (0..3).map(|n| LineId::from(format!("line-{n}"))).collect();
+    let load = |counted, deleted| LineLoad { good: 90, going: 3, counted, deleted };
+    let loads = |counted, deleted| lines.iter().map(|line| (line, load(counted, deleted))).collect::<Vec<_>>();
+    let held = |loads: &[(&LineId, LineLoad)], limit| brakes(loads.iter().map(|(line, load)| (*line, load)), limit, 3);
+    assert_eq!(held(&loads(2, 0), None), []);
+    assert_eq!(held(&loads(3, 0), None), [Brake::All { going: 9, deleted: 0, limit: 6 }]);
+    assert_eq!(held(&loads(1, 2), None), [Brake::All { going: 3, deleted: 6, limit: 6 }]);
+    // Ordinary deletions count against the operator's own limit only.
+    assert_eq!(held(&loads(0, 0), None), []);
+    assert_eq!(held(&loads(0, 0), Some(8)), [Brake::All { going: 9, deleted: 0, limit: 8 }]);
+    assert_eq!(held(&loads(0, 0), Some(9)), []);
+}
+
+#[test]
+fn bakes_by_hand_replace_two_images_between_two_passes() {
+    let line = |by_hand: usize| {
+        let mut line = Line::new(Keep { last: 1, grace: Duration::ZERO, ..keep() });
+        line.pass(false);
+        (0..by_hand).for_each(|_| line.make(false));
+        line.pass(false)
+    };
+    assert_eq!(line(2), (1, false));
+    assert_eq!(line(5), (0, true));
+    // One by one they are as good as nights.
+    let mut line = Line::new(Keep { last: 1, grace: Duration::ZERO, ..keep() });
+    line.pass(false);
+    for n in 0..9 {
+        line.make(false);
+        assert_eq!(line.pass(false), (usize::from(n > 0), false));
+    }
+}

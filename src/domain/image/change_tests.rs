@@ -1,0 +1,113 @@
+use crate::domain::calendar::zone::Zone;
+use chrono::DateTime;
+
+use super::*;
+use crate::domain::{
+    ids::{BakeId, ImageId},
+    image::{
+        Fate, Seen,
+        judge::{Action, Doubt, Verdict, Why},
+        retention::tests::keep,
+    },
+    schedule::{Channel, Keep},
+};
+
+fn stays(why: Why) -> Verdict {
+    Verdict::Stays { why: vec![why] }
+}
+
+fn goes() -> Verdict {
+    Verdict::Goes { rule: "keep = { last = 1, min = 1 }".into() }
+}
+
+fn judged(schedule: Option<&str>, verdict: Verdict) -> Judged {
+    Judged {
+        image_id: ImageId::from("imgc-1"),
+        image_name: "golden-v1".into(),
+        line: "golden".into(),
+        schedule: schedule.map(str::to_owned),
+        version: 1,
+        slot: DateTime::UNIX_EPOCH,
+        action: Action::Keep,
+        verdict,
+    }
+}
+
+fn policy(keep: Option<Keep>, channels: &[&str]) -> Policy {
+    let channel = |name: &&str| Channel { name: (*name).to_owned(), after: None };
+    Policy {
+        schedule: "golden".into(),
+        zone: Zone::find("Asia/Shanghai").unwrap(),
+        keep,
+        channels: channels.iter().map(channel).collect(),
+    }
+}
+
+#[test]
+fn an_image_is_told_where_the_two_files_differ_about_it() {
+    let golden = Some("golden");
+    let doubt = || Why::Doubt { because: Doubt::NewestFailed { bake: BakeId(7) } };
+    let doubted = || Verdict::Blocked { rule: "keep = { last = 1, min = 1 }".into(), why: vec![doubt()] };
+    let mut change = Change::default();
+    for (before, after) in [
+        (judged(golden, stays(Why::LastGood)), judged(golden, stays(Why::NoRules))),
+        (judged(golden, goes()), judged(golden, goes())),
+        // A doubt passes; what the rules say stays.
+        (judged(golden, doubted()), judged(golden, doubted())),
+    ] {
+        change.add(&before, after);
+    }
+    assert_eq!((change.summary(), &change), (None, &Change::default()));
+
+    change.add(&judged(golden, stays(Why::NoRules)), judged(golden, goes()));
+    change.add(&judged(golden, stays(Why::NoRules)), judged(golden, doubted()));
+    change.add(&judged(golden, goes()), judged(golden, stays(Why::NoRules)));
+    // A line that comes back has rules again.
+    change.add(&judged(None, stays(Why::NoRules)), judged(golden, goes()));
+    change.add(&judged(golden, goes()), judged(None, stays(Why::NoRules)));
+    assert_eq!(change.counts, Counts { going: 3, staying: 1, orphans: 1 });
+    assert_eq!(change.summary().unwrap(), "3 images more to go, 1 to stay after all, 1 without a line");
+    let cut = change.shortened(1);
+    assert_eq!((cut.going.len(), cut.counts.going), (1, 3));
+}
+
+#[test]
+fn only_some_edits_matter() {
+    let ruled = |last| policy(Some(Keep { last, ..keep() }), &[]);
+    assert!(!matters(Some(&ruled(2)), Some(&ruled(2))) && !matters(None, None));
+    for (old, new) in [
+        (Some(ruled(2)), Some(ruled(1))),
+        (Some(ruled(2)), Some(policy(None, &[]))),
+        (Some(ruled(2)), Some(Policy { zone: Zone::UTC, ..ruled(2) })),
+        (Some(policy(None, &["stable"])), Some(policy(None, &[]))),
+        (Some(ruled(2)), None),
+        (None, Some(ruled(2))),
+    ] {
+        assert!(matters(old.as_ref(), new.as_ref()), "{old:?} {new:?}");
+    }
+}
+
+#[test]
+fn a_channel_that_leaves_the_file_holds_no_image() {
+    let now = DateTime::UNIX_EPOCH;
+    let left = |policy: Option<&Policy>| {
+        let mut image = LineImage {
+            image_id: ImageId::from("imgc-1"),
+            line: "golden".into(),
+            version: 1,
+            name: "golden-v1".into(),
+            slot: now,
+            available_at: now,
+            fate: Fate::Kept,
+            seen: Seen::default(),
+            pin: None,
+            channels: vec!["latest".into(), "stable".into(), "canary".into()],
+            copied_to: vec![],
+            veto: None,
+        };
+        drop_channels(&mut image, policy);
+        image.channels
+    };
+    assert_eq!(left(Some(&policy(None, &["stable"]))), ["latest", "stable"]);
+    assert_eq!(left(None).len(), 3);
+}

@@ -1,0 +1,398 @@
+//! Which image each channel of a line stands for.
+//!
+//! * `latest` stands for the newest image that is fit: good, there, and without a veto.
+//! * A channel with `after` moves by itself, to the newest fit image that has been good for so long and passed its check,
+//!   where it has one. It moves only to versions above the one that it last stood for, or was rolled back from.
+//! * A channel without `after` moves only when a person says so.
+//! * Custom itself a channel moves only to images of ours, and never to one whose version is higher but whose slot is earlier: an
+//!   adopted image takes a person's word.
+//! * No channel stands for an image that is not fit. One that loses its image goes back: a channel with `after` to the
+//!   newest older version that would do, another to the image it stood for before. Where there is none it is empty.
+//!
+//! A line that the file does not have keeps its channels; they only ever go back.
+
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Fate, LineImage};
+use crate::domain::{
+    ids::ImageId,
+    schedule::{Channel, LATEST},
+};
+
+/// How the check of an image went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Check {
+    /// It is still to be made.
+    Due,
+    /// Good.
+    Passed,
+    /// Bad.
+    Failed,
+}
+
+/// All that channels go by in one line.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct View {
+    /// Its images that are not deleted.
+    pub images: Vec<Candidate>,
+    /// What its channels stand for now.
+    pub assigned: Vec<Assigned>,
+    /// What each channel stood for, the last assignment first.
+    pub past: Vec<(String, ImageId)>,
+}
+
+/// An image that a channel may come to stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its version.
+    pub version: u32,
+    /// Since when it is good.
+    pub available_at: DateTime<Utc>,
+    /// Why no channel may stand for it; `None`: one may.
+    pub unfit: Option<String>,
+    /// Whether a channel may move to it by itself: it carries our tag, and no lower version of the line is of a later slot.
+    /// To others, adopted ones, it takes a person's word.
+    pub moves_in: bool,
+    /// Its check, where it has one.
+    pub check: Option<Check>,
+}
+
+/// What a channel stands for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Assigned {
+    /// The channel.
+    pub channel: String,
+    /// The image; `None`: it is empty.
+    pub image_id: Option<ImageId>,
+    /// The image's version.
+    pub version: Option<u32>,
+    /// Custom itself it moves only to versions above this one.
+    pub above: i64,
+}
+
+/// A channel comes to stand for something else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The channel.
+    pub channel: String,
+    /// What it stands for now.
+    pub to: Target,
+    /// In words.
+    pub why: String,
+    /// Whether it goes back: for the log.
+    pub is_loss: bool,
+}
+
+/// What a channel comes to stand for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    /// An image.
+    Image {
+        /// The image.
+        image_id: ImageId,
+        /// Its version.
+        version: u32,
+        /// From now on it moves by itself only to versions above this one.
+        above: i64,
+    },
+    /// Nothing, until something fit comes along.
+    Nothing {
+        /// See above.
+        above: i64,
+    },
+    /// There is no such channel any more.
+    Dropped,
+}
+
+impl Candidate {
+    /// `image` as channels see it.
+    pub fn new(image: &LineImage, check: Option<Check>) -> Self {
+        Self {
+            image_id: image.image_id.clone(),
+            version: image.version,
+            available_at: image.available_at,
+            unfit: unfit(image),
+            moves_in: image.seen.ours,
+            check,
+        }
+    }
+
+    /// Whether a channel with this `after` may move to it by itself, and if not yet, from when on.
+    fn ripe_at(&self, after: Duration) -> Option<DateTime<Utc>> {
+        let checked = matches!(self.check, None | Some(Check::Passed));
+        let soaked = TimeDelta::from_std(after).ok().and_then(|after| self.available_at.checked_add_signed(after))?;
+        (self.unfit.is_none() && self.moves_in && checked).then_some(soaked)
+    }
+}
+
+/// Why no channel may stand for an image.
+fn unfit(image: &LineImage) -> Option<String> {
+    if let Some(reason) = &image.veto {
+        return Some(format!("vetoed: {reason}"));
+    }
+    match &image.fate {
+        Fate::Deleting { .. } => return Some("being deleted".to_owned()),
+        Fate::Deleted { .. } => return Some("deleted".to_owned()),
+        Fate::Kept | Fate::Refused { .. } | Fate::Marked { .. } => {}
+    }
+    if image.seen.missing_since.is_some() {
+        Some("not in the cloud any more".to_owned())
+    } else if !image.seen.available {
+        Some("not listed as AVAILABLE".to_owned())
+    } else {
+        None
+    }
+}
+
+impl View {
+    fn image(&self, image_id: &ImageId) -> Option<&Candidate> {
+        self.images.iter().find(|image| image.image_id == *image_id)
+    }
+
+    fn assigned(&self, channel: &str) -> Option<&Assigned> {
+        self.assigned.iter().find(|assigned| assigned.channel == channel)
+    }
+
+    /// Why the image that `assigned` stands for must not stay, if it must not.
+    fn loss(&self, assigned: &Assigned) -> Option<String> {
+        let image_id = assigned.image_id.as_ref()?;
+        self.image(image_id).map_or_else(|| Some("gone".to_owned()), |image| image.unfit.clone())
+    }
+
+    /// The newest fit image among those that `wanted` lets through.
+    fn newest(&self, wanted: impl Fn(&Candidate) -> bool) -> Option<&Candidate> {
+        let fit = self.images.iter().filter(|image| image.unfit.is_none() && wanted(image));
+        fit.max_by(|a, b| (a.version, &a.image_id).cmp(&(b.version, &b.image_id)))
+    }
+
+    /// The image that `channel` stood for last, of those that are fit, and other than `but`.
+    fn previous(&self, channel: &str, but: Option<&ImageId>) -> Option<&Candidate> {
+        self.past
+            .iter()
+            .filter(|(of, image_id)| of == channel && Some(image_id) != but)
+            .filter_map(|(_, image_id)| self.image(image_id))
+            .find(|image| image.unfit.is_none())
+    }
+
+    /// Takes over what was decided, so that the next decision sees it.
+    pub fn apply(&mut self, moves: &[Move]) {
+        for Move { channel, to, .. } in moves {
+            self.assigned.retain(|assigned| assigned.channel != *channel);
+            let (image_id, version, above) = match to {
+                Target::Image { image_id, version, above } => (Some(image_id.clone()), Some(*version), *above),
+                Target::Nothing { above } => (None, None, *above),
+                Target::Dropped => continue,
+            };
+            if let Some(image_id) = &image_id {
+                self.past.retain(|past| (&past.0, &past.1) != (channel, image_id));
+                self.past.insert(0, (channel.clone(), image_id.clone()));
+            }
+            self.assigned.push(Assigned { channel: channel.clone(), image_id, version, above });
+        }
+    }
+
+    /// Takes over a veto.
+    pub fn veto(&mut self, image_id: &ImageId, reason: &str) {
+        for image in self.images.iter_mut().filter(|image| image.image_id == *image_id) {
+            image.unfit = Some(format!("vetoed: {reason}"));
+        }
+    }
+}
+
+/// What has to move by itself, and when to ask again. `declared` are the channels of the file beside `latest`; `None`
+/// where the file does not have the line.
+pub fn settle(view: &View, declared: Option<&[Channel]>, now: DateTime<Utc>) -> (Vec<Move>, Option<DateTime<Utc>>) {
+    let mut moves: Vec<Move> = latest(view).into_iter().collect();
+    let mut next: Option<DateTime<Utc>> = None;
+    for channel in declared.unwrap_or_default() {
+        if let Some(after) = channel.after {
+            moves.extend(by_itself(view, &channel.name, after, now));
+            let soaking = view.images.iter().filter_map(|image| image.ripe_at(after)).filter(|at| *at > now).min();
+            next = [next, soaking].into_iter().flatten().min();
+        } else {
+            moves.extend(by_hand(view, &channel.name));
+        }
+    }
+    for assigned in view.assigned.iter().filter(|assigned| assigned.channel != LATEST) {
+        match declared {
+            None => moves.extend(by_hand(view, &assigned.channel)),
+            Some(declared) if declared.iter().all(|channel| channel.name != assigned.channel) => moves.push(Move {
+                channel: assigned.channel.clone(),
+                to: Target::Dropped,
+                why: "not in the file any more".to_owned(),
+                is_loss: false,
+            }),
+            Some(_) => {}
+        }
+    }
+    (moves, next)
+}
+
+fn latest(view: &View) -> Option<Move> {
+    let assigned = view.assigned(LATEST);
+    let current = assigned.and_then(|assigned| assigned.image_id.as_ref());
+    let newest = view.newest(|image| image.moves_in || Some(&image.image_id) == current);
+    if current == newest.map(|image| &image.image_id) {
+        return None;
+    }
+    let loss = assigned.and_then(|assigned| view.loss(assigned));
+    let why = loss.clone().map_or_else(|| "newest good image".to_owned(), |why| left(assigned, &why));
+    let to = match newest {
+        Some(image) => stand_for(image, image.version.into()),
+        None => Target::Nothing { above: -1 },
+    };
+    Some(Move { channel: LATEST.to_owned(), to, why, is_loss: loss.is_some() })
+}
+
+/// A channel with `after`.
+fn by_itself(view: &View, channel: &str, after: Duration, now: DateTime<Utc>) -> Option<Move> {
+    let ripe = |image: &Candidate| image.ripe_at(after).is_some_and(|at| at <= now);
+    let assigned = view.assigned(channel);
+    let above = assigned.map_or(-1, |assigned| assigned.above);
+    let loss = assigned.and_then(|assigned| view.loss(assigned));
+    if let Some(image) = view.newest(|image| ripe(image) && i64::from(image.version) > above) {
+        let why = match &loss {
+            Some(loss) => left(assigned, loss),
+            None if after.is_zero() => "good".to_owned(),
+            None => format!("good for {}", humantime::format_duration(after)),
+        };
+        let to = stand_for(image, image.version.into());
+        return Some(Move { channel: channel.to_owned(), to, why, is_loss: false });
+    }
+    let (assigned, loss) = (assigned?, loss?);
+    let version = assigned.version.unwrap_or_default();
+    // One that was rolled back before does not come back; one that is only lost may, once it is fit again.
+    let rolled_back = assigned.above > i64::from(version);
+    let to = match view.newest(|image| ripe(image) && image.version < version) {
+        Some(image) => stand_for(image, if rolled_back { assigned.above } else { image.version.into() }),
+        None => Target::Nothing { above: if rolled_back { assigned.above } else { i64::from(version) - 1 } },
+    };
+    Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
+}
+
+/// A channel without `after`, or of a line that is not in the file: it only goes back.
+fn by_hand(view: &View, channel: &str) -> Option<Move> {
+    let assigned = view.assigned(channel)?;
+    let loss = view.loss(assigned)?;
+    let to = match view.previous(channel, assigned.image_id.as_ref()) {
+        Some(image) => stand_for(image, assigned.above.max(image.version.into())),
+        None => Target::Nothing { above: assigned.above },
+    };
+    Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
+}
+
+fn stand_for(image: &Candidate, above: i64) -> Target {
+    Target::Image { image_id: image.image_id.clone(), version: image.version, above }
+}
+
+fn left(assigned: Option<&Assigned>, why: &str) -> String {
+    match assigned.and_then(|assigned| Some((assigned.version?, assigned.image_id.as_ref()?))) {
+        Some((version, image_id)) => format!("v{version} ({image_id}) is {why}"),
+        None => why.to_owned(),
+    }
+}
+
+/// Why a person's word was not carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// It moves by itself alone.
+    #[error("`latest` always stands for the newest good image; `imagebaked veto IMAGE --reason …` takes one out of it")]
+    Latest,
+    /// The line has no such channel.
+    #[error("{line} has no channel `{channel}`; {}", hint.as_deref().unwrap_or("name it in `channels` of the schedule first"))]
+    NoChannel {
+        /// The line.
+        line: String,
+        /// What was asked for.
+        channel: String,
+        /// What may have been meant.
+        hint: Option<String>,
+    },
+    /// No channel may stand for the image.
+    #[error("image {image} is {why}")]
+    Unfit {
+        /// The image.
+        image: ImageId,
+        /// Why.
+        why: String,
+    },
+    /// The check was not passed.
+    #[error("the check of image {image} {}; --force promotes it all the same", if *failed { "failed" } else { "is not over" })]
+    NotChecked {
+        /// The image.
+        image: ImageId,
+        /// Whether it is over.
+        failed: bool,
+    },
+    /// It stands for the image already.
+    #[error("channel `{channel}` stands for image {image} already")]
+    Already {
+        /// The channel.
+        channel: String,
+        /// The image.
+        image: ImageId,
+    },
+    /// It stands for nothing.
+    #[error("channel `{channel}` of {line} is empty: there is nothing to roll back from")]
+    Empty {
+        /// The line.
+        line: String,
+        /// The channel.
+        channel: String,
+    },
+    /// It stood for nothing else that is fit.
+    #[error(
+        "channel `{channel}` of {line} stood for no other image that is still there and has no veto; \
+         `imagebaked veto {image} --reason …` takes this one out of every channel"
+    )]
+    NoPrevious {
+        /// The line.
+        line: String,
+        /// The channel.
+        channel: String,
+        /// What it stands for.
+        image: ImageId,
+    },
+}
+
+/// A person wants `channel` to stand for an image of the line, whatever its `after`.
+pub fn promote(view: &View, image_id: &ImageId, channel: &str, force: bool, why: &str) -> Result<Move, Refused> {
+    let Some(image) = view.image(image_id) else {
+        return Err(Refused::Unfit { image: image_id.clone(), why: "deleted".to_owned() });
+    };
+    if let Some(why) = &image.unfit {
+        return Err(Refused::Unfit { image: image_id.clone(), why: why.clone() });
+    }
+    if let (Some(check @ (Check::Due | Check::Failed)), false) = (image.check, force) {
+        return Err(Refused::NotChecked { image: image_id.clone(), failed: check == Check::Failed });
+    }
+    let assigned = view.assigned(channel);
+    if assigned.and_then(|assigned| assigned.image_id.as_ref()) == Some(image_id) {
+        return Err(Refused::Already { channel: channel.to_owned(), image: image_id.clone() });
+    }
+    // An older version is meant to last: what the channel leaves does not come back by itself.
+    let left = assigned.and_then(|assigned| assigned.version).map_or(-1, i64::from);
+    let to = stand_for(image, left.max(image.version.into()));
+    Ok(Move { channel: channel.to_owned(), to, why: why.to_owned(), is_loss: false })
+}
+
+/// A person wants `channel` to stand for what it stood for before. The image that it leaves is to be vetoed.
+pub fn rollback(view: &View, line: &str, channel: &str, why: &str) -> Result<(ImageId, Move), Refused> {
+    let empty = || Refused::Empty { line: line.to_owned(), channel: channel.to_owned() };
+    let assigned = view.assigned(channel).ok_or_else(empty)?;
+    let current = assigned.image_id.clone().ok_or_else(empty)?;
+    let Some(image) = view.previous(channel, Some(&current)) else {
+        return Err(Refused::NoPrevious { line: line.to_owned(), channel: channel.to_owned(), image: current });
+    };
+    let left = assigned.version.map_or(-1, i64::from);
+    let to = stand_for(image, assigned.above.max(left).max(image.version.into()));
+    Ok((current, Move { channel: channel.to_owned(), to, why: why.to_owned(), is_loss: true }))
+}
+
+#[cfg(test)]
+#[path = "channels_tests.rs"]
+mod tests;

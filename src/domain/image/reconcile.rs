@@ -1,0 +1,651 @@
+//! Ledger and cloud side by side: what differs, and what the ledger can learn from the tags of images.
+//!
+//! Everything that the ledger would need after its loss is on the images themselves: line, slot and version. What is
+//! learned from there only ever adds: rows for slots that have none, and higher versions. Nothing here leads to the
+//! deletion of anything.
+
+use std::{
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt,
+    sync::Arc,
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::{Deserialize, Serialize};
+
+use crate::domain::api::identity::{
+    ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER, TAG_SCHEDULE, TAG_SLOT, TAG_VERSION,
+};
+use crate::domain::{
+    ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId, ScheduleName},
+    schedule::Schedule,
+};
+
+/// What a row of the ledger says of its image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The row.
+    pub bake: BakeId,
+    /// The line.
+    pub line: LineId,
+    /// The slot.
+    pub slot: DateTime<Utc>,
+    /// The word for its state.
+    pub state: String,
+    /// Whether it is over.
+    pub ended: bool,
+    /// The image, if it has one.
+    pub image_id: Option<ImageId>,
+}
+
+/// What our tags say of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tagged {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// The line.
+    pub line: LineId,
+    /// The slot.
+    pub slot: DateTime<Utc>,
+    /// The version in the line.
+    pub version: u32,
+}
+
+impl Tagged {
+    /// Reads the tags; `None` unless all are there and sound and the owner is `owner`.
+    pub fn read(image: &RemoteImage, owner: &str) -> Option<Self> {
+        let tag = |key: &str| image.tags.get(key).map(String::as_str);
+        if tag(TAG_OWNER) != Some(owner) {
+            return None;
+        }
+        Some(Self {
+            schedule_id: ScheduleId::from(tag(TAG_SCHEDULE)?),
+            line: LineId::from(tag(TAG_LINE)?),
+            slot: tag(TAG_SLOT)?.parse().ok()?,
+            version: tag(TAG_VERSION)?.parse().ok()?,
+        })
+    }
+}
+
+/// A tag that asks for a version further above the last known one of its line is not believed.
+const FURTHEST_AHEAD: u32 = 1_000;
+/// Nor one from here on, where no version of the line is known.
+const VERSION_BOUND: u32 = 1_000_000;
+
+impl Tagged {
+    /// Why the tags cannot be true: others can write them, too. `last` is the last known version of the line.
+    pub fn implausible(&self, last: Option<u32>, now: DateTime<Utc>) -> Option<String> {
+        let Self { slot, version, .. } = self;
+        if *slot > now {
+            return Some(format!("its slot {} is later than now", utc(*slot)));
+        }
+        match last.filter(|last| *last > 0) {
+            _ if *version == 0 => Some("versions begin at 1".to_owned()),
+            Some(last) if *version > last.saturating_add(FURTHEST_AHEAD) => Some(format!(
+                "its version {version} is more than {FURTHEST_AHEAD} above the last one of the line, {last}"
+            )),
+            None if *version >= VERSION_BOUND => {
+                Some(format!("its version {version} is not below {VERSION_BOUND}, and none of the line is known"))
+            }
+            _ => None,
+        }
+    }
+
+    /// Reads the tags as [`Tagged::read`] does; `None` also where they cannot be true.
+    pub fn read_plausible<S: std::hash::BuildHasher>(
+        image: &RemoteImage,
+        owner: &str,
+        versions: &HashMap<LineId, u32, S>,
+        now: DateTime<Utc>,
+    ) -> Option<Self> {
+        let tagged = Self::read(image, owner)?;
+        tagged.implausible(versions.get(&tagged.line).copied(), now).is_none().then_some(tagged)
+    }
+}
+
+/// One thing in which ledger and cloud differ.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Difference {
+    /// An image with our tags that no row knows.
+    Unrecorded {
+        /// The image.
+        image_id: ImageId,
+        /// Its name.
+        image_name: String,
+        /// How far it is.
+        status: String,
+        /// The line, where the tags show it.
+        line: Option<LineId>,
+        /// The slot, likewise.
+        slot: Option<DateTime<Utc>>,
+        /// Why it gets no row; `None` if it gets one.
+        obstacle: Option<String>,
+    },
+    /// A row that succeeded, and whose image is gone.
+    Vanished {
+        /// The row.
+        bake: BakeId,
+        /// The image that is gone.
+        image_id: ImageId,
+    },
+    /// Several images of one slot.
+    Doubled {
+        /// The line.
+        line: LineId,
+        /// The slot.
+        slot: DateTime<Utc>,
+        /// The images, by id.
+        images: Vec<ImageId>,
+        /// The row of the slot, where there is one.
+        bake: Option<BakeId>,
+    },
+    /// A row that does not know whether there is an image.
+    Unknown {
+        /// The row.
+        bake: BakeId,
+    },
+    /// Images of the line have higher versions than the ledger has given out.
+    VersionBehind {
+        /// The line.
+        line: LineId,
+        /// The ledger's last version.
+        ledger: u32,
+        /// The highest version on an image.
+        cloud: u32,
+    },
+}
+
+impl Difference {
+    /// Whether the ledger can be brought up to date in this; the others need a person.
+    pub fn can_be_mended(&self) -> bool {
+        match self {
+            Self::Unrecorded { obstacle, .. } => obstacle.is_none(),
+            Self::Unknown { .. } | Self::VersionBehind { .. } => true,
+            Self::Vanished { .. } | Self::Doubled { .. } => false,
+        }
+    }
+}
+
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unrecorded { image_id, image_name, status, slot, obstacle, .. } => {
+                write!(f, "{image_id} ({image_name}, {status}) carries our tags, but no row knows it")?;
+                if let Some(slot) = slot {
+                    write!(f, "; its slot is {}", utc(*slot))?;
+                }
+                match obstacle {
+                    Some(obstacle) => write!(f, "; it gets no row: {obstacle}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Vanished { bake, image_id } => {
+                write!(f, "bake {bake} succeeded, but its image {image_id} is not in the cloud any more")
+            }
+            Self::Doubled { line, slot, images, bake } => {
+                let images: Vec<&str> = images.iter().map(ImageId::as_str).collect();
+                write!(f, "{} images of line {line} for the slot {}: {}", images.len(), utc(*slot), images.join(", "))?;
+                match bake {
+                    Some(bake) => write!(f, "; its row is bake {bake}"),
+                    None => Ok(()),
+                }
+            }
+            Self::Unknown { bake } => write!(f, "bake {bake} is unknown: its image is still being looked for"),
+            Self::VersionBehind { line, ledger, cloud } => {
+                write!(f, "line {line} has an image of version {cloud}, but the ledger has given out {ledger} so far")
+            }
+        }
+    }
+}
+
+fn utc(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+/// A row that the tags of an image make.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rebuilt {
+    /// The schedule.
+    pub schedule_id: ScheduleId,
+    /// Its name; its id where the file does not have it.
+    pub schedule: ScheduleName,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// Line, slot and version.
+    pub tagged: Tagged,
+    /// The image.
+    pub image: RemoteImage,
+}
+
+/// The outcome.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Comparison {
+    /// What differs.
+    pub differences: Vec<Difference>,
+    /// Lines whose last version is to be raised, to this.
+    pub versions: Vec<(LineId, u32)>,
+    /// Rows to be added.
+    pub rows: Vec<Rebuilt>,
+    /// Rows whose image is to be looked for now.
+    pub unknown: Vec<BakeId>,
+    /// Images of ours that the cloud lists as CREATE_FAILED: nothing that the two differ in.
+    pub failed: Vec<FailedImage>,
+}
+
+/// An image of ours that never came to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedImage {
+    /// The image.
+    pub image_id: ImageId,
+    /// Its name.
+    pub image_name: String,
+    /// The line, where the tags show it.
+    pub line: Option<LineId>,
+    /// The slot, likewise.
+    pub slot: Option<DateTime<Utc>>,
+    /// The row of its slot, where there is one.
+    pub bake: Option<BakeId>,
+}
+
+/// One side of the comparison: what the ledger has.
+#[derive(Debug, Clone, Copy)]
+pub struct Ledger<'a> {
+    /// `[daemon] owner`.
+    pub owner: &'a str,
+    /// Rows with an image or without an end, and the rows of all slots that `images` speak of.
+    pub rows: &'a [Recorded],
+    /// The last version of each line.
+    pub versions: &'a HashMap<LineId, u32>,
+    /// The file's schedules, which tell what instance a line is of: the tags do not.
+    pub schedules: &'a [Arc<Schedule>],
+    /// No slot is later.
+    pub now: DateTime<Utc>,
+}
+
+/// An image with all our tags.
+type Ours<'a> = (&'a RemoteImage, Tagged);
+
+/// The highest plausible version of each line on the images.
+fn highest_versions(ledger: Ledger<'_>, images: &[RemoteImage]) -> BTreeMap<LineId, u32> {
+    let plausible = |image| Tagged::read_plausible(image, ledger.owner, ledger.versions, ledger.now);
+    let mut highest = BTreeMap::new();
+    for tagged in images.iter().filter_map(plausible) {
+        let last = highest.entry(tagged.line).or_default();
+        *last = tagged.version.max(*last);
+    }
+    highest
+}
+
+/// Compares. `images` are all that carry our owner tag and all that rows know, as far as the cloud has them.
+pub fn compare(ledger: Ledger<'_>, images: &[RemoteImage]) -> Comparison {
+    let mut comparison = Comparison::default();
+    let recorded: HashSet<&ImageId> = ledger.rows.iter().filter_map(|row| row.image_id.as_ref()).collect();
+    let row_of: HashMap<(&LineId, DateTime<Utc>), &Recorded> =
+        ledger.rows.iter().map(|row| ((&row.line, row.slot), row)).collect();
+
+    let mut slots: BTreeMap<(LineId, DateTime<Utc>), Vec<Ours<'_>>> = BTreeMap::new();
+    for image in images.iter().filter(|image| image.status != ImageStatus::Deleted) {
+        match Tagged::read(image, ledger.owner) {
+            Some(tagged) => match tagged.implausible(ledger.versions.get(&tagged.line).copied(), ledger.now) {
+                None => slots.entry((tagged.line.clone(), tagged.slot)).or_default().push((image, tagged)),
+                Some(_) if recorded.contains(&image.image_id) => {}
+                Some(why) => {
+                    let obstacle = format!("its tags are not plausible: {why}; look at it yourself");
+                    comparison.differences.push(unrecorded(image, Some(&tagged), Some(obstacle)));
+                }
+            },
+            None if image.tags.get(TAG_OWNER).map(String::as_str) == Some(ledger.owner)
+                && !recorded.contains(&image.image_id) =>
+            {
+                let obstacle = "not all of our tags are on it";
+                comparison.differences.push(unrecorded(image, None, Some(obstacle.to_owned())));
+            }
+            None => {}
+        }
+    }
+    for ((line, slot), mut of_slot) in slots {
+        of_slot.sort_by_key(|(image, _)| (image.status.rank(), image.image_id.clone()));
+        let row = row_of.get(&(&line, slot)).copied();
+        comparison.slot(ledger, row, &recorded, &of_slot);
+        let mut good: Vec<ImageId> = of_slot
+            .iter()
+            .filter(|(image, _)| image.status != ImageStatus::CreateFailed)
+            .map(|(image, _)| image.image_id.clone())
+            .collect();
+        if good.len() > 1 {
+            good.sort();
+            let bake = row.map(|row| row.bake);
+            comparison.differences.push(Difference::Doubled { line, slot, images: good, bake });
+        }
+    }
+
+    comparison.failed = failed(ledger.owner, &row_of, images);
+
+    let there: HashSet<&ImageId> =
+        images.iter().filter(|image| image.status != ImageStatus::Deleted).map(|image| &image.image_id).collect();
+    for row in ledger.rows {
+        match &row.image_id {
+            Some(image_id) if row.state == "succeeded" && !there.contains(image_id) => {
+                comparison.differences.push(Difference::Vanished { bake: row.bake, image_id: image_id.clone() });
+            }
+            _ if row.state == "unknown" => {
+                comparison.differences.push(Difference::Unknown { bake: row.bake });
+                comparison.unknown.push(row.bake);
+            }
+            _ => {}
+        }
+    }
+    for (line, cloud) in highest_versions(ledger, images) {
+        let last = ledger.versions.get(&line).copied().unwrap_or_default();
+        if last < cloud {
+            let behind = Difference::VersionBehind { line: line.clone(), ledger: last, cloud };
+            comparison.differences.push(behind);
+            comparison.versions.push((line, cloud));
+        }
+    }
+    comparison
+}
+
+/// The images of `owner` that never came to be, by line and slot.
+fn failed(
+    owner: &str,
+    row_of: &HashMap<(&LineId, DateTime<Utc>), &Recorded>,
+    images: &[RemoteImage],
+) -> Vec<FailedImage> {
+    let is_ours = |image: &&RemoteImage| image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner);
+    let mut failed: Vec<FailedImage> = images
+        .iter()
+        .filter(|image| image.status == ImageStatus::CreateFailed)
+        .filter(is_ours)
+        .map(|image| {
+            let tagged = Tagged::read(image, owner);
+            FailedImage {
+                image_id: image.image_id.clone(),
+                image_name: image.name.clone(),
+                bake: tagged.as_ref().and_then(|tagged| row_of.get(&(&tagged.line, tagged.slot))).map(|row| row.bake),
+                slot: tagged.as_ref().map(|tagged| tagged.slot),
+                line: tagged.map(|tagged| tagged.line),
+            }
+        })
+        .collect();
+    failed.sort_by(|a, b| (&a.line, a.slot, &a.image_id).cmp(&(&b.line, b.slot, &b.image_id)));
+    failed
+}
+
+impl Comparison {
+    /// Whether images of ours are being made that no row knows: they get one when they are done.
+    pub fn images_being_made(&self) -> bool {
+        self.differences.iter().any(|difference| {
+            matches!(difference, Difference::Unrecorded { status, .. }
+                if ImageStatus::parse(status) == ImageStatus::InProgress)
+        })
+    }
+
+    /// The images of one slot, the best first.
+    fn slot(&mut self, ledger: Ledger<'_>, row: Option<&Recorded>, recorded: &HashSet<&ImageId>, images: &[Ours<'_>]) {
+        // While a bake is under way its row may not know its image yet; where one image is known, others are doubles.
+        let is_known = images.iter().any(|(image, _)| recorded.contains(&image.image_id));
+        if is_known || row.is_some_and(|row| !row.ended) {
+            return;
+        }
+        for (place, (image, tagged)) in images.iter().enumerate() {
+            let obstacle = match (row, &image.status) {
+                // The row says that the slot failed, and so does the image.
+                (Some(_), ImageStatus::CreateFailed) => continue,
+                (Some(row), _) => Some(format!("its slot has one, bake {}, {}", row.bake, row.state)),
+                (None, _) if place > 0 => Some("another image of its slot is taken".to_owned()),
+                (None, ImageStatus::Available | ImageStatus::CreateFailed) => None,
+                (None, _) => Some("it is still being made; reconcile again later".to_owned()),
+            };
+            let instance = instance_of(tagged, ledger.schedules);
+            let obstacle = match (obstacle, instance) {
+                (None, Some((schedule, instance_id))) => {
+                    self.rows.push(Rebuilt {
+                        schedule_id: tagged.schedule_id.clone(),
+                        schedule,
+                        instance_id,
+                        tagged: tagged.clone(),
+                        image: (*image).clone(),
+                    });
+                    None
+                }
+                (None, None) => Some("its schedule is not in the file, so that its instance is not known".to_owned()),
+                (obstacle, _) => obstacle,
+            };
+            self.differences.push(unrecorded(image, Some(tagged), obstacle));
+        }
+    }
+}
+
+fn unrecorded(image: &RemoteImage, tagged: Option<&Tagged>, obstacle: Option<String>) -> Difference {
+    Difference::Unrecorded {
+        image_id: image.image_id.clone(),
+        image_name: image.name.clone(),
+        status: image.status.as_str().to_owned(),
+        line: tagged.map(|tagged| tagged.line.clone()),
+        slot: tagged.map(|tagged| tagged.slot),
+        obstacle,
+    }
+}
+
+/// The schedule's name and the instance of a line: by the file, else by the line's own id where that names it.
+fn instance_of(tagged: &Tagged, schedules: &[Arc<Schedule>]) -> Option<(ScheduleName, InstanceId)> {
+    let by_file = schedules.iter().filter(|schedule| schedule.id == tagged.schedule_id).find_map(|schedule| {
+        let instance = schedule.instances.as_slice().iter().find(|instance| schedule.line(instance) == tagged.line)?;
+        Some((schedule.name.clone(), instance.clone()))
+    });
+    by_file.or_else(|| {
+        let instance = tagged.line.as_str().strip_prefix(tagged.schedule_id.as_str())?.strip_prefix('/')?;
+        Some((ScheduleName::from(tagged.schedule_id.as_str()), InstanceId::from(instance)))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::{
+        bake::state::tests::settings,
+        calendar::Timing,
+        catch_up::CatchUp,
+        schedule::{Instances, Overlap},
+    };
+
+    const SLOT: &str = "2027-03-01T03:00:00Z";
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn schedule(id: &str, instances: Instances) -> Arc<Schedule> {
+        Arc::new(Schedule {
+            id: id.into(),
+            name: "Golden".into(),
+            instances,
+            timing: Timing::parse(&["0 3 * * *"], crate::domain::calendar::zone::Zone::UTC, Duration::ZERO, id)
+                .unwrap(),
+            catch_up: CatchUp::Skip,
+            catch_up_window: Duration::ZERO,
+            overlap: Overlap::Queue,
+            paused: false,
+            max_image_age: None,
+            keep: None,
+            channels: Vec::new(),
+            settings: Arc::new(settings()),
+        })
+    }
+
+    fn image(id: &str, version: u32, status: ImageStatus) -> RemoteImage {
+        let tags = [
+            (TAG_OWNER, "ops"),
+            (TAG_SCHEDULE, "golden"),
+            (TAG_LINE, "golden"),
+            (TAG_SLOT, SLOT),
+            (TAG_VERSION, &version.to_string()),
+        ];
+        let tags = tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into();
+        let name = format!("golden-v{version}");
+        RemoteImage { image_id: id.into(), version_id: None, name, status, tags, kind: None, made_at: None }
+    }
+
+    fn good(id: &str, version: u32) -> RemoteImage {
+        image(id, version, ImageStatus::Available)
+    }
+
+    fn row(state: &str, image_id: Option<&str>) -> Recorded {
+        Recorded {
+            bake: BakeId(5),
+            line: "golden".into(),
+            slot: at(SLOT),
+            state: state.to_owned(),
+            ended: matches!(state, "succeeded" | "failed" | "skipped"),
+            image_id: image_id.map(ImageId::from),
+        }
+    }
+
+    fn compared(rows: &[Recorded], last_version: u32, images: &[RemoteImage]) -> Comparison {
+        let schedules = [schedule("golden", Instances::One("ecd-1".into()))];
+        let versions = HashMap::from([(LineId::from("golden"), last_version)]);
+        let now = at("2027-03-01T04:00:00Z");
+        compare(Ledger { owner: "ops", rows, versions: &versions, schedules: &schedules, now }, images)
+    }
+
+    #[test]
+    fn versions_and_slots_that_cannot_be_true_are_left_for_a_person() {
+        let of_version = |version| good("imgc-1", version);
+        let with_tag = |key: &str, value: &str| {
+            let mut image = good("imgc-1", 7);
+            image.tags.insert(key.into(), value.into());
+            image
+        };
+        for (last_known, image) in [
+            (0, of_version(u32::MAX)),
+            (0, of_version(1_000_000)),
+            (0, of_version(0)),
+            (7, of_version(1_008)),
+            (u32::MAX, of_version(0)),
+            (6, with_tag(TAG_SLOT, "2027-03-01T04:00:01Z")),
+            (6, with_tag(TAG_SLOT, "+262142-12-31T00:00:00Z")),
+        ] {
+            let found = compared(&[], last_known, std::slice::from_ref(&image));
+            assert!(found.rows.is_empty() && found.versions.is_empty(), "{found:?}");
+            let [Some(obstacle)] = obstacles(&found)[..] else { panic!("{found:?}") };
+            assert!(obstacle.starts_with("its tags are not plausible: "), "{obstacle}");
+            assert!(!found.differences[0].can_be_mended());
+            // One that a row knows is no news.
+            let known = compared(&[row("succeeded", Some("imgc-1"))], last_known, &[image]);
+            assert_eq!(known.differences, []);
+        }
+        for (last_known, version) in [(0, 999_999), (7, 1_007), (7, 1), (u32::MAX, u32::MAX)] {
+            assert_eq!(obstacles(&compared(&[], last_known, &[of_version(version)])), [None], "{last_known} {version}");
+        }
+    }
+
+    fn obstacles(comparison: &Comparison) -> Vec<Option<&str>> {
+        comparison
+            .differences
+            .iter()
+            .filter_map(|difference| match difference {
+                Difference::Unrecorded { obstacle, .. } => Some(obstacle.as_deref()),
+                _ => None,
+            })
+            .collect()
+    }
+
+    #[test]
+    fn equal_sides_do_not_differ() {
+        let rows = [row("succeeded", Some("imgc-1"))];
+        assert_eq!(compared(&rows, 7, &[good("imgc-1", 7)]), Comparison::default());
+        assert_eq!(compared(&[row("failed", Some("imgc-1"))], 7, &[]), Comparison::default());
+        let mut another = good("imgc-2", 9);
+        another.tags.insert(TAG_OWNER.into(), "another".into());
+        assert_eq!(compared(&rows, 7, &[good("imgc-1", 7), another]), Comparison::default());
+    }
+
+    #[test]
+    fn a_lost_ledger_is_rebuilt_from_the_tags() {
+        let lost = compared(&[], 0, &[good("imgc-1", 7)]);
+        assert_eq!(lost.versions, [(LineId::from("golden"), 7)]);
+        let [rebuilt] = lost.rows.as_slice() else { panic!("{lost:?}") };
+        assert_eq!((rebuilt.schedule.as_str(), rebuilt.instance_id.as_str()), ("Golden", "ecd-1"));
+        assert_eq!((rebuilt.tagged.slot, rebuilt.tagged.version), (at(SLOT), 7));
+        assert!(lost.differences.iter().all(Difference::can_be_mended), "{lost:?}");
+        assert_eq!(lost.differences.len(), 2);
+    }
+
+    #[test]
+    fn an_image_that_is_still_being_made_or_failed_is_told_apart() {
+        let making = compared(&[], 7, &[image("imgc-1", 7, ImageStatus::InProgress)]);
+        assert!(making.rows.is_empty() && !making.differences[0].can_be_mended(), "{making:?}");
+        let failed = image("imgc-1", 7, ImageStatus::CreateFailed);
+        assert_eq!(compared(&[], 7, std::slice::from_ref(&failed)).rows.len(), 1);
+        // It is named, and nothing that the two differ in.
+        let named = FailedImage {
+            image_id: "imgc-1".into(),
+            image_name: "golden-v7".into(),
+            line: Some("golden".into()),
+            slot: Some(at(SLOT)),
+            bake: Some(BakeId(5)),
+        };
+        let compared = compared(&[row("failed", None)], 7, &[failed]);
+        assert_eq!(compared, Comparison { failed: vec![named], ..Comparison::default() });
+    }
+
+    #[test]
+    fn a_bake_under_way_does_not_know_its_image_yet() {
+        assert_eq!(compared(&[row("creating", None)], 7, &[good("imgc-1", 7)]), Comparison::default());
+    }
+
+    #[test]
+    fn a_slot_that_has_a_row_gets_no_other() {
+        let late = compared(&[row("failed", None)], 7, &[good("imgc-1", 7)]);
+        assert!(late.rows.is_empty());
+        assert_eq!(obstacles(&late), [Some("its slot has one, bake 5, failed")]);
+    }
+
+    #[test]
+    fn doubles_are_named_together_and_one_at_most_gets_a_row() {
+        let images = [good("imgc-2", 8), good("imgc-1", 7), image("imgc-0", 6, ImageStatus::CreateFailed)];
+        let doubled = Difference::Doubled {
+            line: "golden".into(),
+            slot: at(SLOT),
+            images: vec!["imgc-1".into(), "imgc-2".into()],
+            bake: Some(BakeId(5)),
+        };
+        let known = compared(&[row("succeeded", Some("imgc-2"))], 8, &images);
+        assert_eq!(known.differences, [doubled]);
+        let lost = compared(&[], 8, &images);
+        assert_eq!(lost.rows.len(), 1);
+        assert_eq!(lost.rows[0].image.image_id.as_str(), "imgc-1");
+        assert_eq!(obstacles(&lost)[1..], [Some("another image of its slot is taken"); 2]);
+    }
+
+    #[test]
+    fn what_is_gone_or_not_known_is_said() {
+        let gone = compared(&[row("succeeded", Some("imgc-1"))], 7, &[]);
+        assert_eq!(gone.differences, [Difference::Vanished { bake: BakeId(5), image_id: "imgc-1".into() }]);
+        let deleted = compared(&[row("succeeded", Some("imgc-1"))], 7, &[image("imgc-1", 7, ImageStatus::Deleted)]);
+        assert_eq!(deleted.differences, gone.differences);
+        let unknown = compared(&[row("unknown", None)], 7, &[]);
+        assert_eq!((unknown.differences.len(), unknown.unknown), (1, vec![BakeId(5)]));
+    }
+
+    #[test]
+    fn images_that_cannot_be_placed_are_reported_and_still_raise_versions() {
+        let mut foreign = good("imgc-1", 7);
+        foreign.tags.remove(TAG_SLOT);
+        assert_eq!(obstacles(&compared(&[], 7, &[foreign])), [Some("not all of our tags are on it")]);
+
+        let mut removed = good("imgc-1", 9);
+        removed.tags.insert(TAG_SCHEDULE.into(), "old".into());
+        removed.tags.insert(TAG_LINE.into(), "old".into());
+        let told = compared(&[], 7, &[removed.clone()]);
+        assert!(told.rows.is_empty());
+        assert_eq!(told.versions, [(LineId::from("old"), 9)]);
+        // A line of one of several instances names its instance itself.
+        removed.tags.insert(TAG_LINE.into(), "old/ecd-3".into());
+        assert_eq!(compared(&[], 7, &[removed]).rows[0].instance_id.as_str(), "ecd-3");
+    }
+}

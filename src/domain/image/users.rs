@@ -1,0 +1,176 @@
+//! Who uses which image: by its id, by the other ids that the cloud gives it, and by its name.
+//!
+//! Images have `imgc-…` ids, while the desktop service shows `m-…` ids for them. No call maps one to the other, so names
+//! count as well: an image that shares its name with one in use stays.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
+
+use serde::{Deserialize, Serialize};
+
+/// The kinds of things that use images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum UserKind {
+    /// Cloud desktops, those of pools included.
+    Desktops,
+    /// Workstations.
+    Workstations,
+    /// Desktop pools, those without desktops included.
+    Pools,
+    /// Templates of cloud desktops, which DeleteImage deletes with their image.
+    Templates,
+    /// Bundles, from which desktops and pools are made.
+    Bundles,
+    /// Delivery groups of App Streaming.
+    DeliveryGroups,
+}
+
+impl UserKind {
+    /// All kinds.
+    pub const ALL: [Self; 6] =
+        [Self::Desktops, Self::Workstations, Self::Pools, Self::Templates, Self::Bundles, Self::DeliveryGroups];
+
+    /// As it is written.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Desktops => "desktops",
+            Self::Workstations => "workstations",
+            Self::Pools => "pools",
+            Self::Templates => "templates",
+            Self::Bundles => "bundles",
+            Self::DeliveryGroups => "delivery_groups",
+        }
+    }
+
+    /// Whether the desktop service lists them, by its own image ids.
+    pub fn is_of_desktop_service(self) -> bool {
+        match self {
+            Self::Desktops | Self::Pools | Self::Templates | Self::Bundles => true,
+            Self::Workstations | Self::DeliveryGroups => false,
+        }
+    }
+}
+
+/// Something that uses an image.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct User {
+    /// What it is.
+    pub kind: UserKind,
+    /// Its id in the cloud.
+    pub id: String,
+}
+
+impl fmt::Display for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            // Their ids say what they are.
+            UserKind::Desktops | UserKind::Workstations | UserKind::DeliveryGroups => f.write_str(&self.id),
+            UserKind::Pools => write!(f, "pool {}", self.id),
+            UserKind::Templates => write!(f, "template {}", self.id),
+            UserKind::Bundles => write!(f, "bundle {}", self.id),
+        }
+    }
+}
+
+/// What an image is known by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct KnownAs {
+    /// Its ids, of either service.
+    pub ids: BTreeSet<String>,
+    /// Its names: the one in the history and the one in the cloud.
+    pub names: BTreeSet<String>,
+}
+
+impl KnownAs {
+    /// Custom these ids and names; empty ones are left out.
+    pub fn new<'a>(ids: impl IntoIterator<Item = &'a str>, names: impl IntoIterator<Item = &'a str>) -> Self {
+        let filled = |text: &&str| !text.is_empty();
+        Self {
+            ids: ids.into_iter().filter(filled).map(str::to_owned).collect(),
+            names: names.into_iter().filter(filled).map(str::to_owned).collect(),
+        }
+    }
+}
+
+/// All uses of images that the cloud lists.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Uses {
+    by_id: BTreeMap<String, BTreeSet<User>>,
+    by_name: BTreeMap<String, BTreeSet<User>>,
+    /// Names, and the ids that were listed with them.
+    ids_of: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Uses {
+    /// Notes that `user` uses the image of this id, listed with this name.
+    pub fn add(&mut self, user: &User, image_id: &str, image_name: Option<&str>) {
+        self.by_id.entry(image_id.to_owned()).or_default().insert(user.clone());
+        if let Some(name) = image_name.filter(|name| !name.is_empty()) {
+            self.by_name.entry(name.to_owned()).or_default().insert(user.clone());
+            self.add_id(name, image_id);
+        }
+    }
+
+    /// Notes that an image of this name is listed under this id.
+    pub fn add_id(&mut self, name: &str, image_id: &str) {
+        if !name.is_empty() && !image_id.is_empty() {
+            self.ids_of.entry(name.to_owned()).or_default().insert(image_id.to_owned());
+        }
+    }
+
+    /// All ids of an image: its own, and those that were listed with one of its names.
+    pub fn ids(&self, image: &KnownAs) -> BTreeSet<String> {
+        let others = image.names.iter().filter_map(|name| self.ids_of.get(name)).flatten();
+        image.ids.iter().chain(others).cloned().collect()
+    }
+
+    /// Who uses this image.
+    pub fn users_of(&self, image: &KnownAs) -> BTreeSet<User> {
+        let ids = self.ids(image);
+        let by_id = ids.iter().filter_map(|id| self.by_id.get(id));
+        let by_name = image.names.iter().filter_map(|name| self.by_name.get(name));
+        by_id.chain(by_name).flatten().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn user(kind: UserKind, id: &str) -> User {
+        User { kind, id: id.to_owned() }
+    }
+
+    fn names(users: BTreeSet<User>) -> Vec<String> {
+        users.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_image_is_used_by_id_by_name_and_by_the_other_id_of_its_name() {
+        let mut uses = Uses::default();
+        uses.add(&user(UserKind::Workstations, "ws-1"), "imgc-1", None);
+        uses.add(&user(UserKind::Desktops, "ecd-1"), "m-1", Some("golden v1"));
+        // Pools and templates are listed without the image's name.
+        uses.add(&user(UserKind::Pools, "dg-1"), "m-1", None);
+        uses.add(&user(UserKind::Templates, "t-2"), "m-2", None);
+        uses.add_id("golden v2", "m-2");
+        uses.add(&user(UserKind::Bundles, "b-9"), "m-9", Some("other"));
+
+        let image = KnownAs::new(["imgc-1"], ["golden v1"]);
+        assert_eq!(names(uses.users_of(&image)), ["ecd-1", "ws-1", "pool dg-1"]);
+        assert_eq!(names(uses.users_of(&KnownAs::new(["imgc-2"], ["golden v2"]))), ["template t-2"]);
+        assert_eq!(names(uses.users_of(&KnownAs::new(["imgc-2", "m-9"], [""]))), ["bundle b-9"]);
+        assert!(uses.users_of(&KnownAs::new(["imgc-3"], ["golden v3"])).is_empty());
+    }
+
+    #[test]
+    fn rows_without_a_name_do_not_meet_images_without_one() {
+        let mut uses = Uses::default();
+        uses.add(&user(UserKind::Pools, "dg-1"), "m-1", Some(""));
+        uses.add_id("", "m-1");
+        assert!(uses.users_of(&KnownAs::new(["imgc-1"], [""])).is_empty());
+    }
+}

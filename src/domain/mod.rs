@@ -1,0 +1,21 @@
+//! The rules of the product: pure, without I/O and without async. Time and randomness are parameters.
+//!
+//! In the order in which they are built; a module imports only from those before it (`tests/layering.rs`).
+
+pub mod clock;
+pub mod error;
+pub mod ids;
+
+pub mod calendar;
+pub mod catch_up;
+
+pub mod hooks;
+
+pub mod api;
+pub mod bake;
+pub mod schedule;
+
+pub mod image;
+pub mod plan;
+
+pub mod health;

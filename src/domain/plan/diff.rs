@@ -1,0 +1,424 @@
+//! What an edit changes: two sets of schedules compared, and the slots of both in a window of time.
+//!
+//! Schedules are known by their id, so that one with a new name is the same one. A slot that goes and one that comes on
+//! the same local day of the same schedule and instance are one slot that moves.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+    time::Duration,
+};
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::domain::ids::{InstanceId, ScheduleId, ScheduleName};
+use crate::domain::schedule::{Instances, Schedule};
+
+/// So many slots of a schedule are compared at most, so that one slot a second costs nothing.
+const MOST: usize = 2000;
+
+/// What an edit changes. The lists may be cut; the counts are of everything.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Diff {
+    /// How much of each.
+    pub counts: Counts,
+    /// Keys of [cloud] and [daemon], with their section.
+    pub settings: Vec<KeyChange>,
+    /// Schedules that are new.
+    pub added: Vec<Named>,
+    /// Schedules that are gone.
+    pub removed: Vec<Named>,
+    /// Schedules that are there before and after.
+    pub changed: Vec<Changed>,
+    /// Schedules that are gone and seem to be there under another name: their lines end, and new ones begin.
+    pub lost_lines: Vec<LostLine>,
+    /// Instances that no schedule bakes any more.
+    pub uncovered: Vec<InstanceId>,
+    /// Instances that some schedule bakes now.
+    pub covered: Vec<InstanceId>,
+    /// Slots that come in addition.
+    pub slots_added: Vec<SlotOf>,
+    /// Slots that come no more.
+    pub slots_gone: Vec<SlotOf>,
+    /// Slots that come at another time of their day.
+    pub slots_moved: Vec<MovedSlot>,
+}
+
+/// How much of each there is in a [`Diff`].
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Counts {
+    /// Keys of [cloud] and [daemon].
+    pub settings: usize,
+    /// New schedules.
+    pub added: usize,
+    /// Schedules that are gone.
+    pub removed: usize,
+    /// Schedules that changed.
+    pub changed: usize,
+    /// Instances that no schedule bakes any more.
+    pub uncovered: usize,
+    /// Instances that some schedule bakes now.
+    pub covered: usize,
+    /// More slots.
+    pub slots_added: usize,
+    /// Fewer slots.
+    pub slots_gone: usize,
+    /// Other slots.
+    pub slots_moved: usize,
+}
+
+/// A schedule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its id.
+    pub id: ScheduleId,
+    /// Its name.
+    pub name: ScheduleName,
+}
+
+/// A schedule that changed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Changed {
+    /// Its id.
+    pub id: ScheduleId,
+    /// Its name now.
+    pub name: ScheduleName,
+    /// What changed.
+    pub keys: Vec<KeyChange>,
+}
+
+/// One key with its values before and after, as people read them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyChange {
+    /// The key.
+    pub key: String,
+    /// Its value before.
+    pub old: String,
+    /// Its value after.
+    pub new: String,
+}
+
+/// A schedule that was given another name without an id.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LostLine {
+    /// The id of the schedule that is gone.
+    pub id: ScheduleId,
+    /// The name that it seems to have now.
+    pub name: ScheduleName,
+}
+
+/// A slot of one instance.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct SlotOf {
+    /// When.
+    pub slot: DateTime<Utc>,
+    /// The schedule's name.
+    pub schedule: ScheduleName,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The schedule's zone.
+    pub timezone: Zone,
+}
+
+/// A slot that moves.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct MovedSlot {
+    /// When it was to come.
+    pub from: DateTime<Utc>,
+    /// When it comes.
+    pub to: DateTime<Utc>,
+    /// The schedule's name.
+    pub schedule: ScheduleName,
+    /// The instance.
+    pub instance_id: InstanceId,
+    /// The schedule's zone.
+    pub timezone: Zone,
+}
+
+impl Diff {
+    /// From `old` to `new`, with the slots after `from` up to and including `until`.
+    pub fn between(old: &[Arc<Schedule>], new: &[Arc<Schedule>], from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
+        let before: HashMap<&ScheduleId, &Schedule> = old.iter().map(|one| (&one.id, &**one)).collect();
+        let after: HashMap<&ScheduleId, &Schedule> = new.iter().map(|one| (&one.id, &**one)).collect();
+        let mut newcomers: HashMap<&[InstanceId], Vec<&Schedule>> = HashMap::new();
+        for new in new.iter().filter(|new| !before.contains_key(&new.id)) {
+            newcomers.entry(new.instances.as_slice()).or_default().push(new);
+        }
+        let mut diff = Self::default();
+        for new in new {
+            let old = before.get(&new.id).copied();
+            match old {
+                None => diff.added.push(Named::of(new)),
+                Some(old) if old != &**new => {
+                    let keys = changes(&keys(old), &keys(new));
+                    diff.changed.push(Changed { id: new.id.clone(), name: new.name.clone(), keys });
+                }
+                Some(_) => continue,
+            }
+            diff.compare_slots(old, Some(new), from, until);
+        }
+        for old in old.iter().filter(|old| !after.contains_key(&old.id)) {
+            diff.removed.push(Named::of(old));
+            diff.compare_slots(Some(old), None, from, until);
+            let newcomers = newcomers.get(old.instances.as_slice()).into_iter().flatten();
+            if let Some(new) = newcomers.into_iter().find(|new| does_the_same(old, new)) {
+                diff.lost_lines.push(LostLine { id: old.id.clone(), name: new.name.clone() });
+            }
+        }
+        let (was, is) = (baked(old), baked(new));
+        diff.uncovered = was.difference(&is).map(|one| (*one).clone()).collect();
+        diff.covered = is.difference(&was).map(|one| (*one).clone()).collect();
+        diff.slots_added.sort_unstable();
+        diff.slots_gone.sort_unstable();
+        diff.slots_moved.sort_unstable();
+        diff.count()
+    }
+
+    /// The same with changed keys of the sections.
+    #[must_use]
+    pub fn with_settings(mut self, settings: Vec<KeyChange>) -> Self {
+        self.settings = settings;
+        self.count()
+    }
+
+    /// Whether nothing changes that counts.
+    pub fn is_empty(&self) -> bool {
+        self.counts == Counts::default()
+    }
+
+    /// Cuts every list to its first `most`, so that a message stays short.
+    #[must_use]
+    pub fn shortened(mut self, most: usize) -> Self {
+        self.settings.truncate(most);
+        self.added.truncate(most);
+        self.removed.truncate(most);
+        self.changed.truncate(most);
+        self.lost_lines.truncate(most);
+        self.uncovered.truncate(most);
+        self.covered.truncate(most);
+        self.slots_added.truncate(most);
+        self.slots_gone.truncate(most);
+        self.slots_moved.truncate(most);
+        self
+    }
+
+    /// One line: `1 schedule added, 2 changed; 5 slots moved`.
+    pub fn summary(&self) -> String {
+        let Counts { settings, added, removed, changed, uncovered, covered, slots_added, slots_gone, slots_moved } =
+            self.counts;
+        let told: Vec<String> = [
+            group("schedule", "schedules", &[(added, "added"), (removed, "removed"), (changed, "changed")]),
+            group("slot", "slots", &[(slots_added, "added"), (slots_gone, "gone"), (slots_moved, "moved")]),
+            group("instance", "instances", &[(uncovered, "no longer covered"), (covered, "newly covered")]),
+            group("key of [cloud] or [daemon]", "keys of [cloud] and [daemon]", &[(settings, "changed")]),
+        ]
+        .into_iter()
+        .flatten()
+        .collect();
+        if told.is_empty() { "nothing changes".to_owned() } else { told.join("; ") }
+    }
+
+    fn count(mut self) -> Self {
+        self.counts = Counts {
+            settings: self.settings.len(),
+            added: self.added.len(),
+            removed: self.removed.len(),
+            changed: self.changed.len(),
+            uncovered: self.uncovered.len(),
+            covered: self.covered.len(),
+            slots_added: self.slots_added.len(),
+            slots_gone: self.slots_gone.len(),
+            slots_moved: self.slots_moved.len(),
+        };
+        self
+    }
+
+    fn compare_slots(
+        &mut self,
+        old: Option<&Schedule>,
+        new: Option<&Schedule>,
+        from: DateTime<Utc>,
+        until: DateTime<Utc>,
+    ) {
+        let same = |old: &Schedule, new: &Schedule| {
+            old.timing == new.timing && old.paused == new.paused && old.instances == new.instances
+        };
+        if old.zip(new).is_some_and(|(old, new)| same(old, new)) {
+            return;
+        }
+        let Some(named) = new.or(old) else { return };
+        let slots = |one: Option<&Schedule>| -> Vec<DateTime<Utc>> {
+            let one = one.filter(|one| !one.paused);
+            one.map(|one| one.timing.between(from, until).take(MOST).collect()).unwrap_or_default()
+        };
+        let (mut was, mut is) = (slots(old), slots(new));
+        // Where a list was cut, the other one is compared no further than that.
+        let horizon =
+            [&was, &is].into_iter().filter(|slots| slots.len() == MOST).filter_map(|slots| slots.last()).min();
+        if let Some(horizon) = horizon.copied() {
+            was.retain(|slot| *slot <= horizon);
+            is.retain(|slot| *slot <= horizon);
+        }
+        let of = |one: Option<&Schedule>| one.map(|one| one.instances.as_slice()).unwrap_or_default().to_vec();
+        let (olds, news) = (of(old), of(new));
+        let zone = |one: Option<&Schedule>| one.map_or(Zone::UTC, |one| one.timing.zone());
+        let all: BTreeSet<&InstanceId> = olds.iter().chain(&news).collect();
+        for instance in all {
+            let was = if olds.contains(instance) { was.as_slice() } else { &[] };
+            let is = if news.contains(instance) { is.as_slice() } else { &[] };
+            let slot = |slot: DateTime<Utc>, zone: Zone| SlotOf {
+                slot,
+                schedule: named.name.clone(),
+                instance_id: instance.clone(),
+                timezone: zone,
+            };
+            for step in steps((was, zone(old)), (is, zone(new))) {
+                match step {
+                    Step::Gone(at) => self.slots_gone.push(slot(at, zone(old))),
+                    Step::Added(at) => self.slots_added.push(slot(at, zone(new))),
+                    Step::Moved(from, to) => self.slots_moved.push(MovedSlot {
+                        from,
+                        to,
+                        schedule: named.name.clone(),
+                        instance_id: instance.clone(),
+                        timezone: zone(new),
+                    }),
+                }
+            }
+        }
+    }
+}
+
+impl Named {
+    fn of(schedule: &Schedule) -> Self {
+        Self { id: schedule.id.clone(), name: schedule.name.clone() }
+    }
+}
+
+/// What becomes of a slot.
+enum Step {
+    Gone(DateTime<Utc>),
+    Added(DateTime<Utc>),
+    Moved(DateTime<Utc>, DateTime<Utc>),
+}
+
+/// The slots of one local day that only one of two rules has.
+#[derive(Default)]
+struct Day {
+    gone: Vec<DateTime<Utc>>,
+    added: Vec<DateTime<Utc>>,
+}
+
+/// From the slots of one rule to those of another; those that both have are not told.
+fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<Step> {
+    let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.0.iter().copied().collect(), new.0.iter().copied().collect());
+    let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
+    for slot in was.difference(&is) {
+        days.entry(slot.with_timezone(&old.1).date_naive()).or_default().gone.push(*slot);
+    }
+    for slot in is.difference(&was) {
+        days.entry(slot.with_timezone(&new.1).date_naive()).or_default().added.push(*slot);
+    }
+    let mut steps = Vec::new();
+    for Day { gone, added } in days.into_values() {
+        let both = gone.len().min(added.len());
+        steps.extend(gone.iter().zip(&added).map(|(from, to)| Step::Moved(*from, *to)));
+        steps.extend(gone[both..].iter().map(|at| Step::Gone(*at)));
+        steps.extend(added[both..].iter().map(|at| Step::Added(*at)));
+    }
+    steps
+}
+
+/// The instances that are baked: those of schedules that are not paused in the file.
+fn baked(schedules: &[Arc<Schedule>]) -> BTreeSet<&InstanceId> {
+    schedules.iter().filter(|one| !one.paused).flat_map(|one| one.instances.as_slice()).collect()
+}
+
+/// Whether two schedules differ in little but their names.
+fn does_the_same(old: &Schedule, new: &Schedule) -> bool {
+    old.instances == new.instances && old.timing.expressions().eq(new.timing.expressions())
+}
+
+/// The keys in which two tables differ, with their values.
+pub fn changes(old: &Map<String, Value>, new: &Map<String, Value>) -> Vec<KeyChange> {
+    let keys: BTreeSet<&String> = old.keys().chain(new.keys()).collect();
+    let value = |table: &Map<String, Value>, key: &String| table.get(key).map_or_else(|| "-".to_owned(), words);
+    keys.into_iter()
+        .map(|key| KeyChange { key: key.clone(), old: value(old, key), new: value(new, key) })
+        .filter(|change| change.old != change.new)
+        .collect()
+}
+
+/// The keys of a schedule, by the names that the file has for them.
+fn keys(schedule: &Schedule) -> Map<String, Value> {
+    let mut keys = table(&*schedule.settings);
+    let (instances, list) = match &schedule.instances {
+        Instances::One(one) => ("instance_id", json(one)),
+        Instances::Many(many) => ("instance_ids", json(many)),
+    };
+    let cron: Vec<&str> = schedule.timing.expressions().collect();
+    let cron = if let [only] = cron[..] { json(only) } else { json(&cron) };
+    keys.extend([
+        ("name".to_owned(), json(&schedule.name)),
+        (instances.to_owned(), list),
+        ("cron".to_owned(), cron),
+        ("timezone".to_owned(), json(schedule.timing.zone().name())),
+        ("jitter".to_owned(), json(&schedule.timing.jitter())),
+        ("catch_up".to_owned(), json(&schedule.catch_up)),
+        ("catch_up_window".to_owned(), json(&schedule.catch_up_window)),
+        ("overlap".to_owned(), json(&schedule.overlap)),
+        ("paused".to_owned(), json(&schedule.paused)),
+        ("max_image_age".to_owned(), json(&schedule.max_image_age)),
+        ("keep".to_owned(), json(&schedule.keep)),
+        ("channels".to_owned(), json(&schedule.channels)),
+    ]);
+    keys
+}
+
+/// A table of keys; empty where there is none.
+pub fn table(of: &impl Serialize) -> Map<String, Value> {
+    match json(of) {
+        Value::Object(table) => table,
+        _ => Map::new(),
+    }
+}
+
+fn json(of: &(impl Serialize + ?Sized)) -> Value {
+    serde_json::to_value(of).unwrap_or_default()
+}
+
+/// A value as a person writes it.
+fn words(value: &Value) -> String {
+    match value {
+        Value::Null => "-".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Array(items) => format!("[{}]", items.iter().map(words).collect::<Vec<_>>().join(", ")),
+        Value::Object(fields) => {
+            if let Ok(period) = serde_json::from_value::<Duration>(value.clone()) {
+                return humantime::format_duration(period).to_string();
+            }
+            let told = fields.iter().filter(|(_, value)| !value.is_null());
+            let told: Vec<_> = told.map(|(key, value)| format!("{key} = {}", words(value))).collect();
+            format!("{{ {} }}", told.join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+/// `2 schedules added, 1 removed`; nothing where nothing is to be counted.
+fn group(one: &str, many: &str, parts: &[(usize, &str)]) -> Option<String> {
+    let mut parts = parts.iter().filter(|(n, _)| *n > 0);
+    let (n, how) = parts.next()?;
+    let what = if *n == 1 { one } else { many };
+    let rest: String = parts.map(|(n, how)| format!(", {n} {how}")).collect();
+    Some(format!("{n} {what} {how}{rest}"))
+}
+
+#[cfg(test)]
+#[path = "diff_tests.rs"]
+mod tests;

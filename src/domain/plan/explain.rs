@@ -1,0 +1,586 @@
+//! Was a slot due at some time, and if not, why not? Answers from the rule and from what the ledger knows, in words.
+//!
+//! Times are asked for as people have them: as an instant, or as what the wall clock of the schedule's zone showed. The
+//! second may be no instant (the clock skipped it) or two (the clock showed it twice), and that is most often the very
+//! reason for the question.
+
+use std::str::FromStr;
+
+use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, NaiveDateTime, SecondsFormat, TimeDelta, TimeZone, Utc};
+
+use crate::domain::ids::BakeId;
+use crate::domain::{
+    calendar::Timing,
+    catch_up::{AccountPolicy, Entry, account},
+};
+
+/// A time as a person writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// RFC 3339.
+    Instant(DateTime<Utc>),
+    /// What the wall clock of the schedule's zone shows.
+    Wall(NaiveDateTime),
+}
+
+impl FromStr for Asked {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        if let Ok(at) = DateTime::parse_from_rfc3339(text.trim()) {
+            return Ok(Self::Instant(at.to_utc()));
+        }
+        let text = text.trim().replacen('T', " ", 1);
+        ["%Y-%m-%d %H:%M", "%Y-%m-%d %H:%M:%S%.f"]
+            .iter()
+            .find_map(|format| NaiveDateTime::parse_from_str(&text, format).ok())
+            .map(Self::Wall)
+            .ok_or_else(|| {
+                "neither an instant like 2027-03-28T01:30:00Z nor a time in the schedule's zone like \"2027-03-28 02:30\""
+                    .to_owned()
+            })
+    }
+}
+
+impl Asked {
+    /// The instants that are meant, in order: two where the clock of `zone` shows the time twice. A time that it skips
+    /// stands for the first instant after the gap.
+    pub fn moments(self, zone: Zone) -> Vec<Moment> {
+        let wall = match self {
+            Self::Instant(at) => at.with_timezone(&zone).naive_local(),
+            Self::Wall(wall) => wall,
+        };
+        let passes = zone.from_local_datetime(&wall);
+        let all = match (passes.earliest(), passes.latest()) {
+            (Some(first), Some(second)) if first != second => {
+                let (first, second) = (first.to_utc(), second.to_utc());
+                vec![
+                    Moment { at: first, clock: WallClock::First { second } },
+                    Moment { at: second, clock: WallClock::Second { first } },
+                ]
+            }
+            (Some(only), _) => vec![Moment { at: only.to_utc(), clock: WallClock::Plain }],
+            (None, _) => vec![Moment { at: after_gap(wall, zone), clock: WallClock::Skipped { wall } }],
+        };
+        match self {
+            Self::Wall(_) => all,
+            Self::Instant(at) => all.into_iter().filter(|moment| moment.at == at).collect(),
+        }
+    }
+}
+
+/// The first instant at which the clock of `zone` shows `wall` or later; `wall` lies in a gap.
+fn after_gap(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
+    // No zone is a day from UTC, and none skips more than a day.
+    let (mut before, mut after) = (wall.and_utc() - TimeDelta::days(2), wall.and_utc() + TimeDelta::days(2));
+    while after - before > TimeDelta::seconds(1) {
+        let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
+        if middle.with_timezone(&zone).naive_local() < wall {
+            before = middle;
+        } else {
+            after = middle;
+        }
+    }
+    // `wall` may have a fraction, jumps have none.
+    DateTime::from_timestamp(after.timestamp(), 0).unwrap_or(after)
+}
+
+/// An instant that is asked about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What the wall clock makes of it.
+    pub clock: WallClock,
+}
+
+/// How a wall clock comes to show a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WallClock {
+    /// Once.
+    Plain,
+    /// Twice, and this is the first pass.
+    First {
+        /// The other.
+        second: DateTime<Utc>,
+    },
+    /// Twice, and this is the second pass.
+    Second {
+        /// The other.
+        first: DateTime<Utc>,
+    },
+    /// Not at all; the moment is the first instant after the gap.
+    Skipped {
+        /// The time that was never shown.
+        wall: NaiveDateTime,
+    },
+}
+
+/// What the ledger knows of one instance of a schedule.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// Since when it is in the file.
+    pub since: DateTime<Utc>,
+    /// Every slot up to here, inclusive, has its row.
+    pub accounted_to: DateTime<Utc>,
+    /// When it was no longer in the file.
+    pub removed_at: Option<DateTime<Utc>>,
+}
+
+/// The row of the ledger that covers a moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// Its number.
+    pub bake: BakeId,
+    /// The word for its state.
+    pub state: String,
+    /// Why it is as it is.
+    pub reason: Option<String>,
+    /// Whether a person asked for it, so that it belongs to no slot of the rule.
+    pub manual: bool,
+    /// The first slot that it stands for.
+    pub first: DateTime<Utc>,
+    /// The last.
+    pub last: DateTime<Utc>,
+    /// How many they are.
+    pub count: u64,
+}
+
+/// Everything that an answer rests on.
+#[derive(Debug, Clone, Copy)]
+pub struct Case<'a> {
+    /// The rule as it stands now.
+    pub timing: &'a Timing,
+    /// What the file wants done with slots; `None` where the file does not have the schedule.
+    pub policy: Option<AccountPolicy<'a>>,
+    /// What the ledger knows; `None` where it has never seen the schedule with this instance.
+    pub known: Option<Known>,
+    /// The row that covers the moment.
+    pub record: Option<&'a Record>,
+    /// The present.
+    pub now: DateTime<Utc>,
+}
+
+/// What there is to say about one moment and one instance.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// The slot, if the moment is one, by the rule as it stands or by its row.
+    pub slot: Option<DateTime<Utc>>,
+    /// Whether the slot counts: it has its row, will have one, or should have one. The rule may have a slot at a time
+    /// when it was not in force.
+    pub due: bool,
+    /// Whether the slot is still to come and will be baked.
+    pub will_run: bool,
+    /// The slot before it, by the rule as it stands.
+    pub before: Option<DateTime<Utc>>,
+    /// The slot after it, likewise.
+    pub after: Option<DateTime<Utc>>,
+    /// In words.
+    pub words: String,
+}
+
+/// Answers for one moment.
+pub fn explain(moment: Moment, case: &Case<'_>) -> Answer {
+    let zone = case.timing.zone();
+    let (of_rule, clock) = by_the_rule(moment, case.timing);
+    let recorded = case.record.filter(|record| !record.manual).is_some_and(|record| record.last == moment.at);
+    let slot = (of_rule || recorded).then_some(moment.at);
+    let mut words = match case.record {
+        Some(record) if record.last == moment.at || of_rule => record.words(zone),
+        _ if of_rule => missing(moment.at, case).words(zone),
+        _ => String::new(),
+    };
+    if !of_rule && recorded {
+        words.push_str(" The rule has been changed since: as it stands it has no slot then.");
+    }
+    let before = case.timing.last_until(moment.at - TimeDelta::nanoseconds(1));
+    let after = case.timing.next_after(moment.at);
+    if !of_rule && !recorded {
+        let or_none = |slot: Option<DateTime<Utc>>| slot.map_or_else(|| "none".to_owned(), |slot| both(slot, zone));
+        let text = format!(
+            "{} is no slot of the schedule. The slot before it is {}, the one after it {}.",
+            both(moment.at, zone),
+            or_none(before),
+            or_none(after)
+        );
+        words = join(&words, &text);
+    }
+    if let Some(clock) = clock {
+        words = join(&words, &clock);
+    }
+    let missing = (of_rule && case.record.is_none()).then(|| missing(moment.at, case));
+    let will_run = matches!(missing, Some(Missing::ToCome { .. }));
+    let due = slot.is_some() && missing.is_none_or(|missing| missing.counts());
+    Answer { slot, due, will_run, before, after, words }
+}
+
+/// Whether the rule as it stands has a slot at the moment, and what the clock has to do with it.
+fn by_the_rule(moment: Moment, timing: &Timing) -> (bool, Option<String>) {
+    let zone = timing.zone();
+    let is_slot = timing.last_until(moment.at) == Some(moment.at);
+    let shown = moment.at.with_timezone(&zone).naive_local();
+    match moment.clock {
+        WallClock::Plain if is_slot && !timing.names(shown).any() => {
+            let text = format!(
+                "The clock of {zone} skipped a time of the rule just before; a fixed time that is skipped runs at the \
+                 first instant after the gap."
+            );
+            (true, Some(text))
+        }
+        WallClock::Plain => (is_slot, None),
+        WallClock::First { second } => {
+            let named = timing.names(shown);
+            let text = match (named.fixed, named.open) {
+                (_, true) => "a rule with a wildcard, step or range runs on both passes",
+                (true, false) => "a fixed time runs on the first pass only, which this is",
+                (false, false) => "this is the first pass",
+            };
+            (is_slot, Some(format!("{zone} shows this time twice, again at {}: {text}.", utc(second))))
+        }
+        WallClock::Second { first } => {
+            let named = timing.names(shown);
+            let text = match (named.fixed, named.open) {
+                (_, true) => "a rule with a wildcard, step or range runs on both passes",
+                (true, false) => "a fixed time runs on the first pass only, and this is the second",
+                (false, false) => "this is the second pass",
+            };
+            (is_slot, Some(format!("{zone} shows this time twice, first at {}: {text}.", utc(first))))
+        }
+        WallClock::Skipped { wall } => {
+            let named = timing.names(wall);
+            let last = (moment.at - TimeDelta::seconds(1)).with_timezone(&zone).naive_local() + TimeDelta::seconds(1);
+            let text = match (named.fixed, named.open) {
+                (true, _) => "a fixed time that is skipped runs at the first instant after the gap",
+                (false, true) => {
+                    "a rule with a wildcard, step or range runs at times that the clock shows, and not in a gap"
+                }
+                (false, false) => "the rule does not name it anyway",
+            };
+            let text = format!(
+                "{zone} never showed {}: its clock went from {} to {} ({}); {text}.",
+                wall.format("%F %T%.f"),
+                last.format("%F %T"),
+                shown.format("%F %T"),
+                utc(moment.at)
+            );
+            (named.fixed, Some(text))
+        }
+    }
+}
+
+impl Record {
+    fn words(&self, zone: Zone) -> String {
+        let reason = self.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
+        let (bake, state) = (self.bake, &self.state);
+        if self.manual {
+            return format!("A person asked for bake {bake} at this moment; it is {state}{reason}.");
+        }
+        if self.count > 1 {
+            return format!(
+                "The slot is one of {} from {} to {} that bake {bake} stands for, {state}{reason}.",
+                self.count,
+                both(self.first, zone),
+                both(self.last, zone)
+            );
+        }
+        format!("Bake {bake} is the one of this slot, {}; it is {state}{reason}.", both(self.last, zone))
+    }
+}
+
+/// Why a slot of the rule has no row.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Missing {
+    /// The slot lies ahead.
+    ToCome { slot: DateTime<Utc> },
+    /// It lies ahead, and the schedule is paused.
+    ToComePaused { slot: DateTime<Utc>, reason: String },
+    /// It lies ahead, and the file does not have the schedule any more.
+    Leaving { slot: DateTime<Utc> },
+    /// The daemon has not run with this schedule.
+    Unheard,
+    /// The schedule was written down later.
+    BeforeKnown { since: DateTime<Utc> },
+    /// The schedule was not in the file any more.
+    Removed { at: DateTime<Utc> },
+    /// It is due by now, and the daemon has not looked yet.
+    NotLooked { accounted_to: DateTime<Utc>, told: Option<Entry> },
+    /// All slots then have their rows, so this was none.
+    OtherRule,
+}
+
+fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
+    if let Some(at) = case.known.and_then(|known| known.removed_at).filter(|at| slot > *at) {
+        return Missing::Removed { at };
+    }
+    if slot > case.now {
+        return match case.policy {
+            None => Missing::Leaving { slot },
+            Some(AccountPolicy { paused: Some(reason), .. }) => {
+                Missing::ToComePaused { slot, reason: reason.to_owned() }
+            }
+            Some(_) => Missing::ToCome { slot },
+        };
+    }
+    match case.known {
+        None => Missing::Unheard,
+        Some(known) if slot <= known.since => Missing::BeforeKnown { since: known.since },
+        Some(known) if slot > known.accounted_to => {
+            let covers = |entry: &Entry| match entry {
+                Entry::Due { slot: due, .. } => *due == slot,
+                Entry::Missed { first, last, .. } => *first <= slot && slot <= *last,
+            };
+            let told = case.policy.and_then(|policy| {
+                account(case.timing, &policy, known.accounted_to, case.now).entries.into_iter().find(covers)
+            });
+            Missing::NotLooked { accounted_to: known.accounted_to, told }
+        }
+        Some(_) => Missing::OtherRule,
+    }
+}
+
+impl Missing {
+    fn counts(&self) -> bool {
+        matches!(self, Self::ToCome { .. } | Self::ToComePaused { .. } | Self::NotLooked { .. })
+    }
+
+    fn words(&self, zone: Zone) -> String {
+        match self {
+            Self::ToCome { slot } => format!("{} is a slot to come.", both(*slot, zone)),
+            Self::ToComePaused { slot, reason } => format!(
+                "{} is a slot to come, but the schedule is paused {reason}; it will be skipped.",
+                both(*slot, zone)
+            ),
+            Self::Leaving { slot } => format!(
+                "{} would be a slot, but the file does not have the schedule any more; it ends when the daemon next reads \
+                 its configuration.",
+                both(*slot, zone)
+            ),
+            Self::Unheard => {
+                "The rule has this slot, but the daemon has never run with this schedule and instance, and \
+                              nothing runs for the time before a schedule is known."
+                    .to_owned()
+            }
+            Self::BeforeKnown { since } => format!(
+                "The rule has this slot, but the ledger knows the schedule only since {}, and nothing runs for the time \
+                 before.",
+                both(*since, zone)
+            ),
+            Self::Removed { at } => format!(
+                "The rule would have had this slot, but the schedule was taken out of the file; the daemon learned it at \
+                 {}.",
+                both(*at, zone)
+            ),
+            Self::NotLooked { accounted_to, told } => {
+                let then = match told {
+                    Some(Entry::Due { caught_up: false, .. }) => {
+                        "If it looked now, the slot would be baked.".to_owned()
+                    }
+                    Some(Entry::Due { caught_up: true, .. }) => {
+                        "If it looked now, the slot would be caught up.".to_owned()
+                    }
+                    Some(Entry::Missed { why, .. }) => format!("If it looked now, the slot would be skipped: {why}."),
+                    None => String::new(),
+                };
+                let text = format!(
+                    "The slot is due, but the daemon has accounted for slots up to {} only; it may be down.",
+                    both(*accounted_to, zone)
+                );
+                if then.is_empty() { text } else { format!("{text} {then}") }
+            }
+            Self::OtherRule => {
+                "The rule as it stands has this slot, but all slots of that time have their rows and this \
+                                one has none: the schedule had other times then."
+                    .to_owned()
+            }
+        }
+    }
+}
+
+fn join(words: &str, more: &str) -> String {
+    if words.is_empty() { more.to_owned() } else { format!("{words} {more}") }
+}
+
+/// In the zone and in UTC.
+fn both(at: DateTime<Utc>, zone: Zone) -> String {
+    format!("{} ({})", at.with_timezone(&zone).format("%F %T%.f %Z"), utc(at))
+}
+
+fn utc(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+    use crate::domain::catch_up::CatchUp;
+
+    fn at(text: &str) -> DateTime<Utc> {
+        text.parse().unwrap()
+    }
+
+    fn berlin(cron: &str) -> Timing {
+        Timing::parse(&[cron], crate::domain::calendar::zone::Zone::find("Europe/Berlin").unwrap(), Duration::ZERO, "x")
+            .unwrap()
+    }
+
+    fn policy() -> AccountPolicy<'static> {
+        AccountPolicy {
+            catch_up: CatchUp::Latest,
+            window: Duration::from_hours(6),
+            on_time: Duration::from_mins(1),
+            paused: None,
+        }
+    }
+
+    fn known() -> Known {
+        Known { since: at("2027-01-01T00:00:00Z"), accounted_to: at("2027-06-01T00:00:00Z"), removed_at: None }
+    }
+
+    fn case(timing: &Timing) -> Case<'_> {
+        let now = at("2027-06-01T00:00:30Z");
+        Case { timing, policy: Some(policy()), known: Some(known()), record: None, now }
+    }
+
+    fn ask(text: &str, timing: &Timing) -> Vec<Answer> {
+        let moments = text.parse::<Asked>().unwrap().moments(timing.zone());
+        moments.into_iter().map(|moment| explain(moment, &case(timing))).collect()
+    }
+
+    fn record() -> Record {
+        let (first, last) = (at("2027-02-01T02:00:00Z"), at("2027-02-05T02:00:00Z"));
+        let reason = Some("missed for longer than catch_up_window".to_owned());
+        Record { bake: BakeId(7), state: "skipped".into(), reason, manual: false, first, last, count: 5 }
+    }
+
+    #[test]
+    fn times_are_instants_or_wall_times() {
+        assert_eq!("2027-03-28T02:30:00+02:00".parse(), Ok(Asked::Instant(at("2027-03-28T00:30:00Z"))));
+        for text in ["2027-03-28 02:30", "2027-03-28T02:30", " 2027-03-28 02:30:00 "] {
+            let wall = at("2027-03-28T02:30:00Z").naive_utc();
+            assert_eq!(text.parse(), Ok(Asked::Wall(wall)), "{text}");
+        }
+        for text in ["yesterday", "2027-03-28", "02:30", "2027-02-30 02:30"] {
+            assert!(text.parse::<Asked>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_slot_has_its_neighbours() {
+        let answers = ask("2027-02-03 04:00", &berlin("30 2 * * *"));
+        let [answer] = answers.as_slice() else { panic!("{answers:?}") };
+        assert_eq!(answer.slot, None);
+        assert_eq!(answer.before, Some(at("2027-02-03T01:30:00Z")));
+        assert_eq!(answer.after, Some(at("2027-02-04T01:30:00Z")));
+        assert!(answer.words.contains("2027-02-04 02:30:00 CET (2027-02-04T01:30:00Z)"), "{}", answer.words);
+        // Half a second beside a slot is no slot.
+        assert_eq!(ask("2027-02-03T01:30:00.5Z", &berlin("30 2 * * *"))[0].slot, None);
+    }
+
+    #[test]
+    fn a_skipped_time_is_made_up_for_if_it_is_fixed() {
+        let fixed = &ask("2027-03-28 02:30", &berlin("30 2 * * *"))[0];
+        assert_eq!(fixed.slot, Some(at("2027-03-28T01:00:00Z")));
+        assert!(fixed.words.contains("never showed 2027-03-28 02:30:00"), "{}", fixed.words);
+        assert!(fixed.words.contains("from 2027-03-28 02:00:00 to 2027-03-28 03:00:00"), "{}", fixed.words);
+        let open = &ask("2027-03-28 02:30", &berlin("*/30 * * * *"))[0];
+        assert_eq!(open.slot, None, "that 03:00 is a slot of its own does not make the gap one");
+        assert!(open.words.contains("not in a gap"), "{}", open.words);
+        let other = &ask("2027-03-28 02:30", &berlin("0 4 * * *"))[0];
+        assert!(other.slot.is_none() && other.words.contains("does not name it"), "{}", other.words);
+        let made_up = &ask("2027-03-28T01:00:00Z", &berlin("30 2 * * *"))[0];
+        assert!(made_up.slot.is_some() && made_up.words.contains("skipped a time of the rule"), "{}", made_up.words);
+    }
+
+    #[test]
+    fn a_whole_day_may_be_skipped() {
+        let apia = Timing::parse(
+            &["0 10 30 12 *"],
+            crate::domain::calendar::zone::Zone::find("Pacific/Apia").unwrap(),
+            Duration::ZERO,
+            "x",
+        )
+        .unwrap();
+        assert_eq!(ask("2011-12-30 10:00", &apia)[0].slot, Some(at("2011-12-30T10:00:00Z")));
+    }
+
+    #[test]
+    fn both_passes_of_a_repeated_time_are_explained() {
+        let passes = [at("2027-10-31T00:30:00Z"), at("2027-10-31T01:30:00Z")];
+        let fixed = ask("2027-10-31 02:30", &berlin("30 2 * * *"));
+        assert_eq!(fixed.iter().map(|answer| answer.slot).collect::<Vec<_>>(), [Some(passes[0]), None]);
+        assert!(fixed[1].words.contains("this is the second"), "{}", fixed[1].words);
+        let open = ask("2027-10-31 02:30", &berlin("*/30 * * * *"));
+        assert_eq!(open.iter().map(|answer| answer.slot).collect::<Vec<_>>(), passes.map(Some));
+        // An instant is one pass, and knows which.
+        let second = ask("2027-10-31T01:30:00Z", &berlin("30 2 * * *"));
+        assert_eq!(second, fixed[1..]);
+    }
+
+    #[test]
+    fn a_row_answers_for_its_slot_and_for_those_it_stands_for() {
+        let timing = berlin("0 3 * * *");
+        let record = record();
+        let case = Case { record: Some(&record), ..case(&timing) };
+        let moment = Asked::Instant(at("2027-02-03T02:00:00Z")).moments(timing.zone())[0];
+        let answer = explain(moment, &case);
+        assert_eq!(answer.slot, Some(moment.at));
+        assert!(answer.words.contains("one of 5 from") && answer.words.contains("bake 7"), "{}", answer.words);
+        // A time between the slots of a range is still none.
+        let beside = Asked::Instant(at("2027-02-03T05:00:00Z")).moments(timing.zone())[0];
+        assert_eq!(explain(beside, &case).slot, None);
+    }
+
+    #[test]
+    fn a_row_stands_when_the_rule_was_changed() {
+        let timing = berlin("0 9 * * *");
+        let record = record();
+        let moment = Asked::Instant(record.last).moments(timing.zone())[0];
+        let answer = explain(moment, &Case { record: Some(&record), ..case(&timing) });
+        assert_eq!(answer.slot, Some(record.last));
+        assert!(answer.words.contains("changed since"), "{}", answer.words);
+    }
+
+    #[test]
+    fn a_slot_without_a_row_has_its_reason() {
+        let timing = berlin("0 3 * * *");
+        let now = case(&timing).now;
+        let told = |slot: &str, case: Case<'_>| {
+            let answer = explain(Asked::Instant(at(slot)).moments(timing.zone())[0], &case);
+            assert_eq!(answer.slot, Some(at(slot)), "{answer:?}");
+            (answer.words, answer.will_run, answer.due)
+        };
+        let is = |slot: &str, case: Case<'_>, part: &str, will_run: bool| {
+            let (words, runs, due) = told(slot, case);
+            assert!(words.contains(part), "{words}");
+            assert_eq!(runs, will_run, "{words}");
+            let counts = ["slot to come", "has accounted for"].iter().any(|part| words.contains(part));
+            assert_eq!(due, counts, "{words}");
+        };
+        let (past, ahead) = ("2027-05-01T01:00:00Z", "2027-06-02T01:00:00Z");
+        is(ahead, case(&timing), "slot to come", true);
+        is(past, case(&timing), "other times then", false);
+        let paused = AccountPolicy { paused: Some("by the removal: moving"), ..policy() };
+        is(
+            ahead,
+            Case { policy: Some(paused), ..case(&timing) },
+            "paused by the removal: moving; it will be skipped",
+            false,
+        );
+        is(ahead, Case { policy: None, ..case(&timing) }, "does not have the schedule any more", false);
+        is(past, Case { known: None, ..case(&timing) }, "never run with this schedule", false);
+        is(ahead, Case { known: None, ..case(&timing) }, "slot to come", true);
+        is("2026-12-24T02:00:00Z", case(&timing), "only since 2027-01-01", false);
+        let removed = Known { removed_at: Some(at("2027-04-01T00:00:00Z")), ..known() };
+        is(past, Case { known: Some(removed), ..case(&timing) }, "taken out of the file", false);
+        is(ahead, Case { known: Some(removed), ..case(&timing) }, "taken out of the file", false);
+        let behind = Known { accounted_to: at("2027-04-29T00:00:00Z"), ..known() };
+        is(past, Case { known: Some(behind), ..case(&timing) }, "missed for longer than catch_up_window", false);
+        let recent = at("2027-05-01T01:20:00Z");
+        let down = Case { known: Some(behind), now: recent, ..case(&timing) };
+        is(past, down, "would be caught up", false);
+        assert!(now > recent);
+    }
+}
