@@ -1,7 +1,7 @@
 //! The shape of the sources: imports point inwards, in one order inside the domain and in no circle, and each outside world is
 //! behind one module.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
+#![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
