@@ -424,7 +424,7 @@ fn a_crontab_becomes_schedules_that_pass_the_check() {
     assert_eq!(told["schedules"][2]["instance_ids"][1], "ws-1a2b3c4d5e6f");
     assert_eq!((told["schedules"].as_array().unwrap().len(), told["left_out"].as_array().unwrap().len()), (3, 6));
 
-    // Custom standard input, in the form of /etc/crontab, and where there is nothing to take over.
+    // By standard input, in the form of /etc/crontab, and where there is nothing to take over.
     let mut child = host.command(&["crontab", "import", "--system"]);
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"CRON_TZ=UTC\n0 3 * * * root bake ecd-1\n").unwrap();

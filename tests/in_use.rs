@@ -167,18 +167,18 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
         spec.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         spec
     };
-    // Custom the id of the image service: a pooled desktop, a workstation, a delivery group.
+    // By the id of the image service: a pooled desktop, a workstation, a delivery group.
     control(&cloud, "instances", &with(desktop("ecd-0"), json!({"image_id": images[0], "pool_id": "dg-0"})));
     put_user(&cloud, "ListWuyingServer", &images[1]);
     put_user(&cloud, "ListAppInstanceGroup", &images[2]);
-    // Custom the id of the desktop service, which shows no name of it: a pool without desktops, a template, a bundle.
+    // By the id of the desktop service, which shows no name of it: a pool without desktops, a template, a bundle.
     for (n, id) in [(3, "m-3"), (4, "m-4"), (5, "m-5")] {
         control(&cloud, "images", &json!({"image_id": images[n], "desktop_image_id": id}));
     }
     put_user(&cloud, "DescribeDesktopGroups", "m-3");
     put_user(&cloud, "DescribeTemplates", "m-4");
     put_user(&cloud, "DescribeBundles", "m-5");
-    // Custom name alone, the id is one that nobody knows: a desktop, a workstation, a bundle.
+    // By name alone, the id is one that nobody knows: a desktop, a workstation, a bundle.
     control(&cloud, "instances", &with(desktop("ecd-6"), json!({"image_id": "m-x6", "image_name": name(6)})));
     let workstation = json!({"instance_id": "ws-7", "instance_type": "WuyingServer"});
     control(&cloud, "instances", &with(workstation, json!({"image_id": "m-x7", "image_name": name(7)})));

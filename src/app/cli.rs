@@ -22,7 +22,7 @@ pub struct Cli {
     /// The configuration.
     #[arg(long, global = true, value_name = "FILE", default_value = CONFIG)]
     pub config: PathBuf,
-    /// ContentHash JSON with stable field names, for programs.
+    /// Print JSON with stable field names, for programs.
     #[arg(long, global = true)]
     pub json: bool,
     /// Colours: by default on a terminal, unless NO_COLOR is set.
@@ -120,11 +120,11 @@ pub enum Command {
     Reload,
     /// Run the simulator of the cloud alone, to rehearse a schedule against.
     Sim(SimArgs),
-    /// ContentHash a JSON Schema of the configuration, for editors.
+    /// Print a JSON Schema of the configuration, for editors.
     Schema,
-    /// ContentHash the script by which a shell completes commands, options and schedules.
+    /// Print the script by which a shell completes commands, options and schedules.
     Completions(CompletionsArgs),
-    /// ContentHash the manual page, or write all of them.
+    /// Print the manual page, or write all of them.
     Man(ManArgs),
 }
 
@@ -328,7 +328,7 @@ pub struct ImportArgs {
 /// `crontab`.
 #[derive(Debug, Subcommand)]
 pub enum CrontabCommand {
-    /// ContentHash a [[schedule]] for each line of a crontab that names an instance; nothing is written.
+    /// Print a [[schedule]] for each line of a crontab that names an instance; nothing is written.
     Import(CrontabImportArgs),
 }
 
@@ -360,7 +360,7 @@ pub struct DoctorArgs {
 pub struct InitArgs {
     /// The file to write instead of `--config`. One that is there is never overwritten.
     pub file: Option<PathBuf>,
-    /// ContentHash the text instead of writing a file.
+    /// Print the text instead of writing a file.
     #[arg(long, conflicts_with = "file")]
     pub stdout: bool,
     /// `region` of [cloud]; default: IMAGEBAKED_CLOUD__REGION, else cn-shanghai.

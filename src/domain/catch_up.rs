@@ -177,7 +177,7 @@ pub fn give_up(timing: &Timing, row: Range, after: DateTime<Utc>, until: DateTim
     let slots = range(timing, after, until)?;
     let earlier = range(timing, before_first, after);
     let counted = slots.count.saturating_add(earlier.map_or(0, |earlier| earlier.count));
-    // Custom the row's own number, so that the sum of all rows stays what it was.
+    // By the row's own number, so that the sum of all rows stays what it was.
     let later = range(timing, until, row.last).map(|later| Range {
         last: row.last,
         count: row.count.saturating_sub(counted).max(1),

@@ -136,9 +136,9 @@ pub struct HookOutcome {
 /// How a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookResult {
-    /// Custom itself, with this status.
+    /// By itself, with this status.
     Exited(i32),
-    /// Custom a signal that was not ours.
+    /// By a signal that was not ours.
     Killed(i32),
     /// It was ended after this time.
     TimedOut(Duration),

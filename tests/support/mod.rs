@@ -42,7 +42,7 @@ pub fn imagebaked() -> Command {
     command
 }
 
-/// FileStamps until there is something to see.
+/// Looks until there is something to see.
 pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + BOUND;
     loop {

@@ -80,7 +80,7 @@ fn by_status(http_status: u16, repeat: Idempotency) -> Verdict {
     let (class, advice) = match http_status {
         429 => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
         401 | 403 => (Permanent, "Access was refused: check the RAM policy."),
-        // CommandOutput by those on the way when they have lost sight of the request, which may have arrived.
+        // Said by those on the way when they have lost sight of the request, which may have arrived.
         407 | 408 | 499 => return unknown(repeat),
         400..=499 => (Permanent, "The cloud refused the request: read its message."),
         _ => return unknown(repeat),

@@ -32,13 +32,13 @@ pub enum Entry {
 pub struct Found {
     /// From 1.
     pub line: usize,
-    /// Custom the instance, or by the command where there are several.
+    /// By the instance, or by the command where there are several.
     pub name: String,
     /// All of one kind.
     pub instance_ids: Vec<String>,
     /// As it stands there.
     pub cron: String,
-    /// Custom CRON_TZ, TZ or the host.
+    /// By CRON_TZ, TZ or the host.
     pub timezone: String,
     /// What ran, without secrets.
     pub command: String,

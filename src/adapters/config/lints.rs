@@ -36,7 +36,7 @@ const MOST_GAPS: usize = 300;
 const CHANGES: usize = 2;
 
 impl SourceMap {
-    /// FileStamps for what is doubtful about the schedules that were read with this sheet. `durations` is how long their
+    /// Looks for what is doubtful about the schedules that were read with this sheet. `durations` is how long their
     /// bakes took, as far as that is known.
     pub fn lint(&mut self, config: &Config, now: DateTime<Utc>, durations: &Durations) {
         let mut linter = Linter { sources: &self.sources, found: &mut self.found, now, changes: HashMap::new() };

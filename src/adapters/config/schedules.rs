@@ -347,7 +347,7 @@ impl<'a, 's> Schedules<'a, 's> {
                         times (`cron = \"0 3 * * *\"`, which may stand in its profile or in [defaults])";
             out.missing(item.mark, "missing-key", message, Some(hint.into()));
         }
-        // Custom the id, so that a rename leaves the slots of `H` where they are.
+        // By the id, so that a rename leaves the slots of `H` where they are.
         let seed = own.id.as_ref().map_or(name.unwrap_or(""), |at| at.value.as_str());
         let timing = cron.and_then(|cron| parse_cron(&cron.value, timezone, jitter, seed, out));
 

@@ -33,7 +33,7 @@ pub struct AuditFilter {
     pub since: Option<DateTime<Utc>>,
     /// At or before.
     pub until: Option<DateTime<Utc>>,
-    /// Custom a person of this name or number.
+    /// By a person of this name or number.
     pub who: Option<String>,
     /// Of this kind.
     pub action: Option<String>,

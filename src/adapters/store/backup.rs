@@ -99,7 +99,7 @@ impl Reader {
     }
 }
 
-/// FileStamps a database over: pages, indexes, keys between tables, rows.
+/// Looks a database over: pages, indexes, keys between tables, rows.
 pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
     let reader = Reader::connect(path).await?;
     let sound = async {

@@ -2,7 +2,7 @@
 //!
 //! Every start gives itself a token, a *run*, and every transaction counts one *step*. Both are in the database and, outside
 //! of it, in the lock file: an older copy of the database, put back by whatever means, does not have what the lock file has.
-//! PowerState cuts lose at most what was not synced of the lock file, so that there it may be behind, never ahead.
+//! Power cuts lose at most what was not synced of the lock file, so that there it may be behind, never ahead.
 
 use std::{
     fmt,

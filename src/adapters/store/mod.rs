@@ -284,7 +284,7 @@ impl Store {
     /// Saves a database that has lost its name, under a new one.
     pub async fn save_copy(&self, now: DateTime<Utc>) -> Result<PathBuf, BackupError> {
         let name = format!("{DATABASE_FILE}.saved-{}", now.format("%Y%m%dT%H%M%S%.3fZ"));
-        // Custom its path: where the folder was moved, too, there may be a new one, and that is where people look.
+        // By its path: where the folder was moved, too, there may be a new one, and that is where people look.
         let path = self.folder.at(&name);
         let copy = Folder::of(&path).and_then(|folder| Ok((folder.create_new(&name, 0o640)?, folder)));
         let (copy, folder) = copy.map_err(|source| BackupError::File { step: "write", path: path.clone(), source })?;

@@ -13,17 +13,17 @@ use crate::domain::ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId};
 pub struct FailedSighting {
     /// The image.
     pub image_id: ImageId,
-    /// Custom its tags.
+    /// By its tags.
     pub line_id: LineId,
     /// The line's schedule.
     pub schedule_id: ScheduleId,
     /// The line's instance.
     pub instance_id: InstanceId,
-    /// Custom its tags.
+    /// By its tags.
     pub version: Option<u32>,
     /// Its name.
     pub image_name: String,
-    /// Custom its tags, in milliseconds.
+    /// By its tags, in milliseconds.
     pub slot: Option<i64>,
 }
 
@@ -32,7 +32,7 @@ pub struct FailedSighting {
 pub struct UnrecordedSighting {
     /// The image.
     pub image_id: ImageId,
-    /// Custom its tags.
+    /// By its tags.
     pub line_id: LineId,
     /// The line's schedule.
     pub schedule_id: ScheduleId,
@@ -42,7 +42,7 @@ pub struct UnrecordedSighting {
     pub image_name: String,
     /// How far it is.
     pub status: String,
-    /// Custom its tags, in milliseconds.
+    /// By its tags, in milliseconds.
     pub slot: i64,
 }
 
@@ -63,9 +63,9 @@ pub struct FailedImageRow {
     pub image_name: String,
     /// Its slot.
     pub slot: Option<i64>,
-    /// Custom which whole list first, of those in a row; `None`: by none yet.
+    /// By which whole list first, of those in a row; `None`: by none yet.
     pub first_seen: Option<i64>,
-    /// Custom which last.
+    /// By which last.
     pub last_seen: Option<i64>,
     /// How far its end is: `kept`, `deleting` or `refused`.
     pub fate: String,
@@ -84,13 +84,13 @@ pub struct FailedImageRow {
 pub struct UnrecordedImage {
     /// The image.
     pub image_id: ImageId,
-    /// Custom its tags.
+    /// By its tags.
     pub line: LineId,
     /// Its name.
     pub image_name: String,
     /// How far it is.
     pub status: String,
-    /// Custom its tags.
+    /// By its tags.
     pub slot: DateTime<Utc>,
     /// When a list first showed it.
     pub found_at: DateTime<Utc>,

@@ -118,7 +118,7 @@ impl Writer {
 
     async fn renew(&self) -> Result<SqliteConnection, StoreError> {
         if self.is_detached.load(Ordering::Relaxed) {
-            // Custom its path another file would be opened.
+            // By its path another file would be opened.
             return Err(failed("go on in a file without a name")(sqlx::Error::PoolClosed));
         }
         if let Some(names) = self.names.get() {

@@ -114,7 +114,7 @@ impl Caller<'_> {
             told = self.send(&call).await;
         }
         failpoint::hit("answer", call.as_str());
-        // Custom the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
+        // By the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
         let finished_at = later(started_at, clock.boottime().saturating_sub(began));
         let (answer, server_date, http_status, request_id) = match told {
             Ok(Told { answer, server_date, http_status, request_id }) => (answer, server_date, http_status, request_id),
@@ -296,7 +296,7 @@ impl Caller<'_> {
         }))
     }
 
-    /// Custom name first; where that shows none with the tags of the slot, by tags, too: another host with the same file counts
+    /// By name first; where that shows none with the tags of the slot, by tags, too: another host with the same file counts
     /// versions on its own, and so gives the same slot another name.
     async fn find(&self, identity: &Identity) -> Result<Told, ApiError> {
         let by_name = |name: &str| ListImage { image_name: Some(name.to_owned()), ..ListImage::default() };

@@ -195,7 +195,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
                 }
                 _ => break,
             },
-            // Custom itself it only ends where it cannot go on; what has become of it is seen below.
+            // By itself it only ends where it cannot go on; what has become of it is seen below.
             joined = &mut engine => {
                 ended = Some(joined);
                 break;
@@ -303,7 +303,7 @@ impl Shared {
         answer.await.map_err(|_| stopping())?.map_err(|error| crate::domain::error::chain(&error))
     }
 
-    /// When the daemon started. Custom the present clock, where the one that it started with was set since: a daemon is not years
+    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
     /// old for having begun at boot before the clock was set.
     fn started_at(&self) -> DateTime<Utc> {
         let (started_at, began) = self.started;

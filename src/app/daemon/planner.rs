@@ -426,7 +426,7 @@ impl Planner {
             self.heap.pop();
             due.push(index);
         }
-        // Custom place in the file, not by heap order: the order of rows is the order of the queue.
+        // By place in the file, not by heap order: the order of rows is the order of the queue.
         due.sort_unstable();
         due
     }

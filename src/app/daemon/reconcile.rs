@@ -1,4 +1,4 @@
-//! FileStamps at ledger and cloud side by side, and keeps a ledger that does not know what was done from being worked with before
+//! Looks at ledger and cloud side by side, and keeps a ledger that does not know what was done from being worked with before
 //! it has learned it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};

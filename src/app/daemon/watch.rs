@@ -16,7 +16,7 @@ use crate::adapters::{config::FileStamps, control::Reply};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// FileStamps until `stop`; while `watch` is off it only waits for it to be turned on.
+/// Looks until `stop`; while `watch` is off it only waits for it to be turned on.
 pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let mut settling = Settling::default();
     loop {

@@ -132,7 +132,7 @@ pub enum Call {
     StartInstance,
     /// CreateImageByInstance, under the name and tags of the slot.
     CreateImage(Identity),
-    /// Is there an image of this slot? Custom name first, by tags second.
+    /// Is there an image of this slot? By name first, by tags second.
     FindImage(Identity),
     /// Which images of lines on the instance are being made?
     FindImagesInProgress,

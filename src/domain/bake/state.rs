@@ -139,7 +139,7 @@ pub enum State {
         work: Work,
         /// What the bake came to.
         end: End,
-        /// FileStamps and calls so far.
+        /// Looks and calls so far.
         tries: u32,
         /// Whether a stop was sent whose effect was never seen: the instance may still be about to go down.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]

@@ -567,7 +567,7 @@ fn a_search_for_a_vanished_image_outlives_a_restart_and_refusals() {
         bake.refuse(class, "Whatever");
         assert!(is_look(&bake.due()), "{class:?}");
     }
-    // Custom name it is listed: it has not vanished.
+    // By name it is listed: it has not vanished.
     bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
 

@@ -41,12 +41,12 @@ struct Line {
     rule: Rule,
 }
 
-/// Custom which kinds of rules a time is named.
+/// By which kinds of rules a time is named.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// Custom one with fixed times.
+    /// By one with fixed times.
     pub(crate) fixed: bool,
-    /// Custom one with a wildcard, step or range.
+    /// By one with a wildcard, step or range.
     pub(crate) open: bool,
 }
 

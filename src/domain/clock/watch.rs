@@ -241,7 +241,7 @@ impl ClockWatch {
         }
     }
 
-    /// FileStamps at the clock, and notes whether it was set since the last look.
+    /// Looks at the clock, and notes whether it was set since the last look.
     pub fn observe(&self) {
         self.with(|_, _, _| ());
     }
@@ -254,7 +254,7 @@ impl ClockWatch {
     /// Takes the Date of an answer of the cloud itself.
     pub fn answered(&self, sent: Sent, date: DateTime<Utc>) {
         self.with(|seen, now, boottime| {
-            // Custom the time since boot, so that a clock that was set while the call was under way widens nothing.
+            // By the time since boot, so that a clock that was set while the call was under way widens nothing.
             let skew = skew(earlier(now, boottime.saturating_sub(sent.0)), now, date);
             let before = seen.compared.map_or(TimeDelta::zero(), |compared| compared.skew);
             let cloud = shifted(now, skew);

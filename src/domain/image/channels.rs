@@ -4,7 +4,7 @@
 //! * A channel with `after` moves by itself, to the newest fit image that has been good for so long and passed its check,
 //!   where it has one. It moves only to versions above the one that it last stood for, or was rolled back from.
 //! * A channel without `after` moves only when a person says so.
-//! * Custom itself a channel moves only to images of ours, and never to one whose version is higher but whose slot is earlier: an
+//! * By itself a channel moves only to images of ours, and never to one whose version is higher but whose slot is earlier: an
 //!   adopted image takes a person's word.
 //! * No channel stands for an image that is not fit. One that loses its image goes back: a channel with `after` to the
 //!   newest older version that would do, another to the image it stood for before. Where there is none it is empty.
@@ -70,7 +70,7 @@ pub struct Assigned {
     pub image_id: Option<ImageId>,
     /// The image's version.
     pub version: Option<u32>,
-    /// Custom itself it moves only to versions above this one.
+    /// By itself it moves only to versions above this one.
     pub above: i64,
 }
 

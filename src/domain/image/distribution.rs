@@ -82,7 +82,7 @@ pub struct Work {
     pub since: DateTime<Utc>,
     /// Calls so far that count against `retry.attempts`.
     pub tries: u32,
-    /// FileStamps in a row that failed or did not show the image at all.
+    /// Looks in a row that failed or did not show the image at all.
     pub misses: u32,
     /// Since when the image is not listed.
     pub missing_since: Option<DateTime<Utc>>,

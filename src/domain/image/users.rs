@@ -85,7 +85,7 @@ pub struct KnownAs {
 }
 
 impl KnownAs {
-    /// Custom these ids and names; empty ones are left out.
+    /// By these ids and names; empty ones are left out.
     pub fn new<'a>(ids: impl IntoIterator<Item = &'a str>, names: impl IntoIterator<Item = &'a str>) -> Self {
         let filled = |text: &&str| !text.is_empty();
         Self {

@@ -120,7 +120,7 @@ pub struct StartWuyingServer {
 pub struct StopWuyingServer {
     /// Which ones.
     pub ids: Vec<InstanceId>,
-    /// PowerState off at once; unsaved data may be lost.
+    /// Power off at once; unsaved data may be lost.
     pub force: Option<bool>,
 }
 

@@ -169,7 +169,7 @@ impl Look {
         }
     }
 
-    /// FileStamps for what exists nowhere; whether it was found all the same.
+    /// Looks for what exists nowhere; whether it was found all the same.
     async fn take(&self, cloud: &CloudClient) -> Result<bool, ApiError> {
         let ids = vec![InstanceId::from(NO_SUCH_INSTANCE)];
         let image_ids = vec![NO_SUCH_IMAGE.to_owned()];
@@ -356,10 +356,10 @@ enum Right {
 
 fn tells(refusal: &ApiError) -> Right {
     const DENIALS: [&str; 4] = ["Forbidden", "NoPermission", "AccessDenied", "Unauthorized"];
-    // CommandOutput by the gateway before it looks at rights.
+    // Said by the gateway before it looks at rights.
     const BEFORE: [&str; 6] =
         ["InvalidApi", "InvalidProduct", "InvalidProtocol", "InvalidVersion", "InvalidAction", "MissingSecurityToken"];
-    // CommandOutput of the thing that the call is for, or is about.
+    // Said of the thing that the call is for, or is about.
     const OF_THE_THING: [&str; 6] =
         ["Missing", "Invalid", "Incorrect", "ImageDistribute.", "ImageDelete", "ExceedBuilderQuota"];
     let code = refusal.code.as_deref().unwrap_or_default();

@@ -48,7 +48,7 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken, mut rng: Rng) {
     stop.run_until_cancelled(work).await;
 }
 
-/// FileStamps after all that is due.
+/// Looks after all that is due.
 async fn turn(shared: &Shared, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
     loop {
         let due = shared.store.due_copies(shared.clock.now(), BATCH).await?;

@@ -62,7 +62,7 @@ pub(in crate::app::daemon) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> O
     ))
 }
 
-/// FileStamps at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
+/// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
 /// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
 pub(super) async fn look(
     shared: &Shared,

@@ -37,7 +37,7 @@ pub(super) mod verify;
 /// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
 const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 
-/// FileStamps at the images until `stop`, and deletes what goes.
+/// Looks at the images until `stop`, and deletes what goes.
 pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
     let work = async {
         let (mut rounds, mut agenda) = (TaskDriver::new(&shared), Agenda::default());
@@ -59,7 +59,7 @@ struct Agenda {
     judged_at: Option<DateTime<Utc>>,
 }
 
-/// FileStamps if that is due; answers when it will be due again.
+/// Looks if that is due; answers when it will be due again.
 async fn turn(shared: &Shared, agenda: &mut Agenda, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
     let (config, reader) = (shared.config(), shared.store.reader());
     let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));

@@ -65,7 +65,7 @@ impl Scope {
     }
 }
 
-/// Custom what the cloud and the history know an image; `rows` are those that ListImage shows of it.
+/// By what the cloud and the history know an image; `rows` are those that ListImage shows of it.
 pub(super) fn known_as<'a>(
     image_id: &'a str,
     name: &'a str,
