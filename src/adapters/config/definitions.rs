@@ -1,5 +1,5 @@
 //! The keys of the configuration as data, for editors and the reference. They are those that the reader knows, because
-//! both come from one declaration: see [`layer!`](super::reader::layer).
+//! both come from one declaration: see `layer!` in `reader.rs`.
 
 use std::time::Duration;
 

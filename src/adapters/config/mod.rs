@@ -12,8 +12,8 @@
 //!   tree of owned values and lose its place in the file, so they are read from the parsed document itself.
 //!
 //! Documents come from the parser that goes on after an error and keeps the place of everything
-//! ([`DeTable::parse_recoverable`]); [`reader`] checks types and collects problems. A document takes many times the
-//! room of its text, so long files are read in [`pieces`], and twice: once for what schedules share, once for the
+//! ([`DeTable::parse_recoverable`]); `reader` checks types and collects problems. A document takes many times the
+//! room of its text, so long files are read in `chunks`, and twice: once for what schedules share, once for the
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
 mod chunks;

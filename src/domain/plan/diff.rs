@@ -26,7 +26,7 @@ const MOST: usize = 2000;
 pub struct Diff {
     /// How much of each.
     pub counts: Counts,
-    /// Keys of [cloud] and [daemon], with their section.
+    /// Keys of `[cloud]` and `[daemon]`, with their section.
     pub settings: Vec<KeyChange>,
     /// Schedules that are new.
     pub added: Vec<Named>,
@@ -52,7 +52,7 @@ pub struct Diff {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// Keys of [cloud] and [daemon].
+    /// Keys of `[cloud]` and `[daemon]`.
     pub settings: usize,
     /// New schedules.
     pub added: usize,
