@@ -139,6 +139,8 @@ struct Scene {
     is_up: bool,
     is_paused: bool,
     disk_fails: bool,
+    /// When it was last well again: a daemon that met the failure may end a moment later.
+    disk_well_since: Option<Instant>,
     /// Which failpoint is armed.
     armed: String,
     reloads: u32,
@@ -221,6 +223,7 @@ impl Scene {
             is_up: false,
             is_paused: false,
             disk_fails: false,
+            disk_well_since: None,
             armed: String::new(),
             reloads: 0,
             surprises: Vec::new(),
@@ -381,7 +384,8 @@ impl Scene {
 
     /// The service manager starts again what ends with another status than 2 or 7; without a disk there is no other way.
     fn may_end_with(&self, status: ExitStatus) -> bool {
-        self.disk_fails && status.code().is_some_and(|code| code != 2 && code != 7)
+        let failed_just_now = self.disk_well_since.is_some_and(|since| since.elapsed() < Duration::from_secs(5));
+        (self.disk_fails || failed_just_now) && status.code().is_some_and(|code| code != 2 && code != 7)
     }
 
     /// Stops the daemon in an orderly way; whether it lived until then.
@@ -536,6 +540,7 @@ impl Scene {
                     disk.empty();
                 }
                 self.disk_fails = false;
+                self.disk_well_since = Some(Instant::now());
             }
             Relief::LiftLimit => {
                 self.note("writes work");
@@ -543,6 +548,7 @@ impl Scene {
                     limit_files(self.host.pid(), "unlimited");
                 }
                 self.disk_fails = false;
+                self.disk_well_since = Some(Instant::now());
             }
             Relief::SetClock => {
                 self.note("the clock is right");
