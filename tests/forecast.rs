@@ -15,7 +15,7 @@ use imagebaked::{
         bake::{
             BakeSettings, State, Trigger,
             settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
-            state::{End, Work},
+            state::{BakeWork, End},
         },
         clock::{Clock as _, SystemClock},
         hooks::Hooks,
@@ -126,13 +126,13 @@ impl Past {
         self.store.record_slots(&[row], &[], "abc", at).await.unwrap();
         self.bakes += 1;
         let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
-        let work = Work { version: 1, image_name: "x".into(), attempts: 1, ..Work::default() };
+        let work = BakeWork { version: 1, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
         let building = State::Building {
             work,
             image,
             since: at,
             seen_at: at,
-            misses: 0,
+            consecutive_errors: 0,
             next: at,
             status: "CREATING".into(),
             found: None,

@@ -11,7 +11,7 @@ use imagebaked::{
             CreateImageByInstance, DeleteImage, DescribeDesktops, GetCallerIdentity, ListImage, ListWuyingServer,
             StartDesktops, StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
         },
-        request::{Call, RpcRequest},
+        request::{CloudCall, RpcRequest},
     },
     domain::{
         api::instance_state::InstanceType,

@@ -22,7 +22,7 @@ use imagebaked::{
     app::daemon::{self, Asked, Setup},
     domain::{
         clock::{Clock, ManualClock},
-        image::{judge::Action, report::Report},
+        image::{judge::Action, report::RetentionReport},
     },
     sim::{FaultPlan, InstanceKind, InstanceSpec, Options, RunningSimulator, Simulator},
 };
@@ -144,7 +144,7 @@ impl Night {
         }
     }
 
-    async fn prune(&self, dry_run: bool) -> Report {
+    async fn prune(&self, dry_run: bool) -> RetentionReport {
         match self.ask(Request::Prune { dry_run, again: false, confirm: false }).await {
             Reply::Pruned { report } => report.unwrap_or_default(),
             other => panic!("{other:?}"),
@@ -168,12 +168,12 @@ impl Night {
     }
 }
 
-fn to_delete(report: &Report) -> BTreeSet<String> {
+fn to_delete(report: &RetentionReport) -> BTreeSet<String> {
     let images = report.images.iter().filter(|image| image.action == Action::Delete);
     images.map(|image| image.image_id.to_string()).collect()
 }
 
-fn to_go(report: &Report) -> BTreeSet<String> {
+fn to_go(report: &RetentionReport) -> BTreeSet<String> {
     let images = report.images.iter().filter(|image| image.verdict.goes());
     images.map(|image| image.image_id.to_string()).collect()
 }

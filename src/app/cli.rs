@@ -222,10 +222,10 @@ pub struct HistoryArgs {
     pub state: Vec<String>,
     /// Slots at or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
     #[arg(long, value_name = "TIME")]
-    pub since: Option<Moment>,
+    pub since: Option<TimeArgument>,
     /// Slots at or before this instant (RFC 3339) or this long ago.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<Moment>,
+    pub until: Option<TimeArgument>,
     /// Only bakes one of whose calls met this code, e.g. `ExceedBuilderQuota`.
     #[arg(long, value_name = "CODE")]
     pub code: Option<String>,
@@ -272,10 +272,10 @@ pub struct ReconcileArgs {
 pub struct AuditArgs {
     /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
     #[arg(long, value_name = "TIME")]
-    pub since: Option<Moment>,
+    pub since: Option<TimeArgument>,
     /// At or before this instant (RFC 3339) or this long ago.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<Moment>,
+    pub until: Option<TimeArgument>,
     /// Only what this person did, by name or number: `alice`, `1000`, `"uid 1000"`; the daemon itself is `imagebaked`.
     #[arg(long, value_name = "WHO")]
     pub who: Option<String>,
@@ -405,7 +405,7 @@ pub struct PauseArgs {
     pub schedule: String,
     /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until it is resumed.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<Moment>,
+    pub until: Option<TimeArgument>,
     /// Why; shown with every slot that is skipped.
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub reason: String,
@@ -542,7 +542,7 @@ pub struct PinArgs {
     pub image: String,
     /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until it is unpinned.
     #[arg(long, value_name = "TIME")]
-    pub until: Option<Moment>,
+    pub until: Option<TimeArgument>,
     /// Why; shown wherever the image is kept for it.
     #[arg(long, value_name = "TEXT", default_value = "no reason given")]
     pub reason: String,
@@ -643,14 +643,14 @@ pub struct ManArgs {
 
 /// An instant, or a time ago.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Moment {
+pub enum TimeArgument {
     /// RFC 3339.
     At(DateTime<Utc>),
     /// So long before now; for what lies ahead, so long from now.
     Ago(Duration),
 }
 
-impl std::str::FromStr for Moment {
+impl std::str::FromStr for TimeArgument {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
@@ -663,7 +663,7 @@ impl std::str::FromStr for Moment {
     }
 }
 
-impl Moment {
+impl TimeArgument {
     /// The instant meant where it lies ahead, seen from `now`.
     pub fn ahead(self, now: DateTime<Utc>) -> DateTime<Utc> {
         match self {
@@ -712,11 +712,11 @@ mod tests {
     #[test]
     fn a_moment_is_an_instant_or_a_time_ago() {
         let now: DateTime<Utc> = "2027-03-01T12:00:00Z".parse().unwrap();
-        assert_eq!("36h".parse::<Moment>().unwrap().instant(now).to_rfc3339(), "2027-02-28T00:00:00+00:00");
+        assert_eq!("36h".parse::<TimeArgument>().unwrap().instant(now).to_rfc3339(), "2027-02-28T00:00:00+00:00");
         assert_eq!(
-            "2027-03-01T03:00:00+08:00".parse::<Moment>().unwrap().instant(now).to_rfc3339(),
+            "2027-03-01T03:00:00+08:00".parse::<TimeArgument>().unwrap().instant(now).to_rfc3339(),
             "2027-02-28T19:00:00+00:00"
         );
-        assert!("yesterday".parse::<Moment>().is_err());
+        assert!("yesterday".parse::<TimeArgument>().is_err());
     }
 }

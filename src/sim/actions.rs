@@ -10,7 +10,7 @@ use super::{
     lists::ListShape,
     params::Params,
     users::{UserKind, UserSpec},
-    world::{Fate, HOME_REGION, Image, Instance, InstanceKind, Order, Power, World},
+    world::{HOME_REGION, Image, ImageFault, ImageOrder, Instance, InstanceKind, Power, World},
 };
 
 /// The account that the simulator plays.
@@ -18,16 +18,16 @@ const ACCOUNT: &str = "1000000000000001";
 
 /// What a handler is told of its call.
 #[derive(Debug)]
-pub(super) struct Call<'a> {
+pub(super) struct SimCall<'a> {
     pub(super) params: &'a Params,
     pub(super) now: DateTime<Utc>,
     pub(super) request_id: &'a str,
     /// From the fault plan: what becomes of an image made by this call, and how late it shows.
-    pub(super) fate: Fate,
+    pub(super) fate: ImageFault,
     pub(super) late: Duration,
 }
 
-type Handler = fn(&mut World, &Call<'_>) -> Result<Value, Failure>;
+type Handler = fn(&mut World, &SimCall<'_>) -> Result<Value, Failure>;
 
 /// One operation.
 pub(super) struct Action {
@@ -151,7 +151,7 @@ pub(super) fn of_name(name: &str) -> Option<&'static Action> {
     ACTIONS.iter().find(|action| action.name == name)
 }
 
-fn create_image_by_instance(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn create_image_by_instance(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let params = call.params;
     let instance_id = params.require("InstanceId")?;
     let kind = match params.require("InstanceType")? {
@@ -162,7 +162,7 @@ fn create_image_by_instance(world: &mut World, call: &Call<'_>) -> Result<Value,
     params.choice("DiskType", &["ALL", "SYSTEM"])?;
     params.boolean("AutoCleanUserdata")?;
     params.boolean("CopyProfile")?;
-    let order = Order {
+    let order = ImageOrder {
         name: params.require("ImageName")?.to_owned(),
         description: params.get("Description").unwrap_or_default().to_owned(),
         instance_id: instance_id.to_owned(),
@@ -198,7 +198,7 @@ fn biz_type(params: &Params) -> Result<Option<usize>, Failure> {
     }
 }
 
-fn list_image(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn list_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let (params, now) = (call.params, call.now);
     let size = params.number("PageSize", 10, 1..=100)?;
     let number = params.number("PageNumber", 1, 1..=usize::MAX)?;
@@ -286,12 +286,12 @@ fn image_row(image: &Image, zone: i32, now: DateTime<Utc>) -> Value {
     })
 }
 
-fn delete_image(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn delete_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     world.delete_image(call.params.require("ImageId")?, call.now)?;
     Ok(json!({"Data": true, "Message": "successful"}))
 }
 
-fn start_task_for_distribute_image(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn start_task_for_distribute_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let image = call.params.require("ImageId")?;
     let regions = call.params.list("DestinationRegionList", 100)?;
     if regions.is_empty() {
@@ -302,7 +302,7 @@ fn start_task_for_distribute_image(world: &mut World, call: &Call<'_>) -> Result
 }
 
 /// Delivery groups are only what makes an image used: `POST /_sim/groups` puts them there.
-fn list_app_instance_group(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn list_app_instance_group(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let (size, number) = numbered(call.params, 10)?;
     call.params.require("ProductType")?;
     let image = call.params.get("AppCenterImageId");
@@ -368,7 +368,7 @@ fn desktop_users<'w>(
 }
 
 /// Pools show their image by its id alone.
-fn describe_desktop_groups(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn describe_desktop_groups(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let region = call.params.require("RegionId")?;
     let images = call.params.list("ImageId", 100)?;
     let rows = desktop_users(world, UserKind::Pool, region, &images)
@@ -385,7 +385,7 @@ fn describe_desktop_groups(world: &mut World, call: &Call<'_>) -> Result<Value, 
     Ok(json!({"DesktopGroups": page, "NextToken": next}))
 }
 
-fn describe_bundles(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn describe_bundles(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let region = call.params.require("RegionId")?;
     let images = call.params.list("ImageId", 100)?;
     let several = call.params.boolean("SupportMultiSession")?.unwrap_or(false);
@@ -406,7 +406,7 @@ fn describe_bundles(world: &mut World, call: &Call<'_>) -> Result<Value, Failure
 }
 
 /// Templates belong to no region, and show their image by its id alone.
-fn describe_templates(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn describe_templates(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let (size, number) = numbered(call.params, 10)?;
     call.params.choice("ProductType", &["CloudDesktop"])?;
     let image = call.params.get("ImageId");
@@ -428,7 +428,7 @@ fn describe_templates(world: &mut World, call: &Call<'_>) -> Result<Value, Failu
     }))
 }
 
-fn list_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn list_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let (params, now) = (call.params, call.now);
     let (size, number) = numbered(params, 20)?;
     let ids = params.list("WuyingServerIdList", 100)?;
@@ -485,7 +485,7 @@ fn workstation_row(world: &World, instance: &Instance, now: DateTime<Utc>, time_
     })
 }
 
-fn describe_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn describe_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let id = call.params.require("WuyingServerId")?;
     let instance = world
         .instance(id, InstanceKind::WuyingServer, call.now)
@@ -495,26 +495,26 @@ fn describe_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, F
     Ok(json!({"Data": workstation_row(world, &instance, call.now, "%b %-d, %Y %-I:%M:%S %p")}))
 }
 
-fn start_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn start_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     switch_workstations(world, call, Power::Start)
 }
 
-fn stop_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn stop_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     call.params.boolean("Force")?;
     switch_workstations(world, call, Power::Stop)
 }
 
-fn restart_wuying_server(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn restart_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     switch_workstations(world, call, Power::Reboot)
 }
 
-fn switch_workstations(world: &mut World, call: &Call<'_>, power: Power) -> Result<Value, Failure> {
+fn switch_workstations(world: &mut World, call: &SimCall<'_>, power: Power) -> Result<Value, Failure> {
     let ids = call.params.require_list("WuyingServerIdList", 100)?;
     world.switch(&ids, InstanceKind::WuyingServer, power, call.now)?;
     Ok(json!({}))
 }
 
-fn describe_desktops(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn describe_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let (params, now) = (call.params, call.now);
     let region = params.require("RegionId")?;
     let ids = params.list("DesktopId", 100)?;
@@ -561,20 +561,20 @@ fn desktop_row(world: &World, instance: &Instance, region: &str, now: DateTime<U
     })
 }
 
-fn start_desktops(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn start_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     switch_desktops(world, call, Power::Start)
 }
 
-fn stop_desktops(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn stop_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     call.params.choice("StoppedMode", &["StopCharging", "KeepCharging"])?;
     switch_desktops(world, call, Power::Stop)
 }
 
-fn reboot_desktops(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn reboot_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     switch_desktops(world, call, Power::Reboot)
 }
 
-fn switch_desktops(world: &mut World, call: &Call<'_>, power: Power) -> Result<Value, Failure> {
+fn switch_desktops(world: &mut World, call: &SimCall<'_>, power: Power) -> Result<Value, Failure> {
     call.params.require("RegionId")?;
     call.params.boolean("OsUpdate")?;
     let ids = call.params.require_list("DesktopId", 100)?;
@@ -583,7 +583,7 @@ fn switch_desktops(world: &mut World, call: &Call<'_>, power: Power) -> Result<V
 }
 
 /// Only images that have an id of the desktop service: whether others show in this older list is not documented.
-fn describe_images(world: &mut World, call: &Call<'_>) -> Result<Value, Failure> {
+fn describe_images(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let params = call.params;
     params.require("RegionId")?;
     let ids = params.list("ImageId", 100)?;
@@ -611,7 +611,7 @@ fn describe_images(world: &mut World, call: &Call<'_>) -> Result<Value, Failure>
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]
-fn get_caller_identity(_world: &mut World, _call: &Call<'_>) -> Result<Value, Failure> {
+fn get_caller_identity(_world: &mut World, _call: &SimCall<'_>) -> Result<Value, Failure> {
     Ok(json!({
         "IdentityType": "RAMUser",
         "AccountId": ACCOUNT,

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 
 use super::{
     Options,
-    actions::{self, Action, Call},
+    actions::{self, Action, SimCall},
     codes::Failure,
     faults::{DropWhen, Fault, FaultPlan},
     garble::Garble,
@@ -249,7 +249,7 @@ impl Cloud {
         } else {
             params
         };
-        let call = Call {
+        let call = SimCall {
             params,
             now,
             request_id,

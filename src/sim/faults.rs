@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{actions, garble::Garble, lists::Lie, world::Fate};
+use super::{actions, garble::Garble, lists::Lie, world::ImageFault};
 
 /// Why a plan was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -130,7 +130,7 @@ pub(super) struct Fault {
     #[serde(default, skip_serializing_if = "Option::is_none", with = "span")]
     pub(super) late_image: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) image: Option<Fate>,
+    pub(super) image: Option<ImageFault>,
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) success_false: bool,
 }

@@ -35,7 +35,7 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
-use self::{cloud::Cloud, server::Shared};
+use self::{cloud::Cloud, server::ServerState};
 pub use self::{
     faults::{FaultPlan, FaultPlanError},
     snapshot::SnapshotError,
@@ -133,7 +133,7 @@ impl Simulator {
     ) -> Result<RunningSimulator, SimulatorError> {
         let addr = listener.local_addr().map_err(SimulatorError::Address)?;
         let cloud = Cloud::open(options, clock.now()).map_err(SimulatorError::State)?;
-        let shared = Arc::new(Shared::new(cloud, clock));
+        let shared = Arc::new(ServerState::new(cloud, clock));
         let stop = CancellationToken::new();
         let task = tokio::spawn(server::serve(listener, Arc::clone(&shared), stop.clone()));
         Ok(RunningSimulator { addr, shared, stop, task })
@@ -143,7 +143,7 @@ impl Simulator {
 /// A simulator at work. Dropping it stops it as well, without waiting for the end.
 pub struct RunningSimulator {
     addr: SocketAddr,
-    shared: Arc<Shared>,
+    shared: Arc<ServerState>,
     stop: CancellationToken,
     task: JoinHandle<()>,
 }

@@ -42,12 +42,12 @@ type Body = BoxBody<Bytes, io::Error>;
 
 /// What all connections share.
 #[derive(Debug)]
-pub(super) struct Shared {
+pub(super) struct ServerState {
     cloud: Mutex<Cloud>,
     pub(super) clock: Arc<dyn Clock>,
 }
 
-impl Shared {
+impl ServerState {
     pub(super) fn new(cloud: Cloud, clock: Arc<dyn Clock>) -> Self {
         Self { cloud: Mutex::new(cloud), clock }
     }
@@ -64,7 +64,7 @@ impl Shared {
 struct Dropped;
 
 /// Takes connections until `stop`, then closes them all.
-pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: CancellationToken) {
+pub(super) async fn serve(listener: TcpListener, shared: Arc<ServerState>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
@@ -95,7 +95,7 @@ pub(super) async fn serve(listener: TcpListener, shared: Arc<Shared>, stop: Canc
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
+async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<ServerState>) {
     // Without this a small answer can wait 40 ms for the acknowledgement of the one before.
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "the simulator could not set TCP_NODELAY");
@@ -107,7 +107,7 @@ async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<Shared>) {
     }
 }
 
-async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &Shared) -> Result<Response<Body>, Dropped> {
+async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &ServerState) -> Result<Response<Body>, Dropped> {
     let (head, incoming) = request.into_parts();
     let mut response = match Limited::new(incoming, LARGEST_BODY).collect().await {
         Err(_) => json_answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({"Code": "RequestEntityTooLarge"})),
@@ -145,7 +145,7 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &Shared) -
 
 /// Lets the cloud decide and keeps the change before anybody hears of it. The write blocks this thread under the lock:
 /// the order of calls and the order of files must be one.
-fn decide(received: &Received<'_>, shared: &Shared) -> Reply {
+fn decide(received: &Received<'_>, shared: &ServerState) -> Reply {
     let mut cloud = shared.cloud();
     let reply = cloud.handle(received, shared.clock.now());
     match cloud.save_changes() {
@@ -194,7 +194,7 @@ fn respond(kind: ReplyKind) -> Result<Response<Body>, Dropped> {
 }
 
 /// The controls, for tests and rehearsals: no part of the cloud's API.
-fn controls(method: &str, control: &str, body: &[u8], shared: &Shared) -> Response<Body> {
+fn controls(method: &str, control: &str, body: &[u8], shared: &ServerState) -> Response<Body> {
     let mut cloud = shared.cloud();
     let now = shared.clock.now();
     match (method, control) {

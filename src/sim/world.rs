@@ -234,7 +234,7 @@ pub(super) enum Power {
 /// What an image in the making ends as.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub(super) enum Fate {
+pub(super) enum ImageFault {
     /// It can be used.
     #[default]
     Available,
@@ -246,7 +246,7 @@ pub(super) enum Fate {
     Status(String),
 }
 
-impl From<String> for Fate {
+impl From<String> for ImageFault {
     fn from(text: String) -> Self {
         match text.as_str() {
             "AVAILABLE" => Self::Available,
@@ -257,7 +257,7 @@ impl From<String> for Fate {
     }
 }
 
-impl Serialize for Fate {
+impl Serialize for ImageFault {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         out.serialize_str(match self {
             Self::Available => "AVAILABLE",
@@ -296,7 +296,7 @@ pub(super) struct Image {
     /// INIT until then, CREATING after.
     begins_at: DateTime<Utc>,
     pub(super) ready_at: DateTime<Utc>,
-    fate: Fate,
+    fate: ImageFault,
     /// Its instance was switched while it was being made.
     spoiled: bool,
     deleted: bool,
@@ -316,7 +316,7 @@ pub(super) struct Distribution {
     pub(super) ready_at: DateTime<Utc>,
     /// What it ends as; only a fault makes it anything but AVAILABLE.
     #[serde(default)]
-    fate: Fate,
+    fate: ImageFault,
 }
 
 impl Distribution {
@@ -324,10 +324,10 @@ impl Distribution {
     pub(super) fn status(&self, now: DateTime<Utc>) -> &str {
         match &self.fate {
             _ if now < self.ready_at => "CREATING",
-            Fate::Available => "AVAILABLE",
-            Fate::Stuck => "CREATING",
-            Fate::Vanish => "DELETE",
-            Fate::Status(text) => text,
+            ImageFault::Available => "AVAILABLE",
+            ImageFault::Stuck => "CREATING",
+            ImageFault::Vanish => "DELETE",
+            ImageFault::Status(text) => text,
         }
     }
 
@@ -356,17 +356,17 @@ impl Image {
             "CREATING"
         } else {
             match &self.fate {
-                Fate::Available => "AVAILABLE",
-                Fate::Stuck => "CREATING",
-                Fate::Vanish => "VANISHED",
-                Fate::Status(text) => text,
+                ImageFault::Available => "AVAILABLE",
+                ImageFault::Stuck => "CREATING",
+                ImageFault::Vanish => "VANISHED",
+                ImageFault::Status(text) => text,
             }
         }
     }
 
     /// From when it can be used; `None` where its making fails.
     pub(super) fn available_from(&self) -> Option<DateTime<Utc>> {
-        (!self.spoiled && self.fate == Fate::Available).then_some(self.ready_at)
+        (!self.spoiled && self.fate == ImageFault::Available).then_some(self.ready_at)
     }
 
     /// `GmtCreate`, in a zone so many minutes ahead of UTC.
@@ -398,7 +398,7 @@ pub(super) struct Rules {
 
 /// An image to make, with what a fault adds to it.
 #[derive(Debug)]
-pub(super) struct Order {
+pub(super) struct ImageOrder {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) instance_id: String,
@@ -408,7 +408,7 @@ pub(super) struct Order {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) parameters: Params,
     pub(super) request_id: String,
-    pub(super) fate: Fate,
+    pub(super) fate: ImageFault,
     pub(super) late: Duration,
 }
 
@@ -589,7 +589,7 @@ impl World {
     }
 
     /// Begins to make an image.
-    pub(super) fn create_image(&mut self, order: Order, now: DateTime<Utc>) -> Result<&Image, Failure> {
+    pub(super) fn create_image(&mut self, order: ImageOrder, now: DateTime<Utc>) -> Result<&Image, Failure> {
         let building = self.images.iter().filter(|image| image.is_building(now));
         let (mut all, mut own) = (0, 0);
         for image in building {
@@ -657,7 +657,7 @@ impl World {
                 visible_at: now,
                 begins_at: now,
                 ready_at: now,
-                fate: Fate::Available,
+                fate: ImageFault::Available,
                 spoiled: false,
                 deleted: false,
                 deleted_at: None,
@@ -689,7 +689,8 @@ impl World {
             image.gmt_create = spec.gmt_create.clone().or_else(|| image.gmt_create.take());
             image.deleted = spec.deleted.unwrap_or(image.deleted);
             if let Some(status) = &spec.status {
-                image.fate = if status == "AVAILABLE" { Fate::Available } else { Fate::Status(status.clone()) };
+                image.fate =
+                    if status == "AVAILABLE" { ImageFault::Available } else { ImageFault::Status(status.clone()) };
             }
         }
     }
@@ -723,7 +724,7 @@ impl World {
         id: &str,
         version: Option<&str>,
         regions: &[&str],
-        fate: &Fate,
+        fate: &ImageFault,
         now: DateTime<Utc>,
     ) -> Result<String, Failure> {
         let ready_at = after(now, self.rules.build_time);
@@ -793,8 +794,8 @@ mod tests {
         world
     }
 
-    fn order(instance_id: &str, fate: Fate) -> Order {
-        Order {
+    fn order(instance_id: &str, fate: ImageFault) -> ImageOrder {
+        ImageOrder {
             name: "golden".to_owned(),
             description: String::new(),
             instance_id: instance_id.to_owned(),
@@ -816,7 +817,7 @@ mod tests {
     #[test]
     fn an_image_is_made_in_its_time() {
         let mut world = world();
-        world.create_image(order("ecd-1", Fate::Available), START).unwrap();
+        world.create_image(order("ecd-1", ImageFault::Available), START).unwrap();
         let statuses = [0, 3, 29, 30].map(|seconds| world.images()[0].status(at(seconds)).to_owned());
         assert_eq!(statuses, ["INIT", "CREATING", "CREATING", "AVAILABLE"]);
     }
@@ -825,7 +826,7 @@ mod tests {
     fn one_task_per_instance_and_a_quota_over_all() {
         let mut world = world();
         let mut create =
-            |id: &str, now| world.create_image(order(id, Fate::Available), now).map(|_| ()).map_err(|f| f.code);
+            |id: &str, now| world.create_image(order(id, ImageFault::Available), now).map(|_| ()).map_err(|f| f.code);
         assert_eq!(create("ecd-1", START), Ok(()));
         assert_eq!(create("ecd-1", at(1)), Err("ImageCreateByInstance.TaskExist".into()));
         assert_eq!(create("ecd-2", at(1)), Ok(()));
@@ -836,8 +837,8 @@ mod tests {
     #[test]
     fn switching_the_instance_spoils_the_image_in_the_making_and_no_other() {
         let mut world = world();
-        world.create_image(order("ecd-1", Fate::Available), START).unwrap();
-        world.create_image(order("ecd-1", Fate::Available), at(40)).unwrap();
+        world.create_image(order("ecd-1", ImageFault::Available), START).unwrap();
+        world.create_image(order("ecd-1", ImageFault::Available), at(40)).unwrap();
         world.switch(&["ecd-1"], InstanceKind::CloudDesktop, Power::Stop, at(41)).unwrap();
         let statuses: Vec<&str> = world.images().iter().map(|image| image.status(at(80))).collect();
         assert_eq!(statuses, ["AVAILABLE", "CREATE_FAILED"]);
@@ -860,7 +861,7 @@ mod tests {
     #[test]
     fn a_vanished_image_can_be_neither_found_nor_deleted() {
         let mut world = world();
-        let id = world.create_image(order("ecd-1", Fate::Vanish), START).unwrap().id.clone();
+        let id = world.create_image(order("ecd-1", ImageFault::Vanish), START).unwrap().id.clone();
         assert!(world.images()[0].is_visible(at(29)));
         assert!(!world.images()[0].is_visible(at(30)));
         assert_eq!(world.delete_image(&id, at(30)), Err(Failure::new("Image.NotExist")));

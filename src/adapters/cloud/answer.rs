@@ -9,7 +9,7 @@ use super::{
     codes,
     http::{HttpError, Incoming},
     lenient,
-    request::{Call, Idempotency},
+    request::{CloudCall, Idempotency},
 };
 use crate::domain::api::call::{ApiError, ErrorClass};
 
@@ -21,7 +21,7 @@ const LONGEST_DELAY: Duration = Duration::from_hours(1);
 
 /// A call that brought what was asked for, with all that the answer says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer<T> {
+pub struct ApiResponse<T> {
     /// What was asked for.
     pub value: T,
     /// For support tickets.
@@ -38,17 +38,17 @@ pub struct Answer<T> {
     pub message: Option<String>,
 }
 
-impl<T> Answer<T> {
+impl<T> ApiResponse<T> {
     /// The same answer with its value read further.
-    pub(super) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<Answer<U>, E> {
+    pub(super) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<ApiResponse<U>, E> {
         let Self { value, request_id, http_status, server_date, success, code, message } = self;
-        Ok(Answer { value: read(value)?, request_id, http_status, server_date, success, code, message })
+        Ok(ApiResponse { value: read(value)?, request_id, http_status, server_date, success, code, message })
     }
 }
 
 /// Reads an answer of any status. The API's own answer is a JSON object with a `RequestId` and a result or a `Code`. Anything
 /// else comes from something on the way, a proxy or a gateway, and does not tell whether the cloud acted.
-pub fn read<C: Call>(incoming: &Incoming, repeat: Idempotency) -> Result<Answer<C::Value>, ApiError> {
+pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<ApiResponse<C::Value>, ApiError> {
     let Some(json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
         let message =
             format!("HTTP {} with a body of {} bytes that is no JSON object", incoming.status, incoming.body.len());
@@ -74,7 +74,7 @@ pub fn read<C: Call>(incoming: &Incoming, repeat: Idempotency) -> Result<Answer<
         return Err(refusal(verdict, code, &message, incoming, Some(request_id)));
     }
     match C::value(json) {
-        Ok(value) => Ok(Answer {
+        Ok(value) => Ok(ApiResponse {
             value,
             request_id: Some(request_id),
             http_status: incoming.status,
@@ -99,7 +99,7 @@ fn foreign(code: &str, message: &str, incoming: &Incoming, repeat: Idempotency) 
         429 => "A proxy or gateway limits calls: lower requests_per_second if this goes on.",
         _ => "Something on the way answered in place of the cloud: check the endpoint, proxies and firewalls.",
     };
-    let verdict = codes::Verdict { advice, ..codes::judge(None, incoming.status, repeat) };
+    let verdict = codes::Classification { advice, ..codes::judge(None, incoming.status, repeat) };
     refusal(verdict, code, message, incoming, None)
 }
 
@@ -139,7 +139,7 @@ pub fn one_line(text: &str) -> String {
 }
 
 fn refusal(
-    verdict: codes::Verdict,
+    verdict: codes::Classification,
     code: &str,
     message: &str,
     incoming: &Incoming,

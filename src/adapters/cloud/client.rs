@@ -14,12 +14,12 @@ use super::{
         GetCallerIdentity, Image, ImagePage, ListImage, ListWuyingServer, Server, StartDesktops,
         StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
     },
-    answer::{self, Answer},
+    answer::{self, ApiResponse},
     credentials::{CredentialProvider, Credentials, Environment, NoCredentials, SourceName},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
     listing::{Listing, MOST_PAGES, Pages, Taken},
-    request::{Call, Idempotency, Product, RpcRequest},
+    request::{CloudCall, Idempotency, Product, RpcRequest},
     throttle::Throttle,
 };
 use crate::domain::{
@@ -142,26 +142,26 @@ impl CloudClient {
     }
 
     /// Starts to make an image.
-    pub async fn create_image(&self, call: &CreateImageByInstance) -> Result<Answer<CreatedImage>, ApiError> {
+    pub async fn create_image(&self, call: &CreateImageByInstance) -> Result<ApiResponse<CreatedImage>, ApiError> {
         self.call(call).await
     }
 
     /// The images that pass the filter, in one answer that has to hold them all: for one image by its id. An answer that
     /// shows another image than the one asked for concludes nothing about it.
-    pub async fn list_images(&self, call: &ListImage) -> Result<Answer<ImagePage>, ApiError> {
+    pub async fn list_images(&self, call: &ListImage) -> Result<ApiResponse<ImagePage>, ApiError> {
         let asked: Vec<&str> = call.image_id.iter().map(ImageId::as_str).collect();
         let answer = self.list_once(call, &asked, |image: &Image| image.image_id.as_str()).await?;
         answer.try_map(|images| Ok(ImagePage { images }))
     }
 
     /// The workstations of these ids; none that is not among them.
-    pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<Answer<Vec<Server>>, ApiError> {
+    pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<ApiResponse<Vec<Server>>, ApiError> {
         let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
         self.list_once(call, &asked, |server: &Server| server.id.as_str()).await
     }
 
     /// The cloud desktops of these ids; none that is not among them.
-    pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<Answer<Vec<Desktop>>, ApiError> {
+    pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<ApiResponse<Vec<Desktop>>, ApiError> {
         let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
         self.list_once(call, &asked, |desktop: &Desktop| desktop.id.as_str()).await
     }
@@ -177,7 +177,7 @@ impl CloudClient {
         call: &L,
         asked: &[&str],
         id: impl Fn(&L::Row) -> &str,
-    ) -> Result<Answer<Vec<L::Row>>, ApiError> {
+    ) -> Result<ApiResponse<Vec<L::Row>>, ApiError> {
         let answer = self.call(call).await?;
         let request_id = answer.request_id.clone();
         answer.try_map(|page| page.read_whole::<L>(asked, id)).map_err(|refusal| ApiError { request_id, ..refusal })
@@ -213,7 +213,7 @@ impl CloudClient {
     }
 
     /// Whose credentials these are.
-    pub async fn caller_identity(&self) -> Result<Answer<CallerIdentity>, ApiError> {
+    pub async fn caller_identity(&self) -> Result<ApiResponse<CallerIdentity>, ApiError> {
         self.call(&GetCallerIdentity).await
     }
 
@@ -224,7 +224,7 @@ impl CloudClient {
 
     /// Knocks at a host without a signature: any answer shows that name, network and TLS are right, and what time it
     /// is there.
-    pub async fn greet(&self, endpoint: &Endpoint) -> Result<ProbeResult, ApiError> {
+    pub async fn probe(&self, endpoint: &Endpoint) -> Result<ProbeResult, ApiError> {
         self.throttle.wait().await;
         let started = Instant::now();
         let outgoing = Outgoing {
@@ -250,32 +250,32 @@ impl CloudClient {
     }
 
     /// Deletes an image everywhere.
-    pub async fn delete_image(&self, call: &DeleteImage) -> Result<Answer<Option<bool>>, ApiError> {
+    pub async fn delete_image(&self, call: &DeleteImage) -> Result<ApiResponse<Option<bool>>, ApiError> {
         self.call(call).await
     }
 
     /// Starts to copy an image to regions; the value is the task's id.
-    pub async fn distribute_image(&self, call: &StartTaskForDistributeImage) -> Result<Answer<String>, ApiError> {
+    pub async fn distribute_image(&self, call: &StartTaskForDistributeImage) -> Result<ApiResponse<String>, ApiError> {
         self.call(call).await
     }
 
     /// Starts workstations.
-    pub async fn start_servers(&self, call: &StartWuyingServer) -> Result<Answer<Accepted>, ApiError> {
+    pub async fn start_servers(&self, call: &StartWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Stops workstations.
-    pub async fn stop_servers(&self, call: &StopWuyingServer) -> Result<Answer<Accepted>, ApiError> {
+    pub async fn stop_servers(&self, call: &StopWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Starts cloud desktops.
-    pub async fn start_desktops(&self, call: &StartDesktops) -> Result<Answer<Accepted>, ApiError> {
+    pub async fn start_desktops(&self, call: &StartDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Stops cloud desktops.
-    pub async fn stop_desktops(&self, call: &StopDesktops) -> Result<Answer<Accepted>, ApiError> {
+    pub async fn stop_desktops(&self, call: &StopDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
@@ -289,7 +289,7 @@ impl CloudClient {
     }
 
     /// Performs any call of the API, once.
-    pub async fn call<C: Call>(&self, call: &C) -> Result<Answer<C::Value>, ApiError> {
+    pub async fn call<C: CloudCall>(&self, call: &C) -> Result<ApiResponse<C::Value>, ApiError> {
         let request = call.request();
         let started = Instant::now();
         let outcome = match self.prepare(&request).await {
@@ -300,7 +300,7 @@ impl CloudClient {
     }
 
     /// Performs a call that changes something, once, unless `gate` is shut when its turn has come.
-    pub async fn call_behind<C: Call>(&self, call: &C, gate: &Gate) -> Result<Answer<C::Value>, Unanswered> {
+    pub async fn call_behind<C: CloudCall>(&self, call: &C, gate: &Gate) -> Result<ApiResponse<C::Value>, Unanswered> {
         let request = call.request();
         let started = Instant::now();
         let prepared = tokio::select! {
@@ -333,7 +333,11 @@ impl CloudClient {
         Ok(Ready { endpoint, credentials })
     }
 
-    async fn exchange<C: Call>(&self, request: &RpcRequest, ready: &Ready) -> Result<Answer<C::Value>, ApiError> {
+    async fn exchange<C: CloudCall>(
+        &self,
+        request: &RpcRequest,
+        ready: &Ready,
+    ) -> Result<ApiResponse<C::Value>, ApiError> {
         let Ready { endpoint, credentials } = ready;
         let body = request.form.as_ref().map(|form| acs3::canonical_query(form.as_slice())).unwrap_or_default();
         let headers = self.signed_headers(request, endpoint, credentials, &body);
@@ -357,9 +361,9 @@ impl CloudClient {
     fn note<T>(
         &self,
         request: &RpcRequest,
-        outcome: Result<Answer<T>, ApiError>,
+        outcome: Result<ApiResponse<T>, ApiError>,
         started: Instant,
-    ) -> Result<Answer<T>, ApiError> {
+    ) -> Result<ApiResponse<T>, ApiError> {
         if let Err(ApiError { retry_after: Some(delay), .. }) = &outcome {
             self.throttle.hold(*delay);
         }
@@ -369,7 +373,7 @@ impl CloudClient {
 
     /// Compares our clock with the cloud's. A proxy has a clock of its own: only what shows a RequestId counts. Answers
     /// that refuse a stale date carry the right one.
-    fn compare_clocks<T>(&self, sent: Sent, incoming: &Incoming, answer: &Result<Answer<T>, ApiError>) {
+    fn compare_clocks<T>(&self, sent: Sent, incoming: &Incoming, answer: &Result<ApiResponse<T>, ApiError>) {
         let is_the_clouds = match answer {
             Ok(answer) => answer.request_id.is_some(),
             Err(refusal) => refusal.request_id.is_some(),
@@ -443,7 +447,7 @@ impl CloudClient {
     }
 }
 
-fn report<T>(action: &str, outcome: &Result<Answer<T>, ApiError>, took: Duration) {
+fn report<T>(action: &str, outcome: &Result<ApiResponse<T>, ApiError>, took: Duration) {
     let (http_status, code, request_id) = match outcome {
         Ok(answer) => (Some(answer.http_status), answer.code.as_deref(), answer.request_id.as_deref()),
         Err(refusal) => (refusal.http_status, refusal.code.as_deref(), refusal.request_id.as_deref()),

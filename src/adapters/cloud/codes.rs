@@ -7,7 +7,7 @@ use super::request::Idempotency;
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub struct CodeRule {
     /// The API's `Code`, or its beginning.
     pub code: &'static str,
     /// Whether `code` stands for all codes that begin so.
@@ -24,7 +24,7 @@ pub struct Rule {
 
 /// What is to be made of a code and a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Verdict {
+pub struct Classification {
     /// The class.
     pub class: ErrorClass,
     /// One sentence for the operator.
@@ -33,7 +33,7 @@ pub struct Verdict {
 
 /// Judges a failed call: by its exact code, else by the longest part of it in the table. An unknown code is judged by its
 /// status. `None` is an answer that is not the API's own, or has neither result nor code: its status is somebody else's.
-pub fn judge(code: Option<&str>, http_status: u16, repeat: Idempotency) -> Verdict {
+pub fn judge(code: Option<&str>, http_status: u16, repeat: Idempotency) -> Classification {
     match code.filter(|code| is_word(code)) {
         Some(code) => find(code).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat)),
         None => unknown(repeat),
@@ -46,18 +46,18 @@ fn is_word(code: &str) -> bool {
 }
 
 /// All rows, in the order of the table.
-pub fn rules() -> impl Iterator<Item = &'static Rule> {
+pub fn rules() -> impl Iterator<Item = &'static CodeRule> {
     TABLE.iter()
 }
 
-impl Rule {
+impl CodeRule {
     /// The class for this kind of call.
-    pub fn verdict(&self, repeat: Idempotency) -> Verdict {
+    pub fn verdict(&self, repeat: Idempotency) -> Classification {
         let class = match repeat {
             Idempotency::Idempotent => self.class,
             Idempotency::NonIdempotent => self.class_when_doubling,
         };
-        Verdict { class, advice: self.advice }
+        Classification { class, advice: self.advice }
     }
 
     fn matches(&self, code: &str) -> bool {
@@ -71,12 +71,12 @@ impl Rule {
     }
 }
 
-fn find(code: &str) -> Option<&'static Rule> {
-    let closeness = |rule: &&Rule| (!rule.is_part && !rule.is_prefix, rule.code.len());
+fn find(code: &str) -> Option<&'static CodeRule> {
+    let closeness = |rule: &&CodeRule| (!rule.is_part && !rule.is_prefix, rule.code.len());
     TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(closeness)
 }
 
-fn by_status(http_status: u16, repeat: Idempotency) -> Verdict {
+fn by_status(http_status: u16, repeat: Idempotency) -> Classification {
     let (class, advice) = match http_status {
         429 => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
         401 | 403 => (Permanent, "Access was refused: check the RAM policy."),
@@ -85,39 +85,41 @@ fn by_status(http_status: u16, repeat: Idempotency) -> Verdict {
         400..=499 => (Permanent, "The cloud refused the request: read its message."),
         _ => return unknown(repeat),
     };
-    Verdict { class, advice }
+    Classification { class, advice }
 }
 
 /// It is not known what the cloud did, nor whether the request reached it.
-fn unknown(repeat: Idempotency) -> Verdict {
+fn unknown(repeat: Idempotency) -> Classification {
     match repeat {
-        Idempotency::Idempotent => Verdict { class: Transient, advice: "The answer made no sense: tried again." },
-        Idempotency::NonIdempotent => Verdict {
+        Idempotency::Idempotent => {
+            Classification { class: Transient, advice: "The answer made no sense: tried again." }
+        }
+        Idempotency::NonIdempotent => Classification {
             class: Unclear,
             advice: "It is not known whether the cloud acted: looked up before any repetition.",
         },
     }
 }
 
-const fn exact(code: &'static str, class: ErrorClass, advice: &'static str) -> Rule {
-    Rule { code, is_prefix: false, is_part: false, class, class_when_doubling: class, advice }
+const fn exact(code: &'static str, class: ErrorClass, advice: &'static str) -> CodeRule {
+    CodeRule { code, is_prefix: false, is_part: false, class, class_when_doubling: class, advice }
 }
 
-const fn prefix(code: &'static str, class: ErrorClass, advice: &'static str) -> Rule {
-    Rule { is_prefix: true, ..exact(code, class, advice) }
+const fn prefix(code: &'static str, class: ErrorClass, advice: &'static str) -> CodeRule {
+    CodeRule { is_prefix: true, ..exact(code, class, advice) }
 }
 
-const fn part(code: &'static str, class: ErrorClass, advice: &'static str) -> Rule {
-    Rule { is_part: true, ..exact(code, class, advice) }
+const fn part(code: &'static str, class: ErrorClass, advice: &'static str) -> CodeRule {
+    CodeRule { is_part: true, ..exact(code, class, advice) }
 }
 
 /// A fault after which it is not known what happened: harmless calls are repeated, others looked up first.
-const fn fault(code: &'static str, advice: &'static str) -> Rule {
-    Rule { class_when_doubling: Unclear, ..exact(code, Transient, advice) }
+const fn fault(code: &'static str, advice: &'static str) -> CodeRule {
+    CodeRule { class_when_doubling: Unclear, ..exact(code, Transient, advice) }
 }
 
-const fn fault_prefix(code: &'static str, advice: &'static str) -> Rule {
-    Rule { is_prefix: true, ..fault(code, advice) }
+const fn fault_prefix(code: &'static str, advice: &'static str) -> CodeRule {
+    CodeRule { is_prefix: true, ..fault(code, advice) }
 }
 
 const SERVER_FAULT: &str = "The cloud had a fault: nothing to do unless it goes on.";
@@ -133,7 +135,7 @@ const NOT_DELETABLE: &str = "The image is shared or not ours: keep it.";
 const IN_USE: &str = "The image is in use or shared: its deletion is tried again later; release it or pin it.";
 const OURS: &str = "The cloud did not understand the request: check the settings, else report a bug.";
 
-const TABLE: &[Rule] = &[
+const TABLE: &[CodeRule] = &[
     // CreateImageByInstance.
     exact("Instance.NotFound", Permanent, NO_INSTANCE),
     exact("DesktopInstance.NotFound", Permanent, NO_INSTANCE),

@@ -10,7 +10,7 @@ use std::{borrow::Cow, collections::BTreeSet};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use super::{answer::one_line, lenient, request::Call};
+use super::{answer::one_line, lenient, request::CloudCall};
 use crate::domain::api::call::{ApiError, ErrorClass};
 
 /// The code of a list that is not whole.
@@ -55,7 +55,7 @@ impl Cursor {
 }
 
 /// A call that lists.
-pub trait Listing: Call<Value = RawPage> {
+pub trait Listing: CloudCall<Value = RawPage> {
     /// What is listed.
     type Row: DeserializeOwned;
 

@@ -23,7 +23,7 @@ pub mod listing;
 pub mod request;
 pub mod throttle;
 
-pub use self::answer::Answer;
+pub use self::answer::ApiResponse;
 pub use self::client::{CloudClient, CloudError, Gate, NonceSource, ProbeResult, Unanswered, random_nonces};
 pub use self::credentials::{CredentialSource, Environment};
 

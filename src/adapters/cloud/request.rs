@@ -109,7 +109,7 @@ impl RpcRequest {
 }
 
 /// One call of the API: how it is asked and how its answer is read.
-pub trait Call {
+pub trait CloudCall {
     /// What the answer holds.
     type Value: DeserializeOwned;
 

@@ -12,7 +12,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, TimeZone, Utc};
 use super::{
     Config, SourceMap,
     reader::{Diagnostics, Mark, Source},
-    source_map::Written,
+    source_map::WrittenValue,
 };
 use crate::domain::{
     calendar::Timing,
@@ -60,7 +60,7 @@ struct Linter<'a> {
 }
 
 impl<'a> Linter<'a> {
-    fn times(&mut self, schedule: &Schedule, written: &Written) {
+    fn times(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let zone = schedule.timing.zone();
         for (index, (timing, text)) in schedule.timing.rules_apart().zip(schedule.timing.expressions()).enumerate() {
             let Some(mark) = written.cron.get(index).and_then(|span| span.of(self.sources)) else { continue };
@@ -113,7 +113,7 @@ impl<'a> Linter<'a> {
     }
 
     /// Images that go before the next one comes.
-    fn retention(&mut self, schedule: &Schedule, written: &Written) {
+    fn retention(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let Some(keep) = &schedule.keep else { return };
         let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
         let Some(within) = keep.within.filter(|_| counts.iter().all(|count| *count == 0)) else { return };
@@ -135,7 +135,7 @@ impl<'a> Linter<'a> {
     }
 
     /// Images that grow too old before the next one comes.
-    fn age(&mut self, schedule: &Schedule, written: &Written) {
+    fn age(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let Some(age) = schedule.max_image_age else { return };
         let Some(mark) = self.place(written.max_image_age, "age-shorter-than-interval") else { return };
         let Some((slot, gap)) = schedule.timing.longest_gap(self.now, MOST_GAPS).filter(|(_, gap)| age < *gap) else {
@@ -153,7 +153,7 @@ impl<'a> Linter<'a> {
     }
 
     /// A window in which no slot can be missed.
-    fn catch_up(&mut self, schedule: &Schedule, written: &Written) {
+    fn catch_up(&mut self, schedule: &Schedule, written: &WrittenValue) {
         if schedule.catch_up == CatchUp::Skip || schedule.catch_up_window > ON_TIME {
             return;
         }
@@ -166,7 +166,7 @@ impl<'a> Linter<'a> {
         self.found.warning(mark, "catch-up-window-short", message, Some(hint.into()));
     }
 
-    fn paused(&mut self, schedule: &Schedule, written: &Written) {
+    fn paused(&mut self, schedule: &Schedule, written: &WrittenValue) {
         if !schedule.paused {
             return;
         }
@@ -180,7 +180,7 @@ impl<'a> Linter<'a> {
     }
 
     /// Slots of one instance that several schedules have at once, or closer together than a bake takes.
-    fn collisions(&mut self, config: &Config, written: &[Written], durations: &Durations) {
+    fn collisions(&mut self, config: &Config, written: &[WrittenValue], durations: &Durations) {
         let mut by_instance: BTreeMap<&InstanceId, Vec<usize>> = BTreeMap::new();
         for (index, schedule) in config.schedules.iter().enumerate().filter(|(_, schedule)| !schedule.paused) {
             for instance in schedule.instances.as_slice() {
@@ -212,7 +212,7 @@ impl<'a> Linter<'a> {
                 let message = collision.words(earlier, &config.schedules[second]);
                 let hint = "move one of them; or write one schedule with both times, if one line of images is enough";
                 let other = (other, "the other schedule");
-                self.found.doubt(place, "same-instance-collision", &message, Some(hint.into()), other);
+                self.found.warn_with_related(place, "same-instance-collision", &message, Some(hint.into()), other);
             }
         }
     }

@@ -50,15 +50,15 @@ use toml::{
 use self::{
     files::{ContentHash, conf_d, files_of},
     reader::{Diagnostics, Item, Mark, Source, suggestion},
-    schedules::{Schedules, Shared},
+    schedules::{Schedules, SharedSettings},
     settings::{CloudLayer, DaemonLayer},
-    source_map::Marks,
+    source_map::SourceSpans,
 };
 pub use self::{
     files::{FileStamps, fingerprint},
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
-    source_map::{About, SourceMap},
+    source_map::{SourceMap, WarningTarget},
     suggest::{closest, no_schedule},
 };
 use crate::domain::{
@@ -191,7 +191,7 @@ pub fn load_with_source_map(
     environment: &BTreeMap<String, String>,
 ) -> Result<(Config, SourceMap), Problems> {
     let mut out = Diagnostics::default();
-    let mut marks = Marks::default();
+    let mut marks = SourceSpans::default();
     let (config, sources) = read_layers(path, path, environment, Some(&mut marks), &mut out);
     match config {
         Some(config) if !out.has_errors() => Ok((config, SourceMap::new(sources, marks, out))),
@@ -225,7 +225,7 @@ fn read_layers(
     path: &Path,
     file: &Path,
     environment: &BTreeMap<String, String>,
-    marks: Option<&mut Marks>,
+    marks: Option<&mut SourceSpans>,
     out: &mut Diagnostics,
 ) -> (Option<Config>, Vec<Source>) {
     let (sources, fingerprint) = read_files(path, file, out);
@@ -274,7 +274,7 @@ fn claim<'s>(
     let mark = source.mark(key.span());
     match seen.entry((&source.file, name)) {
         hash_map::Entry::Occupied(first) => {
-            out.clash(mark, "duplicate-key", "duplicate key", (*first.get(), "first here"));
+            out.error_with_related(mark, "duplicate-key", "duplicate key", (*first.get(), "first here"));
         }
         hash_map::Entry::Vacant(new) => {
             new.insert(mark);
@@ -286,12 +286,12 @@ fn claim<'s>(
 fn assemble(
     sources: &[Source],
     variables: &Source,
-    marks: Option<&mut Marks>,
+    marks: Option<&mut SourceSpans>,
     out: &mut Diagnostics,
 ) -> Option<Config> {
     let mut clouds = Vec::new();
     let mut daemons = Vec::new();
-    let mut shared = Shared::default();
+    let mut shared = SharedSettings::default();
     let mut seen = HashMap::new();
     for source in sources {
         for (key, value) in &parse(source, out) {

@@ -161,7 +161,7 @@ impl Diagnostics {
     }
 
     /// An error with a second place that belongs to it.
-    pub(super) fn clash(
+    pub(super) fn error_with_related(
         &mut self,
         mark: Mark<'_>,
         code: &'static str,
@@ -172,7 +172,7 @@ impl Diagnostics {
     }
 
     /// A warning with a second place that belongs to it.
-    pub(super) fn doubt(
+    pub(super) fn warn_with_related(
         &mut self,
         mark: Mark<'_>,
         code: &'static str,

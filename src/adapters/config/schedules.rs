@@ -20,7 +20,7 @@ use super::{
     definitions::Kind,
     reader::{At, Diagnostics, Item, Mark, Source, layer, suggestion, to_map, unknown_key},
     settings::{REGION, filled, region},
-    source_map::Written,
+    source_map::WrittenValue,
     suggest::closest,
     value_types::{Bool, Custom, Integer, OneOf, Period, PeriodOrNever},
 };
@@ -187,12 +187,12 @@ impl<'s> Layer<'s> {
 
 /// What every schedule can build upon, of all files.
 #[derive(Debug, Default)]
-pub(super) struct Shared<'s> {
+pub(super) struct SharedSettings<'s> {
     defaults: Layer<'s>,
     profiles: HashMap<String, Layer<'s>>,
 }
 
-impl<'s> Shared<'s> {
+impl<'s> SharedSettings<'s> {
     /// Lays a file's `[defaults]` over those of the files before it.
     pub(super) fn add_defaults(&mut self, source: &'s Source, item: Item<'_, 's>, out: &mut Diagnostics) {
         self.defaults.read_shared(source, item, "[defaults]", out);
@@ -211,7 +211,7 @@ impl<'s> Shared<'s> {
 /// Reads schedules one after the other, watching what must be unique among them.
 #[derive(Debug)]
 pub(super) struct Schedules<'a, 's> {
-    shared: &'a Shared<'s>,
+    shared: &'a SharedSettings<'s>,
     cloud_region: &'a str,
     image_name: Text,
     none: Layer<'s>,
@@ -220,12 +220,16 @@ pub(super) struct Schedules<'a, 's> {
     settings: HashSet<Arc<BakeSettings>>,
     pub done: Vec<Arc<Schedule>>,
     /// Where each of them was written, if that is wanted.
-    pub written: Option<Vec<Written>>,
+    pub written: Option<Vec<WrittenValue>>,
 }
 
 impl<'a, 's> Schedules<'a, 's> {
     /// Fails only if the built-in template were wrong, which a test excludes.
-    pub(super) fn new(shared: &'a Shared<'s>, cloud_region: &'a str, marked: bool) -> Result<Self, TemplateError> {
+    pub(super) fn new(
+        shared: &'a SharedSettings<'s>,
+        cloud_region: &'a str,
+        marked: bool,
+    ) -> Result<Self, TemplateError> {
         Ok(Self {
             shared,
             cloud_region,
@@ -427,7 +431,7 @@ impl<'a, 's> Schedules<'a, 's> {
         self.done.push(Arc::new(schedule));
         if let Some(written) = &mut self.written {
             let of = |mark: Mark<'s>| mark.span();
-            written.push(Written {
+            written.push(WrittenValue {
                 name: own_name.span(),
                 cron: cron.into_iter().flat_map(|cron| &cron.value).map(|at| of(at.mark)).collect(),
                 own_cron: own.cron.is_some(),
@@ -446,14 +450,14 @@ impl<'a, 's> Schedules<'a, 's> {
         let Some(name) = &own.name else { return };
         if let Some(first) = self.names.get(&name.value) {
             let message = format!("the name `{}` is taken", name.value);
-            out.clash(name.mark, "duplicate-name", message, (*first, "the first schedule of this name"));
+            out.error_with_related(name.mark, "duplicate-name", message, (*first, "the first schedule of this name"));
             return;
         }
         self.names.insert(name.value.clone(), name.mark);
         let id = own.id.as_ref().unwrap_or(name);
         if let Some(first) = self.ids.get(&id.value) {
             let message = format!("the id `{}` is taken", id.value);
-            out.clash(id.mark, "duplicate-id", message, (*first, "the first schedule of this id"));
+            out.error_with_related(id.mark, "duplicate-id", message, (*first, "the first schedule of this id"));
         } else {
             self.ids.insert(id.value.clone(), id.mark);
         }
@@ -610,7 +614,7 @@ fn unique<'v, 's>(
     for member in item.list(wanted, out)? {
         let Some(text) = read(member, out) else { continue };
         if let Some(first) = seen.get(&text) {
-            out.clash(member.mark, code, format!("`{text}` is listed twice"), (*first, "first here"));
+            out.error_with_related(member.mark, code, format!("`{text}` is listed twice"), (*first, "first here"));
         } else {
             seen.insert(text.clone(), member.mark);
             all.push(text);
@@ -869,6 +873,6 @@ mod tests {
     fn the_built_in_name_is_sound() {
         let template = Template::parse(IMAGE_NAME).expect("sound");
         assert!(template.tells_slots_apart());
-        assert!(Schedules::new(&Shared::default(), "cn-shanghai", false).is_ok());
+        assert!(Schedules::new(&SharedSettings::default(), "cn-shanghai", false).is_ok());
     }
 }

@@ -8,14 +8,14 @@ use super::{
 
 /// Where things were written, by the schedules' order in the file.
 #[derive(Debug, Default)]
-pub(super) struct Marks {
-    pub schedules: Vec<Written>,
+pub(super) struct SourceSpans {
+    pub schedules: Vec<WrittenValue>,
     pub max_builders: Option<Span>,
 }
 
 /// Where one schedule was written; its keys may stand in its profile or in [defaults].
 #[derive(Debug)]
-pub(super) struct Written {
+pub(super) struct WrittenValue {
     pub name: Span,
     /// One for each expression.
     pub cron: Box<[Span]>,
@@ -31,13 +31,13 @@ pub(super) struct Written {
 #[derive(Debug)]
 pub struct SourceMap {
     pub(super) sources: Vec<Source>,
-    pub(super) marks: Marks,
+    pub(super) marks: SourceSpans,
     pub(super) found: Diagnostics,
 }
 
 /// Which part of a configuration a warning speaks of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum About {
+pub enum WarningTarget {
     /// The times of a schedule, by its place in the configuration.
     Times(usize),
     /// How many bakes may be at work, or where that is not written the schedule that waits longest for it.
@@ -45,16 +45,16 @@ pub enum About {
 }
 
 impl SourceMap {
-    pub(super) fn new(sources: Vec<Source>, marks: Marks, found: Diagnostics) -> Self {
+    pub(super) fn new(sources: Vec<Source>, marks: SourceSpans, found: Diagnostics) -> Self {
         Self { sources, marks, found }
     }
 
     /// Adds a warning that the files alone do not show.
-    pub fn warn(&mut self, about: About, code: &'static str, message: &str, hint: Hint) {
-        let (About::Times(at) | About::Builders(at)) = about;
-        let builders = self.marks.max_builders.filter(|_| matches!(about, About::Builders(_)));
+    pub fn warn(&mut self, about: WarningTarget, code: &'static str, message: &str, hint: Hint) {
+        let (WarningTarget::Times(at) | WarningTarget::Builders(at)) = about;
+        let builders = self.marks.max_builders.filter(|_| matches!(about, WarningTarget::Builders(_)));
         let written = self.marks.schedules.get(at);
-        let span = builders.or_else(|| written.map(Written::times));
+        let span = builders.or_else(|| written.map(WrittenValue::times));
         if let Some(mark) = span.and_then(|span| span.of(&self.sources)) {
             self.found.warning(mark, code, message, hint);
         }
@@ -66,7 +66,7 @@ impl SourceMap {
     }
 }
 
-impl Written {
+impl WrittenValue {
     /// The times where they are the schedule's own; else its name, for those of others are not to be changed for it.
     pub(super) fn times(&self) -> Span {
         self.cron.first().copied().filter(|_| self.own_cron).unwrap_or(self.name)

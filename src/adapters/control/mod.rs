@@ -15,7 +15,7 @@ use crate::domain::{
     image::{
         change::Change,
         reconcile::{Difference, FailedImage},
-        report::{Adopted, Report},
+        report::{Adopted, RetentionReport},
     },
     plan::diff::Diff,
 };
@@ -249,7 +249,7 @@ pub enum Reply {
     /// To `Prune`: what was found, and what follows; `None` where no line has rules.
     Pruned {
         /// All images that were judged.
-        report: Option<Report>,
+        report: Option<RetentionReport>,
     },
     /// To `Adopt`.
     Adopted {

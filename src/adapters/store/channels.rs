@@ -11,13 +11,13 @@ use sqlx::{FromRow, SqliteConnection};
 
 use super::{
     ITSELF, Reader, Store, StoreError, audit::audit, failed, images::ImageRow, reading::maybe_instant, statements,
-    writer::Work,
+    writer::WriteTransaction,
 };
 use crate::{
     adapters::failpoint,
     domain::{
         ids::{ImageId, LineId},
-        image::channels::{Assigned, Candidate, Check, Move, Refused, Target, View, promote, rollback, settle},
+        image::channels::{Assigned, Candidate, ChannelTarget, Check, Move, Refused, View, promote, rollback, settle},
         schedule::Channel,
     },
 };
@@ -295,7 +295,7 @@ async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -
     for Moved { line, by, who } in moved {
         let wrote = failed("move a channel");
         let image_id = match &by.to {
-            Target::Image { image_id, above, .. } => {
+            ChannelTarget::Image { image_id, above, .. } => {
                 set(tx, line, &by.channel, Some(image_id), *above, now).await?;
                 sqlx::query(statements::UNMARK_IMAGE)
                     .bind(image_id.as_str())
@@ -304,11 +304,11 @@ async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -
                     .map_err(failed("unmark an image"))?;
                 Some(image_id.as_str())
             }
-            Target::Nothing { above } => {
+            ChannelTarget::Nothing { above } => {
                 set(tx, line, &by.channel, None, *above, now).await?;
                 None
             }
-            Target::Dropped => {
+            ChannelTarget::Dropped => {
                 let query = sqlx::query(statements::DROP_CHANNEL).bind(line.as_str()).bind(&by.channel);
                 query.execute(&mut *tx).await.map_err(failed("drop a channel"))?;
                 None
@@ -367,7 +367,7 @@ async fn veto(
 }
 
 /// Each channel that moves is a failpoint of its own: how many commits come before depends on what a start looks at.
-async fn commit(tx: Work, moved: &[Moved]) -> Result<(), StoreError> {
+async fn commit(tx: WriteTransaction, moved: &[Moved]) -> Result<(), StoreError> {
     let pass = |moment: &str| moved.iter().for_each(|moved| failpoint::hit(moment, &moved.by.channel));
     pass("before");
     tx.commit().await.map_err(failed("commit moves of channels"))?;

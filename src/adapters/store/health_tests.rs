@@ -12,7 +12,7 @@ use crate::{
         bake::{
             BakeSettings, State, Trigger,
             settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
-            state::{End, Work},
+            state::{BakeWork, End},
         },
         health::{
             Severity,
@@ -167,7 +167,7 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
             };
             store.record_slots(&[new], &[], "h", minute(row.slot)).await.unwrap();
             let bake = store.reader().newest_bake().await.unwrap().unwrap();
-            let work = Work { version, image_name: "x".into(), ..Work::default() };
+            let work = BakeWork { version, image_name: "x".into(), ..BakeWork::default() };
             let state = State::Ended { work: Some(work), end: row.end.clone() };
             let step = Transition { bake, line: line.id.clone(), state, attempt: None };
             store.commit(&[step], minute(row.finished)).await.unwrap();

@@ -11,13 +11,13 @@ use crate::{
     adapters::failpoint,
     domain::{
         ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
-        image::{Fate, LineImage, Pin, Seen, brake::MarkKind, report::Adopted},
+        image::{DeletionState, LineImage, ObservedState, Pin, brake::MarkKind, report::Adopted},
     },
 };
 
 /// What a look at the cloud showed of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Sight {
+pub struct ImageObservation {
     /// The image.
     pub image_id: ImageId,
     /// Whether it was listed at all.
@@ -170,7 +170,7 @@ impl Store {
     /// Notes what a look at the cloud showed, and whether it was whole. All or none.
     pub async fn record_look(
         &self,
-        sights: &[Sight],
+        sights: &[ImageObservation],
         problem: Option<&str>,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -326,22 +326,22 @@ impl FromRow<'_, SqliteRow> for ImageRow {
         let rule = words("rule")?.unwrap_or_default();
         let tries = u32::try_from(number("tries")?).unwrap_or(u32::MAX);
         let fate = match text("fate")?.as_str() {
-            "refused" => Fate::Refused { why: words("refused")?.unwrap_or_default() },
-            "marked" => Fate::Marked {
+            "refused" => DeletionState::Refused { why: words("refused")?.unwrap_or_default() },
+            "marked" => DeletionState::Marked {
                 since: instant(maybe("marked_at")?.unwrap_or_default()),
                 delete_after: instant(maybe("delete_after")?.unwrap_or_default()),
                 rule,
                 tries,
                 last_error: words("refused")?,
             },
-            "deleting" => Fate::Deleting {
+            "deleting" => DeletionState::Deleting {
                 rule,
                 tries,
                 sent_at: instant(maybe("sent_at")?.or(maybe("marked_at")?).unwrap_or_default()),
                 next: instant(maybe("delete_after")?.unwrap_or_default()),
             },
-            "deleted" => Fate::Deleted { at: instant(maybe("deleted_at")?.unwrap_or_default()) },
-            _ => Fate::Kept,
+            "deleted" => DeletionState::Deleted { at: instant(maybe("deleted_at")?.unwrap_or_default()) },
+            _ => DeletionState::Kept,
         };
         let pin = match words("pin_reason")? {
             None => None,
@@ -360,7 +360,7 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 slot: instant(number("slot")?),
                 available_at: instant(number("available_at")?),
                 fate,
-                seen: Seen {
+                seen: ObservedState {
                     available: number("available")? == 1,
                     ours: number("ours")? == 1,
                     used_by: list("used_by")?,

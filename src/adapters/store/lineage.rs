@@ -148,7 +148,7 @@ fn classify(marker: Option<&Marker>, row: Option<&Row>, is_empty: bool) -> Linea
 
 /// The marks of this start, in the database and outside of it.
 #[derive(Debug)]
-pub(super) struct Marks {
+pub(super) struct LineageMarks {
     lineage: Lineage,
     /// A history was here before, and is not any more.
     lost: bool,
@@ -157,7 +157,7 @@ pub(super) struct Marks {
     marker: Mutex<Marker>,
 }
 
-impl Marks {
+impl LineageMarks {
     /// Compares what is in the database with what is in the lock file, and marks both as being at work.
     pub async fn begin(connection: &mut SqliteConnection, lock: &File) -> Result<Self, StoreError> {
         let lock = lock.try_clone().map_err(|error| failed("read the lock file")(error.into()))?;

@@ -51,13 +51,13 @@ pub use self::channels::{ChannelOrder, ChannelRow, Moved};
 pub use self::checks::{CheckResult, DueCheck, ImageCheck};
 pub use self::deletions::{DeleteOutcome, Doomed, SentDeletion};
 pub use self::distributions::{Copy, CopyRow, CopyStep, FailedCopies};
-pub use self::images::{ImageRow, Look, NewImage, NewestResult, Sight};
+pub use self::images::{ImageObservation, ImageRow, Look, NewImage, NewestResult};
 pub use self::lineage::Lineage;
-use self::lineage::Marks;
+use self::lineage::LineageMarks;
 pub use self::pauses::{ITSELF, Pause};
-pub use self::planning::{ManualBake, NewRow, RowAhead, Span, Target, TargetProgress};
+pub use self::planning::{ManualBake, NewRow, RowAhead, Span, StoredTarget, TargetProgress};
 pub use self::reading::{
-    AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, PendingRestart, Reader, Seen, rfc3339,
+    AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, PendingRestart, Reader, TargetRow, rfc3339,
 };
 pub use self::strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use self::tables::Rows;
@@ -230,7 +230,7 @@ impl Store {
         migrate(&path, &options).await?;
         let open = |source| StoreError::Open { path: path.clone(), source };
         let writer = Writer::open(options).await.map_err(open)?;
-        let marks = Marks::begin(&mut *writer.connection().await?, &lock).await?;
+        let marks = LineageMarks::begin(&mut *writer.connection().await?, &lock).await?;
         let lineage = marks.lineage();
         if marks.is_lost() {
             tracing::error!(

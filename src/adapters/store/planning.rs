@@ -27,7 +27,7 @@ const CLOCK: &str = "clock";
 
 /// What the planner knows of one (schedule, instance).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub struct StoredTarget {
     /// The schedule.
     pub schedule_id: ScheduleId,
     /// The instance.
@@ -125,7 +125,7 @@ pub struct ManualBake {
 
 impl Store {
     /// All targets ever seen.
-    pub async fn targets(&self) -> Result<Vec<Target>, StoreError> {
+    pub async fn targets(&self) -> Result<Vec<StoredTarget>, StoreError> {
         type Columns = (String, String, String, String, String, i64, i64, Option<i64>);
         let rows: Vec<Columns> = sqlx::query_as(statements::ALL_TARGETS)
             .fetch_all(&self.reader().pool)
@@ -133,15 +133,17 @@ impl Store {
             .map_err(failed("read the known schedules"))?;
         Ok(rows
             .into_iter()
-            .map(|(schedule_id, instance_id, schedule, line, timing, accounted_to, known_since, removed_at)| Target {
-                schedule_id: schedule_id.into(),
-                instance_id: instance_id.into(),
-                schedule: schedule.into(),
-                line: line.into(),
-                timing,
-                accounted_to: instant(accounted_to),
-                known_since: instant(known_since),
-                removed_at: removed_at.map(instant),
+            .map(|(schedule_id, instance_id, schedule, line, timing, accounted_to, known_since, removed_at)| {
+                StoredTarget {
+                    schedule_id: schedule_id.into(),
+                    instance_id: instance_id.into(),
+                    schedule: schedule.into(),
+                    line: line.into(),
+                    timing,
+                    accounted_to: instant(accounted_to),
+                    known_since: instant(known_since),
+                    removed_at: removed_at.map(instant),
+                }
             })
             .collect())
     }
@@ -150,7 +152,7 @@ impl Store {
     /// rules that are being replaced, and slots of the future that rows of such rules give up. All or none.
     pub async fn adopt_targets(
         &self,
-        present: &[Target],
+        present: &[StoredTarget],
         gone: &[(ScheduleId, InstanceId)],
         given_up: &[(RowAhead, GivenUp)],
         rows: &[NewRow],

@@ -115,7 +115,7 @@ pub struct AttemptRow {
 
 /// What the ledger knows of one instance of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
-pub struct Seen {
+pub struct TargetRow {
     /// The schedule's stable id.
     pub schedule_id: String,
     /// Its name when last seen.
@@ -129,7 +129,7 @@ pub struct Seen {
     removed_at: Option<i64>,
 }
 
-impl Seen {
+impl TargetRow {
     /// Since when, up to where and until when.
     pub fn known(&self) -> Known {
         let instant = super::instant;
@@ -365,7 +365,7 @@ impl Reader {
     }
 
     /// What is known of the instances of a schedule, by id or name; also where the file does not have it any more.
-    pub async fn seen(&self, schedule: &str) -> Result<Vec<Seen>, StoreError> {
+    pub async fn seen(&self, schedule: &str) -> Result<Vec<TargetRow>, StoreError> {
         sqlx::query_as(statements::SEEN_OF)
             .bind(schedule)
             .fetch_all(&self.pool)

@@ -11,7 +11,7 @@ use crate::domain::{
     bake::{
         State, Trigger,
         reason::ReasonCode,
-        state::{End, Work},
+        state::{BakeWork, End},
     },
     ids::{BakeId, ImageId, LineId},
     image::reconcile::{Comparison, Rebuilt, Recorded},
@@ -122,7 +122,7 @@ struct Row<'a> {
 impl<'a> Row<'a> {
     fn of(rebuilt: &'a Rebuilt, config_hash: &'a str, now: DateTime<Utc>) -> Result<Self, serde_json::Error> {
         let (image, tagged) = (&rebuilt.image, &rebuilt.tagged);
-        let work = Work { version: tagged.version, image_name: image.name.clone(), ..Work::default() };
+        let work = BakeWork { version: tagged.version, image_name: image.name.clone(), ..BakeWork::default() };
         let made = MadeImage { image_id: image.image_id.clone(), version_id: image.version_id.clone(), task_id: None };
         let reason = REASON.to_owned();
         let end = if image.status == ImageStatus::Available {

@@ -14,8 +14,8 @@ use crate::domain::{
         BakeSettings, State, Trigger,
         reason::ReasonCode,
         settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
-        state::{End, Resume, Suspended, Work},
-        waiting::{WaitReason, Waiting},
+        state::{BakeWork, End, Resume, Suspended},
+        waiting::{Wait, WaitReason},
     },
     hooks::Hooks,
     ids::{BakeId, InstanceId, LineId, ScheduleId},
@@ -118,7 +118,7 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
-    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
+    let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let of = |bake, state| Transition { bake: BakeId(bake), line: LineId::from("golden"), state, attempt: None };
     let step = |state| of(1, state);
     let ended = State::Ended {
@@ -259,7 +259,7 @@ async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words()
 
     let store = Store::open(dir.path()).await.unwrap();
     assert_eq!(store.next_queued(slot, 9, &[]).await.unwrap().len(), 2);
-    let work = Work { version: 1, image_name: "x".into(), ..Work::default() };
+    let work = BakeWork { version: 1, image_name: "x".into(), ..BakeWork::default() };
     let end = End::Skipped { code: ReasonCode::Paused, reason: "vetoed".into() };
     let step = |id, state| Transition {
         bake: BakeId(id),
@@ -312,23 +312,23 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
-    let work = Work { version: 4, image_name: "x".into(), ..Work::default() };
-    let waiting = Waiting { since: slot, why: "waits for alice".into(), on: WaitReason::Users, times: 1 };
-    let waits = Work { waiting: Some(waiting), ..work.clone() };
+    let work = BakeWork { version: 4, image_name: "x".into(), ..BakeWork::default() };
+    let waiting = Wait { since: slot, why: "waits for alice".into(), on: WaitReason::Users, times: 1 };
+    let waits = BakeWork { waiting: Some(waiting), ..work.clone() };
     let later = slot + TimeDelta::hours(3);
     let waits = State::Queued {
         not_before: later,
         kept: Some(Suspended { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
     };
     let owes = State::Starting {
-        work: Work { owes_start: true, ..work },
+        work: BakeWork { restart_pending: true, ..work },
         end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
         tries: 1,
-        doubt: false,
+        stop_unconfirmed: false,
         since: Some(slot),
         start_sent: false,
         refused_since: None,
-        trouble: Some("no stock".into()),
+        last_error: Some("no stock".into()),
         next: later,
     };
     let step = |id, state: &State| Transition {
@@ -412,7 +412,7 @@ async fn the_queue_is_fair_and_gives_each_instance_to_one() {
     let now = slot + TimeDelta::minutes(5);
     assert_eq!(names(store.next_queued(now, 2, &[]).await.unwrap()), ["early", "other"]);
     assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["early", "other", "third"]);
-    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
+    let work = BakeWork { version: 1, image_name: "x".into(), attempts: 0, ..BakeWork::default() };
     let begun = State::Creating { work, sent_at: now };
     store
         .commit(&[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, attempt: None }], now)
@@ -431,7 +431,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
-    let work = |version| Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
+    let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let later = slot + TimeDelta::minutes(9);
     let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
     let step = Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, attempt: None };
@@ -533,7 +533,7 @@ async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool
     let filter = Filter { schedule: None, limit: 1, since: Some(slot), until: Some(slot), ..Filter::default() };
     let id = BakeId(store.reader().history(&filter).await.unwrap()[0].id);
     let version = u32::try_from(day).unwrap() + 1;
-    let work = Work { version, image_name: "x".into(), attempts: 1, ..Work::default() };
+    let work = BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let attempt = |stage, started_at| Attempt {
         stage,
         call: "CreateImageByInstance".into(),
@@ -600,7 +600,7 @@ async fn open_bakes_tell_how_far_they_are() {
     let slot = at("2027-01-01T03:00:00Z");
     bake(&store, "done", 1, TimeDelta::minutes(20), true).await;
     store.record_slots(&[row("waits", slot), row("works", slot)], &[], "abc", slot).await.unwrap();
-    let work = Work { version: 1, image_name: "x".into(), attempts: 0, ..Work::default() };
+    let work = BakeWork { version: 1, image_name: "x".into(), attempts: 0, ..BakeWork::default() };
     let begun = State::Creating { work, sent_at: slot };
     let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, attempt: None };
     store.commit(&[step], slot).await.unwrap();
@@ -766,7 +766,7 @@ async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_has_said_so() {
         [on("never-begun", written), on("asked", written), on("sent", written), on("sent-soon", soon), on("due", now)];
     store.record_slots(&rows, &[], "abc", written).await.unwrap();
     let kept = |sent: bool, id: i64, line: &str| {
-        let mut work = Work { version: 3, image_name: "x".into(), ..Work::default() };
+        let mut work = BakeWork { version: 3, image_name: "x".into(), ..BakeWork::default() };
         work.evidence.first_sent = sent.then_some(written);
         let kept = crate::domain::bake::state::Suspended {
             work,

@@ -198,7 +198,8 @@ pub async fn import(
         .pragma("cache_size", "-65536");
     let connection = SqliteConnection::connect_with(&options).await.map_err(failed("be made"))?;
     progress("reading the export");
-    let mut target = Target { runtime: Handle::current(), connection, header: None, tables: Vec::new(), refused: None };
+    let mut target =
+        TransferTarget { runtime: Handle::current(), connection, header: None, tables: Vec::new(), refused: None };
     // The document is read as it comes, by a thread that may wait for it.
     let (target, read) = tokio::task::spawn_blocking(move || {
         let mut document = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, input));
@@ -206,7 +207,7 @@ pub async fn import(
         (target, read)
     })
     .await?;
-    let Target { mut connection, header, refused, .. } = target;
+    let TransferTarget { mut connection, header, refused, .. } = target;
     if let Some(refused) = refused {
         return Err(refused);
     }
@@ -258,7 +259,7 @@ fn migrate_failed(path: &Path, source: MigrateError) -> StoreError {
 
 /// The database being made, and what is wrong with what comes for it.
 #[derive(Debug)]
-struct Target {
+struct TransferTarget {
     runtime: Handle,
     connection: SqliteConnection,
     header: Option<Header>,
@@ -266,7 +267,7 @@ struct Target {
     refused: Option<TransferError>,
 }
 
-impl Target {
+impl TransferTarget {
     /// The database as it was when the export was written, with a transaction begun.
     fn begin(&mut self, header: Header) -> Result<(), TransferError> {
         if header.format > FORMAT {
@@ -314,7 +315,7 @@ impl Target {
 
 /// Where the rows of one table go.
 struct Inlet<'a> {
-    target: &'a mut Target,
+    target: &'a mut TransferTarget,
     table: &'static str,
     columns: Vec<String>,
     insert: String,
@@ -366,13 +367,13 @@ impl Inlet<'_> {
 }
 
 /// Ends the reading of a document; what is refused is remembered in full.
-fn refuse<E: de::Error>(target: &mut Target, error: TransferError) -> E {
+fn refuse<E: de::Error>(target: &mut TransferTarget, error: TransferError) -> E {
     target.refused = Some(error);
     E::custom("refused")
 }
 
 /// The document: how it begins, then its tables.
-struct Document<'a>(&'a mut Target);
+struct Document<'a>(&'a mut TransferTarget);
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
     type Value = ();
@@ -408,7 +409,7 @@ impl<'de> Visitor<'de> for Document<'_> {
 }
 
 /// The tables by their names.
-struct Tables<'a>(&'a mut Target);
+struct Tables<'a>(&'a mut TransferTarget);
 
 impl<'de> DeserializeSeed<'de> for Tables<'_> {
     type Value = ();

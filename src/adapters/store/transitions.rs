@@ -10,7 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError, failed, statements, writer::Work};
+use super::{Store, StoreError, failed, statements, writer::WriteTransaction};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -223,7 +223,7 @@ impl Store {
         bakes
     }
 
-    pub(super) async fn begin(&self) -> Result<Work, StoreError> {
+    pub(super) async fn begin(&self) -> Result<WriteTransaction, StoreError> {
         self.writer.begin().await
     }
 }

@@ -21,7 +21,7 @@ use std::{
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{LOCK_FILE, StoreError, failed, lineage::Marks};
+use super::{LOCK_FILE, StoreError, failed, lineage::LineageMarks};
 use crate::adapters::files::FileId;
 
 /// What SQLite keeps beside a database in use.
@@ -35,7 +35,7 @@ pub(super) struct Writer {
     /// A transaction came to nothing, and none has been committed since.
     is_suspect: Arc<AtomicBool>,
     names: OnceLock<Names>,
-    marks: OnceLock<Arc<Marks>>,
+    marks: OnceLock<Arc<LineageMarks>>,
     /// The file has lost its name, and is written all the same, to end what was begun.
     is_detached: AtomicBool,
 }
@@ -65,7 +65,7 @@ impl Writer {
     }
 
     /// From now on every transaction is held against these.
-    pub fn hold_against(&self, marks: Marks, names: Names) {
+    pub fn hold_against(&self, marks: LineageMarks, names: Names) {
         let _ = self.marks.set(Arc::new(marks));
         let _ = self.names.set(names);
     }
@@ -96,7 +96,7 @@ impl Writer {
     }
 
     /// The connection, outside of any transaction; it goes back when the value is dropped.
-    pub async fn connection(&self) -> Result<Work, StoreError> {
+    pub async fn connection(&self) -> Result<WriteTransaction, StoreError> {
         let mut place = Arc::clone(&self.place).lock_owned().await;
         let connection = match std::mem::replace(&mut *place, Place::Broken) {
             Place::Free(connection) => connection,
@@ -106,7 +106,7 @@ impl Writer {
                 return Err(failed("begin a transaction")(sqlx::Error::PoolClosed));
             }
         };
-        Ok(Work {
+        Ok(WriteTransaction {
             place,
             connection: Some(connection),
             in_transaction: false,
@@ -131,7 +131,7 @@ impl Writer {
     }
 
     /// Begins a transaction that may write.
-    pub async fn begin(&self) -> Result<Work, StoreError> {
+    pub async fn begin(&self) -> Result<WriteTransaction, StoreError> {
         if let Some(replaced) = self.replaced() {
             return Err(replaced);
         }
@@ -139,7 +139,7 @@ impl Writer {
     }
 
     /// Begins a transaction that may write, also in a file that has lost its name, if that is known.
-    pub async fn begin_detached(&self) -> Result<Work, StoreError> {
+    pub async fn begin_detached(&self) -> Result<WriteTransaction, StoreError> {
         let mut work = self.connection().await?;
         if !self.is_detached.load(Ordering::Relaxed)
             && let Some(replaced) = self.replaced()
@@ -176,7 +176,7 @@ impl Writer {
         self.end(None).await;
     }
 
-    async fn end(&self, marks: Option<&Arc<Marks>>) {
+    async fn end(&self, marks: Option<&Arc<LineageMarks>>) {
         let mut place = Arc::clone(&self.place).lock_owned().await;
         let connection = match std::mem::replace(&mut *place, Place::Closed) {
             Place::Free(connection) => Some(connection),
@@ -199,16 +199,16 @@ impl Writer {
 
 /// The connection in use. One that is dropped within a transaction is thrown away.
 #[derive(Debug)]
-pub(super) struct Work {
+pub(super) struct WriteTransaction {
     place: OwnedMutexGuard<Place>,
     connection: Option<SqliteConnection>,
     in_transaction: bool,
     is_suspect: Arc<AtomicBool>,
-    marks: Option<Arc<Marks>>,
+    marks: Option<Arc<LineageMarks>>,
     steps: i64,
 }
 
-impl Work {
+impl WriteTransaction {
     /// Commits.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("COMMIT").execute(&mut *self).await?;
@@ -231,9 +231,9 @@ impl Work {
 // Both are there until the value is dropped.
 #[expect(clippy::expect_used, reason = "the connection is taken by drop alone")]
 mod access {
-    use super::{Deref, DerefMut, SqliteConnection, Work};
+    use super::{Deref, DerefMut, SqliteConnection, WriteTransaction};
 
-    impl Deref for Work {
+    impl Deref for WriteTransaction {
         type Target = SqliteConnection;
 
         fn deref(&self) -> &SqliteConnection {
@@ -241,14 +241,14 @@ mod access {
         }
     }
 
-    impl DerefMut for Work {
+    impl DerefMut for WriteTransaction {
         fn deref_mut(&mut self) -> &mut SqliteConnection {
             self.connection.as_mut().expect("it is there until the drop")
         }
     }
 }
 
-impl Drop for Work {
+impl Drop for WriteTransaction {
     fn drop(&mut self) {
         let Some(connection) = self.connection.take() else { return };
         *self.place = if self.in_transaction {

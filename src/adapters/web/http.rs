@@ -126,7 +126,7 @@ impl StatusPage {
     }
 }
 
-type Shared = State<Arc<dyn Source>>;
+type WebState = State<Arc<dyn Source>>;
 
 fn router(source: Arc<dyn Source>) -> Router {
     Router::new()
@@ -137,7 +137,7 @@ fn router(source: Arc<dyn Source>) -> Router {
         .route("/healthz", get(healthz))
         .route("/livez", get(livez))
         .route(page::STYLE_PATH, get(async || ([(CONTENT_TYPE, "text/css; charset=utf-8")], page::STYLE)))
-        .fallback(async |State(source): Shared| not_found("There is no such page", source.now()))
+        .fallback(async |State(source): WebState| not_found("There is no such page", source.now()))
         .layer(middleware::from_fn(guard))
         .with_state(source)
 }
@@ -169,7 +169,7 @@ fn asks_for_this_machine(headers: &HeaderMap) -> bool {
     name == "localhost" || name.ends_with(".localhost") || bare.parse::<std::net::IpAddr>().is_ok()
 }
 
-async fn overview(State(source): Shared) -> Response {
+async fn overview(State(source): WebState) -> Response {
     let shown = async {
         let status = source.status().await?;
         let lines = source.reader().lines(page::LINES).await?;
@@ -184,7 +184,7 @@ async fn overview(State(source): Shared) -> Response {
     }
 }
 
-async fn bake(State(source): Shared, Path(id): Path<String>) -> Response {
+async fn bake(State(source): WebState, Path(id): Path<String>) -> Response {
     let Ok(id) = id.parse().map(BakeId) else { return not_found("There is no such bake", source.now()) };
     let read = async {
         let reader = source.reader();
@@ -200,14 +200,14 @@ async fn bake(State(source): Shared, Path(id): Path<String>) -> Response {
     }
 }
 
-async fn status_json(State(source): Shared) -> Response {
+async fn status_json(State(source): WebState) -> Response {
     match source.status().await {
         Ok(status) => json(StatusCode::OK, &status),
         Err(error) => json_error(StatusCode::SERVICE_UNAVAILABLE, &chain(&error)),
     }
 }
 
-async fn history_json(State(source): Shared, uri: Uri) -> Response {
+async fn history_json(State(source): WebState, uri: Uri) -> Response {
     #[derive(Serialize)]
     struct History {
         bakes: Vec<LedgerRow>,
@@ -223,7 +223,7 @@ async fn history_json(State(source): Shared, uri: Uri) -> Response {
 }
 
 /// Answers a probe that pages somebody: 200 on ok and warning, 503 on problem, with the headline and a line for each.
-async fn healthz(State(source): Shared) -> Response {
+async fn healthz(State(source): WebState) -> Response {
     match source.status().await {
         Ok(Status { health, .. }) => {
             let code = match health.verdict {
@@ -244,7 +244,7 @@ async fn healthz(State(source): Shared) -> Response {
 }
 
 /// Answers a probe that restarts the daemon: 200 as long as the engine ticks, however its bakes fare.
-async fn livez(State(source): Shared) -> Response {
+async fn livez(State(source): WebState) -> Response {
     if source.is_ticking() {
         "ok\n".into_response()
     } else {

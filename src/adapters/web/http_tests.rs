@@ -25,7 +25,7 @@ use crate::{
             BakeSettings, State, Trigger,
             reason::ReasonCode,
             settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
-            state::{End, Resume, Suspended, Work},
+            state::{BakeWork, End, Resume, Suspended},
         },
         health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind},
         hooks::Hooks,
@@ -93,8 +93,8 @@ fn image(n: u32) -> MadeImage {
     }
 }
 
-fn work(schedule: &str, version: u32) -> Work {
-    Work { version, image_name: format!("{schedule}-20270303-0300-v{version}"), attempts: 1, ..Work::default() }
+fn work(schedule: &str, version: u32) -> BakeWork {
+    BakeWork { version, image_name: format!("{schedule}-20270303-0300-v{version}"), attempts: 1, ..BakeWork::default() }
 }
 
 /// Bakes 1 to 7, one of each kind that a page must be able to show; 7 bears hostile names.
@@ -161,14 +161,14 @@ async fn fill(store: &Store) {
         image: image(2),
         since: hour(1),
         seen_at: now(),
-        misses: 0,
+        consecutive_errors: 0,
         next: now() + TimeDelta::seconds(48),
         status: "CREATING".into(),
         searching: false,
         found: None,
     };
     step(4, "finance", now(), state, None).await;
-    let hostile = Work { image_name: HOSTILE.into(), ..work("x", 1) };
+    let hostile = BakeWork { image_name: HOSTILE.into(), ..work("x", 1) };
     let state = State::Ended {
         work: Some(hostile),
         end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: HOSTILE.into() },

@@ -11,7 +11,7 @@ use super::{
     output::{Rows, relative, schedules, utc},
 };
 use crate::{
-    adapters::config::{self, About, Config, Problems, SourceMap},
+    adapters::config::{self, Config, Problems, SourceMap, WarningTarget},
     app::cli::CheckArgs,
     domain::{
         clock::{Clock, SystemClock},
@@ -92,14 +92,14 @@ fn warnings(
     sheet.lint(config, now, &ledger.durations);
     for (schedule, sentence) in expected {
         let hint = Some("let more time pass between its slots".to_owned());
-        sheet.warn(About::Times(*schedule), "outlasts-interval", sentence, hint);
+        sheet.warn(WarningTarget::Times(*schedule), "outlasts-interval", sentence, hint);
     }
     if let Some((schedule, sentence)) = long_night(config, ledger, now) {
         let hint = Some(
             "spread the slots, or raise `max_builders` if the cloud lets you; `imagebaked plan` plays it through"
                 .to_owned(),
         );
-        sheet.warn(About::Builders(schedule), "queue-longer-than-night", &sentence, hint);
+        sheet.warn(WarningTarget::Builders(schedule), "queue-longer-than-night", &sentence, hint);
     }
     sheet.into_problems()
 }

@@ -17,7 +17,7 @@ use crate::{
     },
     domain::{
         ids::{InstanceId, LineId, ScheduleId},
-        plan::forecast::{ASSUMED, Builders, Coming, Durations, Fate, UnderWay, forecast, night},
+        plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, UnderWay, forecast, night},
         schedule::{Instances, Overlap, Schedule},
     },
 };
@@ -75,15 +75,15 @@ impl Ledger {
 pub struct Expected {
     not_before: DateTime<Utc>,
     /// What becomes of it.
-    pub fate: Fate,
+    pub fate: ForecastOutcome,
 }
 
 impl Expected {
     /// When it is at work.
     pub fn work(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         match self.fate {
-            Fate::Baked { begin, end, .. } => Some((begin, end)),
-            Fate::TooLate | Fate::Overlaps => None,
+            ForecastOutcome::Baked { begin, end, .. } => Some((begin, end)),
+            ForecastOutcome::TooLate | ForecastOutcome::Overlaps => None,
         }
     }
 
@@ -247,11 +247,16 @@ fn counted(n: usize) -> String {
 }
 
 /// What an operator should know of a slot before it comes.
-pub fn warning(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>, fate: Fate) -> Option<String> {
+pub fn warning(
+    schedule: &Schedule,
+    instance: &InstanceId,
+    slot: DateTime<Utc>,
+    fate: ForecastOutcome,
+) -> Option<String> {
     let zone = schedule.timing.zone();
     let what = match fate {
-        Fate::Baked { runs_into: None, .. } => return None,
-        Fate::Baked { runs_into: Some(next), .. } => {
+        ForecastOutcome::Baked { runs_into: None, .. } => return None,
+        ForecastOutcome::Baked { runs_into: Some(next), .. } => {
             let whose = if schedule.timing.next_after(slot) == Some(next) {
                 "its next slot".to_owned()
             } else {
@@ -259,11 +264,11 @@ pub fn warning(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>, 
             };
             format!("is expected to still be at work at {whose} {}", local_after(slot, next, zone))
         }
-        Fate::TooLate => {
+        ForecastOutcome::TooLate => {
             let deadline = short(schedule.settings.deadline);
             format!("is expected to be skipped: it would wait past its deadline, {deadline} after the slot")
         }
-        Fate::Overlaps => {
+        ForecastOutcome::Overlaps => {
             "is expected to be skipped: another bake of its instance is not over by then (overlap = \"skip\")"
                 .to_owned()
         }
@@ -283,11 +288,11 @@ pub struct Warnings<'a> {
 
 impl<'a> Warnings<'a> {
     /// Takes one more.
-    pub fn add(&mut self, schedule: &'a str, instance: &'a str, fate: Fate, warning: &str) {
+    pub fn add(&mut self, schedule: &'a str, instance: &'a str, fate: ForecastOutcome, warning: &str) {
         let kind = match fate {
-            Fate::Baked { .. } => "runs into",
-            Fate::TooLate => "too late",
-            Fate::Overlaps => "overlaps",
+            ForecastOutcome::Baked { .. } => "runs into",
+            ForecastOutcome::TooLate => "too late",
+            ForecastOutcome::Overlaps => "overlaps",
         };
         match self.at.entry((schedule, instance, kind)) {
             Entry::Occupied(at) => self.first[*at.get()].1 += 1,
@@ -382,14 +387,14 @@ pub fn long_night(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Optio
     for ((coming, place), fate) in coming.iter().zip(&places).zip(&fates) {
         let Some(place) = *place else { continue };
         match *fate {
-            Fate::TooLate => too_late.push((coming.slot, place)),
-            Fate::Baked { begin, end, .. } if begin > coming.not_before => {
+            ForecastOutcome::TooLate => too_late.push((coming.slot, place)),
+            ForecastOutcome::Baked { begin, end, .. } if begin > coming.not_before => {
                 let morning = morning_after(coming.slot, config.schedules[place].timing.zone());
                 if morning.is_some_and(|morning| end > morning) {
                     done = done.max(Some((end, place)));
                 }
             }
-            Fate::Baked { .. } | Fate::Overlaps => {}
+            ForecastOutcome::Baked { .. } | ForecastOutcome::Overlaps => {}
         }
     }
     let basis = if ledger.durations.is_empty() {

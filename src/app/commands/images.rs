@@ -19,7 +19,7 @@ use crate::{
     domain::{
         clock::{Clock, SystemClock},
         image::{
-            Fate,
+            DeletionState,
             failed::{FailedAction, FailedImage},
             report::JudgedFailed,
         },
@@ -177,13 +177,13 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
         notes.push(format!("vetoed: {veto}"));
     }
     match &image.fate {
-        Fate::Marked { delete_after, last_error, .. } => {
+        DeletionState::Marked { delete_after, last_error, .. } => {
             notes.push(format!("to be deleted {}", relative(*delete_after, now)));
             notes.extend(last_error.as_ref().map(|error| format!("not deleted yet: {error}")));
         }
-        Fate::Deleting { .. } => notes.push("its deletion was sent and is not confirmed yet".to_owned()),
-        Fate::Refused { why } => notes.push(format!("the cloud would not delete it: {why}")),
-        Fate::Kept | Fate::Deleted { .. } => {}
+        DeletionState::Deleting { .. } => notes.push("its deletion was sent and is not confirmed yet".to_owned()),
+        DeletionState::Refused { why } => notes.push(format!("the cloud would not delete it: {why}")),
+        DeletionState::Kept | DeletionState::Deleted { .. } => {}
     }
     if !image.copied_to.is_empty() {
         notes.push(format!("being copied to {}", image.copied_to.join(" ")));
@@ -211,12 +211,12 @@ fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
     let image = &row.image;
     let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
     let delete_after = match &image.fate {
-        Fate::Marked { delete_after, .. } => Some(instant(*delete_after)),
+        DeletionState::Marked { delete_after, .. } => Some(instant(*delete_after)),
         _ => None,
     };
     let last_error = match &image.fate {
-        Fate::Marked { last_error, .. } => last_error.as_ref(),
-        Fate::Refused { why } => Some(why),
+        DeletionState::Marked { last_error, .. } => last_error.as_ref(),
+        DeletionState::Refused { why } => Some(why),
         _ => None,
     };
     json!({

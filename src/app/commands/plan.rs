@@ -27,9 +27,9 @@ use crate::{
         ids::InstanceId,
         image::{
             judge::Action,
-            report::{Judged, Report},
+            report::{Judged, RetentionReport},
         },
-        plan::forecast::Fate,
+        plan::forecast::ForecastOutcome,
         schedule::Schedule,
     },
 };
@@ -97,7 +97,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         }
     }
     slots.sort_by_key(|slot| (slot.at, slot.order));
-    let Report { images: going, brakes, .. } = going(&config, args.schedule.as_deref(), now).await;
+    let RetentionReport { images: going, brakes, .. } = going(&config, args.schedule.as_deref(), now).await;
     if context.json {
         let report = json!({ "slots": slots, "images": going, "brakes": brakes });
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&report)?)));
@@ -116,8 +116,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
 
 /// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no ledger can be
 /// read, which was said already.
-async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Report {
-    let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return Report::default() };
+async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
+    let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return RetentionReport::default() };
     let report = daemon::judgement(&reader, config, false, now).await;
     reader.close().await;
     let lines: Vec<_> = config
@@ -205,9 +205,9 @@ fn table(
     for slot in slots.iter().take(args.limit) {
         let note = if slot.paused {
             "paused: will be skipped"
-        } else if let Some(Expected { fate: Fate::TooLate, .. }) = slot.expected {
+        } else if let Some(Expected { fate: ForecastOutcome::TooLate, .. }) = slot.expected {
             "expected to be skipped: deadline"
-        } else if let Some(Expected { fate: Fate::Overlaps, .. }) = slot.expected {
+        } else if let Some(Expected { fate: ForecastOutcome::Overlaps, .. }) = slot.expected {
             "expected to be skipped: overlap"
         } else if at_once.get(&(slot.at, slot.instance_id)).is_some_and(|n| *n > 1) {
             "same instance as another slot: one after the other"

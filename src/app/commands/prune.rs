@@ -16,7 +16,7 @@ use crate::{
         brake::Brake,
         failed::FailedAction,
         judge::Action,
-        report::{Judged, JudgedFailed, Report},
+        report::{Judged, JudgedFailed, RetentionReport},
     },
 };
 
@@ -38,7 +38,7 @@ pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     Ok(CommandOutput { text, exit })
 }
 
-fn text(context: &Context<'_>, report: &Report, args: &PruneArgs) -> String {
+fn text(context: &Context<'_>, report: &RetentionReport, args: &PruneArgs) -> String {
     if report.images.is_empty() && report.failed.is_empty() && report.problem.is_none() {
         return "No image belongs to a line with rules (`keep`); nothing is ever deleted.\n".to_owned();
     }

@@ -24,7 +24,7 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
         let hint = newest.map_or_else(|| "none is recorded yet".to_owned(), |id| format!("the last one is {id}"));
         return Err(Failure::new(Exit::NotFound, format!("there is no bake {}; {hint}", args.bake)));
     };
-    let report = Report::read(&reader, row).await?;
+    let report = BakeReport::read(&reader, row).await?;
     reader.close().await;
     if context.json {
         return Ok(CommandOutput::done(format!("{}\n", report.json()?)));
@@ -33,14 +33,14 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
 }
 
 /// A bake with its settings and calls.
-pub struct Report {
+pub struct BakeReport {
     row: LedgerRow,
     attempts: Vec<AttemptRow>,
     copies: Vec<CopyRow>,
     settings: Value,
 }
 
-impl Report {
+impl BakeReport {
     /// Reads what belongs to `row`.
     pub async fn read(reader: &Reader, row: LedgerRow) -> Result<Self> {
         let bake = BakeId(row.id);

@@ -6,11 +6,11 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, output::relative, show::Report, unknown_schedule};
+use super::{CommandOutput, Context, Exit, Failure, Result, output::relative, show::BakeReport, unknown_schedule};
 use crate::{
     adapters::{
         config::Config,
-        store::{Pause, Reader, Seen, StoreError},
+        store::{Pause, Reader, StoreError, TargetRow},
     },
     app::{cli::WhyArgs, daemon::StoredTiming},
     domain::{
@@ -19,7 +19,7 @@ use crate::{
         catch_up::AccountPolicy,
         clock::{Clock, ON_TIME, SystemClock},
         ids::{InstanceId, LineId, ScheduleId},
-        plan::explain::{self, Answer, Case, Moment},
+        plan::explain::{self, Case, Explanation, PointInTime},
         schedule::Schedule,
     },
 };
@@ -31,16 +31,16 @@ struct Subject<'a> {
     in_file: Option<&'a Schedule>,
     timing: Timing,
     instances: BTreeSet<String>,
-    seen: Vec<Seen>,
+    seen: Vec<TargetRow>,
     pause: Option<Pause>,
 }
 
 /// The answer for one moment and one instance.
-struct Told {
+struct InstanceExplanation {
     instance: String,
-    moment: Moment,
-    answer: Answer,
-    report: Option<Report>,
+    moment: PointInTime,
+    answer: Explanation,
+    report: Option<BakeReport>,
     image_name: Option<String>,
 }
 
@@ -124,7 +124,13 @@ impl Subject<'_> {
         self.pause.as_ref().filter(|pause| pause.covers(at)).map(Pause::words)
     }
 
-    async fn tell(&self, reader: Option<&Reader>, moment: Moment, instance: &str, now: DateTime<Utc>) -> Result<Told> {
+    async fn tell(
+        &self,
+        reader: Option<&Reader>,
+        moment: PointInTime,
+        instance: &str,
+        now: DateTime<Utc>,
+    ) -> Result<InstanceExplanation> {
         let row = match reader {
             Some(reader) => reader.row_covering(&self.id, instance, moment.at).await?,
             None => None,
@@ -137,7 +143,7 @@ impl Subject<'_> {
         let case = Case {
             timing: &self.timing,
             policy: planned.map(|schedule| policy(schedule, paused.as_deref())),
-            known: self.seen.iter().find(|seen| seen.instance_id == instance).map(Seen::known),
+            known: self.seen.iter().find(|seen| seen.instance_id == instance).map(TargetRow::known),
             record: record.as_ref(),
             now,
         };
@@ -145,14 +151,14 @@ impl Subject<'_> {
         // A row that covers the moment but is not its slot's has nothing to tell about it.
         let bears = |row: &crate::adapters::store::LedgerRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {
-            (Some(reader), Some(row)) => Some(Report::read(reader, row).await?),
+            (Some(reader), Some(row)) => Some(BakeReport::read(reader, row).await?),
             _ => None,
         };
         let image_name = match planned.filter(|_| answer.will_run) {
             Some(schedule) => Some(image_name(reader, schedule, &InstanceId::from(instance), moment.at, now).await?),
             None => None,
         };
-        Ok(Told { instance: instance.to_owned(), moment, answer, report, image_name })
+        Ok(InstanceExplanation { instance: instance.to_owned(), moment, answer, report, image_name })
     }
 }
 
@@ -186,7 +192,7 @@ async fn image_name(
     Ok(Template::parse(&schedule.settings.image_name).map(|template| template.render(&values)).unwrap_or_default())
 }
 
-impl Told {
+impl InstanceExplanation {
     fn words(&self) -> String {
         match &self.image_name {
             Some(name) => format!("{} It will run; its image will be called {name}.", self.answer.words),
@@ -195,7 +201,7 @@ impl Told {
     }
 
     fn json(&self, subject: &Subject<'_>) -> Result<Value> {
-        let bakes = self.report.iter().map(Report::json).collect::<Result<Vec<_>>>()?;
+        let bakes = self.report.iter().map(BakeReport::json).collect::<Result<Vec<_>>>()?;
         let local = self.moment.at.with_timezone(&subject.timing.zone());
         Ok(json!({
             "schedule": subject.name,
@@ -214,7 +220,7 @@ impl Told {
 
 /// The fields of the first moment that is a slot, or of the first moment; the bakes of all; under `answers` each moment
 /// and instance by itself.
-fn as_json(subject: &Subject<'_>, told: &[Told]) -> Result<Value> {
+fn as_json(subject: &Subject<'_>, told: &[InstanceExplanation]) -> Result<Value> {
     let answers = told.iter().map(|one| one.json(subject)).collect::<Result<Vec<_>>>()?;
     let chosen = answers.iter().find(|answer| answer["due"] == true).or(answers.first());
     let of = |field: &str| chosen.map(|answer| answer[field].clone()).unwrap_or_default();
@@ -233,7 +239,7 @@ fn as_json(subject: &Subject<'_>, told: &[Told]) -> Result<Value> {
     }))
 }
 
-fn as_text(subject: &Subject<'_>, told: &[Told], now: DateTime<Utc>, color: bool) -> String {
+fn as_text(subject: &Subject<'_>, told: &[InstanceExplanation], now: DateTime<Utc>, color: bool) -> String {
     let zone = subject.timing.zone();
     let rule: Vec<String> = subject.timing.expressions().map(|text| format!("{text:?}")).collect();
     let mut text = format!("{}: {} in {zone}\n", subject.name, rule.join(", "));

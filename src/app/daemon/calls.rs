@@ -21,7 +21,7 @@ use crate::{
     },
     domain::{
         api::{
-            call::{Answer, ApiError, Call, ErrorClass, MadeImage, PowerState},
+            call::{ApiError, Call, ErrorClass, MadeImage, PowerState, Response},
             gmt_offset,
             identity::{Identity, ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER},
             instance_state::{self, InstanceType, StateClass},
@@ -68,7 +68,7 @@ pub fn client(
 pub struct Finished {
     call: Call,
     /// What came back.
-    pub answer: Answer,
+    pub answer: Response,
     /// The cloud's clock when it answered.
     pub server_date: Option<DateTime<Utc>>,
     started_at: DateTime<Utc>,
@@ -117,11 +117,13 @@ impl Caller<'_> {
         // By the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
         let finished_at = later(started_at, clock.boottime().saturating_sub(began));
         let (answer, server_date, http_status, request_id) = match told {
-            Ok(Told { answer, server_date, http_status, request_id }) => (answer, server_date, http_status, request_id),
-            Err(Unanswered::NotSent) => (Answer::NotSent, None, None, None),
+            Ok(LoggedResponse { answer, server_date, http_status, request_id }) => {
+                (answer, server_date, http_status, request_id)
+            }
+            Err(Unanswered::NotSent) => (Response::NotSent, None, None, None),
             Err(Unanswered::Refused(refusal)) => {
                 let (http_status, request_id) = (refusal.http_status, refusal.request_id.clone());
-                (Answer::Refused(refusal), None, http_status, request_id)
+                (Response::Refused(refusal), None, http_status, request_id)
             }
         };
         Finished { call, answer, server_date, started_at, finished_at, http_status, request_id }
@@ -139,7 +141,7 @@ impl Finished {
     /// The row for the attempts table; `None` for a look that taught nothing new.
     pub fn attempt(&self, before: &State, after: &State) -> Option<Attempt> {
         let (outcome, code, message) = match &self.answer {
-            Answer::Refused(refusal) => {
+            Response::Refused(refusal) => {
                 let message = if refusal.advice.is_empty() {
                     refusal.message.clone()
                 } else {
@@ -147,26 +149,26 @@ impl Finished {
                 };
                 (class_word(refusal.class), refusal.code.clone(), Some(message))
             }
-            Answer::Accepted => ("ok", None, None),
-            Answer::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
-            Answer::Found(Some(image)) => {
+            Response::Accepted => ("ok", None, None),
+            Response::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
+            Response::Found(Some(image)) => {
                 ("ok", None, Some(format!("found {} {}", image.image_id, image.status.as_str())))
             }
-            Answer::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
-            Answer::InProgress(images) if !images.is_empty() => {
+            Response::Image(Some(image)) => ("ok", None, Some(image.status.as_str().to_owned())),
+            Response::InProgress(images) if !images.is_empty() => {
                 let images: Vec<&str> = images.iter().map(|image| image.image_id.as_str()).collect();
                 ("ok", None, Some(format!("{} being made", images.join(", "))))
             }
-            Answer::InProgress(_) => ("ok", None, Some("none".to_owned())),
-            Answer::Found(None) | Answer::Image(None) => ("ok", None, Some("not listed".to_owned())),
-            Answer::NameTaken(taken) => {
+            Response::InProgress(_) => ("ok", None, Some("none".to_owned())),
+            Response::Found(None) | Response::Image(None) => ("ok", None, Some("not listed".to_owned())),
+            Response::NameTaken(taken) => {
                 let carriers = taken.ids().map(ImageId::as_str).collect::<Vec<_>>().join(", ");
                 ("ok", None, Some(format!("not listed; others have its name: {carriers}")))
             }
-            Answer::NotSent => return None,
-            Answer::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
-            Answer::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
-            Answer::Hook(outcome) => (hook_word(outcome, before), None, self.hook_message(outcome)),
+            Response::NotSent => return None,
+            Response::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
+            Response::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
+            Response::Hook(outcome) => (hook_word(outcome, before), None, self.hook_message(outcome)),
         };
         let changes_something =
             matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
@@ -247,22 +249,22 @@ fn power_word(power: &PowerState) -> Cow<'_, str> {
     }
 }
 
-struct Told {
-    answer: Answer,
+struct LoggedResponse {
+    answer: Response,
     server_date: Option<DateTime<Utc>>,
     http_status: Option<u16>,
     request_id: Option<String>,
 }
 
-impl Told {
-    fn of<T>(answer: cloud::Answer<T>, meaning: impl FnOnce(T) -> Answer) -> Self {
+impl LoggedResponse {
+    fn of<T>(answer: cloud::ApiResponse<T>, meaning: impl FnOnce(T) -> Response) -> Self {
         let (server_date, http_status) = (answer.server_date, Some(answer.http_status));
         Self { answer: meaning(answer.value), server_date, http_status, request_id: answer.request_id }
     }
 }
 
 impl Caller<'_> {
-    async fn send(&self, call: &Call) -> Result<Told, Unanswered> {
+    async fn send(&self, call: &Call) -> Result<LoggedResponse, Unanswered> {
         match call {
             Call::CreateImage(identity) => self.create(identity).await,
             Call::FindImage(identity) => Ok(self.find(identity).await?),
@@ -275,7 +277,7 @@ impl Caller<'_> {
         }
     }
 
-    async fn create(&self, identity: &Identity) -> Result<Told, Unanswered> {
+    async fn create(&self, identity: &Identity) -> Result<LoggedResponse, Unanswered> {
         let settings = self.settings;
         let request = CreateImageByInstance {
             image_name: identity.image_name.clone(),
@@ -291,14 +293,14 @@ impl Caller<'_> {
             tags: identity.tags(&settings.tags),
         };
         let answer = self.cloud.call_behind(&request, &self.gate).await?;
-        Ok(Told::of(answer, |made| {
-            Answer::Created(MadeImage { image_id: made.image_id, version_id: made.version_id, task_id: made.task_id })
+        Ok(LoggedResponse::of(answer, |made| {
+            Response::Created(MadeImage { image_id: made.image_id, version_id: made.version_id, task_id: made.task_id })
         }))
     }
 
     /// By name first; where that shows none with the tags of the slot, by tags, too: another host with the same file counts
     /// versions on its own, and so gives the same slot another name.
-    async fn find(&self, identity: &Identity) -> Result<Told, ApiError> {
+    async fn find(&self, identity: &Identity) -> Result<LoggedResponse, ApiError> {
         let by_name = |name: &str| ListImage { image_name: Some(name.to_owned()), ..ListImage::default() };
         let mut images: Vec<_> =
             self.cloud.list_all_images(&by_name(&identity.image_name)).await?.iter().map(seen).collect();
@@ -312,13 +314,13 @@ impl Caller<'_> {
             let others: Vec<_> = by_tags.iter().filter(fresh).cloned().collect();
             images.extend(others);
         }
-        let answer = Answer::of_search(identity, images);
+        let answer = Response::of_search(identity, images);
         // Several pages, several request ids: none of them stands for the whole.
-        Ok(Told { answer, server_date: None, http_status: None, request_id: None })
+        Ok(LoggedResponse { answer, server_date: None, http_status: None, request_id: None })
     }
 
     /// Images of our lines on this instance that are being made, whoever asked for them.
-    async fn find_in_progress(&self) -> Result<Told, ApiError> {
+    async fn find_in_progress(&self) -> Result<LoggedResponse, ApiError> {
         let mut found: Vec<RemoteImage> = Vec::new();
         for status in [cloud::actions::ImageStatus::Init, cloud::actions::ImageStatus::Creating] {
             let tags = [(TAG_OWNER.to_owned(), self.owner.to_owned())].into();
@@ -337,41 +339,48 @@ impl Caller<'_> {
                 && image.tags.get(TAG_OWNER).map(String::as_str) == Some(self.owner)
                 && (self.lines.iter().any(|known| known.as_str() == line) || line.ends_with(&of_instance))
         });
-        Ok(Told { answer: Answer::InProgress(found), server_date: None, http_status: None, request_id: None })
+        Ok(LoggedResponse {
+            answer: Response::InProgress(found),
+            server_date: None,
+            http_status: None,
+            request_id: None,
+        })
     }
 
-    async fn describe(&self, image_id: &ImageId) -> Result<Told, ApiError> {
+    async fn describe(&self, image_id: &ImageId) -> Result<LoggedResponse, ApiError> {
         let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
         let told = self.cloud.list_images(&request).await?;
-        Ok(Told::of(told, |page| Answer::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))))
+        Ok(LoggedResponse::of(told, |page| {
+            Response::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))
+        }))
     }
 
-    async fn power(&self) -> Result<Told, ApiError> {
+    async fn power(&self) -> Result<LoggedResponse, ApiError> {
         let ids = vec![self.instance.clone()];
         match self.settings.instance_type {
             InstanceType::CloudDesktop => {
                 let region = self.settings.instance_region.clone();
                 let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
                 let told = self.cloud.describe_desktops(&request).await?;
-                Ok(Told::of(told, |desktops| {
+                Ok(LoggedResponse::of(told, |desktops| {
                     let found = desktops.iter().find(|desktop| desktop.id == *self.instance);
-                    Answer::Instance(found.map(desktop_power))
+                    Response::Instance(found.map(desktop_power))
                 }))
             }
             InstanceType::WuyingServer => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
                 let told = self.cloud.list_servers(&request).await?;
-                Ok(Told::of(told, |servers| {
+                Ok(LoggedResponse::of(told, |servers| {
                     let found = servers.iter().find(|server| server.id == *self.instance);
                     let power =
                         |server: &Server| power(&server.status, InstanceType::WuyingServer, server_users(server));
-                    Answer::Instance(found.map(power))
+                    Response::Instance(found.map(power))
                 }))
             }
         }
     }
 
-    async fn stop(&self) -> Result<Told, Unanswered> {
+    async fn stop(&self) -> Result<LoggedResponse, Unanswered> {
         let ids = vec![self.instance.clone()];
         let told = match self.settings.instance_type {
             InstanceType::CloudDesktop => {
@@ -384,10 +393,10 @@ impl Caller<'_> {
                 self.cloud.call_behind(&StopWuyingServer { ids, force: None }, &self.gate).await?
             }
         };
-        Ok(Told::of(told, |_| Answer::Accepted))
+        Ok(LoggedResponse::of(told, |_| Response::Accepted))
     }
 
-    async fn start(&self) -> Result<Told, ApiError> {
+    async fn start(&self) -> Result<LoggedResponse, ApiError> {
         let ids = vec![self.instance.clone()];
         let told = match self.settings.instance_type {
             InstanceType::CloudDesktop => {
@@ -396,14 +405,14 @@ impl Caller<'_> {
             }
             InstanceType::WuyingServer => self.cloud.start_servers(&StartWuyingServer { ids }).await?,
         };
-        Ok(Told::of(told, |_| Answer::Accepted))
+        Ok(LoggedResponse::of(told, |_| Response::Accepted))
     }
 
-    async fn hook(&self, run: &HookRun) -> Told {
+    async fn hook(&self, run: &HookRun) -> LoggedResponse {
         // No variable can hold a NUL, and the words of others may.
         let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
         let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
-        Told { answer: Answer::Hook(outcome), server_date: None, http_status: None, request_id: None }
+        LoggedResponse { answer: Response::Hook(outcome), server_date: None, http_status: None, request_id: None }
     }
 }
 

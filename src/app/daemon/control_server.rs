@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    DaemonContext,
     engine::{EngineRequest, RequestError},
     image_tasks, reconcile, reload,
 };
@@ -93,7 +93,7 @@ impl ControlSocket {
     }
 
     /// Serves until `stop`.
-    pub async fn serve(self, shared: Arc<Shared>, stop: CancellationToken) {
+    pub async fn serve(self, shared: Arc<DaemonContext>, stop: CancellationToken) {
         let slots = Arc::new(Semaphore::new(CLIENTS));
         loop {
             let Ok(slot) = Arc::clone(&slots).acquire_owned().await else { break };
@@ -131,7 +131,7 @@ impl Drop for ControlSocket {
     }
 }
 
-async fn serve_one(mut stream: UnixStream, shared: &Shared) -> Result<(), ControlError> {
+async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(), ControlError> {
     let who = match stream.peer_cred() {
         Ok(peer) => who::person(peer.uid()),
         Err(_) => "unknown".to_owned(),
@@ -166,7 +166,7 @@ fn not_understood(theirs: &str, error: &serde_json::Error) -> String {
     format!("the daemon, of version {ours}, does not know this request of version {theirs} ({error}): {OUTDATED}")
 }
 
-async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
+async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply {
     match request {
         Request::Status => match shared.status().await {
             Ok(status) => Reply::Status(Box::new(status)),
@@ -174,21 +174,21 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
         },
         Request::Bake { schedule } => {
             let asked = shared.order(|reply| EngineRequest::Bake { schedule, who, reply }).await;
-            told(asked, |bakes| Reply::Bakes { bakes })
+            to_reply(asked, |bakes| Reply::Bakes { bakes })
         }
         Request::Retry { bake } => {
             let asked = shared.order(|reply| EngineRequest::Retry { bake, who, reply }).await;
-            told(asked, |bake| Reply::Bakes { bakes: vec![bake] })
+            to_reply(asked, |bake| Reply::Bakes { bakes: vec![bake] })
         }
         Request::Cancel { bake } => {
-            told(shared.order(|reply| EngineRequest::Cancel { bake, who, reply }).await, |()| Reply::Done)
+            to_reply(shared.order(|reply| EngineRequest::Cancel { bake, who, reply }).await, |()| Reply::Done)
         }
         Request::Pause { schedule, until, reason } => {
             let asked = shared.order(|reply| EngineRequest::Pause { schedule, until, reason, who, reply }).await;
-            told(asked, |()| Reply::Done)
+            to_reply(asked, |()| Reply::Done)
         }
         Request::Resume { schedule } => {
-            told(shared.order(|reply| EngineRequest::Resume { schedule, who, reply }).await, |()| Reply::Done)
+            to_reply(shared.order(|reply| EngineRequest::Resume { schedule, who, reply }).await, |()| Reply::Done)
         }
         Request::Follow { bakes, seen } => {
             // A time-out is no failure: the rows are shown as they are.
@@ -227,7 +227,7 @@ async fn answer(request: Request, who: String, shared: &Shared) -> Reply {
     }
 }
 
-fn told<T>(asked: Result<Result<T, RequestError>, String>, done: impl FnOnce(T) -> Reply) -> Reply {
+fn to_reply<T>(asked: Result<Result<T, RequestError>, String>, done: impl FnOnce(T) -> Reply) -> Reply {
     match asked {
         Ok(Ok(value)) => done(value),
         Ok(Err(RequestError::NotFound(message))) => Reply::NotFound { message },
@@ -235,7 +235,7 @@ fn told<T>(asked: Result<Result<T, RequestError>, String>, done: impl FnOnce(T) 
     }
 }
 
-async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
+async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
     let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now()).await
     {
         Ok(found) => found,
@@ -252,7 +252,10 @@ async fn reconcile(apply: bool, who: String, shared: &Shared) -> Reply {
 }
 
 /// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good once its image is.
-async fn rows(bakes: &[crate::domain::ids::BakeId], shared: &Shared) -> Result<Vec<serde_json::Value>, StoreError> {
+async fn rows(
+    bakes: &[crate::domain::ids::BakeId],
+    shared: &DaemonContext,
+) -> Result<Vec<serde_json::Value>, StoreError> {
     let reader = shared.store.reader();
     let mut rows = Vec::with_capacity(bakes.len());
     for &bake in bakes {

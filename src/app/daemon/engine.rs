@@ -35,7 +35,7 @@ use crate::{
     },
     domain::{
         api::{
-            call::{Answer, Call, ErrorClass, PowerState},
+            call::{Call, ErrorClass, PowerState, Response},
             gmt_offset::GmtOffset,
             instance_state,
         },
@@ -127,7 +127,7 @@ pub struct Engine {
     /// Unknown states of instances that the log has reported.
     unknown_states: HashSet<String>,
     /// Whether what rarely changes has been published since it changed.
-    shown: bool,
+    status_published: bool,
     publish: watch::Sender<EngineStatus>,
 }
 
@@ -383,10 +383,10 @@ impl Engine {
             anchor,
             history_went_back: false,
             unknown_states: HashSet::new(),
-            shown: false,
+            status_published: false,
             publish,
         };
-        engine.show(None, false);
+        engine.publish_status(None, false);
         Ok((engine, status))
     }
 
@@ -410,7 +410,7 @@ impl Engine {
                     Some(order) => self.handle(order).await,
                     None => break,
                 },
-                _ = own_tick.tick() => self.look().await,
+                _ = own_tick.tick() => self.tick().await,
             }
         }
         self.admitting = false;
@@ -453,7 +453,7 @@ impl Engine {
     }
 
     /// A pulse: looks, unless there can be nothing to see.
-    async fn look(&mut self) {
+    async fn tick(&mut self) {
         self.watch_clock().await;
         let now = self.clock.now();
         self.note_progress();
@@ -487,7 +487,7 @@ impl Engine {
             return order.refuse(error);
         }
         match order {
-            EngineRequest::Look => self.look().await,
+            EngineRequest::Look => self.tick().await,
             EngineRequest::Compared { outcome } => {
                 self.take_comparison(outcome);
                 self.turn().await;
@@ -593,7 +593,7 @@ impl Engine {
                         bakes = ended,
                         "{ended} bakes in the queue end: the clock was ahead when they were written"
                     );
-                    self.show(None, true);
+                    self.publish_status(None, true);
                 }
                 self.store.clamp_images_ahead(now, shifted(now, LONGEST_WAIT)).await?;
             }
@@ -678,7 +678,7 @@ impl Engine {
         self.plan(now).await?;
         self.store.pause(&Pause { schedule_id, since: now, until, reason, who }).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
-        self.shown = false;
+        self.status_published = false;
         Ok(Ok(()))
     }
 
@@ -693,7 +693,7 @@ impl Engine {
         self.plan(now).await?;
         self.store.resume(&schedule_id, who, "resumed", now).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
-        self.shown = false;
+        self.status_published = false;
         Ok(Ok(()))
     }
 
@@ -712,7 +712,7 @@ impl Engine {
             let pause = Pause { schedule_id, since: now, until: None, reason, who: ITSELF.to_owned() };
             self.store.pause(&pause).await?;
             self.planner.set_pauses(self.store.reader().pauses().await?);
-            self.shown = false;
+            self.status_published = false;
         }
         Ok(())
     }
@@ -756,7 +756,7 @@ impl Engine {
                 if let Some(since) = self.store_error_since.take() {
                     tracing::info!(%since, "the history can be used again");
                 }
-                self.show(None, changed);
+                self.publish_status(None, changed);
             }
             Err(error) => self.store_failed(&error, now),
         }
@@ -841,8 +841,8 @@ impl Engine {
                 self.step_in(turn, bake.clone(), Event::ClockAhead, now);
                 true
             }
-            State::Ready { work, look_first: false, .. } => {
-                if !work.owes_start {
+            State::Ready { work, reconcile_before_create: false, .. } => {
+                if !work.restart_pending {
                     let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
                     let kept = Suspended { work: work.clone(), resume: Resume::FindImage, reason };
                     turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, kept: Some(kept) });
@@ -918,17 +918,17 @@ impl Engine {
         self.hold.as_ref().map(|hold| hold.next_probe)
     }
 
-    fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> Step {
+    fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> PendingCommit {
         let now = self.bake_time(now);
         self.pace.clock_skew = self.cloud.clocks().cloud_now() - now;
         self.pace.unproven = self.cloud.clocks().unproven();
         let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
         let before = std::mem::replace(&mut bake.state, state);
-        Step { bake, before, effect, attempt: None }
+        PendingCommit { bake, before, effect, attempt: None }
     }
 
     /// Commits, then lets the effects happen.
-    async fn commit(&mut self, steps: Vec<Step>, now: DateTime<Utc>) -> Result<(), StoreError> {
+    async fn commit(&mut self, steps: Vec<PendingCommit>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let failed = steps
             .iter()
             .any(|step| matches!(step.bake.state, State::Ended { end: End::Failed { permanent: true, .. }, .. }));
@@ -1008,11 +1008,15 @@ impl Engine {
         }
         self.keep_what_was_taught(now).await;
         // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
-        self.show(None, true);
+        self.publish_status(None, true);
         self.turn().await;
     }
 
-    fn answered(&mut self, joined: Result<(Id, Finished), tokio::task::JoinError>, now: DateTime<Utc>) -> Option<Step> {
+    fn answered(
+        &mut self,
+        joined: Result<(Id, Finished), tokio::task::JoinError>,
+        now: DateTime<Utc>,
+    ) -> Option<PendingCommit> {
         let (id, finished) = match joined {
             Ok((id, finished)) => (id, finished),
             Err(error) => {
@@ -1024,7 +1028,7 @@ impl Engine {
             }
         };
         let (bake, _) = self.in_flight.remove(&self.call_of.remove(&id)?)?;
-        if !self.admitting && matches!(&finished.answer, Answer::Hook(outcome) if !outcome.is_ok()) {
+        if !self.admitting && matches!(&finished.answer, Response::Hook(outcome) if !outcome.is_ok()) {
             // Who stops the daemon may have stopped the hook with it: it is asked again at the next start.
             return None;
         }
@@ -1041,10 +1045,10 @@ impl Engine {
     /// What the list shows of an image of ours, and when the cloud accepted it, teach the zone of `GmtCreate`.
     fn learn(&mut self, bake: &Bake, finished: &Finished) {
         match (&finished.answer, finished.server_date) {
-            (Answer::Created(image), Some(at)) => {
+            (Response::Created(image), Some(at)) => {
                 self.accepted.insert(bake.id, (image.image_id.clone(), at));
             }
-            (Answer::Image(Some(image)), _) => {
+            (Response::Image(Some(image)), _) => {
                 let (Some((image_id, at)), Some(work)) = (self.accepted.get(&bake.id), bake.state.work()) else {
                     return;
                 };
@@ -1084,8 +1088,8 @@ impl Engine {
     }
 
     /// A state that is not in the table is waited for like any that passes; once, the log asks for somebody to look.
-    fn report_unknown_state(&mut self, bake: &Bake, answer: &Answer) {
-        let Answer::Instance(Some(PowerState::Transitioning(state))) = answer else { return };
+    fn report_unknown_state(&mut self, bake: &Bake, answer: &Response) {
+        let Response::Instance(Some(PowerState::Transitioning(state))) = answer else { return };
         if instance_state::find(state, bake.settings.instance_type).is_some()
             || self.unknown_states.len() >= MOST_UNKNOWN_STATES
             || !self.unknown_states.insert(state.to_ascii_lowercase())
@@ -1102,11 +1106,11 @@ impl Engine {
     }
 
     /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
-    fn warn_not_running(&mut self, bake: &Bake, answer: &Answer, now: DateTime<Utc>) {
-        let State::Starting { since, trouble, .. } = &bake.state else { return };
+    fn warn_not_running(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
+        let State::Starting { since, last_error: trouble, .. } = &bake.state else { return };
         let is_late = since.is_none_or(|since| now - since >= START_TAKES);
         let said = self.last_warned.get(&bake.id).is_some_and(|at| now - *at < REPEAT_WARNING_AFTER && now >= *at);
-        if said || !(is_late || matches!(answer, Answer::Refused(_))) {
+        if said || !(is_late || matches!(answer, Response::Refused(_))) {
             return;
         }
         self.last_warned.insert(bake.id, now);
@@ -1143,11 +1147,11 @@ impl Engine {
 
     fn judge_credentials(&mut self, finished: &Finished, now: DateTime<Utc>) {
         match &finished.answer {
-            Answer::Refused(refusal) if refusal.class == ErrorClass::Credential => {
+            Response::Refused(refusal) if refusal.class == ErrorClass::Credential => {
                 self.suspend(format!("{refusal} ({})", refusal.advice), refusal.is_clock(), now);
             }
             // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
-            Answer::Refused(_) | Answer::Hook(_) => {}
+            Response::Refused(_) | Response::Hook(_) => {}
             _ => {
                 if let Some(hold) = self.hold.take() {
                     let what = if hold.is_clock { "clock" } else { "credentials" };
@@ -1177,10 +1181,10 @@ impl Engine {
         let text = crate::domain::error::chain(error);
         tracing::error!(error = %text, "the ledger cannot be used; nothing new is begun until it can");
         self.idle_until = Some(later(now, STORE_PAUSE));
-        self.show(Some(text), true);
+        self.publish_status(Some(text), true);
     }
 
-    fn show(&mut self, store_error: Option<String>, changed: bool) {
+    fn publish_status(&mut self, store_error: Option<String>, changed: bool) {
         self.publish.send_modify(|status| {
             status.store_error = store_error;
             status.store_error_since = self.store_error_since;
@@ -1188,7 +1192,7 @@ impl Engine {
             status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);
             status.hold.clone_from(&self.hold);
-            let renewed = status.config_hash != self.config_hash || !self.shown;
+            let renewed = status.config_hash != self.config_hash || !self.status_published;
             if renewed {
                 status.pauses = self.planner.pauses_at(self.last_turn).cloned().collect();
                 status.config_hash.clone_from(&self.config_hash);
@@ -1214,7 +1218,7 @@ impl Engine {
                 status.upcoming = self.planner.upcoming(UPCOMING, self.last_turn);
             }
         });
-        self.shown = true;
+        self.status_published = true;
     }
 }
 
@@ -1291,7 +1295,7 @@ impl Engine {
         self.store.detach();
         self.lost = Some(LostHistory { since: now, message });
         self.idle_until = None;
-        self.show(None, true);
+        self.publish_status(None, true);
     }
 
     /// Whether the history is lost and nothing is left that was begun under it, or nothing more can be done about that.
@@ -1335,7 +1339,7 @@ fn no_bake(id: BakeId) -> RequestError {
 struct Turn {
     stepped: HashSet<BakeId>,
     /// Not committed yet.
-    steps: Vec<Step>,
+    steps: Vec<PendingCommit>,
     /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
     versions: HashMap<LineId, u32>,
     /// Whether a bake would have taken a second step.
@@ -1363,27 +1367,27 @@ impl Turn {
     fn put_back(&mut self, mut bake: Bake, queued: State) {
         if self.stepped.insert(bake.id) {
             let before = std::mem::replace(&mut bake.state, queued);
-            self.steps.push(Step { bake, before, effect: Effect::Done, attempt: None });
+            self.steps.push(PendingCommit { bake, before, effect: Effect::Done, attempt: None });
         }
     }
 
-    fn take_steps(&mut self) -> Vec<Step> {
+    fn take_steps(&mut self) -> Vec<PendingCommit> {
         std::mem::take(&mut self.steps)
     }
 }
 
 /// A bake with its new state, before it is committed.
-struct Step {
+struct PendingCommit {
     bake: Bake,
     before: State,
     effect: Effect,
     attempt: Option<Attempt>,
 }
 
-impl Step {
+impl PendingCommit {
     /// A hook that failed where that changes nothing is at least told.
-    fn log_hook(&self, answer: &Answer) {
-        let (State::Finishing { .. }, Answer::Hook(outcome)) = (&self.before, answer) else { return };
+    fn log_hook(&self, answer: &Response) {
+        let (State::Finishing { .. }, Response::Hook(outcome)) = (&self.before, answer) else { return };
         if !outcome.is_ok() {
             let (bake, schedule, instance) =
                 (self.bake.id.0, self.bake.schedule.as_str(), self.bake.instance_id.as_str());
@@ -1435,7 +1439,7 @@ impl Step {
             State::Queued { kept: Some(_), .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
-            State::Ready { waits_for: Some(waits_for), .. } => {
+            State::Ready { blocked_on: Some(waits_for), .. } => {
                 tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} {waits_for}");
             }
             _ => {

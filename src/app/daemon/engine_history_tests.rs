@@ -23,7 +23,7 @@ async fn a_history_that_cannot_be_used_is_tried_again_after_a_pause_and_its_prob
     let clock = ManualClock::at(begun);
     let (mut engine, status) = engine(folder.path(), &clock).await;
     engine.take_comparison(Ok(()));
-    engine.look().await;
+    engine.tick().await;
     assert_eq!(status.borrow().store_error, None);
 
     let path = folder.path().join("state").join(crate::adapters::store::DATABASE_FILE);
@@ -31,7 +31,7 @@ async fn a_history_that_cannot_be_used_is_tried_again_after_a_pause_and_its_prob
     rename("bakes", "hidden").await;
     clock.advance(TimeDelta::days(1));
     let since = clock.now();
-    engine.look().await;
+    engine.tick().await;
     let told = status.borrow().clone();
     assert!(told.store_error.is_some_and(|error| error.contains("no such table")));
     rename("hidden", "bakes").await;
@@ -39,13 +39,13 @@ async fn a_history_that_cannot_be_used_is_tried_again_after_a_pause_and_its_prob
     assert_eq!(pause, TimeDelta::seconds(10), "six lines of log a minute");
     while clock.now() + TimeDelta::seconds(1) < since + pause {
         clock.advance(TimeDelta::seconds(1));
-        engine.look().await;
+        engine.tick().await;
         let told = status.borrow().clone();
         assert!(told.store_error.is_some(), "it is not tried yet");
         assert_eq!(told.store_error_since, Some(since));
     }
     clock.set(since + pause);
-    engine.look().await;
+    engine.tick().await;
     assert_eq!((status.borrow().store_error.clone(), status.borrow().store_error_since), (None, None));
 }
 
@@ -57,7 +57,7 @@ async fn slots_of_the_wait_for_the_cloud_are_on_time_and_those_before_it_were_mi
     let (mut engine, status) = engine(folder.path(), &clock).await;
     assert!(status.borrow().uncompared.is_some(), "it is empty");
     clock.advance(TimeDelta::days(2));
-    engine.look().await;
+    engine.tick().await;
     let rows = async |engine: &Engine| {
         let filter = crate::adapters::store::Filter { limit: 9, ..crate::adapters::store::Filter::default() };
         let rows = engine.store.reader().history(&filter).await.unwrap();
@@ -65,7 +65,7 @@ async fn slots_of_the_wait_for_the_cloud_are_on_time_and_those_before_it_were_mi
     };
     assert!(rows(&engine).await.is_empty(), "nothing is planned before");
     engine.take_comparison(Err(NotCompared { why: "it does not answer".into(), credentials: None }));
-    engine.look().await;
+    engine.tick().await;
     assert!(rows(&engine).await.is_empty());
     engine.take_comparison(Ok(()));
     engine.plan(clock.now()).await.unwrap();

@@ -10,7 +10,7 @@ use crate::{
     adapters::store::{Filter, LedgerRow, NewRow},
     domain::{
         api::call::{ApiError, MadeImage},
-        bake::{Trigger, reason::ReasonCode, state::Work},
+        bake::{Trigger, reason::ReasonCode, state::BakeWork},
         clock::ManualClock,
     },
 };
@@ -99,8 +99,8 @@ fn queued(not_before: DateTime<Utc>) -> State {
     State::Queued { not_before, kept: None }
 }
 
-fn work() -> Work {
-    Work { version: 7, image_name: "golden-v7".into(), ..Work::default() }
+fn work() -> BakeWork {
+    BakeWork { version: 7, image_name: "golden-v7".into(), ..BakeWork::default() }
 }
 
 fn good() -> End {
@@ -168,7 +168,7 @@ proptest! {
             let states = rows.iter().map(|&(slot, wake, caught_up, begun)| {
                 let trigger = if caught_up { Trigger::CaughtUp } else { Trigger::Slot };
                 let (slot, wake) = (start() + MINUTE * i32::try_from(slot).unwrap(), start() + MINUTE * i32::try_from(wake).unwrap());
-                let ready = State::Ready { work: work(), look_first: false, next: wake, waits_for: None };
+                let ready = State::Ready { work: work(), reconcile_before_create: false, next: wake, blocked_on: None };
                 (trigger, slot, if begun { ready } else { queued(wake) })
             });
             held.record(states.collect::<Vec<_>>()).await;
@@ -228,7 +228,7 @@ async fn a_start_looks_at_once_at_what_waits_for_longer_than_anything_waits() {
     let mut held = Held::new("").await;
     let ready = |minutes| {
         let next = start() + MINUTE * minutes;
-        (Trigger::Slot, start(), State::Ready { work: work(), look_first: true, next, waits_for: None })
+        (Trigger::Slot, start(), State::Ready { work: work(), reconcile_before_create: true, next, blocked_on: None })
     };
     held.record([ready(1), ready(69), ready(70), ready(71), ready(700)]).await;
     held.restart().await;
@@ -244,7 +244,7 @@ async fn a_start_looks_at_once_at_what_waits_for_longer_than_anything_waits() {
 async fn a_bake_of_a_slot_that_has_not_come_ends_before_its_create_call() {
     let mut held = Held::new("stop_instance = 'required'").await;
     let slot = start() + MINUTE * 2;
-    let stopped = || Work { owes_start: true, ..work() };
+    let stopped = || BakeWork { restart_pending: true, ..work() };
     let mut asked = work();
     asked.evidence.first_sent = Some(start());
     let states = [
@@ -252,9 +252,9 @@ async fn a_bake_of_a_slot_that_has_not_come_ends_before_its_create_call() {
         State::Preparing { work: work(), hook: None, next: start() },
         State::Stopping { work: work(), looks: 0, sent: false, first_stop: false, next: start() },
         State::Stopping { work: stopped(), looks: 2, sent: true, first_stop: false, next: start() },
-        State::Ready { work: work(), look_first: true, next: start(), waits_for: None },
-        State::Ready { work: stopped(), look_first: false, next: start(), waits_for: None },
-        State::Ready { work: asked, look_first: false, next: start(), waits_for: None },
+        State::Ready { work: work(), reconcile_before_create: true, next: start(), blocked_on: None },
+        State::Ready { work: stopped(), reconcile_before_create: false, next: start(), blocked_on: None },
+        State::Ready { work: asked, reconcile_before_create: false, next: start(), blocked_on: None },
     ];
     held.record(states.map(|state| (Trigger::Slot, slot, state))).await;
     held.engine.turn().await;
@@ -271,7 +271,7 @@ async fn a_bake_of_a_slot_that_has_not_come_ends_before_its_create_call() {
     held.record([(
         Trigger::Slot,
         start() + MINUTE,
-        State::Ready { work: work(), look_first: true, next: start(), waits_for: None },
+        State::Ready { work: work(), reconcile_before_create: true, next: start(), blocked_on: None },
     )])
     .await;
     held.engine.turn().await;
@@ -304,12 +304,12 @@ async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it()
     answer(&held, start());
     let slot: DateTime<Utc> = "2027-01-01T03:00:00Z".parse().unwrap();
     held.clock.step(slot);
-    held.engine.look().await;
+    held.engine.tick().await;
     assert_eq!(held.rows().await.len(), 0, "by the cloud's time it is {}", clocks(&held));
     // The cloud says that it is so: the slot has come on time.
     held.clock.advance(TimeDelta::minutes(10));
     answer(&held, held.clock.now());
-    held.engine.look().await;
+    held.engine.tick().await;
     let rows = held.rows().await;
     assert_eq!((rows.len(), rows[0].slot(), rows[0].finished_at), (1, slot, None), "{rows:?}");
 }
@@ -319,17 +319,17 @@ async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it()
 #[tokio::test]
 async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next_start() {
     let mut held = Held::new("hooks = { after = ['/bin/true'] }").await;
-    let owes = || Work { owes_hooks: true, ..work() };
+    let owes = || BakeWork { end_hooks_pending: true, ..work() };
     let finishing = State::Finishing { work: owes(), end: good(), done: 0, next: start() };
     let starting = State::Starting {
-        work: Work { owes_start: true, ..owes() },
+        work: BakeWork { restart_pending: true, ..owes() },
         end: good(),
         tries: 0,
-        doubt: false,
+        stop_unconfirmed: false,
         start_sent: false,
         refused_since: None,
         since: None,
-        trouble: None,
+        last_error: None,
         next: start() + TimeDelta::hours(1),
     };
     held.record([(Trigger::Slot, start(), finishing.clone()), (Trigger::Slot, start(), starting)]).await;
@@ -341,7 +341,7 @@ async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next
 
     // Nor by the answer that comes while draining.
     let bake = held.store.bake(BakeId(2)).await.unwrap().unwrap();
-    let step = held.engine.take(bake, Event::Answered(Answer::Instance(Some(PowerState::Running))), start());
+    let step = held.engine.take(bake, Event::Answered(Response::Instance(Some(PowerState::Running))), start());
     assert!(matches!(step.effect, Effect::Call(Call::RunHook(_))));
     held.engine.commit(vec![step], start()).await.unwrap();
     assert_eq!(held.state(2).await.as_str(), "finishing");
@@ -373,19 +373,19 @@ async fn a_start_that_takes_longer_than_five_minutes_is_told_of() {
     let mut held = Held::new("").await;
     let since = start();
     let state = State::Starting {
-        work: Work { owes_start: true, ..work() },
+        work: BakeWork { restart_pending: true, ..work() },
         end: good(),
         tries: 3,
-        doubt: false,
+        stop_unconfirmed: false,
         start_sent: false,
         refused_since: None,
         since: Some(since),
-        trouble: None,
+        last_error: None,
         next: start(),
     };
     held.record([(Trigger::Slot, start(), state)]).await;
     let bake = held.store.bake(BakeId(1)).await.unwrap().unwrap();
-    let on_its_way = Answer::Instance(Some(PowerState::Transitioning("Starting".into())));
+    let on_its_way = Response::Instance(Some(PowerState::Transitioning("Starting".into())));
     for (seconds, told) in [(0, false), (299, false), (300, true)] {
         held.engine.warn_not_running(&bake, &on_its_way, since + TimeDelta::seconds(seconds));
         assert_eq!(held.engine.last_warned.contains_key(&bake.id), told, "{seconds} s");
@@ -401,6 +401,6 @@ async fn a_start_that_takes_longer_than_five_minutes_is_told_of() {
         request_id: None,
         retry_after: None,
     };
-    held.engine.warn_not_running(&bake, &Answer::Refused(refusal), since);
+    held.engine.warn_not_running(&bake, &Response::Refused(refusal), since);
     assert!(held.engine.last_warned.contains_key(&bake.id));
 }

@@ -6,8 +6,8 @@ use std::{collections::HashSet, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    EngineStatus, Shared, clocks, engine::START_TAKES, history_problems::history_problems, image_tasks::scan_problem,
-    reload::Files,
+    DaemonContext, EngineStatus, clocks, engine::START_TAKES, history_problems::history_problems,
+    image_tasks::scan_problem, reload::Files,
 };
 use crate::{
     adapters::store::{FailedCopies, ITSELF, Pause, PendingRestart, Reader, StoreError},
@@ -35,7 +35,7 @@ pub(super) struct Judgement {
     pub no_image_yet: u64,
 }
 
-impl Shared {
+impl DaemonContext {
     /// Judges everything that there is.
     pub(super) async fn judge(
         &self,
@@ -166,7 +166,7 @@ fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
 async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let mut problems = Vec::new();
     for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
-        let State::Starting { since, refused_since, trouble, .. } = state else { continue };
+        let State::Starting { since, refused_since, last_error: trouble, .. } = state else { continue };
         let begun = since.unwrap_or(now);
         let late = since.is_none_or(|since| now - since >= START_TAKES);
         if refused_since.is_none() && !late {

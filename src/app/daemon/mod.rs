@@ -104,7 +104,7 @@ pub struct Setup {
 
 /// What the tasks of the daemon share.
 #[derive(Debug)]
-struct Shared {
+struct DaemonContext {
     store: Arc<Store>,
     cloud: Arc<CloudClient>,
     clock: Arc<dyn Clock>,
@@ -145,7 +145,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let stop = CancellationToken::new();
     let drain = config.daemon.drain;
     let config = Arc::new(config);
-    let shared = Arc::new(Shared {
+    let shared = Arc::new(DaemonContext {
         store: Arc::clone(&store),
         cloud,
         clock,
@@ -265,7 +265,7 @@ async fn save_lost(store: &Store, now: DateTime<Utc>) {
     }
 }
 
-impl Source for Shared {
+impl Source for DaemonContext {
     fn status(&self) -> StatusFuture<'_> {
         Box::pin(Self::status(self))
     }
@@ -283,7 +283,7 @@ impl Source for Shared {
     }
 }
 
-impl Shared {
+impl DaemonContext {
     fn config(&self) -> Arc<Config> {
         Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
     }

@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    adapters::store::{ITSELF, NewRow, Pause, RowAhead, Span, Store, StoreError, Target, TargetProgress},
+    adapters::store::{ITSELF, NewRow, Pause, RowAhead, Span, Store, StoreError, StoredTarget, TargetProgress},
     domain::{
         bake::{State, Trigger, reason::ReasonCode, state::End},
         calendar::Timing,
@@ -108,13 +108,13 @@ impl Planner {
                 })
             })
             .collect();
-        let mut known: HashMap<(ScheduleId, InstanceId), Target> = store
+        let mut known: HashMap<(ScheduleId, InstanceId), StoredTarget> = store
             .targets()
             .await?
             .into_iter()
             .map(|target| {
                 let timing = StoredTiming::rewritten(target.timing)?;
-                Ok(((target.schedule_id.clone(), target.instance_id.clone()), Target { timing, ..target }))
+                Ok(((target.schedule_id.clone(), target.instance_id.clone()), StoredTarget { timing, ..target }))
             })
             .collect::<Result<_, StoreError>>()?;
         let seen = store.slots_ahead(now).await?;
@@ -159,7 +159,7 @@ impl Planner {
             if before.as_ref().is_none_or(|before| before.timing != timing || before.schedule != schedule.name) {
                 edited.insert(schedule.id.clone());
             }
-            let target = Target {
+            let target = StoredTarget {
                 schedule_id: schedule.id.clone(),
                 instance_id: entry.instance.clone(),
                 schedule: schedule.name.clone(),
@@ -606,7 +606,7 @@ fn give_up_rows(
         .unzip()
 }
 
-impl Target {
+impl StoredTarget {
     /// Whether it is in the file as it was.
     fn is_kept(&self, timing: &str) -> bool {
         self.removed_at.is_none() && self.timing == timing
@@ -616,7 +616,7 @@ impl Target {
 /// Rows that were written while the clock was ahead, of targets whose rule is replaced or that come back.
 async fn rows_of_old_rules(
     entries: &[PlannedTarget],
-    known: &HashMap<Key, Target>,
+    known: &HashMap<Key, StoredTarget>,
     seen: &HashMap<Key, DateTime<Utc>>,
     store: &Store,
     now: DateTime<Utc>,
@@ -637,7 +637,7 @@ async fn rows_of_old_rules(
 /// accounted for again.
 async fn slots_given_up_while_down(
     entries: &[PlannedTarget],
-    known: &HashMap<Key, Target>,
+    known: &HashMap<Key, StoredTarget>,
     store: &Store,
     now: DateTime<Utc>,
 ) -> Result<HashMap<Key, DateTime<Utc>>, StoreError> {
@@ -672,7 +672,7 @@ fn end_old_rule(
     schedule: &Schedule,
     instance: &InstanceId,
     line: &LineId,
-    before: &Target,
+    before: &StoredTarget,
     ahead: &Ahead<'_>,
     now: DateTime<Utc>,
 ) -> (Vec<NewRow>, Vec<(RowAhead, GivenUp)>) {

@@ -13,7 +13,7 @@ use crate::{
             call::MadeImage,
             identity::{ImageStatus, RemoteImage},
         },
-        bake::state::Work,
+        bake::state::BakeWork,
         image::reconcile::{Comparison, Rebuilt, Tagged},
     },
 };
@@ -80,7 +80,7 @@ impl Night {
                     slots.push(bake.slot);
                     let image =
                         MadeImage { image_id: format!("imgc-{}", bake.id).into(), version_id: None, task_id: None };
-                    let work = Work { version: due.last_version + 1, ..Work::default() };
+                    let work = BakeWork { version: due.last_version + 1, ..BakeWork::default() };
                     let end = End::Succeeded { image, reason: "image made".to_owned() };
                     let state = State::Ended { work: Some(work), end };
                     Transition { bake: bake.id, line: bake.line, state, attempt: None }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    Shared,
+    DaemonContext,
     calls::{owned_images, seen},
     engine::{EngineRequest, NotCompared},
 };
@@ -70,7 +70,7 @@ pub async fn look(
 
 /// The same for what can be learned from the list of our images alone: not whether images of old rows are still there, which
 /// may be thousands of calls.
-async fn look_at_list(shared: &Shared) -> Result<Comparison, ReconcileError> {
+async fn look_at_list(shared: &DaemonContext) -> Result<Comparison, ReconcileError> {
     let config = shared.config();
     let images = owned(&shared.cloud, &config.daemon.owner).await?;
     let rows = recorded(shared.store.reader(), &config.daemon.owner, &images).await?;
@@ -103,7 +103,7 @@ async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<RemoteImage>, Api
 /// What a start needs that does not go on where an orderly end left off: a history that was restored, imported or is empty
 /// is compared with the cloud before anything is stopped or created, however long that takes. Then the history is as good as
 /// any, once `lookup_window` has passed: until then the cloud may not list yet what it was asked for last.
-pub async fn settle(shared: Arc<Shared>, stop: CancellationToken) {
+pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let lineage = shared.store.lineage();
     if lineage == Lineage::Continued {
         return;
@@ -137,7 +137,7 @@ pub async fn settle(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 /// Takes over what the cloud has, and lets the engine begin; then goes on until no image is being made that no row knows.
-async fn bring_up_to_date(shared: &Shared) {
+async fn bring_up_to_date(shared: &DaemonContext) {
     let mut pause = FIRST_PAUSE;
     let mut is_open = false;
     let mut stirred = shared.stirred.subscribe();
@@ -169,7 +169,7 @@ async fn bring_up_to_date(shared: &Shared) {
 }
 
 /// What `reconcile --apply` does. Answers whether images of ours are still being made that no row knows.
-async fn take_over(shared: &Shared) -> Result<bool, NotCompared> {
+async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
     let not = |why| NotCompared { why, credentials: None };
     let found = look_at_list(shared).await.map_err(|error| {
         let credentials = match &error {

@@ -4,7 +4,7 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Shared, engine::EngineRequest, image_tasks};
+use super::{DaemonContext, engine::EngineRequest, image_tasks};
 use crate::{
     adapters::{
         config::{self, Config, FileStamps},
@@ -41,7 +41,7 @@ pub struct Tried {
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
 /// the warnings when it was changed. One at a time, so that what is read last is what stays in force.
-pub async fn reload(shared: &Shared, who: &str) -> Reply {
+pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     let _turn = shared.reloading.lock().await;
     systemd::reloading();
     let before = shared.config().hash.clone();
@@ -73,7 +73,7 @@ pub async fn reload(shared: &Shared, who: &str) -> Reply {
 }
 
 /// Puts into the audit which kinds of users of images the operator leaves out, where images are deleted at all.
-pub(super) async fn note_left_out(shared: &Shared, who: &str) {
+pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
     let config = shared.config();
     let left_out = config.not_asked();
     if left_out.is_empty() || config.schedules.iter().all(|schedule| schedule.keep.is_none()) {
@@ -87,7 +87,7 @@ pub(super) async fn note_left_out(shared: &Shared, who: &str) {
     }
 }
 
-async fn take_over(shared: &Shared) -> Reply {
+async fn take_over(shared: &DaemonContext) -> Reply {
     tzdata::use_the_newer(&tzdata::directory(|name| shared.environment.get(name).cloned()));
     let loaded = match config::load(&shared.config_path, &shared.environment) {
         Ok(loaded) => loaded,
@@ -147,14 +147,14 @@ fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> String {
 }
 
 /// What the edit means for the images. An edit must not fail for want of this knowledge.
-async fn meaning(shared: &Shared, old: &Config, new: &Config, now: DateTime<Utc>) -> Change {
+async fn meaning(shared: &DaemonContext, old: &Config, new: &Config, now: DateTime<Utc>) -> Change {
     image_tasks::edit::change_of_images(shared.store.reader(), old, new, now).await.unwrap_or_else(|error| {
         tracing::warn!(error = chain(&error), "what the edit means for images is not known");
         Change::default()
     })
 }
 
-impl Shared {
+impl DaemonContext {
     fn on_disk(&self) -> MutexGuard<'_, Tried> {
         self.on_disk.lock().unwrap_or_else(PoisonError::into_inner)
     }

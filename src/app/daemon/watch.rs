@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Shared,
+    DaemonContext,
     reload::{self, Files},
 };
 use crate::adapters::{config::FileStamps, control::Reply};
@@ -17,7 +17,7 @@ use crate::adapters::{config::FileStamps, control::Reply};
 const EVERY: Duration = Duration::from_secs(1);
 
 /// Looks until `stop`; while `watch` is off it only waits for it to be turned on.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let mut settling = Settling::default();
     loop {
         tokio::select! {

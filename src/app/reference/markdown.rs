@@ -7,7 +7,7 @@ use clap::{Arg, Command, CommandFactory};
 use super::{inner_tables, takes};
 use crate::{
     adapters::{
-        cloud::codes::{Rule, rules},
+        cloud::codes::{CodeRule, rules},
         config::definitions::{Key, definitions},
     },
     app::cli::Cli,
@@ -224,7 +224,7 @@ fn patience(class: StateClass) -> &'static str {
     }
 }
 
-fn classes(rule: &Rule) -> String {
+fn classes(rule: &CodeRule) -> String {
     if rule.class == rule.class_when_doubling {
         name(rule.class).to_owned()
     } else {

@@ -49,7 +49,7 @@ pub struct ApiError {
 
 impl ApiError {
     /// The cloud's words, and what can be done.
-    pub fn told(&self) -> String {
+    pub fn describe(&self) -> String {
         let advice = self.advice.trim();
         if advice.is_empty() { self.to_string() } else { format!("{self} ({advice})") }
     }
@@ -165,7 +165,7 @@ impl Call {
 
 /// What came back.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Answer {
+pub enum Response {
     /// To `DescribeInstance`; `None`: a well-formed answer does not list it.
     Instance(Option<PowerState>),
     /// To `StopInstance` and `StartInstance`: the cloud will see to it.
@@ -188,7 +188,7 @@ pub enum Answer {
     NotSent,
 }
 
-impl Answer {
+impl Response {
     /// To `FindImage`, of whole lists that show every image of the name and every one with the tags of the slot.
     pub fn of_search(identity: &Identity, images: Vec<RemoteImage>) -> Self {
         let taken = identity.taken_name(&images);

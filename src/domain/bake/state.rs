@@ -17,9 +17,9 @@
 //!   (a restart after a crash) does not know whether the cloud acted: it becomes `unknown`.
 //! * `unknown` is left only by looking: the image is found and followed, or the look-up window has passed without it
 //!   and the call may be repeated.
-//! * A stop is committed as a debt (`owes_start`) before it is sent. Every way to an end leads through `starting` while
+//! * A stop is committed as a debt (`restart_pending`) before it is sent. Every way to an end leads through `starting` while
 //!   the debt is open, and none leads there before the image has reached an end.
-//! * Hooks are a debt likewise (`owes_hooks`), paid after the start: what undoes `before` runs however the bake ends.
+//! * Hooks are a debt likewise (`end_hooks_pending`), paid after the start: what undoes `before` runs however the bake ends.
 
 use std::time::Duration;
 
@@ -33,12 +33,12 @@ use super::{
     reason::ReasonCode,
     retry::{self, later},
     settings::{IfConnected, StopInstance},
-    waiting::{WaitReason, Waiting},
+    waiting::{Wait, WaitReason},
 };
 use crate::domain::clock::shifted;
 use crate::domain::{
     api::{
-        call::{Answer, ApiError, Call, ErrorClass, MadeImage, PowerState},
+        call::{ApiError, Call, ErrorClass, MadeImage, PowerState, Response},
         gmt_offset::GmtOffset,
         identity::{EarlierName, Evidence, Identity, ImageStatus, RemoteImage, TAG_LINE, TakenName},
     },
@@ -60,7 +60,7 @@ pub enum State {
     /// The instance is looked at, or the `before` hooks run.
     Preparing {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// The hook under way, from 0; `None`: the look at the instance.
         hook: Option<usize>,
         /// The next look.
@@ -69,7 +69,7 @@ pub enum State {
     /// The instance is brought to rest.
     Stopping {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// How often the instance was looked at.
         looks: u32,
         /// Whether a stop was sent, or was about to be.
@@ -83,25 +83,27 @@ pub enum State {
     /// The create call may be made.
     Ready {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// Whether an image of the slot is looked for first.
-        look_first: bool,
+        #[serde(alias = "look_first")]
+        reconcile_before_create: bool,
         /// When.
         next: DateTime<Utc>,
         /// Why not before; `None` at the first call.
-        waits_for: Option<String>,
+        #[serde(alias = "waits_for")]
+        blocked_on: Option<String>,
     },
     /// The create call was about to be sent at `sent_at`.
     Creating {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// Just before the call.
         sent_at: DateTime<Utc>,
     },
     /// It is not known whether the cloud acted on the create call.
     Unknown {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// When the call was made.
         since: DateTime<Utc>,
         /// How often the image was looked for.
@@ -114,7 +116,7 @@ pub enum State {
     /// The image is being made.
     Building {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// The image.
         image: MadeImage,
         /// When it was first known.
@@ -122,7 +124,8 @@ pub enum State {
         /// When it was last listed; a listing may lag behind the create call.
         seen_at: DateTime<Utc>,
         /// Calls in a row that did not answer.
-        misses: u32,
+        #[serde(alias = "misses")]
+        consecutive_errors: u32,
         /// The next look.
         next: DateTime<Utc>,
         /// The cloud's word for how far it is.
@@ -136,14 +139,15 @@ pub enum State {
     /// The result stands; the instance that we stopped is started again.
     Starting {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// What the bake came to.
         end: End,
         /// Looks and calls so far.
         tries: u32,
         /// Whether a stop was sent whose effect was never seen: the instance may still be about to go down.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-        doubt: bool,
+        #[serde(alias = "doubt")]
+        stop_unconfirmed: bool,
         /// Since when the start is owed; rows of older versions do not say.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<DateTime<Utc>>,
@@ -155,14 +159,15 @@ pub enum State {
         refused_since: Option<DateTime<Utc>>,
         /// What was in the way at the last try.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        trouble: Option<String>,
+        #[serde(alias = "trouble")]
+        last_error: Option<String>,
         /// The next look.
         next: DateTime<Utc>,
     },
     /// The result stands and nothing is owed but the hooks of the end.
     Finishing {
         /// See [`Work`].
-        work: Work,
+        work: BakeWork,
         /// What the bake came to.
         end: End,
         /// How many of those hooks have run.
@@ -173,7 +178,7 @@ pub enum State {
     /// Over.
     Ended {
         /// `None` if it never began.
-        work: Option<Work>,
+        work: Option<BakeWork>,
         /// What the bake came to.
         end: End,
     },
@@ -181,7 +186,7 @@ pub enum State {
 
 /// What a bake carries from its admission to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Work {
+pub struct BakeWork {
     /// The version in the line.
     pub version: u32,
     /// The name given to the image.
@@ -189,10 +194,12 @@ pub struct Work {
     /// Create calls so far that count against `retry.attempts`, see [`ApiError::spends_attempt`].
     pub attempts: u32,
     /// Whether we stopped the instance and have not seen it running since.
-    pub owes_start: bool,
+    #[serde(rename = "owes_start")]
+    pub restart_pending: bool,
     /// Whether the `before` hooks were begun and the hooks of the end have not all run since.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub owes_hooks: bool,
+    #[serde(rename = "owes_hooks")]
+    pub end_hooks_pending: bool,
     /// What the reason of the end says besides.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
@@ -204,15 +211,15 @@ pub struct Work {
     pub needs_version: bool,
     /// What it waits for, or was waiting for until the call under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<Wait>,
 }
 
 /// What a bake keeps that went back to the queue: it is not begun anew at its next turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(from = "KeptRow")]
+#[serde(from = "SuspendedRow")]
 pub struct Suspended {
     /// See [`Work`].
-    pub work: Work,
+    pub work: BakeWork,
     /// What it does first at its next turn.
     pub resume: Resume,
     /// What it waits for, in words, with the next try.
@@ -234,19 +241,19 @@ pub enum Resume {
 
 /// [`Suspended`] as rows have it. Those of older versions waited for users, and had the wait beside the work.
 #[derive(Deserialize)]
-struct KeptRow {
-    work: Work,
+struct SuspendedRow {
+    work: BakeWork,
     #[serde(default)]
-    waiting: Option<Waiting>,
+    waiting: Option<Wait>,
     #[serde(default)]
     resume: Resume,
     #[serde(default)]
     reason: String,
 }
 
-impl From<KeptRow> for Suspended {
-    fn from(row: KeptRow) -> Self {
-        let KeptRow { mut work, waiting, resume, mut reason } = row;
+impl From<SuspendedRow> for Suspended {
+    fn from(row: SuspendedRow) -> Self {
+        let SuspendedRow { mut work, waiting, resume, mut reason } = row;
         work.waiting = work.waiting.or(waiting);
         if reason.is_empty() {
             reason = work.waiting.as_ref().map(|waiting| waiting.why.clone()).unwrap_or_default();
@@ -374,7 +381,7 @@ pub enum Event {
     /// Its slot has not come: the clock was ahead when it was begun.
     ClockAhead,
     /// The call under way came back.
-    Answered(Answer),
+    Answered(Response),
     /// A person does not want it any more. Obeyed where that is possible, see [`State::cannot_be_cancelled`].
     Cancelled {
         /// Who.
@@ -456,7 +463,7 @@ impl State {
     ];
 
     /// What it carries, once it has begun.
-    pub fn work(&self) -> Option<&Work> {
+    pub fn work(&self) -> Option<&BakeWork> {
         match self {
             Self::Queued { kept, .. } => kept.as_ref().map(|kept| &kept.work),
             Self::Preparing { work, .. }
@@ -483,11 +490,11 @@ impl State {
     /// Why it is as it is, in plain words.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Ready { waits_for, .. } => waits_for.as_deref(),
+            Self::Ready { blocked_on: waits_for, .. } => waits_for.as_deref(),
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
             // An instance that is not running is worth more words than the image that is made.
-            Self::Starting { trouble: Some(trouble), .. } => Some(trouble),
+            Self::Starting { last_error: Some(trouble), .. } => Some(trouble),
             Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
             Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.reason.as_str()),
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
@@ -506,7 +513,7 @@ impl State {
     }
 
     /// What it waits for, if something is in its way.
-    pub fn waiting(&self) -> Option<&Waiting> {
+    pub fn waiting(&self) -> Option<&Wait> {
         match self {
             Self::Queued { .. }
             | Self::Preparing { hook: None, .. }
@@ -575,17 +582,17 @@ impl State {
 /// The next state of `bake` after `event`, and what is to be done once that state is committed. An event that does not
 /// belong to the state changes nothing: it can only be an answer that was overtaken.
 pub fn step(bake: &Bake, event: Event, now: DateTime<Utc>, pace: &PollPolicy, rng: &mut Rng) -> (State, Effect) {
-    Step { bake, now, pace, rng }.take(event)
+    Transition { bake, now, pace, rng }.take(event)
 }
 
-struct Step<'a> {
+struct Transition<'a> {
     bake: &'a Bake,
     now: DateTime<Utc>,
     pace: &'a PollPolicy,
     rng: &'a mut Rng,
 }
 
-impl Step<'_> {
+impl Transition<'_> {
     fn take(mut self, event: Event) -> (State, Effect) {
         match (self.bake.state.clone(), event) {
             (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
@@ -608,7 +615,7 @@ impl Step<'_> {
             (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => {
                 self.looked_at_instance(work, answer)
             }
-            (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Answer::Hook(outcome))) => {
+            (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Response::Hook(outcome))) => {
                 self.prepared(work, hook, &outcome)
             }
 
@@ -618,10 +625,10 @@ impl Step<'_> {
                 let state = State::Stopping { work, looks, sent, first_stop: false, next };
                 (state, Effect::Call(Call::DescribeInstance))
             }
-            (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Answer::Refused(refusal)))
+            (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Response::Refused(refusal)))
                 if refusal.did_nothing() =>
             {
-                work.owes_start = false;
+                work.restart_pending = false;
                 self.wait_for_instance(work, 0, false, WaitReason::of(&refusal), &Obstacle::Refused(refusal))
             }
             (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
@@ -629,22 +636,29 @@ impl Step<'_> {
             }
 
             // Where an image may be there already, even a bake past its deadline looks once more.
-            (State::Ready { work, look_first: false, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.past_deadline() => {
+                self.give_up(work)
+            }
             (State::Ready { work, .. }, Event::NoVersion { why }) if work.needs_version => {
                 self.finish(work, failed(ReasonCode::Refused, true, why))
             }
-            (State::Ready { work, waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
+            (State::Ready { work, blocked_on: waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
                 self.renumbered(work, version, waits_for)
             }
-            (State::Ready { work, look_first, waits_for, .. }, Event::Due) if work.needs_version => {
+            (State::Ready { work, reconcile_before_create: look_first, blocked_on: waits_for, .. }, Event::Due)
+                if work.needs_version =>
+            {
                 let next = self.after(self.pace.poll_interval);
-                (State::Ready { work, look_first, next, waits_for }, Effect::Wait(next))
+                (
+                    State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
+                    Effect::Wait(next),
+                )
             }
-            (State::Ready { work, look_first: false, .. }, Event::Due) => self.search_or_create(work),
+            (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) => self.search_or_create(work),
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
-                (self.bake.state.clone(), self.look(&work))
+                (self.bake.state.clone(), self.find_image(&work))
             }
-            (State::Ready { work, waits_for, .. }, Event::Answered(answer)) => {
+            (State::Ready { work, blocked_on: waits_for, .. }, Event::Answered(answer)) => {
                 self.looked_before_create(work, waits_for, answer)
             }
 
@@ -660,7 +674,9 @@ impl Step<'_> {
                 self.looked(work, since, looks, why, answer)
             }
 
-            (State::Building { work, searching: true, .. }, Event::Due) => (self.bake.state.clone(), self.look(&work)),
+            (State::Building { work, searching: true, .. }, Event::Due) => {
+                (self.bake.state.clone(), self.find_image(&work))
+            }
             (State::Building { image, .. }, Event::Due) => {
                 (self.bake.state.clone(), Effect::Call(Call::DescribeImage(image.image_id)))
             }
@@ -674,9 +690,9 @@ impl Step<'_> {
             }
             (State::Starting { .. }, Event::Answered(answer)) => self.starting(answer),
 
-            (State::Finishing { work, end, done, .. }, Event::Due) => self.undo(work, end, done),
-            (State::Finishing { work, end, done, .. }, Event::Answered(Answer::Hook(outcome))) => {
-                self.undone(work, end, done, &outcome)
+            (State::Finishing { work, end, done, .. }, Event::Due) => self.run_end_hooks(work, end, done),
+            (State::Finishing { work, end, done, .. }, Event::Answered(Response::Hook(outcome))) => {
+                self.end_hook_finished(work, end, done, &outcome)
             }
 
             (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
@@ -733,15 +749,15 @@ impl Step<'_> {
             }
             // Where an image may be there already, even a bake past its deadline looks once more.
             Some(Suspended { work, resume: Resume::FindImage, reason }) => {
-                let look = self.look(&work);
-                (State::Ready { work, look_first: true, next: self.now, waits_for: Some(reason) }, look)
+                let look = self.find_image(&work);
+                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, look)
             }
             Some(kept) => self.give_up(kept.work),
         }
     }
 
     /// Back to the queue: it holds neither a builder nor the instance while it waits, and keeps its version.
-    fn queue(&self, work: Work, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
+    fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
         let reason = self.describe_wait(&work, next);
         self.wait_in_queue(next, Some(Suspended { work, resume, reason }))
     }
@@ -750,9 +766,9 @@ impl Step<'_> {
         match kept.resume {
             Resume::Instance => self.look_at_instance(kept.work),
             Resume::FindImage => {
-                let look = self.look(&kept.work);
+                let look = self.find_image(&kept.work);
                 let (work, waits_for) = (kept.work, Some(kept.reason));
-                (State::Ready { work, look_first: true, next: self.now, waits_for }, look)
+                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
             }
             Resume::Create => self.search_or_create(kept.work),
         }
@@ -774,7 +790,7 @@ impl Step<'_> {
                 return (State::Ended { work: None, end: failed(ReasonCode::Refused, true, reason) }, Effect::Done);
             }
         };
-        let work = Work { version, image_name: template.render(&values(bake, version)), ..Work::default() };
+        let work = BakeWork { version, image_name: template.render(&values(bake, version)), ..BakeWork::default() };
         let settings = &bake.settings;
         if !settings.hooks.wrap_a_bake() {
             self.stop_or_create(work)
@@ -786,7 +802,7 @@ impl Step<'_> {
         }
     }
 
-    fn stop_or_create(&mut self, work: Work) -> (State, Effect) {
+    fn stop_or_create(&mut self, work: BakeWork) -> (State, Effect) {
         match self.bake.settings.stop_instance {
             StopInstance::Never => {
                 let late = self.now > later(self.bake.slot, LOOK_FIRST_AFTER);
@@ -801,42 +817,42 @@ impl Step<'_> {
 
     // Prepare
 
-    fn look_at_instance(&self, work: Work) -> (State, Effect) {
+    fn look_at_instance(&self, work: BakeWork) -> (State, Effect) {
         (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))
     }
 
     /// What stands against the stop is found here, before any hook runs and without a debt.
-    fn looked_at_instance(&mut self, mut work: Work, answer: Answer) -> (State, Effect) {
+    fn looked_at_instance(&mut self, mut work: BakeWork, answer: Response) -> (State, Effect) {
         let settings = &self.bake.settings;
         let goes_on = match &answer {
-            Answer::Instance(Some(PowerState::RunningInUse(_))) => settings.if_connected == IfConnected::Proceed,
-            Answer::Instance(Some(PowerState::Running | PowerState::Stopped)) => true,
-            Answer::Refused(refusal) => {
+            Response::Instance(Some(PowerState::RunningInUse(_))) => settings.if_connected == IfConnected::Proceed,
+            Response::Instance(Some(PowerState::Running | PowerState::Stopped)) => true,
+            Response::Refused(refusal) => {
                 refusal.class == ErrorClass::Permanent && settings.stop_instance == StopInstance::IfRunning
             }
             _ => false,
         };
         if goes_on {
             self.note_wait(&mut work);
-            if !work.owes_hooks && !settings.hooks.before.is_empty() {
+            if !work.end_hooks_pending && !settings.hooks.before.is_empty() {
                 return self.prepare(work, 0);
             }
             // Nothing is in between, so this look is the one right before the stop.
-            work.owes_hooks |= settings.hooks.wrap_a_bake();
+            work.end_hooks_pending |= settings.hooks.wrap_a_bake();
         }
         self.stopping(work, 0, false, answer)
     }
 
     /// The wait is over; the reason of the end tells of one for users.
-    fn note_wait(&self, work: &mut Work) {
-        if let Some(Waiting { since, on: WaitReason::Users, .. }) = work.waiting.take() {
+    fn note_wait(&self, work: &mut BakeWork) {
+        if let Some(Wait { since, on: WaitReason::Users, .. }) = work.waiting.take() {
             let waited = (self.now - since).to_std().unwrap_or_default();
             let waited = words(Duration::from_secs(waited.as_secs()));
             work.notes.push(format!("waited {waited} for a connected user to leave"));
         }
     }
 
-    fn somebody_is_connected(&mut self, work: Work, who: &str) -> (State, Effect) {
+    fn somebody_is_connected(&mut self, work: BakeWork, who: &str) -> (State, Effect) {
         let settings = &self.bake.settings;
         if settings.if_connected == IfConnected::Skip {
             let reason = format!("{who} was connected to the instance, and if_connected says to skip");
@@ -851,18 +867,18 @@ impl Step<'_> {
     }
 
     /// Since when it waits for this without a break.
-    fn wait_since(&self, work: &Work, on: WaitReason) -> DateTime<Utc> {
+    fn wait_since(&self, work: &BakeWork, on: WaitReason) -> DateTime<Utc> {
         // The clock may have been set back since.
         work.waiting.as_ref().filter(|waiting| waiting.on == on).map_or(self.now, |waiting| waiting.since.min(self.now))
     }
 
     /// From the `before` hook of this number on.
-    fn prepare(&mut self, mut work: Work, number: usize) -> (State, Effect) {
+    fn prepare(&mut self, mut work: BakeWork, number: usize) -> (State, Effect) {
         let bake = self.bake;
         if self.past_deadline() {
             return self.give_up(work);
         }
-        work.owes_hooks = true;
+        work.end_hooks_pending = true;
         match bake.settings.hooks.before.get(number) {
             Some(command) => {
                 let run = self.hook(&work, None, Moment::Before, number + 1, command);
@@ -872,7 +888,7 @@ impl Step<'_> {
         }
     }
 
-    fn prepared(&mut self, work: Work, number: usize, outcome: &HookOutcome) -> (State, Effect) {
+    fn prepared(&mut self, work: BakeWork, number: usize, outcome: &HookOutcome) -> (State, Effect) {
         if outcome.is_ok() {
             return self.prepare(work, number + 1);
         }
@@ -886,7 +902,7 @@ impl Step<'_> {
         self.finish(work, failed(ReasonCode::HookFailed, permanent, reason))
     }
 
-    fn hook(&self, work: &Work, end: Option<&End>, moment: Moment, number: usize, command: &HookCommand) -> Effect {
+    fn hook(&self, work: &BakeWork, end: Option<&End>, moment: Moment, number: usize, command: &HookCommand) -> Effect {
         Effect::Call(Call::RunHook(HookRun {
             moment,
             number,
@@ -898,34 +914,34 @@ impl Step<'_> {
 
     // Stop
 
-    fn stopping(&mut self, mut work: Work, looks: u32, sent: bool, answer: Answer) -> (State, Effect) {
+    fn stopping(&mut self, mut work: BakeWork, looks: u32, sent: bool, answer: Response) -> (State, Effect) {
         match answer {
-            Answer::Instance(Some(PowerState::Stopped)) => {
+            Response::Instance(Some(PowerState::Stopped)) => {
                 work.waiting = None;
                 self.create_after_stop(work)
             }
-            Answer::Instance(Some(PowerState::RunningInUse(who)))
+            Response::Instance(Some(PowerState::RunningInUse(who)))
                 if !sent && self.bake.settings.if_connected != IfConnected::Proceed =>
             {
                 self.somebody_is_connected(work, &who)
             }
-            Answer::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
                 if !sent && self.past_deadline() =>
             {
                 self.give_up(work)
             }
-            Answer::Instance(Some(power @ (PowerState::Running | PowerState::RunningInUse(_)))) if !sent => {
+            Response::Instance(Some(power @ (PowerState::Running | PowerState::RunningInUse(_)))) if !sent => {
                 if let PowerState::RunningInUse(who) = power {
                     work.notes.push(format!("{who} was connected; stopped all the same, as if_connected says"));
                 }
                 // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
-                work.owes_start = true;
+                work.restart_pending = true;
                 work.waiting = None;
                 let next = self.after(self.pace.poll_interval);
                 let state = State::Stopping { work, looks, sent: true, first_stop: true, next };
                 (state, Effect::Call(Call::StopInstance))
             }
-            Answer::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.waiting = None;
                 // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
                 if looks > 0 && looks.is_multiple_of(5) {
@@ -935,20 +951,20 @@ impl Step<'_> {
                 }
                 self.look_at_instance_again(work, looks, sent, None)
             }
-            Answer::Instance(Some(PowerState::Transitioning(status)))
+            Response::Instance(Some(PowerState::Transitioning(status)))
                 if sent && status.eq_ignore_ascii_case("stopping") =>
             {
                 work.waiting = None;
                 self.look_at_instance_again(work, looks, sent, None)
             }
-            Answer::Instance(Some(PowerState::Transitioning(status))) => {
+            Response::Instance(Some(PowerState::Transitioning(status))) => {
                 self.wait_for_instance(work, looks, sent, WaitReason::Instance, &Obstacle::State(status))
             }
-            Answer::Instance(Some(PowerState::Final(status))) => {
+            Response::Instance(Some(PowerState::Final(status))) => {
                 let reason = format!("the instance is {status}, which does not change by itself");
                 self.finish(work, End::Skipped { code: ReasonCode::InstanceState, reason })
             }
-            Answer::Instance(None) => {
+            Response::Instance(None) => {
                 let absent = work.waiting.as_ref().filter(|waiting| waiting.on == WaitReason::Absent);
                 if absent.is_some_and(|waiting| waiting.times + 1 >= ABSENT_AFTER) {
                     let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
@@ -956,13 +972,13 @@ impl Step<'_> {
                 }
                 self.wait_for_instance(work, looks, sent, WaitReason::Absent, &Obstacle::Absent)
             }
-            Answer::Refused(refusal) => match refusal.class {
+            Response::Refused(refusal) => match refusal.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
                     work.waiting = None;
                     self.create_after_stop(work)
                 }
                 ErrorClass::Permanent => {
-                    let reason = format!("the instance could not be stopped: {}", refusal.told());
+                    let reason = format!("the instance could not be stopped: {}", refusal.describe());
                     self.finish(work, failed(ReasonCode::of(&refusal), true, reason))
                 }
                 _ => {
@@ -970,20 +986,20 @@ impl Step<'_> {
                     self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(refusal))
                 }
             },
-            Answer::Accepted
-            | Answer::Created(_)
-            | Answer::Found(_)
-            | Answer::NameTaken(_)
-            | Answer::InProgress(_)
-            | Answer::Image(_)
-            | Answer::Hook(_)
-            | Answer::NotSent => self.look_at_instance_again(work, looks, sent, None),
+            Response::Accepted
+            | Response::Created(_)
+            | Response::Found(_)
+            | Response::NameTaken(_)
+            | Response::InProgress(_)
+            | Response::Image(_)
+            | Response::Hook(_)
+            | Response::NotSent => self.look_at_instance_again(work, looks, sent, None),
         }
     }
 
     fn look_at_instance_again(
         &mut self,
-        work: Work,
+        work: BakeWork,
         looks: u32,
         sent: bool,
         asked: Option<Duration>,
@@ -995,13 +1011,13 @@ impl Step<'_> {
     /// Something is in the way of the stop. A bake that has sent none waits in the queue.
     fn wait_for_instance(
         &mut self,
-        mut work: Work,
+        mut work: BakeWork,
         looks: u32,
         sent: bool,
         on: WaitReason,
         obstacle: &Obstacle,
     ) -> (State, Effect) {
-        let waiting = Waiting::go_on(work.waiting.as_ref(), on, obstacle.why(), self.now);
+        let waiting = Wait::go_on(work.waiting.as_ref(), on, obstacle.why(), self.now);
         let times = waiting.times;
         work.waiting = Some(waiting);
         if sent {
@@ -1023,7 +1039,7 @@ impl Step<'_> {
     }
 
     /// What it waits for, with the next try and the last instant at which there is one.
-    fn describe_wait(&self, work: &Work, next: DateTime<Utc>) -> String {
+    fn describe_wait(&self, work: &BakeWork, next: DateTime<Utc>) -> String {
         let settings = &self.bake.settings;
         work.waiting.as_ref().map_or_else(String::new, |waiting| {
             let patience = match waiting.on {
@@ -1034,13 +1050,13 @@ impl Step<'_> {
         })
     }
 
-    fn create_after_stop(&self, work: Work) -> (State, Effect) {
+    fn create_after_stop(&self, work: BakeWork) -> (State, Effect) {
         if self.past_deadline() { self.give_up(work) } else { self.look_then_create(work) }
     }
 
     // Create
 
-    fn create(&self, mut work: Work) -> (State, Effect) {
+    fn create(&self, mut work: BakeWork) -> (State, Effect) {
         // What was refused for certain made nothing: the first call that counts is this one.
         if work.evidence.nothing_made() {
             work.evidence.first_sent = Some(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
@@ -1050,12 +1066,12 @@ impl Step<'_> {
         (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
     }
 
-    fn search_or_create(&self, work: Work) -> (State, Effect) {
+    fn search_or_create(&self, work: BakeWork) -> (State, Effect) {
         if self.must_search(&work) { self.look_then_create(work) } else { self.create(work) }
     }
 
     /// Whether a search precedes the create call that is about to be made.
-    fn must_search(&self, work: &Work) -> bool {
+    fn must_search(&self, work: &BakeWork) -> bool {
         if self.pace.search_until.is_some_and(|until| self.now < until) {
             return true;
         }
@@ -1074,17 +1090,17 @@ impl Step<'_> {
         Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_version())
     }
 
-    fn look(&self, work: &Work) -> Effect {
+    fn find_image(&self, work: &BakeWork) -> Effect {
         Effect::Call(Call::FindImage(self.identity(work)))
     }
 
-    fn look_then_create(&self, work: Work) -> (State, Effect) {
-        let look = self.look(&work);
-        (State::Ready { work, look_first: true, next: self.now, waits_for: None }, look)
+    fn look_then_create(&self, work: BakeWork) -> (State, Effect) {
+        let look = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: None }, look)
     }
 
     /// No image of the slot is listed, but others of its name: a name that does not tell whose an image is is not given.
-    fn name_taken(&mut self, mut work: Work, taken: TakenName) -> (State, Effect) {
+    fn name_taken(&mut self, mut work: BakeWork, taken: TakenName) -> (State, Effect) {
         let known = work.evidence.baseline.as_ref();
         let news = taken.ids().find(|id| known.is_none_or(|known| !known.contains(id)));
         let Some(image_id) = news else { return self.create(work) };
@@ -1092,7 +1108,10 @@ impl Step<'_> {
         if self.shows_version() {
             work.needs_version = true;
             let next = self.now;
-            return (State::Ready { work, look_first: true, next, waits_for: Some(why) }, Effect::Wait(next));
+            return (
+                State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(why) },
+                Effect::Wait(next),
+            );
         }
         if taken.by_others.is_empty() {
             // Images of other slots of ours show it by their tags; a template without a version has no other name to give.
@@ -1104,7 +1123,7 @@ impl Step<'_> {
         self.finish(work, failed(ReasonCode::NameTaken, false, reason))
     }
 
-    fn renumbered(&mut self, mut work: Work, version: u32, waits_for: Option<String>) -> (State, Effect) {
+    fn renumbered(&mut self, mut work: BakeWork, version: u32, waits_for: Option<String>) -> (State, Effect) {
         if self.past_deadline() {
             return self.give_up(work);
         }
@@ -1127,43 +1146,50 @@ impl Step<'_> {
             let (version, image_name) = (before.0, before.1);
             work.evidence.earlier.push(EarlierName { version, image_name, baseline, first_sent });
         }
-        let look = self.look(&work);
-        (State::Ready { work, look_first: true, next: self.now, waits_for }, look)
+        let look = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
     }
 
-    fn looked_before_create(&mut self, mut work: Work, waits_for: Option<String>, answer: Answer) -> (State, Effect) {
+    fn looked_before_create(
+        &mut self,
+        mut work: BakeWork,
+        waits_for: Option<String>,
+        answer: Response,
+    ) -> (State, Effect) {
         match answer {
-            Answer::Found(Some(image)) => self.adopt(work, image, "found in the cloud before the create call was made"),
-            Answer::Refused(refusal) if refusal.class == ErrorClass::Permanent => {
-                self.finish(work, failed(ReasonCode::of(&refusal), true, refusal.told()))
+            Response::Found(Some(image)) => {
+                self.adopt(work, image, "found in the cloud before the create call was made")
+            }
+            Response::Refused(refusal) if refusal.class == ErrorClass::Permanent => {
+                self.finish(work, failed(ReasonCode::of(&refusal), true, refusal.describe()))
             }
             _ if self.past_deadline() => self.give_up(work),
-            Answer::Found(None) => {
+            Response::Found(None) => {
                 if work.evidence.nothing_made() {
                     work.evidence.baseline = Some(Vec::new());
                 }
                 self.create(work)
             }
-            Answer::NameTaken(taken) => self.name_taken(work, taken),
-            Answer::Refused(refusal) => self.wait_for_cloud(work, &refusal, true),
+            Response::NameTaken(taken) => self.name_taken(work, taken),
+            Response::Refused(refusal) => self.wait_for_cloud(work, &refusal, true),
             _ => {
                 let next = self.after(self.pace.poll_interval);
-                (State::Ready { work, look_first: true, next, waits_for }, Effect::Wait(next))
+                (State::Ready { work, reconcile_before_create: true, next, blocked_on: waits_for }, Effect::Wait(next))
             }
         }
     }
 
-    fn create_answered(&mut self, mut work: Work, sent_at: DateTime<Utc>, answer: Answer) -> (State, Effect) {
+    fn create_answered(&mut self, mut work: BakeWork, sent_at: DateTime<Utc>, answer: Response) -> (State, Effect) {
         match answer {
-            Answer::Created(image) => {
+            Response::Created(image) => {
                 work.attempts += 1;
                 work.evidence.all_refused = false;
                 self.follow(work, image, "CREATING".to_owned(), None)
             }
-            Answer::Refused(refusal) => match refusal.class {
+            Response::Refused(refusal) => match refusal.class {
                 ErrorClass::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, failed(ReasonCode::of(&refusal), true, refusal.told()))
+                    self.finish(work, failed(ReasonCode::of(&refusal), true, refusal.describe()))
                 }
                 ErrorClass::Unclear => {
                     work.attempts += u32::from(refusal.spends_attempt());
@@ -1178,10 +1204,10 @@ impl Step<'_> {
                 ErrorClass::Busy => self.wait_for_cloud(work, &refusal, true),
                 ErrorClass::Transient | ErrorClass::Credential => self.wait_for_cloud(work, &refusal, false),
             },
-            Answer::NotSent if self.past_deadline() => self.give_up(work),
-            Answer::NotSent => {
+            Response::NotSent if self.past_deadline() => self.give_up(work),
+            Response::NotSent => {
                 let next = self.now;
-                (State::Ready { work, look_first: false, next, waits_for: None }, Effect::Wait(next))
+                (State::Ready { work, reconcile_before_create: false, next, blocked_on: None }, Effect::Wait(next))
             }
             _ => {
                 work.attempts += 1;
@@ -1191,9 +1217,9 @@ impl Step<'_> {
         }
     }
 
-    fn try_again(&mut self, work: Work, refusal: &ApiError) -> (State, Effect) {
+    fn try_again(&mut self, work: BakeWork, refusal: &ApiError) -> (State, Effect) {
         if work.attempts >= self.bake.settings.retry.attempts {
-            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), refusal.told());
+            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), refusal.describe());
             return self.finish(work, failed(ReasonCode::of(refusal), false, reason));
         }
         self.wait_for_cloud(work, refusal, false)
@@ -1201,9 +1227,9 @@ impl Step<'_> {
 
     /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
     /// in its place, else in the queue.
-    fn wait_for_cloud(&mut self, mut work: Work, refusal: &ApiError, look_first: bool) -> (State, Effect) {
+    fn wait_for_cloud(&mut self, mut work: BakeWork, refusal: &ApiError, look_first: bool) -> (State, Effect) {
         let on = WaitReason::of(refusal);
-        let waiting = Waiting::go_on(work.waiting.as_ref(), on, waits_for_cloud(refusal), self.now);
+        let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(refusal), self.now);
         let (policy, asked) = (self.bake.settings.retry, refusal.server_delay());
         let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
         let pause = match on {
@@ -1216,9 +1242,12 @@ impl Step<'_> {
         };
         let next = self.after(pause.max(asked.unwrap_or_default()));
         work.waiting = Some(waiting);
-        if work.owes_start {
+        if work.restart_pending {
             let waits_for = Some(self.describe_wait(&work, next));
-            (State::Ready { work, look_first, next, waits_for }, Effect::Wait(next))
+            (
+                State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
+                Effect::Wait(next),
+            )
         } else {
             self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
         }
@@ -1226,7 +1255,7 @@ impl Step<'_> {
 
     // Unknown
 
-    fn unclear(&mut self, mut work: Work, since: DateTime<Utc>, why: String, asked: Duration) -> (State, Effect) {
+    fn unclear(&mut self, mut work: BakeWork, since: DateTime<Utc>, why: String, asked: Duration) -> (State, Effect) {
         work.waiting = None;
         work.evidence.all_refused = false;
         // The clock may have been set back since.
@@ -1235,16 +1264,23 @@ impl Step<'_> {
         (State::Unknown { work, since, looks: 0, next, why }, Effect::Wait(next))
     }
 
-    fn looked(&mut self, work: Work, since: DateTime<Utc>, looks: u32, why: String, answer: Answer) -> (State, Effect) {
+    fn looked(
+        &mut self,
+        work: BakeWork,
+        since: DateTime<Utc>,
+        looks: u32,
+        why: String,
+        answer: Response,
+    ) -> (State, Effect) {
         // The clock may have been set back since; a window that begins in the future would keep the bake for as long.
         let since = since.min(self.now);
         match answer {
-            Answer::Found(Some(image)) => {
+            Response::Found(Some(image)) => {
                 let found = format!("found by name after the create call stayed unclear ({why})");
                 self.adopt(work, image, &found)
             }
             // Whose the images are that carry the name is settled right before the call is repeated.
-            Answer::Found(None) | Answer::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
+            Response::Found(None) | Response::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
                 let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
                 let spent = work.attempts >= self.bake.settings.retry.attempts;
                 if self.past_deadline() && !spent {
@@ -1257,14 +1293,14 @@ impl Step<'_> {
                     return self.finish(work, failed(ReasonCode::Outage, false, reason));
                 }
                 let next = self.now;
-                let state = State::Ready { work, look_first: true, next, waits_for: Some(nothing) };
+                let state = State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(nothing) };
                 (state, Effect::Wait(next))
             }
-            Answer::Refused(_) if self.has_come(later(since, self.bake.settings.build_deadline)) => {
+            Response::Refused(_) if self.has_come(later(since, self.bake.settings.build_deadline)) => {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
-            Answer::Refused(refusal) => {
+            Response::Refused(refusal) => {
                 let pause = self.pause_after(&refusal, looks + 1);
                 let next = self.after(pause);
                 (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
@@ -1287,7 +1323,7 @@ impl Step<'_> {
         retry::LONGEST_GAP.min(self.pace.lookup_window)
     }
 
-    fn adopt(&mut self, mut work: Work, image: RemoteImage, found: &str) -> (State, Effect) {
+    fn adopt(&mut self, mut work: BakeWork, image: RemoteImage, found: &str) -> (State, Effect) {
         // An image under a name that was given up is known by that name from here on.
         let evidence = &mut work.evidence;
         if let Some(index) = evidence.earlier.iter().position(|earlier| earlier.image_name == image.name) {
@@ -1306,18 +1342,41 @@ impl Step<'_> {
 
     // Build
 
-    fn follow(&mut self, mut work: Work, image: MadeImage, status: String, found: Option<String>) -> (State, Effect) {
+    fn follow(
+        &mut self,
+        mut work: BakeWork,
+        image: MadeImage,
+        status: String,
+        found: Option<String>,
+    ) -> (State, Effect) {
         work.waiting = None;
         let next = self.after(self.pace.poll_interval);
         let now = self.now;
-        let state =
-            State::Building { work, image, since: now, seen_at: now, misses: 0, next, status, found, searching: false };
+        let state = State::Building {
+            work,
+            image,
+            since: now,
+            seen_at: now,
+            consecutive_errors: 0,
+            next,
+            status,
+            found,
+            searching: false,
+        };
         (state, Effect::Wait(next))
     }
 
-    fn building(&mut self, answer: Answer) -> (State, Effect) {
+    fn building(&mut self, answer: Response) -> (State, Effect) {
         let State::Building {
-            mut work, image, since, mut seen_at, mut misses, mut status, found, mut searching, ..
+            mut work,
+            image,
+            since,
+            mut seen_at,
+            consecutive_errors: mut misses,
+            mut status,
+            found,
+            mut searching,
+            ..
         } = self.bake.state.clone()
         else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
@@ -1328,13 +1387,13 @@ impl Step<'_> {
         let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         let mut pause = self.pace.poll_interval;
         let answer = match answer {
-            Answer::Found(Some(seen)) if seen.image_id == image.image_id => Answer::Image(Some(seen)),
+            Response::Found(Some(seen)) if seen.image_id == image.image_id => Response::Image(Some(seen)),
             // The id in the create call's answer may be that of another image.
-            Answer::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Answer::Image(None),
+            Response::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Response::Image(None),
             answer => answer,
         };
         match answer {
-            Answer::Image(Some(seen)) => match seen.status {
+            Response::Image(Some(seen)) => match seen.status {
                 ImageStatus::Available => {
                     let reason = match found {
                         Some(found) => format!("image made; {found}"),
@@ -1359,22 +1418,32 @@ impl Step<'_> {
                     seen.status.as_str().clone_into(&mut status);
                 }
             },
-            Answer::Image(None) => searching = self.now >= later(seen_at, lag),
-            Answer::Found(Some(seen)) => {
+            Response::Image(None) => searching = self.now >= later(seen_at, lag),
+            Response::Found(Some(seen)) => {
                 let listed = format!("found by name and tags after {} was not listed", image.image_id);
                 work.evidence.given_up.push(image.image_id);
                 return self.adopt(work, seen, &listed);
             }
-            Answer::Found(None) | Answer::NameTaken(_) if searching => {
+            Response::Found(None) | Response::NameTaken(_) if searching => {
                 return self.finish(work, vanished(image, &status, lag));
             }
-            Answer::Refused(refusal) => {
+            Response::Refused(refusal) => {
                 misses += 1;
                 pause = self.pause_after(&refusal, misses).max(pause);
                 // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
                 if refusal.is_outage() {
                     let next = self.after(pause);
-                    let state = State::Building { work, image, since, seen_at, misses, next, status, found, searching };
+                    let state = State::Building {
+                        work,
+                        image,
+                        since,
+                        seen_at,
+                        consecutive_errors: misses,
+                        next,
+                        status,
+                        found,
+                        searching,
+                    };
                     return (state, Effect::Wait(next));
                 }
             }
@@ -1392,58 +1461,70 @@ impl Step<'_> {
         }
         let was_searching = matches!(self.bake.state, State::Building { searching: true, .. });
         let (next, effect) = if searching && !was_searching {
-            (self.now, self.look(&work))
+            (self.now, self.find_image(&work))
         } else {
             let next = self.after(pause);
             (next, Effect::Wait(next))
         };
-        (State::Building { work, image, since, seen_at, misses, next, status, found, searching }, effect)
+        (
+            State::Building { work, image, since, seen_at, consecutive_errors: misses, next, status, found, searching },
+            effect,
+        )
     }
 
     // Start
 
-    fn starting(&mut self, answer: Answer) -> (State, Effect) {
-        let State::Starting { mut work, end, tries, doubt, since, start_sent, mut refused_since, mut trouble, .. } =
-            self.bake.state.clone()
+    fn starting(&mut self, answer: Response) -> (State, Effect) {
+        let State::Starting {
+            mut work,
+            end,
+            tries,
+            stop_unconfirmed: doubt,
+            since,
+            start_sent,
+            mut refused_since,
+            last_error: mut trouble,
+            ..
+        } = self.bake.state.clone()
         else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
         };
-        let asked = if let Answer::Refused(refusal) = &answer { refusal.server_delay() } else { None };
+        let asked = if let Response::Refused(refusal) = &answer { refusal.server_delay() } else { None };
         let absent = match &answer {
-            Answer::Instance(None) => true,
-            Answer::Instance(Some(PowerState::Final(status))) => status.eq_ignore_ascii_case("deleted"),
+            Response::Instance(None) => true,
+            Response::Instance(Some(PowerState::Final(status))) => status.eq_ignore_ascii_case("deleted"),
             _ => false,
         };
         if absent {
             let before = work.waiting.as_ref();
-            work.waiting = Some(Waiting::go_on(before, WaitReason::Absent, Obstacle::Absent.why(), self.now));
-        } else if matches!(answer, Answer::Instance(_)) {
+            work.waiting = Some(Wait::go_on(before, WaitReason::Absent, Obstacle::Absent.why(), self.now));
+        } else if matches!(answer, Response::Instance(_)) {
             work.waiting = None;
         }
         let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
-        if let Answer::Refused(refusal) = &answer
+        if let Response::Refused(refusal) = &answer
             && start_sent
             && refusal.is_decided()
         {
             refused_since = refused_since.or(Some(self.now));
         }
         let (tries, doubt, next, call) = match answer {
-            Answer::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
                 if doubt && tries < SETTLED_AFTER =>
             {
                 (tries + 1, doubt, self.after(self.pace.poll_interval), None)
             }
-            Answer::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
-                work.owes_start = false;
-                return self.undo(work, end, 0);
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
+                work.restart_pending = false;
+                return self.run_end_hooks(work, end, 0);
             }
             // Another line, or another host, may be making an image of it right now, which a start would spoil.
-            Answer::Instance(Some(PowerState::Stopped)) => {
+            Response::Instance(Some(PowerState::Stopped)) => {
                 let waited = self.has_come(later(since.unwrap_or(self.now), self.bake.settings.build_deadline));
                 let call = if waited { Call::StartInstance } else { Call::FindImagesInProgress };
                 (tries + 1, false, self.start_pause(tries), Some(call))
             }
-            Answer::InProgress(images) => {
+            Response::InProgress(images) => {
                 let own = end.image().map(|image| &image.image_id);
                 match images.iter().find(|image| Some(&image.image_id) != own) {
                     None => (tries, false, self.start_pause(tries), Some(Call::StartInstance)),
@@ -1456,19 +1537,23 @@ impl Step<'_> {
                 }
             }
             // One empty listing proves nothing; an instance left stopped would be the price of believing it.
-            Answer::Instance(_) if absent && times >= ABSENT_AFTER => {
+            Response::Instance(_) if absent && times >= ABSENT_AFTER => {
                 work.waiting = None;
-                work.owes_start = false;
-                return self.undo(work, end.with_note("the instance is gone, it could not be started again"), 0);
+                work.restart_pending = false;
+                return self.run_end_hooks(
+                    work,
+                    end.with_note("the instance is gone, it could not be started again"),
+                    0,
+                );
             }
-            Answer::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
+            Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
             answer => {
                 trouble = match answer {
-                    Answer::Refused(refusal) => Some(refusal.told()),
-                    Answer::Instance(Some(PowerState::Transitioning(status) | PowerState::Final(status))) => {
+                    Response::Refused(refusal) => Some(refusal.describe()),
+                    Response::Instance(Some(PowerState::Transitioning(status) | PowerState::Final(status))) => {
                         Some(format!("the cloud reports it {status}"))
                     }
-                    Answer::Instance(None) => Some("the cloud does not list it".to_owned()),
+                    Response::Instance(None) => Some("the cloud does not list it".to_owned()),
                     _ => trouble,
                 };
                 (tries + 1, doubt, self.start_pause(tries), None)
@@ -1477,7 +1562,20 @@ impl Step<'_> {
         let next = next.max(self.after(asked.unwrap_or_default()));
         let start_sent = call == Some(Call::StartInstance);
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
-        (State::Starting { work, end, tries, doubt, since, start_sent, refused_since, trouble, next }, effect)
+        (
+            State::Starting {
+                work,
+                end,
+                tries,
+                stop_unconfirmed: doubt,
+                since,
+                start_sent,
+                refused_since,
+                last_error: trouble,
+                next,
+            },
+            effect,
+        )
     }
 
     /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
@@ -1490,11 +1588,11 @@ impl Step<'_> {
     // Finish
 
     /// From the hook of the end on that comes after so many; ends the bake where there is none.
-    fn undo(&self, mut work: Work, end: End, done: usize) -> (State, Effect) {
+    fn run_end_hooks(&self, mut work: BakeWork, end: End, done: usize) -> (State, Effect) {
         let failed = matches!(end, End::Failed { .. });
-        let hook = self.bake.settings.hooks.ending(failed).nth(done).filter(|_| work.owes_hooks);
+        let hook = self.bake.settings.hooks.ending(failed).nth(done).filter(|_| work.end_hooks_pending);
         let Some((moment, number, command)) = hook else {
-            work.owes_hooks = false;
+            work.end_hooks_pending = false;
             return (State::Ended { work: Some(work), end }, Effect::Done);
         };
         let run = self.hook(&work, Some(&end), moment, number, command);
@@ -1502,7 +1600,7 @@ impl Step<'_> {
     }
 
     /// What a hook of the end comes to never changes the result.
-    fn undone(&self, work: Work, mut end: End, done: usize, outcome: &HookOutcome) -> (State, Effect) {
+    fn end_hook_finished(&self, work: BakeWork, mut end: End, done: usize, outcome: &HookOutcome) -> (State, Effect) {
         let failed = matches!(end, End::Failed { .. });
         if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed).nth(done)
             && !outcome.is_ok()
@@ -1510,31 +1608,41 @@ impl Step<'_> {
             let (program, moment) = (command.program(), moment.as_str());
             end = end.with_note(&format!("the hook {program} of {moment} failed: {}", outcome.result));
         }
-        self.undo(work, end, done + 1)
+        self.run_end_hooks(work, end, done + 1)
     }
 
     // Shared
 
     /// The end, by way of the start and the hooks that are owed.
-    fn finish(&self, mut work: Work, mut end: End) -> (State, Effect) {
+    fn finish(&self, mut work: BakeWork, mut end: End) -> (State, Effect) {
         work.waiting = None;
         for note in std::mem::take(&mut work.notes) {
             end = end.with_note(&note);
         }
-        if work.owes_start {
+        if work.restart_pending {
             let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);
             let (start_sent, refused_since, trouble, next) = (false, None, None, self.now);
-            let state = State::Starting { work, end, tries: 0, doubt, since, start_sent, refused_since, trouble, next };
+            let state = State::Starting {
+                work,
+                end,
+                tries: 0,
+                stop_unconfirmed: doubt,
+                since,
+                start_sent,
+                refused_since,
+                last_error: trouble,
+                next,
+            };
             (state, Effect::Call(Call::DescribeInstance))
         } else {
-            self.undo(work, end, 0)
+            self.run_end_hooks(work, end, 0)
         }
     }
 
     /// The deadline has passed. What it waited for decides what that means: nobody failed where users or the instance were
     /// in the way.
-    fn give_up(&self, work: Work) -> (State, Effect) {
+    fn give_up(&self, work: BakeWork) -> (State, Effect) {
         let deadline = self.deadline_in_words();
         let Some(waiting) = &work.waiting else {
             let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
@@ -1591,13 +1699,13 @@ impl Step<'_> {
         later(self.now, pause)
     }
 
-    fn identity(&self, work: &Work) -> Identity {
+    fn identity(&self, work: &BakeWork) -> Identity {
         identity(self.bake, work, self.pace)
     }
 }
 
 /// What tells the image of `bake`.
-pub fn identity(bake: &Bake, work: &Work, pace: &PollPolicy) -> Identity {
+pub fn identity(bake: &Bake, work: &BakeWork, pace: &PollPolicy) -> Identity {
     Identity {
         owner: pace.owner.clone(),
         schedule_id: bake.schedule_id.clone(),
@@ -1623,7 +1731,7 @@ pub fn values(bake: &Bake, version: u32) -> Values<'_> {
 }
 
 /// What a hook of `bake` is told: ids and words, never a credential.
-pub fn environment(bake: &Bake, work: &Work, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
+pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
     let mut told = vec![
         ("IMAGEBAKED_HOOK", moment.as_str().to_owned()),
         ("IMAGEBAKED_BAKE_ID", bake.id.to_string()),
@@ -1667,7 +1775,7 @@ impl Obstacle {
 }
 
 fn waits_for_cloud(refusal: &ApiError) -> String {
-    format!("waits for the cloud: {}", refusal.told())
+    format!("waits for the cloud: {}", refusal.describe())
 }
 
 /// There is no image.

@@ -32,7 +32,7 @@ use super::{
 use crate::domain::ids::ImageId;
 use crate::domain::{
     api::{
-        call::{Answer, Call, ErrorClass, MadeImage, PowerState},
+        call::{Call, ErrorClass, MadeImage, PowerState, Response},
         gmt_offset::GmtOffset,
         identity::{Identity, ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER, TAG_SLOT},
     },
@@ -377,7 +377,7 @@ impl World {
     }
 
     /// Does with `call` what `fate` says.
-    fn perform(&mut self, call: Call, fate: &Fate) -> Answer {
+    fn perform(&mut self, call: Call, fate: &Fate) -> Response {
         let deed = match &call {
             Call::StopInstance => Some(Deed::Stop),
             Call::StartInstance => Some(Deed::Start),
@@ -392,11 +392,11 @@ impl World {
                 HookFate::IsNotThere => HookResult::NotStarted("no such file".to_owned()),
             };
             self.settle();
-            return Answer::Hook(HookOutcome { result, output: "the hook's words".to_owned() });
+            return Response::Hook(HookOutcome { result, output: "the hook's words".to_owned() });
         }
         if fate.is_not_sent && matches!(deed, Some(Deed::Create(..) | Deed::Stop)) {
             self.settle();
-            return Answer::NotSent;
+            return Response::NotSent;
         }
         let mut refused = fate.refused;
         match (deed, fate.refused) {
@@ -413,10 +413,10 @@ impl World {
         if let Some(class) = refused {
             let mut refusal = refusal(class, if fate.refused.is_some() { fate.code(class) } else { "ItsCode" });
             refusal.retry_after = fate.retry_after.map(Duration::from_secs);
-            return Answer::Refused(refusal);
+            return Response::Refused(refusal);
         }
         match call {
-            Call::DescribeInstance => Answer::Instance(match self.machine {
+            Call::DescribeInstance => Response::Instance(match self.machine {
                 Machine::Running if self.connected => Some(PowerState::RunningInUse("alice".into())),
                 Machine::Running => Some(PowerState::Running),
                 Machine::Stopped => Some(PowerState::Stopped),
@@ -427,7 +427,7 @@ impl World {
                 Machine::Away { away: Away::Expired, .. } => Some(PowerState::Final("Expired".into())),
                 Machine::Gone => None,
             }),
-            Call::StopInstance | Call::StartInstance => Answer::Accepted,
+            Call::StopInstance | Call::StartInstance => Response::Accepted,
             Call::CreateImage(_) => {
                 let image_id = match fate.lie {
                     None => self.images.last().expect("it was just made").id.clone(),
@@ -436,10 +436,14 @@ impl World {
                         self.of_others().first().map_or("imgc-".into(), |image| image.image_id.clone())
                     }
                 };
-                Answer::Created(MadeImage { image_id, version_id: Some("iv-1".into()), task_id: Some("tid-1".into()) })
+                Response::Created(MadeImage {
+                    image_id,
+                    version_id: Some("iv-1".into()),
+                    task_id: Some("tid-1".into()),
+                })
             }
-            Call::FindImage(identity) => Answer::of_search(&identity, self.listing(&identity)),
-            Call::FindImagesInProgress => Answer::InProgress(
+            Call::FindImage(identity) => Response::of_search(&identity, self.listing(&identity)),
+            Call::FindImagesInProgress => Response::InProgress(
                 self.images
                     .iter()
                     .filter_map(|image| image.listed(self.time, self.lists_tags))
@@ -449,9 +453,9 @@ impl World {
             Call::DescribeImage(id) => {
                 let image = self.images.iter().find(|image| image.id == id);
                 let listed = image.and_then(|image| image.listed(self.time, self.lists_tags));
-                Answer::Image(listed.or_else(|| self.of_others().into_iter().find(|image| image.image_id == id)))
+                Response::Image(listed.or_else(|| self.of_others().into_iter().find(|image| image.image_id == id)))
             }
-            Call::RunHook(_) => Answer::Accepted,
+            Call::RunHook(_) => Response::Accepted,
         }
     }
 
@@ -685,8 +689,8 @@ impl Case {
         let attempts = state.work().map_or(0, |work| work.attempts);
         prop_assert!(attempts <= self.bake.settings.retry.attempts);
         if let State::Creating { work, .. } = before
-            && let Event::Answered(answer @ (Answer::Refused(_) | Answer::NotSent)) = event
-            && !matches!(answer, Answer::Refused(refusal) if refusal.spends_attempt())
+            && let Event::Answered(answer @ (Response::Refused(_) | Response::NotSent)) = event
+            && !matches!(answer, Response::Refused(refusal) if refusal.spends_attempt())
         {
             prop_assert_eq!(attempts, work.attempts, "waiting uses no attempts");
             self.creates -= 1;
@@ -704,14 +708,14 @@ impl Case {
         let create = matches!(effect, Effect::Call(Call::CreateImage(_)));
         prop_assert_eq!(create, matches!(state, State::Creating { .. }), "a create call is committed as such");
         let waits = matches!(state, State::Queued { .. }) && !matches!(before, State::Queued { .. });
-        prop_assert!(!waits || state.waiting().is_some() && state.work().is_some_and(|work| !work.owes_start));
+        prop_assert!(!waits || state.waiting().is_some() && state.work().is_some_and(|work| !work.restart_pending));
         if let Effect::Wait(until) = effect
             && *until > now
             && state.holds_builder()
             && !matches!(state, State::Unknown { .. } | State::Building { .. })
         {
             prop_assert!(
-                state.work().is_some_and(|work| work.owes_start),
+                state.work().is_some_and(|work| work.restart_pending),
                 "{state:?} keeps a builder and has stopped nothing"
             );
         }
@@ -729,7 +733,7 @@ impl Case {
                 self.world.create_since = self.world.wall();
             }
             Effect::Call(Call::StopInstance) => {
-                prop_assert!(state.work().is_some_and(|work| work.owes_start), "a stop is committed as a debt");
+                prop_assert!(state.work().is_some_and(|work| work.restart_pending), "a stop is committed as a debt");
                 let sent_before = matches!(before, State::Stopping { sent: true, .. });
                 let may_stop = self.bake.settings.if_connected == IfConnected::Proceed || !self.world.connected;
                 prop_assert!(sent_before || may_stop, "stopped under a user");
@@ -748,7 +752,7 @@ impl Case {
                 if *moment == Moment::Before {
                     prop_assert!(self.stops == 0 && self.creates == 0, "too late for {effect:?}");
                 } else {
-                    let owes_start = state.work().is_some_and(|work| work.owes_start);
+                    let owes_start = state.work().is_some_and(|work| work.restart_pending);
                     prop_assert!(!owes_start, "{effect:?} before the instance is started");
                 }
                 // Each may run again in its place: a crash does not tell how far it was.
@@ -788,10 +792,10 @@ impl Case {
         let strays = [
             Event::Due,
             Event::Admitted { version: 8 },
-            Event::Answered(Answer::Accepted),
-            Event::Answered(Answer::Instance(Some(PowerState::Stopped))),
-            Event::Answered(Answer::Found(None)),
-            Event::Answered(Answer::Refused(refusal(ErrorClass::Unclear, "Timeout"))),
+            Event::Answered(Response::Accepted),
+            Event::Answered(Response::Instance(Some(PowerState::Stopped))),
+            Event::Answered(Response::Found(None)),
+            Event::Answered(Response::Refused(refusal(ErrorClass::Unclear, "Timeout"))),
         ];
         for stray in strays {
             self.event(stray)?;
@@ -810,7 +814,7 @@ impl Case {
             prop_assert!(runs, "left stopped: {:?}", world.machine);
         }
         let State::Ended { end, work } = &ended else { return Err(TestCaseError::fail("not ended")) };
-        prop_assert!(work.as_ref().is_none_or(|work| !work.owes_start && !work.owes_hooks));
+        prop_assert!(work.as_ref().is_none_or(|work| !work.restart_pending && !work.end_hooks_pending));
         if let End::Succeeded { image, .. } = end {
             let made = world.images.iter().find(|made| made.id == image.image_id);
             prop_assert!(made.is_some_and(|made| made.becomes == Becomes::Available && !made.in_progress(world.time)));

@@ -116,7 +116,7 @@ impl Told {
 
     fn building() -> Self {
         let mut bake = Self::creating();
-        assert_eq!(bake.answer(Answer::Created(made("imgc-1"))), bake.wait(POLL));
+        assert_eq!(bake.answer(Response::Created(made("imgc-1"))), bake.wait(POLL));
         bake
     }
 
@@ -138,15 +138,15 @@ impl Told {
     }
 
     /// Nothing else is being made of the instance when that is asked.
-    fn answer(&mut self, answer: Answer) -> Effect {
+    fn answer(&mut self, answer: Response) -> Effect {
         match self.tell(Event::Answered(answer)) {
-            Effect::Call(Call::FindImagesInProgress) => self.tell(Event::Answered(Answer::InProgress(Vec::new()))),
+            Effect::Call(Call::FindImagesInProgress) => self.tell(Event::Answered(Response::InProgress(Vec::new()))),
             effect => effect,
         }
     }
 
     fn refuse(&mut self, class: ErrorClass, code: &str) -> Effect {
-        self.answer(Answer::Refused(refusal(class, code)))
+        self.answer(Response::Refused(refusal(class, code)))
     }
 
     /// The instant it waits for has come. In the queue that is its turn, unless it is past its deadline.
@@ -191,7 +191,7 @@ impl Told {
     }
 
     fn owes_start(&self) -> bool {
-        self.bake.state.work().expect("it began").owes_start
+        self.bake.state.work().expect("it began").restart_pending
     }
 }
 
@@ -205,11 +205,11 @@ fn seen(id: &str, status: ImageStatus) -> RemoteImage {
     RemoteImage { image_id: id.into(), version_id: Some("iv-1".into()), name, status, tags, kind, made_at: None }
 }
 
-fn powered(power: PowerState) -> Answer {
-    Answer::Instance(Some(power))
+fn powered(power: PowerState) -> Response {
+    Response::Instance(Some(power))
 }
 
-fn in_use() -> Answer {
+fn in_use() -> Response {
     powered(PowerState::RunningInUse("alice".into()))
 }
 
@@ -231,11 +231,11 @@ fn hooks() -> Hooks {
     }
 }
 
-fn ran(result: HookResult) -> Answer {
-    Answer::Hook(HookOutcome { result, output: "its first words\nits last words\n\n".into() })
+fn ran(result: HookResult) -> Response {
+    Response::Hook(HookOutcome { result, output: "its first words\nits last words\n\n".into() })
 }
 
-fn ok() -> Answer {
+fn ok() -> Response {
     ran(HookResult::Exited(0))
 }
 
@@ -250,7 +250,7 @@ fn program(effect: &Effect) -> &str {
     hook_of(effect).command.program()
 }
 
-fn between() -> Answer {
+fn between() -> Response {
     powered(PowerState::Transitioning("Stopping".into()))
 }
 
@@ -275,11 +275,11 @@ fn a_plain_night_makes_one_image() {
     assert_eq!((identity.owner.as_str(), identity.version, identity.slot), ("ops", 7, slot()));
     assert_eq!(bake.state(), "creating");
 
-    assert_eq!(bake.answer(Answer::Created(made("imgc-1"))), bake.wait(POLL));
+    assert_eq!(bake.answer(Response::Created(made("imgc-1"))), bake.wait(POLL));
     assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress)))), bake.wait(POLL));
+    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::InProgress)))), bake.wait(POLL));
     bake.due();
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
+    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
     assert_eq!((bake.state(), bake.reason(), bake.attempts()), ("succeeded", "image made", 1));
     assert_eq!(bake.bake.state.image(), Some(&made("imgc-1")));
 }
@@ -297,7 +297,7 @@ fn a_late_create_looks_first() {
     bake.pass(Duration::from_secs(61));
     assert!(is_look(&bake.admit()));
     assert_eq!(bake.state(), "ready");
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
 }
 
 #[test]
@@ -305,10 +305,10 @@ fn a_late_create_that_finds_its_image_follows_it() {
     let mut bake = Told::new(settings());
     bake.pass(Duration::from_mins(2));
     bake.admit();
-    bake.answer(Answer::Found(Some(seen("imgc-9", ImageStatus::InProgress))));
+    bake.answer(Response::Found(Some(seen("imgc-9", ImageStatus::InProgress))));
     assert_eq!((bake.state(), bake.attempts()), ("building", 0));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-9", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-9", ImageStatus::Available))));
     assert_eq!(bake.reason(), "image made; found in the cloud before the create call was made");
 }
 
@@ -317,7 +317,7 @@ fn a_throttled_create_is_tried_again_after_the_servers_delay() {
     let mut bake = Told::creating();
     let asked = Duration::from_secs(90);
     let throttled = ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Transient, "Throttling.User") };
-    let Effect::Wait(until) = bake.answer(Answer::Refused(throttled)) else { panic!("does not wait") };
+    let Effect::Wait(until) = bake.answer(Response::Refused(throttled)) else { panic!("does not wait") };
     assert!(until >= later(bake.now, asked) && until <= later(bake.now, asked * 2), "{until}");
     assert_eq!((bake.state(), bake.attempts()), ("queued", 0));
     assert!(
@@ -332,7 +332,7 @@ fn a_servers_delay_of_a_day_is_not_believed() {
     let mut bake = Told::creating();
     let day = Duration::from_hours(24);
     let throttled = ApiError { retry_after: Some(day), ..refusal(ErrorClass::Transient, "Throttling.User") };
-    let Effect::Wait(until) = bake.answer(Answer::Refused(throttled)) else { panic!("does not wait") };
+    let Effect::Wait(until) = bake.answer(Response::Refused(throttled)) else { panic!("does not wait") };
     assert!(until <= later(bake.now, Duration::from_hours(2)), "{until}");
 }
 
@@ -353,7 +353,7 @@ fn a_permanent_refusal_fails_at_once_with_the_advice() {
     let mut bake = Told::creating();
     let forbidden =
         ApiError { advice: "grant the permission".into(), ..refusal(ErrorClass::Permanent, "NoPermission") };
-    assert_eq!(bake.answer(Answer::Refused(forbidden)), Effect::Done);
+    assert_eq!(bake.answer(Response::Refused(forbidden)), Effect::Done);
     assert_eq!((bake.state(), bake.attempts()), ("failed", 1));
     assert_eq!(bake.reason(), "NoPermission: the cloud's words (grant the permission)");
 }
@@ -366,7 +366,7 @@ fn task_exist_waits_and_then_looks_before_the_next_create() {
         assert!(matches!(effect, Effect::Wait(_)));
         assert_eq!((bake.state(), bake.attempts()), ("queued", 0), "waiting uses no attempts");
         assert!(is_look(&bake.due()), "the task may be ours");
-        assert!(is_create(&bake.answer(Answer::Found(None))));
+        assert!(is_create(&bake.answer(Response::Found(None))));
     }
 }
 
@@ -398,7 +398,7 @@ fn a_look_before_the_create_that_is_refused_for_good_fails() {
 fn an_unclear_create_is_looked_for_and_followed() {
     let mut bake = Told::unknown();
     assert!(is_look(&bake.due()));
-    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!((bake.state(), bake.attempts()), ("building", 1));
     assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
 }
@@ -407,7 +407,7 @@ fn an_unclear_create_is_looked_for_and_followed() {
 fn an_unclear_create_whose_image_is_finished_succeeds() {
     let mut bake = Told::unknown();
     bake.due();
-    assert_eq!(bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
+    assert_eq!(bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
     let found = "found by name after the create call stayed unclear (Timeout: the cloud's words)";
     assert_eq!((bake.state(), bake.reason()), ("succeeded", format!("image made; {found}").as_str()));
 }
@@ -419,14 +419,14 @@ fn an_unclear_create_is_repeated_only_after_the_look_up_window() {
     let mut looks = 0;
     while bake.state() == "unknown" {
         assert!(is_look(&bake.due()));
-        bake.answer(Answer::Found(None));
+        bake.answer(Response::Found(None));
         looks += 1;
     }
     assert!(looks > 4, "{looks} looks");
     assert!(bake.now >= later(sent, WINDOW), "given up at {}", bake.now);
     assert!(bake.now < later(sent, WINDOW + POLL), "the last look came late, at {}", bake.now);
     assert!(is_look(&bake.due()));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
     bake.refuse(ErrorClass::Unclear, "Timeout");
     while bake.state() == "unknown" {
         assert!(is_look(&bake.due()));
-        bake.answer(Answer::Found(None));
+        bake.answer(Response::Found(None));
     }
     assert!(bake.now >= later(slot(), WINDOW));
     let reason = "gave up after 1 attempt: Timeout: the cloud's words; no image appeared within 5m";
@@ -468,7 +468,7 @@ fn a_crash_under_a_create_call_is_an_unclear_create() {
 #[test]
 fn a_create_answered_with_something_else_is_unclear() {
     let mut bake = Told::creating();
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     assert_eq!((bake.state(), bake.attempts()), ("unknown", 1));
 }
 
@@ -480,7 +480,7 @@ fn a_clock_set_back_does_not_prolong_the_looking() {
     let unclear = bake.now;
     while bake.state() == "unknown" {
         bake.due();
-        bake.answer(Answer::Found(None));
+        bake.answer(Response::Found(None));
     }
     assert!(bake.now < later(unclear, WINDOW + POLL), "{}", bake.now);
 }
@@ -491,7 +491,7 @@ fn a_clock_set_back_does_not_prolong_the_looking() {
 fn create_failed_is_the_end() {
     let mut bake = Told::building();
     bake.due();
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::CreateFailed)))), Effect::Done);
+    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed)))), Effect::Done);
     assert_eq!((bake.state(), bake.attempts()), ("failed", 1));
     assert!(bake.reason().contains("CREATE_FAILED"), "{}", bake.reason());
     assert_eq!(bake.bake.state.image(), Some(&made("imgc-1")), "the image is named, so that it can be looked up");
@@ -501,7 +501,7 @@ fn create_failed_is_the_end() {
 fn an_unknown_status_is_tolerated_and_reported() {
     let mut bake = Told::building();
     bake.due();
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::parse("Auditing"))))), bake.wait(POLL));
+    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::parse("Auditing"))))), bake.wait(POLL));
     assert_eq!((bake.state(), bake.reason()), ("building", "Auditing"));
 }
 
@@ -509,9 +509,9 @@ fn an_unknown_status_is_tolerated_and_reported() {
 fn a_new_image_may_be_listed_late() {
     let mut bake = Told::building();
     bake.due();
-    assert_eq!(bake.answer(Answer::Image(None)), bake.wait(POLL));
+    assert_eq!(bake.answer(Response::Image(None)), bake.wait(POLL));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     assert_eq!(bake.state(), "succeeded");
 }
 
@@ -520,13 +520,13 @@ fn an_image_that_is_not_listed_any_more_has_vanished() {
     let mut bake = Told::building();
     bake.pass(Duration::from_hours(1));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
     let last_seen = bake.now;
     while !is_look(&bake.due()) {
-        bake.answer(Answer::Image(None));
+        bake.answer(Response::Image(None));
     }
     assert!(bake.now >= later(last_seen, WINDOW));
-    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     assert_eq!(
         (bake.state(), bake.reason()),
         ("failed", "the image vanished: it has not been listed for 5m, and no other of its slot is")
@@ -538,7 +538,7 @@ fn misled() -> Told {
     let mut bake = Told::building();
     while !matches!(bake.bake.state, State::Building { searching: true, .. }) {
         bake.due();
-        bake.answer(Answer::Image(None));
+        bake.answer(Response::Image(None));
     }
     assert!(is_look(&bake.due()));
     bake
@@ -547,13 +547,13 @@ fn misled() -> Told {
 #[test]
 fn an_image_that_is_not_listed_is_searched_for_and_the_real_one_followed() {
     let mut bake = misled();
-    bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::InProgress))));
+    bake.answer(Response::Found(Some(seen("imgc-2", ImageStatus::InProgress))));
     assert_eq!(
         (bake.state(), bake.bake.state.image().map(|image| image.image_id.as_str())),
         ("building", Some("imgc-2"))
     );
     assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-2".into())));
-    bake.answer(Answer::Image(Some(seen("imgc-2", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-2", ImageStatus::Available))));
     let reason = "image made; found by name and tags after imgc-1 was not listed";
     assert_eq!((bake.state(), bake.reason()), ("succeeded", reason));
 }
@@ -568,7 +568,7 @@ fn a_search_for_a_vanished_image_outlives_a_restart_and_refusals() {
         assert!(is_look(&bake.due()), "{class:?}");
     }
     // By name it is listed: it has not vanished.
-    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
 
     let mut bake = misled();
@@ -589,10 +589,10 @@ fn an_answer_that_names_an_image_of_others_is_not_believed() {
     for image in others {
         let mut bake = Told::building();
         while !is_look(&bake.due()) {
-            bake.answer(Answer::Image(Some(image.clone())));
+            bake.answer(Response::Image(Some(image.clone())));
             assert_eq!(bake.state(), "building", "{image:?}");
         }
-        bake.answer(Answer::Found(Some(seen("imgc-2", ImageStatus::Available))));
+        bake.answer(Response::Found(Some(seen("imgc-2", ImageStatus::Available))));
         assert_eq!(bake.bake.state.image().map(|image| image.image_id.as_str()), Some("imgc-2"));
     }
 }
@@ -601,16 +601,16 @@ fn an_answer_that_names_an_image_of_others_is_not_believed() {
 fn a_deleted_image_is_searched_for_at_once() {
     let mut bake = Told::building();
     bake.due();
-    assert!(is_look(&bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
-    bake.answer(Answer::Found(None));
+    assert!(is_look(&bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
+    bake.answer(Response::Found(None));
     assert_eq!((bake.state(), bake.reason()), ("failed", "the image was deleted while it was being made"));
 }
 
 // Names of others
 
-fn taken(others: &[&str], own: &[&str]) -> Answer {
+fn taken(others: &[&str], own: &[&str]) -> Response {
     let ids = |ids: &[&str]| ids.iter().map(|id| ImageId::from(*id)).collect();
-    Answer::NameTaken(TakenName { by_others: ids(others), by_own: ids(own) })
+    Response::NameTaken(TakenName { by_others: ids(others), by_own: ids(own) })
 }
 
 fn named(image_name: &str) -> Told {
@@ -628,7 +628,9 @@ fn a_name_that_does_not_show_the_slot_is_searched_for_before_the_first_create() 
         let mut bake = named(name);
         assert_eq!(is_look(&bake.admit()), searches, "{name}");
         if searches {
-            let Effect::Call(Call::CreateImage(identity)) = bake.answer(Answer::Found(None)) else { panic!("no call") };
+            let Effect::Call(Call::CreateImage(identity)) = bake.answer(Response::Found(None)) else {
+                panic!("no call")
+            };
             assert_eq!(identity.evidence.baseline, Some(Vec::new()), "no other image has the name");
             assert_eq!(identity.evidence.first_sent, Some(slot()));
         }
@@ -644,11 +646,11 @@ fn without_a_known_zone_or_after_a_crash_every_first_create_searches() {
     let mut bake = Told::new(settings());
     bake.pace.search_until = Some(later(slot(), WINDOW));
     assert!(is_look(&bake.admit()));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
     // Its repetition, too, while it is not known what the daemon did before.
     bake.refuse(ErrorClass::Transient, "Throttling.User");
     assert!(is_look(&bake.due()));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
     bake.pass(WINDOW);
     bake.refuse(ErrorClass::Transient, "Throttling.User");
     assert!(is_create(&bake.due()));
@@ -667,7 +669,7 @@ fn a_taken_name_gets_the_next_version() {
         panic!("no search")
     };
     assert_eq!((identity.version, identity.image_name.as_str()), (9, "golden-v9"));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
     assert!(!bake.bake.state.needs_version());
 }
 
@@ -700,7 +702,7 @@ fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
     bake.answer(taken(&["imgc-shared"], &[]));
     assert!(bake.bake.state.needs_version());
     assert!(is_look(&bake.tell(Event::Renumbered { version: 8 })));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
     assert_eq!(bake.attempts(), 1);
 }
 
@@ -716,7 +718,7 @@ fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first()
         bake.refuse(class, code);
         let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search after {code}") };
         assert!(identity.evidence.nothing_made(), "{code}");
-        let Effect::Call(Call::CreateImage(identity)) = bake.answer(Answer::Found(None)) else { panic!("no call") };
+        let Effect::Call(Call::CreateImage(identity)) = bake.answer(Response::Found(None)) else { panic!("no call") };
         assert_eq!(identity.evidence.baseline, Some(Vec::new()), "{code}");
         assert_eq!(identity.evidence.first_sent, Some(bake.now), "the first call that counts is this one");
         // What is unclear once is not made certain by refusals that follow.
@@ -725,10 +727,10 @@ fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first()
         while bake.state() == "unknown" {
             let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search") };
             assert!(!identity.evidence.nothing_made(), "{code}");
-            bake.answer(Answer::Found(None));
+            bake.answer(Response::Found(None));
         }
         bake.due();
-        assert!(is_create(&bake.answer(Answer::Found(None))));
+        assert!(is_create(&bake.answer(Response::Found(None))));
         bake.refuse(class, code);
         let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search") };
         assert!(!identity.evidence.nothing_made(), "{code}");
@@ -763,18 +765,18 @@ fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
     let [earlier] = identity.evidence.earlier.as_slice() else { panic!("{identity:?}") };
     assert_eq!((earlier.image_name.as_str(), earlier.version, earlier.first_sent), (name.as_str(), 7, sent));
     let image = RemoteImage { name: name.clone(), tags: [].into(), ..seen("imgc-late", ImageStatus::InProgress) };
-    bake.answer(Answer::Found(Some(image.clone())));
+    bake.answer(Response::Found(Some(image.clone())));
     let work = bake.bake.state.work().unwrap().clone();
     assert_eq!((work.version, work.image_name.as_str(), work.evidence.first_sent), (7, name.as_str(), Some(sent)));
     // Nor does the name of the image speak against it.
     bake.due();
-    bake.answer(Answer::Image(Some(RemoteImage { status: ImageStatus::Available, ..image })));
+    bake.answer(Response::Image(Some(RemoteImage { status: ImageStatus::Available, ..image })));
     assert_eq!(bake.state(), "succeeded");
 
     // Where nothing can have been made, there is nothing to look for.
     let mut bake = named("golden-v{version}");
     bake.admit();
-    bake.answer(Answer::Found(None));
+    bake.answer(Response::Found(None));
     bake.refuse(ErrorClass::Busy, "TaskExist");
     bake.due();
     bake.answer(taken(&["imgc-byhand"], &[]));
@@ -811,7 +813,7 @@ fn the_first_create_is_dated_by_the_cloud_s_clock() {
 #[test]
 fn a_create_that_did_not_go_out_is_made_again_and_uses_no_attempt() {
     let mut bake = Told::creating();
-    assert_eq!(bake.answer(Answer::NotSent), bake.wait(Duration::ZERO));
+    assert_eq!(bake.answer(Response::NotSent), bake.wait(Duration::ZERO));
     assert_eq!((bake.state(), bake.attempts()), ("ready", 0));
     assert!(is_create(&bake.due()));
 }
@@ -820,7 +822,7 @@ fn a_create_that_did_not_go_out_is_made_again_and_uses_no_attempt() {
 fn a_create_whose_turn_comes_after_the_deadline_is_given_up() {
     let mut bake = Told::creating();
     bake.pass(Duration::from_hours(3));
-    assert_eq!(bake.answer(Answer::NotSent), Effect::Done);
+    assert_eq!(bake.answer(Response::NotSent), Effect::Done);
     assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Deadline));
 }
 
@@ -829,7 +831,7 @@ fn an_unclear_create_is_searched_for_no_sooner_than_the_proxy_asks() {
     let mut bake = Told::creating();
     let asked = Duration::from_mins(2);
     let limited = ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Unclear, "AnswerNotJson") };
-    assert_eq!(bake.answer(Answer::Refused(limited)), bake.wait(asked));
+    assert_eq!(bake.answer(Response::Refused(limited)), bake.wait(asked));
 }
 
 #[test]
@@ -843,7 +845,7 @@ fn refused_looks_at_an_image_do_not_end_it() {
         assert_eq!(bake.state(), "building");
     }
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     assert_eq!(bake.state(), "succeeded");
 }
 
@@ -852,7 +854,7 @@ fn stuck_after_the_build_deadline() {
     let mut bake = Told::building();
     while bake.state() == "building" {
         bake.due();
-        bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
+        bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
     }
     assert_eq!(bake.now, later(slot(), settings().build_deadline));
     assert_eq!(bake.reason(), "stuck: the image is still CREATING after 6h, no longer followed");
@@ -872,10 +874,10 @@ fn stopped_and_creating() -> Told {
     let mut bake = Told::stopping(StopInstance::IfRunning);
     bake.admit();
     bake.answer(powered(PowerState::Running));
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.due();
     assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
     bake
 }
 
@@ -889,14 +891,16 @@ fn in_progress(id: &str) -> RemoteImage {
 #[test]
 fn an_instance_is_not_started_under_an_image_of_another_line() {
     let mut bake = stopped_and_creating();
-    bake.answer(Answer::Created(made("imgc-1")));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     for _ in 0..3 {
         let search = bake.tell(Event::Answered(powered(PowerState::Stopped)));
         assert_eq!(search, Effect::Call(Call::FindImagesInProgress));
-        assert_ne!(bake.answer(Answer::InProgress(vec![in_progress("imgc-2")])), START);
-        let State::Starting { trouble: Some(trouble), .. } = &bake.bake.state else { panic!("{:?}", bake.bake.state) };
+        assert_ne!(bake.answer(Response::InProgress(vec![in_progress("imgc-2")])), START);
+        let State::Starting { last_error: Some(trouble), .. } = &bake.bake.state else {
+            panic!("{:?}", bake.bake.state)
+        };
         assert!(trouble.contains("imgc-2") && trouble.contains("silver"), "{trouble}");
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     }
@@ -906,20 +910,20 @@ fn an_instance_is_not_started_under_an_image_of_another_line() {
     bake.due();
     // Its own image, given up on, is no reason to leave it stopped.
     bake.tell(Event::Answered(powered(PowerState::Stopped)));
-    assert_eq!(bake.answer(Answer::InProgress(vec![in_progress("imgc-1")])), START);
+    assert_eq!(bake.answer(Response::InProgress(vec![in_progress("imgc-1")])), START);
 }
 
 #[test]
 fn nobodys_image_keeps_an_instance_stopped_for_longer_than_build_deadline() {
     let mut bake = stopped_and_creating();
-    bake.answer(Answer::Created(made("imgc-1")));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     let begun = bake.now;
     let started = loop {
         match bake.tell(Event::Answered(powered(PowerState::Stopped))) {
             Effect::Call(Call::FindImagesInProgress) => {
-                bake.answer(Answer::InProgress(vec![in_progress("imgc-2")]));
+                bake.answer(Response::InProgress(vec![in_progress("imgc-2")]));
                 bake.due();
             }
             effect => break effect,
@@ -937,18 +941,18 @@ fn a_running_instance_is_stopped_first_and_started_last() {
     assert!(!bake.owes_start());
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     assert!(bake.owes_start(), "the debt is in the state that is committed before the stop");
-    assert_eq!(bake.answer(Answer::Accepted), bake.wait(POLL));
+    assert_eq!(bake.answer(Response::Accepted), bake.wait(POLL));
     assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     assert_eq!(bake.answer(between()), bake.wait(POLL));
     bake.due();
     assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
-    bake.answer(Answer::Created(made("imgc-1")));
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    let effect = bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    let effect = bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     assert_eq!((bake.state(), effect), ("starting", LOOK_AT_INSTANCE));
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
-    assert_eq!(bake.answer(Answer::Accepted), bake.wait(POLL));
+    assert_eq!(bake.answer(Response::Accepted), bake.wait(POLL));
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
     assert_eq!((bake.state(), bake.owes_start()), ("succeeded", false));
@@ -959,10 +963,10 @@ fn a_found_stopped_instance_stays_stopped() {
     let mut bake = Told::stopping(StopInstance::Required);
     bake.admit();
     assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
-    bake.answer(Answer::Found(None));
-    bake.answer(Answer::Created(made("imgc-1")));
+    bake.answer(Response::Found(None));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
+    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
     assert_eq!(bake.state(), "succeeded");
 }
 
@@ -1017,12 +1021,12 @@ fn a_stop_that_takes_effect_after_the_bake_was_called_off_is_undone() {
     let mut bake = Told::stopping(StopInstance::Required);
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     assert_eq!(bake.tell(Event::Cancelled { by: "uid 7".into() }), LOOK_AT_INSTANCE);
     assert!(matches!(bake.answer(powered(PowerState::Running)), Effect::Wait(_)));
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
     assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7"));
@@ -1048,7 +1052,7 @@ fn if_running_a_refused_stop_bakes_the_running_instance() {
     bake.admit();
     bake.answer(powered(PowerState::Running));
     assert!(is_look(&bake.refuse(ErrorClass::Permanent, "NoPermission")));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
+    assert!(is_create(&bake.answer(Response::Found(None))));
 }
 
 #[test]
@@ -1095,11 +1099,11 @@ fn an_instance_counts_as_missing_after_several_answers_some_polls_apart() {
     bake.admit();
     let first = bake.now;
     for _ in 1..ABSENT_AFTER {
-        assert_eq!(bake.answer(Answer::Instance(None)), bake.wait(POLL));
+        assert_eq!(bake.answer(Response::Instance(None)), bake.wait(POLL));
         assert_eq!(bake.state(), "queued");
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     }
-    assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+    assert_eq!(bake.answer(Response::Instance(None)), Effect::Done);
     assert!(bake.now >= later(first, POLL * 4));
     assert_eq!((bake.state(), bake.reason()), ("failed", "the cloud does not know the instance ecd-1"));
     assert_eq!(bake.code(), Some(ReasonCode::InstanceState));
@@ -1108,7 +1112,7 @@ fn an_instance_counts_as_missing_after_several_answers_some_polls_apart() {
     let mut bake = Told::stopping(StopInstance::IfRunning);
     bake.admit();
     for answer in
-        [Answer::Instance(None), powered(PowerState::Transitioning("Migrating".into()))].into_iter().cycle().take(40)
+        [Response::Instance(None), powered(PowerState::Transitioning("Migrating".into()))].into_iter().cycle().take(40)
     {
         assert!(matches!(bake.answer(answer), Effect::Wait(_)));
         bake.due();
@@ -1178,7 +1182,7 @@ fn an_instance_that_cannot_be_started_for_its_state_is_not_forgotten() {
         bake.answer(powered(PowerState::Final("Deleted".into())));
         bake.due();
     }
-    assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+    assert_eq!(bake.answer(Response::Instance(None)), Effect::Done);
 }
 
 // Outages
@@ -1206,7 +1210,7 @@ fn no_outage_ends_a_bake_by_count_and_its_pauses_grow_up_to_the_cap() {
         let cap = settings().retry.cap;
         assert!(pauses.iter().all(|pause| *pause <= cap), "{pauses:?}");
         assert!(pauses.iter().any(|pause| *pause > cap / 2), "{pauses:?}");
-        bake.answer(Answer::Created(made("imgc-1")));
+        bake.answer(Response::Created(made("imgc-1")));
         assert_eq!((bake.state(), bake.attempts()), ("building", 1));
         assert_eq!(bake.bake.state.work().and_then(|work| work.waiting.clone()), None);
     }
@@ -1249,7 +1253,7 @@ fn the_code_of_the_end_is_that_of_what_was_waited_for() {
         bake.refuse(class, code);
         bake.pass(settings().deadline + Duration::from_secs(1));
         if is_look(&bake.due()) {
-            bake.answer(Answer::Found(None));
+            bake.answer(Response::Found(None));
         }
         assert_eq!((bake.state(), bake.code()), ("failed", Some(reason_code)), "{code}");
         assert!(bake.reason().contains(code), "{}", bake.reason());
@@ -1289,7 +1293,7 @@ fn an_outage_while_it_starts_does_not_make_the_instance_missing() {
         bake.refuse(ErrorClass::Transient, "ConnectFailed");
         bake.due();
     }
-    assert!(matches!(bake.answer(Answer::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
+    assert!(matches!(bake.answer(Response::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
 }
@@ -1304,7 +1308,7 @@ fn an_outage_of_days_is_no_verdict_on_an_image() {
     }
     assert!(bake.now > later(slot(), settings().build_deadline * 4));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     assert_eq!(bake.state(), "succeeded", "it was made meanwhile");
 }
 
@@ -1312,7 +1316,7 @@ fn an_outage_of_days_is_no_verdict_on_an_image() {
 fn the_server_s_delay_wins_wherever_something_is_waited_for() {
     let asked = Duration::from_mins(17);
     let refused =
-        || Answer::Refused(ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Transient, "Throttling") });
+        || Response::Refused(ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Transient, "Throttling") });
     let stopping = || {
         let mut bake = Told::stopping(StopInstance::Required);
         bake.admit();
@@ -1320,7 +1324,7 @@ fn the_server_s_delay_wins_wherever_something_is_waited_for() {
     };
     let mut stopped = stopping();
     stopped.answer(powered(PowerState::Running));
-    stopped.answer(Answer::Accepted);
+    stopped.answer(Response::Accepted);
     let mut starting = stopped_and_creating();
     starting.refuse(ErrorClass::Permanent, "NoPermission");
     for mut bake in [Told::creating(), Told::unknown(), Told::building(), stopping(), stopped, starting] {
@@ -1345,7 +1349,7 @@ fn a_failed_create_starts_what_was_stopped() {
     let mut bake = stopped_and_creating();
     assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), LOOK_AT_INSTANCE);
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
     assert_eq!((bake.state(), bake.reason()), ("failed", "NoPermission: the cloud's words"));
@@ -1357,7 +1361,7 @@ fn an_unclear_create_keeps_the_instance_stopped_until_it_is_clear() {
     bake.refuse(ErrorClass::Unclear, "Timeout");
     while bake.state() == "unknown" {
         assert!(is_look(&bake.due()));
-        bake.answer(Answer::Found(None));
+        bake.answer(Response::Found(None));
         assert!(bake.owes_start());
     }
 }
@@ -1384,10 +1388,10 @@ fn an_instance_that_is_gone_owes_no_start() {
     let mut bake = stopped_and_creating();
     bake.refuse(ErrorClass::Permanent, "NoPermission");
     for _ in 1..ABSENT_AFTER {
-        assert!(matches!(bake.answer(Answer::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
+        assert!(matches!(bake.answer(Response::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     }
-    assert_eq!(bake.answer(Answer::Instance(None)), Effect::Done);
+    assert_eq!(bake.answer(Response::Instance(None)), Effect::Done);
     assert_eq!(bake.state(), "failed");
     assert!(bake.reason().ends_with("; the instance is gone, it could not be started again"), "{}", bake.reason());
 }
@@ -1432,7 +1436,7 @@ fn the_deadline_while_waiting_for_the_cloud_tells_what_it_waited_for() {
     bake.refuse(ErrorClass::Busy, "ExceedBuilderQuota");
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert!(is_look(&bake.due()));
-    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     let what = "it waited for the cloud: ExceedBuilderQuota: the cloud's words";
     let reason = format!("no image could be begun before the deadline (2h after the slot): {what}");
     assert_eq!((bake.state(), bake.reason()), ("failed", reason.as_str()));
@@ -1444,7 +1448,7 @@ fn a_task_that_was_ours_is_found_past_the_deadline() {
     bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert!(is_look(&bake.due()));
-    bake.answer(Answer::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!(bake.state(), "building");
 }
 
@@ -1474,7 +1478,7 @@ fn the_deadline_while_stopping_starts_the_instance_again() {
     let mut bake = Told::stopping(StopInstance::Required);
     bake.admit();
     bake.answer(powered(PowerState::Running));
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     while bake.state() == "stopping" {
         if bake.due() == LOOK_AT_INSTANCE && bake.state() == "stopping" {
             bake.answer(between());
@@ -1490,7 +1494,7 @@ fn the_deadline_passes_during_the_look_before_the_create() {
     bake.pass(settings().deadline);
     assert!(is_look(&bake.admit()));
     bake.pass(Duration::from_secs(1));
-    assert_eq!(bake.answer(Answer::Found(None)), Effect::Done);
+    assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     assert_eq!(bake.state(), "failed");
 }
 
@@ -1529,7 +1533,7 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
 #[test]
 fn an_event_that_does_not_belong_changes_nothing() {
     let mut queued = Told::new(settings());
-    queued.answer(Answer::Created(made("imgc-1")));
+    queued.answer(Response::Created(made("imgc-1")));
     assert_eq!(queued.bake.state, State::Queued { not_before: slot(), kept: None });
 
     let mut building = Told::building();
@@ -1597,13 +1601,13 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP, "this look is the one right before the stop");
     assert!(bake.owes_start());
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.due();
     bake.answer(powered(PowerState::Stopped));
-    bake.answer(Answer::Found(None));
-    bake.answer(Answer::Created(made("imgc-1")));
+    bake.answer(Response::Found(None));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     bake.answer(powered(PowerState::Running));
     assert_eq!(bake.reason(), "image made; waited 40m for a connected user to leave");
 }
@@ -1673,11 +1677,11 @@ fn if_connected_says_proceed() {
     });
     bake.admit();
     assert_eq!(bake.answer(in_use()), STOP);
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.tell(Event::Cancelled { by: "ops".into() });
     bake.pass(POLL);
     bake.answer(powered(PowerState::Stopped));
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.answer(in_use());
     let reason = "cancelled by ops; alice was connected; stopped all the same, as if_connected says";
     assert_eq!((bake.state(), bake.reason()), ("cancelled", reason), "who works on it shows that it runs");
@@ -1710,15 +1714,15 @@ fn hooks_nest_around_a_stop() {
     assert_eq!(program(&bake.answer(ok())), "/b2");
     assert_eq!(bake.answer(ok()), LOOK_AT_INSTANCE, "and again before the stop");
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.due();
     assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
-    assert!(is_create(&bake.answer(Answer::Found(None))));
-    bake.answer(Answer::Created(made("imgc-1")));
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    assert_eq!(bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available)))), LOOK_AT_INSTANCE);
+    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available)))), LOOK_AT_INSTANCE);
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
-    bake.answer(Answer::Accepted);
+    bake.answer(Response::Accepted);
     bake.due();
     let last = bake.answer(powered(PowerState::Running));
     assert_eq!((program(&last), bake.state()), ("/a2", "finishing"), "what undoes goes backwards");
@@ -1745,7 +1749,7 @@ fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again(
     waits.bake.state = State::Queued {
         not_before: slot(),
         kept: Some(Suspended {
-            work: Work { owes_hooks: true, version: 7, ..Work::default() },
+            work: BakeWork { end_hooks_pending: true, version: 7, ..BakeWork::default() },
             resume: Resume::Instance,
             reason: "waits for alice".into(),
         }),
@@ -1819,9 +1823,9 @@ fn a_before_hook_that_cannot_decide_fails_the_bake() {
 fn hooks_of_the_end_change_nothing_and_are_told_of() {
     let mut bake = Told::new(with_hooks(Hooks { before: Vec::new(), ..hooks() }));
     assert!(is_create(&bake.admit()));
-    bake.answer(Answer::Created(made("imgc-1")));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     bake.answer(ran(HookResult::Exited(1)));
     assert_eq!(bake.answer(ran(HookResult::TimedOut(Duration::from_mins(5)))), Effect::Done);
     let reason = "image made; the hook /a2 of after failed: exit status 1; \
@@ -1872,9 +1876,9 @@ fn a_hook_is_told_what_it_is_for_and_nothing_else() {
     assert_eq!(told(&bake.admit()), named(&wanted));
     bake.answer(ok());
     bake.answer(ok());
-    bake.answer(Answer::Created(made("imgc-1")));
+    bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    let last = bake.answer(Answer::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
+    let last = bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
     wanted[0].1 = "on_failure";
     let reason = bake.reason().to_owned();
     wanted.extend([
@@ -1900,7 +1904,7 @@ fn states_and_settings_of_older_versions_can_be_read() {
     assert_eq!((waiting.since, waiting.on), (slot(), WaitReason::Users));
     let starting = r#"{"state":"starting","work":{"version":7,"image_name":"x","attempts":1,"owes_start":true},
         "end":{"end":"skipped","reason":"no"},"tries":3,"next":"2026-03-02T03:00:00Z"}"#;
-    assert!(serde_json::from_str::<State>(starting).expect("read").work().is_some_and(|work| work.owes_start));
+    assert!(serde_json::from_str::<State>(starting).expect("read").work().is_some_and(|work| work.restart_pending));
 
     let mut json = serde_json::to_value(settings()).expect("JSON");
     for key in ["if_connected", "connected_wait"] {

@@ -9,7 +9,7 @@ use crate::domain::api::call::{ApiError, ErrorClass};
 
 /// A wait that is not over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Waiting {
+pub struct Wait {
     /// Since when.
     pub since: DateTime<Utc>,
     /// In words that begin with "waits for"; the same as long as the same is in the way.
@@ -76,7 +76,7 @@ impl WaitReason {
     }
 }
 
-impl Waiting {
+impl Wait {
     /// The wait goes on, or another one begins: `before` is the one until now. The clock may have been set back since.
     pub fn go_on(before: Option<&Self>, on: WaitReason, why: String, now: DateTime<Utc>) -> Self {
         match before.filter(|before| before.on == on) {

@@ -47,7 +47,7 @@ impl CronError {
 
 /// A rule as bit masks; bit n stands for value n. Small, because ten thousand of them are held at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Rule {
+pub struct CronRule {
     seconds: u64,
     minutes: u64,
     /// Bit 7 * (n - 1) + weekday is the nth such weekday of the month; n = 6 is the last one.
@@ -65,7 +65,7 @@ pub struct Rule {
     hashed: bool,
 }
 
-impl Rule {
+impl CronRule {
     /// Reads an expression. `seed` seeds `H`. Refuses what never fires.
     pub fn parse(text: &str, seed: &str) -> Result<Self, CronError> {
         let start = text.len() - text.trim_start().len();
@@ -285,7 +285,7 @@ impl Rule {
 
 /// How many wall seconds in [`from`, `to`) at least one of the rules matches. A whole day of one rule is a product;
 /// only cut days and days that several rules share are looked at minute by minute.
-pub(crate) fn count_in<'a>(rules: &(impl Iterator<Item = &'a Rule> + Clone), from: i64, to: i64) -> u64 {
+pub(crate) fn count_in<'a>(rules: &(impl Iterator<Item = &'a CronRule> + Clone), from: i64, to: i64) -> u64 {
     days_between(from, to)
         .map(|(day, range)| {
             let mut today = rules.clone().filter(|rule| rule.matches_day(day)).peekable();
@@ -293,13 +293,13 @@ pub(crate) fn count_in<'a>(rules: &(impl Iterator<Item = &'a Rule> + Clone), fro
             if range == (0..DAY) && today.peek().is_none() {
                 return first.times_per_day();
             }
-            let active: Vec<&Rule> = std::iter::once(first).chain(today).collect();
+            let active: Vec<&CronRule> = std::iter::once(first).chain(today).collect();
             count_times(&active, &range)
         })
         .sum()
 }
 
-fn count_times(rules: &[&Rule], range: &Range<i64>) -> u64 {
+fn count_times(rules: &[&CronRule], range: &Range<i64>) -> u64 {
     let hours = rules.iter().fold(0, |all, rule| all | u64::from(rule.hours));
     let mut count = 0;
     for hour in bits(hours) {
@@ -423,13 +423,13 @@ fn expand_nickname(text: &str) -> Result<&'static str, (String, &'static str)> {
 mod tests {
     use super::*;
 
-    fn rule(text: &str) -> Rule {
-        Rule::parse(text, "golden").unwrap_or_else(|error| panic!("{text}: {error}"))
+    fn rule(text: &str) -> CronRule {
+        CronRule::parse(text, "golden").unwrap_or_else(|error| panic!("{text}: {error}"))
     }
 
     #[test]
     fn a_rule_is_small() {
-        assert!(size_of::<Rule>() <= 64);
+        assert!(size_of::<CronRule>() <= 64);
     }
 
     #[test]
@@ -471,7 +471,7 @@ mod tests {
     #[test]
     fn hashed_values_never_change() {
         let times = |text: &str, name: &str| -> Vec<i64> {
-            let rule = Rule::parse(text, name).unwrap();
+            let rule = CronRule::parse(text, name).unwrap();
             std::iter::successors(rule.time_from(0), |time| rule.time_from(time + 1)).collect()
         };
         assert_eq!(times("H H * * *", "win11-golden"), [84_360]);
@@ -485,10 +485,10 @@ mod tests {
         let mut minutes = 0_u64;
         for n in 0..600 {
             let name = format!("schedule-{n}");
-            minutes |= Rule::parse("H 3 * * *", &name).unwrap().minutes;
-            assert!(Rule::parse("H(10-12) 3 * * *", &name).unwrap().minutes & !(0b111 << 10) == 0);
-            assert!(Rule::parse("0 3 H * *", &name).unwrap().days & !0x1fff_fffe == 0);
-            let stepped = Rule::parse("H/15 3 * * *", &name).unwrap().minutes;
+            minutes |= CronRule::parse("H 3 * * *", &name).unwrap().minutes;
+            assert!(CronRule::parse("H(10-12) 3 * * *", &name).unwrap().minutes & !(0b111 << 10) == 0);
+            assert!(CronRule::parse("0 3 H * *", &name).unwrap().days & !0x1fff_fffe == 0);
+            let stepped = CronRule::parse("H/15 3 * * *", &name).unwrap().minutes;
             assert_eq!(stepped.count_ones(), 4);
         }
         assert_eq!(minutes.count_ones(), 60);
@@ -534,7 +534,7 @@ mod tests {
             ("0 0 31 4,jun *", "31 4,jun *", "this never fires", "the last day"),
             ("0 3 Ä * *", "Ä", "`Ä` is not a day of the month", "days of the month"),
         ] {
-            let Err(error) = Rule::parse(text, "golden") else { panic!("{text} is accepted") };
+            let Err(error) = CronRule::parse(text, "golden") else { panic!("{text} is accepted") };
             assert_eq!(&text[error.span.clone()], place, "{text}");
             assert!(error.message.starts_with(message), "{text}: {}", error.message);
             assert!(error.hint.starts_with(hint), "{text}: {}", error.hint);

@@ -19,7 +19,7 @@ use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
 pub use super::cron::CronError;
 use super::{
-    cron::{DAY, Rule, count_in},
+    cron::{CronRule, DAY, count_in},
     field::stable_hash,
     utc_offsets::{OffsetSpan, offset_spans},
 };
@@ -38,7 +38,7 @@ pub struct Timing {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Line {
     text: Box<str>,
-    rule: Rule,
+    rule: CronRule,
 }
 
 /// By which kinds of rules a time is named.
@@ -66,7 +66,7 @@ impl Timing {
     ) -> Result<Self, CronError> {
         let lines = expressions.iter().enumerate().map(|(index, text)| {
             let text = text.as_ref();
-            let rule = Rule::parse(text, seed).map_err(|error| CronError { index, ..error })?;
+            let rule = CronRule::parse(text, seed).map_err(|error| CronError { index, ..error })?;
             Ok(Line { text: text.into(), rule })
         });
         Ok(Self { lines: lines.collect::<Result<_, _>>()?, zone, jitter })
@@ -79,7 +79,7 @@ impl Timing {
 
     /// Whether a rule has an `H`: the slots depend on the seed.
     pub fn is_hashed(&self) -> bool {
-        self.rules().any(Rule::is_hashed)
+        self.rules().any(CronRule::is_hashed)
     }
 
     /// The zone of the rules.
@@ -172,12 +172,12 @@ impl Timing {
         Self { lines, ..self.clone() }
     }
 
-    pub(crate) fn rules(&self) -> impl Iterator<Item = &Rule> + Clone {
+    pub(crate) fn rules(&self) -> impl Iterator<Item = &CronRule> + Clone {
         self.lines.iter().map(|line| &line.rule)
     }
 
     /// The rules that heed this stretch: fixed times ignore what repeats.
-    fn heeding(&self, stretch: &OffsetSpan) -> impl Iterator<Item = &Rule> + Clone {
+    fn heeding(&self, stretch: &OffsetSpan) -> impl Iterator<Item = &CronRule> + Clone {
         let repeated = stretch.repeated;
         self.rules().filter(move |rule| !(repeated && rule.is_fixed()))
     }

@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::image::{
-    Fate, Policy, Seen,
+    DeletionState, ObservedState, Policy,
     judge::{Action, action, judge},
     retention::tests::keep,
 };
@@ -39,8 +39,8 @@ impl Line {
             name: format!("golden-v{}", self.made),
             slot: self.now,
             available_at: self.now,
-            fate: Fate::Kept,
-            seen: Seen { available: true, ours: true, ..Seen::default() },
+            fate: DeletionState::Kept,
+            seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
             pin: None,
             channels: vec![],
             copied_to: vec![],
@@ -102,7 +102,7 @@ impl Line {
                 }
                 Action::Unmark => {
                     marked = None;
-                    image.fate = Fate::Kept;
+                    image.fate = DeletionState::Kept;
                 }
                 _ => {}
             }
@@ -114,8 +114,8 @@ impl Line {
     }
 }
 
-fn mark(since: DateTime<Utc>, delete_after: DateTime<Utc>) -> Fate {
-    Fate::Marked { since, delete_after, rule: String::new(), tries: 0, last_error: None }
+fn mark(since: DateTime<Utc>, delete_after: DateTime<Utc>) -> DeletionState {
+    DeletionState::Marked { since, delete_after, rule: String::new(), tries: 0, last_error: None }
 }
 
 fn rules() -> impl Strategy<Value = Keep> {

@@ -5,22 +5,22 @@ use super::*;
 use crate::domain::{
     ids::{BakeId, ImageId},
     image::{
-        Fate, Seen,
-        judge::{Action, Doubt, Verdict, Why},
+        DeletionState, ObservedState,
+        judge::{Action, Doubt, RetentionDecision, Why},
         retention::tests::keep,
     },
     schedule::{Channel, Keep},
 };
 
-fn stays(why: Why) -> Verdict {
-    Verdict::Stays { why: vec![why] }
+fn stays(why: Why) -> RetentionDecision {
+    RetentionDecision::Stays { why: vec![why] }
 }
 
-fn goes() -> Verdict {
-    Verdict::Goes { rule: "keep = { last = 1, min = 1 }".into() }
+fn goes() -> RetentionDecision {
+    RetentionDecision::Goes { rule: "keep = { last = 1, min = 1 }".into() }
 }
 
-fn judged(schedule: Option<&str>, verdict: Verdict) -> Judged {
+fn judged(schedule: Option<&str>, verdict: RetentionDecision) -> Judged {
     Judged {
         image_id: ImageId::from("imgc-1"),
         image_name: "golden-v1".into(),
@@ -47,7 +47,7 @@ fn policy(keep: Option<Keep>, channels: &[&str]) -> Policy {
 fn an_image_is_told_where_the_two_files_differ_about_it() {
     let golden = Some("golden");
     let doubt = || Why::Doubt { because: Doubt::NewestFailed { bake: BakeId(7) } };
-    let doubted = || Verdict::Blocked { rule: "keep = { last = 1, min = 1 }".into(), why: vec![doubt()] };
+    let doubted = || RetentionDecision::Blocked { rule: "keep = { last = 1, min = 1 }".into(), why: vec![doubt()] };
     let mut change = Change::default();
     for (before, after) in [
         (judged(golden, stays(Why::LastGood)), judged(golden, stays(Why::NoRules))),
@@ -98,8 +98,8 @@ fn a_channel_that_leaves_the_file_holds_no_image() {
             name: "golden-v1".into(),
             slot: now,
             available_at: now,
-            fate: Fate::Kept,
-            seen: Seen::default(),
+            fate: DeletionState::Kept,
+            seen: ObservedState::default(),
             pin: None,
             channels: vec!["latest".into(), "stable".into(), "canary".into()],
             copied_to: vec![],

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Fate, LineImage};
+use super::{DeletionState, LineImage};
 use crate::domain::{
     ids::ImageId,
     schedule::{Channel, LATEST},
@@ -80,7 +80,7 @@ pub struct Move {
     /// The channel.
     pub channel: String,
     /// What it stands for now.
-    pub to: Target,
+    pub to: ChannelTarget,
     /// In words.
     pub why: String,
     /// Whether it goes back: for the log.
@@ -89,7 +89,7 @@ pub struct Move {
 
 /// What a channel comes to stand for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub enum ChannelTarget {
     /// An image.
     Image {
         /// The image.
@@ -135,9 +135,9 @@ fn unfit(image: &LineImage) -> Option<String> {
         return Some(format!("vetoed: {reason}"));
     }
     match &image.fate {
-        Fate::Deleting { .. } => return Some("being deleted".to_owned()),
-        Fate::Deleted { .. } => return Some("deleted".to_owned()),
-        Fate::Kept | Fate::Refused { .. } | Fate::Marked { .. } => {}
+        DeletionState::Deleting { .. } => return Some("being deleted".to_owned()),
+        DeletionState::Deleted { .. } => return Some("deleted".to_owned()),
+        DeletionState::Kept | DeletionState::Refused { .. } | DeletionState::Marked { .. } => {}
     }
     if image.seen.missing_since.is_some() {
         Some("not in the cloud any more".to_owned())
@@ -183,9 +183,9 @@ impl View {
         for Move { channel, to, .. } in moves {
             self.assigned.retain(|assigned| assigned.channel != *channel);
             let (image_id, version, above) = match to {
-                Target::Image { image_id, version, above } => (Some(image_id.clone()), Some(*version), *above),
-                Target::Nothing { above } => (None, None, *above),
-                Target::Dropped => continue,
+                ChannelTarget::Image { image_id, version, above } => (Some(image_id.clone()), Some(*version), *above),
+                ChannelTarget::Nothing { above } => (None, None, *above),
+                ChannelTarget::Dropped => continue,
             };
             if let Some(image_id) = &image_id {
                 self.past.retain(|past| (&past.0, &past.1) != (channel, image_id));
@@ -222,7 +222,7 @@ pub fn settle(view: &View, declared: Option<&[Channel]>, now: DateTime<Utc>) -> 
             None => moves.extend(by_hand(view, &assigned.channel)),
             Some(declared) if declared.iter().all(|channel| channel.name != assigned.channel) => moves.push(Move {
                 channel: assigned.channel.clone(),
-                to: Target::Dropped,
+                to: ChannelTarget::Dropped,
                 why: "not in the file any more".to_owned(),
                 is_loss: false,
             }),
@@ -243,7 +243,7 @@ fn latest(view: &View) -> Option<Move> {
     let why = loss.clone().map_or_else(|| "newest good image".to_owned(), |why| left(assigned, &why));
     let to = match newest {
         Some(image) => stand_for(image, image.version.into()),
-        None => Target::Nothing { above: -1 },
+        None => ChannelTarget::Nothing { above: -1 },
     };
     Some(Move { channel: LATEST.to_owned(), to, why, is_loss: loss.is_some() })
 }
@@ -269,7 +269,7 @@ fn by_itself(view: &View, channel: &str, after: Duration, now: DateTime<Utc>) ->
     let rolled_back = assigned.above > i64::from(version);
     let to = match view.newest(|image| ripe(image) && image.version < version) {
         Some(image) => stand_for(image, if rolled_back { assigned.above } else { image.version.into() }),
-        None => Target::Nothing { above: if rolled_back { assigned.above } else { i64::from(version) - 1 } },
+        None => ChannelTarget::Nothing { above: if rolled_back { assigned.above } else { i64::from(version) - 1 } },
     };
     Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
 }
@@ -280,13 +280,13 @@ fn by_hand(view: &View, channel: &str) -> Option<Move> {
     let loss = view.loss(assigned)?;
     let to = match view.previous(channel, assigned.image_id.as_ref()) {
         Some(image) => stand_for(image, assigned.above.max(image.version.into())),
-        None => Target::Nothing { above: assigned.above },
+        None => ChannelTarget::Nothing { above: assigned.above },
     };
     Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
 }
 
-fn stand_for(image: &Candidate, above: i64) -> Target {
-    Target::Image { image_id: image.image_id.clone(), version: image.version, above }
+fn stand_for(image: &Candidate, above: i64) -> ChannelTarget {
+    ChannelTarget::Image { image_id: image.image_id.clone(), version: image.version, above }
 }
 
 fn left(assigned: Option<&Assigned>, why: &str) -> String {

@@ -177,7 +177,7 @@ fn a_channel_that_left_the_file_is_dropped_and_a_line_that_left_it_keeps_all() {
     let (moves, _) = settle(&view, None, day(90));
     assert_eq!(moves.len(), 2, "but nothing bad stays");
     let moves = settled(&mut view, &[], day(90));
-    assert!(moves.iter().any(|by| by.channel == "stable" && by.to == Target::Dropped), "{moves:?}");
+    assert!(moves.iter().any(|by| by.channel == "stable" && by.to == ChannelTarget::Dropped), "{moves:?}");
     assert_eq!(view.assigned("stable"), None);
 }
 
@@ -312,7 +312,7 @@ proptest! {
             prop_assert_eq!(settle(&view, Some(&declared), day(today)).0, vec![], "once is enough");
 
             for by in by_person.iter().chain(&moves) {
-                let image = if let Target::Image { image_id, .. } = &by.to { Some(image_id.clone()) } else { None };
+                let image = if let ChannelTarget::Image { image_id, .. } = &by.to { Some(image_id.clone()) } else { None };
                 history.push((by.channel.clone(), image));
                 prop_assert!(!by.why.is_empty());
             }
@@ -330,7 +330,7 @@ proptest! {
             for by in moves.iter().filter(|by| by.channel != LATEST) {
                 let was = before.assigned(&by.channel);
                 let lost = was.is_none_or(|was| was.image_id.is_none() || before.loss(was).is_some());
-                if let Target::Image { version, .. } = &by.to {
+                if let ChannelTarget::Image { version, .. } = &by.to {
                     let goes_up = was.and_then(|was| was.version).is_none_or(|was| *version > was);
                     prop_assert!(lost || goes_up, "{by:?} from {was:?}");
                     if by.channel == "stable" {

@@ -37,7 +37,7 @@ pub enum State {
     /// It is looked for, and asked for where it is not there.
     Pending {
         /// See [`Work`].
-        work: Work,
+        work: ReplicaWork,
         /// The next look.
         next: DateTime<Utc>,
         /// Why not before.
@@ -46,14 +46,14 @@ pub enum State {
     /// The call was about to be sent at `sent_at`.
     Asking {
         /// See [`Work`].
-        work: Work,
+        work: ReplicaWork,
         /// Just before the call.
         sent_at: DateTime<Utc>,
     },
     /// The cloud is at it.
     Copying {
         /// See [`Work`].
-        work: Work,
+        work: ReplicaWork,
         /// Since when.
         since: DateTime<Utc>,
         /// Since when the cloud says that the region has it, without saying how far it is.
@@ -77,7 +77,7 @@ pub enum State {
 
 /// What a copy carries until it has ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Work {
+pub struct ReplicaWork {
     /// When it was wanted.
     pub since: DateTime<Utc>,
     /// Calls so far that count against `retry.attempts`.
@@ -109,7 +109,7 @@ pub enum Event {
     /// The instant it waited for has come, or it was read back after a restart.
     Due,
     /// A look came back.
-    Looked(Result<Sight, ApiError>),
+    Looked(Result<Observation, ApiError>),
     /// The call came back.
     Asked(Result<(), ApiError>),
     /// The image is gone, for this reason.
@@ -118,7 +118,7 @@ pub enum Event {
 
 /// What a look showed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Sight {
+pub enum Observation {
     /// The image is not listed.
     NoImage,
     /// The image is, the region is not.
@@ -153,7 +153,7 @@ pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 impl State {
     /// A copy that is wanted since `at`.
     pub fn wanted(at: DateTime<Utc>) -> Self {
-        let work = Work { since: at, tries: 0, misses: 0, missing_since: None, unclear_since: None };
+        let work = ReplicaWork { since: at, tries: 0, misses: 0, missing_since: None, unclear_since: None };
         Self::Pending { work, next: at, waits_for: None }
     }
 
@@ -196,7 +196,7 @@ impl State {
     }
 
     /// What it carries until it has ended.
-    pub fn work(&self) -> Option<&Work> {
+    pub fn work(&self) -> Option<&ReplicaWork> {
         match self {
             Self::Pending { work, .. } | Self::Asking { work, .. } | Self::Copying { work, .. } => Some(work),
             Self::Done { .. } | Self::Failed { .. } => None,
@@ -212,16 +212,16 @@ impl State {
 /// The next state after `event`, and what is to be done once it is committed. An event that does not belong to the state
 /// changes nothing: it can only be an answer that was overtaken.
 pub fn step(state: &State, event: Event, now: DateTime<Utc>, pace: &CopyTimeouts, rng: &mut Rng) -> (State, Effect) {
-    Step { now, pace, rng }.take(state.clone(), event)
+    ReplicaTransition { now, pace, rng }.take(state.clone(), event)
 }
 
-struct Step<'a> {
+struct ReplicaTransition<'a> {
     now: DateTime<Utc>,
     pace: &'a CopyTimeouts,
     rng: &'a mut Rng,
 }
 
-impl Step<'_> {
+impl ReplicaTransition<'_> {
     fn take(&mut self, state: State, event: Event) -> (State, Effect) {
         match (state, event) {
             (state @ (State::Done { .. } | State::Failed { .. }), _) => (state, Effect::Done),
@@ -251,17 +251,17 @@ impl Step<'_> {
 
     fn looked_before(
         &mut self,
-        mut work: Work,
+        mut work: ReplicaWork,
         waits_for: Option<String>,
-        looked: Result<Sight, ApiError>,
+        looked: Result<Observation, ApiError>,
     ) -> (State, Effect) {
         match looked {
-            Ok(Sight::Listed { status: ImageStatus::Available, .. }) => done("listed as AVAILABLE in the region"),
-            Ok(Sight::Listed { status: ImageStatus::InProgress | ImageStatus::Other(_), progress }) => {
+            Ok(Observation::Listed { status: ImageStatus::Available, .. }) => done("listed as AVAILABLE in the region"),
+            Ok(Observation::Listed { status: ImageStatus::InProgress | ImageStatus::Other(_), progress }) => {
                 self.follow(seen(work), None, progress)
             }
-            Ok(Sight::Named) => self.follow(seen(work), Some(self.now), None),
-            Ok(Sight::NoImage) => self.missing(work, |work, next| State::Pending { work, next, waits_for }),
+            Ok(Observation::Named) => self.follow(seen(work), Some(self.now), None),
+            Ok(Observation::NoImage) => self.missing(work, |work, next| State::Pending { work, next, waits_for }),
             // What was asked for and never answered may be listed late.
             Ok(_) if let Some(end) = self.unclear_until(&mut work) => {
                 work.misses += 1;
@@ -274,10 +274,10 @@ impl Step<'_> {
                 fail(format!("gave up after {}{last}", count(work.tries)))
             }
             Ok(_) => {
-                let work = Work { unclear_since: None, ..seen(work) };
+                let work = ReplicaWork { unclear_since: None, ..seen(work) };
                 (State::Asking { work, sent_at: self.now }, Effect::Ask)
             }
-            Err(refusal) if refusal.class == ErrorClass::Permanent => fail(refusal.told()),
+            Err(refusal) if refusal.class == ErrorClass::Permanent => fail(refusal.describe()),
             Err(refusal) => {
                 work.misses += 1;
                 let pause = self.pause_after(&refusal, work.misses);
@@ -287,25 +287,25 @@ impl Step<'_> {
     }
 
     /// Until when a copy that was asked for without an answer may be listed late; `None` once that is over.
-    fn unclear_until(&self, work: &mut Work) -> Option<DateTime<Utc>> {
+    fn unclear_until(&self, work: &mut ReplicaWork) -> Option<DateTime<Utc>> {
         // The clock may have been set back since.
         work.unclear_since = work.unclear_since.map(|since| since.min(self.now));
         work.unclear_since.map(|since| later(since, self.pace.lookup_window)).filter(|end| self.now < *end)
     }
 
     /// Waits without using a try; for ever only where the credentials are at fault, which is no matter of this copy.
-    fn wait_or_give_up(&self, mut work: Work, pause: Duration, refusal: &ApiError) -> (State, Effect) {
+    fn wait_or_give_up(&self, mut work: ReplicaWork, pause: Duration, refusal: &ApiError) -> (State, Effect) {
         work.since = work.since.min(self.now);
         if refusal.class != ErrorClass::Credential && self.now >= later(work.since, self.pace.deadline) {
             let after = humantime::format_duration(self.pace.deadline);
-            return fail(format!("could not be begun within {after}: {}", refusal.told()));
+            return fail(format!("could not be begun within {after}: {}", refusal.describe()));
         }
-        pending(work, self.after(pause), Some(refusal.told()))
+        pending(work, self.after(pause), Some(refusal.describe()))
     }
 
     // Asking
 
-    fn asked(&mut self, mut work: Work, asked: Result<(), ApiError>) -> (State, Effect) {
+    fn asked(&mut self, mut work: ReplicaWork, asked: Result<(), ApiError>) -> (State, Effect) {
         let refusal = match asked {
             Ok(()) => {
                 work.tries += 1;
@@ -318,7 +318,7 @@ impl Step<'_> {
             return self.follow(work, Some(self.now), None);
         }
         match refusal.class {
-            ErrorClass::Permanent => fail(refusal.told()),
+            ErrorClass::Permanent => fail(refusal.describe()),
             ErrorClass::Unclear => {
                 work.tries += 1;
                 let next = Effect::Wait(self.after(self.first_look()));
@@ -326,7 +326,7 @@ impl Step<'_> {
             }
             ErrorClass::Transient => {
                 work.tries += 1;
-                self.again(work, refusal.told(), refusal.server_delay())
+                self.again(work, refusal.describe(), refusal.server_delay())
             }
             ErrorClass::Busy => {
                 let pause = retry::look_delay(self.pace.poll_interval, 1, retry::LONGEST_GAP, self.rng);
@@ -338,7 +338,7 @@ impl Step<'_> {
         }
     }
 
-    fn unclear(&self, mut work: Work, why: String, effect: Effect) -> (State, Effect) {
+    fn unclear(&self, mut work: ReplicaWork, why: String, effect: Effect) -> (State, Effect) {
         work.misses = 0;
         work.unclear_since = Some(self.now);
         let next = if let Effect::Wait(next) = effect { next } else { self.now };
@@ -346,7 +346,7 @@ impl Step<'_> {
     }
 
     /// One more try by the schedule's rule, or none.
-    fn again(&mut self, work: Work, why: String, asked: Option<Duration>) -> (State, Effect) {
+    fn again(&mut self, work: ReplicaWork, why: String, asked: Option<Duration>) -> (State, Effect) {
         if work.tries >= self.pace.retry.attempts {
             return fail(format!("gave up after {}: {why}", count(work.tries)));
         }
@@ -356,38 +356,38 @@ impl Step<'_> {
 
     // Copying
 
-    fn follow(&self, work: Work, told: Option<DateTime<Utc>>, progress: Option<String>) -> (State, Effect) {
+    fn follow(&self, work: ReplicaWork, told: Option<DateTime<Utc>>, progress: Option<String>) -> (State, Effect) {
         let next = self.after(self.pace.poll_interval);
-        let work = Work { unclear_since: None, misses: 0, ..work };
+        let work = ReplicaWork { unclear_since: None, misses: 0, ..work };
         (State::Copying { work, since: self.now, told, progress, next }, Effect::Wait(next))
     }
 
     fn looked(
         &mut self,
-        mut work: Work,
+        mut work: ReplicaWork,
         since: DateTime<Utc>,
         mut told: Option<DateTime<Utc>>,
         mut progress: Option<String>,
-        looked: Result<Sight, ApiError>,
+        looked: Result<Observation, ApiError>,
     ) -> (State, Effect) {
         let mut pause = self.pace.poll_interval;
         match looked {
-            Ok(Sight::Listed { status: ImageStatus::Available, .. }) => return done("copied"),
-            Ok(Sight::Listed { status: status @ (ImageStatus::CreateFailed | ImageStatus::Deleted), .. }) => {
+            Ok(Observation::Listed { status: ImageStatus::Available, .. }) => return done("copied"),
+            Ok(Observation::Listed { status: status @ (ImageStatus::CreateFailed | ImageStatus::Deleted), .. }) => {
                 let why = format!("the cloud lists the copy as {} and gives no reason", status.as_str());
                 return self.again(seen(work), why, None);
             }
-            Ok(Sight::Listed { status, progress: shown }) => {
+            Ok(Observation::Listed { status, progress: shown }) => {
                 work = seen(work);
                 progress = shown.or_else(|| Some(status.as_str().to_owned()));
             }
-            Ok(Sight::NoImage) => {
+            Ok(Observation::NoImage) => {
                 let state = |work, next| State::Copying { work, since, told, progress, next };
                 return self.missing(work, state);
             }
-            Ok(sight @ (Sight::Named | Sight::Absent)) => {
+            Ok(sight @ (Observation::Named | Observation::Absent)) => {
                 work = seen(work);
-                if sight == Sight::Named {
+                if sight == Observation::Named {
                     told = Some(told.unwrap_or(self.now));
                 }
                 told = told.map(|told| told.min(self.now));
@@ -412,7 +412,11 @@ impl Step<'_> {
     // Shared
 
     /// One listing without the image proves nothing; none for a while does.
-    fn missing(&mut self, mut work: Work, state: impl FnOnce(Work, DateTime<Utc>) -> State) -> (State, Effect) {
+    fn missing(
+        &mut self,
+        mut work: ReplicaWork,
+        state: impl FnOnce(ReplicaWork, DateTime<Utc>) -> State,
+    ) -> (State, Effect) {
         let since = work.missing_since.map_or(self.now, |since| since.min(self.now));
         let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         if self.now >= later(since, lag) {
@@ -437,13 +441,13 @@ impl Step<'_> {
     }
 }
 
-fn pending(work: Work, next: DateTime<Utc>, waits_for: Option<String>) -> (State, Effect) {
+fn pending(work: ReplicaWork, next: DateTime<Utc>, waits_for: Option<String>) -> (State, Effect) {
     (State::Pending { work, next, waits_for }, Effect::Wait(next))
 }
 
 /// The image was listed.
-fn seen(work: Work) -> Work {
-    Work { misses: 0, missing_since: None, ..work }
+fn seen(work: ReplicaWork) -> ReplicaWork {
+    ReplicaWork { misses: 0, missing_since: None, ..work }
 }
 
 fn done(reason: &str) -> (State, Effect) {

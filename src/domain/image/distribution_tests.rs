@@ -31,7 +31,7 @@ fn refusal(class: ErrorClass, code: &str) -> ApiError {
 }
 
 fn listed(status: ImageStatus) -> Event {
-    Event::Looked(Ok(Sight::Listed { status, progress: Some("40%".to_owned()) }))
+    Event::Looked(Ok(Observation::Listed { status, progress: Some("40%".to_owned()) }))
 }
 
 /// Lets `events` happen one after the other, each when the one before is due; the last state and effect.
@@ -48,7 +48,7 @@ fn live(events: impl IntoIterator<Item = Event>) -> (State, Effect, DateTime<Utc
 }
 
 fn absent() -> Event {
-    Event::Looked(Ok(Sight::Absent))
+    Event::Looked(Ok(Observation::Absent))
 }
 
 #[test]
@@ -70,7 +70,7 @@ fn an_ordinary_copy() {
 fn what_is_there_is_never_asked_for() {
     let (state, ..) = live([Event::Due, listed(ImageStatus::Available)]);
     assert_eq!(state.as_str(), "done");
-    for sight in [listed(ImageStatus::InProgress), Event::Looked(Ok(Sight::Named))] {
+    for sight in [listed(ImageStatus::InProgress), Event::Looked(Ok(Observation::Named))] {
         let (state, ..) = live([Event::Due, sight]);
         assert_eq!(state.as_str(), "copying");
     }
@@ -168,11 +168,11 @@ fn an_image_that_is_gone_ends_its_copies() {
         assert_eq!((state.as_str(), state.reason()), ("failed", Some("the image is gone: pruned")));
     }
     // One empty listing proves nothing.
-    let (state, effect, _) = live([Event::Due, Event::Looked(Ok(Sight::NoImage))]);
+    let (state, effect, _) = live([Event::Due, Event::Looked(Ok(Observation::NoImage))]);
     assert!(matches!(effect, Effect::Wait(_)), "{state:?}");
     let mut rng = Rng::with_seed(1);
     let late = later(start(), PACE.lookup_window);
-    let (gone, _) = step(&state, Event::Looked(Ok(Sight::NoImage)), late, &PACE, &mut rng);
+    let (gone, _) = step(&state, Event::Looked(Ok(Observation::NoImage)), late, &PACE, &mut rng);
     assert_eq!(gone.as_str(), "failed");
     let (back, _) = step(&state, listed(ImageStatus::Available), late, &PACE, &mut rng);
     assert_eq!(back.as_str(), "done");
@@ -239,14 +239,16 @@ struct Region {
 }
 
 impl Region {
-    fn sight(&self) -> Sight {
-        let Some(copy) = self.copy.filter(|copy| self.time >= copy.at + LISTED_AFTER) else { return Sight::Absent };
+    fn sight(&self) -> Observation {
+        let Some(copy) = self.copy.filter(|copy| self.time >= copy.at + LISTED_AFTER) else {
+            return Observation::Absent;
+        };
         let status = match self.time >= copy.at + TAKES {
             true if copy.fails => ImageStatus::CreateFailed,
             true => ImageStatus::Available,
             false => ImageStatus::InProgress,
         };
-        Sight::Listed { status, progress: None }
+        Observation::Listed { status, progress: None }
     }
 
     fn is_there(&self) -> bool {

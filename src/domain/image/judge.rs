@@ -11,8 +11,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Fate, LineImage, Policy,
-    retention::{self, Rule},
+    DeletionState, LineImage, Policy,
+    retention::{self, RetentionRule},
 };
 use crate::domain::ids::BakeId;
 
@@ -50,7 +50,7 @@ pub enum Why {
     /// A rule wants it.
     Rule {
         /// Which.
-        rule: Rule,
+        rule: RetentionRule,
     },
     /// It is the newest good image of its line.
     LastGood,
@@ -133,7 +133,7 @@ impl fmt::Display for Why {
 /// What is to become of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
-pub enum Verdict {
+pub enum RetentionDecision {
     /// It stays: a rule or a person keeps it. A mark is taken back.
     Stays {
         /// Every reason.
@@ -153,7 +153,7 @@ pub enum Verdict {
     },
 }
 
-impl Verdict {
+impl RetentionDecision {
     /// Whether it goes.
     pub fn goes(&self) -> bool {
         matches!(self, Self::Goes { .. })
@@ -179,7 +179,12 @@ impl Verdict {
 
 /// Judges all images of one line, which come in any order; the verdicts are in theirs. `policy` is `None` for a line that
 /// the file does not have. Images that are deleted already must not be among them.
-pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], now: DateTime<Utc>) -> Vec<Verdict> {
+pub fn judge(
+    images: &[LineImage],
+    policy: Option<&Policy>,
+    doubts: &[Doubt],
+    now: DateTime<Utc>,
+) -> Vec<RetentionDecision> {
     let keep = policy.and_then(|policy| Some((policy.keep.as_ref()?, policy.zone)));
     // What the rules see: good images of ours, the newest first. Failed ones never count.
     let mut good: Vec<usize> = (0..images.len()).filter(|&index| is_good(&images[index])).collect();
@@ -200,7 +205,7 @@ pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], no
             .into_iter()
             .map(|mut why| {
                 why.push(Why::NoRules);
-                Verdict::Stays { why }
+                RetentionDecision::Stays { why }
             })
             .collect();
     };
@@ -222,7 +227,7 @@ pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], no
                 break;
             }
             if reasons[index].is_empty() {
-                reasons[index].push(Why::Rule { rule: Rule::Min });
+                reasons[index].push(Why::Rule { rule: RetentionRule::Min });
                 staying += 1;
             }
         }
@@ -232,21 +237,21 @@ pub fn judge(images: &[LineImage], policy: Option<&Policy>, doubts: &[Doubt], no
         .into_iter()
         .map(|mut why| {
             if why.iter().any(Why::keeps) {
-                return Verdict::Stays { why };
+                return RetentionDecision::Stays { why };
             }
             // What stands in the way by itself says more than a doubt.
             if why.is_empty() {
                 why.extend(doubts.iter().map(|doubt| Why::Doubt { because: doubt.clone() }));
             }
             let rule = rule.clone();
-            if why.is_empty() { Verdict::Goes { rule } } else { Verdict::Blocked { rule, why } }
+            if why.is_empty() { RetentionDecision::Goes { rule } } else { RetentionDecision::Blocked { rule, why } }
         })
         .collect()
 }
 
 /// Whether an image counts as good: ours, there, AVAILABLE, and not perhaps deleted by a call of ours already.
 pub fn is_good(image: &LineImage) -> bool {
-    let may_be_gone = matches!(image.fate, Fate::Deleting { .. } | Fate::Deleted { .. });
+    let may_be_gone = matches!(image.fate, DeletionState::Deleting { .. } | DeletionState::Deleted { .. });
     image.seen.available && image.seen.ours && image.seen.missing_since.is_none() && !may_be_gone
 }
 
@@ -271,9 +276,9 @@ fn held(image: &LineImage, now: DateTime<Utc>) -> Vec<Why> {
         why.push(Why::NotOurs);
     }
     match &image.fate {
-        Fate::Refused { why: reason } => why.push(Why::Refused { reason: reason.clone() }),
-        Fate::Deleting { .. } => why.push(Why::Deleting),
-        Fate::Kept | Fate::Marked { .. } | Fate::Deleted { .. } => {}
+        DeletionState::Refused { why: reason } => why.push(Why::Refused { reason: reason.clone() }),
+        DeletionState::Deleting { .. } => why.push(Why::Deleting),
+        DeletionState::Kept | DeletionState::Marked { .. } | DeletionState::Deleted { .. } => {}
     }
     why
 }
@@ -326,22 +331,24 @@ impl Action {
 }
 
 /// What follows from a verdict for an image of this fate. `grace` is how long it stays marked.
-pub fn action(image: &LineImage, verdict: &Verdict, grace: TimeDelta, now: DateTime<Utc>) -> Action {
+pub fn action(image: &LineImage, verdict: &RetentionDecision, grace: TimeDelta, now: DateTime<Utc>) -> Action {
     match (&image.fate, verdict) {
         // Only a search can say whether there is still anything to keep.
-        (Fate::Deleting { .. }, _) => Action::Search,
-        (Fate::Kept | Fate::Refused { .. }, Verdict::Goes { .. }) => {
+        (DeletionState::Deleting { .. }, _) => Action::Search,
+        (DeletionState::Kept | DeletionState::Refused { .. }, RetentionDecision::Goes { .. }) => {
             let delete_after = now.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC);
             if grace <= TimeDelta::zero() { Action::Delete } else { Action::Mark { delete_after } }
         }
-        (Fate::Kept | Fate::Refused { .. } | Fate::Deleted { .. }, _) => Action::Keep,
-        (Fate::Marked { .. }, Verdict::Stays { .. }) => Action::Unmark,
-        (Fate::Marked { delete_after, .. }, Verdict::Blocked { .. }) => Action::Blocked { delete_after: *delete_after },
+        (DeletionState::Kept | DeletionState::Refused { .. } | DeletionState::Deleted { .. }, _) => Action::Keep,
+        (DeletionState::Marked { .. }, RetentionDecision::Stays { .. }) => Action::Unmark,
+        (DeletionState::Marked { delete_after, .. }, RetentionDecision::Blocked { .. }) => {
+            Action::Blocked { delete_after: *delete_after }
+        }
         // A clock that was set back must not shorten the grace: the instant itself was noted.
-        (Fate::Marked { delete_after, .. }, Verdict::Goes { .. }) if now < *delete_after => {
+        (DeletionState::Marked { delete_after, .. }, RetentionDecision::Goes { .. }) if now < *delete_after => {
             Action::Wait { delete_after: *delete_after }
         }
-        (Fate::Marked { .. }, Verdict::Goes { .. }) => Action::Delete,
+        (DeletionState::Marked { .. }, RetentionDecision::Goes { .. }) => Action::Delete,
     }
 }
 

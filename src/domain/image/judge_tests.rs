@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::{
     ids::ImageId,
-    image::{Pin, Seen, retention::tests::keep},
+    image::{ObservedState, Pin, retention::tests::keep},
     schedule::Keep,
 };
 
@@ -28,8 +28,8 @@ fn image(day: i64) -> LineImage {
         name: format!("golden-v{day}"),
         slot,
         available_at: slot,
-        fate: Fate::Kept,
-        seen: Seen { available: true, ours: true, ..Seen::default() },
+        fate: DeletionState::Kept,
+        seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
         pin: None,
         channels: vec![],
         copied_to: vec![],
@@ -39,7 +39,7 @@ fn image(day: i64) -> LineImage {
 
 fn goes(images: &[LineImage], keep: &Keep, doubts: &[Doubt]) -> Vec<bool> {
     let now = start() + TimeDelta::days(400);
-    judge(images, Some(&policy(keep.clone())), doubts, now).iter().map(Verdict::goes).collect()
+    judge(images, Some(&policy(keep.clone())), doubts, now).iter().map(RetentionDecision::goes).collect()
 }
 
 #[test]
@@ -86,7 +86,7 @@ fn a_pin_holds_until_it_ends() {
 #[test]
 fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     let now = start() + TimeDelta::days(10);
-    let marked = |days: i64| Fate::Marked {
+    let marked = |days: i64| DeletionState::Marked {
         since: now,
         delete_after: now + TimeDelta::days(days),
         rule: String::new(),
@@ -124,7 +124,7 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     assert_eq!(after(|_| {}, &[], 2, 0), Action::Unmark);
     // What was sent is searched for, whatever the rules say.
     let sent = |image: &mut LineImage| {
-        image.fate = Fate::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
+        image.fate = DeletionState::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
     };
     assert_eq!(after(sent, &[], 1, 0), Action::Search);
     assert_eq!(after(sent, &[], 2, 0), Action::Search);
@@ -147,7 +147,7 @@ fn an_image_of_the_future_is_not_the_newest_for_as_long() {
     let rules = Keep { last: 1, within: Some(Duration::from_hours(72)), ..keep() };
     let now = start() + TimeDelta::days(400);
     let judged = |images: &[LineImage]| -> Vec<bool> {
-        judge(images, Some(&policy(rules.clone())), &[], now).iter().map(Verdict::goes).collect()
+        judge(images, Some(&policy(rules.clone())), &[], now).iter().map(RetentionDecision::goes).collect()
     };
     for dated_by_cloud in [true, false] {
         // Three of the true time, then one of the future: it pushes nothing out.
@@ -163,7 +163,7 @@ fn an_image_of_the_future_is_not_the_newest_for_as_long() {
         let much_later = now + TimeDelta::days(30);
         let next = LineImage { slot: much_later, available_at: much_later, ..next };
         let verdicts = judge(&[future, next], Some(&policy(Keep { last: 1, ..keep() })), &[], much_later);
-        assert_eq!(verdicts.iter().map(Verdict::goes).collect::<Vec<_>>(), [true, false]);
+        assert_eq!(verdicts.iter().map(RetentionDecision::goes).collect::<Vec<_>>(), [true, false]);
     }
 }
 
@@ -270,7 +270,7 @@ impl Line {
         let policy = policy(self.keep.clone());
         let grace = TimeDelta::from_std(self.keep.grace).unwrap();
         let alive: Vec<usize> =
-            (0..self.ledger.len()).filter(|i| !matches!(self.ledger[*i].fate, Fate::Deleted { .. })).collect();
+            (0..self.ledger.len()).filter(|i| !matches!(self.ledger[*i].fate, DeletionState::Deleted { .. })).collect();
         let images: Vec<_> = alive.iter().map(|i| self.ledger[*i].clone()).collect();
         let verdicts = judge(&images, Some(&policy), &doubts, self.now);
         // What is rehearsed is what is done.
@@ -282,9 +282,9 @@ impl Line {
             let row = &mut self.ledger[index];
             match &action {
                 Action::Keep | Action::Wait { .. } | Action::NeedsConfirmation => {}
-                Action::Blocked { .. } => assert!(matches!(row.fate, Fate::Marked { .. })),
+                Action::Blocked { .. } => assert!(matches!(row.fate, DeletionState::Marked { .. })),
                 Action::Mark { delete_after } => {
-                    row.fate = Fate::Marked {
+                    row.fate = DeletionState::Marked {
                         since: self.now,
                         delete_after: *delete_after,
                         rule: String::new(),
@@ -292,10 +292,10 @@ impl Line {
                         last_error: None,
                     };
                 }
-                Action::Unmark => row.fate = Fate::Kept,
+                Action::Unmark => row.fate = DeletionState::Kept,
                 Action::Search => {
                     row.fate = if self.there[index] {
-                        Fate::Marked {
+                        DeletionState::Marked {
                             since: self.now,
                             delete_after: self.now,
                             rule: String::new(),
@@ -303,22 +303,22 @@ impl Line {
                             last_error: Some(String::new()),
                         }
                     } else {
-                        Fate::Deleted { at: self.now }
+                        DeletionState::Deleted { at: self.now }
                     };
                 }
                 Action::Delete => {
                     assert!(whole && !self.newest_failed, "in doubt");
                     assert!(held(image, self.now).is_empty(), "held: {image:?}");
                     assert!(self.there[index]);
-                    if let Fate::Marked { delete_after, .. } = image.fate {
+                    if let DeletionState::Marked { delete_after, .. } = image.fate {
                         assert!(self.now >= delete_after, "the grace was cut short");
                     } else {
-                        assert!(grace.is_zero() || matches!(image.fate, Fate::Deleting { .. }));
+                        assert!(grace.is_zero() || matches!(image.fate, DeletionState::Deleting { .. }));
                     }
                     if refused {
-                        row.fate = Fate::Refused { why: String::new() };
+                        row.fate = DeletionState::Refused { why: String::new() };
                     } else {
-                        row.fate = Fate::Deleted { at: self.now };
+                        row.fate = DeletionState::Deleted { at: self.now };
                         self.there[index] = false;
                     }
                 }
@@ -330,7 +330,8 @@ impl Line {
         let newest = (0..self.ledger.len()).filter(|i| self.ledger[*i].seen.ours).max_by_key(|i| self.ledger[*i].slot);
         if let Some(newest) = newest {
             assert!(
-                !matches!(self.ledger[newest].fate, Fate::Deleted { .. }) || !self.there[newest] && before == after
+                !matches!(self.ledger[newest].fate, DeletionState::Deleted { .. })
+                    || !self.there[newest] && before == after
             );
         }
     }

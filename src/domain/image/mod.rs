@@ -54,9 +54,9 @@ pub struct LineImage {
     /// When it was first seen AVAILABLE, by the cloud's time.
     pub available_at: DateTime<Utc>,
     /// How far its end is.
-    pub fate: Fate,
+    pub fate: DeletionState,
     /// What the last look at the cloud showed.
-    pub seen: Seen,
+    pub seen: ObservedState,
     /// Why it must stay whatever the rules say: a person's word.
     pub pin: Option<Pin>,
     /// Channels that stand for it now.
@@ -87,7 +87,7 @@ impl LineImage {
 /// How far the end of an image is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fate", rename_all = "snake_case")]
-pub enum Fate {
+pub enum DeletionState {
     /// Not in sight.
     Kept,
     /// The cloud will not delete it; it is not asked again by itself.
@@ -126,7 +126,7 @@ pub enum Fate {
     },
 }
 
-impl Fate {
+impl DeletionState {
     /// The word for it in tables, JSON and the ledger.
     pub fn as_str(&self) -> &'static str {
         match self {
@@ -141,7 +141,7 @@ impl Fate {
 
 /// What the last look at the cloud showed of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Seen {
+pub struct ObservedState {
     /// Listed as AVAILABLE.
     pub available: bool,
     /// Listed with our ownership tag, as an image of the account's own.

@@ -6,13 +6,13 @@ use serde::{Deserialize, Serialize};
 use super::{
     brake::Brake,
     failed::FailedAction,
-    judge::{Action, Verdict},
+    judge::{Action, RetentionDecision},
 };
 use crate::domain::ids::{BakeId, ImageId, LineId};
 
 /// All images that were judged, line by line, newest version first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Report {
+pub struct RetentionReport {
     /// Why the cloud could not be looked at as a whole; nothing is deleted then.
     pub problem: Option<String>,
     /// What is not deleted before a person has confirmed it.
@@ -65,17 +65,17 @@ pub struct Judged {
     pub action: Action,
     /// Why.
     #[serde(flatten)]
-    pub verdict: Verdict,
+    pub verdict: RetentionDecision,
 }
 
 impl Judged {
     /// Why, in words.
     pub fn reasons(&self) -> String {
         match &self.verdict {
-            Verdict::Stays { why } | Verdict::Blocked { why, .. } => {
+            RetentionDecision::Stays { why } | RetentionDecision::Blocked { why, .. } => {
                 why.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ")
             }
-            Verdict::Goes { rule } => format!("not wanted by {rule}"),
+            RetentionDecision::Goes { rule } => format!("not wanted by {rule}"),
         }
     }
 }

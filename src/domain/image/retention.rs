@@ -15,7 +15,7 @@ use crate::domain::schedule::Keep;
 /// A rule of `keep`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Rule {
+pub enum RetentionRule {
     /// `last`.
     Last,
     /// `hourly`.
@@ -34,7 +34,7 @@ pub enum Rule {
     Min,
 }
 
-impl Rule {
+impl RetentionRule {
     /// As the file spells it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -53,34 +53,34 @@ impl Rule {
 /// A way to say that two instants belong together.
 type Bucket = fn(DateTime<Zone>) -> (i32, u32, i64);
 
-const BUCKETS: [(Rule, Bucket); 5] = [
+const BUCKETS: [(RetentionRule, Bucket); 5] = [
     // The offset tells the two passes of a repeated hour apart.
-    (Rule::Hourly, |at| {
+    (RetentionRule::Hourly, |at| {
         let offset = i64::from(at.offset().fix().local_minus_utc());
         (at.year(), at.ordinal(), i64::from(at.hour()) * 1_000_000 + offset)
     }),
-    (Rule::Daily, |at| (at.year(), at.ordinal(), 0)),
-    (Rule::Weekly, |at| (at.iso_week().year(), at.iso_week().week(), 0)),
-    (Rule::Monthly, |at| (at.year(), at.month(), 0)),
-    (Rule::Yearly, |at| (at.year(), 0, 0)),
+    (RetentionRule::Daily, |at| (at.year(), at.ordinal(), 0)),
+    (RetentionRule::Weekly, |at| (at.iso_week().year(), at.iso_week().week(), 0)),
+    (RetentionRule::Monthly, |at| (at.year(), at.month(), 0)),
+    (RetentionRule::Yearly, |at| (at.year(), 0, 0)),
 ];
 
 /// The rules that want each of `images`, which are the dates of a line's images from the highest version to the lowest; an
 /// adopted image may be older than its version says. `min` is not among the rules: it counts what is kept for whatever
 /// reason.
-pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rule>> {
-    let mut wanted: Vec<Vec<Rule>> = vec![Vec::new(); images.len()];
+pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<RetentionRule>> {
+    let mut wanted: Vec<Vec<RetentionRule>> = vec![Vec::new(); images.len()];
     for rules in wanted.iter_mut().take(keep.last as usize) {
-        rules.push(Rule::Last);
+        rules.push(RetentionRule::Last);
     }
     let mut by_date: Vec<usize> = (0..images.len()).collect();
     by_date.sort_by_key(|&index| std::cmp::Reverse(images[index]));
     for (rule, bucket) in BUCKETS {
         let mut left = match rule {
-            Rule::Hourly => keep.hourly,
-            Rule::Daily => keep.daily,
-            Rule::Weekly => keep.weekly,
-            Rule::Monthly => keep.monthly,
+            RetentionRule::Hourly => keep.hourly,
+            RetentionRule::Daily => keep.daily,
+            RetentionRule::Weekly => keep.weekly,
+            RetentionRule::Monthly => keep.monthly,
             _ => keep.yearly,
         };
         let mut previous = None;
@@ -98,7 +98,7 @@ pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rule
     if let (Some(within), Some(newest)) = (within, images.iter().max()) {
         for (at, rules) in images.iter().zip(&mut wanted) {
             if *newest - *at <= within {
-                rules.push(Rule::Within);
+                rules.push(RetentionRule::Within);
             }
         }
     }

@@ -74,8 +74,11 @@ fn a_hundred_years_come_down_to_the_published_numbers() {
     assert_eq!((ends_a("month"), ends_a("year")), (11 + 74 - 1, 74));
     assert_eq!(older.len(), 4 + 11 + 74 - 1);
     let wanted = wanted(&rules, Zone::UTC, &images);
-    let by = |rule: Rule| wanted.iter().filter(|rules| rules.contains(&rule)).count();
-    assert_eq!([Rule::Daily, Rule::Weekly, Rule::Monthly, Rule::Yearly].map(by), [7, 5, 12, 75]);
+    let by = |rule: RetentionRule| wanted.iter().filter(|rules| rules.contains(&rule)).count();
+    assert_eq!(
+        [RetentionRule::Daily, RetentionRule::Weekly, RetentionRule::Monthly, RetentionRule::Yearly].map(by),
+        [7, 5, 12, 75]
+    );
 }
 
 #[test]
@@ -84,7 +87,7 @@ fn weeks_begin_on_monday_and_days_by_the_zones_clock() {
     let images = [at("2027-02-28T16:30:00Z"), at("2027-02-28T15:30:00Z")];
     assert_eq!(kept(&Keep { weekly: 2, ..keep() }, Zone::find("Asia/Shanghai").unwrap(), &images).len(), 2);
     let wanted = wanted(&Keep { daily: 1, ..keep() }, Zone::UTC, &images);
-    assert_eq!(wanted, [vec![Rule::Daily], vec![]]);
+    assert_eq!(wanted, [vec![RetentionRule::Daily], vec![]]);
     // The second pass of a repeated hour is another hour; so is the half hour of zones that have one.
     let fall = [at("2027-10-31T01:10:00Z"), at("2027-10-31T00:10:00Z")];
     assert_eq!(kept(&Keep { hourly: 2, ..keep() }, Zone::find("Europe/Vienna").unwrap(), &fall).len(), 2);

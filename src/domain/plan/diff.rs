@@ -279,9 +279,9 @@ impl Diff {
             };
             for step in steps((was, zone(old)), (is, zone(new))) {
                 match step {
-                    Step::Gone(at) => self.slots_gone.push(slot(at, zone(old))),
-                    Step::Added(at) => self.slots_added.push(slot(at, zone(new))),
-                    Step::Moved(from, to) => self.slots_moved.push(MovedSlot {
+                    EditStep::Gone(at) => self.slots_gone.push(slot(at, zone(old))),
+                    EditStep::Added(at) => self.slots_added.push(slot(at, zone(new))),
+                    EditStep::Moved(from, to) => self.slots_moved.push(MovedSlot {
                         from,
                         to,
                         schedule: named.name.clone(),
@@ -301,7 +301,7 @@ impl Named {
 }
 
 /// What becomes of a slot.
-enum Step {
+enum EditStep {
     Gone(DateTime<Utc>),
     Added(DateTime<Utc>),
     Moved(DateTime<Utc>, DateTime<Utc>),
@@ -315,7 +315,7 @@ struct Day {
 }
 
 /// From the slots of one rule to those of another; those that both have are not told.
-fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<Step> {
+fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<EditStep> {
     let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.0.iter().copied().collect(), new.0.iter().copied().collect());
     let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
     for slot in was.difference(&is) {
@@ -327,9 +327,9 @@ fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<St
     let mut steps = Vec::new();
     for Day { gone, added } in days.into_values() {
         let both = gone.len().min(added.len());
-        steps.extend(gone.iter().zip(&added).map(|(from, to)| Step::Moved(*from, *to)));
-        steps.extend(gone[both..].iter().map(|at| Step::Gone(*at)));
-        steps.extend(added[both..].iter().map(|at| Step::Added(*at)));
+        steps.extend(gone.iter().zip(&added).map(|(from, to)| EditStep::Moved(*from, *to)));
+        steps.extend(gone[both..].iter().map(|at| EditStep::Gone(*at)));
+        steps.extend(added[both..].iter().map(|at| EditStep::Added(*at)));
     }
     steps
 }

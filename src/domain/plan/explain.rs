@@ -46,7 +46,7 @@ impl FromStr for Asked {
 impl Asked {
     /// The instants that are meant, in order: two where the clock of `zone` shows the time twice. A time that it skips
     /// stands for the first instant after the gap.
-    pub fn moments(self, zone: Zone) -> Vec<Moment> {
+    pub fn moments(self, zone: Zone) -> Vec<PointInTime> {
         let wall = match self {
             Self::Instant(at) => at.with_timezone(&zone).naive_local(),
             Self::Wall(wall) => wall,
@@ -56,12 +56,12 @@ impl Asked {
             (Some(first), Some(second)) if first != second => {
                 let (first, second) = (first.to_utc(), second.to_utc());
                 vec![
-                    Moment { at: first, clock: WallClock::First { second } },
-                    Moment { at: second, clock: WallClock::Second { first } },
+                    PointInTime { at: first, clock: WallClock::First { second } },
+                    PointInTime { at: second, clock: WallClock::Second { first } },
                 ]
             }
-            (Some(only), _) => vec![Moment { at: only.to_utc(), clock: WallClock::Plain }],
-            (None, _) => vec![Moment { at: after_gap(wall, zone), clock: WallClock::Skipped { wall } }],
+            (Some(only), _) => vec![PointInTime { at: only.to_utc(), clock: WallClock::Plain }],
+            (None, _) => vec![PointInTime { at: after_gap(wall, zone), clock: WallClock::Skipped { wall } }],
         };
         match self {
             Self::Wall(_) => all,
@@ -88,7 +88,7 @@ fn after_gap(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
 
 /// An instant that is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub struct PointInTime {
     /// When.
     pub at: DateTime<Utc>,
     /// What the wall clock makes of it.
@@ -164,7 +164,7 @@ pub struct Case<'a> {
 
 /// What there is to say about one moment and one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer {
+pub struct Explanation {
     /// The slot, if the moment is one, by the rule as it stands or by its row.
     pub slot: Option<DateTime<Utc>>,
     /// Whether the slot counts: it has its row, will have one, or should have one. The rule may have a slot at a time
@@ -181,7 +181,7 @@ pub struct Answer {
 }
 
 /// Answers for one moment.
-pub fn explain(moment: Moment, case: &Case<'_>) -> Answer {
+pub fn explain(moment: PointInTime, case: &Case<'_>) -> Explanation {
     let zone = case.timing.zone();
     let (of_rule, clock) = by_the_rule(moment, case.timing);
     let recorded = case.record.filter(|record| !record.manual).is_some_and(|record| record.last == moment.at);
@@ -212,11 +212,11 @@ pub fn explain(moment: Moment, case: &Case<'_>) -> Answer {
     let missing = (of_rule && case.record.is_none()).then(|| missing(moment.at, case));
     let will_run = matches!(missing, Some(Missing::ToCome { .. }));
     let due = slot.is_some() && missing.is_none_or(|missing| missing.counts());
-    Answer { slot, due, will_run, before, after, words }
+    Explanation { slot, due, will_run, before, after, words }
 }
 
 /// Whether the rule as it stands has a slot at the moment, and what the clock has to do with it.
-fn by_the_rule(moment: Moment, timing: &Timing) -> (bool, Option<String>) {
+fn by_the_rule(moment: PointInTime, timing: &Timing) -> (bool, Option<String>) {
     let zone = timing.zone();
     let is_slot = timing.last_until(moment.at) == Some(moment.at);
     let shown = moment.at.with_timezone(&zone).naive_local();
@@ -444,7 +444,7 @@ mod tests {
         Case { timing, policy: Some(policy()), known: Some(known()), record: None, now }
     }
 
-    fn ask(text: &str, timing: &Timing) -> Vec<Answer> {
+    fn ask(text: &str, timing: &Timing) -> Vec<Explanation> {
         let moments = text.parse::<Asked>().unwrap().moments(timing.zone());
         moments.into_iter().map(|moment| explain(moment, &case(timing))).collect()
     }

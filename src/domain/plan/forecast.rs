@@ -113,7 +113,7 @@ pub struct Builders {
 
 /// What is expected of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fate {
+pub enum ForecastOutcome {
     /// It is baked.
     Baked {
         /// Its bake begins.
@@ -132,7 +132,7 @@ pub enum Fate {
 /// What is expected of each of `coming`, which are in the order of the file; `under_way` is what goes on as they come.
 ///
 /// Takes O(n log n) for n slots and a handful of regions.
-pub fn forecast(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<Fate> {
+pub fn forecast(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<ForecastOutcome> {
     let mut queue = Queue::new(coming, under_way, builders);
     while let Some(&Reverse((now, _))) = queue.events.peek() {
         queue.catch_up(now);
@@ -175,7 +175,7 @@ struct Slot<'a> {
     place: usize,
     instance: usize,
     region: usize,
-    fate: Option<Fate>,
+    fate: Option<ForecastOutcome>,
 }
 
 #[derive(Default)]
@@ -267,7 +267,7 @@ impl<'a> Queue<'a> {
             Event::IsGivenUp { turn } => {
                 let slot = &mut self.slots[turn];
                 if slot.fate.is_none() {
-                    slot.fate = Some(Fate::TooLate);
+                    slot.fate = Some(ForecastOutcome::TooLate);
                     let instance = slot.instance;
                     self.change(instance, |instance| {
                         instance.waiting.remove(&turn);
@@ -279,7 +279,7 @@ impl<'a> Queue<'a> {
                 let slot = &mut self.slots[turn];
                 let instance = &mut self.instances[slot.instance];
                 if slot.coming.overlap == Overlap::Skip && instance.open > 0 {
-                    slot.fate = Some(Fate::Overlaps);
+                    slot.fate = Some(ForecastOutcome::Overlaps);
                 } else {
                     instance.open += 1;
                 }
@@ -305,7 +305,7 @@ impl<'a> Queue<'a> {
             let own = slot.coming.slot;
             let slots = &self.instances[instance].slots;
             let runs_into = slots.get(slots.partition_point(|other| *other <= own)).copied().filter(|next| *next < end);
-            slot.fate = Some(Fate::Baked { begin: now, end, runs_into });
+            slot.fate = Some(ForecastOutcome::Baked { begin: now, end, runs_into });
             self.events.push(Reverse((end, Event::Ends { instance, region })));
             self.busy += 1;
             self.regions[region].busy += 1;
@@ -337,8 +337,8 @@ impl<'a> Queue<'a> {
     }
 
     /// In the order of the file again.
-    fn into_fates(self) -> Vec<Fate> {
-        let mut fates = vec![Fate::TooLate; self.slots.len()];
+    fn into_fates(self) -> Vec<ForecastOutcome> {
+        let mut fates = vec![ForecastOutcome::TooLate; self.slots.len()];
         for slot in self.slots {
             if let Some(fate) = slot.fate {
                 fates[slot.place] = fate;
@@ -381,8 +381,8 @@ mod tests {
         }
     }
 
-    fn baked(begin: i64, end: i64) -> Fate {
-        Fate::Baked { begin: at(begin), end: at(end), runs_into: None }
+    fn baked(begin: i64, end: i64) -> ForecastOutcome {
+        ForecastOutcome::Baked { begin: at(begin), end: at(end), runs_into: None }
     }
 
     fn ids(n: usize) -> Vec<InstanceId> {
@@ -421,7 +421,7 @@ mod tests {
         let late = |give_up| Coming { give_up_at: at(give_up), ..coming(&ids[1], 0, 10) };
         let one = Builders { all: 1, ..WIDE };
         assert_eq!(forecast(&[coming(&ids[0], 0, 60), late(60)], &[], one)[1], baked(60, 70));
-        assert_eq!(forecast(&[coming(&ids[0], 0, 60), late(59)], &[], one)[1], Fate::TooLate);
+        assert_eq!(forecast(&[coming(&ids[0], 0, 60), late(59)], &[], one)[1], ForecastOutcome::TooLate);
     }
 
     #[test]
@@ -429,8 +429,8 @@ mod tests {
         let ids = ids(1);
         let skips = |slot| Coming { overlap: Overlap::Skip, ..coming(&ids[0], slot, 61) };
         let fates = forecast(&[skips(0), skips(60), skips(120)], &[], WIDE);
-        let first = Fate::Baked { begin: at(0), end: at(61), runs_into: Some(at(60)) };
-        assert_eq!(fates, [first, Fate::Overlaps, baked(120, 181)]);
+        let first = ForecastOutcome::Baked { begin: at(0), end: at(61), runs_into: Some(at(60)) };
+        assert_eq!(fates, [first, ForecastOutcome::Overlaps, baked(120, 181)]);
         // One that ends as the next slot comes is over.
         let fates = forecast(
             &[coming(&ids[0], 0, 60), Coming { overlap: Overlap::Skip, ..coming(&ids[0], 60, 60) }],
@@ -462,7 +462,7 @@ mod tests {
     #[test]
     fn without_builders_everything_is_too_late() {
         let ids = ids(1);
-        assert_eq!(forecast(&[coming(&ids[0], 0, 1)], &[], Builders { all: 0, ..WIDE }), [Fate::TooLate]);
+        assert_eq!(forecast(&[coming(&ids[0], 0, 1)], &[], Builders { all: 0, ..WIDE }), [ForecastOutcome::TooLate]);
     }
 
     #[test]
@@ -487,10 +487,10 @@ mod tests {
     }
 
     /// The same, minute by minute and without any cleverness. Each instance has one region.
-    fn slowly(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<Option<Fate>> {
+    fn slowly(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<Option<ForecastOutcome>> {
         let mut order: Vec<usize> = (0..coming.len()).collect();
         order.sort_by_key(|&i| (coming[i].slot, i));
-        let mut fates: Vec<Option<Fate>> = vec![None; coming.len()];
+        let mut fates: Vec<Option<ForecastOutcome>> = vec![None; coming.len()];
         let mut come = vec![false; coming.len()];
         let mut running: Vec<(&InstanceId, &str, DateTime<Utc>)> =
             under_way.iter().map(|bake| (bake.instance, bake.region, bake.until)).collect();
@@ -498,7 +498,7 @@ mod tests {
             running.retain(|(_, _, until)| *until > now);
             for &i in &order {
                 if fates[i].is_none() && coming[i].give_up_at < now {
-                    fates[i] = Some(Fate::TooLate);
+                    fates[i] = Some(ForecastOutcome::TooLate);
                 }
             }
             for &i in &order {
@@ -510,7 +510,7 @@ mod tests {
                 let taken =
                     running.iter().any(|(instance, ..)| *instance == one.instance) || (0..coming.len()).any(waits);
                 if taken && one.overlap == Overlap::Skip {
-                    fates[i] = Some(Fate::Overlaps);
+                    fates[i] = Some(ForecastOutcome::Overlaps);
                 }
                 come[i] = true;
             }
@@ -524,7 +524,7 @@ mod tests {
                     let end = now + TimeDelta::from_std(one.takes).unwrap();
                     let later = coming.iter().filter(|other| other.instance == one.instance && other.slot > one.slot);
                     let runs_into = later.map(|other| other.slot).min().filter(|next| *next < end);
-                    fates[i] = Some(Fate::Baked { begin: now, end, runs_into });
+                    fates[i] = Some(ForecastOutcome::Baked { begin: now, end, runs_into });
                     running.push((one.instance, one.region, end));
                 }
             }
@@ -598,7 +598,7 @@ mod tests {
             let ids = ids(6);
             let (coming, under_way) = (plan.coming(&ids), plan.under_way(&ids));
             let fates = forecast(&coming, &under_way, plan.builders);
-            let slowly: Option<Vec<Fate>> = slowly(&coming, &under_way, plan.builders).into_iter().collect();
+            let slowly: Option<Vec<ForecastOutcome>> = slowly(&coming, &under_way, plan.builders).into_iter().collect();
             prop_assert_eq!(Some(fates), slowly);
         }
 
@@ -612,7 +612,7 @@ mod tests {
                 .map(|bake| Work { instance: bake.instance, region: bake.region, begin: at(0), end: bake.until })
                 .collect();
             for (coming, fate) in coming.iter().zip(&fates) {
-                if let Fate::Baked { begin, end, .. } = *fate {
+                if let ForecastOutcome::Baked { begin, end, .. } = *fate {
                     prop_assert!(begin >= coming.not_before && begin <= coming.give_up_at);
                     prop_assert_eq!((end - begin).to_std().unwrap(), coming.takes);
                     works.push(Work { instance: coming.instance, region: coming.region, begin, end });
@@ -641,9 +641,9 @@ mod tests {
                 // Work-conserving: nobody waits but for an instance, a region or a builder that is taken.
                 for (coming, fate) in coming.iter().zip(&fates) {
                     let waits = match fate {
-                        Fate::Baked { begin, .. } => coming.not_before <= now && now < *begin,
-                        Fate::TooLate => coming.not_before <= now && now <= coming.give_up_at,
-                        Fate::Overlaps => false,
+                        ForecastOutcome::Baked { begin, .. } => coming.not_before <= now && now < *begin,
+                        ForecastOutcome::TooLate => coming.not_before <= now && now <= coming.give_up_at,
+                        ForecastOutcome::Overlaps => false,
                     };
                     prop_assert!(!waits || blocked(coming, now), "{coming:?} waits at {now}");
                 }
@@ -652,7 +652,7 @@ mod tests {
             for (i, first) in coming.iter().enumerate() {
                 for (j, second) in coming.iter().enumerate() {
                     let in_order = (first.slot, i) < (second.slot, j);
-                    let (Fate::Baked { begin: mine, .. }, Fate::Baked { begin: theirs, .. }) = (fates[i], fates[j]) else {
+                    let (ForecastOutcome::Baked { begin: mine, .. }, ForecastOutcome::Baked { begin: theirs, .. }) = (fates[i], fates[j]) else {
                         continue;
                     };
                     if in_order && first.not_before <= theirs && theirs < mine {

@@ -7,7 +7,7 @@ use crate::{
     adapters::cloud::{
         lenient,
         listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-        request::{Call, Pairs, RpcRequest},
+        request::{CloudCall, Pairs, RpcRequest},
     },
     domain::{bake::settings::StoppedMode, ids::InstanceId},
 };
@@ -56,7 +56,7 @@ pub struct Desktop {
     pub image_name: Option<String>,
 }
 
-impl Call for DescribeDesktops {
+impl CloudCall for DescribeDesktops {
     type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
@@ -109,7 +109,7 @@ pub struct StopDesktops {
     pub stopped_mode: Option<StoppedMode>,
 }
 
-impl Call for StartDesktops {
+impl CloudCall for StartDesktops {
     type Value = Accepted;
 
     fn request(&self) -> RpcRequest {
@@ -118,7 +118,7 @@ impl Call for StartDesktops {
     }
 }
 
-impl Call for StopDesktops {
+impl CloudCall for StopDesktops {
     type Value = Accepted;
 
     fn request(&self) -> RpcRequest {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use crate::adapters::cloud::{
     lenient,
     listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-    request::{Call, Idempotency, Pairs, RpcRequest},
+    request::{CloudCall, Idempotency, Pairs, RpcRequest},
 };
 
 /// ListAppInstanceGroup: delivery groups with the image that each is made from. The SDK sends its parameters in the query.
@@ -31,7 +31,7 @@ pub struct DeliveryGroup {
     pub image_id: Option<String>,
 }
 
-impl Call for ListAppInstanceGroup {
+impl CloudCall for ListAppInstanceGroup {
     type Value = RawPage;
 
     fn request(&self) -> RpcRequest {

@@ -4,7 +4,7 @@ use serde::Deserialize;
 
 use crate::adapters::cloud::{
     lenient,
-    request::{Call, RpcRequest},
+    request::{CloudCall, RpcRequest},
 };
 
 /// GetCallerIdentity of the token service: needs no permission, so that it tells good credentials from missing rights.
@@ -25,7 +25,7 @@ pub struct CallerIdentity {
     pub identity_type: Option<String>,
 }
 
-impl Call for GetCallerIdentity {
+impl CloudCall for GetCallerIdentity {
     type Value = CallerIdentity;
 
     fn request(&self) -> RpcRequest {

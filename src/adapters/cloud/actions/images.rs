@@ -9,7 +9,7 @@ use crate::{
     adapters::cloud::{
         lenient,
         listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-        request::{Call, Idempotency, Pairs, RpcRequest},
+        request::{CloudCall, Idempotency, Pairs, RpcRequest},
     },
     domain::{
         api::instance_state::InstanceType,
@@ -59,7 +59,7 @@ pub struct CreatedImage {
     pub task_id: Option<String>,
 }
 
-impl Call for CreateImageByInstance {
+impl CloudCall for CreateImageByInstance {
     type Value = CreatedImage;
 
     fn request(&self) -> RpcRequest {
@@ -259,7 +259,7 @@ impl<'de> Deserialize<'de> for ImageStatus {
     }
 }
 
-impl Call for ListImage {
+impl CloudCall for ListImage {
     type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
@@ -308,7 +308,7 @@ pub struct DeleteImage {
     pub image_id: ImageId,
 }
 
-impl Call for DeleteImage {
+impl CloudCall for DeleteImage {
     /// Whether it was deleted, where the answer says so.
     type Value = Option<bool>;
 
@@ -337,7 +337,7 @@ pub struct StartTaskForDistributeImage {
     pub product_type: Option<String>,
 }
 
-impl Call for StartTaskForDistributeImage {
+impl CloudCall for StartTaskForDistributeImage {
     /// The task's id; followed by ListImage all the same.
     type Value = String;
 

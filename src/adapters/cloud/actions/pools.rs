@@ -6,7 +6,7 @@ use serde::Deserialize;
 use crate::adapters::cloud::{
     lenient,
     listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-    request::{Call, Pairs, RpcRequest},
+    request::{CloudCall, Pairs, RpcRequest},
 };
 
 /// DescribeDesktopGroups of ecd: desktop pools. One that is scaled to 0 has no desktops and uses its image all the same.
@@ -34,7 +34,7 @@ pub struct DesktopGroup {
     pub image_id: Option<String>,
 }
 
-impl Call for DescribeDesktopGroups {
+impl CloudCall for DescribeDesktopGroups {
     type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
@@ -94,7 +94,7 @@ pub struct Bundle {
     pub image_name: Option<String>,
 }
 
-impl Call for DescribeBundles {
+impl CloudCall for DescribeBundles {
     type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
@@ -152,7 +152,7 @@ pub struct Template {
     pub image_id: Option<String>,
 }
 
-impl Call for DescribeTemplates {
+impl CloudCall for DescribeTemplates {
     type Value = RawPage;
 
     /// Unlike the other calls of ecd this one takes a form, and no region.
@@ -213,7 +213,7 @@ pub struct DesktopImage {
     pub name: Option<String>,
 }
 
-impl Call for DescribeImages {
+impl CloudCall for DescribeImages {
     type Value = RawPage;
 
     fn request(&self) -> RpcRequest {

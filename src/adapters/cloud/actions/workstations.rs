@@ -7,7 +7,7 @@ use crate::{
     adapters::cloud::{
         lenient,
         listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-        request::{Call, Idempotency, Pairs, RpcRequest},
+        request::{CloudCall, Idempotency, Pairs, RpcRequest},
     },
     domain::ids::InstanceId,
 };
@@ -76,7 +76,7 @@ pub struct ServerMachine {
     pub instance_id: Option<String>,
 }
 
-impl Call for ListWuyingServer {
+impl CloudCall for ListWuyingServer {
     type Value = RawPage;
 
     fn request(&self) -> RpcRequest {
@@ -124,7 +124,7 @@ pub struct StopWuyingServer {
     pub force: Option<bool>,
 }
 
-impl Call for StartWuyingServer {
+impl CloudCall for StartWuyingServer {
     type Value = Accepted;
 
     fn request(&self) -> RpcRequest {
@@ -133,7 +133,7 @@ impl Call for StartWuyingServer {
     }
 }
 
-impl Call for StopWuyingServer {
+impl CloudCall for StopWuyingServer {
     type Value = Accepted;
 
     fn request(&self) -> RpcRequest {

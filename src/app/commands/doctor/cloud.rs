@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 
 use super::{
-    Check, Context, Report, host,
+    Check, Context, DoctorReport, host,
     permissions::{Look, Needs, Probe},
 };
 use crate::{
@@ -59,7 +59,7 @@ pub(super) async fn examine(
     whole: bool,
     probe: bool,
     now: DateTime<Utc>,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cloud = match daemon::client(config, &context.environment, &clock) {
@@ -93,7 +93,7 @@ pub(super) async fn examine(
 }
 
 /// Knocks at every host that is needed, which also tells the time there. Those that answered.
-async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut Report) -> BTreeSet<String> {
+async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut DoctorReport) -> BTreeSet<String> {
     let desktops = needs.regions.iter().map(|region| Product::Desktops { region: region.clone() });
     let mut endpoints: Vec<Endpoint> = Vec::new();
     for product in [Product::AppStreaming].into_iter().chain(desktops).chain([Product::Sts]) {
@@ -106,7 +106,7 @@ async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut Report) -> BTree
     let sts = cloud.endpoint(&Product::Sts).ok();
     let app_streaming = cloud.endpoint(&Product::AppStreaming).ok();
     let mut greetings: FuturesOrdered<_> =
-        endpoints.into_iter().map(async |endpoint| (cloud.greet(&endpoint).await, endpoint)).collect();
+        endpoints.into_iter().map(async |endpoint| (cloud.probe(&endpoint).await, endpoint)).collect();
     let mut reachable = BTreeSet::new();
     let mut skews = Vec::new();
     while let Some((greeting, endpoint)) = greetings.next().await {
@@ -165,7 +165,7 @@ async fn credentials(
     config: &Config,
     cloud: &CloudClient,
     now: DateTime<Utc>,
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) -> bool {
     let name = "credentials";
     let identity = cloud.caller_identity().await;
@@ -221,7 +221,7 @@ fn provide(context: &Context<'_>, config: &Config) -> String {
     }
 }
 
-async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &mut Report) {
+async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &mut DoctorReport) {
     let (looks, left_out) = Look::all(needs);
     let mut looks: FuturesOrdered<_> = looks.into_iter().map(|(look, weight)| look.check(cloud, weight)).collect();
     let mut found_any = false;
@@ -251,7 +251,7 @@ async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &m
 /// The instances of one kind and region, each with the schedules that bake it.
 type Group<'a> = BTreeMap<InstanceId, Vec<&'a Schedule>>;
 
-async fn instances(cloud: &CloudClient, config: &Config, report: &mut Report) {
+async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorReport) {
     let mut groups: BTreeMap<(&'static str, &str), (InstanceType, Group<'_>)> = BTreeMap::new();
     for schedule in &config.schedules {
         let kind = schedule.settings.instance_type;

@@ -20,7 +20,7 @@ mod service;
 /// How a check went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
-enum Verdict {
+enum CheckStatus {
     /// There was nothing to look at, or no way to.
     Skip,
     Ok,
@@ -34,42 +34,42 @@ enum Verdict {
 #[derive(Debug, Clone, Serialize)]
 struct Check {
     name: String,
-    result: Verdict,
+    result: CheckStatus,
     found: String,
     /// What to do.
     advice: Option<String>,
 }
 
 impl Check {
-    fn new(name: impl Into<String>, result: Verdict, found: impl Into<String>, advice: Option<String>) -> Self {
+    fn new(name: impl Into<String>, result: CheckStatus, found: impl Into<String>, advice: Option<String>) -> Self {
         Self { name: name.into(), result, found: found.into(), advice }
     }
 
     fn ok(name: impl Into<String>, found: impl Into<String>) -> Self {
-        Self::new(name, Verdict::Ok, found, None)
+        Self::new(name, CheckStatus::Ok, found, None)
     }
 
     fn skip(name: impl Into<String>, found: impl Into<String>) -> Self {
-        Self::new(name, Verdict::Skip, found, None)
+        Self::new(name, CheckStatus::Skip, found, None)
     }
 
     fn warn(name: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::new(name, Verdict::Warn, found, Some(advice.into()))
+        Self::new(name, CheckStatus::Warn, found, Some(advice.into()))
     }
 
     fn fail(name: impl Into<String>, found: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::new(name, Verdict::Fail, found, Some(advice.into()))
+        Self::new(name, CheckStatus::Fail, found, Some(advice.into()))
     }
 }
 
 /// The checks so far. For people each is printed as soon as it is known, for some take their time.
-struct Report {
+struct DoctorReport {
     checks: Vec<Check>,
     live: bool,
     color: bool,
 }
 
-impl Report {
+impl DoctorReport {
     fn add(&mut self, check: Check) {
         if self.live {
             super::say(&line(&check, self.color));
@@ -83,7 +83,7 @@ impl Report {
         }
     }
 
-    fn count(&self, result: Verdict) -> usize {
+    fn count(&self, result: CheckStatus) -> usize {
         self.checks.iter().filter(|check| check.result == result).count()
     }
 }
@@ -93,7 +93,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let Some(config) = config else {
         return Err(Failure::new(Exit::Usage, problems.render(context.color_of_stderr())));
     };
-    let mut report = Report { checks: Vec::new(), live: !context.json, color: context.color };
+    let mut report = DoctorReport { checks: Vec::new(), live: !context.json, color: context.color };
     report.add(host::configuration(context.config_path, &config, &problems));
     report.add(host::config_permissions(&config));
     report.add(host::credential_permissions(context, &config));
@@ -105,7 +105,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     let whole = !problems.has_errors();
     cloud::examine(context, &config, whole, !args.no_probe, SystemClock.now(), &mut report).await;
 
-    let failures = report.count(Verdict::Fail);
+    let failures = report.count(CheckStatus::Fail);
     let exit = match (whole, failures) {
         (false, _) => Exit::Usage,
         (true, 0) => Exit::Done,
@@ -116,9 +116,9 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     } else {
         format!(
             "\n{} ok, {} to look at, {failures} failed, {} skipped.\n",
-            report.count(Verdict::Ok),
-            report.count(Verdict::Warn),
-            report.count(Verdict::Skip)
+            report.count(CheckStatus::Ok),
+            report.count(CheckStatus::Warn),
+            report.count(CheckStatus::Skip)
         )
     };
     Ok(CommandOutput { text, exit })
@@ -127,10 +127,10 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
 /// The check on one line, and what to do on the next.
 fn line(check: &Check, color: bool) -> String {
     let (word, code) = match check.result {
-        Verdict::Skip => ("skip", "2"),
-        Verdict::Ok => ("ok", "32"),
-        Verdict::Warn => ("warn", "33"),
-        Verdict::Fail => ("fail", "31;1"),
+        CheckStatus::Skip => ("skip", "2"),
+        CheckStatus::Ok => ("ok", "32"),
+        CheckStatus::Warn => ("warn", "33"),
+        CheckStatus::Fail => ("fail", "31;1"),
     };
     let padding = " ".repeat("warn".len() - word.len());
     let word = if color { format!("\u{1b}[{code}m{word}\u{1b}[0m") } else { word.to_owned() };

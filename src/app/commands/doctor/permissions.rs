@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, Verdict};
+use super::{Check, CheckStatus};
 use crate::{
     adapters::{
         cloud::{
@@ -109,12 +109,13 @@ pub(super) enum Look {
 
 impl Look {
     /// Those that the schedules need, each with how bad it is where the right is missing; and what is left out, why.
-    pub(super) fn all(needs: &Needs) -> (Vec<(Self, Verdict)>, Vec<Check>) {
+    pub(super) fn all(needs: &Needs) -> (Vec<(Self, CheckStatus)>, Vec<Check>) {
         // Bakes that stop nothing do not ask for instances, only people do; and who deletes images asks who uses them.
         let asked = |kind| needs.delete && needs.asked.contains(&kind);
-        let weight = |used, kind| if used == Use::Stopped || asked(kind) { Verdict::Fail } else { Verdict::Warn };
+        let weight =
+            |used, kind| if used == Use::Stopped || asked(kind) { CheckStatus::Fail } else { CheckStatus::Warn };
         let unneeded = if needs.delete { "left out by in_use of [cloud]" } else { "no schedule has `keep`" };
-        let mut looks = vec![(Self::Images, Verdict::Fail)];
+        let mut looks = vec![(Self::Images, CheckStatus::Fail)];
         let mut left_out = Vec::new();
         if needs.delete && !needs.not_asked.is_empty() {
             let kinds = needs.not_asked.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
@@ -141,7 +142,7 @@ impl Look {
         looks.extend(regions.into_iter().map(|region| (Self::Desktops(region), of_desktops)));
         let mut offer = |name: &str, wanted: bool, offered: Vec<Self>| {
             if wanted {
-                looks.extend(offered.into_iter().map(|look| (look, Verdict::Fail)));
+                looks.extend(offered.into_iter().map(|look| (look, CheckStatus::Fail)));
             } else {
                 left_out.push(Check::skip(name, format!("not needed: {unneeded}")));
             }
@@ -218,7 +219,7 @@ impl Look {
     }
 
     /// The check, and whether anything was found that should not be there.
-    pub(super) async fn check(self, cloud: &CloudClient, weight: Verdict) -> (Check, bool) {
+    pub(super) async fn check(self, cloud: &CloudClient, weight: CheckStatus) -> (Check, bool) {
         let taken = self.take(cloud).await;
         let found = matches!(taken, Ok(true));
         (judged(&self.name(), weight, taken.err().as_ref()), found)
@@ -325,12 +326,12 @@ impl Probe {
                 cloud.distribute_image(&request).await.map(|_| ())
             }
         };
-        judged(self.name(), Verdict::Fail, outcome.err().as_ref())
+        judged(self.name(), CheckStatus::Fail, outcome.err().as_ref())
     }
 }
 
 /// What a call that was `refused`, or not, tells of the right to it; `weight` where the right is missing.
-fn judged(name: &str, weight: Verdict, refused: Option<&ApiError>) -> Check {
+fn judged(name: &str, weight: CheckStatus, refused: Option<&ApiError>) -> Check {
     let Some(refusal) = refused else { return Check::ok(name, "allowed") };
     match tells(refusal) {
         Right::Given => Check::ok(name, format!("allowed ({})", refusal.code.as_deref().unwrap_or_default())),

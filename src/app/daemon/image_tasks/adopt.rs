@@ -11,7 +11,7 @@ use crate::{
         control::{Reply, Wanted},
         store::NewImage,
     },
-    app::daemon::{Shared, calls::seen, engine::EngineRequest},
+    app::daemon::{DaemonContext, calls::seen, engine::EngineRequest},
     domain::{
         api::{call::ApiError, gmt_offset, instance_state::InstanceType},
         error::chain,
@@ -23,7 +23,7 @@ use crate::{
 
 /// Finds the images and adopts them, or says which it would.
 pub async fn adopt(
-    shared: &Shared,
+    shared: &DaemonContext,
     schedule: &str,
     instance: Option<&InstanceId>,
     wanted: &Wanted,
@@ -59,14 +59,18 @@ pub async fn adopt(
 }
 
 /// The line that images are given to.
-pub(super) struct Target {
+pub(super) struct AdoptionTarget {
     pub(super) schedule_id: ScheduleId,
     pub(super) instance: InstanceId,
     pub(super) line: LineId,
     instance_type: InstanceType,
 }
 
-pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&InstanceId>) -> Result<Target, Reply> {
+pub(super) fn target(
+    shared: &DaemonContext,
+    schedule: &str,
+    instance: Option<&InstanceId>,
+) -> Result<AdoptionTarget, Reply> {
     let config = shared.config();
     let named = |one: &&std::sync::Arc<crate::domain::schedule::Schedule>| {
         one.name.as_str() == schedule || one.id.as_str() == schedule
@@ -89,7 +93,7 @@ pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&Instance
             return Err(Reply::Failed { message });
         }
     };
-    Ok(Target {
+    Ok(AdoptionTarget {
         schedule_id: found.id.clone(),
         instance: instance.clone(),
         line: found.line(instance),
@@ -97,7 +101,7 @@ pub(super) fn target(shared: &Shared, schedule: &str, instance: Option<&Instance
     })
 }
 
-async fn find(shared: &Shared, wanted: &Wanted) -> Result<Vec<Image>, ApiError> {
+async fn find(shared: &DaemonContext, wanted: &Wanted) -> Result<Vec<Image>, ApiError> {
     let cloud = &shared.cloud;
     match wanted {
         Wanted::Images(ids) => {
@@ -126,7 +130,7 @@ async fn find(shared: &Shared, wanted: &Wanted) -> Result<Vec<Image>, ApiError> 
 
 fn candidate(
     image: &Image,
-    target: &Target,
+    target: &AdoptionTarget,
     owner: &str,
     versions: &HashMap<LineId, u32>,
     now: DateTime<Utc>,

@@ -7,7 +7,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     adopt,
-    pins::{no_image, told},
+    pins::{no_image, to_reply},
     task_driver::TaskDriver,
 };
 use crate::{
@@ -16,14 +16,14 @@ use crate::{
         control::Reply,
         store::{ChannelOrder, Moved, StoreError},
     },
-    app::daemon::Shared,
+    app::daemon::DaemonContext,
     domain::{
         clock::later,
         error::chain,
         ids::{ImageId, InstanceId, LineId},
         image::{
             Policy,
-            channels::{Refused, Target},
+            channels::{ChannelTarget, Refused},
         },
         schedule::{Channel, LATEST},
     },
@@ -35,7 +35,7 @@ const BATCH: u32 = 200;
 const WAIT_FOR_CLOCK: Duration = Duration::from_secs(2);
 
 /// Works until `stop`.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
         let (mut rounds, mut in_force) = (TaskDriver::new(&shared), None);
         loop {
@@ -49,7 +49,7 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 
 /// Moves what is due. `in_force` is the configuration that was looked at last.
 async fn turn(
-    shared: &Shared,
+    shared: &DaemonContext,
     in_force: &mut Option<String>,
     now: DateTime<Utc>,
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
@@ -68,7 +68,7 @@ async fn turn(
 }
 
 /// Moves every channel that is due; `false` where none may move, because this host's clock is in doubt.
-pub(super) async fn settle(shared: &Shared, config: &Config) -> Result<bool, StoreError> {
+pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bool, StoreError> {
     let mut policies: Option<BTreeMap<LineId, Policy>> = None;
     loop {
         // Without a line that is due the cloud need not be asked for its time.
@@ -96,7 +96,7 @@ pub(super) async fn settle(shared: &Shared, config: &Config) -> Result<bool, Sto
 
 /// A person wants a channel to stand for an image.
 pub async fn promote(
-    shared: &Shared,
+    shared: &DaemonContext,
     image: ImageId,
     channel: String,
     force: bool,
@@ -104,26 +104,26 @@ pub async fn promote(
     who: &str,
 ) -> Reply {
     let order = |image| ChannelOrder::Promote { image, channel: channel.clone(), force, reason };
-    told(on_image(shared, image, Some(&channel), order, who).await)
+    to_reply(on_image(shared, image, Some(&channel), order, who).await)
 }
 
 /// A person wants nobody to use an image.
-pub async fn veto(shared: &Shared, image: ImageId, reason: String, who: &str) -> Reply {
-    told(on_image(shared, image, None, |image| ChannelOrder::Veto { image, reason }, who).await)
+pub async fn veto(shared: &DaemonContext, image: ImageId, reason: String, who: &str) -> Reply {
+    to_reply(on_image(shared, image, None, |image| ChannelOrder::Veto { image, reason }, who).await)
 }
 
 /// A person wants an image to be used again.
-pub async fn unveto(shared: &Shared, image: ImageId, who: &str) -> Reply {
+pub async fn unveto(shared: &DaemonContext, image: ImageId, who: &str) -> Reply {
     match shared.store.reader().image(&image).await {
         Ok(Some(row)) if row.image.veto.is_none() => Reply::Failed { message: format!("{image} has no veto") },
-        Ok(_) => told(on_image(shared, image, None, |image| ChannelOrder::Unveto { image }, who).await),
+        Ok(_) => to_reply(on_image(shared, image, None, |image| ChannelOrder::Unveto { image }, who).await),
         Err(error) => Reply::Failed { message: chain(&error) },
     }
 }
 
 /// A person wants a channel of a schedule's line to stand for what it stood for before.
 pub async fn rollback(
-    shared: &Shared,
+    shared: &DaemonContext,
     schedule: &str,
     instance: Option<&InstanceId>,
     channel: String,
@@ -134,11 +134,13 @@ pub async fn rollback(
         Ok(target) => target.line,
         Err(reply) => return reply,
     };
-    told(order(shared, &line, Some(&channel), &ChannelOrder::Rollback { channel: channel.clone(), reason }, who).await)
+    to_reply(
+        order(shared, &line, Some(&channel), &ChannelOrder::Rollback { channel: channel.clone(), reason }, who).await,
+    )
 }
 
 async fn on_image(
-    shared: &Shared,
+    shared: &DaemonContext,
     image: ImageId,
     channel: Option<&str>,
     make: impl FnOnce(ImageId) -> ChannelOrder,
@@ -152,7 +154,7 @@ async fn on_image(
 
 /// Gives an order to one line, whose `channel` must be one that people may move.
 async fn order(
-    shared: &Shared,
+    shared: &DaemonContext,
     line: &LineId,
     channel: Option<&str>,
     order: &ChannelOrder,
@@ -203,19 +205,19 @@ fn unknown(line: &LineId, channel: &str, declared: Option<&[Channel]>) -> Option
 fn words(Moved { line, by, .. }: &Moved) -> String {
     let (channel, why) = (&by.channel, &by.why);
     match &by.to {
-        Target::Image { image_id, version, .. } => {
+        ChannelTarget::Image { image_id, version, .. } => {
             let is = if by.is_loss { "goes back to" } else { "is" };
             format!("{channel} of {line} {is} v{version}, {image_id}: {why}")
         }
-        Target::Nothing { .. } => format!("{channel} of {line} is empty: {why}"),
-        Target::Dropped => format!("{channel} of {line} is dropped: {why}"),
+        ChannelTarget::Nothing { .. } => format!("{channel} of {line} is empty: {why}"),
+        ChannelTarget::Dropped => format!("{channel} of {line} is dropped: {why}"),
     }
 }
 
 /// One line for each move.
 fn log(moved: &Moved) {
     let (line, channel, who, words) = (moved.line.as_str(), &moved.by.channel, &moved.who, words(moved));
-    let image = if let Target::Image { image_id, .. } = &moved.by.to { image_id.as_str() } else { "" };
+    let image = if let ChannelTarget::Image { image_id, .. } = &moved.by.to { image_id.as_str() } else { "" };
     if moved.by.is_loss {
         tracing::warn!(line, channel, image, who, "channel {words}");
     } else {

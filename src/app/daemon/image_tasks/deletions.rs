@@ -15,7 +15,7 @@ use crate::{
         config::Config,
         store::{DeleteOutcome, Doomed, SentDeletion, StoreError},
     },
-    app::daemon::Shared,
+    app::daemon::DaemonContext,
     domain::{
         api::call::{ApiError, ErrorClass},
         ids::ImageId,
@@ -45,7 +45,7 @@ pub(super) enum Progress {
 
 /// Deletes one image.
 pub(super) async fn delete(
-    shared: &Shared,
+    shared: &DaemonContext,
     config: &Config,
     image: &Doomed,
     tries: u32,
@@ -80,7 +80,7 @@ pub(super) async fn delete(
             let why = "the cloud's answer does not tell whether it is deleted".to_owned();
             (DeleteOutcome::Unclear { search_at: sent_at, why: why.clone() }, why)
         }
-        Err(refusal) => (outcome_of(&refusal, sent_at, next), refusal.told()),
+        Err(refusal) => (outcome_of(&refusal, sent_at, next), refusal.describe()),
     };
     store.end_deletion(image, &outcome, &told, who, shared.clock.now()).await?;
     match outcome {
@@ -106,14 +106,18 @@ pub(super) async fn delete(
 }
 
 /// Whether the image may be deleted at this very moment: it is there as it was judged, and nobody uses it.
-async fn ask_once_more(shared: &Shared, config: &Config, image: &Doomed) -> Result<Result<(), Progress>, StoreError> {
+async fn ask_once_more(
+    shared: &DaemonContext,
+    config: &Config,
+    image: &Doomed,
+) -> Result<Result<(), Progress>, StoreError> {
     let store = &shared.store;
     let waits = |users: Vec<String>, why: String| Ok(Err(Progress::Waits { users, why }));
     let again = shared.clock.now() + AFTER_PROBLEM;
     let rows = match rows_of(&shared.cloud, &image.image_id).await {
         Ok(rows) => rows,
         Err(refusal) => {
-            let why = format!("it could not be looked at once more: {}", refusal.told());
+            let why = format!("it could not be looked at once more: {}", refusal.describe());
             store.put_off_deletion(image, &why, again).await?;
             return waits(Vec::new(), why);
         }
@@ -140,7 +144,7 @@ async fn ask_once_more(shared: &Shared, config: &Config, image: &Doomed) -> Resu
             waits(users, why)
         }
         Err(refusal) => {
-            let why = format!("the cloud does not tell who uses it: {}", refusal.told());
+            let why = format!("the cloud does not tell who uses it: {}", refusal.describe());
             store.put_off_deletion(image, &why, again).await?;
             waits(Vec::new(), why)
         }
@@ -148,7 +152,7 @@ async fn ask_once_more(shared: &Shared, config: &Config, image: &Doomed) -> Resu
 }
 
 /// Searches for every image whose delete call was sent and whose search is due.
-pub(super) async fn search(shared: &Shared, config: &Config, who: &str) -> Result<(), StoreError> {
+pub(super) async fn search(shared: &DaemonContext, config: &Config, who: &str) -> Result<(), StoreError> {
     let now = shared.clock.now();
     for sent in shared.store.reader().sent_deletions().await? {
         // A clock that was set back must not put the search off.
@@ -159,7 +163,12 @@ pub(super) async fn search(shared: &Shared, config: &Config, who: &str) -> Resul
     Ok(())
 }
 
-async fn search_for(shared: &Shared, config: &Config, sent: &SentDeletion, who: &str) -> Result<Progress, StoreError> {
+async fn search_for(
+    shared: &DaemonContext,
+    config: &Config,
+    sent: &SentDeletion,
+    who: &str,
+) -> Result<Progress, StoreError> {
     let (store, image) = (&shared.store, &sent.image);
     let (line, id) = (image.line.as_str(), image.image_id.as_str());
     let found = rows_of(&shared.cloud, &image.image_id).await;
@@ -187,7 +196,7 @@ async fn search_for(shared: &Shared, config: &Config, sent: &SentDeletion, who: 
             Ok(Progress::Sent)
         }
         Err(refusal) => {
-            let why = format!("it could not be searched for: {}", refusal.told());
+            let why = format!("it could not be searched for: {}", refusal.describe());
             tracing::warn!(image = id, line, "image {id} of {line} may be deleted: {why}");
             store.search_later(sent, next_search(sent.sent_at, now), &why).await?;
             Ok(Progress::Sent)
@@ -215,7 +224,7 @@ async fn rows_of(cloud: &CloudClient, image_id: &ImageId) -> Result<Vec<Image>, 
 
 /// What a refused delete call means for the image.
 fn outcome_of(refusal: &ApiError, sent_at: DateTime<Utc>, next: DateTime<Utc>) -> DeleteOutcome {
-    let why = refusal.told();
+    let why = refusal.describe();
     match (refusal.code.as_deref(), refusal.class) {
         // Perhaps an earlier call of ours worked, and perhaps the cloud errs: a list by id decides.
         (Some("Image.NotExist"), _) | (_, ErrorClass::Unclear) => DeleteOutcome::Unclear { search_at: sent_at, why },

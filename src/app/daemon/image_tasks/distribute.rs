@@ -7,11 +7,11 @@ use fastrand::Rng;
 use futures_util::{StreamExt, stream::FuturesUnordered};
 use tokio_util::sync::CancellationToken;
 
-use super::{pins::told, task_driver::TaskDriver};
+use super::{pins::to_reply, task_driver::TaskDriver};
 use crate::{
     adapters::{
         cloud::{
-            Answer,
+            ApiResponse,
             actions::{Image, ListImage, StartTaskForDistributeImage},
         },
         config::Config,
@@ -19,14 +19,14 @@ use crate::{
         failpoint,
         store::{Attempt, Copy, CopyStep, StoreError},
     },
-    app::daemon::{Shared, calls::class_word},
+    app::daemon::{DaemonContext, calls::class_word},
     domain::{
         api::{
             call::{ApiError, ErrorClass},
             identity::ImageStatus,
         },
         ids::{BakeId, ImageId},
-        image::distribution::{CopyTimeouts, Effect, Event, REPEATED, Sight, State, step},
+        image::distribution::{CopyTimeouts, Effect, Event, Observation, REPEATED, State, step},
     },
 };
 
@@ -36,7 +36,7 @@ const AT_ONCE: usize = 4;
 const BATCH: u32 = 200;
 
 /// Works until `stop`.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken, mut rng: Rng) {
+pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken, mut rng: Rng) {
     let work = async {
         let mut rounds = TaskDriver::new(&shared);
         loop {
@@ -49,7 +49,7 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken, mut rng: Rng) {
 }
 
 /// Looks after all that is due.
-async fn turn(shared: &Shared, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
+async fn turn(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
     loop {
         let due = shared.store.due_copies(shared.clock.now(), BATCH).await?;
         if due.is_empty() {
@@ -66,7 +66,7 @@ async fn turn(shared: &Shared, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, S
             while at_work.len() < AT_ONCE
                 && let Some(copies) = images.next()
             {
-                let mut work = Work { shared, config: &config, rng: rng.fork() };
+                let mut work = ReplicaTask { shared, config: &config, rng: rng.fork() };
                 at_work.push(async move { work.image(copies).await });
             }
             match at_work.next().await {
@@ -78,11 +78,11 @@ async fn turn(shared: &Shared, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, S
 }
 
 /// A person wants the copies of a bake's image anew that failed.
-pub async fn retry(shared: &Shared, bake: BakeId, who: &str) -> Reply {
-    told(try_retry(shared, bake, who).await)
+pub async fn retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Reply {
+    to_reply(try_retry(shared, bake, who).await)
 }
 
-async fn try_retry(shared: &Shared, bake: BakeId, who: &str) -> Result<Reply, StoreError> {
+async fn try_retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Result<Reply, StoreError> {
     let reader = shared.store.reader();
     let Some(row) = reader.bake(bake).await? else {
         return Ok(Reply::NotFound { message: format!("there is no bake {bake}; see `imagebaked history`") });
@@ -111,8 +111,8 @@ async fn try_retry(shared: &Shared, bake: BakeId, who: &str) -> Result<Reply, St
 }
 
 /// One image and its copies.
-struct Work<'a> {
-    shared: &'a Shared,
+struct ReplicaTask<'a> {
+    shared: &'a DaemonContext,
     config: &'a Config,
     rng: Rng,
 }
@@ -122,10 +122,10 @@ struct Told<T> {
     call: &'static str,
     started_at: DateTime<Utc>,
     finished_at: DateTime<Utc>,
-    answer: Result<Answer<T>, ApiError>,
+    answer: Result<ApiResponse<T>, ApiError>,
 }
 
-impl Work<'_> {
+impl ReplicaTask<'_> {
     async fn image(&mut self, copies: Vec<Copy>) -> Result<(), StoreError> {
         let now = self.now();
         let mut steps = Vec::new();
@@ -216,7 +216,7 @@ impl Work<'_> {
 
     /// Credentials that were refused are read anew and tried once more: the cloud did not act on a request that it
     /// refused for its signature.
-    async fn call<T, F: Future<Output = Result<Answer<T>, ApiError>>>(
+    async fn call<T, F: Future<Output = Result<ApiResponse<T>, ApiError>>>(
         &self,
         call: &'static str,
         send: impl Fn() -> F,
@@ -260,10 +260,10 @@ impl<T> Told<T> {
 }
 
 /// What the rows of an image show of a copy. An image may be listed once for each of its versions.
-fn sight(images: &[Image], copy: &Copy) -> Sight {
+fn sight(images: &[Image], copy: &Copy) -> Observation {
     let there = || images.iter().filter(|image| image.image_id == copy.image_id && !is_deleted(image.status.as_str()));
     if there().next().is_none() {
-        return Sight::NoImage;
+        return Observation::NoImage;
     }
     let is_ours = |version: Option<&str>| match (version, copy.version_id.as_deref()) {
         (Some(shown), Some(ours)) => shown == ours,
@@ -273,9 +273,11 @@ fn sight(images: &[Image], copy: &Copy) -> Sight {
     let listed =
         listed.find(|row| row.region_id.as_deref() == Some(&*copy.region) && is_ours(row.version_id.as_deref()));
     match listed {
-        Some(row) => Sight::Listed { status: ImageStatus::parse(row.status.as_str()), progress: row.progress.clone() },
-        None if there().any(|image| image.image_region_list.contains(&copy.region)) => Sight::Named,
-        None => Sight::Absent,
+        Some(row) => {
+            Observation::Listed { status: ImageStatus::parse(row.status.as_str()), progress: row.progress.clone() }
+        }
+        None if there().any(|image| image.image_region_list.contains(&copy.region)) => Observation::Named,
+        None => Observation::Absent,
     }
 }
 
@@ -283,12 +285,12 @@ fn is_deleted(status: &str) -> bool {
     ImageStatus::parse(status) == ImageStatus::Deleted
 }
 
-fn words(sight: &Sight) -> &str {
+fn words(sight: &Observation) -> &str {
     match sight {
-        Sight::NoImage => "the image is not listed",
-        Sight::Absent => "not listed in the region",
-        Sight::Named => "the region is named, without a status",
-        Sight::Listed { status, .. } => status.as_str(),
+        Observation::NoImage => "the image is not listed",
+        Observation::Absent => "not listed in the region",
+        Observation::Named => "the region is named, without a status",
+        Observation::Listed { status, .. } => status.as_str(),
     }
 }
 

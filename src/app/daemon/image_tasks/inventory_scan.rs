@@ -14,9 +14,9 @@ use crate::{
             listing::INCOMPLETE,
         },
         config::Config,
-        store::{ImageRow, Look, Sight, StoreError},
+        store::{ImageObservation, ImageRow, Look, StoreError},
     },
-    app::daemon::{Shared, calls::owned_images},
+    app::daemon::{DaemonContext, calls::owned_images},
     domain::{
         api::{
             call::{ApiError, ErrorClass},
@@ -64,8 +64,8 @@ pub(in crate::app::daemon) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> O
 
 /// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
 /// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
-pub(super) async fn look(
-    shared: &Shared,
+pub(super) async fn scan(
+    shared: &DaemonContext,
     config: &Config,
     images: &[ImageRow],
     ask_users: bool,
@@ -77,7 +77,7 @@ pub(super) async fn look(
     };
     let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
         Ok((sights, listed)) => (sights, Some(listed), None),
-        Err(refusal) => (Vec::new(), None, Some(refusal.told())),
+        Err(refusal) => (Vec::new(), None, Some(refusal.describe())),
     };
     if let Some(problem) = &problem {
         tracing::warn!(
@@ -94,7 +94,7 @@ async fn sights(
     config: &Config,
     images: &[ImageRow],
     scope: Option<Scope>,
-) -> Result<(Vec<Sight>, Vec<Image>), ApiError> {
+) -> Result<(Vec<ImageObservation>, Vec<Image>), ApiError> {
     let owner = config.daemon.owner.as_str();
     let listed = owned_images(cloud, owner).await?;
     let mut rows: HashMap<ImageId, Vec<Image>> = HashMap::new();
@@ -135,12 +135,12 @@ fn astray(count: usize) -> ApiError {
     }
 }
 
-fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> Sight {
+fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> ImageObservation {
     let image_id = &row.image.image_id;
     let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
     let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
     let known_as = users::known_as(image_id.as_str(), &row.image.name, rows);
-    Sight {
+    ImageObservation {
         image_id: image_id.clone(),
         listed: !there.is_empty(),
         // An image may be listed once for each of its versions; all of them go with it.
@@ -169,7 +169,7 @@ mod tests {
             let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since), whole_at: None };
             scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
         };
-        let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").told();
+        let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").describe();
         assert_eq!(judged(&lie, 0), None);
         let (code, severity, message) = judged(&lie, 1).unwrap();
         assert_eq!((code, severity), (ProblemCode::ListIncomplete, Severity::Warning));

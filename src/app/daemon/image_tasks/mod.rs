@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::inventory_scan::scan_problem;
 use self::task_driver::TaskDriver;
-use super::Shared;
+use super::DaemonContext;
 use crate::{
     adapters::{
         config::Config,
@@ -38,7 +38,7 @@ pub(super) mod verify;
 const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 
 /// Looks at the images until `stop`, and deletes what goes.
-pub(super) async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub(super) async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
         let (mut rounds, mut agenda) = (TaskDriver::new(&shared), Agenda::default());
         loop {
@@ -60,7 +60,11 @@ struct Agenda {
 }
 
 /// Looks if that is due; answers when it will be due again.
-async fn turn(shared: &Shared, agenda: &mut Agenda, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
+async fn turn(
+    shared: &DaemonContext,
+    agenda: &mut Agenda,
+    now: DateTime<Utc>,
+) -> Result<Option<DateTime<Utc>>, StoreError> {
     let (config, reader) = (shared.config(), shared.store.reader());
     let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
     // A clock that was set back must not put anything off.

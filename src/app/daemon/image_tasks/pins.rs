@@ -5,22 +5,22 @@ use crate::{
         control::Reply,
         store::{ImageRow, StoreError},
     },
-    app::daemon::Shared,
+    app::daemon::DaemonContext,
     domain::{
         error::chain,
         ids::ImageId,
-        image::{Fate, Pin},
+        image::{DeletionState, Pin},
     },
 };
 
 /// Keeps an image until the pin ends.
-pub async fn pin(shared: &Shared, image_id: &ImageId, pin: Pin) -> Reply {
-    told(keep(shared, image_id, pin, "pin", |_| None).await)
+pub async fn pin(shared: &DaemonContext, image_id: &ImageId, pin: Pin) -> Reply {
+    to_reply(keep(shared, image_id, pin, "pin", |_| None).await)
 }
 
 /// Lets the rules decide again.
-pub async fn unpin(shared: &Shared, image_id: &ImageId, who: &str) -> Reply {
-    told(
+pub async fn unpin(shared: &DaemonContext, image_id: &ImageId, who: &str) -> Reply {
+    to_reply(
         async {
             match shared.store.reader().image(image_id).await? {
                 None => Ok(no_image(image_id)),
@@ -33,20 +33,23 @@ pub async fn unpin(shared: &Shared, image_id: &ImageId, who: &str) -> Reply {
 }
 
 /// Takes the mark off and pins, for without a pin the next pass would mark it again.
-pub async fn undelete(shared: &Shared, image_id: &ImageId, who: String) -> Reply {
+pub async fn undelete(shared: &DaemonContext, image_id: &ImageId, who: String) -> Reply {
     let pin = Pin { until: None, reason: "undeleted".to_owned(), who };
     let marked = |row: &ImageRow| match &row.image.fate {
-        Fate::Marked { .. } => None,
-        Fate::Kept | Fate::Refused { .. } | Fate::Deleting { .. } | Fate::Deleted { .. } => {
+        DeletionState::Marked { .. } => None,
+        DeletionState::Kept
+        | DeletionState::Refused { .. }
+        | DeletionState::Deleting { .. }
+        | DeletionState::Deleted { .. } => {
             Some(format!("{image_id} is not marked for deletion; `imagebaked pin` keeps it from being"))
         }
     };
-    told(keep(shared, image_id, pin, "undelete", marked).await)
+    to_reply(keep(shared, image_id, pin, "undelete", marked).await)
 }
 
 /// Pins, unless there is an obstacle. Waits for a pass that is under way, which may be deleting this very image.
 async fn keep(
-    shared: &Shared,
+    shared: &DaemonContext,
     image_id: &ImageId,
     pin: Pin,
     action: &str,
@@ -59,12 +62,12 @@ async fn keep(
     let _one_at_a_time = shared.keeping.lock().await;
     let Some(row) = shared.store.reader().image(image_id).await? else { return Ok(no_image(image_id)) };
     match &row.image.fate {
-        Fate::Deleted { at } => {
+        DeletionState::Deleted { at } => {
             let message = format!("{image_id} is deleted since {}; that cannot be taken back", at.format("%F %TZ"));
             return Ok(Reply::Failed { message });
         }
         // Nothing is promised that may be gone.
-        Fate::Deleting { sent_at, .. } => {
+        DeletionState::Deleting { sent_at, .. } => {
             let message = format!(
                 "the deletion of {image_id} was sent at {}, and whether the cloud deleted it is not known yet; it is \
                  searched for, try again in a minute",
@@ -72,7 +75,7 @@ async fn keep(
             );
             return Ok(Reply::Failed { message });
         }
-        Fate::Kept | Fate::Refused { .. } | Fate::Marked { .. } => {}
+        DeletionState::Kept | DeletionState::Refused { .. } | DeletionState::Marked { .. } => {}
     }
     if let Some(message) = obstacle(&row) {
         return Ok(Reply::Failed { message });
@@ -85,6 +88,6 @@ pub(super) fn no_image(image_id: &ImageId) -> Reply {
     Reply::NotFound { message: format!("no line has an image {image_id}; `imagebaked images` lists them") }
 }
 
-pub(super) fn told(reply: Result<Reply, StoreError>) -> Reply {
+pub(super) fn to_reply(reply: Result<Reply, StoreError>) -> Reply {
     reply.unwrap_or_else(|error| Reply::Failed { message: chain(&error) })
 }

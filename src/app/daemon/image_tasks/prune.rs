@@ -20,17 +20,17 @@ use crate::{
         control::Reply,
         store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
     },
-    app::daemon::Shared,
+    app::daemon::DaemonContext,
     domain::{
         error::chain,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
         ids::{ImageId, LineId},
         image::{
-            Fate, LineImage, Policy,
+            DeletionState, LineImage, Policy,
             brake::{self, Brake, Candidate, LineLoad, MarkKind},
             failed::{FailedAction, FailedImage},
-            judge::{Action, Doubt, Verdict, Why, action, judge},
-            report::{Judged, JudgedFailed, Report},
+            judge::{Action, Doubt, RetentionDecision, Why, action, judge},
+            report::{Judged, JudgedFailed, RetentionReport},
             retention,
         },
     },
@@ -51,7 +51,7 @@ pub struct Mode {
 const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 
 /// A pass that a person asks for.
-pub async fn asked(shared: &Shared, mode: Mode, who: &str) -> Reply {
+pub async fn asked(shared: &DaemonContext, mode: Mode, who: &str) -> Reply {
     let _one_at_a_time = shared.keeping.lock().await;
     let passed = pass(shared, &shared.config(), mode, who).await;
     shared.stir();
@@ -63,7 +63,12 @@ pub async fn asked(shared: &Shared, mode: Mode, who: &str) -> Reply {
 
 /// One pass over all lines that have rules, an age limit or marked images, after a list of all our images. `None` where
 /// there is nothing to judge.
-pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Result<Option<Report>, StoreError> {
+pub async fn pass(
+    shared: &DaemonContext,
+    config: &Config,
+    mode: Mode,
+    who: &str,
+) -> Result<Option<RetentionReport>, StoreError> {
     // First of all, and whatever becomes of the lists: an image whose delete call was sent is there or not.
     if !mode.dry_run {
         deletions::search(shared, config, who).await?;
@@ -77,7 +82,7 @@ pub async fn pass(shared: &Shared, config: &Config, mode: Mode, who: &str) -> Re
     // A marked image of a line without rules is unmarked, whoever uses it.
     let may_delete = !images.is_empty() && watched.policies.values().any(|policy| policy.keep.is_some());
     let is_uncompared = shared.engine.borrow().uncompared.is_some();
-    if let Some(listed) = inventory_scan::look(shared, config, &images, may_delete).await?
+    if let Some(listed) = inventory_scan::scan(shared, config, &images, may_delete).await?
         && !is_uncompared
     {
         strays::record(shared, config, &listed).await?;
@@ -113,7 +118,7 @@ pub async fn judgement(
     config: &Config,
     again: bool,
     now: DateTime<Utc>,
-) -> Result<Report, StoreError> {
+) -> Result<RetentionReport, StoreError> {
     let mode = Mode { dry_run: true, again, confirm: false };
     Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
 }
@@ -207,8 +212,8 @@ struct Judgement {
 
 impl Judgement {
     /// For others.
-    fn report(self) -> Report {
-        Report {
+    fn report(self) -> RetentionReport {
+        RetentionReport {
             problem: self.problem,
             brakes: self.brakes,
             images: self.images.into_iter().map(|(_, judged)| judged).collect(),
@@ -219,7 +224,7 @@ impl Judgement {
     /// Does what follows, and notes in the report where it came to something else.
     async fn apply(
         &mut self,
-        shared: &Shared,
+        shared: &DaemonContext,
         config: &Config,
         watched: &Watched,
         mode: Mode,
@@ -270,7 +275,7 @@ impl Judgement {
     }
 
     /// What a whole pass has judged is not new to the next one.
-    async fn note_judged(&self, shared: &Shared, watched: &Watched) -> Result<(), StoreError> {
+    async fn note_judged(&self, shared: &DaemonContext, watched: &Watched) -> Result<(), StoreError> {
         if self.problem.is_some() {
             return Ok(());
         }
@@ -310,7 +315,7 @@ pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> 
 fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
     Candidate {
         image: &row.image,
-        marked: matches!(row.image.fate, Fate::Marked { .. }).then_some(row.mark),
+        marked: matches!(row.image.fate, DeletionState::Marked { .. }).then_some(row.mark),
         is_new: !row.judged,
         of_slot: row.of_slot,
         goes: judged.verdict.goes(),
@@ -339,9 +344,9 @@ pub(super) fn judge_line(
         .map(|row| {
             let mut image = row.image.clone();
             match &mut image.fate {
-                Fate::Refused { .. } if again => image.fate = Fate::Kept,
+                DeletionState::Refused { .. } if again => image.fate = DeletionState::Kept,
                 // Its grace was over when the call was sent.
-                Fate::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
+                DeletionState::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
                 _ => {}
             }
             image
@@ -368,11 +373,17 @@ pub(super) fn judge_line(
 }
 
 /// Notes what follows for one image, all but its deletion.
-async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool, who: &str) -> Result<(), StoreError> {
+async fn mark(
+    shared: &DaemonContext,
+    row: &ImageRow,
+    judged: &Judged,
+    is_counted: bool,
+    who: &str,
+) -> Result<(), StoreError> {
     let (image, store, now) = (&row.image, &shared.store, shared.clock.now());
     let (line, id) = (image.line.as_str(), image.image_id.as_str());
     let kind = if is_counted { MarkKind::Counted } else { MarkKind::Ordinary };
-    let is_marked = matches!(image.fate, Fate::Marked { .. });
+    let is_marked = matches!(image.fate, DeletionState::Marked { .. });
     match (&judged.action, &judged.verdict) {
         (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {
             let since = image.seen.missing_since.unwrap_or(now);
@@ -380,7 +391,7 @@ async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool
                 tracing::warn!(image = id, line, "image {id} of {line} is gone from the cloud, not by our doing");
             }
         }
-        (Action::Mark { delete_after }, Verdict::Goes { rule }) => {
+        (Action::Mark { delete_after }, RetentionDecision::Goes { rule }) => {
             let is_marked = store.mark_image(image, rule, *delete_after, kind, who, now).await?;
             if is_marked {
                 let at = delete_after.format("%F %RZ");
@@ -393,7 +404,7 @@ async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool
             }
         }
         // Without a grace it is marked and deleted in one pass.
-        (Action::Delete | Action::NeedsConfirmation, Verdict::Goes { rule }) if !is_marked => {
+        (Action::Delete | Action::NeedsConfirmation, RetentionDecision::Goes { rule }) if !is_marked => {
             store.mark_image(image, rule, now, kind, who, now).await?;
         }
         (Action::Unmark, verdict) => {
@@ -409,27 +420,27 @@ async fn mark(shared: &Shared, row: &ImageRow, judged: &Judged, is_counted: bool
 
 /// Deletes one image, and notes in `judged` what came of it.
 async fn delete(
-    shared: &Shared,
+    shared: &DaemonContext,
     config: &Config,
     image: &LineImage,
     judged: &mut Judged,
     who: &str,
 ) -> Result<(), StoreError> {
-    let Verdict::Goes { rule } = judged.verdict.clone() else { return Ok(()) };
+    let RetentionDecision::Goes { rule } = judged.verdict.clone() else { return Ok(()) };
     let (tries, delete_after) = match &image.fate {
-        Fate::Marked { tries, delete_after, .. } => (*tries, *delete_after),
+        DeletionState::Marked { tries, delete_after, .. } => (*tries, *delete_after),
         _ => (0, shared.clock.now()),
     };
     match deletions::delete(shared, config, &Doomed::from(image), tries, &rule, who).await? {
         Progress::Deleted => {}
         Progress::Sent => {
             judged.action = Action::Search;
-            judged.verdict = Verdict::Blocked { rule, why: vec![Why::Deleting] };
+            judged.verdict = RetentionDecision::Blocked { rule, why: vec![Why::Deleting] };
         }
         Progress::Waits { users, why } => {
             let why = if users.is_empty() { Why::Refused { reason: why } } else { Why::InUse { by: users } };
             judged.action = Action::Blocked { delete_after };
-            judged.verdict = Verdict::Blocked { rule, why: vec![why] };
+            judged.verdict = RetentionDecision::Blocked { rule, why: vec![why] };
         }
     }
     Ok(())

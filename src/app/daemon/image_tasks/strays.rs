@@ -12,7 +12,7 @@ use crate::{
         config::Config,
         store::{Doomed, FailedImageRow, FailedSighting, Reader, StoreError, UnrecordedImage, UnrecordedSighting},
     },
-    app::daemon::Shared,
+    app::daemon::DaemonContext,
     domain::{
         api::identity::{TAG_LINE, TAG_SLOT, TAG_VERSION},
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
@@ -30,7 +30,7 @@ use crate::{
 const MOST_NAMED: u32 = 20;
 
 /// Notes what a whole list of our images shows besides good ones.
-pub(super) async fn record(shared: &Shared, config: &Config, listed: &[Image]) -> Result<(), StoreError> {
+pub(super) async fn record(shared: &DaemonContext, config: &Config, listed: &[Image]) -> Result<(), StoreError> {
     let owner = config.daemon.owner.as_str();
     let mut lines: BTreeMap<LineId, (ScheduleId, InstanceId)> = BTreeMap::new();
     for schedule in &config.schedules {
@@ -136,7 +136,7 @@ pub async fn failed_images(
 
 /// Deletes one whose time has come.
 pub(super) async fn delete(
-    shared: &Shared,
+    shared: &DaemonContext,
     config: &Config,
     image: &FailedImage,
     keep: Option<&Keep>,

@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     adapters::store::StoreError,
-    app::daemon::{EngineStatus, Shared},
+    app::daemon::{DaemonContext, EngineStatus},
     domain::error::chain,
 };
 
@@ -32,14 +32,14 @@ pub(super) struct TaskDriver {
 }
 
 impl TaskDriver {
-    pub(super) fn new(shared: &Shared) -> Self {
+    pub(super) fn new(shared: &DaemonContext) -> Self {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Self { beat, engine: shared.engine.clone(), stirred: shared.stirred.subscribe(), last: None, next: None }
     }
 
     /// Waits until there may be something to do.
-    pub(super) async fn begin(&mut self, shared: &Shared) -> DateTime<Utc> {
+    pub(super) async fn begin(&mut self, shared: &DaemonContext) -> DateTime<Utc> {
         loop {
             tokio::select! {
                 // An engine that has ended changes nothing any more.

@@ -14,7 +14,7 @@ use crate::{
         failpoint, hooks,
         store::{Attempt, CheckResult, DueCheck, StoreError},
     },
-    app::daemon::Shared,
+    app::daemon::DaemonContext,
     domain::{
         bake::{Bake, State, state::environment},
         hooks::{HookOutcome, HookResult, Moment},
@@ -30,7 +30,7 @@ const MOST_TRIES: u32 = 3;
 const BEAT: Duration = Duration::from_secs(1);
 
 /// Works until `stop`.
-pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
+pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
         let mut rounds = TaskDriver::new(&shared);
         loop {
@@ -42,7 +42,7 @@ pub async fn run(shared: Arc<Shared>, stop: CancellationToken) {
 }
 
 /// Makes checks until none is due.
-async fn turn(shared: &Shared) -> Result<Option<DateTime<Utc>>, StoreError> {
+async fn turn(shared: &DaemonContext) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut at_work = FuturesUnordered::new();
     let mut images: HashSet<ImageId> = HashSet::new();
     loop {
@@ -64,7 +64,7 @@ async fn turn(shared: &Shared) -> Result<Option<DateTime<Utc>>, StoreError> {
 }
 
 /// Checks one image, and notes what came of it.
-async fn one(shared: &Shared, check: &DueCheck) -> Result<(), StoreError> {
+async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError> {
     let bake = match check.bake {
         Some(bake) => shared.store.bake(bake).await?,
         None => None,
@@ -75,12 +75,12 @@ async fn one(shared: &Shared, check: &DueCheck) -> Result<(), StoreError> {
     };
     let now = shared.clock.now();
     let result = match outcome {
-        Ok(Verdict::Good) => CheckResult::Passed,
-        Ok(Verdict::Bad(why)) => CheckResult::Failed { why: format!("its check failed: {why}") },
-        Ok(Verdict::Mishap(_)) if check.tries < MOST_TRIES => {
+        Ok(VerifyResult::Good) => CheckResult::Passed,
+        Ok(VerifyResult::Bad(why)) => CheckResult::Failed { why: format!("its check failed: {why}") },
+        Ok(VerifyResult::Mishap(_)) if check.tries < MOST_TRIES => {
             CheckResult::Again { at: now + pause(shared, check.tries) }
         }
-        Ok(Verdict::Mishap(why)) => {
+        Ok(VerifyResult::Mishap(why)) => {
             CheckResult::Failed { why: format!("its check could not be made in {} tries: {why}", check.tries + 1) }
         }
         Err(why) => CheckResult::Failed { why: format!("its check could not be made: {why}") },
@@ -103,14 +103,14 @@ async fn one(shared: &Shared, check: &DueCheck) -> Result<(), StoreError> {
 }
 
 /// What the hooks say of an image.
-enum Verdict {
+enum VerifyResult {
     Good,
     Bad(String),
     Mishap(String),
 }
 
 /// Runs the hooks first to last, up to the first that is not content.
-async fn hooks_of(shared: &Shared, bake: &Bake) -> (Result<Verdict, String>, Vec<Attempt>) {
+async fn hooks_of(shared: &DaemonContext, bake: &Bake) -> (Result<VerifyResult, String>, Vec<Attempt>) {
     let State::Ended { work: Some(work), end } = &bake.state else {
         return (Err("the bake that it belongs to has not ended".to_owned()), Vec::new());
     };
@@ -136,13 +136,13 @@ async fn hooks_of(shared: &Shared, bake: &Bake) -> (Result<Verdict, String>, Vec
             message: Some(message(command.program(), &outcome)),
         });
         if outcome.is_refusal() {
-            return (Ok(Verdict::Bad(outcome.last_word())), attempts);
+            return (Ok(VerifyResult::Bad(outcome.last_word())), attempts);
         }
         if !outcome.is_ok() {
-            return (Ok(Verdict::Mishap(outcome.last_word())), attempts);
+            return (Ok(VerifyResult::Mishap(outcome.last_word())), attempts);
         }
     }
-    (Ok(Verdict::Good), attempts)
+    (Ok(VerifyResult::Good), attempts)
 }
 
 fn word(outcome: &HookOutcome) -> &'static str {
@@ -160,7 +160,7 @@ fn message(program: &str, outcome: &HookOutcome) -> String {
 }
 
 /// Two looks long at first, four times as long each time.
-fn pause(shared: &Shared, tries: u32) -> TimeDelta {
+fn pause(shared: &DaemonContext, tries: u32) -> TimeDelta {
     let first = shared.config().cloud.poll_interval.saturating_mul(2);
     TimeDelta::from_std(first.saturating_mul(4u32.saturating_pow(tries.min(8)))).unwrap_or(TimeDelta::hours(1))
 }
