@@ -31,13 +31,15 @@ impl Signals {
     /// Takes over the signals. From the second SIGTERM or SIGINT on the process ends at once, even if it hangs: all
     /// that matters is committed before it happens.
     pub fn new() -> io::Result<Self> {
+        // First: a signal that came when only the flags were registered would set a flag and be lost.
+        let signals = signal_hook_tokio::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
         for signal in [SIGTERM, SIGINT] {
             // The order counts: the first delivery finds the flag unset and then sets it.
             let asked_before = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&asked_before))?;
             signal_hook::flag::register(signal, asked_before)?;
         }
-        signal_hook_tokio::Signals::new([SIGHUP, SIGINT, SIGTERM]).map(Self)
+        Ok(Self(signals))
     }
 
     /// What they ask for, one after the other. Equal signals may merge.
