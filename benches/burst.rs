@@ -1,4 +1,4 @@
-//! A thousand slots at one second: the real daemon against the simulator in this process. Told by the ledger (when rows
+//! A thousand slots at one second: the real daemon against the simulator in this process. Told by the history (when rows
 //! were made and calls begun) and by the simulator (when calls arrived).
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]

@@ -1,4 +1,4 @@
-//! A ledger of a million bakes: how long its pages take, and the start of the daemon on it.
+//! A history of a million bakes: how long its pages take, and the start of the daemon on it.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
@@ -18,7 +18,7 @@ use imagebaked::{
         ids::BakeId,
     },
 };
-use support::{Daemon, Table, fill_ledger, schedules, timed, write_config};
+use support::{Daemon, Table, fill_history, schedules, timed, write_config};
 
 const BAKES: u32 = 1_000_000;
 const PAGE: Duration = Duration::from_millis(10);
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let folder = tempfile::tempdir().unwrap();
     let state_dir = folder.path().join("state");
     let now = SystemClock.now();
-    let (took, ()) = timed(|| runtime.block_on(fill_ledger(&state_dir, BAKES, now)));
+    let (took, ()) = timed(|| runtime.block_on(fill_history(&state_dir, BAKES, now)));
     println!("{BAKES} bakes were made up in {took:.1?}\n");
     let mut table = Table::new();
 
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
             table.time(&format!("a page: {what}"), PAGE, all[2]);
         }
         let begun = std::time::Instant::now();
-        web::from_ledger(&reader, now).await.unwrap();
+        web::from_history(&reader, now).await.unwrap();
         table.time("what the status page counts", PAGE, begun.elapsed());
         let versions = reader.versions().await.unwrap();
         let lines: Vec<_> = versions

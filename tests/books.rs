@@ -1,4 +1,4 @@
-//! What an operator keeps books with: the audit, copies of the ledger, what comes from a crontab.
+//! What an operator keeps books with: the audit, copies of the history, what comes from a crontab.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -116,23 +116,23 @@ fn a_slip_in_a_name_is_told_with_what_was_meant() {
         }
     };
     let local: &[&[&str]] = &[&["plan", "--schedule", "gloden"], &["why", "gloden", "--at", "2027-01-01T03:00:00Z"]];
-    let ledger: &[&[&str]] = &[&["history", "--schedule", "gloden"], &["images", "gloden"]];
+    let history: &[&[&str]] = &[&["history", "--schedule", "gloden"], &["images", "gloden"]];
     meant(&host, local);
     host.start();
     meant(&host, &[&["bake", "gloden"], &["pause", "gloden"], &["resume", "gloden"], &["adopt", "gloden", "imgc-1"]]);
     meant(&host, local);
-    meant(&host, ledger);
+    meant(&host, history);
     // What is known but has nothing to show is no slip.
     assert!(host.expect(0, &["history", "--schedule", "wrong-id"]).0.contains("Nothing recorded"));
     assert!(host.expect(3, &["images", "wrong"]).1.contains("no good image"));
     assert!(host.expect(3, &["show", "7"]).1.contains("none is recorded yet"));
     host.bake("golden");
     assert!(host.expect(3, &["show", "7"]).1.contains("the last one is 1"));
-    // Gone from the file, still in the ledger.
+    // Gone from the file, still in the history.
     host.configure(cloud.addr, "[[schedule]]\nname = \"farm\"\ninstance_id = \"ecd-2\"\ncron = \"@yearly\"\n");
     host.expect(0, &["reload"]);
     assert_eq!(host.json(0, &["history", "--schedule", "golden"])["bakes"].as_array().unwrap().len(), 1);
-    meant(&host, &ledger[..1]);
+    meant(&host, &history[..1]);
     let (_, err) = host.expect(3, &["bake", "gloden"]);
     assert!(err.contains("those there are: farm"), "{err}");
 }
@@ -185,7 +185,7 @@ fn a_backup_is_made_while_the_daemon_works_and_can_be_put_back() {
     host.expect(2, &["backup", text(&copies)]);
     host.expect(1, &["backup", text(&copies.join("none/x.db"))]);
 
-    // More happens, then the ledger is lost.
+    // More happens, then the history is lost.
     host.expect(0, &["resume", "golden"]);
     host.bake("golden");
     let (_, err) = host.expect(1, &["restore", text(&file)]);
@@ -305,14 +305,14 @@ fn an_export_comes_back_byte_for_byte() {
 
     // In other words, the same: by another program, and through a pipe.
     let sorted = serde_json::to_string_pretty(&document).unwrap();
-    // Where the cloud has images of ours, an empty ledger does not stay empty.
+    // Where the cloud has images of ours, an empty history does not stay empty.
     let nothing = Cloud::start();
     let mut third = Host::new(nothing.addr, FILE);
     third.start();
     third.stop();
     let mut import = third.command(&["import", "-"]).stdin(Stdio::piped()).spawn().unwrap();
     import.stdin.take().unwrap().write_all(sorted.as_bytes()).unwrap();
-    assert!(import.wait().unwrap().success(), "a ledger that follows from the file alone is as good as none");
+    assert!(import.wait().unwrap().success(), "a history that follows from the file alone is as good as none");
     assert_eq!(third.expect(0, &["export"]).0, fs::read_to_string(&one).unwrap());
     third.start();
     assert_eq!(third.json(0, &["history"]), host.json(0, &["history"]));

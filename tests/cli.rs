@@ -88,7 +88,7 @@ fn a_day_on_the_command_line() {
     assert_eq!(host.json(0, &["images"])["images"].as_array().unwrap().len(), 3);
     host.expect(3, &["images", "silver"]);
 
-    // The ledger is readable without the daemon, and a reader that goes away is no failure.
+    // The history is readable without the daemon, and a reader that goes away is no failure.
     host.stop();
     let mut history = host.command(&["history"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(history.stdout.take());

@@ -1,4 +1,4 @@
-//! What `plan` and `check` say of the hours ahead, by a ledger whose bakes took known times.
+//! What `plan` and `check` say of the hours ahead, by a history whose bakes took known times.
 
 #![expect(
     clippy::unwrap_used,
@@ -97,7 +97,7 @@ fn settings() -> Arc<BakeSettings> {
     })
 }
 
-/// A ledger in the making.
+/// A history in the making.
 struct Past {
     store: Store,
     bakes: i64,
@@ -316,12 +316,12 @@ async fn check_warns_of_bakes_that_outlast_their_interval_and_never_fails_for_it
         problems.iter().any(|problem| problem["code"] == "outlasts-interval" && problem["line"].is_u64()),
         "{told}"
     );
-    // A ledger that cannot be read says nothing, and plan goes on without it.
+    // A history that cannot be read says nothing, and plan goes on without it.
     fs::write(host.path("state/imagebaked.db"), "not a database".repeat(100)).unwrap();
     for file in ["state/imagebaked.db-wal", "state/imagebaked.db-shm"] {
         let _ = fs::remove_file(host.path(file));
     }
     assert!(!host.expect(0, &["check"]).0.contains("outlasts-interval"));
     let (table, warning) = host.expect(0, &THAT_NIGHT);
-    assert!(warning.contains("the ledger cannot be read") && table.contains("No bakes yet"), "{warning}{table}");
+    assert!(warning.contains("the history cannot be read") && table.contains("No bakes yet"), "{warning}{table}");
 }

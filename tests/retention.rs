@@ -70,7 +70,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     let cloud = Cloud::start();
     let (host, images) = baked(&cloud, KEEP_TWO, 4);
 
-    // The ledger alone, the look without deeds, and the deed.
+    // The history alone, the look without deeds, and the deed.
     let planned = host.json(0, &["plan"]);
     let planned: Vec<_> = planned["images"].as_array().unwrap().iter().map(|image| image["image_id"].clone()).collect();
     assert_eq!(planned, [images[1].as_str(), images[0].as_str()]);
@@ -102,7 +102,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     let left: Vec<_> =
         left["images"].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap()).collect();
     assert_eq!(left, [images[3].as_str(), images[2].as_str()]);
-    // What was deleted by the rules is nothing that ledger and cloud differ in.
+    // What was deleted by the rules is nothing that history and cloud differ in.
     assert_eq!(host.json(0, &["reconcile"])["equal"], true);
 }
 
@@ -147,7 +147,7 @@ fn an_edit_of_the_rules_says_which_images_it_means() {
     assert!(host.log().contains("; 2 images more to go"), "{}", host.log());
     assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"), "nothing but words so far");
 
-    // Where the ledger cannot be read nothing is claimed.
+    // Where the history cannot be read nothing is claimed.
     host.configure(cloud.addr, &rules(2));
     std::fs::rename(&main, &new).unwrap();
     host.configure(cloud.addr, &rules(1));
@@ -157,7 +157,7 @@ fn an_edit_of_the_rules_says_which_images_it_means() {
     assert!(err.contains("what the edit means for images is not known"), "{err}");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["images_going"], Value::Null);
     std::fs::remove_dir_all(host.path("state")).unwrap();
-    assert_eq!(host.json(0, &["plan", "--diff", &new_path])["images_going"], json!([]), "no ledger, no images");
+    assert_eq!(host.json(0, &["plan", "--diff", &new_path])["images_going"], json!([]), "no history, no images");
 }
 
 #[test]
@@ -350,7 +350,7 @@ fn a_kill_at_any_point_of_a_deletion_takes_what_goes_and_no_more() {
                     host.kill();
                 }
                 host.launch("");
-                eventually("both are deleted, and the ledger knows", || {
+                eventually("both are deleted, and the history knows", || {
                     let output = host.run(&["images", "--json"]);
                     let told: Value = serde_json::from_slice(&output.stdout).ok()?;
                     let left = told["images"].as_array()?;

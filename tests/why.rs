@@ -1,4 +1,4 @@
-//! `why` and `reconcile` from outside: the real binary, a simulated cloud, and ledgers that were lost or tampered with.
+//! `why` and `reconcile` from outside: the real binary, a simulated cloud, and histories that were lost or tampered with.
 
 #![expect(
     clippy::unwrap_used,
@@ -68,7 +68,7 @@ async fn make(cloud: &Cloud, instance: &str, tags: &[(&str, &str)]) -> ImageId {
     id
 }
 
-fn lose_the_ledger(host: &Host) {
+fn lose_the_history(host: &Host) {
     for entry in fs::read_dir(host.path("state")).unwrap() {
         let path = entry.unwrap().path();
         if path.file_name().unwrap().to_string_lossy().starts_with("imagebaked.db") {
@@ -134,7 +134,7 @@ fn a_slot_is_told_call_by_call_and_the_times_beside_it_are_none() {
     host.expect(3, &["why", "soon", "--instance", "ecd-9", "--at", &slot]);
     host.expect(2, &["why", "soon", "--at", "half past two"]);
 
-    // Out of the file, but not out of the ledger.
+    // Out of the file, but not out of the history.
     host.configure(cloud.addr, GOLDEN);
     host.start();
     host.stop();
@@ -160,16 +160,16 @@ fn times_that_the_clock_skips_or_repeats_are_explained_before_the_daemon_ever_ra
 }
 
 #[test]
-fn a_lost_ledger_goes_on_with_the_next_version_and_is_made_whole() {
+fn a_lost_history_goes_on_with_the_next_version_and_is_made_whole() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, GOLDEN);
     host.start();
     assert_eq!(host.bake("golden")["version"], 1);
     assert_eq!(host.bake("golden")["version"], 2);
     let (text, _) = host.expect(0, &["reconcile"]);
-    assert_eq!(text, "Ledger and cloud agree.\n");
+    assert_eq!(text, "History and cloud agree.\n");
     host.stop();
-    lose_the_ledger(&host);
+    lose_the_history(&host);
 
     host.start();
     assert_eq!(host.bake("golden")["version"], 3, "{}", host.log());
@@ -184,7 +184,7 @@ fn a_lost_ledger_goes_on_with_the_next_version_and_is_made_whole() {
     assert_eq!(rebuilt["instance_id"], "ecd-1");
     assert_eq!(host.json(0, &["images"])["images"].as_array().unwrap().len(), 3);
 
-    // With the socket gone the daemon cannot be asked, and its ledger is not taken from under it.
+    // With the socket gone the daemon cannot be asked, and its history is not taken from under it.
     fs::remove_file(host.path("control.sock")).unwrap();
     let (_, err) = host.expect(1, &["reconcile", "--apply"]);
     assert!(err.contains("another imagebaked is running"), "{err}");
@@ -198,7 +198,7 @@ fn an_empty_history_waits_for_the_cloud_before_anything_begins() {
     host.start();
     host.bake("golden");
     host.stop();
-    lose_the_ledger(&host);
+    lose_the_history(&host);
     cloud.add_faults("[[fault]]\naction = \"ListImage\"\ntimes = 3\ncode = \"NoPermission\"\nstatus = 403\n");
     host.start();
     host.expect(0, &["bake", "golden"]);

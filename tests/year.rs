@@ -17,7 +17,7 @@ use imagebaked::{
     adapters::{
         config,
         control::{Reply, Request, client},
-        store::{Filter, LedgerRow, Reader},
+        store::{BakeRow, Filter, Reader},
     },
     app::daemon::{self, Asked, Setup},
     domain::{
@@ -116,12 +116,12 @@ impl Night {
         self.ask(Request::Resume { schedule: "nobody".into() }).await;
     }
 
-    async fn newest(&self) -> Option<LedgerRow> {
+    async fn newest(&self) -> Option<BakeRow> {
         self.reader.history(&Filter { limit: 1, ..Filter::default() }).await.unwrap().into_iter().next()
     }
 
     /// Lets the bake of `slot` come to its end, moving the clock to each instant that it waits for.
-    async fn through(&self, slot: DateTime<Utc>) -> LedgerRow {
+    async fn through(&self, slot: DateTime<Utc>) -> BakeRow {
         self.clock.set(slot);
         let mut seen = 0;
         loop {

@@ -1,4 +1,4 @@
-//! What the benches share: a table of targets, configurations of any size, a ledger of any size, and the real daemon as
+//! What the benches share: a table of targets, configurations of any size, a history of any size, and the real daemon as
 //! a process.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
@@ -116,9 +116,9 @@ pub fn write_config(folder: &Path, text: &str) {
     fs::write(folder.join("imagebaked.toml"), text).unwrap();
 }
 
-/// A ledger of `count` ended bakes in `state_dir`, spread over 10,000 schedules and the years before `now`: most are
+/// A history of `count` ended bakes in `state_dir`, spread over 10,000 schedules and the years before `now`: most are
 /// good, one in a hundred failed, one in fifty met a throttle.
-pub async fn fill_ledger(state_dir: &Path, count: u32, now: DateTime<Utc>) {
+pub async fn fill_history(state_dir: &Path, count: u32, now: DateTime<Utc>) {
     Store::open(state_dir).await.unwrap().close().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(state_dir.join(DATABASE_FILE))

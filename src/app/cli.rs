@@ -67,22 +67,22 @@ pub enum Command {
     Why(WhyArgs),
     /// Show the images of each line, and what is to become of them.
     Images(ImagesArgs),
-    /// Compare the ledger with the images in the cloud, and take over what only the cloud knows.
+    /// Compare the history with the images in the cloud, and take over what only the cloud knows.
     Reconcile(ReconcileArgs),
     /// Show what people did: who, when and what, the newest first.
     Audit(AuditArgs),
-    /// Copy the ledger into a file, also while the daemon works, and look the copy over.
+    /// Copy the history into a file, also while the daemon works, and look the copy over.
     Backup(BackupArgs),
-    /// Put a backup in the place of the ledger; the daemon must not run.
+    /// Put a backup in the place of the history; the daemon must not run.
     Restore(RestoreArgs),
-    /// Write the whole ledger as one JSON document.
+    /// Write the whole history as one JSON document.
     Export(ExportArgs),
-    /// Make an empty ledger into that of an export; the daemon must not run.
+    /// Make an empty history into that of an export; the daemon must not run.
     Import(ImportArgs),
     /// Take schedules over from a crontab.
     #[command(subcommand)]
     Crontab(CrontabCommand),
-    /// Examine everything that a bake needs: configuration, credentials, permissions, clock, instances, disk, ledger.
+    /// Examine everything that a bake needs: configuration, credentials, permissions, clock, instances, disk, history.
     Doctor(DoctorArgs),
     /// Write a first configuration from the instances that the account has.
     Init(InitArgs),
@@ -261,7 +261,7 @@ pub struct WhyArgs {
 /// `reconcile`.
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
-    /// Also write into the ledger what the cloud's images say, and look for the images of unknown bakes now. Nothing is
+    /// Also write into the history what the cloud's images say, and look for the images of unknown bakes now. Nothing is
     /// ever deleted.
     #[arg(long)]
     pub apply: bool,
@@ -303,7 +303,7 @@ pub struct BackupArgs {
 /// `restore`.
 #[derive(Debug, Args)]
 pub struct RestoreArgs {
-    /// A file that `imagebaked backup` made. The ledger that is there now is kept beside it.
+    /// A file that `imagebaked backup` made. The history that is there now is kept beside it.
     pub file: PathBuf,
 }
 

@@ -76,7 +76,7 @@ pub const NO_SUCH_INSTANCE: &str = "imagebaked-doctor-no-such-instance";
 /// An image that exists nowhere, likewise.
 pub const NO_SUCH_IMAGE: &str = "imagebaked-doctor-no-such-image";
 
-/// A bake's number in the ledger, from 1; what `show` and `retry` take.
+/// A bake's number in the history, from 1; what `show` and `retry` take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BakeId(pub i64);

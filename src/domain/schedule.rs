@@ -16,7 +16,7 @@ use super::{
 /// One `[[schedule]]` of the file, validated.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// Stable through renames; the key of every ledger row.
+    /// Stable through renames; the key of every history row.
     pub id: ScheduleId,
     /// What people call it.
     pub name: ScheduleName,

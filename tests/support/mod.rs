@@ -329,7 +329,7 @@ impl Host {
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{args:?}: {error}: {out}{err}"))
     }
 
-    /// The ledger's newest row that `filter` lets through.
+    /// The history's newest row that `filter` lets through.
     pub fn newest(&self, filter: &[&str]) -> Option<Value> {
         self.json(0, &[&["history", "--limit", "1"], filter].concat())["bakes"].get(0).cloned()
     }

@@ -63,7 +63,7 @@ pub enum Request {
     },
     /// Read the configuration again.
     Reload,
-    /// Compare the ledger with the images in the cloud.
+    /// Compare the history with the images in the cloud.
     Reconcile {
         /// Whether to take over what can be.
         apply: bool,

@@ -1,4 +1,4 @@
-//! Copies of the whole ledger, looked over before anybody relies on them, and the way back.
+//! Copies of the whole history, looked over before anybody relies on them, and the way back.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,7 @@ use super::{
 };
 use crate::adapters::files::Folder;
 
-/// Where a database is made that is to take the place of the ledger.
+/// Where a database is made that is to take the place of the history.
 const INCOMING: &str = "imagebaked.db.incoming";
 /// What SQLite may keep beside a database.
 pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
@@ -45,8 +45,8 @@ pub enum BackupError {
         path: PathBuf,
     },
     /// Some other database.
-    #[error("{} is a database, but not a ledger of imagebaked", path.display())]
-    NotALedger {
+    #[error("{} is a database, but not a history of imagebaked", path.display())]
+    NotAHistory {
         /// The file.
         path: PathBuf,
     },
@@ -75,7 +75,7 @@ pub struct Sound {
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 impl Reader {
-    /// Copies the whole ledger, as it is at one moment, into a file that is absent or empty, and looks the copy over. The
+    /// Copies the whole history, as it is at one moment, into a file that is absent or empty, and looks the copy over. The
     /// daemon may be at work meanwhile.
     pub async fn copy(&self, into: &Path, progress: Progress<'_>) -> Result<Sound, BackupError> {
         let absolute = std::path::absolute(into).map_err(file("find", into))?;
@@ -83,7 +83,7 @@ impl Reader {
         let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
         let present = tables::present(&mut connection).await?;
         let before = tables::count(&mut connection, &present).await?;
-        progress("copying the ledger");
+        progress("copying the history");
         sqlx::query(statements::COPY_INTO).bind(target).execute(&mut *connection).await.map_err(failed("be copied"))?;
         File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
         progress("looking the copy over");
@@ -91,7 +91,7 @@ impl Reader {
         for table in present.iter().filter(|table| table.kind == Kind::Record) {
             // What was there before the copy began must be in it.
             if sound.rows.get(table.name) < before.get(table.name) {
-                let what = format!("it has fewer {} than the ledger", table.name);
+                let what = format!("it has fewer {} than the history", table.name);
                 return Err(BackupError::Damaged { path: absolute, what });
             }
         }
@@ -105,7 +105,7 @@ pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
     let sound = async {
         let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
         let Some(migration) = tables::migration(&mut connection).await? else {
-            return Err(BackupError::NotALedger { path: path.to_owned() });
+            return Err(BackupError::NotAHistory { path: path.to_owned() });
         };
         if migration > tables::last_migration() {
             return Err(StoreError::Newer { path: path.to_owned(), version: migration }.into());
@@ -144,13 +144,13 @@ pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
 /// What was taken over, and where the former database is.
 #[derive(Debug)]
 pub struct Restored {
-    /// The ledger as it is now.
-    pub ledger: Sound,
+    /// The history as it is now.
+    pub history: Sound,
     /// The former one; `None` where there was none.
     pub kept: Option<PathBuf>,
 }
 
-/// Puts a copy of `backup` in the place of the ledger in `state_dir`, once it is found sound. Refuses while a daemon is at
+/// Puts a copy of `backup` in the place of the history in `state_dir`, once it is found sound. Refuses while a daemon is at
 /// work there; what was there is kept beside it.
 pub async fn restore(
     state_dir: &Path,
@@ -178,12 +178,12 @@ pub async fn restore(
         lineage::forget(&mut connection).await?;
     }
     connection.close().await.map_err(failed("be closed"))?;
-    let ledger = look_over(&incoming.path()).await?;
+    let history = look_over(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
-    Ok(Restored { ledger, kept })
+    Ok(Restored { history, kept })
 }
 
-/// A database that is to take the place of the ledger; removed again where it comes to nothing.
+/// A database that is to take the place of the history; removed again where it comes to nothing.
 #[derive(Debug)]
 pub(super) struct Incoming {
     folder: Folder,
@@ -205,7 +205,7 @@ impl Incoming {
         self.folder.at(INCOMING)
     }
 
-    /// Puts it in the place of the ledger. The former one stays beside it, under the name that is answered.
+    /// Puts it in the place of the history. The former one stays beside it, under the name that is answered.
     pub fn take_over(self, why: &str, now: DateTime<Utc>) -> Result<Option<PathBuf>, BackupError> {
         let folder = &self.folder;
         let path = self.path();
@@ -227,7 +227,7 @@ impl Incoming {
             }
             kept = Some(folder.at(&name));
         }
-        // A log must never meet a database that it is not of. Who dies before the last step leaves the former ledger, with
+        // A log must never meet a database that it is not of. Who dies before the last step leaves the former history, with
         // its log, under the name that it is kept by.
         for suffix in COMPANIONS {
             let name = format!("{DATABASE_FILE}{suffix}");

@@ -164,7 +164,7 @@ impl Store {
                         tracing::error!(
                             bake,
                             error,
-                            "a copy of bake {bake} in the ledger is unreadable and left alone"
+                            "a copy of bake {bake} in the history is unreadable and left alone"
                         );
                     }
                 }

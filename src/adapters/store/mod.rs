@@ -1,4 +1,4 @@
-//! The ledger in SQLite: the only place that knows SQL, or that there is SQLite.
+//! The history in SQLite: the only place that knows SQL, or that there is SQLite.
 //!
 //! One writer connection, whose transactions all begin IMMEDIATE, and a pool of read-only ones. The journal is WAL with
 //! `synchronous = FULL`: the row that says "about to call CreateImageByInstance" must outlive a power cut. A database
@@ -57,7 +57,7 @@ use self::lineage::LineageMarks;
 pub use self::pauses::{ITSELF, Pause};
 pub use self::planning::{ManualBake, NewRow, RowAhead, Span, StoredTarget, TargetProgress};
 pub use self::reading::{
-    AttemptRow, Filter, LedgerRow, LineRow, OpenBake, OpenStage, PendingRestart, Reader, TargetRow, rfc3339,
+    AttemptRow, BakeRow, Filter, LineRow, OpenBake, OpenStage, PendingRestart, Reader, TargetRow, rfc3339,
 };
 pub use self::strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use self::tables::Rows;
@@ -73,7 +73,7 @@ const FIRST_FILE: &str = "imagebaked.db.first";
 
 static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
 
-/// Why the ledger could not be opened, read or written.
+/// Why the history could not be opened, read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory cannot be used.
@@ -138,7 +138,7 @@ pub enum StoreError {
         what: String,
     },
     /// A statement failed.
-    #[error("the ledger could not {step}")]
+    #[error("the history could not {step}")]
     Query {
         /// What it was to do.
         step: &'static str,
@@ -189,7 +189,7 @@ fn is_damage(error: &sqlx::Error) -> bool {
     sqlite_code(error).is_some_and(|code| SQLITE_DAMAGE.contains(&code))
 }
 
-/// An instant as the ledger keeps it, milliseconds since 1970; the epoch for what no calendar has.
+/// An instant as the history keeps it, milliseconds since 1970; the epoch for what no calendar has.
 fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
@@ -199,7 +199,7 @@ fn failed(step: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |source| StoreError::Query { step, source }
 }
 
-/// The ledger, open for writing. At most one in the world for each state directory.
+/// The history, open for writing. At most one in the world for each state directory.
 #[derive(Debug)]
 pub struct Store {
     folder: Folder,
@@ -213,7 +213,7 @@ pub struct Store {
 }
 
 impl Store {
-    /// Opens the ledger in `state_dir`, making directory and database where there is none.
+    /// Opens the history in `state_dir`, making directory and database where there is none.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
         let folder = state_folder(state_dir)?;

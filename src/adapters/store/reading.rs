@@ -25,15 +25,15 @@ const LEARNED_FROM: u32 = 10;
 /// Connections that read.
 const READERS: u32 = 2;
 
-/// A read-only view of the ledger.
+/// A read-only view of the history.
 #[derive(Debug, Clone)]
 pub struct Reader {
     pub(super) pool: SqlitePool,
 }
 
-/// One row of the ledger, with the field names that `history --json` promises.
+/// One row of the history, with the field names that `history --json` promises.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
-pub struct LedgerRow {
+pub struct BakeRow {
     /// The bake's number.
     pub id: i64,
     /// The schedule's stable id.
@@ -113,7 +113,7 @@ pub struct AttemptRow {
     pub message: Option<String>,
 }
 
-/// What the ledger knows of one instance of a schedule.
+/// What the history knows of one instance of a schedule.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct TargetRow {
     /// The schedule's stable id.
@@ -227,7 +227,7 @@ pub struct LineRow {
 }
 
 impl Reader {
-    /// Opens the ledger in `state_dir` for reading.
+    /// Opens the history in `state_dir` for reading.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let path = state_dir.join(super::DATABASE_FILE);
         match path.try_exists() {
@@ -294,8 +294,8 @@ impl Reader {
     }
 
     /// A page of the history.
-    pub async fn history(&self, filter: &Filter) -> Result<Vec<LedgerRow>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new(statements::LEDGER_COLUMNS);
+    pub async fn history(&self, filter: &Filter) -> Result<Vec<BakeRow>, StoreError> {
+        let mut query = QueryBuilder::<Sqlite>::new(statements::BAKE_ROW_COLUMNS);
         query.push(" WHERE 1");
         if let Some(schedule) = &filter.schedule {
             // The id first: names change hands, ids do not.
@@ -333,12 +333,8 @@ impl Reader {
     }
 
     /// One row, if there is such a bake.
-    pub async fn bake(&self, id: BakeId) -> Result<Option<LedgerRow>, StoreError> {
-        sqlx::query_as(statements::LEDGER_ROW)
-            .bind(id.0)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed("read a bake"))
+    pub async fn bake(&self, id: BakeId) -> Result<Option<BakeRow>, StoreError> {
+        sqlx::query_as(statements::BAKE_ROW).bind(id.0).fetch_optional(&self.pool).await.map_err(failed("read a bake"))
     }
 
     /// The highest number of a bake.
@@ -354,7 +350,7 @@ impl Reader {
         schedule_id: &str,
         instance_id: &str,
         at: DateTime<Utc>,
-    ) -> Result<Option<LedgerRow>, StoreError> {
+    ) -> Result<Option<BakeRow>, StoreError> {
         sqlx::query_as(statements::ROW_COVERING)
             .bind(schedule_id)
             .bind(instance_id)
@@ -498,7 +494,7 @@ impl Reader {
     }
 }
 
-impl LedgerRow {
+impl BakeRow {
     /// The slot as an instant.
     pub fn slot(&self) -> DateTime<Utc> {
         DateTime::from_timestamp_millis(self.slot).unwrap_or_default()

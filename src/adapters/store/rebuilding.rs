@@ -1,4 +1,4 @@
-//! The ledger made whole from what the cloud's images say of themselves. Only ever adds and raises.
+//! The history made whole from what the cloud's images say of themselves. Only ever adds and raises.
 
 use std::collections::BTreeMap;
 

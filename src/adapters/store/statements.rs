@@ -720,7 +720,7 @@ ORDER BY h.id DESC LIMIT ?2";
 /// Copies that want to be looked at by now, or wait for an instant of a clock that was set back since.
 pub const DUE_COPIES: &str = "
 SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
-       CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the ledger') END AS gone
+       CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
 FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN settings s ON s.hash = b.settings
      LEFT JOIN images i ON i.image_id = d.image_id
 WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
@@ -780,15 +780,15 @@ pub const NEXT_CHECK: &str =
 pub const END_CHECK: &str = "
 UPDATE images SET verify = ?2, verify_tries = verify_tries + 1, verify_next = ?3 WHERE image_id = ?1 AND verify = 'due'";
 
-/// The columns of a ledger row, as people and programs see them.
-pub const LEDGER_COLUMNS: &str = "
+/// The columns of a row of the history, as people and programs see them.
+pub const BAKE_ROW_COLUMNS: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
        version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
        config_hash
 FROM bakes";
 
-/// One row of the ledger.
-pub const LEDGER_ROW: &str = "
+/// One row of the history.
+pub const BAKE_ROW: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
        version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
        config_hash
@@ -1134,8 +1134,8 @@ pub const ALL: &[&str] = &[
     UNCOUNT_REBUILT,
     INSERT_REBUILT,
     WAKE_UNKNOWN,
-    LEDGER_COLUMNS,
-    LEDGER_ROW,
+    BAKE_ROW_COLUMNS,
+    BAKE_ROW,
     NEWEST_BAKE,
     ROW_COVERING,
     SEEN_OF,

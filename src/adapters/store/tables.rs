@@ -1,4 +1,4 @@
-//! The tables of the ledger, as data: what a backup counts, and what an export carries. A new table is one line here; a
+//! The tables of the history, as data: what a backup counts, and what an export carries. A new table is one line here; a
 //! test finds those that are missing.
 
 use std::collections::BTreeMap;
@@ -58,7 +58,7 @@ pub(super) fn last_migration() -> i64 {
     MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
 }
 
-/// The migration that the database is at; `None` where it is no ledger at all.
+/// The migration that the database is at; `None` where it is no history at all.
 pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
     if !names(connection).await?.iter().any(|name| name == "_sqlx_migrations") {
         return Ok(None);

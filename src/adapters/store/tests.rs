@@ -228,7 +228,7 @@ async fn a_newer_database_is_left_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_ledger_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words() {
+async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);

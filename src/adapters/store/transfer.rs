@@ -1,4 +1,4 @@
-//! The whole ledger as one JSON document, and back. Neither way holds more than a thousand rows in memory.
+//! The whole history as one JSON document, and back. Neither way holds more than a thousand rows in memory.
 //!
 //! ```json
 //! {"imagebaked_ledger":{"format":1,"migration":2,"rows":{"bakes":1,…}},
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! Each row is an object on a line of its own, its fields are the columns of its table, instants are milliseconds since
-//! 1970. Nothing in it depends on when or where it is written: two ledgers are the same when their exports are.
+//! 1970. Nothing in it depends on when or where it is written: two histories are the same when their exports are.
 
 use std::{
     fmt,
@@ -45,7 +45,7 @@ const FORMAT: u32 = 1;
 /// Rows of one statement.
 const BATCH: usize = 1000;
 
-/// Why a ledger was not written or read.
+/// Why a history was not written or read.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// The database.
@@ -67,7 +67,7 @@ pub enum TransferError {
         what: String,
     },
     /// The migration that it names is none of ours.
-    #[error("the export says that its ledger is at migration {migration}, which there never was")]
+    #[error("the export says that its history is at migration {migration}, which there never was")]
     NoSuchMigration {
         /// What it says.
         migration: i64,
@@ -112,7 +112,7 @@ pub enum TransferError {
     },
     /// Something would be lost.
     #[error(
-        "the ledger in {dir} is not empty ({rows} rows of {table:?}); an import never mixes two: move {dir}/{DATABASE_FILE} away first"
+        "the history in {dir} is not empty ({rows} rows of {table:?}); an import never mixes two: move {dir}/{DATABASE_FILE} away first"
     )]
     NotEmpty {
         /// The state directory.
@@ -136,7 +136,7 @@ struct Header {
 }
 
 impl Reader {
-    /// Writes the ledger, as it is at one moment. Answers with how many rows each table has.
+    /// Writes the history, as it is at one moment. Answers with how many rows each table has.
     pub async fn export(&self, out: &mut (impl Write + Send), progress: Progress<'_>) -> Result<Rows, TransferError> {
         let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
         // All that is read in one transaction is of one moment.
@@ -176,7 +176,7 @@ async fn select(table: Table, connection: &mut SqliteConnection) -> Result<Strin
     Ok(format!("SELECT json_object({}) FROM {} ORDER BY {}", fields.join(", "), table.name, key.join(", ")))
 }
 
-/// Makes the ledger in `state_dir` from an export, whole or not at all. Refuses where that has more than what a first
+/// Makes the history in `state_dir` from an export, whole or not at all. Refuses where that has more than what a first
 /// start makes, and while a daemon is at work there; what was there is kept beside it.
 pub async fn import(
     state_dir: &Path,
@@ -221,16 +221,16 @@ pub async fn import(
         }
     }
     sqlx::query("COMMIT").execute(&mut connection).await.map_err(failed("be committed"))?;
-    // As any ledger of an earlier version, it is brought up to date.
+    // As any history of an earlier version, it is brought up to date.
     MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
     connection.close().await.map_err(failed("be closed"))?;
-    progress("looking the ledger over");
-    let ledger = look_over(&path).await.map_err(|error| match error {
+    progress("looking the history over");
+    let history = look_over(&path).await.map_err(|error| match error {
         BackupError::Damaged { what, .. } => TransferError::Inconsistent { what },
         error => error.into(),
     })?;
     let kept = incoming.take_over("import", now)?;
-    Ok(Restored { ledger, kept })
+    Ok(Restored { history, kept })
 }
 
 async fn must_be_empty(state_dir: &Path) -> Result<(), TransferError> {
@@ -484,7 +484,7 @@ mod tests {
         assert!(document.starts_with(br#"{"imagebaked_ledger":{"format":1,"migration":1,"#));
 
         let made = import(new.path(), Cursor::new(document), DateTime::UNIX_EPOCH, &|_| ()).await.unwrap();
-        assert_eq!(made.ledger.migration, tables::last_migration());
+        assert_eq!(made.history.migration, tables::last_migration());
         let store = Store::open(new.path()).await.unwrap();
         assert_eq!(store.reader().versions().await.unwrap().values().copied().collect::<Vec<_>>(), [7]);
         assert!(store.reader().pauses().await.unwrap().is_empty());

@@ -215,7 +215,7 @@ impl Store {
                     let bake = row.try_get::<i64, _>("id").unwrap_or_default();
                     if self.unreadable.lock().unwrap_or_else(PoisonError::into_inner).insert(bake) {
                         let error = &error as &dyn std::error::Error;
-                        tracing::error!(bake, error, "bake {bake} in the ledger is unreadable and left alone");
+                        tracing::error!(bake, error, "bake {bake} in the history is unreadable and left alone");
                     }
                 }
             }

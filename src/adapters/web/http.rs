@@ -29,7 +29,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Status, listener::LimitedListener, page};
 use crate::{
-    adapters::store::{Filter, LedgerRow, Reader, StoreError},
+    adapters::store::{BakeRow, Filter, Reader, StoreError},
     domain::{error::chain, health::Verdict, ids::BakeId},
 };
 
@@ -78,7 +78,7 @@ pub type StatusFuture<'a> = Pin<Box<dyn Future<Output = Result<Status, StoreErro
 pub trait Source: Send + Sync + 'static {
     /// How the daemon is.
     fn status(&self) -> StatusFuture<'_>;
-    /// The ledger.
+    /// The history.
     fn reader(&self) -> &Reader;
     /// Whether the engine still ticks. Asks nobody, so that it answers whatever else hangs.
     fn is_ticking(&self) -> bool;
@@ -210,7 +210,7 @@ async fn status_json(State(source): WebState) -> Response {
 async fn history_json(State(source): WebState, uri: Uri) -> Response {
     #[derive(Serialize)]
     struct History {
-        bakes: Vec<LedgerRow>,
+        bakes: Vec<BakeRow>,
     }
     let Some(limit) = limit(uri.query()) else {
         let message = format!("the one parameter is limit, from 1 to {MOST_ROWS}");
@@ -252,7 +252,7 @@ async fn livez(State(source): WebState) -> Response {
     }
 }
 
-async fn newest(source: &dyn Source, limit: u32) -> Result<Vec<LedgerRow>, StoreError> {
+async fn newest(source: &dyn Source, limit: u32) -> Result<Vec<BakeRow>, StoreError> {
     source.reader().history(&Filter { limit, ..Filter::default() }).await
 }
 

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     adapters::{
         store::{Attempt, ChannelOrder, NewRow, Store, Transition},
-        web::{Bakes, Daemon, Next, from_ledger},
+        web::{Bakes, Daemon, Next, from_history},
     },
     domain::{
         api::{call::MadeImage, instance_state::InstanceType},
@@ -188,7 +188,7 @@ async fn what_waits_too_long_is_late_and_says_for_what() {
     };
     let rows = [row("again", "ecd-4jx0qqkx1d2aa", slot), row("free", "ecd-free", slot), jittered];
     store.record_slots(&rows, &[], "h", slot).await.unwrap();
-    let running = from_ledger(store.reader(), now()).await.unwrap().running;
+    let running = from_history(store.reader(), now()).await.unwrap().running;
     let told = async |builders, held: Option<&str>| {
         let late = crate::adapters::web::late(store.reader(), &running, builders, held, now()).await.unwrap();
         late.into_iter().map(|late| (late.schedule, late.reason)).collect::<Vec<_>>()
@@ -212,7 +212,7 @@ impl Source for Fake {
     fn status(&self) -> StatusFuture<'_> {
         let problems = self.problems.lock().unwrap().clone();
         Box::pin(async move {
-            let Bakes { running, waiting, queued, last_day } = from_ledger(self.store.reader(), now()).await?;
+            let Bakes { running, waiting, queued, last_day } = from_history(self.store.reader(), now()).await?;
             let coming = |schedule: &str, slot: &str, local: &str| Next {
                 schedule: schedule.into(),
                 instance_id: "ecd-7w78ozhjcwa3u".into(),
@@ -524,7 +524,7 @@ async fn only_reading_is_possible() {
 }
 
 #[tokio::test]
-async fn a_ledger_that_cannot_be_read_is_told() {
+async fn a_history_that_cannot_be_read_is_told() {
     let served = Served::start().await;
     served.fake.store.reader().close().await;
     let page = served.get("/").await;
@@ -533,7 +533,7 @@ async fn a_ledger_that_cannot_be_read_is_told() {
     for path in ["/bake/1", "/healthz", "/status.json", "/history.json"] {
         let reply = served.get(path).await;
         assert_eq!(reply.code, 503, "{path}");
-        assert!(reply.body.contains("the ledger could not"), "{path}: {}", reply.body);
+        assert!(reply.body.contains("the history could not"), "{path}: {}", reply.body);
     }
 }
 

@@ -1,5 +1,5 @@
 //! The door of the status page: how many visitors are let in, and for how long. Without it anybody who can reach the
-//! page could use up the file descriptors that the ledger and the cloud calls need.
+//! page could use up the file descriptors that the history and the cloud calls need.
 
 use std::{
     io,

@@ -1,10 +1,10 @@
-//! How the daemon is: what `status` and the status page show. Built from the ledger and from what the engine publishes;
+//! How the daemon is: what `status` and the status page show. Built from the history and from what the engine publishes;
 //! nobody has to interrupt the engine to ask.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::store::{Filter, LedgerRow, Reader, StoreError, rfc3339};
+use super::store::{BakeRow, Filter, Reader, StoreError, rfc3339};
 use crate::domain::health::Health;
 
 pub mod http;
@@ -181,7 +181,7 @@ const LISTED: u32 = 200;
 const UNDER_WAY: [&str; 8] =
     ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
 
-/// The bakes as the ledger knows them, with the fields of [`Status`].
+/// The bakes as the history knows them, with the fields of [`Status`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bakes {
     /// Under way.
@@ -194,8 +194,8 @@ pub struct Bakes {
     pub last_day: LastDay,
 }
 
-/// What the ledger knows.
-pub async fn from_ledger(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
+/// What the history knows.
+pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
     let listed = async |states: &[&str], with_reason| {
         let states = states.iter().map(|&state| state.to_owned()).collect();
         let filter = Filter { states, with_reason, limit: LISTED, ..Filter::default() };
@@ -237,13 +237,13 @@ pub async fn late(
     waiting.retain(|row| row.wake_at.is_none_or(|wake_at| wake_at <= long_ago.timestamp_millis()));
     waiting.reverse();
     let full = running.len() >= builders as usize;
-    let reason = |row: &LedgerRow| match running.iter().find(|bake| bake.instance_id == row.instance_id) {
+    let reason = |row: &BakeRow| match running.iter().find(|bake| bake.instance_id == row.instance_id) {
         _ if held.is_some() => held.unwrap_or_default().to_owned(),
         Some(bake) => format!("bake {} of {} is at work on its instance", bake.id, bake.schedule),
         None if full => format!("all {builders} builders are at work"),
         None => "an earlier bake of its instance, or a builder in its region".to_owned(),
     };
-    let late = |row: LedgerRow| Late {
+    let late = |row: BakeRow| Late {
         id: row.id,
         reason: reason(&row),
         slot: rfc3339(row.slot),
@@ -253,8 +253,8 @@ pub async fn late(
     Ok(waiting.into_iter().map(late).collect())
 }
 
-impl From<LedgerRow> for Running {
-    fn from(row: LedgerRow) -> Self {
+impl From<BakeRow> for Running {
+    fn from(row: BakeRow) -> Self {
         Self {
             id: row.id,
             slot: rfc3339(row.slot),

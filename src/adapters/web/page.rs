@@ -1,4 +1,4 @@
-//! What the status page looks like: HTML from a [`Status`] and rows of the ledger, nothing else. Health comes first,
+//! What the status page looks like: HTML from a [`Status`] and rows of the history, nothing else. Health comes first,
 //! for the one who was woken up; then what is under way, what comes next, and what was. maud escapes every value.
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{LastDay, Late, Next, Paused, Running, Status};
 use crate::{
-    adapters::store::{AttemptRow, LedgerRow, LineRow, rfc3339},
+    adapters::store::{AttemptRow, BakeRow, LineRow, rfc3339},
     domain::health::{Problem, Severity, Verdict},
 };
 
@@ -26,7 +26,7 @@ const PROBLEMS: usize = 50;
 pub(super) const LINES: u32 = 100;
 
 /// The page an operator looks at.
-pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[LedgerRow], now: DateTime<Utc>) -> Markup {
+pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now: DateTime<Utc>) -> Markup {
     let (_, symbol) = look_of(status.health.verdict);
     let title = match status.health.problems.len() {
         0 => format!("{symbol} imagebaked"),
@@ -42,19 +42,19 @@ pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[LedgerRow], n
         (coming(&status.next, now))
         (last_day(status.last_day))
         @if !lines.is_empty() { (images(lines, now)) }
-        (ledger(rows, now))
+        (history(rows, now))
         (daemon(status, now))
     };
     document(&title, true, now, content)
 }
 
 /// One bake: every call it made, its row, and what it was to do.
-pub(super) fn bake(row: &LedgerRow, settings: Option<&str>, attempts: &[AttemptRow], now: DateTime<Utc>) -> Markup {
+pub(super) fn bake(row: &BakeRow, settings: Option<&str>, attempts: &[AttemptRow], now: DateTime<Utc>) -> Markup {
     let content = html! {
         h1 { "Bake " (row.id) " " (state(&row.state)) }
         @if let Some(reason) = &row.reason { p.summary { (reason) } }
         (calls(attempts))
-        (facts("In the ledger", &row_facts(row, now)))
+        (facts("In the history", &row_facts(row, now)))
         @match settings {
             Some(settings) => (facts("Settings", &settings_facts(settings))),
             None => { h2 { "Settings" } p.none { "None: this row only accounts for what was missed." } },
@@ -68,7 +68,7 @@ pub(super) fn not_found(what: &str, now: DateTime<Utc>) -> Markup {
     document("Not found · imagebaked", false, now, html! { h1 { (what) } })
 }
 
-/// The page in place of all others when the ledger does not answer. It reloads, to be right again by itself.
+/// The page in place of all others when the history does not answer. It reloads, to be right again by itself.
 pub(super) fn unreadable(why: &str, now: DateTime<Utc>) -> Markup {
     let content = html! {
         div.health.bad {
@@ -287,7 +287,7 @@ fn images(lines: &[LineRow], now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn ledger(rows: &[LedgerRow], now: DateTime<Utc>) -> Markup {
+fn history(rows: &[BakeRow], now: DateTime<Utc>) -> Markup {
     let rows = rows.iter().map(|row| {
         [
             bake_link(row.id, &row.state),
@@ -309,7 +309,7 @@ fn ledger(rows: &[LedgerRow], now: DateTime<Utc>) -> Markup {
         ("Took", "number"),
         ("Why", "words"),
     ];
-    table("ledger", "Ledger, newest slot first", columns, rows, "Nothing yet: the first slot makes the first row.")
+    table("history", "History, newest slot first", columns, rows, "Nothing yet: the first slot makes the first row.")
 }
 
 fn daemon(status: &Status, now: DateTime<Utc>) -> Markup {
@@ -339,7 +339,7 @@ fn daemon(status: &Status, now: DateTime<Utc>) -> Markup {
     }
 }
 
-fn row_facts(row: &LedgerRow, now: DateTime<Utc>) -> Vec<(String, Markup)> {
+fn row_facts(row: &BakeRow, now: DateTime<Utc>) -> Vec<(String, Markup)> {
     let text = |text: &Option<String>| text.as_ref().map(|text| html! { (text) });
     let instant = |at: i64| html! { (clock_to_the_second(at)) " UTC, " (relative(at, now)) };
     let facts = [
@@ -517,12 +517,12 @@ fn two_lines(first: &str, second: &str) -> Markup {
 }
 
 /// What a row stands for when it is more than its own slot.
-fn covers(row: &LedgerRow) -> Option<String> {
+fn covers(row: &BakeRow) -> Option<String> {
     let first = DateTime::from_timestamp_millis(row.covers_from).unwrap_or_default();
     (row.covers > 1).then(|| format!("{} slots since {}", row.covers, first.format("%F %R")))
 }
 
-fn trigger(row: &LedgerRow) -> String {
+fn trigger(row: &BakeRow) -> String {
     match (row.trigger.as_str(), &row.requested_by) {
         ("slot", _) => "a slot of its schedule".to_owned(),
         ("caught_up", _) => "a missed slot, caught up".to_owned(),
@@ -532,7 +532,7 @@ fn trigger(row: &LedgerRow) -> String {
 }
 
 /// How long a bake took, or has taken so far; nothing for a row that was over when it was made.
-fn took(row: &LedgerRow, now: DateTime<Utc>) -> String {
+fn took(row: &BakeRow, now: DateTime<Utc>) -> String {
     match row.finished_at {
         Some(end) if end == row.created_at => String::new(),
         Some(end) => brief(end - row.created_at),

@@ -1,4 +1,4 @@
-//! `imagebaked backup FILE` and `imagebaked restore FILE`: the ledger's file, copied while the daemon works, and put back
+//! `imagebaked backup FILE` and `imagebaked restore FILE`: the history's file, copied while the daemon works, and put back
 //! while it does not.
 
 use std::{path::Path, time::Instant};
@@ -53,15 +53,15 @@ pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     let state_dir = &config.daemon.state_dir;
     let restored = store::restore(state_dir, &args.file, &who, SystemClock.now(), &progress).await?;
     if context.json {
-        let report = ledger(&restored.ledger, restored.kept.as_deref(), begun);
+        let report = restore_report(&restored.history, restored.kept.as_deref(), begun);
         return Ok(CommandOutput::done(format!("{}\n", json!({ "restore": report }))));
     }
-    let what = format!("The ledger in {} is that of {} again", state_dir.display(), args.file.display());
+    let what = format!("The history in {} is that of {} again", state_dir.display(), args.file.display());
     Ok(CommandOutput::done(taken_over(&what, &restored, begun)))
 }
 
 /// What `restore` and `import` tell programs.
-pub fn ledger(sound: &Sound, kept: Option<&Path>, begun: Instant) -> Value {
+pub fn restore_report(sound: &Sound, kept: Option<&Path>, begun: Instant) -> Value {
     json!({
         "bytes": sound.bytes, "migration": sound.migration, "rows": sound.rows, "kept": kept,
         "seconds": begun.elapsed().as_secs_f64(),
@@ -71,7 +71,7 @@ pub fn ledger(sound: &Sound, kept: Option<&Path>, begun: Instant) -> Value {
 /// What `restore` and `import` tell people; the last sentence is what saves them from a second image of a slot.
 pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> String {
     let took = short(begun.elapsed());
-    let mut text = format!("{what}: {}. It took {took}.\n", rows(&restored.ledger.rows));
+    let mut text = format!("{what}: {}. It took {took}.\n", rows(&restored.history.rows));
     if let Some(kept) = &restored.kept {
         text.push_str(&format!("What was there is kept as {}.\n", kept.display()));
     }

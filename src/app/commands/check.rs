@@ -7,7 +7,7 @@ use serde_json::json;
 
 use super::{
     CommandOutput, Context, Exit,
-    forecast::{Ledger, long_night, outlasting},
+    forecast::{KnownHistory, long_night, outlasting},
     output::{Rows, relative, schedules, utc},
 };
 use crate::{
@@ -34,10 +34,10 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
             return CommandOutput { text, exit: Exit::Usage };
         }
     };
-    // A file can be checked anywhere: where no ledger can be read there is nothing to expect.
-    let ledger = Ledger::read(&config.daemon.state_dir).await.unwrap_or_default();
-    let expected = outlasting(&config, &ledger, now);
-    let warnings = warnings(&config, sheet, &ledger, &expected, now);
+    // A file can be checked anywhere: where no history can be read there is nothing to expect.
+    let history = KnownHistory::read(&config.daemon.state_dir).await.unwrap_or_default();
+    let expected = outlasting(&config, &history, now);
+    let warnings = warnings(&config, sheet, &history, &expected, now);
     let denied = args.deny.is_some() && !warnings.is_empty();
     let exit = if denied { Exit::Usage } else { Exit::Done };
     let next = next_slots(&config, now, args.next);
@@ -85,16 +85,16 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
 fn warnings(
     config: &Config,
     mut sheet: SourceMap,
-    ledger: &Ledger,
+    history: &KnownHistory,
     expected: &[(usize, String)],
     now: DateTime<Utc>,
 ) -> Problems {
-    sheet.lint(config, now, &ledger.durations);
+    sheet.lint(config, now, &history.durations);
     for (schedule, sentence) in expected {
         let hint = Some("let more time pass between its slots".to_owned());
         sheet.warn(WarningTarget::Times(*schedule), "outlasts-interval", sentence, hint);
     }
-    if let Some((schedule, sentence)) = long_night(config, ledger, now) {
+    if let Some((schedule, sentence)) = long_night(config, history, now) {
         let hint = Some(
             "spread the slots, or raise `max_builders` if the cloud lets you; `imagebaked plan` plays it through"
                 .to_owned(),

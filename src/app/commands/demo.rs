@@ -1,5 +1,5 @@
-//! `imagebaked demo`: the simulator, a real configuration, the real daemon and its ledger in one process, for half a minute.
-//! What it claims at the end is counted from the ledger and from the simulator's own record.
+//! `imagebaked demo`: the simulator, a real configuration, the real daemon and its history in one process, for half a minute.
+//! What it claims at the end is counted from the history and from the simulator's own record.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -17,7 +17,7 @@ use super::{CommandOutput, Context, Exit, Failure, Result, history, say};
 use crate::{
     adapters::{
         config,
-        store::{Filter, LedgerRow, Reader},
+        store::{BakeRow, Filter, Reader},
     },
     app::{
         cli::DemoArgs,
@@ -87,11 +87,11 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
         return Ok(CommandOutput { text: "Stopped.\n".to_owned(), exit: Exit::Failed });
     }
     let mut text = format!(
-        "\nThe ledger, as `imagebaked history` shows it:\n\n{}",
+        "\nThe history, as `imagebaked history` shows it:\n\n{}",
         history::table(&rows, SystemClock.now(), context.color)
     );
     let claims = claims(&rows, &world);
-    text.push_str("\nThe four promises, counted from the ledger and from the simulator's own record:\n");
+    text.push_str("\nThe four promises, counted from the history and from the simulator's own record:\n");
     for (number, claim) in claims.iter().enumerate() {
         let mark = if claim.holds { "kept" } else { "BROKEN" };
         text.push_str(&format!("  {}. {mark}: {}\n", number + 1, claim.words));
@@ -220,8 +220,8 @@ fn setup(config_path: &Path) -> Result<Setup> {
     })
 }
 
-/// Shows the ledger as it changes, until every slot has ended.
-async fn watch(state_dir: &Path, color: bool) -> Result<Vec<LedgerRow>> {
+/// Shows the history as it changes, until every slot has ended.
+async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
     let live = std::io::stdout().is_terminal();
     let give_up = tokio::time::Instant::now() + BOUND;
     let mut shown = 0;
@@ -247,7 +247,7 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<LedgerRow>> {
                 }
             }
         }
-        let over = rows.len() >= SLOTS && rows.iter().all(LedgerRow::is_ended);
+        let over = rows.len() >= SLOTS && rows.iter().all(BakeRow::is_ended);
         if over || tokio::time::Instant::now() > give_up {
             reader.close().await;
             return Ok(rows);
@@ -256,13 +256,13 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<LedgerRow>> {
     }
 }
 
-fn line(row: &LedgerRow) -> String {
+fn line(row: &BakeRow) -> String {
     let reason = row.reason.as_deref().map(|reason| format!(": {reason}")).unwrap_or_default();
     format!("bake {} {:<16} {:<12} {}{reason}", row.id, row.schedule, row.instance_id, row.state)
 }
 
 /// Draws the table over the last one; answers with its height.
-fn redraw(rows: &[LedgerRow], shown: usize, color: bool) -> usize {
+fn redraw(rows: &[BakeRow], shown: usize, color: bool) -> usize {
     let table = history::table(rows, SystemClock.now(), color);
     let up = if shown == 0 { String::new() } else { format!("\u{1b}[{shown}A") };
     let lines: String = table.lines().map(|line| format!("\u{1b}[2K{line}\n")).collect();
@@ -275,7 +275,7 @@ struct Claim {
     words: String,
 }
 
-fn claims(rows: &[LedgerRow], world: &Value) -> [Claim; 4] {
+fn claims(rows: &[BakeRow], world: &Value) -> [Claim; 4] {
     let list = |name: &str| world[name].as_array().map_or(&[][..], Vec::as_slice);
     let (images, calls) = (list("images"), list("calls"));
     let of = |action: &str| calls.iter().filter(|call| call["action"] == action).count();

@@ -102,7 +102,7 @@ pub fn render(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
     text
 }
 
-/// What the edit means for the images that the ledger knows; `None`, and a word on standard error, where it cannot be read.
+/// What the edit means for the images that the history knows; `None`, and a word on standard error, where it cannot be read.
 async fn images_of(current: &Config, edited: &Config) -> Option<Change> {
     let read = async {
         let reader = match Reader::open(&current.daemon.state_dir).await {
@@ -117,7 +117,7 @@ async fn images_of(current: &Config, edited: &Config) -> Option<Change> {
     read.await
         .map_err(|error| {
             let error = chain(&error);
-            eprintln!("warning: the ledger cannot be read, so what the edit means for images is not known: {error}");
+            eprintln!("warning: the history cannot be read, so what the edit means for images is not known: {error}");
         })
         .ok()
 }

@@ -1,4 +1,4 @@
-//! `imagebaked export [FILE]` and `imagebaked import FILE`: the whole ledger as one JSON document, and back.
+//! `imagebaked export [FILE]` and `imagebaked import FILE`: the whole history as one JSON document, and back.
 
 use std::{
     fs::File,
@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::{
     CommandOutput, Context, Exit, Failure, Result, atomic,
-    backup::{ledger, rows, taken_over},
+    backup::{restore_report, rows, taken_over},
     output::short,
     progress,
 };
@@ -72,10 +72,10 @@ pub async fn import(context: &Context<'_>, args: &ImportArgs) -> Result {
     let state_dir = &config.daemon.state_dir;
     let imported = store::import(state_dir, input, SystemClock.now(), &progress).await?;
     if context.json {
-        let report = ledger(&imported.ledger, imported.kept.as_deref(), begun);
+        let report = restore_report(&imported.history, imported.kept.as_deref(), begun);
         return Ok(CommandOutput::done(format!("{}\n", json!({ "import": report }))));
     }
-    let what = format!("The ledger in {} is that of the export", state_dir.display());
+    let what = format!("The history in {} is that of the export", state_dir.display());
     Ok(CommandOutput::done(taken_over(&what, &imported, begun)))
 }
 

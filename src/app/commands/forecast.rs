@@ -1,4 +1,4 @@
-//! What `plan` and `check` say of the hours ahead: configuration and ledger brought together for the forecast, and its
+//! What `plan` and `check` say of the hours ahead: configuration and history brought together for the forecast, and its
 //! results put into words.
 
 use std::{
@@ -30,9 +30,9 @@ const CHECKED: TimeDelta = TimeDelta::days(7);
 /// And at how many of a schedule at most, so that one slot a second costs nothing.
 const MOST_CHECKED: usize = 1000;
 
-/// What the ledger knows of the slots to come; nothing where there is no ledger yet.
+/// What the history knows of the slots to come; nothing where there is no history yet.
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct KnownHistory {
     /// The last version of each line.
     pub versions: HashMap<LineId, u32>,
     /// Schedules that are paused, other than in the file.
@@ -42,7 +42,7 @@ pub struct Ledger {
     open: Vec<OpenBake>,
 }
 
-impl Ledger {
+impl KnownHistory {
     /// Reads it.
     pub async fn read(state_dir: &Path) -> Result<Self, StoreError> {
         let reader = match Reader::open(state_dir).await {
@@ -50,9 +50,9 @@ impl Ledger {
             Err(StoreError::Missing { .. }) => return Ok(Self::default()),
             Err(error) => return Err(error),
         };
-        let ledger = Self::read_from(&reader).await;
+        let history = Self::read_from(&reader).await;
         reader.close().await;
-        ledger
+        history
     }
 
     async fn read_from(reader: &Reader) -> Result<Self, StoreError> {
@@ -104,7 +104,7 @@ impl<'a> Outlook<'a> {
     /// they share the builders.
     pub fn of(
         config: &'a Config,
-        ledger: &'a Ledger,
+        history: &'a KnownHistory,
         now: DateTime<Utc>,
         from: DateTime<Utc>,
         until: DateTime<Utc>,
@@ -113,14 +113,14 @@ impl<'a> Outlook<'a> {
         let end = until.checked_add_signed(MARGIN).unwrap_or(until);
         let (mut coming, mut under_way) = (Vec::new(), Vec::new());
         if start == now {
-            add_open_bakes(ledger, now, &mut coming, &mut under_way);
+            add_open_bakes(history, now, &mut coming, &mut under_way);
         }
         let known_already = coming.len();
         let mut keys = Vec::new();
         for schedule in &config.schedules {
             for instance in schedule.instances.as_slice() {
                 let before = coming.len();
-                add_slots(schedule, instance, ledger, (start, end), &mut coming);
+                add_slots(schedule, instance, history, (start, end), &mut coming);
                 keys.extend(coming[before..].iter().map(|one| (&schedule.id, instance, one.slot)));
             }
         }
@@ -147,12 +147,12 @@ fn builders(config: &Config) -> Builders {
 fn add_slots<'a>(
     schedule: &'a Schedule,
     instance: &'a InstanceId,
-    ledger: &Ledger,
+    history: &KnownHistory,
     (from, until): (DateTime<Utc>, DateTime<Utc>),
     coming: &mut Vec<Coming<'a>>,
 ) {
-    let takes = ledger.durations.expected(&schedule.line(instance));
-    let slots = schedule.timing.between(from, until).filter(|slot| !ledger.is_paused(schedule, *slot));
+    let takes = history.durations.expected(&schedule.line(instance));
+    let slots = schedule.timing.between(from, until).filter(|slot| !history.is_paused(schedule, *slot));
     coming.extend(slots.map(|slot| {
         Coming {
             slot,
@@ -171,13 +171,13 @@ fn add_slots<'a>(
 
 /// Bakes that wait or are at work right now.
 fn add_open_bakes<'a>(
-    ledger: &'a Ledger,
+    history: &'a KnownHistory,
     now: DateTime<Utc>,
     coming: &mut Vec<Coming<'a>>,
     under_way: &mut Vec<UnderWay<'a>>,
 ) {
-    for bake in &ledger.open {
-        let takes = ledger.durations.expected(&bake.line);
+    for bake in &history.open {
+        let takes = history.durations.expected(&bake.line);
         match bake.stage {
             OpenStage::Queued { not_before, give_up_at } => coming.push(Coming {
                 slot: bake.slot,
@@ -319,7 +319,7 @@ impl<'a> Warnings<'a> {
 
 /// Schedules whose bakes took longer than some of their slots are apart: one sentence for each instance, with the
 /// schedule's place in the configuration.
-pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<(usize, String)> {
+pub fn outlasting(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -> Vec<(usize, String)> {
     let mut found = Vec::new();
     for (place, schedule) in config.schedules.iter().enumerate() {
         let zone = schedule.timing.zone();
@@ -328,7 +328,7 @@ pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<(
             .instances
             .as_slice()
             .iter()
-            .filter_map(|instance| Some((instance, ledger.durations.learned(&schedule.line(instance))?)))
+            .filter_map(|instance| Some((instance, history.durations.learned(&schedule.line(instance))?)))
             .collect();
         if learned.is_empty() {
             continue;
@@ -337,7 +337,7 @@ pub fn outlasting(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Vec<(
             .timing
             .between(now, until)
             .take(MOST_CHECKED)
-            .filter(|slot| !ledger.is_paused(schedule, *slot))
+            .filter(|slot| !history.is_paused(schedule, *slot))
             .collect();
         for (instance, takes) in learned {
             let too_close = |slot: &DateTime<Utc>| {
@@ -369,15 +369,15 @@ const MORNING: u32 = 8;
 const EVENING: u32 = 18;
 
 /// The next night, where its queue is too long: one sentence, with the place of the schedule that waits longest.
-pub fn long_night(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Option<(usize, String)> {
+pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -> Option<(usize, String)> {
     let until = now.checked_add_signed(MARGIN).unwrap_or(now);
     let (mut coming, mut under_way) = (Vec::new(), Vec::new());
-    add_open_bakes(ledger, now, &mut coming, &mut under_way);
+    add_open_bakes(history, now, &mut coming, &mut under_way);
     let mut places = vec![None; coming.len()];
     for (place, schedule) in config.schedules.iter().enumerate() {
         for instance in schedule.instances.as_slice() {
             let known = coming.len();
-            add_slots(schedule, instance, ledger, (now, until), &mut coming);
+            add_slots(schedule, instance, history, (now, until), &mut coming);
             coming.truncate(known + MOST_CHECKED);
             places.resize(coming.len(), Some(place));
         }
@@ -397,7 +397,7 @@ pub fn long_night(config: &Config, ledger: &Ledger, now: DateTime<Utc>) -> Optio
             ForecastOutcome::Baked { .. } | ForecastOutcome::Overlaps => {}
         }
     }
-    let basis = if ledger.durations.is_empty() {
+    let basis = if history.durations.is_empty() {
         format!(", {} min each assumed before the first", ASSUMED.as_secs() / 60)
     } else {
         String::new()

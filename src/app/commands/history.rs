@@ -1,4 +1,4 @@
-//! `imagebaked history`: the ledger, the newest slot first. Works with and without the daemon.
+//! `imagebaked history`: the bakes, the newest slot first. Works with and without the daemon.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use super::{
     output::{NONE, Rows, relative, short, utc},
 };
 use crate::{
-    adapters::store::{Filter, LedgerRow},
+    adapters::store::{BakeRow, Filter},
     app::cli::HistoryArgs,
     domain::clock::{Clock, SystemClock},
 };
@@ -58,7 +58,7 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
 }
 
 /// The history's table; also the end of the demo.
-pub fn table(rows: &[LedgerRow], now: DateTime<Utc>, color: bool) -> String {
+pub fn table(rows: &[BakeRow], now: DateTime<Utc>, color: bool) -> String {
     let header = ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "TRIES", "TOOK", "REASON"];
     let mut table = Rows::new(&header, color).sparing(&["WHEN", "TRIES", "TOOK", "INSTANCE", "IMAGE"]);
     for row in rows {

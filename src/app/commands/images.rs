@@ -1,4 +1,4 @@
-//! `imagebaked images`: the images of each line, by the ledger, as the last look at the cloud showed them.
+//! `imagebaked images`: the images of each line, by the history, as the last look at the cloud showed them.
 
 use std::collections::HashSet;
 
@@ -113,7 +113,7 @@ async fn wanted(
     reader: &crate::adapters::store::Reader,
 ) -> Result<Vec<ImageRow>> {
     if let Some(wanted) = &args.schedule {
-        // The id first: names change hands, ids do not. A schedule that is gone from the file is known by the ledger.
+        // The id first: names change hands, ids do not. A schedule that is gone from the file is known by the history.
         let seen = reader.seen(wanted).await?;
         let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
         ids.insert(wanted);

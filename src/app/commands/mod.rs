@@ -146,7 +146,7 @@ impl Context<'_> {
         Ok(loaded.config)
     }
 
-    /// The configuration to find daemon and ledger by. Errors in it must not keep anybody from reading the history.
+    /// The configuration to find daemon and history by. Errors in it must not keep anybody from reading the history.
     fn whereabouts(&self) -> Result<Config> {
         match config::load_lenient(self.config_path, &self.environment) {
             (Some(config), problems) if !config.files.is_empty() => {
@@ -224,13 +224,13 @@ impl Context<'_> {
     }
 }
 
-/// Fails where neither the file nor the ledger knows a schedule of this name or id.
+/// Fails where neither the file nor the history knows a schedule of this name or id.
 async fn known_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
     let known = config.schedule_words().any(|word| word == wanted) || !reader.seen(wanted).await?.is_empty();
     if known { Ok(()) } else { Err(unknown_schedule(config, Some(reader), wanted).await?) }
 }
 
-/// What to say of a schedule that neither the file nor the ledger knows.
+/// What to say of a schedule that neither the file nor the history knows.
 async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str) -> Result<Failure> {
     let seen = match reader {
         Some(reader) => reader.schedule_words().await?,

@@ -1,5 +1,5 @@
 //! `imagebaked plan`: the slots to come. Needs neither credentials nor a daemon; versions, pauses
-//! and how long bakes take are read from the ledger where there is one.
+//! and how long bakes take are read from the history where there is one.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::{
     CommandOutput, Context, Exit, Failure, Result, diff,
-    forecast::{Expected, Ledger, Outlook, Warnings, clock, tonight, warning},
+    forecast::{Expected, KnownHistory, Outlook, Warnings, clock, tonight, warning},
     output::{NONE, Rows, relative, utc},
     prune,
 };
@@ -82,18 +82,18 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     if let (true, Some(wanted)) = (schedules.is_empty(), &args.schedule) {
         return Err(Failure::new(Exit::NotFound, no_schedule(wanted, config.schedule_words())));
     }
-    let ledger = Ledger::read(&config.daemon.state_dir).await.unwrap_or_else(|error| {
+    let history = KnownHistory::read(&config.daemon.state_dir).await.unwrap_or_else(|error| {
         let error = chain(&error);
         eprintln!(
-            "warning: the ledger cannot be read, so versions are counted from 1 and pauses are not known: {error}"
+            "warning: the history cannot be read, so versions are counted from 1 and pauses are not known: {error}"
         );
-        Ledger::default()
+        KnownHistory::default()
     });
-    let outlook = Outlook::of(&config, &ledger, now, from, until);
+    let outlook = Outlook::of(&config, &history, now, from, until);
     let mut slots = Vec::new();
     for (order, schedule) in schedules.iter().enumerate() {
         for instance in schedule.instances.as_slice() {
-            slots_of(schedule, instance, order, (from, until), &ledger, &outlook, &mut slots);
+            slots_of(schedule, instance, order, (from, until), &history, &outlook, &mut slots);
         }
     }
     slots.sort_by_key(|slot| (slot.at, slot.order));
@@ -102,8 +102,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         let report = json!({ "slots": slots, "images": going, "brakes": brakes });
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&report)?)));
     }
-    let mut text = table(context, args, &slots, &ledger, now, (from, until));
-    text.push_str(&ahead(&slots, args.schedule.as_deref(), &ledger, now));
+    let mut text = table(context, args, &slots, &history, now, (from, until));
+    text.push_str(&ahead(&slots, args.schedule.as_deref(), &history, now));
     if !going.is_empty() {
         text.push_str(
             "\nImages that are to go; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n",
@@ -114,7 +114,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     Ok(CommandOutput::done(text))
 }
 
-/// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no ledger can be
+/// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no history can be
 /// read, which was said already.
 async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
     let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return RetentionReport::default() };
@@ -139,15 +139,15 @@ fn slots_of<'a>(
     instance: &'a InstanceId,
     order: usize,
     (from, until): (DateTime<Utc>, DateTime<Utc>),
-    ledger: &Ledger,
+    history: &KnownHistory,
     outlook: &Outlook<'a>,
     slots: &mut Vec<Slot<'a>>,
 ) {
     let zone = schedule.timing.zone();
     let template = Template::parse(&schedule.settings.image_name);
-    let mut version = ledger.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+    let mut version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
     for at in schedule.timing.between(from, until) {
-        let paused = ledger.is_paused(schedule, at);
+        let paused = history.is_paused(schedule, at);
         // A paused schedule gives out no versions.
         version = version.saturating_add(u32::from(!paused));
         let values = Values {
@@ -184,7 +184,7 @@ fn table(
     context: &Context<'_>,
     args: &PlanArgs,
     slots: &[Slot<'_>],
-    ledger: &Ledger,
+    history: &KnownHistory,
     now: DateTime<Utc>,
     (from, until): (DateTime<Utc>, DateTime<Utc>),
 ) -> String {
@@ -197,7 +197,7 @@ fn table(
     }
     // Where every bake begins at its slot and takes what is assumed, these columns say nothing.
     let useful = slots.iter().filter_map(|slot| slot.expected).any(|expected| {
-        !ledger.durations.is_empty() || expected.work().is_none() || expected.wait() > TimeDelta::zero()
+        !history.durations.is_empty() || expected.work().is_none() || expected.wait() > TimeDelta::zero()
     });
     let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
     let header = [&["SLOT", "LOCAL", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
@@ -235,10 +235,10 @@ fn table(
 }
 
 /// When the queue is done, and what will not go as planned.
-fn ahead(slots: &[Slot<'_>], only: Option<&str>, ledger: &Ledger, now: DateTime<Utc>) -> String {
+fn ahead(slots: &[Slot<'_>], only: Option<&str>, history: &KnownHistory, now: DateTime<Utc>) -> String {
     let expected: Vec<_> = slots.iter().filter_map(|slot| Some((slot.at, slot.expected?))).collect();
     let mut text = String::new();
-    if let Some(sentence) = tonight(&expected, only, &ledger.durations, now) {
+    if let Some(sentence) = tonight(&expected, only, &history.durations, now) {
         text.push('\n');
         text.push_str(&sentence);
     }

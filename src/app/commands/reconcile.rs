@@ -1,5 +1,5 @@
-//! `imagebaked reconcile [--apply]`: ledger and cloud side by side. The daemon looks where it runs; where it does not, the
-//! command looks itself, and for `--apply` takes the ledger's lock, so that there is never a second writer.
+//! `imagebaked reconcile [--apply]`: history and cloud side by side. The daemon looks where it runs; where it does not, the
+//! command looks itself, and for `--apply` takes the history's lock, so that there is never a second writer.
 
 use std::{io, sync::Arc};
 
@@ -90,12 +90,12 @@ fn failed_text(failed: &[FailedImage]) -> String {
 
 fn text(differences: &[Difference], applied: bool) -> String {
     if differences.is_empty() {
-        return "Ledger and cloud agree.\n".to_owned();
+        return "History and cloud agree.\n".to_owned();
     }
     let (mendable, others): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.can_be_mended());
     let mut text = String::new();
     for (heading, differences) in [
-        (if applied { "Brought into the ledger:" } else { "What --apply brings into the ledger:" }, mendable),
+        (if applied { "Brought into the history:" } else { "What --apply brings into the history:" }, mendable),
         ("For a person to look at; nothing is ever deleted:", others),
     ] {
         if !differences.is_empty() {

@@ -8,7 +8,7 @@ use super::{
     output::{NONE, Rows, relative},
 };
 use crate::{
-    adapters::store::{AttemptRow, CopyRow, LedgerRow, Reader, rfc3339},
+    adapters::store::{AttemptRow, BakeRow, CopyRow, Reader, rfc3339},
     app::cli::ShowArgs,
     domain::{
         clock::{Clock, SystemClock},
@@ -34,7 +34,7 @@ pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
 
 /// A bake with its settings and calls.
 pub struct BakeReport {
-    row: LedgerRow,
+    row: BakeRow,
     attempts: Vec<AttemptRow>,
     copies: Vec<CopyRow>,
     settings: Value,
@@ -42,7 +42,7 @@ pub struct BakeReport {
 
 impl BakeReport {
     /// Reads what belongs to `row`.
-    pub async fn read(reader: &Reader, row: LedgerRow) -> Result<Self> {
+    pub async fn read(reader: &Reader, row: BakeRow) -> Result<Self> {
         let bake = BakeId(row.id);
         let attempts = reader.attempts(bake).await?;
         let copies = reader.copies(bake).await?;
@@ -131,7 +131,7 @@ fn or_none(value: Option<&String>) -> String {
     value.cloned().unwrap_or_else(|| NONE.to_owned())
 }
 
-fn facts(row: &LedgerRow, now: DateTime<Utc>) -> String {
+fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
     let time =
         |at| format!("{} ({})", rfc3339(at), relative(DateTime::from_timestamp_millis(at).unwrap_or_default(), now));
     let mut facts = vec![

@@ -1,4 +1,4 @@
-//! `imagebaked status`: how the daemon is. Without it, what the ledger knows, and exit code 4.
+//! `imagebaked status`: how the daemon is. Without it, what the history knows, and exit code 4.
 
 use std::{
     fmt::Write as _,
@@ -53,11 +53,11 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
         }
         Err(failure) if failure.exit == Exit::Unreachable => {
             if let Ok(reader) = Reader::open(&config.daemon.state_dir).await {
-                let known = web::from_ledger(&reader, SystemClock.now()).await;
+                let known = web::from_history(&reader, SystemClock.now()).await;
                 let stopped = reader.pending_restarts().await;
                 reader.close().await;
                 if let (Ok(bakes), Ok(stopped), false) = (known, stopped, context.json) {
-                    say("The daemon is not reachable; this is what the ledger knows.\n\n");
+                    say("The daemon is not reachable; this is what the history knows.\n\n");
                     say(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
                     for PendingRestart { bake, schedule, instance, .. } in stopped {
                         say(&format!(

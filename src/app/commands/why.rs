@@ -1,4 +1,4 @@
-//! `imagebaked why SCHEDULE --at TIME`: what became of a slot, call by call, or why there was none. Needs the ledger, but
+//! `imagebaked why SCHEDULE --at TIME`: what became of a slot, call by call, or why there was none. Needs the history, but
 //! neither the daemon nor credentials.
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What is asked about: a schedule of the file, or one that only the ledger remembers.
+/// What is asked about: a schedule of the file, or one that only the history remembers.
 struct Subject<'a> {
     name: String,
     id: String,
@@ -135,7 +135,7 @@ impl Subject<'_> {
             Some(reader) => reader.row_covering(&self.id, instance, moment.at).await?,
             None => None,
         };
-        let record = row.as_ref().map(crate::adapters::store::LedgerRow::record);
+        let record = row.as_ref().map(crate::adapters::store::BakeRow::record);
         let planned = self
             .in_file
             .filter(|schedule| schedule.instances.as_slice().iter().any(|planned| planned.as_str() == instance));
@@ -149,7 +149,7 @@ impl Subject<'_> {
         };
         let answer = explain::explain(moment, &case);
         // A row that covers the moment but is not its slot's has nothing to tell about it.
-        let bears = |row: &crate::adapters::store::LedgerRow| answer.slot.is_some() || row.slot() == moment.at;
+        let bears = |row: &crate::adapters::store::BakeRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {
             (Some(reader), Some(row)) => Some(BakeReport::read(reader, row).await?),
             _ => None,

@@ -328,7 +328,7 @@ pub enum RequestError {
 }
 
 impl Engine {
-    /// An engine for `config`; takes over what the ledger knows of its schedules.
+    /// An engine for `config`; takes over what the history knows of its schedules.
     pub async fn new(
         config: &Config,
         store: Arc<Store>,
@@ -1179,7 +1179,7 @@ impl Engine {
         }
         self.store_error_since.get_or_insert(now);
         let text = crate::domain::error::chain(error);
-        tracing::error!(error = %text, "the ledger cannot be used; nothing new is begun until it can");
+        tracing::error!(error = %text, "the history cannot be used; nothing new is begun until it can");
         self.idle_until = Some(later(now, STORE_PAUSE));
         self.publish_status(Some(text), true);
     }

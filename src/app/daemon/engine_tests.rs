@@ -7,7 +7,7 @@ use proptest::{prelude::ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
 use super::*;
 use crate::{
-    adapters::store::{Filter, LedgerRow, NewRow},
+    adapters::store::{BakeRow, Filter, NewRow},
     domain::{
         api::call::{ApiError, MadeImage},
         bake::{Trigger, reason::ReasonCode, state::BakeWork},
@@ -73,7 +73,7 @@ impl Held {
         self.store.record_slots(&rows, &[], "hash", self.clock.now()).await.unwrap();
     }
 
-    async fn rows(&self) -> Vec<LedgerRow> {
+    async fn rows(&self) -> Vec<BakeRow> {
         let mut rows = self.store.reader().history(&Filter { limit: 1000, ..Filter::default() }).await.unwrap();
         rows.sort_by_key(|row| row.id);
         rows
@@ -172,7 +172,7 @@ proptest! {
                 (trigger, slot, if begun { ready } else { queued(wake) })
             });
             held.record(states.collect::<Vec<_>>()).await;
-            let mut ended: BTreeMap<i64, LedgerRow> = BTreeMap::new();
+            let mut ended: BTreeMap<i64, BakeRow> = BTreeMap::new();
             for _ in 0..turns {
                 held.engine.turn().await;
                 for row in held.rows().await {

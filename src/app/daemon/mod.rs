@@ -1,9 +1,9 @@
-//! The daemon: the one place where clock, ledger, cloud and engine are put together, and the order in which they start
+//! The daemon: the one place where clock, history, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: ledger (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
-//! ledger was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
-//! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, ledger. A second signal
+//! Start: history (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
+//! history was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
+//! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, history. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
 use std::{
@@ -67,7 +67,7 @@ const ORDERS: usize = 256;
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
-    /// The ledger.
+    /// The history.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The cloud's client.
@@ -132,7 +132,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let rng_of_copies = rng.fork();
     let started = (clock.now(), clock.boottime());
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
-    failpoint::hit("start", "ledger");
+    failpoint::hit("start", "history");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
     let (engine, engine_status) =
         Engine::new(&config, Arc::clone(&store), Arc::clone(&cloud), Arc::clone(&clock), rng).await?;
@@ -365,7 +365,7 @@ impl DaemonContext {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();
         let config = self.config();
-        let Bakes { running, waiting, queued, last_day } = web::from_ledger(self.store.reader(), now).await?;
+        let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
         let held = engine.hold.as_ref().map(engine::Suspension::headline);
         let late = web::late(self.store.reader(), &running, config.daemon.max_builders, held.as_deref(), now).await?;
         let credentials = self.cloud.credentials_in_use().await;

@@ -1,4 +1,4 @@
-//! Turns slots that are due into rows of the ledger: what to do of each (schedule, instance), and until when every slot
+//! Turns slots that are due into rows of the history: what to do of each (schedule, instance), and until when every slot
 //! has its row. Knows nothing of the cloud.
 
 use std::{
@@ -342,7 +342,7 @@ impl Planner {
     /// Rows for a bake of every instance of a schedule, now. `None` where there is no such schedule; `text` is its name
     /// or its id.
     pub fn manual(&self, text: &str, now: DateTime<Utc>) -> Option<Vec<NewRow>> {
-        // The ledger counts in milliseconds; the slot of the row must be the very instant that its tag shows.
+        // The history counts in milliseconds; the slot of the row must be the very instant that its tag shows.
         let slot = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let rows: Vec<_> = self
             .entries
@@ -705,7 +705,7 @@ fn end_old_rule(
     (rows.collect(), given_up)
 }
 
-/// A rule as the ledger remembers it, to account for its slots after it was replaced.
+/// A rule as the history remembers it, to account for its slots after it was replaced.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredTiming {
     cron: Vec<String>,
@@ -738,7 +738,7 @@ impl StoredTiming {
         serde_json::to_string(self).map_err(StoreError::Encode)
     }
 
-    /// As the ledger keeps it; `None` where this version cannot read it.
+    /// As the history keeps it; `None` where this version cannot read it.
     pub fn from_json(json: &str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }

@@ -6,7 +6,7 @@ use super::*;
 use crate::{
     adapters::{
         config,
-        store::{AuditFilter, AuditRow, Filter, LedgerRow, Transition},
+        store::{AuditFilter, AuditRow, BakeRow, Filter, Transition},
     },
     domain::{
         api::{
@@ -18,7 +18,7 @@ use crate::{
     },
 };
 
-/// A ledger and a file, with a clock that is moved by hand.
+/// A history and a file, with a clock that is moved by hand.
 struct Night {
     folder: tempfile::TempDir,
     store: Store,
@@ -116,7 +116,7 @@ impl Night {
     }
 
     /// All rows, the oldest slot first.
-    async fn rows(&self) -> Vec<LedgerRow> {
+    async fn rows(&self) -> Vec<BakeRow> {
         let mut rows = self.store.reader().history(&Filter { limit: 1_000_000, ..Filter::default() }).await.unwrap();
         rows.reverse();
         rows
@@ -124,7 +124,7 @@ impl Night {
 
     /// `state slot xN` of each row.
     async fn table(&self) -> Vec<String> {
-        let line = |row: &LedgerRow| {
+        let line = |row: &BakeRow| {
             let slot = row.slot().format("%m-%d %H:%M");
             let times = if row.covers > 1 { format!(" x{}", row.covers) } else { String::new() };
             format!("{} {} {slot}{times}", row.schedule, row.state)
@@ -161,7 +161,7 @@ async fn a_year_in_vienna_has_every_slot_once() {
     let rows = night.rows().await;
     let of = |name: &str| rows.iter().filter(|row| row.schedule == name).count();
     assert_eq!((of("hourly"), of("daily"), of("monthly")), (8760, 365, 12));
-    let baked = |row: &&LedgerRow| row.covers == 1 && row.state == "queued";
+    let baked = |row: &&BakeRow| row.covers == 1 && row.state == "queued";
     assert_eq!(rows.iter().filter(baked).count(), 8760 + 365 + 12, "none missed, none twice");
 }
 

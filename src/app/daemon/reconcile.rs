@@ -1,4 +1,4 @@
-//! Looks at ledger and cloud side by side, and keeps a ledger that does not know what was done from being worked with before
+//! Looks at history and cloud side by side, and keeps a history that does not know what was done from being worked with before
 //! it has learned it.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
@@ -18,7 +18,7 @@ use crate::{
             identity::RemoteImage,
         },
         error::chain,
-        image::reconcile::{Comparison, Difference, Ledger, Recorded, Tagged, compare},
+        image::reconcile::{Comparison, Difference, Recorded, RecordedHistory, Tagged, compare},
     },
 };
 
@@ -38,7 +38,7 @@ const LONGEST_BUILD: Duration = Duration::from_hours(24);
 /// Why the two could not be compared.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
-    /// The ledger.
+    /// The history.
     #[error(transparent)]
     Store(#[from] StoreError),
     /// The cloud.
@@ -46,17 +46,17 @@ pub enum ReconcileError {
     Cloud(#[from] ApiError),
 }
 
-/// Compares the ledger with all images that carry our owner tag, and with those that its rows know.
+/// Compares the history with all images that carry our owner tag, and with those that its rows know.
 pub async fn look(
     cloud: &CloudClient,
-    ledger: &Reader,
+    history: &Reader,
     config: &Config,
     now: DateTime<Utc>,
 ) -> Result<Comparison, ReconcileError> {
     let owner = config.daemon.owner.as_str();
-    // The cloud first: the row of an image made between the two looks is in the ledger, and its image is asked for below.
+    // The cloud first: the row of an image made between the two looks is in the history, and its image is asked for below.
     let mut images = owned(cloud, owner).await?;
-    let rows = recorded(ledger, owner, &images).await?;
+    let rows = recorded(history, owner, &images).await?;
     // An image may have lost its tags, or carry those of a former owner; only then is it asked for by its id.
     let listed: BTreeSet<_> = images.iter().map(|image| image.image_id.clone()).collect();
     for row in rows.iter().filter(|row| row.state == "succeeded") {
@@ -65,7 +65,7 @@ pub async fn look(
         let page = cloud.list_images(&request).await?.value;
         images.extend(page.images.iter().filter(|image| image.image_id == image_id).map(seen));
     }
-    compared(ledger, config, &rows, &images, now).await
+    compared(history, config, &rows, &images, now).await
 }
 
 /// The same for what can be learned from the list of our images alone: not whether images of old rows are still there, which
@@ -78,22 +78,22 @@ async fn look_at_list(shared: &DaemonContext) -> Result<Comparison, ReconcileErr
 }
 
 /// The rows that a comparison with these images needs.
-async fn recorded(ledger: &Reader, owner: &str, images: &[RemoteImage]) -> Result<Vec<Recorded>, ReconcileError> {
+async fn recorded(history: &Reader, owner: &str, images: &[RemoteImage]) -> Result<Vec<Recorded>, ReconcileError> {
     let slots: Vec<_> =
         images.iter().filter_map(|image| Tagged::read(image, owner)).map(|tagged| tagged.slot).collect();
-    Ok(ledger.recorded(&slots).await?)
+    Ok(history.recorded(&slots).await?)
 }
 
 async fn compared(
-    ledger: &Reader,
+    history: &Reader,
     config: &Config,
     rows: &[Recorded],
     images: &[RemoteImage],
     now: DateTime<Utc>,
 ) -> Result<Comparison, ReconcileError> {
-    let versions = ledger.versions().await?;
+    let versions = history.versions().await?;
     let owner = config.daemon.owner.as_str();
-    Ok(compare(Ledger { owner, rows, versions: &versions, schedules: &config.schedules, now }, images))
+    Ok(compare(RecordedHistory { owner, rows, versions: &versions, schedules: &config.schedules, now }, images))
 }
 
 async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<RemoteImage>, ApiError> {

@@ -32,7 +32,7 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
         if settling.has_settled(FileStamps::of(&shared.config_path)) && shared.compare_files() == Files::Edited {
             let reply = reload::reload(&shared, "watch").await;
             if matches!(reply, Reply::Failed { .. }) {
-                // Not the files' fault: the ledger may be usable at the next look.
+                // Not the files' fault: the history may be usable at the next look.
                 settling = Settling::default();
             }
         }

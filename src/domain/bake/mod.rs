@@ -27,7 +27,7 @@ pub use self::state::State;
 /// The work for one slot of one instance, or for one manual request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bake {
-    /// Its number in the ledger.
+    /// Its number in the history.
     pub id: BakeId,
     /// The schedule it belongs to.
     pub schedule_id: ScheduleId,
@@ -61,7 +61,7 @@ impl Bake {
     }
 }
 
-/// Why there is a row in the ledger.
+/// Why there is a row in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
@@ -74,7 +74,7 @@ pub enum Trigger {
 }
 
 impl Trigger {
-    /// As the ledger spells it.
+    /// As the history spells it.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Slot => "slot",
@@ -83,7 +83,7 @@ impl Trigger {
         }
     }
 
-    /// Reads the ledger's spelling.
+    /// Reads the history's spelling.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Slot, Self::CaughtUp, Self::Manual].into_iter().find(|trigger| trigger.as_str() == text)
     }

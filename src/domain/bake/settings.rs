@@ -1,4 +1,4 @@
-//! What a bake does. Frozen into the ledger when the bake begins, so that a later edit of the file does not
+//! What a bake does. Frozen into the history when the bake begins, so that a later edit of the file does not
 //! change a bake under way.
 
 use crate::domain::api::instance_state::InstanceType;

@@ -1528,7 +1528,7 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
     assert!(is_look(&plain.admit()), "baked as any late one");
 }
 
-// Events out of turn, and what the ledger keeps
+// Events out of turn, and what the history keeps
 
 #[test]
 fn an_event_that_does_not_belong_changes_nothing() {
@@ -1544,7 +1544,7 @@ fn an_event_that_does_not_belong_changes_nothing() {
 
 /// Rows of earlier releases must stay readable: a change here needs a migration.
 #[test]
-fn the_ledgers_spelling_of_a_state_is_fixed() {
+fn the_history_spelling_of_a_state_is_fixed() {
     let bake = Told::unknown();
     let mut text: serde_json::Value = serde_json::to_value(&bake.bake.state).expect("a state is JSON");
     text["next"].take();

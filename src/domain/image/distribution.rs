@@ -157,7 +157,7 @@ impl State {
         Self::Pending { work, next: at, waits_for: None }
     }
 
-    /// The word for it in tables, JSON and the ledger.
+    /// The word for it in tables, JSON and the history.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pending { .. } => "pending",

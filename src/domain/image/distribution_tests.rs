@@ -179,7 +179,7 @@ fn an_image_that_is_gone_ends_its_copies() {
 }
 
 #[test]
-fn the_ledger_keeps_every_state_whole() {
+fn the_history_keeps_every_state_whole() {
     for events in [vec![], vec![Event::Due, absent()], vec![Event::Due, absent(), Event::Asked(Ok(()))]] {
         let (state, ..) = live(events);
         let json = serde_json::to_string(&state).expect("plain data");

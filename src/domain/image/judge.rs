@@ -2,7 +2,7 @@
 //! and for `plan`.
 //!
 //! An image goes only if all of this holds: the file has rules for its line, none of them wants it, it is ours by tag and
-//! by ledger, it is listed as AVAILABLE, nobody holds it (a pin, a channel, a user), enough good images are left without
+//! by history, it is listed as AVAILABLE, nobody holds it (a pin, a channel, a user), enough good images are left without
 //! it, and nothing is in doubt about the line or the look at the cloud. Everything else stays, with the reason.
 
 use std::fmt;

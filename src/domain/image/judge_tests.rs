@@ -194,11 +194,11 @@ proptest! {
     }
 }
 
-/// One line of a simulated account, as the ledger has it, and the truth in the cloud.
+/// One line of a simulated account, as the history has it, and the truth in the cloud.
 #[derive(Debug, Clone)]
 struct Line {
-    ledger: Vec<LineImage>,
-    /// Images that are really there and good, by their place in `ledger`.
+    history: Vec<LineImage>,
+    /// Images that are really there and good, by their place in `history`.
     there: Vec<bool>,
     newest_failed: bool,
     keep: Keep,
@@ -246,13 +246,13 @@ impl Line {
     }
 
     fn some(&mut self, which: usize) -> Option<&mut LineImage> {
-        let count = self.ledger.len();
-        (count > 0).then(|| &mut self.ledger[which % count])
+        let count = self.history.len();
+        (count > 0).then(|| &mut self.history[which % count])
     }
 
     /// A look that sees the truth.
     fn look(&mut self) {
-        for (image, there) in self.ledger.iter_mut().zip(&self.there) {
+        for (image, there) in self.history.iter_mut().zip(&self.there) {
             image.seen.missing_since = if *there { None } else { image.seen.missing_since.or(Some(self.now)) };
         }
     }
@@ -269,17 +269,18 @@ impl Line {
         }
         let policy = policy(self.keep.clone());
         let grace = TimeDelta::from_std(self.keep.grace).unwrap();
-        let alive: Vec<usize> =
-            (0..self.ledger.len()).filter(|i| !matches!(self.ledger[*i].fate, DeletionState::Deleted { .. })).collect();
-        let images: Vec<_> = alive.iter().map(|i| self.ledger[*i].clone()).collect();
+        let alive: Vec<usize> = (0..self.history.len())
+            .filter(|i| !matches!(self.history[*i].fate, DeletionState::Deleted { .. }))
+            .collect();
+        let images: Vec<_> = alive.iter().map(|i| self.history[*i].clone()).collect();
         let verdicts = judge(&images, Some(&policy), &doubts, self.now);
         // What is rehearsed is what is done.
         assert_eq!(verdicts, judge(&images, Some(&policy), &doubts, self.now));
-        let ours = |line: &Self| (0..line.there.len()).filter(|i| line.there[*i] && line.ledger[*i].seen.ours).count();
+        let ours = |line: &Self| (0..line.there.len()).filter(|i| line.there[*i] && line.history[*i].seen.ours).count();
         let before = ours(self);
         for ((&index, image), verdict) in alive.iter().zip(&images).zip(&verdicts) {
             let action = action(image, verdict, grace, self.now);
-            let row = &mut self.ledger[index];
+            let row = &mut self.history[index];
             match &action {
                 Action::Keep | Action::Wait { .. } | Action::NeedsConfirmation => {}
                 Action::Blocked { .. } => assert!(matches!(row.fate, DeletionState::Marked { .. })),
@@ -327,10 +328,11 @@ impl Line {
         let after = ours(self);
         assert!(after >= before.min(self.keep.min as usize), "{before} good images, {after} left: {self:?}");
         // The newest good image is never touched.
-        let newest = (0..self.ledger.len()).filter(|i| self.ledger[*i].seen.ours).max_by_key(|i| self.ledger[*i].slot);
+        let newest =
+            (0..self.history.len()).filter(|i| self.history[*i].seen.ours).max_by_key(|i| self.history[*i].slot);
         if let Some(newest) = newest {
             assert!(
-                !matches!(self.ledger[newest].fate, DeletionState::Deleted { .. })
+                !matches!(self.history[newest].fate, DeletionState::Deleted { .. })
                     || !self.there[newest] && before == after
             );
         }
@@ -344,7 +346,7 @@ impl Line {
                 self.now += TimeDelta::days(1);
                 self.newest_failed = !good;
                 if *good {
-                    self.ledger.push(image(self.days));
+                    self.history.push(image(self.days));
                     self.there.push(true);
                 }
             }
@@ -387,7 +389,7 @@ proptest! {
     #[test]
     fn whatever_happens_the_floor_holds(happenings in prop::collection::vec(happening(), 1..120)) {
         let mut line = Line {
-            ledger: vec![],
+            history: vec![],
             there: vec![],
             newest_failed: false,
             keep: Keep { last: 2, ..keep() },

@@ -127,7 +127,7 @@ pub enum DeletionState {
 }
 
 impl DeletionState {
-    /// The word for it in tables, JSON and the ledger.
+    /// The word for it in tables, JSON and the history.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Kept => "kept",

@@ -1,6 +1,6 @@
-//! Ledger and cloud side by side: what differs, and what the ledger can learn from the tags of images.
+//! History and cloud side by side: what differs, and what the history can learn from the tags of images.
 //!
-//! Everything that the ledger would need after its loss is on the images themselves: line, slot and version. What is
+//! Everything that the history would need after its loss is on the images themselves: line, slot and version. What is
 //! learned from there only ever adds: rows for slots that have none, and higher versions. Nothing here leads to the
 //! deletion of anything.
 
@@ -21,7 +21,7 @@ use crate::domain::{
     schedule::Schedule,
 };
 
-/// What a row of the ledger says of its image.
+/// What a row of the history says of its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The row.
@@ -103,7 +103,7 @@ impl Tagged {
     }
 }
 
-/// One thing in which ledger and cloud differ.
+/// One thing in which history and cloud differ.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Difference {
@@ -145,19 +145,20 @@ pub enum Difference {
         /// The row.
         bake: BakeId,
     },
-    /// Images of the line have higher versions than the ledger has given out.
+    /// Images of the line have higher versions than the history has given out.
     VersionBehind {
         /// The line.
         line: LineId,
-        /// The ledger's last version.
-        ledger: u32,
+        /// The history's last version.
+        #[serde(rename = "ledger")]
+        history: u32,
         /// The highest version on an image.
         cloud: u32,
     },
 }
 
 impl Difference {
-    /// Whether the ledger can be brought up to date in this; the others need a person.
+    /// Whether the history can be brought up to date in this; the others need a person.
     pub fn can_be_mended(&self) -> bool {
         match self {
             Self::Unrecorded { obstacle, .. } => obstacle.is_none(),
@@ -192,8 +193,8 @@ impl fmt::Display for Difference {
                 }
             }
             Self::Unknown { bake } => write!(f, "bake {bake} is unknown: its image is still being looked for"),
-            Self::VersionBehind { line, ledger, cloud } => {
-                write!(f, "line {line} has an image of version {cloud}, but the ledger has given out {ledger} so far")
+            Self::VersionBehind { line, history, cloud } => {
+                write!(f, "line {line} has an image of version {cloud}, but the history has given out {history} so far")
             }
         }
     }
@@ -248,9 +249,9 @@ pub struct FailedImage {
     pub bake: Option<BakeId>,
 }
 
-/// One side of the comparison: what the ledger has.
+/// One side of the comparison: what the history has.
 #[derive(Debug, Clone, Copy)]
-pub struct Ledger<'a> {
+pub struct RecordedHistory<'a> {
     /// `[daemon] owner`.
     pub owner: &'a str,
     /// Rows with an image or without an end, and the rows of all slots that `images` speak of.
@@ -267,8 +268,8 @@ pub struct Ledger<'a> {
 type Ours<'a> = (&'a RemoteImage, Tagged);
 
 /// The highest plausible version of each line on the images.
-fn highest_versions(ledger: Ledger<'_>, images: &[RemoteImage]) -> BTreeMap<LineId, u32> {
-    let plausible = |image| Tagged::read_plausible(image, ledger.owner, ledger.versions, ledger.now);
+fn highest_versions(history: RecordedHistory<'_>, images: &[RemoteImage]) -> BTreeMap<LineId, u32> {
+    let plausible = |image| Tagged::read_plausible(image, history.owner, history.versions, history.now);
     let mut highest = BTreeMap::new();
     for tagged in images.iter().filter_map(plausible) {
         let last = highest.entry(tagged.line).or_default();
@@ -278,16 +279,16 @@ fn highest_versions(ledger: Ledger<'_>, images: &[RemoteImage]) -> BTreeMap<Line
 }
 
 /// Compares. `images` are all that carry our owner tag and all that rows know, as far as the cloud has them.
-pub fn compare(ledger: Ledger<'_>, images: &[RemoteImage]) -> Comparison {
+pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparison {
     let mut comparison = Comparison::default();
-    let recorded: HashSet<&ImageId> = ledger.rows.iter().filter_map(|row| row.image_id.as_ref()).collect();
+    let recorded: HashSet<&ImageId> = history.rows.iter().filter_map(|row| row.image_id.as_ref()).collect();
     let row_of: HashMap<(&LineId, DateTime<Utc>), &Recorded> =
-        ledger.rows.iter().map(|row| ((&row.line, row.slot), row)).collect();
+        history.rows.iter().map(|row| ((&row.line, row.slot), row)).collect();
 
     let mut slots: BTreeMap<(LineId, DateTime<Utc>), Vec<Ours<'_>>> = BTreeMap::new();
     for image in images.iter().filter(|image| image.status != ImageStatus::Deleted) {
-        match Tagged::read(image, ledger.owner) {
-            Some(tagged) => match tagged.implausible(ledger.versions.get(&tagged.line).copied(), ledger.now) {
+        match Tagged::read(image, history.owner) {
+            Some(tagged) => match tagged.implausible(history.versions.get(&tagged.line).copied(), history.now) {
                 None => slots.entry((tagged.line.clone(), tagged.slot)).or_default().push((image, tagged)),
                 Some(_) if recorded.contains(&image.image_id) => {}
                 Some(why) => {
@@ -295,7 +296,7 @@ pub fn compare(ledger: Ledger<'_>, images: &[RemoteImage]) -> Comparison {
                     comparison.differences.push(unrecorded(image, Some(&tagged), Some(obstacle)));
                 }
             },
-            None if image.tags.get(TAG_OWNER).map(String::as_str) == Some(ledger.owner)
+            None if image.tags.get(TAG_OWNER).map(String::as_str) == Some(history.owner)
                 && !recorded.contains(&image.image_id) =>
             {
                 let obstacle = "not all of our tags are on it";
@@ -307,7 +308,7 @@ pub fn compare(ledger: Ledger<'_>, images: &[RemoteImage]) -> Comparison {
     for ((line, slot), mut of_slot) in slots {
         of_slot.sort_by_key(|(image, _)| (image.status.rank(), image.image_id.clone()));
         let row = row_of.get(&(&line, slot)).copied();
-        comparison.slot(ledger, row, &recorded, &of_slot);
+        comparison.slot(history, row, &recorded, &of_slot);
         let mut good: Vec<ImageId> = of_slot
             .iter()
             .filter(|(image, _)| image.status != ImageStatus::CreateFailed)
@@ -320,11 +321,11 @@ pub fn compare(ledger: Ledger<'_>, images: &[RemoteImage]) -> Comparison {
         }
     }
 
-    comparison.failed = failed(ledger.owner, &row_of, images);
+    comparison.failed = failed(history.owner, &row_of, images);
 
     let there: HashSet<&ImageId> =
         images.iter().filter(|image| image.status != ImageStatus::Deleted).map(|image| &image.image_id).collect();
-    for row in ledger.rows {
+    for row in history.rows {
         match &row.image_id {
             Some(image_id) if row.state == "succeeded" && !there.contains(image_id) => {
                 comparison.differences.push(Difference::Vanished { bake: row.bake, image_id: image_id.clone() });
@@ -336,10 +337,10 @@ pub fn compare(ledger: Ledger<'_>, images: &[RemoteImage]) -> Comparison {
             _ => {}
         }
     }
-    for (line, cloud) in highest_versions(ledger, images) {
-        let last = ledger.versions.get(&line).copied().unwrap_or_default();
+    for (line, cloud) in highest_versions(history, images) {
+        let last = history.versions.get(&line).copied().unwrap_or_default();
         if last < cloud {
-            let behind = Difference::VersionBehind { line: line.clone(), ledger: last, cloud };
+            let behind = Difference::VersionBehind { line: line.clone(), history: last, cloud };
             comparison.differences.push(behind);
             comparison.versions.push((line, cloud));
         }
@@ -383,7 +384,13 @@ impl Comparison {
     }
 
     /// The images of one slot, the best first.
-    fn slot(&mut self, ledger: Ledger<'_>, row: Option<&Recorded>, recorded: &HashSet<&ImageId>, images: &[Ours<'_>]) {
+    fn slot(
+        &mut self,
+        history: RecordedHistory<'_>,
+        row: Option<&Recorded>,
+        recorded: &HashSet<&ImageId>,
+        images: &[Ours<'_>],
+    ) {
         // While a bake is under way its row may not know its image yet; where one image is known, others are doubles.
         let is_known = images.iter().any(|(image, _)| recorded.contains(&image.image_id));
         if is_known || row.is_some_and(|row| !row.ended) {
@@ -398,7 +405,7 @@ impl Comparison {
                 (None, ImageStatus::Available | ImageStatus::CreateFailed) => None,
                 (None, _) => Some("it is still being made; reconcile again later".to_owned()),
             };
-            let instance = instance_of(tagged, ledger.schedules);
+            let instance = instance_of(tagged, history.schedules);
             let obstacle = match (obstacle, instance) {
                 (None, Some((schedule, instance_id))) => {
                     self.rows.push(Rebuilt {
@@ -509,7 +516,7 @@ mod tests {
         let schedules = [schedule("golden", Instances::One("ecd-1".into()))];
         let versions = HashMap::from([(LineId::from("golden"), last_version)]);
         let now = at("2027-03-01T04:00:00Z");
-        compare(Ledger { owner: "ops", rows, versions: &versions, schedules: &schedules, now }, images)
+        compare(RecordedHistory { owner: "ops", rows, versions: &versions, schedules: &schedules, now }, images)
     }
 
     #[test]
@@ -565,7 +572,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lost_ledger_is_rebuilt_from_the_tags() {
+    fn a_lost_history_is_rebuilt_from_the_tags() {
         let lost = compared(&[], 0, &[good("imgc-1", 7)]);
         assert_eq!(lost.versions, [(LineId::from("golden"), 7)]);
         let [rebuilt] = lost.rows.as_slice() else { panic!("{lost:?}") };

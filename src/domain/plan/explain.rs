@@ -1,4 +1,4 @@
-//! Was a slot due at some time, and if not, why not? Answers from the rule and from what the ledger knows, in words.
+//! Was a slot due at some time, and if not, why not? Answers from the rule and from what the history knows, in words.
 //!
 //! Times are asked for as people have them: as an instant, or as what the wall clock of the schedule's zone showed. The
 //! second may be no instant (the clock skipped it) or two (the clock showed it twice), and that is most often the very
@@ -117,7 +117,7 @@ pub enum WallClock {
     },
 }
 
-/// What the ledger knows of one instance of a schedule.
+/// What the history knows of one instance of a schedule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
     /// Since when it is in the file.
@@ -128,7 +128,7 @@ pub struct Known {
     pub removed_at: Option<DateTime<Utc>>,
 }
 
-/// The row of the ledger that covers a moment.
+/// The row of the history that covers a moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its number.
@@ -154,7 +154,7 @@ pub struct Case<'a> {
     pub timing: &'a Timing,
     /// What the file wants done with slots; `None` where the file does not have the schedule.
     pub policy: Option<AccountPolicy<'a>>,
-    /// What the ledger knows; `None` where it has never seen the schedule with this instance.
+    /// What the history knows; `None` where it has never seen the schedule with this instance.
     pub known: Option<Known>,
     /// The row that covers the moment.
     pub record: Option<&'a Record>,
@@ -362,7 +362,7 @@ impl Missing {
                     .to_owned()
             }
             Self::BeforeKnown { since } => format!(
-                "The rule has this slot, but the ledger knows the schedule only since {}, and nothing runs for the time \
+                "The rule has this slot, but the history knows the schedule only since {}, and nothing runs for the time \
                  before.",
                 both(*since, zone)
             ),

@@ -1,4 +1,4 @@
-//! What runs, or should run, on this host: the ledger, the daemon, its unit.
+//! What runs, or should run, on this host: the history, the daemon, its unit.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ use crate::{
     domain::{error::chain, health::Verdict},
 };
 
-/// A ledger of a million bakes is read through in a few seconds.
+/// A history of a million bakes is read through in a few seconds.
 const READ_THROUGH: Duration = Duration::from_mins(1);
 /// `systemctl` answers at once or never.
 const SYSTEMCTL: Duration = Duration::from_secs(5);

@@ -1,4 +1,4 @@
-//! What an edit of the file means for the images that are there, by what the ledger knows of them.
+//! What an edit of the file means for the images that are there, by what the history knows of them.
 
 use std::collections::BTreeSet;
 

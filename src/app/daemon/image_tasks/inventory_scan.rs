@@ -1,4 +1,4 @@
-//! A look at the cloud: which images of ours are there, and who uses them. Written into the ledger as it was seen; what
+//! A look at the cloud: which images of ours are there, and who uses them. Written into the history as it was seen; what
 //! follows from it is decided elsewhere.
 
 use std::collections::HashMap;
@@ -126,7 +126,7 @@ fn astray(count: usize) -> ApiError {
     ApiError {
         class: ErrorClass::Permanent,
         code: None,
-        message: format!("{count} images of the ledger are not in the cloud's list of our tag"),
+        message: format!("{count} images of the history are not in the cloud's list of our tag"),
         advice: "Check the account and [daemon] owner; if they are gone indeed, `imagebaked reconcile` names them."
             .into(),
         http_status: None,

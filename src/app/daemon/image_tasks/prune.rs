@@ -112,7 +112,7 @@ pub async fn pass(
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
 }
 
-/// Judges by what the ledger knows, without a look: `plan` announces by this what a pass does.
+/// Judges by what the history knows, without a look: `plan` announces by this what a pass does.
 pub async fn judgement(
     reader: &Reader,
     config: &Config,

@@ -58,11 +58,11 @@ impl TaskDriver {
         }
     }
 
-    /// Takes what a turn says: when something will be due again. `complaint` is what does not happen while the ledger
+    /// Takes what a turn says: when something will be due again. `complaint` is what does not happen while the history
     /// cannot be used.
     pub(super) fn end(&mut self, turned: Result<Option<DateTime<Utc>>, StoreError>, complaint: &str) {
         self.next = turned.unwrap_or_else(|error| {
-            tracing::error!(error = chain(&error), "{complaint} until the ledger can be used");
+            tracing::error!(error = chain(&error), "{complaint} until the history can be used");
             self.last.map(|(at, _)| at + AFTER_STORE_ERROR)
         });
     }

@@ -71,7 +71,7 @@ async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError>
     };
     let (outcome, attempts) = match &bake {
         Some(bake) => hooks_of(shared, bake).await,
-        None => (Err("the bake that it belongs to is not in the ledger".to_owned()), Vec::new()),
+        None => (Err("the bake that it belongs to is not in the history".to_owned()), Vec::new()),
     };
     let now = shared.clock.now();
     let result = match outcome {
