@@ -1,4 +1,4 @@
-//! What an operator keeps books with: the audit, copies of the history, what comes from a crontab.
+//! What an operator does with the history: the audit, copies of it, schedules that come from a crontab.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
