@@ -144,7 +144,6 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
         "app::daemon::watch",
         "app::daemon::watchdog",
     ],
-    &["app::daemon::calls", "app::daemon::slot_lists"],
     &["domain::calendar::cron", "domain::calendar::field"],
     &["sim", "sim::cloud", "sim::faults", "sim::garble", "sim::server", "sim::snapshot"],
 ];

@@ -4,14 +4,14 @@ use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
 use chrono::{DateTime, Utc};
 
-use super::slot_lists::SlotLists;
+use super::{remote_images::remote_image, slot_lists::SlotLists};
 use crate::{
     adapters::{
         cloud::{
             self, CloudClient, CloudError, CloudOptions, CredentialSource, Environment, Gate, Unanswered,
             actions::{
-                CreateImageByInstance, DescribeDesktops, Desktop, Image, ListImage, ListWuyingServer, MachineStatus,
-                Server, StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
+                CreateImageByInstance, DescribeDesktops, Desktop, ListImage, ListWuyingServer, MachineStatus, Server,
+                StartDesktops, StartWuyingServer, StopDesktops, StopWuyingServer,
             },
             random_nonces,
         },
@@ -22,7 +22,6 @@ use crate::{
     domain::{
         api::{
             call::{ApiError, Call, ErrorClass, MadeImage, PowerState, Response},
-            gmt_offset,
             identity::{Identity, ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER},
             instance_state::{self, InstanceType, StateClass},
         },
@@ -303,9 +302,9 @@ impl Caller<'_> {
     async fn find(&self, identity: &Identity) -> Result<LoggedResponse, ApiError> {
         let by_name = |name: &str| ListImage { image_name: Some(name.to_owned()), ..ListImage::default() };
         let mut images: Vec<_> =
-            self.cloud.list_all_images(&by_name(&identity.image_name)).await?.iter().map(seen).collect();
+            self.cloud.list_all_images(&by_name(&identity.image_name)).await?.iter().map(remote_image).collect();
         for earlier in &identity.evidence.earlier {
-            images.extend(self.cloud.list_all_images(&by_name(&earlier.image_name)).await?.iter().map(seen));
+            images.extend(self.cloud.list_all_images(&by_name(&earlier.image_name)).await?.iter().map(remote_image));
         }
         if !identity.is_tagged(&images) {
             let by_tags = self.slot_lists.list(self.cloud, identity).await?;
@@ -326,7 +325,7 @@ impl Caller<'_> {
             let tags = [(TAG_OWNER.to_owned(), self.owner.to_owned())].into();
             let filter = ListImage { status: Some(status), tags, ..ListImage::default() };
             match self.cloud.list_all_images(&filter).await {
-                Ok(images) => found.extend(images.iter().map(seen)),
+                Ok(images) => found.extend(images.iter().map(remote_image)),
                 // A cloud that will never tell must not keep the instance stopped.
                 Err(refusal) if refusal.class == ErrorClass::Permanent => {}
                 Err(refusal) => return Err(refusal),
@@ -351,7 +350,7 @@ impl Caller<'_> {
         let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
         let told = self.cloud.list_images(&request).await?;
         Ok(LoggedResponse::of(told, |page| {
-            Response::Image(page.images.iter().find(|image| image.image_id == *image_id).map(seen))
+            Response::Image(page.images.iter().find(|image| image.image_id == *image_id).map(remote_image))
         }))
     }
 
@@ -413,32 +412,6 @@ impl Caller<'_> {
         let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
         let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
         LoggedResponse { answer: Response::Hook(outcome), server_date: None, http_status: None, request_id: None }
-    }
-}
-
-/// All images that carry our owner tag.
-pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec<Image>, ApiError> {
-    let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
-    match cloud.list_all_images(&filter).await {
-        // Credentials may have been replaced since they were read.
-        Err(refusal) if refusal.class == ErrorClass::Credential => {
-            cloud.refresh_credentials().await?;
-            cloud.list_all_images(&filter).await
-        }
-        listed => listed,
-    }
-}
-
-/// A listed image in the core's words.
-pub(super) fn seen(image: &Image) -> RemoteImage {
-    RemoteImage {
-        image_id: image.image_id.clone(),
-        version_id: image.version_id.clone(),
-        name: image.image_name.clone().unwrap_or_default(),
-        status: ImageStatus::parse(image.status.as_str()),
-        tags: image.tags.clone(),
-        kind: image.image_type.clone(),
-        made_at: image.gmt_create.as_deref().and_then(gmt_offset::parse),
     }
 }
 

@@ -45,6 +45,7 @@ mod image_tasks;
 mod planner;
 mod reconcile;
 mod reload;
+mod remote_images;
 mod signals;
 mod slot_lists;
 mod ticker;

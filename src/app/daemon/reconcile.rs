@@ -24,8 +24,8 @@ use crate::{
 
 use super::{
     DaemonContext,
-    calls::{owned_images, seen},
     engine::{EngineRequest, NotCompared},
+    remote_images::{owned_images, remote_image},
 };
 
 /// After the first try; it doubles with each.
@@ -63,7 +63,7 @@ pub async fn look(
         let Some(image_id) = row.image_id.clone().filter(|image_id| !listed.contains(image_id)) else { continue };
         let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
         let page = cloud.list_images(&request).await?.value;
-        images.extend(page.images.iter().filter(|image| image.image_id == image_id).map(seen));
+        images.extend(page.images.iter().filter(|image| image.image_id == image_id).map(remote_image));
     }
     compared(history, config, &rows, &images, now).await
 }
@@ -97,7 +97,7 @@ async fn compared(
 }
 
 async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<RemoteImage>, ApiError> {
-    Ok(owned_images(cloud, owner).await?.iter().map(seen).collect())
+    Ok(owned_images(cloud, owner).await?.iter().map(remote_image).collect())
 }
 
 /// What a start needs that does not go on where an orderly end left off: a history that was restored, imported or is empty

@@ -17,7 +17,7 @@ use crate::{
     },
 };
 
-use super::calls::seen;
+use super::remote_images::remote_image;
 
 /// So long a list waits for others who want it. Whoever comes later needs one that begins later.
 const GATHERING: Duration = Duration::from_millis(20);
@@ -42,7 +42,7 @@ impl SlotLists {
             let (owner, slot) = key.clone();
             let tags = [(TAG_OWNER.to_owned(), owner), (TAG_SLOT.to_owned(), slot)].into();
             let images = cloud.list_all_images(&ListImage { tags, ..ListImage::default() }).await?;
-            Ok(images.iter().map(seen).collect())
+            Ok(images.iter().map(remote_image).collect())
         });
         images.await.cloned()
     }

@@ -11,7 +11,7 @@ use crate::{
         control::{Reply, Wanted},
         store::NewImage,
     },
-    app::daemon::{DaemonContext, calls::seen, engine::EngineRequest},
+    app::daemon::{DaemonContext, engine::EngineRequest, remote_images::remote_image},
     domain::{
         api::{call::ApiError, gmt_offset, instance_state::InstanceType},
         error::chain,
@@ -135,7 +135,7 @@ fn candidate(
     versions: &HashMap<LineId, u32>,
     now: DateTime<Utc>,
 ) -> NewImage {
-    let tagged = Tagged::read_plausible(&seen(image), owner, versions, now);
+    let tagged = Tagged::read_plausible(&remote_image(image), owner, versions, now);
     // The zone of the cloud's text is not documented. It dates images that are not ours, which no rule counts.
     let made = image.gmt_create.as_deref().and_then(gmt_offset::parse);
     NewImage {

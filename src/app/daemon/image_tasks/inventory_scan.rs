@@ -16,7 +16,7 @@ use crate::{
         config::Config,
         store::{ImageObservation, ImageRow, Look, StoreError},
     },
-    app::daemon::{DaemonContext, calls::owned_images},
+    app::daemon::{DaemonContext, remote_images::owned_images},
     domain::{
         api::{
             call::{ApiError, ErrorClass},

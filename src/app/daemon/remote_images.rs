@@ -1,0 +1,39 @@
+//! Images that the cloud lists, as the domain has them.
+
+use crate::{
+    adapters::cloud::{
+        CloudClient,
+        actions::{Image, ListImage},
+    },
+    domain::api::{
+        call::{ApiError, ErrorClass},
+        gmt_offset,
+        identity::{ImageStatus, RemoteImage, TAG_OWNER},
+    },
+};
+
+/// All images that carry our owner tag.
+pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec<Image>, ApiError> {
+    let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
+    match cloud.list_all_images(&filter).await {
+        // Credentials may have been replaced since they were read.
+        Err(refusal) if refusal.class == ErrorClass::Credential => {
+            cloud.refresh_credentials().await?;
+            cloud.list_all_images(&filter).await
+        }
+        listed => listed,
+    }
+}
+
+/// A listed image as the domain has it.
+pub(super) fn remote_image(image: &Image) -> RemoteImage {
+    RemoteImage {
+        image_id: image.image_id.clone(),
+        version_id: image.version_id.clone(),
+        name: image.image_name.clone().unwrap_or_default(),
+        status: ImageStatus::parse(image.status.as_str()),
+        tags: image.tags.clone(),
+        kind: image.image_type.clone(),
+        made_at: image.gmt_create.as_deref().and_then(gmt_offset::parse),
+    }
+}
