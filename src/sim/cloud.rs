@@ -6,22 +6,22 @@ use std::{
     borrow::Cow,
     collections::{HashMap, VecDeque},
     path::PathBuf,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Options,
     actions::{self, Action, SimCall},
+    call_record::CallRecord,
     codes::Failure,
     faults::{DropWhen, Fault, FaultPlan},
     garble::Garble,
+    options::Options,
     params::Params,
+    reply::{Reply, ReplyBody, ReplyKind},
     snapshot::{self, SnapshotError},
     users::{UserKind, UserSpec},
     verify::{self, KeyPair, Nonces, Received},
@@ -33,49 +33,6 @@ const MOST_CALLS: usize = 100_000;
 
 /// How many of them go into the state file, which is written anew with every change.
 const MOST_KEPT_CALLS: usize = 2_000;
-
-/// A call as it went.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct CallRecord {
-    action: String,
-    at: DateTime<Utc>,
-    /// `ok`, `refused`, `garbled`, `lied`, `dropped_before` or `dropped_after` (acting).
-    outcome: Cow<'static, str>,
-    code: Option<String>,
-    http_status: Option<u16>,
-    request_id: String,
-    instance_id: Option<String>,
-    #[serde(default)]
-    image_id: Option<String>,
-}
-
-/// What goes back over the connection.
-#[derive(Debug)]
-pub(super) struct Reply {
-    /// How long it is held back.
-    pub(super) delay: Duration,
-    pub(super) kind: ReplyKind,
-}
-
-#[derive(Debug)]
-pub(super) enum ReplyKind {
-    /// The connection is closed without an answer.
-    Drop,
-    Answer {
-        status: u16,
-        headers: Vec<(String, String)>,
-        content_type: &'static str,
-        body: ReplyBody,
-    },
-}
-
-#[derive(Debug)]
-pub(super) enum ReplyBody {
-    Whole(Bytes),
-    /// Its length is announced, half of it is sent.
-    Truncated(Bytes),
-    Huge,
-}
 
 /// The simulated cloud.
 #[derive(Debug)]

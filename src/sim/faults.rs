@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{actions, garble::Garble, lists::Lie, world::ImageFault};
 
@@ -228,9 +228,9 @@ impl Fault {
 
 /// Spans of time as a person writes them: `30s`, `2m 5s`.
 mod span {
-    use serde::de::Error as _;
+    use std::time::Duration;
 
-    use super::{Deserialize, Deserializer, Duration, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
     #[expect(clippy::ref_option, reason = "the signature is serde's")]
     pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {

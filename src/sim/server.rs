@@ -23,8 +23,9 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    cloud::{Cloud, Reply, ReplyBody, ReplyKind},
+    cloud::Cloud,
     faults::FaultPlan,
+    reply::{Reply, ReplyBody, ReplyKind},
     users::{UserKind, UserSpec},
     verify::Received,
     world::{ImageSpec, InstanceSpec},

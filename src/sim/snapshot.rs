@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{cloud::CallRecord, world::World};
+use super::{call_record::CallRecord, world::World};
 
 /// The shape of the file; a file of another shape is refused.
 const FORMAT: u32 = 1;
