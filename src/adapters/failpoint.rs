@@ -16,7 +16,7 @@ pub const VARIABLE: &str = "IMAGEBAKED_FAILPOINT";
 /// Every point, in the order in which a bake that stops its instance passes them.
 #[cfg(debug_assertions)]
 pub const POINTS: [&str; 48] = [
-    "start.ledger",
+    "start.history",
     "before.targets",
     "after.targets",
     "start.engine",

@@ -148,7 +148,7 @@ fn one() -> u32 {
 }
 
 impl Fault {
-    /// Whether the answer is a refusal in place of the action's own outcome.
+    /// Whether the answer is an error in place of the action's own outcome.
     pub(super) fn refuses(&self) -> bool {
         let answers_itself = self.body.is_some_and(Garble::keeps_the_answer);
         self.code.is_some()
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_does_not_act_unless_told() {
+    fn an_error_does_not_act_unless_the_plan_has_act() {
         let acts = |keys: &str| {
             let mut plan = FaultPlan::parse(&format!("[[fault]]\naction = \"CreateImageByInstance\"\n{keys}")).unwrap();
             plan.strike(CREATE, &[], &[]).unwrap().acts()

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 /// What goes back over the connection.
 #[derive(Debug)]
-pub(super) struct Reply {
+pub(super) struct SimReply {
     /// How long it is held back.
     pub(super) delay: Duration,
     pub(super) kind: ReplyKind,

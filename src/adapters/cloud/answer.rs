@@ -133,7 +133,7 @@ pub fn unanswered(error: &HttpError, repeat: Idempotency) -> ApiError {
     }
 }
 
-/// A text on one line and of bounded length, as logs and the ledger take it.
+/// A text on one line and of bounded length, as logs and the history take it.
 pub fn one_line(text: &str) -> String {
     text.chars().take(LONGEST_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }

@@ -132,7 +132,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let rng_of_copies = rng.fork();
     let started = (clock.now(), clock.boottime());
     let store = Arc::new(Store::open(&config.daemon.state_dir).await?);
-    failpoint::hit("start", "ledger");
+    failpoint::hit("start", "history");
     let cloud = Arc::new(calls::client(&config, &environment, &clock)?);
     let (engine, engine_status) =
         Engine::new(&config, Arc::clone(&store), Arc::clone(&cloud), Arc::clone(&clock), rng).await?;
