@@ -25,6 +25,7 @@ mod lints;
 mod problem;
 mod reader;
 mod schedule_keys;
+mod schedule_layers;
 mod schedules;
 mod settings;
 mod source_map;
