@@ -5,7 +5,7 @@
 //! [`Answer`] or as a [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one table
 //! ([`codes`]). [`client`] strings these together.
 //!
-//! Nothing here repeats a call. Whether a call may be repeated depends on what the history has of earlier attempts,
+//! Nothing here repeats a call. Whether a call may be repeated depends on what the history knows of earlier attempts,
 //! so the bake decides that, and each call through this module is one attempt that it can record.
 
 use std::time::Duration;

@@ -203,7 +203,7 @@ pub fn load_with_source_map(
 }
 
 /// What can be understood in spite of errors, and all that is wrong: the sections with defaults for what is not right,
-/// and the schedules that are. Good enough to find the daemon and the history by, never to run by.
+/// and the schedules that are. Good enough to find daemon and history by, never to run by.
 pub fn load_lenient(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Diagnostics::default();
     let (config, _) = read_layers(path, path, environment, None, &mut out);
