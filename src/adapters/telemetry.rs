@@ -34,7 +34,7 @@ pub enum TelemetryError {
 
 /// Starts the log. `journal_stream` is JOURNAL_STREAM, by which systemd says that standard error is the journal.
 pub fn start(format: LogFormat, filter: &str, journal_stream: Option<&str>) -> Result<(), TelemetryError> {
-    // The metronome logs each job it is given at INFO.
+    // The scheduler logs each job it is given at INFO.
     let filter = EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{filter}")).map_err(TelemetryError::Filter)?;
     let journal = match format {
         LogFormat::Auto => journal_stream.is_some_and(stderr_is),

@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    codes::Failure,
+    codes::SimFailure,
     lists::ListShape,
     params::Params,
-    users::{UserKind, UserSpec},
-    world::{HOME_REGION, Image, ImageFault, ImageOrder, Instance, InstanceKind, Power, World},
+    users::{SimUserKind, UserSpec},
+    world::{HOME_REGION, ImageFault, InstanceKind, NewImage, PowerAction, SimulatedImage, SimulatedInstance, World},
 };
 
 /// The account that the simulator plays.
@@ -23,14 +23,14 @@ pub(super) struct SimCall<'a> {
     pub(super) now: DateTime<Utc>,
     pub(super) request_id: &'a str,
     /// From the fault plan: what becomes of an image made by this call, and how late it shows.
-    pub(super) fate: ImageFault,
+    pub(super) fault: ImageFault,
     pub(super) late: Duration,
 }
 
-type Handler = fn(&mut World, &SimCall<'_>) -> Result<Value, Failure>;
+type Handler = fn(&mut World, &SimCall<'_>) -> Result<Value, SimFailure>;
 
 /// One operation.
-pub(super) struct Action {
+pub(super) struct SimAction {
     pub(super) name: &'static str,
     pub(super) version: &'static str,
     /// Whether GET is allowed beside POST.
@@ -55,7 +55,7 @@ pub(super) fn product(version: &str) -> &'static str {
     }
 }
 
-const ACTIONS: &[Action] = &[
+const ACTIONS: &[SimAction] = &[
     action("CreateImageByInstance", APP_STREAMING, false, true, create_image_by_instance),
     action("ListImage", APP_STREAMING, true, true, list_image).listing("Data", Some("Count"), "ImageId", None, false),
     action("DeleteImage", APP_STREAMING, false, true, delete_image),
@@ -113,11 +113,11 @@ const ACTIONS: &[Action] = &[
     action("GetCallerIdentity", STS, true, false, get_caller_identity),
 ];
 
-const fn action(name: &'static str, version: &'static str, get: bool, enveloped: bool, handler: Handler) -> Action {
-    Action { name, version, get, enveloped, handler, list: None }
+const fn action(name: &'static str, version: &'static str, get: bool, enveloped: bool, handler: Handler) -> SimAction {
+    SimAction { name, version, get, enveloped, handler, list: None }
 }
 
-impl Action {
+impl SimAction {
     const fn listing(
         mut self,
         rows: &'static str,
@@ -142,27 +142,27 @@ impl Action {
 }
 
 /// The operation of that name and version.
-pub(super) fn find(name: &str, version: &str) -> Option<&'static Action> {
+pub(super) fn find(name: &str, version: &str) -> Option<&'static SimAction> {
     ACTIONS.iter().find(|action| action.name == name && action.version == version)
 }
 
 /// The operation of that name, of any version.
-pub(super) fn of_name(name: &str) -> Option<&'static Action> {
+pub(super) fn of_name(name: &str) -> Option<&'static SimAction> {
     ACTIONS.iter().find(|action| action.name == name)
 }
 
-fn create_image_by_instance(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn create_image_by_instance(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let params = call.params;
     let instance_id = params.require("InstanceId")?;
     let kind = match params.require("InstanceType")? {
         "CloudDesktop" => InstanceKind::CloudDesktop,
         "WuyingServer" => InstanceKind::WuyingServer,
-        _ => return Err(Failure::invalid("InstanceType")),
+        _ => return Err(SimFailure::invalid("InstanceType")),
     };
     params.choice("DiskType", &["ALL", "SYSTEM"])?;
     params.boolean("AutoCleanUserdata")?;
     params.boolean("CopyProfile")?;
-    let order = ImageOrder {
+    let order = NewImage {
         name: params.require("ImageName")?.to_owned(),
         description: params.get("Description").unwrap_or_default().to_owned(),
         instance_id: instance_id.to_owned(),
@@ -173,7 +173,7 @@ fn create_image_by_instance(world: &mut World, call: &SimCall<'_>) -> Result<Val
         tags: params.tags("TagList", 20)?,
         parameters: params.clone(),
         request_id: call.request_id.to_owned(),
-        fate: call.fate.clone(),
+        fault: call.fault.clone(),
         late: call.late,
     };
     world.instance(instance_id, kind, call.now).ok_or_else(|| kind.not_found())?;
@@ -190,15 +190,15 @@ fn create_image_by_instance(world: &mut World, call: &SimCall<'_>) -> Result<Val
 }
 
 /// The values that the API page names.
-fn biz_type(params: &Params) -> Result<Option<usize>, Failure> {
+fn biz_type(params: &Params) -> Result<Option<usize>, SimFailure> {
     match params.number("BizType", 0, 1..=10) {
         Ok(0) => Ok(None),
         Ok(known @ (1..=4 | 10)) => Ok(Some(known)),
-        _ => Err(Failure::new("InvalidBizType")),
+        _ => Err(SimFailure::new("InvalidBizType")),
     }
 }
 
-fn list_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn list_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let (params, now) = (call.params, call.now);
     let size = params.number("PageSize", 10, 1..=100)?;
     let number = params.number("PageNumber", 1, 1..=usize::MAX)?;
@@ -209,7 +209,7 @@ fn list_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     let product_types = params.list("ProductTypeList", 100)?;
     let regions = params.list("BizRegionIdList", 100)?;
     let is = |name: &str, value: &str| params.get(name).is_none_or(|wanted| wanted == value);
-    let wanted = |image: &Image| {
+    let wanted = |image: &SimulatedImage| {
         let status = image.status(now);
         let status_fits = params.get("Status").map_or(status != "DELETE", |wanted| wanted == status);
         image.is_visible(now)
@@ -225,7 +225,7 @@ fn list_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
             && (regions.is_empty()
                 || regions.iter().any(|r| *r == HOME_REGION || image.distributions.iter().any(|d| d.region == *r)))
     };
-    let found: Vec<&Image> = world.images().iter().rev().filter(|image| wanted(image)).collect();
+    let found: Vec<&SimulatedImage> = world.images().iter().rev().filter(|image| wanted(image)).collect();
     let zone = world.gmt_zone();
     let page: Vec<Value> = found
         .iter()
@@ -238,7 +238,7 @@ fn list_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
     }))
 }
 
-fn image_row(image: &Image, zone: i32, now: DateTime<Utc>) -> Value {
+fn image_row(image: &SimulatedImage, zone: i32, now: DateTime<Utc>) -> Value {
     let status = image.status(now);
     let own = json!({
         "ImageId": image.id, "RegionId": HOME_REGION, "VersionId": image.version_id, "Status": status,
@@ -286,29 +286,29 @@ fn image_row(image: &Image, zone: i32, now: DateTime<Utc>) -> Value {
     })
 }
 
-fn delete_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn delete_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     world.delete_image(call.params.require("ImageId")?, call.now)?;
     Ok(json!({"Data": true, "Message": "successful"}))
 }
 
-fn start_task_for_distribute_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn start_task_for_distribute_image(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let image = call.params.require("ImageId")?;
     let regions = call.params.list("DestinationRegionList", 100)?;
     if regions.is_empty() {
-        return Err(Failure::new("ImageDistribute.TargetDistributeRegionListEmpty"));
+        return Err(SimFailure::new("ImageDistribute.TargetDistributeRegionListEmpty"));
     }
-    let task = world.distribute_image(image, call.params.get("VersionId"), &regions, &call.fate, call.now)?;
+    let task = world.distribute_image(image, call.params.get("VersionId"), &regions, &call.fault, call.now)?;
     Ok(json!({"Data": task, "Message": "success"}))
 }
 
 /// Delivery groups are only what makes an image used: `POST /_sim/groups` puts them there.
-fn list_app_instance_group(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn list_app_instance_group(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let (size, number) = numbered(call.params, 10)?;
     call.params.require("ProductType")?;
     let image = call.params.get("AppCenterImageId");
     let found: Vec<Value> = world
         .users()
-        .list(UserKind::Group)
+        .list(SimUserKind::Group)
         .map(|group| (group, world.shown_image(&group.image_id, None, false).0))
         .filter(|(_, id)| image.is_none_or(|wanted| wanted == id))
         .map(|(group, id)| json!({"AppInstanceGroupId": group.id, "AppCenterImageId": id, "Status": "PUBLISHED"}))
@@ -320,7 +320,7 @@ fn list_app_instance_group(world: &mut World, call: &SimCall<'_>) -> Result<Valu
 }
 
 /// PageSize and PageNumber.
-fn numbered(params: &Params, size: usize) -> Result<(usize, usize), Failure> {
+fn numbered(params: &Params, size: usize) -> Result<(usize, usize), SimFailure> {
     Ok((params.number("PageSize", size, 1..=100)?, params.number("PageNumber", 1, 1..=usize::MAX)?))
 }
 
@@ -330,14 +330,14 @@ fn page_of(rows: Vec<Value>, size: usize, number: usize) -> Vec<Value> {
 
 /// The page after NextToken, and the token of the next. A token is the id of the last row shown, so that later arrivals
 /// shift nothing; rows come by their ids.
-fn page_after(params: &Params, rows: Vec<(String, Value)>) -> Result<(Vec<Value>, String), Failure> {
+fn page_after(params: &Params, rows: Vec<(String, Value)>) -> Result<(Vec<Value>, String), SimFailure> {
     let size = params.number("MaxResults", 10, 1..=100)?;
     let last_shown = match params.get("NextToken") {
         None => String::new(),
         Some(token) => hex::decode(token)
             .ok()
             .and_then(|bytes| String::from_utf8(bytes).ok())
-            .ok_or_else(|| Failure::invalid("NextToken"))?,
+            .ok_or_else(|| SimFailure::invalid("NextToken"))?,
     };
     let rest: Vec<(String, Value)> = rows.into_iter().filter(|(id, _)| *id > last_shown).collect();
     let next = match rest.get(..size) {
@@ -355,7 +355,7 @@ fn is_in(region: Option<&String>, asked: &str) -> bool {
 /// Those of one kind that a call of the desktop service lists, with their images as it shows them.
 fn desktop_users<'w>(
     world: &'w World,
-    kind: UserKind,
+    kind: SimUserKind,
     region: &'w str,
     images: &[&str],
 ) -> Vec<(&'w UserSpec, String, Option<String>)> {
@@ -368,10 +368,10 @@ fn desktop_users<'w>(
 }
 
 /// Pools show their image by its id alone.
-fn describe_desktop_groups(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn describe_desktop_groups(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let region = call.params.require("RegionId")?;
     let images = call.params.list("ImageId", 100)?;
-    let rows = desktop_users(world, UserKind::Pool, region, &images)
+    let rows = desktop_users(world, SimUserKind::Pool, region, &images)
         .into_iter()
         .map(|(pool, image_id, _)| {
             let row = json!({
@@ -385,12 +385,12 @@ fn describe_desktop_groups(world: &mut World, call: &SimCall<'_>) -> Result<Valu
     Ok(json!({"DesktopGroups": page, "NextToken": next}))
 }
 
-fn describe_bundles(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn describe_bundles(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let region = call.params.require("RegionId")?;
     let images = call.params.list("ImageId", 100)?;
     let several = call.params.boolean("SupportMultiSession")?.unwrap_or(false);
     let system = call.params.choice("BundleType", &["SYSTEM", "CUSTOM"])? == Some("SYSTEM");
-    let rows = desktop_users(world, UserKind::Bundle, region, &images)
+    let rows = desktop_users(world, SimUserKind::Bundle, region, &images)
         .into_iter()
         .filter(|(bundle, ..)| !system && (several || !bundle.multi_session))
         .map(|(bundle, image_id, image_name)| {
@@ -406,13 +406,13 @@ fn describe_bundles(world: &mut World, call: &SimCall<'_>) -> Result<Value, Fail
 }
 
 /// Templates belong to no region, and show their image by its id alone.
-fn describe_templates(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn describe_templates(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let (size, number) = numbered(call.params, 10)?;
     call.params.choice("ProductType", &["CloudDesktop"])?;
     let image = call.params.get("ImageId");
     let found: Vec<Value> = world
         .users()
-        .list(UserKind::Template)
+        .list(SimUserKind::Template)
         .map(|template| (template, world.shown_image(&template.image_id, None, true).0))
         .filter(|(_, id)| image.is_none_or(|wanted| wanted == id))
         .map(|(template, id)| {
@@ -428,7 +428,7 @@ fn describe_templates(world: &mut World, call: &SimCall<'_>) -> Result<Value, Fa
     }))
 }
 
-fn list_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn list_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let (params, now) = (call.params, call.now);
     let (size, number) = numbered(params, 20)?;
     let ids = params.list("WuyingServerIdList", 100)?;
@@ -455,14 +455,14 @@ fn list_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Fa
 const SYSTEM_IMAGE: (&str, &str) = ("desktopimage-windows-11-64-asp", "Windows 11");
 
 /// The image of an instance, as a list of this service shows it.
-fn image_of(world: &World, instance: &Instance, of_desktop_service: bool) -> (String, Option<String>) {
+fn image_of(world: &World, instance: &SimulatedInstance, of_desktop_service: bool) -> (String, Option<String>) {
     match instance.image_id.as_deref() {
         Some(id) => world.shown_image(id, instance.image_name.as_deref(), of_desktop_service),
         None => (SYSTEM_IMAGE.0.to_owned(), Some(SYSTEM_IMAGE.1.to_owned())),
     }
 }
 
-fn workstation_row(world: &World, instance: &Instance, now: DateTime<Utc>, time_format: &str) -> Value {
+fn workstation_row(world: &World, instance: &SimulatedInstance, now: DateTime<Utc>, time_format: &str) -> Value {
     let (image_id, image_name) = image_of(world, instance, false);
     let sessions: Vec<Value> = instance
         .is_connected(now)
@@ -485,7 +485,7 @@ fn workstation_row(world: &World, instance: &Instance, now: DateTime<Utc>, time_
     })
 }
 
-fn describe_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn describe_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let id = call.params.require("WuyingServerId")?;
     let instance = world
         .instance(id, InstanceKind::WuyingServer, call.now)
@@ -495,26 +495,26 @@ fn describe_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value
     Ok(json!({"Data": workstation_row(world, &instance, call.now, "%b %-d, %Y %-I:%M:%S %p")}))
 }
 
-fn start_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
-    switch_workstations(world, call, Power::Start)
+fn start_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
+    switch_workstations(world, call, PowerAction::Start)
 }
 
-fn stop_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn stop_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     call.params.boolean("Force")?;
-    switch_workstations(world, call, Power::Stop)
+    switch_workstations(world, call, PowerAction::Stop)
 }
 
-fn restart_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
-    switch_workstations(world, call, Power::Reboot)
+fn restart_wuying_server(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
+    switch_workstations(world, call, PowerAction::Reboot)
 }
 
-fn switch_workstations(world: &mut World, call: &SimCall<'_>, power: Power) -> Result<Value, Failure> {
+fn switch_workstations(world: &mut World, call: &SimCall<'_>, power: PowerAction) -> Result<Value, SimFailure> {
     let ids = call.params.require_list("WuyingServerIdList", 100)?;
     world.switch(&ids, InstanceKind::WuyingServer, power, call.now)?;
     Ok(json!({}))
 }
 
-fn describe_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn describe_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let (params, now) = (call.params, call.now);
     let region = params.require("RegionId")?;
     let ids = params.list("DesktopId", 100)?;
@@ -542,7 +542,7 @@ fn describe_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Fai
     Ok(json!({"Desktops": page, "NextToken": next, "TotalCount": count}))
 }
 
-fn desktop_row(world: &World, instance: &Instance, region: &str, now: DateTime<Utc>) -> Value {
+fn desktop_row(world: &World, instance: &SimulatedInstance, region: &str, now: DateTime<Utc>) -> Value {
     let (image_id, image_name) = image_of(world, instance, true);
     json!({
         "DesktopId": instance.id,
@@ -561,20 +561,20 @@ fn desktop_row(world: &World, instance: &Instance, region: &str, now: DateTime<U
     })
 }
 
-fn start_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
-    switch_desktops(world, call, Power::Start)
+fn start_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
+    switch_desktops(world, call, PowerAction::Start)
 }
 
-fn stop_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn stop_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     call.params.choice("StoppedMode", &["StopCharging", "KeepCharging"])?;
-    switch_desktops(world, call, Power::Stop)
+    switch_desktops(world, call, PowerAction::Stop)
 }
 
-fn reboot_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
-    switch_desktops(world, call, Power::Reboot)
+fn reboot_desktops(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
+    switch_desktops(world, call, PowerAction::Reboot)
 }
 
-fn switch_desktops(world: &mut World, call: &SimCall<'_>, power: Power) -> Result<Value, Failure> {
+fn switch_desktops(world: &mut World, call: &SimCall<'_>, power: PowerAction) -> Result<Value, SimFailure> {
     call.params.require("RegionId")?;
     call.params.boolean("OsUpdate")?;
     let ids = call.params.require_list("DesktopId", 100)?;
@@ -583,7 +583,7 @@ fn switch_desktops(world: &mut World, call: &SimCall<'_>, power: Power) -> Resul
 }
 
 /// Only images that have an id of the desktop service: whether others show in this older list is not documented.
-fn describe_images(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failure> {
+fn describe_images(world: &mut World, call: &SimCall<'_>) -> Result<Value, SimFailure> {
     let params = call.params;
     params.require("RegionId")?;
     let ids = params.list("ImageId", 100)?;
@@ -611,7 +611,7 @@ fn describe_images(world: &mut World, call: &SimCall<'_>) -> Result<Value, Failu
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]
-fn get_caller_identity(_world: &mut World, _call: &SimCall<'_>) -> Result<Value, Failure> {
+fn get_caller_identity(_world: &mut World, _call: &SimCall<'_>) -> Result<Value, SimFailure> {
     Ok(json!({
         "IdentityType": "RAMUser",
         "AccountId": ACCOUNT,

@@ -6,26 +6,26 @@ use std::{
     borrow::Cow,
     collections::{HashMap, VecDeque},
     path::PathBuf,
-    time::Duration,
 };
 
 use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret as _;
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{
-    Options,
-    actions::{self, Action, SimCall},
-    codes::Failure,
+    actions::{self, SimAction, SimCall},
+    call_record::CallRecord,
+    codes::SimFailure,
     faults::{DropWhen, Fault, FaultPlan},
     garble::Garble,
+    options::Options,
     params::Params,
+    reply::{ReplyBody, ReplyKind, SimReply},
     snapshot::{self, SnapshotError},
-    users::{UserKind, UserSpec},
+    users::{SimUserKind, UserSpec},
     verify::{self, KeyPair, Nonces, Received},
-    world::{ImageSpec, InstanceSpec, Rules, World},
+    world::{ImageSpec, InstanceSpec, World, WorldLimits},
 };
 
 /// How many calls `/_sim/state` can show; older ones are forgotten.
@@ -33,49 +33,6 @@ const MOST_CALLS: usize = 100_000;
 
 /// How many of them go into the state file, which is written anew with every change.
 const MOST_KEPT_CALLS: usize = 2_000;
-
-/// A call as it went.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct CallRecord {
-    action: String,
-    at: DateTime<Utc>,
-    /// `ok`, `refused`, `garbled`, `lied`, `dropped_before` or `dropped_after` (acting).
-    outcome: Cow<'static, str>,
-    code: Option<String>,
-    http_status: Option<u16>,
-    request_id: String,
-    instance_id: Option<String>,
-    #[serde(default)]
-    image_id: Option<String>,
-}
-
-/// What goes back over the connection.
-#[derive(Debug)]
-pub(super) struct Reply {
-    /// How long it is held back.
-    pub(super) delay: Duration,
-    pub(super) kind: ReplyKind,
-}
-
-#[derive(Debug)]
-pub(super) enum ReplyKind {
-    /// The connection is closed without an answer.
-    Drop,
-    Answer {
-        status: u16,
-        headers: Vec<(String, String)>,
-        content_type: &'static str,
-        body: ReplyBody,
-    },
-}
-
-#[derive(Debug)]
-pub(super) enum ReplyBody {
-    Whole(Bytes),
-    /// Its length is announced, half of it is sent.
-    Truncated(Bytes),
-    Huge,
-}
 
 /// The simulated cloud.
 #[derive(Debug)]
@@ -95,15 +52,15 @@ pub(super) struct Cloud {
 }
 
 /// An answer in the making.
-struct Outcome {
-    result: Result<Value, Failure>,
+struct CallOutcome {
+    result: Result<Value, SimFailure>,
     headers: Vec<(String, String)>,
-    /// A refusal is told in an answer of status 200 with Success false.
+    /// An error is in an answer of status 200 with Success false.
     in_success: bool,
 }
 
-impl Outcome {
-    fn refused(failure: Failure) -> Self {
+impl CallOutcome {
+    fn refused(failure: SimFailure) -> Self {
         Self { result: Err(failure), headers: Vec::new(), in_success: false }
     }
 }
@@ -116,7 +73,7 @@ impl Cloud {
         let started = u64::from_ne_bytes(now.timestamp_micros().to_ne_bytes());
         let begun = || (World::new(options.seed ^ started), VecDeque::new());
         let (mut world, calls) = kept.map_or_else(begun, |kept| (kept.world, kept.calls));
-        world.handle(Rules {
+        world.handle(WorldLimits {
             build_time: options.build_time,
             power_time: options.power_time,
             builder_quota: options.builder_quota,
@@ -166,7 +123,7 @@ impl Cloud {
     }
 
     /// Decides a call. The reply may be held back by the server, the effect on the world is there at once.
-    pub(super) fn handle(&mut self, received: &Received<'_>, now: DateTime<Utc>) -> Reply {
+    pub(super) fn handle(&mut self, received: &Received<'_>, now: DateTime<Utc>) -> SimReply {
         let request_id = self.fresh_request_id();
         let name = received.header("x-acs-action").to_owned();
         let params = Params::decode(received.query, received.body);
@@ -196,21 +153,26 @@ impl Cloud {
     }
 
     /// Signature, nonce, action, method and rate, in the order in which a gateway has to look at them.
-    fn admit(&mut self, received: &Received<'_>, name: &str, now: DateTime<Utc>) -> Result<&'static Action, Outcome> {
+    fn admit(
+        &mut self,
+        received: &Received<'_>,
+        name: &str,
+        now: DateTime<Utc>,
+    ) -> Result<&'static SimAction, CallOutcome> {
         verify::verify(received, &self.keys, now)
             .and_then(|()| self.nonces.admit(received.header("x-acs-signature-nonce"), now))
-            .map_err(Outcome::refused)?;
+            .map_err(CallOutcome::refused)?;
         let action = actions::find(name, received.header("x-acs-version"))
             .filter(|_| received.path == "/")
-            .ok_or_else(|| Outcome::refused(Failure::new("InvalidApi.NotFound")))?;
+            .ok_or_else(|| CallOutcome::refused(SimFailure::new("InvalidApi.NotFound")))?;
         if received.method != "POST" && !(action.get && received.method == "GET") {
-            return Err(Outcome::refused(Failure::new("UnsupportedHTTPMethod")));
+            return Err(CallOutcome::refused(SimFailure::new("UnsupportedHTTPMethod")));
         }
         self.throttle(action, now)?;
         Ok(action)
     }
 
-    fn throttle(&mut self, action: &Action, now: DateTime<Utc>) -> Result<(), Outcome> {
+    fn throttle(&mut self, action: &SimAction, now: DateTime<Utc>) -> Result<(), CallOutcome> {
         let Some(limit) = self.requests_per_second else { return Ok(()) };
         let second = now.timestamp();
         let window = self.windows.entry(action.name).or_insert((second, 0));
@@ -223,24 +185,24 @@ impl Cloud {
         }
         let left = 1000 - u64::from(now.timestamp_subsec_millis()).min(999);
         let reset = (second + 1) * 1000;
-        Err(Outcome {
+        Err(CallOutcome {
             headers: vec![
                 ("x-acs-retry-after".to_owned(), left.to_string()),
                 ("x-ratelimit-user".to_owned(), format!("Limit:{limit},Remain:0,TimeLeft:{left},Reset:{reset}")),
             ],
-            ..Outcome::refused(Failure::new("Throttling.User"))
+            ..CallOutcome::refused(SimFailure::new("Throttling.User"))
         })
     }
 
     /// Does the action, unless a fault is in its place.
     fn act(
         &mut self,
-        action: &Action,
+        action: &SimAction,
         params: &Params,
         fault: Option<&Fault>,
         request_id: &str,
         now: DateTime<Utc>,
-    ) -> Outcome {
+    ) -> CallOutcome {
         let lie = fault.and_then(|fault| fault.list).zip(action.list.as_ref());
         let pinned;
         let params = if lie.is_some_and(|(lie, _)| lie.pins_the_page()) {
@@ -253,7 +215,7 @@ impl Cloud {
             params,
             now,
             request_id,
-            fate: fault.and_then(|fault| fault.image.clone()).unwrap_or_default(),
+            fault: fault.and_then(|fault| fault.image.clone()).unwrap_or_default(),
             late: fault.and_then(|fault| fault.late_image).unwrap_or_default(),
         };
         let mut result = Ok(json!({}));
@@ -261,7 +223,7 @@ impl Cloud {
             result = (action.handler)(&mut self.world, &call);
         }
         if let (Some((lie, shape)), Ok(Value::Object(answer))) = (lie, &mut result) {
-            lie.tell(answer, shape, self.calls.len());
+            lie.apply(answer, shape, self.calls.len());
         }
         if let (true, Ok(Value::Object(answer))) = (action.enveloped, &mut result) {
             answer.insert("Success".to_owned(), json!(true));
@@ -271,24 +233,30 @@ impl Cloud {
         let mut in_success = self.failures_in_success && action.enveloped;
         if let Some(fault) = fault.filter(|fault| fault.refuses()) {
             let code = fault.code.clone().unwrap_or_else(|| usual_code(fault.status).to_owned());
-            let mut failure = Failure::new(code);
+            let mut failure = SimFailure::new(code);
             failure.status = fault.forced_status().unwrap_or(failure.status);
             if let Some(message) = &fault.message {
-                failure = failure.saying(message.clone());
+                failure = failure.with_message(message.clone());
             }
             result = Err(failure);
             in_success = fault.success_false;
         }
-        if let (Some(said), Ok(answer)) = (fault.and_then(|fault| fault.image_id.as_ref()), &mut result) {
-            answer["Data"]["ImageId"] = json!(said);
+        if let (Some(image_id), Ok(answer)) = (fault.and_then(|fault| fault.image_id.as_ref()), &mut result) {
+            answer["Data"]["ImageId"] = json!(image_id);
         }
         let mut headers: Vec<_> = fault.map(|fault| fault.headers.clone().into_iter().collect()).unwrap_or_default();
         headers.extend(fault.and_then(|fault| fault.redirect.clone()).map(|to| ("location".to_owned(), to)));
-        Outcome { result, headers, in_success }
+        CallOutcome { result, headers, in_success }
     }
 
-    /// Notes the call and puts its outcome into the answer's words.
-    fn reply(&mut self, outcome: Outcome, fault: Option<&Fault>, origin: &Origin<'_>, mut record: CallRecord) -> Reply {
+    /// Records the call and renders its outcome as an answer.
+    fn reply(
+        &mut self,
+        outcome: CallOutcome,
+        fault: Option<&Fault>,
+        origin: &Origin<'_>,
+        mut record: CallRecord,
+    ) -> SimReply {
         let Origin { host, product, right } = origin;
         let delay = fault.and_then(|fault| fault.delay).unwrap_or_default();
         let id = &record.request_id;
@@ -342,13 +310,13 @@ impl Cloud {
         }
         self.calls.push_back(record);
         if drop.is_some() {
-            return Reply { delay, kind: ReplyKind::Drop };
+            return SimReply { delay, kind: ReplyKind::Drop };
         }
         let (body, content_type) = match garble {
             None => (ReplyBody::Whole(Bytes::from(answer.to_string())), "application/json;charset=utf-8"),
             Some(garble) => garble.apply(answer),
         };
-        Reply { delay, kind: ReplyKind::Answer { status, headers: outcome.headers, content_type, body } }
+        SimReply { delay, kind: ReplyKind::Answer { status, headers: outcome.headers, content_type, body } }
     }
 
     /// The instances that a call is about: named in it, or behind the image named in it.
@@ -391,7 +359,7 @@ impl Cloud {
         self.world.put_image(spec, now);
     }
 
-    pub(super) fn put_user(&mut self, kind: UserKind, spec: UserSpec) {
+    pub(super) fn put_user(&mut self, kind: SimUserKind, spec: UserSpec) {
         self.world.put_user(kind, spec);
     }
 
@@ -436,16 +404,16 @@ impl Cloud {
             "access_key_secret": self.keys.secret.expose_secret(),
             "instances": instances,
             "images": images,
-            "groups": users(UserKind::Group),
-            "pools": users(UserKind::Pool),
-            "bundles": users(UserKind::Bundle),
-            "templates": users(UserKind::Template),
+            "groups": users(SimUserKind::Group),
+            "pools": users(SimUserKind::Pool),
+            "bundles": users(SimUserKind::Bundle),
+            "templates": users(SimUserKind::Template),
             "calls": self.calls,
         })
     }
 }
 
-/// Where a call went, for the words of a refusal.
+/// The destination of a call, for error messages.
 struct Origin<'a> {
     host: &'a str,
     product: &'static str,

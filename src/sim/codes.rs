@@ -61,16 +61,16 @@ const CODES: &[(&str, u16, &str)] = &[
     ("UnsupportedHTTPMethod", 400, "This http method is not supported."),
 ];
 
-/// A refusal: what an error answer says.
+/// An error: code, message and status of an error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Failure {
+pub(super) struct SimFailure {
     pub(super) code: Cow<'static, str>,
     pub(super) status: u16,
     pub(super) message: Cow<'static, str>,
 }
 
-impl Failure {
-    /// The refusal with `code`, in its usual status and words. A code without an entry gets 429 or 403 by its family,
+impl SimFailure {
+    /// The error with `code`, with its usual status and message. A code without an entry gets 429 or 403 by its family,
     /// else 400, and words that say nothing more.
     pub(super) fn new(code: impl Into<Cow<'static, str>>) -> Self {
         let code = code.into();
@@ -85,19 +85,20 @@ impl Failure {
         Self { code, status, message: message.into() }
     }
 
-    /// The same refusal in other words.
-    pub(super) fn saying(mut self, message: impl Into<Cow<'static, str>>) -> Self {
+    /// The same error with another message.
+    pub(super) fn with_message(mut self, message: impl Into<Cow<'static, str>>) -> Self {
         self.message = message.into();
         self
     }
 
     /// A mandatory parameter is absent.
     pub(super) fn missing(parameter: &str) -> Self {
-        Self::new(format!("Missing{parameter}")).saying(format!("{parameter} is mandatory for this action."))
+        Self::new(format!("Missing{parameter}")).with_message(format!("{parameter} is mandatory for this action."))
     }
 
     /// A parameter has a value that the API page does not allow.
     pub(super) fn invalid(parameter: &str) -> Self {
-        Self::new(format!("Invalid{parameter}")).saying(format!("The specified parameter {parameter} is not valid."))
+        Self::new(format!("Invalid{parameter}"))
+            .with_message(format!("The specified parameter {parameter} is not valid."))
     }
 }

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use super::{actions, garble::Garble, lists::Lie, world::ImageFault};
 
@@ -148,7 +148,7 @@ fn one() -> u32 {
 }
 
 impl Fault {
-    /// Whether the answer is a refusal in place of the action's own outcome.
+    /// Whether the answer is an error in place of the action's own outcome.
     pub(super) fn refuses(&self) -> bool {
         let answers_itself = self.body.is_some_and(Garble::keeps_the_answer);
         self.code.is_some()
@@ -228,9 +228,9 @@ impl Fault {
 
 /// Spans of time as a person writes them: `30s`, `2m 5s`.
 mod span {
-    use serde::de::Error as _;
+    use std::time::Duration;
 
-    use super::{Deserialize, Deserializer, Duration, Serializer};
+    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 
     #[expect(clippy::ref_option, reason = "the signature is serde's")]
     pub(super) fn serialize<S: Serializer>(span: &Option<Duration>, out: S) -> Result<S::Ok, S::Error> {
@@ -284,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_does_not_act_unless_told() {
+    fn an_error_does_not_act_unless_the_plan_has_act() {
         let acts = |keys: &str| {
             let mut plan = FaultPlan::parse(&format!("[[fault]]\naction = \"CreateImageByInstance\"\n{keys}")).unwrap();
             plan.strike(CREATE, &[], &[]).unwrap().acts()

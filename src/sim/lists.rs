@@ -63,7 +63,7 @@ impl Lie {
     }
 
     /// Makes a true answer lie; `serial` differs with every call.
-    pub(super) fn tell(self, answer: &mut Map<String, Value>, shape: &ListShape, serial: usize) {
+    pub(super) fn apply(self, answer: &mut Map<String, Value>, shape: &ListShape, serial: usize) {
         let mut rows = match answer.get_mut(shape.rows).map(Value::take) {
             Some(Value::Array(rows)) => rows,
             _ => Vec::new(),

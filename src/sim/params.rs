@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, ops::RangeInclusive};
 use percent_encoding::percent_decode;
 use serde::{Deserialize, Serialize};
 
-use super::codes::Failure;
+use super::codes::SimFailure;
 
 /// Parameter names with their values, as received: lists stay flat (`TagList.1.Key`).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,54 +30,54 @@ impl Params {
     }
 
     /// The value of a mandatory parameter.
-    pub(super) fn require(&self, name: &str) -> Result<&str, Failure> {
-        self.get(name).ok_or_else(|| Failure::missing(name))
+    pub(super) fn require(&self, name: &str) -> Result<&str, SimFailure> {
+        self.get(name).ok_or_else(|| SimFailure::missing(name))
     }
 
     /// One of `allowed`, if given.
-    pub(super) fn choice(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, Failure> {
+    pub(super) fn choice(&self, name: &str, allowed: &[&str]) -> Result<Option<&str>, SimFailure> {
         match self.get(name) {
-            Some(value) if !allowed.contains(&value) => Err(Failure::invalid(name)),
+            Some(value) if !allowed.contains(&value) => Err(SimFailure::invalid(name)),
             value => Ok(value),
         }
     }
 
     /// A whole number within `range`, or `default`.
-    pub(super) fn number(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, Failure> {
+    pub(super) fn number(&self, name: &str, default: usize, range: RangeInclusive<usize>) -> Result<usize, SimFailure> {
         self.get(name).map_or(Ok(default), |text| {
-            text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| Failure::invalid(name))
+            text.parse().ok().filter(|number| range.contains(number)).ok_or_else(|| SimFailure::invalid(name))
         })
     }
 
     /// A boolean in any case: the Python SDK sends `True`, the Go SDK `true`.
-    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, Failure> {
+    pub(super) fn boolean(&self, name: &str) -> Result<Option<bool>, SimFailure> {
         match self.get(name) {
             None => Ok(None),
             Some(text) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
             Some(text) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
-            Some(_) => Err(Failure::invalid(name)),
+            Some(_) => Err(SimFailure::invalid(name)),
         }
     }
 
     /// The items of `name.1`, `name.2`, … in the order of their numbers; at most `most` of them.
-    pub(super) fn list(&self, name: &str, most: usize) -> Result<Vec<&str>, Failure> {
+    pub(super) fn list(&self, name: &str, most: usize) -> Result<Vec<&str>, SimFailure> {
         let mut items: Vec<(usize, &str)> =
             self.members(name).filter_map(|(rest, value)| Some((rest.parse().ok()?, value))).collect();
         if items.len() > most {
-            return Err(Failure::invalid(name));
+            return Err(SimFailure::invalid(name));
         }
         items.sort_unstable();
         Ok(items.into_iter().map(|(_, value)| value).collect())
     }
 
     /// The items of `name.1`, …, of which there must be one at least.
-    pub(super) fn require_list(&self, name: &str, most: usize) -> Result<Vec<&str>, Failure> {
+    pub(super) fn require_list(&self, name: &str, most: usize) -> Result<Vec<&str>, SimFailure> {
         let items = self.list(name, most)?;
-        if items.is_empty() { Err(Failure::missing(name)) } else { Ok(items) }
+        if items.is_empty() { Err(SimFailure::missing(name)) } else { Ok(items) }
     }
 
     /// Key and value pairs: `name.1.Key` with `name.1.Value`, ….
-    pub(super) fn tags(&self, name: &str, most: usize) -> Result<BTreeMap<String, String>, Failure> {
+    pub(super) fn tags(&self, name: &str, most: usize) -> Result<BTreeMap<String, String>, SimFailure> {
         let mut tags = BTreeMap::new();
         for (rest, key) in self.members(name) {
             if let Some(number) = rest.strip_suffix(".Key") {
@@ -85,7 +85,7 @@ impl Params {
                 tags.insert(key.to_owned(), value);
             }
         }
-        if tags.len() > most || tags.contains_key("") { Err(Failure::invalid(name)) } else { Ok(tags) }
+        if tags.len() > most || tags.contains_key("") { Err(SimFailure::invalid(name)) } else { Ok(tags) }
     }
 
     /// What follows `name.` in the names that start so, with the values.
@@ -118,7 +118,7 @@ mod tests {
     fn lists_are_ordered_by_number_not_by_text() {
         let params = Params::decode("Id.10=j&Id.2=b&Id.1=a&Identity=x", b"");
         assert_eq!(params.list("Id", 100), Ok(vec!["a", "b", "j"]));
-        assert_eq!(params.list("Id", 2), Err(Failure::invalid("Id")));
+        assert_eq!(params.list("Id", 2), Err(SimFailure::invalid("Id")));
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
         let params = Params::decode("TagList.1.Key=k+1&TagList.1.Value=%E5%80%BC+2", b"Name=a%2Bb+c&Empty=");
         assert_eq!(params.tags("TagList", 20), Ok(BTreeMap::from([("k 1".to_owned(), "值 2".to_owned())])));
         assert_eq!(params.get("Name"), Some("a+b c"));
-        assert_eq!(params.require("Empty"), Err(Failure::missing("Empty")));
+        assert_eq!(params.require("Empty"), Err(SimFailure::missing("Empty")));
     }
 
     #[test]
@@ -134,6 +134,6 @@ mod tests {
         let params = Params::decode("A=True&B=false&C=yes", b"");
         assert_eq!(params.boolean("A"), Ok(Some(true)));
         assert_eq!(params.boolean("B"), Ok(Some(false)));
-        assert_eq!(params.boolean("C"), Err(Failure::invalid("C")));
+        assert_eq!(params.boolean("C"), Err(SimFailure::invalid("C")));
     }
 }

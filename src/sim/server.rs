@@ -23,9 +23,10 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use super::{
-    cloud::{Cloud, Reply, ReplyBody, ReplyKind},
+    cloud::Cloud,
     faults::FaultPlan,
-    users::{UserKind, UserSpec},
+    reply::{ReplyBody, ReplyKind, SimReply},
+    users::{SimUserKind, UserSpec},
     verify::Received,
     world::{ImageSpec, InstanceSpec},
 };
@@ -145,14 +146,14 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &ServerSta
 
 /// Lets the cloud decide and keeps the change before anybody hears of it. The write blocks this thread under the lock:
 /// the order of calls and the order of files must be one.
-fn decide(received: &Received<'_>, shared: &ServerState) -> Reply {
+fn decide(received: &Received<'_>, shared: &ServerState) -> SimReply {
     let mut cloud = shared.cloud();
     let reply = cloud.handle(received, shared.clock.now());
     match cloud.save_changes() {
         Ok(()) => reply,
         Err(error) => {
             tracing::error!(error = &error as &dyn std::error::Error, "the simulator drops a call it cannot keep");
-            Reply { delay: std::time::Duration::ZERO, kind: ReplyKind::Drop }
+            SimReply { delay: std::time::Duration::ZERO, kind: ReplyKind::Drop }
         }
     }
 }
@@ -205,7 +206,7 @@ fn controls(method: &str, control: &str, body: &[u8], shared: &ServerState) -> R
                 cloud.add_faults(plan);
                 json_answer(StatusCode::OK, &json!(cloud.faults_left()))
             }
-            Err(error) => refusal(&error),
+            Err(error) => error_response(&error),
         },
         ("DELETE", "faults") => {
             cloud.clear_faults();
@@ -216,34 +217,34 @@ fn controls(method: &str, control: &str, body: &[u8], shared: &ServerState) -> R
                 cloud.put_instance(spec, now);
                 saved(&mut cloud)
             }
-            Err(error) => refusal(&error),
+            Err(error) => error_response(&error),
         },
         ("POST", "groups" | "pools" | "bundles" | "templates") => match serde_json::from_slice::<UserSpec>(body) {
             Ok(spec) => {
                 let kind = match control {
-                    "groups" => UserKind::Group,
-                    "pools" => UserKind::Pool,
-                    "bundles" => UserKind::Bundle,
-                    _ => UserKind::Template,
+                    "groups" => SimUserKind::Group,
+                    "pools" => SimUserKind::Pool,
+                    "bundles" => SimUserKind::Bundle,
+                    _ => SimUserKind::Template,
                 };
                 cloud.put_user(kind, spec);
                 saved(&mut cloud)
             }
-            Err(error) => refusal(&error),
+            Err(error) => error_response(&error),
         },
         ("POST", "deletes_in_use") => match serde_json::from_slice::<bool>(body) {
             Ok(deletes) => {
                 cloud.set_deletes_in_use(deletes);
                 saved(&mut cloud)
             }
-            Err(error) => refusal(&error),
+            Err(error) => error_response(&error),
         },
         ("POST", "images") => match serde_json::from_slice::<ImageSpec>(body) {
             Ok(spec) => {
                 cloud.put_image(spec, now);
                 saved(&mut cloud)
             }
-            Err(error) => refusal(&error),
+            Err(error) => error_response(&error),
         },
         _ => json_answer(StatusCode::NOT_FOUND, &json!({"error": "there is no such control"})),
     }
@@ -252,12 +253,12 @@ fn controls(method: &str, control: &str, body: &[u8], shared: &ServerState) -> R
 fn saved(cloud: &mut Cloud) -> Response<Body> {
     match cloud.save_changes() {
         Ok(()) => json_answer(StatusCode::OK, &json!({})),
-        Err(error) => refusal(&error),
+        Err(error) => error_response(&error),
     }
 }
 
 /// An error and what caused it, in one text.
-fn refusal(error: &dyn std::error::Error) -> Response<Body> {
+fn error_response(error: &dyn std::error::Error) -> Response<Body> {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let text: Vec<String> = chain.map(ToString::to_string).collect();
     json_answer(StatusCode::BAD_REQUEST, &json!({"error": text.join(": ")}))

@@ -9,7 +9,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::{cloud::CallRecord, world::World};
+use super::{call_record::CallRecord, world::World};
 
 /// The shape of the file; a file of another shape is refused.
 const FORMAT: u32 = 1;
@@ -53,27 +53,27 @@ pub enum SnapshotError {
 
 /// What is kept, as read.
 #[derive(Debug, Deserialize)]
-pub(super) struct Kept {
+pub(super) struct LoadedState {
     format: u32,
     pub(super) world: World,
     pub(super) calls: VecDeque<CallRecord>,
 }
 
 #[derive(Serialize)]
-struct Keep<'a> {
+struct SavedState<'a> {
     format: u32,
     world: &'a World,
     calls: &'a [&'a CallRecord],
 }
 
 /// Reads the file; `None` where there is none yet.
-pub(super) fn load(path: &Path) -> Result<Option<Kept>, SnapshotError> {
+pub(super) fn load(path: &Path) -> Result<Option<LoadedState>, SnapshotError> {
     let text = match fs::read(path) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(source) => return Err(SnapshotError::Read { path: path.to_owned(), source }),
     };
-    let kept: Kept =
+    let kept: LoadedState =
         serde_json::from_slice(&text).map_err(|source| SnapshotError::Damaged { path: path.to_owned(), source })?;
     if kept.format != FORMAT {
         return Err(SnapshotError::Format { path: path.to_owned(), format: kept.format });
@@ -84,7 +84,7 @@ pub(super) fn load(path: &Path) -> Result<Option<Kept>, SnapshotError> {
 /// Replaces the file in one step, so that a kill at any moment leaves the former or the new one, whole and on disk.
 pub(super) fn save(path: &Path, world: &World, calls: &[&CallRecord]) -> Result<(), SnapshotError> {
     let write = || -> io::Result<()> {
-        let text = serde_json::to_vec(&Keep { format: FORMAT, world, calls })?;
+        let text = serde_json::to_vec(&SavedState { format: FORMAT, world, calls })?;
         let mut beside = path.as_os_str().to_owned();
         beside.push(".new");
         let beside = PathBuf::from(beside);

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// The kinds of users that the controls put there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum UserKind {
+pub(super) enum SimUserKind {
     /// A delivery group (`aig-…`).
     Group,
     /// A desktop pool (`dg-…`).
@@ -51,26 +51,26 @@ pub(super) struct Users {
 }
 
 impl Users {
-    fn of_kind(&self, kind: UserKind) -> &BTreeMap<String, UserSpec> {
+    fn of_kind(&self, kind: SimUserKind) -> &BTreeMap<String, UserSpec> {
         match kind {
-            UserKind::Group => &self.groups,
-            UserKind::Pool => &self.pools,
-            UserKind::Bundle => &self.bundles,
-            UserKind::Template => &self.templates,
+            SimUserKind::Group => &self.groups,
+            SimUserKind::Pool => &self.pools,
+            SimUserKind::Bundle => &self.bundles,
+            SimUserKind::Template => &self.templates,
         }
     }
 
-    fn of_kind_mut(&mut self, kind: UserKind) -> &mut BTreeMap<String, UserSpec> {
+    fn of_kind_mut(&mut self, kind: SimUserKind) -> &mut BTreeMap<String, UserSpec> {
         match kind {
-            UserKind::Group => &mut self.groups,
-            UserKind::Pool => &mut self.pools,
-            UserKind::Bundle => &mut self.bundles,
-            UserKind::Template => &mut self.templates,
+            SimUserKind::Group => &mut self.groups,
+            SimUserKind::Pool => &mut self.pools,
+            SimUserKind::Bundle => &mut self.bundles,
+            SimUserKind::Template => &mut self.templates,
         }
     }
 
     /// Puts a user there, or takes it away.
-    pub(super) fn put(&mut self, kind: UserKind, spec: UserSpec) {
+    pub(super) fn put(&mut self, kind: SimUserKind, spec: UserSpec) {
         let users = self.of_kind_mut(kind);
         if spec.image_id.is_empty() {
             users.remove(&spec.id);
@@ -80,7 +80,7 @@ impl Users {
     }
 
     /// Those of one kind, by their ids.
-    pub(super) fn list(&self, kind: UserKind) -> impl Iterator<Item = &UserSpec> {
+    pub(super) fn list(&self, kind: SimUserKind) -> impl Iterator<Item = &UserSpec> {
         self.of_kind(kind).values()
     }
 

@@ -14,7 +14,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 
-use super::{codes::Failure, params::form_pairs};
+use super::{codes::SimFailure, params::form_pairs};
 
 const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
@@ -56,39 +56,42 @@ pub(super) struct KeyPair {
 }
 
 /// Checks everything but the nonce, which only counts once the signature has been found good.
-pub(super) fn verify(received: &Received<'_>, keys: &KeyPair, now: DateTime<Utc>) -> Result<(), Failure> {
+pub(super) fn verify(received: &Received<'_>, keys: &KeyPair, now: DateTime<Utc>) -> Result<(), SimFailure> {
     let authorization = received.header("authorization");
     if authorization.is_empty() {
-        return Err(Failure::new("MissingAccessKeyId"));
+        return Err(SimFailure::new("MissingAccessKeyId"));
     }
-    let claim = Claim::parse(authorization).ok_or_else(|| Failure::new("IncompleteSignature"))?;
+    let claim = Claim::parse(authorization).ok_or_else(|| SimFailure::new("IncompleteSignature"))?;
     if claim.key_id != keys.id {
-        return Err(Failure::new("InvalidAccessKeyId.NotFound"));
+        return Err(SimFailure::new("InvalidAccessKeyId.NotFound"));
     }
     let date = NaiveDateTime::parse_from_str(received.header("x-acs-date"), "%Y-%m-%dT%H:%M:%SZ")
-        .map_err(|_| Failure::new("InvalidTimeStamp.Format"))?;
+        .map_err(|_| SimFailure::new("InvalidTimeStamp.Format"))?;
     if now.signed_duration_since(date.and_utc()).abs() > TOLERANCE {
-        return Err(Failure::new("InvalidTimeStamp.Expired"));
+        return Err(SimFailure::new("InvalidTimeStamp.Expired"));
     }
     if received.header("x-acs-signature-nonce").is_empty() {
-        return Err(Failure::missing("SignatureNonce"));
+        return Err(SimFailure::missing("SignatureNonce"));
     }
     if let Some(unsigned) = unsigned_header(received.headers, &claim.signed_headers) {
-        return Err(Failure::new("IncompleteSignature").saying(format!("The header {unsigned} must be signed.")));
+        return Err(
+            SimFailure::new("IncompleteSignature").with_message(format!("The header {unsigned} must be signed."))
+        );
     }
     let text = string_to_sign(received, &claim.signed_headers);
     let body_hash = hex::encode(Sha256::digest(received.body));
     if received.header("x-acs-content-sha256") != body_hash
         || claim.signature != sign(keys.secret.expose_secret(), &text)
     {
-        return Err(Failure::new("SignatureDoesNotMatch")
-            .saying(format!("Specified signature does not match our calculation. server StringToSign is [{text}]")));
+        return Err(SimFailure::new("SignatureDoesNotMatch").with_message(format!(
+            "Specified signature does not match our calculation. server StringToSign is [{text}]"
+        )));
     }
     match (&keys.token, received.header("x-acs-security-token")) {
         (None, "") => Ok(()),
-        (Some(_), "") => Err(Failure::new("MissingSecurityToken")),
+        (Some(_), "") => Err(SimFailure::new("MissingSecurityToken")),
         (Some(token), sent) if token.expose_secret() == sent => Ok(()),
-        _ => Err(Failure::new("InvalidSecurityToken.Expired")),
+        _ => Err(SimFailure::new("InvalidSecurityToken.Expired")),
     }
 }
 
@@ -174,7 +177,7 @@ pub(super) struct Nonces {
 
 impl Nonces {
     /// Remembers `nonce`, or refuses it because it is remembered already.
-    pub(super) fn admit(&mut self, nonce: &str, now: DateTime<Utc>) -> Result<(), Failure> {
+    pub(super) fn admit(&mut self, nonce: &str, now: DateTime<Utc>) -> Result<(), SimFailure> {
         while let Some((seen, _)) = self.by_age.front() {
             if now.signed_duration_since(*seen) <= NONCE_MEMORY && self.by_age.len() < MOST_NONCES {
                 break;
@@ -184,7 +187,7 @@ impl Nonces {
             }
         }
         if !self.known.insert(nonce.to_owned()) {
-            return Err(Failure::new("SignatureNonceUsed"));
+            return Err(SimFailure::new("SignatureNonceUsed"));
         }
         self.by_age.push_back((now, nonce.to_owned()));
         Ok(())
@@ -231,7 +234,7 @@ mod tests {
         let mut nonces = Nonces::default();
         let start = DateTime::UNIX_EPOCH;
         assert_eq!(nonces.admit("n", start), Ok(()));
-        assert_eq!(nonces.admit("n", start + TimeDelta::minutes(30)), Err(Failure::new("SignatureNonceUsed")));
+        assert_eq!(nonces.admit("n", start + TimeDelta::minutes(30)), Err(SimFailure::new("SignatureNonceUsed")));
         assert_eq!(nonces.admit("n", start + TimeDelta::minutes(32)), Ok(()));
     }
 }

@@ -9,9 +9,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize, Serializer};
 
 use super::{
-    codes::Failure,
+    codes::SimFailure,
     params::Params,
-    users::{UserKind, UserSpec, Users},
+    users::{SimUserKind, UserSpec, Users},
 };
 use crate::domain::ids::NO_SUCH_INSTANCE;
 
@@ -35,9 +35,9 @@ impl InstanceKind {
         }
     }
 
-    /// The refusal of the image calls for an instance of this kind that does not exist.
-    pub(super) fn not_found(self) -> Failure {
-        Failure::new(match self {
+    /// The error of the image calls for an instance of this kind that does not exist.
+    pub(super) fn not_found(self) -> SimFailure {
+        SimFailure::new(match self {
             Self::CloudDesktop => "DesktopInstance.NotFound",
             Self::WuyingServer => "Instance.NotFound",
         })
@@ -145,7 +145,7 @@ const DELETED: &str = "Deleted";
 
 /// A desktop or workstation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Instance {
+pub(super) struct SimulatedInstance {
     pub(super) id: String,
     pub(super) kind: InstanceKind,
     pub(super) sub_instance_id: Option<String>,
@@ -168,7 +168,7 @@ pub(super) struct Instance {
     pub(super) since: DateTime<Utc>,
 }
 
-impl Instance {
+impl SimulatedInstance {
     fn new(spec: InstanceSpec, now: DateTime<Utc>) -> Self {
         let suffix =
             spec.instance_id.split_once('-').map_or(spec.instance_id.as_str(), |(_, suffix)| suffix).to_owned();
@@ -225,7 +225,7 @@ fn capitalised(status: &str) -> String {
 
 /// A change of an instance's power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Power {
+pub(super) enum PowerAction {
     Start,
     Stop,
     Reboot,
@@ -270,7 +270,7 @@ impl Serialize for ImageFault {
 
 /// An image, from the moment its making was accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Image {
+pub(super) struct SimulatedImage {
     pub(super) id: String,
     /// What the desktop service knows it as (`m-…`), where that is another id.
     #[serde(default)]
@@ -296,7 +296,8 @@ pub(super) struct Image {
     /// INIT until then, CREATING after.
     begins_at: DateTime<Utc>,
     pub(super) ready_at: DateTime<Utc>,
-    fate: ImageFault,
+    #[serde(alias = "fate")]
+    fault: ImageFault,
     /// Its instance was switched while it was being made.
     spoiled: bool,
     deleted: bool,
@@ -305,24 +306,24 @@ pub(super) struct Image {
     pub(super) deleted_at: Option<DateTime<Utc>>,
     #[serde(default = "user")]
     pub(super) image_type: String,
-    pub(super) distributions: Vec<Distribution>,
+    pub(super) distributions: Vec<SimulatedDistribution>,
 }
 
 /// A copy of an image on its way to another region.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(super) struct Distribution {
+pub(super) struct SimulatedDistribution {
     pub(super) region: String,
     pub(super) started_at: DateTime<Utc>,
     pub(super) ready_at: DateTime<Utc>,
     /// What it ends as; only a fault makes it anything but AVAILABLE.
-    #[serde(default)]
-    fate: ImageFault,
+    #[serde(default, alias = "fate")]
+    fault: ImageFault,
 }
 
-impl Distribution {
+impl SimulatedDistribution {
     /// How far it is.
     pub(super) fn status(&self, now: DateTime<Utc>) -> &str {
-        match &self.fate {
+        match &self.fault {
             _ if now < self.ready_at => "CREATING",
             ImageFault::Available => "AVAILABLE",
             ImageFault::Stuck => "CREATING",
@@ -339,7 +340,7 @@ impl Distribution {
     }
 }
 
-impl Image {
+impl SimulatedImage {
     /// Whether either service knows it by this id.
     fn has_id(&self, id: &str) -> bool {
         self.id == id || self.desktop_id.as_deref() == Some(id)
@@ -355,7 +356,7 @@ impl Image {
         } else if now < self.ready_at {
             "CREATING"
         } else {
-            match &self.fate {
+            match &self.fault {
                 ImageFault::Available => "AVAILABLE",
                 ImageFault::Stuck => "CREATING",
                 ImageFault::Vanish => "VANISHED",
@@ -366,7 +367,7 @@ impl Image {
 
     /// From when it can be used; `None` where its making fails.
     pub(super) fn available_from(&self) -> Option<DateTime<Utc>> {
-        (!self.spoiled && self.fate == ImageFault::Available).then_some(self.ready_at)
+        (!self.spoiled && self.fault == ImageFault::Available).then_some(self.ready_at)
     }
 
     /// `GmtCreate`, in a zone so many minutes ahead of UTC.
@@ -387,7 +388,7 @@ impl Image {
 
 /// How long things take and how many of them there may be.
 #[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Rules {
+pub(super) struct WorldLimits {
     pub(super) build_time: Duration,
     pub(super) power_time: Duration,
     pub(super) builder_quota: usize,
@@ -398,7 +399,7 @@ pub(super) struct Rules {
 
 /// An image to make, with what a fault adds to it.
 #[derive(Debug)]
-pub(super) struct ImageOrder {
+pub(super) struct NewImage {
     pub(super) name: String,
     pub(super) description: String,
     pub(super) instance_id: String,
@@ -408,16 +409,16 @@ pub(super) struct ImageOrder {
     pub(super) tags: BTreeMap<String, String>,
     pub(super) parameters: Params,
     pub(super) request_id: String,
-    pub(super) fate: ImageFault,
+    pub(super) fault: ImageFault,
     pub(super) late: Duration,
 }
 
 /// Everything in the account.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct World {
-    instances: BTreeMap<String, Instance>,
+    instances: BTreeMap<String, SimulatedInstance>,
     /// In the order of their making; nothing is ever taken out, so that doubles show.
-    images: Vec<Image>,
+    images: Vec<SimulatedImage>,
     /// What uses images besides instances.
     #[serde(default)]
     users: Users,
@@ -427,7 +428,7 @@ pub(super) struct World {
     /// Where the source of ids stands: kept with the rest, or a restart would give the same ids again.
     seed: u64,
     #[serde(skip)]
-    rules: Rules,
+    rules: WorldLimits,
     #[serde(skip)]
     revision: u64,
 }
@@ -440,12 +441,12 @@ impl World {
             users: Users::default(),
             deletes_in_use: false,
             seed,
-            rules: Rules::default(),
+            rules: WorldLimits::default(),
             revision: 0,
         }
     }
 
-    pub(super) fn handle(&mut self, rules: Rules) {
+    pub(super) fn handle(&mut self, rules: WorldLimits) {
         self.rules = rules;
     }
 
@@ -459,11 +460,11 @@ impl World {
         self.revision
     }
 
-    pub(super) fn images(&self) -> &[Image] {
+    pub(super) fn images(&self) -> &[SimulatedImage] {
         &self.images
     }
 
-    pub(super) fn instances(&self) -> impl Iterator<Item = &Instance> {
+    pub(super) fn instances(&self) -> impl Iterator<Item = &SimulatedInstance> {
         self.instances.values()
     }
 
@@ -477,7 +478,7 @@ impl World {
                 image.spoiled |= image.instance_id == spec.instance_id && image.is_building(now);
             }
         }
-        self.instances.insert(spec.instance_id.clone(), Instance::new(spec, now));
+        self.instances.insert(spec.instance_id.clone(), SimulatedInstance::new(spec, now));
     }
 
     /// What uses images besides instances.
@@ -486,7 +487,7 @@ impl World {
     }
 
     /// Puts something there that uses an image, or takes it away.
-    pub(super) fn put_user(&mut self, kind: UserKind, spec: UserSpec) {
+    pub(super) fn put_user(&mut self, kind: SimUserKind, spec: UserSpec) {
         self.revision += 1;
         self.users.put(kind, spec);
     }
@@ -507,7 +508,7 @@ impl World {
     ) -> (String, Option<String>) {
         let image = self.images.iter().find(|image| image.has_id(image_id));
         let id = match image {
-            Some(Image { desktop_id: Some(id), .. }) if of_desktop_service => id,
+            Some(SimulatedImage { desktop_id: Some(id), .. }) if of_desktop_service => id,
             Some(image) => &image.id,
             None => image_id,
         };
@@ -516,16 +517,16 @@ impl World {
     }
 
     /// Why an image in use is not deleted. Templates do not hold it: they go with it.
-    fn in_use(&self, id: &str, now: DateTime<Utc>) -> Option<Failure> {
+    fn in_use(&self, id: &str, now: DateTime<Utc>) -> Option<SimFailure> {
         let image = self.images.iter().find(|image| image.id == id)?;
         let uses = |kind| self.users.list(kind).any(|user| image.has_id(&user.image_id));
         let by_instance = self.instances.values().any(|instance| {
             instance.plain_status(now) != DELETED && instance.image_id.as_deref().is_some_and(|id| image.has_id(id))
         });
-        if uses(UserKind::Pool) {
-            Some(Failure::new("ImageNotAllowDelete"))
-        } else if by_instance || uses(UserKind::Group) || uses(UserKind::Bundle) {
-            Some(Failure::new("ImageDeleteFailed.NotAllow"))
+        if uses(SimUserKind::Pool) {
+            Some(SimFailure::new("ImageNotAllowDelete"))
+        } else if by_instance || uses(SimUserKind::Group) || uses(SimUserKind::Bundle) {
+            Some(SimFailure::new("ImageDeleteFailed.NotAllow"))
         } else {
             None
         }
@@ -537,7 +538,7 @@ impl World {
 
     /// The instance of that id and kind. An open world makes one that it does not know, but for the one that is promised
     /// to be nowhere.
-    pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&Instance> {
+    pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&SimulatedInstance> {
         if self.rules.open && id != NO_SUCH_INSTANCE && !self.has_instance(id) {
             self.put_instance(InstanceSpec::running(id, kind), now);
         }
@@ -554,22 +555,22 @@ impl World {
         &mut self,
         ids: &[&str],
         kind: InstanceKind,
-        power: Power,
+        power: PowerAction,
         now: DateTime<Utc>,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), SimFailure> {
         let (unknown, wrong) = match kind {
             InstanceKind::CloudDesktop => ("InvalidDesktopId.NotFound", "IncorrectDesktopStatus"),
             InstanceKind::WuyingServer => ("Instance.NotFound", "IncorrectInstanceStatus"),
         };
         let (from, during, to) = match power {
-            Power::Start => (STOPPED, "Starting", RUNNING),
-            Power::Stop => (RUNNING, "Stopping", STOPPED),
-            Power::Reboot => (RUNNING, "Starting", RUNNING),
+            PowerAction::Start => (STOPPED, "Starting", RUNNING),
+            PowerAction::Stop => (RUNNING, "Stopping", STOPPED),
+            PowerAction::Reboot => (RUNNING, "Starting", RUNNING),
         };
         for id in ids {
-            let instance = self.instance(id, kind, now).ok_or_else(|| Failure::new(unknown))?;
+            let instance = self.instance(id, kind, now).ok_or_else(|| SimFailure::new(unknown))?;
             if instance.plain_status(now) != from {
-                return Err(Failure::new(wrong));
+                return Err(SimFailure::new(wrong));
             }
         }
         self.revision += 1;
@@ -589,7 +590,7 @@ impl World {
     }
 
     /// Begins to make an image.
-    pub(super) fn create_image(&mut self, order: ImageOrder, now: DateTime<Utc>) -> Result<&Image, Failure> {
+    pub(super) fn create_image(&mut self, order: NewImage, now: DateTime<Utc>) -> Result<&SimulatedImage, SimFailure> {
         let building = self.images.iter().filter(|image| image.is_building(now));
         let (mut all, mut own) = (0, 0);
         for image in building {
@@ -597,14 +598,14 @@ impl World {
             own += usize::from(image.instance_id == order.instance_id);
         }
         if own > 0 {
-            return Err(Failure::new("ImageCreateByInstance.TaskExist"));
+            return Err(SimFailure::new("ImageCreateByInstance.TaskExist"));
         }
         if all >= self.rules.builder_quota {
-            return Err(Failure::new("ExceedBuilderQuota"));
+            return Err(SimFailure::new("ExceedBuilderQuota"));
         }
         self.revision += 1;
         let visible_at = after(now, order.late);
-        let image = Image {
+        let image = SimulatedImage {
             id: self.fresh_id("imgc-"),
             desktop_id: None,
             version_id: self.fresh_id("iv-"),
@@ -623,7 +624,7 @@ impl World {
             visible_at,
             begins_at: after(visible_at, self.rules.build_time / 10),
             ready_at: after(visible_at, self.rules.build_time),
-            fate: order.fate,
+            fault: order.fault,
             spoiled: false,
             deleted: false,
             deleted_at: None,
@@ -631,14 +632,14 @@ impl World {
             distributions: Vec::new(),
         };
         self.images.push(image);
-        self.images.last().ok_or_else(|| Failure::new("InternalError"))
+        self.images.last().ok_or_else(|| SimFailure::new("InternalError"))
     }
 
     /// Changes an image from outside, or adds one that nobody asked us for.
     pub(super) fn put_image(&mut self, spec: ImageSpec, now: DateTime<Utc>) {
         self.revision += 1;
         if !self.images.iter().any(|image| image.id == spec.image_id) {
-            let image = Image {
+            let image = SimulatedImage {
                 id: spec.image_id.clone(),
                 desktop_id: None,
                 version_id: self.fresh_id("iv-"),
@@ -657,7 +658,7 @@ impl World {
                 visible_at: now,
                 begins_at: now,
                 ready_at: now,
-                fate: ImageFault::Available,
+                fault: ImageFault::Available,
                 spoiled: false,
                 deleted: false,
                 deleted_at: None,
@@ -689,20 +690,20 @@ impl World {
             image.gmt_create = spec.gmt_create.clone().or_else(|| image.gmt_create.take());
             image.deleted = spec.deleted.unwrap_or(image.deleted);
             if let Some(status) = &spec.status {
-                image.fate =
+                image.fault =
                     if status == "AVAILABLE" { ImageFault::Available } else { ImageFault::Status(status.clone()) };
             }
         }
     }
 
     /// Deletes an image for the API; it stays among [`images`](Self::images).
-    pub(super) fn delete_image(&mut self, id: &str, now: DateTime<Utc>) -> Result<(), Failure> {
+    pub(super) fn delete_image(&mut self, id: &str, now: DateTime<Utc>) -> Result<(), SimFailure> {
         let image = self.existing(id, now)?;
         if image.image_type != "User" {
-            return Err(Failure::new("ImageDeleteFailed.NotAllowSharedImage"));
+            return Err(SimFailure::new("ImageDeleteFailed.NotAllowSharedImage"));
         }
         if image.is_building(now) {
-            return Err(Failure::new("InvalidImageOperation.ImageIsCreating"));
+            return Err(SimFailure::new("InvalidImageOperation.ImageIsCreating"));
         }
         if !self.deletes_in_use
             && let Some(failure) = self.in_use(id, now)
@@ -724,38 +725,38 @@ impl World {
         id: &str,
         version: Option<&str>,
         regions: &[&str],
-        fate: &ImageFault,
+        fault: &ImageFault,
         now: DateTime<Utc>,
-    ) -> Result<String, Failure> {
+    ) -> Result<String, SimFailure> {
         let ready_at = after(now, self.rules.build_time);
         let image = self.existing(id, now)?;
         if version.is_some_and(|version| version != image.version_id) {
-            return Err(Failure::new("Image.NotExist"));
+            return Err(SimFailure::new("Image.NotExist"));
         }
         if image.status(now) != "AVAILABLE" {
-            return Err(Failure::new("ImageRegionDistribute.NotAllow"));
+            return Err(SimFailure::new("ImageRegionDistribute.NotAllow"));
         }
         // Whether a copy that failed may be asked for again is not documented; else it would be lost for ever.
         image.distributions.retain(|copy| copy.status(now) != "CREATE_FAILED" && copy.status(now) != "DELETE");
         let has = |region: &str| region == HOME_REGION || image.distributions.iter().any(|d| d.region == region);
         if regions.iter().any(|region| has(region)) {
-            return Err(Failure::new("ImageDistribute.RepeatedDistribution"));
+            return Err(SimFailure::new("ImageDistribute.RepeatedDistribution"));
         }
-        image.distributions.extend(regions.iter().map(|region| Distribution {
+        image.distributions.extend(regions.iter().map(|region| SimulatedDistribution {
             region: (*region).to_owned(),
             started_at: now,
             ready_at,
-            fate: fate.clone(),
+            fault: fault.clone(),
         }));
         self.revision += 1;
         Ok(self.fresh_id("tid-"))
     }
 
-    fn existing(&mut self, id: &str, now: DateTime<Utc>) -> Result<&mut Image, Failure> {
+    fn existing(&mut self, id: &str, now: DateTime<Utc>) -> Result<&mut SimulatedImage, SimFailure> {
         self.images
             .iter_mut()
             .find(|image| image.id == id && image.is_visible(now) && !image.deleted)
-            .ok_or_else(|| Failure::new("Image.NotExist"))
+            .ok_or_else(|| SimFailure::new("Image.NotExist"))
     }
 
     /// `prefix` and fifteen letters and digits.
@@ -781,7 +782,7 @@ mod tests {
 
     fn world() -> World {
         let mut world = World::new(1);
-        world.handle(Rules {
+        world.handle(WorldLimits {
             build_time: Duration::from_secs(30),
             power_time: Duration::from_secs(5),
             builder_quota: 2,
@@ -794,8 +795,8 @@ mod tests {
         world
     }
 
-    fn order(instance_id: &str, fate: ImageFault) -> ImageOrder {
-        ImageOrder {
+    fn order(instance_id: &str, fault: ImageFault) -> NewImage {
+        NewImage {
             name: "golden".to_owned(),
             description: String::new(),
             instance_id: instance_id.to_owned(),
@@ -805,7 +806,7 @@ mod tests {
             tags: BTreeMap::new(),
             parameters: Params::default(),
             request_id: String::new(),
-            fate,
+            fault,
             late: Duration::ZERO,
         }
     }
@@ -839,7 +840,7 @@ mod tests {
         let mut world = world();
         world.create_image(order("ecd-1", ImageFault::Available), START).unwrap();
         world.create_image(order("ecd-1", ImageFault::Available), at(40)).unwrap();
-        world.switch(&["ecd-1"], InstanceKind::CloudDesktop, Power::Stop, at(41)).unwrap();
+        world.switch(&["ecd-1"], InstanceKind::CloudDesktop, PowerAction::Stop, at(41)).unwrap();
         let statuses: Vec<&str> = world.images().iter().map(|image| image.status(at(80))).collect();
         assert_eq!(statuses, ["AVAILABLE", "CREATE_FAILED"]);
     }
@@ -850,10 +851,10 @@ mod tests {
         let mut switch = |power, now| {
             world.switch(&["ecd-1"], InstanceKind::CloudDesktop, power, now).map_err(|failure| failure.code)
         };
-        assert_eq!(switch(Power::Start, START), Err("IncorrectDesktopStatus".into()));
-        assert_eq!(switch(Power::Stop, START), Ok(()));
-        assert_eq!(switch(Power::Start, at(4)), Err("IncorrectDesktopStatus".into()));
-        assert_eq!(switch(Power::Start, at(5)), Ok(()));
+        assert_eq!(switch(PowerAction::Start, START), Err("IncorrectDesktopStatus".into()));
+        assert_eq!(switch(PowerAction::Stop, START), Ok(()));
+        assert_eq!(switch(PowerAction::Start, at(4)), Err("IncorrectDesktopStatus".into()));
+        assert_eq!(switch(PowerAction::Start, at(5)), Ok(()));
         assert_eq!(world.instance("ecd-1", InstanceKind::CloudDesktop, at(6)).unwrap().status(at(6)), "Starting");
         assert_eq!(world.instance("ecd-1", InstanceKind::CloudDesktop, at(6)).unwrap().status(at(10)), "Running");
     }
@@ -864,6 +865,6 @@ mod tests {
         let id = world.create_image(order("ecd-1", ImageFault::Vanish), START).unwrap().id.clone();
         assert!(world.images()[0].is_visible(at(29)));
         assert!(!world.images()[0].is_visible(at(30)));
-        assert_eq!(world.delete_image(&id, at(30)), Err(Failure::new("Image.NotExist")));
+        assert_eq!(world.delete_image(&id, at(30)), Err(SimFailure::new("Image.NotExist")));
     }
 }

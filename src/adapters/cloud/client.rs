@@ -77,8 +77,8 @@ pub enum Unanswered {
 }
 
 impl From<ApiError> for Unanswered {
-    fn from(refusal: ApiError) -> Self {
-        Self::Refused(refusal)
+    fn from(error: ApiError) -> Self {
+        Self::Refused(error)
     }
 }
 
@@ -180,10 +180,10 @@ impl CloudClient {
     ) -> Result<ApiResponse<Vec<L::Row>>, ApiError> {
         let answer = self.call(call).await?;
         let request_id = answer.request_id.clone();
-        answer.try_map(|page| page.read_whole::<L>(asked, id)).map_err(|refusal| ApiError { request_id, ..refusal })
+        answer.try_map(|page| page.read_whole::<L>(asked, id)).map_err(|error| ApiError { request_id, ..error })
     }
 
-    /// All rows of a list that pass the filter, page by page; the filter's own page is not used. The first refusal ends it:
+    /// All rows of a list that pass the filter, page by page; the filter's own page is not used. The first error ends it:
     /// a part of a list would pass for the whole. A list that changed while it was read is read again.
     pub async fn list_all<L: Listing>(&self, filter: &L) -> Result<Vec<L::Row>, ApiError> {
         let mut reading = 1;
@@ -203,10 +203,10 @@ impl CloudClient {
         for _ in 1..=MOST_PAGES {
             let answer = self.call(&filter.page(&cursor)).await?;
             let taken = answer.value.read::<L>().and_then(|page| pages.take(page, &cursor));
-            match taken.map_err(|refusal| ApiError { request_id: answer.request_id, ..refusal })? {
+            match taken.map_err(|error| ApiError { request_id: answer.request_id, ..error })? {
                 Taken::Whole(rows) => return Ok(Ok(rows)),
                 Taken::Next(next) => cursor = next,
-                Taken::Moved(refusal) => return Ok(Err(refusal)),
+                Taken::Moved(error) => return Ok(Err(error)),
             }
         }
         Err(pages.endless())
@@ -279,7 +279,7 @@ impl CloudClient {
         self.call(call).await
     }
 
-    /// Reads the credentials anew, after a refusal of class `Credential`; says where they are from.
+    /// Reads the credentials anew, after an error of class `Credential`; says where they are from.
     pub async fn refresh_credentials(&self) -> Result<SourceName, ApiError> {
         self.credential_provider
             .refresh()
@@ -294,7 +294,7 @@ impl CloudClient {
         let started = Instant::now();
         let outcome = match self.prepare(&request).await {
             Ok(ready) => self.exchange::<C>(&request, &ready).await,
-            Err(refusal) => Err(refusal),
+            Err(error) => Err(error),
         };
         self.note(&request, outcome, started)
     }
@@ -319,7 +319,7 @@ impl CloudClient {
                 }
                 self.exchange::<C>(&request, &ready).await
             }
-            Err(refusal) => Err(refusal),
+            Err(error) => Err(error),
         };
         Ok(self.note(&request, outcome, started)?)
     }
@@ -376,7 +376,7 @@ impl CloudClient {
     fn compare_clocks<T>(&self, sent: Sent, incoming: &Incoming, answer: &Result<ApiResponse<T>, ApiError>) {
         let is_the_clouds = match answer {
             Ok(answer) => answer.request_id.is_some(),
-            Err(refusal) => refusal.request_id.is_some(),
+            Err(error) => error.request_id.is_some(),
         };
         if let (true, Some(date)) = (is_the_clouds, answer::server_date(incoming)) {
             self.clocks.answered(sent, date);
@@ -395,7 +395,7 @@ impl CloudClient {
     }
 
     /// Asks for one image, for the sake of the Date of the answer, where that is wanted and was not asked for just now.
-    /// Any answer of the cloud tells it, a refusal, too.
+    /// Any answer of the cloud tells it, an error, too.
     pub async fn ask_for_the_time(&self) {
         if self.clocks.may_ask() {
             let one = ListImage { page_number: Some(1), page_size: Some(1), ..ListImage::default() };
@@ -450,7 +450,7 @@ impl CloudClient {
 fn report<T>(action: &str, outcome: &Result<ApiResponse<T>, ApiError>, took: Duration) {
     let (http_status, code, request_id) = match outcome {
         Ok(answer) => (Some(answer.http_status), answer.code.as_deref(), answer.request_id.as_deref()),
-        Err(refusal) => (refusal.http_status, refusal.code.as_deref(), refusal.request_id.as_deref()),
+        Err(error) => (error.http_status, error.code.as_deref(), error.request_id.as_deref()),
     };
     let duration_ms = took.as_millis();
     tracing::debug!(action, http_status, code, request_id, duration_ms, ok = outcome.is_ok(), "cloud call");
@@ -468,7 +468,7 @@ fn unavailable(error: &NoCredentials) -> ApiError {
     }
 }
 
-/// Nothing was sent, and nothing will be until the region is mended.
+/// Nothing was sent, and nothing will be until the region is fixed.
 fn misdirected(error: &EndpointError) -> ApiError {
     ApiError {
         class: ErrorClass::Permanent,

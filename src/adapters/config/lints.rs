@@ -236,20 +236,20 @@ impl Collision<'_> {
         let when = local(self.slot, later.timing.zone());
         let instance = self.instance;
         if self.apart.is_zero() {
-            let fate = match later.overlap {
+            let effect = match later.overlap {
                 Overlap::Queue => "one waits for the other",
                 Overlap::Skip => "one of them is skipped (overlap = \"skip\")",
             };
             let (earlier, later) = (&earlier.name, &later.name);
-            return format!("{earlier} and {later} have slots of {instance} at one instant, next {when}: {fate}");
+            return format!("{earlier} and {later} have slots of {instance} at one instant, next {when}: {effect}");
         }
         let assumed = if self.assumed { ", as is assumed before the first" } else { "" };
-        let fate = match later.overlap {
+        let effect = match later.overlap {
             Overlap::Queue => "waits",
             Overlap::Skip => "is skipped (overlap = \"skip\")",
         };
         format!(
-            "{} comes {} after {} on {instance}, next {when}, and {fate} if a bake takes {}{assumed}",
+            "{} comes {} after {} on {instance}, next {when}, and {effect} if a bake takes {}{assumed}",
             later.name,
             span(self.apart),
             earlier.name,

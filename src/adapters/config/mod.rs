@@ -20,9 +20,12 @@ mod chunks;
 pub mod crontab;
 pub mod definitions;
 mod files;
+mod key;
 mod lints;
 mod problem;
 mod reader;
+mod schedule_keys;
+mod schedule_layers;
 mod schedules;
 mod settings;
 mod source_map;
@@ -395,8 +398,11 @@ fn unknown_section(
     } else if tabular {
         out.error(mark, "unknown-section", format!("unknown section `{name}`"), Some(suggestion(name, &SECTIONS)));
     } else {
-        let homes: [(&str, &[&str]); 3] =
-            [("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS), ("defaults", schedules::Layer::KEYS)];
+        let homes: [(&str, &[&str]); 3] = [
+            ("cloud", CloudLayer::KEYS),
+            ("daemon", DaemonLayer::KEYS),
+            ("defaults", schedule_keys::ScheduleLayer::KEYS),
+        ];
         let hint = match homes.iter().find(|(_, keys)| keys.contains(&name)) {
             Some((section, _)) => format!("it belongs into [{section}]"),
             None => format!("keys stand in a section: {}", SECTIONS.join(", ")),

@@ -107,7 +107,7 @@ impl Problems {
     }
 
     /// For people: each problem with its line, a caret and a hint, and the summary last. Of each kind of warning the
-    /// first ten; errors all, for each must be mended.
+    /// first ten; errors all, for each must be fixed.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();

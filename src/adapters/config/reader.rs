@@ -438,10 +438,10 @@ macro_rules! layer {
             pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
             /// The keys as data.
-            pub(super) fn keys() -> Vec<$crate::adapters::config::definitions::Key> {
-                vec![$($crate::adapters::config::definitions::Key {
+            pub(super) fn keys() -> Vec<$crate::adapters::config::key::Key> {
+                vec![$($crate::adapters::config::key::Key {
                     name: stringify!($key),
-                    text: $crate::adapters::config::definitions::sentences(&[$($doc),*]),
+                    text: $crate::adapters::config::key::sentences(&[$($doc),*]),
                     kind: $crate::adapters::config::value_types::ValueType::<'s, $kind>::kind(&$form),
                 }),*]
             }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
 use super::{
-    definitions::Kind,
+    key::Kind,
     reader::{Diagnostics, Item, layer, suggestion},
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
 };

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{
-    definitions::Kind,
+    key::Kind,
     reader::{Diagnostics, Item},
 };
 

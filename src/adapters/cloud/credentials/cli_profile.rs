@@ -4,7 +4,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use tokio::fs;
 
-use super::{Credentials, Environment, SourceName};
+use super::types::{Credentials, Environment, SourceName};
 
 #[derive(Deserialize)]
 struct ConfigFile {

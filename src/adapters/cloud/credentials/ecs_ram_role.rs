@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 use serde::Deserialize;
 
-use super::{Credentials, Environment, SourceName};
+use super::types::{Credentials, Environment, SourceName};
 use crate::adapters::cloud::http::{Http, Method, Outgoing};
 
 /// The service is next door; where it is absent, nothing answers at all.

@@ -1,6 +1,6 @@
 //! The key pair from `ALIBABA_CLOUD_ACCESS_KEY_ID`, `_SECRET` and perhaps `ALIBABA_CLOUD_SECURITY_TOKEN`.
 
-use super::{Credentials, Environment, SourceName};
+use super::types::{Credentials, Environment, SourceName};
 
 pub(super) fn fetch(environment: &Environment) -> Result<Credentials, String> {
     match (&environment.access_key_id, &environment.access_key_secret) {

@@ -5,7 +5,7 @@ use std::{io::ErrorKind, path::Path};
 use secrecy::SecretString;
 use tokio::fs;
 
-use super::{Credentials, Environment, SourceName};
+use super::types::{Credentials, Environment, SourceName};
 
 pub(super) async fn fetch(environment: &Environment) -> Result<Credentials, String> {
     let folder = environment.credentials_directory.as_deref().ok_or("CREDENTIALS_DIRECTORY is not set")?;

@@ -2,12 +2,11 @@
 //! ECS machine. One file each.
 //!
 //! [`CredentialProvider`] asks the sources in order, remembers the first answer, and asks again before it expires or when the
-//! cloud did not accept it. Secrets are in [`SecretString`] from the moment they are read.
+//! cloud did not accept it. Secrets are in [`SecretString`](secrecy::SecretString) from the moment they are read.
 
-use std::{fmt, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Mutex;
 
@@ -18,6 +17,9 @@ mod cli_profile;
 mod ecs_ram_role;
 mod environment;
 mod files;
+mod types;
+
+pub use self::types::{Credentials, Environment, NoCredentials, SourceName};
 
 /// `credentials = …`: which sources are asked.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -30,93 +32,6 @@ pub enum CredentialSource {
     Files,
     /// The metadata service alone.
     EcsRamRole,
-}
-
-/// A source, as messages name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum SourceName {
-    /// `ALIBABA_CLOUD_ACCESS_KEY_ID` and its siblings.
-    Environment,
-    /// `access_key_id` and its siblings in the credentials folder.
-    Files,
-    /// `~/.aliyun/config.json`.
-    CliProfile,
-    /// The ECS metadata service.
-    EcsRamRole,
-}
-
-impl fmt::Display for SourceName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(match self {
-            Self::Environment => "environment",
-            Self::Files => "credentials folder",
-            Self::CliProfile => "aliyun profile",
-            Self::EcsRamRole => "ECS RAM role",
-        })
-    }
-}
-
-/// What signs a request.
-#[derive(Debug, Clone)]
-pub struct Credentials {
-    /// Not a secret, but of no use in logs.
-    pub access_key_id: String,
-    /// The secret that goes with it.
-    pub access_key_secret: SecretString,
-    /// Goes along with temporary keys.
-    pub security_token: Option<SecretString>,
-    /// When the cloud stops accepting it, where that is known.
-    pub expires_at: Option<DateTime<Utc>>,
-    /// Where it is from.
-    pub source: SourceName,
-}
-
-/// What the sources look at: the process's environment as a value, so that tests have their own.
-#[derive(Debug, Clone)]
-pub struct Environment {
-    pub(super) access_key_id: Option<String>,
-    pub(super) access_key_secret: Option<SecretString>,
-    pub(super) security_token: Option<SecretString>,
-    pub(super) profile: Option<String>,
-    pub(super) profile_disabled: bool,
-    pub(super) ecs_role: Option<String>,
-    pub(super) ecs_disabled: bool,
-    pub(super) imds_v1_disabled: bool,
-    /// Home of `.aliyun/config.json`.
-    pub home: Option<PathBuf>,
-    /// Folder of `access_key_id`, `access_key_secret` and perhaps `security_token`; systemd's `LoadCredential=` makes it.
-    pub credentials_directory: Option<PathBuf>,
-    /// Base of the metadata service; another one only in tests.
-    pub metadata_url: String,
-}
-
-impl Environment {
-    /// Takes what the sources need from variables; pass `|name| std::env::var(name).ok()`.
-    pub fn read(variable: impl Fn(&str) -> Option<String>) -> Self {
-        let set = |name: &str| variable(name).filter(|text| !text.is_empty());
-        let on = |name: &str| set(name).is_some_and(|text| text.eq_ignore_ascii_case("true"));
-        Self {
-            access_key_id: set("ALIBABA_CLOUD_ACCESS_KEY_ID"),
-            access_key_secret: set("ALIBABA_CLOUD_ACCESS_KEY_SECRET").map(SecretString::from),
-            security_token: set("ALIBABA_CLOUD_SECURITY_TOKEN").map(SecretString::from),
-            profile: set("ALIBABA_CLOUD_PROFILE"),
-            profile_disabled: on("ALIBABA_CLOUD_CLI_PROFILE_DISABLED"),
-            ecs_role: set("ALIBABA_CLOUD_ECS_METADATA"),
-            ecs_disabled: on("ALIBABA_CLOUD_ECS_METADATA_DISABLED"),
-            imds_v1_disabled: on("ALIBABA_CLOUD_IMDSV1_DISABLED"),
-            home: set("HOME").map(PathBuf::from),
-            credentials_directory: set("CREDENTIALS_DIRECTORY").map(PathBuf::from),
-            metadata_url: "http://100.100.100.200".to_owned(),
-        }
-    }
-}
-
-/// No source has a key pair; each says why.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("no credentials: {}", reasons.iter().map(|(name, why)| format!("{name}: {why}")).collect::<Vec<_>>().join("; "))]
-pub struct NoCredentials {
-    /// The sources asked, in order.
-    pub reasons: Vec<(SourceName, String)>,
 }
 
 /// After a failed refresh the next one waits this long, so that a source that is down does not slow every call.
@@ -218,7 +133,7 @@ fn stale_at(credentials: &Credentials, now: DateTime<Utc>) -> Option<DateTime<Ut
 
 #[cfg(test)]
 mod tests {
-    use secrecy::ExposeSecret;
+    use secrecy::{ExposeSecret, SecretString};
 
     use super::*;
     use crate::domain::clock::SystemClock;

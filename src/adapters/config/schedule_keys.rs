@@ -1,0 +1,469 @@
+//! The keys of a schedule, which `[defaults]`, `[profile.NAME]` and `[[schedule]]` share, and how each value is read.
+
+use std::{collections::HashMap, time::Duration};
+
+use toml::de::DeValue;
+
+use super::{
+    key::Kind,
+    reader::{At, Diagnostics, Item, Mark, layer, to_map},
+    settings::{REGION, filled, region},
+    suggest::closest,
+    value_types::{Bool, Custom, Integer, OneOf, Period, PeriodOrNever},
+};
+use crate::domain::{
+    api::instance_state::InstanceType,
+    bake::{
+        naming::Template,
+        settings::{DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+    },
+    calendar::zone::{self, Zone},
+    catch_up::CatchUp,
+    hooks::{HookCommand, Hooks},
+    schedule::{Channel, Keep, LATEST, Overlap},
+};
+
+pub(super) const RETRY: RetryPolicy =
+    RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
+/// How long a marked image waits to be deleted.
+const GRACE: Duration = Duration::from_hours(24);
+/// How long an image stays that the cloud lists as CREATE_FAILED.
+const FAILED_AGE: Duration = Duration::from_hours(7 * 24);
+const SECOND: Duration = Duration::from_secs(1);
+
+/// Most tags that an operator may give, so that ours fit the cloud's 20.
+const TAGS: usize = 15;
+/// What their keys may not begin with: the first is ours, the others are the cloud's.
+const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https://"];
+/// Keys that say something of a single schedule and cannot be shared.
+pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "instance_ids"];
+
+/// What [`name`] takes, told in ASCII: which other characters are letters, not all dialects know.
+const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";
+/// What [`instance`] takes.
+const INSTANCE: &str = "^[A-Za-z0-9_-]{1,64}$";
+
+/// A template and the text it was read from.
+pub(super) type TemplateText = (String, Template);
+
+layer! {
+    /// What one table says of a schedule.
+    struct ScheduleLayer {
+        /// What people call it: 1 to 64 letters, digits, `-`, `_` or `.`. Required, in a schedule only.
+        name: String = Custom(name, || Kind::Text(NAME)),
+        /// What its images and history are filed under, so that it can be renamed. Default: the name. In a schedule only.
+        id: String = Custom(name, || Kind::Text(NAME)),
+        /// The profile that it builds upon. In a schedule only.
+        profile: String = Custom(filled, || Kind::FILLED),
+        /// The instance to image. This or `instance_ids` is required, in a schedule only.
+        instance_id: String = Custom(instance, || Kind::Text(INSTANCE)),
+        /// Several instances, each with a line of images of its own.
+        instance_ids: Vec<String> = Custom(instances, || Kind::Set { of: Kind::Text(INSTANCE).into(), min: 1 }),
+        /// What kind of machine it is. Default: by the prefix `ecd-` or `ws-` of the instance.
+        instance_type: InstanceType = OneOf(&[
+            ("CloudDesktop", InstanceType::CloudDesktop),
+            ("WuyingServer", InstanceType::WuyingServer),
+        ]),
+        /// Where the instance is. Default: `region` of [cloud].
+        instance_region: String = Custom(region, || Kind::Text(REGION)),
+        /// Workstations only: the persistent session (`p-…`) that pins one machine.
+        sub_instance_id: String = Custom(filled, || Kind::FILLED),
+        /// Whether all disks go into the image, or the system disk alone. Default `"ALL"`.
+        disk_type: DiskType = OneOf(&[("ALL", DiskType::All), ("SYSTEM", DiskType::System)]),
+        /// Cloud desktops only: leave the users' folders out. Default: the cloud's.
+        auto_clean_userdata: bool = Bool,
+        /// Whether user profile data is copied. Default: the cloud's.
+        copy_profile: bool = Bool,
+        /// `BizType` of the call, passed on as it is.
+        biz_type: i32 = Integer(0, i64::from(i32::MAX)),
+        /// `ProductType` of the call, passed on as it is.
+        product_type: String = Custom(filled, || Kind::FILLED),
+        /// Tags of every image beside our own five; keys and values of 1 to 128 characters. Default `{}`.
+        tags: std::collections::BTreeMap<String, String> = Custom(tags, || Kind::Named { of: Kind::Text("").into(), max: Some(TAGS) }),
+        /// When: one expression or a list of them. Required.
+        cron: Vec<At<'s, String>> = Custom(cron, || Kind::OneOrMore(Kind::FILLED.into())),
+        /// The zone of `cron` and of templates. Default `"UTC"`.
+        timezone: Zone = Custom(zone, || Kind::FILLED),
+        /// Template of the images' names. A name that another image has already gets the next version; without `{version}` in
+        /// the template such a bake fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
+        image_name: TemplateText = Custom(image_name, || Kind::FILLED),
+        /// Template of the images' descriptions, at most 256 characters. Default: none.
+        description: TemplateText = Custom(template, || Kind::Text("")),
+        /// Which slots are made up for that were missed while the daemon was down. Default `"latest"`.
+        catch_up: CatchUp = OneOf(&[("skip", CatchUp::Skip), ("latest", CatchUp::Latest), ("all", CatchUp::All)]),
+        /// How old a missed slot may be to be made up for. Default `"6h"`.
+        catch_up_window: Duration = Period(Duration::ZERO),
+        /// Bound of the delay that spreads schedules of one instant. Default `"0s"`.
+        jitter: Duration = Period(Duration::ZERO),
+        /// What a slot does while the instance is still being baked for another. Default `"queue"`.
+        overlap: Overlap = OneOf(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)]),
+        /// The cloud must have accepted the job this long after the slot; of a slot that was missed, this long after it was
+        /// caught up. Until then a bake waits for a cloud that cannot be reached, and for its instance. Default `"4h"`.
+        deadline: Duration = Period(SECOND),
+        /// An image still being made after this long is reported. Default `"12h"`.
+        build_deadline: Duration = Period(SECOND),
+        /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
+        /// stayed unclear and no image was found; what the network, a proxy or a limit on calls keeps from the cloud spends
+        /// none. Pauses grow up to `cap`. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
+        retry: RetryPolicy = Custom(retry, || Kind::Table(RetryKeys::keys())),
+        /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
+        /// stop is refused, `"required"` does not. Default `"never"`.
+        stop_instance: StopInstance = OneOf(&[
+            ("never", StopInstance::Never),
+            ("if_running", StopInstance::IfRunning),
+            ("required", StopInstance::Required),
+        ]),
+        /// Cloud desktops only: `"StopCharging"` gives the machine back while it is stopped, which is cheaper, but the start
+        /// may fail for lack of stock. Default `"KeepCharging"`.
+        stopped_mode: StoppedMode = OneOf(&[
+            ("KeepCharging", StoppedMode::KeepCharging),
+            ("StopCharging", StoppedMode::StopCharging),
+        ]),
+        /// What becomes of a bake that is to stop its instance while somebody is connected to it. Default `"wait"`.
+        if_connected: IfConnected = OneOf(&[
+            ("wait", IfConnected::Wait),
+            ("skip", IfConnected::Skip),
+            ("proceed", IfConnected::Proceed),
+        ]),
+        /// How long a bake waits for them to leave; then the slot is skipped. Default `"1h"`.
+        connected_wait: Duration = Period(SECOND),
+        /// Commands around the bake. Default: none.
+        hooks: Hooks = Custom(hooks, || Kind::Table(HookKeys::keys())),
+        /// Which images stay. Default: all.
+        keep: Keep = Custom(keep, || Kind::Table(KeepKeys::keys())),
+        /// Names for images of a line: `{ stable = { after = "3d" } }`; `latest` is always there. Default `{}`.
+        channels: Vec<Channel> = Custom(channels, || Kind::Named { of: Kind::Table(ChannelKeys::keys()).into(), max: None }),
+        /// Regions that a finished image is distributed to. Default `[]`.
+        regions: Vec<String> = Custom(regions, || Kind::Set { of: Kind::Text(REGION).into(), min: 0 }),
+        /// Slots are recorded as skipped while this is set. Default `false`.
+        paused: bool = Bool,
+        /// A line whose newest good image is older than this is a problem, beside failed and missed slots, which always count.
+        /// `"never"` takes this bound back where `[defaults]` or a profile sets it. Default `"never"`.
+        max_image_age: Option<Duration> = PeriodOrNever(SECOND),
+    }
+}
+
+fn cron<'s>(item: Item<'_, 's>, out: &mut Diagnostics) -> Option<Vec<At<'s, String>>> {
+    if item.value.is_str() {
+        return Some(vec![At { value: item.text(out)?.to_owned(), mark: item.mark }]);
+    }
+    let members = item.list("a cron expression or a list of them", out)?;
+    if members.is_empty() {
+        out.error(item.mark, "bad-value", "an empty list never fires", Some("write at least one expression".into()));
+        return None;
+    }
+    members.into_iter().map(|item| Some(At { value: item.text(out)?.to_owned(), mark: item.mark })).collect()
+}
+
+fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
+    let text = item.text(out)?;
+    let zone = text.parse().ok();
+    if zone.is_none() {
+        // Half of a zone's name is often all that is known of it: `Shanghai`, `beijing`.
+        let city = |name: &&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
+        let near = match text.to_ascii_lowercase().as_str() {
+            "beijing" | "asia/beijing" | "china" | "cst" | "utc+8" | "gmt+8" | "+08:00" => Some("Asia/Shanghai"),
+            _ => zone::names().find(city),
+        };
+        let near = near.or_else(|| closest(text, zone::names()));
+        let hint = near.map_or("zones look like `Asia/Shanghai`".into(), |near| format!("did you mean `{near}`?"));
+        out.error(item.mark, "bad-zone", format!("unknown time zone `{text}`"), Some(hint));
+    }
+    zone
+}
+
+fn name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = item.text(out)?;
+    let hint = Some("1 to 64 letters, digits, `-`, `_` or `.`".into());
+    if let Some((at, bad)) = text.char_indices().find(|(_, c)| !(c.is_alphanumeric() || "-_.".contains(*c))) {
+        let mark = item.mark.inside(text, at..at + bad.len_utf8());
+        out.error(mark, "bad-name", format!("{bad:?} cannot be part of a name"), hint);
+        return None;
+    }
+    if text.is_empty() || text.chars().count() > 64 {
+        let message = format!("a name of {} characters", text.chars().count());
+        out.error(item.mark, "bad-name", message, hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn instance(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
+    let text = item.text(out)?;
+    let sound = !text.is_empty()
+        && text.len() <= 64
+        && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if !sound {
+        let hint = Some("instances look like `ecd-7w78ozhjcwa3u` or `ws-0cf1d2e3`".into());
+        out.error(item.mark, "bad-instance", format!("`{text}` is not an instance's id"), hint);
+        return None;
+    }
+    Some(text.to_owned())
+}
+
+fn instances(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<String>> {
+    unique(item, "a list of instances", "duplicate-instance", instance, out).filter(|ids| !ids.is_empty()).or_else(
+        || {
+            if item.value.as_array().is_some_and(|array| array.is_empty()) {
+                out.error(item.mark, "bad-value", "a schedule needs at least one instance", None);
+            }
+            None
+        },
+    )
+}
+
+fn regions(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<String>> {
+    unique(item, "a list of regions", "duplicate-region", region, out)
+}
+
+/// A list without doubles.
+fn unique<'v, 's>(
+    item: Item<'v, 's>,
+    wanted: &str,
+    code: &'static str,
+    read: fn(Item<'v, 's>, &mut Diagnostics) -> Option<String>,
+    out: &mut Diagnostics,
+) -> Option<Vec<String>> {
+    let mut seen: HashMap<String, Mark<'s>> = HashMap::new();
+    let mut all = Vec::new();
+    for member in item.list(wanted, out)? {
+        let Some(text) = read(member, out) else { continue };
+        if let Some(first) = seen.get(&text) {
+            out.error_with_related(member.mark, code, format!("`{text}` is listed twice"), (*first, "first here"));
+        } else {
+            seen.insert(text.clone(), member.mark);
+            all.push(text);
+        }
+    }
+    Some(all)
+}
+
+fn tags(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<std::collections::BTreeMap<String, String>> {
+    let texts = item.texts(out)?;
+    if texts.len() > TAGS {
+        let hint = Some("imagebaked adds five of its own, and the cloud allows 20".into());
+        out.error(item.mark, "too-many-tags", format!("{} tags are more than {TAGS}", texts.len()), hint);
+    }
+    for (key, value) in &texts {
+        for (what, at) in [("key", key), ("value", value)] {
+            let length = at.value.chars().count();
+            if !(1..=128).contains(&length) {
+                out.error(
+                    at.mark,
+                    "bad-tag",
+                    format!("a tag's {what} of {length} characters"),
+                    Some("1 to 128".into()),
+                );
+            }
+        }
+        if let Some(prefix) = RESERVED.iter().find(|prefix| key.value.starts_with(**prefix)) {
+            out.error(
+                key.mark,
+                "bad-tag",
+                format!("a tag's key may not begin with `{prefix}`: that is reserved"),
+                None,
+            );
+        }
+    }
+    Some(to_map(texts))
+}
+
+fn template(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<TemplateText> {
+    let text = item.text(out)?;
+    match Template::parse(text) {
+        Ok(template) => Some((text.to_owned(), template)),
+        Err(error) => {
+            let hint = (!error.hint.is_empty()).then_some(error.hint);
+            out.error(item.mark.inside(text, error.span), "bad-template", error.message, hint);
+            None
+        }
+    }
+}
+
+fn image_name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<TemplateText> {
+    let (text, template) = template(item, out)?;
+    if !template.tells_slots_apart() {
+        let hint = Some("let it show {version}, or {slot} to the minute".into());
+        out.error(item.mark, "ambiguous-name", "different slots would give images of one name", hint);
+        return None;
+    }
+    Some((text, template))
+}
+
+layer! {
+    /// `retry`, as it is written.
+    struct RetryKeys {
+        /// Calls in all, the first included. Default `5`.
+        attempts: u32 = Integer(1, 100),
+        /// The upper bound of the first pause; it doubles with each failure. Default `"30s"`.
+        base: Duration = Period(Duration::from_millis(1)),
+        /// No pause is longer, unless the cloud asks for it; not shorter than `base`. Default `"10m"`.
+        cap: Duration = Period(Duration::from_millis(1)),
+    }
+}
+
+fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
+    let table = item.table("a table of `attempts`, `base` and `cap`", out)?;
+    let keys = RetryKeys::read(item.mark.source, table, out);
+    let base = keys.base.as_ref().map_or(RETRY.base, |at| at.value);
+    // A base above the built-in cap lifts it; one above a written cap is a contradiction.
+    let cap = keys.cap.as_ref().map_or(RETRY.cap.max(base), |at| at.value);
+    if let Some(written) = keys.cap.as_ref().filter(|_| cap < base) {
+        let hint = Some(format!("at least {}", humantime::format_duration(base)));
+        out.error(written.mark, "out-of-range", "`cap` is shorter than `base`", hint);
+    }
+    Some(RetryPolicy { attempts: keys.attempts.map_or(RETRY.attempts, |at| at.value), base, cap })
+}
+
+layer! {
+    /// `hooks`, as it is written.
+    struct HookKeys {
+        /// Run before anything is done to the instance, first to last; one that does not end with 0 vetoes the slot.
+        before: Vec<HookCommand> = Custom(commands, command_kind),
+        /// Run once all is over and `before` was begun, last to first.
+        after: Vec<HookCommand> = Custom(commands, command_kind),
+        /// Run before `after` where the bake failed, last to first.
+        on_failure: Vec<HookCommand> = Custom(commands, command_kind),
+        /// Run once the image is there; one that does not end with 0 vetoes the image.
+        verify: Vec<HookCommand> = Custom(commands, command_kind),
+        /// Bound of each command. Default `"5m"`.
+        timeout: Duration = Period(SECOND),
+    }
+}
+
+/// A command is a list of texts; one or several.
+fn command_kind() -> Kind {
+    Kind::OneOrMore(Kind::List(Kind::FILLED.into()).into())
+}
+
+fn hooks(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Hooks> {
+    let table = item.table("a table of `before`, `after`, `on_failure`, `verify` and `timeout`", out)?;
+    let keys = HookKeys::read(item.mark.source, table, out);
+    let commands = |at: Option<At<'_, Vec<HookCommand>>>| at.map(|at| at.value).unwrap_or_default();
+    Some(Hooks {
+        before: commands(keys.before),
+        after: commands(keys.after),
+        on_failure: commands(keys.on_failure),
+        verify: commands(keys.verify),
+        timeout: keys.timeout.map_or(Hooks::TIMEOUT, |at| at.value),
+    })
+}
+
+/// One command, or a list of them, which may be empty.
+fn commands(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<HookCommand>> {
+    let members = item.list("a command, like [\"/usr/local/bin/quiesce\", \"--all\"], or a list of them", out)?;
+    if members.is_empty() || members.iter().any(|member| member.value.is_array()) {
+        // All of them are read, so that every mistake is found.
+        let read: Vec<_> = members.into_iter().map(|member| command(member, out)).collect();
+        read.into_iter().collect()
+    } else {
+        Some(vec![command(item, out)?])
+    }
+}
+
+/// A program by its absolute path, and its arguments.
+fn command(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<HookCommand> {
+    let bad = |mark, message: String, hint: &str, out: &mut Diagnostics| {
+        out.error(mark, "bad-hook", message, Some(hint.into()));
+    };
+    let words = item.list("a list of a program and its arguments", out)?;
+    let mut texts = Vec::with_capacity(words.len());
+    for word in words {
+        let text = word.text(out)?;
+        if text.contains('\0') {
+            bad(word.mark, "no program can be given a text with a NUL in it".into(), "leave it out", out);
+            return None;
+        }
+        if texts.is_empty() && !text.starts_with('/') {
+            let hint = "write the absolute path of the program; arguments follow as texts of their own, and no shell is \
+                        between: for one, [\"/bin/sh\", \"-c\", \"…\"]";
+            bad(word.mark, format!("`{text}` is not the absolute path of a program"), hint, out);
+            return None;
+        }
+        texts.push(text.to_owned());
+    }
+    if texts.is_empty() {
+        bad(item.mark, "a command needs a program".into(), "like [\"/usr/local/bin/quiesce\"]", out);
+        return None;
+    }
+    Some(HookCommand(texts))
+}
+
+layer! {
+    /// `keep`, as it is written.
+    struct KeepKeys {
+        /// The newest so many.
+        last: u32 = Integer(0, 100_000),
+        /// The newest of each hour, for so many hours that have one.
+        hourly: u32 = Integer(0, 100_000),
+        /// Likewise of days.
+        daily: u32 = Integer(0, 100_000),
+        /// Likewise of weeks.
+        weekly: u32 = Integer(0, 100_000),
+        /// Likewise of months.
+        monthly: u32 = Integer(0, 100_000),
+        /// Likewise of years.
+        yearly: u32 = Integer(0, 100_000),
+        /// All that are at most so much older than the newest.
+        within: Duration = Period(SECOND),
+        /// The newest so many good ones stay whatever the other rules say. Default `1`.
+        min: u32 = Integer(1, 100_000),
+        /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
+        grace: Duration = Period(Duration::ZERO),
+        /// How long an image stays that the cloud lists as CREATE_FAILED; `"never"`: it is never deleted. Default `"7d"`.
+        failed: Option<Duration> = PeriodOrNever(Duration::ZERO),
+    }
+}
+
+fn keep(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Keep> {
+    let table = item.table("a table of rules like `last` and `daily`", out)?;
+    let before = out.count();
+    let keys = KeepKeys::read(item.mark.source, table, out);
+    let number = |at: Option<At<'_, u32>>| at.map_or(0, |at| at.value);
+    let keep = Keep {
+        last: number(keys.last),
+        hourly: number(keys.hourly),
+        daily: number(keys.daily),
+        weekly: number(keys.weekly),
+        monthly: number(keys.monthly),
+        yearly: number(keys.yearly),
+        within: keys.within.map(|at| at.value),
+        min: keys.min.map_or(1, |at| at.value),
+        grace: keys.grace.map_or(GRACE, |at| at.value),
+        failed: keys.failed.map_or(Some(FAILED_AGE), |at| at.value),
+    };
+    let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
+    if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {
+        let hint = Some("add one, like `last = 7`, or leave `keep` out to keep all images".into());
+        out.error(item.mark, "bad-keep", "`keep` has no rule", hint);
+    }
+    Some(keep)
+}
+
+layer! {
+    /// One of `channels`, as it is written.
+    struct ChannelKeys {
+        /// How long an image must have been good, and not vetoed, before it gets the name by itself. Default: by hand only.
+        after: Duration = Period(Duration::ZERO),
+    }
+}
+
+fn channels(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<Channel>> {
+    let source = item.mark.source;
+    let table = item.table("a table of channels like `stable = { after = \"3d\" }`", out)?;
+    let mut channels = Vec::with_capacity(table.len());
+    for (key, value) in table {
+        let mark = source.mark(key.span());
+        let Some(name) = name(Item { value: &DeValue::String(key.get_ref().clone()), mark }, out) else { continue };
+        if name == LATEST {
+            let hint = Some("it is always there and needs no entry".into());
+            out.error(mark, "bad-channel", "`latest` is the channel of the newest image", hint);
+            continue;
+        }
+        let Some(table) = Item::new(source, value).table("a table, empty or with `after`", out) else { continue };
+        let keys = ChannelKeys::read(source, table, out);
+        channels.push(Channel { name, after: keys.after.map(|at| at.value) });
+    }
+    channels.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+    Some(channels)
+}

@@ -1,0 +1,33 @@
+//! What the server sends back for one call.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+
+/// What goes back over the connection.
+#[derive(Debug)]
+pub(super) struct SimReply {
+    /// How long it is held back.
+    pub(super) delay: Duration,
+    pub(super) kind: ReplyKind,
+}
+
+#[derive(Debug)]
+pub(super) enum ReplyKind {
+    /// The connection is closed without an answer.
+    Drop,
+    Answer {
+        status: u16,
+        headers: Vec<(String, String)>,
+        content_type: &'static str,
+        body: ReplyBody,
+    },
+}
+
+#[derive(Debug)]
+pub(super) enum ReplyBody {
+    Whole(Bytes),
+    /// Its length is announced, half of it is sent.
+    Truncated(Bytes),
+    Huge,
+}
