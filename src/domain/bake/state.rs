@@ -59,7 +59,7 @@ pub enum State {
     },
     /// The instance is looked at, or the `before` hooks run.
     Preparing {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// The hook under way, from 0; `None`: the look at the instance.
         hook: Option<usize>,
@@ -68,7 +68,7 @@ pub enum State {
     },
     /// The instance is brought to rest.
     Stopping {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// How often the instance was looked at.
         looks: u32,
@@ -82,7 +82,7 @@ pub enum State {
     },
     /// The create call may be made.
     Ready {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// Whether an image of the slot is looked for first.
         #[serde(alias = "look_first")]
@@ -95,14 +95,14 @@ pub enum State {
     },
     /// The create call was about to be sent at `sent_at`.
     Creating {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// Just before the call.
         sent_at: DateTime<Utc>,
     },
     /// It is not known whether the cloud acted on the create call.
     Unknown {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// When the call was made.
         since: DateTime<Utc>,
@@ -115,7 +115,7 @@ pub enum State {
     },
     /// The image is being made.
     Building {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// The image.
         image: MadeImage,
@@ -138,7 +138,7 @@ pub enum State {
     },
     /// The result stands; the instance that we stopped is started again.
     Starting {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// What the bake came to.
         end: End,
@@ -166,7 +166,7 @@ pub enum State {
     },
     /// The result stands and nothing is owed but the hooks of the end.
     Finishing {
-        /// See [`Work`].
+        /// See [`BakeProgress`].
         work: BakeWork,
         /// What the bake came to.
         end: End,
@@ -218,7 +218,7 @@ pub struct BakeWork {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SuspendedRow")]
 pub struct Suspended {
-    /// See [`Work`].
+    /// See [`BakeProgress`].
     pub work: BakeWork,
     /// What it does first at its next turn.
     pub resume: Resume,
