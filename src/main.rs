@@ -10,11 +10,11 @@ fn main() -> ExitCode {
     match commands::completions::answer(std::env::args_os().collect(), folder.as_deref()) {
         Ok(true) => return ExitCode::SUCCESS,
         Ok(false) => {}
-        Err(error) => return told(&error),
+        Err(error) => return report_usage(&error),
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return told(&error),
+        Err(error) => return report_usage(&error),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 /// Help and version are no failures; clap knows which stream and code.
-fn told(error: &clap::Error) -> ExitCode {
+fn report_usage(error: &clap::Error) -> ExitCode {
     let code = u8::try_from(error.exit_code()).unwrap_or(2);
     match error.print() {
         Ok(()) => ExitCode::from(code),

@@ -211,9 +211,9 @@ fn tags_that_cannot_be_true_are_left_for_a_person() {
     host.start();
     assert_eq!(host.bake("golden")["version"], 1, "versions go on after plausible ones only");
     let found = host.json(1, &["reconcile"]);
-    let told = found["differences"].to_string();
+    let report = found["differences"].to_string();
     for image in ["imgc-huge", "imgc-late"] {
-        assert!(told.contains(image) && told.contains("not plausible"), "{told}");
+        assert!(report.contains(image) && report.contains("not plausible"), "{report}");
     }
     let who = host.json(0, &["history"]);
     assert!(!who.to_string().contains("imgc-huge"), "{who}");

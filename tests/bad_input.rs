@@ -144,7 +144,7 @@ fn an_answer_that_is_broken_in_any_way_never_makes_a_second_image() {
 }
 
 #[test]
-fn what_becomes_of_an_image_is_told() {
+fn what_becomes_of_an_image_is_shown() {
     let fates = [
         ("bad", "image = \"CREATE_FAILED\"", "failed", "CREATE_FAILED"),
         ("gone", "image = \"VANISH\"", "failed", "vanished"),
@@ -200,8 +200,8 @@ fn a_wrong_secret_holds_everything_until_it_is_right() {
         (&"credentials_rejected".into(), &"problem".into()),
         "{problem}"
     );
-    let told = problem["message"].as_str().unwrap();
-    assert!(told.starts_with("credentials rejected") && told.contains("SignatureDoesNotMatch"), "{told}");
+    let report = problem["message"].as_str().unwrap();
+    assert!(report.starts_with("credentials rejected") && report.contains("SignatureDoesNotMatch"), "{report}");
     let refused = cloud.state()["calls"].as_array().unwrap().len();
     assert!(refused < 10, "{refused} calls with a key that is known to be wrong");
     let said =
@@ -225,7 +225,7 @@ fn a_wrong_secret_holds_everything_until_it_is_right() {
 }
 
 #[test]
-fn keys_that_were_mended_count_from_the_next_reload_on() {
+fn corrected_keys_count_from_the_next_reload_on() {
     let cloud = Cloud::start();
     let mut host = Host::with_history(cloud.addr, &schedules(&["a"], ""));
     host.set_key("not-the-secret");
@@ -261,7 +261,7 @@ fn an_endpoint_that_is_down_is_no_busy_loop() {
 }
 
 #[test]
-fn answers_of_something_else_than_the_cloud_are_told_by_their_status() {
+fn answers_of_something_else_than_the_cloud_are_reported_by_their_status() {
     let pages: [(u16, &'static [u8]); 2] = [
         (502, b"HTTP/1.1 502 Bad Gateway\r\ncontent-length: 22\r\nconnection: close\r\n\r\n<html>proxy down</html>"),
         (200, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"),

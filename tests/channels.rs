@@ -34,9 +34,9 @@ fn baked_once(host: &Host) -> String {
 
 /// What a channel stands for, as other tools ask.
 fn stands(host: &Host, channel: &str) -> Option<String> {
-    let told = host.json(0, &["images", "golden", "--channel", channel]);
-    let images = told["images"].as_array().unwrap();
-    assert!(images.len() <= 1, "{told}");
+    let report = host.json(0, &["images", "golden", "--channel", channel]);
+    let images = report["images"].as_array().unwrap();
+    assert!(images.len() <= 1, "{report}");
     images.first().map(|image| image["image_id"].as_str().unwrap().to_owned())
 }
 
@@ -52,8 +52,8 @@ fn delete(cloud: &Cloud, image: &str, deleted: bool) {
 }
 
 fn history(host: &Host, channel: &str) -> Vec<(Value, String, String)> {
-    let told = host.json(0, &["channels", "golden", "--history"]);
-    let rows = told["history"].as_array().unwrap().iter().rev().filter(|row| row["channel"] == channel);
+    let report = host.json(0, &["channels", "golden", "--history"]);
+    let rows = report["history"].as_array().unwrap().iter().rev().filter(|row| row["channel"] == channel);
     rows.map(|row| {
         let text = |key: &str| row[key].as_str().unwrap().to_owned();
         (row["version"].clone(), text("who"), text("why"))
@@ -67,8 +67,8 @@ fn an_image_soaks_is_promoted_and_can_be_rolled_back() {
     let (host, images) = baked(&cloud, GOLDEN, 1);
     until(&host, "latest", Some(&images[0]));
     assert_eq!(stands(&host, "stable"), None, "it has not soaked");
-    let told = host.json(0, &["channels"]);
-    let empty = told["channels"].as_array().unwrap().iter().find(|row| row["channel"] == "stable").unwrap();
+    let report = host.json(0, &["channels"]);
+    let empty = report["channels"].as_array().unwrap().iter().find(|row| row["channel"] == "stable").unwrap();
     assert_eq!(
         (&empty["image_id"], &empty["why"]),
         (&json!(null), &json!("waits for an image that has been good for 2s"))
@@ -91,18 +91,18 @@ fn an_image_soaks_is_promoted_and_can_be_rolled_back() {
     let third = baked_once(&host);
     until(&host, "stable", Some(&third));
 
-    let told = history(&host, "stable");
-    let versions: Vec<&Value> = told.iter().map(|(version, ..)| version).collect();
+    let report = history(&host, "stable");
+    let versions: Vec<&Value> = report.iter().map(|(version, ..)| version).collect();
     assert_eq!(versions, [1, 2, 1, 3]);
-    assert_eq!((told[1].1.as_str(), told[1].2.as_str()), ("imagebaked", "good for 2s"));
-    assert!(told[2].1.starts_with("uid ") && told[2].2 == "rolled back: no sound", "{told:?}");
+    assert_eq!((report[1].1.as_str(), report[1].2.as_str()), ("imagebaked", "good for 2s"));
+    assert!(report[2].1.starts_with("uid ") && report[2].2 == "rolled back: no sound", "{report:?}");
     let (out, _) = host.expect(0, &["channels", "golden"]);
     assert!(out.contains("CHANNEL") && out.contains("good for 2s"), "{out}");
     assert!(host.log().contains("channel stable of golden goes back to v1"), "{}", host.log());
 }
 
 #[test]
-fn a_person_moves_what_has_no_after_and_is_told_why_not() {
+fn a_person_moves_a_channel_without_after_or_gets_the_reason_why_not() {
     let cloud = Cloud::start();
     let (host, images) = baked(&cloud, GOLDEN, 3);
     assert_eq!(stands(&host, "pilot"), None);
@@ -157,17 +157,17 @@ fn what_a_channel_stands_for_is_not_deleted_and_promoting_takes_a_mark_off() {
     let cloud = Cloud::start();
     let rules = GOLDEN.replace("channels", "keep = { last = 1, grace = \"1h\" }\nchannels");
     let (host, images) = baked(&cloud, &rules.replace("after = \"2s\"", ""), 3);
-    let fate = |image: &str| {
-        let told = host.json(0, &["images"]);
-        let images = told["images"].as_array().unwrap().clone();
+    let deletion = |image: &str| {
+        let report = host.json(0, &["images"]);
+        let images = report["images"].as_array().unwrap().clone();
         images.into_iter().find(|row| row["image_id"] == image).unwrap()["fate"].as_str().unwrap().to_owned()
     };
     host.expect(0, &["prune"]);
-    assert_eq!([&images[0], &images[1], &images[2]].map(|image| fate(image)), ["marked", "marked", "kept"]);
+    assert_eq!([&images[0], &images[1], &images[2]].map(|image| deletion(image)), ["marked", "marked", "kept"]);
     host.expect(0, &["promote", &images[0], "pilot"]);
-    assert_eq!(fate(&images[0]), "kept");
-    let told = host.json(0, &["prune"]);
-    let image = told["images"].as_array().unwrap().iter().find(|row| row["image_id"] == *images[0]).unwrap();
+    assert_eq!(deletion(&images[0]), "kept");
+    let report = host.json(0, &["prune"]);
+    let image = report["images"].as_array().unwrap().iter().find(|row| row["image_id"] == *images[0]).unwrap();
     assert_eq!(image["why"], json!([{ "why": "channel", "channel": "pilot" }]));
 }
 
@@ -193,7 +193,7 @@ fn baked_other(host: &Host) -> String {
 }
 
 #[test]
-fn a_kill_in_the_middle_of_a_move_leaves_it_whole_or_undone() {
+fn a_kill_in_the_middle_of_a_move_leaves_all_of_it_or_none() {
     for point in ["before.latest", "after.latest", "before.stable", "after.stable"] {
         let cloud = Cloud::start();
         // No other line can pass the point.
@@ -235,7 +235,9 @@ fn a_check_that_passes_opens_the_way() {
     host.start();
     let image = baked_once(&host);
     until(&host, "latest", Some(&image));
-    eventually("the check runs", || fs::read_to_string(&seen).ok().filter(|told| told.contains("IMAGEBAKED_VERSION")));
+    eventually("the check runs", || {
+        fs::read_to_string(&seen).ok().filter(|report| report.contains("IMAGEBAKED_VERSION"))
+    });
     assert_eq!(image_row(&host)["verify"], "due");
     let (_, err) = host.expect(1, &["promote", &image, "pilot"]);
     assert!(err.contains("the check of image") && err.contains("is not over; --force"), "{err}");
@@ -245,14 +247,14 @@ fn a_check_that_passes_opens_the_way() {
     host.start();
     eventually("it has passed", || (image_row(&host)["verify"] == "passed").then_some(()));
     until(&host, "stable", Some(&image));
-    let told = fs::read_to_string(&seen).unwrap();
+    let report = fs::read_to_string(&seen).unwrap();
     for line in [
         "IMAGEBAKED_HOOK=verify",
         &format!("IMAGEBAKED_IMAGE_ID={image}"),
         "IMAGEBAKED_LINE=golden",
         "IMAGEBAKED_VERSION=1",
     ] {
-        assert!(told.lines().any(|seen| seen == line), "{line} in {told}");
+        assert!(report.lines().any(|seen| seen == line), "{line} in {report}");
     }
     let bake = host.show(&json!(1));
     let call = bake["calls"].as_array().unwrap().iter().find(|call| call["call"] == "hook verify 1").unwrap();
@@ -272,8 +274,11 @@ fn a_check_that_fails_vetoes_the_image_and_is_loud() {
     eventually("it has failed", || (image_row(&host)["verify"] == "failed").then_some(()));
     until(&host, "latest", Some(&images[0]));
     assert_eq!(image_row(&host)["veto"], "its check failed: the login screen is black");
-    let told = host.json(5, &["status"])["health"]["problems"].to_string();
-    assert!(told.contains("the newest image of golden, v2") && told.contains("the login screen is black"), "{told}");
+    let report = host.json(5, &["status"])["health"]["problems"].to_string();
+    assert!(
+        report.contains("the newest image of golden, v2") && report.contains("the login screen is black"),
+        "{report}"
+    );
     assert!(host.log().contains("is vetoed: its check failed: the login screen is black"), "{}", host.log());
     // A person may know better.
     host.expect(0, &["unveto", &bad]);

@@ -52,8 +52,8 @@ fn a_day_on_the_command_line() {
     assert_eq!((bake["state"].as_str(), bake["trigger"].as_str()), (Some("succeeded"), Some("manual")));
     host.bake("farm-id");
 
-    let told = host.json(0, &["history"]);
-    let bakes = told["bakes"].as_array().unwrap();
+    let report = host.json(0, &["history"]);
+    let bakes = report["bakes"].as_array().unwrap();
     assert_eq!(bakes.len(), 3);
     let promised = [
         "id",
@@ -103,7 +103,7 @@ fn the_plan_is_what_the_file_says() {
     let mut host = Host::new(cloud.addr, FILE);
     let range = ["plan", "--from", "2027-03-01T19:00:00Z", "--until", "2027-03-03T19:00:00Z"];
     let slots = host.json(0, &range)["slots"].as_array().unwrap().clone();
-    let told: Vec<_> = slots
+    let report: Vec<_> = slots
         .iter()
         .map(|slot| {
             ["schedule", "instance_id", "slot", "image_name"].map(|field| slot[field].as_str().unwrap()).join(" ")
@@ -118,7 +118,7 @@ fn the_plan_is_what_the_file_says() {
         "farm ws-2 2027-03-03T04:30:00Z farm-20270303-0430-v2",
         "golden ecd-1 2027-03-03T19:00:00Z golden-20270304-0300-v2",
     ];
-    assert_eq!(told, wanted);
+    assert_eq!(report, wanted);
     assert_eq!(slots[2]["local"], "2027-03-03T03:00:00+08:00");
     host.start();
     host.bake("golden");
@@ -169,8 +169,8 @@ fn people_can_pause_resume_retry_and_cancel() {
     assert!(err.contains("golden is not paused"), "{err}");
     host.expect(3, &["pause", "silver"]);
 
-    let refusal = "[[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-wrong\"\ncode = \"Instance.ImageUnsupported\"\n";
-    cloud.add_faults(refusal);
+    let error = "[[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-wrong\"\ncode = \"Instance.ImageUnsupported\"\n";
+    cloud.add_faults(error);
     let failed = host.bake("wrong");
     assert_eq!(failed["state"], "failed");
     let id = failed["id"].to_string();
@@ -181,7 +181,7 @@ fn people_can_pause_resume_retry_and_cancel() {
     assert!(err.contains("it is over"), "{err}");
 
     // One that waits for a busy cloud can be called off.
-    cloud.add_faults(&refusal.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
+    cloud.add_faults(&error.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
     host.expect(0, &["bake", "wrong"]);
     let waits = |bake: &Value| bake["state"] == "queued" && !bake["reason"].is_null();
     let waiting = host.until("it waits", &[], waits);
@@ -202,8 +202,8 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
         |more: &str| format!("[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n{more}\n");
     let mut host = Host::new(cloud.addr, &file(""));
     host.start();
-    let refusal = "[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n";
-    cloud.add_faults(refusal);
+    let error = "[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n";
+    cloud.add_faults(error);
     for n in 1..=5 {
         let before = host.json(if n == 1 { 0 } else { 5 }, &["status"]);
         assert_eq!(before["health"]["verdict"], if n == 1 { "ok" } else { "warning" }, "{before}");
@@ -252,12 +252,12 @@ macro_rules! same_words {
 }
 
 #[test]
-fn people_are_told_in_tables() {
+fn a_terminal_gets_tables() {
     let cloud = Cloud::start();
     let file = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\n";
     let mut host = Host::new(cloud.addr, file);
-    let told = |host: &Host, args: &[&str]| host.expect(0, args).0;
-    let check = told(&host, &["check"]);
+    let report = |host: &Host, args: &[&str]| host.expect(0, args).0;
+    let check = report(&host, &["check"]);
     host.start();
     host.bake("golden");
     // Within its first seconds a new history searches before each create. One that goes on after an orderly end never does.
@@ -272,22 +272,22 @@ fn people_are_told_in_tables() {
     });
     let all = [
         ("check", check),
-        ("status", told(&host, &["status"])),
-        ("history", told(&host, &["history"])),
-        ("history, nothing fits", told(&host, &["history", "--state", "skipped"])),
-        ("show", told(&host, &["show", &id])),
-        ("images", told(&host, &["images"])),
-        ("pause", told(&host, &["pause", "golden"])),
-        ("resume", told(&host, &["resume", "golden"])),
-        ("bake", told(&host, &["bake", "golden"])),
-        ("reload", told(&host, &["reload"])),
+        ("status", report(&host, &["status"])),
+        ("history", report(&host, &["history"])),
+        ("history, nothing fits", report(&host, &["history", "--state", "skipped"])),
+        ("show", report(&host, &["show", &id])),
+        ("images", report(&host, &["images"])),
+        ("pause", report(&host, &["pause", "golden"])),
+        ("resume", report(&host, &["resume", "golden"])),
+        ("bake", report(&host, &["bake", "golden"])),
+        ("reload", report(&host, &["reload"])),
     ];
     let whole: String = all.iter().map(|(name, text)| format!("== {name}\n{text}\n")).collect();
     same_words!(whole);
 }
 
 #[test]
-fn programs_are_told_in_one_document_and_only_terminals_in_colour() {
+fn programs_get_one_document_and_only_terminals_colour() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.start();
@@ -357,7 +357,7 @@ fn the_demo_keeps_its_promises() {
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told_with_a_way_out() {
+fn a_file_that_is_not_there_is_reported_with_a_way_out() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("none.toml");
     let output = imagebaked().arg("--config").arg(&path).arg("run").output().unwrap();

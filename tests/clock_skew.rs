@@ -39,7 +39,7 @@ async fn a_clock_that_is_off_is_noticed_and_forgotten_when_it_is_right() {
     let client = CloudClient::new(&options, Environment::read(key), Arc::new(clock.clone()), random_nonces()).unwrap();
     let skew = async || {
         let answer = client.list_images(&ListImage::default()).await;
-        (answer.err().and_then(|refusal| refusal.code), client.clock_skew().map(|skew| skew.num_minutes()))
+        (answer.err().and_then(|error| error.code), client.clock_skew().map(|skew| skew.num_minutes()))
     };
     assert_eq!(skew().await, (None, None));
     clock.advance(-TimeDelta::minutes(5) - TimeDelta::seconds(5));

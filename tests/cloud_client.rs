@@ -158,8 +158,8 @@ async fn refused_list(reply: Reply) -> ApiError {
     client(&Server::start(vec![reply]).await.url).list_images(&ListImage::default()).await.unwrap_err()
 }
 
-fn gist(refusal: &ApiError) -> (ErrorClass, &str, Option<u16>) {
-    (refusal.class, refusal.code.as_deref().unwrap_or("-"), refusal.http_status)
+fn gist(error: &ApiError) -> (ErrorClass, &str, Option<u16>) {
+    (error.class, error.code.as_deref().unwrap_or("-"), error.http_status)
 }
 
 #[tokio::test]
@@ -216,9 +216,9 @@ async fn without_a_connection_nothing_was_sent() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     drop(listener);
-    let refusal = client(&url).create_image(&create()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (ErrorClass::Transient, "ConnectFailed", None));
-    assert!(refusal.message.contains("refused"), "{}", refusal.message);
+    let error = client(&url).create_image(&create()).await.unwrap_err();
+    assert_eq!(gist(&error), (ErrorClass::Transient, "ConnectFailed", None));
+    assert!(error.message.contains("refused"), "{}", error.message);
 }
 
 #[tokio::test]
@@ -230,10 +230,10 @@ async fn a_lost_answer_is_unclear_for_what_would_double_and_transient_for_the_re
     }
     let server = Server::start(vec![Reply::Silence]).await;
     let impatient = client_with(&server.url, None, Duration::from_millis(300));
-    let refusal = impatient.create_image(&create()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (ErrorClass::Unclear, "Timeout", None));
-    let refusal = impatient.list_images(&ListImage::default()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (ErrorClass::Transient, "Timeout", None));
+    let error = impatient.create_image(&create()).await.unwrap_err();
+    assert_eq!(gist(&error), (ErrorClass::Unclear, "Timeout", None));
+    let error = impatient.list_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(gist(&error), (ErrorClass::Transient, "Timeout", None));
     assert_eq!(server.requests().len(), 2, "each call is sent once");
 }
 
@@ -260,8 +260,8 @@ async fn a_proxy_s_delay_is_honoured_although_its_answer_is_not_the_api_s() {
     let limited = http(429, "retry-after: 1\r\n", "<html>slow down</html>");
     let server = Server::start(vec![limited, page("", 0..1)]).await;
     let client = client(&server.url);
-    let refusal = client.list_images(&ListImage::default()).await.unwrap_err();
-    assert_eq!(refusal.retry_after, Some(Duration::from_secs(1)));
+    let error = client.list_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(error.retry_after, Some(Duration::from_secs(1)));
     let started = std::time::Instant::now();
     client.list_images(&ListImage::default()).await.unwrap();
     assert!(started.elapsed() >= Duration::from_millis(900), "{:?}", started.elapsed());
@@ -270,8 +270,8 @@ async fn a_proxy_s_delay_is_honoured_although_its_answer_is_not_the_api_s() {
 #[tokio::test]
 async fn endless_answers_are_cut() {
     let long = |bytes: usize| http(200, "", &format!("{{\"RequestId\":\"R\",\"x\":\"{}\"}}", "a".repeat(bytes)));
-    let refusal = refused_create(long(1024 * 1024)).await;
-    assert_eq!(gist(&refusal), (ErrorClass::Unclear, "AnswerTooLarge", Some(200)));
+    let error = refused_create(long(1024 * 1024)).await;
+    assert_eq!(gist(&error), (ErrorClass::Unclear, "AnswerTooLarge", Some(200)));
     // A list may be longer than that; being no list is its only fault.
     assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (ErrorClass::Transient, "ListIncomplete", Some(200)));
     assert_eq!(gist(&refused_list(long(8 * 1024 * 1024)).await), (ErrorClass::Transient, "AnswerTooLarge", Some(200)));
@@ -280,17 +280,17 @@ async fn endless_answers_are_cut() {
 #[tokio::test]
 async fn a_success_without_its_image_is_unclear() {
     let incomplete = http(200, "", r#"{"Success":true,"Code":"200","RequestId":"R-2"}"#);
-    let refusal = refused_create(incomplete).await;
-    assert_eq!(gist(&refusal), (ErrorClass::Unclear, "AnswerIncomplete", Some(200)));
-    assert_eq!(refusal.request_id.as_deref(), Some("R-2"));
+    let error = refused_create(incomplete).await;
+    assert_eq!(gist(&error), (ErrorClass::Unclear, "AnswerIncomplete", Some(200)));
+    assert_eq!(error.request_id.as_deref(), Some("R-2"));
 }
 
 #[tokio::test]
 async fn http_200_can_be_a_refusal() {
     let body = r#"{"Success":false,"Code":"ExceedBuilderQuota","Message":"The maximum\nis reached.","RequestId":"R"}"#;
-    let refusal = refused_create(http(200, "", body)).await;
-    assert_eq!(gist(&refusal), (ErrorClass::Busy, "ExceedBuilderQuota", Some(200)));
-    assert_eq!(refusal.message, "The maximum is reached.");
+    let error = refused_create(http(200, "", body)).await;
+    assert_eq!(gist(&error), (ErrorClass::Busy, "ExceedBuilderQuota", Some(200)));
+    assert_eq!(error.message, "The maximum is reached.");
     // DescribeTemplates has a word of its own for good answers.
     let good = http(200, "", r#"{"Code":"success","RequestId":"R","TotalCount":0,"Data":[]}"#);
     let templates = client(&Server::start(vec![good]).await.url).list_all(&DescribeTemplates::default()).await;
@@ -319,9 +319,9 @@ async fn the_server_s_own_delay_is_passed_on_and_holds_the_next_call() {
     let server = Server::start(vec![throttled, http(200, "", r#"{"Data":true,"Success":true,"RequestId":"R"}"#)]).await;
     let client = client(&server.url);
     let delete = DeleteImage { image_id: "imgc-1".into() };
-    let refusal = client.delete_image(&delete).await.unwrap_err();
-    assert_eq!(gist(&refusal), (ErrorClass::Transient, "Throttling.User", Some(429)));
-    assert_eq!(refusal.retry_after, Some(Duration::from_millis(300)));
+    let error = client.delete_image(&delete).await.unwrap_err();
+    assert_eq!(gist(&error), (ErrorClass::Transient, "Throttling.User", Some(429)));
+    assert_eq!(error.retry_after, Some(Duration::from_millis(300)));
 
     let started = std::time::Instant::now();
     assert_eq!(client.delete_image(&delete).await.unwrap().value, Some(true));
@@ -375,8 +375,8 @@ async fn a_list_that_changed_while_it_was_read_is_read_again() {
     let growing: Vec<Reply> =
         (0..50).map(|n| page(&format!(r#""Count":{},"#, 200 + n), n * 100..n * 100 + 100)).collect();
     let server = Server::start(growing).await;
-    let refusal = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (ErrorClass::Transient, "ListIncomplete", Some(200)));
+    let error = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(gist(&error), (ErrorClass::Transient, "ListIncomplete", Some(200)));
     assert_eq!(server.requests().len(), 6);
 }
 
@@ -422,7 +422,7 @@ async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
         for (lie, body) in lies {
             let server = Server::start(vec![http(200, "", &of_api(&body))]).await;
             let client = client(&server.url);
-            let told = match (rows, total, id) {
+            let report = match (rows, total, id) {
                 (_, "Count", _) => client.list_all(&ListImage::default()).await.map(|_| ()),
                 ("WuyingServerList", ..) => client.list_all(&ListWuyingServer::default()).await.map(|_| ()),
                 ("AppInstanceGroupModels", ..) => client.list_all(&ListAppInstanceGroup::default()).await.map(|_| ()),
@@ -432,8 +432,8 @@ async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
                 ("Images", ..) => client.list_all(&DescribeImages::default()).await.map(|_| ()),
                 _ => client.list_all(&DescribeTemplates::default()).await.map(|_| ()),
             };
-            let refusal = told.expect_err(&format!("{rows}: {lie}"));
-            assert_eq!(gist(&refusal), (ErrorClass::Transient, "ListIncomplete", Some(200)), "{rows}: {lie}");
+            let error = report.expect_err(&format!("{rows}: {lie}"));
+            assert_eq!(gist(&error), (ErrorClass::Transient, "ListIncomplete", Some(200)), "{rows}: {lie}");
             assert!(server.requests().len() <= 2, "{rows}: {lie}: {} calls", server.requests().len());
         }
     }
@@ -467,8 +467,8 @@ async fn an_instance_is_absent_only_from_a_list_that_is_whole() {
 async fn a_part_of_a_list_does_not_pass_for_the_whole() {
     let count = r#""Count":150,"#;
     let server = Server::start(vec![page(count, 0..100), http(502, "", "")]).await;
-    let refusal = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
-    assert_eq!(refusal.class, ErrorClass::Transient);
+    let error = client(&server.url).list_all_images(&ListImage::default()).await.unwrap_err();
+    assert_eq!(error.class, ErrorClass::Transient);
 }
 
 #[tokio::test]
@@ -481,8 +481,8 @@ async fn without_credentials_nothing_is_sent() {
     };
     let clock = Arc::new(ManualClock::at(Utc.timestamp_opt(0, 0).unwrap()));
     let client = CloudClient::new(&options, Environment::read(|_| None), clock, Arc::new(|| "n".to_owned())).unwrap();
-    let refusal = client.create_image(&create()).await.unwrap_err();
-    assert_eq!(gist(&refusal), (ErrorClass::Credential, "CredentialsUnavailable", None));
+    let error = client.create_image(&create()).await.unwrap_err();
+    assert_eq!(gist(&error), (ErrorClass::Credential, "CredentialsUnavailable", None));
     assert!(server.requests().is_empty());
 }
 

@@ -197,8 +197,8 @@ fn kinds_of_users_can_be_left_out_and_none_is_named_twice() {
         ("\"pools\"", "expected a list"),
         ("[1]", "expected text"),
     ] {
-        let told = in_use(text).bad().render(false);
-        assert!(told.contains(word), "{text}: {told}");
+        let report = in_use(text).bad().render(false);
+        assert!(report.contains(word), "{text}: {report}");
     }
     let folder = Folder::new(GOOD);
     let loaded = folder.load(&[("IMAGEBAKED_CLOUD__IN_USE", "bundles, templates")]).unwrap();

@@ -157,7 +157,7 @@ fn a_live_socket_is_refused_and_what_is_no_socket_is_left_alone() {
 }
 
 #[test]
-fn a_hung_daemon_is_told_from_a_healthy_one_within_seconds() {
+fn a_hung_daemon_is_recognised_within_seconds() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.start();

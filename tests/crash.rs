@@ -148,10 +148,10 @@ fn is_settled(host: &Host) -> bool {
 
 fn check(cloud: &Cloud, host: &Host, kills: &str) {
     let (rows, world) = (host.rows(), cloud.state());
-    let told = || format!("{kills}\n{rows:#?}\n{world:#}\n{}", host.log());
+    let report = || format!("{kills}\n{rows:#?}\n{world:#}\n{}", host.log());
     let mut images: HashMap<String, usize> = HashMap::new();
     for image in world["images"].as_array().unwrap() {
-        assert_eq!(image["status"], "AVAILABLE", "an image was disturbed: {}", told());
+        assert_eq!(image["status"], "AVAILABLE", "an image was disturbed: {}", report());
         let tag = |key: &str| image["tags"][key].as_str().unwrap().to_owned();
         *images.entry(format!("{} {}", tag("imagebaked:line"), tag("imagebaked:slot"))).or_default() += 1;
     }
@@ -159,24 +159,24 @@ fn check(cloud: &Cloud, host: &Host, kills: &str) {
     for row in &rows {
         let key = format!("{} {}", row["line"].as_str().unwrap(), row["slot"].as_str().unwrap());
         *slots.entry(key.clone()).or_default() += 1;
-        assert!(!row["reason"].as_str().unwrap_or_default().is_empty(), "a row without a reason: {}", told());
+        assert!(!row["reason"].as_str().unwrap_or_default().is_empty(), "a row without a reason: {}", report());
         let (state, made) = (row["state"].as_str().unwrap(), images.remove(&key).unwrap_or_default());
         let wanted = match row["schedule"].as_str() {
             Some("bad") => ("failed", 0),
             Some("vetoed") => ("skipped", 0),
             _ => ("succeeded", 1),
         };
-        assert_eq!((state, made), wanted, "{key}: {}", told());
+        assert_eq!((state, made), wanted, "{key}: {}", report());
     }
-    assert!(images.is_empty(), "images without a row: {images:?} {}", told());
-    assert!(slots.values().all(|n| *n == 1), "a slot has two rows: {}", told());
-    assert_eq!(hooks(host, "saga"), ["before 1", "before 2", "after 2", "after 1"], "{}", told());
-    assert_eq!(hooks(host, "vetoed"), ["before 1", "before veto", "after 1"], "{}", told());
+    assert!(images.is_empty(), "images without a row: {images:?} {}", report());
+    assert!(slots.values().all(|n| *n == 1), "a slot has two rows: {}", report());
+    assert_eq!(hooks(host, "saga"), ["before 1", "before 2", "after 2", "after 1"], "{}", report());
+    assert_eq!(hooks(host, "vetoed"), ["before 1", "before veto", "after 1"], "{}", report());
     for instance in world["instances"].as_array().unwrap() {
         let status = instance["status"].as_str().unwrap();
         // One that the sample account has, and that nobody touched.
         let is_ours = !instance["instance_id"].as_str().unwrap().contains("-sim");
-        assert!(!is_ours || status.eq_ignore_ascii_case("running"), "{instance}: {}", told());
+        assert!(!is_ours || status.eq_ignore_ascii_case("running"), "{instance}: {}", report());
     }
 }
 

@@ -20,8 +20,8 @@ retry = { attempts = 3, base = "50ms", cap = "200ms" }
 
 /// The copies of a bake, by region.
 fn copies(host: &Host, bake: &Value) -> BTreeMap<String, Value> {
-    let told = host.show(&bake["id"]);
-    let copies = told["distributions"].as_array().unwrap().iter();
+    let report = host.show(&bake["id"]);
+    let copies = report["distributions"].as_array().unwrap().iter();
     copies.map(|copy| (copy["region"].as_str().unwrap().to_owned(), copy.clone())).collect()
 }
 
@@ -62,9 +62,9 @@ fn a_finished_image_is_copied_to_every_region() {
     assert_eq!(cloud.calls("StartTaskForDistributeImage", None).len(), 2, "where it is already nobody asks");
     assert_eq!((&copies["cn-beijing"]["tries"], &copies["cn-beijing"]["progress"]), (&json!(1), &json!("100%")));
     assert!(copies["cn-beijing"]["task_id"].as_str().unwrap().starts_with("tid-"));
-    let told = host.show(&bake["id"]);
+    let report = host.show(&bake["id"]);
     let calls: Vec<&Value> =
-        told["calls"].as_array().unwrap().iter().filter(|call| call["stage"] == "distribute").collect();
+        report["calls"].as_array().unwrap().iter().filter(|call| call["stage"] == "distribute").collect();
     assert!(calls.iter().any(|call| call["call"] == "distribute_image" && call["outcome"] == "ok"), "{calls:#?}");
     let (out, _) = host.expect(0, &["show", &bake["id"].to_string()]);
     assert!(out.contains("Copies to other regions") && out.contains("cn-hangzhou  done"), "{out}");
@@ -91,9 +91,9 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
     let before = ended(&host, &bake);
     assert_eq!(states(&before), [("cn-beijing", "failed"), ("cn-hangzhou", "done")]);
     assert!(before["cn-beijing"]["reason"].as_str().unwrap().starts_with("ImageDistribute.ImageNotSupport"));
-    let told = reasons(&host, 5);
-    assert!(told.contains("bake 1 of golden was not copied to cn-beijing"), "{told}");
-    assert!(told.contains("imagebaked retry 1 --stage distribute"), "{told}");
+    let report = reasons(&host, 5);
+    assert!(report.contains("bake 1 of golden was not copied to cn-beijing"), "{report}");
+    assert!(report.contains("imagebaked retry 1 --stage distribute"), "{report}");
 
     let said = host.json(0, &["retry", "1", "--stage", "distribute"]);
     assert!(said["done"].as_str().unwrap().contains("copied to cn-beijing again"), "{said}");
@@ -195,8 +195,9 @@ fn an_image_on_its_way_is_not_deleted() {
     let first = host.bake("golden");
     let second = host.bake("golden");
     ended(&host, &second);
-    let told = host.json(0, &["prune"]);
-    let image = told["images"].as_array().unwrap().iter().find(|image| image["image_id"] == first["image_id"]).unwrap();
+    let report = host.json(0, &["prune"]);
+    let image =
+        report["images"].as_array().unwrap().iter().find(|image| image["image_id"] == first["image_id"]).unwrap();
     assert_eq!(image["action"], "keep");
     let why: Vec<&Value> = image["why"].as_array().unwrap().iter().collect();
     assert_eq!(why, [&json!({ "why": "copied", "regions": ["cn-beijing"] })]);

@@ -81,10 +81,10 @@ fn report(output: Output, code: i32) -> Report {
     let text = [&output.stdout[..], &output.stderr].map(|text| String::from_utf8_lossy(text)).concat();
     assert_eq!(output.status.code(), Some(code), "{text}");
     assert!(!text.contains(SECRET), "{text}");
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {text}"));
-    let failed = told["checks"].as_array().unwrap().iter().any(|check| check["result"] == "fail");
-    assert_eq!(told["ok"], !failed, "{text}");
-    Report(told["checks"].as_array().unwrap().clone())
+    let shown: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {text}"));
+    let failed = shown["checks"].as_array().unwrap().iter().any(|check| check["result"] == "fail");
+    assert_eq!(shown["ok"], !failed, "{text}");
+    Report(shown["checks"].as_array().unwrap().clone())
 }
 
 struct Report(Vec<Value>);
@@ -103,12 +103,12 @@ impl Report {
     }
 
     fn is(&self, name: &str, result: &str, words: &[&str]) {
-        let told = self.of(name);
-        assert_eq!(told.0, result, "{name}: {told:?}");
+        let shown = self.of(name);
+        assert_eq!(shown.0, result, "{name}: {shown:?}");
         for word in words {
-            assert!(told.1.contains(word) || told.2.contains(word), "{name}: no {word:?} in {told:?}");
+            assert!(shown.1.contains(word) || shown.2.contains(word), "{name}: no {word:?} in {shown:?}");
         }
-        assert!(!["warn", "fail"].contains(&result) || !told.2.is_empty(), "{name} gives no advice");
+        assert!(!["warn", "fail"].contains(&result) || !shown.2.is_empty(), "{name} gives no advice");
     }
 }
 
@@ -350,7 +350,7 @@ fn images_of_lines_that_are_not_in_the_file() {
 }
 
 #[test]
-fn a_damaged_database_is_told_and_left_as_it_is() {
+fn a_damaged_database_is_reported_and_left_as_it_is() {
     let cloud = cloud();
     let mut host = patient(cloud.addr, FILE);
     let database = host.path("state/imagebaked.db");

@@ -309,12 +309,12 @@ async fn check_warns_of_bakes_that_outlast_their_interval_and_never_fails_for_it
     );
     let rest = "and its next slot is 1h 0m after it, at 04:00, and is skipped then (overlap = \"skip\")";
     assert!(warning.ends_with(rest), "{text}");
-    let told = host.json(0, &["check"]);
-    assert_eq!(told["warnings"].as_array().unwrap().len(), 1);
-    let problems = told["problems"].as_array().unwrap();
+    let report = host.json(0, &["check"]);
+    assert_eq!(report["warnings"].as_array().unwrap().len(), 1);
+    let problems = report["problems"].as_array().unwrap();
     assert!(
         problems.iter().any(|problem| problem["code"] == "outlasts-interval" && problem["line"].is_u64()),
-        "{told}"
+        "{report}"
     );
     // A history that cannot be read says nothing, and plan goes on without it.
     fs::write(host.path("state/imagebaked.db"), "not a database".repeat(100)).unwrap();

@@ -78,7 +78,7 @@ async fn change(host: &Host, sql: &'static str) -> u64 {
     done
 }
 
-fn mend(cloud: &Cloud) {
+fn recover(cloud: &Cloud) {
     let answer = exchange(cloud.addr, "DELETE", "/_sim/faults", "");
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
@@ -110,7 +110,7 @@ async fn slots_that_fail_are_a_warning_then_a_problem_until_a_good_image() {
     until_judged(&host, "problem", &["problem bake_failed line:golden"]);
     host.bake("golden");
     until_judged(&host, "problem", &["problem bake_failed line:golden"]);
-    mend(&cloud);
+    recover(&cloud);
     let made = host.bake("golden");
     assert_eq!(made["state"], "succeeded");
     until_judged(&host, "ok", &[]);
@@ -259,22 +259,22 @@ fn a_bake_that_is_waited_for_ends_with_the_verdict_of_its_check() {
     let image = cloud.images("ecd-1")[0]["image_id"].as_str().unwrap().to_owned();
     let last = text.lines().last().unwrap();
     assert_eq!(last, format!("bake 1: succeeded: image made; image {image}, verified"));
-    let told = host.json(0, &["bake", "golden", "--wait"]);
-    assert_eq!((&told["bakes"][0]["verify"], &told["bakes"][0]["reason_code"]), (&"passed".into(), &Value::Null));
+    let report = host.json(0, &["bake", "golden", "--wait"]);
+    assert_eq!((&report["bakes"][0]["verify"], &report["bakes"][0]["reason_code"]), (&"passed".into(), &Value::Null));
     std::fs::write(&verdict, "bad").unwrap();
-    let told = host.json(1, &["bake", "golden", "--wait"]);
-    let bake = &told["bakes"][0];
-    assert_eq!((&bake["state"], &bake["verify"]), (&"succeeded".into(), &"failed".into()), "{told}");
+    let report = host.json(1, &["bake", "golden", "--wait"]);
+    let bake = &report["bakes"][0];
+    assert_eq!((&bake["state"], &bake["verify"]), (&"succeeded".into(), &"failed".into()), "{report}");
     assert_eq!(bake["veto"], "its check failed: no desktop");
     until_judged(&host, "warning", &[&format!("warning verify_failed image:{}", bake["image_id"].as_str().unwrap())]);
     cloud.add_faults(REFUSED);
-    let told = host.json(1, &["bake", "golden", "--wait"]);
-    let bake = &told["bakes"][0];
+    let report = host.json(1, &["bake", "golden", "--wait"]);
+    let bake = &report["bakes"][0];
     assert_eq!(
         (&bake["state"], &bake["reason_code"], &bake["verify"]),
         (&"failed".into(), &"refused".into(), &Value::Null)
     );
-    mend(&cloud);
+    recover(&cloud);
     std::fs::write(&verdict, "good").unwrap();
     host.expect(0, &["retry", &bake["id"].to_string(), "--wait"]);
     until_judged(&host, "ok", &[]);
@@ -304,8 +304,8 @@ fn who_waits_for_a_daemon_that_dies_learns_that_the_bake_is_not_confirmed() {
         assert_eq!(ended.status.code(), Some(6), "{err}");
         assert!(err.contains("is recorded and goes on") && err.contains("imagebaked show "), "{err}");
         if json {
-            let told: Value = serde_json::from_slice(&ended.stdout).unwrap();
-            assert!(told["bakes"].is_array(), "{told}");
+            let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
+            assert!(report["bakes"].is_array(), "{report}");
         }
     }
 }
@@ -322,7 +322,7 @@ fn a_schedule_that_the_daemon_paused_is_a_problem() {
     until_judged(&host, "problem", &["problem schedule_auto_paused schedule:golden"]);
     host.expect(0, &["resume", "golden"]);
     until_judged(&host, "warning", &["warning bake_failed line:golden"]);
-    mend(&cloud);
+    recover(&cloud);
     host.bake("golden");
     until_judged(&host, "ok", &[]);
 }

@@ -69,8 +69,8 @@ fn whatever_a_person_does_is_in_the_audit() {
     assert_eq!(who.iter().filter(|who| **who == "SIGHUP").count(), 1);
     assert_eq!(who.iter().filter(|who| **who == myself()).count(), who.len() - 1, "{all:#}");
     let details = column(&all, "detail").join("\n");
-    for told in ["patch day", "retry of bake 1", "bake 3 of golden on ecd-1", " instead of "] {
-        assert!(details.contains(told), "{told}: {details}");
+    for report in ["patch day", "retry of bake 1", "bake 3 of golden on ecd-1", " instead of "] {
+        assert!(details.contains(report), "{report}: {details}");
     }
     let ids: Vec<_> = all["audit"].as_array().unwrap().iter().map(|line| line["id"].as_i64().unwrap()).collect();
     assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:?}");
@@ -102,7 +102,7 @@ fn whatever_a_person_does_is_in_the_audit() {
 }
 
 #[test]
-fn a_slip_in_a_name_is_told_with_what_was_meant() {
+fn a_slip_in_a_name_is_reported_with_what_was_meant() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.expect(3, &["plan", "--schedule", "gloden"]);
@@ -168,9 +168,9 @@ fn a_backup_is_made_while_the_daemon_works_and_can_be_put_back() {
     some_history(&cloud, &mut host);
     let history = host.json(0, &["history"]);
 
-    let told = host.json(0, &["backup", text(&file)])["backup"].clone();
-    assert_eq!((told["rows"]["bakes"].as_u64(), told["rows"]["pauses"].as_u64()), (Some(2), Some(1)), "{told:#}");
-    assert_eq!(told["bytes"].as_u64(), Some(fs::metadata(&file).unwrap().len()));
+    let report = host.json(0, &["backup", text(&file)])["backup"].clone();
+    assert_eq!((report["rows"]["bakes"].as_u64(), report["rows"]["pauses"].as_u64()), (Some(2), Some(1)), "{report:#}");
+    assert_eq!(report["bytes"].as_u64(), Some(fs::metadata(&file).unwrap().len()));
     let (_, err) = host.expect(2, &["backup", text(&file)]);
     assert!(err.contains("is there already; --force replaces it"), "{err}");
     let (out, _) = host.expect(0, &["backup", text(&file), "--force"]);
@@ -417,19 +417,19 @@ fn a_crontab_becomes_schedules_that_pass_the_check() {
     insta::assert_snapshot!(out);
 
     host.configure(cloud.addr, &out);
-    let told = host.json(0, &["check", "--next", "9"]);
-    assert_eq!((told["schedules"].as_u64(), &told["ok"]), (Some(3), &Value::Bool(true)), "{told:#}");
+    let report = host.json(0, &["check", "--next", "9"]);
+    assert_eq!((report["schedules"].as_u64(), &report["ok"]), (Some(3), &Value::Bool(true)), "{report:#}");
 
-    let told = host.json(0, &[&args[..], &[text(&from)]].concat());
-    assert_eq!(told["schedules"][2]["instance_ids"][1], "ws-1a2b3c4d5e6f");
-    assert_eq!((told["schedules"].as_array().unwrap().len(), told["left_out"].as_array().unwrap().len()), (3, 6));
+    let report = host.json(0, &[&args[..], &[text(&from)]].concat());
+    assert_eq!(report["schedules"][2]["instance_ids"][1], "ws-1a2b3c4d5e6f");
+    assert_eq!((report["schedules"].as_array().unwrap().len(), report["left_out"].as_array().unwrap().len()), (3, 6));
 
     // By standard input, in the form of /etc/crontab, and where there is nothing to take over.
     let mut child = host.command(&["crontab", "import", "--system"]);
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"CRON_TZ=UTC\n0 3 * * * root bake ecd-1\n").unwrap();
-    let told = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
-    assert!(told.contains("# was line 2: bake ecd-1\n[[schedule]]\nname = \"ecd-1\"\n"), "{told}");
+    let report = String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap();
+    assert!(report.contains("# was line 2: bake ecd-1\n[[schedule]]\nname = \"ecd-1\"\n"), "{report}");
     fs::write(&from, "15 2 * * * /usr/bin/certbot renew\n").unwrap();
     let (_, err) = host.expect(0, &[&args[..], &[text(&from)]].concat());
     assert!(err.contains("no line names an instance"), "{err}");
@@ -438,21 +438,21 @@ fn a_crontab_becomes_schedules_that_pass_the_check() {
 }
 
 #[test]
-fn people_are_told_what_was_done() {
+fn output_names_what_was_done() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     some_history(&cloud, &mut host);
     let (copy, document) = (host.path("copy.db"), host.path("export.json"));
-    let told = |host: &Host, args: &[&str]| format!("== {}\n{}\n", args[0], host.expect(0, args).0);
-    let mut all = told(&host, &["audit"]);
-    all.push_str(&told(&host, &["audit", "--limit", "1"]));
-    all.push_str(&told(&host, &["audit", "--action", "none"]));
-    all.push_str(&told(&host, &["backup", text(&copy)]));
-    all.push_str(&told(&host, &["export", text(&document)]));
+    let report = |host: &Host, args: &[&str]| format!("== {}\n{}\n", args[0], host.expect(0, args).0);
+    let mut all = report(&host, &["audit"]);
+    all.push_str(&report(&host, &["audit", "--limit", "1"]));
+    all.push_str(&report(&host, &["audit", "--action", "none"]));
+    all.push_str(&report(&host, &["backup", text(&copy)]));
+    all.push_str(&report(&host, &["export", text(&document)]));
     host.stop();
-    all.push_str(&told(&host, &["restore", text(&copy)]));
+    all.push_str(&report(&host, &["restore", text(&copy)]));
     let other = Host::new(cloud.addr, FILE);
-    all.push_str(&told(&other, &["import", text(&document)]));
+    all.push_str(&report(&other, &["import", text(&document)]));
     insta::with_settings!({ filters => [
         (r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\dZ", "[instant]"),
         (r"\b(now|\d+[dhms]+( \d+[hms])? ago)  ", "[span]  "),

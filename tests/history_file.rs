@@ -26,8 +26,8 @@ fn text(path: &Path) -> &str {
 }
 
 fn status(host: &Host) -> (Option<i32>, String) {
-    let told = host.run(&["status"]);
-    (told.status.code(), String::from_utf8(told.stdout).unwrap() + &String::from_utf8(told.stderr).unwrap())
+    let report = host.run(&["status"]);
+    (report.status.code(), String::from_utf8(report.stdout).unwrap() + &String::from_utf8(report.stderr).unwrap())
 }
 
 fn instance_status(cloud: &Cloud) -> String {
@@ -74,14 +74,14 @@ fn a_disk_that_fills_up_stops_nothing_for_good() {
     until_state(&host, "building");
     limit_files(&host, Some(fs::metadata(host.path("state/imagebaked.db-wal")).unwrap().len()));
     // The image is done, and that cannot be written.
-    let told = eventually("the status says so", || {
-        let (code, told) = status(&host);
-        (code == Some(5) && told.contains("disk I/O error")).then_some(told)
+    let report = eventually("the status says so", || {
+        let (code, report) = status(&host);
+        (code == Some(5) && report.contains("disk I/O error")).then_some(report)
     });
     let health = serde_json::from_slice::<serde_json::Value>(&host.run(&["status", "--json"]).stdout).unwrap();
     let problems = health["health"]["problems"].as_array().unwrap();
     let since = problems.iter().find(|problem| problem["code"] == "history_unwritable").map(|one| &one["since"]);
-    assert!(since.is_some_and(|since| since.as_str().unwrap().ends_with('Z')), "{told}: {health:#}");
+    assert!(since.is_some_and(|since| since.as_str().unwrap().ends_with('Z')), "{report}: {health:#}");
     assert_eq!(instance_status(&cloud), "Stopped", "no start is sent whose intent was not committed");
     // Orders, of every kind, are answered with the reason.
     for order in [&["bake", "golden"][..], &["pause", "golden", "--reason", "x"], &["reload"]] {

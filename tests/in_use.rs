@@ -122,10 +122,13 @@ fn a_list_that_lies_deletes_nothing() {
                 continue;
             }
             let before = cloud.calls(action, None).len();
-            let told = host.json(1, &["prune"]);
-            let problem = told["problem"].as_str().unwrap_or_else(|| panic!("{action} {lie}: {told}"));
+            let report = host.json(1, &["prune"]);
+            let problem = report["problem"].as_str().unwrap_or_else(|| panic!("{action} {lie}: {report}"));
             assert!(problem.contains("ListIncomplete") && problem.contains(action), "{action} {lie}: {problem}");
-            assert!(told["images"].as_array().unwrap().iter().all(|image| image["action"] == "keep"), "{action} {lie}");
+            assert!(
+                report["images"].as_array().unwrap().iter().all(|image| image["action"] == "keep"),
+                "{action} {lie}"
+            );
             assert!(cloud.calls(action, None).len() - before <= 20, "{action} {lie} is followed for long");
             tried += 1;
         }
@@ -135,19 +138,19 @@ fn a_list_that_lies_deletes_nothing() {
     clear_faults(&cloud);
 
     // The truth again: what is in use stays, the other one goes.
-    let told = host.json(0, &["prune"]);
-    assert_eq!(cloud.calls("DeleteImage", None).len(), 1, "{told}");
+    let report = host.json(0, &["prune"]);
+    assert_eq!(cloud.calls("DeleteImage", None).len(), 1, "{report}");
     assert_eq!([status(&cloud, &images[0]), status(&cloud, &images[1])], ["AVAILABLE", "DELETE"]);
 }
 
 /// What `prune` says of an image.
-fn judged(told: &Value, image: &str) -> Value {
-    let images = told["images"].as_array().unwrap().iter();
-    images.clone().find(|judged| judged["image_id"] == image).unwrap_or_else(|| panic!("{image}: {told}")).clone()
+fn judged(report: &Value, image: &str) -> Value {
+    let images = report["images"].as_array().unwrap().iter();
+    images.clone().find(|judged| judged["image_id"] == image).unwrap_or_else(|| panic!("{image}: {report}")).clone()
 }
 
-fn used_by(told: &Value, image: &str) -> Vec<String> {
-    let judged = judged(told, image);
+fn used_by(report: &Value, image: &str) -> Vec<String> {
+    let judged = judged(report, image);
     let why = judged["why"].as_array().into_iter().flatten().find(|why| why["why"] == "in_use").cloned();
     let by = why.unwrap_or_else(|| panic!("not in use: {judged}"))["by"].clone();
     serde_json::from_value(by).unwrap()
@@ -191,9 +194,9 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
     control(&cloud, "instances", &with(desktop("ecd-10"), gone));
 
     host.start();
-    let told = eventually("all that goes has gone", || {
-        let told = host.json(0, &["prune"]);
-        (told["images"].as_array().unwrap().len() == 10).then_some(told)
+    let report = eventually("all that goes has gone", || {
+        let report = host.json(0, &["prune"]);
+        (report["images"].as_array().unwrap().len() == 10).then_some(report)
     });
     let expected: [&[&str]; 9] = [
         &["ecd-0"],
@@ -207,7 +210,7 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
         &["pool dg-8", "bundle b-8"],
     ];
     for (image, expected) in images.iter().zip(expected) {
-        assert_eq!(used_by(&told, image), expected, "{image}");
+        assert_eq!(used_by(&report, image), expected, "{image}");
         assert_eq!(status(&cloud, image), "AVAILABLE");
     }
     assert_eq!(status(&cloud, &images[9]), "DELETE");
@@ -273,9 +276,9 @@ fn users_are_looked_for_in_every_region_that_an_image_may_be_in() {
         control(&cloud, kind, &json!({"id": id, "image_id": image, "region": "cn-beijing"}));
     }
     host.start();
-    let told = host.json(0, &["prune"]);
-    assert_eq!(used_by(&told, &images[0]), ["pool dg-1"]);
-    assert_eq!(used_by(&told, &images[1]), ["bundle b-1"]);
+    let report = host.json(0, &["prune"]);
+    assert_eq!(used_by(&report, &images[0]), ["pool dg-1"]);
+    assert_eq!(used_by(&report, &images[1]), ["bundle b-1"]);
     assert!(cloud.calls("DeleteImage", None).is_empty());
 }
 
@@ -290,8 +293,8 @@ fn a_kind_that_is_left_out_is_not_asked_and_that_is_on_record() {
         cloud.add_faults(&format!(r#"{{"fault":[{{"action":"{action}","times":0,"code":"Forbidden.RAM"}}]}}"#));
     }
     host.start();
-    let told = host.json(0, &["prune"]);
-    assert_eq!(used_by(&told, &images[1]), ["pool dg-9"]);
+    let report = host.json(0, &["prune"]);
+    assert_eq!(used_by(&report, &images[1]), ["pool dg-9"]);
     eventually("the image is deleted", || (status(&cloud, &images[0]) == "DELETE").then_some(()));
     assert!(cloud.calls("DescribeTemplates", None).is_empty());
     // The template went with its image: that is what the cloud does.
@@ -307,8 +310,8 @@ fn a_kind_that_is_left_out_is_not_asked_and_that_is_on_record() {
     // A kind that is asked again after a reload needs its right again.
     host.configure(cloud.addr, KEEP_ONE);
     host.expect(0, &["reload"]);
-    let told = host.json(1, &["prune"]);
-    assert!(told["problem"].as_str().unwrap().contains("Forbidden.RAM"), "{told}");
+    let report = host.json(1, &["prune"]);
+    assert!(report["problem"].as_str().unwrap().contains("Forbidden.RAM"), "{report}");
 }
 
 /// Lists that lie while a bake asks what its instance does, or how far its image is, cost time and nothing else.

@@ -37,10 +37,10 @@ fn words(output: &Output) -> String {
 /// What `check` makes of a file, which must have nothing to complain of.
 fn checked(file: &Path) -> Value {
     let output = imagebaked().args(["check", "--json", "--next", "1000"]).arg(file).output().unwrap();
-    let told: Value = serde_json::from_slice(&output.stdout).unwrap();
-    let complaints = [&told["problems"], &told["warnings"]].map(|list| list.as_array().unwrap().len());
-    assert!(told["ok"] == true && complaints == [0, 0], "{told:#}");
-    told
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let complaints = [&report["problems"], &report["warnings"]].map(|list| list.as_array().unwrap().len());
+    assert!(report["ok"] == true && complaints == [0, 0], "{report:#}");
+    report
 }
 
 #[test]
@@ -52,9 +52,9 @@ fn the_file_is_what_check_accepts_and_never_overwritten() {
     let output = init(&cloud, &[path]);
     assert!(output.status.success() && words(&output).starts_with("5 schedules written"), "{}", words(&output));
     assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o644);
-    let told = checked(&file);
-    assert_eq!(told["schedules"], 5);
-    for next in told["next"].as_array().unwrap() {
+    let report = checked(&file);
+    assert_eq!(report["schedules"], 5);
+    for next in report["next"].as_array().unwrap() {
         let local = next["local"].as_str().unwrap();
         assert!(local.ends_with("+08:00") && ("01:00".."05:00").contains(&&local[11..16]), "{local}");
     }
@@ -75,9 +75,9 @@ fn the_file_is_what_check_accepts_and_never_overwritten() {
     // The same text on standard output; the times are the instances' own.
     let printed = init(&cloud, &["--stdout"]);
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), text);
-    let told: Value = serde_json::from_slice(&init(&cloud, &["--stdout", "--json"]).stdout).unwrap();
-    assert_eq!((&told["file"], &told["text"]), (&Value::Null, &text.into()));
-    assert_eq!(told["schedules"][0]["instance_id"], "ecd-sim0001");
+    let report: Value = serde_json::from_slice(&init(&cloud, &["--stdout", "--json"]).stdout).unwrap();
+    assert_eq!((&report["file"], &report["text"]), (&Value::Null, &text.into()));
+    assert_eq!(report["schedules"][0]["instance_id"], "ecd-sim0001");
 }
 
 #[test]
@@ -153,15 +153,15 @@ fn nothing_is_written_where_there_is_nothing_to_write() {
 }
 
 #[test]
-fn coverage_tells_both_ways() {
+fn coverage_lists_both_directions() {
     let cloud = Cloud::with(&["--instance", "ecd-1"]);
     let schedules = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 * * *\"\n\
                      [[schedule]]\nname = \"gone\"\ninstance_ids = [\"ws-sim0001\", \"ws-gone\"]\ncron = \"0 3 * * *\"\n";
     let host = Host::new(cloud.addr, schedules);
-    let told = host.json(0, &["coverage"]);
-    assert_eq!(told["covered"], 2);
-    assert_eq!(told["missing"], serde_json::json!([{ "schedule": "gone", "instance_id": "ws-gone" }]));
-    let uncovered = told["uncovered"].as_array().unwrap();
+    let report = host.json(0, &["coverage"]);
+    assert_eq!(report["covered"], 2);
+    assert_eq!(report["missing"], serde_json::json!([{ "schedule": "gone", "instance_id": "ws-gone" }]));
+    let uncovered = report["uncovered"].as_array().unwrap();
     let ids: Vec<&str> = uncovered.iter().map(|one| one["instance_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["ecd-sim0001", "ecd-sim0002", "ecd-sim0003", "ws-sim0002"]);
     let stopped = serde_json::json!({ "instance_id": "ecd-sim0003", "instance_type": "CloudDesktop",
@@ -187,6 +187,6 @@ fn coverage_tells_both_ways() {
         .output()
         .unwrap();
     assert!(all.status.success(), "{}", words(&all));
-    let told: Value = serde_json::from_slice(&all.stdout).unwrap();
-    assert_eq!(told, serde_json::json!({ "covered": 6, "uncovered": [], "missing": [] }));
+    let report: Value = serde_json::from_slice(&all.stdout).unwrap();
+    assert_eq!(report, serde_json::json!({ "covered": 6, "uncovered": [], "missing": [] }));
 }

@@ -33,11 +33,11 @@ fn schedule(more: &str) -> String {
 }
 
 #[test]
-fn every_lint_is_told_at_its_place() {
+fn every_lint_is_reported_at_its_place() {
     let mut problems = lints(Path::new("tests/data/lints.toml"));
     // What a version does not carry out yet is no lint.
     problems.0.retain(|problem| problem.code != "not-applied");
-    let told: Vec<_> = problems
+    let report: Vec<_> = problems
         .0
         .iter()
         .map(|problem| {
@@ -46,7 +46,7 @@ fn every_lint_is_told_at_its_place() {
         })
         .collect();
     assert!(problems.0.iter().all(|problem| problem.severity == Severity::Warning));
-    assert_eq!(told.len(), 30, "{told:#?}");
+    assert_eq!(report.len(), 30, "{report:#?}");
     insta::assert_snapshot!(problems.render(false));
 }
 
@@ -60,19 +60,20 @@ fn what_is_meant_is_not_doubted() {
         "cron = \"30 2 * * *\"\ntimezone = \"Asia/Shanghai\"\ncatch_up = \"skip\"\ncatch_up_window = \"0s\"",
         "cron = \"8-20/5 9 1 1,7 *\"\npaused = false",
     ] {
-        let told: Vec<_> = lints_of(&schedule(sound)).into_iter().filter(|told| !told.starts_with("not-")).collect();
-        assert_eq!(told, Vec::<String>::new(), "{sound}");
+        let report: Vec<_> =
+            lints_of(&schedule(sound)).into_iter().filter(|report| !report.starts_with("not-")).collect();
+        assert_eq!(report, Vec::<String>::new(), "{sound}");
     }
 }
 
 #[test]
-fn what_many_schedules_share_is_told_once() {
+fn what_many_schedules_share_is_reported_once() {
     let mut text = "[defaults]\ncron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\npaused = true\n".to_owned();
     for n in 0..100 {
         text.push_str(&format!("[[schedule]]\nname = \"s{n}\"\ninstance_id = \"ecd-{n}\"\n"));
     }
-    let told: Vec<_> = lints_of(&text).iter().map(|told| told.split(' ').next().unwrap().to_owned()).collect();
-    assert_eq!(told, ["dst-affected", "paused-for-ever"]);
+    let report: Vec<_> = lints_of(&text).iter().map(|report| report.split(' ').next().unwrap().to_owned()).collect();
+    assert_eq!(report, ["dst-affected", "paused-for-ever"]);
 }
 
 fn check(text: &str, args: &[&str]) -> (i32, String) {
@@ -90,9 +91,9 @@ fn warnings_can_be_denied() {
     let (code, text) = check(&doubtful, &["--deny", "warnings"]);
     assert!(code == 2 && text.contains("it has warnings, which are denied"), "{text}");
     let (code, text) = check(&doubtful, &["--deny", "warnings", "--json"]);
-    let told: Value = serde_json::from_str(&text).unwrap();
-    let problem = &told["problems"][0];
-    assert_eq!((code, &told["ok"], &problem["code"]), (2, &false.into(), &"uneven-step".into()));
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let problem = &report["problems"][0];
+    assert_eq!((code, &report["ok"], &problem["code"]), (2, &false.into(), &"uneven-step".into()));
     assert_eq!((&problem["severity"], &problem["line"], &problem["column"]), (&"warning".into(), &6.into(), &9.into()));
     assert_eq!(check(&schedule("cron = \"*/6 3 * * *\""), &["--deny", "warnings"]).0, 0);
 }
@@ -105,38 +106,38 @@ fn a_wall_of_warnings_is_cut_for_people_and_whole_for_programs() {
     let (_, shown) = check(&text, &[]);
     assert_eq!(shown.matches("warning[uneven-step]: `*/7`").count(), 10);
     assert!(shown.contains("warning[uneven-step]: likewise at 15 more places"), "{shown}");
-    let told: Value = serde_json::from_str(&check(&text, &["--json"]).1).unwrap();
-    let uneven = told["problems"].as_array().unwrap().iter().filter(|problem| problem["code"] == "uneven-step");
+    let report: Value = serde_json::from_str(&check(&text, &["--json"]).1).unwrap();
+    let uneven = report["problems"].as_array().unwrap().iter().filter(|problem| problem["code"] == "uneven-step");
     assert_eq!(uneven.count(), 25);
 }
 
 #[test]
-fn a_queue_that_no_night_is_long_enough_for_is_told_at_the_number_of_builders() {
+fn a_queue_that_no_night_is_long_enough_for_is_reported_at_the_number_of_builders() {
     let schedules: String = (0..20)
         .map(|n| format!("[[schedule]]\nname = \"s{n}\"\ninstance_id = \"ecd-{n}\"\ncron = \"0 3 * * *\"\n"))
         .collect();
-    let told = |builders: u32| {
+    let report = |builders: u32| {
         let (_, text) = check(&format!("max_builders = {builders}\n{schedules}"), &["--json"]);
-        let told: Value = serde_json::from_str(&text).unwrap();
-        let problems = told["problems"].as_array().unwrap().clone();
+        let report: Value = serde_json::from_str(&text).unwrap();
+        let problems = report["problems"].as_array().unwrap().clone();
         problems.into_iter().find(|problem| problem["code"] == "queue-longer-than-night")
     };
     // Half an hour each is assumed: one after the other they are not done within the deadline of four hours.
-    let problem = told(1).unwrap();
+    let problem = report(1).unwrap();
     assert_eq!((&problem["line"], &problem["column"]), (&3.into(), &16.into()));
     assert!(problem["message"].as_str().unwrap().contains("11 slots would wait past the deadline"), "{problem}");
-    assert_eq!(told(20), None);
+    assert_eq!(report(20), None);
 }
 
 #[test]
-fn schedules_of_one_instance_are_told_of_each_other_once_a_pair() {
+fn schedules_of_one_instance_are_reported_once_a_pair() {
     let text = format!(
         "{}[[schedule]]\nname = \"b\"\ninstance_id = \"ecd-1\"\ncron = \"20 3 * * *\"\n\
          [[schedule]]\nname = \"c\"\ninstance_id = \"ecd-1\"\ncron = \"50 3 * * *\"\npaused = true\n\
          [[schedule]]\nname = \"d\"\ninstance_id = \"ecd-1\"\ncron = \"50 3 * * *\"\n",
         schedule("cron = \"0 3 * * *\"")
     );
-    let told: Vec<_> = lints_of(&text).into_iter().filter(|told| told.starts_with("same")).collect();
-    let [only] = &told[..] else { panic!("{told:?}") };
+    let report: Vec<_> = lints_of(&text).into_iter().filter(|report| report.starts_with("same")).collect();
+    let [only] = &report[..] else { panic!("{report:?}") };
     assert!(only.contains("b comes 20m after a on ecd-1") && only.contains("waits if a bake takes 30m"), "{only}");
 }

@@ -143,7 +143,7 @@ fn every_key_is_explained_and_in_the_schema() {
 }
 
 #[test]
-fn defaults_are_those_that_the_reference_tells() {
+fn defaults_are_those_of_the_reference() {
     let all = definitions();
     let written = |section: &Section| {
         let lines = section.keys.iter().filter_map(|key| Some(format!("{} = {}\n", key.name, key.default()?)));
@@ -157,12 +157,12 @@ fn defaults_are_those_that_the_reference_tells() {
     for (outer, least) in [("retry", ""), ("keep", "last = 3")] {
         let key = all.schedule.keys.iter().find(|key| key.name == outer).unwrap();
         let Kind::Table(keys) = &key.kind else { panic!("{outer} is a table") };
-        let told: Vec<String> =
+        let report: Vec<String> =
             keys.iter().filter_map(|key| Some(format!("{} = {}", key.name, key.default()?))).collect();
-        assert!(!told.is_empty());
-        let all_told = if least.is_empty() { told.join(", ") } else { format!("{least}, {}", told.join(", ")) };
+        assert!(!report.is_empty());
+        let all_reported = if least.is_empty() { report.join(", ") } else { format!("{least}, {}", report.join(", ")) };
         let with = |inner: &str| hash(&format!("{schedule}{outer} = {{ {inner} }}\n"));
-        assert_eq!(with(&all_told), with(least), "{outer}");
+        assert_eq!(with(&all_reported), with(least), "{outer}");
     }
 }
 

@@ -104,11 +104,11 @@ fn half_a_file_is_refused_once_and_the_whole_one_taken() {
     let before = in_force(&host);
     let refused = |why: &str| {
         eventually(why, || (status(&host)["daemon"]["config_on_disk"] == "refused").then_some(()));
-        let told = status(&host);
-        let problem = &told["health"]["problems"][0];
-        assert_eq!(problem["code"], "configuration_refused", "{told}");
-        assert!(problem["message"].as_str().unwrap().contains("has problems and is not in force"), "{told}");
-        assert_eq!(told["daemon"]["config_hash"], before.as_str());
+        let report = status(&host);
+        let problem = &report["health"]["problems"][0];
+        assert_eq!(problem["code"], "configuration_refused", "{report}");
+        assert!(problem["message"].as_str().unwrap().contains("has problems and is not in force"), "{report}");
+        assert_eq!(report["daemon"]["config_hash"], before.as_str());
     };
     let refusals = || host.log().matches("the configuration has problems").count();
 
@@ -142,7 +142,7 @@ fn status_elsewhere(host: &Host) -> Value {
 }
 
 #[test]
-fn without_watch_edits_are_told_and_not_taken() {
+fn without_watch_edits_are_reported_and_not_taken() {
     let cloud = Cloud::start();
     let host = host(&cloud, false);
     let before = in_force(&host);
@@ -183,8 +183,8 @@ fn reload_says_what_changed() {
 
     // A new name without the old id loses the line.
     host.configure(cloud.addr, &format!("{}{silver}", FILE.replace("golden", "gold").replace("0 3 *", "0 4 *")));
-    let told = host.json(0, &["reload"]);
-    assert_eq!(told["diff"]["lost_lines"][0], serde_json::json!({ "id": "golden", "name": "gold" }));
+    let report = host.json(0, &["reload"]);
+    assert_eq!(report["diff"]["lost_lines"][0], serde_json::json!({ "id": "golden", "name": "gold" }));
     host.configure(cloud.addr, FILE);
     host.signal("HUP");
     eventually("the log has one line of it", || {
@@ -241,9 +241,9 @@ fn plan_diff_shows_an_edit_before_it_counts() {
     fs::write(host.path("conf.d/farm.toml"), FILE.replace("golden", "farm").replace("ecd-1", "ecd-9")).unwrap();
     let edited = text.replace("0 3 * * *", "0 4 1 * *").replace("max_builders = 20", "max_builders = 3");
     fs::write(&new, edited.replace("drain = \"2s\"", "drain = \"3s\"")).unwrap();
-    let (told, _) = diff(0);
-    let told = told.replace(&host.path("").display().to_string(), "/etc/");
-    insta::assert_snapshot!(told);
+    let (report, _) = diff(0);
+    let report = report.replace(&host.path("").display().to_string(), "/etc/");
+    insta::assert_snapshot!(report);
     let json = host.json(0, &[&["plan", "--diff", &new_path], &range[..]].concat());
     assert_eq!((&json["needs_restart"], &json["diff"]["counts"]["slots_moved"]), (&true.into(), &1.into()), "{json}");
     assert_eq!(json["diff"]["slots_gone"][0]["slot"], "2027-03-02T03:00:00Z");

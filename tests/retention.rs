@@ -32,13 +32,13 @@ fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
 
 /// What `prune --dry-run` or `prune` says of each image.
 fn prune(host: &Host, args: &[&str]) -> BTreeMap<String, Value> {
-    let told = host.json(0, &[&["prune"], args].concat());
-    let images = told["images"].as_array().unwrap().iter();
+    let report = host.json(0, &[&["prune"], args].concat());
+    let images = report["images"].as_array().unwrap().iter();
     images.map(|image| (image["image_id"].as_str().unwrap().to_owned(), image.clone())).collect()
 }
 
-fn actions(told: &BTreeMap<String, Value>) -> BTreeMap<&str, &str> {
-    told.iter().map(|(id, image)| (id.as_str(), image["action"].as_str().unwrap())).collect()
+fn actions(report: &BTreeMap<String, Value>) -> BTreeMap<&str, &str> {
+    report.iter().map(|(id, image)| (id.as_str(), image["action"].as_str().unwrap())).collect()
 }
 
 /// Why an image stays.
@@ -60,8 +60,8 @@ fn control(cloud: &Cloud, what: &str, body: &Value) {
 /// Prunes until nothing is marked any more.
 fn prune_to_the_end(host: &Host) {
     eventually("everything that goes has gone", || {
-        let told = prune(host, &[]);
-        told.values().all(|image| image["action"] == "keep").then_some(())
+        let report = prune(host, &[]);
+        report.values().all(|image| image["action"] == "keep").then_some(())
     });
 }
 
@@ -111,10 +111,10 @@ fn an_edit_of_the_rules_says_which_images_it_means() {
     let cloud = Cloud::start();
     let rules = |last: u32| KEEP_TWO.replace("last = 2", &format!("last = {last}")).replace("1s", "1h");
     let (mut host, images) = baked(&cloud, &rules(3), 4);
-    let ids = |told: &Value, key: &str| -> Vec<String> {
-        told[key].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap().to_owned()).collect()
+    let ids = |report: &Value, key: &str| -> Vec<String> {
+        report[key].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap().to_owned()).collect()
     };
-    let means = |told: &Value| [ids(told, "images_going"), ids(told, "images_staying"), ids(told, "orphans")];
+    let means = |report: &Value| [ids(report, "images_going"), ids(report, "images_staying"), ids(report, "orphans")];
     let (main, new) = (host.path("imagebaked.toml"), host.path("new.toml"));
     let new_path = new.display().to_string();
     let other = rules(3).replace("golden", "silver").replace("ecd-1", "ecd-2");
@@ -141,8 +141,8 @@ fn an_edit_of_the_rules_says_which_images_it_means() {
         assert_eq!(text.contains("Images that go by the new rules"), !wanted[0].is_empty(), "{text}");
 
         std::fs::rename(&new, &main).unwrap();
-        let told = host.json(0, &["reload"]);
-        assert_eq!((means(&told), &told["image_counts"]), (wanted, &counts), "{schedules}");
+        let report = host.json(0, &["reload"]);
+        assert_eq!((means(&report), &report["image_counts"]), (wanted, &counts), "{schedules}");
     }
     assert!(host.log().contains("; 2 images more to go"), "{}", host.log());
     assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"), "nothing but words so far");
@@ -169,11 +169,11 @@ fn a_person_has_the_last_word() {
     host.expect(1, &["undelete", &images[0]]);
     host.expect(1, &["unpin", &images[0]]);
     host.expect(0, &["pin", &images[0], "--reason", "the audit needs it"]);
-    let told = prune(&host, &[]);
-    assert_eq!((why(&told[&images[0]]), &told[&images[1]]["action"]), (vec!["pinned"], &json!("mark")));
+    let report = prune(&host, &[]);
+    assert_eq!((why(&report[&images[0]]), &report[&images[1]]["action"]), (vec!["pinned"], &json!("mark")));
     host.expect(0, &["undelete", &images[1]]);
-    let told = prune(&host, &[]);
-    assert_eq!(why(&told[&images[1]]), ["pinned"]);
+    let report = prune(&host, &[]);
+    assert_eq!(why(&report[&images[1]]), ["pinned"]);
     let (out, _) = host.expect(0, &["images"]);
     assert!(out.contains("pinned: the audit needs it") && out.contains("pinned: undeleted"), "{out}");
     // Without the pin the rules decide again.
@@ -208,13 +208,13 @@ fn nobody_is_tricked_out_of_an_image() {
         &json!({"image_id": "imgc-foreign", "image_name": "golden-v9", "tags": {"imagebaked:line": "golden"}}),
     );
     cloud.add_faults("[[fault]]\naction = \"DeleteImage\"\ntimes = 0\ncode = \"ImageNotAllowDelete\"\nstatus = 400\n");
-    let told = prune(&host, &[]);
-    assert_eq!(why(&told[&images[0]]), ["in_use"]);
-    assert_eq!(told[&images[0]]["why"][0]["by"], json!(["aig-1"]));
-    assert_eq!(why(&told[&images[1]]), ["not_ours"]);
-    assert_eq!(why(&told[&images[2]]), ["not_ours"]);
-    assert_eq!((&told[&images[3]]["action"], why(&told[&images[3]])), (&json!("blocked"), vec!["refused"]));
-    assert_eq!(why(&told[&images[4]]), ["channel", "last_good", "rule"]);
+    let report = prune(&host, &[]);
+    assert_eq!(why(&report[&images[0]]), ["in_use"]);
+    assert_eq!(report[&images[0]]["why"][0]["by"], json!(["aig-1"]));
+    assert_eq!(why(&report[&images[1]]), ["not_ours"]);
+    assert_eq!(why(&report[&images[2]]), ["not_ours"]);
+    assert_eq!((&report[&images[3]]["action"], why(&report[&images[3]])), (&json!("blocked"), vec!["refused"]));
+    assert_eq!(why(&report[&images[4]]), ["channel", "last_good", "rule"]);
 
     // Refused for its use, it is asked for again later, and by a person at once.
     assert_eq!(prune(&host, &[])[&images[3]]["action"], "wait");
@@ -243,8 +243,8 @@ fn doubt_holds_everything() {
         "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",
     );
     assert_eq!(host.bake("golden")["state"], "failed");
-    let told = prune(&host, &[]);
-    assert_eq!(told[&good[0]]["why"][0]["because"]["doubt"], "newest_failed");
+    let report = prune(&host, &[]);
+    assert_eq!(report[&good[0]]["why"][0]["because"]["doubt"], "newest_failed");
     let (out, _) = host.expect(0, &["prune", "--dry-run"]);
     assert!(out.contains("no rule wants it, but the newest bake of the line, 3, failed"), "{out}");
 
@@ -254,15 +254,15 @@ fn doubt_holds_everything() {
         cloud.add_faults(&format!(
             "[[fault]]\naction = \"{action}\"\ntimes = 0\ncode = \"Forbidden.RAM\"\nstatus = 403\n"
         ));
-        let told = host.json(1, &["prune"]);
-        assert!(told["problem"].as_str().unwrap().contains("Forbidden.RAM"), "{told}");
+        let report = host.json(1, &["prune"]);
+        assert!(report["problem"].as_str().unwrap().contains("Forbidden.RAM"), "{report}");
         let idle = |image: &Value| image["action"] == "keep" || image["action"] == "blocked";
-        assert!(told["images"].as_array().unwrap().iter().all(idle), "{told}");
+        assert!(report["images"].as_array().unwrap().iter().all(idle), "{report}");
         exchange(cloud.addr, "DELETE", "/_sim/faults", "");
     }
     assert!(cloud.calls("DeleteImage", None).is_empty());
-    let told = prune(&host, &[]);
-    assert_eq!(told.values().filter(|image| image["action"] == "delete").count(), 2);
+    let report = prune(&host, &[]);
+    assert_eq!(report.values().filter(|image| image["action"] == "delete").count(), 2);
 }
 
 #[test]
@@ -273,11 +273,11 @@ fn an_image_that_is_gone_does_not_count_and_one_that_went_with_the_call_is_delet
     // Other hands took the newest but one; two good ones must be left.
     control(&cloud, "images", &json!({"image_id": images[2], "deleted": true}));
     cloud.add_faults("[[fault]]\naction = \"DeleteImage\"\ndrop = \"after\"\n");
-    let told = prune(&host, &[]);
-    assert_eq!(why(&told[&images[1]])[0], "rule");
-    assert_eq!(why(&told[&images[2]]), ["missing"]);
+    let report = prune(&host, &[]);
+    assert_eq!(why(&report[&images[1]])[0], "rule");
+    assert_eq!(why(&report[&images[2]]), ["missing"]);
     // The answer was lost, the image is gone: found out at once.
-    assert_eq!(told[&images[0]]["action"], "delete");
+    assert_eq!(report[&images[0]]["action"], "delete");
     assert_eq!(status(&cloud, &images[0]), "DELETE");
     assert!(!prune(&host, &[]).contains_key(&images[0]));
     assert_eq!(cloud.calls("DeleteImage", None).len(), 1);
@@ -302,28 +302,28 @@ fn a_removed_schedule_keeps_its_images_until_they_are_adopted() {
     host.expect(3, &["adopt", "golden", &images[0]]);
     host.expect(3, &["adopt", "silver", "imgc-nobody"]);
     host.expect(2, &["adopt", "silver"]);
-    let told = host.json(0, &["adopt", "silver", "--tag", "imagebaked:line=golden", "--dry-run"]);
-    assert_eq!(told["images"].as_array().unwrap().len(), 3);
+    let report = host.json(0, &["adopt", "silver", "--tag", "imagebaked:line=golden", "--dry-run"]);
+    assert_eq!(report["images"].as_array().unwrap().len(), 3);
     assert_eq!(host.json(0, &["images", "--orphans"])["images"].as_array().unwrap().len(), 3, "that was a rehearsal");
-    let told = host.json(0, &["adopt", "silver", "--tag", "imagebaked:line=golden"]);
-    assert!(told["images"].as_array().unwrap().iter().all(|image| image["ours"] == true), "{told}");
-    let told = host.json(0, &["adopt", "silver", "--name", "old-golden-*"]);
-    assert_eq!((&told["images"][0]["version"], &told["images"][0]["ours"]), (&json!(4), &json!(false)));
+    let report = host.json(0, &["adopt", "silver", "--tag", "imagebaked:line=golden"]);
+    assert!(report["images"].as_array().unwrap().iter().all(|image| image["ours"] == true), "{report}");
+    let report = host.json(0, &["adopt", "silver", "--name", "old-golden-*"]);
+    assert_eq!((&report["images"][0]["version"], &report["images"][0]["ours"]), (&json!(4), &json!(false)));
     host.expect(1, &["adopt", "silver", "imgc-found"]);
     assert!(host.json(0, &["images", "--orphans"])["images"].as_array().unwrap().is_empty());
 
     // An image for another kind of machine is none for this line, and none that is adopted is newer for its version.
     control(&cloud, "images", &json!({"image_id": "imgc-ws", "product_type": "WuyingServer"}));
-    let told = host.json(1, &["adopt", "silver", "imgc-ws"]);
-    assert!(told["images"][0]["obstacle"].as_str().unwrap().contains("WuyingServer"), "{told}");
+    let report = host.json(1, &["adopt", "silver", "imgc-ws"]);
+    assert!(report["images"][0]["obstacle"].as_str().unwrap().contains("WuyingServer"), "{report}");
     let latest = || host.json(0, &["images", "--channel", "latest"])["images"][0]["image_id"].clone();
     eventually("the newest by its slot is the latest", || (latest() == images[2].as_str()).then_some(()));
 
     // Rules count what is ours, and the foreign one is in nobody's way.
-    let told = prune(&host, &["--dry-run"]);
-    assert_eq!(why(&told["imgc-found"]), ["not_ours"]);
-    assert_eq!(why(&told[&images[2]]), ["channel", "last_good", "rule"]);
-    assert_eq!(told[&images[0]]["action"], "mark");
+    let report = prune(&host, &["--dry-run"]);
+    assert_eq!(why(&report["imgc-found"]), ["not_ours"]);
+    assert_eq!(why(&report[&images[2]]), ["channel", "last_good", "rule"]);
+    assert_eq!(report[&images[0]]["action"], "mark");
     // Its versions go on after all of them.
     assert_eq!(host.bake("silver")["version"], 5);
 }
@@ -352,8 +352,8 @@ fn a_kill_at_any_point_of_a_deletion_takes_what_goes_and_no_more() {
                 host.launch("");
                 eventually("both are deleted, and the history knows", || {
                     let output = host.run(&["images", "--json"]);
-                    let told: Value = serde_json::from_slice(&output.stdout).ok()?;
-                    let left = told["images"].as_array()?;
+                    let report: Value = serde_json::from_slice(&output.stdout).ok()?;
+                    let left = report["images"].as_array()?;
                     (left.len() == 1 && left[0]["image_id"] == images[2].as_str()).then_some(())
                 });
                 assert_eq!(
@@ -368,8 +368,8 @@ fn a_kill_at_any_point_of_a_deletion_takes_what_goes_and_no_more() {
 
 /// The audit's lines of an action.
 fn audited(host: &Host, action: &str) -> Vec<String> {
-    let told = host.json(0, &["audit"]);
-    let entries = told["audit"].as_array().unwrap().iter();
+    let report = host.json(0, &["audit"]);
+    let entries = report["audit"].as_array().unwrap().iter();
     entries
         .filter(|entry| entry["action"] == action)
         .map(|entry| format!("{}: {}", entry["who"].as_str().unwrap(), entry["detail"].as_str().unwrap()))
@@ -377,9 +377,9 @@ fn audited(host: &Host, action: &str) -> Vec<String> {
 }
 
 fn image_row(host: &Host, image: &str) -> Value {
-    let told = host.json(0, &["images"]);
-    let found = told["images"].as_array().unwrap().iter().find(|row| row["image_id"] == image);
-    assert!(found.is_some(), "{image}: {told}");
+    let report = host.json(0, &["images"]);
+    let found = report["images"].as_array().unwrap().iter().find(|row| row["image_id"] == image);
+    assert!(found.is_some(), "{image}: {report}");
     found.unwrap().clone()
 }
 
@@ -398,32 +398,33 @@ fn an_image_whose_deletion_is_unclear_is_promised_to_nobody_and_was_deleted_by_u
     // The first list by id, right before the call, works; no other does.
     cloud.add_faults("[[fault]]\naction = \"DeleteImage\"\ndrop = \"after\"\n");
     cloud.add_faults(&NO_LISTS.replace("times = 0", "nth = 3\ntimes = 0"));
-    let told = host.json(0, &["prune"]);
-    let told = told["images"].as_array().unwrap().iter().find(|image| image["image_id"] == images[0].as_str()).unwrap();
-    assert_eq!(told["action"], "search", "{told}");
+    let report = host.json(0, &["prune"]);
+    let report =
+        report["images"].as_array().unwrap().iter().find(|image| image["image_id"] == images[0].as_str()).unwrap();
+    assert_eq!(report["action"], "search", "{report}");
     assert_eq!(status(&cloud, &images[0]), "DELETE");
     for _ in 0..2 {
-        let (_, told) = host.expect(1, &["pin", &images[0]]);
-        assert!(told.contains("whether the cloud deleted it is not known yet"), "{told}");
-        let (_, told) = host.expect(1, &["undelete", &images[0]]);
-        assert!(told.contains("whether the cloud deleted it is not known yet"), "{told}");
+        let (_, report) = host.expect(1, &["pin", &images[0]]);
+        assert!(report.contains("whether the cloud deleted it is not known yet"), "{report}");
+        let (_, report) = host.expect(1, &["undelete", &images[0]]);
+        assert!(report.contains("whether the cloud deleted it is not known yet"), "{report}");
         assert_eq!(image_row(&host, &images[0])["fate"], "deleting");
         // Nor does a scan that fails change anything, nor a restart.
-        let told = host.json(1, &["prune"]);
-        assert!(told["problem"].as_str().unwrap().contains("ServiceUnavailable"), "{told}");
+        let report = host.json(1, &["prune"]);
+        assert!(report["problem"].as_str().unwrap().contains("ServiceUnavailable"), "{report}");
         host.kill();
         host.start();
     }
     no_more_faults(&cloud);
     eventually("a search has found it gone", || {
-        let told = host.json(0, &["images"]);
-        (told["images"].as_array().unwrap().len() == 1).then_some(())
+        let report = host.json(0, &["images"]);
+        (report["images"].as_array().unwrap().len() == 1).then_some(())
     });
     let deleted = audited(&host, "deleted");
     assert!(deleted.len() == 1 && deleted[0].contains(&images[0]), "{deleted:?}");
     assert!(audited(&host, "vanished").is_empty());
-    let (_, told) = host.expect(1, &["pin", &images[0]]);
-    assert!(told.contains("is deleted since"), "{told}");
+    let (_, report) = host.expect(1, &["pin", &images[0]]);
+    assert!(report.contains("is deleted since"), "{report}");
     assert_eq!(cloud.calls("DeleteImage", None).len(), 1);
 }
 
@@ -455,8 +456,8 @@ fn a_blocker_makes_a_deletion_wait_and_takes_no_mark_back() {
     };
     // Somebody uses it; the lists fail; the daemon is killed. The grace goes on.
     control(&cloud, "groups", &json!({"group_id": "aig-1", "image_id": images[0]}));
-    let told = prune(&host, &[]);
-    assert_eq!((&told[&images[0]]["action"], why(&told[&images[0]])), (&json!("blocked"), vec!["in_use"]));
+    let report = prune(&host, &[]);
+    assert_eq!((&report[&images[0]]["action"], why(&report[&images[0]])), (&json!("blocked"), vec!["in_use"]));
     is_marked_still(&host);
     for action in ["ListImage", "ListAppInstanceGroup"] {
         cloud.add_faults(&NO_LISTS.replace("ListImage", action));
@@ -519,15 +520,15 @@ fn an_edit_that_wants_less_than_half_waits_for_a_persons_word() {
     configure(&host, 2);
     host.expect(0, &["reload"]);
     eventually("the brake holds", || problems(&host).contains("golden").then_some(()));
-    let told = problems(&host);
-    assert!(told.contains("4 of 6 good images of golden") && told.contains("more than half"), "{told}");
+    let report = problems(&host);
+    assert!(report.contains("4 of 6 good images of golden") && report.contains("more than half"), "{report}");
     let (out, _) = host.expect(0, &["prune", "--dry-run"]);
     assert!(out.contains("needs confirmation") && out.contains("4 of 6 good images of golden"), "{out}");
     let (out, _) = host.expect(0, &["plan"]);
     assert!(out.contains("4 of 6 good images of golden") && out.contains("prune --confirm"), "{out}");
-    let told = host.json(0, &["prune"]);
-    assert_eq!(told["brakes"][0]["scope"], "line");
-    assert!(told["images"].as_array().unwrap().iter().all(|image| image["action"] != "delete"), "{told}");
+    let report = host.json(0, &["prune"]);
+    assert_eq!(report["brakes"][0]["scope"], "line");
+    assert!(report["images"].as_array().unwrap().iter().all(|image| image["action"] != "delete"), "{report}");
     host.kill();
     host.start();
     assert!(problems(&host).contains("4 of 6 good images of golden"), "it survives a restart");
@@ -543,8 +544,8 @@ fn an_edit_that_wants_less_than_half_waits_for_a_persons_word() {
     host.expect(0, &["reload"]);
     eventually("a trickle meets it, too", || problems(&host).contains("after 2 in the last 24 hours").then_some(()));
     there(4);
-    let told = prune(&host, &["--confirm"]);
-    assert_eq!(told[&images[2]]["action"], "delete");
+    let report = prune(&host, &["--confirm"]);
+    assert_eq!(report[&images[2]]["action"], "delete");
     there(2);
     eventually("all is well", || (!problems(&host).contains("good images of golden")).then_some(()));
     let confirmed = audited(&host, "confirm deletions");
@@ -594,23 +595,23 @@ fn images_that_failed_are_shown_and_those_that_nobody_knows_too() {
         "images",
         &json!({"image_id": "imgc-strange", "image_name": "golden-x", "status": "CREATE_FAILED", "tags": tags("2026-01-01T00:00:00Z")}),
     );
-    let of = |told: &Value, id: &str| {
-        let images = told["images"].as_array().unwrap();
+    let of = |report: &Value, id: &str| {
+        let images = report["images"].as_array().unwrap();
         images.iter().find(|image| image["image_id"] == id).cloned()
     };
-    let told = host.json(0, &["images", "--failed"]);
-    assert_eq!(of(&told, id).unwrap()["bake"], failed["id"], "{told}");
+    let report = host.json(0, &["images", "--failed"]);
+    assert_eq!(of(&report, id).unwrap()["bake"], failed["id"], "{report}");
     // The list of the next pass shows both.
     let pruned = host.json(0, &["prune", "--dry-run"]);
     assert_eq!(pruned["failed"].as_array().unwrap().len(), 2, "{pruned}");
-    let told = host.json(0, &["images", "--failed"]);
-    let (known, strange) = (of(&told, id).unwrap(), of(&told, "imgc-strange").unwrap());
+    let report = host.json(0, &["images", "--failed"]);
+    let (known, strange) = (of(&report, id).unwrap(), of(&report, "imgc-strange").unwrap());
     assert_eq!((&known["action"], &known["in_history"]), (&json!("wait"), &json!(true)), "{known}");
     assert_eq!((&strange["action"], &strange["in_history"]), (&json!("keep"), &json!(false)), "{strange}");
     let (out, _) = host.expect(0, &["images", "--failed"]);
     assert!(out.contains("the history does not know it") && out.contains("wait, deleted after"), "{out}");
-    let told = host.json(1, &["reconcile"]);
-    assert!(told["failed"].to_string().contains(id), "{told}");
+    let report = host.json(1, &["reconcile"]);
+    assert!(report["failed"].to_string().contains(id), "{report}");
     // Failed images are none of the good ones.
     assert!(of(&host.json(0, &["images"]), id).is_none());
     prune(&host, &[]);

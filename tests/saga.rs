@@ -77,7 +77,7 @@ fn written(host: &Host, name: &str) -> String {
 // Hooks
 
 #[test]
-fn hooks_run_around_the_stop_in_order_and_are_told_what_for() {
+fn hooks_run_around_the_stop_in_order_and_get_their_variables() {
     let cloud = Cloud::start();
     let script = r#"echo "$0" >> order; env > "env-$0"; pwd; echo "to stderr" >&2"#;
     let keys = format!(
@@ -113,7 +113,7 @@ fn hooks_run_around_the_stop_in_order_and_are_told_what_for() {
     assert_eq!(message(&bake, "hook before 1"), wrote);
 
     let env = written(&host, "env-a1");
-    let told = |name: &str| {
+    let report = |name: &str| {
         let line = env.lines().find_map(|line| line.strip_prefix(&format!("{name}=")));
         line.unwrap_or_else(|| panic!("no {name} in {env}")).to_owned()
     };
@@ -130,10 +130,10 @@ fn hooks_run_around_the_stop_in_order_and_are_told_what_for() {
         ("IMAGEBAKED_REASON", "reason"),
     ] {
         let value = bake[key].as_str().map_or_else(|| bake[key].to_string(), str::to_owned);
-        assert_eq!(told(name), value, "{name}");
+        assert_eq!(report(name), value, "{name}");
     }
-    assert_eq!(told("IMAGEBAKED_HOOK"), "after");
-    assert!(bake["slot"].as_str().unwrap().starts_with(told("IMAGEBAKED_SLOT").trim_end_matches('Z')), "{env}");
+    assert_eq!(report("IMAGEBAKED_HOOK"), "after");
+    assert!(bake["slot"].as_str().unwrap().starts_with(report("IMAGEBAKED_SLOT").trim_end_matches('Z')), "{env}");
     let own = ["IMAGEBAKED_", "PATH=", "PWD=", "OLDPWD=", "SHLVL=", "_="];
     assert!(env.lines().all(|line| own.iter().any(|own| line.starts_with(own))), "{env}");
     assert!(!env.contains(SECRET) && !written(&host, "env-b1").contains("IMAGEBAKED_IMAGE_ID"));
@@ -303,8 +303,8 @@ fn a_bake_waits_until_users_have_left() {
         // Between two looks it is listed with its reason; during one it is under way.
         let listed = eventually("status lists it", || host.json(0, &["status"])["waiting"].get(0).cloned());
         assert_eq!(listed["schedule"], "golden");
-        let told = reason(&listed);
-        assert!(told.starts_with(&format!("waits for {who} to leave")) && told.contains("; next try "), "{told}");
+        let report = reason(&listed);
+        assert!(report.starts_with(&format!("waits for {who} to leave")) && report.contains("; next try "), "{report}");
         eventually("in words, too", || host.expect(0, &["status"]).0.contains("\nWaiting\n").then_some(()));
         assert_eq!(host.bake("other")["state"], "succeeded");
         let looks = || cloud.calls("ListWuyingServer", None).len() + cloud.calls("DescribeDesktops", None).len();
@@ -316,8 +316,8 @@ fn a_bake_waits_until_users_have_left() {
         assert!(reason(&done).starts_with("image made; waited ") && reason(&done).ends_with(" to leave"), "{done}");
         assert_eq!(done["version"], 1, "versions are not burnt by waiting");
         let calls = host.show(&done["id"])["calls"].as_array().unwrap().clone();
-        let told = format!("Running, {who} is connected");
-        assert_eq!(calls.iter().filter(|call| call["message"] == told.as_str()).count(), 1, "told once: {calls:?}");
+        let report = format!("Running, {who} is connected");
+        assert_eq!(calls.iter().filter(|call| call["message"] == report.as_str()).count(), 1, "told once: {calls:?}");
         assert_eq!(host.log().matches("of golden waits for").count(), 1, "{}", host.log());
         assert_eq!(power(&cloud, instance), "running");
     }
@@ -394,14 +394,14 @@ fn a_schedule_that_is_removed_leaves_no_instance_stopped() {
 }
 
 #[test]
-fn what_is_left_stopped_by_a_shutdown_is_told_and_started_at_the_next_start() {
+fn what_is_left_stopped_by_a_shutdown_is_reported_and_started_at_the_next_start() {
     let cloud = Cloud::with(&["--open", "--build-time", "1s", "--power-time", "100ms"]);
     let mut host = host(&cloud, "ws-left", "stop_instance = 'required'");
     host.expect(0, &["bake", "golden"]);
     host.until("its image is being made", &[], |row| row["state"] == "building");
     host.stop();
-    let told = "instance ws-left is stopped for bake 1 of golden; the next start of the daemon starts it again";
-    assert_eq!(host.log().matches(told).count(), 1, "{}", host.log());
+    let report = "instance ws-left is stopped for bake 1 of golden; the next start of the daemon starts it again";
+    assert_eq!(host.log().matches(report).count(), 1, "{}", host.log());
     let (out, _) = host.expect(4, &["status"]);
     assert!(out.contains("Instance ws-left was stopped for bake 1 of golden;"), "{out}");
     assert_eq!(power(&cloud, "ws-left"), "stopped");
@@ -411,7 +411,7 @@ fn what_is_left_stopped_by_a_shutdown_is_told_and_started_at_the_next_start() {
     host.until("it has ended", &[], |row| row["state"] == "succeeded");
     assert_eq!(power(&cloud, "ws-left"), "running");
     host.stop();
-    assert_eq!(host.log().matches(told).count(), 1, "nothing is left stopped now");
+    assert_eq!(host.log().matches(report).count(), 1, "nothing is left stopped now");
 }
 
 #[test]
@@ -429,10 +429,10 @@ fn a_refused_start_is_a_problem_at_once_and_the_reason_of_its_bake() {
     let [problem] = status["health"]["problems"].as_array().unwrap().as_slice() else { panic!("{status}") };
     assert_eq!(problem["code"], "instance_not_running");
     assert_eq!(problem["subject"], serde_json::json!({ "kind": "instance", "id": "ws-down" }));
-    let told = problem["message"].as_str().unwrap();
+    let report = problem["message"].as_str().unwrap();
     assert!(
-        told.starts_with("instance ws-down was stopped for bake 1 of golden and is not running again yet: NoStock"),
-        "{told}"
+        report.starts_with("instance ws-down was stopped for bake 1 of golden and is not running again yet: NoStock"),
+        "{report}"
     );
     assert!(host.log().contains("is not running again yet: NoStock"), "{}", host.log());
     // Neither more refusals nor a restart begin it anew.

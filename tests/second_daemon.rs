@@ -52,8 +52,8 @@ fn an_image_of_a_second_daemon_is_a_problem_and_is_never_deleted() {
     let theirs = second.bake("golden")["image_id"].as_str().unwrap().to_owned();
     second.kill();
     host.json(0, &["prune"]);
-    let told = problems(&host);
-    assert!(told.contains(&theirs) && !told.contains("imgc-old") && !told.contains(&ours), "{told}");
+    let report = problems(&host);
+    assert!(report.contains(&theirs) && !report.contains("imgc-old") && !report.contains(&ours), "{report}");
     host.bake("golden");
     let pruned = host.json(0, &["prune"]);
     assert_eq!(pruned["images"][1]["action"], "delete");

@@ -325,7 +325,7 @@ async fn instances_stop_and_start_in_their_time() {
 }
 
 #[tokio::test]
-async fn users_and_images_of_instances_are_told_where_they_are() {
+async fn users_and_images_of_instances_are_listed_where_they_are() {
     let (sim, clock) = start(Options::default()).await;
     for (id, kind) in [("ecd-used", "CloudDesktop"), ("ws-used", "WuyingServer")] {
         let spec = json!({"instance_id": id, "instance_type": kind, "connected": true, "image_id": "imgc-base"});
@@ -470,7 +470,7 @@ async fn refused_rights_name_what_is_missing() {
 }
 
 #[tokio::test]
-async fn lists_lie_as_they_are_told() {
+async fn lists_lie_as_the_fault_plan_asks() {
     let (sim, clock) = start(Options::default()).await;
     for (lie, rows, count, token) in [
         ("null", json!(null), 3, ""),
@@ -480,19 +480,22 @@ async fn lists_lie_as_they_are_told() {
     ] {
         let plan = format!(r#"{{"fault":[{{"action":"DescribeDesktops","list":"{lie}"}}]}}"#);
         assert_eq!(control(&sim, "POST", "/_sim/faults", &plan).await.status, 200);
-        let told = call(&sim, &clock, "DescribeDesktops", &[("RegionId", "r")]).await.unwrap().json();
-        assert_eq!((&told["Desktops"], &told["TotalCount"], &told["NextToken"]), (&rows, &json!(count), &json!(token)));
+        let report = call(&sim, &clock, "DescribeDesktops", &[("RegionId", "r")]).await.unwrap().json();
+        assert_eq!(
+            (&report["Desktops"], &report["TotalCount"], &report["NextToken"]),
+            (&rows, &json!(count), &json!(token))
+        );
     }
-    let mut told = Vec::new();
+    let mut report = Vec::new();
     for lie in ["missing", "short", "no_ids", "no_image_ids"] {
         let plan = format!(r#"{{"fault":[{{"action":"ListWuyingServer","list":"{lie}"}}]}}"#);
         assert_eq!(control(&sim, "POST", "/_sim/faults", &plan).await.status, 200);
-        told.push(call(&sim, &clock, "ListWuyingServer", &[]).await.unwrap().json());
+        report.push(call(&sim, &clock, "ListWuyingServer", &[]).await.unwrap().json());
     }
-    assert_eq!(told[0].get("WuyingServerList"), None);
-    assert_eq!((told[1]["WuyingServerList"].as_array().unwrap().len(), &told[1]["TotalCount"]), (1, &json!(2)));
-    assert_eq!(told[2]["WuyingServerList"][0].get("WuyingServerId"), None);
-    assert_eq!(told[3]["WuyingServerList"][0].get("ImageId"), None);
+    assert_eq!(report[0].get("WuyingServerList"), None);
+    assert_eq!((report[1]["WuyingServerList"].as_array().unwrap().len(), &report[1]["TotalCount"]), (1, &json!(2)));
+    assert_eq!(report[2]["WuyingServerList"][0].get("WuyingServerId"), None);
+    assert_eq!(report[3]["WuyingServerList"][0].get("ImageId"), None);
     // Where nothing is listed there is still something to lie about.
     let plan =
         r#"{"fault":[{"action":"ListImage","list":"empty"},{"action":"ListImage","list":"same_page","times":2}]}"#;
@@ -500,8 +503,8 @@ async fn lists_lie_as_they_are_told() {
     assert_eq!(call(&sim, &clock, "ListImage", &[]).await.unwrap().json()["Count"], 1);
     control(&sim, "POST", "/_sim/images", r#"{"image_id":"imgc-1"}"#).await;
     for page in ["1", "7"] {
-        let told = call(&sim, &clock, "ListImage", &[("PageNumber", page)]).await.unwrap().json();
-        assert_eq!((&told["Data"][0]["ImageId"], &told["Count"]), (&json!("imgc-1"), &json!(1001)));
+        let report = call(&sim, &clock, "ListImage", &[("PageNumber", page)]).await.unwrap().json();
+        assert_eq!((&report["Data"][0]["ImageId"], &report["Count"]), (&json!("imgc-1"), &json!(1001)));
     }
     for plan in [
         r#"{"fault":[{"action":"DescribeBundles","list":"empty"}]}"#,
@@ -514,7 +517,7 @@ async fn lists_lie_as_they_are_told() {
 }
 
 #[tokio::test]
-async fn too_many_calls_are_told_when_to_come_back() {
+async fn too_many_calls_get_a_retry_after() {
     let (sim, clock) = start(Options { requests_per_second: Some(2), ..Options::default() }).await;
     clock.advance(TimeDelta::milliseconds(400));
     for expected in [200, 200, 429] {
@@ -579,14 +582,14 @@ async fn faults_meet_the_calls_they_name() {
 
 #[tokio::test]
 async fn an_image_ends_as_the_plan_says() {
-    for (fate, status, listed) in
+    for (deletion, status, listed) in
         [("CREATE_FAILED", "CREATE_FAILED", 1), ("STUCK", "CREATING", 1), ("VANISH", "VANISHED", 0), ("ODD", "ODD", 1)]
     {
-        let plan = json!({"fault": [{"action": "CreateImageByInstance", "image": fate}]}).to_string();
+        let plan = json!({"fault": [{"action": "CreateImageByInstance", "image": deletion}]}).to_string();
         let (sim, clock) = start(Options { faults: FaultPlan::parse(&plan).unwrap(), ..Options::default() }).await;
         assert_eq!(call(&sim, &clock, "CreateImageByInstance", CREATE).await.unwrap().status, 200);
         clock.advance(TimeDelta::seconds(60));
-        assert_eq!(call(&sim, &clock, "ListImage", &[]).await.unwrap().json()["Count"], listed, "{fate}");
+        assert_eq!(call(&sim, &clock, "ListImage", &[]).await.unwrap().json()["Count"], listed, "{deletion}");
         assert_eq!(sim.state()["images"][0]["status"], status);
         sim.stop().await;
     }

@@ -50,8 +50,8 @@ fn tables_fit_the_terminal_and_colours_know_their_place() {
     assert!(!plain.contains('\u{1b}'), "{plain}");
     let painted = typed(&host, "imagebaked history", &[("NO_COLOR", "")]).unwrap();
     assert!(painted.contains("\u{1b}[31;1mfailed"), "an empty NO_COLOR says nothing: {painted}");
-    let told = typed(&host, "imagebaked --color never history", &[]).unwrap();
-    assert!(!told.contains('\u{1b}'), "{told}");
+    let report = typed(&host, "imagebaked --color never history", &[]).unwrap();
+    assert!(!report.contains('\u{1b}'), "{report}");
     // What goes into a pipe is whole, though standard error is a terminal.
     let filtered = typed(&host, "imagebaked history | cat", &[]).unwrap();
     assert_eq!(filtered.replace('\r', ""), piped);

@@ -89,7 +89,7 @@ fn instant(text: &Value) -> DateTime<Utc> {
 }
 
 #[test]
-fn a_slot_is_told_call_by_call_and_the_times_beside_it_are_none() {
+fn a_slot_is_explained_call_by_call_and_the_times_beside_it_are_none() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, GOLDEN);
     host.start();
@@ -105,12 +105,12 @@ fn a_slot_is_told_call_by_call_and_the_times_beside_it_are_none() {
     host.stop();
 
     let slot = at.to_rfc3339();
-    let told = host.json(0, &["why", "soon", "--at", &slot]);
-    assert_eq!((&told["schedule"], &told["due"]), (&json!("soon"), &json!(true)));
-    assert_eq!(instant(&told["slot"]), at);
-    assert_eq!(instant(&told["nearest"]["after"]) - at, TimeDelta::days(1));
-    assert_eq!(told["bakes"][0]["id"], row["id"]);
-    let calls = told["bakes"][0]["calls"].as_array().unwrap();
+    let output = host.json(0, &["why", "soon", "--at", &slot]);
+    assert_eq!((&output["schedule"], &output["due"]), (&json!("soon"), &json!(true)));
+    assert_eq!(instant(&output["slot"]), at);
+    assert_eq!(instant(&output["nearest"]["after"]) - at, TimeDelta::days(1));
+    assert_eq!(output["bakes"][0]["id"], row["id"]);
+    let calls = output["bakes"][0]["calls"].as_array().unwrap();
     let refused = calls.iter().find(|call| call["code"] == "ExceedBuilderQuota").unwrap();
     let request_id = refused["request_id"].as_str().unwrap();
     let (text, _) = host.expect(0, &["why", "soon", "--at", &slot]);
@@ -203,8 +203,8 @@ fn an_empty_history_waits_for_the_cloud_before_anything_begins() {
     host.start();
     host.expect(0, &["bake", "golden"]);
     eventually("the problem", || {
-        let told = host.run(&["status"]);
-        String::from_utf8(told.stdout)
+        let output = host.run(&["status"]);
+        String::from_utf8(output.stdout)
             .unwrap()
             .contains("has to be compared with the cloud before anything")
             .then_some(())
@@ -256,8 +256,8 @@ async fn foreign_doubled_and_vanished_images_are_found_without_the_daemon() {
     let (text, _) = host.expect(1, &["reconcile"]);
     assert!(text.contains("not all of our tags are on it") && !text.contains("--apply"), "{text}");
     assert_eq!(cloud.calls("DeleteImage", None).len(), 1, "the one of this test");
-    let told = host.json(0, &["why", "golden", "--at", "2026-01-01T00:00:00Z"]);
-    assert_eq!(told["bakes"][0]["reason"], "rebuilt from the image's tags");
+    let output = host.json(0, &["why", "golden", "--at", "2026-01-01T00:00:00Z"]);
+    assert_eq!(output["bakes"][0]["reason"], "rebuilt from the image's tags");
 
     host.start();
     assert_eq!(host.bake("golden")["version"], 10);

@@ -195,8 +195,8 @@ impl Daemon {
     pub fn start(folder: &Path) -> Self {
         let notify = folder.join("notify.sock");
         let _ = fs::remove_file(&notify);
-        let told = UnixDatagram::bind(&notify).unwrap();
-        told.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
+        let report = UnixDatagram::bind(&notify).unwrap();
+        report.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         let begun = Instant::now();
         let child = program()
             .env("NOTIFY_SOCKET", &notify)
@@ -213,7 +213,7 @@ impl Daemon {
         let mut daemon = Self { child, ready_after: Duration::ZERO };
         let mut buffer = [0; 4096];
         loop {
-            match told.recv(&mut buffer) {
+            match report.recv(&mut buffer) {
                 Ok(length) if String::from_utf8_lossy(&buffer[..length]).contains("READY=1") => break,
                 Ok(_) => {}
                 Err(error) => panic!("not ready ({error}): {}", fs::read_to_string(folder.join("log")).unwrap()),

@@ -6,13 +6,13 @@ use sd_notify::NotifyState;
 
 /// Says that the daemon works.
 pub fn ready(status: &str) {
-    tell(&[NotifyState::Ready, NotifyState::Status(status)]);
+    notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
 /// Says that the configuration is being read again; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
-        Ok(now) => tell(&[NotifyState::Reloading, now]),
+        Ok(now) => notify(&[NotifyState::Reloading, now]),
         Err(error) => {
             tracing::debug!(error = &error as &dyn std::error::Error, "the monotonic clock could not be read");
         }
@@ -22,17 +22,17 @@ pub fn reloading() {
 /// Says that the daemon ends, and how long that may take.
 pub fn stopping(bound: Duration) {
     let micros = u32::try_from(bound.as_micros()).unwrap_or(u32::MAX);
-    tell(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
+    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
 }
 
 /// Says in one line how it goes.
 pub fn status(text: &str) {
-    tell(&[NotifyState::Status(text)]);
+    notify(&[NotifyState::Status(text)]);
 }
 
 /// Says that the daemon is alive.
 pub fn alive() {
-    tell(&[NotifyState::Watchdog]);
+    notify(&[NotifyState::Watchdog]);
 }
 
 /// How often [`alive`] must be said at the latest; `None` where nobody waits for it.
@@ -40,7 +40,7 @@ pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
-fn tell(what: &[NotifyState<'_>]) {
+fn notify(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
         tracing::debug!(error = &error as &dyn std::error::Error, "systemd could not be told");
     }

@@ -153,7 +153,7 @@ impl HookOutcome {
     }
 
     /// Its own word against the bake, as opposed to a mishap.
-    pub fn is_refusal(&self) -> bool {
+    pub fn is_veto(&self) -> bool {
         matches!(self.result, HookResult::Exited(status) if status != 0)
     }
 

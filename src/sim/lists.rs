@@ -77,10 +77,10 @@ impl Lie {
                 row.remove(name);
             }
         };
-        let mut told = None;
+        let mut report = None;
         match self {
-            Self::Null => told = Some(Some(Value::Null)),
-            Self::Missing => told = Some(None),
+            Self::Null => report = Some(Some(Value::Null)),
+            Self::Missing => report = Some(None),
             Self::Empty => {
                 rows.clear();
                 count = count.max(1);
@@ -91,8 +91,8 @@ impl Lie {
             }
             Self::NoIds => strip(&mut rows, shape.id),
             Self::NoImageIds => strip(&mut rows, shape.image.unwrap_or(shape.id)),
-            Self::WrongType => told = Some(Some(json!("see the next page"))),
-            Self::WrongRows => told = Some(Some(json!([1, 2]))),
+            Self::WrongType => report = Some(Some(json!("see the next page"))),
+            Self::WrongRows => report = Some(Some(json!([1, 2]))),
             Self::SamePage | Self::SameToken => count += 1000,
             Self::Growing => count += serial as u64 + 1,
         }
@@ -108,7 +108,7 @@ impl Lie {
                 _ => {}
             }
         }
-        match told {
+        match report {
             None => drop(answer.insert(shape.rows.to_owned(), Value::Array(rows))),
             Some(Some(value)) => drop(answer.insert(shape.rows.to_owned(), value)),
             Some(None) => drop(answer.remove(shape.rows)),

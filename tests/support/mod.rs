@@ -342,13 +342,13 @@ impl Host {
     /// Bakes `schedule` now, to its end; the row and the calls, as `show` has them.
     pub fn bake(&self, schedule: &str) -> Value {
         let output = self.run(&["bake", schedule, "--wait", "--json"]);
-        let told: Value = serde_json::from_slice(&output.stdout)
+        let report: Value = serde_json::from_slice(&output.stdout)
             .unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&output.stderr)));
         let is_good =
             |bake: &Value| bake["state"] == "succeeded" && (bake["verify"].is_null() || bake["verify"] == "passed");
-        let good = told["bakes"].as_array().unwrap().iter().all(is_good);
-        assert_eq!(output.status.code(), Some(i32::from(!good)), "{told}");
-        self.show(&told["bakes"][0]["id"])
+        let good = report["bakes"].as_array().unwrap().iter().all(is_good);
+        assert_eq!(output.status.code(), Some(i32::from(!good)), "{report}");
+        self.show(&report["bakes"][0]["id"])
     }
 
     /// A bake, with its calls.

@@ -1,4 +1,4 @@
-//! What came back, made of it: an [`Answer`] with its value, or a [`ApiError`] with its class.
+//! Reads the response to a call: an [`ApiResponse`] with its value, or an [`ApiError`] with its class.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -71,7 +71,7 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
         let verdict = codes::judge(code.as_deref(), incoming.status, repeat);
         let message = message.unwrap_or_else(|| format!("HTTP {} without a message", incoming.status));
         let code = code.as_deref().unwrap_or("HttpStatus");
-        return Err(refusal(verdict, code, &message, incoming, Some(request_id)));
+        return Err(api_error(verdict, code, &message, incoming, Some(request_id)));
     }
     match C::value(json) {
         Ok(value) => Ok(ApiResponse {
@@ -86,7 +86,7 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
         Err(error) => {
             let verdict = codes::judge(None, incoming.status, repeat);
             let message = format!("the answer is not as documented: {error}");
-            Err(refusal(verdict, "AnswerIncomplete", &message, incoming, Some(request_id)))
+            Err(api_error(verdict, "AnswerIncomplete", &message, incoming, Some(request_id)))
         }
     }
 }
@@ -100,7 +100,7 @@ fn foreign(code: &str, message: &str, incoming: &Incoming, repeat: Idempotency) 
         _ => "Something on the way answered in place of the cloud: check the endpoint, proxies and firewalls.",
     };
     let verdict = codes::Classification { advice, ..codes::judge(None, incoming.status, repeat) };
-    refusal(verdict, code, message, incoming, None)
+    api_error(verdict, code, message, incoming, None)
 }
 
 /// Judges a call that brought no whole answer.
@@ -138,7 +138,7 @@ pub fn one_line(text: &str) -> String {
     text.chars().take(LONGEST_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
 
-fn refusal(
+fn api_error(
     verdict: codes::Classification,
     code: &str,
     message: &str,
@@ -234,7 +234,7 @@ mod tests {
             }
             Idempotency::Idempotent => read::<crate::adapters::cloud::actions::ListImage>(&incoming, repeat).map(drop),
         }
-        .map_err(|refusal| (refusal.class, refusal.code))
+        .map_err(|api_error| (api_error.class, api_error.code))
         .unwrap_err()
     }
 
@@ -292,7 +292,7 @@ mod tests {
     }
 
     #[test]
-    fn the_api_s_own_refusal_is_judged_by_its_code_under_every_status() {
+    fn the_api_s_own_error_is_judged_by_its_code_under_every_status() {
         for status in STATUSES {
             for (code, class) in [
                 ("ExceedBuilderQuota", ErrorClass::Busy),

@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_told_apart() {
+    fn names_are_distinguished() {
         let entries = shanghai(
             "0 3 * * * bake ecd-1\n0 4 * * * bake ecd-1\n0 5 * * * sudo A=b /opt/farm.sh ws-1a,ws-2b\n0 6 * * * x ecd-5 ws-6",
         );
@@ -332,7 +332,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_carried_over_is_told_with_its_reason() {
+    fn what_cannot_be_carried_over_is_reported_with_its_reason() {
         assert!(reason("MAILTO=ops@example.com").contains("would see MAILTO"));
         assert!(reason("0 3 * * * /usr/bin/backup").contains("names no instance"));
         assert!(reason("@reboot bake ecd-1").contains("`@reboot` is refused"));

@@ -92,17 +92,17 @@ impl<'a> Linter<'a> {
     fn clock_changes(&mut self, timing: &Timing, zone: Zone, text: &str) -> Option<(String, String)> {
         let now = self.now;
         let changes = self.changes.entry(zone).or_insert_with(|| clock_changes(zone, now, CHANGES));
-        let told: Vec<(String, &ClockChange)> = changes
+        let found: Vec<(String, &ClockChange)> = changes
             .iter()
             .filter_map(|change| Some((words(zone, change, timing.effect_of(change)?), change)))
             .collect();
-        let (_, first) = told.first()?;
-        let times = told.iter().fold(first.times(), |times, (_, change)| {
+        let (_, first) = found.first()?;
+        let times = found.iter().fold(first.times(), |times, (_, change)| {
             let other = change.times();
             // Of another day, the same hours.
             if other.start.time() < times.start.time() { other } else { times }
         });
-        let nights: Vec<&str> = told.iter().map(|(night, _)| night.as_str()).collect();
+        let nights: Vec<&str> = found.iter().map(|(night, _)| night.as_str()).collect();
         let message = format!("the clock of {zone} changes at times of `{text}`: {}", nights.join("; "));
         let hint = format!(
             "a time outside of {} to {} comes once every night, and every time does in `timezone = \"UTC\"`",
@@ -188,7 +188,7 @@ impl<'a> Linter<'a> {
             }
         }
         let until = self.now.checked_add_signed(COMPARED).unwrap_or(self.now);
-        let mut told = HashSet::new();
+        let mut found = HashSet::new();
         for (instance, indices) in by_instance.into_iter().filter(|(_, indices)| indices.len() > 1) {
             let mut slots: Vec<(DateTime<Utc>, usize)> = Vec::new();
             for &index in &indices {
@@ -202,7 +202,7 @@ impl<'a> Linter<'a> {
                 let takes = durations.expected(&earlier.line(instance));
                 let apart = (slot - before).to_std().unwrap_or_default();
                 let (lower, upper) = (first.min(second), first.max(second));
-                if lower == upper || (!apart.is_zero() && apart >= takes) || !told.insert((lower, upper)) {
+                if lower == upper || (!apart.is_zero() && apart >= takes) || !found.insert((lower, upper)) {
                     continue;
                 }
                 let marks = [upper, lower].map(|at| written.get(at).and_then(|place| place.name.of(self.sources)));

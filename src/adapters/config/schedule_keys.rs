@@ -282,7 +282,7 @@ fn template(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<TemplateText> {
 
 fn image_name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<TemplateText> {
     let (text, template) = template(item, out)?;
-    if !template.tells_slots_apart() {
+    if !template.is_unique_per_slot() {
         let hint = Some("let it show {version}, or {slot} to the minute".into());
         out.error(item.mark, "ambiguous-name", "different slots would give images of one name", hint);
         return None;

@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn the_built_in_name_is_sound() {
         let template = Template::parse(IMAGE_NAME).expect("sound");
-        assert!(template.tells_slots_apart());
+        assert!(template.is_unique_per_slot());
         assert!(Schedules::new(&SharedSettings::default(), "cn-shanghai", false).is_ok());
     }
 }

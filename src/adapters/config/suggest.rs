@@ -65,14 +65,14 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_schedule_is_told_with_those_there_are() {
-        let told = |known: &[&str]| no_schedule("gloden", known.iter().copied());
-        assert_eq!(told(&["farm", "golden", "golden"]), r#"there is no schedule "gloden"; did you mean "golden"?"#);
-        assert_eq!(told(&["farm", "box"]), r#"there is no schedule "gloden"; those there are: box, farm"#);
-        assert_eq!(told(&[]), r#"there is no schedule "gloden"; there are none at all"#);
+    fn an_unknown_schedule_is_reported_with_those_there_are() {
+        let report = |known: &[&str]| no_schedule("gloden", known.iter().copied());
+        assert_eq!(report(&["farm", "golden", "golden"]), r#"there is no schedule "gloden"; did you mean "golden"?"#);
+        assert_eq!(report(&["farm", "box"]), r#"there is no schedule "gloden"; those there are: box, farm"#);
+        assert_eq!(report(&[]), r#"there is no schedule "gloden"; there are none at all"#);
         let many: Vec<String> = (0..9).map(|n| format!("box-{n}")).collect();
-        let told = no_schedule("gloden", many.iter().map(String::as_str));
-        assert_eq!(told, r#"there is no schedule "gloden"; `imagebaked plan` shows them"#);
+        let report = no_schedule("gloden", many.iter().map(String::as_str));
+        assert_eq!(report, r#"there is no schedule "gloden"; `imagebaked plan` shows them"#);
     }
 
     #[test]

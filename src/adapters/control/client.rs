@@ -17,7 +17,7 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError
         write(&mut stream, request).await?;
         read::<serde_json::Value>(&mut stream, MAX_ANSWER).await
     };
-    let envelope: Envelope<serde_json::Value> = tokio::time::timeout(request.patience(), exchange)
+    let envelope: Envelope<serde_json::Value> = tokio::time::timeout(request.time_limit(), exchange)
         .await
         .map_err(|_| ControlError::Silent { socket: socket() })??;
     let ours = env!("CARGO_PKG_VERSION");

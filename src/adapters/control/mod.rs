@@ -193,7 +193,7 @@ impl Request {
 
     /// How long the daemon may take to answer; it answers `Follow` within half of it. Listing all images of an account,
     /// page by page, takes its time.
-    fn patience(&self) -> Duration {
+    fn time_limit(&self) -> Duration {
         match self {
             Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
             // They wait for a pass that is under way.

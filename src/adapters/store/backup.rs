@@ -111,12 +111,12 @@ pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
             return Err(StoreError::Newer { path: path.to_owned(), version: migration }.into());
         }
         let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
-        let told: Vec<String> = sqlx::query_scalar(statements::INTEGRITY)
+        let findings: Vec<String> = sqlx::query_scalar(statements::INTEGRITY)
             .fetch_all(&mut *connection)
             .await
             .map_err(failed("be looked over"))?;
-        if told != ["ok"] {
-            return Err(damaged(told.join("; ")));
+        if findings != ["ok"] {
+            return Err(damaged(findings.join("; ")));
         }
         let orphans: i64 = sqlx::query_scalar(statements::ORPHANS)
             .fetch_one(&mut *connection)

@@ -32,8 +32,8 @@ impl From<&LineImage> for Doomed {
 }
 
 impl Doomed {
-    fn detail(&self, told: &str) -> String {
-        format!("{} ({}) of {}{told}", self.image_id, self.name, self.line)
+    fn detail(&self, message: &str) -> String {
+        format!("{} ({}) of {}{message}", self.image_id, self.name, self.line)
     }
 }
 
@@ -210,11 +210,11 @@ impl Store {
         &self,
         image: &Doomed,
         outcome: &DeleteOutcome,
-        told: &str,
+        message: &str,
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let (fate, refused, next, action) = match outcome {
+        let (deletion, refused, next, action) = match outcome {
             DeleteOutcome::Deleted => ("deleted", None, None, "deleted"),
             DeleteOutcome::Refused { why } => ("refused", Some(why.as_str()), None, "delete refused"),
             DeleteOutcome::Again { at, why } => ("marked", Some(why.as_str()), Some(at), "delete put off"),
@@ -226,11 +226,11 @@ impl Store {
         self.change(
             sqlx::query(sql)
                 .bind(image.image_id.as_str())
-                .bind(fate)
+                .bind(deletion)
                 .bind(refused)
                 .bind(next.map(DateTime::timestamp_millis))
                 .bind(now.timestamp_millis()),
-            (now, who, action, &image.detail(&format!(": {told}"))),
+            (now, who, action, &image.detail(&format!(": {message}"))),
             "deleted",
         )
         .await

@@ -65,7 +65,7 @@ fn line(id: &str) -> Line {
 
 /// What became of an image.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fate {
+enum SlotImage {
     Good,
     Gone,
     NotAvailable,
@@ -77,26 +77,26 @@ enum Fate {
 
 /// One row of a line, as the test knows it.
 #[derive(Debug, Clone)]
-struct Told {
+struct SampleRow {
     slot: i64,
     covers: u64,
     trigger: Trigger,
     end: End,
     finished: i64,
-    fate: Fate,
+    image: SlotImage,
 }
 
-fn told(rng: &mut Rng, n: usize) -> Told {
-    let fates = [
-        Fate::Good,
-        Fate::Good,
-        Fate::Good,
-        Fate::Gone,
-        Fate::NotAvailable,
-        Fate::Deleted,
-        Fate::Vetoed,
-        Fate::NotVerified,
-        Fate::BeingVerified,
+fn sample_row(rng: &mut Rng, n: usize) -> SampleRow {
+    let images = [
+        SlotImage::Good,
+        SlotImage::Good,
+        SlotImage::Good,
+        SlotImage::Gone,
+        SlotImage::NotAvailable,
+        SlotImage::Deleted,
+        SlotImage::Vetoed,
+        SlotImage::NotVerified,
+        SlotImage::BeingVerified,
     ];
     let slot = i64::try_from(n).unwrap() * 20 + rng.i64(0..20);
     let code = ReasonCode::ALL[rng.usize(0..ReasonCode::ALL.len())];
@@ -112,22 +112,22 @@ fn told(rng: &mut Rng, n: usize) -> Told {
     };
     let covers = if matches!(end, End::Skipped { .. }) { rng.u64(1..4) } else { 1 };
     let trigger = [Trigger::Slot, Trigger::CaughtUp, Trigger::Manual][rng.usize(0..3)];
-    Told { slot, covers, trigger, end, finished: slot + rng.i64(1..50), fate: fates[rng.usize(0..fates.len())] }
+    SampleRow { slot, covers, trigger, end, finished: slot + rng.i64(1..50), image: images[rng.usize(0..images.len())] }
 }
 
 /// What DESIGN says of a line, every row looked at for every question.
-fn brute_force(rows: &[Told], now: i64) -> Option<Severity> {
-    let made = |row: &Told| matches!(row.end, End::Succeeded { .. });
+fn brute_force(rows: &[SampleRow], now: i64) -> Option<Severity> {
+    let made = |row: &SampleRow| matches!(row.end, End::Succeeded { .. });
     // Versions are given in the order of the rows.
-    let good = rows.iter().rfind(|row| made(row) && row.fate == Fate::Good);
-    let open = |row: &&Told| good.is_none_or(|good| row.slot >= good.finished);
-    let newest_good = rows.iter().rposition(|row| made(row) && row.fate == Fate::Good);
+    let good = rows.iter().rfind(|row| made(row) && row.image == SlotImage::Good);
+    let open = |row: &&SampleRow| good.is_none_or(|good| row.slot >= good.finished);
+    let newest_good = rows.iter().rposition(|row| made(row) && row.image == SlotImage::Good);
     let lost: Vec<_> =
         rows.iter().filter(|row| is_lost(row.end.as_str(), row.end.reason_code(), row.trigger)).filter(open).collect();
     let unverified: Vec<_> = rows
         .iter()
         .enumerate()
-        .filter(|(n, row)| made(row) && row.fate == Fate::NotVerified && newest_good.is_none_or(|good| *n > good))
+        .filter(|(n, row)| made(row) && row.image == SlotImage::NotVerified && newest_good.is_none_or(|good| *n > good))
         .map(|(_, row)| row)
         .collect();
     let slots: u64 = lost.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.covers).sum::<u64>()
@@ -135,7 +135,7 @@ fn brute_force(rows: &[Told], now: i64) -> Option<Severity> {
     let Some(first) = lost.iter().chain(&unverified).map(|row| row.slot - i64::try_from(row.covers).unwrap() + 1).min()
     else {
         let last = rows.iter().rfind(|row| made(row));
-        let none_left = good.is_none() && last.is_some_and(|last| last.fate != Fate::BeingVerified);
+        let none_left = good.is_none() && last.is_some_and(|last| last.image != SlotImage::BeingVerified);
         return none_left.then_some(Severity::Warning);
     };
     Some(if slots >= 2 && now - first >= 60 { Severity::Problem } else { Severity::Warning })
@@ -151,7 +151,7 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
     let mut rows_of = Vec::new();
     for n in 0..150 {
         let line = line(&format!("line-{n:03}"));
-        let rows: Vec<_> = (0..rng.usize(0..7)).map(|n| told(&mut rng, n)).collect();
+        let rows: Vec<_> = (0..rng.usize(0..7)).map(|n| sample_row(&mut rng, n)).collect();
         for (version, row) in (1..).zip(&rows) {
             let new = NewRow {
                 schedule_id: ScheduleId::from(line.id.as_str()),
@@ -180,14 +180,14 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
     for row in rows_of.iter().flatten() {
         let End::Succeeded { image, .. } = &row.end else { continue };
         let veto = "INSERT INTO vetoes (image_id, at, reason, who) VALUES (?1, 0, 'no', 'ann')";
-        let statements = match row.fate {
-            Fate::Good => ["UPDATE images SET verify = 'passed' WHERE image_id = ?1", ""],
-            Fate::Gone => ["UPDATE images SET missing_since = 1 WHERE image_id = ?1", ""],
-            Fate::NotAvailable => ["UPDATE images SET available = 0 WHERE image_id = ?1", ""],
-            Fate::Deleted => ["UPDATE images SET fate = 'deleted' WHERE image_id = ?1", ""],
-            Fate::Vetoed => [veto, ""],
-            Fate::NotVerified => ["UPDATE images SET verify = 'failed' WHERE image_id = ?1", veto],
-            Fate::BeingVerified => ["UPDATE images SET verify = 'due' WHERE image_id = ?1", ""],
+        let statements = match row.image {
+            SlotImage::Good => ["UPDATE images SET verify = 'passed' WHERE image_id = ?1", ""],
+            SlotImage::Gone => ["UPDATE images SET missing_since = 1 WHERE image_id = ?1", ""],
+            SlotImage::NotAvailable => ["UPDATE images SET available = 0 WHERE image_id = ?1", ""],
+            SlotImage::Deleted => ["UPDATE images SET fate = 'deleted' WHERE image_id = ?1", ""],
+            SlotImage::Vetoed => [veto, ""],
+            SlotImage::NotVerified => ["UPDATE images SET verify = 'failed' WHERE image_id = ?1", veto],
+            SlotImage::BeingVerified => ["UPDATE images SET verify = 'due' WHERE image_id = ?1", ""],
         };
         for statement in statements.into_iter().filter(|statement| !statement.is_empty()) {
             sqlx::query(statement).bind(image.image_id.as_str()).execute(&mut sql).await.unwrap();

@@ -109,7 +109,7 @@ pub struct NewImage {
 }
 
 impl NewImage {
-    fn told(self, from: Option<String>, version: Option<u32>, obstacle: Option<String>) -> Adopted {
+    fn into_adopted(self, from: Option<String>, version: Option<u32>, obstacle: Option<String>) -> Adopted {
         let Self { image_id, image_name, line, ours, .. } = self;
         Adopted { image_id, image_name, line, from: from.map(LineId::from), version, ours, obstacle }
     }
@@ -229,10 +229,10 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<Vec<Adopted>, StoreError> {
         let mut tx = self.begin().await?;
-        let mut told = Vec::with_capacity(images.len());
+        let mut adopted = Vec::with_capacity(images.len());
         for image in images {
             if let Some(obstacle) = image.obstacle.clone() {
-                told.push(image.told(None, None, Some(obstacle)));
+                adopted.push(image.into_adopted(None, None, Some(obstacle)));
                 continue;
             }
             let before: Option<(String, String)> = sqlx::query_as(statements::LINE_OF_IMAGE)
@@ -240,14 +240,14 @@ impl Store {
                 .fetch_optional(&mut *tx)
                 .await
                 .map_err(failed("read an image's line"))?;
-            if before.as_ref().is_some_and(|(_, fate)| fate == "deleting") {
+            if before.as_ref().is_some_and(|(_, deletion)| deletion == "deleting") {
                 let obstacle = "its deletion was sent and is not confirmed yet; try again later".to_owned();
-                told.push(image.told(None, None, Some(obstacle)));
+                adopted.push(image.into_adopted(None, None, Some(obstacle)));
                 continue;
             }
-            let before = before.filter(|(_, fate)| fate != "deleted").map(|(line, _)| line);
+            let before = before.filter(|(_, deletion)| deletion != "deleted").map(|(line, _)| line);
             if before.as_deref() == Some(image.line.as_str()) {
-                told.push(image.told(None, None, Some("it belongs to the line already".to_owned())));
+                adopted.push(image.into_adopted(None, None, Some("it belongs to the line already".to_owned())));
                 continue;
             }
             let version: i64 = sqlx::query_scalar(statements::ADOPT_IMAGE)
@@ -274,14 +274,14 @@ impl Store {
             let detail =
                 format!("{} ({}) to {} as version {version}{from}", image.image_id, image.image_name, image.line);
             audit(&mut tx, now, who, "adopt", &detail).await?;
-            told.push(image.told(before, u32::try_from(version).ok(), None));
+            adopted.push(image.into_adopted(before, u32::try_from(version).ok(), None));
         }
         if dry_run {
             tx.rollback().await.map_err(failed("take back a rehearsal"))?;
         } else {
             tx.commit().await.map_err(failed("commit adopted images"))?;
         }
-        Ok(told)
+        Ok(adopted)
     }
 
     /// Takes a pin off; `false` where there was none.
@@ -325,7 +325,7 @@ impl FromRow<'_, SqliteRow> for ImageRow {
         };
         let rule = words("rule")?.unwrap_or_default();
         let tries = u32::try_from(number("tries")?).unwrap_or(u32::MAX);
-        let fate = match text("fate")?.as_str() {
+        let deletion = match text("fate")?.as_str() {
             "refused" => DeletionState::Refused { why: words("refused")?.unwrap_or_default() },
             "marked" => DeletionState::Marked {
                 since: instant(maybe("marked_at")?.unwrap_or_default()),
@@ -359,7 +359,7 @@ impl FromRow<'_, SqliteRow> for ImageRow {
                 name: text("image_name")?,
                 slot: instant(number("slot")?),
                 available_at: instant(number("available_at")?),
-                fate,
+                deletion,
                 seen: ObservedState {
                     available: number("available")? == 1,
                     ours: number("ours")? == 1,

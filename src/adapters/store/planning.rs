@@ -78,9 +78,9 @@ pub struct TargetProgress {
     pub schedule_id: ScheduleId,
     /// The instance.
     pub instance_id: InstanceId,
-    /// See [`Target`].
+    /// See [`StoredTarget`].
     pub accounted_to: DateTime<Utc>,
-    /// See [`Target`].
+    /// See [`StoredTarget`].
     pub known_since: DateTime<Utc>,
 }
 

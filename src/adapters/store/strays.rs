@@ -68,7 +68,7 @@ pub struct FailedImageRow {
     /// By which last.
     pub last_seen: Option<i64>,
     /// How far its end is: `kept`, `deleting` or `refused`.
-    pub fate: String,
+    pub deletion: String,
     /// Delete calls so far.
     pub tries: i64,
     /// The next try, after one that failed.

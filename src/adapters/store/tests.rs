@@ -308,7 +308,7 @@ async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words(
 }
 
 #[tokio::test]
-async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
+async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
@@ -320,7 +320,7 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
         not_before: later,
         kept: Some(Suspended { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
     };
-    let owes = State::Starting {
+    let pending = State::Starting {
         work: BakeWork { restart_pending: true, ..work },
         end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
         tries: 1,
@@ -337,7 +337,7 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
         state: state.clone(),
         attempt: None,
     };
-    store.commit(&[step(1, &waits), step(2, &owes)], slot).await.unwrap();
+    store.commit(&[step(1, &waits), step(2, &pending)], slot).await.unwrap();
     let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.version, row.reason.as_deref()), ("queued", Some(4), Some("waits for alice")));
     assert!(store.next_queued(slot, 9, &[]).await.unwrap().is_empty());
@@ -345,7 +345,7 @@ async fn a_bake_that_waits_for_users_is_found_again_and_owes_nothing() {
     store.clamp_wakeups_after_clock_step(slot, slot).await.unwrap();
     assert!(store.busy_builders().await.unwrap().is_empty());
     let owed = store.reader().pending_restarts().await.unwrap();
-    assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &owes)]);
+    assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &pending)]);
     let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() } };
     store.commit(&[step(2, &ended)], slot).await.unwrap();
     let next = store.next_queued(slot, 9, &[]).await.unwrap();
@@ -595,7 +595,7 @@ async fn durations_and_lines_are_found_by_index() {
 }
 
 #[tokio::test]
-async fn open_bakes_tell_how_far_they_are() {
+async fn open_bakes_show_their_stage() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-01T03:00:00Z");
     bake(&store, "done", 1, TimeDelta::minutes(20), true).await;
@@ -605,10 +605,10 @@ async fn open_bakes_tell_how_far_they_are() {
     let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, attempt: None };
     store.commit(&[step], slot).await.unwrap();
     let open = store.reader().open_bakes().await.unwrap();
-    let told: Vec<_> = open.iter().map(|bake| (bake.line.as_str(), bake.region.as_str(), bake.stage)).collect();
+    let report: Vec<_> = open.iter().map(|bake| (bake.line.as_str(), bake.region.as_str(), bake.stage)).collect();
     let queued = OpenStage::Queued { not_before: slot, give_up_at: slot + TimeDelta::hours(4) };
     let region = "cn-hangzhou";
-    assert_eq!(told, [("waits", region, queued), ("works", region, OpenStage::Begun { at: None })]);
+    assert_eq!(report, [("waits", region, queued), ("works", region, OpenStage::Begun { at: None })]);
 }
 
 #[tokio::test]
@@ -757,7 +757,7 @@ async fn what_a_start_finds_depends_on_the_end_before_it() {
 
 /// What the cloud's word does to the queue of a clock that was ahead: rows end that never sent a create call.
 #[tokio::test]
-async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_has_said_so() {
+async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_confirms_it() {
     let (_dir, store) = store().await;
     let (now, written) = (at("2027-01-01T03:00:00Z"), at("2028-01-01T03:00:00Z"));
     let soon = now + TimeDelta::hours(3);

@@ -189,15 +189,15 @@ async fn what_waits_too_long_is_late_and_says_for_what() {
     let rows = [row("again", "ecd-4jx0qqkx1d2aa", slot), row("free", "ecd-free", slot), jittered];
     store.record_slots(&rows, &[], "h", slot).await.unwrap();
     let running = from_history(store.reader(), now()).await.unwrap().running;
-    let told = async |builders, held: Option<&str>| {
+    let report = async |builders, held: Option<&str>| {
         let late = crate::adapters::web::late(store.reader(), &running, builders, held, now()).await.unwrap();
         late.into_iter().map(|late| (late.schedule, late.reason)).collect::<Vec<_>>()
     };
-    let free = told(5, None).await;
+    let free = report(5, None).await;
     assert_eq!(free.len(), 2, "neither the one of four minutes ago nor the one put off by jitter: {free:?}");
     assert_eq!(free[0], ("again".into(), "bake 4 of finance is at work on its instance".into()));
-    assert_eq!(told(2, None).await[1].1, "all 2 builders are at work");
-    assert_eq!(told(2, Some("credentials rejected")).await[1].1, "credentials rejected");
+    assert_eq!(report(2, None).await[1].1, "all 2 builders are at work");
+    assert_eq!(report(2, Some("credentials rejected")).await[1].1, "credentials rejected");
 }
 
 /// The history of a temporary directory, problems that can be set, and an engine that can be stopped.
@@ -524,7 +524,7 @@ async fn only_reading_is_possible() {
 }
 
 #[tokio::test]
-async fn a_history_that_cannot_be_read_is_told() {
+async fn a_history_that_cannot_be_read_is_reported() {
     let served = Served::start().await;
     served.fake.store.reader().close().await;
     let page = served.get("/").await;
@@ -557,7 +557,7 @@ async fn a_page_that_is_off_waits_for_the_end() {
 }
 
 #[tokio::test]
-async fn an_address_in_use_is_told() {
+async fn an_address_in_use_is_reported() {
     let served = Served::start().await;
     let error = StatusPage::bind(Some(served.address)).await.unwrap_err();
     assert!(error.to_string().contains(&served.address.to_string()), "{error}");

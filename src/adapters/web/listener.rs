@@ -25,14 +25,14 @@ const SEATS: usize = 64;
 #[derive(Debug)]
 pub(super) struct LimitedListener {
     listener: TcpListener,
-    seats: Arc<Semaphore>,
-    patience: Duration,
+    permits: Arc<Semaphore>,
+    time_limit: Duration,
 }
 
 impl LimitedListener {
-    /// Every connection is broken off `patience` after it was accepted, whatever it is doing.
-    pub(super) fn new(listener: TcpListener, patience: Duration) -> Self {
-        Self { listener, seats: Arc::new(Semaphore::new(SEATS)), patience }
+    /// Every connection is broken off `time_limit` after it was accepted, whatever it is doing.
+    pub(super) fn new(listener: TcpListener, time_limit: Duration) -> Self {
+        Self { listener, permits: Arc::new(Semaphore::new(SEATS)), time_limit }
     }
 }
 
@@ -41,13 +41,13 @@ impl Listener for LimitedListener {
     type Addr = SocketAddr;
 
     async fn accept(&mut self) -> (LimitedStream, SocketAddr) {
-        let Ok(seat) = Arc::clone(&self.seats).acquire_owned().await else {
+        let Ok(permit) = Arc::clone(&self.permits).acquire_owned().await else {
             // The semaphore is never closed.
             return std::future::pending().await;
         };
         // axum's own way to accept: it waits when there are no descriptors left.
         let (stream, from) = Listener::accept(&mut self.listener).await;
-        (LimitedStream { stream, closing_time: Box::pin(sleep(self.patience)), _seat: seat }, from)
+        (LimitedStream { stream, deadline: Box::pin(sleep(self.time_limit)), _permit: permit }, from)
     }
 
     fn local_addr(&self) -> io::Result<SocketAddr> {
@@ -59,14 +59,14 @@ impl Listener for LimitedListener {
 #[derive(Debug)]
 pub(super) struct LimitedStream {
     stream: TcpStream,
-    closing_time: Pin<Box<Sleep>>,
-    _seat: OwnedSemaphorePermit,
+    deadline: Pin<Box<Sleep>>,
+    _permit: OwnedSemaphorePermit,
 }
 
 impl LimitedStream {
     /// Fails once the time is over, and else sees to it that the task is woken when it is.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        match self.closing_time.as_mut().poll(cx) {
+        match self.deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),
             Poll::Pending => Ok(()),
         }

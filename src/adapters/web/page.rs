@@ -601,7 +601,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lengths_are_told_in_their_two_largest_units() {
+    fn durations_show_their_two_largest_units() {
         for (seconds, text) in [
             (0, "0 s"),
             (59, "59 s"),
@@ -617,14 +617,14 @@ mod tests {
     }
 
     #[test]
-    fn instants_are_told_from_now() {
+    fn instants_are_shown_relative_to_now() {
         let now: DateTime<Utc> = "2027-01-01T03:00:00.700Z".parse().unwrap();
-        let told = |text: &str| relative_text(text, now);
-        assert_eq!(told("2027-01-01T04:00:00Z"), "in 1 h");
-        assert_eq!(told("2027-01-01T03:00:00.900Z"), "now");
-        assert_eq!(told("2027-01-01T02:58:00+00:00"), "2 m ago");
-        assert_eq!(told("2027-01-01T11:00:00+08:00"), "now");
-        assert_eq!(told("soon"), "soon");
+        let report = |text: &str| relative_text(text, now);
+        assert_eq!(report("2027-01-01T04:00:00Z"), "in 1 h");
+        assert_eq!(report("2027-01-01T03:00:00.900Z"), "now");
+        assert_eq!(report("2027-01-01T02:58:00+00:00"), "2 m ago");
+        assert_eq!(report("2027-01-01T11:00:00+08:00"), "now");
+        assert_eq!(report("soon"), "soon");
     }
 
     #[test]

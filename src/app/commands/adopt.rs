@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &AdoptArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let wanted = match (&args.name, &args.tag) {
         (Some(name), _) => Wanted::Name(name.clone()),
         (None, Some(tag)) => match tag.split_once('=') {

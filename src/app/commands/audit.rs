@@ -14,7 +14,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
     let now = SystemClock.now();
     let filter = AuditFilter {

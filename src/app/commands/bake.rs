@@ -15,7 +15,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     ask(context, &config, Request::Bake { schedule: args.schedule.clone() }, args.wait).await
 }
 

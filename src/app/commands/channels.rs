@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
     let schedule = args.schedule.as_deref();
     let rows = if args.history {

@@ -90,7 +90,7 @@ async fn account(cloud: &CloudClient, config: &Config, more: &[String]) -> Resul
     let mut account = BTreeMap::new();
     for listed in list_all(cloud, &config.cloud.region, &regions).await {
         let what = listed.what();
-        for machine in listed.machines.map_err(|refusal| refused(&what, &refusal))? {
+        for machine in listed.machines.map_err(|api_error| refused(&what, &api_error))? {
             account.entry(machine.id.clone()).or_insert(machine);
         }
     }
@@ -103,15 +103,16 @@ async fn account(cloud: &CloudClient, config: &Config, more: &[String]) -> Resul
         }
     }
     for ((_, region), (kind, ids)) in lost {
-        let found = find(cloud, kind, region, &ids).await.map_err(|refusal| refused("missing instances", &refusal))?;
+        let found =
+            find(cloud, kind, region, &ids).await.map_err(|api_error| refused("missing instances", &api_error))?;
         account.extend(found.into_iter().map(|machine| (machine.id.clone(), machine)));
     }
     Ok(account)
 }
 
 /// A list that could not be had.
-pub(super) fn refused(what: &str, refusal: &crate::domain::api::call::ApiError) -> Failure {
-    Failure::new(Exit::Failed, format!("the {what} cannot be listed: {refusal}\n{}", refusal.advice))
+pub(super) fn refused(what: &str, api_error: &crate::domain::api::call::ApiError) -> Failure {
+    Failure::new(Exit::Failed, format!("the {what} cannot be listed: {api_error}\n{}", api_error.advice))
 }
 
 fn text(

@@ -225,7 +225,7 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
     let live = std::io::stdout().is_terminal();
     let give_up = tokio::time::Instant::now() + BOUND;
     let mut shown = 0;
-    let mut told: HashMap<i64, String> = HashMap::new();
+    let mut report: HashMap<i64, String> = HashMap::new();
     let reader = loop {
         match Reader::open(state_dir).await {
             Ok(reader) => break reader,
@@ -241,9 +241,9 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
         } else {
             for row in rows.iter().rev() {
                 let line = line(row);
-                if told.get(&row.id).map(String::as_str) != Some(line.as_str()) {
+                if report.get(&row.id).map(String::as_str) != Some(line.as_str()) {
                     say(&format!("{} {line}\n", SystemClock.now().format("%T")));
-                    told.insert(row.id, line);
+                    report.insert(row.id, line);
                 }
             }
         }

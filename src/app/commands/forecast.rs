@@ -75,13 +75,13 @@ impl KnownHistory {
 pub struct Expected {
     not_before: DateTime<Utc>,
     /// What becomes of it.
-    pub fate: ForecastOutcome,
+    pub outcome: ForecastOutcome,
 }
 
 impl Expected {
     /// When it is at work.
     pub fn work(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
-        match self.fate {
+        match self.outcome {
             ForecastOutcome::Baked { begin, end, .. } => Some((begin, end)),
             ForecastOutcome::TooLate | ForecastOutcome::Overlaps => None,
         }
@@ -124,11 +124,11 @@ impl<'a> Outlook<'a> {
                 keys.extend(coming[before..].iter().map(|one| (&schedule.id, instance, one.slot)));
             }
         }
-        let fates = forecast(&coming, &under_way, builders(config));
-        let foreseen = coming.iter().zip(fates).skip(known_already);
+        let outcomes = forecast(&coming, &under_way, builders(config));
+        let foreseen = coming.iter().zip(outcomes).skip(known_already);
         let expected = keys
             .into_iter()
-            .zip(foreseen.map(|(coming, fate)| Expected { not_before: coming.not_before, fate }))
+            .zip(foreseen.map(|(coming, outcome)| Expected { not_before: coming.not_before, outcome }))
             .collect();
         Self { expected }
     }
@@ -251,10 +251,10 @@ pub fn warning(
     schedule: &Schedule,
     instance: &InstanceId,
     slot: DateTime<Utc>,
-    fate: ForecastOutcome,
+    outcome: ForecastOutcome,
 ) -> Option<String> {
     let zone = schedule.timing.zone();
-    let what = match fate {
+    let what = match outcome {
         ForecastOutcome::Baked { runs_into: None, .. } => return None,
         ForecastOutcome::Baked { runs_into: Some(next), .. } => {
             let whose = if schedule.timing.next_after(slot) == Some(next) {
@@ -288,8 +288,8 @@ pub struct Warnings<'a> {
 
 impl<'a> Warnings<'a> {
     /// Takes one more.
-    pub fn add(&mut self, schedule: &'a str, instance: &'a str, fate: ForecastOutcome, warning: &str) {
-        let kind = match fate {
+    pub fn add(&mut self, schedule: &'a str, instance: &'a str, outcome: ForecastOutcome, warning: &str) {
+        let kind = match outcome {
             ForecastOutcome::Baked { .. } => "runs into",
             ForecastOutcome::TooLate => "too late",
             ForecastOutcome::Overlaps => "overlaps",
@@ -346,12 +346,12 @@ pub fn outlasting(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
                 (apart < takes).then_some((*slot, next, apart))
             };
             let Some((slot, next, apart)) = slots.iter().find_map(too_close) else { continue };
-            let fate = match schedule.overlap {
+            let outcome = match schedule.overlap {
                 Overlap::Skip => "is skipped then (overlap = \"skip\")",
                 Overlap::Queue => "waits then (overlap = \"queue\")",
             };
             let sentence = format!(
-                "{} is expected to take {}, and its next slot is {} after it, at {}, and {fate}",
+                "{} is expected to take {}, and its next slot is {} after it, at {}, and {outcome}",
                 called(schedule, instance, slot),
                 short(takes),
                 short(apart),
@@ -382,11 +382,11 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
             places.resize(coming.len(), Some(place));
         }
     }
-    let fates = forecast(&coming, &under_way, builders(config));
+    let outcomes = forecast(&coming, &under_way, builders(config));
     let (mut too_late, mut done) = (Vec::new(), None);
-    for ((coming, place), fate) in coming.iter().zip(&places).zip(&fates) {
+    for ((coming, place), outcome) in coming.iter().zip(&places).zip(&outcomes) {
         let Some(place) = *place else { continue };
-        match *fate {
+        match *outcome {
             ForecastOutcome::TooLate => too_late.push((coming.slot, place)),
             ForecastOutcome::Baked { begin, end, .. } if begin > coming.not_before => {
                 let morning = morning_after(coming.slot, config.schedules[place].timing.zone());

@@ -16,7 +16,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
     let now = SystemClock.now();
     let before = match args.before {

@@ -27,7 +27,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
     if args.failed {
         let failed = failed(context, args, &config, &reader).await;
@@ -176,7 +176,7 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
     if let Some(veto) = &image.veto {
         notes.push(format!("vetoed: {veto}"));
     }
-    match &image.fate {
+    match &image.deletion {
         DeletionState::Marked { delete_after, last_error, .. } => {
             notes.push(format!("to be deleted {}", relative(*delete_after, now)));
             notes.extend(last_error.as_ref().map(|error| format!("not deleted yet: {error}")));
@@ -210,11 +210,11 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
 fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
     let image = &row.image;
     let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
-    let delete_after = match &image.fate {
+    let delete_after = match &image.deletion {
         DeletionState::Marked { delete_after, .. } => Some(instant(*delete_after)),
         _ => None,
     };
-    let last_error = match &image.fate {
+    let last_error = match &image.deletion {
         DeletionState::Marked { last_error, .. } => last_error.as_ref(),
         DeletionState::Refused { why } => Some(why),
         _ => None,
@@ -222,7 +222,7 @@ fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
     json!({
         "image_id": image.image_id, "version_id": row.version_id, "image_name": image.name, "version": image.version,
         "line": image.line, "schedule": row.schedule, "instance_id": row.instance_id, "slot": instant(image.slot),
-        "bake": row.bake, "finished_at": instant(image.available_at), "fate": image.fate.as_str(),
+        "bake": row.bake, "finished_at": instant(image.available_at), "fate": image.deletion.as_str(),
         "delete_after": delete_after, "last_error": last_error, "channels": image.channels, "available": image.seen.available,
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,

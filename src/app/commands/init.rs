@@ -176,11 +176,11 @@ async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Con
         let what = listed.what();
         match listed.machines {
             Ok(listed) => machines.extend(listed.into_iter().filter(|machine| seen.insert(machine.id.clone()))),
-            Err(refusal) if refusal.class == ErrorClass::Credential => {
-                let message = format!("{refusal}\n{} Nothing was written.", refusal.advice);
+            Err(api_error) if api_error.class == ErrorClass::Credential => {
+                let message = format!("{api_error}\n{} Nothing was written.", api_error.advice);
                 return Err(Failure::new(Exit::Failed, message));
             }
-            Err(refusal) => refusals.push(refused(&what, &refusal)),
+            Err(api_error) => refusals.push(refused(&what, &api_error)),
         }
     }
     if machines.is_empty()
@@ -329,10 +329,10 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         quoted(zone.name())
     );
     for one in planned {
-        let told = [one.called.as_deref().unwrap_or_default(), kind_word(one.instance_type), &one.status];
-        let told: Vec<&str> = told.into_iter().filter(|word| !word.trim().is_empty()).collect();
+        let parts = [one.called.as_deref().unwrap_or_default(), kind_word(one.instance_type), &one.status];
+        let parts: Vec<&str> = parts.into_iter().filter(|word| !word.trim().is_empty()).collect();
         // Whatever the name holds, the comment stays on its line.
-        let _ = writeln!(text, "\n# {}.", told.join(", ").replace(char::is_control, " "));
+        let _ = writeln!(text, "\n# {}.", parts.join(", ").replace(char::is_control, " "));
         let _ = writeln!(text, "[[schedule]]");
         let _ = writeln!(text, "name = {}", quoted(&one.schedule));
         let _ = writeln!(text, "instance_id = {}", quoted(one.instance_id.as_str()));

@@ -147,7 +147,7 @@ impl Context<'_> {
     }
 
     /// The configuration to find daemon and history by. Errors in it must not keep anybody from reading the history.
-    fn whereabouts(&self) -> Result<Config> {
+    fn locate_daemon(&self) -> Result<Config> {
         match config::load_lenient(self.config_path, &self.environment) {
             (Some(config), problems) if !config.files.is_empty() => {
                 if problems.has_errors() {
@@ -190,7 +190,7 @@ impl Context<'_> {
 
     /// Gives the daemon an order that it answers with no more than that it is done.
     async fn order(&self, request: Request) -> Result<()> {
-        let config = self.whereabouts()?;
+        let config = self.locate_daemon()?;
         match self.ask(&config, request).await? {
             Reply::Done => Ok(()),
             other => Err(refused(other)),
@@ -199,7 +199,7 @@ impl Context<'_> {
 
     /// Gives the daemon an order that it answers with what came of it.
     async fn say(&self, request: Request) -> Result {
-        let config = self.whereabouts()?;
+        let config = self.locate_daemon()?;
         match self.ask(&config, request).await? {
             Reply::CommandOutput { sentences } if self.json => {
                 Ok(CommandOutput::done(format!("{}\n", serde_json::json!({ "done": sentences.join(" ") }))))

@@ -171,7 +171,7 @@ fn slots_of<'a>(
             paused,
             expected_begin: work.map(|(begin, _)| instant(begin)),
             expected_end: work.map(|(_, end)| instant(end)),
-            warning: expected.and_then(|expected| warning(schedule, instance, at, expected.fate)),
+            warning: expected.and_then(|expected| warning(schedule, instance, at, expected.outcome)),
             at,
             order,
             zone,
@@ -205,9 +205,9 @@ fn table(
     for slot in slots.iter().take(args.limit) {
         let note = if slot.paused {
             "paused: will be skipped"
-        } else if let Some(Expected { fate: ForecastOutcome::TooLate, .. }) = slot.expected {
+        } else if let Some(Expected { outcome: ForecastOutcome::TooLate, .. }) = slot.expected {
             "expected to be skipped: deadline"
-        } else if let Some(Expected { fate: ForecastOutcome::Overlaps, .. }) = slot.expected {
+        } else if let Some(Expected { outcome: ForecastOutcome::Overlaps, .. }) = slot.expected {
             "expected to be skipped: overlap"
         } else if at_once.get(&(slot.at, slot.instance_id)).is_some_and(|n| *n > 1) {
             "same instance as another slot: one after the other"
@@ -245,7 +245,7 @@ fn ahead(slots: &[Slot<'_>], only: Option<&str>, history: &KnownHistory, now: Da
     let mut warnings = Warnings::default();
     for slot in slots {
         if let (Some(expected), Some(warning)) = (slot.expected, &slot.warning) {
-            warnings.add(slot.schedule, slot.instance_id, expected.fate, warning);
+            warnings.add(slot.schedule, slot.instance_id, expected.outcome, warning);
         }
     }
     text.push_str(&warnings.render());

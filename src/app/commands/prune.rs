@@ -21,7 +21,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let request = Request::Prune { dry_run: args.dry_run, again: args.again, confirm: args.confirm };
     let report = match context.ask(&config, request).await? {
         Reply::Pruned { report } => report.unwrap_or_default(),

@@ -34,7 +34,7 @@ pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
         }
         Err(error) => return Err(error.into()),
     };
-    let left = differences.iter().filter(|difference| !(args.apply && difference.can_be_mended())).count();
+    let left = differences.iter().filter(|difference| !(args.apply && difference.is_repairable())).count();
     let exit = if left == 0 { Exit::Done } else { Exit::Failed };
     if context.json {
         let report = json!({ "equal": differences.is_empty(), "applied": args.apply, "left": left,
@@ -92,7 +92,7 @@ fn text(differences: &[Difference], applied: bool) -> String {
     if differences.is_empty() {
         return "History and cloud agree.\n".to_owned();
     }
-    let (mendable, others): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.can_be_mended());
+    let (mendable, others): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.is_repairable());
     let mut text = String::new();
     for (heading, differences) in [
         (if applied { "Brought into the history:" } else { "What --apply brings into the history:" }, mendable),

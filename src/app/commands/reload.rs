@@ -9,7 +9,7 @@ use crate::adapters::control::{Reply, Request};
 const SHOWN: usize = 20;
 
 pub async fn run(context: &Context<'_>) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     match context.ask(&config, Request::Reload).await? {
         Reply::Reloaded { config_hash, schedules, warnings, diff, images } => {
             if context.json {

@@ -14,7 +14,7 @@ pub async fn retry(context: &Context<'_>, args: &RetryArgs) -> Result {
         }
         return context.say(Request::RetryCopies { bake: args.bake }).await;
     }
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     bake::ask(context, &config, Request::Retry { bake: args.bake }, args.wait).await
 }
 

@@ -17,7 +17,7 @@ use crate::{
 };
 
 pub async fn run(context: &Context<'_>, args: &ShowArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let reader = context.reader(&config).await?;
     let Some(row) = reader.bake(args.bake).await? else {
         let newest = reader.newest_bake().await?;

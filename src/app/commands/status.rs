@@ -42,7 +42,7 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
     if args.check {
         return Ok(plugin(context).await);
     }
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     if args.watch {
         return watch(context, &config).await;
     }
@@ -136,7 +136,7 @@ fn plugin_state(verdict: Verdict) -> (&'static str, Exit) {
 
 /// Shows what `status` judges, and nothing of its own.
 async fn plugin(context: &Context<'_>) -> CommandOutput {
-    let Ok(config) = context.whereabouts() else {
+    let Ok(config) = context.locate_daemon() else {
         return line(UNKNOWN, "the configuration cannot be read; see `imagebaked check`", "");
     };
     let status = match ask(context, &config).await {

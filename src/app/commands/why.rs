@@ -45,7 +45,7 @@ struct InstanceExplanation {
 }
 
 pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
-    let config = context.whereabouts()?;
+    let config = context.locate_daemon()?;
     let now = SystemClock.now();
     let reader = match Reader::open(&config.daemon.state_dir).await {
         Ok(reader) => Some(reader),
@@ -54,19 +54,19 @@ pub async fn run(context: &Context<'_>, args: &WhyArgs) -> Result {
         Err(error) => return Err(error.into()),
     };
     let subject = subject(&config, reader.as_ref(), args).await?;
-    let mut told = Vec::new();
+    let mut explanations = Vec::new();
     for moment in args.at.moments(subject.timing.zone()) {
         for instance in &subject.instances {
-            told.push(subject.tell(reader.as_ref(), moment, instance, now).await?);
+            explanations.push(subject.explain(reader.as_ref(), moment, instance, now).await?);
         }
     }
     if let Some(reader) = reader {
         reader.close().await;
     }
     if context.json {
-        return Ok(CommandOutput::done(format!("{}\n", as_json(&subject, &told)?)));
+        return Ok(CommandOutput::done(format!("{}\n", as_json(&subject, &explanations)?)));
     }
-    Ok(CommandOutput::done(as_text(&subject, &told, now, context.color)))
+    Ok(CommandOutput::done(as_text(&subject, &explanations, now, context.color)))
 }
 
 async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs) -> Result<Subject<'a>> {
@@ -124,7 +124,7 @@ impl Subject<'_> {
         self.pause.as_ref().filter(|pause| pause.covers(at)).map(Pause::words)
     }
 
-    async fn tell(
+    async fn explain(
         &self,
         reader: Option<&Reader>,
         moment: PointInTime,
@@ -220,8 +220,8 @@ impl InstanceExplanation {
 
 /// The fields of the first moment that is a slot, or of the first moment; the bakes of all; under `answers` each moment
 /// and instance by itself.
-fn as_json(subject: &Subject<'_>, told: &[InstanceExplanation]) -> Result<Value> {
-    let answers = told.iter().map(|one| one.json(subject)).collect::<Result<Vec<_>>>()?;
+fn as_json(subject: &Subject<'_>, explanations: &[InstanceExplanation]) -> Result<Value> {
+    let answers = explanations.iter().map(|one| one.json(subject)).collect::<Result<Vec<_>>>()?;
     let chosen = answers.iter().find(|answer| answer["due"] == true).or(answers.first());
     let of = |field: &str| chosen.map(|answer| answer[field].clone()).unwrap_or_default();
     let bakes: Vec<&Value> = answers.iter().filter_map(|answer| answer["bakes"].as_array()).flatten().collect();
@@ -239,11 +239,11 @@ fn as_json(subject: &Subject<'_>, told: &[InstanceExplanation]) -> Result<Value>
     }))
 }
 
-fn as_text(subject: &Subject<'_>, told: &[InstanceExplanation], now: DateTime<Utc>, color: bool) -> String {
+fn as_text(subject: &Subject<'_>, explanations: &[InstanceExplanation], now: DateTime<Utc>, color: bool) -> String {
     let zone = subject.timing.zone();
     let rule: Vec<String> = subject.timing.expressions().map(|text| format!("{text:?}")).collect();
     let mut text = format!("{}: {} in {zone}\n", subject.name, rule.join(", "));
-    for one in told {
+    for one in explanations {
         text.push_str(&format!(
             "\n{}, {} ({}, {})\n  {}\n",
             one.instance,

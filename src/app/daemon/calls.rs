@@ -106,23 +106,23 @@ impl Caller<'_> {
     pub async fn perform(&self, call: Call, clock: &dyn Clock) -> Finished {
         let (started_at, began) = (clock.now(), clock.boottime());
         failpoint::hit("send", call.as_str());
-        let mut told = self.send(&call).await;
-        if matches!(&told, Err(Unanswered::Refused(refusal)) if refusal.class == ErrorClass::Credential)
+        let mut response = self.send(&call).await;
+        if matches!(&response, Err(Unanswered::Refused(error)) if error.class == ErrorClass::Credential)
             && self.cloud.refresh_credentials().await.is_ok()
         {
-            told = self.send(&call).await;
+            response = self.send(&call).await;
         }
         failpoint::hit("answer", call.as_str());
         // By the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
         let finished_at = later(started_at, clock.boottime().saturating_sub(began));
-        let (answer, server_date, http_status, request_id) = match told {
+        let (answer, server_date, http_status, request_id) = match response {
             Ok(LoggedResponse { answer, server_date, http_status, request_id }) => {
                 (answer, server_date, http_status, request_id)
             }
             Err(Unanswered::NotSent) => (Response::NotSent, None, None, None),
-            Err(Unanswered::Refused(refusal)) => {
-                let (http_status, request_id) = (refusal.http_status, refusal.request_id.clone());
-                (Response::Refused(refusal), None, http_status, request_id)
+            Err(Unanswered::Refused(error)) => {
+                let (http_status, request_id) = (error.http_status, error.request_id.clone());
+                (Response::Refused(error), None, http_status, request_id)
             }
         };
         Finished { call, answer, server_date, started_at, finished_at, http_status, request_id }
@@ -140,13 +140,13 @@ impl Finished {
     /// The row for the attempts table; `None` for a look that taught nothing new.
     pub fn attempt(&self, before: &State, after: &State) -> Option<Attempt> {
         let (outcome, code, message) = match &self.answer {
-            Response::Refused(refusal) => {
-                let message = if refusal.advice.is_empty() {
-                    refusal.message.clone()
+            Response::Refused(error) => {
+                let message = if error.advice.is_empty() {
+                    error.message.clone()
                 } else {
-                    format!("{} ({})", refusal.message, refusal.advice)
+                    format!("{} ({})", error.message, error.advice)
                 };
-                (class_word(refusal.class), refusal.code.clone(), Some(message))
+                (class_word(error.class), error.code.clone(), Some(message))
             }
             Response::Accepted => ("ok", None, None),
             Response::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
@@ -327,8 +327,8 @@ impl Caller<'_> {
             match self.cloud.list_all_images(&filter).await {
                 Ok(images) => found.extend(images.iter().map(remote_image)),
                 // A cloud that will never tell must not keep the instance stopped.
-                Err(refusal) if refusal.class == ErrorClass::Permanent => {}
-                Err(refusal) => return Err(refusal),
+                Err(error) if error.class == ErrorClass::Permanent => {}
+                Err(error) => return Err(error),
             }
         }
         let of_instance = format!("/{}", self.instance);
@@ -348,8 +348,8 @@ impl Caller<'_> {
 
     async fn describe(&self, image_id: &ImageId) -> Result<LoggedResponse, ApiError> {
         let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
-        let told = self.cloud.list_images(&request).await?;
-        Ok(LoggedResponse::of(told, |page| {
+        let response = self.cloud.list_images(&request).await?;
+        Ok(LoggedResponse::of(response, |page| {
             Response::Image(page.images.iter().find(|image| image.image_id == *image_id).map(remote_image))
         }))
     }
@@ -360,16 +360,16 @@ impl Caller<'_> {
             InstanceType::CloudDesktop => {
                 let region = self.settings.instance_region.clone();
                 let request = DescribeDesktops { region, ids, ..DescribeDesktops::default() };
-                let told = self.cloud.describe_desktops(&request).await?;
-                Ok(LoggedResponse::of(told, |desktops| {
+                let response = self.cloud.describe_desktops(&request).await?;
+                Ok(LoggedResponse::of(response, |desktops| {
                     let found = desktops.iter().find(|desktop| desktop.id == *self.instance);
                     Response::Instance(found.map(desktop_power))
                 }))
             }
             InstanceType::WuyingServer => {
                 let request = ListWuyingServer { ids, ..ListWuyingServer::default() };
-                let told = self.cloud.list_servers(&request).await?;
-                Ok(LoggedResponse::of(told, |servers| {
+                let response = self.cloud.list_servers(&request).await?;
+                Ok(LoggedResponse::of(response, |servers| {
                     let found = servers.iter().find(|server| server.id == *self.instance);
                     let power =
                         |server: &Server| power(&server.status, InstanceType::WuyingServer, server_users(server));
@@ -381,7 +381,7 @@ impl Caller<'_> {
 
     async fn stop(&self) -> Result<LoggedResponse, Unanswered> {
         let ids = vec![self.instance.clone()];
-        let told = match self.settings.instance_type {
+        let response = match self.settings.instance_type {
             InstanceType::CloudDesktop => {
                 let region = self.settings.instance_region.clone();
                 let stopped_mode = Some(self.settings.stopped_mode);
@@ -392,19 +392,19 @@ impl Caller<'_> {
                 self.cloud.call_behind(&StopWuyingServer { ids, force: None }, &self.gate).await?
             }
         };
-        Ok(LoggedResponse::of(told, |_| Response::Accepted))
+        Ok(LoggedResponse::of(response, |_| Response::Accepted))
     }
 
     async fn start(&self) -> Result<LoggedResponse, ApiError> {
         let ids = vec![self.instance.clone()];
-        let told = match self.settings.instance_type {
+        let response = match self.settings.instance_type {
             InstanceType::CloudDesktop => {
                 let region = self.settings.instance_region.clone();
                 self.cloud.start_desktops(&StartDesktops { region, ids }).await?
             }
             InstanceType::WuyingServer => self.cloud.start_servers(&StartWuyingServer { ids }).await?,
         };
-        Ok(LoggedResponse::of(told, |_| Response::Accepted))
+        Ok(LoggedResponse::of(response, |_| Response::Accepted))
     }
 
     async fn hook(&self, run: &HookRun) -> LoggedResponse {

@@ -448,7 +448,7 @@ impl Engine {
         }
         // Hooks are killed by this, and run again at the next start.
         self.calls.shutdown().await;
-        self.tell_what_is_left_stopped().await;
+        self.warn_of_instances_left_stopped().await;
         if self.history_went_back { Err(StoreError::WentBack) } else { Ok(()) }
     }
 
@@ -514,19 +514,19 @@ impl Engine {
                 self.turn().await;
             }
             EngineRequest::Pause { schedule, until, reason, who, reply } => {
-                let told = self.pause(&schedule, until, reason, who).await;
+                let outcome = self.pause(&schedule, until, reason, who).await;
                 self.turn().await;
-                let _ = reply.send(told);
+                let _ = reply.send(outcome);
             }
             EngineRequest::Resume { schedule, who, reply } => {
-                let told = self.resume(&schedule, &who).await;
+                let outcome = self.resume(&schedule, &who).await;
                 self.turn().await;
-                let _ = reply.send(told);
+                let _ = reply.send(outcome);
             }
             EngineRequest::Adopt { config, reply } => {
-                let told = self.adopt(&config).await;
+                let outcome = self.adopt(&config).await;
                 self.turn().await;
-                let _ = reply.send(told);
+                let _ = reply.send(outcome);
             }
         }
     }
@@ -1126,7 +1126,7 @@ impl Engine {
     }
 
     /// Says which instances stay stopped while no daemon runs.
-    async fn tell_what_is_left_stopped(&self) {
+    async fn warn_of_instances_left_stopped(&self) {
         match self.store.reader().pending_restarts().await {
             Ok(owed) => {
                 for PendingRestart { bake, schedule, instance, .. } in owed {
@@ -1147,8 +1147,8 @@ impl Engine {
 
     fn judge_credentials(&mut self, finished: &Finished, now: DateTime<Utc>) {
         match &finished.answer {
-            Response::Refused(refusal) if refusal.class == ErrorClass::Credential => {
-                self.suspend(format!("{refusal} ({})", refusal.advice), refusal.is_clock(), now);
+            Response::Refused(api_error) if api_error.class == ErrorClass::Credential => {
+                self.suspend(format!("{api_error} ({})", api_error.advice), api_error.is_clock(), now);
             }
             // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
             Response::Refused(_) | Response::Hook(_) => {}

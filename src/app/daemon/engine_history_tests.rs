@@ -32,17 +32,17 @@ async fn a_history_that_cannot_be_used_is_tried_again_after_a_pause_and_its_prob
     clock.advance(TimeDelta::days(1));
     let since = clock.now();
     engine.tick().await;
-    let told = status.borrow().clone();
-    assert!(told.store_error.is_some_and(|error| error.contains("no such table")));
+    let report = status.borrow().clone();
+    assert!(report.store_error.is_some_and(|error| error.contains("no such table")));
     rename("hidden", "bakes").await;
     let pause = TimeDelta::from_std(STORE_PAUSE).unwrap();
     assert_eq!(pause, TimeDelta::seconds(10), "six lines of log a minute");
     while clock.now() + TimeDelta::seconds(1) < since + pause {
         clock.advance(TimeDelta::seconds(1));
         engine.tick().await;
-        let told = status.borrow().clone();
-        assert!(told.store_error.is_some(), "it is not tried yet");
-        assert_eq!(told.store_error_since, Some(since));
+        let report = status.borrow().clone();
+        assert!(report.store_error.is_some(), "it is not tried yet");
+        assert_eq!(report.store_error_since, Some(since));
     }
     clock.set(since + pause);
     engine.tick().await;

@@ -319,10 +319,10 @@ async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it()
 #[tokio::test]
 async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next_start() {
     let mut held = Held::new("hooks = { after = ['/bin/true'] }").await;
-    let owes = || BakeWork { end_hooks_pending: true, ..work() };
-    let finishing = State::Finishing { work: owes(), end: good(), done: 0, next: start() };
+    let pending = || BakeWork { end_hooks_pending: true, ..work() };
+    let finishing = State::Finishing { work: pending(), end: good(), done: 0, next: start() };
     let starting = State::Starting {
-        work: BakeWork { restart_pending: true, ..owes() },
+        work: BakeWork { restart_pending: true, ..pending() },
         end: good(),
         tries: 0,
         stop_unconfirmed: false,
@@ -369,7 +369,7 @@ async fn a_long_drain_counts_as_progress() {
 // A start that takes long
 
 #[tokio::test]
-async fn a_start_that_takes_longer_than_five_minutes_is_told_of() {
+async fn a_start_that_takes_longer_than_five_minutes_is_reported_of() {
     let mut held = Held::new("").await;
     let since = start();
     let state = State::Starting {
@@ -386,13 +386,13 @@ async fn a_start_that_takes_longer_than_five_minutes_is_told_of() {
     held.record([(Trigger::Slot, start(), state)]).await;
     let bake = held.store.bake(BakeId(1)).await.unwrap().unwrap();
     let on_its_way = Response::Instance(Some(PowerState::Transitioning("Starting".into())));
-    for (seconds, told) in [(0, false), (299, false), (300, true)] {
+    for (seconds, warned) in [(0, false), (299, false), (300, true)] {
         held.engine.warn_not_running(&bake, &on_its_way, since + TimeDelta::seconds(seconds));
-        assert_eq!(held.engine.last_warned.contains_key(&bake.id), told, "{seconds} s");
+        assert_eq!(held.engine.last_warned.contains_key(&bake.id), warned, "{seconds} s");
     }
     // A refusal is no matter of patience.
     held.engine.last_warned.clear();
-    let refusal = ApiError {
+    let api_error = ApiError {
         class: ErrorClass::Busy,
         code: Some("OperationDenied.NoStock".into()),
         message: "no stock".into(),
@@ -401,6 +401,6 @@ async fn a_start_that_takes_longer_than_five_minutes_is_told_of() {
         request_id: None,
         retry_after: None,
     };
-    held.engine.warn_not_running(&bake, &Response::Refused(refusal), since);
+    held.engine.warn_not_running(&bake, &Response::Refused(api_error), since);
     assert!(held.engine.last_warned.contains_key(&bake.id));
 }

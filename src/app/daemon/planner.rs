@@ -466,8 +466,8 @@ impl PlannedTarget {
         }
     }
 
-    fn row(&self, told: Entry, open: &HashMap<InstanceId, BakeId>, queued_now: &mut HashSet<InstanceId>) -> NewRow {
-        match told {
+    fn row(&self, entry: Entry, open: &HashMap<InstanceId, BakeId>, queued_now: &mut HashSet<InstanceId>) -> NewRow {
+        match entry {
             Entry::Due { slot, caught_up } => {
                 let trigger = if caught_up { Trigger::CaughtUp } else { Trigger::Slot };
                 if self.schedule.overlap == Overlap::Skip {

@@ -424,9 +424,9 @@ async fn a_clock_that_was_ahead_for_a_moment_before_a_slot_does_not_cost_it() {
         }
         night.live(MINUTE * 3, MINUTE).await;
         assert_eq!(night.table().await, ["a queued 03-01 03:00"], "{catch_up}, restart {restart}");
-        let told: Vec<_> = night.audit().await.into_iter().filter(|row| row.action == "clock").collect();
-        assert_eq!(told.len(), 1);
-        assert!(told[0].detail.contains("gives up the slot 2027-03-01 03:00:00 UTC"), "{}", told[0].detail);
+        let report: Vec<_> = night.audit().await.into_iter().filter(|row| row.action == "clock").collect();
+        assert_eq!(report.len(), 1);
+        assert!(report[0].detail.contains("gives up the slot 2027-03-01 03:00:00 UTC"), "{}", report[0].detail);
         assert_eq!(night.bake().await.len(), 1);
     }
 }

@@ -160,11 +160,11 @@ async fn bring_up_to_date(shared: &DaemonContext) {
             return;
         }
         // Who mended what is wrong, and told the daemon, need not wait for the next try.
-        let told = async {
+        let reported = async {
             tokio::time::sleep(FIRST_PAUSE).await;
             let _ = stirred.changed().await;
         };
-        let _ = tokio::time::timeout(pause, told).await;
+        let _ = tokio::time::timeout(pause, reported).await;
     }
 }
 
@@ -173,15 +173,15 @@ async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
     let not = |why| NotCompared { why, credentials: None };
     let found = look_at_list(shared).await.map_err(|error| {
         let credentials = match &error {
-            ReconcileError::Cloud(refusal) if refusal.class == ErrorClass::Credential => {
-                Some(format!("{refusal} ({})", refusal.advice))
+            ReconcileError::Cloud(api_error) if api_error.class == ErrorClass::Credential => {
+                Some(format!("{api_error} ({})", api_error.advice))
             }
             _ => None,
         };
         NotCompared { why: chain(&error), credentials }
     })?;
     let being_made = found.images_being_made();
-    if found.differences.iter().any(Difference::can_be_mended) {
+    if found.differences.iter().any(Difference::is_repairable) {
         let (rows, lines) = (found.rows.len(), found.versions.len());
         let who = "imagebaked, at its start".to_owned();
         shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await.map_err(not)?;

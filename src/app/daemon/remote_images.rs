@@ -17,7 +17,7 @@ pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec
     let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
     match cloud.list_all_images(&filter).await {
         // Credentials may have been replaced since they were read.
-        Err(refusal) if refusal.class == ErrorClass::Credential => {
+        Err(error) if error.class == ErrorClass::Credential => {
             cloud.refresh_credentials().await?;
             cloud.list_all_images(&filter).await
         }

@@ -43,20 +43,20 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
 #[derive(Debug)]
 struct Settling<T> {
     last: Option<T>,
-    told: Option<T>,
+    reported: Option<T>,
 }
 
 impl<T> Default for Settling<T> {
     fn default() -> Self {
-        Self { last: None, told: None }
+        Self { last: None, reported: None }
     }
 }
 
 impl<T: PartialEq + Clone> Settling<T> {
     fn has_settled(&mut self, look: T) -> bool {
-        let settled = self.last.as_ref() == Some(&look) && self.told.as_ref() != Some(&look);
+        let settled = self.last.as_ref() == Some(&look) && self.reported.as_ref() != Some(&look);
         if settled {
-            self.told = Some(look.clone());
+            self.reported = Some(look.clone());
         }
         self.last = Some(look);
         settled
@@ -70,8 +70,8 @@ mod tests {
     #[test]
     fn what_still_changes_is_not_tried_and_what_rests_is_tried_once() {
         let mut settling = Settling::default();
-        let told: Vec<bool> = "abcccccdccdd".chars().map(|look| settling.has_settled(look)).collect();
+        let reported: Vec<bool> = "abcccccdccdd".chars().map(|look| settling.has_settled(look)).collect();
         let wanted: Vec<bool> = "...x.......x".chars().map(|mark| mark == 'x').collect();
-        assert_eq!(told, wanted);
+        assert_eq!(reported, wanted);
     }
 }

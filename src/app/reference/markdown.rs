@@ -195,7 +195,7 @@ pub fn states() -> String {
          | class | what a bake does |\n|---|---|\n",
     );
     for class in [StateClass::Ready, StateClass::Passing, StateClass::Final] {
-        row(&mut page, &[class.as_str(), patience(class)]);
+        row(&mut page, &[class.as_str(), class_text(class)]);
     }
     page.push_str("\n| state | of | class | what it means |\n|---|---|---|---|\n");
     for rule in instance_state::rules() {
@@ -214,7 +214,7 @@ pub fn states() -> String {
     page
 }
 
-fn patience(class: StateClass) -> &'static str {
+fn class_text(class: StateClass) -> &'static str {
     match class {
         StateClass::Ready => "It goes on.",
         StateClass::Passing => {

@@ -511,7 +511,7 @@ mod tests {
     }
 
     #[test]
-    fn a_manual_request_is_told_apart_by_its_milliseconds() {
+    fn a_manual_request_is_distinguished_by_its_milliseconds() {
         let mut manual = identity();
         manual.slot += TimeDelta::milliseconds(120);
         assert_eq!(manual.slot_text(), "2026-03-02T03:00:00.120Z");

@@ -108,7 +108,7 @@ impl Template {
 
     /// Whether different slots give different names: it shows the version, or the slot to the minute.
     /// As templates show local time, only the version tells the two passes of a repeated hour apart.
-    pub fn tells_slots_apart(&self) -> bool {
+    pub fn is_unique_per_slot(&self) -> bool {
         self.shows_version() || self.shows_slot()
     }
 
@@ -274,7 +274,7 @@ mod tests {
         }
     }
 
-    fn refusal(text: &str) -> (&str, String, String) {
+    fn api_error(text: &str) -> (&str, String, String) {
         let error = Template::parse(text).unwrap_err();
         (&text[error.span], error.message, error.hint)
     }
@@ -294,22 +294,22 @@ mod tests {
     }
 
     #[test]
-    fn refusals_point_at_the_place() {
-        assert_eq!(refusal("a{slot:%Y").0, "{slot:%Y");
-        assert_eq!(refusal("ä}b").0, "}");
-        assert_eq!(refusal("{slot:%Y%!}").0, "%Y%!");
-        assert_eq!(refusal("{slot:}").0, "");
-        assert_eq!(refusal("{name:3}").0, "3");
-        assert_eq!(refusal("{version:3}").0, "3");
-        let (place, message, hint) = refusal("x-{ver}");
+    fn errors_point_at_the_place() {
+        assert_eq!(api_error("a{slot:%Y").0, "{slot:%Y");
+        assert_eq!(api_error("ä}b").0, "}");
+        assert_eq!(api_error("{slot:%Y%!}").0, "%Y%!");
+        assert_eq!(api_error("{slot:}").0, "");
+        assert_eq!(api_error("{name:3}").0, "3");
+        assert_eq!(api_error("{version:3}").0, "3");
+        let (place, message, hint) = api_error("x-{ver}");
         assert_eq!((place, message.as_str()), ("ver", "there is no placeholder `ver`"));
         assert!(hint.starts_with("did you mean `{version}`?"), "{hint}");
-        assert!(refusal("{Instance}").2.contains("did you mean `{instance_id}`"));
-        assert!(refusal("{}").2.starts_with("there are `{name}`"));
+        assert!(api_error("{Instance}").2.contains("did you mean `{instance_id}`"));
+        assert!(api_error("{}").2.starts_with("there are `{name}`"));
     }
 
     #[test]
-    fn slots_are_told_apart_by_version_or_minute() {
+    fn slots_are_distinguished_by_version_or_minute() {
         for (template, apart) in [
             ("{name}-v{version}", true),
             ("{slot}", true),
@@ -326,7 +326,7 @@ mod tests {
             ("{name} {id} {instance_id}", false),
         ] {
             let template = Template::parse(template).unwrap();
-            assert_eq!(template.tells_slots_apart(), apart, "{template:?}");
+            assert_eq!(template.is_unique_per_slot(), apart, "{template:?}");
             assert_eq!(template.shows_slot(), apart && !template.shows_version(), "{template:?}");
         }
     }

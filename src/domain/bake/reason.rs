@@ -53,10 +53,10 @@ pub enum ReasonCode {
 
 impl ReasonCode {
     /// The code of a bake that ends by this refusal.
-    pub fn of(refusal: &ApiError) -> Self {
-        let code = refusal.code.as_deref().unwrap_or_default();
-        match refusal.class {
-            ErrorClass::Credential if refusal.is_clock() => Self::Outage,
+    pub fn of(error: &ApiError) -> Self {
+        let code = error.code.as_deref().unwrap_or_default();
+        match error.class {
+            ErrorClass::Credential if error.is_clock() => Self::Outage,
             ErrorClass::Credential => Self::Credentials,
             _ if code.contains("Quota") || code.starts_with("LimitExceeded") => Self::Quota,
             _ if code.ends_with("Instance.NotFound") || code.contains("Status") && code != "HttpStatus" => {

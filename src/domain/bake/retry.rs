@@ -35,12 +35,12 @@ pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> D
 
 /// How long a harmless question waits after it was refused for the `n`th time in a row; at most `cap`, unless the server
 /// asks for more.
-pub fn pause_after(refusal: &ApiError, n: u32, poll_interval: Duration, cap: Duration, rng: &mut Rng) -> Duration {
-    let pause = match refusal.class {
+pub fn pause_after(error: &ApiError, n: u32, poll_interval: Duration, cap: Duration, rng: &mut Rng) -> Duration {
+    let pause = match error.class {
         ErrorClass::Credential => credential_pause(poll_interval),
         _ => look_delay(poll_interval.min(FIRST_LOOK), n, cap, rng),
     };
-    pause.max(refusal.server_delay().unwrap_or_default())
+    pause.max(error.server_delay().unwrap_or_default())
 }
 
 /// The daemon lets one call a minute try whether credentials work again; what is under way need not wait longer than for any

@@ -59,7 +59,7 @@ pub enum State {
     },
     /// The instance is looked at, or the `before` hooks run.
     Preparing {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// The hook under way, from 0; `None`: the look at the instance.
         hook: Option<usize>,
@@ -68,7 +68,7 @@ pub enum State {
     },
     /// The instance is brought to rest.
     Stopping {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// How often the instance was looked at.
         looks: u32,
@@ -82,7 +82,7 @@ pub enum State {
     },
     /// The create call may be made.
     Ready {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// Whether an image of the slot is looked for first.
         #[serde(alias = "look_first")]
@@ -95,14 +95,14 @@ pub enum State {
     },
     /// The create call was about to be sent at `sent_at`.
     Creating {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// Just before the call.
         sent_at: DateTime<Utc>,
     },
     /// It is not known whether the cloud acted on the create call.
     Unknown {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// When the call was made.
         since: DateTime<Utc>,
@@ -115,7 +115,7 @@ pub enum State {
     },
     /// The image is being made.
     Building {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// The image.
         image: MadeImage,
@@ -138,7 +138,7 @@ pub enum State {
     },
     /// The result stands; the instance that we stopped is started again.
     Starting {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// What the bake came to.
         end: End,
@@ -166,7 +166,7 @@ pub enum State {
     },
     /// The result stands and nothing is owed but the hooks of the end.
     Finishing {
-        /// See [`BakeProgress`].
+        /// See [`BakeWork`].
         work: BakeWork,
         /// What the bake came to.
         end: End,
@@ -218,7 +218,7 @@ pub struct BakeWork {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SuspendedRow")]
 pub struct Suspended {
-    /// See [`BakeProgress`].
+    /// See [`BakeWork`].
     pub work: BakeWork,
     /// What it does first at its next turn.
     pub resume: Resume,
@@ -625,11 +625,11 @@ impl Transition<'_> {
                 let state = State::Stopping { work, looks, sent, first_stop: false, next };
                 (state, Effect::Call(Call::DescribeInstance))
             }
-            (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Response::Refused(refusal)))
-                if refusal.did_nothing() =>
+            (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Response::Refused(api_error)))
+                if api_error.did_nothing() =>
             {
                 work.restart_pending = false;
-                self.wait_for_instance(work, 0, false, WaitReason::of(&refusal), &Obstacle::Refused(refusal))
+                self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
             }
             (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
                 self.stopping(work, looks, sent, answer)
@@ -827,8 +827,8 @@ impl Transition<'_> {
         let goes_on = match &answer {
             Response::Instance(Some(PowerState::RunningInUse(_))) => settings.if_connected == IfConnected::Proceed,
             Response::Instance(Some(PowerState::Running | PowerState::Stopped)) => true,
-            Response::Refused(refusal) => {
-                refusal.class == ErrorClass::Permanent && settings.stop_instance == StopInstance::IfRunning
+            Response::Refused(api_error) => {
+                api_error.class == ErrorClass::Permanent && settings.stop_instance == StopInstance::IfRunning
             }
             _ => false,
         };
@@ -893,7 +893,7 @@ impl Transition<'_> {
             return self.prepare(work, number + 1);
         }
         let program = self.bake.settings.hooks.before.get(number).map_or("", HookCommand::program);
-        if outcome.is_refusal() {
+        if outcome.is_veto() {
             let reason = format!("vetoed by {program}: {}", outcome.last_word());
             return self.finish(work, End::Skipped { code: ReasonCode::VetoedByHook, reason });
         }
@@ -972,18 +972,18 @@ impl Transition<'_> {
                 }
                 self.wait_for_instance(work, looks, sent, WaitReason::Absent, &Obstacle::Absent)
             }
-            Response::Refused(refusal) => match refusal.class {
+            Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
                     work.waiting = None;
                     self.create_after_stop(work)
                 }
                 ErrorClass::Permanent => {
-                    let reason = format!("the instance could not be stopped: {}", refusal.describe());
-                    self.finish(work, failed(ReasonCode::of(&refusal), true, reason))
+                    let reason = format!("the instance could not be stopped: {}", api_error.describe());
+                    self.finish(work, failed(ReasonCode::of(&api_error), true, reason))
                 }
                 _ => {
-                    let on = WaitReason::of(&refusal);
-                    self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(refusal))
+                    let on = WaitReason::of(&api_error);
+                    self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(api_error))
                 }
             },
             Response::Accepted
@@ -1021,14 +1021,14 @@ impl Transition<'_> {
         let times = waiting.times;
         work.waiting = Some(waiting);
         if sent {
-            let asked = obstacle.refusal().and_then(ApiError::server_delay);
+            let asked = obstacle.api_error().and_then(ApiError::server_delay);
             return self.look_at_instance_again(work, looks, sent, asked);
         }
         let poll = self.pace.poll_interval;
         let pause = match obstacle {
             Obstacle::Users(_) | Obstacle::Absent => poll,
             Obstacle::State(_) => retry::look_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
-            Obstacle::Refused(refusal) => self.pause_after(refusal, times).max(poll),
+            Obstacle::Refused(api_error) => self.pause_after(api_error, times).max(poll),
         };
         let mut next = self.after(pause);
         if on == WaitReason::Users {
@@ -1160,8 +1160,8 @@ impl Transition<'_> {
             Response::Found(Some(image)) => {
                 self.adopt(work, image, "found in the cloud before the create call was made")
             }
-            Response::Refused(refusal) if refusal.class == ErrorClass::Permanent => {
-                self.finish(work, failed(ReasonCode::of(&refusal), true, refusal.describe()))
+            Response::Refused(api_error) if api_error.class == ErrorClass::Permanent => {
+                self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
             }
             _ if self.past_deadline() => self.give_up(work),
             Response::Found(None) => {
@@ -1171,7 +1171,7 @@ impl Transition<'_> {
                 self.create(work)
             }
             Response::NameTaken(taken) => self.name_taken(work, taken),
-            Response::Refused(refusal) => self.wait_for_cloud(work, &refusal, true),
+            Response::Refused(api_error) => self.wait_for_cloud(work, &api_error, true),
             _ => {
                 let next = self.after(self.pace.poll_interval);
                 (State::Ready { work, reconcile_before_create: true, next, blocked_on: waits_for }, Effect::Wait(next))
@@ -1186,23 +1186,23 @@ impl Transition<'_> {
                 work.evidence.all_refused = false;
                 self.follow(work, image, "CREATING".to_owned(), None)
             }
-            Response::Refused(refusal) => match refusal.class {
+            Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, failed(ReasonCode::of(&refusal), true, refusal.describe()))
+                    self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
                 }
                 ErrorClass::Unclear => {
-                    work.attempts += u32::from(refusal.spends_attempt());
-                    let asked = refusal.server_delay().unwrap_or_default();
-                    self.unclear(work, sent_at, refusal.to_string(), asked)
+                    work.attempts += u32::from(api_error.spends_attempt());
+                    let asked = api_error.server_delay().unwrap_or_default();
+                    self.unclear(work, sent_at, api_error.to_string(), asked)
                 }
-                ErrorClass::Transient if refusal.spends_attempt() => {
+                ErrorClass::Transient if api_error.spends_attempt() => {
                     work.attempts += 1;
-                    self.try_again(work, &refusal)
+                    self.try_again(work, &api_error)
                 }
                 // Somebody may be making an image of the instance, and perhaps it is ours.
-                ErrorClass::Busy => self.wait_for_cloud(work, &refusal, true),
-                ErrorClass::Transient | ErrorClass::Credential => self.wait_for_cloud(work, &refusal, false),
+                ErrorClass::Busy => self.wait_for_cloud(work, &api_error, true),
+                ErrorClass::Transient | ErrorClass::Credential => self.wait_for_cloud(work, &api_error, false),
             },
             Response::NotSent if self.past_deadline() => self.give_up(work),
             Response::NotSent => {
@@ -1217,20 +1217,20 @@ impl Transition<'_> {
         }
     }
 
-    fn try_again(&mut self, work: BakeWork, refusal: &ApiError) -> (State, Effect) {
+    fn try_again(&mut self, work: BakeWork, api_error: &ApiError) -> (State, Effect) {
         if work.attempts >= self.bake.settings.retry.attempts {
-            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), refusal.describe());
-            return self.finish(work, failed(ReasonCode::of(refusal), false, reason));
+            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), api_error.describe());
+            return self.finish(work, failed(ReasonCode::of(api_error), false, reason));
         }
-        self.wait_for_cloud(work, refusal, false)
+        self.wait_for_cloud(work, api_error, false)
     }
 
     /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
     /// in its place, else in the queue.
-    fn wait_for_cloud(&mut self, mut work: BakeWork, refusal: &ApiError, look_first: bool) -> (State, Effect) {
-        let on = WaitReason::of(refusal);
-        let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(refusal), self.now);
-        let (policy, asked) = (self.bake.settings.retry, refusal.server_delay());
+    fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, look_first: bool) -> (State, Effect) {
+        let on = WaitReason::of(api_error);
+        let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
+        let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
         let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
         let pause = match on {
             WaitReason::Fault => retry::delay(&policy, work.attempts.max(waiting.times), asked, self.rng),
@@ -1300,8 +1300,8 @@ impl Transition<'_> {
                 let reason = format!("{why}; the image could not be looked for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
-            Response::Refused(refusal) => {
-                let pause = self.pause_after(&refusal, looks + 1);
+            Response::Refused(api_error) => {
+                let pause = self.pause_after(&api_error, looks + 1);
                 let next = self.after(pause);
                 (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
             }
@@ -1427,11 +1427,11 @@ impl Transition<'_> {
             Response::Found(None) | Response::NameTaken(_) if searching => {
                 return self.finish(work, vanished(image, &status, lag));
             }
-            Response::Refused(refusal) => {
+            Response::Refused(api_error) => {
                 misses += 1;
-                pause = self.pause_after(&refusal, misses).max(pause);
+                pause = self.pause_after(&api_error, misses).max(pause);
                 // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
-                if refusal.is_outage() {
+                if api_error.is_outage() {
                     let next = self.after(pause);
                     let state = State::Building {
                         work,
@@ -1489,7 +1489,7 @@ impl Transition<'_> {
         else {
             return (self.bake.state.clone(), Effect::Wait(self.now));
         };
-        let asked = if let Response::Refused(refusal) = &answer { refusal.server_delay() } else { None };
+        let asked = if let Response::Refused(api_error) = &answer { api_error.server_delay() } else { None };
         let absent = match &answer {
             Response::Instance(None) => true,
             Response::Instance(Some(PowerState::Final(status))) => status.eq_ignore_ascii_case("deleted"),
@@ -1502,9 +1502,9 @@ impl Transition<'_> {
             work.waiting = None;
         }
         let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
-        if let Response::Refused(refusal) = &answer
+        if let Response::Refused(api_error) = &answer
             && start_sent
-            && refusal.is_decided()
+            && api_error.is_decided()
         {
             refused_since = refused_since.or(Some(self.now));
         }
@@ -1549,7 +1549,7 @@ impl Transition<'_> {
             Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
             answer => {
                 trouble = match answer {
-                    Response::Refused(refusal) => Some(refusal.describe()),
+                    Response::Refused(api_error) => Some(api_error.describe()),
                     Response::Instance(Some(PowerState::Transitioning(status) | PowerState::Final(status))) => {
                         Some(format!("the cloud reports it {status}"))
                     }
@@ -1677,8 +1677,8 @@ impl Transition<'_> {
     }
 
     /// See [`retry::pause_after`].
-    fn pause_after(&mut self, refusal: &ApiError, n: u32) -> Duration {
-        retry::pause_after(refusal, n, self.pace.poll_interval, self.longest_pause(), self.rng)
+    fn pause_after(&mut self, api_error: &ApiError, n: u32) -> Duration {
+        retry::pause_after(api_error, n, self.pace.poll_interval, self.longest_pause(), self.rng)
     }
 
     /// Between two tries of anything but a start.
@@ -1732,7 +1732,7 @@ pub fn values(bake: &Bake, version: u32) -> Values<'_> {
 
 /// What a hook of `bake` is told: ids and words, never a credential.
 pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
-    let mut told = vec![
+    let mut variables = vec![
         ("IMAGEBAKED_HOOK", moment.as_str().to_owned()),
         ("IMAGEBAKED_BAKE_ID", bake.id.to_string()),
         ("IMAGEBAKED_SCHEDULE", bake.schedule.to_string()),
@@ -1744,11 +1744,11 @@ pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Mome
         ("IMAGEBAKED_IMAGE_NAME", work.image_name.clone()),
     ];
     if let Some(end) = end {
-        told.extend(end.image().map(|image| ("IMAGEBAKED_IMAGE_ID", image.image_id.to_string())));
-        told.push(("IMAGEBAKED_STATE", end.as_str().to_owned()));
-        told.push(("IMAGEBAKED_REASON", end.reason().to_owned()));
+        variables.extend(end.image().map(|image| ("IMAGEBAKED_IMAGE_ID", image.image_id.to_string())));
+        variables.push(("IMAGEBAKED_STATE", end.as_str().to_owned()));
+        variables.push(("IMAGEBAKED_REASON", end.reason().to_owned()));
     }
-    told
+    variables
 }
 
 /// What keeps an instance from being stopped.
@@ -1765,17 +1765,17 @@ impl Obstacle {
             Self::Users(who) => format!("waits for {who} to leave, who is connected to the instance"),
             Self::State(status) => format!("waits for the instance, which is {status}"),
             Self::Absent => "waits for the instance, which the cloud does not list".to_owned(),
-            Self::Refused(refusal) => waits_for_cloud(refusal),
+            Self::Refused(api_error) => waits_for_cloud(api_error),
         }
     }
 
-    fn refusal(&self) -> Option<&ApiError> {
-        if let Self::Refused(refusal) = self { Some(refusal) } else { None }
+    fn api_error(&self) -> Option<&ApiError> {
+        if let Self::Refused(api_error) = self { Some(api_error) } else { None }
     }
 }
 
-fn waits_for_cloud(refusal: &ApiError) -> String {
-    format!("waits for the cloud: {}", refusal.describe())
+fn waits_for_cloud(api_error: &ApiError) -> String {
+    format!("waits for the cloud: {}", api_error.describe())
 }
 
 /// There is no image.

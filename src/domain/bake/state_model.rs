@@ -26,7 +26,7 @@ use proptest::{
 
 use super::{
     Effect, End, Event, PollPolicy, State, step,
-    tests::{a_bake, pace, refusal, settings, slot},
+    tests::{a_bake, error, pace, settings, slot},
     values,
 };
 use crate::domain::ids::ImageId;
@@ -97,7 +97,7 @@ struct Round {
     user_turns: bool,
     /// A person cancels the bake, where that is possible.
     cancels: bool,
-    fate: Fate,
+    luck: Luck,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -117,7 +117,7 @@ enum Away {
 
 /// What becomes of a call.
 #[derive(Debug, Clone)]
-struct Fate {
+struct Luck {
     /// `None`: it is answered truly.
     refused: Option<ErrorClass>,
     /// Whether it is something on the way that refuses: the network, a proxy, a limit on calls.
@@ -132,8 +132,8 @@ struct Fate {
     comes_to_nothing: bool,
     answered_after: i64,
     retry_after: Option<u64>,
-    image: ImageFate,
-    hook: HookFate,
+    image: ImageLuck,
+    hook: HookLuck,
 }
 
 /// Which image a create call is answered with.
@@ -157,14 +157,14 @@ enum OnTheWay {
 
 /// What becomes of a hook.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum HookFate {
+enum HookLuck {
     Works,
     Refuses,
     HasNoTime,
     IsNotThere,
 }
 
-impl Fate {
+impl Luck {
     /// The code that a refusal of this class carries. What may have been acted on never shows the network's.
     fn code(&self, class: ErrorClass) -> &'static str {
         match (class, self.on_the_way) {
@@ -185,14 +185,14 @@ impl Fate {
         comes_to_nothing: false,
         answered_after: 1,
         retry_after: None,
-        image: ImageFate { listed_after: 3, built_after: 900, becomes: Becomes::Available },
-        hook: HookFate::Works,
+        image: ImageLuck { listed_after: 3, built_after: 900, becomes: Becomes::Available },
+        hook: HookLuck::Works,
     };
 }
 
 /// What becomes of an image.
 #[derive(Debug, Clone, Copy)]
-struct ImageFate {
+struct ImageLuck {
     listed_after: i64,
     built_after: i64,
     becomes: Becomes,
@@ -223,7 +223,7 @@ enum Machine {
 enum Deed {
     Stop,
     Start,
-    Create(Box<Identity>, ImageFate),
+    Create(Box<Identity>, ImageLuck),
 }
 
 #[derive(Debug)]
@@ -363,47 +363,47 @@ impl World {
             }
             (Deed::Stop | Deed::Start, _) => {}
             (Deed::Create(..), _) if self.task_exists(at) => return Err(ErrorClass::Busy),
-            (Deed::Create(identity, fate), _) => self.images.push(Image {
+            (Deed::Create(identity, luck), _) => self.images.push(Image {
                 id: format!("imgc-{}", self.images.len()).into(),
                 name: identity.image_name.clone(),
                 tags: identity.tags(&self.settings.tags),
                 made_at: at,
-                listed_at: at + fate.listed_after,
-                built_at: at + fate.built_after,
-                becomes: fate.becomes,
+                listed_at: at + luck.listed_after,
+                built_at: at + luck.built_after,
+                becomes: luck.becomes,
             }),
         }
         Ok(())
     }
 
-    /// Does with `call` what `fate` says.
-    fn perform(&mut self, call: Call, fate: &Fate) -> Response {
+    /// Does with `call` what `luck` says.
+    fn perform(&mut self, call: Call, luck: &Luck) -> Response {
         let deed = match &call {
             Call::StopInstance => Some(Deed::Stop),
             Call::StartInstance => Some(Deed::Start),
-            Call::CreateImage(identity) => Some(Deed::Create(Box::new(identity.clone()), fate.image)),
+            Call::CreateImage(identity) => Some(Deed::Create(Box::new(identity.clone()), luck.image)),
             _ => None,
         };
         if let Call::RunHook(_) = &call {
-            let result = match fate.hook {
-                HookFate::Works => HookResult::Exited(0),
-                HookFate::Refuses => HookResult::Exited(1),
-                HookFate::HasNoTime => HookResult::TimedOut(Duration::from_mins(5)),
-                HookFate::IsNotThere => HookResult::NotStarted("no such file".to_owned()),
+            let result = match luck.hook {
+                HookLuck::Works => HookResult::Exited(0),
+                HookLuck::Refuses => HookResult::Exited(1),
+                HookLuck::HasNoTime => HookResult::TimedOut(Duration::from_mins(5)),
+                HookLuck::IsNotThere => HookResult::NotStarted("no such file".to_owned()),
             };
             self.settle();
             return Response::Hook(HookOutcome { result, output: "the hook's words".to_owned() });
         }
-        if fate.is_not_sent && matches!(deed, Some(Deed::Create(..) | Deed::Stop)) {
+        if luck.is_not_sent && matches!(deed, Some(Deed::Create(..) | Deed::Stop)) {
             self.settle();
             return Response::NotSent;
         }
-        let mut refused = fate.refused;
-        match (deed, fate.refused) {
-            (Some(Deed::Stop | Deed::Start), None) if fate.comes_to_nothing => {}
+        let mut refused = luck.refused;
+        match (deed, luck.refused) {
+            (Some(Deed::Stop | Deed::Start), None) if luck.comes_to_nothing => {}
             (Some(deed), None) => refused = self.act(self.time, deed).err(),
-            (Some(deed), Some(class)) if may_act(&deed, class, fate) => {
-                if let Some(after) = fate.acts_after {
+            (Some(deed), Some(class)) if may_act(&deed, class, luck) => {
+                if let Some(after) = luck.acts_after {
                     self.underway.push((self.time + after, deed));
                 }
             }
@@ -411,9 +411,9 @@ impl World {
         }
         self.settle();
         if let Some(class) = refused {
-            let mut refusal = refusal(class, if fate.refused.is_some() { fate.code(class) } else { "ItsCode" });
-            refusal.retry_after = fate.retry_after.map(Duration::from_secs);
-            return Response::Refused(refusal);
+            let mut error = error(class, if luck.refused.is_some() { luck.code(class) } else { "ItsCode" });
+            error.retry_after = luck.retry_after.map(Duration::from_secs);
+            return Response::Refused(error);
         }
         match call {
             Call::DescribeInstance => Response::Instance(match self.machine {
@@ -429,7 +429,7 @@ impl World {
             }),
             Call::StopInstance | Call::StartInstance => Response::Accepted,
             Call::CreateImage(_) => {
-                let image_id = match fate.lie {
+                let image_id = match luck.lie {
                     None => self.images.last().expect("it was just made").id.clone(),
                     Some(Lie::Nowhere) => "imgc-nowhere".into(),
                     Some(Lie::Others) => {
@@ -497,11 +497,11 @@ impl World {
 
 /// Whether a refused call may be acted on all the same. A create call says so by its class; others can be repeated, so that
 /// an unclear one counts as transient.
-fn may_act(deed: &Deed, class: ErrorClass, fate: &Fate) -> bool {
+fn may_act(deed: &Deed, class: ErrorClass, luck: &Luck) -> bool {
     match (deed, class) {
         (_, ErrorClass::Unclear) => true,
         (Deed::Stop | Deed::Start, ErrorClass::Transient) => {
-            matches!(fate.on_the_way, OnTheWay::Nobody | OnTheWay::Proxy)
+            matches!(luck.on_the_way, OnTheWay::Nobody | OnTheWay::Proxy)
         }
         _ => false,
     }
@@ -592,7 +592,7 @@ impl Case {
             away: None,
             user_turns: false,
             cancels: false,
-            fate: Fate::HONEST,
+            luck: Luck::HONEST,
         };
         for _ in 0..HONEST_ROUNDS {
             if self.bake.state.is_ended() {
@@ -640,8 +640,8 @@ impl Case {
             self.reload();
             return Ok(());
         }
-        let answer = self.world.perform(call, &round.fate);
-        self.world.pass(round.fate.answered_after);
+        let answer = self.world.perform(call, &round.luck);
+        self.world.pass(round.luck.answered_after);
         if round.crash == Crash::BeforeTheAnswer {
             self.reload();
             return Ok(());
@@ -690,7 +690,7 @@ impl Case {
         prop_assert!(attempts <= self.bake.settings.retry.attempts);
         if let State::Creating { work, .. } = before
             && let Event::Answered(answer @ (Response::Refused(_) | Response::NotSent)) = event
-            && !matches!(answer, Response::Refused(refusal) if refusal.spends_attempt())
+            && !matches!(answer, Response::Refused(error) if error.spends_attempt())
         {
             prop_assert_eq!(attempts, work.attempts, "waiting uses no attempts");
             self.creates -= 1;
@@ -752,8 +752,8 @@ impl Case {
                 if *moment == Moment::Before {
                     prop_assert!(self.stops == 0 && self.creates == 0, "too late for {effect:?}");
                 } else {
-                    let owes_start = state.work().is_some_and(|work| work.restart_pending);
-                    prop_assert!(!owes_start, "{effect:?} before the instance is started");
+                    let restart_pending = state.work().is_some_and(|work| work.restart_pending);
+                    prop_assert!(!restart_pending, "{effect:?} before the instance is started");
                 }
                 // Each may run again in its place: a crash does not tell how far it was.
                 if self.hooks.last() != Some(&(*moment, *number)) {
@@ -795,7 +795,7 @@ impl Case {
             Event::Answered(Response::Accepted),
             Event::Answered(Response::Instance(Some(PowerState::Stopped))),
             Event::Answered(Response::Found(None)),
-            Event::Answered(Response::Refused(refusal(ErrorClass::Unclear, "Timeout"))),
+            Event::Answered(Response::Refused(error(ErrorClass::Unclear, "Timeout"))),
         ];
         for stray in strays {
             self.event(stray)?;
@@ -833,7 +833,7 @@ fn classes() -> impl Strategy<Value = ErrorClass> {
     ]
 }
 
-fn image_fates() -> impl Strategy<Value = ImageFate> {
+fn image_lucks() -> impl Strategy<Value = ImageLuck> {
     use Becomes::{Available, Deleted, Failed, Odd, Stays, Unlisted};
     let listed_after = prop_oneof![3 => Just(0), 3 => 0..WINDOW, 1 => 0..3 * WINDOW];
     let becomes = prop_oneof![
@@ -844,14 +844,14 @@ fn image_fates() -> impl Strategy<Value = ImageFate> {
         1 => Just(Odd),
         1 => Just(Stays)
     ];
-    (listed_after, 0..3000i64, becomes).prop_map(|(listed_after, built_after, becomes)| ImageFate {
+    (listed_after, 0..3000i64, becomes).prop_map(|(listed_after, built_after, becomes)| ImageLuck {
         listed_after,
         built_after,
         becomes,
     })
 }
 
-fn fates() -> impl Strategy<Value = Fate> {
+fn lucks() -> impl Strategy<Value = Luck> {
     use OnTheWay::{Limit, Network, Nobody, Proxy};
     let on_the_way = prop_oneof![2 => Just(Nobody), 1 => Just(Network), 1 => Just(Proxy), 1 => Just(Limit)];
     let refused = (proptest::option::weighted(0.4, classes()), on_the_way);
@@ -860,10 +860,10 @@ fn fates() -> impl Strategy<Value = Fate> {
     let comes_to_nothing = proptest::bool::weighted(0.2);
     let lie = prop_oneof![6 => Just(None), 1 => Just(Some(Lie::Nowhere)), 1 => Just(Some(Lie::Others))];
     let refused = (refused, lie, proptest::bool::weighted(0.1));
-    (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_fates(), hook_fates()).prop_map(
+    (refused, acts_after, comes_to_nothing, 0..20i64, retry_after, image_lucks(), hook_lucks()).prop_map(
         |(refused, acts_after, comes_to_nothing, answered_after, retry_after, image, hook)| {
             let ((refused, on_the_way), lie, is_not_sent) = refused;
-            Fate {
+            Luck {
                 refused,
                 on_the_way,
                 acts_after,
@@ -879,8 +879,8 @@ fn fates() -> impl Strategy<Value = Fate> {
     )
 }
 
-fn hook_fates() -> impl Strategy<Value = HookFate> {
-    use HookFate::{HasNoTime, IsNotThere, Refuses, Works};
+fn hook_lucks() -> impl Strategy<Value = HookLuck> {
+    use HookLuck::{HasNoTime, IsNotThere, Refuses, Works};
     prop_oneof![12 => Just(Works), 1 => Just(Refuses), 1 => Just(HasNoTime), 1 => Just(IsNotThere)]
 }
 
@@ -899,8 +899,8 @@ fn rounds() -> impl Strategy<Value = Round> {
     let away = prop_oneof![2 => Just(Away::Migrating), 1 => Just(Away::Unheard), 1 => Just(Away::Expired)];
     let away = proptest::option::weighted(0.05, (away, 0..3000i64));
     let instance = (proptest::bool::weighted(0.01), away);
-    (idle, clock_step, proptest::bool::weighted(0.8), crash, instance, people, fates()).prop_map(
-        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), fate)| Round {
+    (idle, clock_step, proptest::bool::weighted(0.8), crash, instance, people, lucks()).prop_map(
+        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), luck)| Round {
             idle,
             clock_step,
             admits,
@@ -909,7 +909,7 @@ fn rounds() -> impl Strategy<Value = Round> {
             away,
             user_turns,
             cancels,
-            fate,
+            luck,
         },
     )
 }

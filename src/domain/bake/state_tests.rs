@@ -65,7 +65,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
     }
 }
 
-pub fn refusal(class: ErrorClass, code: &str) -> ApiError {
+pub fn error(class: ErrorClass, code: &str) -> ApiError {
     ApiError {
         class,
         code: Some(code.to_owned()),
@@ -91,14 +91,14 @@ pub fn pace() -> PollPolicy {
 }
 
 /// One bake, told what happens to it.
-struct Told {
+struct Fixture {
     bake: Bake,
     pace: PollPolicy,
     rng: Rng,
     now: DateTime<Utc>,
 }
 
-impl Told {
+impl Fixture {
     fn new(settings: BakeSettings) -> Self {
         Self { bake: a_bake(Arc::new(settings)), pace: pace(), rng: Rng::with_seed(1), now: slot() }
     }
@@ -127,26 +127,26 @@ impl Told {
         bake
     }
 
-    fn tell(&mut self, event: Event) -> Effect {
+    fn apply(&mut self, event: Event) -> Effect {
         let (state, effect) = step(&self.bake, event, self.now, &self.pace, &mut self.rng);
         self.bake.state = state;
         effect
     }
 
     fn admit(&mut self) -> Effect {
-        self.tell(Event::Admitted { version: 7 })
+        self.apply(Event::Admitted { version: 7 })
     }
 
     /// Nothing else is being made of the instance when that is asked.
     fn answer(&mut self, answer: Response) -> Effect {
-        match self.tell(Event::Answered(answer)) {
-            Effect::Call(Call::FindImagesInProgress) => self.tell(Event::Answered(Response::InProgress(Vec::new()))),
+        match self.apply(Event::Answered(answer)) {
+            Effect::Call(Call::FindImagesInProgress) => self.apply(Event::Answered(Response::InProgress(Vec::new()))),
             effect => effect,
         }
     }
 
     fn refuse(&mut self, class: ErrorClass, code: &str) -> Effect {
-        self.answer(Response::Refused(refusal(class, code)))
+        self.answer(Response::Refused(error(class, code)))
     }
 
     /// The instant it waits for has come. In the queue that is its turn, unless it is past its deadline.
@@ -154,9 +154,9 @@ impl Told {
         self.now = self.now.max(self.bake.state.wake_at().expect("it is not over"));
         match &self.bake.state {
             State::Queued { kept: Some(_), .. } if self.now <= self.bake.give_up_at => {
-                self.tell(Event::Admitted { version: 99 })
+                self.apply(Event::Admitted { version: 99 })
             }
-            _ => self.tell(Event::Due),
+            _ => self.apply(Event::Due),
         }
     }
 
@@ -190,7 +190,7 @@ impl Told {
         self.bake.state.work().expect("it began").attempts
     }
 
-    fn owes_start(&self) -> bool {
+    fn restart_pending(&self) -> bool {
         self.bake.state.work().expect("it began").restart_pending
     }
 }
@@ -270,7 +270,7 @@ fn is_look(effect: &Effect) -> bool {
 
 #[test]
 fn a_plain_night_makes_one_image() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     let Effect::Call(Call::CreateImage(identity)) = bake.admit() else { panic!("no create call") };
     assert_eq!((identity.owner.as_str(), identity.version, identity.slot), ("ops", 7, slot()));
     assert_eq!(bake.state(), "creating");
@@ -286,14 +286,14 @@ fn a_plain_night_makes_one_image() {
 
 #[test]
 fn a_create_within_a_minute_of_its_slot_does_not_look_first() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_mins(1));
     assert!(is_create(&bake.admit()));
 }
 
 #[test]
 fn a_late_create_looks_first() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_secs(61));
     assert!(is_look(&bake.admit()));
     assert_eq!(bake.state(), "ready");
@@ -302,7 +302,7 @@ fn a_late_create_looks_first() {
 
 #[test]
 fn a_late_create_that_finds_its_image_follows_it() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_mins(2));
     bake.admit();
     bake.answer(Response::Found(Some(seen("imgc-9", ImageStatus::InProgress))));
@@ -314,9 +314,9 @@ fn a_late_create_that_finds_its_image_follows_it() {
 
 #[test]
 fn a_throttled_create_is_tried_again_after_the_servers_delay() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     let asked = Duration::from_secs(90);
-    let throttled = ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Transient, "Throttling.User") };
+    let throttled = ApiError { retry_after: Some(asked), ..error(ErrorClass::Transient, "Throttling.User") };
     let Effect::Wait(until) = bake.answer(Response::Refused(throttled)) else { panic!("does not wait") };
     assert!(until >= later(bake.now, asked) && until <= later(bake.now, asked * 2), "{until}");
     assert_eq!((bake.state(), bake.attempts()), ("queued", 0));
@@ -329,16 +329,16 @@ fn a_throttled_create_is_tried_again_after_the_servers_delay() {
 
 #[test]
 fn a_servers_delay_of_a_day_is_not_believed() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     let day = Duration::from_hours(24);
-    let throttled = ApiError { retry_after: Some(day), ..refusal(ErrorClass::Transient, "Throttling.User") };
+    let throttled = ApiError { retry_after: Some(day), ..error(ErrorClass::Transient, "Throttling.User") };
     let Effect::Wait(until) = bake.answer(Response::Refused(throttled)) else { panic!("does not wait") };
     assert!(until <= later(bake.now, Duration::from_hours(2)), "{until}");
 }
 
 #[test]
 fn a_create_that_keeps_failing_is_given_up_after_its_attempts() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     for _ in 0..2 {
         bake.refuse(ErrorClass::Transient, "ServiceUnavailable");
         assert!(is_create(&bake.due()));
@@ -349,10 +349,9 @@ fn a_create_that_keeps_failing_is_given_up_after_its_attempts() {
 }
 
 #[test]
-fn a_permanent_refusal_fails_at_once_with_the_advice() {
-    let mut bake = Told::creating();
-    let forbidden =
-        ApiError { advice: "grant the permission".into(), ..refusal(ErrorClass::Permanent, "NoPermission") };
+fn a_permanent_error_fails_at_once_with_the_advice() {
+    let mut bake = Fixture::creating();
+    let forbidden = ApiError { advice: "grant the permission".into(), ..error(ErrorClass::Permanent, "NoPermission") };
     assert_eq!(bake.answer(Response::Refused(forbidden)), Effect::Done);
     assert_eq!((bake.state(), bake.attempts()), ("failed", 1));
     assert_eq!(bake.reason(), "NoPermission: the cloud's words (grant the permission)");
@@ -360,7 +359,7 @@ fn a_permanent_refusal_fails_at_once_with_the_advice() {
 
 #[test]
 fn task_exist_waits_and_then_looks_before_the_next_create() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     for _ in 0..20 {
         let effect = bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
         assert!(matches!(effect, Effect::Wait(_)));
@@ -372,7 +371,7 @@ fn task_exist_waits_and_then_looks_before_the_next_create() {
 
 #[test]
 fn refused_credentials_wait_like_a_look_and_use_no_attempts() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     for _ in 0..20 {
         let Effect::Wait(until) = bake.refuse(ErrorClass::Credential, "InvalidAccessKeyId.NotFound") else {
             panic!("does not wait")
@@ -385,7 +384,7 @@ fn refused_credentials_wait_like_a_look_and_use_no_attempts() {
 
 #[test]
 fn a_look_before_the_create_that_is_refused_for_good_fails() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_mins(2));
     bake.admit();
     assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), Effect::Done);
@@ -396,7 +395,7 @@ fn a_look_before_the_create_that_is_refused_for_good_fails() {
 
 #[test]
 fn an_unclear_create_is_looked_for_and_followed() {
-    let mut bake = Told::unknown();
+    let mut bake = Fixture::unknown();
     assert!(is_look(&bake.due()));
     bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!((bake.state(), bake.attempts()), ("building", 1));
@@ -405,7 +404,7 @@ fn an_unclear_create_is_looked_for_and_followed() {
 
 #[test]
 fn an_unclear_create_whose_image_is_finished_succeeds() {
-    let mut bake = Told::unknown();
+    let mut bake = Fixture::unknown();
     bake.due();
     assert_eq!(bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::Available)))), Effect::Done);
     let found = "found by name after the create call stayed unclear (Timeout: the cloud's words)";
@@ -414,7 +413,7 @@ fn an_unclear_create_whose_image_is_finished_succeeds() {
 
 #[test]
 fn an_unclear_create_is_repeated_only_after_the_look_up_window() {
-    let mut bake = Told::unknown();
+    let mut bake = Fixture::unknown();
     let sent = slot();
     let mut looks = 0;
     while bake.state() == "unknown" {
@@ -431,7 +430,7 @@ fn an_unclear_create_is_repeated_only_after_the_look_up_window() {
 
 #[test]
 fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
-    let mut bake = Told::new(BakeSettings { retry: RetryPolicy { attempts: 1, ..settings().retry }, ..settings() });
+    let mut bake = Fixture::new(BakeSettings { retry: RetryPolicy { attempts: 1, ..settings().retry }, ..settings() });
     bake.admit();
     bake.refuse(ErrorClass::Unclear, "Timeout");
     while bake.state() == "unknown" {
@@ -445,7 +444,7 @@ fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
 
 #[test]
 fn an_unclear_create_that_cannot_be_looked_for_fails_after_the_build_deadline() {
-    let mut bake = Told::unknown();
+    let mut bake = Fixture::unknown();
     while bake.state() == "unknown" {
         bake.due();
         bake.refuse(ErrorClass::Permanent, "NoPermission");
@@ -457,7 +456,7 @@ fn an_unclear_create_that_cannot_be_looked_for_fails_after_the_build_deadline() 
 
 #[test]
 fn a_crash_under_a_create_call_is_an_unclear_create() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     bake.crash();
     assert!(matches!(bake.due(), Effect::Wait(_)));
     assert_eq!((bake.state(), bake.attempts()), ("unknown", 1));
@@ -467,14 +466,14 @@ fn a_crash_under_a_create_call_is_an_unclear_create() {
 
 #[test]
 fn a_create_answered_with_something_else_is_unclear() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     bake.answer(Response::Accepted);
     assert_eq!((bake.state(), bake.attempts()), ("unknown", 1));
 }
 
 #[test]
 fn a_clock_set_back_does_not_prolong_the_looking() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     bake.now = slot() - TimeDelta::days(1);
     bake.refuse(ErrorClass::Unclear, "Timeout");
     let unclear = bake.now;
@@ -489,7 +488,7 @@ fn a_clock_set_back_does_not_prolong_the_looking() {
 
 #[test]
 fn create_failed_is_the_end() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     bake.due();
     assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed)))), Effect::Done);
     assert_eq!((bake.state(), bake.attempts()), ("failed", 1));
@@ -499,7 +498,7 @@ fn create_failed_is_the_end() {
 
 #[test]
 fn an_unknown_status_is_tolerated_and_reported() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     bake.due();
     assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::parse("Auditing"))))), bake.wait(POLL));
     assert_eq!((bake.state(), bake.reason()), ("building", "Auditing"));
@@ -507,7 +506,7 @@ fn an_unknown_status_is_tolerated_and_reported() {
 
 #[test]
 fn a_new_image_may_be_listed_late() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     bake.due();
     assert_eq!(bake.answer(Response::Image(None)), bake.wait(POLL));
     bake.due();
@@ -517,7 +516,7 @@ fn a_new_image_may_be_listed_late() {
 
 #[test]
 fn an_image_that_is_not_listed_any_more_has_vanished() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     bake.pass(Duration::from_hours(1));
     bake.due();
     bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
@@ -534,8 +533,8 @@ fn an_image_that_is_not_listed_any_more_has_vanished() {
 }
 
 /// The create call was answered with the id of an image that is not listed, and the slot's image is searched for.
-fn misled() -> Told {
-    let mut bake = Told::building();
+fn misled() -> Fixture {
+    let mut bake = Fixture::building();
     while !matches!(bake.bake.state, State::Building { searching: true, .. }) {
         bake.due();
         bake.answer(Response::Image(None));
@@ -559,7 +558,7 @@ fn an_image_that_is_not_listed_is_searched_for_and_the_real_one_followed() {
 }
 
 #[test]
-fn a_search_for_a_vanished_image_outlives_a_restart_and_refusals() {
+fn a_search_for_a_vanished_image_outlives_a_restart_and_errors() {
     let mut bake = misled();
     bake.crash();
     assert!(is_look(&bake.due()));
@@ -587,7 +586,7 @@ fn an_answer_that_names_an_image_of_others_is_not_believed() {
         RemoteImage { name: "another".into(), ..seen("imgc-1", ImageStatus::Deleted) },
     ];
     for image in others {
-        let mut bake = Told::building();
+        let mut bake = Fixture::building();
         while !is_look(&bake.due()) {
             bake.answer(Response::Image(Some(image.clone())));
             assert_eq!(bake.state(), "building", "{image:?}");
@@ -599,7 +598,7 @@ fn an_answer_that_names_an_image_of_others_is_not_believed() {
 
 #[test]
 fn a_deleted_image_is_searched_for_at_once() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     bake.due();
     assert!(is_look(&bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
     bake.answer(Response::Found(None));
@@ -613,8 +612,8 @@ fn taken(others: &[&str], own: &[&str]) -> Response {
     Response::NameTaken(TakenName { by_others: ids(others), by_own: ids(own) })
 }
 
-fn named(image_name: &str) -> Told {
-    Told::new(BakeSettings { image_name: image_name.into(), ..settings() })
+fn named(image_name: &str) -> Fixture {
+    Fixture::new(BakeSettings { image_name: image_name.into(), ..settings() })
 }
 
 #[test]
@@ -639,11 +638,11 @@ fn a_name_that_does_not_show_the_slot_is_searched_for_before_the_first_create() 
 
 #[test]
 fn without_a_known_zone_or_after_a_crash_every_first_create_searches() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pace.gmt_offset = None;
     assert!(is_look(&bake.admit()));
 
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pace.search_until = Some(later(slot(), WINDOW));
     assert!(is_look(&bake.admit()));
     assert!(is_create(&bake.answer(Response::Found(None))));
@@ -665,7 +664,7 @@ fn a_taken_name_gets_the_next_version() {
     assert_eq!(bake.reason(), "the name golden-v7 is taken by imgc-byhand");
     // Without its new version it waits.
     assert!(matches!(bake.due(), Effect::Wait(_)));
-    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 9 }) else {
+    let Effect::Call(Call::FindImage(identity)) = bake.apply(Event::Renumbered { version: 9 }) else {
         panic!("no search")
     };
     assert_eq!((identity.version, identity.image_name.as_str()), (9, "golden-v9"));
@@ -693,7 +692,7 @@ fn a_taken_name_without_a_version_in_it_fails_and_nothing_is_followed() {
 
 #[test]
 fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
-    let mut bake = Told::unknown();
+    let mut bake = Fixture::unknown();
     while bake.state() == "unknown" {
         assert!(is_look(&bake.due()));
         bake.answer(taken(&["imgc-shared"], &[]));
@@ -701,7 +700,7 @@ fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
     assert!(is_look(&bake.due()), "the image is searched for once more");
     bake.answer(taken(&["imgc-shared"], &[]));
     assert!(bake.bake.state.needs_version());
-    assert!(is_look(&bake.tell(Event::Renumbered { version: 8 })));
+    assert!(is_look(&bake.apply(Event::Renumbered { version: 8 })));
     assert!(is_create(&bake.answer(Response::Found(None))));
     assert_eq!(bake.attempts(), 1);
 }
@@ -713,7 +712,7 @@ fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first()
         (ErrorClass::Transient, "Throttling.User"),
         (ErrorClass::Credential, "InvalidAccessKeyId.NotFound"),
     ] {
-        let mut bake = Told::creating();
+        let mut bake = Fixture::creating();
         bake.pace.search_until = Some(later(slot(), WINDOW * 9));
         bake.refuse(class, code);
         let Effect::Call(Call::FindImage(identity)) = bake.due() else { panic!("no search after {code}") };
@@ -741,17 +740,17 @@ fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first()
 
 #[test]
 fn a_daemon_that_ends_during_a_create_leaves_it_unclear() {
-    let mut bake = Told::creating();
-    bake.tell(Event::Due);
+    let mut bake = Fixture::creating();
+    bake.apply(Event::Due);
     assert!(!bake.bake.state.work().unwrap().evidence.nothing_made());
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     bake.due();
     assert!(!bake.bake.state.work().unwrap().evidence.nothing_made());
 }
 
 #[test]
 fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
-    let mut bake = Told::unknown();
+    let mut bake = Fixture::unknown();
     let (name, sent) = (bake.bake.state.work().unwrap().image_name.clone(), slot());
     while bake.state() == "unknown" {
         bake.due();
@@ -759,7 +758,7 @@ fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
     }
     bake.due();
     bake.answer(taken(&["imgc-shared"], &[]));
-    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 8 }) else {
+    let Effect::Call(Call::FindImage(identity)) = bake.apply(Event::Renumbered { version: 8 }) else {
         panic!("no search")
     };
     let [earlier] = identity.evidence.earlier.as_slice() else { panic!("{identity:?}") };
@@ -780,7 +779,7 @@ fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
     bake.refuse(ErrorClass::Busy, "TaskExist");
     bake.due();
     bake.answer(taken(&["imgc-byhand"], &[]));
-    let Effect::Call(Call::FindImage(identity)) = bake.tell(Event::Renumbered { version: 9 }) else {
+    let Effect::Call(Call::FindImage(identity)) = bake.apply(Event::Renumbered { version: 9 }) else {
         panic!("no search")
     };
     assert_eq!(identity.evidence.earlier, []);
@@ -789,20 +788,20 @@ fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
 #[test]
 fn a_line_without_versions_left_refuses_the_bake() {
     let why = || "line golden has no version left, its last one is 4294967295".to_owned();
-    let mut bake = Told::new(settings());
-    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    let mut bake = Fixture::new(settings());
+    assert_eq!(bake.apply(Event::NoVersion { why: why() }), Effect::Done);
     assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
 
     let mut bake = named("golden-v{version}");
     bake.admit();
     bake.answer(taken(&["imgc-byhand"], &[]));
-    assert_eq!(bake.tell(Event::NoVersion { why: why() }), Effect::Done);
+    assert_eq!(bake.apply(Event::NoVersion { why: why() }), Effect::Done);
     assert_eq!((bake.state(), bake.reason()), ("failed", why().as_str()));
 }
 
 #[test]
 fn the_first_create_is_dated_by_the_cloud_s_clock() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pace.clock_skew = TimeDelta::hours(-3);
     let Effect::Call(Call::CreateImage(identity)) = bake.admit() else { panic!("no call") };
     assert_eq!(identity.evidence.first_sent, Some(slot() - TimeDelta::hours(3)));
@@ -812,7 +811,7 @@ fn the_first_create_is_dated_by_the_cloud_s_clock() {
 
 #[test]
 fn a_create_that_did_not_go_out_is_made_again_and_uses_no_attempt() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     assert_eq!(bake.answer(Response::NotSent), bake.wait(Duration::ZERO));
     assert_eq!((bake.state(), bake.attempts()), ("ready", 0));
     assert!(is_create(&bake.due()));
@@ -820,7 +819,7 @@ fn a_create_that_did_not_go_out_is_made_again_and_uses_no_attempt() {
 
 #[test]
 fn a_create_whose_turn_comes_after_the_deadline_is_given_up() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     bake.pass(Duration::from_hours(3));
     assert_eq!(bake.answer(Response::NotSent), Effect::Done);
     assert_eq!(bake.bake.state.reason_code(), Some(ReasonCode::Deadline));
@@ -828,15 +827,15 @@ fn a_create_whose_turn_comes_after_the_deadline_is_given_up() {
 
 #[test]
 fn an_unclear_create_is_searched_for_no_sooner_than_the_proxy_asks() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     let asked = Duration::from_mins(2);
-    let limited = ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Unclear, "AnswerNotJson") };
+    let limited = ApiError { retry_after: Some(asked), ..error(ErrorClass::Unclear, "AnswerNotJson") };
     assert_eq!(bake.answer(Response::Refused(limited)), bake.wait(asked));
 }
 
 #[test]
 fn refused_looks_at_an_image_do_not_end_it() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     for class in
         [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Permanent, ErrorClass::Unclear]
     {
@@ -851,7 +850,7 @@ fn refused_looks_at_an_image_do_not_end_it() {
 
 #[test]
 fn stuck_after_the_build_deadline() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     while bake.state() == "building" {
         bake.due();
         bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
@@ -862,7 +861,7 @@ fn stuck_after_the_build_deadline() {
 
 #[test]
 fn the_deadline_of_the_create_does_not_touch_an_image_being_made() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     bake.pass(settings().deadline * 2);
     assert_eq!(bake.due(), Effect::Call(Call::DescribeImage(ImageId::new("imgc-1"))));
 }
@@ -870,8 +869,8 @@ fn the_deadline_of_the_create_does_not_touch_an_image_being_made() {
 // Stop and start
 
 /// Up to the create call of an instance that ran and was stopped.
-fn stopped_and_creating() -> Told {
-    let mut bake = Told::stopping(StopInstance::IfRunning);
+fn stopped_and_creating() -> Fixture {
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
     bake.admit();
     bake.answer(powered(PowerState::Running));
     bake.answer(Response::Accepted);
@@ -895,7 +894,7 @@ fn an_instance_is_not_started_under_an_image_of_another_line() {
     bake.due();
     bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     for _ in 0..3 {
-        let search = bake.tell(Event::Answered(powered(PowerState::Stopped)));
+        let search = bake.apply(Event::Answered(powered(PowerState::Stopped)));
         assert_eq!(search, Effect::Call(Call::FindImagesInProgress));
         assert_ne!(bake.answer(Response::InProgress(vec![in_progress("imgc-2")])), START);
         let State::Starting { last_error: Some(trouble), .. } = &bake.bake.state else {
@@ -905,11 +904,11 @@ fn an_instance_is_not_started_under_an_image_of_another_line() {
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     }
     // A search that is refused tells nothing either.
-    bake.tell(Event::Answered(powered(PowerState::Stopped)));
+    bake.apply(Event::Answered(powered(PowerState::Stopped)));
     assert_ne!(bake.refuse(ErrorClass::Transient, "ServiceUnavailable"), START);
     bake.due();
     // Its own image, given up on, is no reason to leave it stopped.
-    bake.tell(Event::Answered(powered(PowerState::Stopped)));
+    bake.apply(Event::Answered(powered(PowerState::Stopped)));
     assert_eq!(bake.answer(Response::InProgress(vec![in_progress("imgc-1")])), START);
 }
 
@@ -921,7 +920,7 @@ fn nobodys_image_keeps_an_instance_stopped_for_longer_than_build_deadline() {
     bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
     let begun = bake.now;
     let started = loop {
-        match bake.tell(Event::Answered(powered(PowerState::Stopped))) {
+        match bake.apply(Event::Answered(powered(PowerState::Stopped))) {
             Effect::Call(Call::FindImagesInProgress) => {
                 bake.answer(Response::InProgress(vec![in_progress("imgc-2")]));
                 bake.due();
@@ -936,11 +935,11 @@ fn nobodys_image_keeps_an_instance_stopped_for_longer_than_build_deadline() {
 
 #[test]
 fn a_running_instance_is_stopped_first_and_started_last() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
-    assert!(!bake.owes_start());
+    assert!(!bake.restart_pending());
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
-    assert!(bake.owes_start(), "the debt is in the state that is committed before the stop");
+    assert!(bake.restart_pending(), "the debt is in the state that is committed before the stop");
     assert_eq!(bake.answer(Response::Accepted), bake.wait(POLL));
     assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     assert_eq!(bake.answer(between()), bake.wait(POLL));
@@ -955,12 +954,12 @@ fn a_running_instance_is_stopped_first_and_started_last() {
     assert_eq!(bake.answer(Response::Accepted), bake.wait(POLL));
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
-    assert_eq!((bake.state(), bake.owes_start()), ("succeeded", false));
+    assert_eq!((bake.state(), bake.restart_pending()), ("succeeded", false));
 }
 
 #[test]
 fn a_found_stopped_instance_stays_stopped() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
     bake.answer(Response::Found(None));
@@ -971,20 +970,20 @@ fn a_found_stopped_instance_stays_stopped() {
 }
 
 #[test]
-fn an_instance_on_its_way_is_waited_for_and_owed_nothing() {
-    let mut bake = Told::stopping(StopInstance::IfRunning);
+fn an_instance_in_transition_is_waited_for_and_not_started() {
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
     bake.admit();
     assert!(matches!(bake.answer(between()), Effect::Wait(_)));
     assert_eq!(bake.state(), "queued", "neither a builder nor the instance is held");
     assert!(bake.reason().starts_with("waits for the instance, which is Stopping; next try "), "{}", bake.reason());
     assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
-    assert!(!bake.owes_start());
+    assert!(!bake.restart_pending());
 }
 
 #[test]
 fn a_lost_stop_is_asked_for_again_after_five_looks() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     bake.refuse(ErrorClass::Unclear, "Timeout");
@@ -1000,7 +999,7 @@ fn a_lost_stop_is_asked_for_again_after_five_looks() {
 
 #[test]
 fn a_required_stop_that_is_refused_fails() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     bake.answer(powered(PowerState::Running));
     assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), LOOK_AT_INSTANCE);
@@ -1017,12 +1016,12 @@ fn a_required_stop_that_is_refused_fails() {
 }
 
 #[test]
-fn a_stop_that_takes_effect_after_the_bake_was_called_off_is_undone() {
-    let mut bake = Told::stopping(StopInstance::Required);
+fn an_instance_stopped_after_the_bake_was_cancelled_is_started() {
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     bake.answer(Response::Accepted);
-    assert_eq!(bake.tell(Event::Cancelled { by: "uid 7".into() }), LOOK_AT_INSTANCE);
+    assert_eq!(bake.apply(Event::Cancelled { by: "uid 7".into() }), LOOK_AT_INSTANCE);
     assert!(matches!(bake.answer(powered(PowerState::Running)), Effect::Wait(_)));
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
@@ -1035,20 +1034,20 @@ fn a_stop_that_takes_effect_after_the_bake_was_called_off_is_undone() {
 #[test]
 fn what_waits_can_be_cancelled_and_what_the_cloud_works_on_cannot() {
     let by = || Event::Cancelled { by: "uid 7".into() };
-    let mut bake = Told::new(settings());
-    assert_eq!(bake.tell(by()), Effect::Done);
+    let mut bake = Fixture::new(settings());
+    assert_eq!(bake.apply(by()), Effect::Done);
     assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7 before it began"));
 
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.admit();
     assert!(bake.bake.state.cannot_be_cancelled().is_some());
-    bake.tell(by());
+    bake.apply(by());
     assert_eq!(bake.state(), "creating");
 }
 
 #[test]
 fn if_running_a_refused_stop_bakes_the_running_instance() {
-    let mut bake = Told::stopping(StopInstance::IfRunning);
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
     bake.admit();
     bake.answer(powered(PowerState::Running));
     assert!(is_look(&bake.refuse(ErrorClass::Permanent, "NoPermission")));
@@ -1060,11 +1059,11 @@ fn a_stop_that_may_have_been_acted_on_is_looked_at_again() {
     for (class, code) in
         [(ErrorClass::Transient, "InternalError"), (ErrorClass::Transient, "Timeout"), (ErrorClass::Unclear, "Timeout")]
     {
-        let mut bake = Told::stopping(StopInstance::Required);
+        let mut bake = Fixture::stopping(StopInstance::Required);
         bake.admit();
         bake.answer(powered(PowerState::Running));
         assert_eq!(bake.refuse(class, code), bake.wait(POLL));
-        assert_eq!((bake.state(), bake.owes_start()), ("stopping", true), "{code}");
+        assert_eq!((bake.state(), bake.restart_pending()), ("stopping", true), "{code}");
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
     }
 }
@@ -1077,11 +1076,11 @@ fn a_first_stop_that_cannot_have_been_acted_on_is_no_debt() {
         (ErrorClass::Transient, "ConnectFailed"),
         (ErrorClass::Transient, "Throttling.User"),
     ] {
-        let mut bake = Told::stopping(StopInstance::Required);
+        let mut bake = Fixture::stopping(StopInstance::Required);
         bake.admit();
         assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
         assert!(matches!(bake.refuse(class, code), Effect::Wait(_)));
-        assert_eq!((bake.state(), bake.owes_start()), ("queued", false), "{code}");
+        assert_eq!((bake.state(), bake.restart_pending()), ("queued", false), "{code}");
         assert!(bake.reason().starts_with(&format!("waits for the cloud: {code}")), "{}", bake.reason());
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
         assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
@@ -1089,13 +1088,13 @@ fn a_first_stop_that_cannot_have_been_acted_on_is_no_debt() {
         bake.crash();
         bake.due();
         bake.refuse(class, code);
-        assert_eq!((bake.state(), bake.owes_start()), ("stopping", true), "{code}");
+        assert_eq!((bake.state(), bake.restart_pending()), ("stopping", true), "{code}");
     }
 }
 
 #[test]
 fn an_instance_counts_as_missing_after_several_answers_some_polls_apart() {
-    let mut bake = Told::stopping(StopInstance::IfRunning);
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
     bake.admit();
     let first = bake.now;
     for _ in 1..ABSENT_AFTER {
@@ -1109,7 +1108,7 @@ fn an_instance_counts_as_missing_after_several_answers_some_polls_apart() {
     assert_eq!(bake.code(), Some(ReasonCode::InstanceState));
 
     // Neither what is refused nor an instance that comes back counts.
-    let mut bake = Told::stopping(StopInstance::IfRunning);
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
     bake.admit();
     for answer in
         [Response::Instance(None), powered(PowerState::Transitioning("Migrating".into()))].into_iter().cycle().take(40)
@@ -1132,7 +1131,7 @@ fn a_final_state_ends_the_bake_before_any_hook_and_stop() {
                     hooks: hooks.clone(),
                     ..settings()
                 };
-                let mut bake = Told::new(settings);
+                let mut bake = Fixture::new(settings);
                 assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
                 assert_eq!(bake.answer(powered(PowerState::Final(word.into()))), Effect::Done);
                 assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::InstanceState)));
@@ -1145,7 +1144,7 @@ fn a_final_state_ends_the_bake_before_any_hook_and_stop() {
 #[test]
 fn a_passing_state_is_waited_for_in_the_queue_until_the_deadline() {
     for word in ["Hibernated", "Migrating", "Rebuilding", "Updating", "Auditing"] {
-        let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+        let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
         bake.admit();
         let mut gaps = Vec::new();
         while bake.now <= bake.bake.give_up_at {
@@ -1198,7 +1197,7 @@ const OUTAGES: [(ErrorClass, &str); 4] = [
 #[test]
 fn no_outage_ends_a_bake_by_count_and_its_pauses_grow_up_to_the_cap() {
     for (class, code) in OUTAGES {
-        let mut bake = Told::creating();
+        let mut bake = Fixture::creating();
         let mut pauses = Vec::new();
         let before_the_deadline = later(bake.bake.give_up_at, Duration::ZERO) - TimeDelta::minutes(15);
         while bake.now < before_the_deadline {
@@ -1219,7 +1218,7 @@ fn no_outage_ends_a_bake_by_count_and_its_pauses_grow_up_to_the_cap() {
 #[test]
 fn an_outage_until_the_deadline_is_the_reason_of_the_end() {
     for (stop, failed) in [(StopInstance::Never, "failed"), (StopInstance::Required, "failed")] {
-        let mut bake = Told::stopping(stop);
+        let mut bake = Fixture::stopping(stop);
         bake.admit();
         while !bake.bake.state.is_ended() {
             assert!(!bake.bake.state.holds_builder() || bake.now <= bake.bake.give_up_at);
@@ -1249,7 +1248,7 @@ fn the_code_of_the_end_is_that_of_what_was_waited_for() {
         (ErrorClass::Transient, "InternalError", ReasonCode::Outage),
         (ErrorClass::Transient, "ConnectFailed", ReasonCode::Outage),
     ] {
-        let mut bake = Told::creating();
+        let mut bake = Fixture::creating();
         bake.refuse(class, code);
         bake.pass(settings().deadline + Duration::from_secs(1));
         if is_look(&bake.due()) {
@@ -1265,7 +1264,7 @@ fn an_unclear_create_spends_an_attempt_unless_it_was_no_answer_of_the_cloud() {
     for (code, attempts) in
         [("Timeout", 1), ("ConnectionLost", 1), ("InternalError", 1), ("AnswerNotJson", 0), ("AnswerNotFromApi", 0)]
     {
-        let mut bake = Told::creating();
+        let mut bake = Fixture::creating();
         bake.refuse(ErrorClass::Unclear, code);
         assert_eq!((bake.state(), bake.attempts()), ("unknown", attempts), "{code}");
     }
@@ -1300,7 +1299,7 @@ fn an_outage_while_it_starts_does_not_make_the_instance_missing() {
 
 #[test]
 fn an_outage_of_days_is_no_verdict_on_an_image() {
-    let mut bake = Told::building();
+    let mut bake = Fixture::building();
     for code in ["ConnectFailed", "Timeout", "ConnectionLost", "AnswerNotJson"].into_iter().cycle().take(1000) {
         bake.due();
         assert!(matches!(bake.refuse(ErrorClass::Transient, code), Effect::Wait(_)));
@@ -1316,9 +1315,9 @@ fn an_outage_of_days_is_no_verdict_on_an_image() {
 fn the_server_s_delay_wins_wherever_something_is_waited_for() {
     let asked = Duration::from_mins(17);
     let refused =
-        || Response::Refused(ApiError { retry_after: Some(asked), ..refusal(ErrorClass::Transient, "Throttling") });
+        || Response::Refused(ApiError { retry_after: Some(asked), ..error(ErrorClass::Transient, "Throttling") });
     let stopping = || {
-        let mut bake = Told::stopping(StopInstance::Required);
+        let mut bake = Fixture::stopping(StopInstance::Required);
         bake.admit();
         bake
     };
@@ -1327,7 +1326,7 @@ fn the_server_s_delay_wins_wherever_something_is_waited_for() {
     stopped.answer(Response::Accepted);
     let mut starting = stopped_and_creating();
     starting.refuse(ErrorClass::Permanent, "NoPermission");
-    for mut bake in [Told::creating(), Told::unknown(), Told::building(), stopping(), stopped, starting] {
+    for mut bake in [Fixture::creating(), Fixture::unknown(), Fixture::building(), stopping(), stopped, starting] {
         let state = bake.state();
         assert!(matches!(bake.answer(refused()), Effect::Wait(next) if next >= later(bake.now, asked)), "{state}");
     }
@@ -1335,7 +1334,7 @@ fn the_server_s_delay_wins_wherever_something_is_waited_for() {
 
 #[test]
 fn a_crash_after_the_stop_was_committed_still_starts() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     bake.crash();
@@ -1362,7 +1361,7 @@ fn an_unclear_create_keeps_the_instance_stopped_until_it_is_clear() {
     while bake.state() == "unknown" {
         assert!(is_look(&bake.due()));
         bake.answer(Response::Found(None));
-        assert!(bake.owes_start());
+        assert!(bake.restart_pending());
     }
 }
 
@@ -1384,7 +1383,7 @@ fn a_start_is_tried_for_ever_at_most_ten_minutes_apart() {
 }
 
 #[test]
-fn an_instance_that_is_gone_owes_no_start() {
+fn an_instance_that_is_gone_is_not_started() {
     let mut bake = stopped_and_creating();
     bake.refuse(ErrorClass::Permanent, "NoPermission");
     for _ in 1..ABSENT_AFTER {
@@ -1409,18 +1408,18 @@ fn while_it_starts_an_instance_is_taken_but_no_builder() {
 #[test]
 fn the_deadline_while_everything_is_held_says_what_held_it() {
     let held = || Event::Held { code: ReasonCode::Credentials, why: "credentials: the key is disabled".into() };
-    let mut bake = Told::new(settings());
-    bake.tell(held());
+    let mut bake = Fixture::new(settings());
+    bake.apply(held());
     assert_eq!(bake.state(), "queued", "not past its deadline yet");
     bake.pass(settings().deadline + Duration::from_secs(1));
-    assert_eq!(bake.tell(held()), Effect::Done);
+    assert_eq!(bake.apply(held()), Effect::Done);
     assert_eq!(bake.state(), "skipped");
     assert_eq!(bake.reason(), "held until its deadline had passed: credentials: the key is disabled");
 }
 
 #[test]
 fn the_deadline_while_queued_is_a_skip_with_its_reason() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pass(settings().deadline);
     assert_eq!(bake.due(), Effect::Wait(slot()), "not past it yet");
     bake.pass(Duration::from_secs(1));
@@ -1431,8 +1430,8 @@ fn the_deadline_while_queued_is_a_skip_with_its_reason() {
 }
 
 #[test]
-fn the_deadline_while_waiting_for_the_cloud_tells_what_it_waited_for() {
-    let mut bake = Told::creating();
+fn the_deadline_while_waiting_for_the_cloud_names_what_it_waited_for() {
+    let mut bake = Fixture::creating();
     bake.refuse(ErrorClass::Busy, "ExceedBuilderQuota");
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert!(is_look(&bake.due()));
@@ -1444,7 +1443,7 @@ fn the_deadline_while_waiting_for_the_cloud_tells_what_it_waited_for() {
 
 #[test]
 fn a_task_that_was_ours_is_found_past_the_deadline() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert!(is_look(&bake.due()));
@@ -1455,7 +1454,7 @@ fn a_task_that_was_ours_is_found_past_the_deadline() {
 #[test]
 fn the_look_past_the_deadline_is_the_last_one() {
     for class in [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Unclear] {
-        let mut bake = Told::creating();
+        let mut bake = Fixture::creating();
         bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
         bake.pass(settings().deadline + Duration::from_secs(1));
         bake.due();
@@ -1466,7 +1465,7 @@ fn the_look_past_the_deadline_is_the_last_one() {
 
 #[test]
 fn a_throttled_create_past_the_deadline_is_given_up() {
-    let mut bake = Told::creating();
+    let mut bake = Fixture::creating();
     bake.refuse(ErrorClass::Transient, "Throttling.User");
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert_eq!(bake.due(), Effect::Done);
@@ -1475,7 +1474,7 @@ fn a_throttled_create_past_the_deadline_is_given_up() {
 
 #[test]
 fn the_deadline_while_stopping_starts_the_instance_again() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     bake.answer(powered(PowerState::Running));
     bake.answer(Response::Accepted);
@@ -1490,7 +1489,7 @@ fn the_deadline_while_stopping_starts_the_instance_again() {
 
 #[test]
 fn the_deadline_passes_during_the_look_before_the_create() {
-    let mut bake = Told::new(settings());
+    let mut bake = Fixture::new(settings());
     bake.pass(settings().deadline);
     assert!(is_look(&bake.admit()));
     bake.pass(Duration::from_secs(1));
@@ -1501,7 +1500,7 @@ fn the_deadline_passes_during_the_look_before_the_create() {
 #[test]
 fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
     let caught_up = |stop_instance, hooks: Hooks| {
-        let mut bake = Told::new(BakeSettings { stop_instance, hooks, ..settings() });
+        let mut bake = Fixture::new(BakeSettings { stop_instance, hooks, ..settings() });
         // Found a day late, and queued then.
         bake.now = later(slot(), Duration::from_hours(24));
         bake.bake.trigger = Trigger::CaughtUp;
@@ -1522,7 +1521,7 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
 
         bake.pass(settings().deadline + Duration::from_secs(1));
         assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done, "the deadline has passed during the look");
-        assert_eq!((bake.state(), bake.owes_start()), ("failed", false));
+        assert_eq!((bake.state(), bake.restart_pending()), ("failed", false));
     }
     let mut plain = caught_up(StopInstance::Never, Hooks::default());
     assert!(is_look(&plain.admit()), "baked as any late one");
@@ -1532,11 +1531,11 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
 
 #[test]
 fn an_event_that_does_not_belong_changes_nothing() {
-    let mut queued = Told::new(settings());
+    let mut queued = Fixture::new(settings());
     queued.answer(Response::Created(made("imgc-1")));
     assert_eq!(queued.bake.state, State::Queued { not_before: slot(), kept: None });
 
-    let mut building = Told::building();
+    let mut building = Fixture::building();
     let before = building.bake.state.clone();
     assert_eq!(building.admit(), building.wait(POLL));
     assert_eq!(building.bake.state, before);
@@ -1545,7 +1544,7 @@ fn an_event_that_does_not_belong_changes_nothing() {
 /// Rows of earlier releases must stay readable: a change here needs a migration.
 #[test]
 fn the_history_spelling_of_a_state_is_fixed() {
-    let bake = Told::unknown();
+    let bake = Fixture::unknown();
     let mut text: serde_json::Value = serde_json::to_value(&bake.bake.state).expect("a state is JSON");
     text["next"].take();
     text["work"]["image_name"].take();
@@ -1576,7 +1575,7 @@ fn the_history_spelling_of_a_state_is_fixed() {
 
 #[test]
 fn a_connected_user_is_waited_for_in_the_queue() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
     let since = bake.now;
     assert_eq!(bake.answer(in_use()), bake.wait(POLL));
@@ -1591,7 +1590,7 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     for _ in 0..3 {
         bake.pass(Duration::from_mins(10));
         bake.crash();
-        assert_eq!(bake.tell(Event::Admitted { version: 99 }), LOOK_AT_INSTANCE);
+        assert_eq!(bake.apply(Event::Admitted { version: 99 }), LOOK_AT_INSTANCE);
         assert_eq!(bake.state(), "preparing");
         bake.answer(in_use());
         assert_eq!(bake.bake.state.work().map(|work| work.version), Some(7), "versions are not burnt by waiting");
@@ -1600,7 +1599,7 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     bake.pass(Duration::from_mins(10));
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP, "this look is the one right before the stop");
-    assert!(bake.owes_start());
+    assert!(bake.restart_pending());
     bake.answer(Response::Accepted);
     bake.due();
     bake.answer(powered(PowerState::Stopped));
@@ -1614,7 +1613,7 @@ fn a_connected_user_is_waited_for_in_the_queue() {
 
 #[test]
 fn a_user_who_stays_too_long_costs_the_slot() {
-    let mut bake = Told::stopping(StopInstance::IfRunning);
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
     bake.admit();
     bake.answer(in_use());
     bake.pass(Duration::from_mins(59));
@@ -1631,7 +1630,7 @@ fn a_user_who_stays_too_long_costs_the_slot() {
 fn the_deadline_bounds_the_wait() {
     let settings =
         BakeSettings { stop_instance: StopInstance::Required, connected_wait: Duration::from_hours(9), ..settings() };
-    let mut bake = Told::new(settings);
+    let mut bake = Fixture::new(settings);
     bake.admit();
     bake.answer(in_use());
     bake.pass(Duration::from_hours(3));
@@ -1642,7 +1641,7 @@ fn the_deadline_bounds_the_wait() {
 
 #[test]
 fn a_wait_survives_a_clock_that_is_set_back() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.pass(Duration::from_mins(30));
     bake.admit();
     bake.answer(in_use());
@@ -1657,7 +1656,7 @@ fn a_wait_survives_a_clock_that_is_set_back() {
 
 #[test]
 fn if_connected_says_skip() {
-    let mut bake = Told::new(BakeSettings {
+    let mut bake = Fixture::new(BakeSettings {
         stop_instance: StopInstance::Required,
         if_connected: IfConnected::Skip,
         ..settings()
@@ -1670,7 +1669,7 @@ fn if_connected_says_skip() {
 
 #[test]
 fn if_connected_says_proceed() {
-    let mut bake = Told::new(BakeSettings {
+    let mut bake = Fixture::new(BakeSettings {
         stop_instance: StopInstance::Required,
         if_connected: IfConnected::Proceed,
         ..settings()
@@ -1678,7 +1677,7 @@ fn if_connected_says_proceed() {
     bake.admit();
     assert_eq!(bake.answer(in_use()), STOP);
     bake.answer(Response::Accepted);
-    bake.tell(Event::Cancelled { by: "ops".into() });
+    bake.apply(Event::Cancelled { by: "ops".into() });
     bake.pass(POLL);
     bake.answer(powered(PowerState::Stopped));
     bake.answer(Response::Accepted);
@@ -1689,17 +1688,17 @@ fn if_connected_says_proceed() {
 
 #[test]
 fn users_do_not_matter_to_an_instance_that_is_not_stopped() {
-    let mut bake = Told::new(BakeSettings { if_connected: IfConnected::Skip, ..settings() });
+    let mut bake = Fixture::new(BakeSettings { if_connected: IfConnected::Skip, ..settings() });
     assert!(is_create(&bake.admit()));
 }
 
 #[test]
 fn a_bake_that_waits_for_a_user_can_be_cancelled() {
-    let mut bake = Told::stopping(StopInstance::Required);
+    let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     bake.answer(in_use());
     assert_eq!(bake.bake.state.cannot_be_cancelled(), None);
-    assert_eq!(bake.tell(Event::Cancelled { by: "ops".into() }), Effect::Done);
+    assert_eq!(bake.apply(Event::Cancelled { by: "ops".into() }), Effect::Done);
     assert_eq!(bake.state(), "cancelled");
 }
 
@@ -1707,7 +1706,7 @@ fn a_bake_that_waits_for_a_user_can_be_cancelled() {
 
 #[test]
 fn hooks_nest_around_a_stop() {
-    let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
     assert_eq!(bake.admit(), LOOK_AT_INSTANCE, "no hook runs before it is known that nobody is connected");
     assert_eq!(program(&bake.answer(powered(PowerState::Running))), "/b1");
     assert_eq!(bake.state(), "preparing");
@@ -1735,7 +1734,7 @@ fn hooks_nest_around_a_stop() {
 
 #[test]
 fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again() {
-    let mut bake = Told::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
     bake.admit();
     bake.answer(powered(PowerState::Running));
     bake.answer(ok());
@@ -1754,13 +1753,13 @@ fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again(
             reason: "waits for alice".into(),
         }),
     };
-    let undo = waits.tell(Event::Cancelled { by: "ops".into() });
+    let undo = waits.apply(Event::Cancelled { by: "ops".into() });
     assert_eq!((program(&undo), waits.state()), ("/a2", "finishing"), "what is prepared is undone");
 }
 
 #[test]
 fn hooks_around_a_plain_bake_need_no_look() {
-    let mut bake = Told::new(with_hooks(Hooks { on_failure: Vec::new(), ..hooks() }));
+    let mut bake = Fixture::new(with_hooks(Hooks { on_failure: Vec::new(), ..hooks() }));
     assert_eq!(program(&bake.admit()), "/b1");
     bake.answer(ok());
     assert!(is_create(&bake.answer(ok())));
@@ -1769,7 +1768,7 @@ fn hooks_around_a_plain_bake_need_no_look() {
 
 #[test]
 fn before_that_takes_long_makes_the_create_look_first() {
-    let mut bake = Told::new(with_hooks(Hooks { before: commands(&["/b1"]), ..Hooks::default() }));
+    let mut bake = Fixture::new(with_hooks(Hooks { before: commands(&["/b1"]), ..Hooks::default() }));
     bake.admit();
     bake.pass(Duration::from_mins(3));
     assert!(is_look(&bake.answer(ok())));
@@ -1777,7 +1776,7 @@ fn before_that_takes_long_makes_the_create_look_first() {
 
 #[test]
 fn before_that_outlasts_the_deadline_ends_the_bake() {
-    let mut bake = Told::new(with_hooks(hooks()));
+    let mut bake = Fixture::new(with_hooks(hooks()));
     bake.admit();
     bake.answer(ok());
     bake.pass(Duration::from_hours(3));
@@ -1786,8 +1785,8 @@ fn before_that_outlasts_the_deadline_ends_the_bake() {
 }
 
 #[test]
-fn a_veto_skips_the_slot_and_is_undone() {
-    let mut bake = Told::new(with_hooks(hooks()));
+fn a_veto_skips_the_slot_and_runs_the_end_hooks() {
+    let mut bake = Fixture::new(with_hooks(hooks()));
     bake.admit();
     let undo = bake.answer(ran(HookResult::Exited(4)));
     assert_eq!(program(&undo), "/a2", "a slot that is skipped did not fail");
@@ -1803,7 +1802,7 @@ fn a_before_hook_that_cannot_decide_fails_the_bake() {
         (HookResult::NotStarted("no such file".into()), true, "cannot be started: no such file"),
         (HookResult::Killed(11), false, "killed by signal 11"),
     ] {
-        let mut bake = Told::new(with_hooks(hooks()));
+        let mut bake = Fixture::new(with_hooks(hooks()));
         bake.admit();
         bake.answer(ok());
         assert_eq!(program(&bake.answer(ran(result))), "/f2");
@@ -1812,16 +1811,16 @@ fn a_before_hook_that_cannot_decide_fails_the_bake() {
         bake.answer(ok());
         bake.answer(ok());
         assert_eq!(bake.reason(), format!("the hook /b2 of before failed: {words}"));
-        let State::Ended { end: End::Failed { permanent: told, .. }, .. } = bake.bake.state else {
+        let State::Ended { end: End::Failed { permanent: variables, .. }, .. } = bake.bake.state else {
             panic!("not failed")
         };
-        assert_eq!(told, permanent);
+        assert_eq!(variables, permanent);
     }
 }
 
 #[test]
-fn hooks_of_the_end_change_nothing_and_are_told_of() {
-    let mut bake = Told::new(with_hooks(Hooks { before: Vec::new(), ..hooks() }));
+fn end_hooks_change_nothing_and_are_noted() {
+    let mut bake = Fixture::new(with_hooks(Hooks { before: Vec::new(), ..hooks() }));
     assert!(is_create(&bake.admit()));
     bake.answer(Response::Created(made("imgc-1")));
     bake.due();
@@ -1835,7 +1834,7 @@ fn hooks_of_the_end_change_nothing_and_are_told_of() {
 
 #[test]
 fn hooks_cut_off_by_a_crash_run_again() {
-    let mut bake = Told::new(with_hooks(hooks()));
+    let mut bake = Fixture::new(with_hooks(hooks()));
     bake.admit();
     bake.answer(ok());
     bake.crash();
@@ -1848,17 +1847,17 @@ fn hooks_cut_off_by_a_crash_run_again() {
 }
 
 #[test]
-fn a_bake_cancelled_in_its_hooks_is_undone() {
-    let mut bake = Told::new(with_hooks(hooks()));
+fn a_bake_cancelled_in_its_hooks_runs_the_end_hooks() {
+    let mut bake = Fixture::new(with_hooks(hooks()));
     bake.admit();
-    assert_eq!(program(&bake.tell(Event::Cancelled { by: "ops".into() })), "/a2", "it did not fail");
+    assert_eq!(program(&bake.apply(Event::Cancelled { by: "ops".into() })), "/a2", "it did not fail");
     assert!(bake.bake.state.cannot_be_cancelled().is_some());
 }
 
 #[test]
-fn a_hook_is_told_what_it_is_for_and_nothing_else() {
-    let mut bake = Told::new(with_hooks(hooks()));
-    let told = |effect: &Effect| hook_of(effect).environment.clone();
+fn a_hook_gets_the_variables_of_its_bake_and_no_others() {
+    let mut bake = Fixture::new(with_hooks(hooks()));
+    let variables = |effect: &Effect| hook_of(effect).environment.clone();
     let mut wanted = vec![
         ("IMAGEBAKED_HOOK", "before"),
         ("IMAGEBAKED_BAKE_ID", "1"),
@@ -1873,7 +1872,7 @@ fn a_hook_is_told_what_it_is_for_and_nothing_else() {
     let named = |wanted: &[(&'static str, &str)]| -> Vec<_> {
         wanted.iter().map(|(name, value)| (*name, (*value).to_owned())).collect()
     };
-    assert_eq!(told(&bake.admit()), named(&wanted));
+    assert_eq!(variables(&bake.admit()), named(&wanted));
     bake.answer(ok());
     bake.answer(ok());
     bake.answer(Response::Created(made("imgc-1")));
@@ -1886,7 +1885,7 @@ fn a_hook_is_told_what_it_is_for_and_nothing_else() {
         ("IMAGEBAKED_STATE", "failed"),
         ("IMAGEBAKED_REASON", reason.as_str()),
     ]);
-    assert_eq!(told(&last), named(&wanted));
+    assert_eq!(variables(&last), named(&wanted));
 }
 
 // Rows of older versions

@@ -51,14 +51,14 @@ pub enum WaitReason {
 
 impl WaitReason {
     /// What a refusal makes a bake wait for.
-    pub fn of(refusal: &ApiError) -> Self {
-        match refusal.class {
-            ErrorClass::Credential if refusal.is_clock() => Self::Clock,
+    pub fn of(error: &ApiError) -> Self {
+        match error.class {
+            ErrorClass::Credential if error.is_clock() => Self::Clock,
             ErrorClass::Credential => Self::Credentials,
-            _ if refusal.is_outage() => Self::Outage,
-            _ if refusal.is_quota() => Self::Quota,
+            _ if error.is_outage() => Self::Outage,
+            _ if error.is_quota() => Self::Quota,
             ErrorClass::Busy => Self::Busy,
-            _ if refusal.is_throttled() => Self::Throttled,
+            _ if error.is_throttled() => Self::Throttled,
             ErrorClass::Transient | ErrorClass::Permanent | ErrorClass::Unclear => Self::Fault,
         }
     }

@@ -495,7 +495,7 @@ mod tests {
     }
 
     #[test]
-    fn refusals_point_at_the_token_and_say_what_to_write() {
+    fn errors_point_at_the_token_and_suggest_what_to_write() {
         for (text, place, message, hint) in [
             ("61 3 * * *", "61", "minute 61 is out of range", "minutes run from 0 to 59"),
             ("0 24 * * *", "24", "hour 24 is out of range", "hours run from 0 to 23"),

@@ -36,7 +36,7 @@ fn good(at: DateTime<Utc>) -> Good {
     Good { at, made: at }
 }
 
-fn told(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<String> {
+fn report(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<String> {
     judge(line, facts, now)
         .into_iter()
         .map(|one| {
@@ -54,7 +54,7 @@ fn told(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<String> {
 }
 
 #[test]
-fn a_line_is_told_of_in_plain_words() {
+fn problems_of_a_line_are_plain_words() {
     let now = night(5) + TimeDelta::hours(2);
     let fine = Facts { good: Some(good(night(4))), ..Facts::default() };
     let with = |one| Facts { lost: Some(one), ..fine.clone() };
@@ -111,9 +111,9 @@ fn a_line_is_told_of_in_plain_words() {
     let shown: Vec<_> = cases
         .iter()
         .map(|(what, line, facts)| {
-            let told = told(line, facts, now);
-            let told = if told.is_empty() { vec!["ok".to_owned()] } else { told };
-            format!("{what}\n  {}", told.join("\n  "))
+            let report = report(line, facts, now);
+            let report = if report.is_empty() { vec!["ok".to_owned()] } else { report };
+            format!("{what}\n  {}", report.join("\n  "))
         })
         .collect();
     insta::assert_snapshot!(shown.join("\n"));

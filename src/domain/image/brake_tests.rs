@@ -39,7 +39,7 @@ impl Line {
             name: format!("golden-v{}", self.made),
             slot: self.now,
             available_at: self.now,
-            fate: DeletionState::Kept,
+            deletion: DeletionState::Kept,
             seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
             pin: None,
             channels: vec![],
@@ -94,15 +94,15 @@ impl Line {
                 }
                 Action::Mark { delete_after } => {
                     marked = Some(kind);
-                    image.fate = mark(self.now, delete_after);
+                    image.deletion = mark(self.now, delete_after);
                 }
                 Action::Delete if marked.is_none() => {
                     marked = Some(kind);
-                    image.fate = mark(self.now, self.now);
+                    image.deletion = mark(self.now, self.now);
                 }
                 Action::Unmark => {
                     marked = None;
-                    image.fate = DeletionState::Kept;
+                    image.deletion = DeletionState::Kept;
                 }
                 _ => {}
             }

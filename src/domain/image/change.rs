@@ -60,7 +60,7 @@ impl Change {
     /// One line: `3 images more to go, 2 without a line`; `None` where all stays as it is.
     pub fn summary(&self) -> Option<String> {
         let Counts { going, staying, orphans } = self.counts;
-        let told: Vec<String> = [(going, "more to go"), (staying, "to stay after all"), (orphans, "without a line")]
+        let parts: Vec<String> = [(going, "more to go"), (staying, "to stay after all"), (orphans, "without a line")]
             .into_iter()
             .filter(|(n, _)| *n > 0)
             .enumerate()
@@ -70,7 +70,7 @@ impl Change {
                 (_, n) => format!("{n} {what}"),
             })
             .collect();
-        (!told.is_empty()).then(|| told.join(", "))
+        (!parts.is_empty()).then(|| parts.join(", "))
     }
 }
 

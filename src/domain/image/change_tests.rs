@@ -44,7 +44,7 @@ fn policy(keep: Option<Keep>, channels: &[&str]) -> Policy {
 }
 
 #[test]
-fn an_image_is_told_where_the_two_files_differ_about_it() {
+fn an_image_is_listed_where_the_two_files_differ_about_it() {
     let golden = Some("golden");
     let doubt = || Why::Doubt { because: Doubt::NewestFailed { bake: BakeId(7) } };
     let doubted = || RetentionDecision::Blocked { rule: "keep = { last = 1, min = 1 }".into(), why: vec![doubt()] };
@@ -98,7 +98,7 @@ fn a_channel_that_leaves_the_file_holds_no_image() {
             name: "golden-v1".into(),
             slot: now,
             available_at: now,
-            fate: DeletionState::Kept,
+            deletion: DeletionState::Kept,
             seen: ObservedState::default(),
             pin: None,
             channels: vec!["latest".into(), "stable".into(), "canary".into()],

@@ -134,7 +134,7 @@ fn unfit(image: &LineImage) -> Option<String> {
     if let Some(reason) = &image.veto {
         return Some(format!("vetoed: {reason}"));
     }
-    match &image.fate {
+    match &image.deletion {
         DeletionState::Deleting { .. } => return Some("being deleted".to_owned()),
         DeletionState::Deleted { .. } => return Some("deleted".to_owned()),
         DeletionState::Kept | DeletionState::Refused { .. } | DeletionState::Marked { .. } => {}

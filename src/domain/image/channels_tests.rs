@@ -182,7 +182,7 @@ fn a_channel_that_left_the_file_is_dropped_and_a_line_that_left_it_keeps_all() {
 }
 
 #[test]
-fn people_are_told_why_not() {
+fn a_person_gets_the_reason_of_a_refused_move() {
     let mut view = line(1..=3);
     view.images[0].unfit = Some("vetoed: broken".into());
     view.images[1].check = Some(Check::Failed);
@@ -342,9 +342,9 @@ proptest! {
                 prop_assert!(by.channel != "pilot" || lost, "by hand alone: {by:?}");
             }
         }
-        let told: BTreeMap<String, Option<ImageId>> = history.into_iter().collect();
+        let report: BTreeMap<String, Option<ImageId>> = history.into_iter().collect();
         let stands: BTreeMap<String, Option<ImageId>> =
             view.assigned.iter().map(|assigned| (assigned.channel.clone(), assigned.image_id.clone())).collect();
-        prop_assert_eq!(told, stands);
+        prop_assert_eq!(report, stands);
     }
 }

@@ -36,7 +36,7 @@ pub const REPEATED: &str = "ImageDistribute.RepeatedDistribution";
 pub enum State {
     /// It is looked for, and asked for where it is not there.
     Pending {
-        /// See [`Work`].
+        /// See [`ReplicaWork`].
         work: ReplicaWork,
         /// The next look.
         next: DateTime<Utc>,
@@ -45,19 +45,20 @@ pub enum State {
     },
     /// The call was about to be sent at `sent_at`.
     Asking {
-        /// See [`Work`].
+        /// See [`ReplicaWork`].
         work: ReplicaWork,
         /// Just before the call.
         sent_at: DateTime<Utc>,
     },
     /// The cloud is at it.
     Copying {
-        /// See [`Work`].
+        /// See [`ReplicaWork`].
         work: ReplicaWork,
         /// Since when.
         since: DateTime<Utc>,
         /// Since when the cloud says that the region has it, without saying how far it is.
-        told: Option<DateTime<Utc>>,
+        #[serde(alias = "told")]
+        repeat_accepted_at: Option<DateTime<Utc>>,
         /// The cloud's word for how far it is.
         progress: Option<String>,
         /// The next look.
@@ -236,9 +237,9 @@ impl ReplicaTransition<'_> {
                 self.looked_before(work, waits_for, looked)
             }
             (State::Asking { work, .. }, Event::Asked(asked)) => self.asked(work, asked),
-            (State::Copying { work, since, told, progress, .. }, Event::Looked(looked)) => {
+            (State::Copying { work, since, repeat_accepted_at, progress, .. }, Event::Looked(looked)) => {
                 // The clock may have been set back since.
-                self.looked(work, since.min(self.now), told, progress, looked)
+                self.looked(work, since.min(self.now), repeat_accepted_at, progress, looked)
             }
             (state, Event::Looked(_) | Event::Asked(_)) => {
                 let next = self.after(self.pace.poll_interval);
@@ -277,11 +278,11 @@ impl ReplicaTransition<'_> {
                 let work = ReplicaWork { unclear_since: None, ..seen(work) };
                 (State::Asking { work, sent_at: self.now }, Effect::Ask)
             }
-            Err(refusal) if refusal.class == ErrorClass::Permanent => fail(refusal.describe()),
-            Err(refusal) => {
+            Err(error) if error.class == ErrorClass::Permanent => fail(error.describe()),
+            Err(error) => {
                 work.misses += 1;
-                let pause = self.pause_after(&refusal, work.misses);
-                self.wait_or_give_up(work, pause, &refusal)
+                let pause = self.pause_after(&error, work.misses);
+                self.wait_or_give_up(work, pause, &error)
             }
         }
     }
@@ -294,46 +295,46 @@ impl ReplicaTransition<'_> {
     }
 
     /// Waits without using a try; for ever only where the credentials are at fault, which is no matter of this copy.
-    fn wait_or_give_up(&self, mut work: ReplicaWork, pause: Duration, refusal: &ApiError) -> (State, Effect) {
+    fn wait_or_give_up(&self, mut work: ReplicaWork, pause: Duration, error: &ApiError) -> (State, Effect) {
         work.since = work.since.min(self.now);
-        if refusal.class != ErrorClass::Credential && self.now >= later(work.since, self.pace.deadline) {
+        if error.class != ErrorClass::Credential && self.now >= later(work.since, self.pace.deadline) {
             let after = humantime::format_duration(self.pace.deadline);
-            return fail(format!("could not be begun within {after}: {}", refusal.describe()));
+            return fail(format!("could not be begun within {after}: {}", error.describe()));
         }
-        pending(work, self.after(pause), Some(refusal.describe()))
+        pending(work, self.after(pause), Some(error.describe()))
     }
 
     // Asking
 
     fn asked(&mut self, mut work: ReplicaWork, asked: Result<(), ApiError>) -> (State, Effect) {
-        let refusal = match asked {
+        let error = match asked {
             Ok(()) => {
                 work.tries += 1;
                 return self.follow(work, None, None);
             }
-            Err(refusal) => refusal,
+            Err(error) => error,
         };
-        if refusal.code.as_deref() == Some(REPEATED) {
+        if error.code.as_deref() == Some(REPEATED) {
             work.tries += 1;
             return self.follow(work, Some(self.now), None);
         }
-        match refusal.class {
-            ErrorClass::Permanent => fail(refusal.describe()),
+        match error.class {
+            ErrorClass::Permanent => fail(error.describe()),
             ErrorClass::Unclear => {
                 work.tries += 1;
                 let next = Effect::Wait(self.after(self.first_look()));
-                self.unclear(work, refusal.to_string(), next)
+                self.unclear(work, error.to_string(), next)
             }
             ErrorClass::Transient => {
                 work.tries += 1;
-                self.again(work, refusal.describe(), refusal.server_delay())
+                self.again(work, error.describe(), error.server_delay())
             }
             ErrorClass::Busy => {
                 let pause = retry::look_delay(self.pace.poll_interval, 1, retry::LONGEST_GAP, self.rng);
-                self.wait_or_give_up(work, pause.max(refusal.server_delay().unwrap_or_default()), &refusal)
+                self.wait_or_give_up(work, pause.max(error.server_delay().unwrap_or_default()), &error)
             }
             ErrorClass::Credential => {
-                self.wait_or_give_up(work, retry::credential_pause(self.pace.poll_interval), &refusal)
+                self.wait_or_give_up(work, retry::credential_pause(self.pace.poll_interval), &error)
             }
         }
     }
@@ -356,17 +357,22 @@ impl ReplicaTransition<'_> {
 
     // Copying
 
-    fn follow(&self, work: ReplicaWork, told: Option<DateTime<Utc>>, progress: Option<String>) -> (State, Effect) {
+    fn follow(
+        &self,
+        work: ReplicaWork,
+        repeat_accepted_at: Option<DateTime<Utc>>,
+        progress: Option<String>,
+    ) -> (State, Effect) {
         let next = self.after(self.pace.poll_interval);
         let work = ReplicaWork { unclear_since: None, misses: 0, ..work };
-        (State::Copying { work, since: self.now, told, progress, next }, Effect::Wait(next))
+        (State::Copying { work, since: self.now, repeat_accepted_at, progress, next }, Effect::Wait(next))
     }
 
     fn looked(
         &mut self,
         mut work: ReplicaWork,
         since: DateTime<Utc>,
-        mut told: Option<DateTime<Utc>>,
+        mut repeat_accepted_at: Option<DateTime<Utc>>,
         mut progress: Option<String>,
         looked: Result<Observation, ApiError>,
     ) -> (State, Effect) {
@@ -382,22 +388,24 @@ impl ReplicaTransition<'_> {
                 progress = shown.or_else(|| Some(status.as_str().to_owned()));
             }
             Ok(Observation::NoImage) => {
-                let state = |work, next| State::Copying { work, since, told, progress, next };
+                let state = |work, next| State::Copying { work, since, repeat_accepted_at, progress, next };
                 return self.missing(work, state);
             }
             Ok(sight @ (Observation::Named | Observation::Absent)) => {
                 work = seen(work);
                 if sight == Observation::Named {
-                    told = Some(told.unwrap_or(self.now));
+                    repeat_accepted_at = Some(repeat_accepted_at.unwrap_or(self.now));
                 }
-                told = told.map(|told| told.min(self.now));
-                if told.is_some_and(|told| self.now >= later(told, self.pace.lookup_window)) {
+                repeat_accepted_at = repeat_accepted_at.map(|repeat_accepted_at| repeat_accepted_at.min(self.now));
+                if repeat_accepted_at
+                    .is_some_and(|repeat_accepted_at| self.now >= later(repeat_accepted_at, self.pace.lookup_window))
+                {
                     return done("the cloud says that the region has it, and lists no status there");
                 }
             }
-            Err(refusal) => {
+            Err(error) => {
                 work.misses += 1;
-                pause = self.pause_after(&refusal, work.misses).max(pause);
+                pause = self.pause_after(&error, work.misses).max(pause);
             }
         }
         if self.now >= later(since, self.pace.deadline) {
@@ -406,7 +414,7 @@ impl ReplicaTransition<'_> {
             return fail(format!("stuck: not copied after {after} ({last}), no longer followed"));
         }
         let next = self.after(pause);
-        (State::Copying { work, since, told, progress, next }, Effect::Wait(next))
+        (State::Copying { work, since, repeat_accepted_at, progress, next }, Effect::Wait(next))
     }
 
     // Shared
@@ -428,8 +436,8 @@ impl ReplicaTransition<'_> {
     }
 
     /// See [`retry::pause_after`].
-    fn pause_after(&mut self, refusal: &ApiError, n: u32) -> Duration {
-        retry::pause_after(refusal, n, self.pace.poll_interval, retry::LONGEST_GAP, self.rng)
+    fn pause_after(&mut self, error: &ApiError, n: u32) -> Duration {
+        retry::pause_after(error, n, self.pace.poll_interval, retry::LONGEST_GAP, self.rng)
     }
 
     fn first_look(&self) -> Duration {

@@ -18,7 +18,7 @@ fn start() -> DateTime<Utc> {
     Utc.with_ymd_and_hms(2027, 3, 1, 3, 0, 0).single().expect("a real instant")
 }
 
-fn refusal(class: ErrorClass, code: &str) -> ApiError {
+fn error(class: ErrorClass, code: &str) -> ApiError {
     ApiError {
         class,
         code: Some(code.to_owned()),
@@ -78,7 +78,7 @@ fn what_is_there_is_never_asked_for() {
 
 #[test]
 fn a_repeated_request_is_followed_and_counts_as_done_where_the_region_is_never_listed() {
-    let repeated = Event::Asked(Err(refusal(ErrorClass::Permanent, REPEATED)));
+    let repeated = Event::Asked(Err(error(ErrorClass::Permanent, REPEATED)));
     let (state, effect, now) = live([Event::Due, absent(), repeated.clone()]);
     assert_eq!(state.as_str(), "copying");
     let Effect::Wait(next) = effect else { panic!("{effect:?}") };
@@ -94,7 +94,7 @@ fn a_repeated_request_is_followed_and_counts_as_done_where_the_region_is_never_l
 
 #[test]
 fn a_lost_answer_is_looked_for_before_the_call_is_repeated() {
-    for lost in [Event::Asked(Err(refusal(ErrorClass::Unclear, "Timeout"))), Event::Due] {
+    for lost in [Event::Asked(Err(error(ErrorClass::Unclear, "Timeout"))), Event::Due] {
         let (state, ..) = live([Event::Due, absent(), lost.clone()]);
         assert_eq!(state.as_str(), "pending", "{lost:?}");
         let (state, effect, _) = live([Event::Due, absent(), lost.clone(), Event::Due, absent()]);
@@ -108,8 +108,8 @@ fn a_lost_answer_is_looked_for_before_the_call_is_repeated() {
 }
 
 #[test]
-fn refusals_by_class() {
-    let after = |class, code: &str| live([Event::Due, absent(), Event::Asked(Err(refusal(class, code)))]);
+fn errors_by_class() {
+    let after = |class, code: &str| live([Event::Due, absent(), Event::Asked(Err(error(class, code)))]);
     let (state, ..) = after(ErrorClass::Permanent, "ImageDistribute.ImageNotSupport");
     assert_eq!((state.as_str(), state.reason()), ("failed", Some("ImageDistribute.ImageNotSupport: no")));
     for (class, tries) in
@@ -124,7 +124,7 @@ fn refusals_by_class() {
 
 #[test]
 fn it_gives_up_by_the_rule_of_the_schedule() {
-    let refused = || [Event::Due, absent(), Event::Asked(Err(refusal(ErrorClass::Transient, "Throttling.User")))];
+    let refused = || [Event::Due, absent(), Event::Asked(Err(error(ErrorClass::Transient, "Throttling.User")))];
     let (state, ..) = live(refused().into_iter().chain(refused()));
     assert_eq!(state.as_str(), "pending");
     let (state, ..) = live(refused().into_iter().chain(refused()).chain(refused()));
@@ -138,7 +138,7 @@ fn waiting_for_a_busy_cloud_has_an_end_and_waiting_for_credentials_has_none() {
     let late = later(start(), PACE.deadline);
     for (class, word) in [(ErrorClass::Busy, "failed"), (ErrorClass::Credential, "pending")] {
         let (asking, ..) = live([Event::Due, absent()]);
-        let (state, _) = step(&asking, Event::Asked(Err(refusal(class, "X"))), late, &PACE, &mut rng);
+        let (state, _) = step(&asking, Event::Asked(Err(error(class, "X"))), late, &PACE, &mut rng);
         assert_eq!(state.as_str(), word);
     }
 }
@@ -257,7 +257,7 @@ impl Region {
 
     fn ask(&mut self) -> Result<(), ApiError> {
         if self.is_there() {
-            return Err(refusal(ErrorClass::Permanent, REPEATED));
+            return Err(error(ErrorClass::Permanent, REPEATED));
         }
         self.copy = Some(Begun { at: self.time, fails: false });
         self.begun += 1;
@@ -270,7 +270,7 @@ proptest! {
 
     /// It ends, whatever happens; done only where the region has it; and no call goes out without a look right before it.
     #[test]
-    fn a_copy_ends_and_tells_the_truth(deeds in proptest::collection::vec(deed(), 0..40), seed in any::<u64>()) {
+    fn a_copy_ends_in_the_state_of_the_cloud(deeds in proptest::collection::vec(deed(), 0..40), seed in any::<u64>()) {
         let mut rng = Rng::with_seed(seed);
         let mut region = Region::default();
         let mut clock = start();
@@ -312,8 +312,8 @@ proptest! {
                 Effect::Look => {
                     pass(1, &mut region, &mut clock);
                     event = match deeds.next() {
-                        Some(Deed::Refuse(class)) => Event::Looked(Err(refusal(class, "X"))),
-                        Some(Deed::ActAndLose) => Event::Looked(Err(refusal(ErrorClass::Transient, "Timeout"))),
+                        Some(Deed::Refuse(class)) => Event::Looked(Err(error(class, "X"))),
+                        Some(Deed::ActAndLose) => Event::Looked(Err(error(ErrorClass::Transient, "Timeout"))),
                         Some(Deed::Crash { .. }) => Event::Due,
                         _ => Event::Looked(Ok(region.sight())),
                     };
@@ -325,10 +325,10 @@ proptest! {
                     looked = false;
                     pass(1, &mut region, &mut clock);
                     event = match deeds.next() {
-                        Some(Deed::Refuse(class)) => Event::Asked(Err(refusal(class, "X"))),
+                        Some(Deed::Refuse(class)) => Event::Asked(Err(error(class, "X"))),
                         Some(Deed::ActAndLose) => {
                             let _ = region.ask();
-                            Event::Asked(Err(refusal(ErrorClass::Unclear, "Timeout")))
+                            Event::Asked(Err(error(ErrorClass::Unclear, "Timeout")))
                         }
                         Some(Deed::Crash { acted }) => {
                             if acted {

@@ -251,7 +251,7 @@ pub fn judge(
 
 /// Whether an image counts as good: ours, there, AVAILABLE, and not perhaps deleted by a call of ours already.
 pub fn is_good(image: &LineImage) -> bool {
-    let may_be_gone = matches!(image.fate, DeletionState::Deleting { .. } | DeletionState::Deleted { .. });
+    let may_be_gone = matches!(image.deletion, DeletionState::Deleting { .. } | DeletionState::Deleted { .. });
     image.seen.available && image.seen.ours && image.seen.missing_since.is_none() && !may_be_gone
 }
 
@@ -275,7 +275,7 @@ fn held(image: &LineImage, now: DateTime<Utc>) -> Vec<Why> {
     } else if !image.seen.ours {
         why.push(Why::NotOurs);
     }
-    match &image.fate {
+    match &image.deletion {
         DeletionState::Refused { why: reason } => why.push(Why::Refused { reason: reason.clone() }),
         DeletionState::Deleting { .. } => why.push(Why::Deleting),
         DeletionState::Kept | DeletionState::Marked { .. } | DeletionState::Deleted { .. } => {}
@@ -332,7 +332,7 @@ impl Action {
 
 /// What follows from a verdict for an image of this fate. `grace` is how long it stays marked.
 pub fn action(image: &LineImage, verdict: &RetentionDecision, grace: TimeDelta, now: DateTime<Utc>) -> Action {
-    match (&image.fate, verdict) {
+    match (&image.deletion, verdict) {
         // Only a search can say whether there is still anything to keep.
         (DeletionState::Deleting { .. }, _) => Action::Search,
         (DeletionState::Kept | DeletionState::Refused { .. }, RetentionDecision::Goes { .. }) => {

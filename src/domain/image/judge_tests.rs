@@ -28,7 +28,7 @@ fn image(day: i64) -> LineImage {
         name: format!("golden-v{day}"),
         slot,
         available_at: slot,
-        fate: DeletionState::Kept,
+        deletion: DeletionState::Kept,
         seen: ObservedState { available: true, ours: true, ..ObservedState::default() },
         pin: None,
         channels: vec![],
@@ -95,7 +95,7 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     };
     let after = |change: fn(&mut LineImage), doubts: &[Doubt], last: u32, days: i64| {
         let mut images = [image(0), image(1)];
-        images[0].fate = marked(days);
+        images[0].deletion = marked(days);
         change(&mut images[0]);
         let rules = policy(Keep { last, ..keep() });
         let verdicts = judge(&images, Some(&rules), doubts, now);
@@ -124,7 +124,7 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     assert_eq!(after(|_| {}, &[], 2, 0), Action::Unmark);
     // What was sent is searched for, whatever the rules say.
     let sent = |image: &mut LineImage| {
-        image.fate = DeletionState::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
+        image.deletion = DeletionState::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
     };
     assert_eq!(after(sent, &[], 1, 0), Action::Search);
     assert_eq!(after(sent, &[], 2, 0), Action::Search);
@@ -270,7 +270,7 @@ impl Line {
         let policy = policy(self.keep.clone());
         let grace = TimeDelta::from_std(self.keep.grace).unwrap();
         let alive: Vec<usize> = (0..self.history.len())
-            .filter(|i| !matches!(self.history[*i].fate, DeletionState::Deleted { .. }))
+            .filter(|i| !matches!(self.history[*i].deletion, DeletionState::Deleted { .. }))
             .collect();
         let images: Vec<_> = alive.iter().map(|i| self.history[*i].clone()).collect();
         let verdicts = judge(&images, Some(&policy), &doubts, self.now);
@@ -283,9 +283,9 @@ impl Line {
             let row = &mut self.history[index];
             match &action {
                 Action::Keep | Action::Wait { .. } | Action::NeedsConfirmation => {}
-                Action::Blocked { .. } => assert!(matches!(row.fate, DeletionState::Marked { .. })),
+                Action::Blocked { .. } => assert!(matches!(row.deletion, DeletionState::Marked { .. })),
                 Action::Mark { delete_after } => {
-                    row.fate = DeletionState::Marked {
+                    row.deletion = DeletionState::Marked {
                         since: self.now,
                         delete_after: *delete_after,
                         rule: String::new(),
@@ -293,9 +293,9 @@ impl Line {
                         last_error: None,
                     };
                 }
-                Action::Unmark => row.fate = DeletionState::Kept,
+                Action::Unmark => row.deletion = DeletionState::Kept,
                 Action::Search => {
-                    row.fate = if self.there[index] {
+                    row.deletion = if self.there[index] {
                         DeletionState::Marked {
                             since: self.now,
                             delete_after: self.now,
@@ -311,15 +311,15 @@ impl Line {
                     assert!(whole && !self.newest_failed, "in doubt");
                     assert!(held(image, self.now).is_empty(), "held: {image:?}");
                     assert!(self.there[index]);
-                    if let DeletionState::Marked { delete_after, .. } = image.fate {
+                    if let DeletionState::Marked { delete_after, .. } = image.deletion {
                         assert!(self.now >= delete_after, "the grace was cut short");
                     } else {
-                        assert!(grace.is_zero() || matches!(image.fate, DeletionState::Deleting { .. }));
+                        assert!(grace.is_zero() || matches!(image.deletion, DeletionState::Deleting { .. }));
                     }
                     if refused {
-                        row.fate = DeletionState::Refused { why: String::new() };
+                        row.deletion = DeletionState::Refused { why: String::new() };
                     } else {
-                        row.fate = DeletionState::Deleted { at: self.now };
+                        row.deletion = DeletionState::Deleted { at: self.now };
                         self.there[index] = false;
                     }
                 }
@@ -332,7 +332,7 @@ impl Line {
             (0..self.history.len()).filter(|i| self.history[*i].seen.ours).max_by_key(|i| self.history[*i].slot);
         if let Some(newest) = newest {
             assert!(
-                !matches!(self.history[newest].fate, DeletionState::Deleted { .. })
+                !matches!(self.history[newest].deletion, DeletionState::Deleted { .. })
                     || !self.there[newest] && before == after
             );
         }

@@ -54,7 +54,7 @@ pub struct LineImage {
     /// When it was first seen AVAILABLE, by the cloud's time.
     pub available_at: DateTime<Utc>,
     /// How far its end is.
-    pub fate: DeletionState,
+    pub deletion: DeletionState,
     /// What the last look at the cloud showed.
     pub seen: ObservedState,
     /// Why it must stay whatever the rules say: a person's word.

@@ -159,7 +159,7 @@ pub enum Difference {
 
 impl Difference {
     /// Whether the history can be brought up to date in this; the others need a person.
-    pub fn can_be_mended(&self) -> bool {
+    pub fn is_repairable(&self) -> bool {
         match self {
             Self::Unrecorded { obstacle, .. } => obstacle.is_none(),
             Self::Unknown { .. } | Self::VersionBehind { .. } => true,
@@ -540,7 +540,7 @@ mod tests {
             assert!(found.rows.is_empty() && found.versions.is_empty(), "{found:?}");
             let [Some(obstacle)] = obstacles(&found)[..] else { panic!("{found:?}") };
             assert!(obstacle.starts_with("its tags are not plausible: "), "{obstacle}");
-            assert!(!found.differences[0].can_be_mended());
+            assert!(!found.differences[0].is_repairable());
             // One that a row knows is no news.
             let known = compared(&[row("succeeded", Some("imgc-1"))], last_known, &[image]);
             assert_eq!(known.differences, []);
@@ -578,14 +578,14 @@ mod tests {
         let [rebuilt] = lost.rows.as_slice() else { panic!("{lost:?}") };
         assert_eq!((rebuilt.schedule.as_str(), rebuilt.instance_id.as_str()), ("Golden", "ecd-1"));
         assert_eq!((rebuilt.tagged.slot, rebuilt.tagged.version), (at(SLOT), 7));
-        assert!(lost.differences.iter().all(Difference::can_be_mended), "{lost:?}");
+        assert!(lost.differences.iter().all(Difference::is_repairable), "{lost:?}");
         assert_eq!(lost.differences.len(), 2);
     }
 
     #[test]
-    fn an_image_that_is_still_being_made_or_failed_is_told_apart() {
+    fn an_image_that_is_still_being_made_or_failed_is_distinguished() {
         let making = compared(&[], 7, &[image("imgc-1", 7, ImageStatus::InProgress)]);
-        assert!(making.rows.is_empty() && !making.differences[0].can_be_mended(), "{making:?}");
+        assert!(making.rows.is_empty() && !making.differences[0].is_repairable(), "{making:?}");
         let failed = image("imgc-1", 7, ImageStatus::CreateFailed);
         assert_eq!(compared(&[], 7, std::slice::from_ref(&failed)).rows.len(), 1);
         // It is named, and nothing that the two differ in.
@@ -630,7 +630,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_or_not_known_is_said() {
+    fn what_is_gone_or_not_known_is_reported() {
         let gone = compared(&[row("succeeded", Some("imgc-1"))], 7, &[]);
         assert_eq!(gone.differences, [Difference::Vanished { bake: BakeId(5), image_id: "imgc-1".into() }]);
         let deleted = compared(&[row("succeeded", Some("imgc-1"))], 7, &[image("imgc-1", 7, ImageStatus::Deleted)]);
@@ -648,9 +648,9 @@ mod tests {
         let mut removed = good("imgc-1", 9);
         removed.tags.insert(TAG_SCHEDULE.into(), "old".into());
         removed.tags.insert(TAG_LINE.into(), "old".into());
-        let told = compared(&[], 7, &[removed.clone()]);
-        assert!(told.rows.is_empty());
-        assert_eq!(told.versions, [(LineId::from("old"), 9)]);
+        let report = compared(&[], 7, &[removed.clone()]);
+        assert!(report.rows.is_empty());
+        assert_eq!(report.versions, [(LineId::from("old"), 9)]);
         // A line of one of several instances names its instance itself.
         removed.tags.insert(TAG_LINE.into(), "old/ecd-3".into());
         assert_eq!(compared(&[], 7, &[removed]).rows[0].instance_id.as_str(), "ecd-3");

@@ -237,9 +237,9 @@ mod tests {
     #[test]
     fn the_next_two_changes_of_a_clock_are_found() {
         let changes = clock_changes(berlin(), now(), 2);
-        let told: Vec<_> = changes.iter().map(|change| (change.at.to_rfc3339(), change.from, change.to)).collect();
+        let report: Vec<_> = changes.iter().map(|change| (change.at.to_rfc3339(), change.from, change.to)).collect();
         assert_eq!(
-            told,
+            report,
             [
                 ("2027-03-28T01:00:00+00:00".into(), wall("2027-03-28T02:00:00"), wall("2027-03-28T03:00:00")),
                 ("2027-10-31T01:00:00+00:00".into(), wall("2027-10-31T03:00:00"), wall("2027-10-31T02:00:00")),
@@ -272,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn slots_agree_with_the_effects_told() {
+    fn slots_agree_with_the_reported_effects() {
         for expression in ["30 2 * * *", "0,30 2 * * *", "*/10 2 * * *", "15 1-4 * * *"] {
             let timing = timing(expression, berlin());
             for change in clock_changes(berlin(), now(), 2) {
@@ -282,19 +282,19 @@ mod tests {
                 };
                 // The hours from 23 to 5 of the night before, which has no jump.
                 let (ordinary, that_night) = (slots(-1), slots(0));
-                let told = match timing.effect_of(&change).unwrap() {
+                let report = match timing.effect_of(&change).unwrap() {
                     Effect::MadeUp { count, .. } => ordinary - count + 1,
                     Effect::FirstPass { .. } => ordinary,
                     Effect::LeftOut { count, .. } => ordinary - count,
                     Effect::Twice { count, .. } => ordinary + count,
                 };
-                assert_eq!(that_night, told, "{expression} at {}", change.at);
+                assert_eq!(that_night, report, "{expression} at {}", change.at);
             }
         }
     }
 
     #[test]
-    fn steps_that_do_not_come_out_even_are_told() {
+    fn steps_that_do_not_come_out_even_are_reported() {
         let uneven = |expression| {
             let found = timing(expression, Zone::UTC).uneven_steps();
             found.into_iter().map(|step| (step.span, step.unit, step.last, step.gap, step.even)).collect::<Vec<_>>()
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn days_that_hardly_ever_come_are_told() {
+    fn days_that_hardly_ever_come_are_reported() {
         let rare = |expression| timing(expression, Zone::UTC).rare_slots(now());
         let leap: DateTime<Utc> = "2028-02-29T03:00:00Z".parse().unwrap();
         assert_eq!(rare("0 3 29 2 *"), Some((leap, Some("2032-02-29T03:00:00Z".parse().unwrap()))));

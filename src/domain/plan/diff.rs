@@ -211,7 +211,7 @@ impl Diff {
     pub fn summary(&self) -> String {
         let Counts { settings, added, removed, changed, uncovered, covered, slots_added, slots_gone, slots_moved } =
             self.counts;
-        let told: Vec<String> = [
+        let parts: Vec<String> = [
             group("schedule", "schedules", &[(added, "added"), (removed, "removed"), (changed, "changed")]),
             group("slot", "slots", &[(slots_added, "added"), (slots_gone, "gone"), (slots_moved, "moved")]),
             group("instance", "instances", &[(uncovered, "no longer covered"), (covered, "newly covered")]),
@@ -220,7 +220,7 @@ impl Diff {
         .into_iter()
         .flatten()
         .collect();
-        if told.is_empty() { "nothing changes".to_owned() } else { told.join("; ") }
+        if parts.is_empty() { "nothing changes".to_owned() } else { parts.join("; ") }
     }
 
     fn count(mut self) -> Self {
@@ -402,9 +402,9 @@ fn words(value: &Value) -> String {
             if let Ok(period) = serde_json::from_value::<Duration>(value.clone()) {
                 return humantime::format_duration(period).to_string();
             }
-            let told = fields.iter().filter(|(_, value)| !value.is_null());
-            let told: Vec<_> = told.map(|(key, value)| format!("{key} = {}", words(value))).collect();
-            format!("{{ {} }}", told.join(", "))
+            let parts = fields.iter().filter(|(_, value)| !value.is_null());
+            let parts: Vec<_> = parts.map(|(key, value)| format!("{key} = {}", words(value))).collect();
+            format!("{{ {} }}", parts.join(", "))
         }
         other => other.to_string(),
     }

@@ -63,11 +63,11 @@ fn diff(old: &[Schedule], new: &[Schedule]) -> Diff {
 
 #[test]
 fn a_later_hour_moves_every_slot() {
-    let told = diff(&[one("a", "ecd-1", "0 3 * * mon-fri")], &[one("a", "ecd-1", "0 4 * * mon-fri")]);
-    let keys = &told.changed[0].keys;
+    let report = diff(&[one("a", "ecd-1", "0 3 * * mon-fri")], &[one("a", "ecd-1", "0 4 * * mon-fri")]);
+    let keys = &report.changed[0].keys;
     assert_eq!(keys, &[KeyChange { key: "cron".into(), old: "0 3 * * mon-fri".into(), new: "0 4 * * mon-fri".into() }]);
-    assert_eq!((told.counts.slots_moved, told.counts.slots_added, told.counts.slots_gone), (5, 0, 0));
-    assert_eq!(told.summary(), "1 schedule changed; 5 slots moved");
+    assert_eq!((report.counts.slots_moved, report.counts.slots_added, report.counts.slots_gone), (5, 0, 0));
+    assert_eq!(report.summary(), "1 schedule changed; 5 slots moved");
     let fewer = diff(&[one("a", "ecd-1", "0 3 * * *")], &[one("a", "ecd-1", "0 3 * * mon-fri")]);
     assert_eq!(fewer.summary(), "1 schedule changed; 2 slots gone");
 }
@@ -76,9 +76,9 @@ fn a_later_hour_moves_every_slot() {
 fn another_zone_moves_slots_of_the_same_local_day() {
     let old = schedule("a", "a", Instances::One("ecd-1".into()), "0 3 * * *", Zone::UTC);
     let new = schedule("a", "a", Instances::One("ecd-1".into()), "0 3 * * *", Zone::find("Asia/Shanghai").unwrap());
-    let told = diff(&[old], &[new]);
-    assert_eq!(told.slots_moved[0].from - told.slots_moved[0].to, chrono::TimeDelta::hours(8));
-    assert!(told.changed[0].keys.iter().any(|change| change.key == "timezone" && change.new == "Asia/Shanghai"));
+    let report = diff(&[old], &[new]);
+    assert_eq!(report.slots_moved[0].from - report.slots_moved[0].to, chrono::TimeDelta::hours(8));
+    assert!(report.changed[0].keys.iter().any(|change| change.key == "timezone" && change.new == "Asia/Shanghai"));
 }
 
 #[test]
@@ -97,18 +97,18 @@ fn a_new_name_with_the_old_id_is_the_same_schedule_and_without_it_a_lost_line() 
 fn an_instance_is_covered_by_a_schedule_that_is_not_paused() {
     let old = one("a", "ecd-1", "0 3 * * *");
     let paused = Schedule { paused: true, ..old.clone() };
-    let told = diff(std::slice::from_ref(&old), std::slice::from_ref(&paused));
-    assert_eq!((told.uncovered.as_slice(), told.counts.slots_gone), (&["ecd-1".into()][..], 7));
+    let report = diff(std::slice::from_ref(&old), std::slice::from_ref(&paused));
+    assert_eq!((report.uncovered.as_slice(), report.counts.slots_gone), (&["ecd-1".into()][..], 7));
     assert_eq!(diff(&[paused], std::slice::from_ref(&old)).covered, ["ecd-1".into()]);
     let many = Schedule { instances: Instances::Many(vec!["ecd-1".into(), "ecd-2".into()]), ..old.clone() };
-    let told = diff(&[old], &[many]);
-    assert_eq!((told.covered.as_slice(), told.counts.slots_added), (&["ecd-2".into()][..], 7));
-    let keys: Vec<_> = told.changed[0].keys.iter().map(|change| change.key.as_str()).collect();
+    let report = diff(&[old], &[many]);
+    assert_eq!((report.covered.as_slice(), report.counts.slots_added), (&["ecd-2".into()][..], 7));
+    let keys: Vec<_> = report.changed[0].keys.iter().map(|change| change.key.as_str()).collect();
     assert_eq!(keys, ["instance_id", "instance_ids"]);
 }
 
 #[test]
-fn values_are_told_as_people_write_them() {
+fn values_are_shown_as_people_write_them() {
     let old = one("a", "ecd-1", "0 3 * * *");
     let keep = Keep {
         last: 3,
@@ -127,9 +127,9 @@ fn values_are_told_as_people_write_them() {
         catch_up_window: Duration::from_mins(90),
         ..old.clone()
     };
-    let told: Vec<_> = diff(&[old], &[new]).changed.remove(0).keys.into_iter().map(|change| change.new).collect();
+    let report: Vec<_> = diff(&[old], &[new]).changed.remove(0).keys.into_iter().map(|change| change.new).collect();
     assert_eq!(
-        told,
+        report,
         [
             "1h 30m",
             "{ daily = 0, grace = 0s, hourly = 0, last = 3, min = 1, monthly = 0, weekly = 0, within = 2days, yearly = 0 }"
@@ -139,9 +139,9 @@ fn values_are_told_as_people_write_them() {
 
 #[test]
 fn a_slot_a_second_is_compared_as_far_as_it_is_looked_at() {
-    let told = diff(&[one("a", "ecd-1", "* * * * * *")], &[one("a", "ecd-1", "*/2 * * * * *")]);
-    assert_eq!((told.counts.slots_gone, told.counts.slots_added), (MOST / 2, 0));
-    let short = told.shortened(10);
+    let report = diff(&[one("a", "ecd-1", "* * * * * *")], &[one("a", "ecd-1", "*/2 * * * * *")]);
+    assert_eq!((report.counts.slots_gone, report.counts.slots_added), (MOST / 2, 0));
+    let short = report.shortened(10);
     assert_eq!((short.slots_gone.len(), short.counts.slots_gone), (10, MOST / 2));
 }
 
@@ -172,37 +172,37 @@ proptest! {
 
     #[test]
     fn nothing_changes_between_equals(schedules in any_schedules()) {
-        let told = diff(&schedules, &schedules);
-        prop_assert!(told.is_empty(), "{told:?}");
-        prop_assert_eq!(told, Diff::default());
+        let report = diff(&schedules, &schedules);
+        prop_assert!(report.is_empty(), "{report:?}");
+        prop_assert_eq!(report, Diff::default());
     }
 
     #[test]
-    fn what_is_told_leads_from_the_old_slots_to_the_new(old in any_schedules(), new in any_schedules()) {
-        let told = diff(&old, &new);
+    fn the_difference_leads_from_the_old_slots_to_the_new(old in any_schedules(), new in any_schedules()) {
+        let report = diff(&old, &new);
         let mut applied = slots(&old);
-        for gone in told.slots_gone {
+        for gone in report.slots_gone {
             prop_assert!(applied.remove(&(gone.slot, gone.schedule.to_string(), gone.instance_id)));
         }
-        for moved in &told.slots_moved {
+        for moved in &report.slots_moved {
             prop_assert!(applied.remove(&(moved.from, moved.schedule.to_string(), moved.instance_id.clone())));
         }
-        for moved in told.slots_moved {
+        for moved in report.slots_moved {
             prop_assert!(applied.insert((moved.to, moved.schedule.to_string(), moved.instance_id)));
         }
-        for added in told.slots_added {
+        for added in report.slots_added {
             prop_assert!(applied.insert((added.slot, added.schedule.to_string(), added.instance_id)));
         }
         prop_assert_eq!(applied, slots(&new));
         let back = diff(&new, &old);
-        prop_assert_eq!((told.counts.slots_added, told.counts.uncovered), (back.counts.slots_gone, back.counts.covered));
-        prop_assert_eq!((told.added, told.removed.len()), (back.removed, back.added.len()));
+        prop_assert_eq!((report.counts.slots_added, report.counts.uncovered), (back.counts.slots_gone, back.counts.covered));
+        prop_assert_eq!((report.added, report.removed.len()), (back.removed, back.added.len()));
     }
 
     #[test]
     fn a_diff_survives_the_control_socket(old in any_schedules(), new in any_schedules()) {
-        let told = diff(&old, &new);
-        let text = serde_json::to_string(&told).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Diff>(&text).unwrap(), told);
+        let report = diff(&old, &new);
+        let text = serde_json::to_string(&report).unwrap();
+        prop_assert_eq!(serde_json::from_str::<Diff>(&text).unwrap(), report);
     }
 }

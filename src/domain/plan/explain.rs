@@ -304,7 +304,7 @@ enum Missing {
     /// The schedule was not in the file any more.
     Removed { at: DateTime<Utc> },
     /// It is due by now, and the daemon has not looked yet.
-    NotLooked { accounted_to: DateTime<Utc>, told: Option<Entry> },
+    NotLooked { accounted_to: DateTime<Utc>, report: Option<Entry> },
     /// All slots then have their rows, so this was none.
     OtherRule,
 }
@@ -330,10 +330,10 @@ fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
                 Entry::Due { slot: due, .. } => *due == slot,
                 Entry::Missed { first, last, .. } => *first <= slot && slot <= *last,
             };
-            let told = case.policy.and_then(|policy| {
+            let report = case.policy.and_then(|policy| {
                 account(case.timing, &policy, known.accounted_to, case.now).entries.into_iter().find(covers)
             });
-            Missing::NotLooked { accounted_to: known.accounted_to, told }
+            Missing::NotLooked { accounted_to: known.accounted_to, report }
         }
         Some(_) => Missing::OtherRule,
     }
@@ -371,8 +371,8 @@ impl Missing {
                  {}.",
                 both(*at, zone)
             ),
-            Self::NotLooked { accounted_to, told } => {
-                let then = match told {
+            Self::NotLooked { accounted_to, report } => {
+                let then = match report {
                     Some(Entry::Due { caught_up: false, .. }) => {
                         "If it looked now, the slot would be baked.".to_owned()
                     }
@@ -547,13 +547,13 @@ mod tests {
     fn a_slot_without_a_row_has_its_reason() {
         let timing = berlin("0 3 * * *");
         let now = case(&timing).now;
-        let told = |slot: &str, case: Case<'_>| {
+        let report = |slot: &str, case: Case<'_>| {
             let answer = explain(Asked::Instant(at(slot)).moments(timing.zone())[0], &case);
             assert_eq!(answer.slot, Some(at(slot)), "{answer:?}");
             (answer.words, answer.will_run, answer.due)
         };
         let is = |slot: &str, case: Case<'_>, part: &str, will_run: bool| {
-            let (words, runs, due) = told(slot, case);
+            let (words, runs, due) = report(slot, case);
             assert!(words.contains(part), "{words}");
             assert_eq!(runs, will_run, "{words}");
             let counts = ["slot to come", "has accounted for"].iter().any(|part| words.contains(part));

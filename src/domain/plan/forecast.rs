@@ -138,7 +138,7 @@ pub fn forecast(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Bui
         queue.catch_up(now);
         queue.admit(now);
     }
-    queue.into_fates()
+    queue.into_outcomes()
 }
 
 /// How many of these slots, which are in order, belong to the first night: those up to the first gap of more than three
@@ -175,7 +175,7 @@ struct Slot<'a> {
     place: usize,
     instance: usize,
     region: usize,
-    fate: Option<ForecastOutcome>,
+    outcome: Option<ForecastOutcome>,
 }
 
 #[derive(Default)]
@@ -214,7 +214,7 @@ impl<'a> Queue<'a> {
             let coming = &coming[place];
             let instance = number(&mut instance_numbers, coming.instance);
             let region = number(&mut region_numbers, coming.region);
-            slots.push(Slot { coming, place, instance, region, fate: None });
+            slots.push(Slot { coming, place, instance, region, outcome: None });
             events.push(Reverse((coming.slot, Event::Comes { turn })));
             events.push(Reverse((coming.not_before.max(coming.slot), Event::MayBegin { turn })));
             // It may still begin at that instant.
@@ -266,8 +266,8 @@ impl<'a> Queue<'a> {
             }
             Event::IsGivenUp { turn } => {
                 let slot = &mut self.slots[turn];
-                if slot.fate.is_none() {
-                    slot.fate = Some(ForecastOutcome::TooLate);
+                if slot.outcome.is_none() {
+                    slot.outcome = Some(ForecastOutcome::TooLate);
                     let instance = slot.instance;
                     self.change(instance, |instance| {
                         instance.waiting.remove(&turn);
@@ -279,14 +279,14 @@ impl<'a> Queue<'a> {
                 let slot = &mut self.slots[turn];
                 let instance = &mut self.instances[slot.instance];
                 if slot.coming.overlap == Overlap::Skip && instance.open > 0 {
-                    slot.fate = Some(ForecastOutcome::Overlaps);
+                    slot.outcome = Some(ForecastOutcome::Overlaps);
                 } else {
                     instance.open += 1;
                 }
             }
             Event::MayBegin { turn } => {
                 let slot = &self.slots[turn];
-                if slot.fate.is_none() {
+                if slot.outcome.is_none() {
                     self.change(slot.instance, |instance| {
                         instance.waiting.insert(turn);
                     });
@@ -305,7 +305,7 @@ impl<'a> Queue<'a> {
             let own = slot.coming.slot;
             let slots = &self.instances[instance].slots;
             let runs_into = slots.get(slots.partition_point(|other| *other <= own)).copied().filter(|next| *next < end);
-            slot.fate = Some(ForecastOutcome::Baked { begin: now, end, runs_into });
+            slot.outcome = Some(ForecastOutcome::Baked { begin: now, end, runs_into });
             self.events.push(Reverse((end, Event::Ends { instance, region })));
             self.busy += 1;
             self.regions[region].busy += 1;
@@ -337,14 +337,14 @@ impl<'a> Queue<'a> {
     }
 
     /// In the order of the file again.
-    fn into_fates(self) -> Vec<ForecastOutcome> {
-        let mut fates = vec![ForecastOutcome::TooLate; self.slots.len()];
+    fn into_outcomes(self) -> Vec<ForecastOutcome> {
+        let mut outcomes = vec![ForecastOutcome::TooLate; self.slots.len()];
         for slot in self.slots {
-            if let Some(fate) = slot.fate {
-                fates[slot.place] = fate;
+            if let Some(outcome) = slot.outcome {
+                outcomes[slot.place] = outcome;
             }
         }
-        fates
+        outcomes
     }
 }
 
@@ -393,8 +393,8 @@ mod tests {
     fn older_slots_go_first_and_of_equal_ones_the_first_in_the_file() {
         let ids = ids(3);
         let coming = [coming(&ids[0], 5, 10), coming(&ids[1], 0, 10), coming(&ids[2], 0, 10)];
-        let fates = forecast(&coming, &[], Builders { all: 1, ..WIDE });
-        assert_eq!(fates, [baked(20, 30), baked(0, 10), baked(10, 20)]);
+        let outcomes = forecast(&coming, &[], Builders { all: 1, ..WIDE });
+        assert_eq!(outcomes, [baked(20, 30), baked(0, 10), baked(10, 20)]);
     }
 
     #[test]
@@ -428,16 +428,16 @@ mod tests {
     fn a_bake_that_is_not_over_runs_into_the_next_slot_of_its_instance() {
         let ids = ids(1);
         let skips = |slot| Coming { overlap: Overlap::Skip, ..coming(&ids[0], slot, 61) };
-        let fates = forecast(&[skips(0), skips(60), skips(120)], &[], WIDE);
+        let outcomes = forecast(&[skips(0), skips(60), skips(120)], &[], WIDE);
         let first = ForecastOutcome::Baked { begin: at(0), end: at(61), runs_into: Some(at(60)) };
-        assert_eq!(fates, [first, ForecastOutcome::Overlaps, baked(120, 181)]);
+        assert_eq!(outcomes, [first, ForecastOutcome::Overlaps, baked(120, 181)]);
         // One that ends as the next slot comes is over.
-        let fates = forecast(
+        let outcomes = forecast(
             &[coming(&ids[0], 0, 60), Coming { overlap: Overlap::Skip, ..coming(&ids[0], 60, 60) }],
             &[],
             WIDE,
         );
-        assert_eq!(fates, [baked(0, 60), baked(60, 120)]);
+        assert_eq!(outcomes, [baked(0, 60), baked(60, 120)]);
     }
 
     #[test]
@@ -490,15 +490,15 @@ mod tests {
     fn slowly(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<Option<ForecastOutcome>> {
         let mut order: Vec<usize> = (0..coming.len()).collect();
         order.sort_by_key(|&i| (coming[i].slot, i));
-        let mut fates: Vec<Option<ForecastOutcome>> = vec![None; coming.len()];
+        let mut outcomes: Vec<Option<ForecastOutcome>> = vec![None; coming.len()];
         let mut come = vec![false; coming.len()];
         let mut running: Vec<(&InstanceId, &str, DateTime<Utc>)> =
             under_way.iter().map(|bake| (bake.instance, bake.region, bake.until)).collect();
         for now in (0..2000).map(at) {
             running.retain(|(_, _, until)| *until > now);
             for &i in &order {
-                if fates[i].is_none() && coming[i].give_up_at < now {
-                    fates[i] = Some(ForecastOutcome::TooLate);
+                if outcomes[i].is_none() && coming[i].give_up_at < now {
+                    outcomes[i] = Some(ForecastOutcome::TooLate);
                 }
             }
             for &i in &order {
@@ -506,11 +506,11 @@ mod tests {
                 if one.slot != now {
                     continue;
                 }
-                let waits = |j: usize| come[j] && fates[j].is_none() && coming[j].instance == one.instance;
+                let waits = |j: usize| come[j] && outcomes[j].is_none() && coming[j].instance == one.instance;
                 let taken =
                     running.iter().any(|(instance, ..)| *instance == one.instance) || (0..coming.len()).any(waits);
                 if taken && one.overlap == Overlap::Skip {
-                    fates[i] = Some(ForecastOutcome::Overlaps);
+                    outcomes[i] = Some(ForecastOutcome::Overlaps);
                 }
                 come[i] = true;
             }
@@ -520,16 +520,16 @@ mod tests {
                 let free = running.len() < builders.all
                     && in_region < builders.per_region
                     && running.iter().all(|(instance, ..)| *instance != one.instance);
-                if come[i] && fates[i].is_none() && one.not_before <= now && free {
+                if come[i] && outcomes[i].is_none() && one.not_before <= now && free {
                     let end = now + TimeDelta::from_std(one.takes).unwrap();
                     let later = coming.iter().filter(|other| other.instance == one.instance && other.slot > one.slot);
                     let runs_into = later.map(|other| other.slot).min().filter(|next| *next < end);
-                    fates[i] = Some(ForecastOutcome::Baked { begin: now, end, runs_into });
+                    outcomes[i] = Some(ForecastOutcome::Baked { begin: now, end, runs_into });
                     running.push((one.instance, one.region, end));
                 }
             }
         }
-        fates
+        outcomes
     }
 
     const REGIONS: [&str; 2] = ["cn-hangzhou", "cn-shanghai"];
@@ -597,22 +597,22 @@ mod tests {
         fn it_equals_a_walk_minute_by_minute(plan in plans()) {
             let ids = ids(6);
             let (coming, under_way) = (plan.coming(&ids), plan.under_way(&ids));
-            let fates = forecast(&coming, &under_way, plan.builders);
+            let outcomes = forecast(&coming, &under_way, plan.builders);
             let slowly: Option<Vec<ForecastOutcome>> = slowly(&coming, &under_way, plan.builders).into_iter().collect();
-            prop_assert_eq!(Some(fates), slowly);
+            prop_assert_eq!(Some(outcomes), slowly);
         }
 
         #[test]
         fn the_rules_are_kept(plan in plans()) {
             let ids = ids(6);
             let (coming, under_way) = (plan.coming(&ids), plan.under_way(&ids));
-            let fates = forecast(&coming, &under_way, plan.builders);
+            let outcomes = forecast(&coming, &under_way, plan.builders);
             let mut works: Vec<_> = under_way
                 .iter()
                 .map(|bake| Work { instance: bake.instance, region: bake.region, begin: at(0), end: bake.until })
                 .collect();
-            for (coming, fate) in coming.iter().zip(&fates) {
-                if let ForecastOutcome::Baked { begin, end, .. } = *fate {
+            for (coming, outcome) in coming.iter().zip(&outcomes) {
+                if let ForecastOutcome::Baked { begin, end, .. } = *outcome {
                     prop_assert!(begin >= coming.not_before && begin <= coming.give_up_at);
                     prop_assert_eq!((end - begin).to_std().unwrap(), coming.takes);
                     works.push(Work { instance: coming.instance, region: coming.region, begin, end });
@@ -639,8 +639,8 @@ mod tests {
                     prop_assert!(at_work(now).filter(|work| work.instance == id).count() <= 1);
                 }
                 // Work-conserving: nobody waits but for an instance, a region or a builder that is taken.
-                for (coming, fate) in coming.iter().zip(&fates) {
-                    let waits = match fate {
+                for (coming, outcome) in coming.iter().zip(&outcomes) {
+                    let waits = match outcome {
                         ForecastOutcome::Baked { begin, .. } => coming.not_before <= now && now < *begin,
                         ForecastOutcome::TooLate => coming.not_before <= now && now <= coming.give_up_at,
                         ForecastOutcome::Overlaps => false,
@@ -652,7 +652,7 @@ mod tests {
             for (i, first) in coming.iter().enumerate() {
                 for (j, second) in coming.iter().enumerate() {
                     let in_order = (first.slot, i) < (second.slot, j);
-                    let (ForecastOutcome::Baked { begin: mine, .. }, ForecastOutcome::Baked { begin: theirs, .. }) = (fates[i], fates[j]) else {
+                    let (ForecastOutcome::Baked { begin: mine, .. }, ForecastOutcome::Baked { begin: theirs, .. }) = (outcomes[i], outcomes[j]) else {
                         continue;
                     };
                     if in_order && first.not_before <= theirs && theirs < mine {

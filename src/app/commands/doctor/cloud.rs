@@ -100,7 +100,7 @@ async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut DoctorReport) ->
         match cloud.endpoint(&product) {
             Ok(endpoint) if !endpoints.contains(&endpoint) => endpoints.push(endpoint),
             Ok(_) => {}
-            Err(refusal) => report.add(Check::fail("endpoint", refusal.to_string(), &*refusal.advice)),
+            Err(api_error) => report.add(Check::fail("endpoint", api_error.to_string(), &*api_error.advice)),
         }
     }
     let sts = cloud.endpoint(&Product::Sts).ok();
@@ -119,21 +119,21 @@ async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut DoctorReport) ->
                 skews.extend(skew);
             }
             // Bakes go on without the token service.
-            Err(refusal) if Some(&endpoint) == sts.as_ref() && sts != app_streaming => {
-                report.add(Check::warn(name, refusal.to_string(), unreachable(&refusal)));
+            Err(api_error) if Some(&endpoint) == sts.as_ref() && sts != app_streaming => {
+                report.add(Check::warn(name, api_error.to_string(), unreachable(&api_error)));
             }
-            Err(refusal) => report.add(Check::fail(name, refusal.to_string(), unreachable(&refusal))),
+            Err(api_error) => report.add(Check::fail(name, api_error.to_string(), unreachable(&api_error))),
         }
     }
     report.add(clock_skew(&skews));
     reachable
 }
 
-fn unreachable(refusal: &ApiError) -> &str {
-    if refusal.message.contains("certificate") {
+fn unreachable(api_error: &ApiError) -> &str {
+    if api_error.message.contains("certificate") {
         "check this host's clock and CA certificates, and whether a proxy puts itself in between"
     } else {
-        &refusal.advice
+        &api_error.advice
     }
 }
 
@@ -187,16 +187,16 @@ async fn credentials(
                 (Check::ok(name, found), true)
             }
         }
-        Err(refusal) if refusal.class == ErrorClass::Credential => {
-            let check = if refusal.code.as_deref() == Some("CredentialsUnavailable") {
-                Check::fail(name, refusal.message, provide(context, config))
+        Err(api_error) if api_error.class == ErrorClass::Credential => {
+            let check = if api_error.code.as_deref() == Some("CredentialsUnavailable") {
+                Check::fail(name, api_error.message, provide(context, config))
             } else {
-                Check::fail(name, format!("{source}: {refusal}{expiry}"), &*refusal.advice)
+                Check::fail(name, format!("{source}: {api_error}{expiry}"), &*api_error.advice)
             };
             (check, false)
         }
-        Err(refusal) => {
-            let found = format!("{source}{expiry}; who they belong to is not told: {refusal}");
+        Err(api_error) => {
+            let found = format!("{source}{expiry}; who they belong to is not told: {api_error}");
             (Check::warn(name, found, "see below whether the calls that bakes need are allowed"), true)
         }
     };
@@ -288,9 +288,9 @@ async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorRepo
                     }
                 }
             }
-            Err(refusal) => {
+            Err(api_error) => {
                 let name = format!("{} {}s in {region}", group.len(), kind_word(kind));
-                report.add(Check::warn(name, format!("not looked up: {refusal}"), &*refusal.advice));
+                report.add(Check::warn(name, format!("not looked up: {api_error}"), &*api_error.advice));
             }
         }
     }
@@ -364,7 +364,7 @@ async fn images(cloud: &CloudClient, config: &Config) -> Check {
     let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.clone())].into(), ..ListImage::default() };
     let images = match cloud.list_all_images(&filter).await {
         Ok(images) => images,
-        Err(refusal) => return Check::warn(name, format!("not listed: {refusal}"), &*refusal.advice),
+        Err(api_error) => return Check::warn(name, format!("not listed: {api_error}"), &*api_error.advice),
     };
     let lines: BTreeSet<String> = config
         .schedules
@@ -391,11 +391,11 @@ async fn images(cloud: &CloudClient, config: &Config) -> Check {
         return Check::ok(name, format!("{found}, all of lines of the file"));
     }
     let count: usize = strays.values().sum();
-    let mut told: Vec<String> = strays.iter().take(5).map(|(line, n)| format!("{line} ({n})")).collect();
-    if strays.len() > told.len() {
-        told.push(format!("and {} lines more", strays.len() - told.len()));
+    let mut lines: Vec<String> = strays.iter().take(5).map(|(line, n)| format!("{line} ({n})")).collect();
+    if strays.len() > lines.len() {
+        lines.push(format!("and {} lines more", strays.len() - lines.len()));
     }
-    let found = format!("{found}, {count} of them of lines that are not in the file: {}", told.join(", "));
+    let found = format!("{found}, {count} of them of lines that are not in the file: {}", lines.join(", "));
     let advice = "nobody looks after these: put the schedule back (with its `id`, if it was renamed), or delete them in the \
                   console";
     Check::warn(name, found, advice)

@@ -301,7 +301,7 @@ impl Probe {
                             format!("{} is being made of an instance that exists nowhere", answer.value.image_id);
                         return Check::warn(self.name(), found, "delete that image in the console, and report this");
                     }
-                    Err(refusal) => Err(refusal),
+                    Err(error) => Err(error),
                 }
             }
             Self::StopWorkstations => cloud.stop_servers(&StopWuyingServer { ids, force: None }).await.map(|_| ()),
@@ -332,19 +332,17 @@ impl Probe {
 
 /// What a call that was `refused`, or not, tells of the right to it; `weight` where the right is missing.
 fn judged(name: &str, weight: CheckStatus, refused: Option<&ApiError>) -> Check {
-    let Some(refusal) = refused else { return Check::ok(name, "allowed") };
-    match tells(refusal) {
-        Right::Given => Check::ok(name, format!("allowed ({})", refusal.code.as_deref().unwrap_or_default())),
+    let Some(error) = refused else { return Check::ok(name, "allowed") };
+    match right_of(error) {
+        Right::Given => Check::ok(name, format!("allowed ({})", error.code.as_deref().unwrap_or_default())),
         Right::Denied => {
             let action = name.split(' ').next().unwrap_or(name);
-            let found = format!("denied: {refusal}");
+            let found = format!("denied: {error}");
             let advice = format!("grant {action} on resource * to the RAM user or role");
             Check::new(name, weight, found, Some(advice))
         }
-        Right::Untold if refusal.class == ErrorClass::Credential => {
-            Check::fail(name, refusal.to_string(), &*refusal.advice)
-        }
-        Right::Untold => Check::warn(name, format!("not known: {refusal}"), "try again later"),
+        Right::Untold if error.class == ErrorClass::Credential => Check::fail(name, error.to_string(), &*error.advice),
+        Right::Untold => Check::warn(name, format!("not known: {error}"), "try again later"),
     }
 }
 
@@ -355,7 +353,7 @@ enum Right {
     Untold,
 }
 
-fn tells(refusal: &ApiError) -> Right {
+fn right_of(error: &ApiError) -> Right {
     const DENIALS: [&str; 4] = ["Forbidden", "NoPermission", "AccessDenied", "Unauthorized"];
     // Said by the gateway before it looks at rights.
     const BEFORE: [&str; 6] =
@@ -363,12 +361,12 @@ fn tells(refusal: &ApiError) -> Right {
     // Said of the thing that the call is for, or is about.
     const OF_THE_THING: [&str; 6] =
         ["Missing", "Invalid", "Incorrect", "ImageDistribute.", "ImageDelete", "ExceedBuilderQuota"];
-    let code = refusal.code.as_deref().unwrap_or_default();
+    let code = error.code.as_deref().unwrap_or_default();
     let begins = |beginnings: &[&str]| beginnings.iter().any(|beginning| code.starts_with(beginning));
-    let nameless = code == "HttpStatus" && matches!(refusal.http_status, Some(401 | 403));
+    let nameless = code == "HttpStatus" && matches!(error.http_status, Some(401 | 403));
     if begins(&DENIALS) || nameless {
         Right::Denied
-    } else if refusal.class == ErrorClass::Credential || begins(&BEFORE) {
+    } else if error.class == ErrorClass::Credential || begins(&BEFORE) {
         Right::Untold
     } else if begins(&OF_THE_THING) || code.contains("NotFound") || code.contains("NotExist") {
         Right::Given
@@ -383,7 +381,7 @@ mod tests {
     use crate::adapters::cloud::{codes, request::Idempotency};
 
     #[test]
-    fn a_refusal_tells_of_the_right() {
+    fn the_error_shows_whether_the_right_is_granted() {
         for (code, status, right) in [
             ("Instance.NotFound", 400, Right::Given),
             ("DesktopInstance.NotFound", 400, Right::Given),
@@ -408,7 +406,7 @@ mod tests {
             ("LastTokenProcessing", 403, Right::Untold),
             ("Timeout", 0, Right::Untold),
         ] {
-            let refusal = ApiError {
+            let error = ApiError {
                 class: codes::judge(Some(code), status, Idempotency::NonIdempotent).class,
                 code: Some(code.to_owned()),
                 message: String::new(),
@@ -417,7 +415,7 @@ mod tests {
                 request_id: None,
                 retry_after: None,
             };
-            assert_eq!(tells(&refusal), right, "{code} {status}");
+            assert_eq!(right_of(&error), right, "{code} {status}");
         }
     }
 }

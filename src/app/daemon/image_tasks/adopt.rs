@@ -36,8 +36,8 @@ pub async fn adopt(
     };
     let images = match find(shared, wanted).await {
         Ok(images) => images,
-        Err(refusal) => {
-            return Reply::Failed { message: format!("the cloud does not list its images: {}", chain(&refusal)) };
+        Err(api_error) => {
+            return Reply::Failed { message: format!("the cloud does not list its images: {}", chain(&api_error)) };
         }
     };
     if images.is_empty() {

@@ -68,7 +68,7 @@ pub(super) async fn delete(
     let answer = cloud.delete_image(&DeleteImage { image_id: image.image_id.clone() }).await;
     crate::adapters::failpoint::hit("answer", "delete_image");
     let next = sent_at + pause(tries);
-    let (outcome, told) = match answer {
+    let (outcome, message) = match answer {
         Ok(answer) if answer.value == Some(true) => {
             (DeleteOutcome::Deleted, format!("request {}", answer.request_id.unwrap_or_default()))
         }
@@ -80,25 +80,29 @@ pub(super) async fn delete(
             let why = "the cloud's answer does not tell whether it is deleted".to_owned();
             (DeleteOutcome::Unclear { search_at: sent_at, why: why.clone() }, why)
         }
-        Err(refusal) => (outcome_of(&refusal, sent_at, next), refusal.describe()),
+        Err(error) => (outcome_of(&error, sent_at, next), error.describe()),
     };
-    store.end_deletion(image, &outcome, &told, who, shared.clock.now()).await?;
+    store.end_deletion(image, &outcome, &message, who, shared.clock.now()).await?;
     match outcome {
         DeleteOutcome::Deleted => {
-            tracing::info!(image = id, line, rule, "image {id} of {line} is deleted: {told}; asked for by {rule}");
+            tracing::info!(image = id, line, rule, "image {id} of {line} is deleted: {message}; asked for by {rule}");
             Ok(Progress::Deleted)
         }
         DeleteOutcome::Refused { why } => {
-            tracing::warn!(image = id, line, "the cloud does not delete image {id} of {line}; it stays: {told}");
+            tracing::warn!(image = id, line, "the cloud does not delete image {id} of {line}; it stays: {message}");
             Ok(Progress::Waits { users: Vec::new(), why })
         }
         DeleteOutcome::Again { at, why } => {
             let at = at.format("%F %TZ");
-            tracing::warn!(image = id, line, "image {id} of {line} is not deleted yet, tried again after {at}: {told}");
+            tracing::warn!(
+                image = id,
+                line,
+                "image {id} of {line} is not deleted yet, tried again after {at}: {message}"
+            );
             Ok(Progress::Waits { users: Vec::new(), why })
         }
         DeleteOutcome::Unclear { .. } => {
-            tracing::warn!(image = id, line, "image {id} of {line} may be deleted, it is searched for: {told}");
+            tracing::warn!(image = id, line, "image {id} of {line} may be deleted, it is searched for: {message}");
             let sent = SentDeletion { image: image.clone(), tries: tries + 1, sent_at, next: sent_at };
             search_for(shared, config, &sent, who).await
         }
@@ -116,8 +120,8 @@ async fn ask_once_more(
     let again = shared.clock.now() + AFTER_PROBLEM;
     let rows = match rows_of(&shared.cloud, &image.image_id).await {
         Ok(rows) => rows,
-        Err(refusal) => {
-            let why = format!("it could not be looked at once more: {}", refusal.describe());
+        Err(error) => {
+            let why = format!("it could not be looked at once more: {}", error.describe());
             store.put_off_deletion(image, &why, again).await?;
             return waits(Vec::new(), why);
         }
@@ -143,8 +147,8 @@ async fn ask_once_more(
             store.put_off_deletion(image, &why, shared.clock.now()).await?;
             waits(users, why)
         }
-        Err(refusal) => {
-            let why = format!("the cloud does not tell who uses it: {}", refusal.describe());
+        Err(error) => {
+            let why = format!("the cloud does not tell who uses it: {}", error.describe());
             store.put_off_deletion(image, &why, again).await?;
             waits(Vec::new(), why)
         }
@@ -176,9 +180,9 @@ async fn search_for(
     let settled_at = sent.sent_at + window(config.cloud.lookup_window);
     match found {
         Ok(rows) if rows.is_empty() => {
-            let told = "a search after the delete call found it gone";
-            store.end_deletion(image, &DeleteOutcome::Deleted, told, who, now).await?;
-            tracing::info!(image = id, line, "image {id} of {line} is deleted: {told}");
+            let message = "a search after the delete call found it gone";
+            store.end_deletion(image, &DeleteOutcome::Deleted, message, who, now).await?;
+            tracing::info!(image = id, line, "image {id} of {line} is deleted: {message}");
             Ok(Progress::Deleted)
         }
         Ok(_) if now >= settled_at || now < sent.sent_at => {
@@ -195,8 +199,8 @@ async fn search_for(
             store.search_later(sent, next_search(sent.sent_at, now).min(settled_at), why).await?;
             Ok(Progress::Sent)
         }
-        Err(refusal) => {
-            let why = format!("it could not be searched for: {}", refusal.describe());
+        Err(error) => {
+            let why = format!("it could not be searched for: {}", error.describe());
             tracing::warn!(image = id, line, "image {id} of {line} may be deleted: {why}");
             store.search_later(sent, next_search(sent.sent_at, now), &why).await?;
             Ok(Progress::Sent)
@@ -223,9 +227,9 @@ async fn rows_of(cloud: &CloudClient, image_id: &ImageId) -> Result<Vec<Image>, 
 }
 
 /// What a refused delete call means for the image.
-fn outcome_of(refusal: &ApiError, sent_at: DateTime<Utc>, next: DateTime<Utc>) -> DeleteOutcome {
-    let why = refusal.describe();
-    match (refusal.code.as_deref(), refusal.class) {
+fn outcome_of(error: &ApiError, sent_at: DateTime<Utc>, next: DateTime<Utc>) -> DeleteOutcome {
+    let why = error.describe();
+    match (error.code.as_deref(), error.class) {
         // Perhaps an earlier call of ours worked, and perhaps the cloud errs: a list by id decides.
         (Some("Image.NotExist"), _) | (_, ErrorClass::Unclear) => DeleteOutcome::Unclear { search_at: sent_at, why },
         // Users, credentials and limits come and go.

@@ -95,8 +95,8 @@ async fn try_retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Result<Re
     } else if copies.is_empty() {
         format!("the image of bake {bake} was to be copied nowhere: {} had no `regions` then", row.schedule)
     } else if failed.is_empty() {
-        let told = copies.iter().map(|copy| format!("{} is {}", copy.region, copy.state)).collect::<Vec<_>>();
-        format!("no copy of the image of bake {bake} failed: {}", told.join(", "))
+        let response = copies.iter().map(|copy| format!("{} is {}", copy.region, copy.state)).collect::<Vec<_>>();
+        format!("no copy of the image of bake {bake} failed: {}", response.join(", "))
     } else if shared.store.reopen_copies(bake, who, shared.clock.now()).await? > 0 {
         return Ok(Reply::CommandOutput {
             sentences: vec![format!(
@@ -118,7 +118,7 @@ struct ReplicaTask<'a> {
 }
 
 /// A call that came back.
-struct Told<T> {
+struct TimedResponse<T> {
     call: &'static str,
     started_at: DateTime<Utc>,
     finished_at: DateTime<Utc>,
@@ -145,12 +145,13 @@ impl ReplicaTask<'_> {
         self.shared.store.commit_copies(&steps, now).await?;
         let Some(image_id) = to_look.first().map(|copy| copy.image_id.clone()) else { return Ok(()) };
 
-        let told = self.look(&image_id).await;
+        let response = self.poll(&image_id).await;
         let now = self.now();
         let mut steps = Vec::new();
         let mut to_ask = Vec::new();
         for mut copy in to_look {
-            let looked = told.answer.as_ref().map(|answer| sight(&answer.value.images, &copy)).map_err(Clone::clone);
+            let looked =
+                response.answer.as_ref().map(|answer| sight(&answer.value.images, &copy)).map_err(Clone::clone);
             let before = copy.state.clone();
             let message = looked.as_ref().ok().map(|sight| words(sight).to_owned());
             let effect = self.take(&mut copy, Event::Looked(looked), now);
@@ -159,20 +160,20 @@ impl ReplicaTask<'_> {
             }
             log(&before, &copy);
             let news = before.as_str() != copy.state.as_str() || before.reason() != copy.state.reason();
-            let attempt = (news || told.answer.is_err()).then(|| told.attempt(&copy.region, message));
+            let attempt = (news || response.answer.is_err()).then(|| response.attempt(&copy.region, message));
             steps.push(CopyStep { copy, task_id: None, attempt });
         }
         self.shared.store.commit_copies(&steps, now).await?;
 
         // One region a call: a refusal speaks of all that it was asked for.
         for mut copy in to_ask {
-            let told = self.ask(&copy).await;
+            let response = self.ask(&copy).await;
             let now = self.now();
-            let task_id = told.answer.as_ref().ok().map(|answer| answer.value.clone());
+            let task_id = response.answer.as_ref().ok().map(|answer| answer.value.clone());
             let message = task_id.as_ref().map(|task| format!("accepted as {task}"));
-            let attempt = Some(told.attempt(&copy.region, message));
+            let attempt = Some(response.attempt(&copy.region, message));
             let before = copy.state.clone();
-            self.take(&mut copy, Event::Asked(told.answer.map(|_| ())), now);
+            self.take(&mut copy, Event::Asked(response.answer.map(|_| ())), now);
             log(&before, &copy);
             self.shared.store.commit_copies(&[CopyStep { copy, task_id, attempt }], now).await?;
         }
@@ -195,12 +196,12 @@ impl ReplicaTask<'_> {
         effect
     }
 
-    async fn look(&self, image_id: &ImageId) -> Told<crate::adapters::cloud::actions::ImagePage> {
+    async fn poll(&self, image_id: &ImageId) -> TimedResponse<crate::adapters::cloud::actions::ImagePage> {
         let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
         self.call("describe_image", || self.shared.cloud.list_images(&request)).await
     }
 
-    async fn ask(&self, copy: &Copy) -> Told<String> {
+    async fn ask(&self, copy: &Copy) -> TimedResponse<String> {
         let request = StartTaskForDistributeImage {
             image_id: copy.image_id.clone(),
             version_id: copy.version_id.clone(),
@@ -209,9 +210,9 @@ impl ReplicaTask<'_> {
             product_type: None,
         };
         failpoint::hit("send", "distribute_image");
-        let told = self.call("distribute_image", || self.shared.cloud.distribute_image(&request)).await;
+        let response = self.call("distribute_image", || self.shared.cloud.distribute_image(&request)).await;
         failpoint::hit("answer", "distribute_image");
-        told
+        response
     }
 
     /// Credentials that were refused are read anew and tried once more: the cloud did not act on a request that it
@@ -220,29 +221,30 @@ impl ReplicaTask<'_> {
         &self,
         call: &'static str,
         send: impl Fn() -> F,
-    ) -> Told<T> {
+    ) -> TimedResponse<T> {
         let started_at = self.now();
         let mut answer = send().await;
-        if matches!(&answer, Err(refusal) if refusal.class == ErrorClass::Credential)
+        if matches!(&answer, Err(api_error) if api_error.class == ErrorClass::Credential)
             && self.shared.cloud.refresh_credentials().await.is_ok()
         {
             answer = send().await;
         }
-        Told { call, started_at, finished_at: self.now(), answer }
+        TimedResponse { call, started_at, finished_at: self.now(), answer }
     }
 }
 
-impl<T> Told<T> {
+impl<T> TimedResponse<T> {
     fn attempt(&self, region: &str, message: Option<String>) -> Attempt {
         let (outcome, code, http_status, request_id, message) = match &self.answer {
             Ok(answer) => ("ok", None, Some(answer.http_status), answer.request_id.clone(), message),
-            Err(refusal) => {
-                let advice = if refusal.advice.is_empty() { String::new() } else { format!(" ({})", refusal.advice) };
-                let message = format!("{}{advice}", refusal.message);
+            Err(api_error) => {
+                let advice =
+                    if api_error.advice.is_empty() { String::new() } else { format!(" ({})", api_error.advice) };
+                let message = format!("{}{advice}", api_error.message);
                 // Nothing has failed: the region has it, or is about to.
-                let repeated = refusal.code.as_deref() == Some(REPEATED);
-                let outcome = if repeated { "ok" } else { class_word(refusal.class) };
-                (outcome, refusal.code.clone(), refusal.http_status, refusal.request_id.clone(), Some(message))
+                let repeated = api_error.code.as_deref() == Some(REPEATED);
+                let outcome = if repeated { "ok" } else { class_word(api_error.class) };
+                (outcome, api_error.code.clone(), api_error.http_status, api_error.request_id.clone(), Some(message))
             }
         };
         Attempt {

@@ -77,7 +77,7 @@ pub(super) async fn scan(
     };
     let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
         Ok((sights, listed)) => (sights, Some(listed), None),
-        Err(refusal) => (Vec::new(), None, Some(refusal.describe())),
+        Err(error) => (Vec::new(), None, Some(error.describe())),
     };
     if let Some(problem) = &problem {
         tracing::warn!(

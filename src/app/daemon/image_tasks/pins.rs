@@ -35,7 +35,7 @@ pub async fn unpin(shared: &DaemonContext, image_id: &ImageId, who: &str) -> Rep
 /// Takes the mark off and pins, for without a pin the next pass would mark it again.
 pub async fn undelete(shared: &DaemonContext, image_id: &ImageId, who: String) -> Reply {
     let pin = Pin { until: None, reason: "undeleted".to_owned(), who };
-    let marked = |row: &ImageRow| match &row.image.fate {
+    let marked = |row: &ImageRow| match &row.image.deletion {
         DeletionState::Marked { .. } => None,
         DeletionState::Kept
         | DeletionState::Refused { .. }
@@ -61,7 +61,7 @@ async fn keep(
     }
     let _one_at_a_time = shared.keeping.lock().await;
     let Some(row) = shared.store.reader().image(image_id).await? else { return Ok(no_image(image_id)) };
-    match &row.image.fate {
+    match &row.image.deletion {
         DeletionState::Deleted { at } => {
             let message = format!("{image_id} is deleted since {}; that cannot be taken back", at.format("%F %TZ"));
             return Ok(Reply::Failed { message });

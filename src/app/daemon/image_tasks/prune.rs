@@ -315,7 +315,7 @@ pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> 
 fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
     Candidate {
         image: &row.image,
-        marked: matches!(row.image.fate, DeletionState::Marked { .. }).then_some(row.mark),
+        marked: matches!(row.image.deletion, DeletionState::Marked { .. }).then_some(row.mark),
         is_new: !row.judged,
         of_slot: row.of_slot,
         goes: judged.verdict.goes(),
@@ -343,8 +343,8 @@ pub(super) fn judge_line(
         .iter()
         .map(|row| {
             let mut image = row.image.clone();
-            match &mut image.fate {
-                DeletionState::Refused { .. } if again => image.fate = DeletionState::Kept,
+            match &mut image.deletion {
+                DeletionState::Refused { .. } if again => image.deletion = DeletionState::Kept,
                 // Its grace was over when the call was sent.
                 DeletionState::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
                 _ => {}
@@ -383,7 +383,7 @@ async fn mark(
     let (image, store, now) = (&row.image, &shared.store, shared.clock.now());
     let (line, id) = (image.line.as_str(), image.image_id.as_str());
     let kind = if is_counted { MarkKind::Counted } else { MarkKind::Ordinary };
-    let is_marked = matches!(image.fate, DeletionState::Marked { .. });
+    let is_marked = matches!(image.deletion, DeletionState::Marked { .. });
     match (&judged.action, &judged.verdict) {
         (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {
             let since = image.seen.missing_since.unwrap_or(now);
@@ -427,7 +427,7 @@ async fn delete(
     who: &str,
 ) -> Result<(), StoreError> {
     let RetentionDecision::Goes { rule } = judged.verdict.clone() else { return Ok(()) };
-    let (tries, delete_after) = match &image.fate {
+    let (tries, delete_after) = match &image.deletion {
         DeletionState::Marked { tries, delete_after, .. } => (*tries, *delete_after),
         _ => (0, shared.clock.now()),
     };

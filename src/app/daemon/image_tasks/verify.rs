@@ -117,12 +117,12 @@ async fn hooks_of(shared: &DaemonContext, bake: &Bake) -> (Result<VerifyResult, 
     let config = shared.config();
     let mut attempts = Vec::new();
     for (index, command) in bake.settings.hooks.verify.iter().enumerate() {
-        let told = environment(bake, work, Some(end), Moment::Verify);
+        let variables = environment(bake, work, Some(end), Moment::Verify);
         // No variable can hold a NUL, and the words of others may.
-        let told = told.into_iter().map(|(name, value)| (name, value.replace('\0', " ")));
+        let variables = variables.into_iter().map(|(name, value)| (name, value.replace('\0', " ")));
         let started_at = shared.clock.now();
         failpoint::hit("send", "verify");
-        let outcome = hooks::run(command, told, &config.daemon.state_dir, bake.settings.hooks.timeout).await;
+        let outcome = hooks::run(command, variables, &config.daemon.state_dir, bake.settings.hooks.timeout).await;
         failpoint::hit("answer", "verify");
         attempts.push(Attempt {
             stage: "hook",
@@ -135,7 +135,7 @@ async fn hooks_of(shared: &DaemonContext, bake: &Bake) -> (Result<VerifyResult, 
             request_id: None,
             message: Some(message(command.program(), &outcome)),
         });
-        if outcome.is_refusal() {
+        if outcome.is_veto() {
             return (Ok(VerifyResult::Bad(outcome.last_word())), attempts);
         }
         if !outcome.is_ok() {
