@@ -2,7 +2,7 @@
 //!
 //! A call is a typed value ([`actions`]) that becomes names and values ([`request`]), is signed ([`acs3`]) with
 //! [`credentials`], waits its turn ([`throttle`]), goes to its [`endpoint`] over [`http`], and comes back as an
-//! [`ApiResponse`](answer::ApiResponse) or as an [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one table
+//! [`ApiResponse`] or as an [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one table
 //! ([`codes`]). [`client`] strings these together.
 //!
 //! Nothing here repeats a call. Whether a call may be repeated depends on what the history knows of earlier attempts,
