@@ -68,6 +68,7 @@ pub struct FailedImageRow {
     /// By which last.
     pub last_seen: Option<i64>,
     /// How far its end is: `kept`, `deleting` or `refused`.
+    #[sqlx(rename = "fate")]
     pub deletion: String,
     /// Delete calls so far.
     pub tries: i64,
