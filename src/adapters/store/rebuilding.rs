@@ -23,7 +23,7 @@ const REASON: &str = "rebuilt from the image's tags";
 impl Reader {
     /// Rows with an image, a version or no end, and the rows of `slots`.
     pub async fn recorded(&self, slots: &[DateTime<Utc>]) -> Result<Vec<Recorded>, StoreError> {
-        type Columns = (i64, String, i64, String, bool, Option<String>);
+        type Columns = (i64, String, i64, String, bool, bool, Option<String>);
         let slots: Vec<i64> = slots.iter().map(DateTime::timestamp_millis).collect();
         let rows: Vec<Columns> = sqlx::query_as(statements::RECORDED)
             .bind(serde_json::to_string(&slots).map_err(StoreError::Encode)?)
@@ -32,12 +32,13 @@ impl Reader {
             .map_err(failed("read the recorded images"))?;
         Ok(rows
             .into_iter()
-            .map(|(id, line, slot, state, ended, image_id)| Recorded {
+            .map(|(id, line, slot, state, ended, missed, image_id)| Recorded {
                 bake: BakeId(id),
                 line: line.into(),
                 slot: DateTime::from_timestamp_millis(slot).unwrap_or_default(),
                 state,
                 ended,
+                missed,
                 image_id: image_id.map(ImageId::from),
             })
             .collect())
@@ -72,6 +73,8 @@ impl Store {
         let unknown: Vec<Wake> = found.unknown.iter().map(|id| Wake { id: *id, at: now.timestamp_millis() }).collect();
         let mut tx = self.begin().await?;
         write(&mut tx, statements::RAISE_VERSIONS, &versions).await?;
+        make_way(&mut tx, &rows, who, now).await?;
+        write(&mut tx, statements::REMOVE_REBUILT_RANGES, &rows).await?;
         write(&mut tx, statements::UNCOUNT_REBUILT, &rows).await?;
         write(&mut tx, statements::INSERT_REBUILT, &rows).await?;
         write(&mut tx, statements::INSERT_REBUILT_IMAGES, &rows).await?;
@@ -85,6 +88,27 @@ impl Store {
         audit(&mut tx, now, who, "reconcile", &detail).await?;
         tx.commit().await.map_err(failed("commit what the cloud knows"))
     }
+}
+
+/// Takes the slots of `rows` from the rows that call them missed. Each such change is in the audit.
+async fn make_way(
+    tx: &mut sqlx::SqliteConnection,
+    rows: &[Row<'_>],
+    who: &str,
+    now: DateTime<Utc>,
+) -> Result<(), StoreError> {
+    let found: Vec<(i64, String, String, String)> = sqlx::query_as(statements::MISSED_BUT_MADE)
+        .bind(serde_json::to_string(rows).map_err(StoreError::Encode)?)
+        .fetch_all(&mut *tx)
+        .await
+        .map_err(failed("find missed slots that have an image"))?;
+    for (id, schedule, instance, image) in &found {
+        let detail = format!("bake {id} of {schedule} on {instance}: image {image} was made for its slot");
+        audit(&mut *tx, now, who, "reconcile", &detail).await?;
+    }
+    let ids: Vec<i64> = found.into_iter().map(|(id, ..)| id).collect();
+    write(&mut *tx, statements::REMOVE_MISSED_BUT_MADE, &ids).await?;
+    write(&mut *tx, statements::SHORTEN_MISSED_BUT_MADE, &ids).await
 }
 
 #[derive(Serialize)]

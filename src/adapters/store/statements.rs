@@ -295,7 +295,9 @@ pub const RECORDED: &str = "
 SELECT id, line_id, slot,
        CASE WHEN EXISTS (SELECT 1 FROM images i WHERE i.image_id = bakes.image_id AND i.fate = 'deleted')
             THEN 'deleted' ELSE state END AS state,
-       finished_at IS NOT NULL AS ended, image_id FROM bakes
+       finished_at IS NOT NULL AS ended,
+       state = 'skipped' AND reason_code = 'missed' AND version IS NULL AND image_id IS NULL AS missed,
+       image_id FROM bakes
 WHERE image_id IS NOT NULL OR version IS NOT NULL OR finished_at IS NULL
    OR slot IN (SELECT value FROM json_each(?1))
 ORDER BY id";
@@ -311,9 +313,29 @@ SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', v
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
+/// Rows of missed slots, which made no call, whose last slot gets a row made from the tags of its image.
+pub const MISSED_BUT_MADE: &str = "
+SELECT b.id, b.schedule_id, b.instance_id, rebuilt.value ->> 'image_id' AS image_id
+FROM json_each(?1) AS rebuilt JOIN bakes b
+  ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
+     AND b.slot = rebuilt.value ->> 'slot'
+WHERE b.state = 'skipped' AND b.reason_code = 'missed' AND b.version IS NULL AND b.image_id IS NULL
+ORDER BY b.id";
+
+/// Such rows of one slot go.
+pub const REMOVE_MISSED_BUT_MADE: &str = "
+DELETE FROM bakes WHERE id IN (SELECT value FROM json_each(?1)) AND covers = 1";
+
+/// Such ranges end just before it, with one slot less. The slot before is not known here: the rule may be gone that made it.
+pub const SHORTEN_MISSED_BUT_MADE: &str = "
+UPDATE bakes SET covers = covers - 1, slot = slot - 1 WHERE id IN (SELECT value FROM json_each(?1)) AND covers > 1";
+
 /// Ranges of missed slots no longer count those that get rows of their own from tags. Slots of the file are whole seconds;
 /// those of manual bakes, which no range counts, are not.
-pub const UNCOUNT_REBUILT: &str = "
+macro_rules! uncount_rebuilt {
+    ($rest:literal) => {
+        concat!(
+            "
 WITH fresh AS (
     SELECT DISTINCT value ->> 'schedule_id' AS schedule_id, value ->> 'instance_id' AS instance_id,
                     value ->> 'slot' AS slot
@@ -327,10 +349,23 @@ WITH fresh AS (
     FROM fresh CROSS JOIN bakes b
       ON b.schedule_id = fresh.schedule_id AND b.instance_id = fresh.instance_id AND b.slot > fresh.slot
          AND b.covers_from <= fresh.slot
-    WHERE b.covers > 1 AND b.state = 'skipped'
+    WHERE b.state = 'skipped'
     GROUP BY b.id
 )
-UPDATE bakes SET covers = max(1, covers - counted.own) FROM counted WHERE bakes.id = counted.id";
+",
+            $rest
+        )
+    };
+}
+
+/// Ranges of which nothing is left go.
+pub const REMOVE_REBUILT_RANGES: &str = uncount_rebuilt!(
+    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= bakes.covers)"
+);
+
+/// The others count fewer.
+pub const UNCOUNT_REBUILT: &str =
+    uncount_rebuilt!("UPDATE bakes SET covers = covers - counted.own FROM counted WHERE bakes.id = counted.id");
 
 /// Bakes that are unknown are looked at now.
 pub const WAKE_UNKNOWN: &str = "
@@ -1131,6 +1166,10 @@ pub const ALL: &[&str] = &[
     AUDIT,
     SCHEDULE_WORDS,
     RECORDED,
+    MISSED_BUT_MADE,
+    REMOVE_MISSED_BUT_MADE,
+    SHORTEN_MISSED_BUT_MADE,
+    REMOVE_REBUILT_RANGES,
     UNCOUNT_REBUILT,
     INSERT_REBUILT,
     WAKE_UNKNOWN,

@@ -343,6 +343,27 @@ async fn missed_ranges_count_no_slots_that_are_rebuilt_later() {
 }
 
 #[tokio::test]
+async fn a_missed_slot_makes_way_for_its_image() {
+    let file = schedule("a", "0 * * * *", "catch_up = \"skip\"");
+    let mut night = Night::begin("2027-03-01T00:00:00Z", &file).await;
+    night.restart(&schedule("a", "45 * * * *", ""), HOUR * 9 + MINUTE * 30).await;
+    let all = ["a skipped 03-01 09:00 x9"];
+    assert_eq!(night.table().await, all);
+    // The last slots of the range, one in its middle, and in the end the only one that is left.
+    for _ in 0..2 {
+        night.rebuild(&[9, 8, 4]).await;
+        let rest = ["a succeeded 03-01 04:00", "a succeeded 03-01 08:00", "a skipped 03-01 08:59 x6"];
+        assert_eq!(night.table().await[..3], rest);
+    }
+    assert_eq!(night.table().await.len(), 4);
+    night.rebuild(&[7, 6, 5, 3, 2, 1]).await;
+    let table = night.table().await;
+    assert_eq!((table.len(), table.iter().filter(|row| row.contains("succeeded")).count()), (9, 9), "{table:?}");
+    let audit = night.audit().await;
+    assert!(audit.iter().any(|row| row.detail.ends_with("image imgc-9 was made for its slot")), "{audit:?}");
+}
+
+#[tokio::test]
 async fn a_renamed_schedule_goes_on_and_one_that_comes_back_begins_anew() {
     let before = schedule("old", "0 * * * *", "").replace("ecd-old", "ecd-1");
     let after = schedule("new", "0 * * * *", "id = \"old\"").replace("ecd-new", "ecd-1");

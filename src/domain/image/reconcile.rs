@@ -34,6 +34,8 @@ pub struct Recorded {
     pub state: String,
     /// Whether it is over.
     pub ended: bool,
+    /// Whether it stands for a missed slot and made no call: an image of that slot takes its place.
+    pub missed: bool,
     /// The image, if it has one.
     pub image_id: Option<ImageId>,
 }
@@ -400,6 +402,7 @@ impl Comparison {
             let obstacle = match (row, &image.status) {
                 // The row says that the slot failed, and so does the image.
                 (Some(_), ImageStatus::CreateFailed) => continue,
+                (Some(row), ImageStatus::Available) if row.missed && place == 0 => None,
                 (Some(row), _) => Some(format!("its slot has one, bake {}, {}", row.bake, row.state)),
                 (None, _) if place > 0 => Some("another image of its slot is taken".to_owned()),
                 (None, ImageStatus::Available | ImageStatus::CreateFailed) => None,
@@ -508,6 +511,7 @@ mod tests {
             slot: at(SLOT),
             state: state.to_owned(),
             ended: matches!(state, "succeeded" | "failed" | "skipped"),
+            missed: state == "skipped",
             image_id: image_id.map(ImageId::from),
         }
     }
