@@ -1,6 +1,6 @@
 //! Bakes that wait, on a real daemon: for their instance, for the cloud, for a quota. They hold neither a builder nor the
 //! instance, say what they wait for, and end by their deadline and by nothing else. The rules by themselves are in
-//! `src/bake/state_tests.rs`.
+//! `src/domain/bake/transition_tests.rs`.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
