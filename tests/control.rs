@@ -61,11 +61,11 @@ fn malformed_requests_get_a_clear_error_and_the_daemon_lives() {
 
     let deep = "[".repeat(100_000);
     for garbage in ["\n", "GET / HTTP/1.1\r\n\r\n", "{}\n", "null\n", "\u{0}\u{1}\n", &format!("{deep}\n")] {
-        let answer: Value = serde_json::from_str(&say(&host, garbage.as_bytes())).unwrap();
+        let answer: Value = serde_json::from_str(&send(&host, garbage.as_bytes())).unwrap();
         assert!(answer["body"]["message"].as_str().unwrap().starts_with("a message could not be read"), "{answer}");
     }
-    assert_eq!(say(&host, &[0xff; 64]), "", "what never ends is not answered");
-    let long = say(&host, &vec![b' '; 2 << 20]);
+    assert_eq!(send(&host, &[0xff; 64]), "", "a message without an end gets no answer");
+    let long = send(&host, &vec![b' '; 2 << 20]);
     assert!(long.is_empty() || long.contains("longer than"), "{long}");
     // A client connects and leaves without a request.
     drop(connect(&host));

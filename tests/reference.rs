@@ -173,7 +173,7 @@ fn manual_pages_can_be_read() {
     assert!(names.is_superset(&["imagebaked.1", "imagebaked-bake.1", "imagebaked.toml.5"].into()), "{names:?}");
     for page in &pages {
         assert!(String::from_utf8_lossy(&page.text).contains("\n.TH "), "{}", page.file);
-        // Where `man` is installed, it must print no warning.
+        // Where `groff` is installed, it must print no warning.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(&page.file);
         fs::write(&path, &page.text).unwrap();

@@ -112,7 +112,7 @@ fn half_a_file_is_refused_once_and_the_whole_one_taken() {
         assert!(problem["message"].as_str().unwrap().contains("has problems and is not in force"), "{report}");
         assert_eq!(report["daemon"]["config_hash"], before.as_str());
     };
-    let refused = || host.log().matches("the configuration has problems").count();
+    let reports = || host.log().matches("the configuration has problems").count();
 
     let longer = format!("{text}{}", FILE.replace("golden", "silver"));
     fs::write(&main, &longer[..longer.len() - 20]).unwrap();
@@ -123,7 +123,7 @@ fn half_a_file_is_refused_once_and_the_whole_one_taken() {
     assert!(err.contains("error["), "{err}");
     fs::write(&main, &longer).unwrap();
     reaches_the_daemon(&host, "the other half");
-    assert_eq!(refused(), 2, "once by the watch, once by a person: {}", host.log());
+    assert_eq!(reports(), 2, "once by the watch, once by a person: {}", host.log());
     assert_eq!(status(&host)["health"]["verdict"], "ok");
 
     let before = in_force(&host);
