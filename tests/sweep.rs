@@ -28,22 +28,22 @@ use std::{
 
 use evidence::Kind;
 use nemesis::Nemesis;
-use scene::{Means, Outcome, play, troubles};
+use scene::{Means, Outcome, fault_kinds, play};
 use support::{in_parallel, number};
 
 /// Scenes of the ordinary suite. Together they have every kind of fault.
 const SELECTION: [u64; 6] = [521, 2970, 2342, 2974, 2481, 2999];
 
 #[test]
-fn a_selection_of_storms_breaks_no_promise() {
+fn a_selection_of_scenes_breaks_no_promise() {
     sweep(3, &SELECTION);
 }
 
 #[test]
-fn the_selection_has_every_kind_of_trouble() {
+fn the_selection_has_every_kind_of_fault() {
     let means = Means { faketime: Some(PathBuf::new()), mount: true, prlimit: true };
     let there: BTreeSet<Nemesis> =
-        SELECTION.iter().flat_map(|seed| troubles(&mut fastrand::Rng::with_seed(*seed), &means, &[])).collect();
+        SELECTION.iter().flat_map(|seed| fault_kinds(&mut fastrand::Rng::with_seed(*seed), &means, &[])).collect();
     let missing: Vec<Nemesis> = Nemesis::OTHERS.into_iter().filter(|nemesis| !there.contains(nemesis)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
@@ -147,7 +147,9 @@ fn only() -> Vec<Nemesis> {
     text.split(',')
         .filter(|name| !name.is_empty())
         .map(|name| {
-            all().find(|nemesis| nemesis.name() == name).unwrap_or_else(|| panic!("ONLY: no trouble is called {name}"))
+            all()
+                .find(|nemesis| nemesis.name() == name)
+                .unwrap_or_else(|| panic!("ONLY: no kind of fault is called {name}"))
         })
         .collect()
 }

@@ -219,7 +219,7 @@ impl Evidence {
             }
             if is_unfinished(row, self.ended_at) {
                 untrue(format!(
-                    "bake {id} of {line}, slot {slot}, is open in a world at rest: {state}: {}",
+                    "bake {id} of {line}, slot {slot}, is open although all is idle: {state}: {}",
                     text(row, "reason")
                 ));
             }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// How long the daemon may take to become idle after the last fault has ended.
-const QUIET_WITHIN: Duration = Duration::from_mins(2);
+const IDLE_WITHIN: Duration = Duration::from_mins(2);
 /// How long a command may take during the faults. The daemon may be stopped meanwhile.
 const COMMAND_TAKES: Duration = Duration::from_secs(5);
 /// Transient states of instances.
@@ -93,8 +93,8 @@ pub fn play(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
 fn play_to_the_end(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
     let started = Instant::now();
     let mut scene = Scene::new(seed, means, only);
-    scene.storm();
-    let violations = scene.heal_and_judge();
+    scene.inject_faults();
+    let violations = scene.end_faults_and_check();
     let world = if scene.cloud.is_up() { scene.cloud.state() } else { Value::Null };
     let images = world["images"].as_array().map(Vec::as_slice).unwrap_or_default();
     let excused =
@@ -115,7 +115,7 @@ fn play_to_the_end(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
 
 struct Scene {
     rng: Rng,
-    troubles: Vec<Nemesis>,
+    fault_kinds: Vec<Nemesis>,
     host: Host,
     cloud: Cloud,
     log: Arc<Mutex<fs::File>>,
@@ -179,7 +179,7 @@ impl Drop for Mount {
 impl Scene {
     fn new(seed: u64, means: &Means, only: &[Nemesis]) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let troubles = troubles(&mut rng, means, only);
+        let fault_kinds = fault_kinds(&mut rng, means, only);
         let host = Host::bare();
         let state = host.path("cloud.json").display().to_string();
         let cloud = Cloud::with(&[
@@ -193,16 +193,16 @@ impl Scene {
             "--state",
             &state,
         ]);
-        let disk = troubles.contains(&Nemesis::DiskFull).then(|| Mount::new(&host.path("state")));
+        let disk = fault_kinds.contains(&Nemesis::DiskFull).then(|| Mount::new(&host.path("state")));
         let log = Arc::new(Mutex::new(fs::File::create(host.path("daemon.log")).unwrap()));
-        let faketime = troubles.contains(&Nemesis::Clock).then(|| means.faketime.clone()).flatten();
+        let faketime = fault_kinds.contains(&Nemesis::Clock).then(|| means.faketime.clone()).flatten();
         let first = Utc::now().with_nanosecond(0).unwrap() + TimeDelta::seconds(4);
         let length = rng.i64(6..10);
         let (schedules, planned) = timetable(&mut rng, first, length);
         let last_slot = planned.iter().flat_map(|planned| &planned.slots).max().copied().unwrap_or(first);
         let mut scene = Self {
             rng,
-            troubles,
+            fault_kinds,
             host,
             cloud,
             log,
@@ -233,7 +233,7 @@ impl Scene {
         scene.cloud.control("deletes_in_use", &json!(true));
         scene.set_clock("+0");
         scene.configure();
-        scene.note(&format!("seed {seed}: {:?}", scene.troubles));
+        scene.note(&format!("seed {seed}: {:?}", scene.fault_kinds));
         scene.launch("");
         assert!(scene.wait_until_ready(), "the daemon does not start:\n{}", scene.host.log());
         // A slot that came due before the daemon first started has no row. A busy machine may be that late.
@@ -246,7 +246,7 @@ impl Scene {
 
     /// Reason codes that the faults of this scene justify.
     fn excuse(&mut self) {
-        let has = |nemesis| self.troubles.contains(&nemesis);
+        let has = |nemesis| self.fault_kinds.contains(&nemesis);
         let (spoil, start, connect) = (has(Nemesis::Spoil), has(Nemesis::UserStart), has(Nemesis::Connect));
         for planned in &mut self.planned {
             if spoil || start {
@@ -261,7 +261,7 @@ impl Scene {
     fn configure(&self) {
         let at = |name| self.host.path(name).display().to_string();
         // A rolled-back history must still search when it bakes a lost slot again.
-        let lookup = if self.troubles.contains(&Nemesis::Rollback) { "10s" } else { "1s" };
+        let lookup = if self.fault_kinds.contains(&Nemesis::Rollback) { "10s" } else { "1s" };
         let text = format!(
             "[daemon]\nstate_dir = \"{}\"\ncontrol_socket = \"{}\"\nlisten = \"\"\nmax_builders = 20\ndrain = \"1s\"\n\
              prune_interval = \"400ms\"\n\n\
@@ -337,8 +337,8 @@ impl Scene {
     }
 
     /// Starts the daemon amid the faults, sometimes with a failpoint armed.
-    fn launch_in_storm(&mut self) {
-        let armed = if self.troubles.contains(&Nemesis::Failpoint) && self.rng.u8(0..6) > 0 {
+    fn launch_amid_faults(&mut self) {
+        let armed = if self.fault_kinds.contains(&Nemesis::Failpoint) && self.rng.u8(0..6) > 0 {
             let points: Vec<&str> = POINTS.iter().chain(&DELETION_POINTS).copied().collect();
             let (point, n) = (*pick(&mut self.rng, &points), self.rng.u32(1..3));
             format!("{point}:{n}")
@@ -464,7 +464,7 @@ impl Scene {
 
     // ---- The faults.
 
-    fn storm(&mut self) {
+    fn inject_faults(&mut self) {
         let until = self.last_slot + TimeDelta::milliseconds(700);
         let mut next = Instant::now() + Duration::from_millis(self.rng.u64(0..1500));
         while Utc::now() < until {
@@ -473,10 +473,10 @@ impl Scene {
             }
             self.relieve(false);
             if Instant::now() >= next {
-                let kind = if self.rng.u8(0..4) == 0 && self.troubles.contains(&Nemesis::Kill) {
+                let kind = if self.rng.u8(0..4) == 0 && self.fault_kinds.contains(&Nemesis::Kill) {
                     Nemesis::Kill
                 } else {
-                    *pick(&mut self.rng, &self.troubles)
+                    *pick(&mut self.rng, &self.fault_kinds)
                 };
                 self.strike(kind);
                 next = Instant::now() + Duration::from_millis(self.rng.u64(100..900));
@@ -502,7 +502,7 @@ impl Scene {
             Relief::Launch if is_over => {}
             Relief::Launch => {
                 if !self.is_up {
-                    self.launch_in_storm();
+                    self.launch_amid_faults();
                 }
             }
             Relief::Continue => {
@@ -662,7 +662,7 @@ impl Scene {
                     let copy = self.host.path(&format!("copy-{}", self.reloads));
                     self.reloads += 2;
                     copy_history(&self.host.path("state"), &copy);
-                    self.launch_in_storm();
+                    self.launch_amid_faults();
                     self.later(500, 2500, Relief::Rollback(copy));
                 }
             }
@@ -852,7 +852,7 @@ impl Scene {
             }
             other => self.surprise(format!("restore ended with {other:?}")),
         }
-        self.launch_in_storm();
+        self.launch_amid_faults();
     }
 
     fn roll_back(&mut self, copy: &Path) {
@@ -870,13 +870,13 @@ impl Scene {
         }
         self.note("rolled back");
         self.count(Nemesis::Rollback);
-        self.launch_in_storm();
+        self.launch_amid_faults();
     }
 
     // ---- The end.
 
-    fn heal_and_judge(&mut self) -> Vec<Violation> {
-        self.note("healing");
+    fn end_faults_and_check(&mut self) -> Vec<Violation> {
+        self.note("all faults end");
         // The order matters: the cloud has to be back before instances can be put back.
         let give_up = Instant::now() + Duration::from_secs(10);
         while !self.reliefs.is_empty() && Instant::now() < give_up {
@@ -894,11 +894,11 @@ impl Scene {
             }
             self.launch("");
         }
-        let restless = self.wait_until_quiet();
+        let not_idle = self.wait_until_idle();
         self.note("judging");
         let evidence = self.evidence();
         let mut found = evidence.judge();
-        if let Some(why) = restless {
+        if let Some(why) = not_idle {
             found.push(Violation { kind: Kind::Unhealthy, what: why });
         }
         if self.is_up && !self.stop() {
@@ -938,13 +938,13 @@ impl Scene {
     }
 
     /// Waits until nothing is running, and some scans longer for wrong deletions; returns the reason if that never comes.
-    fn wait_until_quiet(&mut self) -> Option<String> {
-        let give_up = Instant::now() + QUIET_WITHIN;
+    fn wait_until_idle(&mut self) -> Option<String> {
+        let give_up = Instant::now() + IDLE_WITHIN;
         let mut why = String::new();
         let mut settled_calls = None;
         while Instant::now() < give_up {
             if self.notice_end() {
-                return Some("the daemon ended in a healed world".to_owned());
+                return Some("the daemon ended after all faults had ended".to_owned());
             }
             if let Some(unrest) = self.unrest() {
                 why = unrest;
@@ -961,7 +961,7 @@ impl Scene {
         if why.is_empty() {
             why.push_str("the images in the cloud are not scanned any more");
         }
-        Some(format!("not quiet after {QUIET_WITHIN:?}: {why}"))
+        Some(format!("not idle after {IDLE_WITHIN:?}: {why}"))
     }
 
     /// What still runs, by the simulator and by `status`.
@@ -1052,7 +1052,7 @@ fn copy_history(state: &Path, copy: &Path) {
 }
 
 /// The kinds of faults of a scene: kills, and some of those that this machine has the means for.
-pub fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
+pub fn fault_kinds(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
     let can = |nemesis: &Nemesis| match nemesis {
         Nemesis::DiskFull => means.mount,
         Nemesis::DiskError => means.prlimit,
