@@ -25,7 +25,7 @@ use crate::{
             identity::{Identity, ImageStatus, RemoteImage, TAG_LINE, TAG_OWNER},
             instance_state::{self, InstanceType, StateClass},
         },
-        bake::{Bake, BakeSettings, State, naming::Template, state::values},
+        bake::{Bake, BakeSettings, State, identity::values, naming::Template},
         clock::{Clock, later},
         hooks::{HookOutcome, HookResult, HookRun},
         ids::{ImageId, InstanceId, LineId},

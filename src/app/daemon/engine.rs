@@ -41,9 +41,12 @@ use crate::{
         },
         bake::{
             Bake, State,
+            event::{Effect, Event, PollPolicy},
+            identity::identity,
             reason::ReasonCode,
             retry,
-            state::{self, Effect, End, Event, PollPolicy, Resume, Suspended, step},
+            state::{End, Resume, Suspended},
+            transition::step,
         },
         clock::{
             Clock, STEP_BACK, later, shifted,
@@ -1052,8 +1055,7 @@ impl Engine {
                 let (Some((image_id, at)), Some(work)) = (self.accepted.get(&bake.id), bake.state.work()) else {
                     return;
                 };
-                let is_ours =
-                    *image_id == image.image_id && !state::identity(bake, work, &self.pace).contradicts(image);
+                let is_ours = *image_id == image.image_id && !identity(bake, work, &self.pace).contradicts(image);
                 if let Some(shown) = image.made_at.filter(|_| is_ours) {
                     self.taught = GmtOffset::learn(shown, *at).or(self.taught);
                     self.accepted.remove(&bake.id);

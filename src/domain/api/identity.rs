@@ -308,7 +308,7 @@ mod tests {
     use chrono::{TimeDelta, TimeZone};
 
     use super::*;
-    use crate::domain::bake::state::tests::settings;
+    use crate::domain::bake::transition::tests::settings;
 
     fn identity() -> Identity {
         Identity {

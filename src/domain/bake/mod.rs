@@ -1,6 +1,6 @@
 //! What happens when a slot is due: hooks, stop, create, build, start; retries, names, versions and the end of it.
 //!
-//! [`state::step`] is the whole of it: a pure function from a bake's state and an event to the next state and one
+//! [`transition::step`] is the whole of it: a pure function from a bake's state and an event to the next state and one
 //! effect. The daemon commits the state and only then carries out the effect, so a bake that is read back from the
 //! database after a crash goes on where its last commit left it.
 
@@ -14,11 +14,15 @@ use super::{
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
+pub mod event;
+pub mod hook_environment;
+pub mod identity;
 pub mod naming;
 pub mod reason;
 pub mod retry;
 pub mod settings;
 pub mod state;
+pub mod transition;
 pub mod waiting;
 
 pub use self::settings::BakeSettings;

@@ -457,7 +457,7 @@ mod tests {
 
     use super::*;
     use crate::domain::{
-        bake::state::tests::settings,
+        bake::transition::tests::settings,
         calendar::Timing,
         catch_up::CatchUp,
         schedule::{Instances, Overlap},

@@ -16,7 +16,7 @@ use crate::{
     },
     app::daemon::DaemonContext,
     domain::{
-        bake::{Bake, State, state::environment},
+        bake::{Bake, State, hook_environment::environment},
         hooks::{HookOutcome, HookResult, Moment},
         ids::ImageId,
     },

@@ -1,4 +1,4 @@
-//! Each documented path of a bake by its name. What no path may ever do is in `state_model.rs`.
+//! Each documented path of a bake by its name. What no path may ever do is in `transition_model.rs`.
 
 use std::sync::Arc;
 
@@ -7,7 +7,7 @@ use chrono::{TimeDelta, TimeZone};
 use super::*;
 use crate::domain::ids::{BakeId, ImageId};
 use crate::domain::{
-    api::instance_state::InstanceType,
+    api::{gmt_offset::GmtOffset, instance_state::InstanceType},
     bake::{
         Trigger,
         settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StoppedMode},

@@ -1,0 +1,30 @@
+//! The variables that a hook gets.
+
+use chrono::SecondsFormat;
+
+use super::{
+    Bake,
+    state::{BakeWork, End},
+};
+use crate::domain::hooks::Moment;
+
+/// The variables of a hook of `bake`: ids and words, never a credential.
+pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
+    let mut variables = vec![
+        ("IMAGEBAKED_HOOK", moment.as_str().to_owned()),
+        ("IMAGEBAKED_BAKE_ID", bake.id.to_string()),
+        ("IMAGEBAKED_SCHEDULE", bake.schedule.to_string()),
+        ("IMAGEBAKED_SCHEDULE_ID", bake.schedule_id.to_string()),
+        ("IMAGEBAKED_INSTANCE_ID", bake.instance_id.to_string()),
+        ("IMAGEBAKED_LINE", bake.line.to_string()),
+        ("IMAGEBAKED_SLOT", bake.slot.to_rfc3339_opts(SecondsFormat::Secs, true)),
+        ("IMAGEBAKED_VERSION", work.version.to_string()),
+        ("IMAGEBAKED_IMAGE_NAME", work.image_name.clone()),
+    ];
+    if let Some(end) = end {
+        variables.extend(end.image().map(|image| ("IMAGEBAKED_IMAGE_ID", image.image_id.to_string())));
+        variables.push(("IMAGEBAKED_STATE", end.as_str().to_owned()));
+        variables.push(("IMAGEBAKED_REASON", end.reason().to_owned()));
+    }
+    variables
+}

@@ -1,0 +1,1245 @@
+//! The state machine of a bake: `step(state, event) -> (state, effect)`.
+//!
+//! ```text
+//! queued -> preparing -> stopping -> ready -> creating -> building -> starting -> finishing -> succeeded | failed | skipped
+//!   ^           |            |         ^         |  ^         ^
+//!   |           v            v         v         v  |         |
+//!   +-- waits, with nothing stopped ---+------ unknown -------+
+//! ```
+//!
+//! `preparing` is the look at the instance and the `before` hooks, `finishing` the hooks of the end. A bake that has
+//! stopped nothing and has to wait (for users, its instance, the cloud) goes back to `queued`, so that it keeps neither a
+//! builder nor its instance from others; it keeps its version.
+//!
+//! Four rules carry the promises:
+//!
+//! * `creating` is committed before the create call is sent. Whoever finds a bake in it without a call under way
+//!   (a restart after a crash) does not know whether the cloud acted: it becomes `unknown`.
+//! * `unknown` is left only by looking: the image is found and followed, or the look-up window has passed without it
+//!   and the call may be repeated.
+//! * A stop is committed as a debt (`restart_pending`) before it is sent. Every way to an end leads through `starting` while
+//!   the debt is open, and none leads there before the image has reached an end.
+//! * Hooks are a debt likewise (`end_hooks_pending`), paid after the start: what undoes `before` runs however the bake ends.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use fastrand::Rng;
+
+use super::{
+    Bake, Trigger,
+    event::{Effect, Event, PollPolicy},
+    hook_environment::environment,
+    identity::{identity, values},
+    naming::Template,
+    reason::ReasonCode,
+    retry::{self, later},
+    settings::{IfConnected, StopInstance},
+    state::{BakeWork, End, Resume, State, Suspended},
+    waiting::{Wait, WaitReason},
+};
+use crate::domain::clock::shifted;
+use crate::domain::{
+    api::{
+        call::{ApiError, Call, ErrorClass, MadeImage, PowerState, Response},
+        identity::{EarlierName, Evidence, Identity, ImageStatus, RemoteImage, TAG_LINE, TakenName},
+    },
+    hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
+};
+
+/// A create call later than this after its slot looks first: another host with the same file may have made the image.
+const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
+/// An instance whose stop was sent and never seen to work must be seen running this often before it counts as running.
+const SETTLED_AFTER: u32 = 3;
+/// An instance counts as missing when so many answers in a row did not list it, each a poll after the one before.
+const ABSENT_AFTER: u32 = 5;
+/// So many polls of an instance on its way come at the usual pace, before the pauses grow.
+const STEADY_POLLS: u32 = 8;
+
+/// The next state of `bake` after `event`, and what is to be done once that state is committed. An event that does not
+/// belong to the state changes nothing: it can only be an answer that was overtaken.
+pub fn step(bake: &Bake, event: Event, now: DateTime<Utc>, pace: &PollPolicy, rng: &mut Rng) -> (State, Effect) {
+    Step { bake, now, pace, rng }.take(event)
+}
+
+struct Step<'a> {
+    bake: &'a Bake,
+    now: DateTime<Utc>,
+    pace: &'a PollPolicy,
+    rng: &'a mut Rng,
+}
+
+impl Step<'_> {
+    fn take(mut self, event: Event) -> (State, Effect) {
+        match (self.bake.state.clone(), event) {
+            (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
+
+            (State::Queued { kept, .. }, Event::NoVersion { why }) => {
+                self.end_queued(kept, failed(ReasonCode::Refused, true, why))
+            }
+            // Nothing is begun, no hook and no stop, only to be given up at once.
+            (State::Queued { not_before, kept }, Event::Admitted { .. }) if self.past_deadline() => {
+                self.wait_in_queue(not_before, kept)
+            }
+            (State::Queued { kept: None, .. }, Event::Admitted { version }) => self.begin(version),
+            (State::Queued { kept: Some(kept), .. }, Event::Admitted { .. }) => self.resume(kept),
+            (State::Queued { not_before, kept }, Event::Due) => self.wait_in_queue(not_before, kept),
+
+            (State::Preparing { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            (State::Preparing { work, hook: None, .. }, Event::Due) => self.look_at_instance(work),
+            // The process in which it ran is gone, and perhaps the hook with it before it was done.
+            (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
+            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => {
+                self.looked_at_instance(work, answer)
+            }
+            (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Response::Hook(outcome))) => {
+                self.prepared(work, hook, &outcome)
+            }
+
+            (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
+            (State::Stopping { work, looks, sent, next, .. }, Event::Due) => {
+                // Whether a stop whose answer was lost has worked is not known.
+                let state = State::Stopping { work, looks, sent, first_stop: false, next };
+                (state, Effect::Call(Call::DescribeInstance))
+            }
+            (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Response::Refused(api_error)))
+                if api_error.did_nothing() =>
+            {
+                work.restart_pending = false;
+                self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
+            }
+            (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
+                self.stopping(work, looks, sent, answer)
+            }
+
+            // Where an image may be there already, even a bake past its deadline looks once more.
+            (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.past_deadline() => {
+                self.give_up(work)
+            }
+            (State::Ready { work, .. }, Event::NoVersion { why }) if work.needs_version => {
+                self.finish(work, failed(ReasonCode::Refused, true, why))
+            }
+            (State::Ready { work, blocked_on: waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
+                self.renumbered(work, version, waits_for)
+            }
+            (State::Ready { work, reconcile_before_create: look_first, blocked_on: waits_for, .. }, Event::Due)
+                if work.needs_version =>
+            {
+                let next = self.after(self.pace.poll_interval);
+                (
+                    State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
+                    Effect::Wait(next),
+                )
+            }
+            (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) => self.search_or_create(work),
+            (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
+                (self.bake.state.clone(), self.find_image(&work))
+            }
+            (State::Ready { work, blocked_on: waits_for, .. }, Event::Answered(answer)) => {
+                self.looked_before_create(work, waits_for, answer)
+            }
+
+            // The process that sent it is gone: a call under way is not stepped by `Due`.
+            (State::Creating { mut work, sent_at }, Event::Due) => {
+                work.attempts += 1;
+                let why = "the daemon stopped before the create call was answered".to_owned();
+                self.unclear(work, sent_at, why, Duration::ZERO)
+            }
+            (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
+
+            (State::Unknown { work, since, looks, why, .. }, Event::Answered(answer)) => {
+                self.looked(work, since, looks, why, answer)
+            }
+
+            (State::Building { work, searching: true, .. }, Event::Due) => {
+                (self.bake.state.clone(), self.find_image(&work))
+            }
+            (State::Building { image, .. }, Event::Due) => {
+                (self.bake.state.clone(), Effect::Call(Call::DescribeImage(image.image_id)))
+            }
+            (State::Building { .. }, Event::Answered(answer)) => self.building(answer),
+
+            (mut state @ State::Starting { .. }, Event::Due) => {
+                if let State::Starting { start_sent, .. } = &mut state {
+                    *start_sent = false;
+                }
+                (state, Effect::Call(Call::DescribeInstance))
+            }
+            (State::Starting { .. }, Event::Answered(answer)) => self.starting(answer),
+
+            (State::Finishing { work, end, done, .. }, Event::Due) => self.run_end_hooks(work, end, done),
+            (State::Finishing { work, end, done, .. }, Event::Answered(Response::Hook(outcome))) => {
+                self.end_hook_finished(work, end, done, &outcome)
+            }
+
+            (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
+                let reason = format!("held until its deadline had passed: {why}");
+                let end = match code {
+                    ReasonCode::Outage => End::Failed { image: None, permanent: false, code, reason },
+                    code => End::Skipped { code, reason },
+                };
+                self.end_queued(kept, end)
+            }
+            // Nothing was asked for yet: the slot gets another row when it comes.
+            (
+                State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
+                Event::ClockAhead,
+            ) if work.evidence.first_sent.is_none() => {
+                let reason = "the clock was ahead when it was begun; it is baked when its slot comes".to_owned();
+                self.finish(work, End::Skipped { code: ReasonCode::ClockAhead, reason })
+            }
+            (State::Queued { kept, .. }, Event::Cancelled { by }) => {
+                self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
+            }
+            (
+                State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
+                Event::Cancelled { by },
+            ) => self.finish(work, End::Cancelled { reason: format!("cancelled by {by}") }),
+
+            (
+                state,
+                Event::Admitted { .. }
+                | Event::NoVersion { .. }
+                | Event::Renumbered { .. }
+                | Event::Held { .. }
+                | Event::ClockAhead
+                | Event::Answered(_)
+                | Event::Cancelled { .. },
+            ) => {
+                let next = state.wake_at().unwrap_or(self.now).max(self.after(self.pace.poll_interval));
+                (state, Effect::Wait(next))
+            }
+        }
+    }
+
+    // Queue
+
+    fn wait_in_queue(&self, not_before: DateTime<Utc>, kept: Option<Suspended>) -> (State, Effect) {
+        if !self.past_deadline() {
+            return (State::Queued { not_before, kept }, Effect::Wait(not_before));
+        }
+        match kept {
+            None => {
+                let deadline = self.deadline_in_words();
+                let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
+                self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
+            }
+            // Where an image may be there already, even a bake past its deadline looks once more.
+            Some(Suspended { work, resume: Resume::FindImage, reason }) => {
+                let look = self.find_image(&work);
+                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, look)
+            }
+            Some(kept) => self.give_up(kept.work),
+        }
+    }
+
+    /// Back to the queue: it holds neither a builder nor the instance while it waits, and keeps its version.
+    fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
+        let reason = self.describe_wait(&work, next);
+        self.wait_in_queue(next, Some(Suspended { work, resume, reason }))
+    }
+
+    fn resume(&mut self, kept: Suspended) -> (State, Effect) {
+        match kept.resume {
+            Resume::Instance => self.look_at_instance(kept.work),
+            Resume::FindImage => {
+                let look = self.find_image(&kept.work);
+                let (work, waits_for) = (kept.work, Some(kept.reason));
+                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
+            }
+            Resume::Create => self.search_or_create(kept.work),
+        }
+    }
+
+    fn end_queued(&self, kept: Option<Suspended>, end: End) -> (State, Effect) {
+        match kept {
+            Some(kept) => self.finish(kept.work, end),
+            None => (State::Ended { work: None, end }, Effect::Done),
+        }
+    }
+
+    fn begin(mut self, version: u32) -> (State, Effect) {
+        let bake = self.bake;
+        let template = match Template::parse(&bake.settings.image_name) {
+            Ok(template) => template,
+            Err(error) => {
+                let reason = format!("the image name's template is not readable: {error}");
+                return (State::Ended { work: None, end: failed(ReasonCode::Refused, true, reason) }, Effect::Done);
+            }
+        };
+        let work = BakeWork { version, image_name: template.render(&values(bake, version)), ..BakeWork::default() };
+        let settings = &bake.settings;
+        if !settings.hooks.wrap_a_bake() {
+            self.stop_or_create(work)
+        } else if settings.stop_instance != StopInstance::Never {
+            // No hook runs for a bake that will not be.
+            self.look_at_instance(work)
+        } else {
+            self.prepare(work, 0)
+        }
+    }
+
+    fn stop_or_create(&mut self, work: BakeWork) -> (State, Effect) {
+        match self.bake.settings.stop_instance {
+            StopInstance::Never => {
+                let late = self.now > later(self.bake.slot, LOOK_FIRST_AFTER);
+                if late { self.look_then_create(work) } else { self.search_or_create(work) }
+            }
+            StopInstance::IfRunning | StopInstance::Required => {
+                let state = State::Stopping { work, looks: 0, sent: false, first_stop: false, next: self.now };
+                (state, Effect::Call(Call::DescribeInstance))
+            }
+        }
+    }
+
+    // Prepare
+
+    fn look_at_instance(&self, work: BakeWork) -> (State, Effect) {
+        (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))
+    }
+
+    /// What stands against the stop is found here, before any hook runs and without a debt.
+    fn looked_at_instance(&mut self, mut work: BakeWork, answer: Response) -> (State, Effect) {
+        let settings = &self.bake.settings;
+        let goes_on = match &answer {
+            Response::Instance(Some(PowerState::RunningInUse(_))) => settings.if_connected == IfConnected::Proceed,
+            Response::Instance(Some(PowerState::Running | PowerState::Stopped)) => true,
+            Response::Refused(api_error) => {
+                api_error.class == ErrorClass::Permanent && settings.stop_instance == StopInstance::IfRunning
+            }
+            _ => false,
+        };
+        if goes_on {
+            self.note_wait(&mut work);
+            if !work.end_hooks_pending && !settings.hooks.before.is_empty() {
+                return self.prepare(work, 0);
+            }
+            // Nothing is in between, so this look is the one right before the stop.
+            work.end_hooks_pending |= settings.hooks.wrap_a_bake();
+        }
+        self.stopping(work, 0, false, answer)
+    }
+
+    /// The wait is over; the reason of the end tells of one for users.
+    fn note_wait(&self, work: &mut BakeWork) {
+        if let Some(Wait { since, on: WaitReason::Users, .. }) = work.waiting.take() {
+            let waited = (self.now - since).to_std().unwrap_or_default();
+            let waited = words(Duration::from_secs(waited.as_secs()));
+            work.notes.push(format!("waited {waited} for a connected user to leave"));
+        }
+    }
+
+    fn somebody_is_connected(&mut self, work: BakeWork, who: &str) -> (State, Effect) {
+        let settings = &self.bake.settings;
+        if settings.if_connected == IfConnected::Skip {
+            let reason = format!("{who} was connected to the instance, and if_connected says to skip");
+            return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
+        }
+        let limit = later(self.wait_since(&work, WaitReason::Users), settings.connected_wait);
+        if self.has_come(limit) {
+            let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
+            return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
+        }
+        self.wait_for_instance(work, 0, false, WaitReason::Users, &Obstacle::Users(who.to_owned()))
+    }
+
+    /// Since when it waits for this without a break.
+    fn wait_since(&self, work: &BakeWork, on: WaitReason) -> DateTime<Utc> {
+        // The clock may have been set back since.
+        work.waiting.as_ref().filter(|waiting| waiting.on == on).map_or(self.now, |waiting| waiting.since.min(self.now))
+    }
+
+    /// From the `before` hook of this number on.
+    fn prepare(&mut self, mut work: BakeWork, number: usize) -> (State, Effect) {
+        let bake = self.bake;
+        if self.past_deadline() {
+            return self.give_up(work);
+        }
+        work.end_hooks_pending = true;
+        match bake.settings.hooks.before.get(number) {
+            Some(command) => {
+                let run = self.hook(&work, None, Moment::Before, number + 1, command);
+                (State::Preparing { work, hook: Some(number), next: self.now }, run)
+            }
+            None => self.stop_or_create(work),
+        }
+    }
+
+    fn prepared(&mut self, work: BakeWork, number: usize, outcome: &HookOutcome) -> (State, Effect) {
+        if outcome.is_ok() {
+            return self.prepare(work, number + 1);
+        }
+        let program = self.bake.settings.hooks.before.get(number).map_or("", HookCommand::program);
+        if outcome.is_veto() {
+            let reason = format!("vetoed by {program}: {}", outcome.last_word());
+            return self.finish(work, End::Skipped { code: ReasonCode::VetoedByHook, reason });
+        }
+        let permanent = matches!(outcome.result, HookResult::NotStarted(_));
+        let reason = format!("the hook {program} of before failed: {}", outcome.result);
+        self.finish(work, failed(ReasonCode::HookFailed, permanent, reason))
+    }
+
+    fn hook(&self, work: &BakeWork, end: Option<&End>, moment: Moment, number: usize, command: &HookCommand) -> Effect {
+        Effect::Call(Call::RunHook(HookRun {
+            moment,
+            number,
+            command: command.clone(),
+            timeout: self.bake.settings.hooks.timeout,
+            environment: environment(self.bake, work, end, moment),
+        }))
+    }
+
+    // Stop
+
+    fn stopping(&mut self, mut work: BakeWork, looks: u32, sent: bool, answer: Response) -> (State, Effect) {
+        match answer {
+            Response::Instance(Some(PowerState::Stopped)) => {
+                work.waiting = None;
+                self.create_after_stop(work)
+            }
+            Response::Instance(Some(PowerState::RunningInUse(who)))
+                if !sent && self.bake.settings.if_connected != IfConnected::Proceed =>
+            {
+                self.somebody_is_connected(work, &who)
+            }
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
+                if !sent && self.past_deadline() =>
+            {
+                self.give_up(work)
+            }
+            Response::Instance(Some(power @ (PowerState::Running | PowerState::RunningInUse(_)))) if !sent => {
+                if let PowerState::RunningInUse(who) = power {
+                    work.notes.push(format!("{who} was connected; stopped all the same, as if_connected says"));
+                }
+                // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
+                work.restart_pending = true;
+                work.waiting = None;
+                let next = self.after(self.pace.poll_interval);
+                let state = State::Stopping { work, looks, sent: true, first_stop: true, next };
+                (state, Effect::Call(Call::StopInstance))
+            }
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
+                work.waiting = None;
+                // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
+                if looks > 0 && looks.is_multiple_of(5) {
+                    let (looks, next) = (looks + 1, self.after(self.pace.poll_interval));
+                    let state = State::Stopping { work, looks, sent, first_stop: false, next };
+                    return (state, Effect::Call(Call::StopInstance));
+                }
+                self.look_at_instance_again(work, looks, sent, None)
+            }
+            Response::Instance(Some(PowerState::Transitioning(status)))
+                if sent && status.eq_ignore_ascii_case("stopping") =>
+            {
+                work.waiting = None;
+                self.look_at_instance_again(work, looks, sent, None)
+            }
+            Response::Instance(Some(PowerState::Transitioning(status))) => {
+                self.wait_for_instance(work, looks, sent, WaitReason::Instance, &Obstacle::State(status))
+            }
+            Response::Instance(Some(PowerState::Final(status))) => {
+                let reason = format!("the instance is {status}, which does not change by itself");
+                self.finish(work, End::Skipped { code: ReasonCode::InstanceState, reason })
+            }
+            Response::Instance(None) => {
+                let absent = work.waiting.as_ref().filter(|waiting| waiting.on == WaitReason::Absent);
+                if absent.is_some_and(|waiting| waiting.times + 1 >= ABSENT_AFTER) {
+                    let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
+                    return self.finish(work, failed(ReasonCode::InstanceState, true, reason));
+                }
+                self.wait_for_instance(work, looks, sent, WaitReason::Absent, &Obstacle::Absent)
+            }
+            Response::Refused(api_error) => match api_error.class {
+                ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
+                    work.waiting = None;
+                    self.create_after_stop(work)
+                }
+                ErrorClass::Permanent => {
+                    let reason = format!("the instance could not be stopped: {}", api_error.describe());
+                    self.finish(work, failed(ReasonCode::of(&api_error), true, reason))
+                }
+                _ => {
+                    let on = WaitReason::of(&api_error);
+                    self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(api_error))
+                }
+            },
+            Response::Accepted
+            | Response::Created(_)
+            | Response::Found(_)
+            | Response::NameTaken(_)
+            | Response::InProgress(_)
+            | Response::Image(_)
+            | Response::Hook(_)
+            | Response::NotSent => self.look_at_instance_again(work, looks, sent, None),
+        }
+    }
+
+    fn look_at_instance_again(
+        &mut self,
+        work: BakeWork,
+        looks: u32,
+        sent: bool,
+        asked: Option<Duration>,
+    ) -> (State, Effect) {
+        let next = self.after(self.pace.poll_interval.max(asked.unwrap_or_default()));
+        (State::Stopping { work, looks: looks + 1, sent, first_stop: false, next }, Effect::Wait(next))
+    }
+
+    /// Something is in the way of the stop. A bake that has sent none waits in the queue.
+    fn wait_for_instance(
+        &mut self,
+        mut work: BakeWork,
+        looks: u32,
+        sent: bool,
+        on: WaitReason,
+        obstacle: &Obstacle,
+    ) -> (State, Effect) {
+        let waiting = Wait::go_on(work.waiting.as_ref(), on, obstacle.why(), self.now);
+        let times = waiting.times;
+        work.waiting = Some(waiting);
+        if sent {
+            let asked = obstacle.api_error().and_then(ApiError::server_delay);
+            return self.look_at_instance_again(work, looks, sent, asked);
+        }
+        let poll = self.pace.poll_interval;
+        let pause = match obstacle {
+            Obstacle::Users(_) | Obstacle::Absent => poll,
+            Obstacle::State(_) => retry::look_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
+            Obstacle::Refused(api_error) => self.pause_after(api_error, times).max(poll),
+        };
+        let mut next = self.after(pause);
+        if on == WaitReason::Users {
+            // The look that may end it comes when the patience does.
+            next = next.min(later(self.wait_since(&work, on), self.bake.settings.connected_wait));
+        }
+        self.queue(work, Resume::Instance, next)
+    }
+
+    /// What it waits for, with the next try and the last instant at which there is one.
+    fn describe_wait(&self, work: &BakeWork, next: DateTime<Utc>) -> String {
+        let settings = &self.bake.settings;
+        work.waiting.as_ref().map_or_else(String::new, |waiting| {
+            let patience = match waiting.on {
+                WaitReason::Users => later(waiting.since, settings.connected_wait),
+                _ => DateTime::<Utc>::MAX_UTC,
+            };
+            waiting.describe(next, self.bake.give_up_at.min(patience), settings.timezone)
+        })
+    }
+
+    fn create_after_stop(&self, work: BakeWork) -> (State, Effect) {
+        if self.past_deadline() { self.give_up(work) } else { self.look_then_create(work) }
+    }
+
+    // Create
+
+    fn create(&self, mut work: BakeWork) -> (State, Effect) {
+        // What was refused for certain made nothing: the first call that counts is this one.
+        if work.evidence.nothing_made() {
+            work.evidence.first_sent = Some(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
+            work.evidence.all_refused = true;
+        }
+        let identity = self.identity(&work);
+        (State::Creating { work, sent_at: self.now }, Effect::Call(Call::CreateImage(identity)))
+    }
+
+    fn search_or_create(&self, work: BakeWork) -> (State, Effect) {
+        if self.must_search(&work) { self.look_then_create(work) } else { self.create(work) }
+    }
+
+    /// Whether a search precedes the create call that is about to be made.
+    fn must_search(&self, work: &BakeWork) -> bool {
+        if self.pace.search_until.is_some_and(|until| self.now < until) {
+            return true;
+        }
+        let Evidence { baseline, first_sent, .. } = &work.evidence;
+        // Other hands may have given a name that does not show the slot. And while the zone of GmtCreate is not known, only
+        // a list from before the call tells our image, should its tags not be listed.
+        let decides_later = self.shows_slot() && self.pace.gmt_offset.is_some();
+        baseline.is_none() && first_sent.is_none() && !decides_later
+    }
+
+    fn shows_slot(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_slot())
+    }
+
+    fn shows_version(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_version())
+    }
+
+    fn find_image(&self, work: &BakeWork) -> Effect {
+        Effect::Call(Call::FindImage(self.identity(work)))
+    }
+
+    fn look_then_create(&self, work: BakeWork) -> (State, Effect) {
+        let look = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: None }, look)
+    }
+
+    /// No image of the slot is listed, but others of its name: a name that does not tell whose an image is is not given.
+    fn name_taken(&mut self, mut work: BakeWork, taken: TakenName) -> (State, Effect) {
+        let known = work.evidence.baseline.as_ref();
+        let news = taken.ids().find(|id| known.is_none_or(|known| !known.contains(id)));
+        let Some(image_id) = news else { return self.create(work) };
+        let why = format!("the name {} is taken by {image_id}", work.image_name);
+        if self.shows_version() {
+            work.needs_version = true;
+            let next = self.now;
+            return (
+                State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(why) },
+                Effect::Wait(next),
+            );
+        }
+        if taken.by_others.is_empty() {
+            // Images of other slots of ours show it by their tags; a template without a version has no other name to give.
+            work.evidence.baseline = Some(taken.by_own);
+            return self.create(work);
+        }
+        let reason =
+            format!("{why}, which is not an image of ours; add {{version}} to image_name, or rename that image");
+        self.finish(work, failed(ReasonCode::NameTaken, false, reason))
+    }
+
+    fn renumbered(&mut self, mut work: BakeWork, version: u32, waits_for: Option<String>) -> (State, Effect) {
+        if self.past_deadline() {
+            return self.give_up(work);
+        }
+        let template = match Template::parse(&self.bake.settings.image_name) {
+            Ok(template) => template,
+            Err(error) => {
+                let reason = format!("the image name's template is not readable: {error}");
+                return self.finish(work, failed(ReasonCode::Refused, true, reason));
+            }
+        };
+        let before = (work.version, std::mem::take(&mut work.image_name));
+        work.version = version;
+        work.image_name = template.render(&values(self.bake, version));
+        work.needs_version = false;
+        // Nothing is known of who carries the new name. A call under the old one may have made an image all the same.
+        let Evidence { baseline, first_sent, all_refused, .. } = &mut work.evidence;
+        let (baseline, first_sent) = (baseline.take(), first_sent.take());
+        let is_clear = std::mem::take(all_refused);
+        if let Some(first_sent) = first_sent.filter(|_| !is_clear) {
+            let (version, image_name) = (before.0, before.1);
+            work.evidence.earlier.push(EarlierName { version, image_name, baseline, first_sent });
+        }
+        let look = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
+    }
+
+    fn looked_before_create(
+        &mut self,
+        mut work: BakeWork,
+        waits_for: Option<String>,
+        answer: Response,
+    ) -> (State, Effect) {
+        match answer {
+            Response::Found(Some(image)) => {
+                self.adopt(work, image, "found in the cloud before the create call was made")
+            }
+            Response::Refused(api_error) if api_error.class == ErrorClass::Permanent => {
+                self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
+            }
+            _ if self.past_deadline() => self.give_up(work),
+            Response::Found(None) => {
+                if work.evidence.nothing_made() {
+                    work.evidence.baseline = Some(Vec::new());
+                }
+                self.create(work)
+            }
+            Response::NameTaken(taken) => self.name_taken(work, taken),
+            Response::Refused(api_error) => self.wait_for_cloud(work, &api_error, true),
+            _ => {
+                let next = self.after(self.pace.poll_interval);
+                (State::Ready { work, reconcile_before_create: true, next, blocked_on: waits_for }, Effect::Wait(next))
+            }
+        }
+    }
+
+    fn create_answered(&mut self, mut work: BakeWork, sent_at: DateTime<Utc>, answer: Response) -> (State, Effect) {
+        match answer {
+            Response::Created(image) => {
+                work.attempts += 1;
+                work.evidence.all_refused = false;
+                self.follow(work, image, "CREATING".to_owned(), None)
+            }
+            Response::Refused(api_error) => match api_error.class {
+                ErrorClass::Permanent => {
+                    work.attempts += 1;
+                    self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
+                }
+                ErrorClass::Unclear => {
+                    work.attempts += u32::from(api_error.spends_attempt());
+                    let asked = api_error.server_delay().unwrap_or_default();
+                    self.unclear(work, sent_at, api_error.to_string(), asked)
+                }
+                ErrorClass::Transient if api_error.spends_attempt() => {
+                    work.attempts += 1;
+                    self.try_again(work, &api_error)
+                }
+                // Somebody may be making an image of the instance, and perhaps it is ours.
+                ErrorClass::Busy => self.wait_for_cloud(work, &api_error, true),
+                ErrorClass::Transient | ErrorClass::Credential => self.wait_for_cloud(work, &api_error, false),
+            },
+            Response::NotSent if self.past_deadline() => self.give_up(work),
+            Response::NotSent => {
+                let next = self.now;
+                (State::Ready { work, reconcile_before_create: false, next, blocked_on: None }, Effect::Wait(next))
+            }
+            _ => {
+                work.attempts += 1;
+                let why = "the create call brought the answer to another one".to_owned();
+                self.unclear(work, sent_at, why, Duration::ZERO)
+            }
+        }
+    }
+
+    fn try_again(&mut self, work: BakeWork, api_error: &ApiError) -> (State, Effect) {
+        if work.attempts >= self.bake.settings.retry.attempts {
+            let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), api_error.describe());
+            return self.finish(work, failed(ReasonCode::of(api_error), false, reason));
+        }
+        self.wait_for_cloud(work, api_error, false)
+    }
+
+    /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
+    /// in its place, else in the queue.
+    fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, look_first: bool) -> (State, Effect) {
+        let on = WaitReason::of(api_error);
+        let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
+        let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
+        let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
+        let pause = match on {
+            WaitReason::Fault => retry::delay(&policy, work.attempts.max(waiting.times), asked, self.rng),
+            WaitReason::Outage | WaitReason::Throttled => retry::delay(&policy, waiting.times, asked, self.rng),
+            WaitReason::Credentials | WaitReason::Clock => {
+                steady(retry::credential_pause(self.pace.poll_interval), self.rng)
+            }
+            _ => steady(self.pace.poll_interval, self.rng),
+        };
+        let next = self.after(pause.max(asked.unwrap_or_default()));
+        work.waiting = Some(waiting);
+        if work.restart_pending {
+            let waits_for = Some(self.describe_wait(&work, next));
+            (
+                State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
+                Effect::Wait(next),
+            )
+        } else {
+            self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
+        }
+    }
+
+    // Unknown
+
+    fn unclear(&mut self, mut work: BakeWork, since: DateTime<Utc>, why: String, asked: Duration) -> (State, Effect) {
+        work.waiting = None;
+        work.evidence.all_refused = false;
+        // The clock may have been set back since.
+        let since = since.min(self.now);
+        let next = self.after(self.first_look().max(asked));
+        (State::Unknown { work, since, looks: 0, next, why }, Effect::Wait(next))
+    }
+
+    fn looked(
+        &mut self,
+        work: BakeWork,
+        since: DateTime<Utc>,
+        looks: u32,
+        why: String,
+        answer: Response,
+    ) -> (State, Effect) {
+        // The clock may have been set back since; a window that begins in the future would keep the bake for as long.
+        let since = since.min(self.now);
+        match answer {
+            Response::Found(Some(image)) => {
+                let found = format!("found by name after the create call stayed unclear ({why})");
+                self.adopt(work, image, &found)
+            }
+            // Whose the images are that carry the name is settled right before the call is repeated.
+            Response::Found(None) | Response::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
+                let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
+                let spent = work.attempts >= self.bake.settings.retry.attempts;
+                if self.past_deadline() && !spent {
+                    let deadline = self.deadline_in_words();
+                    let reason = format!("no image could be begun before the deadline ({deadline}); last: {nothing}");
+                    return self.finish(work, failed(ReasonCode::Outage, false, reason));
+                }
+                if spent {
+                    let reason = format!("gave up after {}: {nothing}", count(work.attempts, "attempt"));
+                    return self.finish(work, failed(ReasonCode::Outage, false, reason));
+                }
+                let next = self.now;
+                let state = State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(nothing) };
+                (state, Effect::Wait(next))
+            }
+            Response::Refused(_) if self.has_come(later(since, self.bake.settings.build_deadline)) => {
+                let reason = format!("{why}; the image could not be looked for either, see the attempts");
+                self.finish(work, failed(ReasonCode::Outage, false, reason))
+            }
+            Response::Refused(api_error) => {
+                let pause = self.pause_after(&api_error, looks + 1);
+                let next = self.after(pause);
+                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+            }
+            _ => {
+                let gap = retry::look_delay(self.first_look(), looks + 1, self.longest_look(), self.rng);
+                // The look that may end it comes right after the window, not up to a gap later.
+                let window_end = later(since, self.pace.lookup_window).max(self.after(self.first_look()));
+                let next = self.after(gap).min(window_end);
+                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+            }
+        }
+    }
+
+    fn first_look(&self) -> Duration {
+        retry::FIRST_LOOK.min(self.pace.lookup_window / 4)
+    }
+
+    fn longest_look(&self) -> Duration {
+        retry::LONGEST_GAP.min(self.pace.lookup_window)
+    }
+
+    fn adopt(&mut self, mut work: BakeWork, image: RemoteImage, found: &str) -> (State, Effect) {
+        // An image under a name that was given up is known by that name from here on.
+        let evidence = &mut work.evidence;
+        if let Some(index) = evidence.earlier.iter().position(|earlier| earlier.image_name == image.name) {
+            let EarlierName { version, image_name, baseline, first_sent } = evidence.earlier.remove(index);
+            (evidence.baseline, evidence.first_sent, evidence.all_refused) = (baseline, Some(first_sent), false);
+            (work.version, work.image_name) = (version, image_name);
+        }
+        let made = MadeImage { image_id: image.image_id, version_id: image.version_id, task_id: None };
+        match image.status {
+            ImageStatus::Available => {
+                self.finish(work, End::Succeeded { image: made, reason: format!("image made; {found}") })
+            }
+            status => self.follow(work, made, status.as_str().to_owned(), Some(found.to_owned())),
+        }
+    }
+
+    // Build
+
+    fn follow(
+        &mut self,
+        mut work: BakeWork,
+        image: MadeImage,
+        status: String,
+        found: Option<String>,
+    ) -> (State, Effect) {
+        work.waiting = None;
+        let next = self.after(self.pace.poll_interval);
+        let now = self.now;
+        let state = State::Building {
+            work,
+            image,
+            since: now,
+            seen_at: now,
+            consecutive_errors: 0,
+            next,
+            status,
+            found,
+            searching: false,
+        };
+        (state, Effect::Wait(next))
+    }
+
+    fn building(&mut self, answer: Response) -> (State, Effect) {
+        let State::Building {
+            mut work,
+            image,
+            since,
+            mut seen_at,
+            consecutive_errors: mut misses,
+            mut status,
+            found,
+            mut searching,
+            ..
+        } = self.bake.state.clone()
+        else {
+            return (self.bake.state.clone(), Effect::Wait(self.now));
+        };
+        // The clock may have been set back since.
+        let since = since.min(self.now);
+        seen_at = seen_at.min(self.now);
+        let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
+        let mut pause = self.pace.poll_interval;
+        let answer = match answer {
+            Response::Found(Some(seen)) if seen.image_id == image.image_id => Response::Image(Some(seen)),
+            // The id in the create call's answer may be that of another image.
+            Response::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Response::Image(None),
+            answer => answer,
+        };
+        match answer {
+            Response::Image(Some(seen)) => match seen.status {
+                ImageStatus::Available => {
+                    let reason = match found {
+                        Some(found) => format!("image made; {found}"),
+                        None if work.attempts > 1 => format!("image made at attempt {}", work.attempts),
+                        None => "image made".to_owned(),
+                    };
+                    return self.finish(work, End::Succeeded { image, reason });
+                }
+                ImageStatus::CreateFailed => {
+                    let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create \
+                                  call is in the attempts, for a support ticket";
+                    return self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()));
+                }
+                ImageStatus::Deleted => {
+                    seen.status.as_str().clone_into(&mut status);
+                    searching = true;
+                }
+                ImageStatus::InProgress | ImageStatus::Other(_) => {
+                    seen_at = self.now;
+                    misses = 0;
+                    searching = false;
+                    seen.status.as_str().clone_into(&mut status);
+                }
+            },
+            Response::Image(None) => searching = self.now >= later(seen_at, lag),
+            Response::Found(Some(seen)) => {
+                let listed = format!("found by name and tags after {} was not listed", image.image_id);
+                work.evidence.given_up.push(image.image_id);
+                return self.adopt(work, seen, &listed);
+            }
+            Response::Found(None) | Response::NameTaken(_) if searching => {
+                return self.finish(work, vanished(image, &status, lag));
+            }
+            Response::Refused(api_error) => {
+                misses += 1;
+                pause = self.pause_after(&api_error, misses).max(pause);
+                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
+                if api_error.is_outage() {
+                    let next = self.after(pause);
+                    let state = State::Building {
+                        work,
+                        image,
+                        since,
+                        seen_at,
+                        consecutive_errors: misses,
+                        next,
+                        status,
+                        found,
+                        searching,
+                    };
+                    return (state, Effect::Wait(next));
+                }
+            }
+            _ => misses += 1,
+        }
+        if self.has_come(later(since, self.bake.settings.build_deadline)) {
+            if searching {
+                return self.finish(work, vanished(image, &status, lag));
+            }
+            let reason = format!(
+                "stuck: the image is still {status} after {}, no longer followed",
+                words(self.bake.settings.build_deadline)
+            );
+            return self.finish(work, made_in_vain(image, ReasonCode::Stuck, false, reason));
+        }
+        let was_searching = matches!(self.bake.state, State::Building { searching: true, .. });
+        let (next, effect) = if searching && !was_searching {
+            (self.now, self.find_image(&work))
+        } else {
+            let next = self.after(pause);
+            (next, Effect::Wait(next))
+        };
+        (
+            State::Building { work, image, since, seen_at, consecutive_errors: misses, next, status, found, searching },
+            effect,
+        )
+    }
+
+    // Start
+
+    fn starting(&mut self, answer: Response) -> (State, Effect) {
+        let State::Starting {
+            mut work,
+            end,
+            tries,
+            stop_unconfirmed: doubt,
+            since,
+            start_sent,
+            mut refused_since,
+            last_error: mut trouble,
+            ..
+        } = self.bake.state.clone()
+        else {
+            return (self.bake.state.clone(), Effect::Wait(self.now));
+        };
+        let asked = if let Response::Refused(api_error) = &answer { api_error.server_delay() } else { None };
+        let absent = match &answer {
+            Response::Instance(None) => true,
+            Response::Instance(Some(PowerState::Final(status))) => status.eq_ignore_ascii_case("deleted"),
+            _ => false,
+        };
+        if absent {
+            let before = work.waiting.as_ref();
+            work.waiting = Some(Wait::go_on(before, WaitReason::Absent, Obstacle::Absent.why(), self.now));
+        } else if matches!(answer, Response::Instance(_)) {
+            work.waiting = None;
+        }
+        let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
+        if let Response::Refused(api_error) = &answer
+            && start_sent
+            && api_error.is_decided()
+        {
+            refused_since = refused_since.or(Some(self.now));
+        }
+        let (tries, doubt, next, call) = match answer {
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
+                if doubt && tries < SETTLED_AFTER =>
+            {
+                (tries + 1, doubt, self.after(self.pace.poll_interval), None)
+            }
+            Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
+                work.restart_pending = false;
+                return self.run_end_hooks(work, end, 0);
+            }
+            // Another line, or another host, may be making an image of it right now, which a start would spoil.
+            Response::Instance(Some(PowerState::Stopped)) => {
+                let waited = self.has_come(later(since.unwrap_or(self.now), self.bake.settings.build_deadline));
+                let call = if waited { Call::StartInstance } else { Call::FindImagesInProgress };
+                (tries + 1, false, self.start_pause(tries), Some(call))
+            }
+            Response::InProgress(images) => {
+                let own = end.image().map(|image| &image.image_id);
+                match images.iter().find(|image| Some(&image.image_id) != own) {
+                    None => (tries, false, self.start_pause(tries), Some(Call::StartInstance)),
+                    Some(image) => {
+                        let line = image.tags.get(TAG_LINE).map_or("another line", String::as_str);
+                        let name = &image.image_id;
+                        trouble = Some(format!("it is not started while image {name} of {line} is being made of it"));
+                        (tries, false, self.start_pause(tries), None)
+                    }
+                }
+            }
+            // One empty listing proves nothing; an instance left stopped would be the price of believing it.
+            Response::Instance(_) if absent && times >= ABSENT_AFTER => {
+                work.waiting = None;
+                work.restart_pending = false;
+                return self.run_end_hooks(
+                    work,
+                    end.with_note("the instance is gone, it could not be started again"),
+                    0,
+                );
+            }
+            Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
+            answer => {
+                trouble = match answer {
+                    Response::Refused(api_error) => Some(api_error.describe()),
+                    Response::Instance(Some(PowerState::Transitioning(status) | PowerState::Final(status))) => {
+                        Some(format!("the cloud reports it {status}"))
+                    }
+                    Response::Instance(None) => Some("the cloud does not list it".to_owned()),
+                    _ => trouble,
+                };
+                (tries + 1, doubt, self.start_pause(tries), None)
+            }
+        };
+        let next = next.max(self.after(asked.unwrap_or_default()));
+        let start_sent = call == Some(Call::StartInstance);
+        let effect = call.map_or(Effect::Wait(next), Effect::Call);
+        (
+            State::Starting {
+                work,
+                end,
+                tries,
+                stop_unconfirmed: doubt,
+                since,
+                start_sent,
+                refused_since,
+                last_error: trouble,
+                next,
+            },
+            effect,
+        )
+    }
+
+    /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
+    /// come up, so the pauses grow only after that.
+    fn start_pause(&mut self, tries: u32) -> DateTime<Utc> {
+        let pause = retry::look_delay(self.pace.poll_interval, tries / STEADY_POLLS + 1, retry::LONGEST_GAP, self.rng);
+        self.after(pause)
+    }
+
+    // Finish
+
+    /// From the hook of the end on that comes after so many; ends the bake where there is none.
+    fn run_end_hooks(&self, mut work: BakeWork, end: End, done: usize) -> (State, Effect) {
+        let failed = matches!(end, End::Failed { .. });
+        let hook = self.bake.settings.hooks.ending(failed).nth(done).filter(|_| work.end_hooks_pending);
+        let Some((moment, number, command)) = hook else {
+            work.end_hooks_pending = false;
+            return (State::Ended { work: Some(work), end }, Effect::Done);
+        };
+        let run = self.hook(&work, Some(&end), moment, number, command);
+        (State::Finishing { work, end, done, next: self.now }, run)
+    }
+
+    /// What a hook of the end comes to never changes the result.
+    fn end_hook_finished(&self, work: BakeWork, mut end: End, done: usize, outcome: &HookOutcome) -> (State, Effect) {
+        let failed = matches!(end, End::Failed { .. });
+        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed).nth(done)
+            && !outcome.is_ok()
+        {
+            let (program, moment) = (command.program(), moment.as_str());
+            end = end.with_note(&format!("the hook {program} of {moment} failed: {}", outcome.result));
+        }
+        self.run_end_hooks(work, end, done + 1)
+    }
+
+    // Shared
+
+    /// The end, by way of the start and the hooks that are owed.
+    fn finish(&self, mut work: BakeWork, mut end: End) -> (State, Effect) {
+        work.waiting = None;
+        for note in std::mem::take(&mut work.notes) {
+            end = end.with_note(&note);
+        }
+        if work.restart_pending {
+            let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
+            let since = Some(self.now);
+            let (start_sent, refused_since, trouble, next) = (false, None, None, self.now);
+            let state = State::Starting {
+                work,
+                end,
+                tries: 0,
+                stop_unconfirmed: doubt,
+                since,
+                start_sent,
+                refused_since,
+                last_error: trouble,
+                next,
+            };
+            (state, Effect::Call(Call::DescribeInstance))
+        } else {
+            self.run_end_hooks(work, end, 0)
+        }
+    }
+
+    /// The deadline has passed. What it waited for decides what that means: nobody failed where users or the instance were
+    /// in the way.
+    fn give_up(&self, work: BakeWork) -> (State, Effect) {
+        let deadline = self.deadline_in_words();
+        let Some(waiting) = &work.waiting else {
+            let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
+            let reason = format!("no image could be begun before the deadline ({deadline}){because}");
+            return self.finish(work, failed(ReasonCode::Deadline, false, reason));
+        };
+        let code = waiting.on.code_at_deadline();
+        let end = match waiting.on {
+            WaitReason::Users => {
+                let reason = format!("somebody was connected to the instance until the deadline ({deadline})");
+                End::Skipped { code, reason }
+            }
+            on => {
+                let what = waiting.what();
+                let reason = format!("no image could be begun before the deadline ({deadline}): it waited for {what}");
+                match on {
+                    WaitReason::Instance | WaitReason::Absent => End::Skipped { code, reason },
+                    _ => failed(code, false, reason),
+                }
+            }
+        };
+        self.finish(work, end)
+    }
+
+    fn deadline_in_words(&self) -> String {
+        let after = match self.bake.trigger {
+            Trigger::Slot => "the slot",
+            Trigger::CaughtUp => "it was caught up",
+            Trigger::Manual => "the request",
+        };
+        format!("{} after {after}", words(self.bake.settings.deadline))
+    }
+
+    /// See [`retry::pause_after`].
+    fn pause_after(&mut self, api_error: &ApiError, n: u32) -> Duration {
+        retry::pause_after(api_error, n, self.pace.poll_interval, self.longest_pause(), self.rng)
+    }
+
+    /// Between two tries of anything but a start.
+    fn longest_pause(&self) -> Duration {
+        retry::LONGEST_GAP.min(self.bake.settings.retry.cap).max(self.pace.poll_interval)
+    }
+
+    fn past_deadline(&self) -> bool {
+        shifted(self.now, -self.pace.unproven) > self.bake.give_up_at
+    }
+
+    /// Whether an instant has come that ends something by its age.
+    fn has_come(&self, instant: DateTime<Utc>) -> bool {
+        shifted(self.now, -self.pace.unproven) >= instant
+    }
+
+    fn after(&self, pause: Duration) -> DateTime<Utc> {
+        later(self.now, pause)
+    }
+
+    fn identity(&self, work: &BakeWork) -> Identity {
+        identity(self.bake, work, self.pace)
+    }
+}
+
+/// What keeps an instance from being stopped.
+enum Obstacle {
+    Users(String),
+    State(String),
+    Absent,
+    Refused(ApiError),
+}
+
+impl Obstacle {
+    fn why(&self) -> String {
+        match self {
+            Self::Users(who) => format!("waits for {who} to leave, who is connected to the instance"),
+            Self::State(status) => format!("waits for the instance, which is {status}"),
+            Self::Absent => "waits for the instance, which the cloud does not list".to_owned(),
+            Self::Refused(api_error) => waits_for_cloud(api_error),
+        }
+    }
+
+    fn api_error(&self) -> Option<&ApiError> {
+        if let Self::Refused(api_error) = self { Some(api_error) } else { None }
+    }
+}
+
+fn waits_for_cloud(api_error: &ApiError) -> String {
+    format!("waits for the cloud: {}", api_error.describe())
+}
+
+/// There is no image.
+fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
+    End::Failed { image: None, permanent, code, reason }
+}
+
+/// An image was begun, and it is no good one.
+fn made_in_vain(image: MadeImage, code: ReasonCode, permanent: bool, reason: String) -> End {
+    End::Failed { image: Some(image), permanent, code, reason }
+}
+
+/// The image was there, or was said to be, and is not.
+fn vanished(image: MadeImage, status: &str, lag: Duration) -> End {
+    let reason = if ImageStatus::parse(status) == ImageStatus::Deleted {
+        "the image was deleted while it was being made".to_owned()
+    } else {
+        format!("the image vanished: it has not been listed for {}, and no other of its slot is", words(lag))
+    };
+    made_in_vain(image, ReasonCode::Vanished, false, reason)
+}
+
+fn words(duration: Duration) -> String {
+    humantime::format_duration(duration).to_string()
+}
+
+fn count(n: u32, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}
+
+#[cfg(test)]
+#[path = "transition_tests.rs"]
+pub(crate) mod tests;
+
+#[cfg(test)]
+#[path = "transition_model.rs"]
+mod model;
