@@ -33,7 +33,7 @@ full:
 docs:
     UPDATE_DOCS=1 cargo nextest run --locked --test reference
 
-# Accept new snapshots after a look at them.
+# Accept new snapshots. Read the difference before you commit them.
 snapshots:
     INSTA_UPDATE=always cargo nextest run --locked
 

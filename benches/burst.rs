@@ -1,5 +1,5 @@
-//! A thousand slots at one second: the real daemon against the simulator in this process. Told by the history (when rows
-//! were made and calls begun) and by the simulator (when calls arrived).
+//! A thousand slots in one second: the real daemon against the simulator in this process. The times come from the history
+//! (when rows were written and calls began) and from the simulator (when calls arrived).
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
@@ -20,7 +20,7 @@ use support::{Daemon, Table, write_config};
 use tokio::net::TcpListener;
 
 const SLOTS: usize = 1000;
-/// The bench fails where the calls are not all made this long after the slot.
+/// The bench fails if not all calls are made this long after the slot.
 const BOUND: TimeDelta = TimeDelta::seconds(60);
 
 fn main() -> ExitCode {

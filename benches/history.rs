@@ -1,4 +1,4 @@
-//! A history of a million bakes: how long its pages take, and the start of the daemon on it.
+//! A history of a million bakes: the time that its pages and the start of the daemon take.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 

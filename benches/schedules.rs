@@ -1,4 +1,4 @@
-//! Ten thousand schedules: reading them, finding their slots, and what the daemon takes while it has nothing to do.
+//! Ten thousand schedules: the time to read them and to find their slots, and the CPU time and memory of an idle daemon.
 
 #![expect(clippy::unwrap_used, reason = "a bench may panic")]
 
@@ -13,7 +13,7 @@ use imagebaked::{
 use support::{Daemon, Table, median, program, schedules, timed, write_config};
 
 const SCHEDULES: usize = 10_000;
-/// How long the daemon is watched while idle.
+/// How long the idle daemon is measured.
 const IDLE: Duration = Duration::from_secs(30);
 
 fn main() -> ExitCode {

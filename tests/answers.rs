@@ -1,5 +1,5 @@
-//! Answers to the create call that do not tell the truth: proxies in place of the cloud, ids of other images, images of others
-//! under the same name. Whatever is answered, a slot has one AVAILABLE image, and the history knows it.
+//! False answers to the create call: proxies in place of the cloud, ids of other images, images of others under the same
+//! name. Whatever the answer is, a slot has one AVAILABLE image, and the history has its id.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -24,7 +24,8 @@ fn instance<'a>(state: &'a Value, id: &str) -> &'a Value {
     state["instances"].as_array().unwrap().iter().find(|instance| instance["instance_id"] == id).unwrap()
 }
 
-/// The one good image of `id`, which the row of its bake names; nothing of it was spoiled, and it runs.
+/// Asserts that instance `id` has one good image, that its bake's row names it, that no image failed, and that the instance
+/// runs. Returns the row.
 fn one_good_image(cloud: &Cloud, host: &Host, name: &str, id: &str, what: &str) -> Value {
     let row = eventually(&format!("{what}: the bake of {name} ends"), || {
         host.newest(&["--schedule", name]).filter(|row| !row["finished_at"].is_null())
@@ -48,12 +49,12 @@ fn a_proxy_s_answer_costs_neither_an_image_nor_a_second_one() {
     let mut cases = Vec::new();
     for (n, status) in STATUSES.into_iter().enumerate() {
         for acts in [true, false] {
-            // Every status meets every kind of body over the runs of two neighbours, and 429 and 403 meet all.
+            // Two neighbouring runs together cover each status with each kind of body; 429 and 403 have all bodies in one.
             let bodies =
                 if [429, 403].contains(&status) { BODIES.to_vec() } else { vec![BODIES[n % 6], BODIES[(n + 3) % 6]] };
             for body in bodies {
                 let (name, id) = (format!("s{}", cases.len()), format!("ecd-{}", cases.len()));
-                // Where one is stopped, our own start must not spoil an image that the history does not know.
+                // Our start of a stopped instance must not spoil an image that the history does not have yet.
                 let stop = if cases.len() % 2 == 0 { "if_running" } else { "never" };
                 config += &schedule(&name, &id, &format!("stop_instance = \"{stop}\""));
                 faults
@@ -134,14 +135,14 @@ fn images_of_others_under_the_same_name_are_never_the_slot_s() {
     for (n, (kind, tags)) in others.iter().enumerate() {
         config +=
             &schedule(&format!("s{n}"), &format!("ecd-{n}"), &format!("image_name = \"golden-{n}-v{{version}}\""));
-        // Versions 1 and 2 are taken; the names that only begin so are not in the way.
+        // Versions 1 and 2 are taken. Names that have them as a prefix do not count.
         for version in ["1", "2", "33"] {
             let image = json!({"image_id": format!("imgc-other-{n}-{version}"), "tags": tags, "image_type": kind,
                                "image_name": format!("golden-{n}-v{version}")});
             put_image(&cloud, &image);
         }
     }
-    // After an unclear answer, too.
+    // The same holds after an unclear answer.
     let unclear = |id: &str| json!({"action": "CreateImageByInstance", "instance_id": id, "status": 502, "body": "html", "act": false});
     cloud.add_faults(&json!({"fault": [unclear("ecd-1"), unclear("ecd-2")]}).to_string());
     let mut host = Host::new(cloud.addr, &config);
@@ -158,7 +159,7 @@ fn images_of_others_under_the_same_name_are_never_the_slot_s() {
 #[test]
 fn a_name_that_is_taken_for_good_fails_the_bake_by_its_code() {
     let cloud = Cloud::start();
-    // A name without a version shows the slot to the minute: the minutes around now are all taken.
+    // A name without a version has the slot to the minute. All minutes around now are taken.
     let mut host = Host::new(
         cloud.addr,
         &schedule("golden", "ecd-a", "timezone = \"UTC\"\nimage_name = \"golden-{slot:%Y%m%d-%H%M}\""),

@@ -1,4 +1,5 @@
-//! What the cloud, the network and people get wrong: a plain word, an attempt row, nothing lost, no busy loop.
+//! Faults of the cloud, the network and people: each gives a clear reason and an attempt row, loses nothing, and causes no
+//! busy loop.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -18,7 +19,7 @@ use support::{Cloud, Host, calls_with, eventually};
 
 const RARELY: &str = "0 3 1 1 *";
 
-/// One schedule for each name, on an instance of its own, that only people start.
+/// One schedule for each name, each with its own instance. Only manual requests bake them.
 fn schedules(names: &[&str], more: &str) -> String {
     let one = |name: &&str| {
         format!("[[schedule]]\nname = \"{name}\"\ninstance_id = \"ecd-{name}\"\ncron = \"{RARELY}\"\n{more}\n")
@@ -62,7 +63,7 @@ fn parrot(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<AtomicU
 
 #[test]
 fn every_code_of_the_create_call_ends_as_its_class_says() {
-    // Permanent: one call, failed. Busy: waited for. Unclear: looked for, then repeated.
+    // Permanent: one call, then failed. Busy: the bake waits. Unclear: the image is searched for, then the call is repeated.
     let permanent = [
         "Instance.NotFound",
         "DesktopInstance.NotFound",
@@ -83,7 +84,7 @@ fn every_code_of_the_create_call_ends_as_its_class_says() {
     let cloud = Cloud::start();
     let host = host(&cloud, &names.iter().map(String::as_str).collect::<Vec<_>>(), "");
     for (n, code) in all.iter().enumerate() {
-        // Both shapes that the API pages document.
+        // The API pages document both shapes.
         let shape = if n % 2 == 0 { "status = 400" } else { "success_false = true" };
         cloud.add_faults(&fault(&name(code), &format!("code = \"{code}\"\n{shape}")));
     }
@@ -169,7 +170,7 @@ fn what_becomes_of_an_image_is_shown() {
 }
 
 #[test]
-fn the_servers_own_delay_is_obeyed() {
+fn the_servers_own_delay_is_kept() {
     let cloud = Cloud::start();
     let host = host(&cloud, &["a"], "");
     let keys = "code = \"Throttling.User\"\nstatus = 429\nheaders = { x-acs-retry-after = \"1200\" }";
@@ -204,12 +205,12 @@ fn a_wrong_secret_holds_everything_until_it_is_right() {
     assert!(report.starts_with("credentials rejected") && report.contains("SignatureDoesNotMatch"), "{report}");
     let refused = cloud.state()["calls"].as_array().unwrap().len();
     assert!(refused < 10, "{refused} calls with a key that is known to be wrong");
-    let said =
+    let outputs =
         [&["status"][..], &["status", "--json"], &["history", "--json"], &["show", "2"], &["show", "2", "--json"]]
             .map(|args| String::from_utf8(host.run(args).stdout).unwrap());
-    assert!(said.iter().all(|text| !text.is_empty() && !text.contains("not-the-secret")), "{said:?}");
+    assert!(outputs.iter().all(|text| !text.is_empty() && !text.contains("not-the-secret")), "{outputs:?}");
     host.set_key(support::SECRET);
-    // The next probe is a minute away; the next start is not.
+    // The next probe comes in a minute. A restart probes at once.
     host.stop();
     host.start();
     for name in ["a", "b"] {
@@ -232,7 +233,7 @@ fn corrected_keys_count_from_the_next_reload_on() {
     host.start();
     host.expect(0, &["bake", "a"]);
     eventually("health is bad", || (host.run(&["status"]).status.code() == Some(5)).then_some(()));
-    // Turns in between, which find nothing to begin, must not spend the probe.
+    // Turns of the engine that start nothing must not use up the probe.
     host.expect(0, &["pause", "a"]);
     host.expect(0, &["resume", "a"]);
     host.set_key(support::SECRET);
@@ -255,7 +256,7 @@ fn an_endpoint_that_is_down_is_no_busy_loop() {
     let words =
         "no image could be begun before the deadline (4s after the request): it waited for the cloud: ConnectFailed";
     assert!(reason(&bake).starts_with(words), "{bake:#}");
-    // Pauses of up to 200 ms, half of that on the average.
+    // The pauses are up to 200 ms, on average 100 ms.
     let calls = calls_with(&bake, "ConnectFailed").len();
     assert!((4..200).contains(&calls), "{calls} calls");
 }

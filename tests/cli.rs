@@ -1,4 +1,4 @@
-//! The commands as a person and a program meet them: words, JSON fields, exit codes.
+//! The commands as people and programs use them: text, JSON fields, exit codes.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -36,7 +36,7 @@ fn a_day_on_the_command_line() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
 
-    // Before the daemon ever ran.
+    // The daemon has never run.
     host.expect(4, &["status"]);
     host.expect(3, &["history"]);
     host.expect(4, &["bake", "golden"]);
@@ -88,7 +88,7 @@ fn a_day_on_the_command_line() {
     assert_eq!(host.json(0, &["images"])["images"].as_array().unwrap().len(), 3);
     host.expect(3, &["images", "silver"]);
 
-    // The history is readable without the daemon, and a reader that goes away is no failure.
+    // The history is readable without the daemon. A closed pipe is no failure.
     host.stop();
     let mut history = host.command(&["history"]).stdout(Stdio::piped()).spawn().unwrap();
     drop(history.stdout.take());
@@ -109,7 +109,7 @@ fn the_plan_is_what_the_file_says() {
             ["schedule", "instance_id", "slot", "image_name"].map(|field| slot[field].as_str().unwrap()).join(" ")
         })
         .collect();
-    // After --from, up to and including --until.
+    // `--from` is exclusive, `--until` is inclusive.
     let wanted = [
         "farm ws-1 2027-03-02T04:30:00Z farm-20270302-0430-v1",
         "farm ws-2 2027-03-02T04:30:00Z farm-20270302-0430-v1",
@@ -180,7 +180,7 @@ fn people_can_pause_resume_retry_and_cancel() {
     let (_, err) = host.expect(1, &["cancel", &id]);
     assert!(err.contains("it is over"), "{err}");
 
-    // One that waits for a busy cloud can be called off.
+    // A bake that waits for a busy cloud can be cancelled.
     cloud.add_faults(&error.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
     host.expect(0, &["bake", "wrong"]);
     let waits = |bake: &Value| bake["state"] == "queued" && !bake["reason"].is_null();
@@ -218,7 +218,7 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
     assert!(reason.contains("failed for good 5 times in a row") && reason.contains("imagebaked resume a"), "{reason}");
     host.configure(cloud.addr, &file("disk_type = \"SYSTEM\""));
     host.expect(0, &["reload"]);
-    // It may go on, and its last image is still missing.
+    // It is resumed, and its last image is still missing.
     let status = host.json(5, &["status"]);
     assert_eq!(status["paused"].as_array().unwrap().len(), 0);
     assert_eq!(
@@ -227,7 +227,7 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
     );
 }
 
-/// What differs from run to run is masked, and so is the width of columns, which follows from it.
+/// Masks what differs from run to run, and the column widths that follow from it.
 macro_rules! same_words {
     ($text:expr) => {
         insta::with_settings!({ filters => [
@@ -261,7 +261,7 @@ fn a_terminal_gets_tables() {
     let check = report(&host, &["check"]);
     host.start();
     host.bake("golden");
-    // Within its first seconds a new history searches before each create. One that goes on after an orderly end never does.
+    // A new history searches before each create in its first seconds. A history after an orderly stop does not.
     eventually("the history is settled", || host.log().contains("the history is settled").then_some(()));
     host.stop();
     host.start();
@@ -313,7 +313,7 @@ fn programs_get_one_document_and_only_terminals_colour() {
     let (plain, _) = host.expect(0, &["history"]);
     let (painted, _) = host.expect(0, &["history", "--color", "always"]);
     assert!(!plain.contains('\u{1b}') && painted.contains("\u{1b}[32msucceeded\u{1b}[0m"), "{painted}");
-    // What fails says so on standard error, and nothing half on standard output.
+    // A failure prints to standard error, and nothing to standard output.
     for (code, args) in [(3, vec!["show", "99"]), (3, vec!["bake", "silver"]), (2, vec!["history", "--limit", "x"])] {
         let (out, err) = host.expect(code, &[&args[..], &["--json"]].concat());
         assert!(out.is_empty() && err.starts_with("error: "), "{args:?}: {out}{err}");

@@ -1,4 +1,4 @@
-//! A host whose clock is wrong, as the cloud's Date header tells it.
+//! A host with a wrong clock, by the cloud's Date header.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
@@ -45,13 +45,13 @@ async fn a_clock_that_is_off_is_noticed_and_forgotten_when_it_is_right() {
     clock.advance(-TimeDelta::minutes(5) - TimeDelta::seconds(5));
     assert_eq!(skew().await, (None, Some(5)), "a warning, and the call goes through");
     clock.advance(-TimeDelta::minutes(15));
-    assert_eq!(skew().await, (Some("InvalidTimeStamp.Expired".to_owned()), Some(20)), "known from the refusal, too");
+    assert_eq!(skew().await, (Some("InvalidTimeStamp.Expired".to_owned()), Some(20)), "known from the error, too");
     clock.set(SystemClock.now());
     assert_eq!(skew().await, (None, None));
     sim.stop().await;
 }
 
-/// The real daemon with a clock that is set by hand, against a cloud with a clock of its own.
+/// The real daemon with a clock that the test sets, against a cloud with its own clock.
 struct World {
     clock: ManualClock,
     cloud: ManualClock,
@@ -110,13 +110,13 @@ impl World {
         client::ask(&self.socket, &request).await.unwrap()
     }
 
-    /// Both clocks show true time, later by so much.
+    /// Moves both clocks ahead by this much, to the same true time.
     fn pass(&self, span: TimeDelta) {
         self.clock.advance(span);
         self.cloud.advance(span);
     }
 
-    /// One image more.
+    /// Makes one more image.
     async fn bake(&self) {
         let Reply::Bakes { bakes } = self.ask(Request::Bake { schedule: "golden".into() }).await else { panic!() };
         let mut seen = 0;
@@ -133,7 +133,7 @@ impl World {
         }
     }
 
-    /// What a pass says is in the way, and how many images it deleted.
+    /// The obstacle that a pass reports, and how many images it deleted.
     async fn prune(&self) -> (Option<String>, usize) {
         match self.ask(Request::Prune { dry_run: false, again: false, confirm: false }).await {
             Reply::Pruned { report } => {
@@ -152,7 +152,7 @@ async fn nothing_is_deleted_by_a_clock_that_the_cloud_contradicts() {
     world.bake().await;
     world.pass(TimeDelta::minutes(10));
     world.bake().await;
-    // Ten minutes ahead, which the cloud lets pass: the images stay, and the pass says why.
+    // The clock is ten minutes ahead, which the cloud accepts. The images stay, and the pass reports why.
     for off in [10, -10] {
         let truth = world.cloud.now();
         world.clock.step(truth + TimeDelta::minutes(off));
@@ -163,7 +163,7 @@ async fn nothing_is_deleted_by_a_clock_that_the_cloud_contradicts() {
         assert!(format!("{:?}", status.health).contains(side), "{:?}", status.health);
         world.clock.step(truth);
     }
-    // Right again: the first answer that agrees lets the pass go on.
+    // The clock is right again. The first answer that agrees lets the pass go on.
     let (problem, deleted) = world.prune().await;
     assert_eq!((problem, deleted), (None, 1));
     drop(world.stop);
@@ -191,7 +191,7 @@ async fn a_time_stamp_that_is_refused_is_a_problem_of_the_clock_and_ends_when_th
     let before = health().await;
     assert!(!before.to_lowercase().contains("credentials"), "{before}");
     assert!(state().await["finished_at"].is_null());
-    // Right again: the next try is not a minute away.
+    // The clock is right again. The next try comes in less than a minute.
     world.clock.step(truth);
     while state().await["finished_at"].is_null() {
         world.ask(Request::Resume { schedule: "nobody".into() }).await;

@@ -1,4 +1,4 @@
-//! The client against a server on loopback that answers what real servers, proxies and networks answer on bad days.
+//! The client against a scripted server on loopback that sends the bad answers of real servers, proxies and networks.
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests fail by panicking, as tests do")]
 
@@ -35,16 +35,16 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-/// What the server does with one request.
+/// The server's reaction to one request.
 #[derive(Clone)]
 enum Reply {
     /// Sends these bytes and closes.
     Raw(Vec<u8>),
-    /// Says nothing and keeps the connection.
+    /// Sends nothing and keeps the connection open.
     Silence,
 }
 
-/// Answers each request with the next reply, the last one for ever; keeps the requests as they came.
+/// Answers each request with the next reply and repeats the last one; records the requests.
 struct Server {
     url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -189,7 +189,7 @@ async fn desktop_calls_have_no_body_and_no_content_type() {
     verify(request, &[]);
 }
 
-/// Checks a request as a server would: from the wire, by the headers that it lists as signed.
+/// Verifies the signature of a request as a server does: from the bytes sent, by the headers listed as signed.
 fn verify(request: &str, also_signed: &[&str]) {
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
     let target = head.split(' ').nth(1).unwrap();
@@ -272,7 +272,7 @@ async fn endless_answers_are_cut() {
     let long = |bytes: usize| http(200, "", &format!("{{\"RequestId\":\"R\",\"x\":\"{}\"}}", "a".repeat(bytes)));
     let error = refused_create(long(1024 * 1024)).await;
     assert_eq!(gist(&error), (ErrorClass::Unclear, "AnswerTooLarge", Some(200)));
-    // A list may be longer than that; being no list is its only fault.
+    // A list may be longer than this. The answer fails because it is no list.
     assert_eq!(gist(&refused_list(long(1024 * 1024)).await), (ErrorClass::Transient, "ListIncomplete", Some(200)));
     assert_eq!(gist(&refused_list(long(8 * 1024 * 1024)).await), (ErrorClass::Transient, "AnswerTooLarge", Some(200)));
 }
@@ -286,12 +286,12 @@ async fn a_success_without_its_image_is_unclear() {
 }
 
 #[tokio::test]
-async fn http_200_can_be_a_refusal() {
+async fn http_200_can_be_an_error() {
     let body = r#"{"Success":false,"Code":"ExceedBuilderQuota","Message":"The maximum\nis reached.","RequestId":"R"}"#;
     let error = refused_create(http(200, "", body)).await;
     assert_eq!(gist(&error), (ErrorClass::Busy, "ExceedBuilderQuota", Some(200)));
     assert_eq!(error.message, "The maximum is reached.");
-    // DescribeTemplates has a word of its own for good answers.
+    // DescribeTemplates has a code of its own for success.
     let good = http(200, "", r#"{"Code":"success","RequestId":"R","TotalCount":0,"Data":[]}"#);
     let templates = client(&Server::start(vec![good]).await.url).list_all(&DescribeTemplates::default()).await;
     assert_eq!(templates.unwrap(), []);
@@ -358,7 +358,7 @@ async fn all_pages_are_read_and_a_row_that_moved_counts_once() {
     assert_eq!(requests.len(), 3);
     assert!(requests[1].ends_with("PageNumber=2&PageSize=100"), "{}", requests[1]);
 
-    // Without a count a short page may be all that the server gives at once: only an empty one is the end.
+    // Without a count a short page may not be the last one. Only an empty page is the end.
     let server = Server::start(vec![page("", 0..50), page("", 50..51), page("", 51..51)]).await;
     assert_eq!(client(&server.url).list_all_images(&ListImage::default()).await.unwrap().len(), 51);
 }
@@ -371,7 +371,7 @@ async fn a_list_that_changed_while_it_was_read_is_read_again() {
     let server = Server::start([moved, whole].concat()).await;
     assert_eq!(client(&server.url).list_all_images(&ListImage::default()).await.unwrap().len(), 149);
 
-    // But not for ever.
+    // The client gives up after a bound.
     let growing: Vec<Reply> =
         (0..50).map(|n| page(&format!(r#""Count":{},"#, 200 + n), n * 100..n * 100 + 100)).collect();
     let server = Server::start(growing).await;
@@ -385,7 +385,7 @@ fn of_api(body: &str) -> String {
     body.replacen('{', "{\"RequestId\":\"R\",", 1)
 }
 
-/// A list that lies concludes nothing, whichever call it answers, and is not followed for ever.
+/// A false list is an error for each call that lists, and the client does not follow it without end.
 #[tokio::test]
 async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
     let count = |name: &str, n: usize| if name.is_empty() { String::new() } else { format!(r#""{name}":{n},"#) };
@@ -439,7 +439,7 @@ async fn a_list_without_its_rows_is_neither_empty_nor_endless() {
     }
 }
 
-/// What is asked for by its id is absent only from a list that says so, and only if it shows nothing else.
+/// An instance is absent only where a whole list has no row of it and no other row.
 #[tokio::test]
 async fn an_instance_is_absent_only_from_a_list_that_is_whole() {
     let ask = |body: &'static str| async move {
@@ -523,7 +523,7 @@ async fn role_keys_are_fetched_anew_before_they_expire() {
     assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
     assert_eq!(header(&server.requests()[5], "x-aliyun-ecs-metadata-token"), None);
 
-    // The service is down from here on: what is at hand serves to its end, not longer.
+    // The service is down from here on. The last keys serve until they expire, and no longer.
     clock.set(Utc.with_ymd_and_hms(2026, 3, 1, 11, 59, 0).unwrap());
     assert_eq!(credential_provider.get().await.unwrap().access_key_id, "second");
     let asked = server.requests().len();

@@ -1,4 +1,4 @@
-//! Completion as shells ask for it. Those that are not installed are left out.
+//! Shell completion. Shells that are not installed are skipped.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -20,14 +20,17 @@ fn scripts_are_sound() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("script");
         fs::write(&path, script(shell)).unwrap();
-        let Ok(checked) = Command::new(shell).arg("-n").arg(&path).output() else { continue };
+        let Ok(checked) = Command::new(shell).arg("-n").arg(&path).output() else {
+            println!("skipped: there is no {shell}");
+            continue;
+        };
         assert!(checked.status.success(), "{shell}: {}", String::from_utf8_lossy(&checked.stderr));
     }
     let output = imagebaked().args(["completions", "tcsh"]).output().unwrap();
     assert_eq!(output.status.code(), Some(2));
 }
 
-/// What bash offers for the last of these words, with the script loaded.
+/// The completions that bash offers for the last of these words, with the script loaded.
 fn offered(folder: &Path, words: &[&str]) -> Vec<String> {
     let last = words.len() - 1;
     let quoted: Vec<String> = words.iter().map(|word| format!("'{word}'")).collect();
@@ -53,7 +56,7 @@ fn offered(folder: &Path, words: &[&str]) -> Vec<String> {
 fn bash_completes_commands_and_schedules() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("script"), script("bash")).unwrap();
-    // A mistake in the file must not keep anybody from completing.
+    // Completion works with a configuration that has errors.
     let file = "[[schedule]]\nname = 'win11-golden'\ninstance_id = 'ecd-1'\ncron = '0 3 * * *'\n\
                 [[schedule]]\nname = 'win10-old'\ninstance_id = 'ecd-2'\ncron = '0 4 * * *'\n\
                 [[schedule]]\nname = 'farm'\ninstance_ids = ['ws-1']\ncron = '0 5 * * *'\npausd = true\n";
@@ -71,6 +74,6 @@ fn bash_completes_commands_and_schedules() {
     assert_eq!(offers(&["history", "--state", "fail"]), ["failed"]);
     assert_eq!(offers(&["check", "c."]), ["c.toml"]);
     assert_eq!(offered(folder.path(), &["imagebaked", "--config=c.toml", "bake", "fa"]), ["farm"]);
-    // No file, no schedules, and no complaint either.
+    // Without a file there are no schedules, and no error.
     assert_eq!(offered(folder.path(), &["imagebaked", "--config", "none.toml", "bake", "f"]), [""]);
 }

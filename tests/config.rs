@@ -1,4 +1,4 @@
-//! The configuration as an operator meets it: files in, a `Config` or a list of problems out.
+//! Reading the configuration: files in, a `Config` or a list of problems out.
 
 #![allow(clippy::unwrap_used, clippy::panic, clippy::expect_used, reason = "a test fails by panicking")]
 
@@ -22,7 +22,7 @@ use imagebaked::{
     },
 };
 
-/// A folder with a main file and maybe more.
+/// A folder with a main file, and further files that a test adds.
 struct Folder(tempfile::TempDir);
 
 impl Folder {
@@ -204,7 +204,7 @@ fn kinds_of_users_can_be_left_out_and_none_is_named_twice() {
     let loaded = folder.load(&[("IMAGEBAKED_CLOUD__IN_USE", "bundles, templates")]).unwrap();
     assert_eq!(loaded.config.cloud.in_use, [UserKind::Bundles, UserKind::Templates]);
     assert!(folder.load(&[("IMAGEBAKED_CLOUD__IN_USE", "bundle")]).is_err());
-    // It counts from the next pass on.
+    // The key takes effect at the next pass.
     assert!(!loaded.config.needs_restart(&folder.good().config));
 }
 
@@ -262,7 +262,7 @@ fn own_keys_win_over_the_profile_which_wins_over_defaults() {
     assert_eq!((a.settings.deadline, a.settings.build_deadline), (Duration::from_hours(1), Duration::from_hours(2)));
     assert_eq!((a.catch_up, b.catch_up), (CatchUp::Latest, CatchUp::All));
     assert!(matches!(b.instances, Instances::Many(_)));
-    // A key of [defaults] that a workstation does not know is passed over.
+    // A key of [defaults] that workstations do not have is ignored for them.
     assert_eq!((a.settings.auto_clean_userdata, b.settings.auto_clean_userdata), (Some(true), None));
 }
 
@@ -487,7 +487,7 @@ fn ten_thousand_schedules() {
 }
 
 proptest::proptest! {
-    /// Whatever is typed into the example, loading ends, and every place shown is one of the file.
+    /// Loading ends for any edit of the example, and every reported place is within the file.
     #[test]
     fn damaged_files_are_survived(
         edits in proptest::collection::vec((0.0..1.0_f64, 0..12_usize, "[\\[\\]{}='\"\\\\,.#a1 \n\r\u{feff}备]{0,4}"), 1..6)

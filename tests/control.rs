@@ -1,5 +1,5 @@
-//! The control socket: who may come in, what may be said, and what becomes of those who say it wrong. The daemon is real;
-//! what speaks to it is sometimes a stranger, and so is what a command speaks to.
+//! The control socket: access rights, malformed requests, other versions. The daemon is real. Some tests send it raw bytes,
+//! and some put a false daemon in its place.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -26,10 +26,10 @@ fn connect(host: &Host) -> UnixStream {
     stream
 }
 
-/// Says this and listens until the daemon hangs up.
-fn say(host: &Host, bytes: &[u8]) -> String {
+/// Sends these bytes and reads until the daemon closes the connection.
+fn send(host: &Host, bytes: &[u8]) -> String {
     let mut stream = connect(host);
-    // The daemon may hang up on what is too long before all of it is written.
+    // The daemon may close the connection before all bytes of a message that is too long are written.
     let _ = stream.write_all(bytes);
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer);
@@ -37,7 +37,7 @@ fn say(host: &Host, bytes: &[u8]) -> String {
 }
 
 fn ask(host: &Host, message: &Value) -> Value {
-    serde_json::from_str(&say(host, format!("{message}\n").as_bytes())).unwrap()
+    serde_json::from_str(&send(host, format!("{message}\n").as_bytes())).unwrap()
 }
 
 fn message(protocol: u32, version: &str, body: &Value) -> Value {
@@ -45,7 +45,7 @@ fn message(protocol: u32, version: &str, body: &Value) -> Value {
 }
 
 #[test]
-fn strangers_get_a_clear_word_and_the_daemon_lives() {
+fn malformed_requests_get_a_clear_error_and_the_daemon_lives() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.start();
@@ -61,13 +61,13 @@ fn strangers_get_a_clear_word_and_the_daemon_lives() {
 
     let deep = "[".repeat(100_000);
     for garbage in ["\n", "GET / HTTP/1.1\r\n\r\n", "{}\n", "null\n", "\u{0}\u{1}\n", &format!("{deep}\n")] {
-        let answer: Value = serde_json::from_str(&say(&host, garbage.as_bytes())).unwrap();
+        let answer: Value = serde_json::from_str(&send(&host, garbage.as_bytes())).unwrap();
         assert!(answer["body"]["message"].as_str().unwrap().starts_with("a message could not be read"), "{answer}");
     }
-    assert_eq!(say(&host, &[0xff; 64]), "", "what never ends is not answered");
-    let long = say(&host, &vec![b' '; 2 << 20]);
+    assert_eq!(send(&host, &[0xff; 64]), "", "a message without an end gets no answer");
+    let long = send(&host, &vec![b' '; 2 << 20]);
     assert!(long.is_empty() || long.contains("longer than"), "{long}");
-    // Somebody connects and goes.
+    // A client connects and leaves without a request.
     drop(connect(&host));
 
     host.expect(0, &["status"]);
@@ -113,7 +113,7 @@ fn two_operators_are_served_at_once() {
 fn the_socket_is_for_owner_and_group_and_goes_with_the_daemon() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
-    // A stale one, as a daemon leaves it that was killed.
+    // A killed daemon leaves a stale socket.
     drop(UnixListener::bind(host.path("control.sock")).unwrap());
     let (_, err) = host.expect(4, &["status"]);
     assert!(err.contains("is it running?"), "{err}");
@@ -136,7 +136,7 @@ fn a_live_socket_is_refused_and_what_is_no_socket_is_left_alone() {
     let mut host = Host::new(cloud.addr, FILE);
     let mut other = Host::new(cloud.addr, FILE);
     host.start();
-    // Hung, but alive.
+    // The daemon hangs, but lives.
     host.signal("STOP");
     let file = fs::read_to_string(other.path("imagebaked.toml")).unwrap();
     let theirs = host.path("control.sock").display().to_string();
@@ -172,7 +172,7 @@ fn a_hung_daemon_is_recognised_within_seconds() {
     eventually("it is well again", || host.run(&["status"]).status.success().then_some(()));
 }
 
-/// Answers one request with these bytes, as a daemon of a world of its own would.
+/// A false daemon that answers one request with these bytes.
 fn impostor(host: &Host, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
     let path = host.path("control.sock");
     let _ = fs::remove_file(&path);
@@ -181,7 +181,7 @@ fn impostor(host: &Host, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
         let (mut stream, _) = listener.accept().unwrap();
         let mut byte = [0];
         while stream.read(&mut byte).unwrap() == 1 && byte != *b"\n" {}
-        // A command that has heard enough hangs up.
+        // The command may close the connection early.
         let _ = stream.write_all(&answer);
     })
 }

@@ -1,5 +1,5 @@
-//! Promises 1, 2 and 4, and the nesting of hooks, under kill -9: the real daemon is killed at every point where something may be half done, started
-//! again, and then the simulator is asked what there is.
+//! Promises 1, 2 and 4, and the order of hooks, under `kill -9`. The real daemon is killed at every point where work may be
+//! half done and is started again; then the history is compared with the simulator.
 
 #![expect(
     clippy::unwrap_used,
@@ -17,10 +17,10 @@ use std::{
 use imagebaked::adapters::failpoint::POINTS;
 use support::{BOUND, Cloud, Host, eventually, in_parallel, number};
 
-/// How many hosts are at work at once: they mostly wait.
+/// How many hosts run at once. They mostly wait.
 const HOSTS: usize = 6;
 
-/// The answer to the first create call of `plain` is lost, and `bad` is always refused. A hook of `vetoed` wants no image.
+/// The answer to the first create call of `plain` is lost, and each call of `bad` is refused. A hook of `vetoed` vetoes.
 const FAULTS: &str = r#"
 [[fault]]
 action = "CreateImageByInstance"
@@ -38,19 +38,19 @@ status = 400
 /// One kill of a run.
 #[derive(Debug, Clone)]
 enum Kill {
-    /// When this point is passed for the nth time.
+    /// At the nth pass of this failpoint.
     At(&'static str, u32),
-    /// So long after the start.
+    /// This long after the start.
     After(Duration),
 }
 
-/// Runs four slots and a manual bake through these kills, one start of the daemon each, then to their end in peace, and
-/// looks whether every promise was kept. The host stays down until the cloud has finished what it was making, or only
-/// for a moment: a repeated create call meets an image that is there, or one in the making.
+/// Runs four slots and a manual bake through these kills, one start of the daemon for each, then to their end without kills,
+/// and checks every promise. With `long_outage` the host stays down until the cloud has finished its images, otherwise for a
+/// moment: a repeated create call meets a finished image, or one that is being made.
 fn survive(kills: &[Kill], long_outage: bool) {
     let cloud = Cloud::start();
     cloud.add_faults(FAULTS);
-    // Far enough off that a busy machine has started the daemon, twice, before it.
+    // The slot is late enough for a busy machine to start the daemon twice before it.
     let slot = cron_in(Duration::from_secs(6));
     let (one, two, veto) = (noted("1", 0), noted("2", 0), noted("veto", 1));
     let mut host = Host::new(
@@ -64,8 +64,8 @@ fn survive(kills: &[Kill], long_outage: bool) {
             instance_id = "ecd-plain"
             cron = "{slot}"
             [[schedule]]
-            name = "saga"
-            instance_id = "ws-saga"
+            name = "stopped"
+            instance_id = "ws-stopped"
             cron = "{slot}"
             stop_instance = "required"
             hooks = {{ before = [{one}, {two}], after = [{one}, {two}], on_failure = {one} }}
@@ -102,10 +102,10 @@ fn survive(kills: &[Kill], long_outage: bool) {
                 host.kill();
                 break;
             }
-            // Refused as long as the socket is not there, and where the daemon dies of it.
+            // Refused until the socket is there, and where the request makes the daemon die.
             asked = asked || host.run(&["bake", "asked"]).status.success();
             if matches!(kill, Kill::At(..)) && is_settled(&host) {
-                // This run never came by the point, or not so often.
+                // This run did not pass the point, or not so often.
                 host.kill();
                 break;
             }
@@ -125,13 +125,13 @@ fn survive(kills: &[Kill], long_outage: bool) {
     check(&cloud, &host, &format!("{kills:?}"));
 }
 
-/// A hook that writes down that it ran.
+/// A hook that records that it ran.
 fn noted(name: &str, status: i32) -> String {
     let script = format!("echo $IMAGEBAKED_HOOK $0 >> hooks-$IMAGEBAKED_SCHEDULE; exit {status}");
     format!("[\"/bin/sh\", \"-c\", \"{script}\", \"{name}\"]")
 }
 
-/// The hooks that ran for a schedule; one that a kill cut off ran again in its place.
+/// The hooks that ran for a schedule. A hook that a kill interrupted ran again and counts once.
 fn hooks(host: &Host, schedule: &str) -> Vec<String> {
     let text = std::fs::read_to_string(host.path("state").join(format!("hooks-{schedule}"))).unwrap_or_default();
     let mut ran: Vec<String> = text.lines().map(str::to_owned).collect();
@@ -142,7 +142,7 @@ fn hooks(host: &Host, schedule: &str) -> Vec<String> {
 /// Every slot has a row, and every row has ended.
 fn is_settled(host: &Host) -> bool {
     let rows = host.rows();
-    ["plain", "saga", "vetoed", "bad"].iter().all(|name| rows.iter().any(|row| row["schedule"] == *name))
+    ["plain", "stopped", "vetoed", "bad"].iter().all(|name| rows.iter().any(|row| row["schedule"] == *name))
         && rows.iter().all(|row| !row["finished_at"].is_null())
 }
 
@@ -170,11 +170,11 @@ fn check(cloud: &Cloud, host: &Host, kills: &str) {
     }
     assert!(images.is_empty(), "images without a row: {images:?} {}", report());
     assert!(slots.values().all(|n| *n == 1), "a slot has two rows: {}", report());
-    assert_eq!(hooks(host, "saga"), ["before 1", "before 2", "after 2", "after 1"], "{}", report());
+    assert_eq!(hooks(host, "stopped"), ["before 1", "before 2", "after 2", "after 1"], "{}", report());
     assert_eq!(hooks(host, "vetoed"), ["before 1", "before veto", "after 1"], "{}", report());
     for instance in world["instances"].as_array().unwrap() {
         let status = instance["status"].as_str().unwrap();
-        // One that the sample account has, and that nobody touched.
+        // An instance of the sample account that no test uses.
         let is_ours = !instance["instance_id"].as_str().unwrap().contains("-sim");
         assert!(!is_ours || status.eq_ignore_ascii_case("running"), "{instance}: {}", report());
     }
@@ -186,7 +186,7 @@ fn cron_in(pause: Duration) -> String {
     format!("{} {} {} * * *", at % 60, at / 60 % 60, at / 3600 % 24)
 }
 
-/// Runs every list of kills, a few at a time; panics with those that broke something.
+/// Runs every list of kills, a few at a time; panics with the lists that broke a promise.
 fn sweep(runs: &[Vec<Kill>]) {
     let numbered: Vec<(usize, &Vec<Kill>)> = runs.iter().enumerate().collect();
     let broken: Vec<String> = in_parallel(HOSTS, &numbered, |&(index, kills)| {
@@ -221,7 +221,7 @@ fn a_kill_at_any_point_breaks_no_promise() {
 #[test]
 fn kills_during_recovery_break_no_promise() {
     let mut runs = random_runs(20_270_301, 12);
-    // The most delicate moments, one right after the other.
+    // The critical failpoints, one right after the other.
     for second in ["send.find_image", "after.unknown", "send.create_image", "before.building"] {
         runs.push(vec![Kill::At("send.create_image", 1), Kill::At(second, 1)]);
         runs.push(vec![Kill::At("answer.create_image", 1), Kill::At(second, 1)]);
@@ -229,7 +229,7 @@ fn kills_during_recovery_break_no_promise() {
     sweep(&runs);
 }
 
-/// The long sweep; prints what it did. `KILLS` and `SEED` change how many and which.
+/// The long sweep; prints its counts. `KILLS` and `SEED` change how many and which.
 #[test]
 #[ignore = "takes the better part of an hour"]
 fn thousand_kills() {
@@ -244,7 +244,7 @@ fn thousand_kills() {
 
 #[test]
 fn two_hosts_with_the_same_file_make_one_image() {
-    // As in the real cloud, an image takes longer than two pulses are apart.
+    // As in the real cloud, an image takes longer than the time between two ticks.
     let cloud = Cloud::with(&["--open", "--build-time", "3s"]);
     let slot = cron_in(Duration::from_millis(1500));
     let schedules = format!("[[schedule]]\nname = \"plain\"\ninstance_id = \"ecd-plain\"\ncron = \"{slot}\"\n");
@@ -280,7 +280,7 @@ fn a_daemon_that_stood_still_accounts_for_every_slot_and_stays_quiet() {
     host.start();
     eventually("it is at work", || (!host.rows().is_empty()).then_some(()));
     host.signal("STOP");
-    // Real time has to pass here: it is what the test is about.
+    // The test is about real time that passes.
     std::thread::sleep(Duration::from_secs(5));
     let lines = host.log().lines().filter(|line| !line.contains("DEBUG")).count();
     host.signal("CONT");
@@ -304,15 +304,15 @@ fn a_daemon_with_nothing_to_do_says_nothing() {
     let mut host = Host::new(cloud.addr, "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n");
     host.start();
     let lines = |host: &Host| host.log().lines().filter(|line| !line.contains("DEBUG")).count();
-    // What a start says is said by then, and no commit is under way that the stop would make a slow one.
+    // The lines of the start are logged by then, and no commit is running that SIGSTOP would make slow.
     eventually("it has come to rest", || host.log().contains("the history is settled").then_some(()));
     let before = lines(&host);
     host.signal("STOP");
-    // Real time has to pass here: it is what the test is about.
+    // The test is about real time that passes.
     std::thread::sleep(Duration::from_secs(2));
     host.signal("CONT");
     std::thread::sleep(Duration::from_secs(4));
-    let said = lines(&host) - before;
-    assert!(said <= 1, "{said} lines in six seconds, that is more than ten a minute:\n{}", host.log());
+    let logged = lines(&host) - before;
+    assert!(logged <= 1, "{logged} lines in six seconds, that is more than ten a minute:\n{}", host.log());
     assert!(host.run(&["status"]).status.success());
 }

@@ -1,4 +1,4 @@
-//! `imagebaked doctor` on hosts and accounts with all kinds of ailments. Nothing is ever changed by it.
+//! `imagebaked doctor` on hosts and accounts with one fault each. The command changes nothing.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
@@ -38,7 +38,7 @@ cron = "0 4 * * *"
 stop_instance = "required"
 "#;
 
-/// The rights that only `keep` and `regions` make use of.
+/// The rights that only `keep` and `regions` use.
 const MORE: &str = "keep = { last = 3 }\nregions = [\"cn-hangzhou\"]\n";
 
 fn cloud() -> Cloud {
@@ -46,14 +46,14 @@ fn cloud() -> Cloud {
     Cloud::with(&[&["--build-time", "300ms", "--power-time", "100ms"][..], &instances].concat())
 }
 
-/// A host whose keys are for their owner alone.
+/// A host whose key files only their owner can read.
 fn patient(endpoint: SocketAddr, schedules: &str) -> Host {
     let host = Host::new(endpoint, schedules);
     chmod(&host.path("keys"), 0o700);
     host
 }
 
-/// Puts a `systemctl` in the host's path that says these words, whatever it is asked.
+/// Puts a `systemctl` into the host's path that always prints these words.
 fn systemctl(host: &Host, enabled: &str, active: &str) {
     let folder = host.path("bin");
     fs::create_dir_all(&folder).unwrap();
@@ -72,7 +72,7 @@ fn command(host: &Host, args: &[&str]) -> Command {
     command
 }
 
-/// What the doctor says in a pipe, where it ends with `code`. Whatever ails the host, no secret is told.
+/// The output of `doctor` in a pipe; it must end with `code` and print no secret.
 fn examined(host: &Host, code: i32, args: &[&str]) -> Report {
     report(command(host, &[args, &["--json"]].concat()).output().unwrap(), code)
 }
@@ -90,14 +90,14 @@ fn report(output: Output, code: i32) -> Report {
 struct Report(Vec<Value>);
 
 impl Report {
-    /// Result, finding and advice of the check.
+    /// Result, finding and advice of the check `name`.
     fn of(&self, name: &str) -> (&str, &str, &str) {
         let check = self.0.iter().find(|check| check["name"] == name);
         let check = check.unwrap_or_else(|| panic!("no check {name}: {:#?}", self.0));
         (check["result"].as_str().unwrap(), check["found"].as_str().unwrap(), check["advice"].as_str().unwrap_or(""))
     }
 
-    /// The names of all checks that went so.
+    /// The names of all checks with this result.
     fn names(&self, result: &str) -> Vec<&str> {
         self.0.iter().filter(|check| check["result"] == result).map(|check| check["name"].as_str().unwrap()).collect()
     }
@@ -135,7 +135,7 @@ fn all_is_well() {
     report.is("appstreaming:ListAppInstanceGroup", "skip", &["not needed"]);
     report.is("appstreaming:StartTaskForDistributeImage", "skip", &["not needed"]);
 
-    // For people: a line for each, and the sum.
+    // The text has a line for each check, and the totals.
     let output = command(&host, &[]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("\nok    clock: "), "{text}");
@@ -144,11 +144,11 @@ fn all_is_well() {
 
 #[test]
 fn trying_rights_changes_nothing() {
-    // An open world, which takes every other instance id as it comes, is where a careless try would do harm.
+    // The simulator creates each instance that is named (`--open`). A careless probe would change it.
     for cloud in [cloud(), Cloud::start()] {
         let host = patient(cloud.addr, &format!("{FILE}{MORE}"));
         systemctl(&host, "enabled", "active");
-        // The first look makes an open world's instances.
+        // The first call for an instance creates it in the simulator (`--open`).
         examined(&host, 0, &["--no-probe"]);
         let world = |cloud: &Cloud| {
             let state = cloud.state();
@@ -168,7 +168,7 @@ fn trying_rights_changes_nothing() {
         ] {
             report.is(action, "ok", &["allowed ("]);
             let calls = cloud.calls(action.split_once(':').unwrap().1, None);
-            // Once, for what exists nowhere, and refused.
+            // One call, with an id that does not exist, and it is refused.
             assert_eq!(calls.len(), 1, "{action}: {calls:#?}");
             assert_eq!(calls[0]["outcome"], "refused", "{action}");
             assert!([&Value::Null, &NO_SUCH_INSTANCE.into()].contains(&&calls[0]["instance_id"]), "{calls:#?}");
@@ -211,7 +211,7 @@ fn a_missing_right_is_named_with_what_to_grant() {
         report.is(name, "fail", &["denied: Forbidden.RAM", &format!("grant {name} on resource *")]);
         assert_eq!(report.names("fail"), [name]);
     }
-    // Retention asks everything that may use an image, in every region.
+    // Retention lists every kind of user of an image, in every region.
     for (action, name, granted) in [
         ("ListWuyingServer", "appstreaming:ListWuyingServer", "appstreaming:ListWuyingServer"),
         ("ListAppInstanceGroup", "appstreaming:ListAppInstanceGroup", "appstreaming:ListAppInstanceGroup"),
@@ -228,7 +228,7 @@ fn a_missing_right_is_named_with_what_to_grant() {
         report.is(name, "fail", &["denied: Forbidden.RAM", &format!("grant {granted} on resource *")]);
         exchange(cloud.addr, "DELETE", "/_sim/faults", "");
     }
-    // What the operator leaves out needs no right, and is not hidden.
+    // A kind that `in_use` leaves out needs no right, and the report names it.
     let kinds = "in_use = [\"desktops\", \"workstations\", \"delivery_groups\", \"pools\"]";
     host.configure(cloud.addr, &format!("{kinds}\n{FILE}{MORE}"));
     for action in ["DescribeTemplates", "DescribeBundles"] {
@@ -248,11 +248,11 @@ fn a_missing_right_is_named_with_what_to_grant() {
     report.is("appstreaming:ListImage", "ok", &[]);
     examined(&host, 5, &[]);
 
-    // What no bake asks for may be missing.
+    // Rights that no bake needs may be missing.
     host.configure(cloud.addr, &FILE.replace("stop_instance", "#"));
     deny("ListWuyingServer");
     examined(&host, 0, &[]).is("appstreaming:ListWuyingServer", "warn", &["denied", "grant"]);
-    // And an answer that tells nothing is no denial.
+    // An answer without information is no denial.
     cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"InternalError\"\nstatus = 400");
     examined(&host, 0, &[]).is("appstreaming:CreateImageByInstance", "warn", &["not known: InternalError"]);
 }
@@ -270,7 +270,7 @@ fn refused_and_absent_credentials() {
 
     fs::remove_file(host.path("keys/access_key_secret")).unwrap();
     examined(&host, 5, &[]).is("credentials", "fail", &["no credentials", "no access_key_secret in"]);
-    // The keys that systemd gives to the service lie beside the configuration.
+    // The key files of the unit's LoadCredential= are beside the configuration.
     host.configure(cloud.addr, FILE);
     let config = fs::read_to_string(host.path("imagebaked.toml")).unwrap();
     let config: Vec<&str> = config.lines().filter(|line| !line.starts_with("credentials_dir")).collect();
@@ -320,11 +320,11 @@ fn instances_that_are_not_as_the_file_says() {
     report.is("instance ws-2", "fail", &["a workstation", "swapped", "set instance_type = \"WuyingServer\""]);
     report.is("instance ws-1", "ok", &["Running"]);
 
-    // What is paused does no harm.
+    // A paused schedule is no problem.
     host.configure(cloud.addr, &FILE.replace("ecd-1\"", "ecd-9\"\npaused = true"));
     examined(&host, 0, &[]).is("instance ecd-9", "warn", &["no such cloud desktop"]);
 
-    // Many good ones are one line.
+    // Many good instances share one line.
     let many: Vec<String> = (0..130).map(|n| format!("ecd-m{n}")).collect();
     let args: Vec<&str> = many.iter().flat_map(|id| ["--instance", id]).collect();
     let cloud = Cloud::with(&args);
@@ -383,7 +383,7 @@ fn files_that_are_open_to_everybody() {
     let (config, secret) = (host.path("imagebaked.toml"), host.path("keys/access_key_secret"));
     chmod(config.parent().unwrap(), 0o755);
     chmod(&secret, 0o444);
-    // What lies in a closed folder is closed.
+    // Files in a closed folder are closed, too.
     examined(&host, 0, &[]).is("credential files", "ok", &["access_key_secret"]);
     chmod(&host.path("keys"), 0o755);
     chmod(&host.path("keys/access_key_id"), 0o400);
@@ -424,7 +424,7 @@ fn report_of_nothing(report: &Report) {
 
 #[test]
 fn a_host_that_does_not_answer() {
-    // Bound, and closed again: nobody is there.
+    // The port was bound and is closed again: nothing listens.
     let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let host = patient(addr, FILE);
     let report = examined(&host, 5, &[]);

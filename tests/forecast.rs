@@ -1,4 +1,4 @@
-//! What `plan` and `check` say of the hours ahead, by a history whose bakes took known times.
+//! The forecast of `plan` and `check`, from a history of bakes with known durations.
 
 #![expect(
     clippy::unwrap_used,
@@ -63,7 +63,7 @@ paused = true
 
 const THAT_NIGHT: [&str; 5] = ["plan", "--from", "2040-03-04T12:00:00Z", "--until", "2040-03-05T12:00:00Z"];
 
-/// A host whose daemon is never started, with so many builders.
+/// A host with this many builders whose daemon is never started.
 fn host(schedules: &str, builders: u32) -> Host {
     let host = Host::new("127.0.0.1:9".parse().unwrap(), schedules);
     fs::create_dir(host.path("conf.d")).unwrap();
@@ -97,7 +97,7 @@ fn settings() -> Arc<BakeSettings> {
     })
 }
 
-/// A history in the making.
+/// A history that the test fills.
 struct Past {
     store: Store,
     bakes: i64,
@@ -155,7 +155,7 @@ impl Past {
         step
     }
 
-    /// A bake that succeeded some years ago and took so long.
+    /// Adds a bake that succeeded some years ago and took this long.
     async fn took(&mut self, line: &str, instance: &str, minutes: i64) {
         let begun: DateTime<Utc> = "2025-01-01T00:00:00Z".parse().unwrap();
         let step = self.begin(line, instance, begun + TimeDelta::days(self.bakes)).await;
@@ -181,13 +181,13 @@ async fn with_a_past(builders: u32) -> Host {
     host
 }
 
-/// The table without what depends on today.
+/// The table with all that depends on the day masked.
 fn timeless(text: &str) -> String {
     let start = |line: &str| line.find("WHEN").or_else(|| line.find("in "));
     let cut = |line: &str| match start(line) {
         Some(at) if line.starts_with("SLOT") || line.starts_with("20") => {
             let rest = &line[at..];
-            // The column ends with two spaces, and has none of two within.
+            // Two spaces end the column. Its text has only single spaces.
             format!("{}{}", &line[..at], rest.split_once("  ").unwrap().1.trim_start())
         }
         _ => line.to_owned(),
@@ -316,7 +316,7 @@ async fn check_warns_of_bakes_that_outlast_their_interval_and_never_fails_for_it
         problems.iter().any(|problem| problem["code"] == "outlasts-interval" && problem["line"].is_u64()),
         "{report}"
     );
-    // A history that cannot be read says nothing, and plan goes on without it.
+    // `plan` works without a history that it can read.
     fs::write(host.path("state/imagebaked.db"), "not a database".repeat(100)).unwrap();
     for file in ["state/imagebaked.db-wal", "state/imagebaked.db-shm"] {
         let _ = fs::remove_file(host.path(file));

@@ -1,4 +1,4 @@
-//! `imagebaked init` and `coverage`: from the account to a configuration, and the two side by side.
+//! `imagebaked init` writes a configuration from the account; `coverage` compares the two.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -34,7 +34,7 @@ fn words(output: &Output) -> String {
     [&output.stdout[..], &output.stderr].map(|text| String::from_utf8_lossy(text).into_owned()).concat()
 }
 
-/// What `check` makes of a file, which must have nothing to complain of.
+/// The JSON of `check` for a file, which must have neither errors nor warnings.
 fn checked(file: &Path) -> Value {
     let output = imagebaked().args(["check", "--json", "--next", "1000"]).arg(file).output().unwrap();
     let report: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -61,7 +61,7 @@ fn the_file_is_what_check_accepts_and_never_overwritten() {
     let text = fs::read_to_string(&file).unwrap();
     assert!(!text.contains(SECRET) && !text.contains(KEY_ID), "{text}");
 
-    // The second time it is left as it is, whether or not it would say the same; so is a link to nowhere.
+    // An existing file stays as it is, whether or not its text would be the same. A dangling link stays, too.
     let output = init(&cloud, &[path]);
     assert!(output.status.code() == Some(1) && words(&output).contains("is there already"), "{}", words(&output));
     fs::write(&file, "mine").unwrap();
@@ -72,7 +72,7 @@ fn the_file_is_what_check_accepts_and_never_overwritten() {
     assert_eq!(init(&cloud, &[link.to_str().unwrap()]).status.code(), Some(1));
     assert!(!folder.path().join("nowhere.toml").exists());
 
-    // The same text on standard output; the times are the instances' own.
+    // Standard output has the same text. Each instance keeps its times.
     let printed = init(&cloud, &["--stdout"]);
     assert_eq!(String::from_utf8(printed.stdout).unwrap(), text);
     let report: Value = serde_json::from_slice(&init(&cloud, &["--stdout", "--json"]).stdout).unwrap();
@@ -88,7 +88,7 @@ fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
     cloud.add_faults("[[fault]]\naction = \"ListWuyingServer\"\ndelay = \"2s\"");
     let output = std::thread::scope(|scope| {
         let running = scope.spawn(|| init(&cloud, &[file.to_str().unwrap()]));
-        // It has found no file, and waits for the cloud.
+        // The command has found no file, and waits for the cloud.
         eventually("the cloud is asked", || cloud.calls("ListWuyingServer", None).pop());
         fs::write(&file, "mine").unwrap();
         running.join().unwrap()
@@ -106,7 +106,7 @@ fn a_big_account_abroad() {
     let args = ["--region", "eu-central-1", "--desktop-region", "us-west-1", "--timezone", "Europe/Berlin"];
     let output = init(&cloud, &[&[file.to_str().unwrap()], &args[..]].concat());
     assert!(output.status.success(), "{}", words(&output));
-    // Several pages of each kind. 245 would not fit into one night.
+    // Each kind has several pages. 245 instances do not fit into one night.
     assert_eq!(checked(&file)["schedules"], 245);
     let text = fs::read_to_string(&file).unwrap();
     assert!(text.contains("region = \"eu-central-1\"\n") && text.contains("timezone = \"Europe/Berlin\""), "{text}");
@@ -145,7 +145,7 @@ fn nothing_is_written_where_there_is_nothing_to_write() {
     assert!(output.status.code() == Some(1) && words(&output).contains("Forbidden.RAM"), "{}", words(&output));
     assert!(fs::read_dir(folder.path()).unwrap().next().is_none());
 
-    // One kind is better than none.
+    // The instances of one kind are written where the other cannot be listed.
     deny("ListWuyingServer");
     let output = init(&cloud, &[path]);
     assert!(output.status.success() && words(&output).contains("workstations cannot be listed"), "{}", words(&output));
@@ -171,12 +171,12 @@ fn coverage_lists_both_directions() {
     let (text, _) = host.expect(0, &["coverage"]);
     assert!(text.starts_with("2 of the account's 6 instances have a schedule"), "{text}");
 
-    // A part of the account would make the rest look missing.
+    // With a part of the account, the rest would count as missing.
     cloud.add_faults("[[fault]]\naction = \"DescribeDesktops\"\ncode = \"Forbidden.RAM\"\nstatus = 403");
     let (_, err) = host.expect(1, &["coverage"]);
     assert!(err.contains("cloud desktops of cn-shanghai cannot be listed: Forbidden.RAM"), "{err}");
 
-    // What init writes covers everything.
+    // The file of `init` covers every instance.
     let file = host.path("all.toml");
     assert!(init(&cloud, &[file.to_str().unwrap()]).status.success());
     let all = imagebaked()

@@ -1,4 +1,4 @@
-//! What `check` says of files that are allowed and probably not meant.
+//! The warnings of `check` for files that are valid and probably not meant.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -13,12 +13,12 @@ use imagebaked::{
 use serde_json::Value;
 use support::imagebaked;
 
-/// What there is to say of a file in the middle of a January.
+/// The diagnostics of a file, on 2027-01-13.
 fn lints(file: &Path) -> Problems {
-    let (config, mut sheet) =
+    let (config, mut source_map) =
         load_with_source_map(file, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{}", problems.render(false)));
-    sheet.lint(&config, "2027-01-13T12:00:00Z".parse().unwrap(), &Durations::default());
-    sheet.into_problems()
+    source_map.lint(&config, "2027-01-13T12:00:00Z".parse().unwrap(), &Durations::default());
+    source_map.into_problems()
 }
 
 fn lints_of(text: &str) -> Vec<String> {
@@ -35,7 +35,7 @@ fn schedule(more: &str) -> String {
 #[test]
 fn every_lint_is_reported_at_its_place() {
     let mut problems = lints(Path::new("tests/data/lints.toml"));
-    // What a version does not carry out yet is no lint.
+    // `not-…` warnings are about features that do not exist yet. They are no lints.
     problems.0.retain(|problem| problem.code != "not-applied");
     let report: Vec<_> = problems
         .0
@@ -51,10 +51,10 @@ fn every_lint_is_reported_at_its_place() {
 }
 
 #[test]
-fn what_is_meant_is_not_doubted() {
+fn what_is_meant_has_no_warning() {
     for sound in [
         "cron = \"0 3 * * mon-fri\"\ntimezone = \"Europe/Berlin\"\nmax_image_age = \"4d\"\nkeep = { last = 3, within = \"1d\" }",
-        // Every hour goes on evenly, and Saturdays have no change.
+        // Every hour is even, and no clock changes on a Saturday.
         "cron = [\"*/15 * * * *\", \"30 2 * * sat\"]\ntimezone = \"Europe/Berlin\"",
         "cron = \"30 2 * * *\"",
         "cron = \"30 2 * * *\"\ntimezone = \"Asia/Shanghai\"\ncatch_up = \"skip\"\ncatch_up_window = \"0s\"",
@@ -122,7 +122,7 @@ fn a_queue_that_no_night_is_long_enough_for_is_reported_at_the_number_of_builder
         let problems = report["problems"].as_array().unwrap().clone();
         problems.into_iter().find(|problem| problem["code"] == "queue-longer-than-night")
     };
-    // Half an hour each is assumed: one after the other they are not done within the deadline of four hours.
+    // Half an hour is assumed for each bake. One after the other, they do not end within the deadline of four hours.
     let problem = report(1).unwrap();
     assert_eq!((&problem["line"], &problem["column"]), (&3.into(), &16.into()));
     assert!(problem["message"].as_str().unwrap().contains("11 slots would wait past the deadline"), "{problem}");

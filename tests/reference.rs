@@ -1,5 +1,5 @@
-//! The reference is true: generated files are as the program would write them now, what they say of the configuration
-//! is what the reader does, and what pages point at is there.
+//! The reference is true: generated files are as the program writes them now, the documented defaults are those of the
+//! reader, and links lead to files that exist.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
@@ -26,7 +26,7 @@ use serde_json::Value;
 
 const SCHEDULE: &str = "[[schedule]]\nname = 'a'\ninstance_id = 'ecd-1'\n";
 
-/// Holds a committed file against what it is made from.
+/// Compares a committed file with its generated text. `UPDATE_DOCS=1` writes the file.
 fn is_fresh(path: &str, made: &str) {
     if std::env::var_os("UPDATE_DOCS").is_some() {
         fs::write(path, made).unwrap();
@@ -34,7 +34,7 @@ fn is_fresh(path: &str, made: &str) {
     let kept = fs::read_to_string(path).unwrap_or_default();
     assert!(
         kept == made,
-        "{path} is out of date: `UPDATE_DOCS=1 cargo nextest run --test reference` writes it anew; look at the difference"
+        "{path} is out of date: `UPDATE_DOCS=1 cargo nextest run --test reference` writes it anew; read the difference"
     );
 }
 
@@ -46,7 +46,7 @@ fn generated_files_are_fresh() {
     is_fresh("docs/states.md", &markdown::states());
     is_fresh("config/imagebaked.schema.json", &format!("{:#}\n", schema::schema()));
     let example = fs::read_to_string("config/imagebaked.toml").unwrap();
-    assert!(example.starts_with("#:schema ./imagebaked.schema.json\n"), "editors are told of it");
+    assert!(example.starts_with("#:schema ./imagebaked.schema.json\n"), "editors find the schema");
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn every_problem_and_reason_is_explained_under_its_word() {
     }
 }
 
-/// Loads a file of this text; the problems' codes and hints.
+/// The codes and hints of the problems of a file with this text.
 fn problems(text: &str) -> Vec<(String, String)> {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("imagebaked.toml");
@@ -78,7 +78,7 @@ fn hash(text: &str) -> String {
     load(&path, &BTreeMap::new()).unwrap_or_else(|problems| panic!("{text}\n{}", problems.render(false))).config.hash
 }
 
-/// The tables that a section has, itself first, each with a file that it is open at the end of.
+/// The tables of a section, itself first, each with a text at whose end the table is open.
 fn tables(section: &Section, opened: &str) -> Vec<(String, Vec<Key>)> {
     let inner = section.keys.iter().filter_map(|key| match &key.kind {
         Kind::Table(keys) => Some((format!("{opened}[{}.{}]\n", header(section), key.name), keys.clone())),
@@ -98,7 +98,7 @@ fn the_reference_has_the_keys_that_the_reader_knows() {
     {
         for (opened, keys) in tables(section, opened) {
             assert!(!keys.is_empty());
-            // What the reader offers where nothing is near.
+            // The reader lists all keys where no key is similar.
             let (_, hint) = problems(&format!("{opened}qqqqqqqqqqqqqqqqqqqqqqqqqqqq = 1\n"))
                 .into_iter()
                 .find(|(code, _)| code == "unknown-key")
@@ -173,7 +173,7 @@ fn manual_pages_can_be_read() {
     assert!(names.is_superset(&["imagebaked.1", "imagebaked-bake.1", "imagebaked.toml.5"].into()), "{names:?}");
     for page in &pages {
         assert!(String::from_utf8_lossy(&page.text).contains("\n.TH "), "{}", page.file);
-        // Where there is a typesetter, it must have nothing to complain of.
+        // Where `groff` is installed, it must print no warning.
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(&page.file);
         fs::write(&path, &page.text).unwrap();
@@ -189,7 +189,7 @@ fn manual_pages_can_be_read() {
     }
 }
 
-/// Every page for people, with its path.
+/// Every Markdown page, with its path.
 fn pages() -> Vec<(String, String)> {
     let folder = fs::read_dir("docs").unwrap().map(|entry| entry.unwrap().path().display().to_string());
     let markdown = folder.filter(|path| Path::new(path).extension().is_some_and(|extension| extension == "md"));
@@ -208,7 +208,7 @@ fn what_pages_point_at_is_there() {
             links += 1;
             assert!(Path::new(&page).parent().unwrap().join(target).exists(), "{page} points at {target}");
         }
-        // Tests and sources that are named between backticks.
+        // Paths of tests and sources between backticks.
         for named in
             text.split('`').skip(1).step_by(2).filter(|named| named.starts_with("tests/") || named.starts_with("src/"))
         {

@@ -1,5 +1,5 @@
-//! The live edit: files changed in all the ways that editors and people have, read again or refused as a whole, and what
-//! is told of it.
+//! Live edits: files that are changed in the ways of editors and people are taken or refused as a whole, and the daemon
+//! reports which.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -25,17 +25,17 @@ fn host(cloud: &Cloud, watch: bool) -> Host {
     host
 }
 
-/// The status, whether or not all is well.
+/// The status, whatever its verdict is.
 fn status(host: &Host) -> Value {
     serde_json::from_slice(&host.run(&["status", "--json"]).stdout).unwrap()
 }
 
-/// The hash of what is in force.
+/// The hash of the configuration in force.
 fn in_force(host: &Host) -> String {
     status(host)["daemon"]["config_hash"].as_str().unwrap().to_owned()
 }
 
-/// The hash of what is on disk.
+/// The hash of the configuration on disk.
 fn on_disk(host: &Host) -> String {
     host.json(0, &["check"])["config_hash"].as_str().unwrap().to_owned()
 }
@@ -78,15 +78,17 @@ fn every_way_to_edit_is_noticed() {
     fs::remove_file(host.path("conf.d/more.toml")).unwrap();
     reaches_the_daemon(&host, "and taken away");
 
-    // Touched, it looks new and is the same: the edit after it is the next one that is read.
+    // A touched file has the same content. The next file that is read is that of the edit after it.
     let before = reads(&host);
     fs::write(&main, edited(7)).unwrap();
-    eventually("the daemon looks", || (status(&host)["daemon"]["config_on_disk"] == "in_force").then_some(()));
+    eventually("the daemon has read the file", || {
+        (status(&host)["daemon"]["config_on_disk"] == "in_force").then_some(())
+    });
     fs::write(&main, edited(8)).unwrap();
     reaches_the_daemon(&host, "edited after a touch");
     assert_eq!(reads(&host), before + 1, "{}", host.log());
 
-    // Watching can be turned off by an edit, too.
+    // An edit can turn the watch off.
     fs::write(host.path("conf.d/watch.toml"), "").unwrap();
     reaches_the_daemon(&host, "watch turned off");
     fs::write(&main, edited(9)).unwrap();
@@ -110,18 +112,18 @@ fn half_a_file_is_refused_once_and_the_whole_one_taken() {
         assert!(problem["message"].as_str().unwrap().contains("has problems and is not in force"), "{report}");
         assert_eq!(report["daemon"]["config_hash"], before.as_str());
     };
-    let refusals = || host.log().matches("the configuration has problems").count();
+    let reports = || host.log().matches("the configuration has problems").count();
 
     let longer = format!("{text}{}", FILE.replace("golden", "silver"));
     fs::write(&main, &longer[..longer.len() - 20]).unwrap();
     refused("half a file");
     host.expect(5, &["status"]);
-    // A person who asks is told again; the log of the watch is not filled.
+    // `reload` reports the problems again. The watch logs them once.
     let (_, err) = host.expect(2, &["reload"]);
     assert!(err.contains("error["), "{err}");
     fs::write(&main, &longer).unwrap();
     reaches_the_daemon(&host, "the other half");
-    assert_eq!(refusals(), 2, "once by the watch, once by a person: {}", host.log());
+    assert_eq!(reports(), 2, "once by the watch, once by a person: {}", host.log());
     assert_eq!(status(&host)["health"]["verdict"], "ok");
 
     let before = in_force(&host);
@@ -133,7 +135,7 @@ fn half_a_file_is_refused_once_and_the_whole_one_taken() {
     assert_eq!(status(&host)["health"]["verdict"], "ok");
 }
 
-/// The status, asked with a configuration that is not the daemon's own: that one is gone.
+/// The status, read with another configuration than the daemon's, which is gone.
 fn status_elsewhere(host: &Host) -> Value {
     let elsewhere = host.path("elsewhere.toml");
     fs::write(&elsewhere, format!("[daemon]\ncontrol_socket = \"{}\"\n", host.path("control.sock").display())).unwrap();
@@ -175,13 +177,13 @@ fn reload_says_what_changed() {
         assert!(text.contains(wanted), "{wanted}: {text}");
     }
 
-    // And the next slots are those of the rules in force.
+    // The next slots are those of the rules in force.
     let next = status(&host)["next"].as_array().unwrap().clone();
     let slot =
         |name: &str| next.iter().find(|next| next["schedule"] == name).unwrap()["slot"].as_str().unwrap().to_owned();
     assert!(slot("golden").contains("T04:00:00") && slot("silver").contains("T03:00:00"), "{next:?}");
 
-    // A new name without the old id loses the line.
+    // A new name without the old `id` ends the line.
     host.configure(cloud.addr, &format!("{}{silver}", FILE.replace("golden", "gold").replace("0 3 *", "0 4 *")));
     let report = host.json(0, &["reload"]);
     assert_eq!(report["diff"]["lost_lines"][0], serde_json::json!({ "id": "golden", "name": "gold" }));
@@ -236,7 +238,7 @@ fn plan_diff_shows_an_edit_before_it_counts() {
     fs::write(&new, &text).unwrap();
     assert!(diff(0).0.contains(" changes nothing of "));
 
-    // What stands in conf.d goes on to count.
+    // The files of conf.d still count.
     fs::create_dir(host.path("conf.d")).unwrap();
     fs::write(host.path("conf.d/farm.toml"), FILE.replace("golden", "farm").replace("ecd-1", "ecd-9")).unwrap();
     let edited = text.replace("0 3 * * *", "0 4 1 * *").replace("max_builders = 20", "max_builders = 3");
@@ -264,7 +266,7 @@ fn status_can_be_watched_and_ends_with_the_daemon() {
     let mut next = || -> Value { serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap() };
     assert_eq!(next()["paused"], serde_json::json!([]));
     host.expect(0, &["pause", "golden"]);
-    // Only changes are told: the next line is the pause, though more looks than one may lie between.
+    // Only changes are printed: the next line is the pause, although several polls may come first.
     assert_eq!(next()["paused"][0]["schedule"], "golden");
     host.stop();
     let ended = watch.wait_with_output().unwrap();

@@ -1,4 +1,4 @@
-//! Two daemons with one owner on one account: what the one makes is no image of the other, and neither spoils it.
+//! Two daemons with one `owner` on one account: neither takes, deletes or spoils an image of the other.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -37,7 +37,7 @@ fn an_image_of_a_second_daemon_is_a_problem_and_is_never_deleted() {
     let mut host = Host::new(cloud.addr, RULES);
     host.start();
     let ours = host.bake("golden")["image_id"].as_str().unwrap().to_owned();
-    // It was there before this history began: `reconcile` tells of it, health does not.
+    // The image is older than this history: `reconcile` reports it, health does not.
     let tags = |slot: &str| {
         json!({"imagebaked:owner": "imagebaked", "imagebaked:line": "golden", "imagebaked:schedule": "golden",
                "imagebaked:version": "7", "imagebaked:slot": slot})
@@ -58,7 +58,7 @@ fn an_image_of_a_second_daemon_is_a_problem_and_is_never_deleted() {
     let pruned = host.json(0, &["prune"]);
     assert_eq!(pruned["images"][1]["action"], "delete");
     assert_eq!((status(&cloud, &theirs), status(&cloud, "imgc-old")), ("AVAILABLE".into(), "AVAILABLE".into()));
-    // Once it has its row, it is an image as any other.
+    // With a row in the history it is an image like any other.
     host.run(&["reconcile", "--apply"]);
     eventually("nothing is unknown", || (!problems(&host).contains(&theirs)).then_some(()));
 }
@@ -79,7 +79,7 @@ fn no_instance_is_started_under_the_image_of_another_line() {
         |status: &str| json!({"image_id": "imgc-theirs", "image_name": "silver-v1", "status": status, "tags": tags});
     control(&cloud, "images", &theirs("CREATING"));
     let waiting = host.until("its own image is made", &[], |bake| bake["state"] == "starting");
-    eventually("it has been looked for more than once", || {
+    eventually("it has been searched for more than once", || {
         let calls = host.show(&waiting["id"])["calls"].to_string();
         (cloud.calls("ListImage", None).len() > 12 && !calls.contains("start_instance")).then_some(())
     });

@@ -1,4 +1,4 @@
-//! The signature against requests that an official SDK sent, and our typed calls against the same parameters.
+//! The signature and the parameters of our calls, compared with requests that an official SDK sent.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail by panicking, as tests do")]
 
@@ -108,7 +108,7 @@ fn typed_calls_send_what_the_sdk_sends() {
     }
 }
 
-/// The SDK writes booleans as Python does; the API's pages have them in lower case, and so have we.
+/// The SDK writes booleans as Python does. We write them in lower case, as the API's pages do.
 fn sorted(pairs: &[(String, String)]) -> Vec<(String, String)> {
     let boolean = |value: &String| match value.as_str() {
         "True" => "true".to_owned(),
@@ -199,7 +199,7 @@ fn typed_calls() -> Vec<(&'static str, RpcRequest)> {
     ]
 }
 
-/// Two captured calls carry a parameter that we never send; all the others must be the same.
+/// Two captured calls have a parameter that we never send. All other parameters must be equal.
 #[test]
 fn workstation_calls_flatten_their_lists() {
     let ids: Vec<InstanceId> = vec!["ws-0aaa".into(), "ws-0bbb".into()];

@@ -1,4 +1,4 @@
-//! The simulator over real sockets: recorded SDK requests, refusals, faults and a restart.
+//! The simulator over real sockets: recorded SDK requests, errors, faults and a restart.
 
 #![expect(
     clippy::unwrap_used,
@@ -43,7 +43,7 @@ async fn start(options: Options) -> (RunningSimulator, ManualClock) {
     (Simulator::start(listener, options, Arc::new(clock.clone())).unwrap(), clock)
 }
 
-/// An answer as read from the socket; `None` where the connection closed without one.
+/// An answer as read from the socket.
 #[derive(Debug)]
 struct Answer {
     status: u16,
@@ -184,7 +184,7 @@ async fn requests_recorded_from_the_official_sdk_are_accepted() {
         wire += &format!("\r\n{}", text("body"));
         let answer = exchange(&sim, wire.as_bytes()).await.unwrap();
         let code = answer.code();
-        // Some of the recorded ids name nothing here: those calls are believed, then refused for that.
+        // Some recorded ids do not exist here. Their signature is accepted, then the id is refused.
         let believed = ["", "200", "Image.NotExist", "IncorrectDesktopStatus", "IncorrectInstanceStatus"];
         assert!(believed.contains(&code.as_str()), "{}: {code}", text("name"));
         acted += usize::from(answer.status == 200);
@@ -338,7 +338,7 @@ async fn users_and_images_of_instances_are_listed_where_they_are() {
     let row = call(&sim, &clock, "ListWuyingServer", &servers).await.unwrap().json()["WuyingServerList"][0].clone();
     assert_eq!((&row["Sessions"][0]["UserId"], &row["ImageId"]), (&json!("sim-user"), &json!("imgc-base")));
 
-    // Nobody works on what does not run.
+    // No user is connected to an instance that does not run.
     call(&sim, &clock, "StopDesktops", &desktops).await.unwrap();
     let row = call(&sim, &clock, "DescribeDesktops", &desktops).await.unwrap().json()["Desktops"][0].clone();
     assert_eq!(row["ConnectionStatus"], "Disconnected");
@@ -371,7 +371,7 @@ async fn pools_bundles_and_templates_are_listed_as_the_desktop_service_knows_the
         json!({"instance_id": "ecd-p", "instance_type": "CloudDesktop", "image_id": "imgc-1", "pool_id": "dg-0"});
     put("instances", pooled).await;
 
-    // Tokens, page by page, and an id of the desktop service without a name.
+    // The next token leads from page to page. The row has an id of the desktop service and no name.
     let first = list("DescribeDesktopGroups", &[("RegionId", "cn-a"), ("MaxResults", "2")]).await;
     assert_eq!(first["DesktopGroups"][0]["ImageId"], "m-1");
     assert_eq!((first["DesktopGroups"][0].get("ImageName"), first.get("TotalCount")), (None, None));
@@ -381,14 +381,14 @@ async fn pools_bundles_and_templates_are_listed_as_the_desktop_service_knows_the
     let filtered = list("DescribeDesktopGroups", &[("RegionId", "cn-a"), ("ImageId.1", "imgc-1")]).await;
     assert_eq!(filtered["DesktopGroups"], json!([]));
 
-    // Templates have numbers, a form and no region.
+    // Templates have page numbers and no region.
     let page =
         list("DescribeTemplates", &[("ProductType", "CloudDesktop"), ("PageSize", "2"), ("PageNumber", "2")]).await;
     assert_eq!((&page["TotalCount"], &page["Data"][0]["TemplateId"]), (&json!(3), &json!("t-2")));
     assert_eq!((&page["Success"], &page["Code"]), (&json!(true), &json!("success")));
     assert_eq!(list("DescribeTemplates", &[("ImageId", "m-9")]).await["TotalCount"], 0);
 
-    // Bundles for several sessions are left out by default, those of other regions always.
+    // Bundles for several sessions are left out by default. Bundles of other regions are never listed.
     let ids = |answer: &Value| -> Vec<String> {
         answer["Bundles"].as_array().unwrap().iter().map(|row| row["BundleId"].as_str().unwrap().to_owned()).collect()
     };
@@ -399,7 +399,7 @@ async fn pools_bundles_and_templates_are_listed_as_the_desktop_service_knows_the
     assert_eq!((ids(&both).len(), &both["Bundles"][0]["ImageName"]), (2, &json!("golden")));
     assert_eq!(list("DescribeBundles", &[("RegionId", "cn-b"), ("BundleType", "SYSTEM")]).await["Bundles"], json!([]));
 
-    // Desktops of pools likewise; and the image by its name.
+    // Desktops of pools are left out by default. A desktop may name its image.
     let desktops = [("RegionId", "cn-a"), ("DesktopId.1", "ecd-p")];
     assert_eq!(list("DescribeDesktops", &desktops).await["TotalCount"], 0);
     let row = list("DescribeDesktops", &[&desktops[..], &[("FilterDesktopGroup", "false")]].concat()).await;
@@ -496,7 +496,7 @@ async fn lists_lie_as_the_fault_plan_asks() {
     assert_eq!((report[1]["WuyingServerList"].as_array().unwrap().len(), &report[1]["TotalCount"]), (1, &json!(2)));
     assert_eq!(report[2]["WuyingServerList"][0].get("WuyingServerId"), None);
     assert_eq!(report[3]["WuyingServerList"][0].get("ImageId"), None);
-    // Where nothing is listed there is still something to lie about.
+    // An empty list can be false, too.
     let plan =
         r#"{"fault":[{"action":"ListImage","list":"empty"},{"action":"ListImage","list":"same_page","times":2}]}"#;
     control(&sim, "POST", "/_sim/faults", plan).await;
@@ -537,7 +537,7 @@ async fn too_many_calls_get_a_retry_after() {
 #[tokio::test]
 async fn faults_meet_the_calls_they_name() {
     let create = "[[fault]]\naction = \"CreateImageByInstance\"\n";
-    // What the caller sees, and how many images there are then.
+    // The answer that the caller gets, and the number of images after it.
     let cases: &[(&str, Option<u16>, usize)] = &[
         ("drop = \"before\"", None, 0),
         ("drop = \"after\"", None, 1),
@@ -621,7 +621,7 @@ async fn the_state_file_brings_everything_back_and_a_damaged_one_is_left_alone()
     let (sim, clock) = start(options()).await;
     call(&sim, &clock, "CreateImageByInstance", CREATE).await.unwrap();
     control(&sim, "POST", "/_sim/instances", r#"{"instance_id":"ws-new","instance_type":"WuyingServer"}"#).await;
-    // What a kill at this moment would leave, before the orderly stop can write anything.
+    // The file as a kill at this moment would leave it, before the orderly stop writes.
     let killed = std::fs::read(&path).unwrap();
     let before = sim.state();
     sim.stop().await;

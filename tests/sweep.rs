@@ -1,6 +1,6 @@
-//! All four promises in a storm: the real daemon, a simulator in another process, and kills mixed with proxies, lists that lie,
-//! wrong clocks, full disks, older histories and other hands. When the storm is over everything is healed, and what is left is
-//! judged from outside.
+//! All four promises under mixed faults: the real daemon, a simulator in another process, and kills mixed with proxies, false
+//! lists, wrong clocks, full disks, older histories and other users of the account. Each scene ends with all faults removed;
+//! then its images and rows are checked from outside.
 
 #![expect(
     clippy::unwrap_used,
@@ -28,28 +28,28 @@ use std::{
 
 use evidence::Kind;
 use nemesis::Nemesis;
-use scene::{Means, Outcome, play, troubles};
+use scene::{Means, Outcome, fault_kinds, play};
 use support::{in_parallel, number};
 
-/// Scenes of the ordinary suite: together they have every kind of trouble.
+/// Scenes of the ordinary suite. Together they have every kind of fault.
 const SELECTION: [u64; 6] = [521, 2970, 2342, 2974, 2481, 2999];
 
 #[test]
-fn a_selection_of_storms_breaks_no_promise() {
+fn a_selection_of_scenes_breaks_no_promise() {
     sweep(3, &SELECTION);
 }
 
 #[test]
-fn the_selection_has_every_kind_of_trouble() {
+fn the_selection_has_every_kind_of_fault() {
     let means = Means { faketime: Some(PathBuf::new()), mount: true, prlimit: true };
     let there: BTreeSet<Nemesis> =
-        SELECTION.iter().flat_map(|seed| troubles(&mut fastrand::Rng::with_seed(*seed), &means, &[])).collect();
+        SELECTION.iter().flat_map(|seed| fault_kinds(&mut fastrand::Rng::with_seed(*seed), &means, &[])).collect();
     let missing: Vec<Nemesis> = Nemesis::OTHERS.into_iter().filter(|nemesis| !there.contains(nemesis)).collect();
     assert!(missing.is_empty(), "{missing:?}");
 }
 
-/// As long as you like: `SCENES` says how many, `SEED` which is the first, `ONLY` which kinds of trouble (`kill,proxy`), `JOBS`
-/// how many scenes at once.
+/// The long run. `SCENES` is the number of scenes, `SEED` the first seed, `ONLY` the kinds of faults (`kill,proxy`), `JOBS` the
+/// number of scenes at once.
 #[test]
 #[ignore = "takes hours"]
 fn sweep_scenes() {
@@ -70,7 +70,7 @@ fn sweep(at_once: usize, seeds: &[u64]) {
     assert!(broken.is_empty(), "promises were broken in the scenes {broken:?}");
 }
 
-/// One line of a scene, and how to repeat it if it broke something.
+/// Prints one line for a scene, and the command that repeats it if it broke a promise.
 fn report(outcome: &Outcome) {
     let Outcome { seed, slots, excused, images, deleted, took, violations, .. } = outcome;
     let verdict = if violations.is_empty() { "ok" } else { "BROKEN" };
@@ -105,7 +105,7 @@ fn words(counts: &BTreeMap<Nemesis, u64>) -> String {
     )
 }
 
-/// Prints what all scenes come to; the seeds of those that broke something.
+/// Prints the totals of all scenes; returns the seeds of those that broke a promise.
 fn total(outcomes: &[Outcome], took: Duration) -> Vec<u64> {
     let mut counts: BTreeMap<Nemesis, u64> = BTreeMap::new();
     let mut kinds: BTreeMap<Kind, usize> = BTreeMap::new();
@@ -140,19 +140,21 @@ fn total(outcomes: &[Outcome], took: Duration) -> Vec<u64> {
     outcomes.iter().filter(|outcome| !outcome.violations.is_empty()).map(|outcome| outcome.seed).collect()
 }
 
-/// What `ONLY` names.
+/// The kinds of faults that `ONLY` names.
 fn only() -> Vec<Nemesis> {
     let text = std::env::var("ONLY").unwrap_or_default();
     let all = || Nemesis::KILLS.into_iter().chain(Nemesis::OTHERS);
     text.split(',')
         .filter(|name| !name.is_empty())
         .map(|name| {
-            all().find(|nemesis| nemesis.name() == name).unwrap_or_else(|| panic!("ONLY: no trouble is called {name}"))
+            all()
+                .find(|nemesis| nemesis.name() == name)
+                .unwrap_or_else(|| panic!("ONLY: no kind of fault is called {name}"))
         })
         .collect()
 }
 
-/// What this machine has; says what it has not.
+/// The means of this machine; prints those that are missing.
 fn means() -> Means {
     let quiet = |program: &str, args: &[&str]| {
         let run = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -175,7 +177,7 @@ fn means() -> Means {
     Means { faketime, mount, prlimit }
 }
 
-/// Where distributions put libfaketime for programs with threads.
+/// The paths where distributions put libfaketime for programs with threads.
 fn faketime() -> Option<PathBuf> {
     let folders = ["/usr/lib", "/usr/lib64", "/usr/local/lib"].into_iter().map(PathBuf::from);
     let nested = fs::read_dir("/usr/lib").ok()?.filter_map(Result::ok).map(|entry| entry.path());

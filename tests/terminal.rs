@@ -1,5 +1,4 @@
-//! What a person sees on a terminal, and what a pipe gets. The terminal is made by `script`; where there is none, there is
-//! nothing to test.
+//! Output on a terminal and into a pipe. `script` makes the terminal; without it the tests are skipped.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -11,7 +10,7 @@ use support::{Cloud, Host};
 
 const FILE: &str = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"\ncron = \"0 3 1 1 *\"\n";
 
-/// Types this shell command into a terminal of 72 columns; `None` where none can be made.
+/// Runs this shell command in a terminal of 72 columns; `None` without `script`.
 fn typed(host: &Host, command: &str, variables: &[(&str, &str)]) -> Option<String> {
     let program = host.command(&[]);
     let args: Vec<String> = std::iter::once(program.get_program())
@@ -45,14 +44,17 @@ fn tables_fit_the_terminal_and_colours_know_their_place() {
     let (piped, _) = host.expect(0, &["history"]);
     assert!(widest(&piped) > 150, "a pipe has no width: {piped}");
 
-    let Some(plain) = typed(&host, "imagebaked history", &[("NO_COLOR", "1")]) else { return };
+    let Some(plain) = typed(&host, "imagebaked history", &[("NO_COLOR", "1")]) else {
+        println!("skipped: there is no program `script`");
+        return;
+    };
     assert!(widest(&plain) <= 72 && plain.lines().count() > piped.lines().count(), "{plain}");
     assert!(!plain.contains('\u{1b}'), "{plain}");
     let painted = typed(&host, "imagebaked history", &[("NO_COLOR", "")]).unwrap();
-    assert!(painted.contains("\u{1b}[31;1mfailed"), "an empty NO_COLOR says nothing: {painted}");
+    assert!(painted.contains("\u{1b}[31;1mfailed"), "an empty NO_COLOR does not count: {painted}");
     let report = typed(&host, "imagebaked --color never history", &[]).unwrap();
     assert!(!report.contains('\u{1b}'), "{report}");
-    // What goes into a pipe is whole, though standard error is a terminal.
+    // Output into a pipe is not cut, even if standard error is a terminal.
     let filtered = typed(&host, "imagebaked history | cat", &[]).unwrap();
     assert_eq!(filtered.replace('\r', ""), piped);
 }

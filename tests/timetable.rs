@@ -1,5 +1,5 @@
-//! The timetable against an oracle that knows nothing of its arithmetic: it walks through time second by second or
-//! minute by minute, asks what the wall clock shows, and applies the two rules of clock changes as they are worded.
+//! The timetable against an oracle without its arithmetic: the oracle steps through time by seconds or minutes, reads the local
+//! time, and applies the two rules of clock changes as they are documented.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
 
@@ -18,9 +18,9 @@ fn utc(year: i32, month: u32, day: u32, hour: u32, minute: u32) -> DateTime<Utc>
     Utc.with_ymd_and_hms(year, month, day, hour, minute, 0).unwrap()
 }
 
-/// Numbers, lists, ranges and steps: as plain as can be.
+/// A cron expression of numbers, lists, ranges and steps, in the simplest form.
 struct Oracle {
-    /// Bit n of a field is value n.
+    /// Bit n of a field stands for the value n.
     fields: Vec<u64>,
     both_days: bool,
     fixed: bool,
@@ -66,7 +66,7 @@ impl Oracle {
         for (instant, wall) in &walk[1..] {
             let mut hit = self.matches(wall);
             if self.fixed {
-                // It counts when the wall clock first reaches or passes it.
+                // A skipped time counts at the first instant at which the wall clock passes it.
                 hit &= wall.seconds > shown;
                 hit |= (shown + step..wall.seconds).step_by(stride).any(|skipped| self.matches(&Wall::at(skipped)));
                 shown = shown.max(wall.seconds);
@@ -77,11 +77,11 @@ impl Oracle {
     }
 }
 
-/// What a wall clock shows.
+/// A local date and time.
 struct Wall {
-    /// Counted as if the clock were that of UTC.
+    /// Seconds since 1970, as if the local time were UTC.
     seconds: i64,
-    /// In the order of a cron expression of six fields.
+    /// The values in the order of a cron expression of six fields.
     parts: [u32; 6],
 }
 
@@ -101,7 +101,7 @@ fn walk(zone: Zone, from: DateTime<Utc>, to: DateTime<Utc>, step: i64) -> Vec<(D
         .collect()
 }
 
-/// Forwards, backwards and by number.
+/// Compares the slots forwards, backwards and by their number.
 fn compare(timing: &Timing, expected: &[DateTime<Utc>], from: DateTime<Utc>, to: DateTime<Utc>) {
     let what = || format!("{:?} in {}", timing.expressions().collect::<Vec<_>>(), timing.zone());
     let found: Vec<_> = timing.between(from, to).collect();
@@ -137,7 +137,7 @@ const RULES: [&str; 16] = [
 ];
 
 fn year_of(zone: Zone, year: i32) {
-    // Two days more on either side, for zones whose year is not that of UTC.
+    // Two days more on either side, for zones whose year differs from that of UTC.
     let (from, to) = (utc(year - 1, 12, 30, 0, 0), utc(year + 1, 1, 3, 0, 0));
     let walk = walk(zone, from, to, 60);
     let mut all = Vec::new();
@@ -200,7 +200,7 @@ fn seconds_around_clock_changes() {
     }
 }
 
-/// Written by hand, so that oracle and timetable cannot be wrong together.
+/// The expected slots are written by hand, so that an error of the oracle shows.
 #[test]
 fn nights_worked_out_by_hand() {
     let local = |expression: &str, zone: Zone, from: DateTime<Utc>, hours: i64| -> Vec<String> {
@@ -263,7 +263,7 @@ fn slots_end_with_the_year_2200_and_begin_with_1970() {
     );
 }
 
-/// A day field as a value that knows its text and, by definition, its days.
+/// A day field with its text and, by definition, its days.
 #[derive(Debug, Clone, Copy)]
 enum ByDate {
     Any,

@@ -1,6 +1,5 @@
-//! Bakes that wait, on a real daemon: for their instance, for the cloud, for a quota. They hold neither a builder nor the
-//! instance, say what they wait for, and end by their deadline and by nothing else. The rules by themselves are in
-//! `src/domain/bake/transition_tests.rs`.
+//! Bakes that wait on a real daemon: for their instance, for the cloud, for a quota. They hold neither a builder nor the
+//! instance, name what they wait for, and end only at their deadline. `src/domain/bake/transition_tests.rs` has the rules alone.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -12,7 +11,7 @@ use serde_json::Value;
 use support::{Cloud, Host, eventually, exchange};
 
 const RARELY: &str = "0 3 1 1 *";
-/// Five that cannot be baked, and as many builders.
+/// Five instances that cannot be baked, and as many builders.
 const BAD: [&str; 5] = ["x1", "x2", "x3", "x4", "x5"];
 
 fn schedule(name: &str, keys: &str) -> String {
@@ -25,7 +24,7 @@ fn put(cloud: &Cloud, name: &str, keys: &str) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// A host with as many builders as there are bad instances, the bad bakes being asked for before the good one.
+/// A host with as many builders as bad instances. The bad bakes are requested before the good one.
 fn host(cloud: &Cloud, keys: &str) -> Host {
     let all: String = BAD.iter().chain(&["good"]).map(|name| schedule(name, keys)).collect();
     let mut host = Host::new(cloud.addr, &all);
@@ -51,7 +50,7 @@ fn reason(row: &Value) -> &str {
     row["reason"].as_str().unwrap_or_default()
 }
 
-/// All of the bad ones wait in the queue for this, and everybody can see it.
+/// All bad bakes wait in the queue for this, and `status` and `history` show it.
 fn all_wait_for(host: &Host, what: &str) {
     for name in BAD {
         let row = eventually(&format!("{name} waits for {what}"), || {
@@ -94,7 +93,7 @@ fn instances_in_a_passing_or_an_unknown_state_keep_no_other_from_being_baked() {
         all_wait_for(&host, &format!("waits for the instance, which is {shown}"));
         let unknown = host.log().matches("unknown instance state").count();
         assert_eq!(unknown, usize::from(shown == "Somehow"), "reported once: {}", host.log());
-        // It passes.
+        // The state ends.
         put(&cloud, "x1", r#""status":"Running""#);
         host.until("the first is baked", &["--schedule", "x1"], |row| row["state"] == "succeeded");
         assert_eq!(row(&host, "x1")["version"], 1);
@@ -179,7 +178,7 @@ fn what_the_cloud_refuses_for_one_instance_keeps_no_other_from_being_baked() {
 
 #[test]
 fn an_outage_is_waited_for_by_bakes_that_stop_their_instance_too() {
-    // A port that nobody listens at, while the simulator does not. The history is compared with it before that.
+    // Nothing listens while the simulator is stopped. The history was compared with the cloud before.
     let addr = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let start = || Cloud::at(&addr.to_string(), &["--open", "--build-time", "300ms", "--power-time", "200ms"]);
     let keys = "deadline = '10m'\nretry = { attempts = 2, base = '20ms', cap = '100ms' }";

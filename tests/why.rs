@@ -1,4 +1,4 @@
-//! `why` and `reconcile` from outside: the real binary, a simulated cloud, and histories that were lost or tampered with.
+//! `why` and `reconcile`: the real binary, a simulated cloud, and histories that were lost or changed.
 
 #![expect(
     clippy::unwrap_used,
@@ -30,7 +30,7 @@ const GOLDEN: &str = "\n[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd-1\"
 const NIGHTLY: &str = "\n[[schedule]]\nname = \"nightly\"\ninstance_ids = [\"ecd-2\", \"ecd-3\"]\n\
                        cron = \"30 2 * * *\"\ntimezone = \"Europe/Berlin\"\n";
 
-/// The API as somebody else uses it.
+/// A client of another user of the account.
 fn client(cloud: &Cloud) -> CloudClient {
     let options = CloudOptions {
         endpoint: Some(format!("http://{}", cloud.addr)),
@@ -45,7 +45,7 @@ fn client(cloud: &Cloud) -> CloudClient {
     CloudClient::new(&options, environment, Arc::new(SystemClock), random_nonces()).unwrap()
 }
 
-/// Has an image made and waits until it is good.
+/// Makes an image and waits until it is AVAILABLE.
 async fn make(cloud: &Cloud, instance: &str, tags: &[(&str, &str)]) -> ImageId {
     let tags: BTreeMap<String, String> = tags.iter().map(|(key, value)| ((*key).into(), (*value).into())).collect();
     let request = CreateImageByInstance {
@@ -134,7 +134,7 @@ fn a_slot_is_explained_call_by_call_and_the_times_beside_it_are_none() {
     host.expect(3, &["why", "soon", "--instance", "ecd-9", "--at", &slot]);
     host.expect(2, &["why", "soon", "--at", "half past two"]);
 
-    // Out of the file, but not out of the history.
+    // The schedule is not in the file, but in the history.
     host.configure(cloud.addr, GOLDEN);
     host.start();
     host.stop();
@@ -146,7 +146,7 @@ fn a_slot_is_explained_call_by_call_and_the_times_beside_it_are_none() {
 #[test]
 fn times_that_the_clock_skips_or_repeats_are_explained_before_the_daemon_ever_ran() {
     let host = Host::new("127.0.0.1:9".parse().unwrap(), NIGHTLY);
-    // A database that this command made would not be the daemon's.
+    // The command must not create the daemon's database.
     host.expect(3, &["reconcile", "--apply"]);
     let skipped = host.json(0, &["why", "nightly", "--at", "2021-03-28 02:30"]);
     assert_eq!(skipped["slot"], "2021-03-28T01:00:00Z");
@@ -184,7 +184,7 @@ fn a_lost_history_goes_on_with_the_next_version_and_is_made_whole() {
     assert_eq!(rebuilt["instance_id"], "ecd-1");
     assert_eq!(host.json(0, &["images"])["images"].as_array().unwrap().len(), 3);
 
-    // With the socket gone the daemon cannot be asked, and its history is not taken from under it.
+    // Without the socket the daemon cannot be asked. The command must not open the history that the daemon holds.
     fs::remove_file(host.path("control.sock")).unwrap();
     let (_, err) = host.expect(1, &["reconcile", "--apply"]);
     assert!(err.contains("another imagebaked is running"), "{err}");
@@ -237,7 +237,7 @@ async fn foreign_doubled_and_vanished_images_are_found_without_the_daemon() {
     ];
     let doubles = [make(&cloud, "ecd-1", &tags).await, make(&cloud, "ecd-2", &tags).await];
     make(&cloud, "ecd-3", &tags[..1]).await;
-    // Not ours.
+    // The image has another owner.
     make(&cloud, "ecd-4", &[("imagebaked:owner", "somebody else")]).await;
 
     let report = host.json(1, &["reconcile"]);
@@ -249,7 +249,7 @@ async fn foreign_doubled_and_vanished_images_are_found_without_the_daemon() {
     let doubled = report["differences"].as_array().unwrap().iter().find(|one| one["kind"] == "doubled").unwrap();
     assert!(doubles.iter().all(|id| doubled["images"].as_array().unwrap().contains(&json!(id))), "{doubled}");
 
-    // One of the doubles gets the row of their slot; the rest is left to a person.
+    // One of the doubled images gets the row of the slot. The others are left to a person.
     host.json(1, &["reconcile", "--apply"]);
     let report = host.json(1, &["reconcile"]);
     assert_eq!(kinds(&report), ["doubled", "unrecorded", "vanished"], "{report}");

@@ -1,5 +1,5 @@
-//! A year of nights in half a minute: the real daemon, engine and keeper, and the simulator, all by one clock that the test
-//! moves. At the end the images that are left are compared with what the rules say of all that were ever made.
+//! A year of nights in half a minute: the real daemon and the simulator share one clock that the test moves. At the end, the
+//! images that are left are compared with the rules of `keep` for all images that were made.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
@@ -111,7 +111,7 @@ impl Night {
         client::ask(&self.socket, &request).await.unwrap()
     }
 
-    /// Makes the engine look at the clock: any order does.
+    /// Makes the engine read the clock. Any request does.
     async fn nudge(&self) {
         self.ask(Request::Resume { schedule: "nobody".into() }).await;
     }
@@ -120,7 +120,7 @@ impl Night {
         self.reader.history(&Filter { limit: 1, ..Filter::default() }).await.unwrap().into_iter().next()
     }
 
-    /// Lets the bake of `slot` come to its end, moving the clock to each instant that it waits for.
+    /// Moves the clock to each instant that the bake of `slot` waits for, until the bake has ended.
     async fn through(&self, slot: DateTime<Utc>) -> BakeRow {
         self.clock.set(slot);
         let mut seen = 0;
@@ -131,7 +131,7 @@ impl Night {
             if row.is_ended() {
                 return row;
             }
-            // Nothing is asked again before the clock moves on; an answer that is under way shows as a change.
+            // No call is repeated before the clock moves. A pending answer shows as a change of the row.
             let wake = DateTime::from_timestamp_millis(row.wake_at.unwrap()).unwrap();
             if wake > self.clock.now() {
                 self.clock.set(wake);
@@ -178,7 +178,7 @@ fn to_go(report: &RetentionReport) -> BTreeSet<String> {
     images.map(|image| image.image_id.to_string()).collect()
 }
 
-/// The rules of the file above, by other means than the daemon's: the newest of each calendar bucket, by texts.
+/// The rules of the file above, without the daemon's code: the newest slot of each calendar bucket, by formatted dates.
 fn wanted(images: &BTreeSet<DateTime<Utc>>) -> BTreeSet<DateTime<Utc>> {
     let mut kept: BTreeSet<_> = images.iter().rev().take(3).copied().collect();
     for (format, count) in [("%F", 7), ("%G-%V", 5), ("%Y-%m", 6), ("%Y", 2)] {
@@ -201,7 +201,7 @@ async fn a_year_of_nights_leaves_what_the_rules_say() {
     let mut rng = fastrand::Rng::with_seed(20_261_130);
     let mut made = BTreeSet::new();
     let mut failures = 0;
-    // The images that never came to be, by the day of their slot.
+    // The images that failed, by the day of their slot.
     let mut failed: BTreeMap<String, DateTime<Utc>> = BTreeMap::new();
     for day in 0..365 {
         let fault = match rng.u8(0..14) {
@@ -223,13 +223,13 @@ async fn a_year_of_nights_leaves_what_the_rules_say() {
             failures += 1;
             failed.extend(row.image_id.clone().map(|image| (image, slot)));
         }
-        // In the afternoon what was marked before is deleted.
+        // The pass of the afternoon deletes what was marked before.
         let announced = to_go(&night.prune(true).await);
         night.clock.set(slot + TimeDelta::hours(11));
         let before = night.good();
         let rehearsed = night.prune(true).await;
         let done = night.prune(false).await;
-        // The daemon's own pass may have come before the rehearsal: then it deleted what was marked in the morning.
+        // The daemon's own pass may come before the dry run. Then it has deleted what was marked in the morning.
         let gone: BTreeSet<_> = before.difference(&night.good()).cloned().collect();
         let rehearsed = to_delete(&rehearsed);
         assert!(rehearsed.is_subset(&gone), "what is rehearsed is what is done");
@@ -252,11 +252,11 @@ async fn a_year_of_nights_leaves_what_the_rules_say() {
         .collect();
     assert!(failures > 20 && made.len() > 300, "{failures} failures, {} images", made.len());
     assert_eq!(left, wanted(&made));
-    // One image for each slot that succeeded: lost answers made no doubles.
+    // Each slot that succeeded has one image: lost answers caused no second image.
     let is_failed = |image: &&serde_json::Value| failed.contains_key(image["image_id"].as_str().unwrap());
     let good = images.iter().filter(|image| !is_failed(image) && image["status"] != "CREATE_FAILED");
     assert_eq!(good.count(), made.len());
-    // What never came to be stays for a week, and no pass ever needed a person's word.
+    // Failed images stay for a week, and no pass needed a confirmation.
     let end = night.clock.now();
     assert!(failed.len() > 10, "{}", failed.len());
     for image in images.iter().filter(is_failed) {

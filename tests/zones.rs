@@ -43,7 +43,7 @@ fn every_zone_agrees_with_an_independent_reading_of_the_release() {
     assert_eq!(lines.next().unwrap(), format!("# {}", zone::Release::built_in().version()));
     let reading: BTreeMap<&str, &str> = lines.map(|line| line.split_once(' ').unwrap()).collect();
     assert!(reading.len() > 500);
-    // Europe/Dublin and its like differ in what they call summer, not in what their clocks show.
+    // Europe/Dublin and similar zones differ in which half of the year is daylight saving time, not in their offsets.
     let differ: Vec<_> = reading
         .iter()
         .filter(|(name, hash)| {

@@ -1,5 +1,4 @@
-//! What the benches share: a table of targets, configurations of any size, a history of any size, and the real daemon as
-//! a process.
+//! Shared by the benches: a table of targets, configurations and histories of any size, and the real daemon as a process.
 
 #![allow(dead_code, reason = "no bench uses all of it")]
 #![allow(clippy::panic, reason = "a bench may panic")]
@@ -17,10 +16,10 @@ use std::{
 use chrono::{DateTime, Datelike, TimeDelta, Utc};
 use imagebaked::adapters::store::{DATABASE_FILE, Store};
 
-/// Machines are noisy, and a bench that cries wolf is not run: a target counts as missed at this many times its value.
+/// A target counts as missed at this many times its value, because machines are noisy.
 const NOISE: f64 = 3.0;
 
-/// Targets and what was measured.
+/// Targets and measured values.
 #[derive(Debug, Default)]
 pub struct Table {
     lines: String,
@@ -34,7 +33,7 @@ impl Table {
         Self { lines, missed: false }
     }
 
-    /// One more line.
+    /// Adds a line.
     pub fn row(&mut self, what: &str, target: f64, measured: f64, unit: &str) {
         let ratio = measured / target;
         let mark = if ratio > NOISE {
@@ -49,26 +48,26 @@ impl Table {
         let _ = writeln!(self.lines, "{what:<64} {target:>10} {measured:>10}   {ratio:>5.2}{mark}");
     }
 
-    /// One more line, of a time.
+    /// Adds a line with a duration.
     pub fn time(&mut self, what: &str, target: Duration, measured: Duration) {
         self.row(what, target.as_secs_f64() * 1e3, measured.as_secs_f64() * 1e3, "ms");
     }
 
-    /// Prints the table; fails where a target was clearly missed.
+    /// Prints the table; panics if a target was clearly missed.
     pub fn finish(self) -> ExitCode {
         println!("{}", self.lines);
         if self.missed { ExitCode::FAILURE } else { ExitCode::SUCCESS }
     }
 }
 
-/// The middle one of several measurements.
+/// The median of several measurements.
 pub fn median(times: usize, mut measure: impl FnMut() -> Duration) -> Duration {
     let mut all: Vec<_> = (0..times).map(|_| measure()).collect();
     all.sort_unstable();
     all[times / 2]
 }
 
-/// How long it takes.
+/// The duration of a call.
 pub fn timed<T>(act: impl FnOnce() -> T) -> (Duration, T) {
     let begun = Instant::now();
     let value = act();
@@ -116,8 +115,8 @@ pub fn write_config(folder: &Path, text: &str) {
     fs::write(folder.join("imagebaked.toml"), text).unwrap();
 }
 
-/// A history of `count` ended bakes in `state_dir`, spread over 10,000 schedules and the years before `now`: most are
-/// good, one in a hundred failed, one in fifty met a throttle.
+/// Writes a history of `count` ended bakes into `state_dir`, spread over 10,000 schedules and the years before `now`: most
+/// succeeded, one in a hundred failed, one in fifty was throttled.
 pub async fn fill_history(state_dir: &Path, count: u32, now: DateTime<Utc>) {
     Store::open(state_dir).await.unwrap().close().await;
     let options = sqlx::sqlite::SqliteConnectOptions::new()
@@ -182,11 +181,11 @@ pub fn program() -> Command {
     command
 }
 
-/// The real daemon; ends with its owner.
+/// The real daemon. Dropping it ends the process.
 #[derive(Debug)]
 pub struct Daemon {
     child: Child,
-    /// From the start of the process until it said READY.
+    /// From the start of the process until READY=1.
     pub ready_after: Duration,
 }
 

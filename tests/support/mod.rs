@@ -1,7 +1,7 @@
 //! A simulated cloud and a host with a real daemon, both child processes, for tests from outside.
 //!
-//! Nothing of the machine's own environment reaches them, ports are chosen by the kernel, and what was started is killed
-//! when its handle goes. Waits are for a state to be reached, with a bound; no test sleeps to hope.
+//! The machine's environment does not reach them, the kernel chooses their ports, and a child is killed when its handle is
+//! dropped. Waits are for a state, with a bound; no test sleeps for a fixed time.
 
 #![expect(
     clippy::unwrap_used,
@@ -27,10 +27,10 @@ use std::{
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// The longest wait for anything that should happen.
+/// The bound of every wait.
 pub const BOUND: Duration = Duration::from_mins(1);
 
-/// The simulator's key pair; the secret is one that can be searched for.
+/// The simulator's key pair. The secret is unique, so that tests can search output for it.
 pub const KEY_ID: &str = "sim-key-id";
 /// See [`KEY_ID`].
 pub const SECRET: &str = "Zs3cr3tNowhereToBeSeen";
@@ -42,11 +42,11 @@ pub fn imagebaked() -> Command {
     command
 }
 
-/// Looks until there is something to see.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until there is a value. Panics after [`BOUND`] with `what`.
+pub fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let give_up = Instant::now() + BOUND;
     loop {
-        if let Some(seen) = look() {
+        if let Some(seen) = poll() {
             return seen;
         }
         assert!(Instant::now() < give_up, "waited {BOUND:?} for this in vain: {what}");
@@ -54,7 +54,7 @@ pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     }
 }
 
-/// A child that does not outlive its handle.
+/// A child process that is killed when its handle is dropped.
 #[derive(Debug)]
 pub struct Running(pub Child);
 
@@ -65,7 +65,7 @@ impl Drop for Running {
     }
 }
 
-/// A simulator of its own.
+/// A simulator in its own process.
 #[derive(Debug)]
 pub struct Cloud {
     pub addr: SocketAddr,
@@ -74,17 +74,17 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// With images that take a moment, taking every instance id as it comes.
+    /// Starts a simulator that accepts every instance id and makes images within a moment.
     pub fn start() -> Self {
         Self::with(&["--open", "--build-time", "300ms", "--power-time", "200ms", "--builders", "50"])
     }
 
-    /// With these arguments.
+    /// Starts a simulator with these arguments.
     pub fn with(args: &[&str]) -> Self {
         Self::at("127.0.0.1:0", args)
     }
 
-    /// At this address.
+    /// Starts a simulator at this address.
     pub fn at(listen: &str, args: &[&str]) -> Self {
         let args: Vec<String> = args.iter().map(|&arg| arg.to_owned()).collect();
         let (addr, child) = Self::spawn(listen, &args);
@@ -107,8 +107,8 @@ impl Cloud {
         (addr.and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{first}")), child)
     }
 
-    /// Ends the simulator in an orderly way: nothing listens at its address until [`start_again`](Self::start_again). Its world
-    /// is lost unless it was given a `--state` file; its fault plan is lost in any case.
+    /// Ends the simulator in an orderly way: nothing listens at its address until [`start_again`](Self::start_again). Its state
+    /// is lost without a `--state` file. Its fault plan is always lost.
     pub fn stop(&mut self) {
         if let Some(mut child) = self.child.take() {
             signal(child.0.id(), "TERM");
@@ -116,23 +116,23 @@ impl Cloud {
         }
     }
 
-    /// Starts it at the address that it had.
+    /// Starts it again at its old address.
     pub fn start_again(&mut self) {
         self.child = Some(Self::spawn(&self.addr.to_string(), &self.args).1);
     }
 
-    /// Whether it is there to be asked.
+    /// Whether it runs.
     pub fn is_up(&self) -> bool {
         self.child.is_some()
     }
 
-    /// Changes something by other hands than the daemon's: `instances`, `images`, `groups`.
+    /// Changes something as another user of the account: `instances`, `images`, `groups`.
     pub fn control(&self, what: &str, body: &Value) {
         let answer = exchange(self.addr, "POST", &format!("/_sim/{what}"), &body.to_string());
         assert!(answer.starts_with("HTTP/1.1 200"), "{body}: {answer}");
     }
 
-    /// What is left of the fault plan.
+    /// The faults that have not struck yet.
     pub fn faults_left(&self) -> Value {
         body(&exchange(self.addr, "GET", "/_sim/faults", ""))
     }
@@ -154,7 +154,7 @@ impl Cloud {
         assert!(answer.starts_with("HTTP/1.1 20"), "{answer}");
     }
 
-    /// Everything the simulated cloud knows.
+    /// The whole state of the simulated cloud.
     pub fn state(&self) -> Value {
         body(&exchange(self.addr, "GET", "/_sim/state", ""))
     }
@@ -169,14 +169,14 @@ impl Cloud {
             .collect()
     }
 
-    /// The images that were ever made of `instance`.
+    /// All images of `instance` that were ever made.
     pub fn images(&self, instance: &str) -> Vec<Value> {
         let state = self.state();
         state["images"].as_array().unwrap().iter().filter(|image| image["instance_id"] == instance).cloned().collect()
     }
 }
 
-/// One request to the simulator's controls; the whole answer as text.
+/// Sends one request to the simulator's controls; returns the whole response as text.
 pub fn exchange(addr: SocketAddr, method: &str, path: &str, body: &str) -> String {
     let mut stream = TcpStream::connect(addr).unwrap();
     let length = body.len();
@@ -190,18 +190,18 @@ pub fn exchange(addr: SocketAddr, method: &str, path: &str, body: &str) -> Strin
     answer
 }
 
-/// The document in an answer of the simulator's controls.
+/// The JSON document of a response of the simulator's controls.
 fn body(answer: &str) -> Value {
     serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
 }
 
-/// Sends a process a signal, by the name that `kill` knows it under.
+/// Sends a process a signal, by the name that `kill` uses.
 pub fn signal(pid: u32, name: &str) {
     let sent = Command::new("kill").args(["-s", name, &pid.to_string()]).status().unwrap();
     assert!(sent.success());
 }
 
-/// Does something for each of `items`, a few at a time; the results in their order.
+/// Runs a function for each of `items`, a few at a time; returns the results in order.
 pub fn in_parallel<T: Sync, R: Send>(at_once: usize, items: &[T], work: impl Fn(&T) -> R + Sync) -> Vec<R> {
     let next = AtomicUsize::new(0);
     let done = Mutex::new(Vec::new());
@@ -227,7 +227,7 @@ pub fn number(name: &str, default: u64) -> u64 {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(default)
 }
 
-/// A folder with a configuration, a key pair, and what the daemon makes of them.
+/// A folder with a configuration, a key pair and the daemon's state.
 #[derive(Debug)]
 pub struct Host {
     folder: TempDir,
@@ -235,7 +235,8 @@ pub struct Host {
 }
 
 impl Host {
-    /// `[cloud]` points at `endpoint` and is quick; `schedules` follows, and may begin with more keys of `[cloud]`.
+    /// A configuration whose `[cloud]` has this `endpoint` and short timeouts. `schedules` follows, and may begin with more
+    /// keys of `[cloud]`.
     pub fn new(endpoint: SocketAddr, schedules: &str) -> Self {
         let host = Self::bare();
         host.configure(endpoint, schedules);
@@ -250,21 +251,21 @@ impl Host {
         host
     }
 
-    /// Leaves the folder where it is, for somebody to look at.
+    /// Keeps the folder for inspection.
     pub fn keep_folder(&mut self) -> PathBuf {
         self.folder.disable_cleanup(true);
         self.folder.path().to_owned()
     }
 
-    /// A host with a history of one bake under another cloud: one that is empty is compared with the cloud before anything
-    /// else, which is not what every test is about.
+    /// A host whose history has one bake of another cloud. An empty history is compared with the cloud before anything else,
+    /// which most tests are not about.
     pub fn with_history(endpoint: SocketAddr, schedules: &str) -> Self {
         let cloud = Cloud::start();
         let first = "[[schedule]]\nname = \"first\"\ninstance_id = \"ecd-first\"\ncron = \"0 3 1 1 *\"\n";
         let mut host = Self::new(cloud.addr, first);
         host.start();
         host.bake("first");
-        // Until then what the cloud lists may be late, and every start asks anew.
+        // Until then every start compares the history again, because the cloud's list may be late.
         eventually("the history is settled", || host.log().contains("the history is settled").then_some(()));
         host.stop();
         host.configure(endpoint, schedules);
@@ -282,7 +283,7 @@ impl Host {
         fs::write(self.path("keys/access_key_secret"), secret).unwrap();
     }
 
-    /// The history's rows, or none where it cannot be read.
+    /// The rows of the history; none where it cannot be read.
     pub fn rows(&self) -> Vec<Value> {
         let output = self.run(&["history", "--json", "--limit", "100000"]);
         let document: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
@@ -303,7 +304,7 @@ impl Host {
         fs::write(self.path("imagebaked.toml"), text).unwrap();
     }
 
-    /// A command on this host.
+    /// An `imagebaked` command on this host.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = imagebaked();
         command.arg("--config").arg(self.path("imagebaked.toml")).args(args);
@@ -315,7 +316,7 @@ impl Host {
         self.command(args).output().unwrap()
     }
 
-    /// Runs a command that must end with `code`; what it says, and what it says on standard error.
+    /// Runs a command that must end with `code`; returns its standard output and standard error.
     pub fn expect(&self, code: i32, args: &[&str]) -> (String, String) {
         let output = self.run(args);
         let (out, err) = (String::from_utf8(output.stdout).unwrap(), String::from_utf8(output.stderr).unwrap());
@@ -323,23 +324,23 @@ impl Host {
         (out, err)
     }
 
-    /// Runs a command with `--json` that must end with `code`; the one document that it prints.
+    /// Runs a command with `--json` that must end with `code`; returns the document that it prints.
     pub fn json(&self, code: i32, args: &[&str]) -> Value {
         let (out, err) = self.expect(code, &[args, &["--json"]].concat());
         serde_json::from_str(&out).unwrap_or_else(|error| panic!("{args:?}: {error}: {out}{err}"))
     }
 
-    /// The history's newest row that `filter` lets through.
+    /// The newest row of the history that `filter` accepts.
     pub fn newest(&self, filter: &[&str]) -> Option<Value> {
         self.json(0, &[&["history", "--limit", "1"], filter].concat())["bakes"].get(0).cloned()
     }
 
-    /// Waits until the newest row that `filter` lets through is as wanted.
+    /// Waits until the newest row that `filter` accepts is as wanted.
     pub fn until(&self, what: &str, filter: &[&str], is_so: impl Fn(&Value) -> bool) -> Value {
         eventually(what, || self.newest(filter).filter(&is_so))
     }
 
-    /// Bakes `schedule` now, to its end; the row and the calls, as `show` has them.
+    /// Bakes `schedule` now and waits for the end; returns the row and the calls, as `show` has them.
     pub fn bake(&self, schedule: &str) -> Value {
         let output = self.run(&["bake", schedule, "--wait", "--json"]);
         let report: Value = serde_json::from_slice(&output.stdout)
@@ -362,7 +363,7 @@ impl Host {
         self.start_by(command)
     }
 
-    /// Starts the daemon by this command and waits until it is ready.
+    /// Starts the daemon with this command and waits until it is ready.
     pub fn start_by(&mut self, mut command: Command) -> &Self {
         let ready = |log: &str| log.matches("imagebaked is ready").count();
         let before = ready(&self.log());
@@ -378,7 +379,7 @@ impl Host {
         self
     }
 
-    /// Starts the daemon, with points armed at which it dies, and waits for nothing.
+    /// Starts the daemon with armed failpoints, and does not wait.
     pub fn launch(&mut self, failpoint: &str) {
         let log = fs::OpenOptions::new().create(true).append(true).open(self.path("daemon.log")).unwrap();
         let mut command = self.command(&["run"]);
@@ -388,17 +389,17 @@ impl Host {
         self.watch_over(command.stderr(log).stdout(Stdio::null()).spawn().unwrap());
     }
 
-    /// Takes a daemon that was started in another way.
+    /// Takes over a daemon that a test started in another way.
     pub fn watch_over(&mut self, daemon: Child) {
         self.daemon = Some(Running(daemon));
     }
 
-    /// How the daemon has ended, if it has.
+    /// The exit status of the daemon, if it has ended.
     pub fn exit_status(&mut self) -> Option<std::process::ExitStatus> {
         self.daemon.as_mut().and_then(|daemon| daemon.0.try_wait().unwrap())
     }
 
-    /// Whether the daemon has ended; it must have been killed then, and not have given up.
+    /// Whether the daemon has ended. Panics if it ended in another way than by a signal.
     pub fn has_died(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt;
         match self.exit_status() {
@@ -412,7 +413,7 @@ impl Host {
 
     /// Ends the daemon as a power cut does.
     pub fn kill(&mut self) {
-        // Killed, and waited for, by the handle.
+        // The handle kills it and waits for it.
         self.daemon = None;
     }
 
@@ -421,7 +422,7 @@ impl Host {
         self.daemon.as_ref().unwrap().0.id()
     }
 
-    /// Sends the daemon a signal, by the name that `kill` knows it under.
+    /// Sends the daemon a signal, by the name that `kill` uses.
     pub fn signal(&self, name: &str) {
         signal(self.pid(), name);
     }
@@ -438,7 +439,7 @@ impl Host {
         eventually("the daemon has ended", || daemon.0.try_wait().unwrap()).code()
     }
 
-    /// Waits for the end of a daemon that was told to stop.
+    /// Waits for the end of a daemon that was asked to stop.
     pub fn stopped(&mut self) {
         let mut daemon = self.daemon.take().unwrap();
         let status = eventually("the daemon has stopped", || daemon.0.try_wait().unwrap());
@@ -450,7 +451,7 @@ impl Host {
         fs::read_to_string(self.path("daemon.log")).unwrap_or_default()
     }
 
-    /// Everything in the folder but the key pair itself, file by file.
+    /// Every file in the folder but the key pair.
     pub fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
         fn walk(folder: &Path, found: &mut Vec<(PathBuf, Vec<u8>)>) {
             for entry in fs::read_dir(folder).unwrap() {
@@ -470,7 +471,7 @@ impl Host {
     }
 }
 
-/// The calls of a bake that met `code`.
+/// The calls of a bake that failed with `code`.
 pub fn calls_with<'a>(bake: &'a Value, code: &str) -> Vec<&'a Value> {
     bake["calls"].as_array().unwrap().iter().filter(|call| call["code"] == code).collect()
 }

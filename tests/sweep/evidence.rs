@@ -1,5 +1,5 @@
-//! What a scene left behind, judged from outside: the simulator knows every image that ever was, the scene knows every slot
-//! that came due, and the daemon's word counts only where it is itself what is judged.
+//! Checks what a scene left, from outside: the simulator has every image that was ever made, the scene has every slot that came
+//! due. The daemon's output counts only where it is itself checked.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -9,10 +9,10 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-/// How long a use must have been there before a deletion of its image counts: a call may have been on its way.
+/// How old a use must be before a deletion of its image counts as wrong: a delete call may have been sent before it.
 const ON_ITS_WAY: TimeDelta = TimeDelta::seconds(3);
 
-/// A slot that comes while the clock is wrong, or shortly before, may be accounted for by that clock.
+/// A slot that comes while the clock is wrong, or this long before, may be processed by that clock.
 const BY_A_WRONG_CLOCK: TimeDelta = TimeDelta::seconds(4);
 
 /// Which promise was broken.
@@ -20,17 +20,17 @@ const BY_A_WRONG_CLOCK: TimeDelta = TimeDelta::seconds(4);
 pub enum Kind {
     /// A due slot without a row, or whose row did not end with a reason code.
     SlotLost,
-    /// A slot that the cloud could have baked and that was not.
+    /// A slot without an image although the cloud could make one.
     SlotFailed,
     /// Two rows or two good images of one slot.
     SlotDoubled,
-    /// A good image is gone that should have stayed, or one that is not ours.
+    /// A good image is gone that should stay, or an image that is not ours.
     ImageDeleted,
     /// History and cloud contradict each other.
     Untrue,
     /// An instance does not run.
     InstanceOff,
-    /// `status` of a healed world names what is not so, or the daemon did not live.
+    /// `status` reports a problem that does not exist any more, or the daemon died.
     Unhealthy,
 }
 
@@ -68,7 +68,7 @@ pub struct Protected {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// Everything that is judged.
+/// Everything that is checked.
 #[derive(Debug, Default)]
 pub struct Evidence {
     pub planned: Vec<Planned>,
@@ -78,16 +78,16 @@ pub struct Evidence {
     pub world: Value,
     /// `history --json`.
     pub rows: Vec<Value>,
-    /// Made by hand, under the names of slots.
+    /// Images that were made by hand under the names of slots.
     pub by_hand: BTreeSet<String>,
-    /// In use by a delivery group.
+    /// Images in use, and since when.
     pub used: Vec<Protected>,
     pub pinned: Vec<Protected>,
-    /// When the daemon's clock was wrong.
+    /// The times at which the daemon's clock was wrong.
     pub wrong_clock: Vec<(DateTime<Utc>, DateTime<Utc>)>,
 }
 
-/// An image that the simulator remembers.
+/// An image of the simulator's state.
 struct Image<'a> {
     id: &'a str,
     status: &'a str,
@@ -127,7 +127,7 @@ pub fn instant(value: &Value) -> Option<DateTime<Utc>> {
     value.as_str().and_then(|text| text.parse().ok())
 }
 
-/// Whether a row is still open. One of a slot that has not come, written while the clock was ahead, waits for it.
+/// Whether a row is still open. A row of a future slot, written while the clock was ahead, does not count.
 pub fn is_unfinished(row: &Value, now: DateTime<Utc>) -> bool {
     let waits = row["state"] == "queued" && instant(&row["slot"]).is_some_and(|slot| slot > now);
     row["finished_at"].is_null() && !waits
@@ -144,7 +144,7 @@ impl Protected {
 }
 
 impl Evidence {
-    /// Every broken promise; none in a good world.
+    /// Every broken promise; empty where all are kept.
     pub fn judge(&self) -> Vec<Violation> {
         let images: Vec<Image<'_>> = self.world["images"].as_array().into_iter().flatten().map(Image::read).collect();
         let mut found = Vec::new();
@@ -219,7 +219,7 @@ impl Evidence {
             }
             if is_unfinished(row, self.ended_at) {
                 untrue(format!(
-                    "bake {id} of {line}, slot {slot}, is open in a world at rest: {state}: {}",
+                    "bake {id} of {line}, slot {slot}, is open although all is idle: {state}: {}",
                     text(row, "reason")
                 ));
             }
@@ -357,7 +357,7 @@ fn stands_for(row: &Value, planned: &Planned, slot: DateTime<Utc>) -> bool {
     }
 }
 
-/// Everything that is wrong in a world that is nearly right.
+/// The broken promises of a good world after one change.
 #[cfg(test)]
 mod tests {
     use serde_json::json;

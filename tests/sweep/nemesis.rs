@@ -1,15 +1,15 @@
-//! What goes wrong in a scene: the kinds, and the faults that the simulator is given for them.
+//! The kinds of faults of a scene, and the simulator's fault plan for each.
 
 use std::fmt;
 
 use fastrand::Rng;
 
-/// One kind of trouble.
+/// One kind of fault.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Nemesis {
     /// kill -9 at a random time.
     Kill,
-    /// kill -9 at a failpoint, armed at the start before it.
+    /// kill -9 at a failpoint that the start before it armed.
     Failpoint,
     /// SIGSTOP, and SIGCONT later.
     Pause,
@@ -21,17 +21,17 @@ pub enum Nemesis {
     WrongId,
     /// A connection that is cut before or after the call acted, or in the answer.
     Cut,
-    /// An answer that comes too late.
+    /// An answer after the client's timeout.
     Timeout,
     /// A list without its rows.
     List,
     /// Throttling by code.
     Throttle,
-    /// A passing fault of the cloud, in its own words.
+    /// A transient error code of the cloud.
     CloudFault,
     /// Nothing listens at the endpoint.
     Outage,
-    /// A state of an instance that passes.
+    /// A transient state of an instance.
     InstanceState,
     /// Users connect to an instance.
     Connect,
@@ -51,18 +51,18 @@ pub enum Nemesis {
     Restore,
     /// The files of an older history are put back, as with a machine that is rolled back.
     Rollback,
-    /// The configuration is read again, changed a little.
+    /// The configuration is changed a little and read again.
     Reload,
-    /// Somebody asks for a bake.
+    /// A manual bake.
     Manual,
     /// A delivery group, a pool, a bundle or a template uses an image.
     Use,
-    /// Somebody pins an image.
+    /// An image is pinned.
     Pin,
 }
 
 impl Nemesis {
-    /// All but the kills, which every scene has.
+    /// All kinds but the kills, which every scene has.
     pub const OTHERS: [Self; 24] = [
         Self::Pause,
         Self::Restart,
@@ -92,7 +92,7 @@ impl Nemesis {
 
     pub const KILLS: [Self; 2] = [Self::Kill, Self::Failpoint];
 
-    /// As lines of the sweep name it, and `ONLY`.
+    /// The name in the sweep's output and in `ONLY`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Kill => "kill",
@@ -124,7 +124,7 @@ impl Nemesis {
         }
     }
 
-    /// Faults of calls that the simulator is given for this kind, as a plan in TOML, and how many calls they meet.
+    /// The simulator's fault plan for this kind, in TOML, and how many calls its faults meet.
     pub fn fault_plan(self, rng: &mut Rng) -> Option<(String, u64)> {
         let action = *pick(rng, &CALLS);
         let create = "CreateImageByInstance";
@@ -132,7 +132,7 @@ impl Nemesis {
         let act = rng.bool();
         let (action, words) = match self {
             Self::Proxy => {
-                // Every status that somebody between us and the cloud may answer with.
+                // The statuses that a proxy may answer with.
                 let status = match rng.u8(0..3) {
                     0 => rng.u16(302..600),
                     _ => *pick(rng, &[200, 204, 302, 307, 400, 401, 403, 404, 407, 408, 413, 429, 499, 502, 503, 504]),
@@ -187,12 +187,12 @@ impl fmt::Display for Nemesis {
     }
 }
 
-/// One of several.
+/// A random element.
 pub fn pick<'a, T>(rng: &mut Rng, of: &'a [T]) -> &'a T {
     &of[rng.usize(0..of.len())]
 }
 
-/// The calls that a scene makes; those that do the most harm more often.
+/// The calls that a scene makes. Calls where a fault does the most harm are listed more often.
 const CALLS: [&str; 14] = [
     "CreateImageByInstance",
     "CreateImageByInstance",
@@ -214,13 +214,13 @@ const CALLS: [&str; 14] = [
 const LISTS: [&str; 5] =
     ["ListImage", "DescribeDesktops", "ListWuyingServer", "ListAppInstanceGroup", "DescribeTemplates"];
 
-/// How lists lie.
+/// The kinds of false lists.
 const LIES: [&str; 9] =
     ["null", "missing", "empty", "short", "no_ids", "wrong_type", "wrong_rows", "same_page", "growing"];
 
-/// Lists that do not say how many rows they have.
+/// Lists without a row count.
 const LISTS_WITHOUT_COUNT: [&str; 2] = ["DescribeBundles", "DescribeDesktopGroups"];
 
-/// How those lie.
+/// The kinds of false lists without a row count.
 const LIES_WITHOUT_COUNT: [&str; 7] =
     ["null", "missing", "no_ids", "no_image_ids", "wrong_type", "wrong_rows", "same_token"];

@@ -1,4 +1,4 @@
-//! One scene: a host with several schedules, a storm of troubles that a seed decides, then peace until all is quiet.
+//! One scene: a host with several schedules, random faults that a seed decides, then no faults until the daemon is idle.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -22,17 +22,17 @@ use crate::{
     support::{Cloud, Host, Running},
 };
 
-/// How long a healed world may take to become quiet.
-const QUIET_WITHIN: Duration = Duration::from_mins(2);
-/// How long a command of the storm may take; the daemon may stand still.
+/// How long the daemon may take to become idle after the last fault has ended.
+const IDLE_WITHIN: Duration = Duration::from_mins(2);
+/// How long a command may take during the faults. The daemon may be stopped meanwhile.
 const COMMAND_TAKES: Duration = Duration::from_secs(5);
-/// States of instances that pass.
+/// Transient states of instances.
 const PASSING: [&str; 6] = ["Migrating", "Updating", "Rebuilding", "Hibernated", "Config", "Unheard"];
 
-/// What this machine lets a scene do.
+/// The means of this machine.
 #[derive(Debug, Clone, Default)]
 pub struct Means {
-    /// libfaketime.
+    /// The path of libfaketime.
     pub faketime: Option<PathBuf>,
     /// Whether a small file system can be mounted.
     pub mount: bool,
@@ -40,23 +40,23 @@ pub struct Means {
     pub prlimit: bool,
 }
 
-/// How a scene went.
+/// The result of a scene.
 #[derive(Debug)]
 pub struct Outcome {
     pub seed: u64,
     pub counts: BTreeMap<Nemesis, u64>,
     pub slots: usize,
-    /// Slots that ended without an image, as they may here.
+    /// Slots that ended without an image for a permitted reason.
     pub excused: usize,
     pub images: usize,
     pub deleted: usize,
     pub took: Duration,
     pub violations: Vec<Violation>,
-    /// Where to look, if something was broken.
+    /// The folder of a scene that broke a promise.
     pub folder: Option<PathBuf>,
 }
 
-/// What ends a trouble.
+/// The action that ends a fault.
 #[derive(Debug)]
 enum Relief {
     Launch,
@@ -71,7 +71,7 @@ enum Relief {
     Rollback(PathBuf),
 }
 
-/// Plays the scene of `seed` with these kinds of trouble, or with what the seed picks.
+/// Runs the scene of `seed` with these kinds of faults, or with those that the seed picks.
 pub fn play(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
     let started = Instant::now();
     std::panic::catch_unwind(|| play_to_the_end(seed, means, only)).unwrap_or_else(|panic| {
@@ -93,8 +93,8 @@ pub fn play(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
 fn play_to_the_end(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
     let started = Instant::now();
     let mut scene = Scene::new(seed, means, only);
-    scene.storm();
-    let violations = scene.heal_and_judge();
+    scene.inject_faults();
+    let violations = scene.end_faults_and_check();
     let world = if scene.cloud.is_up() { scene.cloud.state() } else { Value::Null };
     let images = world["images"].as_array().map(Vec::as_slice).unwrap_or_default();
     let excused =
@@ -115,7 +115,7 @@ fn play_to_the_end(seed: u64, means: &Means, only: &[Nemesis]) -> Outcome {
 
 struct Scene {
     rng: Rng,
-    troubles: Vec<Nemesis>,
+    fault_kinds: Vec<Nemesis>,
     host: Host,
     cloud: Cloud,
     log: Arc<Mutex<fs::File>>,
@@ -135,13 +135,13 @@ struct Scene {
     wrong_clock: Vec<(DateTime<Utc>, DateTime<Utc>)>,
     /// Since when the clock is wrong.
     wrong_since: Option<DateTime<Utc>>,
-    /// Whether the daemon is to be up; it may have died of a failpoint since.
+    /// Whether the daemon should run. It may have died at a failpoint since.
     is_up: bool,
     is_paused: bool,
     disk_fails: bool,
-    /// When it was last well again: a daemon that met the failure may end a moment later.
+    /// When the disk last worked again. A daemon that met the failure may end a moment later.
     disk_well_since: Option<Instant>,
-    /// Which failpoint is armed.
+    /// The failpoint that is armed.
     armed: String,
     reloads: u32,
     surprises: Vec<Violation>,
@@ -158,7 +158,7 @@ impl Mount {
         Self(at.to_owned())
     }
 
-    /// Leaves no byte free.
+    /// Fills the file system.
     fn fill(&self) {
         let mut file = fs::File::create(self.0.join("FILL")).unwrap();
         while file.write_all(&[0; 4096]).is_ok() {}
@@ -179,7 +179,7 @@ impl Drop for Mount {
 impl Scene {
     fn new(seed: u64, means: &Means, only: &[Nemesis]) -> Self {
         let mut rng = Rng::with_seed(seed);
-        let troubles = troubles(&mut rng, means, only);
+        let fault_kinds = fault_kinds(&mut rng, means, only);
         let host = Host::bare();
         let state = host.path("cloud.json").display().to_string();
         let cloud = Cloud::with(&[
@@ -193,16 +193,16 @@ impl Scene {
             "--state",
             &state,
         ]);
-        let disk = troubles.contains(&Nemesis::DiskFull).then(|| Mount::new(&host.path("state")));
+        let disk = fault_kinds.contains(&Nemesis::DiskFull).then(|| Mount::new(&host.path("state")));
         let log = Arc::new(Mutex::new(fs::File::create(host.path("daemon.log")).unwrap()));
-        let faketime = troubles.contains(&Nemesis::Clock).then(|| means.faketime.clone()).flatten();
+        let faketime = fault_kinds.contains(&Nemesis::Clock).then(|| means.faketime.clone()).flatten();
         let first = Utc::now().with_nanosecond(0).unwrap() + TimeDelta::seconds(4);
         let length = rng.i64(6..10);
         let (schedules, planned) = timetable(&mut rng, first, length);
         let last_slot = planned.iter().flat_map(|planned| &planned.slots).max().copied().unwrap_or(first);
         let mut scene = Self {
             rng,
-            troubles,
+            fault_kinds,
             host,
             cloud,
             log,
@@ -229,14 +229,14 @@ impl Scene {
             surprises: Vec::new(),
         };
         scene.excuse();
-        // Whether the cloud would refuse to delete an image that a template uses is not documented.
+        // The API pages do not document whether the cloud refuses to delete an image that a template uses.
         scene.cloud.control("deletes_in_use", &json!(true));
         scene.set_clock("+0");
         scene.configure();
-        scene.note(&format!("seed {seed}: {:?}", scene.troubles));
+        scene.note(&format!("seed {seed}: {:?}", scene.fault_kinds));
         scene.launch("");
         assert!(scene.wait_until_ready(), "the daemon does not start:\n{}", scene.host.log());
-        // What came due before the daemon knew of it has no row; a busy machine may be so late.
+        // A slot that came due before the daemon first started has no row. A busy machine may be that late.
         let ready = Utc::now();
         for planned in &mut scene.planned {
             planned.slots.retain(|slot| *slot > ready);
@@ -244,9 +244,9 @@ impl Scene {
         scene
     }
 
-    /// Reason codes that what happens here makes right.
+    /// Reason codes that the faults of this scene justify.
     fn excuse(&mut self) {
-        let has = |nemesis| self.troubles.contains(&nemesis);
+        let has = |nemesis| self.fault_kinds.contains(&nemesis);
         let (spoil, start, connect) = (has(Nemesis::Spoil), has(Nemesis::UserStart), has(Nemesis::Connect));
         for planned in &mut self.planned {
             if spoil || start {
@@ -260,8 +260,8 @@ impl Scene {
 
     fn configure(&self) {
         let at = |name| self.host.path(name).display().to_string();
-        // So that a rolled-back history still searches when it bakes again what it has forgotten.
-        let lookup = if self.troubles.contains(&Nemesis::Rollback) { "10s" } else { "1s" };
+        // A rolled-back history must still search when it bakes a lost slot again.
+        let lookup = if self.fault_kinds.contains(&Nemesis::Rollback) { "10s" } else { "1s" };
         let text = format!(
             "[daemon]\nstate_dir = \"{}\"\ncontrol_socket = \"{}\"\nlisten = \"\"\nmax_builders = 20\ndrain = \"1s\"\n\
              prune_interval = \"400ms\"\n\n\
@@ -280,7 +280,7 @@ impl Scene {
         fs::rename(self.host.path("new.toml"), self.host.path("imagebaked.toml")).unwrap();
     }
 
-    /// Writes down between the daemon's own lines what was done to it.
+    /// Notes an action of the scene in the daemon's log.
     fn note(&self, what: &str) {
         let now = Utc::now().format("%H:%M:%S%.3f");
         let _ = writeln!(self.log.lock().unwrap(), "{now} ### {what}");
@@ -305,7 +305,7 @@ impl Scene {
     fn launch(&mut self, failpoint: &str) {
         self.note(&format!("launch {failpoint}"));
         let run = self.host.command(&["run", "--log-filter", "info,imagebaked::adapters::cloud=debug"]);
-        // Writes beyond a limit fail only where the signal is ignored.
+        // A write beyond the limit fails only if SIGXFSZ is ignored; otherwise it kills.
         let mut command = Command::new("/bin/sh");
         command
             .env_clear()
@@ -323,7 +323,7 @@ impl Scene {
                 .env("FAKETIME_DONT_FAKE_MONOTONIC", "1");
         }
         let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        // Not into the file itself: limits of the process would be limits of its log.
+        // The log goes through a pipe, because the process's file size limit would apply to its log file.
         let (lines, log) = (BufReader::new(child.stderr.take().unwrap()), Arc::clone(&self.log));
         std::thread::spawn(move || {
             for line in lines.split(b'\n').map_while(Result::ok) {
@@ -336,9 +336,9 @@ impl Scene {
         failpoint.clone_into(&mut self.armed);
     }
 
-    /// Starts the daemon in the storm, sometimes with a failpoint armed.
-    fn launch_in_storm(&mut self) {
-        let armed = if self.troubles.contains(&Nemesis::Failpoint) && self.rng.u8(0..6) > 0 {
+    /// Starts the daemon amid the faults, sometimes with a failpoint armed.
+    fn launch_amid_faults(&mut self) {
+        let armed = if self.fault_kinds.contains(&Nemesis::Failpoint) && self.rng.u8(0..6) > 0 {
             let points: Vec<&str> = POINTS.iter().chain(&DELETION_POINTS).copied().collect();
             let (point, n) = (*pick(&mut self.rng, &points), self.rng.u32(1..3));
             format!("{point}:{n}")
@@ -356,7 +356,7 @@ impl Scene {
         self.sweep_up(pid);
     }
 
-    /// What libfaketime leaves of a process that was killed.
+    /// Removes the files that libfaketime leaves of a killed process.
     fn sweep_up(&self, pid: u32) {
         if self.faketime.is_some() {
             for name in ["faketime_shm_", "sem.faketime_sem_"] {
@@ -365,7 +365,7 @@ impl Scene {
         }
     }
 
-    /// Takes notice of a daemon that has ended by itself.
+    /// Notes a daemon that has ended by itself.
     fn notice_end(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
         let Some(status) = self.is_up.then(|| self.host.exit_status()).flatten() else { return false };
@@ -382,13 +382,13 @@ impl Scene {
         true
     }
 
-    /// The service manager starts again what ends with another status than 2 or 7; without a disk there is no other way.
+    /// Whether the daemon may have ended with this status: the service manager restarts all but 2 and 7.
     fn may_end_with(&self, status: ExitStatus) -> bool {
         let failed_just_now = self.disk_well_since.is_some_and(|since| since.elapsed() < Duration::from_secs(5));
         (self.disk_fails || failed_just_now) && status.code().is_some_and(|code| code != 2 && code != 7)
     }
 
-    /// Stops the daemon in an orderly way; whether it lived until then.
+    /// Stops the daemon in an orderly way; returns whether it lived until then.
     fn stop(&mut self) -> bool {
         use std::os::unix::process::ExitStatusExt as _;
         if self.is_paused {
@@ -412,7 +412,7 @@ impl Scene {
             }
             std::thread::sleep(Duration::from_millis(10));
         };
-        // One that is told to stop before it listens to signals ends of it.
+        // SIGTERM before the daemon handles signals kills it.
         if status.success() || status.signal() == Some(15) {
             self.is_up = false;
             return true;
@@ -435,7 +435,7 @@ impl Scene {
         false
     }
 
-    /// Runs a command, within bounds; its exit code and output.
+    /// Runs a command with a bound; returns its exit code and output.
     fn run(&self, args: &[&str]) -> Option<(i32, String)> {
         let out = fs::File::create(self.host.path("command.out")).unwrap();
         let mut command = self.host.command(args);
@@ -452,7 +452,7 @@ impl Scene {
         None
     }
 
-    /// Whether the daemon can be spoken to.
+    /// Whether the daemon answers.
     fn answers(&self) -> bool {
         self.is_up && !self.is_paused
     }
@@ -462,9 +462,9 @@ impl Scene {
         self.reliefs.push((Instant::now() + pause, relief));
     }
 
-    // ---- The storm.
+    // ---- The faults.
 
-    fn storm(&mut self) {
+    fn inject_faults(&mut self) {
         let until = self.last_slot + TimeDelta::milliseconds(700);
         let mut next = Instant::now() + Duration::from_millis(self.rng.u64(0..1500));
         while Utc::now() < until {
@@ -473,10 +473,10 @@ impl Scene {
             }
             self.relieve(false);
             if Instant::now() >= next {
-                let kind = if self.rng.u8(0..4) == 0 && self.troubles.contains(&Nemesis::Kill) {
+                let kind = if self.rng.u8(0..4) == 0 && self.fault_kinds.contains(&Nemesis::Kill) {
                     Nemesis::Kill
                 } else {
-                    *pick(&mut self.rng, &self.troubles)
+                    *pick(&mut self.rng, &self.fault_kinds)
                 };
                 self.strike(kind);
                 next = Instant::now() + Duration::from_millis(self.rng.u64(100..900));
@@ -485,7 +485,7 @@ impl Scene {
         }
     }
 
-    /// Ends troubles whose time is over, or all.
+    /// Ends the faults whose time is over, or all.
     fn relieve(&mut self, all: bool) {
         let now = Instant::now();
         let (due, rest): (Vec<_>, Vec<_>) =
@@ -498,11 +498,11 @@ impl Scene {
 
     fn end(&mut self, relief: Relief, is_over: bool) {
         match relief {
-            // In the end it is started without failpoints.
+            // At the end it is started without failpoints.
             Relief::Launch if is_over => {}
             Relief::Launch => {
                 if !self.is_up {
-                    self.launch_in_storm();
+                    self.launch_amid_faults();
                 }
             }
             Relief::Continue => {
@@ -520,7 +520,7 @@ impl Scene {
                 }
             }
             Relief::Disconnect(id) => {
-                // As it is by now: it may have been stopped since.
+                // Its current state: it may have been stopped since.
                 match self.find_instance(&id) {
                     Some(spec) => self.cloud.control("instances", &spec),
                     None => self.later(100, 101, Relief::Disconnect(id)),
@@ -553,7 +553,7 @@ impl Scene {
             Relief::SetClock => {
                 self.note("the clock is right");
                 self.set_clock("+0");
-                // The daemon may have read it just before.
+                // The daemon may have read the old file just before.
                 let until = Utc::now() + TimeDelta::milliseconds(300);
                 self.wrong_clock.extend(self.wrong_since.take().map(|from| (from, until)));
             }
@@ -566,7 +566,7 @@ impl Scene {
     fn strike(&mut self, kind: Nemesis) {
         match kind {
             Nemesis::Kill => {
-                // One that has died of a failpoint meanwhile is not killed.
+                // The daemon may have died at a failpoint meanwhile.
                 if self.is_up && !self.notice_end() {
                     self.note("kill");
                     self.kill();
@@ -574,7 +574,7 @@ impl Scene {
                 }
                 self.later(0, 900, Relief::Launch);
             }
-            // Armed at the start before.
+            // The start before armed it.
             Nemesis::Failpoint => {}
             Nemesis::Pause => {
                 if self.answers() {
@@ -662,7 +662,7 @@ impl Scene {
                     let copy = self.host.path(&format!("copy-{}", self.reloads));
                     self.reloads += 2;
                     copy_history(&self.host.path("state"), &copy);
-                    self.launch_in_storm();
+                    self.launch_amid_faults();
                     self.later(500, 2500, Relief::Rollback(copy));
                 }
             }
@@ -689,7 +689,7 @@ impl Scene {
         }
     }
 
-    /// One of the instances in one of these states, as what it can be put back to.
+    /// A random instance in one of these states, in the form that puts it back.
     fn instance_that_is(&mut self, states: &[&str]) -> Option<Value> {
         if !self.cloud.is_up() {
             return None;
@@ -712,7 +712,7 @@ impl Scene {
         (!found.is_empty()).then(|| untouched(found[self.rng.usize(0..found.len())]))
     }
 
-    /// An instance that is not just being switched: put as it is, such a one would stay so.
+    /// A random instance that is not starting or stopping. Put back in such a state, it would stay in it.
     fn find_instance(&self, id: &Value) -> Option<Value> {
         if !self.cloud.is_up() {
             return None;
@@ -746,7 +746,7 @@ impl Scene {
         }
     }
 
-    /// An image under the name that the next slots of a line would give theirs.
+    /// Makes an image under the name of a next slot of a line.
     fn make_by_hand(&mut self) {
         if !self.cloud.is_up() {
             return;
@@ -765,7 +765,7 @@ impl Scene {
         let name = format!("{}-{}-v{version}", planned.schedule, slot.format("%Y%m%d-%H%M%S"));
         let image_type = pick(&mut self.rng, &["User", "User", "Shared"]);
         let product = if planned.instance.starts_with("ws-") { "WuyingServer" } else { "CloudDesktop" };
-        // Younger than a minute before the create call of its slot it could be the slot's own, for all that anybody can know.
+        // Made within the minute before the slot's create call, nothing would distinguish it from the slot's own image.
         let made = Utc::now() - TimeDelta::minutes(self.rng.i64(2..600));
         let image = json!({
             "image_id": id, "image_name": name, "tags": {}, "image_type": image_type, "product_type": product,
@@ -777,7 +777,7 @@ impl Scene {
         self.count(Nemesis::HandImage);
     }
 
-    /// Uses or pins an image of a line from which images are deleted.
+    /// Uses or pins an image of a line that has `keep`.
     fn protect(&mut self, kind: Nemesis) {
         if !self.cloud.is_up() {
             return;
@@ -810,7 +810,7 @@ impl Scene {
 
     // ---- An older history.
 
-    /// Stops the daemon where nothing is left off that only the lost part of the history knows of.
+    /// Stops the daemon when no instance is stopped that only the lost part of the history has.
     fn stop_for_history(&mut self) -> bool {
         if !self.cloud.is_up() || self.disk_fails || !self.answers() || !self.instances_run() {
             return false;
@@ -823,7 +823,7 @@ impl Scene {
         false
     }
 
-    /// Whether every instance runs that has a schedule; the sample account of the simulator has others.
+    /// Whether every instance with a schedule runs. The simulator's sample account has others.
     fn instances_run(&self) -> bool {
         let state = self.cloud.state();
         state["instances"].as_array().into_iter().flatten().all(|instance| {
@@ -832,7 +832,7 @@ impl Scene {
         })
     }
 
-    /// Pins that the history has forgotten protect nothing.
+    /// Pins that the older history does not have protect nothing.
     fn forget_pins(&mut self) {
         let now = Utc::now();
         for pin in &mut self.pinned {
@@ -852,7 +852,7 @@ impl Scene {
             }
             other => self.surprise(format!("restore ended with {other:?}")),
         }
-        self.launch_in_storm();
+        self.launch_amid_faults();
     }
 
     fn roll_back(&mut self, copy: &Path) {
@@ -870,14 +870,14 @@ impl Scene {
         }
         self.note("rolled back");
         self.count(Nemesis::Rollback);
-        self.launch_in_storm();
+        self.launch_amid_faults();
     }
 
     // ---- The end.
 
-    fn heal_and_judge(&mut self) -> Vec<Violation> {
-        self.note("healing");
-        // Some need others to be over: the cloud has to be back before instances can be put back.
+    fn end_faults_and_check(&mut self) -> Vec<Violation> {
+        self.note("all faults end");
+        // The order matters: the cloud has to be back before instances can be put back.
         let give_up = Instant::now() + Duration::from_secs(10);
         while !self.reliefs.is_empty() && Instant::now() < give_up {
             self.relieve(true);
@@ -894,11 +894,11 @@ impl Scene {
             }
             self.launch("");
         }
-        let restless = self.wait_until_quiet();
+        let not_idle = self.wait_until_idle();
         self.note("judging");
         let evidence = self.evidence();
         let mut found = evidence.judge();
-        if let Some(why) = restless {
+        if let Some(why) = not_idle {
             found.push(Violation { kind: Kind::Unhealthy, what: why });
         }
         if self.is_up && !self.stop() {
@@ -908,12 +908,12 @@ impl Scene {
         found
     }
 
-    /// Counts faults that met a call: what is left of the plan has not.
+    /// Counts the faults that met a call: those that are not left in the plan.
     fn count_struck(&mut self) {
         let left = self.cloud.faults_left();
         let mut unstruck: u64 =
             left["fault"].as_array().into_iter().flatten().map(|fault| fault["times"].as_u64().unwrap_or(1)).sum();
-        // The latest given are the last to strike, near enough.
+        // Faults strike roughly in the order in which they were given.
         for (kind, times) in std::mem::take(&mut self.given).into_iter().rev() {
             let idle = unstruck.min(times);
             unstruck -= idle;
@@ -937,14 +937,14 @@ impl Scene {
         }
     }
 
-    /// Waits until nothing is under way any more, and some scans longer for deletions that should not be; why not, otherwise.
-    fn wait_until_quiet(&mut self) -> Option<String> {
-        let give_up = Instant::now() + QUIET_WITHIN;
+    /// Waits until nothing is running, and some scans longer for wrong deletions; returns the reason if that never comes.
+    fn wait_until_idle(&mut self) -> Option<String> {
+        let give_up = Instant::now() + IDLE_WITHIN;
         let mut why = String::new();
         let mut settled_calls = None;
         while Instant::now() < give_up {
             if self.notice_end() {
-                return Some("the daemon ended in a healed world".to_owned());
+                return Some("the daemon ended after all faults had ended".to_owned());
             }
             if let Some(unrest) = self.unrest() {
                 why = unrest;
@@ -961,10 +961,10 @@ impl Scene {
         if why.is_empty() {
             why.push_str("the images in the cloud are not scanned any more");
         }
-        Some(format!("not quiet after {QUIET_WITHIN:?}: {why}"))
+        Some(format!("not idle after {IDLE_WITHIN:?}: {why}"))
     }
 
-    /// What is still going on, or is said to be.
+    /// What still runs, by the simulator and by `status`.
     fn unrest(&self) -> Option<String> {
         if !self.cloud.is_at_rest() {
             return Some("an image is being made".to_owned());
@@ -998,7 +998,7 @@ impl Scene {
         wrong_health(&status["health"], rows.iter().any(|row| row["state"] != "succeeded"))
     }
 
-    /// Keeps everything that tells what happened.
+    /// Keeps everything that shows what happened.
     fn keep(&mut self, world: &Value, violations: &[Violation]) -> PathBuf {
         let mut text = String::new();
         for violation in violations {
@@ -1017,12 +1017,9 @@ impl Scene {
     }
 }
 
-/// What `status` says of a healed world beside what is so.
+/// The problems of `status` that are wrong after all faults have ended.
 fn wrong_health(health: &Value, has_failures: bool) -> Option<String> {
-    if let Some(ok) = health["ok"].as_bool() {
-        return (!ok).then(|| format!("status: {}", health["reasons"]));
-    }
-    // The brake is right to ask; bakes that failed in the storm are rightly named until a newer one is good.
+    // The brake may ask for a confirmation. Bakes that failed are reported until a newer image is good.
     let mut allowed = vec!["prune_needs_confirmation"];
     if has_failures {
         allowed.extend(["bake_failed", "bake_missed", "no_good_image"]);
@@ -1032,7 +1029,7 @@ fn wrong_health(health: &Value, has_failures: bool) -> Option<String> {
     wrong.map(|problem| format!("status: {problem}"))
 }
 
-/// An instance as the simulator shows it, as what it can be put back to, with nobody connected.
+/// An instance of the simulator's state in the form that puts it back, without connected users.
 fn untouched(instance: &Value) -> Value {
     json!({
         "instance_id": instance["instance_id"], "instance_type": instance["instance_type"],
@@ -1044,7 +1041,7 @@ fn limit_files(pid: u32, bytes: &str) {
     let _ = Command::new("prlimit").args(["--pid", &pid.to_string(), &format!("--fsize={bytes}:")]).status();
 }
 
-/// The database as the disk of a machine has it that lost its power.
+/// A copy of the database as a power cut leaves it on the disk.
 fn copy_history(state: &Path, copy: &Path) {
     fs::create_dir(copy).unwrap();
     for name in ["imagebaked.db", "imagebaked.db-wal"] {
@@ -1054,8 +1051,8 @@ fn copy_history(state: &Path, copy: &Path) {
     }
 }
 
-/// The kinds of trouble of a scene: kills, and some of what this machine can do.
-pub fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
+/// The kinds of faults of a scene: kills, and some of those that this machine has the means for.
+pub fn fault_kinds(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> {
     let can = |nemesis: &Nemesis| match nemesis {
         Nemesis::DiskFull => means.mount,
         Nemesis::DiskError => means.prlimit,
@@ -1065,17 +1062,17 @@ pub fn troubles(rng: &mut Rng, means: &Means, only: &[Nemesis]) -> Vec<Nemesis> 
     if !only.is_empty() {
         return only.iter().copied().filter(can).collect();
     }
-    // Picked before it is asked what can be done, so that a seed is the same scene on every machine, near enough.
+    // The kinds are picked before the means are checked, so that a seed gives nearly the same scene on every machine.
     let mut others = Nemesis::OTHERS;
     rng.shuffle(&mut others);
     let others = others.into_iter().take(rng.usize(3..7));
     Nemesis::KILLS.into_iter().chain(others).filter(can).collect()
 }
 
-/// Schedules in TOML, and the slots that they have.
+/// Schedules in TOML, and their slots.
 fn timetable(rng: &mut Rng, first: DateTime<Utc>, length: i64) -> (String, Vec<Planned>) {
     let keep = rng.usize(1..3);
-    let saga_keeps = rng.bool().then_some(2);
+    let stopped_keeps = rng.bool().then_some(2);
     let mut schedules = String::new();
     let mut planned = Vec::new();
     let mut add = |name: &str, instances: &[&str], period: std::ops::Range<i64>, keep: Option<usize>, keys: &str| {
@@ -1110,7 +1107,7 @@ fn timetable(rng: &mut Rng, first: DateTime<Utc>, length: i64) -> (String, Vec<P
     let stop = "stop_instance = \"required\"\n";
     add("often", &["ecd-often"], 2..4, None, "");
     add("kept", &["ecd-kept"], 1..3, Some(keep), "channels = { stable = { after = \"1s\" } }\n");
-    add("saga", &["ws-saga"], 3..5, saga_keeps, stop);
+    add("stopped", &["ws-stopped"], 3..5, stopped_keeps, stop);
     add("desk", &["ecd-desk"], 3..5, Some(2), "stop_instance = \"if_running\"\nif_connected = \"proceed\"\n");
     add("pair-a", &["ecd-pair"], 3..6, None, "");
     add("pair-b", &["ecd-pair"], 3..6, Some(1), stop);
@@ -1118,7 +1115,7 @@ fn timetable(rng: &mut Rng, first: DateTime<Utc>, length: i64) -> (String, Vec<P
     (schedules, planned)
 }
 
-/// Expressions for these slots, on their day only or on every day.
+/// Cron expressions for these slots, on their day only or on every day.
 fn cron(slots: &[DateTime<Utc>], daily: bool) -> Vec<String> {
     let mut minutes: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for slot in slots {

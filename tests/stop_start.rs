@@ -1,5 +1,5 @@
-//! Stop, image, start as one saga on a real daemon: connected users, the operator's hooks, and instances that do not come
-//! up at once. What a kill does to it is in `crash.rs`.
+//! A real daemon stops an instance, makes its image and starts it again: hooks, connected users, and starts that are
+//! refused. `crash.rs` covers kills.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -21,7 +21,7 @@ fn host(cloud: &Cloud, instance: &str, keys: &str) -> Host {
     host
 }
 
-/// A command in quotes that toml and the shell take as they are.
+/// A hook command as a TOML array. The quotes need no escapes.
 fn shell(name: &str, script: &str) -> String {
     format!("['/bin/sh', '-c', '''{script}''', '{name}']")
 }
@@ -167,7 +167,7 @@ fn a_hook_that_hangs_is_ended_with_all_that_it_started() {
     let keys = format!(
         "hooks = {{ before = {}, after = {}, timeout = '1s' }}",
         shell("b1", "sleep 600 & echo $! > pid; echo begun; wait"),
-        // What stays in the background, with the pipe in its hands, is not waited for and does not stay.
+        // A background process that keeps the pipe open does not delay the end of the hook, and is killed.
         shell("a1", "sleep 600 & echo $! > pid-after")
     );
     let host = host(&cloud, "ecd-hangs", &keys);
@@ -231,12 +231,12 @@ fn a_hook_under_way_ends_with_the_daemon_and_runs_again() {
 }
 
 #[test]
-fn what_a_hook_says_of_its_own_end_by_a_shutdown_is_no_veto() {
+fn the_exit_status_of_a_hook_ended_by_a_shutdown_is_no_veto() {
     let cloud = Cloud::start();
-    // Answers like a script whose shell is told to end, as a service manager does to all of a service at once.
+    // The script ends with status 143 after SIGTERM, as where a service manager signals all processes of a service.
     let script = "[ -e begun ] && exit 0; echo $$ > begun; trap 'exit 143' TERM; sleep 600 & wait";
     let keys = format!("hooks = {{ before = {} }}", shell("b1", script));
-    let mut host = host(&cloud, "ecd-told", &keys);
+    let mut host = host(&cloud, "ecd-signalled", &keys);
     host.expect(0, &["bake", "golden"]);
     let pid = written(&host, "begun");
     host.signal("TERM");
@@ -273,7 +273,7 @@ fn without_hooks_and_stop_nothing_is_asked_and_nothing_runs() {
     connect(&cloud, "ecd-plain", true);
     let host = host(&cloud, "ecd-plain", "");
     let mut calls = calls(&host.bake("golden"));
-    // A daemon that has just begun searches before it creates.
+    // A daemon that has just started searches before it creates.
     calls.retain(|call| call != "create find_image ok");
     assert_eq!(calls[0], "create create_image ok");
     assert!(calls[1..].iter().all(|call| call == "build describe_image ok"), "{calls:?}");
@@ -288,7 +288,7 @@ fn a_bake_waits_until_users_have_left() {
         let cloud = Cloud::start();
         connect(&cloud, instance, true);
         let keys = format!("stop_instance = 'required'\nhooks = {{ before = {} }}", shell("b1", "echo ran >> order"));
-        // A single builder, which the wait must not hold.
+        // There is one builder. The waiting bake must not hold it.
         let other = schedule("other", "ecd-other", "");
         let mut host = Host::new(cloud.addr, &format!("{}{other}", schedule("golden", instance, &keys)));
         let text = fs::read_to_string(host.path("imagebaked.toml")).unwrap();
@@ -300,16 +300,16 @@ fn a_bake_waits_until_users_have_left() {
         let waits = host.until("it waits", &golden, |row| row["state"] == "queued" && !row["reason"].is_null());
         assert!(reason(&waits).starts_with(&format!("waits for {who} to leave")), "{waits}");
         assert_eq!(waits["version"], 1);
-        // Between two looks it is listed with its reason; during one it is under way.
+        // Status lists it with its reason between two polls. During a poll it counts as running.
         let listed = eventually("status lists it", || host.json(0, &["status"])["waiting"].get(0).cloned());
         assert_eq!(listed["schedule"], "golden");
         let report = reason(&listed);
         assert!(report.starts_with(&format!("waits for {who} to leave")) && report.contains("; next try "), "{report}");
         eventually("in words, too", || host.expect(0, &["status"]).0.contains("\nWaiting\n").then_some(()));
         assert_eq!(host.bake("other")["state"], "succeeded");
-        let looks = || cloud.calls("ListWuyingServer", None).len() + cloud.calls("DescribeDesktops", None).len();
-        let seen = looks();
-        eventually("it looks again and again", || (looks() > seen + 2).then_some(()));
+        let polls = || cloud.calls("ListWuyingServer", None).len() + cloud.calls("DescribeDesktops", None).len();
+        let seen = polls();
+        eventually("it polls again and again", || (polls() > seen + 2).then_some(()));
         assert!(!host.path("state/order").exists(), "no hook runs for a bake that waits");
         connect(&cloud, instance, false);
         let done = host.until("it has ended", &golden, |row| row["state"] == "succeeded");
@@ -317,7 +317,11 @@ fn a_bake_waits_until_users_have_left() {
         assert_eq!(done["version"], 1, "versions are not burnt by waiting");
         let calls = host.show(&done["id"])["calls"].as_array().unwrap().clone();
         let report = format!("Running, {who} is connected");
-        assert_eq!(calls.iter().filter(|call| call["message"] == report.as_str()).count(), 1, "told once: {calls:?}");
+        assert_eq!(
+            calls.iter().filter(|call| call["message"] == report.as_str()).count(),
+            1,
+            "reported once: {calls:?}"
+        );
         assert_eq!(host.log().matches("of golden waits for").count(), 1, "{}", host.log());
         assert_eq!(power(&cloud, instance), "running");
     }
@@ -365,7 +369,7 @@ fn an_instance_found_stopped_stays_stopped() {
 }
 
 #[test]
-fn a_start_that_is_refused_is_loud_and_tried_until_it_works() {
+fn a_start_that_is_refused_is_reported_and_tried_until_it_works() {
     let cloud = Cloud::start();
     cloud.add_faults(
         "[[fault]]\naction = \"StartDesktops\"\ntimes = 4\ncode = \"InsufficientResource\"\nstatus = 400\n",
@@ -374,8 +378,9 @@ fn a_start_that_is_refused_is_loud_and_tried_until_it_works() {
     let bake = host.bake("golden");
     assert_eq!((&bake["state"], power(&cloud, "ecd-slow").as_str()), (&"succeeded".into(), "running"));
     assert_eq!(cloud.calls("StartDesktops", None).len(), 5);
-    let loud = "instance ecd-slow was stopped for bake 1 of golden and is not running again yet: InsufficientResource";
-    assert_eq!(host.log().matches(loud).count(), 1, "{}", host.log());
+    let report =
+        "instance ecd-slow was stopped for bake 1 of golden and is not running again yet: InsufficientResource";
+    assert_eq!(host.log().matches(report).count(), 1, "{}", host.log());
 }
 
 #[test]
@@ -405,7 +410,7 @@ fn what_is_left_stopped_by_a_shutdown_is_reported_and_started_at_the_next_start(
     let (out, _) = host.expect(4, &["status"]);
     assert!(out.contains("Instance ws-left was stopped for bake 1 of golden;"), "{out}");
     assert_eq!(power(&cloud, "ws-left"), "stopped");
-    // The schedule goes while nobody is there to see it.
+    // The schedule is removed while the daemon is down.
     host.configure(cloud.addr, &schedule("other", "ecd-other", ""));
     host.start();
     host.until("it has ended", &[], |row| row["state"] == "succeeded");
@@ -435,7 +440,7 @@ fn a_refused_start_is_a_problem_at_once_and_the_reason_of_its_bake() {
         "{report}"
     );
     assert!(host.log().contains("is not running again yet: NoStock"), "{}", host.log());
-    // Neither more refusals nor a restart begin it anew.
+    // Further refused starts and a restart do not change `since`.
     host.stop();
     host.start();
     let refused = cloud.calls("StartWuyingServer", Some("ws-down")).len();
