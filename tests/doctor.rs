@@ -355,7 +355,7 @@ fn a_damaged_database_is_reported_and_left_as_it_is() {
     let mut host = configured(cloud.addr, FILE);
     let database = host.path("state/imagebaked.db");
     examined(&host, 0, &[]).is("database", "ok", &["none yet"]);
-    assert!(!host.path("state").exists(), "looking makes nothing");
+    assert!(!host.path("state").exists(), "doctor creates nothing");
     host.start();
     host.bake("farm");
     host.stop();
