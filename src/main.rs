@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
+use clap::{CommandFactory, Parser, error::ErrorKind};
 use imagebaked::app::{cli::Cli, commands};
 
 fn main() -> ExitCode {
@@ -14,8 +14,19 @@ fn main() -> ExitCode {
     }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return report_usage(&error),
+        Err(error) => {
+            let code = report_usage(&error);
+            let verbose = std::env::args_os().any(|argument| argument == "--verbose");
+            if verbose && error.kind() == ErrorKind::DisplayVersion {
+                commands::version_details();
+            }
+            return code;
+        }
     };
+    if cli.verbose {
+        let misplaced = Cli::command().error(ErrorKind::ArgumentConflict, "`--verbose` goes with `--version` alone");
+        return report_usage(&misplaced);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {

@@ -246,6 +246,7 @@ macro_rules! same_words {
             (r"(onfiguration +)[0-9a-f]{8,}", "$1[hash]"),
             (r"pid \d+", "pid [pid]"),
             (r"golden-\d{8}-\d{4}", "golden-[slot]"),
+            (r"release \d{4}\w+ \([^)]+\)", "release [release] ([source])"),
             (r" {2,}", "  "),
         ] }, { insta::assert_snapshot!($text) });
     };
@@ -368,4 +369,30 @@ fn a_file_that_is_not_there_is_reported_with_a_way_out() {
     let output = imagebaked().arg("--config").arg(&path).arg("check").output().unwrap();
     let out = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && out.contains("there are no schedules"), "{out}");
+}
+
+#[test]
+fn the_release_of_the_time_zone_rules_is_shown() {
+    let zones = tempfile::tempdir().unwrap();
+    fs::write(zones.path().join("tzdata.zi"), "# version 2099a\n").unwrap();
+    let version = |args: &[&str]| {
+        let output = imagebaked().env("TZDIR", zones.path()).args(args).output().unwrap();
+        (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
+    };
+    let short = format!("imagebaked {}\n", env!("CARGO_PKG_VERSION"));
+    let long = format!("{short}time zones: release 2099a ({})\n", zones.path().display());
+    assert_eq!(version(&["--version"]), (0, short));
+    assert_eq!(version(&["--version", "--verbose"]), (0, long.clone()));
+    assert_eq!(version(&["--verbose", "--version"]), (0, long));
+    assert_eq!(version(&["--verbose", "plan"]), (2, String::new()));
+
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, FILE);
+    host.start();
+    let release = imagebaked::domain::calendar::zone::Release::built_in();
+    let status = host.json(0, &["status"]);
+    assert_eq!(status["daemon"]["zones"]["release"], release.version());
+    assert_eq!(status["daemon"]["zones"]["source"], "built in");
+    let (text, _) = host.expect(0, &["status"]);
+    assert!(text.contains(&format!("time zones   {release}")), "{text}");
 }

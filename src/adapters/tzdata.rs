@@ -6,6 +6,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, NaiveDate, Utc};
+
 use crate::domain::calendar::zone::{self, Release};
 
 /// Where distributions put it; `TZDIR` says otherwise.
@@ -36,7 +38,14 @@ pub fn read(directory: &Path) -> Option<Release> {
         // Names become paths, so only those that the database itself has.
         zone::names().any(|known| known == name).then(|| bounded(&folder.join(name))).flatten()
     };
-    Some(Release::new(version, origin, Box::new(read)))
+    Some(Release::new(version, origin, written(directory), Box::new(read)))
+}
+
+/// The day on which the file with the release's name was written: packages keep the day on which they were built.
+fn written(directory: &Path) -> Option<NaiveDate> {
+    let modified = |file: &str| directory.join(file).metadata().ok()?.modified().ok();
+    let time = modified("tzdata.zi").or_else(|| modified("+VERSION"))?;
+    Some(DateTime::<Utc>::from(time).date_naive())
 }
 
 /// `tzdata.zi` begins with `# version 2026f`; `+VERSION` of other systems is that word alone.
@@ -79,6 +88,18 @@ mod tests {
         assert!(!host("2025b").1.unwrap().is_newer_than(&Release::built_in()));
         assert!(!host("nonsense").1.unwrap().is_newer_than(&Release::built_in()));
         assert!(read(Path::new("/nowhere")).is_none());
+    }
+
+    #[test]
+    fn the_day_of_a_release_is_that_of_its_file() {
+        let (dir, _) = host("2031a");
+        let file = File::options().write(true).open(dir.path().join("tzdata.zi")).unwrap();
+        let at = |day: &str| format!("{day}T12:00:00Z").parse::<DateTime<Utc>>().unwrap();
+        file.set_modified(at("2031-02-03").into()).unwrap();
+        let release = read(dir.path()).unwrap();
+        assert_eq!(release.published_by(), NaiveDate::from_ymd_opt(2031, 2, 3));
+        assert_eq!(release.old_since(at("2032-02-02")), None);
+        assert!(release.old_since(at("2032-02-03")).is_some());
     }
 
     #[test]

@@ -28,6 +28,9 @@ pub struct Cli {
     /// Colours: by default on a terminal, unless NO_COLOR is set.
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
+    /// With `--version`: show the release of the time zone rules and its source, too.
+    #[arg(long)]
+    pub verbose: bool,
     /// What to do.
     #[command(subcommand)]
     pub command: Command,

@@ -230,6 +230,7 @@ impl Source for Fake {
                     schedules: 6,
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),
+                    zones: None,
                 },
                 health: Health::of(problems),
                 no_image_yet: 3,

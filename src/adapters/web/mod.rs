@@ -69,6 +69,18 @@ pub struct Daemon {
     pub credentials: Option<String>,
     /// Until when they hold, where they end.
     pub credentials_expire_at: Option<String>,
+    /// The rules of the time zones; `None` from a daemon that does not report them.
+    #[serde(default)]
+    pub zones: Option<Zones>,
+}
+
+/// Which rules the time zones have.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Zones {
+    /// The release of the IANA database, such as `2026f`.
+    pub release: String,
+    /// `built in`, or the directory of the host.
+    pub source: String,
 }
 
 /// How the files of the configuration stand to what is in force.

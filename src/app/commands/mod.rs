@@ -16,7 +16,7 @@ use crate::{
         store::{Reader, StoreError},
         tzdata,
     },
-    domain::error::chain,
+    domain::{calendar::zone, error::chain},
 };
 
 mod adopt;
@@ -243,6 +243,13 @@ async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str
 /// The variables that are text.
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
+}
+
+/// Prints what `--version --verbose` shows after the version: the rules of the time zones.
+pub fn version_details() {
+    let environment = environment();
+    tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
+    say(&format!("time zones: {}\n", zone::release()));
 }
 
 /// Runs the command and prints what it says.

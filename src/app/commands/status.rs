@@ -18,7 +18,7 @@ use crate::{
         config::Config,
         control::{Reply, Request},
         store::{PendingRestart, Reader},
-        web::{self, LastDay, OnDisk, Running, Status},
+        web::{self, LastDay, OnDisk, Running, Status, Zones},
     },
     app::cli::StatusArgs,
     domain::{
@@ -204,6 +204,9 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     let credentials = daemon.credentials.as_deref().unwrap_or("not needed yet");
     let expiry = daemon.credentials_expire_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
     let _ = writeln!(text, "  credentials  {credentials}{expiry}");
+    if let Some(Zones { release, source }) = &daemon.zones {
+        let _ = writeln!(text, "  time zones   release {release} ({source})");
+    }
     text.push('\n');
     text.push_str(&work(context, (&status.running, &status.waiting), status.queued, status.last_day));
     if !status.late.is_empty() {

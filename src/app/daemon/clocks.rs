@@ -1,8 +1,9 @@
-//! What the daemon says of this host's clock: to the log and the audit when something becomes known, and to health.
+//! Reports on this host's clock and time zone rules: to the log, to the audit and to health.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use crate::domain::{
+    calendar::zone::Release,
     clock::watch::{ClockEvent, ClockWatch, SKEW_TOO_FAR, Skew},
     health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
 };
@@ -28,6 +29,22 @@ pub(super) fn list_problems(clocks: &ClockWatch, now: DateTime<Utc>) -> Vec<Prob
     }]
 }
 
+/// The rules of the time zones, if their release is older than a year.
+pub(super) fn zones_old(release: &Release, now: DateTime<Utc>) -> Option<Problem> {
+    let since = release.old_since(now)?;
+    Some(Problem::new(
+        ProblemCode::ZonesOld,
+        Severity::Warning,
+        Subject::only(SubjectKind::Clock),
+        since,
+        format!(
+            "the time zone rules are of {release}, which is older than a year: slots are at the wrong hour where a country has \
+             changed its clocks since; update the host's tzdata package, then reload"
+        ),
+        Some("imagebaked reload".to_owned()),
+    ))
+}
+
 /// One line of the log.
 pub(super) fn log(event: &ClockEvent) {
     match event {
@@ -51,5 +68,22 @@ pub(super) fn is_audited(event: &ClockEvent) -> bool {
         ClockEvent::Stepped { .. } | ClockEvent::HistoryAhead { .. } => true,
         ClockEvent::Skewed { skew } => skew.abs() > SKEW_TOO_FAR || *skew == TimeDelta::zero(),
         ClockEvent::Confirmed => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_rules_of_time_zones_are_a_warning() {
+        let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+        let built_in = Release::built_in();
+        let published = built_in.published_by().unwrap().and_time(chrono::NaiveTime::MIN).and_utc();
+        assert_eq!(zones_old(&built_in, published + TimeDelta::days(364)), None);
+        let problem = zones_old(&built_in, at("2035-01-01T00:00:00Z")).unwrap();
+        assert_eq!((problem.code, problem.severity), (ProblemCode::ZonesOld, Severity::Warning));
+        assert!(problem.message.contains(&format!("release {} (built in)", built_in.version())), "{}", problem.message);
+        assert!(problem.since.starts_with("2027-10-28") || built_in.version() != "2026f");
     }
 }

@@ -50,6 +50,7 @@ impl DaemonContext {
         problems.extend(history_unwritable(engine, now));
         problems.extend(history_problems(engine, now));
         let skewed = clocks::list_problems(self.cloud.clocks(), now);
+        problems.extend(clocks::zones_old(&self.config().zones, now));
         problems.extend(suspended(engine, skewed.is_empty()));
         problems.extend(skewed);
         problems.extend(engine_stalled(engine, now));

@@ -28,7 +28,7 @@ use crate::{
         store::{ITSELF, Reader, Store, StoreError},
         systemd,
         web::{
-            self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status,
+            self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status, Zones,
             http::{PageError, Source, StatusFuture, StatusPage},
         },
     },
@@ -183,6 +183,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         version = env!("CARGO_PKG_VERSION"),
         schedules = shared.config().schedules.len(),
         state_dir = %shared.config().daemon.state_dir.display(),
+        time_zones = %shared.config().zones,
         "imagebaked is ready"
     );
 
@@ -388,6 +389,10 @@ impl DaemonContext {
                 schedules: engine.schedules,
                 credentials: credentials.map(|(source, _)| source.to_string()),
                 credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
+                zones: Some(Zones {
+                    release: config.zones.version().to_owned(),
+                    source: config.zones.origin().to_owned(),
+                }),
             },
             health,
             no_image_yet,

