@@ -11,7 +11,7 @@ use crate::sim::params::Params;
 /// What other hands do to images: one of that id is changed, another is added as AVAILABLE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(in crate::sim) struct ImageSpec {
+pub(crate) struct ImageSpec {
     pub(super) image_id: String,
     /// What the desktop service knows it as (`m-…`).
     #[serde(default)]
@@ -50,7 +50,7 @@ pub(super) fn user() -> String {
 /// What an image in the making ends as.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
-pub(in crate::sim) enum ImageFault {
+pub(crate) enum ImageFault {
     /// It can be used.
     #[default]
     Available,
@@ -86,24 +86,24 @@ impl Serialize for ImageFault {
 
 /// An image, from the moment its making was accepted.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::sim) struct SimulatedImage {
-    pub(in crate::sim) id: String,
+pub(crate) struct SimulatedImage {
+    pub(crate) id: String,
     /// What the desktop service knows it as (`m-…`), where that is another id.
     #[serde(default)]
-    pub(in crate::sim) desktop_id: Option<String>,
-    pub(in crate::sim) version_id: String,
-    pub(in crate::sim) task_id: String,
-    pub(in crate::sim) name: String,
-    pub(in crate::sim) description: String,
-    pub(in crate::sim) instance_id: String,
-    pub(in crate::sim) instance_type: InstanceKind,
-    pub(in crate::sim) product_type: String,
-    pub(in crate::sim) biz_type: usize,
-    pub(in crate::sim) tags: BTreeMap<String, String>,
+    pub(crate) desktop_id: Option<String>,
+    pub(crate) version_id: String,
+    pub(crate) task_id: String,
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) instance_id: String,
+    pub(crate) instance_type: InstanceKind,
+    pub(crate) product_type: String,
+    pub(crate) biz_type: usize,
+    pub(crate) tags: BTreeMap<String, String>,
     /// What the call said, as received.
-    pub(in crate::sim) parameters: Params,
-    pub(in crate::sim) request_id: String,
-    pub(in crate::sim) created_at: DateTime<Utc>,
+    pub(crate) parameters: Params,
+    pub(crate) request_id: String,
+    pub(crate) created_at: DateTime<Utc>,
     /// What `GmtCreate` shows instead of `created_at`.
     #[serde(default)]
     pub(super) gmt_create: Option<String>,
@@ -111,7 +111,7 @@ pub(in crate::sim) struct SimulatedImage {
     pub(super) visible_at: DateTime<Utc>,
     /// INIT until then, CREATING after.
     pub(super) begins_at: DateTime<Utc>,
-    pub(in crate::sim) ready_at: DateTime<Utc>,
+    pub(crate) ready_at: DateTime<Utc>,
     #[serde(alias = "fate")]
     pub(super) fault: ImageFault,
     /// Its instance was switched while it was being made.
@@ -119,18 +119,18 @@ pub(in crate::sim) struct SimulatedImage {
     pub(super) deleted: bool,
     /// When DeleteImage deleted it; other hands leave no time.
     #[serde(default)]
-    pub(in crate::sim) deleted_at: Option<DateTime<Utc>>,
+    pub(crate) deleted_at: Option<DateTime<Utc>>,
     #[serde(default = "user")]
-    pub(in crate::sim) image_type: String,
-    pub(in crate::sim) distributions: Vec<SimulatedDistribution>,
+    pub(crate) image_type: String,
+    pub(crate) distributions: Vec<SimulatedDistribution>,
 }
 
 /// A copy of an image on its way to another region.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::sim) struct SimulatedDistribution {
-    pub(in crate::sim) region: String,
-    pub(in crate::sim) started_at: DateTime<Utc>,
-    pub(in crate::sim) ready_at: DateTime<Utc>,
+pub(crate) struct SimulatedDistribution {
+    pub(crate) region: String,
+    pub(crate) started_at: DateTime<Utc>,
+    pub(crate) ready_at: DateTime<Utc>,
     /// What it ends as; only a fault makes it anything but AVAILABLE.
     #[serde(default, alias = "fate")]
     pub(super) fault: ImageFault,
@@ -138,7 +138,7 @@ pub(in crate::sim) struct SimulatedDistribution {
 
 impl SimulatedDistribution {
     /// How far it is.
-    pub(in crate::sim) fn status(&self, now: DateTime<Utc>) -> &str {
+    pub(crate) fn status(&self, now: DateTime<Utc>) -> &str {
         match &self.fault {
             _ if now < self.ready_at => "CREATING",
             ImageFault::Available => "AVAILABLE",
@@ -149,7 +149,7 @@ impl SimulatedDistribution {
     }
 
     /// Percent done.
-    pub(in crate::sim) fn progress(&self, now: DateTime<Utc>) -> i64 {
+    pub(crate) fn progress(&self, now: DateTime<Utc>) -> i64 {
         let whole = (self.ready_at - self.started_at).num_milliseconds();
         let done = now.signed_duration_since(self.started_at).num_milliseconds();
         if done >= whole { 100 } else { (done.max(0) * 100).checked_div(whole).unwrap_or(100) }
@@ -162,7 +162,7 @@ impl SimulatedImage {
         self.id == id || self.desktop_id.as_deref() == Some(id)
     }
 
-    pub(in crate::sim) fn status(&self, now: DateTime<Utc>) -> &str {
+    pub(crate) fn status(&self, now: DateTime<Utc>) -> &str {
         if self.deleted {
             "DELETE"
         } else if self.spoiled {
@@ -182,12 +182,12 @@ impl SimulatedImage {
     }
 
     /// From when it can be used; `None` where its making fails.
-    pub(in crate::sim) fn available_from(&self) -> Option<DateTime<Utc>> {
+    pub(crate) fn available_from(&self) -> Option<DateTime<Utc>> {
         (!self.spoiled && self.fault == ImageFault::Available).then_some(self.ready_at)
     }
 
     /// `GmtCreate`, in a zone so many minutes ahead of UTC.
-    pub(in crate::sim) fn gmt_create(&self, zone: i32) -> String {
+    pub(crate) fn gmt_create(&self, zone: i32) -> String {
         let shown = self.created_at.checked_add_signed(TimeDelta::minutes(zone.into())).unwrap_or(self.created_at);
         self.gmt_create.clone().unwrap_or_else(|| shown.format("%Y-%m-%d %H:%M:%S").to_string())
     }
@@ -197,23 +197,23 @@ impl SimulatedImage {
     }
 
     /// Whether the API knows it: it has appeared and has not vanished.
-    pub(in crate::sim) fn is_visible(&self, now: DateTime<Utc>) -> bool {
+    pub(crate) fn is_visible(&self, now: DateTime<Utc>) -> bool {
         self.visible_at <= now && self.status(now) != "VANISHED"
     }
 }
 
 /// An image to make, with what a fault adds to it.
 #[derive(Debug)]
-pub(in crate::sim) struct NewImage {
-    pub(in crate::sim) name: String,
-    pub(in crate::sim) description: String,
-    pub(in crate::sim) instance_id: String,
-    pub(in crate::sim) instance_type: InstanceKind,
-    pub(in crate::sim) product_type: String,
-    pub(in crate::sim) biz_type: usize,
-    pub(in crate::sim) tags: BTreeMap<String, String>,
-    pub(in crate::sim) parameters: Params,
-    pub(in crate::sim) request_id: String,
-    pub(in crate::sim) fault: ImageFault,
-    pub(in crate::sim) late: Duration,
+pub(crate) struct NewImage {
+    pub(crate) name: String,
+    pub(crate) description: String,
+    pub(crate) instance_id: String,
+    pub(crate) instance_type: InstanceKind,
+    pub(crate) product_type: String,
+    pub(crate) biz_type: usize,
+    pub(crate) tags: BTreeMap<String, String>,
+    pub(crate) parameters: Params,
+    pub(crate) request_id: String,
+    pub(crate) fault: ImageFault,
+    pub(crate) late: Duration,
 }

@@ -15,7 +15,7 @@ pub enum InstanceKind {
 }
 
 impl InstanceKind {
-    pub(in crate::sim) fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Self::CloudDesktop => "CloudDesktop",
             Self::WuyingServer => "WuyingServer",
@@ -23,7 +23,7 @@ impl InstanceKind {
     }
 
     /// The error of the image calls for an instance of this kind that does not exist.
-    pub(in crate::sim) fn not_found(self) -> SimFailure {
+    pub(crate) fn not_found(self) -> SimFailure {
         SimFailure::new(match self {
             Self::CloudDesktop => "DesktopInstance.NotFound",
             Self::WuyingServer => "Instance.NotFound",
@@ -93,10 +93,10 @@ pub(super) const DELETED: &str = "Deleted";
 
 /// A desktop or workstation.
 #[derive(Debug, Clone, Serialize, Deserialize)]
-pub(in crate::sim) struct SimulatedInstance {
-    pub(in crate::sim) id: String,
-    pub(in crate::sim) kind: InstanceKind,
-    pub(in crate::sim) sub_instance_id: Option<String>,
+pub(crate) struct SimulatedInstance {
+    pub(crate) id: String,
+    pub(crate) kind: InstanceKind,
+    pub(crate) sub_instance_id: Option<String>,
     pub(super) status: String,
     /// The status it will have, and from when.
     pub(super) turning: Option<(DateTime<Utc>, String)>,
@@ -104,16 +104,16 @@ pub(in crate::sim) struct SimulatedInstance {
     connected: bool,
     /// The image, by whichever id it was given; see [`World::shown_image`](super::World::shown_image).
     #[serde(default)]
-    pub(in crate::sim) image_id: Option<String>,
+    pub(crate) image_id: Option<String>,
     #[serde(default)]
-    pub(in crate::sim) management_flag: Option<String>,
+    pub(crate) management_flag: Option<String>,
     #[serde(default)]
-    pub(in crate::sim) image_name: Option<String>,
+    pub(crate) image_name: Option<String>,
     #[serde(default)]
-    pub(in crate::sim) pool_id: Option<String>,
+    pub(crate) pool_id: Option<String>,
     #[serde(default)]
-    pub(in crate::sim) region: Option<String>,
-    pub(in crate::sim) since: DateTime<Utc>,
+    pub(crate) region: Option<String>,
+    pub(crate) since: DateTime<Utc>,
 }
 
 impl SimulatedInstance {
@@ -149,12 +149,12 @@ impl SimulatedInstance {
     }
 
     /// Whether a user works on it: nobody does on one that does not run.
-    pub(in crate::sim) fn is_connected(&self, now: DateTime<Utc>) -> bool {
+    pub(crate) fn is_connected(&self, now: DateTime<Utc>) -> bool {
         self.connected && self.plain_status(now) == RUNNING
     }
 
     /// The status as its API spells it: `Running` for desktops, `RUNNING` for workstations.
-    pub(in crate::sim) fn status(&self, now: DateTime<Utc>) -> String {
+    pub(crate) fn status(&self, now: DateTime<Utc>) -> String {
         match self.kind {
             InstanceKind::CloudDesktop => self.plain_status(now).to_owned(),
             InstanceKind::WuyingServer => self.plain_status(now).to_ascii_uppercase(),
@@ -173,7 +173,7 @@ pub(super) fn capitalised(status: &str) -> String {
 
 /// A change of an instance's power.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::sim) enum PowerAction {
+pub(crate) enum PowerAction {
     Start,
     Stop,
     Reboot,
