@@ -122,7 +122,7 @@ INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, c
 SELECT b.schedule_id, b.schedule, b.instance_id, b.line_id, part.value ->> 'split_slot', b.trigger,
        part.value ->> 'split_covers', b.covers_from, b.settings, b.config_hash, b.state, b.progress, b.reason,
        b.reason_code, b.created_at, b.finished_at
-FROM json_each(?1) AS part JOIN bakes b ON b.id = part.value ->> 'id'
+FROM json_each(?1) AS part CROSS JOIN bakes b ON b.id = part.value ->> 'id'
 WHERE part.value ->> 'split_slot' IS NOT NULL
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
@@ -183,7 +183,7 @@ SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_
 pub const DUE_BAKES: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
        s.json AS settings, coalesce(l.last_version, 0) AS last_version
-FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+FROM bakes b INDEXED BY bakes_open JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
 ORDER BY b.slot, b.id";
 
@@ -266,7 +266,7 @@ pub const CLEAR_STREAK: &str = "DELETE FROM streaks WHERE schedule_id = ?1";
 pub const COUNT_FAILURES: &str = "
 INSERT INTO streaks (schedule_id, failures, settings)
 SELECT b.schedule_id, max(step.value ->> 'permanent'), b.settings
-FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id'
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id'
 WHERE step.value ->> 'permanent' IS NOT NULL AND b.settings IS NOT NULL
 GROUP BY b.schedule_id
 ON CONFLICT (schedule_id) DO UPDATE
@@ -316,7 +316,7 @@ ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 /// Rows of missed slots, which made no call, whose last slot gets a row made from the tags of its image.
 pub const MISSED_BUT_MADE: &str = "
 SELECT b.id, b.schedule_id, b.instance_id, rebuilt.value ->> 'image_id' AS image_id
-FROM json_each(?1) AS rebuilt JOIN bakes b
+FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
   ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
      AND b.slot = rebuilt.value ->> 'slot'
 WHERE b.state = 'skipped' AND b.reason_code = 'missed' AND b.version IS NULL AND b.image_id IS NULL
@@ -382,7 +382,7 @@ SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.ver
        coalesce(b.image_name, ''), b.slot, ?2,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN b.finished_at END
-FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
 ON CONFLICT (image_id) DO NOTHING";
 
@@ -390,8 +390,8 @@ ON CONFLICT (image_id) DO NOTHING";
 pub const INSERT_DISTRIBUTIONS: &str = "
 INSERT INTO distributions (image_id, region, bake_id, state, wake_at, created_at)
 SELECT b.image_id, region.value, b.id, 'pending', b.finished_at, b.finished_at
-FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' JOIN settings s ON s.hash = b.settings
-     JOIN json_each(s.json, '$.regions') AS region
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id' CROSS JOIN settings s ON s.hash = b.settings
+     CROSS JOIN json_each(s.json, '$.regions') AS region
 WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
 ON CONFLICT (image_id, region) DO NOTHING";
 
@@ -401,7 +401,7 @@ INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, versio
                     available_at)
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
        coalesce(b.image_name, ''), b.slot, b.finished_at
-FROM json_each(?1) AS rebuilt JOIN bakes b
+FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
   ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
      AND b.slot = rebuilt.value ->> 'slot'
 WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
@@ -442,7 +442,7 @@ pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 /// ahead.
 pub const NEWEST_RESULTS: &str = "
 SELECT b.line_id, b.id, b.state
-FROM json_each(?1) AS line JOIN bakes b
+FROM json_each(?1) AS line CROSS JOIN bakes b
   ON b.id = (SELECT id FROM bakes WHERE line_id = line.value AND state IN ('succeeded', 'failed')
              ORDER BY id DESC LIMIT 1)";
 
@@ -518,7 +518,7 @@ WHERE image_id = ?1 AND fate = 'marked'
   AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)
   AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
-              WHERE o.line_id = images.line_id AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
+              WHERE o.line_id = images.line_id AND o.fate <> 'deleted' AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
                 AND o.missing_since IS NULL AND o.version > images.version)";
 
 /// How a deletion goes on, or ended.
@@ -596,7 +596,7 @@ WHERE f.fate NOT IN ('deleted', 'gone')
 UNION ALL
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.version, coalesce(b.image_name, ''), b.slot, NULL, NULL,
        'kept', 0, NULL, NULL, b.id
-FROM bakes b
+FROM bakes b INDEXED BY bakes_by_state
 WHERE b.state = 'failed' AND b.reason_code = 'created_failed' AND b.image_id IS NOT NULL
   AND b.finished_at > coalesce((SELECT whole_at FROM looks), 0)
   AND NOT EXISTS (SELECT 1 FROM failed_images f WHERE f.image_id = b.image_id)
@@ -916,7 +916,7 @@ SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coa
     lost!(),
     "
               ORDER BY slot DESC LIMIT ?2)) AS counts
-FROM json_each(?1) AS line JOIN bakes b
+FROM json_each(?1) AS line CROSS JOIN bakes b
   ON b.id = (SELECT id FROM bakes INDEXED BY bakes_lost
              WHERE line_id = line.value ->> 'id' AND slot >= line.value ->> 'since' AND ",
     lost!(),
@@ -928,7 +928,7 @@ FROM json_each(?1) AS line JOIN bakes b
 /// is still due.
 pub const NONE_GOOD_SINCE: &str = "
 SELECT line.value AS line_id, coalesce(v.at, i.missing_since, i.deleted_at, b.finished_at, b.slot) AS since
-FROM json_each(?1) AS line JOIN bakes b
+FROM json_each(?1) AS line CROSS JOIN bakes b
   ON b.id = (SELECT id FROM bakes INDEXED BY bakes_good
              WHERE line_id = line.value AND state = 'succeeded' ORDER BY version DESC LIMIT 1)
      LEFT JOIN images i ON i.image_id = b.image_id LEFT JOIN vetoes v ON v.image_id = b.image_id
