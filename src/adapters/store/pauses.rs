@@ -31,7 +31,7 @@ impl Pause {
         self.until.is_none_or(|until| slot <= until)
     }
 
-    /// As in the reason of skipped rows, after the word `paused`.
+    /// As the skipped rows tell it, after the word `paused`.
     pub fn words(&self) -> String {
         format!("by {}{}: {}", self.who, self.bound(), self.reason)
     }

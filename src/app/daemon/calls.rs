@@ -32,7 +32,7 @@ use crate::{
     },
 };
 
-/// A user whose name the cloud does not give.
+/// A user whose name the cloud does not tell.
 const SOMEBODY: &str = "somebody";
 
 /// The client that `config` asks for. Credentials are looked for in `environment`, and only once they are needed.
@@ -102,7 +102,7 @@ pub struct Caller<'a> {
 impl Caller<'_> {
     /// Makes one call. Credentials that were refused are read anew and tried once more: the cloud did not act on a request
     /// that it refused for its signature. That is so only where the API itself says it; a proxy that answers 401 or 403 is
-    /// no such error.
+    /// no such refusal.
     pub async fn perform(&self, call: Call, clock: &dyn Clock) -> Finished {
         let (started_at, began) = (clock.now(), clock.boottime());
         failpoint::hit("send", call.as_str());
@@ -326,7 +326,7 @@ impl Caller<'_> {
             let filter = ListImage { status: Some(status), tags, ..ListImage::default() };
             match self.cloud.list_all_images(&filter).await {
                 Ok(images) => found.extend(images.iter().map(remote_image)),
-                // An error that does not pass must not keep the instance stopped.
+                // A cloud that will never tell must not keep the instance stopped.
                 Err(error) if error.class == ErrorClass::Permanent => {}
                 Err(error) => return Err(error),
             }
@@ -415,7 +415,7 @@ impl Caller<'_> {
     }
 }
 
-/// The API shows that a user is connected, and not who.
+/// The API tells that there is one, and not who.
 fn desktop_user(desktop: &Desktop) -> Option<String> {
     let status = desktop.connection_status.as_deref()?;
     status.eq_ignore_ascii_case("connected").then(|| SOMEBODY.to_owned())

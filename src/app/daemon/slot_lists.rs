@@ -35,7 +35,7 @@ impl SlotLists {
     pub async fn list(&self, cloud: &CloudClient, identity: &Identity) -> Result<Arc<[RemoteImage]>, ApiError> {
         let key = (identity.owner.clone(), identity.slot_text());
         let listed = Arc::clone(self.lock().entry(key.clone()).or_default());
-        // An error goes to its caller; the next that waits calls again.
+        // A refusal is for the one who asked; the next of those who wait asks again.
         let images = listed.get_or_try_init(|| async {
             tokio::time::sleep(GATHERING).await;
             self.leave(&key, &listed);

@@ -2,7 +2,7 @@
 //!
 //! Files are looked at once a second, and read only when two looks in a row agree and differ from what was tried last:
 //! an editor that writes in place, renames or swaps a link has come to rest by then, and half a file is mostly not
-//! tried at all. If it is, it is refused as a whole and reported once, and the other half brings the next try.
+//! tried at all. If it is, it is refused as a whole and told once, and the other half brings the next try.
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +39,7 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     }
 }
 
-/// Reports each change of the files once, when it has come to rest.
+/// Tells of each look of the files once that it has come to rest.
 #[derive(Debug)]
 struct Settling<T> {
     last: Option<T>,

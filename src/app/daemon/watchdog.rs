@@ -1,5 +1,5 @@
-//! Notifies systemd that the daemon is alive, as long as ticks reach the engine and the engine answers them. A hung engine, a
-//! dead ticker and a blocked runtime all end the notifications, and systemd restarts the service.
+//! Tells systemd that the daemon is alive, as long as pulses reach the engine and the engine answers them. A hung
+//! engine, a dead metronome or a blocked runtime all end in silence, and systemd restarts the service.
 
 use std::time::Duration;
 
