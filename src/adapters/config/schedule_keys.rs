@@ -35,10 +35,10 @@ const SECOND: Duration = Duration::from_secs(1);
 const TAGS: usize = 15;
 /// What their keys may not begin with: the first is ours, the others are the cloud's.
 const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https://"];
-/// Keys of a single schedule, which cannot be shared.
+/// Keys that say something of a single schedule and cannot be shared.
 pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "instance_ids"];
 
-/// What [`name`] takes, in ASCII: dialects of regular expressions differ in which other characters are letters.
+/// What [`name`] takes, told in ASCII: which other characters are letters, not all dialects know.
 const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";
 /// What [`instance`] takes.
 const INSTANCE: &str = "^[A-Za-z0-9_-]{1,64}$";
@@ -47,7 +47,7 @@ const INSTANCE: &str = "^[A-Za-z0-9_-]{1,64}$";
 pub(super) type TemplateText = (String, Template);
 
 layer! {
-    /// The keys of one table of a schedule.
+    /// What one table says of a schedule.
     struct ScheduleLayer {
         /// What people call it: 1 to 64 letters, digits, `-`, `_` or `.`. Required, in a schedule only.
         name: String = Custom(name, || Kind::Text(NAME)),
@@ -320,7 +320,7 @@ layer! {
     struct HookKeys {
         /// Run before anything is done to the instance, first to last; one that does not end with 0 vetoes the slot.
         before: Vec<HookCommand> = Custom(commands, command_kind),
-        /// Run at the end of the bake if `before` was started, last to first.
+        /// Run once all is over and `before` was begun, last to first.
         after: Vec<HookCommand> = Custom(commands, command_kind),
         /// Run before `after` where the bake failed, last to first.
         on_failure: Vec<HookCommand> = Custom(commands, command_kind),
@@ -406,9 +406,9 @@ layer! {
         yearly: u32 = Integer(0, 100_000),
         /// All that are at most so much older than the newest.
         within: Duration = Period(SECOND),
-        /// So many of the newest good images stay, whatever the other rules are. Default `1`.
+        /// The newest so many good ones stay whatever the other rules say. Default `1`.
         min: u32 = Integer(1, 100_000),
-        /// How long an image that no rule keeps stays marked, and can be taken back, before it is deleted. Default `"24h"`.
+        /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
         grace: Duration = Period(Duration::ZERO),
         /// How long an image stays that the cloud lists as CREATE_FAILED; `"never"`: it is never deleted. Default `"7d"`.
         failed: Option<Duration> = PeriodOrNever(Duration::ZERO),

@@ -91,9 +91,9 @@ with_texts! {
         pub credentials: Credentials,
         /// Folder of the credential files for `credentials = "files"`. Default: the service manager's.
         pub credentials_dir: Option<PathBuf>,
-        /// How often the cloud is asked for the status of an image in the making. Default `"30s"`.
+        /// How often an image being made is looked at. Default `"30s"`.
         pub poll_interval: Duration,
-        /// How long after an unclear answer the image is searched for before the call is repeated. Default `"10m"`.
+        /// How long after an unclear answer the image is looked for before the call is repeated. Default `"10m"`.
         pub lookup_window: Duration,
         /// What is asked whether it uses an image before that is deleted; a kind that is left out may lose its image.
         /// Default: all kinds.
@@ -146,13 +146,13 @@ with_texts! {
         /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
         #[serde(with = "listen")]
         pub listen: Option<SocketAddr>,
-        /// Socket of the commands to the daemon. Default `"/run/imagebaked/control.sock"`.
+        /// Socket that the commands speak to the daemon through. Default `"/run/imagebaked/control.sock"`.
         pub control_socket: PathBuf,
         /// Value of the tag that marks images as ours; two daemons of one account need two. Default `"imagebaked"`.
         pub owner: String,
         /// Bound of an orderly stop. Default `"30s"`.
         pub drain: Duration,
-        /// How often the inventory of images is scanned and the rules of `keep` are applied. Default `"1h"`.
+        /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
         pub prune_interval: Duration,
         /// Most images that one pass of retention deletes without `prune --confirm`. Default: twice the number of lines with
         /// `keep`, and deletions by which a new image takes the place of an old one do not count.
@@ -198,7 +198,7 @@ mod listen {
 }
 
 layer! {
-    /// The keys that one layer sets of [`CloudSettings`].
+    /// What one layer says of [`CloudSettings`].
     #[derive(Serialize)]
     struct CloudLayer {
         region: String = Custom(region, || Kind::Text(REGION)),
@@ -220,7 +220,7 @@ layer! {
 }
 
 layer! {
-    /// The keys that one layer sets of [`DaemonSettings`].
+    /// What one layer says of [`DaemonSettings`].
     #[derive(Serialize)]
     struct DaemonLayer {
         state_dir: String = Custom(filled, || Kind::FILLED),
