@@ -426,7 +426,7 @@ fn is_denial(code: &str) -> bool {
     code.starts_with("Forbidden") || code.starts_with("NoPermission")
 }
 
-/// What refusals of rights carry beside their code.
+/// The fields of an error for missing rights beside its code.
 fn access_denied(right: &str) -> Value {
     json!({
         "AuthAction": right,

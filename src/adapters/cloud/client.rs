@@ -222,8 +222,7 @@ impl CloudClient {
         self.endpoints.of(product).map_err(|error| misdirected(&error))
     }
 
-    /// Knocks at a host without a signature: any answer shows that name, network and TLS are right, and what time it
-    /// is there.
+    /// Calls a host without a signature: any answer shows that name, network and TLS are right, and the host's time.
     pub async fn probe(&self, endpoint: &Endpoint) -> Result<ProbeResult, ApiError> {
         self.throttle.wait().await;
         let started = Instant::now();

@@ -17,7 +17,7 @@ use crate::{
 
 mod time;
 
-/// The one style sheet.
+/// The only stylesheet.
 pub(super) const STYLE: &str = include_str!("page.css");
 /// Where it is served.
 pub(super) const STYLE_PATH: &str = "/page.css";
@@ -437,7 +437,7 @@ fn facts(heading: &str, facts: &[(String, Markup)]) -> Markup {
 }
 
 /// A table under its heading; a column is its name and its class, and the first one heads the rows. One that is too
-/// wide scrolls by itself, with a mouse, a finger or keys. On a phone the style sheet makes a card of every row, and
+/// wide scrolls by itself, with a mouse, a finger or keys. On a phone the stylesheet makes a card of every row, and
 /// names the cells with their `data-label`.
 fn table<const N: usize>(
     id: &str,

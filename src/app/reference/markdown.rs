@@ -67,7 +67,7 @@ fn keys(page: &mut String, keys: &[Key]) {
     for key in keys {
         let default = key.default().map(|value| format!("`{value}`")).unwrap_or_default();
         let text = match key.default() {
-            // It has a column of its own, unless more is said of it.
+            // The default has its own column, unless the text says more about it.
             Some(value) => key.text.replace(&format!("Default `{value}`."), ""),
             None => key.text.clone(),
         };

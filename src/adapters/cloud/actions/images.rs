@@ -137,7 +137,7 @@ pub struct Image {
     /// The version in effect.
     #[serde(default, deserialize_with = "lenient::text")]
     pub online_version_id: Option<String>,
-    /// `YYYY-MM-DD HH:MM:SS` in a zone that is not documented: for show, never for reckoning.
+    /// `YYYY-MM-DD HH:MM:SS` in a zone that is not documented: shown, never computed with.
     #[serde(default, deserialize_with = "lenient::text")]
     pub gmt_create: Option<String>,
     /// Likewise.
