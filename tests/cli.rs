@@ -215,7 +215,10 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
     assert_eq!((&problem["code"], &problem["subject"]["id"]), (&"schedule_auto_paused".into(), &"a".into()));
     assert_eq!(problem["command"], "imagebaked resume a");
     let reason = problem["message"].as_str().unwrap();
-    assert!(reason.contains("failed for good 5 times in a row") && reason.contains("imagebaked resume a"), "{reason}");
+    assert!(
+        reason.contains("failed permanently 5 times in a row") && reason.contains("imagebaked resume a"),
+        "{reason}"
+    );
     host.configure(cloud.addr, &file("disk_type = \"SYSTEM\""));
     host.expect(0, &["reload"]);
     // It is resumed, and its last image is still missing.

@@ -88,7 +88,7 @@ mod tests {
                 pipe.write_all(b"one ").unwrap();
                 first_is_written.send(()).unwrap();
                 // More than a pipe holds: the end is written while the reader reads.
-                pipe.write_all(&[b'x'; 1 << 18]).unwrap();
+                pipe.write_all(&vec![b'x'; 1 << 18]).unwrap();
             })
         };
         let data = read_within(&path, GENEROUS, SIZE_LIMIT).unwrap();

@@ -141,7 +141,7 @@ with_texts! {
         pub max_builders: u32,
         /// Images being made at once of instances in one region. Default `1000`: no limit of its own.
         pub max_builders_per_region: u32,
-        /// A schedule whose bakes failed for good this often in a row is paused; 0 never does. Default `5`.
+        /// A schedule whose bakes failed permanently this often in a row is paused; 0 never does. Default `5`.
         pub pause_after_failures: u32,
         /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
         #[serde(with = "listen")]

@@ -1,4 +1,4 @@
-//! Which schedules are paused, by whom and why, and how often in a row each has failed for good.
+//! Which schedules are paused, by whom and why, and how often in a row each has failed permanently.
 
 use std::collections::HashMap;
 
@@ -99,7 +99,7 @@ impl Store {
         tx.commit().await.map_err(failed("commit the end of a pause"))
     }
 
-    /// Schedules that failed for good at least `limit` times in a row and are not paused yet.
+    /// Schedules that failed permanently at least `limit` times in a row and are not paused yet.
     pub async fn too_many_failures(&self, limit: u32) -> Result<Vec<(ScheduleId, u32)>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::TOO_MANY_FAILURES)
             .bind(limit)
