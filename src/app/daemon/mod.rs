@@ -1,9 +1,9 @@
 //! The daemon: the one place where clock, history, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: history (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
+//! Start: history (and with it the lock on the state directory), cloud, engine, control socket, ticker, then READY. Where the
 //! history was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
-//! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, history. A second signal
+//! SIGTERM or SIGINT: ticker, engine (which waits a bounded time for calls under way), socket, history. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
 use std::{
@@ -49,6 +49,7 @@ mod planner;
 mod reconcile;
 mod reload;
 mod remote_images;
+mod service_status;
 mod signals;
 mod slot_lists;
 mod ticker;
@@ -68,6 +69,11 @@ pub use self::signals::{Asked, Signals};
 /// Orders that wait for the engine; beyond it askers wait.
 const ORDERS: usize = 256;
 
+/// The other tasks end, and the history is closed, within this time after the engine has drained.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
+/// The bound of a stop is reported to systemd again after this time.
+const STOP_BOUND_RENEWED: Duration = Duration::from_secs(60);
+
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
 pub enum DaemonError {
@@ -86,8 +92,8 @@ pub enum DaemonError {
     /// The engine ended by itself.
     #[error("the engine ended badly")]
     Engine(#[source] tokio::task::JoinError),
-    /// The metronome.
-    #[error("the metronome could not be started")]
+    /// The ticker.
+    #[error("the ticker could not be started")]
     Ticker(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
@@ -172,15 +178,16 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
+    let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let keeper = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone()));
     let copies = tokio::spawn(image_tasks::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let channels = tokio::spawn(image_tasks::channels::run(Arc::clone(&shared), engine_stop.clone()));
     let checks = tokio::spawn(image_tasks::verify::run(Arc::clone(&shared), engine_stop.clone()));
-    let pulse = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
-    // The first look does not wait for a pulse: what was missed or under way goes on now.
-    let _ = shared.orders.send(EngineRequest::Look).await;
+    let ticker = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
+    // The first turn does not wait for a tick: what was missed or under way goes on now.
+    let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
-    systemd::ready(&shared.one_line());
+    systemd::ready(&service_status::line(&shared).await);
     failpoint::hit("start", "ready");
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -209,13 +216,19 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
 
     tracing::info!("stopping");
-    systemd::stopping(drain + Duration::from_secs(10));
-    pulse.stop().await;
+    let stop_bound = tokio::time::Instant::now() + drain + AFTER_DRAIN;
+    ask_for_time_to_stop(stop_bound);
+    ticker.stop().await;
     engine_stop.cancel();
     let by_itself = ended.is_some();
     let ended = match ended {
         Some(ended) => ended,
-        None => engine.await,
+        None => loop {
+            tokio::select! {
+                ended = &mut engine => break ended,
+                () = tokio::time::sleep(STOP_BOUND_RENEWED) => ask_for_time_to_stop(stop_bound),
+            }
+        },
     };
     let in_order = matches!(ended, Ok(Ok(())));
     let outcome = match ended {
@@ -226,7 +239,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog] {
+    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog, service_status] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -239,6 +252,11 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
     tracing::info!("stopped");
     outcome
+}
+
+/// systemd takes a bound of 71 minutes at most, and `drain` may be longer: the rest is asked for again while the stop lasts.
+fn ask_for_time_to_stop(until: tokio::time::Instant) {
+    systemd::stopping(until.saturating_duration_since(tokio::time::Instant::now()));
 }
 
 /// Closes a history whose files have lost their names, after saving what is in it.
@@ -297,15 +315,14 @@ impl DaemonContext {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// Gives the engine an order and waits for its answer; fails in words.
+    /// Sends a request to the engine and waits for its answer.
     async fn order<T>(
         &self,
-        make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> EngineRequest,
-    ) -> Result<T, String> {
-        let stopping = || "the daemon is stopping".to_owned();
+        make: impl FnOnce(oneshot::Sender<Result<T, RequestError>>) -> EngineRequest,
+    ) -> Result<T, RequestError> {
         let (reply, answer) = oneshot::channel();
-        self.orders.send(make(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?.map_err(|error| crate::domain::error::chain(&error))
+        self.orders.send(make(reply)).await.map_err(|_| RequestError::Stopping)?;
+        answer.await.map_err(|_| RequestError::Unconfirmed)?
     }
 
     /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
@@ -356,22 +373,12 @@ impl DaemonContext {
         }
     }
 
-    /// For `systemctl status`.
-    fn one_line(&self) -> String {
-        let engine = self.engine.borrow();
-        let next = engine.upcoming.first().map_or_else(
-            || "no slot to come".to_owned(),
-            |next| format!("next {} at {}", next.schedule, next.slot.with_timezone(&next.zone).format("%F %R %Z")),
-        );
-        format!("{} schedules, {next}", engine.schedules)
-    }
-
     async fn status(&self) -> Result<Status, StoreError> {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();
         let config = self.config();
         let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
-        let held = engine.hold.as_ref().map(engine::Suspension::headline);
+        let held = engine.queue_wait_reason.clone();
         let late = web::late(self.store.reader(), &running, config.daemon.max_builders, held.as_deref(), now).await?;
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();

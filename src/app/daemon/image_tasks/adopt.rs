@@ -54,7 +54,7 @@ pub async fn adopt(
     new.sort_by_key(|image| image.slot);
     match shared.order(|reply| EngineRequest::AdoptImages { images: new, dry_run, who, reply }).await {
         Ok(images) => Reply::Adopted { images },
-        Err(message) => Reply::Failed { message },
+        Err(error) => error.to_reply(),
     }
 }
 
