@@ -16,6 +16,7 @@
 //! room of its text, so long files are read in `chunks`, and twice: once for what schedules share, once for the
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
+mod bounded;
 mod chunks;
 pub mod crontab;
 pub mod definitions;

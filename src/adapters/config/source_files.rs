@@ -1,8 +1,9 @@
 //! Reads the files of a configuration into sources: the main file and those of `conf.d`, in pieces.
 
-use std::{fs, io, path::Path};
+use std::{io, path::Path};
 
 use super::{
+    bounded::{self, SIZE_LIMIT, TIME_LIMIT},
     chunks,
     files::{ContentHash, conf_d, files_of},
     problem::Severity,
@@ -31,7 +32,7 @@ pub(super) fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Ve
 /// Adds the pieces of a file.
 fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, out: &mut Diagnostics) {
     let index = sources.len();
-    let bytes = match fs::read(path) {
+    let bytes = match bounded::read(path) {
         Ok(bytes) => {
             print.add(path, Some(&bytes));
             bytes
@@ -79,6 +80,16 @@ fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostic
             "unreadable",
             "this cannot be read: permission denied".to_owned(),
             "the daemon's user must be able to read it",
+        ),
+        io::ErrorKind::TimedOut => (
+            "too-slow",
+            format!("this pipe did not end within {} s", TIME_LIMIT.as_secs()),
+            "the writer must close it; for a long wait, write a file first",
+        ),
+        io::ErrorKind::FileTooLarge => (
+            "too-large",
+            format!("this is larger than {} MiB", SIZE_LIMIT >> 20),
+            "put schedules into several files of conf.d; shared keys belong into [defaults] or a profile",
         ),
         _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
     };

@@ -411,6 +411,17 @@ mod tests {
     }
 
     #[test]
+    fn a_small_h_is_an_h() {
+        for (small, capital) in
+            [("h 3 * * *", "H 3 * * *"), ("h(0-29) h * * *", "H(0-29) H * * *"), ("h/10 * * * *", "H/10 * * * *")]
+        {
+            let rule = |text| CronRule::parse(text, "seed").unwrap();
+            assert_eq!(rule(small), rule(capital), "{small}");
+            assert!(rule(small).is_hashed(), "{small}");
+        }
+    }
+
+    #[test]
     fn a_rule_is_small() {
         assert!(size_of::<CronRule>() <= 64);
     }
