@@ -129,6 +129,7 @@ const KNOWN_CIRCLES: &[&[&str]] = &[
         "app::daemon::image_tasks::verify",
         "app::daemon::reconcile",
         "app::daemon::reload",
+        "app::daemon::service_status",
         "app::daemon::watch",
         "app::daemon::watchdog",
     ],

@@ -454,6 +454,7 @@ async fn a_quota_closes_admission_until_the_cap_has_passed_and_one_bake_tries() 
 
     // The cloud takes its create call: the others go on.
     let mut building = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    building.state = State::Creating { work: work(), sent_at: held.clock.now() };
     let before = building.state.clone();
     let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
     building.state =
