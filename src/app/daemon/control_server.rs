@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DaemonContext,
+    context::DaemonContext,
     engine::{EngineRequest, RequestError},
     image_tasks, reconcile, reload,
 };

@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    DaemonContext,
+    context::DaemonContext,
     engine::{EngineRequest, NotCompared},
     remote_images::{owned_images, remote_image},
 };

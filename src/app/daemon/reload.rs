@@ -4,7 +4,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{DaemonContext, engine::EngineRequest, image_tasks, service_status};
+use super::{
+    context::{DaemonContext, Refused, Tried},
+    engine::EngineRequest,
+    image_tasks, service_status,
+};
 use crate::{
     adapters::{
         config::{self, Config, FileStamps},
@@ -18,26 +22,6 @@ use crate::{
 const COMPARED: TimeDelta = TimeDelta::days(7);
 /// Entries of each list of changes that are told; all are counted.
 const TOLD: usize = 100;
-
-/// Files that were read and not taken over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// When they were first refused.
-    pub since: DateTime<Utc>,
-    /// What they were.
-    pub fingerprint: String,
-}
-
-/// What is known of the files on disk besides what is in force.
-#[derive(Debug, Default)]
-pub struct Tried {
-    /// What was refused last, until something is taken over.
-    refused: Option<Refused>,
-    /// The last look with the fingerprint found then, so that files which look the same are not read again.
-    known: Option<(FileStamps, String)>,
-    /// Since when keys are in the file that count from the next start on.
-    restart_since: Option<DateTime<Utc>>,
-}
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
 /// the warnings when it was changed. One at a time, so that what is read last is what stays in force.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio_util::sync::CancellationToken;
 
-use super::DaemonContext;
+use super::context::DaemonContext;
 use crate::adapters::systemd;
 
 /// The line is renewed at most this often.

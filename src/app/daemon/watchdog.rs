@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::EngineStatus;
+use super::engine::EngineStatus;
 use crate::adapters::systemd;
 
 /// Pings at a third of the interval that systemd allows; does nothing where it asks for none.

@@ -11,7 +11,7 @@ use crate::{
         control::{Reply, Wanted},
         store::NewImage,
     },
-    app::daemon::{DaemonContext, engine::EngineRequest, remote_images::remote_image},
+    app::daemon::{context::DaemonContext, engine::EngineRequest, remote_images::remote_image},
     domain::{
         api::{call::ApiError, gmt_offset, instance_state::InstanceType},
         error::chain,
