@@ -1,15 +1,15 @@
-//! What the service manager is told. Without NOTIFY_SOCKET all of it is silence.
+//! Notifications to the service manager. Without NOTIFY_SOCKET nothing is sent.
 
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Says that the daemon works.
+/// Reports that the daemon works, with its state in one line.
 pub fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Says that the configuration is being read again; [`ready`] ends it.
+/// Reports that the configuration is being read again; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
@@ -19,29 +19,39 @@ pub fn reloading() {
     }
 }
 
-/// Says that the daemon ends, and how long that may take.
+/// Reports that the daemon ends, and asks for `bound` from now on. `TimeoutStopSec` need not be longer. systemd takes the
+/// bound in microseconds; one of more than 71 minutes is sent as 71 minutes, and has to be sent again before it is over.
 pub fn stopping(bound: Duration) {
-    let micros = u32::try_from(bound.as_micros()).unwrap_or(u32::MAX);
-    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros)]);
+    notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(extension(bound))]);
 }
 
-/// Says in one line how it goes.
+/// The bound of a stop in microseconds, at most what fits.
+fn extension(bound: Duration) -> u32 {
+    u32::try_from(bound.as_micros()).unwrap_or(u32::MAX)
+}
+
+/// Renews the line that `systemctl status` shows.
 pub fn status(text: &str) {
     notify(&[NotifyState::Status(text)]);
 }
 
-/// Says that the daemon is alive.
+/// Reports that the daemon makes progress.
 pub fn alive() {
     notify(&[NotifyState::Watchdog]);
 }
 
-/// How often [`alive`] must be said at the latest; `None` where nobody waits for it.
+/// The longest time between two calls of [`alive`] that systemd allows; `None` where it does not watch.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }
 
+/// Whether a service manager listens.
+pub fn is_supervised() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some()
+}
+
 fn notify(what: &[NotifyState<'_>]) {
     if let Err(error) = sd_notify::notify(what) {
-        tracing::debug!(error = &error as &dyn std::error::Error, "systemd could not be told");
+        tracing::debug!(error = &error as &dyn std::error::Error, "the notification to systemd failed");
     }
 }

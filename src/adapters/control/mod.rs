@@ -263,8 +263,13 @@ pub enum Reply {
         /// In sentences.
         sentences: Vec<String>,
     },
-    /// The daemon is on its way down.
+    /// The daemon is on its way down; nothing was done.
     Stopping,
+    /// The request was taken, and the daemon ended before it confirmed it.
+    Unconfirmed {
+        /// In words.
+        message: String,
+    },
     /// There is no such thing.
     NotFound {
         /// In words.

@@ -328,6 +328,7 @@ fn refused(reply: Reply) -> Failure {
             Exit::Unreachable,
             "the daemon is stopping; bakes that are under way go on at its next start (`imagebaked history`)",
         ),
+        Reply::Unconfirmed { message } => Failure::new(Exit::Unconfirmed, message),
         Reply::NotFound { message } => Failure::new(Exit::NotFound, message),
         Reply::Failed { message } => Failure::new(Exit::Failed, message),
         Reply::BadConfig { problems } => Failure::new(Exit::Usage, problems),

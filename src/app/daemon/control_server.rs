@@ -16,7 +16,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DaemonContext,
+    context::DaemonContext,
     engine::{EngineRequest, RequestError},
     image_tasks, reconcile, reload,
 };
@@ -227,12 +227,8 @@ async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply 
     }
 }
 
-fn to_reply<T>(asked: Result<Result<T, RequestError>, String>, done: impl FnOnce(T) -> Reply) -> Reply {
-    match asked {
-        Ok(Ok(value)) => done(value),
-        Ok(Err(RequestError::NotFound(message))) => Reply::NotFound { message },
-        Ok(Err(RequestError::Conflict(message))) | Err(message) => Reply::Failed { message },
-    }
+fn to_reply<T>(outcome: Result<T, RequestError>, done: impl FnOnce(T) -> Reply) -> Reply {
+    outcome.map_or_else(|error| error.to_reply(), done)
 }
 
 async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
@@ -247,7 +243,7 @@ async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
     }
     match shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await {
         Ok(()) => Reply::Reconciled { differences, failed },
-        Err(message) => Reply::Failed { message },
+        Err(error) => error.to_reply(),
     }
 }
 

@@ -6,8 +6,12 @@ use std::{collections::HashSet, time::Duration};
 use chrono::{DateTime, Utc};
 
 use super::{
-    DaemonContext, EngineStatus, clocks, engine::START_TAKES, history_problems::history_problems,
-    image_tasks::scan_problem, reload::Files,
+    clocks,
+    context::DaemonContext,
+    engine::{EngineStatus, START_TAKES},
+    history_problems::history_problems,
+    image_tasks::scan_problem,
+    reload::Files,
 };
 use crate::{
     adapters::store::{FailedCopies, ITSELF, Pause, PendingRestart, Reader, StoreError},

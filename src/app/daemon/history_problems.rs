@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
-use super::EngineStatus;
+use super::engine::EngineStatus;
 use crate::domain::health::{Problem, ProblemCode, Severity, Subject, SubjectKind};
 
 /// A comparison that takes no longer than this is no problem: every first start makes one.

@@ -1,45 +1,37 @@
 //! The daemon: the one place where clock, history, cloud and engine are put together, and the order in which they start
 //! and stop.
 //!
-//! Start: history (and with it the lock on the state directory), cloud, engine, control socket, pulse, then READY. Where the
+//! Start: history (and with it the lock on the state directory), cloud, engine, control socket, ticker, then READY. Where the
 //! history was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
-//! SIGTERM or SIGINT: pulse, engine (which waits a bounded time for calls under way), socket, history. A second signal
+//! SIGTERM or SIGINT: ticker, engine (which waits a bounded time for calls under way), socket, history. A second signal
 //! ends the process at once; so does a power cut, and the next start is the same for all three.
 
 use std::{
     collections::BTreeMap,
     path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
-use tokio::sync::{
-    mpsc, oneshot,
-    watch::{Receiver, Sender},
-};
+use chrono::{DateTime, Utc};
+use tokio::sync::{mpsc, watch::Sender};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     adapters::{
-        cloud::{CloudClient, CloudError},
+        cloud::CloudError,
         config::Config,
         failpoint,
-        store::{ITSELF, Reader, Store, StoreError},
+        store::{ITSELF, Store, StoreError},
         systemd,
-        web::{
-            self,
-            http::{PageError, Source, StatusFuture, StatusPage},
-        },
+        web::http::{PageError, Source, StatusPage},
     },
-    domain::{
-        clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
-        status::{Bakes, Daemon, Held, Next, OnDisk, Paused, Status, Zones},
-    },
+    domain::clock::Clock,
 };
 
 mod calls;
 mod clocks;
+mod context;
 mod control_server;
 mod engine;
 mod health;
@@ -49,24 +41,30 @@ mod planner;
 mod reconcile;
 mod reload;
 mod remote_images;
+mod service_status;
 mod signals;
 mod slot_lists;
+mod status;
 mod ticker;
 mod watch;
 mod watchdog;
 
 pub use self::calls::client;
+use self::context::DaemonContext;
 pub use self::control_server::SocketError;
 pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, RequestError};
-use self::health::Judgement;
 pub use self::image_tasks::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use self::planner::StoredTiming;
 pub use self::reconcile::{ReconcileError, look};
-use self::reload::Files;
 pub use self::signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
 const ORDERS: usize = 256;
+
+/// The other tasks end, and the history is closed, within this time after the engine has drained.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
+/// The bound of a stop is reported to systemd again after this time.
+const STOP_BOUND_RENEWED: Duration = Duration::from_secs(60);
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]
@@ -86,8 +84,8 @@ pub enum DaemonError {
     /// The engine ended by itself.
     #[error("the engine ended badly")]
     Engine(#[source] tokio::task::JoinError),
-    /// The metronome.
-    #[error("the metronome could not be started")]
+    /// The ticker.
+    #[error("the ticker could not be started")]
     Ticker(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
@@ -104,30 +102,6 @@ pub struct Setup {
     pub clock: Arc<dyn Clock>,
     /// Seeds retry jitter.
     pub rng: fastrand::Rng,
-}
-
-/// What the tasks of the daemon share.
-#[derive(Debug)]
-struct DaemonContext {
-    store: Arc<Store>,
-    cloud: Arc<CloudClient>,
-    clock: Arc<dyn Clock>,
-    orders: mpsc::Sender<EngineRequest>,
-    engine: Receiver<EngineStatus>,
-    config_path: PathBuf,
-    environment: BTreeMap<String, String>,
-    // Read for a moment, replaced at a reload: never held across an await.
-    config: Mutex<Arc<Config>>,
-    // What counts only from the start on is in force as it stood here.
-    started_with: Arc<Config>,
-    // Held through a pass over the images, so that two never cross.
-    keeping: tokio::sync::Mutex<()>,
-    // Counts what commands changed about images: those who look after them look again.
-    stirred: Sender<u64>,
-    on_disk: Mutex<reload::Tried>,
-    reloading: tokio::sync::Mutex<()>,
-    /// The clock, and the time since boot, at the start.
-    started: (DateTime<Utc>, Duration),
 }
 
 /// Runs until it is asked to stop, or nobody is left who could ask.
@@ -172,15 +146,16 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
+    let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let keeper = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone()));
     let copies = tokio::spawn(image_tasks::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let channels = tokio::spawn(image_tasks::channels::run(Arc::clone(&shared), engine_stop.clone()));
     let checks = tokio::spawn(image_tasks::verify::run(Arc::clone(&shared), engine_stop.clone()));
-    let pulse = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
-    // The first look does not wait for a pulse: what was missed or under way goes on now.
-    let _ = shared.orders.send(EngineRequest::Look).await;
+    let ticker = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
+    // The first turn does not wait for a tick: what was missed or under way goes on now.
+    let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
-    systemd::ready(&shared.one_line());
+    systemd::ready(&service_status::line(&shared).await);
     failpoint::hit("start", "ready");
     tracing::info!(
         version = env!("CARGO_PKG_VERSION"),
@@ -209,13 +184,19 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
 
     tracing::info!("stopping");
-    systemd::stopping(drain + Duration::from_secs(10));
-    pulse.stop().await;
+    let stop_bound = tokio::time::Instant::now() + drain + AFTER_DRAIN;
+    ask_for_time_to_stop(stop_bound);
+    ticker.stop().await;
     engine_stop.cancel();
     let by_itself = ended.is_some();
     let ended = match ended {
         Some(ended) => ended,
-        None => engine.await,
+        None => loop {
+            tokio::select! {
+                ended = &mut engine => break ended,
+                () = tokio::time::sleep(STOP_BOUND_RENEWED) => ask_for_time_to_stop(stop_bound),
+            }
+        },
     };
     let in_order = matches!(ended, Ok(Ok(())));
     let outcome = match ended {
@@ -226,7 +207,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog] {
+    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog, service_status] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }
@@ -239,6 +220,11 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     }
     tracing::info!("stopped");
     outcome
+}
+
+/// systemd takes a bound of 71 minutes at most, and `drain` may be longer: the rest is asked for again while the stop lasts.
+fn ask_for_time_to_stop(until: tokio::time::Instant) {
+    systemd::stopping(until.saturating_duration_since(tokio::time::Instant::now()));
 }
 
 /// Closes a history whose files have lost their names, after saving what is in it.
@@ -267,167 +253,5 @@ async fn save_lost(store: &Store, now: DateTime<Utc>) {
                 "the history was replaced under the daemon, and could not be saved"
             );
         }
-    }
-}
-
-impl Source for DaemonContext {
-    fn status(&self) -> StatusFuture<'_> {
-        Box::pin(Self::status(self))
-    }
-
-    fn reader(&self) -> &Reader {
-        self.store.reader()
-    }
-
-    fn is_ticking(&self) -> bool {
-        health::is_ticking(&self.engine.borrow())
-    }
-
-    fn now(&self) -> DateTime<Utc> {
-        self.clock.now()
-    }
-}
-
-impl DaemonContext {
-    fn config(&self) -> Arc<Config> {
-        Arc::clone(&self.config.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn replace_config(&self, config: Arc<Config>) {
-        *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
-    }
-
-    /// Gives the engine an order and waits for its answer; fails in words.
-    async fn order<T>(
-        &self,
-        make: impl FnOnce(oneshot::Sender<Result<T, StoreError>>) -> EngineRequest,
-    ) -> Result<T, String> {
-        let stopping = || "the daemon is stopping".to_owned();
-        let (reply, answer) = oneshot::channel();
-        self.orders.send(make(reply)).await.map_err(|_| stopping())?;
-        answer.await.map_err(|_| stopping())?.map_err(|error| crate::domain::error::chain(&error))
-    }
-
-    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
-    /// old for having begun at boot before the clock was set.
-    fn started_at(&self) -> DateTime<Utc> {
-        let (started_at, began) = self.started;
-        let by_boottime = earlier(self.clock.now(), self.clock.boottime().saturating_sub(began));
-        if (by_boottime - started_at).abs() <= STEP_BACK { started_at } else { by_boottime }
-    }
-
-    /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
-    /// clock is in doubt. To be asked again right before each of these.
-    fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
-        self.cloud.clocks().agreed()
-    }
-
-    /// The same, after the cloud was asked for its time where it has not told it yet.
-    async fn confirm_clocks(&self) -> Result<DateTime<Utc>, ClockBlocker> {
-        self.cloud.ask_for_the_time().await;
-        self.clocks_agree()
-    }
-
-    /// Images were changed by a command; whoever looks after them looks again.
-    fn stir(&self) {
-        self.stirred.send_modify(|count| *count += 1);
-    }
-
-    /// Counts what may have changed bakes and images; never goes back.
-    fn changes(&self) -> u64 {
-        self.engine.borrow().changes + *self.stirred.borrow()
-    }
-
-    /// The count once it is another one than `seen`; `None` when the engine has ended.
-    async fn changed_since(&self, seen: u64) -> Option<u64> {
-        let (mut engine, mut images) = (self.engine.clone(), self.stirred.subscribe());
-        loop {
-            // What comes after this look wakes the wait below.
-            engine.mark_unchanged();
-            images.mark_unchanged();
-            let count = self.changes();
-            if count != seen {
-                return engine.has_changed().is_ok().then_some(count);
-            }
-            tokio::select! {
-                changed = engine.changed() => changed.ok()?,
-                changed = images.changed() => changed.ok()?,
-            }
-        }
-    }
-
-    /// For `systemctl status`.
-    fn one_line(&self) -> String {
-        let engine = self.engine.borrow();
-        let next = engine.upcoming.first().map_or_else(
-            || "no slot to come".to_owned(),
-            |next| format!("next {} at {}", next.schedule, next.slot.with_timezone(&next.zone).format("%F %R %Z")),
-        );
-        format!("{} schedules, {next}", engine.schedules)
-    }
-
-    async fn status(&self) -> Result<Status, StoreError> {
-        let now = self.clock.now();
-        let engine = self.engine.borrow().clone();
-        let config = self.config();
-        let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
-        let held = engine.hold.as_ref().map(engine::Suspension::headline);
-        let late = web::late(self.store.reader(), &running, config.daemon.max_builders, held.as_deref(), now).await?;
-        let credentials = self.cloud.credentials_in_use().await;
-        let files = self.compare_files();
-        let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
-        let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        Ok(Status {
-            daemon: Daemon {
-                version: env!("CARGO_PKG_VERSION").to_owned(),
-                pid: std::process::id(),
-                started_at: utc(self.started_at()),
-                config_hash: engine.config_hash.clone(),
-                config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
-                config_on_disk: match files {
-                    Files::InForce => OnDisk::InForce,
-                    Files::Edited => OnDisk::Edited,
-                    Files::Refused { .. } => OnDisk::Refused,
-                },
-                schedules: engine.schedules,
-                credentials: credentials.map(|(source, _)| source.to_string()),
-                credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
-                zones: Some(Zones {
-                    release: config.zones.version().to_owned(),
-                    source: config.zones.origin().to_owned(),
-                }),
-            },
-            health,
-            no_image_yet,
-            running,
-            waiting,
-            queued,
-            late,
-            held: engine.hold.as_ref().map(|hold| Held { since: utc(hold.since), reason: hold.message.clone() }),
-            paused_in_file: config.schedules.iter().filter(|one| one.paused).map(|one| one.name.to_string()).collect(),
-            paused: engine
-                .pauses
-                .iter()
-                .filter(|pause| pause.until.is_none_or(|until| now < until))
-                .map(|pause| Paused {
-                    schedule: pause.schedule_id.to_string(),
-                    since: utc(pause.since),
-                    until: pause.until.map(utc),
-                    who: pause.who.clone(),
-                    reason: pause.reason.clone(),
-                })
-                .collect(),
-            next: engine
-                .upcoming
-                .iter()
-                .map(|next| Next {
-                    schedule: next.schedule.clone(),
-                    instance_id: next.instance.to_string(),
-                    slot: utc(next.slot),
-                    local: next.slot.with_timezone(&next.zone).format("%F %T %Z").to_string(),
-                })
-                .collect(),
-            last_day,
-        })
     }
 }

@@ -23,7 +23,7 @@ use crate::{
 };
 
 use super::{
-    DaemonContext,
+    context::DaemonContext,
     engine::{EngineRequest, NotCompared},
     remote_images::{owned_images, remote_image},
 };
@@ -108,17 +108,15 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
     if lineage == Lineage::Continued {
         return;
     }
-    tracing::warn!(
-        ?lineage,
-        "the history {}",
-        match lineage {
-            Lineage::Interrupted | Lineage::Continued =>
-                "was not closed in order; creates search for their image first for a while",
-            Lineage::Restored =>
-                "is not the one that was here last, or an older copy: it is compared with the cloud first",
-            Lineage::Empty => "is empty: it is compared with the cloud first",
+    match lineage {
+        Lineage::Interrupted | Lineage::Continued => {
+            tracing::warn!("the history was not closed in order; creates search for their image first for a while");
         }
-    );
+        Lineage::Restored => tracing::warn!(
+            "the history is not the one that was here last, or an older copy: it is compared with the cloud first"
+        ),
+        Lineage::Empty => tracing::info!("the history is new: it is compared with the cloud first"),
+    }
     let settled = async {
         let begun = tokio::time::Instant::now();
         if lineage.must_be_compared() {
@@ -184,7 +182,8 @@ async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
     if found.differences.iter().any(Difference::is_repairable) {
         let (rows, lines) = (found.rows.len(), found.versions.len());
         let who = "imagebaked, at its start".to_owned();
-        shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await.map_err(not)?;
+        let rebuilt = shared.order(|reply| EngineRequest::Rebuild { found, who, reply }).await;
+        rebuilt.map_err(|error| not(chain(&error)))?;
         tracing::warn!(
             rows,
             lines,

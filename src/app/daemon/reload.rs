@@ -4,7 +4,11 @@ use std::sync::{Arc, MutexGuard, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{DaemonContext, engine::EngineRequest, image_tasks};
+use super::{
+    context::{DaemonContext, Refused, Tried},
+    engine::EngineRequest,
+    image_tasks, service_status,
+};
 use crate::{
     adapters::{
         config::{self, Config, FileStamps},
@@ -18,26 +22,6 @@ use crate::{
 const COMPARED: TimeDelta = TimeDelta::days(7);
 /// Entries of each list of changes that are told; all are counted.
 const TOLD: usize = 100;
-
-/// Files that were read and not taken over.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    /// When they were first refused.
-    pub since: DateTime<Utc>,
-    /// What they were.
-    pub fingerprint: String,
-}
-
-/// What is known of the files on disk besides what is in force.
-#[derive(Debug, Default)]
-pub struct Tried {
-    /// What was refused last, until something is taken over.
-    refused: Option<Refused>,
-    /// The last look with the fingerprint found then, so that files which look the same are not read again.
-    known: Option<(FileStamps, String)>,
-    /// Since when keys are in the file that count from the next start on.
-    restart_since: Option<DateTime<Utc>>,
-}
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
 /// the warnings when it was changed. One at a time, so that what is read last is what stays in force.
@@ -68,7 +52,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
         }
         _ => {}
     }
-    systemd::ready(&shared.one_line());
+    systemd::ready(&service_status::line(shared).await);
     reply
 }
 
@@ -88,13 +72,19 @@ pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
 }
 
 async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
-    tzdata::use_the_newer(&tzdata::directory(|name| shared.environment.get(name).cloned()));
-    let loaded = match config::load(&shared.config_path, &shared.environment) {
-        Ok(loaded) => loaded,
-        Err(problems) => {
-            shared.refuse(config::fingerprint(&shared.config_path));
-            return Reply::BadConfig { problems: problems.render(false) };
+    let (path, environment) = (shared.config_path.clone(), shared.environment.clone());
+    // A file may be on a disk that does not answer: the other tasks of the daemon go on meanwhile.
+    let read = tokio::task::spawn_blocking(move || {
+        tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
+        config::load(&path, &environment).map_err(|problems| (problems.render(false), config::fingerprint(&path)))
+    });
+    let loaded = match read.await {
+        Ok(Ok(loaded)) => loaded,
+        Ok(Err((problems, fingerprint))) => {
+            shared.refuse(fingerprint);
+            return Reply::BadConfig { problems };
         }
+        Err(error) => return Reply::Failed { message: chain(&error) },
     };
     let mut warnings = if loaded.warnings.is_empty() { String::new() } else { loaded.warnings.render(false) };
     let old = shared.config();
@@ -112,7 +102,7 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     }
     let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
     let images = Box::new(meaning(shared, &old, &config, now).await.shortened(TOLD));
-    match shared.order(|reply| EngineRequest::Adopt { config: Box::new(config.clone()), reply }).await {
+    match shared.order(|reply| EngineRequest::ApplyConfig { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             if let Some(change) = zones {
@@ -125,7 +115,7 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
             drop(on_disk);
             Reply::Reloaded { config_hash, schedules, warnings, diff, images }
         }
-        Err(message) => Reply::Failed { message },
+        Err(error) => error.to_reply(),
     }
 }
 

@@ -1,9 +1,9 @@
-//! The metronome: tokio-cron-scheduler with two jobs, both in UTC, added once and never changed.
+//! The ticker: tokio-cron-scheduler with two jobs, both in UTC, added once and never changed.
 //!
 //! It owns no timetable. Release 0.15.1 drops jobs when many fall due together, keeps a fixed offset from UTC through
-//! changes of summer time and can go deaf to added jobs; one pulse a second in UTC meets none of that. A pulse that is
-//! late or lost costs nothing: the engine asks what is due by now, it does not count pulses. When the clock is set back the
-//! metronome falls silent until its next beat comes round again; the engine then looks by itself, every two seconds.
+//! changes of summer time and can go deaf to added jobs; one tick a second in UTC meets none of that. A tick that is
+//! late or lost costs nothing: the engine asks what is due by now, it does not count ticks. When the clock is set back the
+//! ticker is silent until that time has come again; the engine then ticks by itself, every two seconds.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 use super::engine::EngineRequest;
 use crate::adapters::store::Store;
 
-/// The running metronome; it beats until it is stopped.
+/// The running ticker; it ticks until it is stopped.
 pub struct Ticker(JobScheduler);
 
 impl std::fmt::Debug for Ticker {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pulse").finish_non_exhaustive()
+        f.debug_struct("Ticker").finish_non_exhaustive()
     }
 }
 
@@ -26,11 +26,11 @@ impl Ticker {
     /// Wakes the engine every second and keeps the database in shape once a day.
     pub async fn start(orders: mpsc::Sender<EngineRequest>, store: Arc<Store>) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
-        let beat = Job::new_async("* * * * * *", move |_, _| {
+        let tick = Job::new_async("* * * * * *", move |_, _| {
             let orders = orders.clone();
             Box::pin(async move {
                 // A full queue means that the engine has work before it anyway, a closed one that it has stopped.
-                let _ = orders.try_send(EngineRequest::Look);
+                let _ = orders.try_send(EngineRequest::Tick);
             })
         })?;
         let upkeep = Job::new_async("0 17 4 * * *", move |_, _| {
@@ -45,16 +45,16 @@ impl Ticker {
                 }
             })
         })?;
-        scheduler.add(beat).await?;
+        scheduler.add(tick).await?;
         scheduler.add(upkeep).await?;
         scheduler.start().await?;
         Ok(Self(scheduler))
     }
 
-    /// Stops the beat.
+    /// Stops it.
     pub async fn stop(mut self) {
         if let Err(error) = self.0.shutdown().await {
-            tracing::debug!(error = &error as &dyn std::error::Error, "the metronome did not stop");
+            tracing::debug!(error = &error as &dyn std::error::Error, "the ticker did not stop");
         }
     }
 }

@@ -9,7 +9,7 @@ use std::{sync::Arc, time::Duration};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    DaemonContext,
+    context::DaemonContext,
     reload::{self, Files},
 };
 use crate::adapters::{config::FileStamps, control::Reply};

@@ -1,12 +1,12 @@
-//! Tells systemd that the daemon is alive, as long as pulses reach the engine and the engine answers them. A hung
-//! engine, a dead metronome or a blocked runtime all end in silence, and systemd restarts the service.
+//! Notifies systemd that the daemon makes progress, as long as the engine ticks. An engine that hangs or a runtime that is
+//! blocked sends nothing, and systemd restarts the service. A drain is progress: the engine ticks until it has ended.
 
 use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::EngineStatus;
+use super::engine::EngineStatus;
 use crate::adapters::systemd;
 
 /// Pings at a third of the interval that systemd allows; does nothing where it asks for none.

@@ -175,7 +175,9 @@ impl Step<'_> {
             (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
                 let reason = format!("held until its deadline had passed: {why}");
                 let end = match code {
-                    ReasonCode::Outage => End::Failed { image: None, permanent: false, code, reason },
+                    ReasonCode::Outage | ReasonCode::Quota => {
+                        End::Failed { image: None, permanent: false, code, reason }
+                    }
                     code => End::Skipped { code, reason },
                 };
                 self.end_queued(kept, end)

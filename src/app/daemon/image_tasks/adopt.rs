@@ -11,7 +11,7 @@ use crate::{
         control::{Reply, Wanted},
         store::NewImage,
     },
-    app::daemon::{DaemonContext, engine::EngineRequest, remote_images::remote_image},
+    app::daemon::{context::DaemonContext, engine::EngineRequest, remote_images::remote_image},
     domain::{
         api::{call::ApiError, gmt_offset, instance_state::InstanceType},
         error::chain,
@@ -54,7 +54,7 @@ pub async fn adopt(
     new.sort_by_key(|image| image.slot);
     match shared.order(|reply| EngineRequest::AdoptImages { images: new, dry_run, who, reply }).await {
         Ok(images) => Reply::Adopted { images },
-        Err(message) => Reply::Failed { message },
+        Err(error) => error.to_reply(),
     }
 }
 

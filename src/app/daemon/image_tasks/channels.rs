@@ -16,7 +16,7 @@ use crate::{
         control::Reply,
         store::{ChannelOrder, Moved, StoreError},
     },
-    app::daemon::DaemonContext,
+    app::daemon::context::DaemonContext,
     domain::{
         clock::later,
         error::chain,

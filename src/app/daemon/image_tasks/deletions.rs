@@ -15,7 +15,7 @@ use crate::{
         config::Config,
         store::{DeleteOutcome, Doomed, SentDeletion, StoreError},
     },
-    app::daemon::DaemonContext,
+    app::daemon::context::DaemonContext,
     domain::{
         api::call::{ApiError, ErrorClass},
         ids::ImageId,

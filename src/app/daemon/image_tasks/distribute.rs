@@ -19,7 +19,7 @@ use crate::{
         failpoint,
         store::{Attempt, Copy, CopyStep, StoreError},
     },
-    app::daemon::{DaemonContext, calls::class_word},
+    app::daemon::{calls::class_word, context::DaemonContext},
     domain::{
         api::{
             call::{ApiError, ErrorClass},

@@ -16,7 +16,7 @@ use crate::{
         config::Config,
         store::{ImageObservation, ImageRow, Look, StoreError},
     },
-    app::daemon::{DaemonContext, remote_images::owned_images},
+    app::daemon::{context::DaemonContext, remote_images::owned_images},
     domain::{
         api::{
             call::{ApiError, ErrorClass},
@@ -38,7 +38,7 @@ const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
 const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
 
 /// What is wrong with the last scan of the images, once that has lasted. The message has the call, its count and its rows.
-pub(in crate::app::daemon) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
+pub(crate) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
     let Look { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
     let lasted = now - since;
     if lasted < SCAN_AGAIN {

@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::inventory_scan::scan_problem;
 use self::task_driver::TaskDriver;
-use super::DaemonContext;
+use super::context::DaemonContext;
 use crate::{
     adapters::{
         config::Config,

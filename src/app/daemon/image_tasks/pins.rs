@@ -5,7 +5,7 @@ use crate::{
         control::Reply,
         store::{ImageRow, StoreError},
     },
-    app::daemon::DaemonContext,
+    app::daemon::context::DaemonContext,
     domain::{
         error::chain,
         ids::ImageId,

@@ -20,7 +20,7 @@ use crate::{
         control::Reply,
         store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
     },
-    app::daemon::DaemonContext,
+    app::daemon::context::DaemonContext,
     domain::{
         error::chain,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
@@ -447,7 +447,7 @@ async fn delete(
 }
 
 /// What retention may not delete before a person has confirmed it, each a problem.
-pub(in crate::app::daemon) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+pub(crate) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     Ok(reader.brakes().await?.into_iter().map(problem).collect())
 }
 

@@ -12,7 +12,7 @@ use crate::{
         config::Config,
         store::{Doomed, FailedImageRow, FailedSighting, Reader, StoreError, UnrecordedImage, UnrecordedSighting},
     },
-    app::daemon::DaemonContext,
+    app::daemon::context::DaemonContext,
     domain::{
         api::identity::{TAG_LINE, TAG_SLOT, TAG_VERSION},
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
@@ -158,7 +158,7 @@ pub(super) async fn delete(
 }
 
 /// Images that no row of the history knows, each a problem.
-pub(in crate::app::daemon) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+pub(crate) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     Ok(reader.unrecorded_images(MOST_NAMED).await?.into_iter().map(problem).collect())
 }
 

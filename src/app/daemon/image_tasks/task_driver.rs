@@ -11,7 +11,7 @@ use tokio::{
 
 use crate::{
     adapters::store::StoreError,
-    app::daemon::{DaemonContext, EngineStatus},
+    app::daemon::{context::DaemonContext, engine::EngineStatus},
     domain::error::chain,
 };
 

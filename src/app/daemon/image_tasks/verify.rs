@@ -14,7 +14,7 @@ use crate::{
         failpoint, hooks,
         store::{Attempt, CheckResult, DueCheck, StoreError},
     },
-    app::daemon::DaemonContext,
+    app::daemon::context::DaemonContext,
     domain::{
         bake::{Bake, State, hook_environment::environment},
         hooks::{HookOutcome, HookResult, Moment},

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use super::*;
-use crate::domain::clock::ManualClock;
+use crate::{adapters::config, app::daemon::calls, domain::clock::ManualClock};
 
 /// An engine with a clock that is moved by hand, and nothing at the other end of its endpoint.
 async fn engine(folder: &Path, clock: &ManualClock) -> (Engine, watch::Receiver<EngineStatus>) {

@@ -5,12 +5,21 @@ use std::collections::BTreeMap;
 
 use proptest::{prelude::ProptestConfig, prop_assert, prop_assert_eq, proptest};
 
-use super::*;
+use super::{steps::Turn, *};
 use crate::{
-    adapters::store::{BakeRow, Filter, NewRow},
+    adapters::{
+        config,
+        store::{BakeRow, Filter, NewRow},
+    },
+    app::daemon::calls,
     domain::{
-        api::call::{ApiError, MadeImage},
-        bake::{Trigger, reason::ReasonCode, state::BakeWork},
+        api::call::{ApiError, Call, ErrorClass, MadeImage, PowerState, Response},
+        bake::{
+            State, Trigger,
+            event::{Effect, Event},
+            reason::ReasonCode,
+            state::{BakeWork, End},
+        },
         clock::ManualClock,
     },
 };
@@ -403,4 +412,88 @@ async fn a_start_that_takes_longer_than_five_minutes_is_reported_of() {
     };
     held.engine.warn_not_running(&bake, &Response::Refused(api_error), since);
     assert!(held.engine.last_warned.contains_key(&bake.id));
+}
+
+// Quotas
+
+/// What the cloud refuses a create call with when the account has no builder left.
+fn no_builder() -> Response {
+    Response::Refused(ApiError {
+        class: ErrorClass::Busy,
+        code: Some("ExceedBuilderQuota".to_owned()),
+        message: "no builder is free".to_owned(),
+        advice: "".into(),
+        http_status: Some(400),
+        request_id: None,
+        retry_after: None,
+    })
+}
+
+#[tokio::test]
+async fn a_quota_closes_admission_until_the_cap_has_passed_and_one_bake_tries() {
+    let mut held = Held::new("deadline = '4h'\nretry.cap = '10m'").await;
+    let ready = || State::Ready { work: work(), reconcile_before_create: false, next: start(), blocked_on: None };
+    held.record([
+        (Trigger::Slot, start(), ready()),
+        (Trigger::Slot, start(), ready()),
+        (Trigger::Slot, start(), queued(start())),
+    ])
+    .await;
+    let refused = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    held.engine.close_on_quota(&refused, &no_builder(), start());
+    held.engine.turn().await;
+    assert!(held.engine.in_flight.is_empty(), "nothing begins while admission is closed: {:?}", held.engine.in_flight);
+    assert_eq!(held.rows().await[2].state, "queued");
+    let waits_for = held.engine.queue_wait_reason().unwrap();
+    assert!(waits_for.starts_with("waits for a quota of the account: ExceedBuilderQuota"), "{waits_for}");
+
+    held.clock.advance(MINUTE * 10);
+    held.engine.turn().await;
+    assert_eq!(held.engine.in_flight.keys().copied().collect::<Vec<_>>(), [BakeId(1)], "one bake tries");
+    assert_eq!(held.rows().await[2].state, "queued");
+
+    // The cloud takes its create call: the others go on.
+    let mut building = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    building.state = State::Creating { work: work(), sent_at: held.clock.now() };
+    let before = building.state.clone();
+    let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    building.state =
+        held.engine.take(building.clone(), Event::Answered(Response::Created(image)), held.clock.now()).bake.state;
+    held.engine.update_admission(&before, &building, held.clock.now());
+    assert_eq!(held.engine.closed, None);
+    held.engine.turn().await;
+    assert_eq!(held.engine.in_flight.len(), 3);
+}
+
+#[tokio::test]
+async fn the_end_of_an_image_lets_one_bake_try_before_the_cap_has_passed() {
+    let mut held = Held::new("deadline = '4h'\nretry.cap = '1h'").await;
+    held.record([(Trigger::Slot, start(), queued(start())), (Trigger::Slot, start(), queued(start()))]).await;
+    let refused = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    held.engine.close_on_quota(&refused, &no_builder(), start());
+    held.engine.turn().await;
+    assert!(held.engine.in_flight.is_empty());
+    let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    let before = State::Building {
+        work: work(),
+        image,
+        since: start(),
+        next: start(),
+        seen_at: start(),
+        consecutive_errors: 0,
+        status: "CREATING".to_owned(),
+        found: None,
+        searching: false,
+    };
+    let ended = Bake { state: State::Ended { work: Some(work()), end: good() }, ..refused };
+    held.engine.update_admission(&before, &ended, start());
+    held.engine.turn().await;
+    assert_eq!(held.engine.in_flight.len(), 1, "one bake tries, the other waits for its answer");
+    // It is refused again: nobody tries before the cap has passed.
+    let trial = *held.engine.in_flight.keys().next().unwrap();
+    let trial = held.store.bake(trial).await.unwrap().unwrap();
+    held.engine.in_flight.clear();
+    held.engine.close_on_quota(&trial, &no_builder(), start());
+    held.engine.turn().await;
+    assert!(held.engine.in_flight.is_empty());
 }

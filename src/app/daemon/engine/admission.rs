@@ -1,0 +1,200 @@
+//! Which queued bakes begin, and what keeps them from it.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Engine, steps::Turn};
+use crate::{
+    adapters::store::{DueBake, StoreError},
+    domain::{
+        api::call::{ApiError, Response},
+        bake::{Bake, State, event::Event, reason::ReasonCode},
+        clock::shifted,
+        ids::BakeId,
+    },
+};
+
+/// A quota of the account is used up: nothing is stopped or created until an image of ours has ended, or `retry.cap` has
+/// passed. Then one bake tries, and the others wait for its answer. Lost at a restart; the next refusal closes it again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClosedAdmission {
+    /// When the quota first refused a call.
+    pub since: DateTime<Utc>,
+    /// The cloud's last refusal.
+    pub message: String,
+    /// The `retry.cap` of the bake that was refused last.
+    pub(super) cap: TimeDelta,
+    /// The earliest instant at which a bake tries.
+    pub(super) until: DateTime<Utc>,
+    /// The bake that tries.
+    pub(super) trial: Option<BakeId>,
+}
+
+impl ClosedAdmission {
+    /// What the other bakes wait for.
+    pub fn wait_reason(&self) -> String {
+        match self.trial {
+            Some(bake) => {
+                format!("waits for a quota of the account, bake {bake} tries whether it has room: {}", self.message)
+            }
+            None => format!("waits for a quota of the account: {}", self.message),
+        }
+    }
+}
+
+/// Whether the refusal is one of a quota of the account that only time or the end of an image frees.
+fn is_account_quota(error: &ApiError) -> bool {
+    error.code.as_deref().is_some_and(|code| code == "ExceedBuilderQuota" || code.starts_with("QuotaExceeded."))
+}
+
+/// Admission that a quota has closed.
+impl Engine {
+    /// Closes admission where `answer` refuses a call of `bake` for a quota of the account.
+    pub(super) fn close_on_quota(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
+        let Response::Refused(error) = answer else { return };
+        if !is_account_quota(error) {
+            return;
+        }
+        let cap = TimeDelta::from_std(bake.settings.retry.cap).unwrap_or(TimeDelta::MAX);
+        let message = error.describe();
+        let before = self.closed.take();
+        if before.is_none() {
+            tracing::warn!(
+                bake = bake.id.0,
+                reason = message,
+                "admission is closed: nothing is stopped or created until an image has ended or {} minutes have passed: {message}",
+                cap.num_minutes()
+            );
+        }
+        self.closed = Some(ClosedAdmission {
+            since: before.as_ref().map_or(now, |before| before.since),
+            message,
+            cap,
+            until: shifted(now, cap),
+            trial: before.and_then(|before| before.trial).filter(|trial| *trial != bake.id),
+        });
+    }
+
+    /// Whether `bake` may stop or create something at `now`. Where admission is closed and its time has come, the first bake
+    /// that asks is the one that tries.
+    pub(super) fn may_begin(&mut self, bake: BakeId, now: DateTime<Utc>) -> bool {
+        let Some(closed) = &mut self.closed else { return true };
+        if closed.trial.is_none() && now >= closed.until {
+            closed.trial = Some(bake);
+        }
+        closed.trial == Some(bake)
+    }
+
+    /// Whether the answer would let `bake` stop or create something while admission is closed. It is dropped: the call changed
+    /// nothing, and is made again.
+    pub(super) fn is_closed_to(&self, bake: &Bake, answer: &Response) -> bool {
+        let begins_something = matches!(bake.state, State::Preparing { hook: None, .. } | State::Ready { .. });
+        let is_refused = matches!(answer, Response::Refused(_));
+        begins_something && !is_refused && self.closed.as_ref().is_some_and(|closed| closed.trial != Some(bake.id))
+    }
+
+    /// Opens admission once the trial's image is being made; lets another bake try once the trial is over without one, or an
+    /// image of ours has ended.
+    pub(super) fn update_admission(&mut self, before: &State, bake: &Bake, now: DateTime<Utc>) {
+        let Some(closed) = &mut self.closed else { return };
+        let is_building = matches!(bake.state, State::Building { .. });
+        if closed.trial == Some(bake.id) {
+            match bake.state {
+                State::Building { .. } => {
+                    tracing::info!(since = %closed.since, "admission is open: the quota of the account has room again");
+                    self.closed = None;
+                    return;
+                }
+                State::Queued { .. } | State::Starting { .. } | State::Finishing { .. } | State::Ended { .. } => {
+                    closed.trial = None;
+                }
+                _ => {}
+            }
+        }
+        if matches!(before, State::Building { .. }) && !is_building {
+            closed.until = closed.until.min(now);
+        }
+    }
+
+    /// A clock that was set back puts the next try off by `retry.cap` at most.
+    pub(super) fn clamp_admission(&mut self, now: DateTime<Utc>) {
+        if let Some(closed) = &mut self.closed {
+            closed.until = closed.until.min(shifted(now, closed.cap));
+        }
+    }
+
+    /// The instant at which a bake tries, if nothing else comes before.
+    pub(super) fn admission_reopens(&self) -> Option<DateTime<Utc>> {
+        self.closed.as_ref().filter(|closed| closed.trial.is_none()).map(|closed| closed.until)
+    }
+
+    /// What a queued bake waits for, where that is neither its instance nor a builder.
+    pub(super) fn queue_wait_reason(&self) -> Option<String> {
+        if let Some(hold) = &self.hold {
+            let what = if hold.is_clock { "this host's clock" } else { "the credentials" };
+            return Some(format!("waits for the cloud to accept {what}: {}", hold.message));
+        }
+        if let Some(uncompared) = &self.uncompared {
+            return Some(uncompared.wait_reason());
+        }
+        self.closed.as_ref().map(ClosedAdmission::wait_reason)
+    }
+}
+
+impl Engine {
+    /// Lets queued bakes begin, as far as builders are free and nothing holds them.
+    pub(super) async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
+        let mut busy = self.store.busy_builders().await?;
+        let mut free = self.limits.builders.saturating_sub(busy.values().sum());
+        if self.hold.is_some() {
+            free = free.min(1);
+        }
+        if let Some(closed) = &self.closed {
+            let may_try = closed.trial.is_none() && now >= closed.until;
+            free = free.min(usize::from(may_try));
+        }
+        if free == 0 {
+            return Ok(());
+        }
+        let room = self.limits.builders_per_region;
+        let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
+        let queued = self.store.next_queued(self.bake_time(now), free, &full).await?;
+        // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
+        if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
+            return Ok(());
+        }
+        for DueBake { bake, last_version } in queued {
+            if turn.has_stepped(bake.id) {
+                continue;
+            }
+            let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
+            if *in_region >= room {
+                // Filled up by this very turn; the next round asks without the region.
+                continue;
+            }
+            if !self.may_begin(bake.id, now) {
+                continue;
+            }
+            *in_region += 1;
+            // One that comes back from a wait has its version already.
+            let event = match bake.state.work() {
+                Some(work) => Event::Admitted { version: work.version },
+                None => turn.next_version(&bake.line, last_version, |version| Event::Admitted { version }),
+            };
+            self.step_in(turn, bake, event, now);
+        }
+        Ok(())
+    }
+
+    /// What bakes in the queue wait for, if that is not a builder.
+    pub(super) fn what_holds(&self) -> Option<Event> {
+        if let Some(hold) = &self.hold {
+            let code = if hold.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
+            return Some(Event::Held { code, why: hold.headline() });
+        }
+        if let Some(uncompared) = &self.uncompared {
+            return Some(Event::Held { code: ReasonCode::Outage, why: uncompared.wait_reason() });
+        }
+        let closed = self.closed.as_ref()?;
+        Some(Event::Held { code: ReasonCode::Quota, why: closed.wait_reason() })
+    }
+}

@@ -1,0 +1,206 @@
+//! Calls that are running, and what their answers bring.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tokio::task::Id;
+
+use super::{Engine, MOST_UNKNOWN_STATES, REPEAT_WARNING_AFTER, START_TAKES, steps::PendingCommit};
+use crate::{
+    adapters::{cloud::Gate, store::PendingRestart},
+    app::daemon::calls::{self, Caller, Finished},
+    domain::{
+        api::{
+            call::{Call, PowerState, Response},
+            gmt_offset::GmtOffset,
+            instance_state,
+        },
+        bake::{Bake, State, event::Event, identity::identity},
+    },
+};
+
+impl Engine {
+    pub(super) fn send(&mut self, bake: Bake, call: Call) {
+        let id = bake.id;
+        let (cloud, clock) = (Arc::clone(&self.cloud), Arc::clone(&self.clock));
+        let (instance, settings) = (bake.instance_id.clone(), Arc::clone(&bake.settings));
+        let lines = match call {
+            Call::FindImagesInProgress => self.planner.lines_on(&instance),
+            _ => Vec::new(),
+        };
+        let description = calls::description(&bake);
+        let owner = self.pace.owner.clone();
+        let folder = Arc::clone(&self.folder);
+        let slot_lists = Arc::clone(&self.slot_lists);
+        let gate = Gate { from: bake.earliest(), until: bake.give_up_at, closing: self.closing.clone() };
+        let task = async move {
+            let (cloud, instance, settings, folder) = (&*cloud, &instance, &*settings, &*folder);
+            let owner = &*owner;
+            let slot_lists = &*slot_lists;
+            Caller { cloud, instance, settings, description, owner, lines, folder, gate, slot_lists }
+                .perform(call, &*clock)
+                .await
+        };
+        let handle = self.calls.spawn(task);
+        self.call_of.insert(handle.id(), id);
+        self.in_flight.insert(id, (bake, handle));
+    }
+
+    /// Takes this answer and all others that are there by now, as one transaction.
+    pub(super) async fn take_answers(&mut self, first: Result<(Id, Finished), tokio::task::JoinError>) {
+        let now = self.clock.now();
+        let mut steps = Vec::new();
+        let mut next = Some(first);
+        while let Some(joined) = next {
+            steps.extend(self.answered(joined, now));
+            next = self.calls.try_join_next_with_id();
+        }
+        // On a slow disk answers may take all the time there is; the engine works all the same.
+        self.note_progress();
+        if let Err(error) = self.commit(steps, now).await {
+            // The answers are lost, but every intent is committed: those bakes are looked up like after a crash.
+            self.store_failed(&error, now);
+            return;
+        }
+        self.keep_what_was_taught(now).await;
+        // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
+        self.publish_status(None, true);
+        self.turn().await;
+    }
+
+    pub(super) fn answered(
+        &mut self,
+        joined: Result<(Id, Finished), tokio::task::JoinError>,
+        now: DateTime<Utc>,
+    ) -> Option<PendingCommit> {
+        let (id, finished) = match joined {
+            Ok((id, finished)) => (id, finished),
+            Err(error) => {
+                // A panic or an abort: what the call did is not known. Left to the database, where its intent stands.
+                let id = self.call_of.remove(&error.id())?;
+                self.in_flight.remove(&id);
+                tracing::error!(bake = %id, error = &error as &dyn std::error::Error, "a call ended without an answer");
+                return None;
+            }
+        };
+        let (bake, _) = self.in_flight.remove(&self.call_of.remove(&id)?)?;
+        if !self.admitting && matches!(&finished.answer, Response::Hook(outcome) if !outcome.is_ok()) {
+            // Who stops the daemon may have stopped the hook with it: it is asked again at the next start.
+            return None;
+        }
+        self.judge_credentials(&finished, now);
+        self.close_on_quota(&bake, &finished.answer, now);
+        if self.is_closed_to(&bake, &finished.answer) {
+            return None;
+        }
+        self.learn(&bake, &finished);
+        let mut step = self.take(bake, Event::Answered(finished.answer.clone()), now);
+        step.attempt = finished.attempt(&step.before, &step.bake.state);
+        step.log_hook(&finished.answer);
+        self.report_unknown_state(&step.bake, &finished.answer);
+        self.warn_not_running(&step.bake, &finished.answer, now);
+        Some(step)
+    }
+
+    /// What the list shows of an image of ours, and when the cloud accepted it, teach the zone of `GmtCreate`.
+    pub(super) fn learn(&mut self, bake: &Bake, finished: &Finished) {
+        match (&finished.answer, finished.server_date) {
+            (Response::Created(image), Some(at)) => {
+                self.accepted.insert(bake.id, (image.image_id.clone(), at));
+            }
+            (Response::Image(Some(image)), _) => {
+                let (Some((image_id, at)), Some(work)) = (self.accepted.get(&bake.id), bake.state.work()) else {
+                    return;
+                };
+                let is_ours = *image_id == image.image_id && !identity(bake, work, &self.pace).contradicts(image);
+                if let Some(shown) = image.made_at.filter(|_| is_ours) {
+                    self.taught = GmtOffset::learn(shown, *at).or(self.taught);
+                    self.accepted.remove(&bake.id);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) async fn keep_what_was_taught(&mut self, now: DateTime<Utc>) {
+        let Some(observed) = self.taught.take() else { return };
+        let known = GmtOffset::agree(self.pace.gmt_offset, observed);
+        if known == self.pace.gmt_offset {
+            return;
+        }
+        // It can be learned again: a history that cannot be written is reported by those who must write it.
+        if let Err(error) = self.store.keep_gmt_offset(known, now).await {
+            tracing::debug!(error = crate::domain::error::chain(&error), "the zone of GmtCreate could not be kept");
+        }
+        match known.map(GmtOffset::minutes) {
+            Some(minutes) => {
+                tracing::info!(
+                    minutes,
+                    "the zone of GmtCreate is {minutes} minutes ahead of UTC, as an image of ours shows"
+                );
+            }
+            None => {
+                tracing::warn!("the zone of GmtCreate is not known any more: two images of ours contradict each other");
+            }
+        }
+        self.pace.gmt_offset = known;
+    }
+
+    /// A state that is not in the table is waited for like any that passes; once, the log asks for somebody to look.
+    pub(super) fn report_unknown_state(&mut self, bake: &Bake, answer: &Response) {
+        let Response::Instance(Some(PowerState::Transitioning(state))) = answer else { return };
+        if instance_state::find(state, bake.settings.instance_type).is_some()
+            || self.unknown_states.len() >= MOST_UNKNOWN_STATES
+            || !self.unknown_states.insert(state.to_ascii_lowercase())
+        {
+            return;
+        }
+        let (schedule, instance) = (bake.schedule.as_str(), bake.instance_id.as_str());
+        tracing::warn!(
+            schedule,
+            instance,
+            state,
+            "unknown instance state {state} of {instance}: bakes wait for it to change; this is reported once"
+        );
+    }
+
+    /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
+    pub(super) fn warn_not_running(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
+        let State::Starting { since, last_error: trouble, .. } = &bake.state else { return };
+        let is_late = since.is_none_or(|since| now - since >= START_TAKES);
+        let said = self.last_warned.get(&bake.id).is_some_and(|at| now - *at < REPEAT_WARNING_AFTER && now >= *at);
+        if said || !(is_late || matches!(answer, Response::Refused(_))) {
+            return;
+        }
+        self.last_warned.insert(bake.id, now);
+        let (id, instance, schedule) = (bake.id.0, bake.instance_id.as_str(), bake.schedule.as_str());
+        let reason = trouble.as_deref().unwrap_or("no start has worked so far");
+        tracing::error!(
+            bake = id,
+            schedule,
+            instance,
+            reason,
+            "instance {instance} was stopped for bake {id} of {schedule} and is not running again yet: {reason}"
+        );
+    }
+
+    /// Says which instances stay stopped while no daemon runs.
+    pub(super) async fn warn_of_instances_left_stopped(&self) {
+        match self.store.reader().pending_restarts().await {
+            Ok(owed) => {
+                for PendingRestart { bake, schedule, instance, .. } in owed {
+                    tracing::warn!(
+                        bake = bake.0,
+                        schedule,
+                        instance = instance.as_str(),
+                        "instance {instance} is stopped for bake {bake} of {schedule}; the next start of the daemon \
+                         starts it again once its image is made"
+                    );
+                }
+            }
+            Err(error) => {
+                tracing::error!(error = crate::domain::error::chain(&error), "what is left stopped cannot be told");
+            }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+//! Rejected credentials suspend every schedule until the cloud accepts them again.
+
+use chrono::{DateTime, Utc};
+
+use super::{Engine, SUSPENSION_PROBE};
+use crate::{
+    app::daemon::calls::Finished,
+    domain::{
+        api::call::{ErrorClass, Response},
+        clock::shifted,
+    },
+};
+
+/// Why nothing new is begun.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Suspension {
+    /// Since when.
+    pub since: DateTime<Utc>,
+    /// What the cloud said.
+    pub message: String,
+    /// Whether it refuses the time of this host, and not the credentials.
+    pub is_clock: bool,
+    pub(super) next_probe: DateTime<Utc>,
+}
+
+impl Suspension {
+    /// In one line, for the log, `status` and the page.
+    pub fn headline(&self) -> String {
+        let cause = if self.is_clock { "this host's clock is refused by the cloud" } else { "credentials rejected" };
+        format!("{cause}, every schedule is suspended: {}", self.message)
+    }
+}
+
+impl Engine {
+    pub(super) fn judge_credentials(&mut self, finished: &Finished, now: DateTime<Utc>) {
+        match &finished.answer {
+            Response::Refused(api_error) if api_error.class == ErrorClass::Credential => {
+                self.suspend(format!("{api_error} ({})", api_error.advice), api_error.is_clock(), now);
+            }
+            // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
+            Response::Refused(_) | Response::Hook(_) => {}
+            _ => {
+                if let Some(hold) = self.hold.take() {
+                    let what = if hold.is_clock { "clock" } else { "credentials" };
+                    tracing::info!(since = %hold.since, "{what} accepted again: no schedule is suspended");
+                }
+            }
+        }
+    }
+
+    /// Nothing new is begun until the cloud accepts the credentials, or the time of this host; one call a minute asks.
+    pub(super) fn suspend(&mut self, message: String, is_clock: bool, now: DateTime<Utc>) {
+        let before = self.hold.take().filter(|hold| hold.is_clock == is_clock);
+        let since = before.as_ref().map_or(now, |hold| hold.since);
+        let hold = Suspension { since, message, is_clock, next_probe: shifted(now, SUSPENSION_PROBE) };
+        if before.is_none() {
+            tracing::error!(reason = %hold.message, "{}", hold.headline());
+        }
+        self.hold = Some(hold);
+    }
+
+    /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
+    pub(super) fn may_call(&mut self, now: DateTime<Utc>) -> bool {
+        match &mut self.hold {
+            None => true,
+            Some(hold) if now >= hold.next_probe => {
+                hold.next_probe = shifted(now, SUSPENSION_PROBE);
+                true
+            }
+            Some(_) => false,
+        }
+    }
+
+    pub(super) fn suspension_ends(&self) -> Option<DateTime<Utc>> {
+        self.hold.as_ref().map(|hold| hold.next_probe)
+    }
+}

@@ -1,0 +1,357 @@
+//! Requests of commands and of other tasks, carried out between two turns.
+
+use chrono::{DateTime, Utc};
+use tokio::sync::oneshot;
+
+use super::{Engine, limits, pace, shared};
+use crate::{
+    adapters::{
+        config::{self, Config},
+        control::Reply,
+        store::{ITSELF, ManualBake, NewImage, Pause, StoreError},
+    },
+    app::daemon::planner::Planner,
+    domain::{
+        bake::{
+            State,
+            event::{Event, PollPolicy},
+        },
+        error::chain,
+        ids::BakeId,
+        image::{reconcile::Comparison, report::Adopted},
+    },
+};
+
+/// Requests that commands and other tasks send to the engine.
+#[derive(Debug)]
+pub enum EngineRequest {
+    /// Bake now; answers with the numbers of the bakes.
+    Bake {
+        /// Its name or id.
+        schedule: String,
+        /// The person or task, for the audit.
+        who: String,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<Vec<BakeId>, RequestError>>,
+    },
+    /// Work by this configuration from now on; running bakes end under the settings they began with.
+    ApplyConfig {
+        /// The configuration.
+        config: Box<Config>,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    },
+    /// Take over what the cloud's images say. Between two turns, so that no version is given out meanwhile.
+    Rebuild {
+        /// What was found.
+        found: Comparison,
+        /// The person or task, for the audit.
+        who: String,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    },
+    /// Give images to a line. Between two turns, so that no version is given out meanwhile.
+    AdoptImages {
+        /// Which, and to which line.
+        images: Vec<NewImage>,
+        /// Only say what would become of them.
+        dry_run: bool,
+        /// The person or task, for the audit.
+        who: String,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<Vec<Adopted>, RequestError>>,
+    },
+    /// Bake again what a bake that ended did not bring.
+    Retry {
+        /// Which.
+        bake: BakeId,
+        /// The person or task, for the audit.
+        who: String,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<BakeId, RequestError>>,
+    },
+    /// Call a bake off.
+    Cancel {
+        /// Which.
+        bake: BakeId,
+        /// The person or task, for the audit.
+        who: String,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    },
+    /// Skip the slots of a schedule from now on.
+    Pause {
+        /// Its name or id.
+        schedule: String,
+        /// Until when; `None`: until it is resumed.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: String,
+        /// The person, for the audit.
+        who: String,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    },
+    /// Bake the slots of a schedule again, from now on.
+    Resume {
+        /// Its name or id.
+        schedule: String,
+        /// The person, for the audit.
+        who: String,
+        /// Takes the answer.
+        reply: oneshot::Sender<Result<(), RequestError>>,
+    },
+    /// What the comparison with the cloud came to that a restored or empty history needs before anything is begun.
+    Compared {
+        /// Why it could not be made; it is tried again.
+        outcome: Result<(), NotCompared>,
+    },
+    /// Do what is due: the ticker.
+    Tick,
+}
+
+/// Why history and cloud could not be compared.
+#[derive(Debug)]
+pub struct NotCompared {
+    /// In words.
+    pub why: String,
+    /// The cloud's refusal, where it was one of the credentials.
+    pub credentials: Option<String>,
+}
+
+/// Why a request was not carried out, or is not known to be.
+#[derive(Debug, thiserror::Error)]
+pub enum RequestError {
+    /// There is no such schedule or bake.
+    #[error("{0}")]
+    NotFound(String),
+    /// The state of what it is about does not allow it.
+    #[error("{0}")]
+    Conflict(String),
+    /// The history cannot be used.
+    #[error(transparent)]
+    History(#[from] StoreError),
+    /// The engine has ended and took no request.
+    #[error("the daemon is stopping; nothing was done")]
+    Stopping,
+    /// The engine took the request and ended before it answered.
+    #[error(
+        "the daemon took the request and ended before it confirmed it; see `imagebaked history` and `imagebaked audit`"
+    )]
+    Unconfirmed,
+}
+
+impl RequestError {
+    /// The reply to the command that made the request.
+    pub fn to_reply(&self) -> Reply {
+        let message = chain(self);
+        match self {
+            Self::NotFound(_) => Reply::NotFound { message },
+            Self::Conflict(_) | Self::History(_) => Reply::Failed { message },
+            Self::Stopping => Reply::Stopping,
+            Self::Unconfirmed => Reply::Unconfirmed { message },
+        }
+    }
+}
+
+impl Engine {
+    /// A request that changes the published status is answered after the turn that publishes it, so that a status read after
+    /// the answer shows the change.
+    pub(super) async fn handle(&mut self, order: EngineRequest) {
+        if let Some(error) = self.store.replaced().filter(|_| !matches!(order, EngineRequest::Tick)) {
+            self.lose_history(&error, self.clock.now());
+            return order.refuse(error);
+        }
+        match order {
+            EngineRequest::Tick => self.tick().await,
+            EngineRequest::Compared { outcome } => {
+                self.take_comparison(outcome);
+                self.turn().await;
+            }
+            EngineRequest::Bake { schedule, who, reply } => {
+                // A dropped receiver means that the person has gone; the bake stands all the same.
+                let _ = reply.send(self.record_manual(&schedule, who).await);
+                self.turn().await;
+            }
+            EngineRequest::Rebuild { found, who, reply } => {
+                let rebuilt = self.store.rebuild(&found, &who, &self.config_hash, self.clock.now()).await;
+                let _ = reply.send(rebuilt.map_err(RequestError::from));
+                self.turn().await;
+            }
+            EngineRequest::AdoptImages { images, dry_run, who, reply } => {
+                let adopted = self.store.adopt_images(images, dry_run, &who, self.clock.now()).await;
+                let _ = reply.send(adopted.map_err(RequestError::from));
+                self.turn().await;
+            }
+            EngineRequest::Retry { bake, who, reply } => {
+                let _ = reply.send(self.retry(bake, who).await);
+                self.turn().await;
+            }
+            EngineRequest::Cancel { bake, who, reply } => {
+                let _ = reply.send(self.cancel(bake, &who).await);
+                self.turn().await;
+            }
+            EngineRequest::Pause { schedule, until, reason, who, reply } => {
+                let outcome = self.pause(&schedule, until, reason, who).await;
+                self.turn().await;
+                let _ = reply.send(outcome);
+            }
+            EngineRequest::Resume { schedule, who, reply } => {
+                let outcome = self.resume(&schedule, &who).await;
+                self.turn().await;
+                let _ = reply.send(outcome);
+            }
+            EngineRequest::ApplyConfig { config, reply } => {
+                let outcome = self.apply_config(&config).await.map_err(RequestError::from);
+                self.turn().await;
+                let _ = reply.send(outcome);
+            }
+        }
+    }
+
+    pub(super) fn no_schedule(&self, wanted: &str) -> RequestError {
+        RequestError::NotFound(config::no_schedule(wanted, self.planner.schedule_words()))
+    }
+
+    pub(super) async fn record_manual(&mut self, schedule: &str, who: String) -> Result<Vec<BakeId>, RequestError> {
+        let now = self.clock.now();
+        let Some(rows) = self.planner.manual(schedule, now) else { return Err(self.no_schedule(schedule)) };
+        let asked: Vec<_> = rows.into_iter().map(|row| ManualBake { row, who: who.clone(), retry_of: None }).collect();
+        Ok(self.store.record_manual(&asked, &self.config_hash, now).await?)
+    }
+
+    pub(super) async fn retry(&mut self, id: BakeId, who: String) -> Result<BakeId, RequestError> {
+        let now = self.clock.now();
+        let Some(row) = self.store.reader().bake(id).await? else { return Err(no_bake(id)) };
+        if !row.is_ended() {
+            return Err(RequestError::Conflict(format!("bake {id} is still under way ({})", row.state)));
+        }
+        if row.state == "succeeded" {
+            let word = format!("bake {id} succeeded; `imagebaked bake {}` makes another image", row.schedule);
+            return Err(RequestError::Conflict(word));
+        }
+        let rows = self.planner.manual(&row.schedule_id, now).unwrap_or_default();
+        let Some(row) = rows.into_iter().find(|new| new.instance_id.as_str() == row.instance_id) else {
+            let word = format!("{} on {} is no longer in the configuration", row.schedule, row.instance_id);
+            return Err(RequestError::NotFound(word));
+        };
+        let asked = ManualBake { row, who, retry_of: Some(id) };
+        let ids = self.store.record_manual(&[asked], &self.config_hash, now).await?;
+        ids.first().copied().ok_or_else(|| no_bake(id))
+    }
+
+    pub(super) async fn cancel(&mut self, id: BakeId, who: &str) -> Result<(), RequestError> {
+        let now = self.clock.now();
+        // One with a call under way is in memory as of its last commit, which is what the database says, too.
+        let Some(bake) = self.store.bake(id).await? else { return Err(no_bake(id)) };
+        if let Some(why) = bake.state.cannot_be_cancelled() {
+            return Err(RequestError::Conflict(format!("bake {id} cannot be cancelled: {why}")));
+        }
+        // Its answer, when it comes, finds nobody waiting. A hook is ended: the end hooks come next.
+        if let Some((bake, call)) = self.in_flight.remove(&id) {
+            self.call_of.remove(&call.id());
+            if matches!(bake.state, State::Preparing { .. }) {
+                call.abort();
+            }
+        }
+        self.store.note(now, who, "cancel", &format!("bake {id} of {}", bake.schedule)).await?;
+        let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, now);
+        Ok(self.commit(vec![step], now).await?)
+    }
+
+    pub(super) async fn pause(
+        &mut self,
+        schedule: &str,
+        until: Option<DateTime<Utc>>,
+        reason: String,
+        who: String,
+    ) -> Result<(), RequestError> {
+        let now = self.clock.now();
+        let Some(schedule_id) = self.planner.find(schedule) else { return Err(self.no_schedule(schedule)) };
+        if until.is_some_and(|until| until <= now) {
+            return Err(RequestError::Conflict("the pause would be over already".to_owned()));
+        }
+        // Slots up to this moment are not paused yet.
+        self.plan(now).await?;
+        self.store.pause(&Pause { schedule_id, since: now, until, reason, who }).await?;
+        self.planner.set_pauses(self.store.reader().pauses().await?);
+        self.status_published = false;
+        Ok(())
+    }
+
+    pub(super) async fn resume(&mut self, schedule: &str, who: &str) -> Result<(), RequestError> {
+        let now = self.clock.now();
+        let Some(schedule_id) = self.planner.find(schedule) else { return Err(self.no_schedule(schedule)) };
+        if !self.planner.is_paused(&schedule_id, now) {
+            let word = format!("{schedule} is not paused; `paused = true` in the file is resumed there");
+            return Err(RequestError::Conflict(word));
+        }
+        // Slots up to this moment were paused.
+        self.plan(now).await?;
+        self.store.resume(&schedule_id, who, "resumed", now).await?;
+        self.planner.set_pauses(self.store.reader().pauses().await?);
+        self.status_published = false;
+        Ok(())
+    }
+
+    /// Schedules that keep failing for good are paused, before they use up another night.
+    pub(super) async fn auto_pause_failing_schedules(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let limit = self.limits.pause_after_failures;
+        if limit == 0 {
+            return Ok(());
+        }
+        for (schedule_id, failures) in self.store.too_many_failures(limit).await? {
+            let reason = format!(
+                "its bakes failed permanently {failures} times in a row; fix the cause, then `imagebaked resume {schedule_id}`"
+            );
+            tracing::error!(schedule = %schedule_id, reason, "schedule {schedule_id} is paused: {reason}");
+            self.plan(now).await?;
+            let pause = Pause { schedule_id, since: now, until: None, reason, who: ITSELF.to_owned() };
+            self.store.pause(&pause).await?;
+            self.planner.set_pauses(self.store.reader().pauses().await?);
+            self.status_published = false;
+        }
+        Ok(())
+    }
+
+    pub(super) async fn apply_config(&mut self, config: &Config) -> Result<(), StoreError> {
+        let now = self.clock.now();
+        // Slots due until this moment belong to the rules that were in force.
+        self.plan(now).await?;
+        self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, self.bake_time(now)).await?;
+        if self.cloud.clocks().agreed().is_ok() {
+            self.planner.clock_confirmed();
+        }
+        let PollPolicy { search_until, gmt_offset, .. } = self.pace;
+        self.pace = PollPolicy { search_until, gmt_offset, ..pace(config) };
+        self.limits = limits(config);
+        self.config_hash.clone_from(&config.hash);
+        if let Some(hold) = &mut self.hold {
+            // The credentials may have been fixed: the next probe is sent at once.
+            hold.next_probe = now;
+        }
+        Ok(())
+    }
+}
+
+impl EngineRequest {
+    /// Answers that the history cannot be used.
+    fn refuse(self, error: StoreError) {
+        let error = RequestError::History(error);
+        match self {
+            Self::Bake { reply, .. } => drop(reply.send(Err(error))),
+            Self::Retry { reply, .. } => drop(reply.send(Err(error))),
+            Self::AdoptImages { reply, .. } => drop(reply.send(Err(error))),
+            Self::ApplyConfig { reply, .. }
+            | Self::Rebuild { reply, .. }
+            | Self::Cancel { reply, .. }
+            | Self::Pause { reply, .. }
+            | Self::Resume { reply, .. } => drop(reply.send(Err(error))),
+            Self::Compared { .. } | Self::Tick => {}
+        }
+    }
+}
+
+fn no_bake(id: BakeId) -> RequestError {
+    RequestError::NotFound(format!("there is no bake {id}; see `imagebaked history`"))
+}

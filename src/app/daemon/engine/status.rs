@@ -1,0 +1,103 @@
+//! What the engine publishes of itself.
+
+use std::{collections::HashSet, sync::Arc, time::Instant};
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Engine, UPCOMING,
+    credentials::Suspension,
+    history::{LostHistory, Uncompared},
+};
+use crate::{
+    adapters::store::Pause,
+    app::daemon::planner::Upcoming,
+    domain::{health::lines::Line, ids::ScheduleId},
+};
+
+/// The state of the engine after a turn.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EngineStatus {
+    /// How many ticks reached the engine, and how many batches of answers.
+    pub looks: u64,
+    /// When the last one did.
+    pub last_look: Option<DateTime<Utc>>,
+    /// The same by a clock that nobody sets.
+    pub last_tick: Option<Instant>,
+    /// Counts turns that changed something; whoever waits for a change watches this.
+    pub changes: u64,
+    /// Credentials are refused.
+    pub hold: Option<Suspension>,
+    /// What queued bakes wait for, where that is neither their instance nor a builder.
+    pub queue_wait_reason: Option<String>,
+    /// The database cannot be used.
+    pub store_error: Option<String>,
+    /// Since when.
+    pub store_error_since: Option<DateTime<Utc>>,
+    /// History and cloud have to be compared before anything is begun.
+    pub uncompared: Option<Uncompared>,
+    /// The history's files have lost their names.
+    pub lost_history: Option<LostHistory>,
+    /// The configuration in force.
+    pub config_hash: String,
+    /// Slots to come.
+    pub upcoming: Vec<Upcoming>,
+    /// Schedules in force.
+    pub schedules: usize,
+    /// The lines of all schedules in force.
+    pub lines: Arc<[PlannedLine]>,
+    /// Schedules that are paused, but not in the file.
+    pub pauses: Vec<Pause>,
+}
+
+/// A line of a schedule in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedLine {
+    /// The schedule's stable id.
+    pub schedule_id: ScheduleId,
+    /// Whether the schedule is paused in the file.
+    pub paused_in_file: bool,
+    /// What its image is judged by.
+    pub line: Line,
+}
+
+impl Engine {
+    pub(super) fn publish_status(&mut self, store_error: Option<String>, changed: bool) {
+        let queue_wait_reason = self.queue_wait_reason();
+        self.publish.send_modify(|status| {
+            status.store_error = store_error;
+            status.store_error_since = self.store_error_since;
+            status.uncompared.clone_from(&self.uncompared);
+            status.lost_history.clone_from(&self.lost);
+            status.changes += u64::from(changed);
+            status.hold.clone_from(&self.hold);
+            status.queue_wait_reason = queue_wait_reason;
+            let renewed = status.config_hash != self.config_hash || !self.status_published;
+            if renewed {
+                status.pauses = self.planner.pauses_at(self.last_turn).cloned().collect();
+                status.config_hash.clone_from(&self.config_hash);
+                let ids: HashSet<_> = self.planner.planned().map(|planned| &planned.schedule.id).collect();
+                status.schedules = ids.len();
+                status.lines = self
+                    .planner
+                    .planned()
+                    .map(|planned| PlannedLine {
+                        schedule_id: planned.schedule.id.clone(),
+                        paused_in_file: planned.schedule.paused,
+                        line: Line {
+                            id: planned.line.clone(),
+                            schedule: planned.schedule.name.clone(),
+                            zone: planned.schedule.timing.zone(),
+                            max_image_age: planned.schedule.max_image_age,
+                            known_since: planned.known_since,
+                        },
+                    })
+                    .collect();
+            }
+            if changed || renewed || status.upcoming.is_empty() {
+                status.upcoming = self.planner.upcoming(UPCOMING, self.last_turn);
+            }
+        });
+        self.status_published = true;
+    }
+}

@@ -1,0 +1,138 @@
+//! The steps of one turn before they are committed.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::{
+    adapters::store::Attempt,
+    domain::{
+        api::call::Response,
+        bake::{
+            Bake, State,
+            event::{Effect, Event},
+            state::End,
+        },
+        ids::{BakeId, LineId},
+    },
+};
+
+/// The steps of one turn. A bake takes one of them at most: the reads of a turn lie before its commits, and a second step
+/// would begin from a row that the first has changed.
+#[derive(Default)]
+pub(super) struct Turn {
+    pub(super) stepped: HashSet<BakeId>,
+    /// Not committed yet.
+    pub(super) steps: Vec<PendingCommit>,
+    /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
+    pub(super) versions: HashMap<LineId, u32>,
+    /// Whether a bake would have taken a second step.
+    pub(super) is_cut_short: bool,
+}
+
+impl Turn {
+    pub(super) fn has_stepped(&self, bake: BakeId) -> bool {
+        self.stepped.contains(&bake)
+    }
+
+    /// The event that gives a bake the next version of its line.
+    pub(super) fn next_version(
+        &mut self,
+        line: &LineId,
+        last_in_history: u32,
+        event: impl FnOnce(u32) -> Event,
+    ) -> Event {
+        let last = self.versions.get(line).copied().unwrap_or_default().max(last_in_history);
+        match last.checked_add(1) {
+            Some(version) => {
+                self.versions.insert(line.clone(), version);
+                event(version)
+            }
+            None => Event::NoVersion { why: format!("line {line} has no version left, its last one is {last}") },
+        }
+    }
+
+    /// Sends a bake back to the queue.
+    pub(super) fn put_back(&mut self, mut bake: Bake, queued: State) {
+        if self.stepped.insert(bake.id) {
+            let before = std::mem::replace(&mut bake.state, queued);
+            self.steps.push(PendingCommit { bake, before, effect: Effect::Done, attempt: None });
+        }
+    }
+
+    pub(super) fn take_steps(&mut self) -> Vec<PendingCommit> {
+        std::mem::take(&mut self.steps)
+    }
+}
+
+/// A bake with its new state, before it is committed.
+pub(super) struct PendingCommit {
+    pub(super) bake: Bake,
+    pub(super) before: State,
+    pub(super) effect: Effect,
+    pub(super) attempt: Option<Attempt>,
+}
+
+impl PendingCommit {
+    /// A hook that failed where that changes nothing is at least told.
+    pub(super) fn log_hook(&self, answer: &Response) {
+        let (State::Finishing { .. }, Response::Hook(outcome)) = (&self.before, answer) else { return };
+        if !outcome.is_ok() {
+            let (bake, schedule, instance) =
+                (self.bake.id.0, self.bake.schedule.as_str(), self.bake.instance_id.as_str());
+            let (reason, output) = (self.bake.state.reason().unwrap_or_default(), outcome.output.as_str());
+            tracing::error!(bake, schedule, instance, reason, output, "a hook of bake {bake} of {schedule} failed");
+        }
+    }
+
+    /// One line for each change of state, readable alone, with the keys as fields.
+    pub(super) fn log(&self) {
+        let (before, state) = (&self.before, &self.bake.state);
+        // A wait is reported once, however often it is looked at.
+        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
+        if before.as_str() == state.as_str() || why(before).is_some() && why(before) == why(state) {
+            return;
+        }
+        let bake = self.bake.id.0;
+        let (schedule, instance) = (self.bake.schedule.as_str(), self.bake.instance_id.as_str());
+        let reason = state.reason().unwrap_or_default();
+        match state {
+            State::Ended { end: End::Failed { .. }, .. } => {
+                tracing::error!(bake, schedule, instance, reason, "bake {bake} of {schedule} failed: {reason}");
+            }
+            State::Ended { end: End::Succeeded { image, .. }, .. } => {
+                let (image_id, name) = (image.image_id.as_str(), state.work().map_or("", |work| &work.image_name));
+                tracing::info!(
+                    bake,
+                    schedule,
+                    instance,
+                    image_id,
+                    "bake {bake} of {schedule} succeeded: {name} is {image_id}"
+                );
+            }
+            State::Ended { end: End::Cancelled { .. }, .. } => {
+                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} cancelled: {reason}");
+            }
+            State::Ended { .. } => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");
+            }
+            State::Unknown { .. } => {
+                tracing::warn!(
+                    bake,
+                    schedule,
+                    instance,
+                    reason,
+                    "bake {bake} of {schedule}: looking for its image: {reason}"
+                );
+            }
+            State::Queued { kept: Some(_), .. } => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
+            }
+            State::Ready { blocked_on: Some(waits_for), .. } => {
+                tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} {waits_for}");
+            }
+            _ => {
+                let (from, to) = (before.as_str(), state.as_str());
+                tracing::info!(bake, schedule, instance, from, to, "bake {bake} of {schedule}: {from} -> {to}");
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! One turn: what is due takes a step, the steps are committed, and only then calls go out.
+
+use chrono::{DateTime, Utc};
+
+use super::{
+    Engine, MOST_PLANNED_LATE, SUSPENSION_PROBE,
+    steps::{PendingCommit, Turn},
+};
+use crate::{
+    adapters::store::{DueBake, StoreError, Transition},
+    domain::{
+        api::call::Call,
+        bake::{
+            Bake, State,
+            event::{Effect, Event},
+            state::{End, Resume, Suspended},
+            transition::step,
+        },
+        clock::{STEP_BACK, shifted},
+    },
+};
+
+impl Engine {
+    /// Reads clock and history once and starts everything that is due.
+    pub async fn turn(&mut self) {
+        let now = self.clock.now();
+        let was_set_back = now < shifted(self.last_turn, -STEP_BACK);
+        if let Some(hold) = &mut self.hold {
+            // A clock that was set back must not put the probe off.
+            hold.next_probe = hold.next_probe.min(shifted(now, SUSPENSION_PROBE));
+        }
+        self.clamp_admission(now);
+        self.last_turn = now;
+        if self.lost.is_none()
+            && self.store.is_suspect()
+            && let Err(error) = self.store.probe().await
+        {
+            return self.store_failed(&error, now);
+        }
+        match self.try_turn(now, was_set_back).await {
+            Ok(changed) => {
+                if let Some(since) = self.store_error_since.take() {
+                    tracing::info!(%since, "the history can be used again");
+                }
+                self.publish_status(None, changed);
+            }
+            Err(error) => self.store_failed(&error, now),
+        }
+    }
+
+    pub(super) async fn try_turn(&mut self, now: DateTime<Utc>, was_set_back: bool) -> Result<bool, StoreError> {
+        if was_set_back {
+            // What waits for an instant of the old clock would wait as long as the step.
+            self.store.clamp_wakeups_after_clock_step(now, now).await?;
+        }
+        let mut changed = self.plan(now).await? > 0;
+        let mut turn = Turn::default();
+        loop {
+            let bake_time = self.bake_time(now);
+            let due = self.store.due(bake_time).await?;
+            self.step_due(due, now, &mut turn);
+            if self.admitting && self.lost.is_none() {
+                let unproven = self.cloud.clocks().unproven();
+                let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
+                for DueBake { bake, .. } in expired {
+                    let event = self.what_holds().unwrap_or(Event::Due);
+                    self.step_in(&mut turn, bake, event, now);
+                }
+                if self.uncompared.is_none() {
+                    self.admit(now, &mut turn).await?;
+                }
+            }
+            let steps = turn.take_steps();
+            if steps.is_empty() {
+                break;
+            }
+            changed = true;
+            self.commit(steps, now).await?;
+        }
+        let bake_time = self.bake_time(now);
+        let next = [
+            self.planner.next_at(),
+            self.store.next_wake(bake_time).await?,
+            self.suspension_ends(),
+            self.admission_reopens(),
+        ];
+        // A second step of a bake waits for the next tick; where the two clocks differ, every tick is one to work at.
+        self.idle_until = next.into_iter().flatten().min().filter(|_| bake_time == now && !turn.is_cut_short);
+        Ok(changed)
+    }
+
+    /// Plans what is due, but nothing before history and cloud were compared: slots whose images the cloud has are then
+    /// known by their rows.
+    pub(super) async fn plan(&mut self, now: DateTime<Utc>) -> Result<usize, StoreError> {
+        if self.uncompared.is_some() || self.lost.is_some() {
+            return Ok(0);
+        }
+        // A clock that is ahead of the cloud's makes no rows for slots that have not come.
+        let now = self.bake_time(now);
+        let mut rows = 0;
+        if let Some(from) = self.planned_late_from.filter(|from| *from <= now) {
+            // What came due meanwhile came on time; what was due before was missed.
+            rows += self.planner.plan(&self.store, from).await?;
+            for _ in 0..MOST_PLANNED_LATE {
+                let Some(at) = self.planner.next_at().filter(|at| *at <= now) else { break };
+                rows += self.planner.plan(&self.store, at).await?;
+            }
+            self.planned_late_from = None;
+        }
+        Ok(rows + self.planner.plan(&self.store, now).await?)
+    }
+
+    pub(super) fn step_due(&mut self, due: Vec<DueBake>, now: DateTime<Utc>, turn: &mut Turn) {
+        let cloud_now = self.cloud.clocks().cloud_now();
+        for DueBake { bake, last_version } in due {
+            if self.in_flight.contains_key(&bake.id) {
+                continue;
+            }
+            if self.lost.is_some() && bake.state.cannot_be_cancelled().is_none() {
+                let by = "the daemon: the history was replaced".to_owned();
+                self.step_in(turn, bake, Event::Cancelled { by }, now);
+                continue;
+            }
+            if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
+                continue;
+            }
+            if cloud_now < bake.earliest() && self.step_early(&bake, now, turn) {
+                continue;
+            }
+            let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
+            // One whose deadline has passed begins nothing: it ends, and its instance is started again.
+            let is_past_deadline = shifted(self.bake_time(now), -self.cloud.clocks().unproven()) > bake.give_up_at;
+            if begins_something
+                && (!self.admitting
+                    || self.uncompared.is_some()
+                    || !is_past_deadline && !self.may_begin(bake.id, now)
+                    || !self.may_call(now))
+            {
+                continue;
+            }
+            if matches!(bake.state, State::Finishing { .. }) && !self.admitting {
+                continue;
+            }
+            let event = if bake.state.needs_version() {
+                turn.next_version(&bake.line, last_version, |version| Event::Renumbered { version })
+            } else {
+                Event::Due
+            };
+            self.step_in(turn, bake, event, now);
+        }
+    }
+
+    /// A bake that was begun while the clock was ahead, before its slot: it ends, unless a create call was sent for it. Then
+    /// an image may come of it, and the row waits for its slot. Whether that is all for this turn.
+    pub(super) fn step_early(&mut self, bake: &Bake, now: DateTime<Utc>, turn: &mut Turn) -> bool {
+        match &bake.state {
+            State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. }
+                if work.evidence.first_sent.is_none() =>
+            {
+                self.step_in(turn, bake.clone(), Event::ClockAhead, now);
+                true
+            }
+            State::Ready { work, reconcile_before_create: false, .. } => {
+                if !work.restart_pending {
+                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let kept = Suspended { work: work.clone(), resume: Resume::FindImage, reason };
+                    turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, kept: Some(kept) });
+                }
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
+    pub(super) fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
+        if self.in_flight.contains_key(&bake.id) {
+            return;
+        }
+        if turn.stepped.insert(bake.id) {
+            let step = self.take(bake, event, now);
+            turn.steps.push(step);
+        } else {
+            turn.is_cut_short = true;
+        }
+    }
+
+    pub(super) fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> PendingCommit {
+        let now = self.bake_time(now);
+        self.pace.clock_skew = self.cloud.clocks().cloud_now() - now;
+        self.pace.unproven = self.cloud.clocks().unproven();
+        let (state, effect) = step(&bake, event, now, &self.pace, &mut self.rng);
+        let before = std::mem::replace(&mut bake.state, state);
+        PendingCommit { bake, before, effect, attempt: None }
+    }
+
+    /// Commits, then lets the effects happen.
+    pub(super) async fn commit(&mut self, steps: Vec<PendingCommit>, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let failed = steps
+            .iter()
+            .any(|step| matches!(step.bake.state, State::Ended { end: End::Failed { permanent: true, .. }, .. }));
+        let transitions: Vec<_> = steps
+            .iter()
+            .map(|step| Transition {
+                bake: step.bake.id,
+                line: step.bake.line.clone(),
+                state: step.bake.state.clone(),
+                attempt: step.attempt.clone(),
+            })
+            .collect();
+        let cloud_now = self.cloud.clocks().cloud_now();
+        let committed = self.store.commit_seen(&transitions, cloud_now, now).await;
+        self.history_went_back |= matches!(committed, Err(StoreError::WentBack));
+        committed?;
+        for step in steps {
+            step.log();
+            self.update_admission(&step.before, &step.bake, now);
+            if step.bake.state.is_ended() {
+                self.last_warned.remove(&step.bake.id);
+                self.accepted.remove(&step.bake.id);
+            }
+            match step.effect {
+                // A hook that would be cut off by the end of the daemon is left to the next start.
+                Effect::Call(Call::RunHook(_)) if !self.admitting => {}
+                Effect::Call(call) => self.send(step.bake, call),
+                Effect::Wait(_) | Effect::Done => {}
+            }
+        }
+        if failed {
+            self.auto_pause_failing_schedules(now).await?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,60 @@
+//! The line that `systemctl status` shows, renewed when bakes or the verdict change.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use super::context::DaemonContext;
+use crate::adapters::systemd;
+
+/// The line is renewed at most this often.
+const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
+/// The line is renewed at least this often: a verdict may change by the passing of time.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Renews the line until `stop`; ends at once where no service manager listens.
+pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
+    if !systemd::is_supervised() {
+        return;
+    }
+    let mut sent = String::new();
+    let mut seen = shared.changes();
+    loop {
+        let changed = async {
+            tokio::time::sleep(SHORTEST_PAUSE).await;
+            tokio::time::timeout(LONGEST_PAUSE, shared.changed_since(seen)).await
+        };
+        seen = tokio::select! {
+            () = stop.cancelled() => return,
+            changed = changed => match changed {
+                Ok(None) => return,
+                Ok(Some(count)) => count,
+                Err(_) => shared.changes(),
+            },
+        };
+        let line = line(&shared).await;
+        if line != sent {
+            systemd::status(&line);
+            sent = line;
+        }
+    }
+}
+
+/// The verdict, the open bakes, the schedules and the next slot, in one line.
+pub(super) async fn line(shared: &DaemonContext) -> String {
+    let next = {
+        let engine = shared.engine.borrow();
+        let next = engine.upcoming.first().map_or_else(
+            || "no slot to come".to_owned(),
+            |next| format!("next {} at {}", next.schedule, next.slot.with_timezone(&next.zone).format("%a %F %R %:z")),
+        );
+        format!("{} schedules, {next}", engine.schedules)
+    };
+    match shared.status().await {
+        Ok(status) => {
+            let (running, queued) = (status.running.len(), status.queued);
+            format!("{}; {running} bakes running, {queued} queued; {next}", status.health.headline())
+        }
+        Err(_) => format!("PROBLEM: the history cannot be read; {next}"),
+    }
+}

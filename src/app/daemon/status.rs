@@ -1,0 +1,105 @@
+//! The status of the daemon, as `status`, the page and `status.json` show it.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+
+use super::{
+    context::DaemonContext,
+    health::{self, Judgement},
+    reload::Files,
+};
+use crate::{
+    adapters::{
+        store::{Reader, StoreError},
+        web::{
+            self,
+            http::{Source, StatusFuture},
+        },
+    },
+    domain::status::{Bakes, Daemon, Held, Next, OnDisk, Paused, Status, Zones},
+};
+
+impl Source for DaemonContext {
+    fn status(&self) -> StatusFuture<'_> {
+        Box::pin(Self::status(self))
+    }
+
+    fn reader(&self) -> &Reader {
+        self.store.reader()
+    }
+
+    fn is_ticking(&self) -> bool {
+        health::is_ticking(&self.engine.borrow())
+    }
+
+    fn now(&self) -> DateTime<Utc> {
+        self.clock.now()
+    }
+}
+
+impl DaemonContext {
+    /// The whole status, from the history and the engine.
+    pub(super) async fn status(&self) -> Result<Status, StoreError> {
+        let now = self.clock.now();
+        let engine = self.engine.borrow().clone();
+        let config = self.config();
+        let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
+        let held = engine.queue_wait_reason.clone();
+        let late = web::late(self.store.reader(), &running, config.daemon.max_builders, held.as_deref(), now).await?;
+        let credentials = self.cloud.credentials_in_use().await;
+        let files = self.compare_files();
+        let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
+        let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        Ok(Status {
+            daemon: Daemon {
+                version: env!("CARGO_PKG_VERSION").to_owned(),
+                pid: std::process::id(),
+                started_at: utc(self.started_at()),
+                config_hash: engine.config_hash.clone(),
+                config_files: config.files.iter().map(|file| file.display().to_string()).collect(),
+                config_on_disk: match files {
+                    Files::InForce => OnDisk::InForce,
+                    Files::Edited => OnDisk::Edited,
+                    Files::Refused { .. } => OnDisk::Refused,
+                },
+                schedules: engine.schedules,
+                credentials: credentials.map(|(source, _)| source.to_string()),
+                credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),
+                zones: Some(Zones {
+                    release: config.zones.version().to_owned(),
+                    source: config.zones.origin().to_owned(),
+                }),
+            },
+            health,
+            no_image_yet,
+            running,
+            waiting,
+            queued,
+            late,
+            held: engine.hold.as_ref().map(|hold| Held { since: utc(hold.since), reason: hold.message.clone() }),
+            paused_in_file: config.schedules.iter().filter(|one| one.paused).map(|one| one.name.to_string()).collect(),
+            paused: engine
+                .pauses
+                .iter()
+                .filter(|pause| pause.until.is_none_or(|until| now < until))
+                .map(|pause| Paused {
+                    schedule: pause.schedule_id.to_string(),
+                    since: utc(pause.since),
+                    until: pause.until.map(utc),
+                    who: pause.who.clone(),
+                    reason: pause.reason.clone(),
+                })
+                .collect(),
+            next: engine
+                .upcoming
+                .iter()
+                .map(|next| Next {
+                    schedule: next.schedule.clone(),
+                    instance_id: next.instance.to_string(),
+                    slot: utc(next.slot),
+                    local: next.slot.with_timezone(&next.zone).format("%F %T %Z").to_string(),
+                })
+                .collect(),
+            last_day,
+        })
+    }
+}
