@@ -4,9 +4,6 @@
 /// Whether the file is sound; one row that says `ok`, or up to ten that say what is wrong.
 pub const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
 
-/// How new the database is.
-pub const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
-
 /// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
 /// the unique key is what makes planning the same slot twice harmless.
 pub const INSERT_BAKES: &str = "
@@ -152,7 +149,7 @@ SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued'
 pub const CLAMP_IMAGES: &str = "
 UPDATE images
 SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1), verify_next = min(verify_next, ?1)
-WHERE available_at > ?2 OR missing_since > ?2 OR (verify = 'due' AND verify_next > ?3)";
+WHERE available_at > ?2 OR missing_since > ?2 OR (verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
 
 /// The same for the last inventory scan.
 pub const CLAMP_LOOK: &str = "
@@ -161,7 +158,8 @@ UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since
 /// Whether there are such.
 pub const IMAGES_AHEAD: &str = "
 SELECT EXISTS (SELECT 1 FROM images
-               WHERE available_at > ?1 OR missing_since > ?1 OR (verify = 'due' AND verify_next > ?2))";
+               WHERE available_at > ?1 OR missing_since > ?1
+                  OR (verify = 'due' AND fate <> 'deleted' AND verify_next > ?2))";
 
 /// When the history was last written, as its newest rows say.
 pub const NEWEST_WRITE: &str = "
@@ -183,7 +181,7 @@ SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_
 pub const DUE_BAKES: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
        s.json AS settings, coalesce(l.last_version, 0) AS last_version
-FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+FROM bakes b INDEXED BY bakes_open JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
 ORDER BY b.slot, b.id";
 
@@ -345,7 +343,7 @@ WITH fresh AS (
                       WHERE b.schedule_id = value ->> 'schedule_id' AND b.instance_id = value ->> 'instance_id'
                         AND b.slot = value ->> 'slot')
 ), counted AS (
-    SELECT b.id, count(*) AS own
+    SELECT b.id, b.covers, count(*) AS own
     FROM fresh CROSS JOIN bakes b
       ON b.schedule_id = fresh.schedule_id AND b.instance_id = fresh.instance_id AND b.slot > fresh.slot
          AND b.covers_from <= fresh.slot
@@ -360,12 +358,12 @@ WITH fresh AS (
 
 /// Ranges of which nothing is left go.
 pub const REMOVE_REBUILT_RANGES: &str = uncount_rebuilt!(
-    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= bakes.covers)"
+    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= counted.covers)"
 );
 
 /// The others count fewer.
 pub const UNCOUNT_REBUILT: &str =
-    uncount_rebuilt!("UPDATE bakes SET covers = covers - counted.own FROM counted WHERE bakes.id = counted.id");
+    uncount_rebuilt!("UPDATE bakes SET covers = bakes.covers - counted.own FROM counted WHERE bakes.id = counted.id");
 
 /// Bakes that are unknown are looked at now.
 pub const WAKE_UNKNOWN: &str = "
@@ -382,7 +380,7 @@ SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.ver
        coalesce(b.image_name, ''), b.slot, ?2,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
        CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN b.finished_at END
-FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
 WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
 ON CONFLICT (image_id) DO NOTHING";
 
@@ -390,8 +388,8 @@ ON CONFLICT (image_id) DO NOTHING";
 pub const INSERT_DISTRIBUTIONS: &str = "
 INSERT INTO distributions (image_id, region, bake_id, state, wake_at, created_at)
 SELECT b.image_id, region.value, b.id, 'pending', b.finished_at, b.finished_at
-FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id' JOIN settings s ON s.hash = b.settings
-     JOIN json_each(s.json, '$.regions') AS region
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id' CROSS JOIN settings s ON s.hash = b.settings
+     CROSS JOIN json_each(s.json, '$.regions') AS region
 WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
 ON CONFLICT (image_id, region) DO NOTHING";
 
@@ -429,9 +427,15 @@ FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON 
     };
 }
 
-/// Images that are not deleted, of some lines or of all, with what holds them.
+/// Images that are not deleted, with what holds them.
 pub const PRESENT_IMAGES: &str = images!(
-    "WHERE i.fate <> 'deleted' AND (?1 IS NULL OR i.line_id IN (SELECT value FROM json_each(?1)))
+    "WHERE i.fate <> 'deleted'
+ORDER BY i.line_id, i.version DESC, i.image_id"
+);
+
+/// The same of some lines.
+pub const PRESENT_IMAGES_OF: &str = images!(
+    "WHERE i.fate <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
 
@@ -518,7 +522,7 @@ WHERE image_id = ?1 AND fate = 'marked'
   AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)
   AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
-              WHERE o.line_id = images.line_id AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
+              WHERE o.line_id = images.line_id AND o.fate <> 'deleted' AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
                 AND o.missing_since IS NULL AND o.version > images.version)";
 
 /// How a deletion goes on, or ended.
@@ -756,8 +760,8 @@ ORDER BY h.id DESC LIMIT ?2";
 pub const DUE_COPIES: &str = "
 SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
        CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
-FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN settings s ON s.hash = b.settings
-     LEFT JOIN images i ON i.image_id = d.image_id
+FROM distributions d INDEXED BY distributions_open CROSS JOIN bakes b ON b.id = d.bake_id
+     CROSS JOIN settings s ON s.hash = b.settings LEFT JOIN images i ON i.image_id = d.image_id
 WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
 ORDER BY d.wake_at, d.image_id, d.region
 LIMIT ?3";
@@ -797,7 +801,7 @@ SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS
 FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
   -- A newer image of the line that is in the region makes up for it.
-  AND NOT EXISTS (SELECT 1 FROM images n JOIN distributions e ON e.image_id = n.image_id
+  AND NOT EXISTS (SELECT 1 FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
                   WHERE n.line_id = i.line_id AND n.version > i.version AND e.region = d.region AND e.state = 'done')
 GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
 
@@ -1022,6 +1026,14 @@ pub const FORGET_RUN: &str = "DELETE FROM lineage";
 /// The tables of the database.
 pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
+/// All migrations that were carried out.
+pub const APPLIED_MIGRATIONS: &str = "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
+
+/// All objects of the schema with the statements that make them, but for those of SQLite and of the migrations.
+pub const SCHEMA_OBJECTS: &str = "
+SELECT type, name, sql FROM sqlite_schema
+WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' AND name <> '_sqlx_migrations'";
+
 /// The last migration that was carried out.
 pub const MIGRATION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
 
@@ -1062,6 +1074,7 @@ pub const ALL: &[&str] = &[
     INSERT_DISTRIBUTIONS,
     INSERT_REBUILT_IMAGES,
     PRESENT_IMAGES,
+    PRESENT_IMAGES_OF,
     ONE_IMAGE,
     NEWEST_RESULTS,
     LAST_LOOK,
@@ -1187,13 +1200,14 @@ pub const ALL: &[&str] = &[
     OPEN_BAKES,
     OWED_STARTS,
     TABLE_NAMES,
+    APPLIED_MIGRATIONS,
+    SCHEMA_OBJECTS,
     MIGRATION,
     COLUMNS_OF,
     COPY_INTO,
     INTEGRITY,
     ORPHANS,
     QUICK_CHECK,
-    NEWEST_MIGRATION,
     OPTIMIZE,
     CHECKPOINT,
     LEARNED,
