@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let state_dir = folder.path().join("state");
     let now = SystemClock.now();
     let (took, ()) = timed(|| runtime.block_on(fill_history(&state_dir, BAKES, now)));
-    println!("{BAKES} bakes were made up in {took:.1?}\n");
+    println!("{BAKES} bakes were written in {took:.1?}\n");
     let mut table = Table::new();
 
     runtime.block_on(async {

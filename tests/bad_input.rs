@@ -45,7 +45,7 @@ fn reason(bake: &Value) -> &str {
 }
 
 /// A server that answers every connection with these bytes and closes it.
-fn parrot(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
+fn canned_server(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
     let served = Arc::new(AtomicUsize::new(0));
@@ -145,7 +145,7 @@ fn an_answer_that_is_broken_in_any_way_never_makes_a_second_image() {
 }
 
 #[test]
-fn what_becomes_of_an_image_is_shown() {
+fn the_end_of_an_image_is_shown() {
     let fates = [
         ("bad", "image = \"CREATE_FAILED\"", "failed", "CREATE_FAILED"),
         ("gone", "image = \"VANISH\"", "failed", "vanished"),
@@ -185,7 +185,7 @@ fn the_servers_own_delay_is_kept() {
 }
 
 #[test]
-fn a_wrong_secret_holds_everything_until_it_is_right() {
+fn a_wrong_secret_suspends_everything_until_it_is_right() {
     let cloud = Cloud::start();
     let mut host = Host::with_history(cloud.addr, &schedules(&["a", "b"], ""));
     host.set_key("not-the-secret");
@@ -268,7 +268,7 @@ fn answers_of_something_else_than_the_cloud_are_reported_by_their_status() {
         (200, b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}"),
     ];
     for (status, page) in pages {
-        let (addr, served) = parrot(page);
+        let (addr, served) = canned_server(page);
         let mut host = Host::with_history(addr, &schedules(&["a"], "deadline = \"3s\"\nbuild_deadline = \"2s\""));
         host.start();
         let bake = host.bake("a");
@@ -298,7 +298,7 @@ fn answers_that_make_no_sense_neither_stop_the_daemon_nor_pass_for_an_image() {
         for (name, body, code) in bodies {
             scope.spawn(move || {
                 let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
-                let (addr, _) = parrot([head.as_bytes(), body].concat());
+                let (addr, _) = canned_server([head.as_bytes(), body].concat());
                 let mut host =
                     Host::with_history(addr, &schedules(&["a"], "deadline = \"2s\"\nbuild_deadline = \"2s\""));
                 host.start();

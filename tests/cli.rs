@@ -139,7 +139,7 @@ fn a_reload_takes_all_or_nothing() {
     host.configure(cloud.addr, &FILE.replace("0 3 *", "0 99 *"));
     let (_, err) = host.expect(2, &["reload"]);
     assert!(err.contains("error[bad-cron]") && err.contains("hours run from 0 to 23"), "{err}");
-    assert_eq!(hash_with(5), before, "in force, and not well: a restart would find no configuration");
+    assert_eq!(hash_with(5), before, "in force, and a problem: a restart would find no configuration");
     host.expect(2, &["check"]);
     let problems = host.json(2, &["check"]);
     assert_eq!((problems["ok"].as_bool(), problems["problems"][0]["code"].as_str()), (Some(false), Some("bad-cron")));

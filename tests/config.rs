@@ -368,6 +368,7 @@ fn files_that_cannot_be_read_are_one_clear_problem() {
     };
     assert_eq!(one(&folder.0.path().join("absent.toml")), "no-file");
     assert_eq!(one(folder.0.path()), "not-a-file");
+    assert_eq!(one(Path::new("/dev/zero")), "too-large");
     folder.write("latin.toml", b"# \xe5\xa4\x87 x\n[daemon]\nowner = '\xff'\n");
     assert_eq!(one(&folder.0.path().join("latin.toml")), "bad-utf8");
     folder.write("latin.toml", b"owner = '\xe5\xa4\x87\xff'\n");

@@ -74,7 +74,7 @@ fn malformed_requests_get_a_clear_error_and_the_daemon_lives() {
 }
 
 #[test]
-fn half_a_message_keeps_nobody_waiting() {
+fn half_a_message_delays_no_other_client() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.start();
@@ -173,7 +173,7 @@ fn a_hung_daemon_is_recognised_within_seconds() {
 }
 
 /// A false daemon that answers one request with these bytes.
-fn impostor(host: &Host, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
+fn false_daemon(host: &Host, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
     let path = host.path("control.sock");
     let _ = fs::remove_file(&path);
     let listener = UnixListener::bind(path).unwrap();
@@ -187,7 +187,7 @@ fn impostor(host: &Host, answer: Vec<u8>) -> std::thread::JoinHandle<()> {
 }
 
 #[test]
-fn a_command_understands_that_a_daemon_is_of_another_version_or_none_at_all() {
+fn a_command_reports_a_daemon_of_another_version_and_what_is_no_daemon() {
     let cloud = Cloud::start();
     let host = Host::new(cloud.addr, FILE);
     let line = |value: Value| format!("{value}\n").into_bytes();
@@ -201,7 +201,7 @@ fn a_command_understands_that_a_daemon_is_of_another_version_or_none_at_all() {
         (4, "connection to the daemon broke", Vec::new()),
         (4, "longer than", vec![b' '; 65 << 20]),
     ] {
-        let daemon = impostor(&host, answer);
+        let daemon = false_daemon(&host, answer);
         let (out, err) = host.expect(code, &["status", "--json"]);
         assert!(out.is_empty() && err.contains(words), "{words}: {out}{err}");
         daemon.join().unwrap();

@@ -272,7 +272,7 @@ fn a_second_daemon_on_one_state_directory_is_refused() {
 }
 
 #[test]
-fn a_daemon_that_stood_still_accounts_for_every_slot_and_stays_quiet() {
+fn a_suspended_daemon_accounts_for_every_slot_and_stays_quiet() {
     let cloud = Cloud::start();
     let schedules =
         "[[schedule]]\nname = \"often\"\ninstance_id = \"ecd-often\"\ncron = \"*/2 * * * * *\"\noverlap = \"skip\"\n";
@@ -299,7 +299,7 @@ fn a_daemon_that_stood_still_accounts_for_every_slot_and_stays_quiet() {
 }
 
 #[test]
-fn a_daemon_with_nothing_to_do_says_nothing() {
+fn a_daemon_with_nothing_to_do_logs_nothing() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n");
     host.start();

@@ -47,7 +47,7 @@ fn cloud() -> Cloud {
 }
 
 /// A host whose key files only their owner can read.
-fn patient(endpoint: SocketAddr, schedules: &str) -> Host {
+fn configured(endpoint: SocketAddr, schedules: &str) -> Host {
     let host = Host::new(endpoint, schedules);
     chmod(&host.path("keys"), 0o700);
     host
@@ -113,9 +113,9 @@ impl Report {
 }
 
 #[test]
-fn all_is_well() {
+fn a_sound_host_has_no_findings() {
     let cloud = cloud();
-    let mut host = patient(cloud.addr, FILE);
+    let mut host = configured(cloud.addr, FILE);
     systemctl(&host, "enabled", "active");
     host.start();
     host.bake("golden");
@@ -146,7 +146,7 @@ fn all_is_well() {
 fn trying_rights_changes_nothing() {
     // The simulator creates each instance that is named (`--open`). A careless probe would change it.
     for cloud in [cloud(), Cloud::start()] {
-        let host = patient(cloud.addr, &format!("{FILE}{MORE}"));
+        let host = configured(cloud.addr, &format!("{FILE}{MORE}"));
         systemctl(&host, "enabled", "active");
         // The first call for an instance creates it in the simulator (`--open`).
         examined(&host, 0, &["--no-probe"]);
@@ -180,7 +180,7 @@ fn trying_rights_changes_nothing() {
 #[test]
 fn what_should_exist_nowhere_but_does_is_left_alone() {
     let cloud = cloud();
-    let host = patient(cloud.addr, FILE);
+    let host = configured(cloud.addr, FILE);
     let instance = format!(r#"{{"instance_id":"{NO_SUCH_INSTANCE}","instance_type":"WuyingServer"}}"#);
     let answer = exchange(cloud.addr, "POST", "/_sim/instances", &instance);
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
@@ -195,7 +195,7 @@ fn what_should_exist_nowhere_but_does_is_left_alone() {
 #[test]
 fn a_missing_right_is_named_with_what_to_grant() {
     let cloud = cloud();
-    let host = patient(cloud.addr, &format!("{FILE}{MORE}"));
+    let host = configured(cloud.addr, &format!("{FILE}{MORE}"));
     systemctl(&host, "enabled", "active");
     let deny = |action: &str| {
         cloud.add_faults(&format!("[[fault]]\naction = \"{action}\"\ncode = \"Forbidden.RAM\"\nstatus = 403"));
@@ -260,7 +260,7 @@ fn a_missing_right_is_named_with_what_to_grant() {
 #[test]
 fn refused_and_absent_credentials() {
     let cloud = cloud();
-    let host = patient(cloud.addr, FILE);
+    let host = configured(cloud.addr, FILE);
     host.set_key("another-secret-altogether");
     let report = examined(&host, 5, &[]);
     report.is("credentials", "fail", &["SignatureDoesNotMatch", "Check the access key secret"]);
@@ -289,7 +289,7 @@ async fn a_clock_that_is_off() {
         let sim = Simulator::start(listener, options, Arc::new(clock)).unwrap();
         let addr = sim.addr();
         let report = tokio::task::spawn_blocking(move || {
-            let host = patient(addr, &FILE.replace("ecd-1", "ecd-sim0001").replace("ws-", "ws-sim000"));
+            let host = configured(addr, &FILE.replace("ecd-1", "ecd-sim0001").replace("ws-", "ws-sim000"));
             systemctl(&host, "enabled", "active");
             examined(&host, code, &[])
         });
@@ -313,7 +313,7 @@ fn instances_that_are_not_as_the_file_says() {
     let file = FILE.replace("\"ws-2\"]", "\"ws-9\"]").replace("ecd-1", "ecd-9");
     let swapped = "[[schedule]]\nname = \"swapped\"\ninstance_id = \"ws-2\"\ninstance_type = \"CloudDesktop\"\n\
                    cron = \"0 5 * * *\"\npaused = false\n";
-    let host = patient(cloud.addr, &format!("{file}{swapped}"));
+    let host = configured(cloud.addr, &format!("{file}{swapped}"));
     let report = examined(&host, 5, &[]);
     report.is("instance ecd-9", "fail", &["no such cloud desktop in cn-shanghai", "golden", "instance_region"]);
     report.is("instance ws-9", "fail", &["no such workstation", "farm"]);
@@ -329,14 +329,14 @@ fn instances_that_are_not_as_the_file_says() {
     let args: Vec<&str> = many.iter().flat_map(|id| ["--instance", id]).collect();
     let cloud = Cloud::with(&args);
     let schedule = format!("[[schedule]]\nname = \"many\"\ninstance_ids = {many:?}\ncron = \"0 5 * * *\"\n");
-    let host = patient(cloud.addr, &schedule);
+    let host = configured(cloud.addr, &schedule);
     examined(&host, 0, &[]).is("130 instances", "ok", &["130 Running"]);
 }
 
 #[test]
 fn images_of_lines_that_are_not_in_the_file() {
     let cloud = cloud();
-    let mut host = patient(cloud.addr, FILE);
+    let mut host = configured(cloud.addr, FILE);
     host.start();
     host.bake("golden");
     host.bake("farm");
@@ -352,10 +352,10 @@ fn images_of_lines_that_are_not_in_the_file() {
 #[test]
 fn a_damaged_database_is_reported_and_left_as_it_is() {
     let cloud = cloud();
-    let mut host = patient(cloud.addr, FILE);
+    let mut host = configured(cloud.addr, FILE);
     let database = host.path("state/imagebaked.db");
     examined(&host, 0, &[]).is("database", "ok", &["none yet"]);
-    assert!(!host.path("state").exists(), "looking makes nothing");
+    assert!(!host.path("state").exists(), "doctor creates nothing");
     host.start();
     host.bake("farm");
     host.stop();
@@ -379,7 +379,7 @@ fn a_damaged_database_is_reported_and_left_as_it_is() {
 #[test]
 fn files_that_are_open_to_everybody() {
     let cloud = cloud();
-    let host = patient(cloud.addr, FILE);
+    let host = configured(cloud.addr, FILE);
     let (config, secret) = (host.path("imagebaked.toml"), host.path("keys/access_key_secret"));
     chmod(config.parent().unwrap(), 0o755);
     chmod(&secret, 0o444);
@@ -403,7 +403,7 @@ fn files_that_are_open_to_everybody() {
 #[test]
 fn a_broken_configuration_is_no_reason_to_stop() {
     let cloud = cloud();
-    let host = patient(cloud.addr, &FILE.replace("0 3 *", "0 99 *"));
+    let host = configured(cloud.addr, &FILE.replace("0 3 *", "0 99 *"));
     let report = examined(&host, 2, &[]);
     report.is("configuration", "fail", &["1 error", "bad-cron", "check"]);
     report.is("credentials", "ok", &[]);
@@ -426,7 +426,7 @@ fn report_of_nothing(report: &Report) {
 fn a_host_that_does_not_answer() {
     // The port was bound and is closed again: nothing listens.
     let addr = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let host = patient(addr, FILE);
+    let host = configured(addr, FILE);
     let report = examined(&host, 5, &[]);
     report.is(&format!("endpoint {addr}"), "fail", &["ConnectFailed", "firewall"]);
     report.is("credentials and all else in the cloud", "skip", &[]);
@@ -436,7 +436,7 @@ fn a_host_that_does_not_answer() {
 #[test]
 fn a_service_that_is_not_as_it_should_be() {
     let cloud = cloud();
-    let mut host = patient(cloud.addr, FILE);
+    let mut host = configured(cloud.addr, FILE);
     host.start();
     for (enabled, active, result, advice) in [
         ("enabled", "failed", "fail", "journalctl"),

@@ -197,7 +197,7 @@ fn pages() -> Vec<(String, String)> {
 }
 
 #[test]
-fn what_pages_point_at_is_there() {
+fn links_of_pages_lead_to_files() {
     let mut links = 0;
     for (page, text) in pages() {
         for rest in text.split("](").skip(1) {

@@ -171,7 +171,7 @@ fn means() -> Means {
         (prlimit, "without prlimit no write fails"),
     ] {
         if !has {
-            println!("left out: {what}");
+            println!("skipped: {what}");
         }
     }
     Means { faketime, mount, prlimit }

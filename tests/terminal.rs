@@ -35,7 +35,7 @@ fn widest(text: &str) -> usize {
 }
 
 #[test]
-fn tables_fit_the_terminal_and_colours_know_their_place() {
+fn tables_fit_the_terminal_and_colours_go_to_terminals_only() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     host.start();

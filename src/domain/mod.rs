@@ -19,3 +19,4 @@ pub mod image;
 pub mod plan;
 
 pub mod health;
+pub mod status;

@@ -63,7 +63,7 @@ const CODES: &[(&str, u16, &str)] = &[
 
 /// An error: code, message and status of an error answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct SimFailure {
+pub(crate) struct SimFailure {
     pub(super) code: Cow<'static, str>,
     pub(super) status: u16,
     pub(super) message: Cow<'static, str>,

@@ -9,6 +9,8 @@ use std::{
 
 use sha2::{Digest, Sha256};
 
+use super::bounded;
+
 /// The folder beside the main file.
 pub(super) fn conf_d(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).join("conf.d")
@@ -76,7 +78,7 @@ impl ContentHash {
 pub fn fingerprint(path: &Path) -> String {
     let mut print = ContentHash::default();
     for path in all(path) {
-        print.add(&path, fs::read(&path).ok().as_deref());
+        print.add(&path, bounded::read(&path).ok().as_deref());
     }
     print.finish()
 }

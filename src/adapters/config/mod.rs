@@ -16,10 +16,12 @@
 //! room of its text, so long files are read in `chunks`, and twice: once for what schedules share, once for the
 //! schedules. One piece's document is held at a time, none when [`load`] returns.
 
+mod bounded;
 mod chunks;
 pub mod crontab;
 pub mod definitions;
 mod files;
+mod hash;
 mod key;
 mod lints;
 mod problem;
@@ -28,6 +30,7 @@ mod schedule_keys;
 mod schedule_layers;
 mod schedules;
 mod settings;
+mod source_files;
 mod source_map;
 mod suggest;
 mod value_types;
@@ -35,28 +38,18 @@ mod value_types;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap, hash_map},
-    fs, io,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use figment::{Figment, providers::Serialized, value::Value};
 use serde::{Serialize, de::DeserializeOwned};
-use sha2::{Digest, Sha256};
 use toml::{
     Spanned,
     de::{DeTable, DeValue},
 };
 
-use self::{
-    files::{ContentHash, conf_d, files_of},
-    reader::{Diagnostics, Item, Mark, Source, suggestion},
-    schedules::{Schedules, SharedSettings},
-    settings::{CloudLayer, DaemonLayer},
-    source_map::SourceSpans,
-};
 pub use self::{
     files::{FileStamps, fingerprint},
     problem::{Place, Problem, Problems, Severity, Spot},
@@ -64,13 +57,19 @@ pub use self::{
     source_map::{SourceMap, WarningTarget},
     suggest::{closest, no_schedule},
 };
+use self::{
+    hash::hash,
+    reader::{Diagnostics, Item, Mark, Source, suggestion},
+    schedules::{Schedules, SharedSettings},
+    settings::{CloudLayer, DaemonLayer},
+    source_files::read_files,
+    source_map::SourceSpans,
+};
 use crate::domain::{
     calendar::zone::{self, Release},
-    catch_up::CatchUp,
-    ids::InstanceId,
     image::users::UserKind,
     plan::diff::{Diff, changes, table},
-    schedule::{Channel, Instances, Keep, Overlap, Schedule},
+    schedule::Schedule,
 };
 
 /// What the variables that set keys begin with.
@@ -82,8 +81,6 @@ const NOT_KEYS: &[&str] = &[
     #[cfg(debug_assertions)]
     crate::adapters::failpoint::VARIABLE,
 ];
-/// Bytes of a piece of a file, at least: its document is then a few MiB.
-const PIECE: usize = 64 * 1024;
 /// The tables of a file.
 const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
 
@@ -454,129 +451,6 @@ fn variable_hint(path: &str) -> String {
         Some(near) => format!("did you mean `{PREFIX}{}`?", near.to_uppercase()),
         None => format!("variables set keys of [cloud] and [daemon]: `{PREFIX}DAEMON__MAX_BUILDERS`"),
     }
-}
-
-/// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
-fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Vec<Source>, String) {
-    let mut sources = Vec::new();
-    let mut print = ContentHash::default();
-    read_file(file, &mut sources, &mut print, out);
-    let folder = conf_d(path);
-    let paths = files_of(&folder).unwrap_or_else(|error| {
-        unreadable(sources.len(), &folder, &error, out);
-        Vec::new()
-    });
-    for path in &paths {
-        read_file(path, &mut sources, &mut print, out);
-    }
-    (sources, print.finish())
-}
-
-/// Adds the pieces of a file.
-fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, out: &mut Diagnostics) {
-    let index = sources.len();
-    let bytes = match fs::read(path) {
-        Ok(bytes) => {
-            print.add(path, Some(&bytes));
-            bytes
-        }
-        Err(error) => {
-            print.add(path, None);
-            unreadable(index, path, &error, out);
-            return;
-        }
-    };
-    let text = String::from_utf8(bytes).unwrap_or_else(|error| {
-        // Up to the first bad byte the lossy text is the file, so that the place is right.
-        let at = error.utf8_error().valid_up_to();
-        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-        let source = Source::new(index, path, text, false);
-        let hint = Some("save the file as UTF-8".into());
-        out.broken = true;
-        out.error(source.mark(at..at), "bad-utf8", "this is not UTF-8", hint);
-        source.text
-    });
-    // Some editors begin a file with a byte order mark, which is no column.
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let mut lines = 0;
-    for piece in chunks::cut(text, PIECE) {
-        let piece = &text[piece];
-        let mut source = Source::new(sources.len(), path, piece.to_owned(), false);
-        source.lines_before = lines;
-        lines += piece.matches('\n').count();
-        sources.push(source);
-    }
-}
-
-fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostics) {
-    out.broken = true;
-    let (code, message, hint) = match error.kind() {
-        io::ErrorKind::NotFound => {
-            let hint = "create it; config/imagebaked.toml of the distribution is a commented example";
-            ("no-file", "there is no such file".to_owned(), hint)
-        }
-        io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),
-        io::ErrorKind::NotADirectory => {
-            ("not-a-folder", "this is not a folder".to_owned(), "conf.d holds *.toml files")
-        }
-        io::ErrorKind::PermissionDenied => (
-            "unreadable",
-            "this cannot be read: permission denied".to_owned(),
-            "the daemon's user must be able to read it",
-        ),
-        _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
-    };
-    out.file(index, path, Severity::Error, code, message, Some(hint.into()));
-}
-
-/// What is hashed of a schedule besides its settings.
-#[derive(Serialize)]
-struct Identity<'a> {
-    id: &'a str,
-    name: &'a str,
-    instances: &'a [InstanceId],
-    many: bool,
-    cron: Vec<&'a str>,
-    jitter: Duration,
-    rules: (CatchUp, Duration, Overlap, bool),
-    max_image_age: Option<Duration>,
-    keep: Option<&'a Keep>,
-    channels: &'a [Channel],
-    settings: usize,
-}
-
-fn hash(cloud: &CloudSettings, daemon: &DaemonSettings, schedules: &[Arc<Schedule>]) -> serde_json::Result<String> {
-    let mut hasher = Sha256::new();
-    serde_json::to_writer(&mut hasher, &(cloud, daemon))?;
-    // Shared settings are hashed once; after that their number stands for them.
-    let mut numbers = HashMap::new();
-    for schedule in schedules {
-        let next = numbers.len();
-        let number = match numbers.entry(Arc::as_ptr(&schedule.settings)) {
-            hash_map::Entry::Occupied(known) => *known.get(),
-            hash_map::Entry::Vacant(new) => {
-                serde_json::to_writer(&mut hasher, &*schedule.settings)?;
-                *new.insert(next)
-            }
-        };
-        let identity = Identity {
-            id: schedule.id.as_str(),
-            name: schedule.name.as_str(),
-            instances: schedule.instances.as_slice(),
-            many: matches!(schedule.instances, Instances::Many(_)),
-            cron: schedule.timing.expressions().collect(),
-            jitter: schedule.timing.jitter(),
-            rules: (schedule.catch_up, schedule.catch_up_window, schedule.overlap, schedule.paused),
-            max_image_age: schedule.max_image_age,
-            keep: schedule.keep.as_ref(),
-            channels: &schedule.channels,
-            settings: number,
-        };
-        serde_json::to_writer(&mut hasher, &identity)?;
-    }
-    let mut hash = hex::encode(hasher.finalize());
-    hash.truncate(12);
-    Ok(hash)
 }
 
 #[cfg(test)]

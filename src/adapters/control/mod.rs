@@ -9,7 +9,6 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
-use super::web::Status;
 use crate::domain::{
     ids::{BakeId, ImageId, InstanceId},
     image::{
@@ -18,6 +17,7 @@ use crate::domain::{
         report::{Adopted, RetentionReport},
     },
     plan::diff::Diff,
+    status::Status,
 };
 
 pub mod client;

@@ -66,4 +66,6 @@ fn instant(millis: i64) -> DateTime<Utc> {
 #[cfg(test)]
 mod query_plan_tests;
 #[cfg(test)]
+mod scan_tests;
+#[cfg(test)]
 mod tests;

@@ -119,7 +119,7 @@ INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, c
 SELECT b.schedule_id, b.schedule, b.instance_id, b.line_id, part.value ->> 'split_slot', b.trigger,
        part.value ->> 'split_covers', b.covers_from, b.settings, b.config_hash, b.state, b.progress, b.reason,
        b.reason_code, b.created_at, b.finished_at
-FROM json_each(?1) AS part JOIN bakes b ON b.id = part.value ->> 'id'
+FROM json_each(?1) AS part CROSS JOIN bakes b ON b.id = part.value ->> 'id'
 WHERE part.value ->> 'split_slot' IS NOT NULL
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
@@ -149,7 +149,10 @@ SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued'
 pub const CLAMP_IMAGES: &str = "
 UPDATE images
 SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1), verify_next = min(verify_next, ?1)
-WHERE available_at > ?2 OR missing_since > ?2 OR (verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
+WHERE image_id IN (SELECT image_id FROM images INDEXED BY images_by_availability WHERE available_at > ?2
+                   UNION ALL SELECT image_id FROM images INDEXED BY images_missing WHERE missing_since > ?2
+                   UNION ALL SELECT image_id FROM images INDEXED BY images_to_verify
+                             WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
 
 /// The same for the last inventory scan.
 pub const CLAMP_LOOK: &str = "
@@ -157,9 +160,10 @@ UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since
 
 /// Whether there are such.
 pub const IMAGES_AHEAD: &str = "
-SELECT EXISTS (SELECT 1 FROM images
-               WHERE available_at > ?1 OR missing_since > ?1
-                  OR (verify = 'due' AND fate <> 'deleted' AND verify_next > ?2))";
+SELECT EXISTS (SELECT 1 FROM images INDEXED BY images_by_availability WHERE available_at > ?1)
+    OR EXISTS (SELECT 1 FROM images INDEXED BY images_missing WHERE missing_since > ?1)
+    OR EXISTS (SELECT 1 FROM images INDEXED BY images_to_verify
+               WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?2)";
 
 /// When the history was last written, as its newest rows say.
 pub const NEWEST_WRITE: &str = "
@@ -264,7 +268,7 @@ pub const CLEAR_STREAK: &str = "DELETE FROM streaks WHERE schedule_id = ?1";
 pub const COUNT_FAILURES: &str = "
 INSERT INTO streaks (schedule_id, failures, settings)
 SELECT b.schedule_id, max(step.value ->> 'permanent'), b.settings
-FROM json_each(?1) AS step JOIN bakes b ON b.id = step.value ->> 'id'
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id'
 WHERE step.value ->> 'permanent' IS NOT NULL AND b.settings IS NOT NULL
 GROUP BY b.schedule_id
 ON CONFLICT (schedule_id) DO UPDATE
@@ -314,7 +318,7 @@ ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 /// Rows of missed slots, which made no call, whose last slot gets a row made from the tags of its image.
 pub const MISSED_BUT_MADE: &str = "
 SELECT b.id, b.schedule_id, b.instance_id, rebuilt.value ->> 'image_id' AS image_id
-FROM json_each(?1) AS rebuilt JOIN bakes b
+FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
   ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
      AND b.slot = rebuilt.value ->> 'slot'
 WHERE b.state = 'skipped' AND b.reason_code = 'missed' AND b.version IS NULL AND b.image_id IS NULL
@@ -399,7 +403,7 @@ INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, versio
                     available_at)
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
        coalesce(b.image_name, ''), b.slot, b.finished_at
-FROM json_each(?1) AS rebuilt JOIN bakes b
+FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
   ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
      AND b.slot = rebuilt.value ->> 'slot'
 WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
@@ -446,7 +450,7 @@ pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 /// ahead.
 pub const NEWEST_RESULTS: &str = "
 SELECT b.line_id, b.id, b.state
-FROM json_each(?1) AS line JOIN bakes b
+FROM json_each(?1) AS line CROSS JOIN bakes b
   ON b.id = (SELECT id FROM bakes WHERE line_id = line.value AND state IN ('succeeded', 'failed')
              ORDER BY id DESC LIMIT 1)";
 
@@ -470,7 +474,8 @@ FROM json_each(?1) AS sight
 WHERE images.image_id = sight.value ->> 'image_id'";
 
 /// Lines with images that are marked or being deleted.
-pub const LINES_WITH_MARKS: &str = "SELECT DISTINCT line_id FROM images WHERE fate IN ('marked', 'deleting')";
+pub const LINES_WITH_MARKS: &str =
+    "SELECT DISTINCT line_id FROM images INDEXED BY images_going WHERE fate IN ('marked', 'deleting')";
 
 /// An image has gone by other hands. One that we may have deleted is searched for instead.
 pub const IMAGE_VANISHED: &str = "
@@ -600,7 +605,7 @@ WHERE f.fate NOT IN ('deleted', 'gone')
 UNION ALL
 SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.version, coalesce(b.image_name, ''), b.slot, NULL, NULL,
        'kept', 0, NULL, NULL, b.id
-FROM bakes b
+FROM bakes b INDEXED BY bakes_by_state
 WHERE b.state = 'failed' AND b.reason_code = 'created_failed' AND b.image_id IS NOT NULL
   AND b.finished_at > coalesce((SELECT whole_at FROM looks), 0)
   AND NOT EXISTS (SELECT 1 FROM failed_images f WHERE f.image_id = b.image_id)
@@ -798,7 +803,8 @@ pub const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributions ORD
 /// Bakes whose image could not be copied everywhere and is still there.
 pub const FAILED_COPIES: &str = "
 SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason, min(d.finished_at) AS since
-FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN images i ON i.image_id = d.image_id
+FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
+     CROSS JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
   -- A newer image of the line that is in the region makes up for it.
   AND NOT EXISTS (SELECT 1 FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
@@ -920,7 +926,7 @@ SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coa
     lost!(),
     "
               ORDER BY slot DESC LIMIT ?2)) AS counts
-FROM json_each(?1) AS line JOIN bakes b
+FROM json_each(?1) AS line CROSS JOIN bakes b
   ON b.id = (SELECT id FROM bakes INDEXED BY bakes_lost
              WHERE line_id = line.value ->> 'id' AND slot >= line.value ->> 'since' AND ",
     lost!(),
@@ -932,7 +938,7 @@ FROM json_each(?1) AS line JOIN bakes b
 /// is still due.
 pub const NONE_GOOD_SINCE: &str = "
 SELECT line.value AS line_id, coalesce(v.at, i.missing_since, i.deleted_at, b.finished_at, b.slot) AS since
-FROM json_each(?1) AS line JOIN bakes b
+FROM json_each(?1) AS line CROSS JOIN bakes b
   ON b.id = (SELECT id FROM bakes INDEXED BY bakes_good
              WHERE line_id = line.value AND state = 'succeeded' ORDER BY version DESC LIMIT 1)
      LEFT JOIN images i ON i.image_id = b.image_id LEFT JOIN vetoes v ON v.image_id = b.image_id

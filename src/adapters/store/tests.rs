@@ -67,7 +67,7 @@ fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
     }
 }
 
-async fn store() -> (tempfile::TempDir, Store) {
+pub(super) async fn store() -> (tempfile::TempDir, Store) {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).await.unwrap();
     (dir, store)

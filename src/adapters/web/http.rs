@@ -27,10 +27,10 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use super::{Status, listener::LimitedListener, page};
+use super::{listener::LimitedListener, page};
 use crate::{
     adapters::store::{BakeRow, Filter, Reader, StoreError},
-    domain::{error::chain, health::Verdict, ids::BakeId},
+    domain::{error::chain, health::Verdict, ids::BakeId, status::Status},
 };
 
 /// How many rows the page shows, and `/history.json` where it is not told.

@@ -17,7 +17,7 @@ use super::*;
 use crate::{
     adapters::{
         store::{Attempt, ChannelOrder, NewRow, Store, Transition},
-        web::{Bakes, Daemon, Next, from_history},
+        web::from_history,
     },
     domain::{
         api::{call::MadeImage, instance_state::InstanceType},
@@ -31,6 +31,7 @@ use crate::{
         hooks::Hooks,
         ids::{InstanceId, LineId, ScheduleId},
         schedule::Channel,
+        status::{Bakes, Daemon, Next, OnDisk},
     },
 };
 
@@ -226,7 +227,7 @@ impl Source for Fake {
                     started_at: "2027-02-20T06:00:00Z".into(),
                     config_hash: "5f0c2a9be1d4".into(),
                     config_files: vec!["/etc/imagebaked/imagebaked.toml".into(), HOSTILE.into()],
-                    config_on_disk: crate::adapters::web::OnDisk::InForce,
+                    config_on_disk: OnDisk::InForce,
                     schedules: 6,
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),

@@ -18,12 +18,13 @@ use crate::{
         config::Config,
         control::{Reply, Request},
         store::{PendingRestart, Reader},
-        web::{self, LastDay, OnDisk, Running, Status, Zones},
+        web,
     },
     app::cli::StatusArgs,
     domain::{
         clock::{Clock, SystemClock},
         health::Verdict,
+        status::{LastDay, OnDisk, Running, Status, Zones},
     },
 };
 

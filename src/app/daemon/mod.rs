@@ -28,11 +28,14 @@ use crate::{
         store::{ITSELF, Reader, Store, StoreError},
         systemd,
         web::{
-            self, Bakes, Daemon, Held, Next, OnDisk, Paused, Status, Zones,
+            self,
             http::{PageError, Source, StatusFuture, StatusPage},
         },
     },
-    domain::clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
+    domain::{
+        clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
+        status::{Bakes, Daemon, Held, Next, OnDisk, Paused, Status, Zones},
+    },
 };
 
 mod calls;

@@ -14,7 +14,10 @@ use std::ops::Range;
 
 use chrono::{Datelike, NaiveDate};
 
-use super::field::{DAY_OF_MONTH, DAY_OF_WEEK, Field, HOUR, MINUTE, MONTH, SECOND, Word};
+use super::{
+    error::CronError,
+    field::{DAY_OF_MONTH, DAY_OF_WEEK, Field, HOUR, MINUTE, MONTH, SECOND, Word},
+};
 
 /// Seconds of a day on a wall clock.
 pub(crate) const DAY: i64 = 86_400;
@@ -24,26 +27,6 @@ const EPOCH_FROM_CE: i64 = 719_163;
 
 /// No rule is looked at past this year.
 const LAST_YEAR: i32 = 2201;
-
-/// Why an expression is refused, with the place inside it.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{message}")]
-pub struct CronError {
-    /// Which of the expressions, from 0.
-    pub index: usize,
-    /// Bytes of that expression.
-    pub span: Range<usize>,
-    /// What is wrong.
-    pub message: String,
-    /// What to write instead.
-    pub hint: String,
-}
-
-impl CronError {
-    pub(crate) fn new(span: Range<usize>, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { index: 0, span, message: message.into(), hint: hint.into() }
-    }
-}
 
 /// A rule as bit masks; bit n stands for value n. Small, because ten thousand of them are held at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -425,6 +408,17 @@ mod tests {
 
     fn rule(text: &str) -> CronRule {
         CronRule::parse(text, "golden").unwrap_or_else(|error| panic!("{text}: {error}"))
+    }
+
+    #[test]
+    fn a_small_h_is_an_h() {
+        for (small, capital) in
+            [("h 3 * * *", "H 3 * * *"), ("h(0-29) h * * *", "H(0-29) H * * *"), ("h/10 * * * *", "H/10 * * * *")]
+        {
+            let rule = |text| CronRule::parse(text, "seed").unwrap();
+            assert_eq!(rule(small), rule(capital), "{small}");
+            assert!(rule(small).is_hashed(), "{small}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! One field of a cron expression: `*/15`, `mon-fri`, `L-3`, `H(0-29)`. Every refusal points at the offending bytes.
 
-use super::cron::CronError;
+use super::error::CronError;
 
 /// A piece of an expression that knows where it begins, in bytes.
 #[derive(Debug, Clone, Copy)]

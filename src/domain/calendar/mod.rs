@@ -1,6 +1,7 @@
 //! Cron rules, time zones, and the slots that they make. Knows nothing of bakes.
 
 pub mod cron;
+pub mod error;
 pub(crate) mod field;
 pub mod timing;
 pub(crate) mod utc_offsets;

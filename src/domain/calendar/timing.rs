@@ -17,7 +17,7 @@ use std::{sync::Arc, time::Duration};
 use super::zone::Zone;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 
-pub use super::cron::CronError;
+pub use super::error::CronError;
 use super::{
     cron::{CronRule, DAY, count_in},
     field::stable_hash,

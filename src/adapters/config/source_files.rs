@@ -1,0 +1,97 @@
+//! Reads the files of a configuration into sources: the main file and those of `conf.d`, in pieces.
+
+use std::{io, path::Path};
+
+use super::{
+    bounded::{self, SIZE_LIMIT, TIME_LIMIT},
+    chunks,
+    files::{ContentHash, conf_d, files_of},
+    problem::Severity,
+    reader::{Diagnostics, Source},
+};
+
+/// Bytes of a piece of a file, at least: its document is then a few MiB.
+const PIECE: usize = 64 * 1024;
+
+/// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
+pub(super) fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Vec<Source>, String) {
+    let mut sources = Vec::new();
+    let mut print = ContentHash::default();
+    read_file(file, &mut sources, &mut print, out);
+    let folder = conf_d(path);
+    let paths = files_of(&folder).unwrap_or_else(|error| {
+        unreadable(sources.len(), &folder, &error, out);
+        Vec::new()
+    });
+    for path in &paths {
+        read_file(path, &mut sources, &mut print, out);
+    }
+    (sources, print.finish())
+}
+
+/// Adds the pieces of a file.
+fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, out: &mut Diagnostics) {
+    let index = sources.len();
+    let bytes = match bounded::read(path) {
+        Ok(bytes) => {
+            print.add(path, Some(&bytes));
+            bytes
+        }
+        Err(error) => {
+            print.add(path, None);
+            unreadable(index, path, &error, out);
+            return;
+        }
+    };
+    let text = String::from_utf8(bytes).unwrap_or_else(|error| {
+        // Up to the first bad byte the lossy text is the file, so that the place is right.
+        let at = error.utf8_error().valid_up_to();
+        let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+        let source = Source::new(index, path, text, false);
+        let hint = Some("save the file as UTF-8".into());
+        out.broken = true;
+        out.error(source.mark(at..at), "bad-utf8", "this is not UTF-8", hint);
+        source.text
+    });
+    // Some editors begin a file with a byte order mark, which is no column.
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut lines = 0;
+    for piece in chunks::cut(text, PIECE) {
+        let piece = &text[piece];
+        let mut source = Source::new(sources.len(), path, piece.to_owned(), false);
+        source.lines_before = lines;
+        lines += piece.matches('\n').count();
+        sources.push(source);
+    }
+}
+
+fn unreadable(index: usize, path: &Path, error: &io::Error, out: &mut Diagnostics) {
+    out.broken = true;
+    let (code, message, hint) = match error.kind() {
+        io::ErrorKind::NotFound => {
+            let hint = "create it; config/imagebaked.toml of the distribution is a commented example";
+            ("no-file", "there is no such file".to_owned(), hint)
+        }
+        io::ErrorKind::IsADirectory => ("not-a-file", "this is a folder".to_owned(), "name the file in it"),
+        io::ErrorKind::NotADirectory => {
+            ("not-a-folder", "this is not a folder".to_owned(), "conf.d holds *.toml files")
+        }
+        io::ErrorKind::PermissionDenied => (
+            "unreadable",
+            "this cannot be read: permission denied".to_owned(),
+            "the daemon's user must be able to read it",
+        ),
+        io::ErrorKind::TimedOut => (
+            "too-slow",
+            format!("this pipe did not end within {} s", TIME_LIMIT.as_secs()),
+            "the writer must close it; for a long wait, write a file first",
+        ),
+        io::ErrorKind::FileTooLarge => (
+            "too-large",
+            format!("this is larger than {} MiB", SIZE_LIMIT >> 20),
+            "put schedules into several files of conf.d; shared keys belong into [defaults] or a profile",
+        ),
+        _ => ("unreadable", format!("this cannot be read: {error}"), "see whether the disk is sound"),
+    };
+    out.file(index, path, Severity::Error, code, message, Some(hint.into()));
+}

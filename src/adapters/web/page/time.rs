@@ -1,0 +1,88 @@
+//! Instants and durations as the status page shows them.
+
+use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
+use maud::{Markup, html};
+
+/// An instant to the minute, for slots; the seconds only where a slot has them.
+pub(super) fn clock(millis: i64) -> Markup {
+    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    let shape = if at.timestamp() % 60 == 0 { "%F %R" } else { "%F %T" };
+    html! { time datetime=(at.to_rfc3339_opts(SecondsFormat::AutoSi, true)) { (at.format(shape)) } }
+}
+
+pub(super) fn clock_to_the_second(millis: i64) -> Markup {
+    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default();
+    html! { time datetime=(at.to_rfc3339_opts(SecondsFormat::AutoSi, true)) { (at.format("%F %T")) } }
+}
+
+/// [`clock`] of an RFC 3339 text; what is none is shown as it is.
+pub(super) fn clock_text(text: &str) -> Markup {
+    parse(text).map_or_else(|| html! { (text) }, |at| clock(at.timestamp_millis()))
+}
+
+pub(super) fn relative_text(text: &str, now: DateTime<Utc>) -> String {
+    parse(text).map_or_else(|| text.to_owned(), |at| relative(at.timestamp_millis(), now))
+}
+
+fn parse(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text).ok().map(|at| at.to_utc())
+}
+
+/// `in 3 h 12 m`, `5 m ago` or `now`.
+pub(super) fn relative(millis: i64, now: DateTime<Utc>) -> String {
+    // Both to the second, or a slot an hour away would be shown as 59 m 59 s for most of the first second.
+    let at = DateTime::from_timestamp_millis(millis).unwrap_or_default().trunc_subsecs(0);
+    let ahead = at - now.trunc_subsecs(0);
+    match ahead.num_seconds() {
+        0 => "now".to_owned(),
+        1.. => format!("in {}", span(ahead)),
+        _ => format!("{} ago", span(-ahead)),
+    }
+}
+
+/// A duration in milliseconds.
+pub(super) fn brief(millis: i64) -> String {
+    if (0..1_000).contains(&millis) { format!("{millis} ms") } else { span(TimeDelta::milliseconds(millis)) }
+}
+
+/// A length of time in its two largest units.
+fn span(length: TimeDelta) -> String {
+    let (days, hours) = (length.num_days(), length.num_hours() % 24);
+    let (minutes, seconds) = (length.num_minutes() % 60, length.num_seconds() % 60);
+    let units = [(days, "d"), (hours, "h"), (minutes, "m"), (seconds, "s")];
+    let first = units.iter().position(|(n, _)| *n != 0).unwrap_or(units.len() - 1);
+    let shown = units.iter().skip(first).take(2).enumerate().filter(|(place, (n, _))| *place == 0 || *n != 0);
+    shown.map(|(_, (n, unit))| format!("{n} {unit}")).collect::<Vec<_>>().join(" ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_show_their_two_largest_units() {
+        for (seconds, text) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 m"),
+            (3_599, "59 m 59 s"),
+            (11_520, "3 h 12 m"),
+            (11_579, "3 h 12 m"),
+            (86_405, "1 d"),
+            (200_000, "2 d 7 h"),
+        ] {
+            assert_eq!(span(TimeDelta::seconds(seconds)), text, "{seconds}");
+        }
+    }
+
+    #[test]
+    fn instants_are_shown_relative_to_now() {
+        let now: DateTime<Utc> = "2027-01-01T03:00:00.700Z".parse().unwrap();
+        let report = |text: &str| relative_text(text, now);
+        assert_eq!(report("2027-01-01T04:00:00Z"), "in 1 h");
+        assert_eq!(report("2027-01-01T03:00:00.900Z"), "now");
+        assert_eq!(report("2027-01-01T02:58:00+00:00"), "2 m ago");
+        assert_eq!(report("2027-01-01T11:00:00+08:00"), "now");
+        assert_eq!(report("soon"), "soon");
+    }
+}

@@ -1,0 +1,159 @@
+//! The table of the operations of the API. What each does to the world is in the file of its kind.
+
+mod call;
+mod desktops;
+mod images;
+mod origin;
+mod paging;
+mod users;
+mod workstations;
+
+use serde_json::{Value, json};
+
+pub(super) use self::call::SimCall;
+use super::{codes::SimFailure, lists::ListShape, world::World};
+
+/// The account that the simulator plays.
+const ACCOUNT: &str = "1000000000000001";
+
+type Handler = fn(&mut World, &SimCall<'_>) -> Result<Value, SimFailure>;
+
+/// One operation.
+pub(super) struct SimAction {
+    pub(super) name: &'static str,
+    pub(super) version: &'static str,
+    /// Whether GET is allowed beside POST.
+    pub(super) get: bool,
+    /// Whether answers have Success, Code and Message: the image operations do, the others say it by HTTP status.
+    pub(super) enveloped: bool,
+    pub(super) handler: Handler,
+    /// Where it lists.
+    pub(super) list: Option<ListShape>,
+}
+
+const APP_STREAMING: &str = "2021-09-01";
+const DESKTOPS: &str = "2020-09-30";
+const STS: &str = "2015-04-01";
+
+/// The product that a version belongs to, as advice in error answers names it.
+pub(super) fn product(version: &str) -> &'static str {
+    match version {
+        DESKTOPS => "ecd",
+        STS => "Sts",
+        _ => "appstream-center",
+    }
+}
+
+const ACTIONS: &[SimAction] = &[
+    action("CreateImageByInstance", APP_STREAMING, false, true, images::create_image_by_instance),
+    action("ListImage", APP_STREAMING, true, true, images::list_image).listing(
+        "Data",
+        Some("Count"),
+        "ImageId",
+        None,
+        false,
+    ),
+    action("DeleteImage", APP_STREAMING, false, true, images::delete_image),
+    action("StartTaskForDistributeImage", APP_STREAMING, false, true, images::start_task_for_distribute_image),
+    action("ListAppInstanceGroup", APP_STREAMING, false, false, users::list_app_instance_group).listing(
+        "AppInstanceGroupModels",
+        Some("TotalCount"),
+        "AppInstanceGroupId",
+        Some("AppCenterImageId"),
+        false,
+    ),
+    action("ListWuyingServer", APP_STREAMING, true, false, workstations::list_wuying_server).listing(
+        "WuyingServerList",
+        Some("TotalCount"),
+        "WuyingServerId",
+        Some("ImageId"),
+        false,
+    ),
+    action("DescribeWuyingServer", APP_STREAMING, false, false, workstations::describe_wuying_server),
+    action("StartWuyingServer", APP_STREAMING, true, false, workstations::start_wuying_server),
+    action("StopWuyingServer", APP_STREAMING, true, false, workstations::stop_wuying_server),
+    action("RestartWuyingServer", APP_STREAMING, false, false, workstations::restart_wuying_server),
+    action("DescribeDesktops", DESKTOPS, true, false, desktops::describe_desktops).listing(
+        "Desktops",
+        Some("TotalCount"),
+        "DesktopId",
+        Some("ImageId"),
+        true,
+    ),
+    action("StartDesktops", DESKTOPS, true, false, desktops::start_desktops),
+    action("StopDesktops", DESKTOPS, true, false, desktops::stop_desktops),
+    action("RebootDesktops", DESKTOPS, true, false, desktops::reboot_desktops),
+    action("DescribeImages", DESKTOPS, true, false, images::describe_images)
+        .listing("Images", None, "ImageId", None, true),
+    action("DescribeDesktopGroups", DESKTOPS, true, false, users::describe_desktop_groups).listing(
+        "DesktopGroups",
+        None,
+        "DesktopGroupId",
+        Some("ImageId"),
+        true,
+    ),
+    action("DescribeBundles", DESKTOPS, true, false, users::describe_bundles).listing(
+        "Bundles",
+        None,
+        "BundleId",
+        Some("ImageId"),
+        true,
+    ),
+    action("DescribeTemplates", DESKTOPS, true, true, users::describe_templates).listing(
+        "Data",
+        Some("TotalCount"),
+        "TemplateId",
+        Some("ImageId"),
+        false,
+    ),
+    action("GetCallerIdentity", STS, true, false, get_caller_identity),
+];
+
+const fn action(name: &'static str, version: &'static str, get: bool, enveloped: bool, handler: Handler) -> SimAction {
+    SimAction { name, version, get, enveloped, handler, list: None }
+}
+
+impl SimAction {
+    const fn listing(
+        mut self,
+        rows: &'static str,
+        count: Option<&'static str>,
+        id: &'static str,
+        image: Option<&'static str>,
+        tokens: bool,
+    ) -> Self {
+        self.list = Some(ListShape { rows, count, id, image, tokens });
+        self
+    }
+
+    /// The right that a policy has to grant for it.
+    pub(super) fn right(&self) -> String {
+        let service = match self.version {
+            DESKTOPS => "ecd",
+            STS => "sts",
+            _ => "appstreaming",
+        };
+        format!("{service}:{}", self.name)
+    }
+}
+
+/// The operation of that name and version.
+pub(super) fn find(name: &str, version: &str) -> Option<&'static SimAction> {
+    ACTIONS.iter().find(|action| action.name == name && action.version == version)
+}
+
+/// The operation of that name, of any version.
+pub(super) fn of_name(name: &str) -> Option<&'static SimAction> {
+    ACTIONS.iter().find(|action| action.name == name)
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "a handler like the others")]
+fn get_caller_identity(_world: &mut World, _call: &SimCall<'_>) -> Result<Value, SimFailure> {
+    Ok(json!({
+        "IdentityType": "RAMUser",
+        "AccountId": ACCOUNT,
+        "UserId": "200000000000000001",
+        "PrincipalId": "200000000000000001",
+        "Arn": format!("acs:ram::{ACCOUNT}:user/simulator"),
+    }))
+}
