@@ -33,12 +33,12 @@ use crate::{
     domain::{error::chain, health::Verdict, ids::BakeId, status::Status},
 };
 
-/// How many rows the page shows, and `/history.json` where it is not told.
+/// How many rows the page shows, and `/history.json` where the request has no `limit`.
 const ROWS: u32 = 50;
 /// The most rows that `/history.json` gives: an answer stays below a megabyte or so.
 const MOST_ROWS: u32 = 1_000;
 /// How long a connection may last. Every answer ends its connection, so this bounds one request.
-const PATIENCE: Duration = Duration::from_secs(10);
+const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// How long answers under way have once the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
 
@@ -93,7 +93,7 @@ pub struct StatusPage {
 }
 
 impl StatusPage {
-    /// Takes the address, so that one that cannot be had is told before the daemon counts as started. `None` is off.
+    /// Binds the address, so that an address that cannot be bound is an error before the daemon is ready. `None` is off.
     pub async fn bind(listen: Option<SocketAddr>) -> Result<Self, PageError> {
         let listener = match listen {
             None => None,
@@ -112,7 +112,7 @@ impl StatusPage {
     /// Serves until `stop`.
     pub async fn serve(self, source: Arc<dyn Source>, stop: CancellationToken) {
         let Some(listener) = self.listener else { return stop.cancelled().await };
-        let serving = axum::serve(LimitedListener::new(listener, PATIENCE), router(source))
+        let serving = axum::serve(LimitedListener::new(listener, TIME_LIMIT), router(source))
             .with_graceful_shutdown(stop.clone().cancelled_owned());
         let too_late = async {
             stop.cancelled().await;
