@@ -65,15 +65,6 @@ const IMPURE: &[&str] = &[
 /// Modules that import each other today. The list only gets shorter.
 const KNOWN_CIRCLES: &[&[&str]] = &[
     &[
-        "adapters::store",
-        "adapters::store::audit",
-        "adapters::store::backup",
-        "adapters::store::lineage",
-        "adapters::store::reading",
-        "adapters::store::tables",
-        "adapters::store::writer",
-    ],
-    &[
         "app::commands",
         "app::commands::adopt",
         "app::commands::atomic",

@@ -1,8 +1,9 @@
 //! Copies of the whole history, looked over before anybody relies on them, and the way back.
 
 use std::{
-    fs::{self, File},
+    fs::{self, File, Permissions},
     io,
+    os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown},
     path::{Path, PathBuf},
 };
 
@@ -12,15 +13,15 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 use super::{
     DATABASE_FILE, Reader, StoreError,
     audit::audit,
-    failed, lineage, lock, state_folder, statements,
+    failed, lineage,
+    location::{COMPANIONS, lock, state_folder},
+    schema, statements,
     tables::{self, Kind, Rows},
 };
 use crate::adapters::files::Folder;
 
 /// Where a database is made that is to take the place of the history.
 const INCOMING: &str = "imagebaked.db.incoming";
-/// What SQLite may keep beside a database.
-pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
 /// Why a copy was not made, or not taken over.
 #[derive(Debug, thiserror::Error)]
@@ -49,6 +50,14 @@ pub enum BackupError {
     NotAHistory {
         /// The file.
         path: PathBuf,
+    },
+    /// It says that it is a history, and has another schema.
+    #[error("{} does not have the schema of a history of imagebaked: {what}", path.display())]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// The differences.
+        what: String,
     },
     /// The copy is not what it should be.
     #[error("the database {} is damaged: {what}", path.display())]
@@ -107,7 +116,7 @@ pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
         let Some(migration) = tables::migration(&mut connection).await? else {
             return Err(BackupError::NotAHistory { path: path.to_owned() });
         };
-        if migration > tables::last_migration() {
+        if migration > schema::last_migration() {
             return Err(StoreError::Newer { path: path.to_owned(), version: migration }.into());
         }
         let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
@@ -165,8 +174,9 @@ pub async fn restore(
     let _lock = lock(&folder, state_dir)?;
     let incoming = Incoming::new(folder)?;
     progress("looking the backup over");
-    look_over(backup).await?;
+    let migration = look_over(backup).await?.migration;
     let reader = Reader::connect(backup).await?;
+    check_schema(&reader, backup, migration).await?;
     let copied = reader.copy(&incoming.path(), progress).await;
     reader.close().await;
     copied?;
@@ -181,6 +191,16 @@ pub async fn restore(
     let history = look_over(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
     Ok(Restored { history, kept })
+}
+
+/// Fails where a database has more, less or something else than the migrations make.
+async fn check_schema(reader: &Reader, path: &Path, migration: i64) -> Result<(), BackupError> {
+    let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
+    let found = schema::differences(&mut connection, migration).await?;
+    if found.is_empty() {
+        return Ok(());
+    }
+    Err(BackupError::Schema { path: path.to_owned(), what: found.join("; ") })
 }
 
 /// A database that is to take the place of the history; removed again where it comes to nothing.
@@ -225,6 +245,7 @@ impl Incoming {
                     folder.link(&from, &format!("{name}{suffix}")).map_err(file("keep", &folder.at(&from)))?;
                 }
             }
+            self.take_rights_of(&database).map_err(file("set the rights of", &path))?;
             kept = Some(folder.at(&name));
         }
         // A log must never meet a database that it is not of. Who dies before the last step leaves the former history, with
@@ -236,6 +257,18 @@ impl Incoming {
         folder.rename(INCOMING, DATABASE_FILE).map_err(file("replace", &database))?;
         folder.sync().map_err(file("write", &database))?;
         Ok(kept)
+    }
+}
+
+impl Incoming {
+    /// Gives it the mode and the owner of the former history: whoever could read that can read this.
+    fn take_rights_of(&self, former: &Path) -> io::Result<()> {
+        let (former, own) = (fs::symlink_metadata(former)?, self.file.metadata()?);
+        if (own.uid(), own.gid()) != (former.uid(), former.gid()) {
+            // Only root can. What anybody else makes is that user's own.
+            let _ = fchown(&self.file, Some(former.uid()), Some(former.gid()));
+        }
+        self.file.set_permissions(Permissions::from_mode(former.mode() & 0o777))
     }
 }
 

@@ -244,7 +244,7 @@ type AssignedColumns = (String, String, Option<String>, Option<i64>, i64);
 async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<LineId, View>, StoreError> {
     let json = serde_json::to_string(lines).map_err(StoreError::Encode)?;
     let mut views: HashMap<LineId, View> = lines.iter().map(|line| (line.clone(), View::default())).collect();
-    let images: Vec<ImageRow> = sqlx::query_as(statements::PRESENT_IMAGES)
+    let images: Vec<ImageRow> = sqlx::query_as(statements::PRESENT_IMAGES_OF)
         .bind(&json)
         .fetch_all(&mut *tx)
         .await

@@ -118,12 +118,14 @@ impl NewImage {
 impl Reader {
     /// The images that are not deleted: of these lines, or of all.
     pub async fn present_images(&self, lines: Option<&[LineId]>) -> Result<Vec<ImageRow>, StoreError> {
-        let lines = lines.map(serde_json::to_string).transpose().map_err(StoreError::Encode)?;
-        sqlx::query_as(statements::PRESENT_IMAGES)
-            .bind(lines)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the images"))
+        let query = match lines {
+            Some(lines) => {
+                let lines = serde_json::to_string(lines).map_err(StoreError::Encode)?;
+                sqlx::query_as(statements::PRESENT_IMAGES_OF).bind(lines)
+            }
+            None => sqlx::query_as(statements::PRESENT_IMAGES),
+        };
+        query.fetch_all(&self.pool).await.map_err(failed("read the images"))
     }
 
     /// One image, deleted or not.

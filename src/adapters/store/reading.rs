@@ -1,6 +1,11 @@
 //! What commands and the status page read. Works while the daemon runs and while it does not.
 
-use std::{collections::HashMap, path::Path, time::Duration};
+use std::{
+    collections::HashMap,
+    fs, io,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Serialize, Serializer};
@@ -9,7 +14,13 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
-use super::{StoreError, failed, statements};
+use super::{
+    DATABASE_FILE, StoreError,
+    error::sqlite_code,
+    failed,
+    schema::{self, last_migration},
+    statements, tables,
+};
 use crate::domain::{
     bake::{State, Trigger},
     ids::{BakeId, InstanceId, LineId},
@@ -227,25 +238,75 @@ pub struct LineRow {
 }
 
 impl Reader {
-    /// Opens the history in `state_dir` for reading.
+    /// Opens the history in `state_dir` for reading. The daemon may run or not.
+    ///
+    /// # Errors
+    ///
+    /// There is none, it cannot be read, it is no history, or it is of another version.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
-        let path = state_dir.join(super::DATABASE_FILE);
-        match path.try_exists() {
-            Ok(true) => Self::connect(&path).await,
-            Ok(false) => Err(StoreError::Missing { path }),
-            Err(source) => Err(StoreError::StateDir { dir: state_dir.to_owned(), source }),
+        let (reader, found) = Self::open_at(state_dir).await?;
+        let needed = last_migration();
+        if found < needed {
+            reader.close().await;
+            return Err(StoreError::Older { path: state_dir.join(DATABASE_FILE), found, needed });
+        }
+        Ok(reader)
+    }
+
+    /// The same for copies and exports, which also read the history of an earlier version.
+    ///
+    /// # Errors
+    ///
+    /// There is none, it cannot be read, it is no history, or it is of a newer version.
+    pub async fn open_any_version(state_dir: &Path) -> Result<Self, StoreError> {
+        Ok(Self::open_at(state_dir).await?.0)
+    }
+
+    /// Opens the history, and reads the migration that it is at.
+    async fn open_at(state_dir: &Path) -> Result<(Self, i64), StoreError> {
+        let path = state_dir.join(DATABASE_FILE);
+        match fs::metadata(&path) {
+            // SQLite takes it for a database without tables.
+            Ok(file) if file.len() == 0 => return Err(StoreError::NotAHistory { path }),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path }),
+            Err(source) => return Err(StoreError::StateDir { dir: state_dir.to_owned(), source }),
+        }
+        let mut reader = Self::connect(&path).await?;
+        let mut found = reader.migration().await;
+        if let Err(StoreError::Query { source, .. }) = &found
+            && needs_log(source)
+            && !log_of(&path).exists()
+        {
+            // After an orderly stop there is no log. A reader may not make one in a folder where it may not write, and needs
+            // none: all is in the database, which nobody writes.
+            reader.close().await;
+            reader = Self::connect_with(&path, SqlitePoolOptions::new(), true).await?;
+            found = reader.migration().await;
+        }
+        match found {
+            Ok(Some(found)) if found > last_migration() => Err(StoreError::Newer { path, version: found }),
+            Ok(Some(found)) => Ok((reader, found)),
+            Ok(None) => Err(StoreError::NotAHistory { path }),
+            Err(StoreError::Query { source, .. }) => Err(StoreError::Open { path, source }),
+            Err(error) => Err(error),
         }
     }
 
+    async fn migration(&self) -> Result<Option<i64>, StoreError> {
+        let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
+        tables::migration(&mut connection).await
+    }
+
     pub(super) async fn connect(path: &Path) -> Result<Self, StoreError> {
-        Self::connect_with(path, SqlitePoolOptions::new()).await
+        Self::connect_with(path, SqlitePoolOptions::new(), false).await
     }
 
     /// With connections that are all opened now and never anew, as long as they are sound: what is opened later by the same
     /// path may be another file.
     pub(super) async fn connect_for_life(path: &Path) -> Result<Self, StoreError> {
         let pool = SqlitePoolOptions::new().min_connections(READERS).idle_timeout(None).max_lifetime(None);
-        let reader = Self::connect_with(path, pool).await?;
+        let reader = Self::connect_with(path, pool, false).await?;
         // SQLite opens what is beside the database at the first statement.
         let mut opened = Vec::new();
         for _ in 0..READERS {
@@ -257,8 +318,12 @@ impl Reader {
         Ok(reader)
     }
 
-    async fn connect_with(path: &Path, pool: SqlitePoolOptions) -> Result<Self, StoreError> {
-        let options = SqliteConnectOptions::new().filename(path).read_only(true).busy_timeout(Duration::from_secs(5));
+    async fn connect_with(path: &Path, pool: SqlitePoolOptions, immutable: bool) -> Result<Self, StoreError> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .read_only(true)
+            .immutable(immutable)
+            .busy_timeout(Duration::from_secs(5));
         let pool = pool
             .max_connections(READERS)
             // One that was left within a transaction is of no more use.
@@ -269,23 +334,28 @@ impl Reader {
         Ok(Self { pool })
     }
 
-    /// Reads the whole database and tells what is wrong with it, in SQLite's words; nothing where it is sound. One that a
-    /// newer version wrote is an error.
+    /// Reads the whole database and lists its faults: damage in SQLite's words, and what the schema has more, less or other
+    /// than the migrations make. Empty where it is sound.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read, or is of a newer version.
     pub async fn examine(&self) -> Result<Vec<String>, StoreError> {
+        let path = || self.pool.connect_options().get_filename().to_path_buf();
+        let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
+        let Some(migration) = tables::migration(&mut connection).await? else {
+            return Err(StoreError::NotAHistory { path: path() });
+        };
+        if migration > last_migration() {
+            return Err(StoreError::Newer { path: path(), version: migration });
+        }
         let found: Vec<String> = sqlx::query_scalar(statements::QUICK_CHECK)
-            .fetch_all(&self.pool)
+            .fetch_all(&mut *connection)
             .await
             .map_err(failed("read through the database"))?;
-        let newest: Option<i64> = sqlx::query_scalar(statements::NEWEST_MIGRATION)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed("read its version"))?;
-        let known = super::MIGRATIONS.iter().map(|migration| migration.version).max();
-        if let Some(version) = newest.filter(|_| newest > known) {
-            let path = self.pool.connect_options().get_filename().to_owned();
-            return Err(StoreError::Newer { path, version });
-        }
-        Ok(found.into_iter().filter(|line| line != "ok").collect())
+        let mut faults: Vec<_> = found.into_iter().filter(|line| line != "ok").collect();
+        faults.extend(schema::differences(&mut connection, migration).await?);
+        Ok(faults)
     }
 
     /// Ends all connections.
@@ -492,6 +562,19 @@ impl Reader {
             .map_err(failed("count the bakes"))?;
         Ok(rows.into_iter().map(|(state, n)| (state, n.unsigned_abs())).collect())
     }
+}
+
+/// Whether SQLite failed because it may not make the log beside the database.
+fn needs_log(error: &sqlx::Error) -> bool {
+    /// <https://sqlite.org/rescode.html>: READONLY and CANTOPEN.
+    const CODES: [u32; 2] = [8, 14];
+    sqlite_code(error).is_some_and(|code| CODES.contains(&code))
+}
+
+fn log_of(database: &Path) -> PathBuf {
+    let mut log = database.as_os_str().to_owned();
+    log.push("-wal");
+    PathBuf::from(log)
 }
 
 impl BakeRow {

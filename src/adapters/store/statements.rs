@@ -4,9 +4,6 @@
 /// Whether the file is sound; one row that says `ok`, or up to ten that say what is wrong.
 pub const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
 
-/// How new the database is.
-pub const NEWEST_MIGRATION: &str = "SELECT max(version) FROM _sqlx_migrations";
-
 /// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
 /// the unique key is what makes planning the same slot twice harmless.
 pub const INSERT_BAKES: &str = "
@@ -152,7 +149,10 @@ SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued'
 pub const CLAMP_IMAGES: &str = "
 UPDATE images
 SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1), verify_next = min(verify_next, ?1)
-WHERE available_at > ?2 OR missing_since > ?2 OR (verify = 'due' AND verify_next > ?3)";
+WHERE image_id IN (SELECT image_id FROM images INDEXED BY images_by_availability WHERE available_at > ?2
+                   UNION ALL SELECT image_id FROM images INDEXED BY images_missing WHERE missing_since > ?2
+                   UNION ALL SELECT image_id FROM images INDEXED BY images_to_verify
+                             WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
 
 /// The same for the last inventory scan.
 pub const CLAMP_LOOK: &str = "
@@ -160,8 +160,10 @@ UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since
 
 /// Whether there are such.
 pub const IMAGES_AHEAD: &str = "
-SELECT EXISTS (SELECT 1 FROM images
-               WHERE available_at > ?1 OR missing_since > ?1 OR (verify = 'due' AND verify_next > ?2))";
+SELECT EXISTS (SELECT 1 FROM images INDEXED BY images_by_availability WHERE available_at > ?1)
+    OR EXISTS (SELECT 1 FROM images INDEXED BY images_missing WHERE missing_since > ?1)
+    OR EXISTS (SELECT 1 FROM images INDEXED BY images_to_verify
+               WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?2)";
 
 /// When the history was last written, as its newest rows say.
 pub const NEWEST_WRITE: &str = "
@@ -345,7 +347,7 @@ WITH fresh AS (
                       WHERE b.schedule_id = value ->> 'schedule_id' AND b.instance_id = value ->> 'instance_id'
                         AND b.slot = value ->> 'slot')
 ), counted AS (
-    SELECT b.id, count(*) AS own
+    SELECT b.id, b.covers, count(*) AS own
     FROM fresh CROSS JOIN bakes b
       ON b.schedule_id = fresh.schedule_id AND b.instance_id = fresh.instance_id AND b.slot > fresh.slot
          AND b.covers_from <= fresh.slot
@@ -360,12 +362,12 @@ WITH fresh AS (
 
 /// Ranges of which nothing is left go.
 pub const REMOVE_REBUILT_RANGES: &str = uncount_rebuilt!(
-    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= bakes.covers)"
+    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= counted.covers)"
 );
 
 /// The others count fewer.
 pub const UNCOUNT_REBUILT: &str =
-    uncount_rebuilt!("UPDATE bakes SET covers = covers - counted.own FROM counted WHERE bakes.id = counted.id");
+    uncount_rebuilt!("UPDATE bakes SET covers = bakes.covers - counted.own FROM counted WHERE bakes.id = counted.id");
 
 /// Bakes that are unknown are looked at now.
 pub const WAKE_UNKNOWN: &str = "
@@ -429,9 +431,15 @@ FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON 
     };
 }
 
-/// Images that are not deleted, of some lines or of all, with what holds them.
+/// Images that are not deleted, with what holds them.
 pub const PRESENT_IMAGES: &str = images!(
-    "WHERE i.fate <> 'deleted' AND (?1 IS NULL OR i.line_id IN (SELECT value FROM json_each(?1)))
+    "WHERE i.fate <> 'deleted'
+ORDER BY i.line_id, i.version DESC, i.image_id"
+);
+
+/// The same of some lines.
+pub const PRESENT_IMAGES_OF: &str = images!(
+    "WHERE i.fate <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY i.line_id, i.version DESC, i.image_id"
 );
 
@@ -466,7 +474,8 @@ FROM json_each(?1) AS sight
 WHERE images.image_id = sight.value ->> 'image_id'";
 
 /// Lines with images that are marked or being deleted.
-pub const LINES_WITH_MARKS: &str = "SELECT DISTINCT line_id FROM images WHERE fate IN ('marked', 'deleting')";
+pub const LINES_WITH_MARKS: &str =
+    "SELECT DISTINCT line_id FROM images INDEXED BY images_going WHERE fate IN ('marked', 'deleting')";
 
 /// An image has gone by other hands. One that we may have deleted is searched for instead.
 pub const IMAGE_VANISHED: &str = "
@@ -756,8 +765,8 @@ ORDER BY h.id DESC LIMIT ?2";
 pub const DUE_COPIES: &str = "
 SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
        CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
-FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN settings s ON s.hash = b.settings
-     LEFT JOIN images i ON i.image_id = d.image_id
+FROM distributions d INDEXED BY distributions_open CROSS JOIN bakes b ON b.id = d.bake_id
+     CROSS JOIN settings s ON s.hash = b.settings LEFT JOIN images i ON i.image_id = d.image_id
 WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
 ORDER BY d.wake_at, d.image_id, d.region
 LIMIT ?3";
@@ -794,10 +803,11 @@ pub const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributions ORD
 /// Bakes whose image could not be copied everywhere and is still there.
 pub const FAILED_COPIES: &str = "
 SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason, min(d.finished_at) AS since
-FROM distributions d JOIN bakes b ON b.id = d.bake_id JOIN images i ON i.image_id = d.image_id
+FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
+     CROSS JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
   -- A newer image of the line that is in the region makes up for it.
-  AND NOT EXISTS (SELECT 1 FROM images n JOIN distributions e ON e.image_id = n.image_id
+  AND NOT EXISTS (SELECT 1 FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
                   WHERE n.line_id = i.line_id AND n.version > i.version AND e.region = d.region AND e.state = 'done')
 GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
 
@@ -1022,6 +1032,14 @@ pub const FORGET_RUN: &str = "DELETE FROM lineage";
 /// The tables of the database.
 pub const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
 
+/// All migrations that were carried out.
+pub const APPLIED_MIGRATIONS: &str = "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
+
+/// All objects of the schema with the statements that make them, but for those of SQLite and of the migrations.
+pub const SCHEMA_OBJECTS: &str = "
+SELECT type, name, sql FROM sqlite_schema
+WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' AND name <> '_sqlx_migrations'";
+
 /// The last migration that was carried out.
 pub const MIGRATION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
 
@@ -1062,6 +1080,7 @@ pub const ALL: &[&str] = &[
     INSERT_DISTRIBUTIONS,
     INSERT_REBUILT_IMAGES,
     PRESENT_IMAGES,
+    PRESENT_IMAGES_OF,
     ONE_IMAGE,
     NEWEST_RESULTS,
     LAST_LOOK,
@@ -1187,13 +1206,14 @@ pub const ALL: &[&str] = &[
     OPEN_BAKES,
     OWED_STARTS,
     TABLE_NAMES,
+    APPLIED_MIGRATIONS,
+    SCHEMA_OBJECTS,
     MIGRATION,
     COLUMNS_OF,
     COPY_INTO,
     INTEGRITY,
     ORPHANS,
     QUICK_CHECK,
-    NEWEST_MIGRATION,
     OPTIMIZE,
     CHECKPOINT,
     LEARNED,

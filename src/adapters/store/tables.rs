@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{MIGRATIONS, StoreError, failed, statements};
+use super::{StoreError, failed, statements};
 
 /// One table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,11 +52,6 @@ const TABLES: &[Table] = &[
 
 /// How many rows each table has, by its name.
 pub type Rows = BTreeMap<String, u64>;
-
-/// The last migration that this version knows.
-pub(super) fn last_migration() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
-}
 
 /// The migration that the database is at; `None` where it is no history at all.
 pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
@@ -130,7 +125,7 @@ mod tests {
         let mut listed: Vec<_> = TABLES.iter().map(|table| table.name.to_owned()).collect();
         listed.sort_unstable();
         assert_eq!(all, listed, "a table that is not in TABLES is in no export");
-        assert_eq!(migration(&mut connection).await.unwrap(), Some(last_migration()));
+        assert_eq!(migration(&mut connection).await.unwrap(), Some(super::super::schema::last_migration()));
     }
 
     #[tokio::test]

@@ -1,9 +1,9 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use sqlx::Executor;
+use sqlx::{Connection as _, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::*;
+use super::{schema::migrations_up_to, *};
 use crate::domain::{
     api::{
         call::MadeImage,
@@ -170,10 +170,7 @@ async fn what_an_older_version_caught_up_only_to_fail_gets_its_deadline() {
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
     let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    Migrator::with_migrations(MIGRATIONS.iter().filter(|it| it.version < 5).cloned().collect())
-        .run(&old)
-        .await
-        .unwrap();
+    migrations_up_to(4).run(&old).await.unwrap();
     sqlx::query("INSERT INTO settings (hash, json) VALUES ('h', ?1)")
         .bind(serde_json::to_string(&*settings()).unwrap())
         .execute(&old)
@@ -233,8 +230,7 @@ async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words(
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
     let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
-    let before_hooks = MIGRATIONS.iter().filter(|migration| migration.version < 3).cloned().collect();
-    Migrator::with_migrations(before_hooks).run(&old).await.unwrap();
+    migrations_up_to(2).run(&old).await.unwrap();
     let slot = at("2027-01-01T03:00:00Z");
     let settings = serde_json::to_string(&*settings()).unwrap();
     sqlx::query("INSERT INTO settings (hash, json) VALUES ('h', ?1)").bind(settings).execute(&old).await.unwrap();
@@ -798,4 +794,98 @@ async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_confirms_it() {
     let ahead =
         store.rows_ahead(&["never-begun", "asked", "sent"].map(span), written + TimeDelta::hours(1)).await.unwrap();
     assert_eq!(ahead.iter().map(|row| row.id).collect::<Vec<_>>(), [BakeId(1), BakeId(2)]);
+}
+
+#[tokio::test]
+async fn a_history_of_an_earlier_version_is_copied_before_it_is_migrated() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(false);
+    let mut old = SqliteConnection::connect_with(&options).await.unwrap();
+    migrations_up_to(4).run(&mut old).await.unwrap();
+    sqlx::query("INSERT INTO lines VALUES ('golden', 7)").execute(&mut old).await.unwrap();
+    old.close().await.unwrap();
+    let error = Reader::open(dir.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::Older { found: 4, .. }), "{error}");
+    assert!(error.to_string().contains("restart the daemon") && !error.is_unusable_history(), "{error}");
+    let any = Reader::open_any_version(dir.path()).await.unwrap();
+    assert_eq!(any.examine().await.unwrap(), Vec::<String>::new(), "it is sound");
+    any.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    assert_eq!(store.reader().versions().await.unwrap()[&LineId::from("golden")], 7);
+    assert_eq!(store.reader().examine().await.unwrap(), Vec::<String>::new());
+    let copy = dir.path().join(format!("{DATABASE_FILE}.before-migration-from-4"));
+    let copy = Reader::connect(&copy).await.unwrap();
+    assert_eq!(copy.versions().await.unwrap()[&LineId::from("golden")], 7);
+    assert_eq!(copy.examine().await.unwrap(), Vec::<String>::new());
+    copy.close().await;
+    store.close().await;
+    drop(store);
+    // A start without a migration makes no copy.
+    Store::open(dir.path()).await.unwrap().close().await;
+    let copies = std::fs::read_dir(dir.path())
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_str().unwrap().contains("before-migration"));
+    assert_eq!(copies.count(), 1);
+}
+
+#[tokio::test]
+async fn a_database_with_another_schema_is_not_restored_and_not_called_sound() {
+    let now = at("2027-01-01T03:00:00Z");
+    for (sql, wanted) in [
+        ("DROP INDEX bakes_open", "the index bakes_open is missing"),
+        (
+            "CREATE TRIGGER x AFTER INSERT ON bakes BEGIN DELETE FROM attempts; END",
+            "the trigger x is not of imagebaked",
+        ),
+        ("ALTER TABLE pins ADD COLUMN extra TEXT", "the table pins is not that of imagebaked"),
+        (
+            "UPDATE _sqlx_migrations SET checksum = x'00' WHERE version = 2",
+            "migration 2 is not that of this imagebaked",
+        ),
+        ("DELETE FROM _sqlx_migrations WHERE version = 3", "migration 3 was not carried out"),
+    ] {
+        let (dir, store) = store().await;
+        store.execute(sql).await;
+        let faults = store.reader().examine().await.unwrap();
+        assert_eq!(faults, [wanted], "{sql}");
+        store.close().await;
+        drop(store);
+        let target = tempfile::tempdir().unwrap();
+        let error = restore(target.path(), &dir.path().join(DATABASE_FILE), "test", now, &|_| ()).await.unwrap_err();
+        assert!(matches!(&error, BackupError::Schema { what, .. } if what == wanted), "{sql}: {error}");
+        assert!(!target.path().join(DATABASE_FILE).exists());
+    }
+}
+
+#[tokio::test]
+async fn an_empty_file_is_damage_for_readers_too() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join(DATABASE_FILE), "").unwrap();
+    let error = Reader::open(dir.path()).await.unwrap_err();
+    assert!(matches!(error, StoreError::NotAHistory { .. }) && error.is_unusable_history(), "{error}");
+}
+
+/// The file is generated: `UPDATE_DOCS=1` writes it.
+#[tokio::test]
+async fn the_documented_schema_is_that_of_a_fresh_history() {
+    let (_dir, store) = store().await;
+    let objects: Vec<String> = sqlx::query_scalar(
+        "SELECT sql FROM sqlite_schema
+         WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' AND name <> '_sqlx_migrations'
+         ORDER BY tbl_name, CASE type WHEN 'table' THEN 0 WHEN 'index' THEN 1 ELSE 2 END, name",
+    )
+    .fetch_all(&mut *store.writer.connection().await.unwrap())
+    .await
+    .unwrap();
+    let head = concat!(
+        "-- The schema of the history after all migrations. Generated by a test of adapters::store with UPDATE_DOCS=1.\n",
+        "-- Instants are milliseconds since 1970 in UTC.\n",
+    );
+    let text = objects.iter().fold(head.to_owned(), |text, sql| format!("{text}\n{sql};\n"));
+    let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/schema.sql");
+    if std::env::var_os("UPDATE_DOCS").is_some() {
+        std::fs::write(&path, &text).unwrap();
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap_or_default(), text, "UPDATE_DOCS=1 writes it anew");
 }

@@ -33,9 +33,11 @@ use sqlx::{
 use tokio::runtime::Handle;
 
 use super::{
-    DATABASE_FILE, MIGRATIONS, Reader, StoreError,
+    DATABASE_FILE, Reader, StoreError,
     backup::{BackupError, Incoming, Progress, Restored, look_over},
-    failed, lock, state_folder,
+    failed,
+    location::{lock, state_folder},
+    schema::{self, MIGRATIONS},
     tables::{self, Kind, Rows, Table},
 };
 use crate::domain::bake::State;
@@ -142,7 +144,7 @@ impl Reader {
         // All that is read in one transaction is of one moment.
         let mut moment = connection.begin().await.map_err(failed("be read"))?;
         let migration = tables::migration(&mut moment).await?.unwrap_or_default();
-        if migration > tables::last_migration() {
+        if migration > schema::last_migration() {
             return Err(TransferError::Newer { what: format!("migration {migration}") });
         }
         let present = tables::present(&mut moment).await?;
@@ -273,7 +275,7 @@ impl TransferTarget {
         if header.format > FORMAT {
             return Err(TransferError::Newer { what: format!("format {}", header.format) });
         }
-        if header.migration > tables::last_migration() {
+        if header.migration > schema::last_migration() {
             return Err(TransferError::Newer { what: format!("migration {}", header.migration) });
         }
         if !MIGRATIONS.version_exists(header.migration) {
@@ -477,14 +479,14 @@ mod tests {
         MIGRATIONS.run_to(1, &mut connection).await.unwrap();
         sqlx::query("INSERT INTO lines VALUES ('golden', 7)").execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
-        let reader = Reader::open(old.path()).await.unwrap();
+        let reader = Reader::open_any_version(old.path()).await.unwrap();
         let mut document = Vec::new();
         let rows = reader.export(&mut document, &|_| ()).await.unwrap();
         assert!(!rows.contains_key("pauses"), "they came later");
         assert!(document.starts_with(br#"{"imagebaked_ledger":{"format":1,"migration":1,"#));
 
         let made = import(new.path(), Cursor::new(document), DateTime::UNIX_EPOCH, &|_| ()).await.unwrap();
-        assert_eq!(made.history.migration, tables::last_migration());
+        assert_eq!(made.history.migration, schema::last_migration());
         let store = Store::open(new.path()).await.unwrap();
         assert_eq!(store.reader().versions().await.unwrap().values().copied().collect::<Vec<_>>(), [7]);
         assert!(store.reader().pauses().await.unwrap().is_empty());

@@ -21,7 +21,7 @@ use std::{
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{LOCK_FILE, StoreError, failed, lineage::LineageMarks};
+use super::{StoreError, failed, lineage::LineageMarks, location::LOCK_FILE};
 use crate::adapters::files::FileId;
 
 /// What SQLite keeps beside a database in use.

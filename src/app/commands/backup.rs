@@ -25,7 +25,7 @@ use crate::{
 pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
     let begun = Instant::now();
     let config = context.locate_daemon()?;
-    let reader = context.reader(&config).await?;
+    let reader = context.reader_of_any_version(&config).await?;
     keep_off(&args.file, &config.daemon.state_dir)?;
     let file = atomic::begin(&args.file, args.force, atomic::PRIVATE)?;
     let copied = reader.copy(&file.part(), &progress).await;

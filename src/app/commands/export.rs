@@ -30,7 +30,7 @@ const BUFFER: usize = 1 << 16;
 pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
     let begun = Instant::now();
     let config = context.locate_daemon()?;
-    let reader = context.reader(&config).await?;
+    let reader = context.reader_of_any_version(&config).await?;
     if args.file == Path::new("-") {
         let mut out = BufWriter::with_capacity(BUFFER, io::stdout());
         let exported = reader.export(&mut out, &progress).await;

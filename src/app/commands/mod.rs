@@ -217,11 +217,22 @@ impl Context<'_> {
     }
 
     async fn reader(&self, config: &Config) -> Result<Reader> {
-        Reader::open(&config.daemon.state_dir).await.map_err(|error| {
-            let exit = if matches!(error, StoreError::Missing { .. }) { Exit::NotFound } else { Exit::Failed };
-            Failure::new(exit, chain(&error))
-        })
+        Reader::open(&config.daemon.state_dir).await.map_err(|error| unreadable(&error))
     }
+
+    /// The history, also of an earlier version: for copies and exports.
+    async fn reader_of_any_version(&self, config: &Config) -> Result<Reader> {
+        Reader::open_any_version(&config.daemon.state_dir).await.map_err(|error| unreadable(&error))
+    }
+}
+
+fn unreadable(error: &StoreError) -> Failure {
+    let exit = match error {
+        StoreError::Missing { .. } => Exit::NotFound,
+        error if error.is_unusable_history() => Exit::Unusable,
+        _ => Exit::Failed,
+    };
+    Failure::new(exit, chain(error))
 }
 
 /// Fails where neither the file nor the history knows a schedule of this name or id.

@@ -59,6 +59,9 @@ pub(super) async fn database(state_dir: &Path) -> Check {
             Check::ok(name, format!("sound, {} KiB at {}", size.div_ceil(1024), path.display()))
         }
         Ok(Ok(faults)) => damaged(format!("{} is damaged: {}", path.display(), faults.join("; "))),
+        Ok(Err(error @ StoreError::Older { .. })) => {
+            Check::warn(name, error.to_string(), format!("systemctl restart {UNIT}"))
+        }
         Ok(Err(error @ StoreError::Newer { .. })) => Check::fail(name, error.to_string(), "install that version"),
         Ok(Err(error)) => {
             let found = chain(&error);

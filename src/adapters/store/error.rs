@@ -1,0 +1,156 @@
+//! Why the history cannot be opened, read or written.
+
+use std::{io, path::PathBuf};
+
+use sqlx::migrate::MigrateError;
+
+/// Why the history could not be opened, read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The state directory cannot be used.
+    #[error("cannot use the state directory {}", dir.display())]
+    StateDir {
+        /// The directory.
+        dir: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Another daemon has it.
+    #[error("another imagebaked is running on {}; stop it first, or give this one its own [daemon] state_dir", dir.display())]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// Nothing there to read.
+    #[error("there is no database at {} yet; it is made when the daemon first runs", path.display())]
+    Missing {
+        /// The database.
+        path: PathBuf,
+    },
+    /// Not a database, or damaged.
+    #[error("cannot open the database {}; it was left as it is", path.display())]
+    Open {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Written by an earlier version, whose daemon still runs or was the last to run.
+    #[error(
+        "the history {} is of an earlier imagebaked (migration {found}, this version needs {needed}); restart the daemon, \
+         which migrates it: systemctl restart imagebaked",
+        path.display()
+    )]
+    Older {
+        /// The database.
+        path: PathBuf,
+        /// The migration that it is at.
+        found: i64,
+        /// The last migration of this version.
+        needed: i64,
+    },
+    /// Damage that was found before a migration.
+    #[error("the history {} is damaged: {what}; it was left as it is", path.display())]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What is wrong.
+        what: String,
+    },
+    /// The copy that precedes a migration was not made.
+    #[error("cannot copy the history to {} before its migration", path.display())]
+    Copy {
+        /// The copy.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Written by a newer version.
+    #[error(
+        "the database {} was written by a newer imagebaked (migration {version}); it was left as it is: install that version",
+        path.display()
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// The unknown migration.
+        version: i64,
+    },
+    /// A migration failed.
+    #[error("cannot bring the database {} up to date; it was left as it is", path.display())]
+    Migrate {
+        /// The database.
+        path: PathBuf,
+        /// Why.
+        source: MigrateError,
+    },
+    /// A database of something else, or an empty file.
+    #[error("{} is not a history of imagebaked; it was left as it is. Move it away, or restore a backup", path.display())]
+    NotAHistory {
+        /// The file.
+        path: PathBuf,
+    },
+    /// What is open is not what the path names any more.
+    #[error("the history database {} {what}", path.display())]
+    Replaced {
+        /// Where it was.
+        path: PathBuf,
+        /// What became of it.
+        what: String,
+    },
+    /// A statement failed.
+    #[error("the history could not {step}")]
+    Query {
+        /// What it was to do.
+        step: &'static str,
+        /// Why.
+        source: sqlx::Error,
+    },
+    /// Rows that were read a moment ago are gone, or have ended by other hands.
+    #[error(
+        "the history went back under the running daemon: bakes that it works on are not in it, or have ended there; was the \
+         database restored or replaced?"
+    )]
+    WentBack,
+    /// A batch could not be written as JSON.
+    #[error("a batch of rows could not be encoded")]
+    Encode(#[source] serde_json::Error),
+}
+
+impl StoreError {
+    /// Whether the history is damaged, of another program or of a newer version, so that trying again is in vain until a person
+    /// has restored or replaced it. A disk that is full or fails is not: it may be well again at the next try.
+    pub fn is_unusable_history(&self) -> bool {
+        match self {
+            Self::Newer { .. } | Self::NotAHistory { .. } | Self::Damaged { .. } => true,
+            Self::Open { source, .. } | Self::Query { source, .. } => is_damage(source),
+            Self::Migrate { source, .. } => match source {
+                MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {
+                    is_damage(source) || sqlite_code(source) == Some(SQLITE_ERROR)
+                }
+                _ => true,
+            },
+            _ => false,
+        }
+    }
+}
+
+/// A statement does not fit the schema.
+const SQLITE_ERROR: u32 = 1;
+/// The file is malformed, or no database at all.
+const SQLITE_DAMAGE: [u32; 2] = [11, 26];
+
+/// SQLite's primary result code, <https://sqlite.org/rescode.html>.
+pub(super) fn sqlite_code(error: &sqlx::Error) -> Option<u32> {
+    let code: u32 = error.as_database_error()?.code()?.parse().ok()?;
+    Some(code & 0xff)
+}
+
+fn is_damage(error: &sqlx::Error) -> bool {
+    sqlite_code(error).is_some_and(|code| SQLITE_DAMAGE.contains(&code))
+}
+
+/// Gives a failed statement its step in words.
+pub(super) fn failed(step: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
+    move |source| StoreError::Query { step, source }
+}

@@ -1,0 +1,162 @@
+//! How the history gets its schema: the first database, and the way from an earlier version.
+
+use std::{fs::File, io, path::Path, time::Duration};
+
+use sqlx::{
+    Connection as _, SqliteConnection,
+    migrate::MigrateError,
+    sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
+};
+
+use super::{
+    BackupError, Reader, StoreError,
+    location::{COMPANIONS, DATABASE_FILE},
+    schema::{MIGRATIONS, last_migration},
+    tables,
+};
+use crate::adapters::files::Folder;
+
+/// The name under which the first database is made.
+const FIRST_FILE: &str = "imagebaked.db.first";
+
+/// How the writing connection is opened, the first time and after every failure.
+pub(super) fn options(path: &Path) -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .filename(path)
+        .create_if_missing(false)
+        .journal_mode(SqliteJournalMode::Wal)
+        .synchronous(SqliteSynchronous::Full)
+        .foreign_keys(true)
+        .busy_timeout(Duration::from_secs(5))
+        .optimize_on_close(true, None)
+}
+
+/// Makes a database where there is none: under another name, so that half a one is never taken for one.
+pub(super) async fn make_first(folder: &Folder) -> Result<(), StoreError> {
+    let unusable = |source| StoreError::StateDir { dir: folder.at(""), source };
+    for suffix in [""].iter().chain(&COMPANIONS) {
+        folder.remove(&format!("{FIRST_FILE}{suffix}")).map_err(unusable)?;
+    }
+    // A log that lost its database must never meet another one.
+    for suffix in COMPANIONS {
+        folder.remove(&format!("{DATABASE_FILE}{suffix}")).map_err(unusable)?;
+    }
+    // SQLite gives its other files the mode of the first.
+    let file = folder.create_new(FIRST_FILE, 0o640).map_err(unusable)?;
+    folder.give(&file);
+    drop(file);
+    let path = folder.at(FIRST_FILE);
+    let open = |source| StoreError::Open { path: path.clone(), source };
+    let options = options(&path).journal_mode(SqliteJournalMode::Delete).foreign_keys(false);
+    let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await.map_err(open)?;
+    MIGRATIONS.run(&pool).await.map_err(|source| migration_error(&path, source))?;
+    pool.close().await;
+    File::open(&path).and_then(|file| file.sync_all()).map_err(unusable)?;
+    folder.rename_new(FIRST_FILE, DATABASE_FILE).and_then(|()| folder.sync()).map_err(unusable)
+}
+
+/// Brings the database to this version. A migration is logged and preceded by a verified copy, which stays beside the
+/// database when it succeeds. Without foreign keys: a table that is made anew must not take the rows with it that refer to
+/// the old one.
+///
+/// # Errors
+///
+/// The database is damaged, no history or of a newer version; the copy cannot be made; or a migration fails and is rolled
+/// back.
+pub(super) async fn migrate(folder: &Folder, options: &SqliteConnectOptions) -> Result<(), StoreError> {
+    let path = &folder.at(DATABASE_FILE);
+    let open = |source| StoreError::Open { path: path.to_owned(), source };
+    // Without settings that would write into a file which is none of ours.
+    let plain = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
+    let mut connection = SqliteConnection::connect_with(&plain).await.map_err(open)?;
+    let known = tables::migration(&mut connection).await;
+    let _ = connection.close().await;
+    let found = match known {
+        Ok(Some(found)) => found,
+        // Emptied, or made by somebody else.
+        Ok(None) => return Err(StoreError::NotAHistory { path: path.to_owned() }),
+        Err(StoreError::Query { source, .. }) => return Err(open(source)),
+        Err(error) => return Err(error),
+    };
+    let needed = last_migration();
+    let copy = if found < needed { Some(copy_before_migration(folder, found).await?) } else { None };
+    if let Some(copy) = &copy {
+        tracing::info!(
+            path = %path.display(),
+            copy = %folder.at(copy).display(),
+            "the history is migrated from migration {found} to {needed}"
+        );
+    }
+    let pool = SqlitePoolOptions::new().max_connections(1);
+    let pool = pool.connect_with(options.clone().foreign_keys(false)).await.map_err(open)?;
+    let migrated = MIGRATIONS.run(&pool).await.map_err(|source| migration_error(path, source));
+    pool.close().await;
+    match (&migrated, copy) {
+        (Ok(()), Some(copy)) => tracing::info!(
+            "the history is at migration {needed}; the former one is kept as {}",
+            folder.at(&copy).display()
+        ),
+        // A failed migration is rolled back: the copy has nothing that the history does not have.
+        (Err(_), Some(copy)) => {
+            let _ = folder.remove(&copy);
+        }
+        (_, None) => {}
+    }
+    migrated
+}
+
+/// Copies the history and verifies the copy. Answers with its name in `folder`.
+async fn copy_before_migration(folder: &Folder, found: i64) -> Result<String, StoreError> {
+    let base = format!("{DATABASE_FILE}.before-migration-from-{found}");
+    let mut name = base.clone();
+    let mut taken = 1;
+    // A copy of an earlier migration from the same version is never overwritten.
+    let file = loop {
+        match folder.create_new(&name, 0o640) {
+            Ok(file) => break file,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                taken += 1;
+                name = format!("{base}-{taken}");
+            }
+            Err(source) => return Err(StoreError::Copy { path: folder.at(&name), source }),
+        }
+    };
+    folder.give(&file);
+    let path = folder.at(&name);
+    let copied = async {
+        let reader = Reader::connect(&folder.at(DATABASE_FILE)).await?;
+        let copied = reader.copy(&path, &|_| ()).await;
+        reader.close().await;
+        copied
+    };
+    let Err(error) = copied.await else { return Ok(name) };
+    let _ = folder.remove(&name);
+    Err(match error {
+        BackupError::Store(error) => error,
+        BackupError::File { source, .. } => StoreError::Copy { path, source },
+        BackupError::Damaged { what, .. } => StoreError::Damaged { path: folder.at(DATABASE_FILE), what },
+        error => StoreError::Copy { path, source: io::Error::other(error) },
+    })
+}
+
+pub(super) fn migration_error(path: &Path, source: MigrateError) -> StoreError {
+    match source {
+        MigrateError::VersionMissing(version) => StoreError::Newer { path: path.to_owned(), version },
+        MigrateError::Execute(source) => StoreError::Open { path: path.to_owned(), source },
+        source => StoreError::Migrate { path: path.to_owned(), source },
+    }
+}
+
+/// Lets a test take a table away and put it back, from outside.
+///
+/// # Panics
+///
+/// Where the database refuses.
+#[cfg(test)]
+pub(crate) async fn rename_table(path: &Path, from: &str, to: &str) {
+    let options = SqliteConnectOptions::new().filename(path).pragma("legacy_alter_table", "ON");
+    let mut connection = SqliteConnection::connect_with(&options).await.unwrap();
+    let sql = sqlx::AssertSqlSafe(format!("ALTER TABLE {from} RENAME TO {to}"));
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+    connection.close().await.unwrap();
+}

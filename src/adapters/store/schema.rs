@@ -1,0 +1,90 @@
+//! The schema of the history: its migrations, and whether a database has what they make.
+
+use std::collections::BTreeMap;
+
+use sqlx::{
+    SqliteConnection,
+    migrate::{MigrateError, Migrator},
+    sqlite::SqliteConnectOptions,
+};
+
+use super::{StoreError, failed, statements};
+
+/// All migrations of this version.
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
+
+/// The last migration of this version.
+pub(super) fn last_migration() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or_default()
+}
+
+/// The migrations up to `last`.
+pub(super) fn migrations_up_to(last: i64) -> Migrator {
+    Migrator::with_migrations(MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned().collect())
+}
+
+/// The statement that makes each object, by the object's kind and name.
+type Objects = BTreeMap<(String, String), String>;
+
+/// Compares a database that is at `migration` with what the migrations up to there make, object by object. Answers with one
+/// sentence for each difference.
+///
+/// # Errors
+///
+/// A statement fails.
+pub(super) async fn differences(connection: &mut SqliteConnection, migration: i64) -> Result<Vec<String>, StoreError> {
+    let mut found = applied_differences(connection, migration).await?;
+    let reference = SqliteConnectOptions::new().in_memory(true).foreign_keys(false);
+    let step = "compare its schema";
+    let mut reference = <SqliteConnection as sqlx::Connection>::connect_with(&reference).await.map_err(failed(step))?;
+    migrations_up_to(migration).run(&mut reference).await.map_err(|error| match error {
+        MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => failed(step)(source),
+        error => failed(step)(sqlx::Error::Migrate(Box::new(error))),
+    })?;
+    let (wanted, present) = (objects(&mut reference).await?, objects(connection).await?);
+    for (object, sql) in &wanted {
+        let (kind, name) = object;
+        match present.get(object) {
+            None => found.push(format!("the {kind} {name} is missing")),
+            Some(other) if other != sql => found.push(format!("the {kind} {name} is not that of imagebaked")),
+            Some(_) => {}
+        }
+    }
+    found.extend(
+        present
+            .keys()
+            .filter(|object| !wanted.contains_key(*object))
+            .map(|(kind, name)| format!("the {kind} {name} is not of imagebaked")),
+    );
+    Ok(found)
+}
+
+/// What is wrong with the list of migrations that a database was brought through.
+async fn applied_differences(connection: &mut SqliteConnection, last: i64) -> Result<Vec<String>, StoreError> {
+    let rows: Vec<(i64, Vec<u8>, bool)> = sqlx::query_as(statements::APPLIED_MIGRATIONS)
+        .fetch_all(connection)
+        .await
+        .map_err(failed("list its migrations"))?;
+    let mut found = Vec::new();
+    for migration in MIGRATIONS.iter().filter(|migration| migration.version <= last) {
+        let version = migration.version;
+        match rows.iter().find(|(applied, ..)| *applied == version) {
+            None => found.push(format!("migration {version} was not carried out")),
+            Some((_, _, false)) => found.push(format!("migration {version} did not end")),
+            Some((_, checksum, true)) if *checksum != *migration.checksum => {
+                found.push(format!("migration {version} is not that of this imagebaked"));
+            }
+            Some(_) => {}
+        }
+    }
+    let is_known = |version: i64| MIGRATIONS.iter().any(|migration| migration.version == version);
+    let unknown = rows.iter().filter(|(version, ..)| !is_known(*version));
+    found.extend(unknown.map(|(version, ..)| format!("migration {version} is not of this imagebaked")));
+    Ok(found)
+}
+
+async fn objects(connection: &mut SqliteConnection) -> Result<Objects, StoreError> {
+    let rows: Vec<(String, String, String)> =
+        sqlx::query_as(statements::SCHEMA_OBJECTS).fetch_all(connection).await.map_err(failed("read its schema"))?;
+    Ok(rows.into_iter().map(|(kind, name, sql)| ((kind, name), sql)).collect())
+}
