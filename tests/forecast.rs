@@ -86,6 +86,7 @@ fn settings() -> Arc<BakeSettings> {
         description: None,
         timezone: imagebaked::domain::calendar::zone::Zone::UTC,
         deadline: Duration::from_hours(4),
+        not_after: None,
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,

@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use chrono::NaiveTime;
 use toml::de::DeValue;
 
 use super::{
@@ -42,6 +43,9 @@ pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "inst
 const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";
 /// What [`instance`] takes.
 const INSTANCE: &str = "^[A-Za-z0-9_-]{1,64}$";
+
+/// What [`time_of_day`] takes.
+const TIME_OF_DAY: &str = "^(([01][0-9]|2[0-3]):[0-5][0-9]|never)$";
 
 /// A template and the text it was read from.
 pub(super) type TemplateText = (String, Template);
@@ -100,6 +104,10 @@ layer! {
         /// The cloud must have accepted the job this long after the slot; of a slot that was missed, this long after it was
         /// caught up. Until then a bake waits for a cloud that cannot be reached, and for its instance. Default `"4h"`.
         deadline: Duration = Period(SECOND),
+        /// A local time like `"07:00"`. After the first such time of `timezone` after the slot no stop and no create call
+        /// begins, and the row ends skipped, code `deadline`. `"never"` takes back what `[defaults]` or a profile sets.
+        /// Default `"never"`.
+        not_after: Option<NaiveTime> = Custom(time_of_day, || Kind::Text(TIME_OF_DAY)),
         /// An image still being made after this long is reported. Default `"12h"`.
         build_deadline: Duration = Period(SECOND),
         /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
@@ -170,6 +178,20 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
         out.error(item.mark, "bad-zone", format!("unknown time zone `{text}`"), Some(hint));
     }
     zone
+}
+
+/// A time of day, or `"never"`.
+fn time_of_day(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<NaiveTime>> {
+    if item.is_word("never") {
+        return Some(None);
+    }
+    let text = item.text(out)?;
+    let time = (text.len() == 5).then(|| NaiveTime::parse_from_str(text, "%H:%M").ok()).flatten();
+    if time.is_none() {
+        let hint = Some("write hours and minutes, like `07:00`, or `never`".into());
+        out.error(item.mark, "bad-value", format!("`{text}` is not a time of day"), hint);
+    }
+    time.map(Some)
 }
 
 fn name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {

@@ -205,6 +205,7 @@ impl<'s> ScheduleLayers<'_, 's> {
             description: pick!(self, description).map(|at| at.value.0.clone()),
             timezone: self.timezone(),
             deadline: pick!(self, deadline, Duration::from_hours(4)),
+            not_after: pick!(self, not_after, None),
             build_deadline: pick!(self, build_deadline, Duration::from_hours(12)),
             retry: pick!(self, retry, RETRY),
             stop_instance: pick!(self, stop_instance, StopInstance::Never),

@@ -41,6 +41,7 @@ fn settings() -> Arc<BakeSettings> {
         description: None,
         timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(4),
+        not_after: None,
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
@@ -162,6 +163,26 @@ async fn the_deadline_counts_from_the_slot_or_from_the_commit_that_caught_it_up(
         let offered = ids(store.next_queued(now, 9, &[]).await.unwrap());
         assert_eq!((offered, ids(store.overdue_queued(now).await.unwrap())), wanted, "at {now}");
     }
+}
+
+#[tokio::test]
+async fn not_after_ends_a_row_before_its_deadline_does() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let not_after = chrono::NaiveTime::from_hms_opt(5, 0, 0);
+    let until_five = BakeSettings {
+        not_after,
+        timezone: crate::domain::calendar::zone::Zone::UTC,
+        ..BakeSettings::clone(&settings())
+    };
+    store
+        .record_slots(&[NewRow { settings: Some(Arc::new(until_five)), ..row("golden", slot) }], &[], "abc", slot)
+        .await
+        .unwrap();
+    let five = slot + TimeDelta::hours(2);
+    assert_eq!(store.bake(BakeId(1)).await.unwrap().unwrap().give_up_at, five);
+    assert_eq!(store.overdue_queued(five).await.unwrap().len(), 0);
+    assert_eq!(store.overdue_queued(five + TimeDelta::milliseconds(1)).await.unwrap().len(), 1);
 }
 
 #[tokio::test]

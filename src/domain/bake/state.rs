@@ -175,6 +175,15 @@ pub struct BakeWork {
     pub waiting: Option<Wait>,
 }
 
+impl BakeWork {
+    /// Adds a note to the reason of the end, once.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+}
+
 /// What a bake keeps that went back to the queue: it is not begun anew at its next turn.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SuspendedRow")]

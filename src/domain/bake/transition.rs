@@ -23,7 +23,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use fastrand::Rng;
 
 use super::{
@@ -175,6 +175,10 @@ impl Step<'_> {
             (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
                 let reason = format!("held until its deadline had passed: {why}");
                 let end = match code {
+                    _ if self.not_after().is_some() => {
+                        let until = self.deadline_in_words();
+                        End::Skipped { code: ReasonCode::Deadline, reason: format!("held past {until}: {why}") }
+                    }
                     ReasonCode::Outage => End::Failed { image: None, permanent: false, code, reason },
                     code => End::Skipped { code, reason },
                 };
@@ -420,6 +424,9 @@ impl Step<'_> {
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.waiting = None;
+                if self.past_deadline() {
+                    return self.give_up(work);
+                }
                 // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
                 if looks > 0 && looks.is_multiple_of(5) {
                     let (looks, next) = (looks + 1, self.after(self.pace.poll_interval));
@@ -452,6 +459,7 @@ impl Step<'_> {
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
                     work.waiting = None;
+                    work.note(format!("imaged without a stop, which the cloud refused: {}", api_error.describe()));
                     self.create_after_stop(work)
                 }
                 ErrorClass::Permanent => {
@@ -1121,6 +1129,12 @@ impl Step<'_> {
     /// in the way.
     fn give_up(&self, work: BakeWork) -> (State, Effect) {
         let deadline = self.deadline_in_words();
+        if self.not_after().is_some() {
+            let last = work.waiting.as_ref().map(|waiting| format!(": it waited for {}", waiting.what()));
+            let last = last.or_else(|| self.bake.state.reason().map(|reason| format!("; last: {reason}")));
+            let reason = format!("no image could be begun before {deadline}{}", last.unwrap_or_default());
+            return self.finish(work, End::Skipped { code: ReasonCode::Deadline, reason });
+        }
         let Some(waiting) = &work.waiting else {
             let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
             let reason = format!("no image could be begun before the deadline ({deadline}){because}");
@@ -1144,7 +1158,18 @@ impl Step<'_> {
         self.finish(work, end)
     }
 
+    /// `not_after`, where it ends the bake before its deadline does.
+    fn not_after(&self) -> Option<NaiveTime> {
+        let settings = &self.bake.settings;
+        let comes_first =
+            settings.first_not_after(self.bake.slot).is_some_and(|instant| instant <= self.bake.give_up_at);
+        settings.not_after.filter(|_| comes_first)
+    }
+
     fn deadline_in_words(&self) -> String {
+        if let Some(not_after) = self.not_after() {
+            return format!("not_after, {} {}", not_after.format("%H:%M"), self.bake.settings.timezone);
+        }
         let after = match self.bake.trigger {
             Trigger::Slot => "the slot",
             Trigger::CaughtUp => "it was caught up",

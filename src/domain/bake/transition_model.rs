@@ -64,6 +64,8 @@ struct Setting {
     hooks: [usize; 3],
     attempts: u32,
     deadline: u64,
+    /// `not_after`, so many seconds after the slot.
+    not_after: Option<i64>,
     machine: Machine,
     /// Somebody else's image task is on the instance until then.
     foreign_task_until: i64,
@@ -519,6 +521,8 @@ struct Case {
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
+    /// See [`Setting`].
+    not_after: Option<i64>,
     /// The last version given out.
     version: u32,
     /// Hooks in the order in which they were begun.
@@ -536,6 +540,7 @@ impl Case {
             connected_wait: Duration::from_secs(setting.connected_wait),
             hooks: hooks(setting.hooks),
             deadline: Duration::from_secs(setting.deadline),
+            not_after: setting.not_after.map(|seconds| gmt(seconds).time()),
             build_deadline: Duration::from_secs(BUILD_DEADLINE.unsigned_abs()),
             retry: RetryPolicy { attempts: setting.attempts, ..settings().retry },
             image_name: if setting.names_slot { settings().image_name } else { "golden-v{version}".to_owned() },
@@ -573,6 +578,7 @@ impl Case {
             stops: 0,
             creates: 0,
             stuck: false,
+            not_after: setting.not_after,
             version: 6,
             hooks: Vec::new(),
             words: BTreeSet::new(),
@@ -722,6 +728,7 @@ impl Case {
         prop_assert!(!before.is_ended() || state == before, "an end is the end");
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
+                prop_assert!(now <= self.give_up_at(), "a create call after deadline or not_after");
                 self.creates += 1;
                 prop_assert!(self.creates <= self.bake.settings.retry.attempts, "more calls than attempts");
                 let name = state.work().map(|work| &work.image_name);
@@ -733,6 +740,7 @@ impl Case {
                 self.world.create_since = self.world.wall();
             }
             Effect::Call(Call::StopInstance) => {
+                prop_assert!(now <= self.give_up_at(), "a stop after deadline or not_after");
                 prop_assert!(state.work().is_some_and(|work| work.restart_pending), "a stop is committed as a debt");
                 let sent_before = matches!(before, State::Stopping { sent: true, .. });
                 let may_stop = self.bake.settings.if_connected == IfConnected::Proceed || !self.world.connected;
@@ -766,6 +774,12 @@ impl Case {
         let there = self.world.images.iter().filter(|image| image.exists(self.world.time)).count();
         prop_assert!(there <= 1 || self.world.beyond_bounds, "two images: {:?}", self.world.images);
         Ok(())
+    }
+
+    /// The last instant at which a stop or a create call may begin.
+    fn give_up_at(&self) -> DateTime<Utc> {
+        let deadline = slot() + self.bake.settings.deadline;
+        self.not_after.map_or(deadline, |seconds| deadline.min(slot() + TimeDelta::seconds(seconds)))
     }
 
     /// All that were to run did, and in order.
@@ -931,8 +945,9 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
     let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
     let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
     let lists = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4u32);
-    let setting = (stop, users, hooks, 1..5u32, 600..7200u64, machine, foreign_task_until, lists, any::<u64>())
-        .prop_map(|(stop, users, hooks, attempts, deadline, machine, foreign_task_until, lists, seed)| Setting {
+    let limits = (600..7200u64, proptest::option::weighted(0.3, 600..7200i64));
+    let setting = (stop, users, hooks, 1..5u32, limits, machine, foreign_task_until, lists, any::<u64>()).prop_map(
+        |(stop, users, hooks, attempts, (deadline, not_after), machine, foreign_task_until, lists, seed)| Setting {
             stop,
             if_connected: users.0,
             connected_wait: users.1,
@@ -940,6 +955,7 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             hooks,
             attempts,
             deadline,
+            not_after,
             machine,
             foreign_task_until,
             lists_tags: lists.0,
@@ -948,7 +964,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             has_just_started: lists.3,
             taken_names: lists.4,
             seed,
-        });
+        },
+    );
     (setting, proptest::collection::vec(rounds(), 0..40))
 }
 

@@ -38,6 +38,7 @@ pub fn settings() -> BakeSettings {
         description: None,
         timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(2),
+        not_after: None,
         build_deadline: Duration::from_hours(6),
         retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
@@ -59,7 +60,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
         line: "golden".into(),
         slot: slot(),
         trigger: Trigger::Slot,
-        give_up_at: later(slot(), settings.deadline),
+        give_up_at: settings.give_up_at(slot(), slot()),
         settings,
         state: State::Queued { not_before: slot(), kept: None },
     }
@@ -1913,4 +1914,119 @@ fn states_and_settings_of_older_versions_can_be_read() {
     let with_hooks = with_hooks(hooks());
     let json = serde_json::to_string(&with_hooks).expect("JSON");
     assert_eq!(serde_json::from_str::<BakeSettings>(&json).expect("read"), with_hooks);
+}
+
+fn until_noon(stop_instance: StopInstance) -> Fixture {
+    // The slot is at 11:00 in Shanghai.
+    let not_after = chrono::NaiveTime::from_hms_opt(12, 0, 0);
+    Fixture::new(BakeSettings { stop_instance, not_after, ..settings() })
+}
+
+#[test]
+fn nothing_begins_after_not_after() {
+    let noon = slot() + TimeDelta::hours(1);
+    let after = noon + TimeDelta::seconds(1);
+
+    let mut queued = until_noon(StopInstance::Never);
+    queued.now = noon;
+    queued.admit();
+    assert_eq!(queued.state(), "ready", "at noon it may begin");
+    let mut queued = until_noon(StopInstance::Never);
+    queued.now = after;
+    assert_eq!((queued.admit(), queued.state()), (Effect::Done, "skipped"));
+    assert_eq!(queued.code(), Some(ReasonCode::Deadline));
+    assert!(queued.reason().contains("not_after, 12:00 Asia/Shanghai"), "{}", queued.reason());
+
+    // A stop that was decided too late is not sent, and one that was sent is followed by the start.
+    let mut late = until_noon(StopInstance::Required);
+    assert_eq!(late.admit(), LOOK_AT_INSTANCE);
+    late.now = after;
+    assert_eq!((late.answer(powered(PowerState::Running)), late.state()), (Effect::Done, "skipped"));
+    let mut stopped = until_noon(StopInstance::Required);
+    stopped.admit();
+    assert_eq!(stopped.answer(powered(PowerState::Running)), STOP);
+    stopped.answer(Response::Accepted);
+    stopped.now = after;
+    assert_eq!((stopped.due(), stopped.state()), (LOOK_AT_INSTANCE, "starting"));
+    stopped.answer(powered(PowerState::Stopped));
+    stopped.answer(Response::Accepted);
+    stopped.answer(powered(PowerState::Running));
+    assert_eq!((stopped.state(), stopped.code()), ("skipped", Some(ReasonCode::Deadline)));
+}
+
+#[test]
+fn what_it_waited_for_till_not_after_is_in_the_reason() {
+    let mut bake = until_noon(StopInstance::Required);
+    bake.admit();
+    while bake.answer(powered(PowerState::Transitioning("Migrating".into()))) != Effect::Done
+        && !bake.bake.state.is_ended()
+    {
+        bake.due();
+    }
+    assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::Deadline)));
+    assert!(bake.reason().contains("Migrating"), "{}", bake.reason());
+
+    let mut held = until_noon(StopInstance::Never);
+    held.now = slot() + TimeDelta::minutes(61);
+    held.apply(Event::Held { code: ReasonCode::Outage, why: "the cloud cannot be reached".into() });
+    assert_eq!((held.state(), held.code()), ("skipped", Some(ReasonCode::Deadline)));
+}
+
+#[test]
+fn a_conflict_at_the_stop_passes_and_spends_no_attempt() {
+    for code in [
+        "IncorrectDesktopStatus",
+        "IncorrectInstanceStatus",
+        "OperationConflict",
+        "OperationDenied.ImageCopying",
+        "ResourceBusy",
+        "DesktopStatusNotSupport",
+    ] {
+        for stop_instance in [StopInstance::IfRunning, StopInstance::Required] {
+            let mut bake = Fixture::stopping(stop_instance);
+            bake.admit();
+            for _ in 0..5 {
+                assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+                bake.refuse(ErrorClass::Busy, code);
+                assert_eq!((bake.state(), bake.attempts(), bake.restart_pending()), ("queued", 0, false), "{code}");
+                assert!(bake.reason().starts_with(&format!("waits for the cloud: {code}: ")), "{}", bake.reason());
+                assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+            }
+            // The conflict is over: the machine is stopped, and its image is made of the stopped machine.
+            assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+            bake.answer(Response::Accepted);
+            bake.due();
+            bake.answer(powered(PowerState::Stopped));
+            assert!(is_create(&bake.answer(Response::Found(None))), "{code}");
+            assert_eq!(bake.bake.state.work().map(|work| work.notes.len()), Some(0));
+
+            let mut bake = Fixture::stopping(stop_instance);
+            bake.admit();
+            while !bake.bake.state.is_ended() {
+                bake.answer(powered(PowerState::Running));
+                bake.refuse(ErrorClass::Busy, code);
+                bake.due();
+            }
+            assert!(bake.now > bake.bake.give_up_at, "{code} is waited for until the deadline");
+        }
+    }
+}
+
+#[test]
+fn an_image_of_a_machine_that_could_not_be_stopped_has_a_note() {
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
+    bake.admit();
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.answer(Response::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(powered(PowerState::Running));
+    while !bake.bake.state.is_ended() {
+        bake.due();
+        bake.answer(powered(PowerState::Running));
+    }
+    let wanted = "image made; imaged without a stop, which the cloud refused: NoPermission: the cloud's words";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", wanted));
 }

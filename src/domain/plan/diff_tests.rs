@@ -25,6 +25,7 @@ fn schedule(id: &str, name: &str, instances: Instances, cron: &str, zone: Zone) 
         description: None,
         timezone: zone,
         deadline: Duration::from_hours(4),
+        not_after: None,
         build_deadline: Duration::from_hours(12),
         retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
         stop_instance: StopInstance::Never,
