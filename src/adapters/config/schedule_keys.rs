@@ -135,6 +135,10 @@ layer! {
         ]),
         /// How long a bake waits for them to leave; then the slot is skipped. Default `"1h"`.
         connected_wait: Duration = Period(SECOND),
+        /// How long an instance stays stopped whose image cannot be begun, because of a quota, a builder or another task: then it
+        /// is started again and the bake goes back to the queue. It stops its instance once more, no earlier than this after the
+        /// instance ran again. Default `"30m"`.
+        max_downtime: Duration = Period(SECOND),
         /// Commands around the bake. Default: none.
         hooks: Hooks = Custom(hooks, || Kind::Table(HookKeys::keys())),
         /// Which images stay. Default: all.

@@ -45,6 +45,7 @@ fn settings() -> Arc<BakeSettings> {
         stopped_mode: StoppedMode::KeepCharging,
         if_connected: IfConnected::Wait,
         connected_wait: CONNECTED_WAIT,
+        max_downtime: Duration::from_mins(30),
         hooks: Hooks::default(),
         regions: vec![],
     })

@@ -48,6 +48,7 @@ fn settings() -> Arc<BakeSettings> {
         stopped_mode: StoppedMode::KeepCharging,
         if_connected: IfConnected::Wait,
         connected_wait: CONNECTED_WAIT,
+        max_downtime: Duration::from_mins(30),
         hooks: Hooks::default(),
         regions: vec![],
     })
@@ -299,7 +300,7 @@ async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words(
         }),
     };
     let preparing = State::Preparing { work: work.clone(), hook: Some(0), next: slot };
-    let finishing = State::Finishing { work, end, done: 0, next: slot };
+    let finishing = State::Finishing { work, end: Some(end), done: 0, next: slot };
     store.commit(&[step(1, preparing.clone()), step(2, finishing.clone())], slot).await.unwrap();
     let due: Vec<_> = store.due(slot).await.unwrap().into_iter().map(|due| due.bake.state).collect();
     assert_eq!(due, [preparing, finishing]);
@@ -343,7 +344,7 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     };
     let pending = State::Starting {
         work: BakeWork { restart_pending: true, ..work },
-        end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
+        end: Some(End::Skipped { code: ReasonCode::Paused, reason: "no".into() }),
         tries: 1,
         stop_unconfirmed: false,
         since: Some(slot),

@@ -65,6 +65,9 @@ pub struct BakeSettings {
     /// How long it waits for them to leave.
     #[serde(default = "connected_wait", with = "humantime_serde")]
     pub connected_wait: Duration,
+    /// How long a bake keeps its instance stopped while it waits to begin the image.
+    #[serde(default = "max_downtime", with = "humantime_serde")]
+    pub max_downtime: Duration,
     /// The operator's commands around the bake.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
@@ -140,6 +143,13 @@ pub enum StopInstance {
 
 /// How long a bake waits for connected users where nothing is said, as rows do that are older than the key.
 pub const CONNECTED_WAIT: Duration = Duration::from_hours(1);
+
+/// Default of `max_downtime`, also for rows that are older than the key.
+pub const MAX_DOWNTIME: Duration = Duration::from_mins(30);
+
+fn max_downtime() -> Duration {
+    MAX_DOWNTIME
+}
 
 fn connected_wait() -> Duration {
     CONNECTED_WAIT

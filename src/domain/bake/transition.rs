@@ -53,6 +53,8 @@ const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
 const SETTLED_AFTER: u32 = 3;
 /// An instance counts as missing when so many answers in a row did not list it, each a poll after the one before.
 const ABSENT_AFTER: u32 = 5;
+/// A bake stops its instance at most so often, see `max_downtime`.
+const MOST_STOPS: u32 = 2;
 /// So many polls of an instance on its way come at the usual pace, before the pauses grow.
 const STEADY_POLLS: u32 = 8;
 
@@ -106,6 +108,7 @@ impl Step<'_> {
                 if api_error.did_nothing() =>
             {
                 work.restart_pending = false;
+                work.downtime.stops = work.downtime.stops.saturating_sub(1);
                 self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
             }
             (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
@@ -130,6 +133,9 @@ impl Step<'_> {
                     State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
                     Effect::Wait(next),
                 )
+            }
+            (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.downtime_is_over(&work) => {
+                self.restart(work)
             }
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) => self.search_or_create(work),
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
@@ -399,6 +405,9 @@ impl Step<'_> {
         match answer {
             Response::Instance(Some(PowerState::Stopped)) => {
                 work.waiting = None;
+                if work.restart_pending {
+                    work.downtime.stopped_since.get_or_insert(self.now);
+                }
                 self.create_after_stop(work)
             }
             Response::Instance(Some(PowerState::RunningInUse(who)))
@@ -417,6 +426,7 @@ impl Step<'_> {
                 }
                 // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
                 work.restart_pending = true;
+                work.downtime.stops += 1;
                 work.waiting = None;
                 let next = self.after(self.pace.poll_interval);
                 let state = State::Stopping { work, looks, sent: true, first_stop: true, next };
@@ -649,6 +659,7 @@ impl Step<'_> {
                 self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
             }
             _ if self.past_deadline() => self.give_up(work),
+            Response::Found(None) | Response::NameTaken(_) if self.downtime_is_over(&work) => self.restart(work),
             Response::Found(None) => {
                 if work.evidence.nothing_made() {
                     work.evidence.baseline = Some(Vec::new());
@@ -725,9 +736,10 @@ impl Step<'_> {
             }
             _ => steady(self.pace.poll_interval, self.rng),
         };
-        let next = self.after(pause.max(asked.unwrap_or_default()));
+        let mut next = self.after(pause.max(asked.unwrap_or_default()));
         work.waiting = Some(waiting);
         if work.restart_pending {
+            next = self.downtime_end(&work).filter(|end| *end > self.now).map_or(next, |end| next.min(end));
             let waits_for = Some(self.describe_wait(&work, next));
             (
                 State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
@@ -736,6 +748,47 @@ impl Step<'_> {
         } else {
             self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
         }
+    }
+
+    /// When an instance that waits stopped is started again. Not where the cloud cannot be called: a start would not
+    /// reach it either, and the image may be begun as soon as it answers.
+    fn downtime_end(&self, work: &BakeWork) -> Option<DateTime<Utc>> {
+        let on = work.waiting.as_ref()?.on;
+        let can_start = !matches!(on, WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials);
+        let since = work.downtime.stopped_since.filter(|_| can_start && work.restart_pending)?;
+        // The clock may have been set back since.
+        Some(later(since.min(self.now), self.bake.settings.max_downtime))
+    }
+
+    fn downtime_is_over(&self, work: &BakeWork) -> bool {
+        self.downtime_end(work).is_some_and(|end| self.has_come(end))
+    }
+
+    /// The instance was stopped for `max_downtime`, and no image could be begun: it is started, and the bake goes back to the
+    /// queue. Called only where no create call is unclear and no image of the slot is listed.
+    fn restart(&self, mut work: BakeWork) -> (State, Effect) {
+        let limit = words(self.bake.settings.max_downtime);
+        let what = work.waiting.as_ref().map_or("the cloud", Wait::what);
+        if work.downtime.stops >= MOST_STOPS {
+            let stops = work.downtime.stops;
+            let reason = format!(
+                "no image could be begun while the instance was stopped, {stops} times for {limit} (max_downtime): it \
+                 waited for {what}"
+            );
+            let code = work.waiting.as_ref().map_or(ReasonCode::Deadline, |waiting| waiting.on.code_at_deadline());
+            return self.finish(work, failed(code, false, reason));
+        }
+        work.note(format!("the instance was started again after {limit} (max_downtime): the bake waited for {what}"));
+        work.downtime.waited_for = work.waiting.take();
+        self.start(work, None)
+    }
+
+    /// After [`Self::restart`] and the hooks: the next stop comes when the instance has run for as long as it was stopped.
+    fn back_to_queue(&self, mut work: BakeWork) -> (State, Effect) {
+        work.waiting = work.downtime.waited_for.take();
+        let running_since = work.downtime.running_since.unwrap_or(self.now).min(self.now);
+        let next = later(running_since, self.bake.settings.max_downtime);
+        self.queue(work, Resume::Instance, next)
     }
 
     // Unknown
@@ -1001,6 +1054,8 @@ impl Step<'_> {
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.restart_pending = false;
+                work.downtime.stopped_since = None;
+                work.downtime.running_since = Some(self.now);
                 return self.run_end_hooks(work, end, 0);
             }
             // Another line, or another host, may be making an image of it right now, which a start would spoil.
@@ -1010,7 +1065,7 @@ impl Step<'_> {
                 (tries + 1, false, self.start_pause(tries), Some(call))
             }
             Response::InProgress(images) => {
-                let own = end.image().map(|image| &image.image_id);
+                let own = end.as_ref().and_then(End::image).map(|image| &image.image_id);
                 match images.iter().find(|image| Some(&image.image_id) != own) {
                     None => (tries, false, self.start_pause(tries), Some(Call::StartInstance)),
                     Some(image) => {
@@ -1025,11 +1080,9 @@ impl Step<'_> {
             Response::Instance(_) if absent && times >= ABSENT_AFTER => {
                 work.waiting = None;
                 work.restart_pending = false;
-                return self.run_end_hooks(
-                    work,
-                    end.with_note("the instance is gone, it could not be started again"),
-                    0,
-                );
+                work.downtime.stopped_since = None;
+                let end = end.map(|end| end.with_note("the instance is gone, it could not be started again"));
+                return self.run_end_hooks(work, end, 0);
             }
             Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
             answer => {
@@ -1073,25 +1126,38 @@ impl Step<'_> {
     // Finish
 
     /// From the hook of the end on that comes after so many; ends the bake where there is none.
-    fn run_end_hooks(&self, mut work: BakeWork, end: End, done: usize) -> (State, Effect) {
-        let failed = matches!(end, End::Failed { .. });
+    fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
+        let failed = matches!(end, Some(End::Failed { .. }));
         let hook = self.bake.settings.hooks.ending(failed).nth(done).filter(|_| work.end_hooks_pending);
         let Some((moment, number, command)) = hook else {
             work.end_hooks_pending = false;
-            return (State::Ended { work: Some(work), end }, Effect::Done);
+            return match end {
+                Some(end) => (State::Ended { work: Some(work), end }, Effect::Done),
+                None => self.back_to_queue(work),
+            };
         };
-        let run = self.hook(&work, Some(&end), moment, number, command);
+        let run = self.hook(&work, end.as_ref(), moment, number, command);
         (State::Finishing { work, end, done, next: self.now }, run)
     }
 
     /// What a hook of the end comes to never changes the result.
-    fn end_hook_finished(&self, work: BakeWork, mut end: End, done: usize, outcome: &HookOutcome) -> (State, Effect) {
-        let failed = matches!(end, End::Failed { .. });
+    fn end_hook_finished(
+        &self,
+        mut work: BakeWork,
+        mut end: Option<End>,
+        done: usize,
+        outcome: &HookOutcome,
+    ) -> (State, Effect) {
+        let failed = matches!(end, Some(End::Failed { .. }));
         if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed).nth(done)
             && !outcome.is_ok()
         {
             let (program, moment) = (command.program(), moment.as_str());
-            end = end.with_note(&format!("the hook {program} of {moment} failed: {}", outcome.result));
+            let note = format!("the hook {program} of {moment} failed: {}", outcome.result);
+            match end {
+                Some(it) => end = Some(it.with_note(&note)),
+                None => work.note(note),
+            }
         }
         self.run_end_hooks(work, end, done + 1)
     }
@@ -1104,6 +1170,11 @@ impl Step<'_> {
         for note in std::mem::take(&mut work.notes) {
             end = end.with_note(&note);
         }
+        self.start(work, Some(end))
+    }
+
+    /// The instance is started again if it was stopped, and then the hooks of the end run.
+    fn start(&self, work: BakeWork, end: Option<End>) -> (State, Effect) {
         if work.restart_pending {
             let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);

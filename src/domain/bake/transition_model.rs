@@ -64,6 +64,7 @@ struct Setting {
     hooks: [usize; 3],
     attempts: u32,
     deadline: u64,
+    max_downtime: u64,
     /// `not_after`, so many seconds after the slot.
     not_after: Option<i64>,
     machine: Machine,
@@ -517,6 +518,9 @@ struct Case {
     world: World,
     call: Option<Call>,
     stops: usize,
+    /// Stops and create calls when it last went back to the queue with its instance started again.
+    before_restart: (usize, u32),
+    restarts: usize,
     /// Create calls but those that spend no attempt.
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
@@ -538,6 +542,7 @@ impl Case {
             stop_instance: setting.stop,
             if_connected: setting.if_connected,
             connected_wait: Duration::from_secs(setting.connected_wait),
+            max_downtime: Duration::from_secs(setting.max_downtime),
             hooks: hooks(setting.hooks),
             deadline: Duration::from_secs(setting.deadline),
             not_after: setting.not_after.map(|seconds| gmt(seconds).time()),
@@ -576,6 +581,8 @@ impl Case {
             },
             call: None,
             stops: 0,
+            before_restart: (0, 0),
+            restarts: 0,
             creates: 0,
             stuck: false,
             not_after: setting.not_after,
@@ -708,6 +715,18 @@ impl Case {
             prop_assert_eq!(still, Some((work.version, &work.image_name)));
         }
 
+        let goes_back =
+            |state: &State| matches!(state, State::Starting { end: None, .. } | State::Finishing { end: None, .. });
+        if goes_back(state) && !goes_back(before) {
+            self.restarts += 1;
+            prop_assert!(matches!(before, State::Ready { .. }), "restarted from {before:?}");
+        }
+        if goes_back(before) && !goes_back(state) {
+            self.check_hooks(None)?;
+            self.hooks.clear();
+            self.before_restart = (self.stops, self.creates);
+        }
+        prop_assert!(state.work().is_none_or(|work| work.downtime.stops <= 2), "stopped more than twice");
         if let State::Building { since, .. } | State::Unknown { since, .. } = before {
             self.stuck |= now >= *since + TimeDelta::seconds(BUILD_DEADLINE);
         }
@@ -758,7 +777,8 @@ impl Case {
             Effect::Call(Call::RunHook(HookRun { moment, number, .. })) => {
                 // Hooks nest: `before` around stop, create and start, and what undoes it last to first.
                 if *moment == Moment::Before {
-                    prop_assert!(self.stops == 0 && self.creates == 0, "too late for {effect:?}");
+                    let calls = (self.stops, self.creates);
+                    prop_assert!(calls == self.before_restart, "too late for {effect:?}");
                 } else {
                     let restart_pending = state.work().is_some_and(|work| work.restart_pending);
                     prop_assert!(!restart_pending, "{effect:?} before the instance is started");
@@ -783,19 +803,21 @@ impl Case {
     }
 
     /// All that were to run did, and in order.
-    fn check_hooks(&self, end: &End) -> Checked {
+    fn check_hooks(&self, end: Option<&End>) -> Checked {
         let all = &self.bake.settings.hooks;
         let begun = self.hooks.iter().filter(|(moment, _)| *moment == Moment::Before).count();
         let mut wanted: Vec<_> = (1..=begun).map(|number| (Moment::Before, number)).collect();
-        let failed = matches!(end, End::Failed { .. });
+        let failed = matches!(end, Some(End::Failed { .. }));
+        let (stops, creates) = self.before_restart;
         // Without a `before`, they are owed once it is clear that the bake is begun: at its first call that matters.
-        let owed =
-            begun > 0 || self.hooks.len() > begun || all.before.is_empty() && (self.creates > 0 || self.stops > 0);
+        let owed = begun > 0
+            || self.hooks.len() > begun
+            || all.before.is_empty() && (self.creates > creates || self.stops > stops);
         if owed {
             wanted.extend(all.ending(failed).map(|(moment, number, _)| (moment, number)));
         }
         prop_assert_eq!(&self.hooks, &wanted);
-        if matches!(end, End::Succeeded { .. }) {
+        if matches!(end, Some(End::Succeeded { .. })) {
             prop_assert_eq!(begun, all.before.len());
         }
         Ok(())
@@ -817,7 +839,7 @@ impl Case {
         }
         self.world.pass(1000);
         if let State::Ended { end, .. } = &ended {
-            self.check_hooks(end)?;
+            self.check_hooks(Some(end))?;
         }
         let world = &self.world;
         if world.beyond_bounds {
@@ -945,9 +967,19 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
     let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
     let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
     let lists = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4u32);
-    let limits = (600..7200u64, proptest::option::weighted(0.3, 600..7200i64));
+    let limits = (600..7200u64, 60..3000u64, proptest::option::weighted(0.3, 600..7200i64));
     let setting = (stop, users, hooks, 1..5u32, limits, machine, foreign_task_until, lists, any::<u64>()).prop_map(
-        |(stop, users, hooks, attempts, (deadline, not_after), machine, foreign_task_until, lists, seed)| Setting {
+        |(
+            stop,
+            users,
+            hooks,
+            attempts,
+            (deadline, max_downtime, not_after),
+            machine,
+            foreign_task_until,
+            lists,
+            seed,
+        )| Setting {
             stop,
             if_connected: users.0,
             connected_wait: users.1,
@@ -956,6 +988,7 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             attempts,
             deadline,
             not_after,
+            max_downtime,
             machine,
             foreign_task_until,
             lists_tags: lists.0,
@@ -987,14 +1020,16 @@ proptest! {
 fn the_worlds_reach_every_state() {
     const CASES: usize = 300;
     let mut runner = TestRunner::deterministic();
-    let (mut words, mut set_aside) = (BTreeSet::new(), 0);
+    let (mut words, mut set_aside, mut restarted) = (BTreeSet::new(), 0, 0);
     for _ in 0..CASES {
         let (setting, rounds) = cases().new_tree(&mut runner).expect("a case").current();
         let mut case = Case::new(&setting);
         case.run(&rounds).expect("it holds");
         words.extend(case.words);
+        restarted += usize::from(case.restarts > 0);
         set_aside += usize::from(case.world.beyond_bounds);
     }
     assert_eq!(words, State::WORDS.into());
+    assert!(restarted > 0, "no case comes to max_downtime");
     assert!(set_aside < CASES / 5, "{set_aside} of {CASES} cases prove nothing");
 }

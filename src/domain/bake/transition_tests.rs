@@ -45,6 +45,7 @@ pub fn settings() -> BakeSettings {
         stopped_mode: StoppedMode::KeepCharging,
         if_connected: IfConnected::Wait,
         connected_wait: CONNECTED_WAIT,
+        max_downtime: Duration::from_mins(30),
         hooks: Hooks::default(),
         regions: Vec::new(),
     }
@@ -2029,4 +2030,126 @@ fn an_image_of_a_machine_that_could_not_be_stopped_has_a_note() {
     }
     let wanted = "image made; imaged without a stop, which the cloud refused: NoPermission: the cloud's words";
     assert_eq!((bake.state(), bake.reason()), ("succeeded", wanted));
+}
+
+/// Its instance is stopped, the create call is refused with `code`, and then every one until the instance is started again.
+#[track_caller]
+fn refused_until_restarted(bake: &mut Fixture, code: &str) {
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    let stopped_at = bake.now;
+    for _ in 0..1000 {
+        if bake.state() == "starting" {
+            assert_eq!(bake.now, later(stopped_at, bake.bake.settings.max_downtime), "no later and no earlier");
+            return;
+        }
+        if bake.state() == "creating" {
+            bake.refuse(ErrorClass::Busy, code);
+            assert_eq!(bake.state(), "ready");
+            bake.due();
+        } else {
+            bake.answer(Response::Found(None));
+        }
+    }
+    panic!("never started again: {:?}", bake.bake.state);
+}
+
+fn runs_again(bake: &mut Fixture) -> Effect {
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Running))
+}
+
+#[test]
+fn a_stopped_instance_runs_again_after_max_downtime_and_is_stopped_once_more_at_most() {
+    for code in ["ExceedBuilderQuota", "QuotaExceeded.Image", "ImageCreateByInstance.TaskExist"] {
+        let mut bake = Fixture::stopping(StopInstance::Required);
+        bake.admit();
+        refused_until_restarted(&mut bake, code);
+        assert!(bake.reason().contains(code), "{}", bake.reason());
+        let effect = runs_again(&mut bake);
+        assert_eq!((bake.state(), bake.restart_pending(), bake.attempts()), ("queued", false, 0));
+        assert_eq!(effect, bake.wait(settings().max_downtime), "it runs for as long as it was stopped");
+        assert!(bake.reason().contains(code) && bake.reason().contains("next try"), "{}", bake.reason());
+
+        bake.crash();
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        let mut good = Fixture { bake: bake.bake.clone(), pace: pace(), rng: Rng::with_seed(1), now: bake.now };
+        refused_until_restarted(&mut bake, code);
+        runs_again(&mut bake);
+        assert_eq!(bake.state(), "failed", "{:?}", bake.bake.state);
+        assert!(bake.reason().contains("2 times for 30m (max_downtime)"), "{}", bake.reason());
+
+        assert_eq!(good.answer(powered(PowerState::Running)), STOP);
+        good.answer(Response::Accepted);
+        good.due();
+        good.answer(powered(PowerState::Stopped));
+        assert!(is_create(&good.answer(Response::Found(None))));
+        good.answer(Response::Created(made("imgc-1")));
+        good.due();
+        good.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
+        runs_again(&mut good);
+        assert_eq!(good.state(), "succeeded");
+        assert!(good.reason().contains("started again after 30m (max_downtime)"), "{}", good.reason());
+    }
+}
+
+#[test]
+fn hooks_run_around_each_stop() {
+    let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    bake.admit();
+    for turn in 0..2 {
+        assert_eq!(program(&bake.answer(powered(PowerState::Running))), "/b1", "turn {turn}");
+        assert_eq!(program(&bake.answer(ok())), "/b2");
+        assert_eq!(bake.answer(ok()), LOOK_AT_INSTANCE);
+        refused_until_restarted(&mut bake, "ExceedBuilderQuota");
+        let first = if turn == 0 { "/a2" } else { "/f2" };
+        assert_eq!(program(&runs_again(&mut bake)), first, "only the end is a failure");
+        let mut rest = if turn == 0 { vec!["/a1"] } else { vec!["/f1", "/a2", "/a1"] }.into_iter();
+        let mut effect = bake.answer(ok());
+        while let Some(wanted) = rest.next() {
+            assert_eq!(program(&effect), wanted);
+            effect = bake.answer(ok());
+        }
+        assert_eq!(bake.state(), ["queued", "failed"][turn]);
+        if turn == 0 {
+            assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_started_while_an_image_may_be_in_the_making() {
+    // The create call is unclear: max_downtime passes, and the image is searched for.
+    let mut bake = Fixture::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
+    bake.due();
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.pass(Duration::from_hours(1));
+    bake.refuse(ErrorClass::Unclear, "Timeout");
+    assert_eq!(bake.state(), "unknown");
+    assert!(is_look(&bake.due()));
+
+    // After TaskExist a search that finds the image follows it, however long the instance is stopped.
+    let mut bake = Fixture::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    bake.answer(Response::Found(None));
+    bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
+    bake.pass(Duration::from_hours(1));
+    assert!(is_look(&bake.due()));
+    bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!((bake.state(), bake.restart_pending()), ("building", true));
 }

@@ -32,6 +32,7 @@ fn schedule(id: &str, name: &str, instances: Instances, cron: &str, zone: Zone) 
         stopped_mode: StoppedMode::KeepCharging,
         if_connected: IfConnected::Wait,
         connected_wait: Duration::from_hours(1),
+        max_downtime: Duration::from_mins(30),
         hooks: Hooks::default(),
         regions: Vec::new(),
     };
