@@ -88,7 +88,7 @@ fn settings() -> Arc<BakeSettings> {
         deadline: Duration::from_hours(4),
         not_after: None,
         build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
         if_connected: IfConnected::Wait,

@@ -25,7 +25,7 @@ use crate::domain::{
 };
 
 pub(super) const RETRY: RetryPolicy =
-    RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
+    RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 };
 /// How long a marked image waits to be deleted.
 const GRACE: Duration = Duration::from_hours(24);
 /// How long an image stays that the cloud lists as CREATE_FAILED.
@@ -112,7 +112,8 @@ layer! {
         build_deadline: Duration = Period(SECOND),
         /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
         /// stayed unclear and no image was found; what the network, a proxy or a limit on calls keeps from the cloud spends
-        /// none. Pauses grow up to `cap`. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
+        /// none. Pauses grow up to `cap`. Default
+        /// `{ attempts = 5, base = "30s", cap = "10m", rebakes = 1 }`.
         retry: RetryPolicy = Custom(retry, || Kind::Table(RetryKeys::keys())),
         /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
         /// stop is refused, `"required"` does not. Default `"never"`.
@@ -325,11 +326,14 @@ layer! {
         base: Duration = Period(Duration::from_millis(1)),
         /// No pause is longer, unless the cloud asks for it; not shorter than `base`. Default `"10m"`.
         cap: Duration = Period(Duration::from_millis(1)),
+        /// How often an image that the cloud lists as CREATE_FAILED is created again, with the next version and before
+        /// `deadline` and `not_after`. Default `1`.
+        rebakes: u32 = Integer(0, 3),
     }
 }
 
 fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
-    let table = item.table("a table of `attempts`, `base` and `cap`", out)?;
+    let table = item.table("a table of `attempts`, `base`, `cap` and `rebakes`", out)?;
     let keys = RetryKeys::read(item.mark.source, table, out);
     let base = keys.base.as_ref().map_or(RETRY.base, |at| at.value);
     // A base above the built-in cap lifts it; one above a written cap is a contradiction.
@@ -338,7 +342,9 @@ fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
         let hint = Some(format!("at least {}", humantime::format_duration(base)));
         out.error(written.mark, "out-of-range", "`cap` is shorter than `base`", hint);
     }
-    Some(RetryPolicy { attempts: keys.attempts.map_or(RETRY.attempts, |at| at.value), base, cap })
+    let [attempts, rebakes] = [(keys.attempts, RETRY.attempts), (keys.rebakes, RETRY.rebakes)]
+        .map(|(at, default)| at.map_or(default, |at| at.value));
+    Some(RetryPolicy { attempts, base, cap, rebakes })
 }
 
 layer! {

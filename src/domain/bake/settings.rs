@@ -198,6 +198,16 @@ pub struct RetryPolicy {
     /// No delay is longer than this, unless the server asks for it.
     #[serde(with = "humantime_serde")]
     pub cap: Duration,
+    /// How often an image that the cloud lists as CREATE_FAILED is created again.
+    #[serde(default = "rebakes")]
+    pub rebakes: u32,
+}
+
+/// Default of `retry.rebakes`, also for rows that are older than the key.
+pub const REBAKES: u32 = 1;
+
+fn rebakes() -> u32 {
+    REBAKES
 }
 
 #[cfg(test)]

@@ -172,6 +172,9 @@ pub struct BakeWork {
     /// Whether it needs another version before it can go on: its name is taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_version: bool,
+    /// How many images were created again because the cloud listed the one before as CREATE_FAILED.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rebakes: u32,
     /// What it waits for, or was waiting for until the call under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Wait>,
@@ -194,6 +197,11 @@ pub struct Downtime {
     /// What it waited for when the time was over, until it is back in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_for: Option<Wait>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 impl Downtime {

@@ -714,7 +714,7 @@ impl Step<'_> {
     }
 
     fn try_again(&mut self, work: BakeWork, api_error: &ApiError) -> (State, Effect) {
-        if work.attempts >= self.bake.settings.retry.attempts {
+        if work.attempts >= self.attempts(&work) {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), api_error.describe());
             return self.finish(work, failed(ReasonCode::of(api_error), false, reason));
         }
@@ -820,7 +820,7 @@ impl Step<'_> {
             // Whose the images are that carry the name is settled right before the call is repeated.
             Response::Found(None) | Response::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
                 let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
-                let spent = work.attempts >= self.bake.settings.retry.attempts;
+                let spent = work.attempts >= self.attempts(&work);
                 if self.past_deadline() && !spent {
                     let deadline = self.deadline_in_words();
                     let reason = format!("no image could be begun before the deadline ({deadline}); last: {nothing}");
@@ -940,6 +940,11 @@ impl Step<'_> {
                     };
                     return self.finish(work, End::Succeeded { image, reason });
                 }
+                ImageStatus::CreateFailed
+                    if work.rebakes < self.bake.settings.retry.rebakes && !self.past_deadline() =>
+                {
+                    return self.rebake(work, image);
+                }
                 ImageStatus::CreateFailed => {
                     let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create \
                                   call is in the attempts, for a support ticket";
@@ -1008,6 +1013,23 @@ impl Step<'_> {
             State::Building { work, image, since, seen_at, consecutive_errors: misses, next, status, found, searching },
             effect,
         )
+    }
+
+    /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. No search of this bake finds
+    /// the failed one again.
+    fn rebake(&self, mut work: BakeWork, image: MadeImage) -> (State, Effect) {
+        let why = format!("the cloud reports CREATE_FAILED for image {}; another one is created", image.image_id);
+        work.note(why.clone());
+        work.rebakes += 1;
+        work.needs_version = true;
+        work.evidence.given_up.push(image.image_id);
+        let next = self.now;
+        (State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(why) }, Effect::Wait(next))
+    }
+
+    /// How many create calls may count: each image that is created again has one more.
+    fn attempts(&self, work: &BakeWork) -> u32 {
+        self.bake.settings.retry.attempts.saturating_add(work.rebakes)
     }
 
     // Start

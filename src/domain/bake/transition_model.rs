@@ -63,6 +63,7 @@ struct Setting {
     /// How many hooks of `before`, `on_failure` and `after`.
     hooks: [usize; 3],
     attempts: u32,
+    rebakes: u32,
     deadline: u64,
     max_downtime: u64,
     /// `not_after`, so many seconds after the slot.
@@ -521,6 +522,8 @@ struct Case {
     /// Stops and create calls when it last went back to the queue with its instance started again.
     before_restart: (usize, u32),
     restarts: usize,
+    /// How many images were created again after CREATE_FAILED.
+    rebakes: u32,
     /// Create calls but those that spend no attempt.
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
@@ -547,7 +550,7 @@ impl Case {
             deadline: Duration::from_secs(setting.deadline),
             not_after: setting.not_after.map(|seconds| gmt(seconds).time()),
             build_deadline: Duration::from_secs(BUILD_DEADLINE.unsigned_abs()),
-            retry: RetryPolicy { attempts: setting.attempts, ..settings().retry },
+            retry: RetryPolicy { attempts: setting.attempts, rebakes: setting.rebakes, ..settings().retry },
             image_name: if setting.names_slot { settings().image_name } else { "golden-v{version}".to_owned() },
             ..settings()
         });
@@ -583,6 +586,7 @@ impl Case {
             stops: 0,
             before_restart: (0, 0),
             restarts: 0,
+            rebakes: 0,
             creates: 0,
             stuck: false,
             not_after: setting.not_after,
@@ -700,7 +704,11 @@ impl Case {
         }
 
         let attempts = state.work().map_or(0, |work| work.attempts);
-        prop_assert!(attempts <= self.bake.settings.retry.attempts);
+        let rebakes = state.work().map_or(0, |work| work.rebakes);
+        prop_assert!(rebakes <= self.bake.settings.retry.rebakes);
+        let most = self.bake.settings.retry.attempts + rebakes;
+        prop_assert!(attempts <= most);
+        self.rebakes = rebakes;
         if let State::Creating { work, .. } = before
             && let Event::Answered(answer @ (Response::Refused(_) | Response::NotSent)) = event
             && !matches!(answer, Response::Refused(error) if error.spends_attempt())
@@ -749,7 +757,7 @@ impl Case {
             Effect::Call(Call::CreateImage(_)) => {
                 prop_assert!(now <= self.give_up_at(), "a create call after deadline or not_after");
                 self.creates += 1;
-                prop_assert!(self.creates <= self.bake.settings.retry.attempts, "more calls than attempts");
+                prop_assert!(self.creates <= most, "more calls than attempts");
                 let name = state.work().map(|work| &work.image_name);
                 let is_taken = name.is_some_and(|name| self.world.taken_names.contains(name));
                 prop_assert!(
@@ -791,7 +799,10 @@ impl Case {
             _ => {}
         }
         // One that was deleted before anybody knew of it may be made again.
-        let there = self.world.images.iter().filter(|image| image.exists(self.world.time)).count();
+        let given_up = state.work().map(|work| work.evidence.given_up.as_slice()).unwrap_or_default();
+        let failed = |image: &Image| image.becomes == Becomes::Failed && given_up.contains(&image.id);
+        let images = self.world.images.iter().filter(|image| image.exists(self.world.time) && !failed(image));
+        let there = images.count();
         prop_assert!(there <= 1 || self.world.beyond_bounds, "two images: {:?}", self.world.images);
         Ok(())
     }
@@ -967,14 +978,14 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
     let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
     let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
     let lists = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4u32);
-    let limits = (600..7200u64, 60..3000u64, proptest::option::weighted(0.3, 600..7200i64));
+    let limits = (0..3u32, 600..7200u64, 60..3000u64, proptest::option::weighted(0.3, 600..7200i64));
     let setting = (stop, users, hooks, 1..5u32, limits, machine, foreign_task_until, lists, any::<u64>()).prop_map(
         |(
             stop,
             users,
             hooks,
             attempts,
-            (deadline, max_downtime, not_after),
+            (rebakes, deadline, max_downtime, not_after),
             machine,
             foreign_task_until,
             lists,
@@ -986,6 +997,7 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             connected: users.2,
             hooks,
             attempts,
+            rebakes,
             deadline,
             not_after,
             max_downtime,
@@ -1020,16 +1032,18 @@ proptest! {
 fn the_worlds_reach_every_state() {
     const CASES: usize = 300;
     let mut runner = TestRunner::deterministic();
-    let (mut words, mut set_aside, mut restarted) = (BTreeSet::new(), 0, 0);
+    let (mut words, mut set_aside, mut restarted, mut rebaked) = (BTreeSet::new(), 0, 0, 0);
     for _ in 0..CASES {
         let (setting, rounds) = cases().new_tree(&mut runner).expect("a case").current();
         let mut case = Case::new(&setting);
         case.run(&rounds).expect("it holds");
         words.extend(case.words);
         restarted += usize::from(case.restarts > 0);
+        rebaked += usize::from(case.rebakes > 0 && case.bake.state.has_succeeded());
         set_aside += usize::from(case.world.beyond_bounds);
     }
     assert_eq!(words, State::WORDS.into());
+    assert!(rebaked > 0, "no image is created again");
     assert!(restarted > 0, "no case comes to max_downtime");
     assert!(set_aside < CASES / 5, "{set_aside} of {CASES} cases prove nothing");
 }
