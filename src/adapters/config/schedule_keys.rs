@@ -354,7 +354,7 @@ layer! {
         before: Vec<HookCommand> = Custom(commands, command_kind),
         /// Run once all is over and `before` was begun, last to first.
         after: Vec<HookCommand> = Custom(commands, command_kind),
-        /// Run before `after` where the bake failed, last to first.
+        /// Run once for every bake that fails, before `after`, last to first; also where `before` did not begin.
         on_failure: Vec<HookCommand> = Custom(commands, command_kind),
         /// Run once the image is there; one that does not end with 0 vetoes the image.
         verify: Vec<HookCommand> = Custom(commands, command_kind),

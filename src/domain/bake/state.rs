@@ -211,6 +211,11 @@ impl Downtime {
 }
 
 impl BakeWork {
+    /// Whether it has a version: a bake that ended in the queue has none.
+    pub(super) fn has_begun(&self) -> bool {
+        self.version > 0
+    }
+
     /// Adds a note to the reason of the end, once.
     pub(super) fn note(&mut self, note: String) {
         if !self.notes.contains(&note) {
@@ -400,8 +405,8 @@ impl State {
             | Self::Creating { work, .. }
             | Self::Unknown { work, .. }
             | Self::Building { work, .. }
-            | Self::Starting { work, .. }
-            | Self::Finishing { work, .. } => Some(work),
+            | Self::Starting { work, .. } => Some(work),
+            Self::Finishing { work, .. } => Some(work).filter(|work| work.has_begun()),
             Self::Ended { work, .. } => work.as_ref(),
         }
     }

@@ -264,7 +264,8 @@ impl Step<'_> {
     fn end_queued(&self, kept: Option<Suspended>, end: End) -> (State, Effect) {
         match kept {
             Some(kept) => self.finish(kept.work, end),
-            None => (State::Ended { work: None, end }, Effect::Done),
+            // It has no version; `on_failure` runs all the same.
+            None => self.run_end_hooks(BakeWork::default(), Some(end), 0),
         }
     }
 
@@ -274,7 +275,7 @@ impl Step<'_> {
             Ok(template) => template,
             Err(error) => {
                 let reason = format!("the image name's template is not readable: {error}");
-                return (State::Ended { work: None, end: failed(ReasonCode::Refused, true, reason) }, Effect::Done);
+                return self.end_queued(None, failed(ReasonCode::Refused, true, reason));
             }
         };
         let work = BakeWork { version, image_name: template.render(&values(bake, version)), ..BakeWork::default() };
@@ -1150,11 +1151,11 @@ impl Step<'_> {
     /// From the hook of the end on that comes after so many; ends the bake where there is none.
     fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
         let failed = matches!(end, Some(End::Failed { .. }));
-        let hook = self.bake.settings.hooks.ending(failed).nth(done).filter(|_| work.end_hooks_pending);
+        let hook = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done);
         let Some((moment, number, command)) = hook else {
             work.end_hooks_pending = false;
             return match end {
-                Some(end) => (State::Ended { work: Some(work), end }, Effect::Done),
+                Some(end) => (State::Ended { work: Some(work).filter(BakeWork::has_begun), end }, Effect::Done),
                 None => self.back_to_queue(work),
             };
         };
@@ -1171,7 +1172,7 @@ impl Step<'_> {
         outcome: &HookOutcome,
     ) -> (State, Effect) {
         let failed = matches!(end, Some(End::Failed { .. }));
-        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed).nth(done)
+        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
             && !outcome.is_ok()
         {
             let (program, moment) = (command.program(), moment.as_str());

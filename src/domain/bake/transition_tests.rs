@@ -2203,3 +2203,29 @@ fn it_is_created_again_as_often_as_rebakes_allows_and_not_past_the_deadline() {
     late.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
     assert_eq!((late.state(), late.code()), ("failed", Some(ReasonCode::CreatedFailed)));
 }
+
+#[test]
+fn on_failure_runs_once_for_every_failed_bake_and_after_only_if_before_began() {
+    // Failed in the queue, without a version.
+    let mut bake = Fixture::new(with_hooks(hooks()));
+    let failed = bake.apply(Event::NoVersion { why: "no version left".into() });
+    assert_eq!(program(&failed), "/f2");
+    let names: Vec<_> = hook_of(&failed).environment.iter().map(|(name, _)| *name).collect();
+    assert!(names.contains(&"IMAGEBAKED_REASON") && !names.contains(&"IMAGEBAKED_VERSION"), "{names:?}");
+    bake.crash();
+    assert_eq!(program(&bake.due()), "/f2", "a hook that was interrupted runs again");
+    assert_eq!(program(&bake.answer(ok())), "/f1");
+    assert_eq!((bake.answer(ok()), bake.state()), (Effect::Done, "failed"));
+    assert_eq!(bake.bake.state.work(), None);
+
+    // Failed at its instance, before `before`.
+    let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    bake.admit();
+    assert_eq!(program(&bake.refuse(ErrorClass::Permanent, "NoPermission")), "/f2");
+    assert_eq!(program(&bake.answer(ok())), "/f1");
+    assert_eq!((bake.answer(ok()), bake.state()), (Effect::Done, "failed"));
+
+    // Skipped and cancelled bakes have not failed.
+    let mut bake = Fixture::new(with_hooks(hooks()));
+    assert_eq!(bake.apply(Event::Cancelled { by: "ops".into() }), Effect::Done);
+}
