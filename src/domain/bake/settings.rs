@@ -7,8 +7,7 @@ use std::{collections::BTreeMap, time::Duration};
 use chrono::{DateTime, Days, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::retry::later;
-use crate::domain::{calendar::zone::Zone, hooks::Hooks};
+use crate::domain::{calendar::zone::Zone, clock::shifted, hooks::Hooks};
 
 /// Everything that a bake needs to know of its schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -80,7 +79,7 @@ impl BakeSettings {
     /// The last instant at which a bake of `slot` may stop its instance or begin its image: `deadline` after
     /// `counted_from`, or `not_after` if that comes first.
     pub fn give_up_at(&self, slot: DateTime<Utc>, counted_from: DateTime<Utc>) -> DateTime<Utc> {
-        let deadline = later(counted_from, self.deadline);
+        let deadline = shifted(counted_from, TimeDelta::from_std(self.deadline).unwrap_or(TimeDelta::MAX));
         self.first_not_after(slot).map_or(deadline, |not_after| not_after.min(deadline))
     }
 

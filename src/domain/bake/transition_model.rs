@@ -976,7 +976,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
     let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
     let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
     let lists = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4u32);
-    let limits = (0..3u32, 600..7200u64, 60..3000u64, proptest::option::weighted(0.3, 600..7200i64));
+    let deadline = prop_oneof![3 => 600..7200u64, 1 => 7200..20_000u64];
+    let limits = (0..3u32, deadline, 60..3000u64, proptest::option::weighted(0.3, 600..7200i64));
     let setting = (stop, users, hooks, 1..5u32, limits, machine, foreign_task_until, lists, any::<u64>()).prop_map(
         |(
             stop,
