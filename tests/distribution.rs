@@ -95,8 +95,8 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
     assert!(report.contains("bake 1 of golden was not copied to cn-beijing"), "{report}");
     assert!(report.contains("imagebaked retry 1 --stage distribute"), "{report}");
 
-    let said = host.json(0, &["retry", "1", "--stage", "distribute"]);
-    assert!(said["done"].as_str().unwrap().contains("copied to cn-beijing again"), "{said}");
+    let reply = host.json(0, &["retry", "1", "--stage", "distribute"]);
+    assert!(reply["done"].as_str().unwrap().contains("copied to cn-beijing again"), "{reply}");
     assert_eq!(states(&ended(&host, &bake)), [("cn-beijing", "done"), ("cn-hangzhou", "done")]);
     assert_eq!(host.json(0, &["history"])["bakes"].as_array().unwrap().len(), 1, "without a new bake");
     host.expect(0, &["status"]);

@@ -51,7 +51,7 @@ fn limit_files(host: &Host, bytes: Option<u64>) {
     assert!(command.status().unwrap().success());
 }
 
-/// A daemon that is told of a file that is too large by an error, as of a full disk, and not by a signal.
+/// A daemon that gets an error for a file that is too large, as for a full disk, and not a signal.
 fn start_limitable(host: &mut Host) {
     let daemon = host.command(&["run"]);
     let mut command = Command::new("sh");

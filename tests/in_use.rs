@@ -18,7 +18,7 @@ cron = "@yearly"
 keep = { last = 1, grace = "0s" }
 "#;
 
-/// The calls that tell who uses images.
+/// The calls that list the users of images.
 const CALLS: [&str; 6] = [
     "DescribeDesktops",
     "ListWuyingServer",

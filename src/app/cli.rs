@@ -9,7 +9,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::{ids::BakeId, plan::explain::Asked};
 
-/// Where the configuration is if nothing else is said.
+/// The default path of the configuration.
 pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
 
 /// Makes versioned images of WUYING cloud desktops and workstations on schedule.

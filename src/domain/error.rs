@@ -2,7 +2,7 @@
 
 use std::error::Error;
 
-/// The error and its causes, joined by `: `. A cause that repeats what was already said is left out.
+/// The error and its causes, joined by `: `. A cause that repeats the text before it is left out.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -79,7 +79,7 @@ impl Store {
     }
 }
 
-/// One more line of the audit, in the transaction of what it tells of.
+/// Adds a line to the audit, in the transaction of the action.
 pub(super) async fn audit(
     tx: &mut sqlx::SqliteConnection,
     at: DateTime<Utc>,

@@ -67,7 +67,7 @@ pub enum DeleteOutcome {
         /// Why it was not deleted.
         why: String,
     },
-    /// It may be gone: a search will tell.
+    /// It may be gone: a search shows it.
     Unclear {
         /// When.
         search_at: DateTime<Utc>,

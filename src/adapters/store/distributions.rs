@@ -1,4 +1,4 @@
-//! Copies of images to other regions: those that are due, the steps they take, and what is told of them.
+//! Copies of images to other regions: those that are due, their steps, and their reports.
 
 use std::{fmt, sync::PoisonError};
 

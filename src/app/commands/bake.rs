@@ -47,8 +47,8 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
         let request = Request::Follow { bakes: bakes.clone(), seen };
         let (rows, changes) = match context.ask(config, request).await {
             Ok(Reply::Rows { rows, changes }) => (rows, changes),
-            Ok(other) => return Err(lost_sight(context, &bakes, &last, refused(other))),
-            Err(failure) => return Err(lost_sight(context, &bakes, &last, failure)),
+            Ok(other) => return Err(unconfirmed(context, &bakes, &last, refused(other))),
+            Err(failure) => return Err(unconfirmed(context, &bakes, &last, failure)),
         };
         seen = changes;
         if !context.json {
@@ -68,7 +68,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
 }
 
 /// The bakes are recorded and go on without anybody who watches: what came of them is not known here.
-fn lost_sight(context: &Context<'_>, bakes: &[BakeId], last: &[Value], failure: Failure) -> Failure {
+fn unconfirmed(context: &Context<'_>, bakes: &[BakeId], last: &[Value], failure: Failure) -> Failure {
     if !matches!(failure.exit, Exit::Unreachable | Exit::Unconfirmed) {
         return failure;
     }

@@ -76,7 +76,7 @@ fn with_empty(mut rows: Vec<ChannelRow>, config: &Config, wanted: Option<&str>) 
                     since: None,
                     who: None,
                     why: Some(after.map_or_else(
-                        || "moves when it is told to".to_owned(),
+                        || "moves only by `promote`".to_owned(),
                         |after| format!("waits for an image that has been good for {after}"),
                     )),
                 });

@@ -23,7 +23,7 @@ use crate::{
 pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
     let path = args.file.as_deref().unwrap_or(context.config_path);
     let now = SystemClock.now();
-    let (config, sheet) = match config::load_with_source_map(path, &context.environment) {
+    let (config, source_map) = match config::load_with_source_map(path, &context.environment) {
         Ok(read) => read,
         Err(problems) => {
             let text = if context.json {
@@ -37,7 +37,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
     // A file can be checked anywhere: where no history can be read there is nothing to expect.
     let history = KnownHistory::read(&config.daemon.state_dir).await.unwrap_or_default();
     let expected = outlasting(&config, &history, now);
-    let warnings = warnings(&config, sheet, &history, &expected, now);
+    let warnings = warnings(&config, source_map, &history, &expected, now);
     let denied = args.deny.is_some() && !warnings.is_empty();
     let exit = if denied { Exit::Usage } else { Exit::Done };
     let next = next_slots(&config, now, args.next);
@@ -84,24 +84,24 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
 /// What was found when the files were read, what the schedules show, and what past bakes let expect.
 fn warnings(
     config: &Config,
-    mut sheet: SourceMap,
+    mut source_map: SourceMap,
     history: &KnownHistory,
     expected: &[(usize, String)],
     now: DateTime<Utc>,
 ) -> Problems {
-    sheet.lint(config, now, &history.durations);
+    source_map.lint(config, now, &history.durations);
     for (schedule, sentence) in expected {
         let hint = Some("let more time pass between its slots".to_owned());
-        sheet.warn(WarningTarget::Times(*schedule), "outlasts-interval", sentence, hint);
+        source_map.warn(WarningTarget::Times(*schedule), "outlasts-interval", sentence, hint);
     }
     if let Some((schedule, sentence)) = long_night(config, history, now) {
         let hint = Some(
             "spread the slots, or raise `max_builders` if the cloud lets you; `imagebaked plan` plays it through"
                 .to_owned(),
         );
-        sheet.warn(WarningTarget::Builders(schedule), "queue-longer-than-night", &sentence, hint);
+        source_map.warn(WarningTarget::Builders(schedule), "queue-longer-than-night", &sentence, hint);
     }
-    sheet.into_problems()
+    source_map.into_problems()
 }
 
 fn summary(config: &Config, path: &std::path::Path, denied: bool) -> String {

@@ -77,7 +77,7 @@ pub async fn run(context: &Context<'_>, args: &CoverageArgs) -> Result {
     Ok(CommandOutput { text, exit })
 }
 
-/// The instances of the account. A part of it would make others look uncovered or missing, so the first refusal ends it.
+/// The instances of the account. With a part of it, others would count as uncovered or missing, so the first error ends it.
 async fn account(cloud: &CloudClient, config: &Config, more: &[String]) -> Result<BTreeMap<InstanceId, Machine>> {
     let desktops =
         config.schedules.iter().filter(|schedule| schedule.settings.instance_type == InstanceType::CloudDesktop);

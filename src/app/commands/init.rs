@@ -40,7 +40,7 @@ const NIGHT_BEGINS: u32 = 60;
 const NIGHT: u32 = 4 * 60;
 /// So many images of half an hour, five at once, fit into a night. With more, each instance has one night a week.
 const MOST_A_NIGHT: usize = 40;
-/// Names leave room for a number that tells them apart: the configuration takes 64 characters.
+/// Names leave room for a number that makes them unique: the configuration takes 64 characters.
 const LONGEST_NAME: usize = 56;
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
@@ -78,12 +78,12 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
     let planned = plan(&machines, zone, now);
     let text = file(&settings.cloud, zone, &planned, now);
     if args.stdout {
-        let said = if context.json {
+        let output = if context.json {
             format!("{}\n", json!({ "file": null, "timezone": zone, "schedules": planned, "text": text }))
         } else {
             text
         };
-        return Ok(CommandOutput::done(said));
+        return Ok(CommandOutput::done(output));
     }
     write(path, &text)?;
     // Files of conf.d and the environment have their say, too.
@@ -171,7 +171,7 @@ async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Con
     };
     let mut seen = HashSet::new();
     let mut machines = Vec::new();
-    let mut refusals = Vec::new();
+    let mut failures = Vec::new();
     for listed in list_all(&cloud, &settings.cloud.region, &regions).await {
         let what = listed.what();
         match listed.machines {
@@ -180,15 +180,15 @@ async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Con
                 let message = format!("{api_error}\n{} Nothing was written.", api_error.advice);
                 return Err(Failure::new(Exit::Failed, message));
             }
-            Err(api_error) => refusals.push(refused(&what, &api_error)),
+            Err(api_error) => failures.push(refused(&what, &api_error)),
         }
     }
     if machines.is_empty()
-        && let Some(failure) = refusals.pop()
+        && let Some(failure) = failures.pop()
     {
         return Err(Failure::new(failure.exit, format!("{}\nNothing was written.", failure.message)));
     }
-    for failure in refusals {
+    for failure in failures {
         eprintln!("warning: {}; they are left out", failure.message.replace('\n', ". ").trim_end_matches('.'));
     }
     machines.sort_by(|a, b| (a.kind.as_str(), &a.name, &a.id).cmp(&(b.kind.as_str(), &b.name, &b.id)));

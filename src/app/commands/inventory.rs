@@ -96,7 +96,7 @@ async fn list(cloud: &CloudClient, kind: InstanceType, region: &str) -> Result<V
     Ok(machines.into_iter().filter(Machine::is_there).collect())
 }
 
-/// The lists that make up the account: the workstations (in the region `home`, where none is told), and the cloud desktops
+/// The lists that make up the account: the workstations (in the region `home` if none is given), and the cloud desktops
 /// of each of `regions`. Each may fail on its own.
 pub async fn list_all(cloud: &CloudClient, home: &str, regions: &BTreeSet<String>) -> Vec<Listed> {
     let workstations = (InstanceType::WuyingServer, home);

@@ -115,7 +115,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
 }
 
 /// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no history can be
-/// read, which was said already.
+/// read, which was reported already.
 async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
     let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return RetentionReport::default() };
     let report = daemon::judgement(&reader, config, false, now).await;

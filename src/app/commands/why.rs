@@ -148,7 +148,7 @@ impl Subject<'_> {
             now,
         };
         let answer = explain::explain(moment, &case);
-        // A row that covers the moment but is not its slot's has nothing to tell about it.
+        // A row that covers the moment but is not of its slot has no information about it.
         let bears = |row: &crate::adapters::store::BakeRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {
             (Some(reader), Some(row)) => Some(BakeReport::read(reader, row).await?),

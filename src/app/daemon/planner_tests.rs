@@ -57,7 +57,7 @@ impl Night {
         self.look().await
     }
 
-    /// Lets time pass in small steps, as pulses do.
+    /// Lets time pass in small steps, as ticks do.
     async fn live(&mut self, length: TimeDelta, step: TimeDelta) {
         let end = self.now + length;
         while self.now < end {

@@ -215,7 +215,7 @@ pub struct MadeImage {
 pub enum PowerState {
     /// It runs, and nobody is known to be connected.
     Running,
-    /// It runs, and somebody is connected: who, as far as the cloud tells.
+    /// It runs, and a user is connected: the name, if the cloud gives one.
     RunningInUse(String),
     /// It is at rest.
     Stopped,

@@ -1,8 +1,8 @@
 //! How an image in the cloud is known to be the one of a slot: by the tags we put on it, or, where none of ours is shown, by
 //! its exact name and by its having appeared after our create call.
 //!
-//! The create call has no client token, so this is all there is to tell whether an unclear call made an image. Other hands
-//! give names, too: where it cannot be decided whose an image is, it is not ours.
+//! The create call has no client token, so only this shows whether an unclear call made an image. Others give names, too: an
+//! image whose owner cannot be decided is not ours.
 
 use std::collections::BTreeMap;
 

@@ -1,6 +1,6 @@
 //! Names from templates: `{name}-{slot:%Y%m%d-%H%M}-v{version}`.
 //!
-//! A template is read once, so that whatever is wrong with it is said when the file is loaded; rendering cannot fail.
+//! A template is parsed once, when the file is loaded, so that its errors are reported then; rendering cannot fail.
 
 use std::{fmt::Write, ops::Range};
 
@@ -107,7 +107,7 @@ impl Template {
     }
 
     /// Whether different slots give different names: it shows the version, or the slot to the minute.
-    /// As templates show local time, only the version tells the two passes of a repeated hour apart.
+    /// Templates show local time, so only the version differs between the two passes of a repeated hour.
     pub fn is_unique_per_slot(&self) -> bool {
         self.shows_version() || self.shows_slot()
     }

@@ -52,7 +52,7 @@ pub enum ReasonCode {
 }
 
 impl ReasonCode {
-    /// The code of a bake that ends by this refusal.
+    /// The code of a bake that ends by this error.
     pub fn of(error: &ApiError) -> Self {
         let code = error.code.as_deref().unwrap_or_default();
         match error.class {

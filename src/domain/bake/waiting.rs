@@ -17,7 +17,7 @@ pub struct Wait {
     /// For programs; rows of older versions waited for users only.
     #[serde(default)]
     pub on: WaitReason,
-    /// How many answers in a row said so.
+    /// How many answers in a row gave this reason.
     #[serde(default)]
     pub times: u32,
 }
@@ -50,7 +50,7 @@ pub enum WaitReason {
 }
 
 impl WaitReason {
-    /// What a refusal makes a bake wait for.
+    /// What an error makes a bake wait for.
     pub fn of(error: &ApiError) -> Self {
         match error.class {
             ErrorClass::Credential if error.is_clock() => Self::Clock,

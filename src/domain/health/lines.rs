@@ -31,7 +31,7 @@ pub fn is_lost(state: &str, code: Option<ReasonCode>, trigger: Trigger) -> bool 
     }
 }
 
-/// Reasons of skipped slots that nobody has to be told of.
+/// Reasons of skipped slots that are no problem.
 pub const WANTED: [ReasonCode; 7] = [
     ReasonCode::Paused,
     ReasonCode::Calendar,
@@ -132,7 +132,7 @@ pub struct Unverified {
     pub version: u32,
     /// Its slot.
     pub slot: DateTime<Utc>,
-    /// What the check said.
+    /// The result of the check.
     pub reason: String,
 }
 

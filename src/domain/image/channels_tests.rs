@@ -186,18 +186,21 @@ fn a_person_gets_the_reason_of_a_refused_move() {
     let mut view = line(1..=3);
     view.images[0].unfit = Some("vetoed: broken".into());
     view.images[1].check = Some(Check::Failed);
-    let said = |refused: Result<Move, Refused>| refused.expect_err("it must not be").to_string();
-    assert_eq!(said(promote(&view, &id(1), "stable", true, "")), "image imgc-1 is vetoed: broken");
+    let message = |refused: Result<Move, Refused>| refused.expect_err("it must not be").to_string();
+    assert_eq!(message(promote(&view, &id(1), "stable", true, "")), "image imgc-1 is vetoed: broken");
     assert_eq!(
-        said(promote(&view, &id(2), "stable", false, "")),
+        message(promote(&view, &id(2), "stable", false, "")),
         "the check of image imgc-2 failed; --force promotes it all the same"
     );
     assert!(promote(&view, &id(2), "stable", true, "").is_ok());
-    assert_eq!(said(promote(&view, &id(9), "stable", true, "")), "image imgc-9 is deleted");
+    assert_eq!(message(promote(&view, &id(9), "stable", true, "")), "image imgc-9 is deleted");
     let nothing = rollback(&view, "golden", "stable", "").expect_err("it is empty").to_string();
     assert_eq!(nothing, "channel `stable` of golden is empty: there is nothing to roll back from");
     settled(&mut view, &stable(), day(90));
-    assert_eq!(said(promote(&view, &id(3), "stable", false, "")), "channel `stable` stands for image imgc-3 already");
+    assert_eq!(
+        message(promote(&view, &id(3), "stable", false, "")),
+        "channel `stable` stands for image imgc-3 already"
+    );
     assert!(matches!(rollback(&view, "golden", "stable", ""), Err(Refused::NoPrevious { .. })));
 }
 

@@ -391,9 +391,9 @@ impl ReplicaTransition<'_> {
                 let state = |work, next| State::Copying { work, since, repeat_accepted_at, progress, next };
                 return self.missing(work, state);
             }
-            Ok(sight @ (Observation::Named | Observation::Absent)) => {
+            Ok(observation @ (Observation::Named | Observation::Absent)) => {
                 work = seen(work);
-                if sight == Observation::Named {
+                if observation == Observation::Named {
                     repeat_accepted_at = Some(repeat_accepted_at.unwrap_or(self.now));
                 }
                 repeat_accepted_at = repeat_accepted_at.map(|repeat_accepted_at| repeat_accepted_at.min(self.now));

@@ -20,7 +20,7 @@ pub struct FailedImage {
     pub schedule_id: ScheduleId,
     /// Its name.
     pub name: String,
-    /// Its version, where its tags or the history tell it.
+    /// Its version, from its tags or the history.
     pub version: Option<u32>,
     /// Its slot, likewise.
     pub slot: Option<DateTime<Utc>>,

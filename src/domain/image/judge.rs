@@ -54,7 +54,7 @@ pub enum Why {
     },
     /// It is the newest good image of its line.
     LastGood,
-    /// A person said so.
+    /// A person has pinned it.
     Pinned {
         /// Until when.
         until: Option<DateTime<Utc>>,

@@ -63,7 +63,7 @@ pub struct LineImage {
     pub channels: Vec<String>,
     /// Regions that it is being copied to.
     pub copied_to: Vec<String>,
-    /// Why nobody should use it, where a person or a check said so.
+    /// Why it should not be used: the veto of a person or of a check.
     pub veto: Option<String>,
 }
 
@@ -159,7 +159,7 @@ pub struct Pin {
     pub until: Option<DateTime<Utc>>,
     /// Why.
     pub reason: String,
-    /// Who said so.
+    /// Who.
     pub who: String,
 }
 

@@ -260,7 +260,7 @@ pub struct RecordedHistory<'a> {
     pub rows: &'a [Recorded],
     /// The last version of each line.
     pub versions: &'a HashMap<LineId, u32>,
-    /// The file's schedules, which tell what instance a line is of: the tags do not.
+    /// The file's schedules, which have the instance of a line: the tags do not.
     pub schedules: &'a [Arc<Schedule>],
     /// No slot is later.
     pub now: DateTime<Utc>,

@@ -54,7 +54,7 @@ impl RetentionRule {
 type Bucket = fn(DateTime<Zone>) -> (i32, u32, i64);
 
 const BUCKETS: [(RetentionRule, Bucket); 5] = [
-    // The offset tells the two passes of a repeated hour apart.
+    // The offset distinguishes the two passes of a repeated hour.
     (RetentionRule::Hourly, |at| {
         let offset = i64::from(at.offset().fix().local_minus_utc());
         (at.year(), at.ordinal(), i64::from(at.hour()) * 1_000_000 + offset)

@@ -1,5 +1,5 @@
 //! What is odd about a rule although it is right: steps that do not come out even, days that hardly ever come, and what
-//! becomes of it on nights when clocks change. Facts only; whether and how they are told is for others to say.
+//! becomes of it on nights when clocks change. Facts only; callers decide whether and how they are reported.
 
 use std::{iter, ops::Range, time::Duration};
 

@@ -314,7 +314,7 @@ struct Day {
     added: Vec<DateTime<Utc>>,
 }
 
-/// From the slots of one rule to those of another; those that both have are not told.
+/// From the slots of one rule to those of another; those that both have are left out.
 fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<EditStep> {
     let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.0.iter().copied().collect(), new.0.iter().copied().collect());
     let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();

@@ -555,10 +555,10 @@ mod tests {
 
     impl Plan {
         fn coming<'a>(&self, ids: &'a [InstanceId]) -> Vec<Coming<'a>> {
-            let coming = self.slots.iter().map(|&(slot, jitter, patience, instance, skip, takes)| Coming {
+            let coming = self.slots.iter().map(|&(slot, jitter, deadline, instance, skip, takes)| Coming {
                 slot: at(slot),
                 not_before: at(slot + jitter),
-                give_up_at: at(slot + patience),
+                give_up_at: at(slot + deadline),
                 instance: &ids[instance],
                 region: REGIONS[instance % 2],
                 overlap: if skip { Overlap::Skip } else { Overlap::Queue },

@@ -47,8 +47,8 @@ use crate::{
     },
 };
 
-/// Good instances are told one by one up to this many, and else by their number.
-const TOLD_ONE_BY_ONE: usize = 20;
+/// Up to this many good instances are listed one by one; above it, only their number is shown.
+const LISTED_ONE_BY_ONE: usize = 20;
 /// States on the way to another.
 const PASSING: [&str; 4] = ["starting", "stopping", "pending", "rebuilding"];
 
@@ -88,11 +88,11 @@ pub(super) async fn examine(
     if whole {
         report.add(images(&cloud, config).await);
     } else {
-        report.add(Check::skip("images", "which lines there are is not known until the configuration is mended"));
+        report.add(Check::skip("images", "which lines there are is not known until the configuration is fixed"));
     }
 }
 
-/// Knocks at every host that is needed, which also tells the time there. Those that answered.
+/// Calls every host that is needed, which also gives the time there; returns the hosts that answered.
 async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut DoctorReport) -> BTreeSet<String> {
     let desktops = needs.regions.iter().map(|region| Product::Desktops { region: region.clone() });
     let mut endpoints: Vec<Endpoint> = Vec::new();
@@ -140,7 +140,7 @@ fn unreachable(api_error: &ApiError) -> &str {
 fn clock_skew(skews: &[TimeDelta]) -> Check {
     let name = "clock";
     let Some(skew) = skews.iter().max_by_key(|skew| skew.abs()).copied() else {
-        return Check::skip(name, "no host of the cloud tells the time");
+        return Check::skip(name, "no host of the cloud gave the time");
     };
     let seconds = Duration::from_secs(skew.num_seconds().unsigned_abs());
     let side = if skew > TimeDelta::zero() { "behind" } else { "ahead of" };
@@ -152,7 +152,7 @@ fn clock_skew(skews: &[TimeDelta]) -> Check {
     } else if skew.abs() > SKEW_NOTICED {
         Check::warn(name, found, advice)
     } else if seconds.as_secs() <= 1 {
-        // The cloud tells whole seconds.
+        // The cloud's Date has whole seconds.
         Check::ok(name, "right to the second, by the cloud's")
     } else {
         Check::ok(name, found)
@@ -196,7 +196,7 @@ async fn credentials(
             (check, false)
         }
         Err(api_error) => {
-            let found = format!("{source}{expiry}; who they belong to is not told: {api_error}");
+            let found = format!("{source}{expiry}; their owner is not known: {api_error}");
             (Check::warn(name, found, "see below whether the calls that bakes need are allowed"), true)
         }
     };
@@ -294,7 +294,7 @@ async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorRepo
             }
         }
     }
-    if lines.len() <= TOLD_ONE_BY_ONE {
+    if lines.len() <= LISTED_ONE_BY_ONE {
         report.add_all(lines);
     } else {
         let states: Vec<String> = good.iter().map(|(state, n)| format!("{n} {state}")).collect();

@@ -5,7 +5,7 @@
 //! in another form. Should a call that reads find something of these ids all the same, none that changes is made. None is
 //! made twice, and none without an id: a list of none may mean all.
 //!
-//! A refusal for want of the right comes before the cloud looks for the thing, so its code tells one from the other.
+//! The cloud checks the right before it searches for the thing, so the code of the error shows which of the two is missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -330,7 +330,7 @@ impl Probe {
     }
 }
 
-/// What a call that was `refused`, or not, tells of the right to it; `weight` where the right is missing.
+/// The check of the right to a call, by its error or its success; `weight` is the status if the right is missing.
 fn judged(name: &str, weight: CheckStatus, refused: Option<&ApiError>) -> Check {
     let Some(error) = refused else { return Check::ok(name, "allowed") };
     match right_of(error) {
@@ -355,10 +355,10 @@ enum Right {
 
 fn right_of(error: &ApiError) -> Right {
     const DENIALS: [&str; 4] = ["Forbidden", "NoPermission", "AccessDenied", "Unauthorized"];
-    // Said by the gateway before it looks at rights.
+    // Codes of the gateway, which come before the check of rights.
     const BEFORE: [&str; 6] =
         ["InvalidApi", "InvalidProduct", "InvalidProtocol", "InvalidVersion", "InvalidAction", "MissingSecurityToken"];
-    // Said of the thing that the call is for, or is about.
+    // Codes about the thing that the call is for.
     const OF_THE_THING: [&str; 6] =
         ["Missing", "Invalid", "Incorrect", "ImageDistribute.", "ImageDelete", "ExceedBuilderQuota"];
     let code = error.code.as_deref().unwrap_or_default();

@@ -77,7 +77,7 @@ pub(super) async fn delete(
             (DeleteOutcome::Again { at: next, why: why.clone() }, why)
         }
         Ok(_) => {
-            let why = "the cloud's answer does not tell whether it is deleted".to_owned();
+            let why = "the cloud's answer does not show whether it is deleted".to_owned();
             (DeleteOutcome::Unclear { search_at: sent_at, why: why.clone() }, why)
         }
         Err(error) => (outcome_of(&error, sent_at, next), error.describe()),
@@ -148,7 +148,7 @@ async fn ask_once_more(
             waits(users, why)
         }
         Err(error) => {
-            let why = format!("the cloud does not tell who uses it: {}", error.describe());
+            let why = format!("the cloud does not show who uses it: {}", error.describe());
             store.put_off_deletion(image, &why, again).await?;
             waits(Vec::new(), why)
         }

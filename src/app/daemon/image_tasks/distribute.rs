@@ -165,7 +165,7 @@ impl ReplicaTask<'_> {
         }
         self.shared.store.commit_copies(&steps, now).await?;
 
-        // One region a call: a refusal speaks of all that it was asked for.
+        // One region a call: an error is about all regions of a call.
         for mut copy in to_ask {
             let response = self.ask(&copy).await;
             let now = self.now();

@@ -1,5 +1,5 @@
-//! The keeper looks after images once they are made: deletes what goes, copies what is to be elsewhere, moves channels. The
-//! engine moves bakes, the keeper moves images; they meet in the history only.
+//! The image tasks: they delete images, copy them to other regions and move channels. The engine works on bakes, the image
+//! tasks on images; they share only the history.
 //!
 //! A turn reads the database and the clock, does what is due, and says when the next turn can find something to do. What
 //! woke it does not matter. Whoever is asked to do the same at once (`imagebaked prune`) calls the same functions; one

@@ -64,7 +64,7 @@ pub(super) async fn record(shared: &DaemonContext, config: &Config, listed: &[Im
                     slot,
                 });
             }
-            // Without a slot it cannot be told whether it was made after this history began.
+            // Without a slot it is not known whether it was made after this history began.
             (_, None) => {}
             (status, Some(slot)) => others.push(UnrecordedSighting {
                 image_id,

@@ -15,7 +15,7 @@ use crate::{
     domain::error::chain,
 };
 
-/// How often the clock is looked at, which may be set; changes are told at once.
+/// How often the clock is read, which may be set; changes wake the task at once.
 const BEAT: Duration = Duration::from_secs(1);
 /// After a failure of the database.
 const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);

@@ -78,7 +78,7 @@ pub(super) fn known_as<'a>(
 }
 
 /// Who uses an image at this moment, by calls that filter by it: to be asked right before each deletion. `name` is the one
-/// in the history, `rows` are those that ListImage has just shown of the image. A refusal means that it is not known.
+/// in the history, `rows` are those that ListImage has just shown of the image. An error means that it is not known.
 pub(super) async fn users_of(
     cloud: &CloudClient,
     config: &Config,
