@@ -5,7 +5,7 @@ use std::{io::IsTerminal, os::linux::fs::MetadataExt};
 use clap::ValueEnum;
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// How the log looks.
+/// The format of the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     /// The journal under systemd, text elsewhere.
@@ -32,7 +32,7 @@ pub enum TelemetryError {
     Twice(#[source] tracing_subscriber::util::TryInitError),
 }
 
-/// Starts the log. `journal_stream` is JOURNAL_STREAM, by which systemd says that standard error is the journal.
+/// Starts the log. `journal_stream` is JOURNAL_STREAM, which systemd sets where standard error is the journal.
 pub fn start(format: LogFormat, filter: &str, journal_stream: Option<&str>) -> Result<(), TelemetryError> {
     // The scheduler logs each job it is given at INFO.
     let filter = EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{filter}")).map_err(TelemetryError::Filter)?;

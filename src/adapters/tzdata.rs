@@ -10,7 +10,7 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::domain::calendar::zone::{self, Release};
 
-/// Where distributions put it; `TZDIR` says otherwise.
+/// Where distributions put it, unless `TZDIR` names another folder.
 const DIRECTORY: &str = "/usr/share/zoneinfo";
 /// No file of a zone is larger: the largest today has 3.6 KB.
 const LARGEST: u64 = 1 << 20;
@@ -30,7 +30,7 @@ pub fn use_the_newer(directory: &Path) {
     }
 }
 
-/// The release in `directory`; `None` where there is none, or it does not say which one it is.
+/// The release in `directory`; `None` where there is none, or its version is unknown.
 pub fn read(directory: &Path) -> Option<Release> {
     let version = version(directory)?;
     let (folder, origin) = (directory.to_owned(), directory.display().to_string());
@@ -48,7 +48,7 @@ fn written(directory: &Path) -> Option<NaiveDate> {
     Some(DateTime::<Utc>::from(time).date_naive())
 }
 
-/// `tzdata.zi` begins with `# version 2026f`; `+VERSION` of other systems is that word alone.
+/// `tzdata.zi` begins with `# version 2026f`; `+VERSION` of other systems has the version alone.
 fn version(directory: &Path) -> Option<String> {
     let first_line = |file: &str| {
         let mut line = String::new();
@@ -79,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn a_release_says_which_one_it_is() {
+    fn a_release_has_its_name_and_folder() {
         let (dir, release) = host("2031a");
         let release = release.unwrap();
         assert_eq!((release.version(), release.year()), ("2031a", Some(2031)));
@@ -103,14 +103,14 @@ mod tests {
     }
 
     #[test]
-    fn another_systems_word_for_it_counts_too() {
+    fn the_file_of_other_systems_counts_too() {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("+VERSION"), "2031c\n").unwrap();
         assert_eq!(read(dir.path()).unwrap().version(), "2031c");
     }
 
     #[test]
-    fn the_environment_says_where_it_is() {
+    fn the_environment_names_the_folder() {
         assert_eq!(directory(|_| None), Path::new(DIRECTORY));
         assert_eq!(directory(|name| (name == "TZDIR").then(|| "/zones".to_owned())), Path::new("/zones"));
     }

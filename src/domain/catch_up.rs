@@ -1,8 +1,8 @@
-//! What becomes of the slots since the last look.
+//! Decides which of the slots since the last tick are baked, caught up or missed.
 //!
-//! Restart, suspend, a stopped process and a clock that jumps all look the same from here: some slots lie between
-//! the last look and now. Each of them ends in exactly one [`Entry`]; long runs of missed slots are counted, not
-//! walked through, and make one entry that says how many they were.
+//! A restart, a suspend, a stopped process and a clock that jumps have the same effect: some slots lie between the last tick
+//! and now. Each of them ends in exactly one [`Entry`]. A long run of missed slots is counted, not enumerated, and makes one
+//! entry with its count.
 
 use std::{fmt, time::Duration};
 
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::clock::earlier;
 use crate::domain::calendar::Timing;
 
-/// `catch_up`: which of the slots missed while the daemon could not run are made up for.
+/// `catch_up`: which of the slots missed while the daemon could not run are caught up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CatchUp {
@@ -24,13 +24,13 @@ pub enum CatchUp {
     All,
 }
 
-/// The most slots that one look catches up under `catch_up = "all"`: each one costs a bake.
+/// The most slots that one tick catches up under `catch_up = "all"`: each one costs a bake.
 pub const MOST_CAUGHT_UP: u64 = 1000;
 
-/// What a schedule wants done with the slots it finds.
+/// How a schedule treats its slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccountPolicy<'a> {
-    /// Which of the late slots are made up for.
+    /// Which of the late slots are caught up.
     pub catch_up: CatchUp,
     /// How old a slot may be to be caught up.
     pub window: Duration,
@@ -40,12 +40,12 @@ pub struct AccountPolicy<'a> {
     pub paused: Option<&'a str>,
 }
 
-/// The outcome of one look.
+/// The outcome of one tick.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accounting {
     /// In the order of their slots, which do not overlap.
     pub entries: Vec<Entry>,
-    /// Every slot up to and including this instant is accounted for; what the next look starts from.
+    /// Every slot up to and including this instant is processed; the next tick starts from it.
     pub accounted_to: DateTime<Utc>,
 }
 
@@ -56,7 +56,7 @@ pub enum Entry {
     Due {
         /// The slot.
         slot: DateTime<Utc>,
-        /// It is late, and `catch_up` wants it none the less.
+        /// It is late, and caught up.
         caught_up: bool,
     },
     /// Not to be baked: all slots from `first` to `last`.
@@ -79,9 +79,9 @@ pub enum Missed {
     CatchUpSkip,
     /// It was older than `catch_up_window`.
     OutsideWindow,
-    /// It was late, and a newer slot is baked in its stead, as `catch_up = "latest"` wants.
+    /// It was late, and a newer slot is baked instead: `catch_up = "latest"`.
     Coalesced,
-    /// There were more late slots than one look catches up.
+    /// There were more late slots than one tick catches up.
     TooMany,
     /// The schedule was paused, in these words: `by …: why`, `in the file`.
     Paused(Box<str>),
@@ -100,8 +100,8 @@ impl fmt::Display for Missed {
     }
 }
 
-/// Accounts for the slots in (`accounted_to`, `now`]. A clock that was stepped back finds nothing to do until it has
-/// passed `accounted_to` again. For the first look at a schedule, `accounted_to` is `now`.
+/// Decides the slots in (`accounted_to`, `now`]. A clock that was stepped back finds nothing to do until it has
+/// passed `accounted_to` again. For the first tick of a schedule, `accounted_to` is `now`.
 pub fn account(
     timing: &Timing,
     policy: &AccountPolicy<'_>,
@@ -268,7 +268,7 @@ mod tests {
         Entry::Missed { first, last, count, why }
     }
 
-    fn look(policy: &AccountPolicy<'_>, from: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Entry> {
+    fn tick(policy: &AccountPolicy<'_>, from: DateTime<Utc>, now: DateTime<Utc>) -> Vec<Entry> {
         let accounting = account(&timing(&["0 * * * *"]), policy, from, now);
         assert_eq!(accounting.accounted_to, now.max(from));
         accounting.entries
@@ -277,24 +277,24 @@ mod tests {
     #[test]
     fn a_slot_a_minute_old_is_due_and_one_older_is_late() {
         let skip = policy(CatchUp::Skip, 24);
-        assert_eq!(look(&skip, at(1, 2, 30), at(1, 3, 0)), [due(at(1, 3, 0), false)]);
-        assert_eq!(look(&skip, at(1, 2, 30), at(1, 3, 1)), [due(at(1, 3, 0), false)]);
+        assert_eq!(tick(&skip, at(1, 2, 30), at(1, 3, 0)), [due(at(1, 3, 0), false)]);
+        assert_eq!(tick(&skip, at(1, 2, 30), at(1, 3, 1)), [due(at(1, 3, 0), false)]);
         let late = at(1, 3, 1) + TimeDelta::nanoseconds(1);
         let entry = missed_run(at(1, 3, 0), at(1, 3, 0), 1, Missed::CatchUpSkip);
-        assert_eq!(look(&skip, at(1, 2, 30), late), [entry]);
+        assert_eq!(tick(&skip, at(1, 2, 30), late), [entry]);
     }
 
     #[test]
     fn nothing_is_due_at_the_first_look_or_after_a_step_back() {
         for catch_up in [CatchUp::Skip, CatchUp::Latest, CatchUp::All] {
-            assert_eq!(look(&policy(catch_up, 24), at(1, 3, 0), at(1, 3, 0)), []);
-            assert_eq!(look(&policy(catch_up, 24), at(1, 3, 0), at(1, 1, 0)), []);
+            assert_eq!(tick(&policy(catch_up, 24), at(1, 3, 0), at(1, 3, 0)), []);
+            assert_eq!(tick(&policy(catch_up, 24), at(1, 3, 0), at(1, 1, 0)), []);
         }
     }
 
     #[test]
     fn latest_bakes_one_and_counts_the_others() {
-        let entries = look(&policy(CatchUp::Latest, 6), at(1, 0, 30), at(2, 12, 30));
+        let entries = tick(&policy(CatchUp::Latest, 6), at(1, 0, 30), at(2, 12, 30));
         assert_eq!(
             entries,
             [
@@ -307,13 +307,13 @@ mod tests {
 
     #[test]
     fn latest_needs_no_late_slot_when_one_is_on_time() {
-        let entries = look(&policy(CatchUp::Latest, 6), at(2, 9, 30), at(2, 12, 0));
+        let entries = tick(&policy(CatchUp::Latest, 6), at(2, 9, 30), at(2, 12, 0));
         assert_eq!(entries, [missed_run(at(2, 10, 0), at(2, 11, 0), 2, Missed::Coalesced), due(at(2, 12, 0), false)]);
     }
 
     #[test]
     fn the_window_includes_its_edge() {
-        let entries = look(&policy(CatchUp::All, 2), at(2, 8, 30), at(2, 12, 0));
+        let entries = tick(&policy(CatchUp::All, 2), at(2, 8, 30), at(2, 12, 0));
         assert_eq!(
             entries,
             [
@@ -340,7 +340,7 @@ mod tests {
     fn a_pause_takes_every_slot_with_its_reason() {
         let paused = AccountPolicy { paused: Some("moving"), ..policy(CatchUp::All, 48) };
         let run = missed_run(at(1, 1, 0), at(1, 4, 0), 4, Missed::Paused("moving".into()));
-        assert_eq!(look(&paused, at(1, 0, 0), at(1, 4, 0)), [run]);
+        assert_eq!(tick(&paused, at(1, 0, 0), at(1, 4, 0)), [run]);
         assert_eq!(Missed::Paused("by the removal: moving".into()).to_string(), "paused by the removal: moving");
         assert_eq!(Missed::Paused("".into()).to_string(), "paused");
     }

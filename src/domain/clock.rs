@@ -22,7 +22,7 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// How long the host has been up, suspended or not. Nobody sets it: the wall clock is compared with it.
     fn boottime(&self) -> Duration;
 
-    /// Names the boot that [`Clock::boottime`] counts from; `None` where the host does not tell.
+    /// Names the boot that [`Clock::boottime`] counts from; `None` where the host has no such name.
     fn boot_id(&self) -> Option<String>;
 }
 
@@ -67,7 +67,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is told to move, for tests and rehearsals.
+/// A clock that stands still until it is moved, for tests and rehearsals.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<Mutex<(DateTime<Utc>, Duration)>>);
 

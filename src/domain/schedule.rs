@@ -1,7 +1,7 @@
 //! When something is due: cron rules in a time zone, slots, and what becomes of slots that were missed.
 //!
 //! A slot is one due instant of a schedule, in UTC. Everything here is a pure function of the rule and the
-//! instants passed in; nothing knows what a bake is.
+//! instants passed in; independent of bakes.
 
 use std::{sync::Arc, time::Duration};
 
@@ -94,7 +94,7 @@ pub struct Channel {
     pub after: Option<Duration>,
 }
 
-/// `keep`: which images of a line stay. The rules are united: an image that any rule wants is kept.
+/// `keep`: which images of a line stay. The rules are united: an image that any rule selects is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
     /// The newest so many.
@@ -112,9 +112,9 @@ pub struct Keep {
     /// Everything younger than this.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
-    /// Never fewer than this many good images, whatever the rules say; at least 1.
+    /// Never fewer than this many good images, whatever the rules are; at least 1.
     pub min: u32,
-    /// How long an image that no rule wants stays marked before it is deleted.
+    /// How long an image that no rule keeps stays marked before it is deleted.
     pub grace: Duration,
     /// How long an image stays that the cloud lists as CREATE_FAILED; `None`: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::health::Health;
 
-/// Everything at a glance. Instants are RFC 3339 in UTC.
+/// The state of the daemon. Instants are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Status {
     /// The process.
@@ -15,7 +15,7 @@ pub struct Status {
     /// How many lines of schedules in force have had no finished slot yet, and so have no image.
     #[serde(default)]
     pub no_image_yet: u64,
-    /// Bakes under way, the oldest slot first.
+    /// Running bakes, the oldest slot first.
     pub running: Vec<Running>,
     /// Bakes that wait (for users to leave, for their instance, for the cloud), the oldest slot first. They hold neither a
     /// builder nor the instance.
@@ -23,7 +23,7 @@ pub struct Status {
     pub waiting: Vec<Running>,
     /// How many bakes wait for their turn, those included.
     pub queued: u64,
-    /// Bakes that should have begun by now, the oldest slot first.
+    /// Bakes that should have started by now, the oldest slot first.
     #[serde(default)]
     pub late: Vec<Late>,
     /// Why nothing new starts; `None` while bakes may start.
@@ -90,7 +90,7 @@ pub enum OnDisk {
     Refused,
 }
 
-/// A bake under way.
+/// A running bake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Running {
     /// The bake's number.
@@ -111,11 +111,11 @@ pub struct Running {
     pub image_id: Option<String>,
     /// When the row was made.
     pub created_at: String,
-    /// When it is looked at next.
+    /// When it is polled next.
     pub wake_at: Option<String>,
 }
 
-/// A bake that should have begun by now.
+/// A bake that should have started by now.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
     /// The bake's number.
@@ -135,7 +135,7 @@ pub struct Late {
 pub struct Held {
     /// Since when.
     pub since: String,
-    /// What the cloud says.
+    /// The message of the cloud.
     pub reason: String,
 }
 
@@ -176,12 +176,12 @@ pub struct LastDay {
     pub failed: u64,
     /// Skipped slots' rows.
     pub skipped: u64,
-    /// Called off by a person.
+    /// Cancelled by a person.
     #[serde(default)]
     pub cancelled: u64,
 }
 
-/// The bakes as the history knows them, with the fields of [`Status`].
+/// The bakes from the history, with the fields of [`Status`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bakes {
     /// Under way.

@@ -152,7 +152,7 @@ impl Cloud {
         self.reply(outcome, fault.as_ref(), &origin, record)
     }
 
-    /// Signature, nonce, action, method and rate, in the order in which a gateway has to look at them.
+    /// Signature, nonce, action, method and rate, in the order in which a gateway checks them.
     fn admit(
         &mut self,
         received: &Received<'_>,
@@ -227,7 +227,7 @@ impl Cloud {
         }
         if let (true, Ok(Value::Object(answer))) = (action.enveloped, &mut result) {
             answer.insert("Success".to_owned(), json!(true));
-            // DescribeTemplates has another word for it.
+            // DescribeTemplates has another name for it.
             answer.entry("Code").or_insert_with(|| json!("200"));
         }
         let mut in_success = self.failures_in_success && action.enveloped;
@@ -421,7 +421,7 @@ struct Origin<'a> {
     right: Option<String>,
 }
 
-/// Whether a code says that the caller lacks a right.
+/// Whether a code means that the caller lacks a right.
 fn is_denial(code: &str) -> bool {
     code.starts_with("Forbidden") || code.starts_with("NoPermission")
 }

@@ -71,7 +71,7 @@ pub(crate) struct SimFailure {
 
 impl SimFailure {
     /// The error with `code`, with its usual status and message. A code without an entry gets 429 or 403 by its family,
-    /// else 400, and words that say nothing more.
+    /// else 400, and a general message.
     pub(super) fn new(code: impl Into<Cow<'static, str>>) -> Self {
         let code = code.into();
         let (status, message) = match CODES.iter().find(|(known, ..)| *known == code) {

@@ -1,7 +1,7 @@
 //! The fault plan: which calls go wrong, and how.
 //!
 //! A plan is TOML or JSON with a list `fault`. Each fault names an action and the call it starts with, counted from when
-//! the plan was given, and says what that call meets instead of its ordinary answer.
+//! the plan was given, and what that call meets instead of its ordinary answer.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,7 +18,7 @@ pub enum FaultPlanError {
     /// The text is not JSON of the right shape; the cause names line and column.
     #[error("could not read the fault plan as JSON")]
     Json(#[source] serde_json::Error),
-    /// The shape is right, what it says is not.
+    /// The shape is right, the content is not.
     #[error("fault {number} of the plan: {problem}")]
     Senseless {
         /// Which fault of the plan, from 1.
@@ -116,10 +116,10 @@ pub(super) struct Fault {
     pub(super) drop: Option<DropWhen>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<Garble>,
-    /// The id that a good answer to a create call says in place of the image's own.
+    /// The id that a good answer to a create call has in place of the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) image_id: Option<String>,
-    /// Where the call is redirected, with status 307 unless `status` says another.
+    /// Where the call is redirected, with status 307 unless `status` names another.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) redirect: Option<String>,
     /// How the list lies that is answered.
@@ -217,7 +217,7 @@ impl Fault {
             || self.image.is_some()
             || !self.headers.is_empty();
         if !does_something {
-            return Err("it does not say what the call meets".to_owned());
+            return Err("it names nothing that the call meets".to_owned());
         }
         if !self.acts() && (self.image.is_some() || self.late_image.is_some()) {
             return Err("`image` and `late_image` need a call that acts: add `act = true`".to_owned());

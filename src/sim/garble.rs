@@ -1,4 +1,4 @@
-//! Answers that are not what the cloud would have said: half of it, somebody else's, or with the id of another image.
+//! Answers that the cloud would not give: half of it, somebody else's, or with the id of another image.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -55,7 +55,7 @@ impl Garble {
         )
     }
 
-    /// What is sent for `answer`, and what kind of text it is said to be.
+    /// What is sent for `answer`, and its content type.
     pub(super) fn apply(self, mut answer: Value) -> (ReplyBody, &'static str) {
         const JSON: &str = "application/json;charset=utf-8";
         let image_id = |mut answer: Value, id: Value| {

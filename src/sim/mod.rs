@@ -3,11 +3,11 @@
 //! against it unchanged.
 //!
 //! It is as faithful as the API pages are: it checks signature, date and nonce, takes parameters from query and form
-//! body, and answers in the documented shapes and codes. What no page says is invented where a caller has to meet
-//! something, and the place says so.
+//! body, and answers in the documented shapes and codes. What no page documents is invented where a caller needs
+//! something, and marked there.
 //!
-//! A request passes through one file after the other: `server` reads it, `verify` decides whether to believe it,
-//! `params` takes it apart, `actions` does it to the `world`, `faults` spoils it if the plan says so, and
+//! A request passes through one file after the other: `server` reads it, `verify` checks its signature,
+//! `params` takes it apart, `actions` does it to the `world`, `faults` spoils it if the plan has a fault for it, and
 //! `snapshot` keeps the result, before the answer leaves. `cloud` is that sequence. Time is a parameter throughout:
 //! nothing in the world moves by a timer.
 //!

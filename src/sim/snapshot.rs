@@ -22,7 +22,7 @@ pub enum SnapshotError {
     Read {
         /// The state file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The file is not what was written: it is left as it is.
@@ -38,7 +38,7 @@ pub enum SnapshotError {
     Format {
         /// The state file.
         path: PathBuf,
-        /// What it says it is.
+        /// The format in the file.
         format: u32,
     },
     /// The file could not be replaced; the former one is whole.
@@ -46,7 +46,7 @@ pub enum SnapshotError {
     Write {
         /// The state file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
 }

@@ -16,10 +16,10 @@ use crate::domain::api::call::{ApiError, ErrorClass};
 /// The longest message that is kept, in characters.
 const LONGEST_MESSAGE: usize = 500;
 
-/// A header that asks for more is taken to be wrong, and must not overflow anybody's reckoning.
+/// A header that asks for more is taken to be wrong, and must not overflow a computation.
 const LONGEST_DELAY: Duration = Duration::from_hours(1);
 
-/// A call that brought what was asked for, with all that the answer says about itself.
+/// The result of a call that succeeded, with the metadata of its answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiResponse<T> {
     /// What was asked for.
@@ -47,7 +47,7 @@ impl<T> ApiResponse<T> {
 }
 
 /// Reads an answer of any status. The API's own answer is a JSON object with a `RequestId` and a result or a `Code`. Anything
-/// else comes from something on the way, a proxy or a gateway, and does not tell whether the cloud acted.
+/// else comes from something on the way, a proxy or a gateway, and leaves open whether the cloud acted.
 pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<ApiResponse<C::Value>, ApiError> {
     let Some(json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
         let message =
@@ -91,7 +91,7 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
     }
 }
 
-/// The refusal for an answer that is not the API's own: the same class under every status.
+/// The error for an answer that is not the API's own: the same class under every status.
 fn foreign(code: &str, message: &str, incoming: &Incoming, repeat: Idempotency) -> ApiError {
     let advice = match incoming.status {
         300..=399 => "Something redirects calls: check the endpoint and proxies.",

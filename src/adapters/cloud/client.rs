@@ -279,7 +279,7 @@ impl CloudClient {
         self.call(call).await
     }
 
-    /// Reads the credentials anew, after an error of class `Credential`; says where they are from.
+    /// Reads the credentials anew, after an error of class `Credential`; returns their source.
     pub async fn refresh_credentials(&self) -> Result<SourceName, ApiError> {
         self.credential_provider
             .refresh()
@@ -395,7 +395,7 @@ impl CloudClient {
     }
 
     /// Asks for one image, for the sake of the Date of the answer, where that is wanted and was not asked for just now.
-    /// Any answer of the cloud tells it, an error, too.
+    /// Any answer of the cloud has it, an error, too.
     pub async fn ask_for_the_time(&self) {
         if self.clocks.may_ask() {
             let one = ListImage { page_number: Some(1), page_size: Some(1), ..ListImage::default() };

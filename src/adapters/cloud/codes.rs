@@ -80,7 +80,7 @@ fn by_status(http_status: u16, repeat: Idempotency) -> Classification {
     let (class, advice) = match http_status {
         429 => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
         401 | 403 => (Permanent, "Access was refused: check the RAM policy."),
-        // Said by those on the way when they have lost sight of the request, which may have arrived.
+        // Sent by proxies that lost the connection; the request may have arrived.
         407 | 408 | 499 => return unknown(repeat),
         400..=499 => (Permanent, "The cloud refused the request: read its message."),
         _ => return unknown(repeat),
@@ -96,7 +96,7 @@ fn unknown(repeat: Idempotency) -> Classification {
         }
         Idempotency::NonIdempotent => Classification {
             class: Unclear,
-            advice: "It is not known whether the cloud acted: looked up before any repetition.",
+            advice: "It is unknown whether the cloud acted: searched for before any repetition.",
         },
     }
 }
@@ -113,7 +113,7 @@ const fn part(code: &'static str, class: ErrorClass, advice: &'static str) -> Co
     CodeRule { is_part: true, ..exact(code, class, advice) }
 }
 
-/// A fault after which it is not known what happened: harmless calls are repeated, others looked up first.
+/// A fault after which the outcome is unknown: idempotent calls are repeated, for others the image is searched first.
 const fn fault(code: &'static str, advice: &'static str) -> CodeRule {
     CodeRule { class_when_doubling: Unclear, ..exact(code, Transient, advice) }
 }
@@ -160,7 +160,7 @@ const TABLE: &[CodeRule] = &[
         Permanent,
         "The instance's base image is not configured: check it in the console.",
     ),
-    exact("CreateDesktopImageRecord.Failed", Unclear, "The cloud failed half-way: looked up before any repetition."),
+    exact("CreateDesktopImageRecord.Failed", Unclear, "The cloud failed half-way: searched for before any repetition."),
     exact("Image.NotExist", Permanent, "The image is not there (any more)."),
     exact("ImageRegionDistribute.NotAllow", Permanent, "This image may not be distributed: leave `regions` empty."),
     exact(
@@ -207,7 +207,7 @@ const TABLE: &[CodeRule] = &[
     exact("ImageDistribute.Undistributed", Permanent, "The image is in no region yet: check it in the console."),
     exact("ImageRegion.NotConfigured", Permanent, "The image has no region settings: check it in the console."),
     // ListImage.
-    exact("InvalidBizType", Permanent, "Check biz_type: the cloud does not know it."),
+    exact("InvalidBizType", Permanent, "Check biz_type: the cloud does not have it."),
     // Limits.
     prefix("Throttling", Transient, SLOW_DOWN),
     exact("Rejected.Throttling", Transient, SLOW_DOWN),
@@ -228,7 +228,10 @@ const TABLE: &[CodeRule] = &[
     fault_prefix("ServiceUnavailable", SERVER_FAULT),
     fault("InternalFailure", SERVER_FAULT),
     fault("RequestTimeout", SERVER_FAULT),
-    fault("SignatureNonceUsed", "The request arrived twice, and the first may have worked: looked up or tried again."),
+    fault(
+        "SignatureNonceUsed",
+        "The request arrived twice, and the first may have worked: searched for or tried again.",
+    ),
     // Key, token, signature, clock.
     prefix("InvalidAccessKeyId", Credential, NO_KEY),
     exact("MissingAccessKeyId", Credential, NO_KEY),
@@ -246,8 +249,8 @@ const TABLE: &[CodeRule] = &[
     prefix("Forbidden", Permanent, RAM),
     prefix("NoPermission", Permanent, RAM),
     // What is asked, and of whom.
-    exact("InvalidApi.NotFound", Permanent, "Check the endpoint: this host does not know the call."),
-    exact("InvalidProduct.NotFound", Permanent, "Check the endpoint: this host does not know the service."),
+    exact("InvalidApi.NotFound", Permanent, "Check the endpoint: this host does not have the call."),
+    exact("InvalidProduct.NotFound", Permanent, "Check the endpoint: this host does not have the service."),
     exact("InvalidProtocol.NeedSsl", Permanent, "Use an https endpoint."),
     exact("UnsupportedHTTPMethod", Permanent, OURS),
     prefix("Missing", Permanent, OURS),
@@ -281,7 +284,7 @@ mod tests {
                 assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{}", rule.code);
             }
         }
-        // Without one it is not the API that speaks, whatever the status.
+        // Without one it is not an answer of the API, whatever the status.
         for status in 100..600 {
             for code in [None, Some(""), Some("403"), Some("-1")] {
                 assert_eq!(

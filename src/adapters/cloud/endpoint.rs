@@ -95,7 +95,7 @@ impl Endpoint {
         is_loopback(self.host())
     }
 
-    /// Whether what is said to it is encrypted; where not, it is on this machine.
+    /// Whether requests to it are encrypted; where not, it is on this machine.
     pub fn is_encrypted(&self) -> bool {
         self.scheme == "https"
     }

@@ -18,7 +18,7 @@ pub struct Outgoing<'a> {
     pub method: Method,
     /// Query included, encoded already.
     pub url: &'a str,
-    /// As signed. `host` is left to the library, which derives the same value from the URL and knows where HTTP/2 has it.
+    /// As signed. `host` is left to the library, which derives the same value from the URL and places it for HTTP/2.
     pub headers: &'a [(String, String)],
     /// May be empty.
     pub body: String,

@@ -65,10 +65,10 @@ pub trait Listing: CloudCall<Value = RawPage> {
     const ROWS: &'static str;
     /// The element that holds the number of rows in all pages, where the call has one.
     const COUNT: Option<&'static str>;
-    /// Whether an answer without the list, but with a count of 0, says that there is nothing.
+    /// Whether an answer without the list, but with a count of 0, means that there is nothing.
     const ZERO_IS_ENOUGH: bool = false;
 
-    /// What tells rows apart; empty where the row lacks its id.
+    /// What distinguishes rows; empty where the row lacks its id.
     fn key(row: &Self::Row) -> String;
 
     /// The page to begin with.
@@ -226,7 +226,7 @@ impl<L: Listing> Pages<L> {
     }
 }
 
-/// An empty list has to say that it is: where the call has a count, by that.
+/// An empty list must be explicit: where the call has a count, by that.
 fn says_something<L: Listing>(rows: usize, count: Option<usize>) -> Result<(), ApiError> {
     if rows == 0 && count.is_none() && L::COUNT.is_some() {
         return Err(incomplete(L::ACTION, None, 0, "it has neither rows nor a count"));

@@ -1,11 +1,11 @@
-//! The client of the WUYING API: everything that the program says to the cloud goes through here.
+//! The client of the WUYING API: every call to the cloud goes through here.
 //!
 //! A call is a typed value ([`actions`]) that becomes names and values ([`request`]), is signed ([`acs3`]) with
 //! [`credentials`], waits its turn ([`throttle`]), goes to its [`endpoint`] over [`http`], and comes back as an
 //! [`ApiResponse`] or as an [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one table
 //! ([`codes`]). [`client`] strings these together.
 //!
-//! Nothing here repeats a call. Whether a call may be repeated depends on what the history knows of earlier attempts,
+//! Nothing here repeats a call. Whether a call may be repeated depends on the earlier attempts in the history,
 //! so the bake decides that, and each call through this module is one attempt that it can record.
 
 use std::time::Duration;
@@ -27,7 +27,7 @@ pub use self::answer::ApiResponse;
 pub use self::client::{CloudClient, CloudError, Gate, NonceSource, ProbeResult, Unanswered, random_nonces};
 pub use self::credentials::{CredentialSource, Environment};
 
-/// What the client needs to know from the configuration.
+/// What the client takes from the configuration.
 #[derive(Debug, Clone)]
 pub struct CloudOptions {
     /// The account's region, which decides between the two hosts of the API; not the region of an instance.

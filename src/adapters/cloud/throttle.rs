@@ -27,7 +27,7 @@ impl Gate {
         Self { interval, next: Duration::ZERO, held_until: Duration::ZERO }
     }
 
-    /// Takes the next free place and says how long it is until then.
+    /// Reserves the next free place and returns the time until then.
     pub fn reserve(&mut self, now: Duration) -> Duration {
         let place = self.next.max(self.held_until).max(now);
         self.next = place + self.interval;

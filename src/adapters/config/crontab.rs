@@ -27,7 +27,7 @@ pub enum Entry {
     LeftOut(LeftOut),
 }
 
-/// A schedule that a line says.
+/// The schedule of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// From 1.
@@ -42,7 +42,7 @@ pub struct Found {
     pub timezone: String,
     /// What ran, without secrets.
     pub command: String,
-    /// What to look at.
+    /// Warnings.
     pub note: Option<String>,
 }
 
@@ -57,7 +57,7 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// What a crontab says. `zone` is the host's; `system` is the form of /etc/crontab, with a user before each command.
+/// The schedules of a crontab. `zone` is the host's; `system` is the form of /etc/crontab, with a user before each command.
 pub fn read(text: &str, zone: Zone, system: bool) -> Vec<Entry> {
     let mut crontab = Crontab { host: zone, cron_tz: None, tz: None, names: HashSet::new(), system };
     text.lines().enumerate().flat_map(|(index, line)| crontab.line(index + 1, line)).collect()
@@ -93,7 +93,7 @@ pub fn toml(entries: &[Entry]) -> String {
     format!("{}\n", lines.join("\n").trim_end())
 }
 
-/// What lines before have said.
+/// Settings of the lines before.
 struct Crontab {
     host: Zone,
     cron_tz: Option<String>,
@@ -104,7 +104,7 @@ struct Crontab {
 
 impl Crontab {
     fn line(&mut self, number: usize, line: &str) -> Vec<Entry> {
-        // TOML's comments know no control characters but the tab.
+        // A comment in TOML has no control characters but the tab.
         let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
         let line = line.trim();
         let left_out =
@@ -162,7 +162,7 @@ impl Crontab {
             .collect())
     }
 
-    /// The zone of a line, and what there is to say of it.
+    /// The zone of a line, with its warning.
     fn zone(&self) -> Result<(Zone, Option<String>), String> {
         let parse =
             |name: &str, text: &str| text.parse().map_err(|_| format!("{name} is {text:?}, which is no known zone"));

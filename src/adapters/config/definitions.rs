@@ -1,5 +1,5 @@
-//! The keys of the configuration as data, for editors and the reference. They are those that the reader knows, because
-//! both come from one declaration: see `layer!` in `reader.rs`.
+//! The keys of the configuration as data, for editors and the reference. They are those of the reader: both come from
+//! one declaration, see `layer!` in `reader.rs`.
 
 pub use super::key::{Key, Kind};
 use super::{key::sentences, schedule_keys, settings};
@@ -59,7 +59,7 @@ pub fn definitions() -> Definitions {
     }
 }
 
-/// Keys that say no more than how they are read take their texts from the settings of the same name.
+/// Keys without a text of their own have the text of the setting of the same name.
 fn with_texts(mut keys: Vec<Key>, texts: &[(&str, &[&str])]) -> Vec<Key> {
     for key in keys.iter_mut().filter(|key| key.text.is_empty()) {
         key.text =

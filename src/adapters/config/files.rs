@@ -1,5 +1,5 @@
-//! Which files a configuration is read from, and how to tell that they are no longer what was read: by their looks, which
-//! costs next to nothing, and by their bytes.
+//! Which files a configuration is read from, and whether they have changed since: by their stamps, which costs next to
+//! nothing, and by their bytes.
 
 use std::{
     fs, io,
@@ -33,12 +33,12 @@ pub(super) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn all(path: &Path) -> Vec<PathBuf> {
     let mut paths = vec![path.to_owned()];
-    // A folder that cannot be listed is like an empty one here; reading the configuration complains of it.
+    // A folder that cannot be listed is like an empty one here; reading the configuration reports it.
     paths.extend(files_of(&conf_d(path)).unwrap_or_default());
     paths
 }
 
-/// What the files look like from outside. Links are followed, so that a link to another file looks different.
+/// The stamps of the files. Links are followed, so a link to another file has another stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStamps(Vec<(PathBuf, Option<Stamp>)>);
 

@@ -20,7 +20,7 @@ impl Key {
     }
 }
 
-/// What a key takes. Lets everything pass that the reader takes; the reader may know better what to refuse.
+/// What a key takes. Everything that the reader takes passes; the reader may refuse more.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
     /// Text that this regular expression matches, one that all dialects understand.

@@ -30,14 +30,13 @@ use crate::domain::{
 const COMPARED: TimeDelta = TimeDelta::days(7);
 /// And how many of a schedule at most, so that one slot a second costs nothing.
 const MOST_COMPARED: usize = 500;
-/// Gaps between slots are looked for among so many at most.
+/// The largest gap between slots is searched among so many at most.
 const MOST_GAPS: usize = 300;
-/// Clock changes that are told of: mostly one in spring and one in autumn.
+/// So many clock changes are reported: mostly one in spring and one in autumn.
 const CHANGES: usize = 2;
 
 impl SourceMap {
-    /// Looks for what is doubtful about the schedules that were read with this sheet. `durations` is how long their
-    /// bakes took, as far as that is known.
+    /// Adds warnings about the schedules of this map. `durations` is how long their bakes took, as far as that is known.
     pub fn lint(&mut self, config: &Config, now: DateTime<Utc>, durations: &Durations) {
         let mut linter = Linter { sources: &self.sources, found: &mut self.found, now, changes: HashMap::new() };
         for (schedule, written) in config.schedules.iter().zip(&self.marks.schedules) {
@@ -162,7 +161,7 @@ impl<'a> Linter<'a> {
             "nothing is ever made up for: a slot counts as missed after {}, and is too old then for this window",
             span(ON_TIME)
         );
-        let hint = "a window of hours, like \"6h\"; or `catch_up = \"skip\"`, which says so";
+        let hint = "a window of hours, like \"6h\"; or `catch_up = \"skip\"`, which is explicit";
         self.found.warning(mark, "catch-up-window-short", message, Some(hint.into()));
     }
 
@@ -173,7 +172,7 @@ impl<'a> Linter<'a> {
         let Some(mark) = self.place(written.paused, "paused-for-ever") else { return };
         let message = format!("{} makes no image until somebody edits this line again", schedule.name);
         let hint = format!(
-            "`imagebaked pause {} --until … --reason …` ends by itself and says why; or remove the schedule",
+            "`imagebaked pause {} --until … --reason …` ends by itself and has a reason; or remove the schedule",
             schedule.name
         );
         self.found.warning(mark, "paused-for-ever", message, Some(hint));
@@ -217,7 +216,7 @@ impl<'a> Linter<'a> {
         }
     }
 
-    /// The place of a key, unless it has been told already: one that many schedules share is told once.
+    /// The place of a key, unless it was reported before: a key that many schedules share is reported once.
     fn place(&self, span: Option<super::reader::Span>, code: &'static str) -> Option<Mark<'a>> {
         span?.of(self.sources).filter(|mark| !self.found.has(*mark, code))
     }

@@ -97,7 +97,7 @@ pub struct Config {
     pub hash: String,
     /// The files read.
     pub files: Vec<PathBuf>,
-    /// Hash of their bytes, which tells whether they are still what was read.
+    /// Hash of their bytes: a different one means that a file was edited.
     pub fingerprint: String,
     /// The release whose rules its time zones have.
     pub zones: Arc<Release>,
@@ -163,12 +163,12 @@ impl Config {
     }
 }
 
-/// A configuration that can be used, and what is doubtful about it.
+/// A configuration that can be used, with its warnings.
 #[derive(Debug, Clone)]
 pub struct Loaded {
     /// What to use.
     pub config: Config,
-    /// What to look at; warnings only.
+    /// Warnings only.
     pub warnings: Problems,
 }
 
@@ -185,7 +185,7 @@ pub fn load_in_place_of(path: &Path, file: &Path, environment: &BTreeMap<String,
     loaded(config, Problems(out.into_problems()))
 }
 
-/// As [`load`], and keeps where everything was written, for those who find fault with it later.
+/// As [`load`], with the place of every value, for checks that come later.
 pub fn load_with_source_map(
     path: &Path,
     environment: &BTreeMap<String, String>,
@@ -340,7 +340,7 @@ fn assemble(
         && !out.broken
     {
         let hint = Some("add a [[schedule]] with `name`, `instance_id` and `cron`".into());
-        let message = "there are no schedules, so that nothing will ever be done".into();
+        let message = "there are no schedules, so nothing is ever baked".into();
         out.file(source.index, &source.file, Severity::Warning, "no-schedules", message, hint);
     }
     if let Some(marks) = marks {
@@ -373,7 +373,7 @@ fn merge<T: Default + Serialize + DeserializeOwned>(layers: &[impl Serialize]) -
     Ok(figment.extract()?)
 }
 
-/// Every layer was checked where it stands, so this speaks of a fault of ours.
+/// Every layer was checked in its place, so this is a fault of the program.
 fn unmerged(sources: &[Source], error: &dyn std::error::Error, out: &mut Diagnostics) {
     if let Some(source) = sources.first() {
         let message = format!("the layers cannot be put together: {error}");
@@ -440,7 +440,7 @@ fn variable_hint(path: &str) -> String {
         return "the access key is read from `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`"
             .into();
     }
-    // The prefix is left out of the comparison: it would make any two names look alike.
+    // The prefix is left out of the comparison: it would make any two names similar.
     let sections = [("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS)];
     let paths: Vec<String> = sections
         .iter()

@@ -115,7 +115,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The mark again; `None` where the source is not kept, as that of variables.
+    /// The mark as a span; `None` where the source does not last, as with variables.
     pub(super) fn of(self, sources: &[Source]) -> Option<Mark<'_>> {
         sources.get(self.source).map(|source| source.mark(self.start..self.end))
     }
@@ -153,7 +153,7 @@ impl Diagnostics {
         self.add(Severity::Warning, mark, code, &message.into(), hint, None);
     }
 
-    /// Something that must be there is not; kept quiet where a syntax error may have hidden it.
+    /// Something that must be there is missing. Not reported where a syntax error may have hidden it.
     pub(super) fn missing(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
         if !self.broken {
             self.error(mark, code, message, hint);
@@ -220,7 +220,7 @@ impl Diagnostics {
         }
     }
 
-    /// How many so far; tells whether reading something was without complaint.
+    /// How many so far: unchanged means that nothing was wrong in between.
     pub(super) fn count(&self) -> usize {
         self.found.len()
     }
@@ -237,7 +237,7 @@ impl Diagnostics {
     }
 }
 
-/// What to write instead, where there is something to say.
+/// What to write instead, where something is near.
 pub(super) type Hint = Option<String>;
 
 /// `did you mean …?`, or the whole list where nothing is near.
@@ -357,7 +357,7 @@ impl<'v, 's> Item<'v, 's> {
             }
             Ok(period) => Some(period),
             Err(error) => {
-                let hint = Some("periods look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"".into());
+                let hint = Some("durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"".into());
                 out.error(self.mark, "bad-duration", format!("`{text}` is not a period: {error}"), hint);
                 None
             }
@@ -423,7 +423,7 @@ pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<S
     texts.into_iter().map(|(key, value)| (key.value, value.value)).collect()
 }
 
-/// Declares the keys of a table once: gives a struct of what one layer says of them, its reader, and the keys as data. An
+/// Declares the keys of a table once: gives a struct of the values of one layer, its reader, and the keys as data. An
 /// entry is a text for the operator, the key, what it becomes, and the [`ValueType`](super::value_types::ValueType) that it takes.
 macro_rules! layer {
     ($(#[$meta:meta])* struct $name:ident { $($(#[doc = $doc:literal])* $key:ident: $kind:ty = $form:expr,)* }) => {

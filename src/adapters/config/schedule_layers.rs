@@ -277,7 +277,7 @@ fn type_of(
         return first;
     }
     if absent {
-        let message = "the kind of these instances cannot be told from their prefix";
+        let message = "the prefix of these instances does not show their kind";
         let hint = Some("add `instance_type = \"CloudDesktop\"` or `\"WuyingServer\"`".into());
         out.error(mark, "missing-key", message, hint);
     }

@@ -3,7 +3,7 @@
 //! The three kinds of table have one set of keys. A schedule takes each key from the first that has it: itself, its
 //! profile, `[defaults]`, the built-in defaults. `retry`, `hooks`, `keep` and `tags` are taken whole, not key by key.
 //!
-//! A key of `[defaults]` that only one kind of machine knows is passed over for the other kind; in a profile or a
+//! A key of `[defaults]` that applies to one kind of machine only is skipped for the other kind; in a profile or a
 //! schedule it is a mistake.
 
 use std::{

@@ -35,7 +35,7 @@ pub struct SourceMap {
     pub(super) found: Diagnostics,
 }
 
-/// Which part of a configuration a warning speaks of.
+/// The part of a configuration that a warning is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WarningTarget {
     /// The times of a schedule, by its place in the configuration.

@@ -19,7 +19,7 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// What to say where `wanted` names none of the schedules that go by these names and ids.
+/// The message where `wanted` names none of the schedules that go by these names and ids.
 pub fn no_schedule<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let hint = match closest(wanted, known.iter().copied()) {
@@ -33,7 +33,7 @@ pub fn no_schedule<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
 
 /// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 fn distance(a: &[char], b: &[char]) -> usize {
-    // Three rows of the usual table suffice; a swap looks two rows back.
+    // Three rows of the usual table suffice; a swap needs the row before the last.
     let mut before = vec![0; b.len() + 1];
     let mut above: Vec<usize> = (0..=b.len()).collect();
     for i in 1..=a.len() {

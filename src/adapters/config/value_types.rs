@@ -1,4 +1,4 @@
-//! What a key takes, written once: a form reads the value, and tells editors and the reference what it would read.
+//! What a key takes, written once: a type reads the value, and describes it for editors and the reference.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use super::{
 
 /// What a key takes.
 #[diagnostic::on_unimplemented(
-    message = "a key needs a form, which editors and the reference know it by",
+    message = "a key needs a value type, which describes it to editors and the reference",
     note = "such as `OneOf(&[…])`, `Integer(1, 1000)`, `Period(least)`, `Bool` or `Custom(function, || Kind::…)`"
 )]
 pub(super) trait ValueType<'s, T> {

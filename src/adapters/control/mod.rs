@@ -1,7 +1,7 @@
-//! What commands and the daemon say to each other over its Unix socket: one line of JSON each way a request.
+//! The protocol between commands and the daemon over its Unix socket: one line of JSON for a request, one for its reply.
 //!
 //! Every message names the protocol and the program's version, so that a client and a daemon of different versions part
-//! with a clear word instead of a misunderstanding. Sizes are bounded on both sides.
+//! with a clear error instead of a misunderstanding. Sizes are bounded on both sides.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -32,33 +32,33 @@ pub const MAX_ANSWER: u64 = 64 << 20;
 /// What to do where versions differ.
 pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
-/// A message and who speaks.
+/// A message with the version of its sender.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Envelope<T> {
-    /// [`PROTOCOL`] of the speaker.
+    /// [`PROTOCOL`] of the sender.
     pub protocol: u32,
-    /// The speaker's version.
+    /// The sender's version.
     pub version: String,
-    /// What is said.
+    /// The message.
     pub body: T,
 }
 
-/// What can be asked of the daemon.
+/// A request to the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "ask", rename_all = "snake_case")]
 pub enum Request {
-    /// How are you?
+    /// Report the status.
     Status,
     /// Bake a schedule now.
     Bake {
         /// Name or id.
         schedule: String,
     },
-    /// Tell when one of these bakes may have changed, or after a few seconds.
+    /// Reply when one of these bakes may have changed, or after a few seconds.
     Follow {
         /// The bakes.
         bakes: Vec<BakeId>,
-        /// The count of changes that the asker knows of.
+        /// The count of changes in the last reply.
         seen: u64,
     },
     /// Read the configuration again.
@@ -131,9 +131,9 @@ pub enum Request {
         /// Name or id.
         schedule: String,
     },
-    /// Look at the images, and delete what no rule wants.
+    /// Scan the images, and delete those that no rule keeps.
     Prune {
-        /// Only say what would be done.
+        /// Report what would be done, and do nothing.
         dry_run: bool,
         /// Also ask again about images that the cloud would not delete.
         again: bool,
@@ -141,7 +141,7 @@ pub enum Request {
         #[serde(default)]
         confirm: bool,
     },
-    /// Keep an image whatever the rules say.
+    /// Keep an image whatever the rules are.
     Pin {
         /// Which.
         image: ImageId,
@@ -168,7 +168,7 @@ pub enum Request {
         instance: Option<InstanceId>,
         /// How they are found.
         wanted: Wanted,
-        /// Only say which.
+        /// Report which, and do nothing.
         dry_run: bool,
     },
 }
@@ -198,7 +198,7 @@ impl Request {
             Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
             // They wait for a pass that is under way.
             Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
-            // Somebody wants to know at once whether it hangs.
+            // A status that hangs is reported soon.
             Self::Status => Duration::from_secs(5),
             _ => Duration::from_secs(20),
         }
@@ -280,7 +280,7 @@ pub enum Reply {
         /// In words.
         message: String,
     },
-    /// The other side speaks another protocol.
+    /// The other side has another protocol.
     OtherProtocol,
 }
 
@@ -296,7 +296,7 @@ pub enum ControlError {
         source: io::Error,
     },
     /// The socket is not ours to use.
-    #[error("you may not speak to the daemon at {}; that takes membership of the socket's group", socket.display())]
+    #[error("you may not connect to the daemon at {}; that takes membership of the socket's group", socket.display())]
     Forbidden {
         /// The socket.
         socket: PathBuf,

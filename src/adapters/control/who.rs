@@ -1,4 +1,4 @@
-//! Who did something, as the audit tells it: the number that the kernel vouches for, and the name that goes with it.
+//! Who sent a request, as the audit shows it: the user id from the kernel, and the name of that id.
 
 use std::os::unix::fs::MetadataExt;
 

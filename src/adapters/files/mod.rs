@@ -149,7 +149,7 @@ impl Folder {
     }
 }
 
-/// Who a file is, as far as a name can tell: a name that shows another one has been moved, removed or replaced.
+/// The identity of a file: a name with another one has been moved, removed or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,

@@ -33,7 +33,7 @@ use crate::{
     domain::{error::chain, health::Verdict, ids::BakeId, status::Status},
 };
 
-/// How many rows the page shows, and `/history.json` where it is not told.
+/// How many rows the page shows, and `/history.json` where the request has no `limit`.
 const ROWS: u32 = 50;
 /// The most rows that `/history.json` gives: an answer stays below a megabyte or so.
 const MOST_ROWS: u32 = 1_000;

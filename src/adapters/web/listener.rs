@@ -1,5 +1,5 @@
-//! The door of the status page: how many visitors are let in, and for how long. Without it anybody who can reach the
-//! page could use up the file descriptors that the history and the cloud calls need.
+//! Bounds the number and the duration of connections to the status page. Without these bounds, any client could use up the
+//! file descriptors that the history and the calls to the cloud need.
 
 use std::{
     io,
@@ -19,9 +19,9 @@ use tokio::{
 };
 
 /// So many connections at once; more wait in the listener's backlog.
-const SEATS: usize = 64;
+const CONNECTIONS: usize = 64;
 
-/// A listener with a fixed number of seats.
+/// A listener with a bounded number of connections.
 #[derive(Debug)]
 pub(super) struct LimitedListener {
     listener: TcpListener,
@@ -30,9 +30,9 @@ pub(super) struct LimitedListener {
 }
 
 impl LimitedListener {
-    /// Every connection is broken off `time_limit` after it was accepted, whatever it is doing.
+    /// A listener that ends every connection `time_limit` after it was accepted, also in the middle of a request.
     pub(super) fn new(listener: TcpListener, time_limit: Duration) -> Self {
-        Self { listener, permits: Arc::new(Semaphore::new(SEATS)), time_limit }
+        Self { listener, permits: Arc::new(Semaphore::new(CONNECTIONS)), time_limit }
     }
 }
 
@@ -55,7 +55,7 @@ impl Listener for LimitedListener {
     }
 }
 
-/// One connection. It gives its seat back when it is dropped.
+/// One connection. Its permit is free again when it is dropped.
 #[derive(Debug)]
 pub(super) struct LimitedStream {
     stream: TcpStream,
@@ -64,7 +64,7 @@ pub(super) struct LimitedStream {
 }
 
 impl LimitedStream {
-    /// Fails once the time is over, and else sees to it that the task is woken when it is.
+    /// Fails after the deadline; before it, the task is woken at the deadline.
     fn poll_time(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
         match self.deadline.as_mut().poll(cx) {
             Poll::Ready(()) => Err(io::ErrorKind::TimedOut.into()),

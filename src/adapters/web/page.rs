@@ -1,4 +1,4 @@
-//! What the status page looks like: HTML from a [`Status`] and rows of the history, nothing else. Health comes first,
+//! The HTML of the status page, from a [`Status`] and rows of the history and nothing else. Health comes first,
 //! for the one who was woken up; then what is under way, what comes next, and what was. maud escapes every value.
 
 use chrono::{DateTime, Utc};
@@ -31,7 +31,7 @@ const PROBLEMS: usize = 50;
 /// How many lines are shown.
 pub(super) const LINES: u32 = 100;
 
-/// The page an operator looks at.
+/// The status page.
 pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now: DateTime<Utc>) -> Markup {
     let (_, symbol) = look_of(status.health.verdict);
     let title = match status.health.problems.len() {
@@ -82,7 +82,7 @@ pub(super) fn unreadable(why: &str, now: DateTime<Utc>) -> Markup {
             p { (why) }
         }
         p.summary {
-            "How the bakes are cannot be told while this lasts. Look at the disk, the state directory and the log."
+            "The state of the bakes is unknown meanwhile. Check the disk, the state directory and the log."
         }
     };
     document("✗ imagebaked", true, now, content)
@@ -162,10 +162,10 @@ fn problem(problem: &Problem, now: DateTime<Utc>) -> Markup {
 
 /// The state of affairs in one sentence or two.
 fn summary(status: &Status, now: DateTime<Utc>) -> Markup {
-    let begun = u64::try_from(status.running.len()).unwrap_or(u64::MAX);
+    let running = u64::try_from(status.running.len()).unwrap_or(u64::MAX);
     html! {
         p.summary {
-            (count(begun, "bake", "bakes")) " running, " (status.queued) " queued. "
+            (count(running, "bake", "bakes")) " running, " (status.queued) " queued. "
             @match status.next.first() {
                 Some(next) => {
                     "Next: " strong { (next.schedule) } " " span.whole { (relative_text(&next.slot, now)) } "."
@@ -186,7 +186,7 @@ fn running((id, heading): (&str, &str), running: &[Running], now: DateTime<Utc>)
             html! { (clock_text(&bake.created_at)) small { (relative_text(&bake.created_at, now)) } },
             html! {
                 @if let Some(reason) = &bake.reason { (reason) }
-                @if let Some(wake_at) = &bake.wake_at { small { "next look " (relative_text(wake_at, now)) } }
+                @if let Some(wake_at) = &bake.wake_at { small { "next poll " (relative_text(wake_at, now)) } }
             },
         ]
     });
@@ -272,7 +272,7 @@ fn images(lines: &[LineRow], now: DateTime<Utc>) -> Markup {
                     @if n > 0 { ", " }
                     span.whole {
                         (channel) " "
-                        // One that lags behind is what an eye looks for.
+                        // A channel that lags behind stands out.
                         @match version {
                             Some(version) if *version == line.version => (version),
                             Some(version) => strong { (version) },
@@ -355,7 +355,7 @@ fn row_facts(row: &BakeRow, now: DateTime<Utc>) -> Vec<(String, Markup)> {
         ("Line", Some(html! { (row.line_id) })),
         ("Slot", Some(instant(row.slot))),
         ("Stands for", covers(row).map(|covers| html! { (covers) })),
-        ("Begun as", Some(html! { (trigger(row)) })),
+        ("Trigger", Some(html! { (trigger(row)) })),
         ("Image's name", text(&row.image_name)),
         ("Version", row.version.map(|version| html! { (version) })),
         ("Image", text(&row.image_id)),
@@ -363,7 +363,7 @@ fn row_facts(row: &BakeRow, now: DateTime<Utc>) -> Vec<(String, Markup)> {
         ("Task", text(&row.task_id)),
         ("Create calls that counted", Some(html! { (row.attempts) })),
         ("Recorded", Some(instant(row.created_at))),
-        ("Next look", row.wake_at.map(instant)),
+        ("Next poll", row.wake_at.map(instant)),
         ("Ended", row.finished_at.map(instant)),
         ("Took", Some(html! { (took(row, now)) })),
         ("Configuration", Some(html! { (row.config_hash) })),
@@ -486,7 +486,7 @@ fn state(word: &str) -> Markup {
     sign(class, symbol, word)
 }
 
-/// `ok`, or the class of a failure: those that are waited out or looked into are no alarm.
+/// `ok`, or the class of a failure: transient and unclear ones are no alarm.
 fn outcome(word: &str) -> Markup {
     let (class, symbol) = match word {
         "ok" => ("good", "✓"),
@@ -532,7 +532,7 @@ fn trigger(row: &BakeRow) -> String {
     match (row.trigger.as_str(), &row.requested_by) {
         ("slot", _) => "a slot of its schedule".to_owned(),
         ("caught_up", _) => "a missed slot, caught up".to_owned(),
-        ("manual", Some(who)) => format!("asked for by {who}"),
+        ("manual", Some(who)) => format!("requested by {who}"),
         (other, _) => other.to_owned(),
     }
 }

@@ -25,7 +25,8 @@ pub fn config() -> String {
          <!-- Made from the source: `UPDATE_DOCS=1 cargo nextest run --test reference` writes this file anew. -->\n\n\
          The file is TOML, `/etc/imagebaked/imagebaked.toml` unless `--config` names another. Above it lie the files \
          `conf.d/*.toml` beside it, in the order of their names: their schedules are added, their other keys win. Above \
-         all lie variables such as `IMAGEBAKED_DAEMON__MAX_BUILDERS=4`, for `[cloud]` and `[daemon]` only. A file has at most 16 MiB; a pipe in place of one must end within 5 s.\n\n\
+         all lie variables such as `IMAGEBAKED_DAEMON__MAX_BUILDERS=4`, for `[cloud]` and `[daemon]` only. A file has at \
+         most 16 MiB; a pipe in place of one must end within 5 s.\n\n\
          `imagebaked check` finds every mistake at once. An editor that knows JSON Schema (Even Better TOML, taplo) finds \
          most of them while you type:\n\n\
          ```sh\n\

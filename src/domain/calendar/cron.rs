@@ -1,6 +1,6 @@
 //! One cron rule: reading the text, and arithmetic on the wall clock it describes.
 //!
-//! A rule knows nothing of zones. It speaks of *wall seconds*: the seconds that a wall clock has counted since it
+//! A rule is independent of zones. It counts in *wall seconds*: the seconds that a wall clock has counted since it
 //! would have shown 1970-01-01 00:00:00. [`super::timing`] turns those into instants.
 //!
 //! The language is crontab's, five fields or six with seconds first, and: names, lists, ranges, steps, `?` for `*`;
@@ -25,7 +25,7 @@ pub(crate) const DAY: i64 = 86_400;
 /// 1970-01-01 in chrono's count of days.
 const EPOCH_FROM_CE: i64 = 719_163;
 
-/// No rule is looked at past this year.
+/// No rule is evaluated past this year.
 const LAST_YEAR: i32 = 2201;
 
 /// A rule as bit masks; bit n stands for value n. Small, because ten thousand of them are held at once.
@@ -49,7 +49,11 @@ pub struct CronRule {
 }
 
 impl CronRule {
-    /// Reads an expression. `seed` seeds `H`. Refuses what never fires.
+    /// Reads an expression. `seed` seeds `H`.
+    ///
+    /// # Errors
+    ///
+    /// Fails where the expression is malformed or never fires.
     pub fn parse(text: &str, seed: &str) -> Result<Self, CronError> {
         let start = text.len() - text.trim_start().len();
         let whole = start..start + text.trim().len();
@@ -267,7 +271,7 @@ impl CronRule {
 }
 
 /// How many wall seconds in [`from`, `to`) at least one of the rules matches. A whole day of one rule is a product;
-/// only cut days and days that several rules share are looked at minute by minute.
+/// only cut days and days that several rules share are counted minute by minute.
 pub(crate) fn count_in<'a>(rules: &(impl Iterator<Item = &'a CronRule> + Clone), from: i64, to: i64) -> u64 {
     days_between(from, to)
         .map(|(day, range)| {

@@ -1,8 +1,8 @@
-//! One field of a cron expression: `*/15`, `mon-fri`, `L-3`, `H(0-29)`. Every refusal points at the offending bytes.
+//! One field of a cron expression: `*/15`, `mon-fri`, `L-3`, `H(0-29)`. Every error has the place of the offending bytes.
 
 use super::error::CronError;
 
-/// A piece of an expression that knows where it begins, in bytes.
+/// A piece of an expression with its start, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Word<'a> {
     pub(crate) start: usize,
@@ -46,7 +46,7 @@ impl<'a> Word<'a> {
         digits.then(|| self.text.parse().unwrap_or(u32::MAX))
     }
 
-    fn refuse(self, message: impl Into<String>, hint: impl Into<String>) -> CronError {
+    fn error(self, message: impl Into<String>, hint: impl Into<String>) -> CronError {
         CronError::new(self.start..self.start + self.text.len(), message, hint)
     }
 }
@@ -140,7 +140,7 @@ impl Field {
         };
         for item in Word::split(word.text, word.start, |c| c == ',') {
             if item.text.is_empty() {
-                return Err(word.refuse("an item of the list is empty", "write one comma between two values"));
+                return Err(word.error("an item of the list is empty", "write one comma between two values"));
             }
             if !field.read_day(kind, item)? {
                 field.read_values(kind, item, seed)?;
@@ -163,7 +163,7 @@ impl Field {
                 _ => return Ok(false),
             },
             Days::OfWeek if item.is("L") => {
-                return Err(item.refuse("`L` alone is not a day of the week", "the last Friday of the month is `friL`"));
+                return Err(item.error("`L` alone is not a day of the week", "the last Friday of the month is `friL`"));
             }
             Days::OfWeek => match (item.cut('#'), item.before("L")) {
                 (Some((day, nth)), _) => {
@@ -200,7 +200,7 @@ impl Field {
         } else {
             let value = kind.value(values)?;
             if let Some(step) = step {
-                return Err(item.refuse(
+                return Err(item.error(
                     format!("a step needs a range, and `{}` is one value", values.text),
                     format!("write `{value}-{}/{step}`", kind.max),
                 ));
@@ -227,12 +227,12 @@ impl Kind {
             _ => format!("{} run from {} to {}, or from jan to dec", self.plural, self.min, self.max),
         };
         if word.text.is_empty() {
-            return Err(word.refuse(format!("the {} is missing here", self.name), range));
+            return Err(word.error(format!("the {} is missing here", self.name), range));
         }
         match word.number() {
             Some(value) if (self.min..=self.max).contains(&value) => Ok(value),
-            Some(_) => Err(word.refuse(format!("{} {} is out of range", self.name, word.text), range)),
-            None => Err(word.refuse(format!("`{}` is not a {}", word.text, self.name), range)),
+            Some(_) => Err(word.error(format!("{} {} is out of range", self.name, word.text), range)),
+            None => Err(word.error(format!("`{}` is not a {}", word.text, self.name), range)),
         }
     }
 
@@ -244,7 +244,7 @@ impl Kind {
             _ if first > last => {
                 let (min, max) = (self.min, self.max);
                 let hint = format!("write `{last}-{first}`, or `{first}-{max},{min}-{last}` to go past the end");
-                Err(word.refuse(format!("the range `{}` runs backwards", word.text), hint))
+                Err(word.error(format!("the range `{}` runs backwards", word.text), hint))
             }
             _ => Ok((first, last)),
         }
@@ -253,7 +253,7 @@ impl Kind {
     fn step(&self, word: Word<'_>) -> Result<u32, CronError> {
         match word.number() {
             Some(step) if step > 0 && step <= self.max - self.min => Ok(step),
-            _ => Err(word.refuse(
+            _ => Err(word.error(
                 format!("`{}` is not a step of {}", word.text, self.plural),
                 format!("steps of {} run from 1 to {}", self.plural, self.max - self.min),
             )),
@@ -268,7 +268,7 @@ impl Kind {
         let inner = word.cut('(').and_then(|(_, rest)| rest.before(")")).filter(|_| word.text[1..].starts_with('('));
         let Some((first, last)) = inner.and_then(|inner| inner.cut('-')) else {
             return Err(word
-                .refuse(format!("`{}` is not understood", word.text), "write `H`, `H/15`, `H(0-29)` or `H(0-29)/10`"));
+                .error(format!("`{}` is not understood", word.text), "write `H`, `H/15`, `H(0-29)` or `H(0-29)/10`"));
         };
         self.range(word, self.value(first)?, self.value(last)?)
     }
@@ -284,7 +284,7 @@ impl Kind {
 fn bounded(word: Word<'_>, min: u32, max: u32, what: &str) -> Result<u32, CronError> {
     match word.number() {
         Some(value) if (min..=max).contains(&value) => Ok(value),
-        _ => Err(word.refuse(format!("`{}` is out of range", word.text), format!("{what} run from {min} to {max}"))),
+        _ => Err(word.error(format!("`{}` is out of range", word.text), format!("{what} run from {min} to {max}"))),
     }
 }
 

@@ -24,7 +24,7 @@ use super::{
     utc_offsets::{OffsetSpan, offset_spans},
 };
 
-/// 2201-01-01 in seconds since 1970: the first instant at which no slot is looked for.
+/// 2201-01-01 in seconds since 1970: no slot is searched from this instant on.
 const END: i64 = 7_289_654_400;
 
 /// One or more cron rules in one zone. The slots are the union of the rules' instants, strictly increasing.

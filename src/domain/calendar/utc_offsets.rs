@@ -1,6 +1,6 @@
 //! What the wall clock of a zone does between two instants: it runs evenly, but for jumps.
 //!
-//! A zone tells the offset at an instant and no more, so jumps are found by comparing offsets a day apart and
+//! A zone has the offset at an instant and no more, so transitions are found by comparing offsets a day apart and
 //! halving in between. That finds every jump, as no zone since 1970 has had two of them within the same week.
 
 use super::zone::Zone;

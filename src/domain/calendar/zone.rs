@@ -182,7 +182,7 @@ fn timestamp(seconds: i64) -> Timestamp {
     Timestamp::from_second(clamped).unwrap_or(Timestamp::UNIX_EPOCH)
 }
 
-/// The offset of a zone at an instant. Shown as the zone's abbreviation, as `%Z` wants it.
+/// The offset of a zone at an instant. Its text is the zone's abbreviation, for `%Z`.
 #[derive(Clone, Copy)]
 pub struct ZoneOffset {
     zone: Zone,

@@ -1,7 +1,7 @@
 //! Whether the host's clock can be believed: compared with the time since boot, with the history, and with the Date of
 //! the cloud's answers.
 //!
-//! Two things are kept apart. A *step* is a jump of the wall clock; after one, and at the start, nobody knows whether the
+//! Two things are kept apart. A *step* is a jump of the wall clock; after one, and at the start, it is unknown whether the
 //! clock is right until the cloud has answered. *Skew* is how far the clock is from the cloud's, as of the last answer.
 
 use std::{
@@ -164,7 +164,7 @@ impl ClockAnchor {
     }
 }
 
-/// Compares the clock with everything that there is. Shared by the client, whose answers tell the time, and by all who
+/// Compares the clock with everything that there is. Shared by the client, whose answers carry the time, and by all who
 /// judge ages.
 #[derive(Debug)]
 pub struct ClockWatch {
@@ -241,7 +241,7 @@ impl ClockWatch {
         }
     }
 
-    /// Looks at the clock, and notes whether it was set since the last look.
+    /// Reads the clock, and notes whether it was set since the last reading.
     pub fn observe(&self) {
         self.with(|_, _, _| ());
     }
@@ -265,7 +265,7 @@ impl ClockWatch {
                 let is_far = skew.abs() > SKEW_NOTICED;
                 seen.events.push(ClockEvent::Skewed { skew: if is_far { skew } else { TimeDelta::zero() } });
             }
-            // Too far is a blocker of its own, which says more than the one before.
+            // Too far is a blocker of its own, which is more specific than the one before.
             seen.unconfirmed = None;
             if skew.abs() <= SKEW_TOO_FAR && !std::mem::replace(&mut seen.is_confirmed, true) {
                 seen.events.push(ClockEvent::Confirmed);
@@ -304,7 +304,7 @@ impl ClockWatch {
         });
     }
 
-    /// Takes note of when the history was last written: later than now is a step that happened while nobody looked.
+    /// Takes note of when the history was last written: later than now is a step that happened while the daemon was down.
     pub fn history_written(&self, at: DateTime<Utc>) {
         self.with(|seen, now, boottime| {
             seen.history = Some((at, boottime));
@@ -330,7 +330,7 @@ impl ClockWatch {
         })
     }
 
-    /// The cloud's time, as its last answer and the time since tell it: no setting of the clock moves it. The clock
+    /// The cloud's time, from its last answer and the time since: no setting of the clock moves it. The clock
     /// where they are close, and before the first answer.
     pub fn cloud_now(&self) -> DateTime<Utc> {
         self.with(|seen, now, boottime| seen.compared.map_or(now, |compared| compared.judge(now, boottime)))
@@ -389,7 +389,7 @@ impl ClockWatch {
         self.with(|seen, _, _| std::mem::take(&mut seen.events))
     }
 
-    /// Every use looks at the clock first: a step right before it is not overlooked.
+    /// Every use reads the clock first: a step right before it is not overlooked.
     fn with<T>(&self, use_it: impl FnOnce(&mut Observed, DateTime<Utc>, Duration) -> T) -> T {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, boottime) = (self.clock.now(), self.clock.boottime());
@@ -486,7 +486,7 @@ mod tests {
             assert!(matches!(watch.agreed(), Err(ClockBlocker::Stepped { .. })), "{by}");
             assert!((watch.cloud_now() - truth).abs() <= TimeDelta::seconds(1), "the cloud's time goes on");
             assert!(matches!(watch.take_events().as_slice(), [ClockEvent::Stepped { .. }]));
-            // The cloud's own answer says that the clock is wrong; then it is put right, which is a step, too.
+            // The cloud's own answer shows that the clock is wrong; then it is put right, which is a step, too.
             ask(&watch, truth);
             if by.abs() > SKEW_TOO_FAR {
                 assert!(matches!(watch.agreed(), Err(ClockBlocker::Skewed { .. })), "{by}");
@@ -539,7 +539,7 @@ mod tests {
             let elsewhere = ClockAnchor { boot_id: "another".into(), ..anchor };
             let other = ClockWatch::new(Arc::new(clock));
             other.resume(&elsewhere);
-            assert!(!other.is_compared(), "the time since another boot says nothing");
+            assert!(!other.is_compared(), "the time since another boot cannot be compared");
         }
     }
 

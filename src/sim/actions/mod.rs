@@ -24,7 +24,7 @@ pub(super) struct SimAction {
     pub(super) version: &'static str,
     /// Whether GET is allowed beside POST.
     pub(super) get: bool,
-    /// Whether answers have Success, Code and Message: the image operations do, the others say it by HTTP status.
+    /// Whether answers have Success, Code and Message: the image operations do, the others have the HTTP status alone.
     pub(super) enveloped: bool,
     pub(super) handler: Handler,
     /// Where it lists.

@@ -7,7 +7,7 @@ pub(super) fn is_in(region: Option<&String>, asked: &str) -> bool {
     region.is_none_or(|region| region == asked)
 }
 
-/// What an instance was made from that is said to be made from nothing: all are made from some image.
+/// The image of an instance without one of its own: every instance is made from some image.
 const SYSTEM_IMAGE: (&str, &str) = ("desktopimage-windows-11-64-asp", "Windows 11");
 
 /// The image of an instance, as a list of this service shows it.

@@ -13,7 +13,7 @@ use crate::sim::params::Params;
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImageSpec {
     pub(super) image_id: String,
-    /// What the desktop service knows it as (`m-…`).
+    /// Its id in the desktop service (`m-…`).
     #[serde(default)]
     pub(super) desktop_image_id: Option<String>,
     #[serde(default)]
@@ -29,7 +29,7 @@ pub(crate) struct ImageSpec {
     /// `YYYY-MM-DD HH:MM:SS`, shown as it is.
     #[serde(default)]
     pub(super) gmt_create: Option<String>,
-    /// When it was made; `gmt_create` is that in the cloud's zone, where it is not said.
+    /// When it was made; `gmt_create` is that in the cloud's zone, where it is absent.
     #[serde(default)]
     pub(super) created_at: Option<DateTime<Utc>>,
     /// The instance that it was made from.
@@ -88,7 +88,7 @@ impl Serialize for ImageFault {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SimulatedImage {
     pub(crate) id: String,
-    /// What the desktop service knows it as (`m-…`), where that is another id.
+    /// Its id in the desktop service (`m-…`), where that is another id.
     #[serde(default)]
     pub(crate) desktop_id: Option<String>,
     pub(crate) version_id: String,
@@ -100,7 +100,7 @@ pub(crate) struct SimulatedImage {
     pub(crate) product_type: String,
     pub(crate) biz_type: usize,
     pub(crate) tags: BTreeMap<String, String>,
-    /// What the call said, as received.
+    /// The parameters of the call, as received.
     pub(crate) parameters: Params,
     pub(crate) request_id: String,
     pub(crate) created_at: DateTime<Utc>,
@@ -157,7 +157,7 @@ impl SimulatedDistribution {
 }
 
 impl SimulatedImage {
-    /// Whether either service knows it by this id.
+    /// Whether it has this id in either service.
     pub(super) fn has_id(&self, id: &str) -> bool {
         self.id == id || self.desktop_id.as_deref() == Some(id)
     }
@@ -196,7 +196,7 @@ impl SimulatedImage {
         matches!(self.status(now), "INIT" | "CREATING")
     }
 
-    /// Whether the API knows it: it has appeared and has not vanished.
+    /// Whether the API shows it: it has appeared and has not vanished.
     pub(crate) fn is_visible(&self, now: DateTime<Utc>) -> bool {
         self.visible_at <= now && self.status(now) != "VANISHED"
     }

@@ -48,7 +48,7 @@ pub struct InstanceSpec {
     /// Whether a user is connected while it runs.
     #[serde(default)]
     pub connected: bool,
-    /// The image it says that it was made from, by an id of either service; one of the system's where it is absent.
+    /// The image that it was made from, by an id of either service; one of the system's where it is absent.
     #[serde(default)]
     pub image_id: Option<String>,
     /// Desktops: `ManagementFlag`, such as `Migrating`; `NoFlag` where it is absent.
@@ -66,7 +66,7 @@ pub struct InstanceSpec {
 }
 
 impl InstanceSpec {
-    /// One that runs, and nothing else is said of it.
+    /// One that runs, with defaults for everything else.
     pub fn running(instance_id: &str, instance_type: InstanceKind) -> Self {
         Self {
             instance_id: instance_id.to_owned(),

@@ -83,7 +83,7 @@ impl World {
         self.rules.gmt_zone
     }
 
-    /// Grows with every change, so that a saver knows whether there is anything to save.
+    /// Grows with every change, so that an unchanged world is not saved again.
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
@@ -126,7 +126,7 @@ impl World {
         self.deletes_in_use = deletes;
     }
 
-    /// How a list shows the image that something says it uses: its id in that service, and its name. One that is not among
+    /// How a list shows the image that something uses: its id in that service, and its name. One that is not among
     /// the images is shown as it was given.
     pub(super) fn shown_image(
         &self,
@@ -164,7 +164,7 @@ impl World {
         self.instances.contains_key(id)
     }
 
-    /// The instance of that id and kind. An open world makes one that it does not know, but for the one that is promised
+    /// The instance of that id and kind. An open world makes one that is missing, but for the one that is promised
     /// to be nowhere.
     pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&SimulatedInstance> {
         if self.rules.open && id != NO_SUCH_INSTANCE && !self.has_instance(id) {
@@ -263,7 +263,7 @@ impl World {
         self.images.last().ok_or_else(|| SimFailure::new("InternalError"))
     }
 
-    /// Changes an image from outside, or adds one that nobody asked us for.
+    /// Changes an image from outside, or adds one that no call made.
     pub(super) fn put_image(&mut self, spec: ImageSpec, now: DateTime<Utc>) {
         self.revision += 1;
         if !self.images.iter().any(|image| image.id == spec.image_id) {

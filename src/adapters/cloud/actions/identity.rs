@@ -7,7 +7,7 @@ use crate::adapters::cloud::{
     request::{CloudCall, RpcRequest},
 };
 
-/// GetCallerIdentity of the token service: needs no permission, so that it tells good credentials from missing rights.
+/// GetCallerIdentity of the token service: needs no permission, so it distinguishes bad credentials from missing rights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetCallerIdentity;
 

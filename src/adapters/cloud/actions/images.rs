@@ -283,7 +283,7 @@ impl Listing for ListImage {
     const ACTION: &'static str = "ListImage";
     const ROWS: &'static str = "Data";
     const COUNT: Option<&'static str> = Some("Count");
-    /// Most searches find nothing, and how the cloud says that is not documented: a count of 0 says it well enough.
+    /// Most searches find nothing. How the cloud reports that is not documented: a count of 0 is enough.
     const ZERO_IS_ENOUGH: bool = true;
 
     /// An image may be a row for each of its versions.
@@ -309,7 +309,7 @@ pub struct DeleteImage {
 }
 
 impl CloudCall for DeleteImage {
-    /// Whether it was deleted, where the answer says so.
+    /// Whether it was deleted, where the answer has it.
     type Value = Option<bool>;
 
     fn request(&self) -> RpcRequest {

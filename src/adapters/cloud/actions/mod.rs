@@ -1,5 +1,5 @@
 //! The calls that a bake makes, with the parameters and elements that the API pages document for them: [`images`] are
-//! made, found, deleted and distributed; [`workstations`] and [`desktops`] are looked at, stopped and started. And some
+//! made, found, deleted and distributed; [`workstations`] and [`desktops`] are listed, stopped and started. And some
 //! that no bake makes: who uses an image ([`pools`], [`groups`]), and whose credentials these are ([`identity`]).
 
 use serde::{Deserialize, Deserializer};

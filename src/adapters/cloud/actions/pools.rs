@@ -188,7 +188,7 @@ impl Listing for DescribeTemplates {
     }
 }
 
-/// DescribeImages of ecd: the account's own images under the ids that the desktop service knows them by (`m-…`).
+/// DescribeImages of ecd: the account's own images under their ids in the desktop service (`m-…`).
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeImages {
     /// The images' region.

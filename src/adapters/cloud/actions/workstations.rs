@@ -1,4 +1,4 @@
-//! Workstations of App Streaming. These calls answer with no `Success` or `Code`: HTTP 200 is all they say.
+//! Workstations of App Streaming. These calls answer with no `Success` or `Code`: HTTP 200 alone means success.
 
 use serde::Deserialize;
 
@@ -50,7 +50,7 @@ pub struct Server {
     /// Its machines.
     #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
     pub machines: Vec<ServerMachine>,
-    /// What it says of its sessions as a whole; its words are not documented.
+    /// The status of its sessions as a whole; its values are not documented.
     #[serde(default, rename = "ResourceSessionStatus", deserialize_with = "lenient::text")]
     pub session_status: Option<String>,
     /// Who is connected.

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::types::{Credentials, Environment, SourceName};
 use crate::adapters::cloud::http::{Http, Method, Outgoing};
 
-/// The service is next door; where it is absent, nothing answers at all.
+/// The service is on the same host; where it is absent, nothing answers.
 const TIMEOUT: Duration = Duration::from_secs(1);
 const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
 /// How long the token lasts, in seconds: six hours, the longest that the service gives.
@@ -33,7 +33,7 @@ pub(super) async fn fetch(environment: &Environment, http: &Http) -> Result<Cred
     }
     let base = environment.metadata_url.trim_end_matches('/');
     let token = token(http, base).await;
-    // Old machines know no tokens; ask without one unless that is forbidden.
+    // Old machines have no tokens; ask without one unless that is forbidden.
     if let (Err(why), true) = (&token, environment.imds_v1_disabled) {
         return Err(format!("no metadata token: {why}"));
     }

@@ -44,7 +44,7 @@ pub struct Credentials {
     pub source: SourceName,
 }
 
-/// What the sources look at: the process's environment as a value, so that tests have their own.
+/// What the sources read: the process's environment as a value, so that tests have their own.
 #[derive(Debug, Clone)]
 pub struct Environment {
     pub(in crate::adapters::cloud) access_key_id: Option<String>,
@@ -84,7 +84,7 @@ impl Environment {
     }
 }
 
-/// No source has a key pair; each says why.
+/// No source has a key pair; one error for each.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("no credentials: {}", reasons.iter().map(|(name, why)| format!("{name}: {why}")).collect::<Vec<_>>().join("; "))]
 pub struct NoCredentials {
