@@ -25,7 +25,7 @@ fn schedules(names: &[&str], more: &str) -> String {
         format!("[[schedule]]\nname = \"{name}\"\ninstance_id = \"ecd-{name}\"\ncron = \"{RARELY}\"\n{more}\n")
     };
     format!(
-        "[defaults]\nretry = {{ attempts = 3, base = \"50ms\", cap = \"200ms\" }}\n{}",
+        "[defaults]\nretry = {{ attempts = 3, base = \"50ms\", cap = \"200ms\", rebakes = 0 }}\n{}",
         names.iter().map(one).collect::<String>()
     )
 }

@@ -293,6 +293,18 @@ fn hooks_are_one_command_or_a_list_of_them() {
 }
 
 #[test]
+fn not_after_is_a_time_of_day_and_can_be_taken_back() {
+    let text = format!("[defaults]\nnot_after = '07:00'\n{GOOD}{}not_after = 'never'\n", GOOD.replace("'a'", "'b'"));
+    let Loaded { config, .. } = Folder::new(text).good();
+    let [own, taken_back] = [0, 1].map(|n| config.schedules[n].settings.not_after);
+    assert_eq!((own, taken_back), (chrono::NaiveTime::from_hms_opt(7, 0, 0), None));
+    for wrong in ["7:00", "24:00", "07:00:00", "+7:00", "dawn", ""] {
+        let problems = Folder::new(format!("{GOOD}not_after = '{wrong}'\n")).bad();
+        assert!(problems.render(false).contains("is not a time of day"), "{wrong}");
+    }
+}
+
+#[test]
 fn a_mistake_that_schedules_share_is_reported_once_where_it_stands() {
     let mut text =
         "[profile.p]\ncron = '0 3 * * mno'\nimage_name = '-{version}'\nauto_clean_userdata = true\n".to_owned();

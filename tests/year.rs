@@ -76,6 +76,7 @@ impl Night {
             instance_id = "ecd-1"
             cron = "0 3 * * *"
             timezone = "{zone}"
+            retry = {{ rebakes = 0 }}
             keep = {{ last = 3, daily = 7, weekly = 5, monthly = 6, yearly = 2, min = 2 }}
             "#,
             sim.addr(),

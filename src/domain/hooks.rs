@@ -1,9 +1,9 @@
 //! Hooks: the operator's own commands around a bake.
 //!
-//! They nest. `before` runs first to last, then the instance is stopped, imaged and started, then `on_failure` (of a
-//! bake that failed) and `after` run last to first. Once the first `before` command may have run, what undoes it is
-//! owed: `after` runs however the bake ends, also where a `before` command vetoed it. A command that was cut off by the
-//! end of the daemon is run again, so each runs at least once.
+//! They nest. `before` runs first to last. Then the instance is stopped, imaged and started. Then `on_failure` (of a bake that
+//! failed) and `after` run, each last to first. `on_failure` runs for every bake that failed. `after` runs if and only if
+//! `before` began, also where a `before` command vetoed the bake. A command that the end of the daemon interrupted runs
+//! again, so each runs at least once.
 
 use std::time::Duration;
 
@@ -44,13 +44,15 @@ impl Hooks {
         !(self.before.is_empty() && self.after.is_empty() && self.on_failure.is_empty())
     }
 
-    /// What runs when the bake is over, in order, with its number in the file.
-    pub fn ending(&self, failed: bool) -> impl Iterator<Item = (Moment, usize, &HookCommand)> {
+    /// What runs when the bake is over, in order, with its number in the file. `begun`: whether `before` began, or the bake
+    /// did where there is no `before`.
+    pub fn ending(&self, failed: bool, begun: bool) -> impl Iterator<Item = (Moment, usize, &HookCommand)> {
         fn backwards(moment: Moment, commands: &[HookCommand]) -> impl Iterator<Item = (Moment, usize, &HookCommand)> {
             commands.iter().enumerate().rev().map(move |(index, command)| (moment, index + 1, command))
         }
         let on_failure = if failed { self.on_failure.as_slice() } else { &[] };
-        backwards(Moment::OnFailure, on_failure).chain(backwards(Moment::After, &self.after))
+        let after = if begun { self.after.as_slice() } else { &[] };
+        backwards(Moment::OnFailure, on_failure).chain(backwards(Moment::After, after))
     }
 }
 

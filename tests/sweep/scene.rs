@@ -268,7 +268,7 @@ impl Scene {
              [cloud]\nendpoint = \"http://{}\"\ncredentials = \"files\"\ncredentials_dir = \"{}\"\npoll_interval = \"50ms\"\n\
              lookup_window = \"{lookup}\"\nrequests_per_second = 200\ntimeout = \"1s\"\nconnect_timeout = \"500ms\"\n\n\
              [defaults]\nimage_name = \"{{name}}-{{slot:%Y%m%d-%H%M%S}}-v{{version}}\"\ndeadline = \"1h\"\n\
-             build_deadline = \"{}h\"\nretry = {{ attempts = 60, base = \"50ms\", cap = \"1s\" }}\n{}",
+             build_deadline = \"{}h\"\nretry = {{ attempts = 60, base = \"50ms\", cap = \"1s\", rebakes = 0 }}\n{}",
             at("state"),
             at("control.sock"),
             self.cloud.addr,

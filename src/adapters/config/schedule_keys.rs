@@ -2,6 +2,7 @@
 
 use std::{collections::HashMap, time::Duration};
 
+use chrono::NaiveTime;
 use toml::de::DeValue;
 
 use super::{
@@ -24,7 +25,7 @@ use crate::domain::{
 };
 
 pub(super) const RETRY: RetryPolicy =
-    RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
+    RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 };
 /// How long a marked image waits to be deleted.
 const GRACE: Duration = Duration::from_hours(24);
 /// How long an image stays that the cloud lists as CREATE_FAILED.
@@ -42,6 +43,9 @@ pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "inst
 const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";
 /// What [`instance`] takes.
 const INSTANCE: &str = "^[A-Za-z0-9_-]{1,64}$";
+
+/// What [`time_of_day`] takes.
+const TIME_OF_DAY: &str = "^(([01][0-9]|2[0-3]):[0-5][0-9]|never)$";
 
 /// A template and the text it was read from.
 pub(super) type TemplateText = (String, Template);
@@ -100,11 +104,16 @@ layer! {
         /// The cloud must have accepted the job this long after the slot; of a slot that was missed, this long after it was
         /// caught up. Until then a bake waits for a cloud that cannot be reached, and for its instance. Default `"4h"`.
         deadline: Duration = Period(SECOND),
+        /// A local time like `"07:00"`. After the first such time of `timezone` after the slot no stop and no create call
+        /// begins, and the row ends skipped, code `deadline`. `"never"` takes back what `[defaults]` or a profile sets.
+        /// Default `"never"`.
+        not_after: Option<NaiveTime> = Custom(time_of_day, || Kind::Text(TIME_OF_DAY)),
         /// An image still being made after this long is reported. Default `"12h"`.
         build_deadline: Duration = Period(SECOND),
         /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
         /// stayed unclear and no image was found; what the network, a proxy or a limit on calls keeps from the cloud spends
-        /// none. Pauses grow up to `cap`. Default `{ attempts = 5, base = "30s", cap = "10m" }`.
+        /// none. Pauses grow up to `cap`. Default
+        /// `{ attempts = 5, base = "30s", cap = "10m", rebakes = 1 }`.
         retry: RetryPolicy = Custom(retry, || Kind::Table(RetryKeys::keys())),
         /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
         /// stop is refused, `"required"` does not. Default `"never"`.
@@ -127,6 +136,10 @@ layer! {
         ]),
         /// How long a bake waits for them to leave; then the slot is skipped. Default `"1h"`.
         connected_wait: Duration = Period(SECOND),
+        /// How long an instance stays stopped whose image cannot be begun, because of a quota, a builder or another task: then it
+        /// is started again and the bake goes back to the queue. It stops its instance once more, no earlier than this after the
+        /// instance ran again. Default `"30m"`.
+        max_downtime: Duration = Period(SECOND),
         /// Commands around the bake. Default: none.
         hooks: Hooks = Custom(hooks, || Kind::Table(HookKeys::keys())),
         /// Which images stay. Default: all.
@@ -170,6 +183,20 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
         out.error(item.mark, "bad-zone", format!("unknown time zone `{text}`"), Some(hint));
     }
     zone
+}
+
+/// A time of day, or `"never"`.
+fn time_of_day(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<NaiveTime>> {
+    if item.is_word("never") {
+        return Some(None);
+    }
+    let text = item.text(out)?;
+    let time = (text.len() == 5).then(|| NaiveTime::parse_from_str(text, "%H:%M").ok()).flatten();
+    if time.is_none() {
+        let hint = Some("write hours and minutes, like `07:00`, or `never`".into());
+        out.error(item.mark, "bad-value", format!("`{text}` is not a time of day"), hint);
+    }
+    time.map(Some)
 }
 
 fn name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
@@ -299,11 +326,14 @@ layer! {
         base: Duration = Period(Duration::from_millis(1)),
         /// No pause is longer, unless the cloud asks for it; not shorter than `base`. Default `"10m"`.
         cap: Duration = Period(Duration::from_millis(1)),
+        /// How often an image that the cloud lists as CREATE_FAILED is created again, with the next version and before
+        /// `deadline` and `not_after`. Default `1`.
+        rebakes: u32 = Integer(0, 3),
     }
 }
 
 fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
-    let table = item.table("a table of `attempts`, `base` and `cap`", out)?;
+    let table = item.table("a table of `attempts`, `base`, `cap` and `rebakes`", out)?;
     let keys = RetryKeys::read(item.mark.source, table, out);
     let base = keys.base.as_ref().map_or(RETRY.base, |at| at.value);
     // A base above the built-in cap lifts it; one above a written cap is a contradiction.
@@ -312,7 +342,9 @@ fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
         let hint = Some(format!("at least {}", humantime::format_duration(base)));
         out.error(written.mark, "out-of-range", "`cap` is shorter than `base`", hint);
     }
-    Some(RetryPolicy { attempts: keys.attempts.map_or(RETRY.attempts, |at| at.value), base, cap })
+    let [attempts, rebakes] = [(keys.attempts, RETRY.attempts), (keys.rebakes, RETRY.rebakes)]
+        .map(|(at, default)| at.map_or(default, |at| at.value));
+    Some(RetryPolicy { attempts, base, cap, rebakes })
 }
 
 layer! {
@@ -322,7 +354,7 @@ layer! {
         before: Vec<HookCommand> = Custom(commands, command_kind),
         /// Run once all is over and `before` was begun, last to first.
         after: Vec<HookCommand> = Custom(commands, command_kind),
-        /// Run before `after` where the bake failed, last to first.
+        /// Run once for every bake that fails, before `after`, last to first; also where `before` did not begin.
         on_failure: Vec<HookCommand> = Custom(commands, command_kind),
         /// Run once the image is there; one that does not end with 0 vetoes the image.
         verify: Vec<HookCommand> = Custom(commands, command_kind),

@@ -13,7 +13,7 @@ use crate::domain::{
     api::instance_state::InstanceType,
     bake::{
         naming::Values,
-        settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, StopInstance, StoppedMode},
+        settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, MAX_DOWNTIME, StopInstance, StoppedMode},
     },
     calendar::{Timing, zone::Zone},
     ids::InstanceId,
@@ -205,12 +205,14 @@ impl<'s> ScheduleLayers<'_, 's> {
             description: pick!(self, description).map(|at| at.value.0.clone()),
             timezone: self.timezone(),
             deadline: pick!(self, deadline, Duration::from_hours(4)),
+            not_after: pick!(self, not_after, None),
             build_deadline: pick!(self, build_deadline, Duration::from_hours(12)),
             retry: pick!(self, retry, RETRY),
             stop_instance: pick!(self, stop_instance, StopInstance::Never),
             stopped_mode: machine_keys.stopped_mode,
             if_connected: pick!(self, if_connected, IfConnected::Wait),
             connected_wait: pick!(self, connected_wait, CONNECTED_WAIT),
+            max_downtime: pick!(self, max_downtime, MAX_DOWNTIME),
             hooks: pick!(self, hooks).map(|at| at.value.clone()).unwrap_or_default(),
             regions: pick!(self, regions).map(|at| at.value.clone()).unwrap_or_default(),
         }
@@ -222,7 +224,11 @@ impl<'s> ScheduleLayers<'_, 's> {
             return;
         }
         let own = self.own;
-        let marks = [own.if_connected.as_ref().map(|at| at.mark), own.connected_wait.as_ref().map(|at| at.mark)];
+        let marks = [
+            own.if_connected.as_ref().map(|at| at.mark),
+            own.connected_wait.as_ref().map(|at| at.mark),
+            own.max_downtime.as_ref().map(|at| at.mark),
+        ];
         for mark in marks.into_iter().flatten() {
             let message = "this has no effect on an instance that is not stopped";
             out.warning(mark, "no-effect", message, Some("set `stop_instance`, or remove it".into()));

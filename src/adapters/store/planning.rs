@@ -580,7 +580,7 @@ fn encode<'a>(
     let mut hashes: HashMap<*const BakeSettings, String> = HashMap::new();
     let mut settings = Vec::new();
     let mut encoded = Vec::with_capacity(rows.len());
-    let now = now.timestamp_millis();
+    let created_at = now.timestamp_millis();
     for row in rows {
         let hash = match &row.settings {
             None => None,
@@ -609,12 +609,12 @@ fn encode<'a>(
             reason: row.state.reason(),
             reason_code: row.state.reason_code().map(ReasonCode::as_str),
             wake_at: row.state.wake_at().map(|at| at.timestamp_millis()),
-            give_up_at: row.settings.as_ref().map(|settings| {
-                let deadline = i64::try_from(settings.deadline.as_millis()).unwrap_or(i64::MAX);
-                deadline_base(row, now).saturating_add(deadline).min(DateTime::<Utc>::MAX_UTC.timestamp_millis())
-            }),
-            created_at: now,
-            finished_at: row.state.is_ended().then_some(now),
+            give_up_at: row
+                .settings
+                .as_ref()
+                .map(|settings| settings.give_up_at(row.slot, deadline_base(row, now)).timestamp_millis()),
+            created_at,
+            finished_at: row.state.is_ended().then_some(created_at),
             requested_by: who,
             region: row.settings.as_ref().map(|settings| settings.instance_region.as_str()),
         });
@@ -623,10 +623,10 @@ fn encode<'a>(
 }
 
 /// What the deadline counts from: the slot; for one that was caught up, this commit, or it would be caught up only to fail.
-fn deadline_base(row: &NewRow, now: i64) -> i64 {
+fn deadline_base(row: &NewRow, now: DateTime<Utc>) -> DateTime<Utc> {
     match row.trigger {
-        Trigger::Slot | Trigger::Manual => row.slot.timestamp_millis(),
-        Trigger::CaughtUp => row.slot.timestamp_millis().max(now),
+        Trigger::Slot | Trigger::Manual => row.slot,
+        Trigger::CaughtUp => row.slot.max(now),
     }
 }
 

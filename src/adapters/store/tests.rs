@@ -41,12 +41,14 @@ fn settings() -> Arc<BakeSettings> {
         description: None,
         timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(4),
+        not_after: None,
         build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
         if_connected: IfConnected::Wait,
         connected_wait: CONNECTED_WAIT,
+        max_downtime: Duration::from_mins(30),
         hooks: Hooks::default(),
         regions: vec![],
     })
@@ -165,6 +167,26 @@ async fn the_deadline_counts_from_the_slot_or_from_the_commit_that_caught_it_up(
 }
 
 #[tokio::test]
+async fn not_after_ends_a_row_before_its_deadline_does() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    let not_after = chrono::NaiveTime::from_hms_opt(5, 0, 0);
+    let until_five = BakeSettings {
+        not_after,
+        timezone: crate::domain::calendar::zone::Zone::UTC,
+        ..BakeSettings::clone(&settings())
+    };
+    store
+        .record_slots(&[NewRow { settings: Some(Arc::new(until_five)), ..row("golden", slot) }], &[], "abc", slot)
+        .await
+        .unwrap();
+    let five = slot + TimeDelta::hours(2);
+    assert_eq!(store.bake(BakeId(1)).await.unwrap().unwrap().give_up_at, five);
+    assert_eq!(store.overdue_queued(five).await.unwrap().len(), 0);
+    assert_eq!(store.overdue_queued(five + TimeDelta::milliseconds(1)).await.unwrap().len(), 1);
+}
+
+#[tokio::test]
 async fn what_an_older_version_caught_up_only_to_fail_gets_its_deadline() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
@@ -274,7 +296,7 @@ async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words(
         }),
     };
     let preparing = State::Preparing { work: work.clone(), hook: Some(0), next: slot };
-    let finishing = State::Finishing { work, end, done: 0, next: slot };
+    let finishing = State::Finishing { work, end: Some(end), done: 0, next: slot };
     store.commit(&[step(1, preparing.clone()), step(2, finishing.clone())], slot).await.unwrap();
     let due: Vec<_> = store.due(slot).await.unwrap().into_iter().map(|due| due.bake.state).collect();
     assert_eq!(due, [preparing, finishing]);
@@ -318,7 +340,7 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     };
     let pending = State::Starting {
         work: BakeWork { restart_pending: true, ..work },
-        end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() },
+        end: Some(End::Skipped { code: ReasonCode::Paused, reason: "no".into() }),
         tries: 1,
         stop_unconfirmed: false,
         since: Some(slot),

@@ -153,19 +153,14 @@ fn add_slots<'a>(
 ) {
     let takes = history.durations.expected(&schedule.line(instance));
     let slots = schedule.timing.between(from, until).filter(|slot| !history.is_paused(schedule, *slot));
-    coming.extend(slots.map(|slot| {
-        Coming {
-            slot,
-            not_before: schedule.timing.begin(slot, schedule.id.as_str()),
-            give_up_at: TimeDelta::from_std(schedule.settings.deadline)
-                .ok()
-                .and_then(|deadline| slot.checked_add_signed(deadline))
-                .unwrap_or(DateTime::<Utc>::MAX_UTC),
-            instance,
-            region: &schedule.settings.instance_region,
-            overlap: schedule.overlap,
-            takes,
-        }
+    coming.extend(slots.map(|slot| Coming {
+        slot,
+        not_before: schedule.timing.begin(slot, schedule.id.as_str()),
+        give_up_at: schedule.settings.give_up_at(slot, slot),
+        instance,
+        region: &schedule.settings.instance_region,
+        overlap: schedule.overlap,
+        takes,
     }));
 }
 

@@ -18,9 +18,11 @@ pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Mome
         ("IMAGEBAKED_INSTANCE_ID", bake.instance_id.to_string()),
         ("IMAGEBAKED_LINE", bake.line.to_string()),
         ("IMAGEBAKED_SLOT", bake.slot.to_rfc3339_opts(SecondsFormat::Secs, true)),
-        ("IMAGEBAKED_VERSION", work.version.to_string()),
-        ("IMAGEBAKED_IMAGE_NAME", work.image_name.clone()),
     ];
+    if work.has_begun() {
+        variables.push(("IMAGEBAKED_VERSION", work.version.to_string()));
+        variables.push(("IMAGEBAKED_IMAGE_NAME", work.image_name.clone()));
+    }
     if let Some(end) = end {
         variables.extend(end.image().map(|image| ("IMAGEBAKED_IMAGE_ID", image.image_id.to_string())));
         variables.push(("IMAGEBAKED_STATE", end.as_str().to_owned()));

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     const POLICY: RetryPolicy =
-        RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10) };
+        RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 };
 
     #[test]
     fn grows_to_the_cap_and_never_past_it() {

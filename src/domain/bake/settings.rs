@@ -4,10 +4,10 @@
 use crate::domain::api::instance_state::InstanceType;
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::domain::calendar::zone::Zone;
+use chrono::{DateTime, Days, NaiveDateTime, NaiveTime, TimeDelta, TimeZone, Utc};
 use serde::{Deserialize, Serialize};
 
-use crate::domain::hooks::Hooks;
+use crate::domain::{calendar::zone::Zone, clock::shifted, hooks::Hooks};
 
 /// Everything that a bake needs to know of its schedule.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -46,6 +46,9 @@ pub struct BakeSettings {
     /// The cloud must have accepted the create call this long after the slot, else the bake is given up.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
+    /// After the first such time of `timezone` after the slot, no stop and no create begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<NaiveTime>,
     /// An image that is still being made after this long is reported as stuck.
     #[serde(with = "humantime_serde")]
     pub build_deadline: Duration,
@@ -61,12 +64,48 @@ pub struct BakeSettings {
     /// How long it waits for them to leave.
     #[serde(default = "connected_wait", with = "humantime_serde")]
     pub connected_wait: Duration,
+    /// How long a bake keeps its instance stopped while it waits to begin the image.
+    #[serde(default = "max_downtime", with = "humantime_serde")]
+    pub max_downtime: Duration,
     /// The operator's commands around the bake.
     #[serde(default, skip_serializing_if = "Hooks::is_empty")]
     pub hooks: Hooks,
     /// Regions that a finished image is distributed to.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub regions: Vec<String>,
+}
+
+impl BakeSettings {
+    /// The last instant at which a bake of `slot` may stop its instance or begin its image: `deadline` after
+    /// `counted_from`, or `not_after` if that comes first.
+    pub fn give_up_at(&self, slot: DateTime<Utc>, counted_from: DateTime<Utc>) -> DateTime<Utc> {
+        let deadline = shifted(counted_from, TimeDelta::from_std(self.deadline).unwrap_or(TimeDelta::MAX));
+        self.first_not_after(slot).map_or(deadline, |not_after| not_after.min(deadline))
+    }
+
+    /// The first instant after `slot` at which clocks in `timezone` show `not_after`.
+    pub fn first_not_after(&self, slot: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let time = self.not_after?;
+        let slot_day = slot.with_timezone(&self.timezone).date_naive();
+        (0..3).find_map(|days| {
+            let local = slot_day.checked_add_days(Days::new(days))?.and_time(time);
+            self.instants(local).into_iter().flatten().find(|instant| *instant > slot)
+        })
+    }
+
+    /// The instants at which clocks show `local`, in order. A time that a clock change leaves out counts as if the clock
+    /// had not changed yet.
+    fn instants(&self, local: NaiveDateTime) -> [Option<DateTime<Utc>>; 2] {
+        const LONGER_THAN_A_CHANGE: TimeDelta = TimeDelta::hours(3);
+        let utc = |local: NaiveDateTime| {
+            let found = self.timezone.from_local_datetime(&local);
+            [found.earliest(), found.latest()].map(|found| found.map(|instant| instant.to_utc()))
+        };
+        match (utc(local), local.checked_sub_signed(LONGER_THAN_A_CHANGE)) {
+            ([None, _], Some(before)) => utc(before).map(|found| found?.checked_add_signed(LONGER_THAN_A_CHANGE)),
+            (found, _) => found,
+        }
+    }
 }
 
 /// `DiskType` of CreateImageByInstance.
@@ -103,6 +142,13 @@ pub enum StopInstance {
 
 /// How long a bake waits for connected users where nothing is said, as rows do that are older than the key.
 pub const CONNECTED_WAIT: Duration = Duration::from_hours(1);
+
+/// Default of `max_downtime`, also for rows that are older than the key.
+pub const MAX_DOWNTIME: Duration = Duration::from_mins(30);
+
+fn max_downtime() -> Duration {
+    MAX_DOWNTIME
+}
 
 fn connected_wait() -> Duration {
     CONNECTED_WAIT
@@ -151,4 +197,56 @@ pub struct RetryPolicy {
     /// No delay is longer than this, unless the server asks for it.
     #[serde(with = "humantime_serde")]
     pub cap: Duration,
+    /// How often an image that the cloud lists as CREATE_FAILED is created again.
+    #[serde(default = "rebakes")]
+    pub rebakes: u32,
+}
+
+/// Default of `retry.rebakes`, also for rows that are older than the key.
+pub const REBAKES: u32 = 1;
+
+fn rebakes() -> u32 {
+    REBAKES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::bake::transition::tests::settings;
+
+    fn utc(text: &str) -> DateTime<Utc> {
+        text.parse().expect("an instant")
+    }
+
+    #[test]
+    fn not_after_is_the_first_such_local_time_after_the_slot() {
+        for (zone, time, slot, wanted) in [
+            ("Asia/Shanghai", (7, 0), "2026-03-01T19:00:00Z", "2026-03-01T23:00:00Z"),
+            ("Asia/Shanghai", (7, 0), "2026-03-01T15:00:00Z", "2026-03-01T23:00:00Z"),
+            ("Asia/Shanghai", (7, 0), "2026-03-01T23:00:00Z", "2026-03-02T23:00:00Z"),
+            ("UTC", (0, 0), "2026-12-31T03:00:00Z", "2027-01-01T00:00:00Z"),
+            // 02:30 does not exist on 2026-03-29 in Berlin; clocks show 03:30 when it would have come.
+            ("Europe/Berlin", (2, 30), "2026-03-28T23:00:00Z", "2026-03-29T01:30:00Z"),
+            // On 2026-10-25 it comes twice.
+            ("Europe/Berlin", (2, 30), "2026-10-24T23:00:00Z", "2026-10-25T00:30:00Z"),
+            ("Europe/Berlin", (2, 30), "2026-10-25T00:45:00Z", "2026-10-25T01:30:00Z"),
+        ] {
+            let settings = BakeSettings {
+                timezone: zone.parse().expect("a zone"),
+                not_after: NaiveTime::from_hms_opt(time.0, time.1, 0),
+                ..settings()
+            };
+            assert_eq!(settings.first_not_after(utc(slot)), Some(utc(wanted)), "{zone} {time:?} {slot}");
+        }
+    }
+
+    #[test]
+    fn the_earlier_of_deadline_and_not_after_ends_a_bake() {
+        let slot = utc("2026-03-01T19:00:00Z");
+        let until = |hour| {
+            let settings = BakeSettings { not_after: NaiveTime::from_hms_opt(hour, 0, 0), ..settings() };
+            settings.give_up_at(slot, slot)
+        };
+        assert_eq!((until(4), until(7)), (utc("2026-03-01T20:00:00Z"), utc("2026-03-01T21:00:00Z")));
+    }
 }

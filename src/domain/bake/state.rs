@@ -97,12 +97,13 @@ pub enum State {
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         searching: bool,
     },
-    /// The result stands; the instance that we stopped is started again.
+    /// The instance that we stopped is started again.
     Starting {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// What the bake came to.
-        end: End,
+        /// What the bake came to; `None`: it goes back to the queue, see `max_downtime`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<End>,
         /// Looks and calls so far.
         tries: u32,
         /// Whether a stop was sent whose effect was never seen: the instance may still be about to go down.
@@ -125,12 +126,13 @@ pub enum State {
         /// The next look.
         next: DateTime<Utc>,
     },
-    /// The result stands and nothing is owed but the hooks of the end.
+    /// The instance runs again, and the hooks of the end run.
     Finishing {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// What the bake came to.
-        end: End,
+        /// What the bake came to; `None`: it goes back to the queue.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        end: Option<End>,
         /// How many of those hooks have run.
         done: usize,
         /// When the next one may.
@@ -170,9 +172,56 @@ pub struct BakeWork {
     /// Whether it needs another version before it can go on: its name is taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_version: bool,
+    /// How many images were created again because the cloud listed the one before as CREATE_FAILED.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub rebakes: u32,
     /// What it waits for, or was waiting for until the call under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Wait>,
+    /// How long its instance is stopped, and how often it was.
+    #[serde(default, skip_serializing_if = "Downtime::is_none")]
+    pub downtime: Downtime,
+}
+
+/// What a bake has to know for `max_downtime`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Downtime {
+    /// How often it stopped its instance and did not find the stop refused.
+    pub stops: u32,
+    /// The first answer Stopped after the last of them, until the instance runs again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_since: Option<DateTime<Utc>>,
+    /// When the instance ran again after the last of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub running_since: Option<DateTime<Utc>>,
+    /// What it waited for when the time was over, until it is back in the queue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waited_for: Option<Wait>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Downtime {
+    fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl BakeWork {
+    /// Whether it has a version: a bake that ended in the queue has none.
+    pub(super) fn has_begun(&self) -> bool {
+        self.version > 0
+    }
+
+    /// Adds a note to the reason of the end, once.
+    pub(super) fn note(&mut self, note: String) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
 }
 
 /// What a bake keeps that went back to the queue: it is not begun anew at its next turn.
@@ -356,8 +405,8 @@ impl State {
             | Self::Creating { work, .. }
             | Self::Unknown { work, .. }
             | Self::Building { work, .. }
-            | Self::Starting { work, .. }
-            | Self::Finishing { work, .. } => Some(work),
+            | Self::Starting { work, .. } => Some(work),
+            Self::Finishing { work, .. } => Some(work).filter(|work| work.has_begun()),
             Self::Ended { work, .. } => work.as_ref(),
         }
     }
@@ -366,7 +415,8 @@ impl State {
     pub fn image(&self) -> Option<&MadeImage> {
         match self {
             Self::Building { image, .. } => Some(image),
-            Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => end.image(),
+            Self::Starting { end, .. } | Self::Finishing { end, .. } => end.as_ref().and_then(End::image),
+            Self::Ended { end, .. } => end.image(),
             _ => None,
         }
     }
@@ -379,7 +429,12 @@ impl State {
             Self::Building { status, .. } => Some(status),
             // An instance that is not running is worth more words than the image that is made.
             Self::Starting { last_error: Some(trouble), .. } => Some(trouble),
-            Self::Starting { end, .. } | Self::Finishing { end, .. } | Self::Ended { end, .. } => Some(end.reason()),
+            Self::Starting { work, end: None, .. } | Self::Finishing { work, end: None, .. } => {
+                work.downtime.waited_for.as_ref().map(|waited| waited.why.as_str())
+            }
+            Self::Starting { end: Some(end), .. }
+            | Self::Finishing { end: Some(end), .. }
+            | Self::Ended { end, .. } => Some(end.reason()),
             Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.reason.as_str()),
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
             Self::Preparing { work, .. } | Self::Stopping { work, .. } | Self::Creating { work, .. } => {

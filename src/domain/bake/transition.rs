@@ -23,7 +23,7 @@
 
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveTime, Utc};
 use fastrand::Rng;
 
 use super::{
@@ -53,6 +53,8 @@ const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
 const SETTLED_AFTER: u32 = 3;
 /// An instance counts as missing when so many answers in a row did not list it, each a poll after the one before.
 const ABSENT_AFTER: u32 = 5;
+/// A bake stops its instance at most so often, see `max_downtime`.
+const MOST_STOPS: u32 = 2;
 /// So many polls of an instance on its way come at the usual pace, before the pauses grow.
 const STEADY_POLLS: u32 = 8;
 
@@ -106,6 +108,7 @@ impl Step<'_> {
                 if api_error.did_nothing() =>
             {
                 work.restart_pending = false;
+                work.downtime.stops = work.downtime.stops.saturating_sub(1);
                 self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
             }
             (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
@@ -130,6 +133,9 @@ impl Step<'_> {
                     State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
                     Effect::Wait(next),
                 )
+            }
+            (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.downtime_is_over(&work) => {
+                self.restart(work)
             }
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) => self.search_or_create(work),
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
@@ -175,6 +181,10 @@ impl Step<'_> {
             (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
                 let reason = format!("held until its deadline had passed: {why}");
                 let end = match code {
+                    _ if self.not_after().is_some() => {
+                        let until = self.deadline_in_words();
+                        End::Skipped { code: ReasonCode::Deadline, reason: format!("held past {until}: {why}") }
+                    }
                     ReasonCode::Outage | ReasonCode::Quota => {
                         End::Failed { image: None, permanent: false, code, reason }
                     }
@@ -256,7 +266,8 @@ impl Step<'_> {
     fn end_queued(&self, kept: Option<Suspended>, end: End) -> (State, Effect) {
         match kept {
             Some(kept) => self.finish(kept.work, end),
-            None => (State::Ended { work: None, end }, Effect::Done),
+            // It has no version; `on_failure` runs all the same.
+            None => self.run_end_hooks(BakeWork::default(), Some(end), 0),
         }
     }
 
@@ -266,7 +277,7 @@ impl Step<'_> {
             Ok(template) => template,
             Err(error) => {
                 let reason = format!("the image name's template is not readable: {error}");
-                return (State::Ended { work: None, end: failed(ReasonCode::Refused, true, reason) }, Effect::Done);
+                return self.end_queued(None, failed(ReasonCode::Refused, true, reason));
             }
         };
         let work = BakeWork { version, image_name: template.render(&values(bake, version)), ..BakeWork::default() };
@@ -397,6 +408,9 @@ impl Step<'_> {
         match answer {
             Response::Instance(Some(PowerState::Stopped)) => {
                 work.waiting = None;
+                if work.restart_pending {
+                    work.downtime.stopped_since.get_or_insert(self.now);
+                }
                 self.create_after_stop(work)
             }
             Response::Instance(Some(PowerState::RunningInUse(who)))
@@ -415,6 +429,7 @@ impl Step<'_> {
                 }
                 // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
                 work.restart_pending = true;
+                work.downtime.stops += 1;
                 work.waiting = None;
                 let next = self.after(self.pace.poll_interval);
                 let state = State::Stopping { work, looks, sent: true, first_stop: true, next };
@@ -422,6 +437,9 @@ impl Step<'_> {
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.waiting = None;
+                if self.past_deadline() {
+                    return self.give_up(work);
+                }
                 // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
                 if looks > 0 && looks.is_multiple_of(5) {
                     let (looks, next) = (looks + 1, self.after(self.pace.poll_interval));
@@ -454,6 +472,7 @@ impl Step<'_> {
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
                     work.waiting = None;
+                    work.note(format!("imaged without a stop, which the cloud refused: {}", api_error.describe()));
                     self.create_after_stop(work)
                 }
                 ErrorClass::Permanent => {
@@ -643,6 +662,7 @@ impl Step<'_> {
                 self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
             }
             _ if self.past_deadline() => self.give_up(work),
+            Response::Found(None) | Response::NameTaken(_) if self.downtime_is_over(&work) => self.restart(work),
             Response::Found(None) => {
                 if work.evidence.nothing_made() {
                     work.evidence.baseline = Some(Vec::new());
@@ -697,7 +717,7 @@ impl Step<'_> {
     }
 
     fn try_again(&mut self, work: BakeWork, api_error: &ApiError) -> (State, Effect) {
-        if work.attempts >= self.bake.settings.retry.attempts {
+        if work.attempts >= self.attempts(&work) {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), api_error.describe());
             return self.finish(work, failed(ReasonCode::of(api_error), false, reason));
         }
@@ -719,9 +739,10 @@ impl Step<'_> {
             }
             _ => steady(self.pace.poll_interval, self.rng),
         };
-        let next = self.after(pause.max(asked.unwrap_or_default()));
+        let mut next = self.after(pause.max(asked.unwrap_or_default()));
         work.waiting = Some(waiting);
         if work.restart_pending {
+            next = self.downtime_end(&work).filter(|end| *end > self.now).map_or(next, |end| next.min(end));
             let waits_for = Some(self.describe_wait(&work, next));
             (
                 State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
@@ -730,6 +751,47 @@ impl Step<'_> {
         } else {
             self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
         }
+    }
+
+    /// When an instance that waits stopped is started again. Not where the cloud cannot be called: a start would not
+    /// reach it either, and the image may be begun as soon as it answers.
+    fn downtime_end(&self, work: &BakeWork) -> Option<DateTime<Utc>> {
+        let on = work.waiting.as_ref()?.on;
+        let can_start = !matches!(on, WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials);
+        let since = work.downtime.stopped_since.filter(|_| can_start && work.restart_pending)?;
+        // The clock may have been set back since.
+        Some(later(since.min(self.now), self.bake.settings.max_downtime))
+    }
+
+    fn downtime_is_over(&self, work: &BakeWork) -> bool {
+        self.downtime_end(work).is_some_and(|end| self.has_come(end))
+    }
+
+    /// The instance was stopped for `max_downtime`, and no image could be begun: it is started, and the bake goes back to the
+    /// queue. Called only where no create call is unclear and no image of the slot is listed.
+    fn restart(&self, mut work: BakeWork) -> (State, Effect) {
+        let limit = words(self.bake.settings.max_downtime);
+        let what = work.waiting.as_ref().map_or("the cloud", Wait::what);
+        if work.downtime.stops >= MOST_STOPS {
+            let stops = work.downtime.stops;
+            let reason = format!(
+                "no image could be begun while the instance was stopped, {stops} times for {limit} (max_downtime): it \
+                 waited for {what}"
+            );
+            let code = work.waiting.as_ref().map_or(ReasonCode::Deadline, |waiting| waiting.on.code_at_deadline());
+            return self.finish(work, failed(code, false, reason));
+        }
+        work.note(format!("the instance was started again after {limit} (max_downtime): the bake waited for {what}"));
+        work.downtime.waited_for = work.waiting.take();
+        self.start(work, None)
+    }
+
+    /// After [`Self::restart`] and the hooks: the next stop comes when the instance has run for as long as it was stopped.
+    fn back_to_queue(&self, mut work: BakeWork) -> (State, Effect) {
+        work.waiting = work.downtime.waited_for.take();
+        let running_since = work.downtime.running_since.unwrap_or(self.now).min(self.now);
+        let next = later(running_since, self.bake.settings.max_downtime);
+        self.queue(work, Resume::Instance, next)
     }
 
     // Unknown
@@ -761,7 +823,7 @@ impl Step<'_> {
             // Whose the images are that carry the name is settled right before the call is repeated.
             Response::Found(None) | Response::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
                 let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
-                let spent = work.attempts >= self.bake.settings.retry.attempts;
+                let spent = work.attempts >= self.attempts(&work);
                 if self.past_deadline() && !spent {
                     let deadline = self.deadline_in_words();
                     let reason = format!("no image could be begun before the deadline ({deadline}); last: {nothing}");
@@ -881,6 +943,11 @@ impl Step<'_> {
                     };
                     return self.finish(work, End::Succeeded { image, reason });
                 }
+                ImageStatus::CreateFailed
+                    if work.rebakes < self.bake.settings.retry.rebakes && !self.past_deadline() =>
+                {
+                    return self.rebake(work, image);
+                }
                 ImageStatus::CreateFailed => {
                     let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create \
                                   call is in the attempts, for a support ticket";
@@ -951,6 +1018,23 @@ impl Step<'_> {
         )
     }
 
+    /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. No search of this bake finds
+    /// the failed one again.
+    fn rebake(&self, mut work: BakeWork, image: MadeImage) -> (State, Effect) {
+        let why = format!("the cloud reports CREATE_FAILED for image {}; another one is created", image.image_id);
+        work.note(why.clone());
+        work.rebakes += 1;
+        work.needs_version = true;
+        work.evidence.given_up.push(image.image_id);
+        let next = self.now;
+        (State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(why) }, Effect::Wait(next))
+    }
+
+    /// How many create calls may count: each image that is created again has one more.
+    fn attempts(&self, work: &BakeWork) -> u32 {
+        self.bake.settings.retry.attempts.saturating_add(work.rebakes)
+    }
+
     // Start
 
     fn starting(&mut self, answer: Response) -> (State, Effect) {
@@ -995,6 +1079,8 @@ impl Step<'_> {
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.restart_pending = false;
+                work.downtime.stopped_since = None;
+                work.downtime.running_since = Some(self.now);
                 return self.run_end_hooks(work, end, 0);
             }
             // Another line, or another host, may be making an image of it right now, which a start would spoil.
@@ -1004,7 +1090,7 @@ impl Step<'_> {
                 (tries + 1, false, self.start_pause(tries), Some(call))
             }
             Response::InProgress(images) => {
-                let own = end.image().map(|image| &image.image_id);
+                let own = end.as_ref().and_then(End::image).map(|image| &image.image_id);
                 match images.iter().find(|image| Some(&image.image_id) != own) {
                     None => (tries, false, self.start_pause(tries), Some(Call::StartInstance)),
                     Some(image) => {
@@ -1019,11 +1105,9 @@ impl Step<'_> {
             Response::Instance(_) if absent && times >= ABSENT_AFTER => {
                 work.waiting = None;
                 work.restart_pending = false;
-                return self.run_end_hooks(
-                    work,
-                    end.with_note("the instance is gone, it could not be started again"),
-                    0,
-                );
+                work.downtime.stopped_since = None;
+                let end = end.map(|end| end.with_note("the instance is gone, it could not be started again"));
+                return self.run_end_hooks(work, end, 0);
             }
             Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
             answer => {
@@ -1067,25 +1151,38 @@ impl Step<'_> {
     // Finish
 
     /// From the hook of the end on that comes after so many; ends the bake where there is none.
-    fn run_end_hooks(&self, mut work: BakeWork, end: End, done: usize) -> (State, Effect) {
-        let failed = matches!(end, End::Failed { .. });
-        let hook = self.bake.settings.hooks.ending(failed).nth(done).filter(|_| work.end_hooks_pending);
+    fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
+        let failed = matches!(end, Some(End::Failed { .. }));
+        let hook = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done);
         let Some((moment, number, command)) = hook else {
             work.end_hooks_pending = false;
-            return (State::Ended { work: Some(work), end }, Effect::Done);
+            return match end {
+                Some(end) => (State::Ended { work: Some(work).filter(BakeWork::has_begun), end }, Effect::Done),
+                None => self.back_to_queue(work),
+            };
         };
-        let run = self.hook(&work, Some(&end), moment, number, command);
+        let run = self.hook(&work, end.as_ref(), moment, number, command);
         (State::Finishing { work, end, done, next: self.now }, run)
     }
 
     /// What a hook of the end comes to never changes the result.
-    fn end_hook_finished(&self, work: BakeWork, mut end: End, done: usize, outcome: &HookOutcome) -> (State, Effect) {
-        let failed = matches!(end, End::Failed { .. });
-        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed).nth(done)
+    fn end_hook_finished(
+        &self,
+        mut work: BakeWork,
+        mut end: Option<End>,
+        done: usize,
+        outcome: &HookOutcome,
+    ) -> (State, Effect) {
+        let failed = matches!(end, Some(End::Failed { .. }));
+        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
             && !outcome.is_ok()
         {
             let (program, moment) = (command.program(), moment.as_str());
-            end = end.with_note(&format!("the hook {program} of {moment} failed: {}", outcome.result));
+            let note = format!("the hook {program} of {moment} failed: {}", outcome.result);
+            match end {
+                Some(it) => end = Some(it.with_note(&note)),
+                None => work.note(note),
+            }
         }
         self.run_end_hooks(work, end, done + 1)
     }
@@ -1098,6 +1195,11 @@ impl Step<'_> {
         for note in std::mem::take(&mut work.notes) {
             end = end.with_note(&note);
         }
+        self.start(work, Some(end))
+    }
+
+    /// The instance is started again if it was stopped, and then the hooks of the end run.
+    fn start(&self, work: BakeWork, end: Option<End>) -> (State, Effect) {
         if work.restart_pending {
             let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);
@@ -1123,6 +1225,12 @@ impl Step<'_> {
     /// in the way.
     fn give_up(&self, work: BakeWork) -> (State, Effect) {
         let deadline = self.deadline_in_words();
+        if self.not_after().is_some() {
+            let last = work.waiting.as_ref().map(|waiting| format!(": it waited for {}", waiting.what()));
+            let last = last.or_else(|| self.bake.state.reason().map(|reason| format!("; last: {reason}")));
+            let reason = format!("no image could be begun before {deadline}{}", last.unwrap_or_default());
+            return self.finish(work, End::Skipped { code: ReasonCode::Deadline, reason });
+        }
         let Some(waiting) = &work.waiting else {
             let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
             let reason = format!("no image could be begun before the deadline ({deadline}){because}");
@@ -1146,7 +1254,18 @@ impl Step<'_> {
         self.finish(work, end)
     }
 
+    /// `not_after`, where it ends the bake before its deadline does.
+    fn not_after(&self) -> Option<NaiveTime> {
+        let settings = &self.bake.settings;
+        let comes_first =
+            settings.first_not_after(self.bake.slot).is_some_and(|instant| instant <= self.bake.give_up_at);
+        settings.not_after.filter(|_| comes_first)
+    }
+
     fn deadline_in_words(&self) -> String {
+        if let Some(not_after) = self.not_after() {
+            return format!("not_after, {} {}", not_after.format("%H:%M"), self.bake.settings.timezone);
+        }
         let after = match self.bake.trigger {
             Trigger::Slot => "the slot",
             Trigger::CaughtUp => "it was caught up",

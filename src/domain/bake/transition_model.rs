@@ -63,7 +63,11 @@ struct Setting {
     /// How many hooks of `before`, `on_failure` and `after`.
     hooks: [usize; 3],
     attempts: u32,
+    rebakes: u32,
     deadline: u64,
+    max_downtime: u64,
+    /// `not_after`, so many seconds after the slot.
+    not_after: Option<i64>,
     machine: Machine,
     /// Somebody else's image task is on the instance until then.
     foreign_task_until: i64,
@@ -515,10 +519,17 @@ struct Case {
     world: World,
     call: Option<Call>,
     stops: usize,
+    /// Stops and create calls when it last went back to the queue with its instance started again.
+    before_restart: (usize, u32),
+    restarts: usize,
+    /// How many images were created again after CREATE_FAILED.
+    rebakes: u32,
     /// Create calls but those that spend no attempt.
     creates: u32,
     /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
+    /// See [`Setting`].
+    not_after: Option<i64>,
     /// The last version given out.
     version: u32,
     /// Hooks in the order in which they were begun.
@@ -534,10 +545,12 @@ impl Case {
             stop_instance: setting.stop,
             if_connected: setting.if_connected,
             connected_wait: Duration::from_secs(setting.connected_wait),
+            max_downtime: Duration::from_secs(setting.max_downtime),
             hooks: hooks(setting.hooks),
             deadline: Duration::from_secs(setting.deadline),
+            not_after: setting.not_after.map(|seconds| gmt(seconds).time()),
             build_deadline: Duration::from_secs(BUILD_DEADLINE.unsigned_abs()),
-            retry: RetryPolicy { attempts: setting.attempts, ..settings().retry },
+            retry: RetryPolicy { attempts: setting.attempts, rebakes: setting.rebakes, ..settings().retry },
             image_name: if setting.names_slot { settings().image_name } else { "golden-v{version}".to_owned() },
             ..settings()
         });
@@ -571,8 +584,12 @@ impl Case {
             },
             call: None,
             stops: 0,
+            before_restart: (0, 0),
+            restarts: 0,
+            rebakes: 0,
             creates: 0,
             stuck: false,
+            not_after: setting.not_after,
             version: 6,
             hooks: Vec::new(),
             words: BTreeSet::new(),
@@ -687,7 +704,11 @@ impl Case {
         }
 
         let attempts = state.work().map_or(0, |work| work.attempts);
-        prop_assert!(attempts <= self.bake.settings.retry.attempts);
+        let rebakes = state.work().map_or(0, |work| work.rebakes);
+        prop_assert!(rebakes <= self.bake.settings.retry.rebakes);
+        let most = self.bake.settings.retry.attempts + rebakes;
+        prop_assert!(attempts <= most);
+        self.rebakes = rebakes;
         if let State::Creating { work, .. } = before
             && let Event::Answered(answer @ (Response::Refused(_) | Response::NotSent)) = event
             && !matches!(answer, Response::Refused(error) if error.spends_attempt())
@@ -702,6 +723,18 @@ impl Case {
             prop_assert_eq!(still, Some((work.version, &work.image_name)));
         }
 
+        let goes_back =
+            |state: &State| matches!(state, State::Starting { end: None, .. } | State::Finishing { end: None, .. });
+        if goes_back(state) && !goes_back(before) {
+            self.restarts += 1;
+            prop_assert!(matches!(before, State::Ready { .. }), "restarted from {before:?}");
+        }
+        if goes_back(before) && !goes_back(state) {
+            self.check_hooks(None)?;
+            self.hooks.clear();
+            self.before_restart = (self.stops, self.creates);
+        }
+        prop_assert!(state.work().is_none_or(|work| work.downtime.stops <= 2), "stopped more than twice");
         if let State::Building { since, .. } | State::Unknown { since, .. } = before {
             self.stuck |= now >= *since + TimeDelta::seconds(BUILD_DEADLINE);
         }
@@ -722,8 +755,9 @@ impl Case {
         prop_assert!(!before.is_ended() || state == before, "an end is the end");
         match effect {
             Effect::Call(Call::CreateImage(_)) => {
+                prop_assert!(now <= self.give_up_at(), "a create call after deadline or not_after");
                 self.creates += 1;
-                prop_assert!(self.creates <= self.bake.settings.retry.attempts, "more calls than attempts");
+                prop_assert!(self.creates <= most, "more calls than attempts");
                 let name = state.work().map(|work| &work.image_name);
                 let is_taken = name.is_some_and(|name| self.world.taken_names.contains(name));
                 prop_assert!(
@@ -733,6 +767,7 @@ impl Case {
                 self.world.create_since = self.world.wall();
             }
             Effect::Call(Call::StopInstance) => {
+                prop_assert!(now <= self.give_up_at(), "a stop after deadline or not_after");
                 prop_assert!(state.work().is_some_and(|work| work.restart_pending), "a stop is committed as a debt");
                 let sent_before = matches!(before, State::Stopping { sent: true, .. });
                 let may_stop = self.bake.settings.if_connected == IfConnected::Proceed || !self.world.connected;
@@ -750,7 +785,8 @@ impl Case {
             Effect::Call(Call::RunHook(HookRun { moment, number, .. })) => {
                 // Hooks nest: `before` around stop, create and start, and what undoes it last to first.
                 if *moment == Moment::Before {
-                    prop_assert!(self.stops == 0 && self.creates == 0, "too late for {effect:?}");
+                    let calls = (self.stops, self.creates);
+                    prop_assert!(calls == self.before_restart, "too late for {effect:?}");
                 } else {
                     let restart_pending = state.work().is_some_and(|work| work.restart_pending);
                     prop_assert!(!restart_pending, "{effect:?} before the instance is started");
@@ -763,25 +799,34 @@ impl Case {
             _ => {}
         }
         // One that was deleted before anybody knew of it may be made again.
-        let there = self.world.images.iter().filter(|image| image.exists(self.world.time)).count();
+        let given_up = state.work().map(|work| work.evidence.given_up.as_slice()).unwrap_or_default();
+        let failed = |image: &Image| image.becomes == Becomes::Failed && given_up.contains(&image.id);
+        let images = self.world.images.iter().filter(|image| image.exists(self.world.time) && !failed(image));
+        let there = images.count();
         prop_assert!(there <= 1 || self.world.beyond_bounds, "two images: {:?}", self.world.images);
         Ok(())
     }
 
+    /// The last instant at which a stop or a create call may begin.
+    fn give_up_at(&self) -> DateTime<Utc> {
+        let deadline = slot() + self.bake.settings.deadline;
+        self.not_after.map_or(deadline, |seconds| deadline.min(slot() + TimeDelta::seconds(seconds)))
+    }
+
     /// All that were to run did, and in order.
-    fn check_hooks(&self, end: &End) -> Checked {
+    fn check_hooks(&self, end: Option<&End>) -> Checked {
         let all = &self.bake.settings.hooks;
         let begun = self.hooks.iter().filter(|(moment, _)| *moment == Moment::Before).count();
         let mut wanted: Vec<_> = (1..=begun).map(|number| (Moment::Before, number)).collect();
-        let failed = matches!(end, End::Failed { .. });
+        let failed = matches!(end, Some(End::Failed { .. }));
+        let (stops, creates) = self.before_restart;
         // Without a `before`, they are owed once it is clear that the bake is begun: at its first call that matters.
-        let owed =
-            begun > 0 || self.hooks.len() > begun || all.before.is_empty() && (self.creates > 0 || self.stops > 0);
-        if owed {
-            wanted.extend(all.ending(failed).map(|(moment, number, _)| (moment, number)));
-        }
+        let owed = begun > 0
+            || self.hooks.iter().any(|(moment, _)| *moment == Moment::After)
+            || all.before.is_empty() && (self.creates > creates || self.stops > stops);
+        wanted.extend(all.ending(failed, owed).map(|(moment, number, _)| (moment, number)));
         prop_assert_eq!(&self.hooks, &wanted);
-        if matches!(end, End::Succeeded { .. }) {
+        if matches!(end, Some(End::Succeeded { .. })) {
             prop_assert_eq!(begun, all.before.len());
         }
         Ok(())
@@ -803,7 +848,7 @@ impl Case {
         }
         self.world.pass(1000);
         if let State::Ended { end, .. } = &ended {
-            self.check_hooks(end)?;
+            self.check_hooks(Some(end))?;
         }
         let world = &self.world;
         if world.beyond_bounds {
@@ -838,7 +883,7 @@ fn image_lucks() -> impl Strategy<Value = ImageLuck> {
     let listed_after = prop_oneof![3 => Just(0), 3 => 0..WINDOW, 1 => 0..3 * WINDOW];
     let becomes = prop_oneof![
         6 => Just(Available),
-        1 => Just(Failed),
+        2 => Just(Failed),
         1 => Just(Deleted),
         1 => Just(Unlisted),
         1 => Just(Odd),
@@ -931,15 +976,30 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
     let users = (if_connected, 60..4000u64, proptest::bool::weighted(0.2));
     let hooks = prop_oneof![1 => Just([0; 3]), 2 => [0..3usize, 0..3usize, 0..3usize]];
     let lists = (any::<bool>(), any::<bool>(), any::<bool>(), any::<bool>(), 0..4u32);
-    let setting = (stop, users, hooks, 1..5u32, 600..7200u64, machine, foreign_task_until, lists, any::<u64>())
-        .prop_map(|(stop, users, hooks, attempts, deadline, machine, foreign_task_until, lists, seed)| Setting {
+    let deadline = prop_oneof![3 => 600..7200u64, 1 => 7200..20_000u64];
+    let limits = (0..3u32, deadline, 60..3000u64, proptest::option::weighted(0.3, 600..7200i64));
+    let setting = (stop, users, hooks, 1..5u32, limits, machine, foreign_task_until, lists, any::<u64>()).prop_map(
+        |(
+            stop,
+            users,
+            hooks,
+            attempts,
+            (rebakes, deadline, max_downtime, not_after),
+            machine,
+            foreign_task_until,
+            lists,
+            seed,
+        )| Setting {
             stop,
             if_connected: users.0,
             connected_wait: users.1,
             connected: users.2,
             hooks,
             attempts,
+            rebakes,
             deadline,
+            not_after,
+            max_downtime,
             machine,
             foreign_task_until,
             lists_tags: lists.0,
@@ -948,7 +1008,8 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             has_just_started: lists.3,
             taken_names: lists.4,
             seed,
-        });
+        },
+    );
     (setting, proptest::collection::vec(rounds(), 0..40))
 }
 
@@ -968,16 +1029,20 @@ proptest! {
 /// The test above is worth what its worlds reach: every state, and few cases that promise nothing.
 #[test]
 fn the_worlds_reach_every_state() {
-    const CASES: usize = 300;
+    const CASES: usize = 400;
     let mut runner = TestRunner::deterministic();
-    let (mut words, mut set_aside) = (BTreeSet::new(), 0);
+    let (mut words, mut set_aside, mut restarted, mut rebaked) = (BTreeSet::new(), 0, 0, 0);
     for _ in 0..CASES {
         let (setting, rounds) = cases().new_tree(&mut runner).expect("a case").current();
         let mut case = Case::new(&setting);
         case.run(&rounds).expect("it holds");
         words.extend(case.words);
+        restarted += usize::from(case.restarts > 0);
+        rebaked += usize::from(case.rebakes > 0);
         set_aside += usize::from(case.world.beyond_bounds);
     }
     assert_eq!(words, State::WORDS.into());
+    assert!(rebaked > 0, "no image is created again");
+    assert!(restarted > 0, "no case comes to max_downtime");
     assert!(set_aside < CASES / 5, "{set_aside} of {CASES} cases prove nothing");
 }

@@ -38,12 +38,14 @@ pub fn settings() -> BakeSettings {
         description: None,
         timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(2),
+        not_after: None,
         build_deadline: Duration::from_hours(6),
-        retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+        retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 0 },
         stop_instance: StopInstance::Never,
         stopped_mode: StoppedMode::KeepCharging,
         if_connected: IfConnected::Wait,
         connected_wait: CONNECTED_WAIT,
+        max_downtime: Duration::from_mins(30),
         hooks: Hooks::default(),
         regions: Vec::new(),
     }
@@ -59,7 +61,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
         line: "golden".into(),
         slot: slot(),
         trigger: Trigger::Slot,
-        give_up_at: later(slot(), settings.deadline),
+        give_up_at: settings.give_up_at(slot(), slot()),
         settings,
         state: State::Queued { not_before: slot(), kept: None },
     }
@@ -1520,7 +1522,12 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
         assert_eq!(late.reason(), "waited past its deadline (2h after it was caught up) for its instance or a builder");
 
         bake.pass(settings().deadline + Duration::from_secs(1));
-        assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done, "the deadline has passed during the look");
+        let mut effect = bake.answer(powered(PowerState::Running));
+        for wanted in if hooks.is_empty() { vec![] } else { vec!["/f2", "/f1"] } {
+            assert_eq!(program(&effect), wanted, "it failed, and before did not begin");
+            effect = bake.answer(ok());
+        }
+        assert_eq!(effect, Effect::Done, "the deadline has passed during the look");
         assert_eq!((bake.state(), bake.restart_pending()), ("failed", false));
     }
     let mut plain = caught_up(StopInstance::Never, Hooks::default());
@@ -1913,4 +1920,317 @@ fn states_and_settings_of_older_versions_can_be_read() {
     let with_hooks = with_hooks(hooks());
     let json = serde_json::to_string(&with_hooks).expect("JSON");
     assert_eq!(serde_json::from_str::<BakeSettings>(&json).expect("read"), with_hooks);
+}
+
+fn until_noon(stop_instance: StopInstance) -> Fixture {
+    // The slot is at 11:00 in Shanghai.
+    let not_after = chrono::NaiveTime::from_hms_opt(12, 0, 0);
+    Fixture::new(BakeSettings { stop_instance, not_after, ..settings() })
+}
+
+#[test]
+fn nothing_begins_after_not_after() {
+    let noon = slot() + TimeDelta::hours(1);
+    let after = noon + TimeDelta::seconds(1);
+
+    let mut queued = until_noon(StopInstance::Never);
+    queued.now = noon;
+    queued.admit();
+    assert_eq!(queued.state(), "ready", "at noon it may begin");
+    let mut queued = until_noon(StopInstance::Never);
+    queued.now = after;
+    assert_eq!((queued.admit(), queued.state()), (Effect::Done, "skipped"));
+    assert_eq!(queued.code(), Some(ReasonCode::Deadline));
+    assert!(queued.reason().contains("not_after, 12:00 Asia/Shanghai"), "{}", queued.reason());
+
+    // A stop that was decided too late is not sent, and one that was sent is followed by the start.
+    let mut late = until_noon(StopInstance::Required);
+    assert_eq!(late.admit(), LOOK_AT_INSTANCE);
+    late.now = after;
+    assert_eq!((late.answer(powered(PowerState::Running)), late.state()), (Effect::Done, "skipped"));
+    let mut stopped = until_noon(StopInstance::Required);
+    stopped.admit();
+    assert_eq!(stopped.answer(powered(PowerState::Running)), STOP);
+    stopped.answer(Response::Accepted);
+    stopped.now = after;
+    assert_eq!((stopped.due(), stopped.state()), (LOOK_AT_INSTANCE, "starting"));
+    stopped.answer(powered(PowerState::Stopped));
+    stopped.answer(Response::Accepted);
+    stopped.answer(powered(PowerState::Running));
+    assert_eq!((stopped.state(), stopped.code()), ("skipped", Some(ReasonCode::Deadline)));
+}
+
+#[test]
+fn what_it_waited_for_till_not_after_is_in_the_reason() {
+    let mut bake = until_noon(StopInstance::Required);
+    bake.admit();
+    while bake.answer(powered(PowerState::Transitioning("Migrating".into()))) != Effect::Done
+        && !bake.bake.state.is_ended()
+    {
+        bake.due();
+    }
+    assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::Deadline)));
+    assert!(bake.reason().contains("Migrating"), "{}", bake.reason());
+
+    let mut held = until_noon(StopInstance::Never);
+    held.now = slot() + TimeDelta::minutes(61);
+    held.apply(Event::Held { code: ReasonCode::Outage, why: "the cloud cannot be reached".into() });
+    assert_eq!((held.state(), held.code()), ("skipped", Some(ReasonCode::Deadline)));
+}
+
+#[test]
+fn a_conflict_at_the_stop_passes_and_spends_no_attempt() {
+    for code in [
+        "IncorrectDesktopStatus",
+        "IncorrectInstanceStatus",
+        "OperationConflict",
+        "OperationDenied.ImageCopying",
+        "ResourceBusy",
+        "DesktopStatusNotSupport",
+    ] {
+        for stop_instance in [StopInstance::IfRunning, StopInstance::Required] {
+            let mut bake = Fixture::stopping(stop_instance);
+            bake.admit();
+            for _ in 0..5 {
+                assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+                bake.refuse(ErrorClass::Busy, code);
+                assert_eq!((bake.state(), bake.attempts(), bake.restart_pending()), ("queued", 0, false), "{code}");
+                assert!(bake.reason().starts_with(&format!("waits for the cloud: {code}: ")), "{}", bake.reason());
+                assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+            }
+            // The conflict is over: the machine is stopped, and its image is made of the stopped machine.
+            assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+            bake.answer(Response::Accepted);
+            bake.due();
+            bake.answer(powered(PowerState::Stopped));
+            assert!(is_create(&bake.answer(Response::Found(None))), "{code}");
+            assert_eq!(bake.bake.state.work().map(|work| work.notes.len()), Some(0));
+
+            let mut bake = Fixture::stopping(stop_instance);
+            bake.admit();
+            while !bake.bake.state.is_ended() {
+                bake.answer(powered(PowerState::Running));
+                bake.refuse(ErrorClass::Busy, code);
+                bake.due();
+            }
+            assert!(bake.now > bake.bake.give_up_at, "{code} is waited for until the deadline");
+        }
+    }
+}
+
+#[test]
+fn an_image_of_a_machine_that_could_not_be_stopped_has_a_note() {
+    let mut bake = Fixture::stopping(StopInstance::IfRunning);
+    bake.admit();
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.refuse(ErrorClass::Permanent, "NoPermission");
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.answer(Response::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    bake.answer(powered(PowerState::Running));
+    while !bake.bake.state.is_ended() {
+        bake.due();
+        bake.answer(powered(PowerState::Running));
+    }
+    let wanted = "image made; imaged without a stop, which the cloud refused: NoPermission: the cloud's words";
+    assert_eq!((bake.state(), bake.reason()), ("succeeded", wanted));
+}
+
+/// Its instance is stopped, the create call is refused with `code`, and then every one until the instance is started again.
+#[track_caller]
+fn refused_until_restarted(bake: &mut Fixture, code: &str) {
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    let stopped_at = bake.now;
+    for _ in 0..1000 {
+        if bake.state() == "starting" {
+            assert_eq!(bake.now, later(stopped_at, bake.bake.settings.max_downtime), "no later and no earlier");
+            return;
+        }
+        if bake.state() == "creating" {
+            bake.refuse(ErrorClass::Busy, code);
+            assert_eq!(bake.state(), "ready");
+            bake.due();
+        } else {
+            bake.answer(Response::Found(None));
+        }
+    }
+    panic!("never started again: {:?}", bake.bake.state);
+}
+
+fn runs_again(bake: &mut Fixture) -> Effect {
+    assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Running))
+}
+
+#[test]
+fn a_stopped_instance_runs_again_after_max_downtime_and_is_stopped_once_more_at_most() {
+    for code in ["ExceedBuilderQuota", "QuotaExceeded.Image", "ImageCreateByInstance.TaskExist"] {
+        let mut bake = Fixture::stopping(StopInstance::Required);
+        bake.admit();
+        refused_until_restarted(&mut bake, code);
+        assert!(bake.reason().contains(code), "{}", bake.reason());
+        let effect = runs_again(&mut bake);
+        assert_eq!((bake.state(), bake.restart_pending(), bake.attempts()), ("queued", false, 0));
+        assert_eq!(effect, bake.wait(settings().max_downtime), "it runs for as long as it was stopped");
+        assert!(bake.reason().contains(code) && bake.reason().contains("next try"), "{}", bake.reason());
+
+        bake.crash();
+        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        let mut good = Fixture { bake: bake.bake.clone(), pace: pace(), rng: Rng::with_seed(1), now: bake.now };
+        refused_until_restarted(&mut bake, code);
+        runs_again(&mut bake);
+        assert_eq!(bake.state(), "failed", "{:?}", bake.bake.state);
+        assert!(bake.reason().contains("2 times for 30m (max_downtime)"), "{}", bake.reason());
+
+        assert_eq!(good.answer(powered(PowerState::Running)), STOP);
+        good.answer(Response::Accepted);
+        good.due();
+        good.answer(powered(PowerState::Stopped));
+        assert!(is_create(&good.answer(Response::Found(None))));
+        good.answer(Response::Created(made("imgc-1")));
+        good.due();
+        good.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
+        runs_again(&mut good);
+        assert_eq!(good.state(), "succeeded");
+        assert!(good.reason().contains("started again after 30m (max_downtime)"), "{}", good.reason());
+    }
+}
+
+#[test]
+fn hooks_run_around_each_stop() {
+    let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    bake.admit();
+    for turn in 0..2 {
+        assert_eq!(program(&bake.answer(powered(PowerState::Running))), "/b1", "turn {turn}");
+        assert_eq!(program(&bake.answer(ok())), "/b2");
+        assert_eq!(bake.answer(ok()), LOOK_AT_INSTANCE);
+        refused_until_restarted(&mut bake, "ExceedBuilderQuota");
+        let first = if turn == 0 { "/a2" } else { "/f2" };
+        assert_eq!(program(&runs_again(&mut bake)), first, "only the end is a failure");
+        let mut rest = if turn == 0 { vec!["/a1"] } else { vec!["/f1", "/a2", "/a1"] }.into_iter();
+        let mut effect = bake.answer(ok());
+        while let Some(wanted) = rest.next() {
+            assert_eq!(program(&effect), wanted);
+            effect = bake.answer(ok());
+        }
+        assert_eq!(bake.state(), ["queued", "failed"][turn]);
+        if turn == 0 {
+            assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_started_while_an_image_may_be_in_the_making() {
+    // The create call is unclear: max_downtime passes, and the image is searched for.
+    let mut bake = Fixture::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
+    bake.due();
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.pass(Duration::from_hours(1));
+    bake.refuse(ErrorClass::Unclear, "Timeout");
+    assert_eq!(bake.state(), "unknown");
+    assert!(is_look(&bake.due()));
+
+    // After TaskExist a search that finds the image follows it, however long the instance is stopped.
+    let mut bake = Fixture::stopping(StopInstance::Required);
+    bake.admit();
+    bake.answer(powered(PowerState::Running));
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    bake.answer(Response::Found(None));
+    bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
+    bake.pass(Duration::from_hours(1));
+    assert!(is_look(&bake.due()));
+    bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!((bake.state(), bake.restart_pending()), ("building", true));
+}
+
+fn rebaking(rebakes: u32) -> Fixture {
+    let mut bake = Fixture::new(BakeSettings { retry: RetryPolicy { rebakes, ..settings().retry }, ..settings() });
+    bake.admit();
+    bake.answer(Response::Created(made("imgc-1")));
+    bake.due();
+    bake
+}
+
+#[test]
+fn an_image_that_failed_is_created_again_with_the_next_version() {
+    let mut bake = rebaking(1);
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
+    assert_eq!((bake.state(), bake.bake.state.needs_version()), ("ready", true));
+    assert!(bake.reason().contains("CREATE_FAILED for image imgc-1"), "{}", bake.reason());
+    bake.crash();
+    let effect = bake.apply(Event::Renumbered { version: 8 });
+    let Effect::Call(Call::FindImage(identity)) = &effect else { panic!("{effect:?}") };
+    let failed = seen("imgc-1", ImageStatus::CreateFailed);
+    assert_eq!((identity.version, identity.matches(&failed)), (8, false), "the failed image is found no more");
+    let create = bake.answer(Response::Found(None));
+    let Effect::Call(Call::CreateImage(identity)) = &create else { panic!("{create:?}") };
+    assert_eq!(identity.image_name, "golden-20260302-1100-v8");
+    bake.answer(Response::Created(made("imgc-2")));
+    bake.due();
+    let second = RemoteImage { name: "golden-20260302-1100-v8".into(), ..seen("imgc-2", ImageStatus::Available) };
+    assert_eq!(bake.answer(Response::Image(Some(second))), Effect::Done);
+    assert_eq!(bake.state(), "succeeded");
+    assert!(bake.reason().contains("CREATE_FAILED for image imgc-1"), "{}", bake.reason());
+}
+
+#[test]
+fn it_is_created_again_as_often_as_rebakes_allows_and_not_past_the_deadline() {
+    let mut bake = rebaking(1);
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
+    bake.apply(Event::Renumbered { version: 8 });
+    bake.answer(Response::Found(None));
+    bake.answer(Response::Created(made("imgc-2")));
+    bake.due();
+    let second = RemoteImage { name: "golden-20260302-1100-v8".into(), ..seen("imgc-2", ImageStatus::CreateFailed) };
+    assert_eq!(
+        (bake.answer(Response::Image(Some(second))), bake.code()),
+        (Effect::Done, Some(ReasonCode::CreatedFailed))
+    );
+
+    let mut late = rebaking(1);
+    late.now = late.bake.give_up_at + TimeDelta::seconds(1);
+    late.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
+    assert_eq!((late.state(), late.code()), ("failed", Some(ReasonCode::CreatedFailed)));
+}
+
+#[test]
+fn on_failure_runs_once_for_every_failed_bake_and_after_only_if_before_began() {
+    // Failed in the queue, without a version.
+    let mut bake = Fixture::new(with_hooks(hooks()));
+    let failed = bake.apply(Event::NoVersion { why: "no version left".into() });
+    assert_eq!(program(&failed), "/f2");
+    let names: Vec<_> = hook_of(&failed).environment.iter().map(|(name, _)| *name).collect();
+    assert!(names.contains(&"IMAGEBAKED_REASON") && !names.contains(&"IMAGEBAKED_VERSION"), "{names:?}");
+    bake.crash();
+    assert_eq!(program(&bake.due()), "/f2", "a hook that was interrupted runs again");
+    assert_eq!(program(&bake.answer(ok())), "/f1");
+    assert_eq!((bake.answer(ok()), bake.state()), (Effect::Done, "failed"));
+    assert_eq!(bake.bake.state.work(), None);
+
+    // Failed at its instance, before `before`.
+    let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
+    bake.admit();
+    assert_eq!(program(&bake.refuse(ErrorClass::Permanent, "NoPermission")), "/f2");
+    assert_eq!(program(&bake.answer(ok())), "/f1");
+    assert_eq!((bake.answer(ok()), bake.state()), (Effect::Done, "failed"));
+
+    // Skipped and cancelled bakes have not failed.
+    let mut bake = Fixture::new(with_hooks(hooks()));
+    assert_eq!(bake.apply(Event::Cancelled { by: "ops".into() }), Effect::Done);
 }

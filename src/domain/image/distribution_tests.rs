@@ -10,7 +10,7 @@ use super::*;
 const PACE: CopyTimeouts = CopyTimeouts {
     poll_interval: Duration::from_secs(30),
     lookup_window: Duration::from_mins(5),
-    retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10) },
+    retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
     deadline: Duration::from_hours(2),
 };
 

@@ -273,7 +273,7 @@ async fn a_bake_of_a_slot_that_has_not_come_ends_before_its_create_call() {
         assert_eq!(held.state(bake).await.reason_code(), Some(ReasonCode::ClockAhead));
     }
     for bake in [4, 6] {
-        let State::Starting { end, .. } = held.state(bake).await else { panic!() };
+        let State::Starting { end: Some(end), .. } = held.state(bake).await else { panic!() };
         assert_eq!(end.reason_code(), Some(ReasonCode::ClockAhead), "its instance runs again first");
     }
     // A clock that is off by less than a minute makes no difference.
@@ -329,10 +329,10 @@ async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it()
 async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next_start() {
     let mut held = Held::new("hooks = { after = ['/bin/true'] }").await;
     let pending = || BakeWork { end_hooks_pending: true, ..work() };
-    let finishing = State::Finishing { work: pending(), end: good(), done: 0, next: start() };
+    let finishing = State::Finishing { work: pending(), end: Some(good()), done: 0, next: start() };
     let starting = State::Starting {
         work: BakeWork { restart_pending: true, ..pending() },
-        end: good(),
+        end: Some(good()),
         tries: 0,
         stop_unconfirmed: false,
         start_sent: false,
@@ -383,7 +383,7 @@ async fn a_start_that_takes_longer_than_five_minutes_is_reported_of() {
     let since = start();
     let state = State::Starting {
         work: BakeWork { restart_pending: true, ..work() },
-        end: good(),
+        end: Some(good()),
         tries: 3,
         stop_unconfirmed: false,
         start_sent: false,
