@@ -186,6 +186,7 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
 }
 
 /// A time of day, or `"never"`.
+#[expect(clippy::option_option, reason = "the outer one is whether the value could be read, as for every key")]
 fn time_of_day(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<NaiveTime>> {
     if item.is_word("never") {
         return Some(None);

@@ -64,7 +64,7 @@ const ORDERS: usize = 256;
 /// The other tasks end, and the history is closed, within this time after the engine has drained.
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
 /// The bound of a stop is reported to systemd again after this time.
-const STOP_BOUND_RENEWED: Duration = Duration::from_secs(60);
+const STOP_BOUND_RENEWED: Duration = Duration::from_mins(1);
 
 /// Why the daemon did not start, or ended.
 #[derive(Debug, thiserror::Error)]

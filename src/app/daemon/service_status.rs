@@ -10,7 +10,7 @@ use crate::adapters::systemd;
 /// The line is renewed at most this often.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 /// The line is renewed at least this often: a verdict may change by the passing of time.
-const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
 /// Renews the line until `stop`; ends at once where no service manager listens.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {

@@ -23,7 +23,7 @@ pub enum Event {
         /// In words.
         why: String,
     },
-    /// It has the other version that it needs, see [`State::needs_version`].
+    /// It has the other version that it needs, see [`State::needs_version`](super::State::needs_version)(super::State::needs_version).
     Renumbered {
         /// The version in the line.
         version: u32,
@@ -41,7 +41,7 @@ pub enum Event {
     ClockAhead,
     /// The call under way came back.
     Answered(Response),
-    /// A person does not want it any more. Obeyed where that is possible, see [`State::cannot_be_cancelled`].
+    /// A person cancels it. Done where that is possible, see [`State::cannot_be_cancelled`](super::State::cannot_be_cancelled)(super::State::cannot_be_cancelled).
     Cancelled {
         /// Who.
         by: String,

@@ -154,7 +154,7 @@ pub struct BakeWork {
     pub version: u32,
     /// The name given to the image.
     pub image_name: String,
-    /// Create calls so far that count against `retry.attempts`, see [`ApiError::spends_attempt`].
+    /// Create calls so far that count against `retry.attempts`, see [`ApiError::spends_attempt`](crate::domain::api::call::ApiError::spends_attempt)(crate::domain::api::call::ApiError::spends_attempt).
     pub attempts: u32,
     /// Whether we stopped the instance and have not seen it running since.
     #[serde(rename = "owes_start")]
@@ -502,7 +502,7 @@ impl State {
         }
     }
 
-    /// Whether it waits for another version, by [`Event::Renumbered`].
+    /// Whether it waits for another version, by [`Event::Renumbered`](super::event::Event::Renumbered)(super::event::Event::Renumbered).
     pub fn needs_version(&self) -> bool {
         matches!(self, Self::Ready { work, .. } if work.needs_version)
     }

@@ -1925,7 +1925,7 @@ fn states_and_settings_of_older_versions_can_be_read() {
 fn until_noon(stop_instance: StopInstance) -> Fixture {
     // The slot is at 11:00 in Shanghai.
     let not_after = chrono::NaiveTime::from_hms_opt(12, 0, 0);
-    Fixture::new(BakeSettings { stop_instance, not_after, ..settings() })
+    Fixture::new(BakeSettings { not_after, stop_instance, ..settings() })
 }
 
 #[test]
@@ -2113,9 +2113,9 @@ fn hooks_run_around_each_stop() {
         refused_until_restarted(&mut bake, "ExceedBuilderQuota");
         let first = if turn == 0 { "/a2" } else { "/f2" };
         assert_eq!(program(&runs_again(&mut bake)), first, "only the end is a failure");
-        let mut rest = if turn == 0 { vec!["/a1"] } else { vec!["/f1", "/a2", "/a1"] }.into_iter();
+        let rest = if turn == 0 { vec!["/a1"] } else { vec!["/f1", "/a2", "/a1"] };
         let mut effect = bake.answer(ok());
-        while let Some(wanted) = rest.next() {
+        for wanted in rest {
             assert_eq!(program(&effect), wanted);
             effect = bake.answer(ok());
         }
