@@ -49,6 +49,8 @@ struct PlannedTarget {
     /// How far slots have rows already, because the clock was ahead once: those of `accounted_to` up to here. Such a row keeps
     /// its slots when they come, unless it never began and was written later than they come.
     seen_to: DateTime<Utc>,
+    /// The last slot that has a row, where that is later than now.
+    rows_to: DateTime<Utc>,
     known_since: DateTime<Utc>,
     /// `known_since` was read off a clock that nobody has confirmed: who corrects the clock corrects this, too.
     is_provisional: bool,
@@ -103,6 +105,7 @@ impl Planner {
                     line: schedule.line(instance),
                     accounted_to: now,
                     seen_to: DateTime::<Utc>::MIN_UTC,
+                    rows_to: DateTime::<Utc>::MIN_UTC,
                     known_since: now,
                     is_provisional: true,
                 })
@@ -153,7 +156,8 @@ impl Planner {
                     }
                 }
                 if before.timing == timing {
-                    entry.seen_to = before.accounted_to.max(seen.get(&key).copied().unwrap_or(entry.seen_to));
+                    entry.rows_to = seen.get(&key).copied().unwrap_or(entry.rows_to);
+                    entry.seen_to = before.accounted_to.max(entry.rows_to);
                 }
             }
             if before.as_ref().is_none_or(|before| before.timing != timing || before.schedule != schedule.name) {
@@ -298,17 +302,25 @@ impl Planner {
     /// The clock was set by `by` before anybody had confirmed it: what was first seen by it is dated by it.
     pub fn clock_corrected(&mut self, by: TimeDelta, now: DateTime<Utc>) {
         for entry in self.entries.iter_mut().filter(|entry| entry.is_provisional) {
+            let has_planned = entry.accounted_to != entry.known_since;
             entry.known_since = shifted(entry.known_since, by).min(now);
-            entry.accounted_to = entry.accounted_to.max(entry.known_since);
+            entry.accounted_to =
+                if has_planned { entry.accounted_to.max(entry.known_since) } else { entry.known_since };
         }
         self.rebuild();
     }
 
-    /// The cloud has confirmed the clock: what was read off it stands.
+    /// The cloud has confirmed the clock: what was read off it stands. Slots that were passed over as seen by a clock that was
+    /// ahead when the schedule came, and that have no rows, are planned for.
     pub fn clock_confirmed(&mut self) {
         for entry in &mut self.entries {
+            if entry.is_provisional && entry.seen_to > entry.rows_to {
+                entry.accounted_to = entry.accounted_to.min(entry.known_since);
+                entry.seen_to = entry.rows_to;
+            }
             entry.is_provisional = false;
         }
+        self.rebuild();
     }
 
     /// When the next slot comes due.

@@ -342,6 +342,39 @@ async fn missed_ranges_count_no_slots_that_are_rebuilt_later() {
     }
 }
 
+/// A schedule that was first seen by a clock that was ahead has its slots from the moment on at which the clock is right.
+#[tokio::test]
+async fn a_first_start_with_a_clock_ahead_loses_no_slot() {
+    let file = schedule("a", "0 * * * *", "");
+    let expected = ["a queued 03-01 01:00", "a queued 03-01 02:00"];
+    let ahead = "2027-03-04T00:30:00Z";
+    let back = TimeDelta::days(-3);
+
+    let mut restarted = Night::begin(ahead, &file).await;
+    restarted.restart(&file, back).await;
+    restarted.pass(HOUR / 2).await;
+    restarted.planner.clock_confirmed();
+    restarted.live(HOUR * 3 / 2, MINUTE * 30).await;
+    assert_eq!(restarted.table().await, expected, "after a restart");
+
+    let mut set_back = Night::begin(ahead, &file).await;
+    set_back.live(HOUR / 4, MINUTE * 5).await;
+    set_back.now += back - HOUR / 4;
+    set_back.look().await;
+    set_back.planner.clock_confirmed();
+    set_back.live(HOUR * 2, MINUTE * 30).await;
+    assert_eq!(set_back.table().await, expected, "while it runs");
+
+    let mut corrected = Night::begin(ahead, &file).await;
+    corrected.now += back;
+    corrected.planner.clock_corrected(back, corrected.now);
+    corrected.live(HOUR * 2, MINUTE * 30).await;
+    assert_eq!(corrected.table().await, expected, "before the cloud confirms the clock");
+    corrected.restart(&file, MINUTE).await;
+    corrected.live(HOUR, MINUTE * 30).await;
+    assert_eq!(corrected.table().await.len(), 3, "and after a restart");
+}
+
 #[tokio::test]
 async fn a_missed_slot_makes_way_for_its_image() {
     let file = schedule("a", "0 * * * *", "catch_up = \"skip\"");
