@@ -246,7 +246,7 @@ fn thousand_kills() {
 fn two_hosts_with_the_same_file_make_one_image() {
     // As in the real cloud, an image takes longer than the time between two ticks.
     let cloud = Cloud::with(&["--open", "--build-time", "3s"]);
-    let slot = cron_in(Duration::from_millis(1500));
+    let slot = cron_in(Duration::from_secs(6));
     let schedules = format!("[[schedule]]\nname = \"plain\"\ninstance_id = \"ecd-plain\"\ncron = \"{slot}\"\n");
     let mut hosts = [Host::new(cloud.addr, &schedules), Host::new(cloud.addr, &schedules)];
     for host in &mut hosts {
