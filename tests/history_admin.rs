@@ -48,7 +48,8 @@ fn whatever_a_person_does_is_in_the_audit() {
     let failed = host.bake("wrong")["id"].to_string();
     host.expect(0, &["retry", &failed, "--wait"]);
     host.expect(0, &["bake", "golden"]);
-    let waiting = host.until("it waits", &[], |bake| bake["state"] == "queued" && !bake["reason"].is_null())["id"].to_string();
+    let waiting =
+        host.until("it waits", &[], |bake| bake["state"] == "queued" && !bake["reason"].is_null())["id"].to_string();
     eventually("it is cancelled between two calls", || host.run(&["cancel", &waiting]).status.success().then_some(()));
     host.expect(0, &["pause", "golden", "--reason", "patch day"]);
     host.expect(0, &["resume", "golden"]);
