@@ -98,7 +98,7 @@ fn a_slot_is_explained_call_by_call_and_the_times_beside_it_are_none() {
     let schedule = format!("\n[[schedule]]\nname = \"soon\"\ninstance_id = \"ecd-1\"\ncron = \"{cron}\"\n");
     host.configure(cloud.addr, &schedule);
     cloud.add_faults(
-        "[[fault]]\naction = \"CreateImageByInstance\"\nnth = 1\ncode = \"ExceedBuilderQuota\"\nstatus = 400\n",
+        "[[fault]]\naction = \"CreateImageByInstance\"\nnth = 1\ncode = \"OperationConflict\"\nstatus = 400\n",
     );
     host.expect(0, &["reload"]);
     let row = host.until("the slot is baked", &["--schedule", "soon"], |row| !row["finished_at"].is_null());
@@ -111,7 +111,7 @@ fn a_slot_is_explained_call_by_call_and_the_times_beside_it_are_none() {
     assert_eq!(instant(&output["nearest"]["after"]) - at, TimeDelta::days(1));
     assert_eq!(output["bakes"][0]["id"], row["id"]);
     let calls = output["bakes"][0]["calls"].as_array().unwrap();
-    let refused = calls.iter().find(|call| call["code"] == "ExceedBuilderQuota").unwrap();
+    let refused = calls.iter().find(|call| call["code"] == "OperationConflict").unwrap();
     let request_id = refused["request_id"].as_str().unwrap();
     let (text, _) = host.expect(0, &["why", "soon", "--at", &slot]);
     assert!(text.contains(request_id) && text.contains("is the one of this slot"), "{text}");
