@@ -146,19 +146,19 @@ fn an_answer_that_is_broken_in_any_way_never_makes_a_second_image() {
 
 #[test]
 fn the_end_of_an_image_is_shown() {
-    let fates = [
+    let cases = [
         ("bad", "image = \"CREATE_FAILED\"", "failed", "CREATE_FAILED"),
         ("gone", "image = \"VANISH\"", "failed", "vanished"),
         ("stuck", "image = \"STUCK\"", "failed", "stuck: the image is still CREATING after 2s"),
         ("odd", "image = \"PONDERING\"", "failed", "stuck: the image is still PONDERING after 2s"),
     ];
     let cloud = Cloud::start();
-    let host = host(&cloud, &fates.map(|(name, ..)| name), "build_deadline = \"2s\"");
-    for (name, keys, ..) in fates {
+    let host = host(&cloud, &cases.map(|(name, ..)| name), "build_deadline = \"2s\"");
+    for (name, keys, ..) in cases {
         cloud.add_faults(&fault(name, keys));
     }
     std::thread::scope(|scope| {
-        for (name, _, state, words) in fates {
+        for (name, _, state, words) in cases {
             let host = &host;
             scope.spawn(move || {
                 let bake = host.bake(name);

@@ -160,7 +160,7 @@ fn what_a_channel_stands_for_is_not_deleted_and_promoting_takes_a_mark_off() {
     let deletion = |image: &str| {
         let report = host.json(0, &["images"]);
         let images = report["images"].as_array().unwrap().clone();
-        images.into_iter().find(|row| row["image_id"] == image).unwrap()["fate"].as_str().unwrap().to_owned()
+        images.into_iter().find(|row| row["image_id"] == image).unwrap()["deletion"].as_str().unwrap().to_owned()
     };
     host.expect(0, &["prune"]);
     assert_eq!([&images[0], &images[1], &images[2]].map(|image| deletion(image)), ["marked", "marked", "kept"]);

@@ -239,7 +239,7 @@ macro_rules! same_words {
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "[local]"),
             (r"\b(now|(in )?\d+[dhms]+( \d+[hms])?( ago)?)  ", "[span]  "),
             (r"started (now|\d+\w+ ago)", "started [span]"),
-            (r"look at the cloud, (now|\d+\w+ ago)", "look at the cloud, [span]"),
+            (r"scan of the cloud, (now|\d+\w+ ago)", "look at the cloud, [span]"),
             (r"/\S+/(imagebaked\.toml|keys)", "[folder]/$1"),
             (r"\bimgc-[0-9a-z]+", "[image]"),
             (r"\d{4}-01-01 03:00:00 UTC", "[local]"),

@@ -123,7 +123,7 @@ impl Past {
             covers: 1,
             trigger: Trigger::Slot,
             settings: Some(settings()),
-            state: State::Queued { not_before: at, kept: None },
+            state: State::Queued { not_before: at, suspended: None },
         };
         self.store.record_slots(&[row], &[], "abc", at).await.unwrap();
         self.bakes += 1;

@@ -77,7 +77,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     let rehearsed = prune(&host, &["--dry-run"]);
     assert_eq!(rehearsed[&images[0]]["rule"], "keep = { last = 2, min = 1 }");
     assert_eq!(why(&rehearsed[&images[3]]), ["channel", "last_good", "rule"]);
-    assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["fate"] == "kept"));
+    assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["deletion"] == "kept"));
     let done = prune(&host, &[]);
     assert_eq!(actions(&rehearsed), actions(&done));
     assert_eq!(
@@ -232,7 +232,7 @@ fn nobody_is_tricked_out_of_an_image() {
 }
 
 #[test]
-fn doubt_holds_everything() {
+fn a_blocker_keeps_every_image() {
     let cloud = Cloud::start();
     let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
     let mut host = Host::new(cloud.addr, &rules);
@@ -244,7 +244,7 @@ fn doubt_holds_everything() {
     );
     assert_eq!(host.bake("golden")["state"], "failed");
     let report = prune(&host, &[]);
-    assert_eq!(report[&good[0]]["why"][0]["because"]["doubt"], "newest_failed");
+    assert_eq!(report[&good[0]]["why"][0]["because"]["blocker"], "newest_failed");
     let (out, _) = host.expect(0, &["prune", "--dry-run"]);
     assert!(out.contains("no rule wants it, but the newest bake of the line, 3, failed"), "{out}");
 
@@ -408,7 +408,7 @@ fn an_image_whose_deletion_is_unclear_is_promised_to_nobody_and_was_deleted_by_u
         assert!(report.contains("whether the cloud deleted it is not known yet"), "{report}");
         let (_, report) = host.expect(1, &["undelete", &images[0]]);
         assert!(report.contains("whether the cloud deleted it is not known yet"), "{report}");
-        assert_eq!(image_row(&host, &images[0])["fate"], "deleting");
+        assert_eq!(image_row(&host, &images[0])["deletion"], "deleting");
         // Nor does a scan that fails change anything, nor a restart.
         let report = host.json(1, &["prune"]);
         assert!(report["problem"].as_str().unwrap().contains("ServiceUnavailable"), "{report}");
@@ -452,7 +452,7 @@ fn a_blocker_makes_a_deletion_wait_and_takes_no_mark_back() {
     let delete_after = image_row(&host, &images[0])["delete_after"].clone();
     let is_marked_still = |host: &Host| {
         let row = image_row(host, &images[0]);
-        assert_eq!((&row["fate"], &row["delete_after"]), (&json!("marked"), &delete_after), "{row}");
+        assert_eq!((&row["deletion"], &row["delete_after"]), (&json!("marked"), &delete_after), "{row}");
     };
     // Somebody uses it; the lists fail; the daemon is killed. The grace goes on.
     control(&cloud, "groups", &json!({"group_id": "aig-1", "image_id": images[0]}));

@@ -28,7 +28,7 @@ pub struct Status {
     pub late: Vec<Late>,
     /// Why nothing new starts; `None` while bakes may start.
     #[serde(default)]
-    pub held: Option<Held>,
+    pub suspended: Option<SuspendedSince>,
     /// Schedules that are paused, but not in the file.
     #[serde(default)]
     pub paused: Vec<Paused>,
@@ -132,7 +132,7 @@ pub struct Late {
 
 /// Every schedule is held.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
+pub struct SuspendedSince {
     /// Since when.
     pub since: String,
     /// The message of the cloud.

@@ -364,7 +364,7 @@ impl CloudClient {
         started: Instant,
     ) -> Result<ApiResponse<T>, ApiError> {
         if let Err(ApiError { retry_after: Some(delay), .. }) = &outcome {
-            self.throttle.hold(*delay);
+            self.throttle.pause(*delay);
         }
         report(request.action, &outcome, started.elapsed());
         outcome

@@ -130,7 +130,7 @@ impl RawPage {
     ) -> Result<Vec<L::Row>, ApiError> {
         let Page { rows, count, next_token } = self.read::<L>()?;
         let received = rows.len();
-        says_something::<L>(received, count)?;
+        check_not_empty::<L>(received, count)?;
         if count.is_some_and(|count| received < count) {
             return Err(incomplete(L::ACTION, count, received, FEWER));
         }
@@ -186,7 +186,7 @@ impl<L: Listing> Pages<L> {
         }
         self.count = self.count.or(page.count);
         let (received, before) = (page.rows.len(), self.rows.len());
-        says_something::<L>(before + received, self.count)?;
+        check_not_empty::<L>(before + received, self.count)?;
         for row in page.rows {
             if self.seen.insert(L::key(&row)) {
                 self.rows.push(row);
@@ -227,7 +227,7 @@ impl<L: Listing> Pages<L> {
 }
 
 /// An empty list must be explicit: where the call has a count, by that.
-fn says_something<L: Listing>(rows: usize, count: Option<usize>) -> Result<(), ApiError> {
+fn check_not_empty<L: Listing>(rows: usize, count: Option<usize>) -> Result<(), ApiError> {
     if rows == 0 && count.is_none() && L::COUNT.is_some() {
         return Err(incomplete(L::ACTION, None, 0, "it has neither rows nor a count"));
     }

@@ -14,7 +14,7 @@ use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet}
 use serde_json::json;
 
 /// So many warnings of a kind are read; a wall of them is not.
-const SHOWN: usize = 10;
+const MAX_LISTED: usize = 10;
 
 /// Whether the configuration can be used in spite of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,15 +116,18 @@ impl Problems {
             if problem.severity == Severity::Warning {
                 let known = warnings.entry(problem.code).or_default();
                 *known += 1;
-                if *known > SHOWN {
+                if *known > MAX_LISTED {
                     continue;
                 }
             }
             out.push_str(&renderer.render(&report(problem)));
             out.push_str("\n\n");
         }
-        for (code, n) in warnings.into_iter().filter(|(_, n)| *n > SHOWN) {
-            out.push_str(&format!("warning[{code}]: likewise at {} more places; --json has them all\n\n", n - SHOWN));
+        for (code, n) in warnings.into_iter().filter(|(_, n)| *n > MAX_LISTED) {
+            out.push_str(&format!(
+                "warning[{code}]: likewise at {} more places; --json has them all\n\n",
+                n - MAX_LISTED
+            ));
         }
         out.push_str(&self.summary());
         out.push('\n');

@@ -10,8 +10,8 @@ use super::{
     reader::{Diagnostics, Source},
 };
 
-/// Bytes of a piece of a file, at least: its document is then a few MiB.
-const PIECE: usize = 64 * 1024;
+/// Bytes of a chunk of a file, at least: its document is then a few MiB.
+const CHUNK_BYTES: usize = 64 * 1024;
 
 /// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
 pub(super) fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Vec<Source>, String) {
@@ -56,11 +56,11 @@ fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, ou
     // Some editors begin a file with a byte order mark, which is no column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut lines = 0;
-    for piece in chunks::cut(text, PIECE) {
-        let piece = &text[piece];
-        let mut source = Source::new(sources.len(), path, piece.to_owned(), false);
+    for chunk in chunks::split_at_headers(text, CHUNK_BYTES) {
+        let chunk = &text[chunk];
+        let mut source = Source::new(sources.len(), path, chunk.to_owned(), false);
         source.lines_before = lines;
-        lines += piece.matches('\n').count();
+        lines += chunk.matches('\n').count();
         sources.push(source);
     }
 }

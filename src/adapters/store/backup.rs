@@ -107,7 +107,7 @@ pub(super) async fn copy(
     take_number_off(&absolute).await.map_err(failed("take the number off its copy"))?;
     File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
     progress("looking the copy over");
-    let sound = look_over(&absolute).await?;
+    let sound = verify_history(&absolute).await?;
     for table in present.iter().filter(|table| table.kind == Kind::Record) {
         // What was there before the copy began must be in it.
         if sound.rows.get(table.name) < before.get(table.name) {
@@ -127,7 +127,7 @@ async fn take_number_off(copy: &Path) -> Result<(), sqlx::Error> {
 }
 
 /// Looks a database over: pages, indexes, keys between tables, rows.
-pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
+pub(super) async fn verify_history(path: &Path) -> Result<Sound, BackupError> {
     let reader = Reader::connect(path).await?;
     let sound = async {
         let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
@@ -192,7 +192,7 @@ pub async fn restore(
     let _lock = lock(&folder, state_dir)?;
     let incoming = Incoming::new(folder)?;
     progress("looking the backup over");
-    let migration = look_over(backup).await?.migration;
+    let migration = verify_history(backup).await?.migration;
     let reader = Reader::connect(backup).await?;
     check_schema(&reader, backup, migration).await?;
     let copied = reader.copy(&incoming.path(), progress).await;
@@ -206,7 +206,7 @@ pub async fn restore(
         lineage::forget(&mut connection).await?;
     }
     connection.close().await.map_err(failed("be closed"))?;
-    let history = look_over(&incoming.path()).await?;
+    let history = verify_history(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
     Ok(Restored { history, kept })
 }

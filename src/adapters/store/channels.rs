@@ -162,7 +162,7 @@ impl Store {
         write(&mut tx, &moved, now).await?;
         let json = |value: Result<String, serde_json::Error>| value.map_err(StoreError::Encode);
         for (sql, json) in [
-            (statements::CHANNELS_LOOKED_AT, json(serde_json::to_string(lines))?),
+            (statements::CHANNELS_OBSERVED, json(serde_json::to_string(lines))?),
             (statements::CHANNELS_AGAIN, json(serde_json::to_string(&again))?),
         ] {
             sqlx::query(sql).bind(json).execute(&mut *tx).await.map_err(failed("note when channels move next"))?;

@@ -165,7 +165,7 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
                 covers: row.covers,
                 trigger: row.trigger,
                 settings: Some(settings()),
-                state: State::Queued { not_before: minute(row.slot), kept: None },
+                state: State::Queued { not_before: minute(row.slot), suspended: None },
             };
             store.record_slots(&[new], &[], "h", minute(row.slot)).await.unwrap();
             let bake = store.reader().newest_bake().await.unwrap().unwrap();

@@ -38,7 +38,7 @@ fn as_text<S: serde::Serializer>(list: &[String], serializer: S) -> Result<S::Ok
 
 /// The last look at the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct InventoryScan {
     /// When.
     pub at: DateTime<Utc>,
     /// Why it was not whole; `None`: it was.
@@ -153,13 +153,13 @@ impl Reader {
     }
 
     /// The last look at the cloud; `None` before the first.
-    pub async fn last_look(&self) -> Result<Option<Look>, StoreError> {
+    pub async fn last_scan(&self) -> Result<Option<InventoryScan>, StoreError> {
         type Row = (i64, Option<String>, Option<i64>, Option<i64>);
-        let row: Option<Row> = sqlx::query_as(statements::LAST_LOOK)
+        let row: Option<Row> = sqlx::query_as(statements::LAST_SCAN)
             .fetch_optional(&self.pool)
             .await
             .map_err(failed("read the last look"))?;
-        Ok(row.map(|(at, problem, since, whole_at)| Look {
+        Ok(row.map(|(at, problem, since, whole_at)| InventoryScan {
             at: instant(at),
             problem,
             troubled_since: since.map(instant),
@@ -170,7 +170,7 @@ impl Reader {
 
 impl Store {
     /// Notes what a look at the cloud showed, and whether it was whole. All or none.
-    pub async fn record_look(
+    pub async fn record_scan(
         &self,
         sights: &[ImageObservation],
         problem: Option<&str>,
@@ -184,7 +184,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("note what the cloud shows"))?;
-        sqlx::query(statements::SET_LOOK)
+        sqlx::query(statements::SET_SCAN)
             .bind(now.timestamp_millis())
             .bind(problem)
             .execute(&mut *tx)

@@ -43,7 +43,7 @@ pub use self::distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use self::error::StoreError;
 pub(in crate::adapters::store) use self::error::failed;
 pub use self::history::Store;
-pub use self::images::{ImageObservation, ImageRow, Look, NewImage, NewestResult};
+pub use self::images::{ImageObservation, ImageRow, InventoryScan, NewImage, NewestResult};
 pub use self::lineage::Lineage;
 pub use self::location::DATABASE_FILE;
 #[cfg(test)]

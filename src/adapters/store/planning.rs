@@ -368,7 +368,7 @@ impl Store {
                 .await
                 .map_err(failed("date images anew that lie ahead"))?;
         }
-        let scan = sqlx::query(statements::CLAMP_LOOK).bind(now.timestamp_millis()).execute(&mut *tx).await;
+        let scan = sqlx::query(statements::CLAMP_SCAN).bind(now.timestamp_millis()).execute(&mut *tx).await;
         scan.map_err(failed("date an inventory scan anew"))?;
         tx.commit().await.map_err(dated)
     }

@@ -542,7 +542,7 @@ impl Reader {
 
     /// Instances that bakes stopped and that are not known to run again, the oldest bake first.
     pub async fn pending_restarts(&self) -> Result<Vec<PendingRestart>, StoreError> {
-        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::OWED_STARTS)
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::PENDING_RESTARTS)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read which instances are stopped"))?;

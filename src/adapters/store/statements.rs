@@ -155,7 +155,7 @@ WHERE image_id IN (SELECT image_id FROM images INDEXED BY images_by_availability
                              WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
 
 /// The same for the last inventory scan.
-pub const CLAMP_LOOK: &str = "
+pub const CLAMP_SCAN: &str = "
 UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since > ?1";
 
 /// Whether there are such.
@@ -455,10 +455,10 @@ FROM json_each(?1) AS line CROSS JOIN bakes b
              ORDER BY id DESC LIMIT 1)";
 
 /// The last look at the cloud.
-pub const LAST_LOOK: &str = "SELECT at, problem, since, whole_at FROM looks";
+pub const LAST_SCAN: &str = "SELECT at, problem, since, whole_at FROM looks";
 
 /// A look took place.
-pub const SET_LOOK: &str = "
+pub const SET_SCAN: &str = "
 INSERT INTO looks (id, at, problem, since, whole_at)
 VALUES (1, ?1, ?2, CASE WHEN ?2 IS NOT NULL THEN ?1 END, CASE WHEN ?2 IS NULL THEN ?1 END)
 ON CONFLICT (id) DO UPDATE
@@ -702,7 +702,7 @@ SELECT value, 0 FROM json_each(?1) UNION SELECT line_id, 0 FROM channels WHERE c
 ON CONFLICT (line_id) DO UPDATE SET at = 0";
 
 /// The channels of some lines were looked at.
-pub const CHANNELS_LOOKED_AT: &str = "DELETE FROM channels_due WHERE line_id IN (SELECT value FROM json_each(?1))";
+pub const CHANNELS_OBSERVED: &str = "DELETE FROM channels_due WHERE line_id IN (SELECT value FROM json_each(?1))";
 
 /// And want to be again.
 pub const CHANNELS_AGAIN: &str = "
@@ -1002,7 +1002,7 @@ WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
 
 /// Bakes that stopped their instance and have not seen it running since.
-pub const OWED_STARTS: &str = "
+pub const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
 ORDER BY id";
@@ -1089,8 +1089,8 @@ pub const ALL: &[&str] = &[
     PRESENT_IMAGES_OF,
     ONE_IMAGE,
     NEWEST_RESULTS,
-    LAST_LOOK,
-    SET_LOOK,
+    LAST_SCAN,
+    SET_SCAN,
     RECORD_SIGHTS,
     NEXT_DELETION,
     NEXT_SEARCH,
@@ -1129,7 +1129,7 @@ pub const ALL: &[&str] = &[
     DUE_CHANNELS,
     NEXT_CHANNELS,
     QUEUE_CHANNELS,
-    CHANNELS_LOOKED_AT,
+    CHANNELS_OBSERVED,
     CHANNELS_AGAIN,
     ASSIGNED_CHANNELS,
     PAST_OF_CHANNELS,
@@ -1164,7 +1164,7 @@ pub const ALL: &[&str] = &[
     END_QUEUED_AHEAD,
     QUEUED_AHEAD,
     CLAMP_IMAGES,
-    CLAMP_LOOK,
+    CLAMP_SCAN,
     IMAGES_AHEAD,
     NEWEST_WRITE,
     AUDIT_BEGINS,
@@ -1210,7 +1210,7 @@ pub const ALL: &[&str] = &[
     COUNTS_SINCE,
     LAST_DURATIONS,
     OPEN_BAKES,
-    OWED_STARTS,
+    PENDING_RESTARTS,
     TABLE_NAMES,
     APPLIED_MIGRATIONS,
     SCHEMA_OBJECTS,

@@ -65,7 +65,7 @@ fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
         covers: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
-        state: State::Queued { not_before: slot, kept: None },
+        state: State::Queued { not_before: slot, suspended: None },
     }
 }
 
@@ -111,7 +111,7 @@ async fn a_due_bake_comes_back_whole() {
     let due = store.next_queued(slot, 9, &[]).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].bake.settings, settings());
-    assert_eq!(due[0].bake.state, State::Queued { not_before: slot, kept: None });
+    assert_eq!(due[0].bake.state, State::Queued { not_before: slot, suspended: None });
     assert_eq!(due[0].last_version, 0);
 }
 
@@ -336,7 +336,7 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     let later = slot + TimeDelta::hours(3);
     let waits = State::Queued {
         not_before: later,
-        kept: Some(Suspended { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
+        suspended: Some(Suspended { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
     };
     let pending = State::Starting {
         work: BakeWork { restart_pending: true, ..work },
@@ -362,8 +362,11 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     // A clock that was set back must not put the next look off.
     store.clamp_wakeups_after_clock_step(slot, slot).await.unwrap();
     assert!(store.busy_builders().await.unwrap().is_empty());
-    let owed = store.reader().pending_restarts().await.unwrap();
-    assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &pending)]);
+    let pending_rows = store.reader().pending_restarts().await.unwrap();
+    assert_eq!(
+        pending_rows.iter().map(|pending_rows| (pending_rows.bake, &pending_rows.state)).collect::<Vec<_>>(),
+        [(BakeId(2), &pending)]
+    );
     let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() } };
     store.commit(&[step(2, &ended)], slot).await.unwrap();
     let next = store.next_queued(slot, 9, &[]).await.unwrap();
@@ -451,7 +454,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let later = slot + TimeDelta::minutes(9);
-    let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
+    let unknown = State::Unknown { work: work(3), since: slot, polls: 4, next: later, why: "lost".into() };
     let step = Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, attempt: None };
     store.commit(&[step], slot).await.unwrap();
     assert!(store.due(slot).await.unwrap().is_empty());
@@ -539,7 +542,7 @@ async fn permanent_failures_are_counted_until_a_success() {
     store.pause(&pause).await.unwrap();
     assert_eq!(store.too_many_failures(2).await.unwrap(), [], "paused once");
     assert_eq!(store.reader().pauses().await.unwrap()[&ScheduleId::from("golden")], pause);
-    store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
+    store.resume(&"golden".into(), "uid 0", "fixed", start).await.unwrap();
     assert!(store.reader().pauses().await.unwrap().is_empty());
     assert_eq!(end(6, failed(true)).await, [], "a clean slate");
 }
@@ -786,12 +789,12 @@ async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_confirms_it() {
     let kept = |sent: bool, id: i64, line: &str| {
         let mut work = BakeWork { version: 3, image_name: "x".into(), ..BakeWork::default() };
         work.evidence.first_sent = sent.then_some(written);
-        let kept = crate::domain::bake::state::Suspended {
+        let suspended = crate::domain::bake::state::Suspended {
             work,
             resume: crate::domain::bake::state::Resume::Create,
             reason: "waits".into(),
         };
-        let state = State::Queued { not_before: now, kept: Some(kept) };
+        let state = State::Queued { not_before: now, suspended: Some(suspended) };
         Transition { bake: BakeId(id), line: LineId::from(line), state, attempt: None }
     };
     store.commit(&[kept(false, 2, "asked"), kept(true, 3, "sent"), kept(true, 4, "sent-soon")], written).await.unwrap();

@@ -34,7 +34,7 @@ use tokio::runtime::Handle;
 
 use super::{
     DATABASE_FILE, Reader, StoreError,
-    backup::{BackupError, Incoming, Progress, Restored, look_over},
+    backup::{BackupError, Incoming, Progress, Restored, verify_history},
     failed,
     location::{lock, state_folder},
     schema::{self, MIGRATIONS},
@@ -227,7 +227,7 @@ pub async fn import(
     MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
     connection.close().await.map_err(failed("be closed"))?;
     progress("looking the history over");
-    let history = look_over(&path).await.map_err(|error| match error {
+    let history = verify_history(&path).await.map_err(|error| match error {
         BackupError::Damaged { what, .. } => TransferError::Inconsistent { what },
         error => error.into(),
     })?;

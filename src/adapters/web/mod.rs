@@ -47,7 +47,7 @@ pub async fn late(
     reader: &Reader,
     running: &[Running],
     builders: u32,
-    held: Option<&str>,
+    wait_reason: Option<&str>,
     now: DateTime<Utc>,
 ) -> Result<Vec<Late>, StoreError> {
     let long_ago = now - LATE;
@@ -59,7 +59,7 @@ pub async fn late(
     waiting.reverse();
     let full = running.len() >= builders as usize;
     let reason = |row: &BakeRow| match running.iter().find(|bake| bake.instance_id == row.instance_id) {
-        _ if held.is_some() => held.unwrap_or_default().to_owned(),
+        _ if wait_reason.is_some() => wait_reason.unwrap_or_default().to_owned(),
         Some(bake) => format!("bake {} of {} is at work on its instance", bake.id, bake.schedule),
         None if full => format!("all {builders} builders are at work"),
         None => "an earlier bake of its instance, or a builder in its region".to_owned(),

@@ -33,7 +33,7 @@ pub(super) const LINES: u32 = 100;
 
 /// The status page.
 pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now: DateTime<Utc>) -> Markup {
-    let (_, symbol) = look_of(status.health.verdict);
+    let (_, symbol) = appearance(status.health.verdict);
     let title = match status.health.problems.len() {
         0 => format!("{symbol} imagebaked"),
         count => format!("{symbol} {count} · imagebaked"),
@@ -116,7 +116,7 @@ fn document(title: &str, reloads: bool, now: DateTime<Utc>, content: Markup) -> 
 }
 
 /// The class and the symbol of a verdict: colour, shape and word, any two of which may be lost on somebody.
-fn look_of(verdict: Verdict) -> (&'static str, &'static str) {
+fn appearance(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Ok => ("good", "✓"),
         Verdict::Warning => ("warn", "!"),
@@ -126,7 +126,7 @@ fn look_of(verdict: Verdict) -> (&'static str, &'static str) {
 
 fn health(status: &Status, now: DateTime<Utc>) -> Markup {
     let health = &status.health;
-    let (class, symbol) = look_of(health.verdict);
+    let (class, symbol) = appearance(health.verdict);
     let rest = health.problems.len().saturating_sub(PROBLEMS);
     html! {
         div.health.(class) {

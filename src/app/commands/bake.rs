@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, refused, say};
+use super::{CommandOutput, Context, Exit, Failure, Result, print_text, refused};
 use crate::{
     adapters::{
         config::Config,
@@ -54,7 +54,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
         if !context.json {
             for line in rows.iter().map(line_of) {
                 if reported.insert(line.clone()) {
-                    say(&format!("{line}\n"));
+                    print_text(&format!("{line}\n"));
                 }
             }
         }
@@ -73,7 +73,7 @@ fn unconfirmed(context: &Context<'_>, bakes: &[BakeId], last: &[Value], failure:
         return failure;
     }
     if context.json {
-        say(&format!("{}\n", json!({ "bakes": last })));
+        print_text(&format!("{}\n", json!({ "bakes": last })));
     }
     let shows: Vec<_> = bakes.iter().map(|id| format!("`imagebaked show {id}`")).collect();
     let message = format!(

@@ -95,7 +95,7 @@ pub async fn promote(context: &Context<'_>, args: &PromoteArgs) -> Result {
         force: *force,
         reason: reason.clone(),
     };
-    context.say(request).await
+    context.print_text(request).await
 }
 
 pub async fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result {
@@ -105,13 +105,13 @@ pub async fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result {
         channel: args.channel.clone(),
         reason: args.reason.clone(),
     };
-    context.say(request).await
+    context.print_text(request).await
 }
 
 pub async fn veto(context: &Context<'_>, args: &VetoArgs) -> Result {
-    context.say(Request::Veto { image: args.image.as_str().into(), reason: args.reason.clone() }).await
+    context.print_text(Request::Veto { image: args.image.as_str().into(), reason: args.reason.clone() }).await
 }
 
 pub async fn unveto(context: &Context<'_>, args: &ImageArgs) -> Result {
-    context.say(Request::Unveto { image: args.image.as_str().into() }).await
+    context.print_text(Request::Unveto { image: args.image.as_str().into() }).await
 }

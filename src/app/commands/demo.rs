@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, history, say};
+use super::{CommandOutput, Context, Exit, Failure, Result, history, print_text};
 use crate::{
     adapters::{
         config,
@@ -32,7 +32,7 @@ use crate::{
 
 /// The demo is over when every slot has ended, and at the latest after this.
 const BOUND: Duration = Duration::from_mins(1);
-const LOOK: Duration = Duration::from_millis(150);
+const POLL_INTERVAL: Duration = Duration::from_millis(150);
 
 /// The second create call is throttled, the third is obeyed but its answer is lost.
 const FAULTS: &str = r#"
@@ -195,7 +195,7 @@ tags = {{ team = "平台" }}
 }
 
 fn introduce(configuration: &str, sim: std::net::SocketAddr) {
-    say(&format!(
+    print_text(&format!(
         "imagebaked demo: a simulated cloud on http://{sim}, the real daemon, this configuration:\n\n{}\n\
          On the way the cloud throttles a call and loses an answer. Watch:\n\n",
         configuration.lines().map(|line| format!("    {line}\n")).collect::<String>()
@@ -230,7 +230,7 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
         match Reader::open(state_dir).await {
             Ok(reader) => break reader,
             Err(error) if tokio::time::Instant::now() > give_up => return Err(error.into()),
-            Err(_) => tokio::time::sleep(LOOK).await,
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     };
     loop {
@@ -242,7 +242,7 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
             for row in rows.iter().rev() {
                 let line = line(row);
                 if report.get(&row.id).map(String::as_str) != Some(line.as_str()) {
-                    say(&format!("{} {line}\n", SystemClock.now().format("%T")));
+                    print_text(&format!("{} {line}\n", SystemClock.now().format("%T")));
                     report.insert(row.id, line);
                 }
             }
@@ -252,7 +252,7 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
             reader.close().await;
             return Ok(rows);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -266,7 +266,7 @@ fn redraw(rows: &[BakeRow], shown: usize, color: bool) -> usize {
     let table = history::table(rows, SystemClock.now(), color);
     let up = if shown == 0 { String::new() } else { format!("\u{1b}[{shown}A") };
     let lines: String = table.lines().map(|line| format!("\u{1b}[2K{line}\n")).collect();
-    say(&format!("{up}{lines}\u{1b}[J"));
+    print_text(&format!("{up}{lines}\u{1b}[J"));
     table.lines().count()
 }
 

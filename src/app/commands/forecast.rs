@@ -272,7 +272,7 @@ pub fn warning(
 }
 
 /// So many warnings are read; a wall of them is not.
-const SHOWN: usize = 10;
+const MAX_LISTED: usize = 10;
 
 /// Warnings for people: of each kind the first one of every schedule and instance, and how many more there are.
 #[derive(Debug, Default)]
@@ -304,8 +304,8 @@ impl<'a> Warnings<'a> {
             0 => format!("warning: {warning}\n"),
             n => format!("warning: {warning} (and {n} more times)\n"),
         };
-        let mut text: String = self.first.iter().take(SHOWN).map(line).collect();
-        if let Some(rest @ 1..) = self.first.len().checked_sub(SHOWN) {
+        let mut text: String = self.first.iter().take(MAX_LISTED).map(line).collect();
+        if let Some(rest @ 1..) = self.first.len().checked_sub(MAX_LISTED) {
             text.push_str(&format!("warning: likewise of {rest} more; --json has them all\n"));
         }
         text

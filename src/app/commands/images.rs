@@ -1,4 +1,4 @@
-//! `imagebaked images`: the images of each line, by the history, as the last look at the cloud showed them.
+//! `imagebaked images`: the images of each line, by the history, as the last scan of the cloud showed them.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
         return failed;
     }
     let rows = reader.present_images(None).await?;
-    let look = reader.last_look().await?;
+    let scan = reader.last_scan().await?;
     let mut images = wanted(rows, args, &config, &reader).await?;
     if let (true, Some(schedule)) = (images.is_empty(), &args.schedule) {
         known_schedule(&config, &reader, schedule).await?;
@@ -56,9 +56,9 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     if more > 0 {
         text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
     }
-    if let Some(look) = look {
-        let problem = look.problem.map_or_else(String::new, |problem| format!(", which was not whole: {problem}"));
-        text.push_str(&format!("\nAs of the last look at the cloud, {}{problem}.\n", relative(look.at, now)));
+    if let Some(scan) = scan {
+        let problem = scan.problem.map_or_else(String::new, |problem| format!(", which was not whole: {problem}"));
+        text.push_str(&format!("\nAs of the last scan at the cloud, {}{problem}.\n", relative(scan.at, now)));
     }
     Ok(CommandOutput::done(text))
 }
@@ -222,7 +222,7 @@ fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
     json!({
         "image_id": image.image_id, "version_id": row.version_id, "image_name": image.name, "version": image.version,
         "line": image.line, "schedule": row.schedule, "instance_id": row.instance_id, "slot": instant(image.slot),
-        "bake": row.bake, "finished_at": instant(image.available_at), "fate": image.deletion.as_str(),
+        "bake": row.bake, "finished_at": instant(image.available_at), "deletion": image.deletion.as_str(),
         "delete_after": delete_after, "last_error": last_error, "channels": image.channels, "available": image.seen.available,
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     CommandOutput, Context, Exit, Failure, Result, atomic,
     coverage::refused,
-    inventory::{Machine, kind_word, list_all},
+    inventory::{Machine, kind_label, list_all},
     output::schedules,
 };
 use crate::{
@@ -264,7 +264,7 @@ fn is_plain((hour, minute): (u32, u32), zone: Zone, now: DateTime<Utc>) -> bool 
 }
 
 fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Utc>) -> String {
-    let count = |kind| match (planned.iter().filter(|one| one.instance_type == kind).count(), kind_word(kind)) {
+    let count = |kind| match (planned.iter().filter(|one| one.instance_type == kind).count(), kind_label(kind)) {
         (1, word) => format!("1 {word}"),
         (n, word) => format!("{n} {word}s"),
     };
@@ -329,7 +329,7 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         quoted(zone.name())
     );
     for one in planned {
-        let parts = [one.called.as_deref().unwrap_or_default(), kind_word(one.instance_type), &one.status];
+        let parts = [one.called.as_deref().unwrap_or_default(), kind_label(one.instance_type), &one.status];
         let parts: Vec<&str> = parts.into_iter().filter(|word| !word.trim().is_empty()).collect();
         // Whatever the name holds, the comment stays on its line.
         let _ = writeln!(text, "\n# {}.", parts.join(", ").replace(char::is_control, " "));

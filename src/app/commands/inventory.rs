@@ -56,7 +56,7 @@ impl Machine {
 }
 
 /// As people call the kind.
-pub fn kind_word(kind: InstanceType) -> &'static str {
+pub fn kind_label(kind: InstanceType) -> &'static str {
     match kind {
         InstanceType::CloudDesktop => "cloud desktop",
         InstanceType::WuyingServer => "workstation",

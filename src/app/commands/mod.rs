@@ -198,7 +198,7 @@ impl Context<'_> {
     }
 
     /// Gives the daemon an order that it answers with what came of it.
-    async fn say(&self, request: Request) -> Result {
+    async fn print_text(&self, request: Request) -> Result {
         let config = self.locate_daemon()?;
         match self.ask(&config, request).await? {
             Reply::CommandOutput { sentences } if self.json => {
@@ -260,7 +260,7 @@ fn environment() -> BTreeMap<String, String> {
 pub fn version_details() {
     let environment = environment();
     tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
-    say(&format!("time zones: {}\n", zone::release()));
+    print_text(&format!("time zones: {}\n", zone::release()));
 }
 
 /// Runs the command and prints what it says.
@@ -317,9 +317,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Man(args) => man::run(&context, args),
     };
     let exit = match result {
-        Ok(said) => {
-            say(&said.text);
-            said.exit
+        Ok(output) => {
+            print_text(&output.text);
+            output.exit
         }
         Err(failure) => {
             let message = failure.message.trim_end();
@@ -355,12 +355,12 @@ fn progress(step: &str) {
 }
 
 /// Prints; a reader that has gone (`imagebaked history | head`) is no failure.
-fn say(text: &str) {
-    say_to(text);
+fn print_text(text: &str) {
+    try_print_text(text);
 }
 
 /// The same; tells whether somebody still reads.
-fn say_to(text: &str) -> bool {
+fn try_print_text(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }

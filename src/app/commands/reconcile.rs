@@ -57,14 +57,16 @@ async fn without_daemon(context: &Context<'_>, config: &Config, apply: bool) -> 
     // Also where it is only to be written: a database made here would belong to whoever typed this, not to the daemon.
     let reader = context.reader(config).await?;
     if !apply {
-        let found = daemon::look(&cloud, &reader, config, clock.now()).await.map_err(|error| failed(&error));
+        let found = daemon::compare_history(&cloud, &reader, config, clock.now()).await.map_err(|error| failed(&error));
         reader.close().await;
         return found;
     }
     reader.close().await;
     let store = Store::open(&config.daemon.state_dir).await?;
     let found = async {
-        let found = daemon::look(&cloud, store.reader(), config, clock.now()).await.map_err(|error| failed(&error))?;
+        let found = daemon::compare_history(&cloud, store.reader(), config, clock.now())
+            .await
+            .map_err(|error| failed(&error))?;
         let who = format!("{}, without the daemon", who::oneself());
         store.rebuild(&found, &who, &config.hash, clock.now()).await?;
         Ok(found)

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{
     CommandOutput, Context, Exit, Failure, Result,
     output::{NONE, Rows, relative, schedules},
-    refused, say,
+    print_text, refused,
 };
 use crate::{
     adapters::{
@@ -33,7 +33,7 @@ const EVERY: Duration = Duration::from_secs(2);
 /// So many names or problems stand in a line.
 const LISTED: usize = 10;
 /// So many problems are shown one by one.
-const SHOWN: usize = 30;
+const MAX_LISTED: usize = 30;
 /// Back to the first line, and away with what stands below.
 const HOME: &str = "\u{1b}[H\u{1b}[J";
 /// The whole screen away, once at the beginning.
@@ -58,10 +58,10 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
                 let stopped = reader.pending_restarts().await;
                 reader.close().await;
                 if let (Ok(bakes), Ok(stopped), false) = (known, stopped, context.json) {
-                    say("The daemon is not reachable; this is what the history knows.\n\n");
-                    say(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
+                    print_text("The daemon is not reachable; this is what the history knows.\n\n");
+                    print_text(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
                     for PendingRestart { bake, schedule, instance, .. } in stopped {
-                        say(&format!(
+                        print_text(&format!(
                             "Instance {instance} was stopped for bake {bake} of {schedule}; it is started again only once \
                              the daemon runs.\n"
                         ));
@@ -90,7 +90,7 @@ fn shown(context: &Context<'_>, status: &Status) -> Result<String> {
 async fn watch(context: &Context<'_>, config: &Config) -> Result {
     let in_place = stdout().is_terminal() && !context.json;
     if in_place {
-        say(CLEAR);
+        print_text(CLEAR);
     }
     let mut last = None;
     loop {
@@ -102,10 +102,10 @@ async fn watch(context: &Context<'_>, config: &Config) -> Result {
         })?;
         let now = steady(&status);
         if in_place {
-            say(&format!("{HOME}{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
+            print_text(&format!("{HOME}{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
         } else if last.as_ref() != Some(&now) {
             let gap = if last.is_some() && !context.json { "\n" } else { "" };
-            if !super::say_to(&format!("{gap}{}", shown(context, &status)?)) {
+            if !super::try_print_text(&format!("{gap}{}", shown(context, &status)?)) {
                 return Ok(CommandOutput::done(String::new()));
             }
         }
@@ -258,7 +258,7 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
     }
     text.push('\n');
     let only_one = status.health.problems.len() == 1;
-    let (shown, more) = first(status.health.problems(), SHOWN);
+    let (shown, more) = first(status.health.problems(), MAX_LISTED);
     for problem in shown {
         let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
         if !only_one {

@@ -146,7 +146,7 @@ impl Finished {
                 } else {
                     format!("{} ({})", error.message, error.advice)
                 };
-                (class_word(error.class), error.code.clone(), Some(message))
+                (class_label(error.class), error.code.clone(), Some(message))
             }
             Response::Accepted => ("ok", None, None),
             Response::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
@@ -165,9 +165,9 @@ impl Finished {
                 ("ok", None, Some(format!("not listed; others have its name: {carriers}")))
             }
             Response::NotSent => return None,
-            Response::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
+            Response::Instance(Some(power)) => ("ok", None, Some(power_label(power).into_owned())),
             Response::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
-            Response::Hook(outcome) => (hook_word(outcome, before), None, self.hook_message(outcome)),
+            Response::Hook(outcome) => (hook_label(outcome, before), None, self.hook_message(outcome)),
         };
         let changes_something =
             matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
@@ -211,7 +211,7 @@ impl Finished {
     }
 }
 
-fn hook_word(outcome: &HookOutcome, before: &State) -> &'static str {
+fn hook_label(outcome: &HookOutcome, before: &State) -> &'static str {
     match outcome.result {
         HookResult::Exited(0) => "ok",
         HookResult::TimedOut(_) => "timeout",
@@ -229,7 +229,7 @@ fn stage(state: &State) -> &'static str {
     }
 }
 
-pub(super) fn class_word(class: ErrorClass) -> &'static str {
+pub(super) fn class_label(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::Transient => "transient",
         ErrorClass::Busy => "busy",
@@ -239,7 +239,7 @@ pub(super) fn class_word(class: ErrorClass) -> &'static str {
     }
 }
 
-fn power_word(power: &PowerState) -> Cow<'_, str> {
+fn power_label(power: &PowerState) -> Cow<'_, str> {
     match power {
         PowerState::Running => "Running".into(),
         PowerState::RunningInUse(who) => format!("Running, {who} is connected").into(),

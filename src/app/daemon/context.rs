@@ -38,9 +38,9 @@ pub(super) struct DaemonContext {
     // What counts only from the start on is in force as it stood here.
     pub(super) started_with: Arc<Config>,
     // Held through a pass over the images, so that two never cross.
-    pub(super) keeping: tokio::sync::Mutex<()>,
+    pub(super) image_lock: tokio::sync::Mutex<()>,
     // Counts what commands changed about images: those who look after them look again.
-    pub(super) stirred: Sender<u64>,
+    pub(super) activations: Sender<u64>,
     pub(super) on_disk: Mutex<Tried>,
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// The clock, and the time since boot, at the start.
@@ -107,18 +107,18 @@ impl DaemonContext {
     }
 
     /// Images were changed by a command; whoever looks after them looks again.
-    pub(super) fn stir(&self) {
-        self.stirred.send_modify(|count| *count += 1);
+    pub(super) fn activate(&self) {
+        self.activations.send_modify(|count| *count += 1);
     }
 
     /// Counts what may have changed bakes and images; never goes back.
     pub(super) fn changes(&self) -> u64 {
-        self.engine.borrow().changes + *self.stirred.borrow()
+        self.engine.borrow().changes + *self.activations.borrow()
     }
 
     /// The count once it is another one than `seen`; `None` when the engine has ended.
     pub(super) async fn changed_since(&self, seen: u64) -> Option<u64> {
-        let (mut engine, mut images) = (self.engine.clone(), self.stirred.subscribe());
+        let (mut engine, mut images) = (self.engine.clone(), self.activations.subscribe());
         loop {
             // What comes after this look wakes the wait below.
             engine.mark_unchanged();

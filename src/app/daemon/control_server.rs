@@ -29,7 +29,7 @@ use crate::{
 };
 
 /// A request must be whole, and its answer taken, after this long each.
-const PATIENCE: Duration = Duration::from_secs(5);
+const IO_TIMEOUT: Duration = Duration::from_secs(5);
 /// `Follow` is answered after this long even if nothing changed.
 const FOLLOW: Duration = Duration::from_secs(8);
 /// So many clients are served at once; more wait.
@@ -136,7 +136,7 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(),
         Ok(peer) => who::person(peer.uid()),
         Err(_) => "unknown".to_owned(),
     };
-    let Ok(read) = tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
+    let Ok(read) = tokio::time::timeout(IO_TIMEOUT, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
     else {
         return Ok(());
     };
@@ -146,7 +146,7 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(),
                 let only_asks = request.only_asks();
                 let reply = answer(request, who, shared).await;
                 if !only_asks {
-                    shared.stir();
+                    shared.activate();
                 }
                 reply
             }
@@ -157,7 +157,7 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(),
         Err(error) => Reply::Failed { message: chain(&error) },
     };
     // Whoever does not take the answer must not keep a place for ever.
-    tokio::time::timeout(PATIENCE, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
+    tokio::time::timeout(IO_TIMEOUT, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
 }
 
 /// A request of this protocol that is unknown here is one of another version.
@@ -232,11 +232,13 @@ fn to_reply<T>(outcome: Result<T, RequestError>, done: impl FnOnce(T) -> Reply) 
 }
 
 async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
-    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now()).await
-    {
-        Ok(found) => found,
-        Err(error) => return Reply::Failed { message: chain(&error) },
-    };
+    let found =
+        match reconcile::compare_history(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now())
+            .await
+        {
+            Ok(found) => found,
+            Err(error) => return Reply::Failed { message: chain(&error) },
+        };
     let (differences, failed) = (found.differences.clone(), found.failed.clone());
     if !apply {
         return Reply::Reconciled { differences, failed };

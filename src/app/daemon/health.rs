@@ -101,7 +101,7 @@ fn engine_stalled(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> 
         ProblemCode::EngineStalled,
         Severity::Problem,
         Subject::only(SubjectKind::Daemon),
-        engine.last_look.unwrap_or(now),
+        engine.last_tick_at.unwrap_or(now),
         "the engine has not looked at the clock for over two minutes; no bake moves".to_owned(),
         Some("systemctl restart imagebaked".to_owned()),
     ))
@@ -135,8 +135,8 @@ fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Probl
 
 /// Credentials that are rejected; a clock that is, unless its skew is a problem already.
 fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem> {
-    let hold = engine.hold.as_ref().filter(|hold| !hold.is_clock || is_clock_unreported)?;
-    let (code, subject) = if hold.is_clock {
+    let suspension = engine.suspension.as_ref().filter(|suspension| !suspension.is_clock || is_clock_unreported)?;
+    let (code, subject) = if suspension.is_clock {
         (ProblemCode::ClockSkew, SubjectKind::Clock)
     } else {
         (ProblemCode::CredentialsRejected, SubjectKind::Credentials)
@@ -145,8 +145,8 @@ fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem
         code,
         Severity::Problem,
         Subject::only(subject),
-        hold.since,
-        one_line(&hold.headline()),
+        suspension.since,
+        one_line(&suspension.headline()),
         Some("imagebaked doctor".to_owned()),
     ))
 }
@@ -171,13 +171,13 @@ fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
 async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let mut problems = Vec::new();
     for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
-        let State::Starting { since, refused_since, last_error: trouble, .. } = state else { continue };
+        let State::Starting { since, refused_since, last_error, .. } = state else { continue };
         let begun = since.unwrap_or(now);
         let late = since.is_none_or(|since| now - since >= START_TAKES);
         if refused_since.is_none() && !late {
             continue;
         }
-        let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
+        let last_error = last_error.as_deref().unwrap_or("no start has worked so far");
         problems.push(Problem::new(
             ProblemCode::InstanceNotRunning,
             Severity::Problem,
@@ -185,7 +185,7 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
             refused_since.unwrap_or(begun),
             format!(
                 "instance {instance} was stopped for bake {bake} of {schedule} and is not running again yet: {}",
-                one_line(trouble)
+                one_line(last_error)
             ),
             Some(format!("imagebaked show {bake}")),
         ));
@@ -194,7 +194,7 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
 }
 
 async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {
-    Ok(reader.last_look().await?.and_then(|scan| scan_problem(&scan, now)))
+    Ok(reader.last_scan().await?.and_then(|scan| scan_problem(&scan, now)))
 }
 
 async fn replicas_failed(reader: &Reader) -> Result<Vec<Problem>, StoreError> {

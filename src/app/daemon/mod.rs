@@ -55,7 +55,7 @@ pub use self::control_server::SocketError;
 pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, RequestError};
 pub use self::image_tasks::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use self::planner::StoredTiming;
-pub use self::reconcile::{ReconcileError, look};
+pub use self::reconcile::{ReconcileError, compare_history};
 pub use self::signals::{Asked, Signals};
 
 /// Orders that wait for the engine; beyond it askers wait.
@@ -133,8 +133,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         environment,
         started_with: Arc::clone(&config),
         config: Mutex::new(config),
-        keeping: tokio::sync::Mutex::default(),
-        stirred: Sender::default(),
+        image_lock: tokio::sync::Mutex::default(),
+        activations: Sender::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         started,
@@ -147,7 +147,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
-    let keeper = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone()));
+    let pruning = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone()));
     let copies = tokio::spawn(image_tasks::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let channels = tokio::spawn(image_tasks::channels::run(Arc::clone(&shared), engine_stop.clone()));
     let checks = tokio::spawn(image_tasks::verify::run(Arc::clone(&shared), engine_stop.clone()));
@@ -207,7 +207,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog, service_status] {
+    for task in [settling, pruning, copies, channels, checks, control, page, watch, watchdog, service_status] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }

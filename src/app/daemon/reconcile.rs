@@ -47,7 +47,7 @@ pub enum ReconcileError {
 }
 
 /// Compares the history with all images that carry our owner tag, and with those that its rows know.
-pub async fn look(
+pub async fn compare_history(
     cloud: &CloudClient,
     history: &Reader,
     config: &Config,
@@ -70,7 +70,7 @@ pub async fn look(
 
 /// The same for what can be learned from the list of our images alone: not whether images of old rows are still there, which
 /// may be thousands of calls.
-async fn look_at_list(shared: &DaemonContext) -> Result<Comparison, ReconcileError> {
+async fn compare_with_list(shared: &DaemonContext) -> Result<Comparison, ReconcileError> {
     let config = shared.config();
     let images = owned(&shared.cloud, &config.daemon.owner).await?;
     let rows = recorded(shared.store.reader(), &config.daemon.owner, &images).await?;
@@ -138,7 +138,7 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
 async fn bring_up_to_date(shared: &DaemonContext) {
     let mut pause = FIRST_PAUSE;
     let mut is_open = false;
-    let mut stirred = shared.stirred.subscribe();
+    let mut activations = shared.activations.subscribe();
     let until = tokio::time::Instant::now() + LONGEST_BUILD;
     loop {
         let outcome = take_over(shared).await;
@@ -160,7 +160,7 @@ async fn bring_up_to_date(shared: &DaemonContext) {
         // Who mended what is wrong, and told the daemon, need not wait for the next try.
         let reported = async {
             tokio::time::sleep(FIRST_PAUSE).await;
-            let _ = stirred.changed().await;
+            let _ = activations.changed().await;
         };
         let _ = tokio::time::timeout(pause, reported).await;
     }
@@ -169,7 +169,7 @@ async fn bring_up_to_date(shared: &DaemonContext) {
 /// What `reconcile --apply` does. Answers whether images of ours are still being made that no row knows.
 async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
     let not = |why| NotCompared { why, credentials: None };
-    let found = look_at_list(shared).await.map_err(|error| {
+    let found = compare_with_list(shared).await.map_err(|error| {
         let credentials = match &error {
             ReconcileError::Cloud(api_error) if api_error.class == ErrorClass::Credential => {
                 Some(format!("{api_error} ({})", api_error.advice))

@@ -21,7 +21,7 @@ use crate::{
 /// How far ahead slots are compared, to say what changed.
 const COMPARED: TimeDelta = TimeDelta::days(7);
 /// Entries of each list of changes that are told; all are counted.
-const TOLD: usize = 100;
+const MAX_LISTED: usize = 100;
 
 /// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
 /// the warnings when it was changed. One at a time, so that what is read last is what stays in force.
@@ -100,15 +100,15 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     if let Some(change) = &zones {
         warnings.push_str(&format!("warning: {change}\n"));
     }
-    let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
-    let images = Box::new(meaning(shared, &old, &config, now).await.shortened(TOLD));
+    let diff = Box::new(config.diff(&old, now, until).shortened(MAX_LISTED));
+    let images = Box::new(meaning(shared, &old, &config, now).await.shortened(MAX_LISTED));
     match shared.order(|reply| EngineRequest::ApplyConfig { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             if let Some(change) = zones {
                 note_zones(shared, who, now, &change).await;
             }
-            shared.stir();
+            shared.activate();
             let mut on_disk = shared.on_disk();
             on_disk.refused = None;
             on_disk.restart_since = needs_restart.then(|| on_disk.restart_since.unwrap_or(now));
@@ -145,7 +145,7 @@ fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> Option<Stri
         .collect();
     let slots = match moved.as_slice() {
         [] => "no next slot moves".to_owned(),
-        moved => format!("next slots that move: {}", moved[..moved.len().min(TOLD)].join(", ")),
+        moved => format!("next slots that move: {}", moved[..moved.len().min(MAX_LISTED)].join(", ")),
     };
     Some(format!("time zone rules are now of {}, before of {}; {slots}", new.zones, old.zones))
 }
@@ -179,11 +179,11 @@ impl DaemonContext {
 
     /// How the files stand to what is in force. Reads them only where they look different than before.
     pub(super) fn compare_files(&self) -> Files {
-        let looks = FileStamps::of(&self.config_path);
-        let known = self.on_disk().known.clone().filter(|(known, _)| *known == looks);
+        let stamps = FileStamps::of(&self.config_path);
+        let known = self.on_disk().known.clone().filter(|(known, _)| *known == stamps);
         let fingerprint = known.map_or_else(|| config::fingerprint(&self.config_path), |(_, known)| known);
         let mut on_disk = self.on_disk();
-        on_disk.known = Some((looks, fingerprint.clone()));
+        on_disk.known = Some((stamps, fingerprint.clone()));
         match &on_disk.refused {
             _ if fingerprint == self.config().fingerprint => Files::InForce,
             Some(refused) if refused.fingerprint == fingerprint => Files::Refused { since: refused.since },

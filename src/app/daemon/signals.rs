@@ -44,11 +44,11 @@ impl Signals {
 
     /// What they ask for, one after the other. Equal signals may merge.
     pub fn receive(mut self) -> mpsc::Receiver<Asked> {
-        let (tell, asked) = mpsc::channel(8);
+        let (sender, asked) = mpsc::channel(8);
         tokio::spawn(async move {
             while let Some(signal) = self.0.next().await {
                 let ask = if signal == SIGHUP { Asked::Reload } else { Asked::Stop };
-                if tell.send(ask).await.is_err() {
+                if sender.send(ask).await.is_err() {
                     return;
                 }
             }

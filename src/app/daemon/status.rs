@@ -15,7 +15,7 @@ use crate::{
             http::{Source, StatusFuture},
         },
     },
-    domain::status::{Bakes, Daemon, Held, Next, OnDisk, Paused, Status, Zones},
+    domain::status::{Bakes, Daemon, Next, OnDisk, Paused, Status, SuspendedSince, Zones},
 };
 
 impl Source for DaemonContext {
@@ -43,8 +43,9 @@ impl DaemonContext {
         let engine = self.engine.borrow().clone();
         let config = self.config();
         let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
-        let held = engine.queue_wait_reason.clone();
-        let late = web::late(self.store.reader(), &running, config.daemon.max_builders, held.as_deref(), now).await?;
+        let wait_reason = engine.queue_wait_reason.clone();
+        let late =
+            web::late(self.store.reader(), &running, config.daemon.max_builders, wait_reason.as_deref(), now).await?;
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
@@ -75,7 +76,10 @@ impl DaemonContext {
             waiting,
             queued,
             late,
-            held: engine.hold.as_ref().map(|hold| Held { since: utc(hold.since), reason: hold.message.clone() }),
+            suspended: engine
+                .suspension
+                .as_ref()
+                .map(|suspension| SuspendedSince { since: utc(suspension.since), reason: suspension.message.clone() }),
             paused_in_file: config.schedules.iter().filter(|one| one.paused).map(|one| one.name.to_string()).collect(),
             paused: engine
                 .pauses

@@ -53,12 +53,12 @@ impl<T> Default for Settling<T> {
 }
 
 impl<T: PartialEq + Clone> Settling<T> {
-    fn has_settled(&mut self, look: T) -> bool {
-        let settled = self.last.as_ref() == Some(&look) && self.reported.as_ref() != Some(&look);
+    fn has_settled(&mut self, observation: T) -> bool {
+        let settled = self.last.as_ref() == Some(&observation) && self.reported.as_ref() != Some(&observation);
         if settled {
-            self.reported = Some(look.clone());
+            self.reported = Some(observation.clone());
         }
-        self.last = Some(look);
+        self.last = Some(observation);
         settled
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn what_still_changes_is_not_tried_and_what_rests_is_tried_once() {
         let mut settling = Settling::default();
-        let reported: Vec<bool> = "abcccccdccdd".chars().map(|look| settling.has_settled(look)).collect();
+        let reported: Vec<bool> = "abcccccdccdd".chars().map(|observation| settling.has_settled(observation)).collect();
         let wanted: Vec<bool> = "...x.......x".chars().map(|mark| mark == 'x').collect();
         assert_eq!(reported, wanted);
     }

@@ -19,10 +19,10 @@ pub async fn run(engine: watch::Receiver<EngineStatus>, stop: CancellationToken)
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        let looks = engine.borrow().looks;
-        if seen != Some(looks) {
+        let ticks = engine.borrow().ticks;
+        if seen != Some(ticks) {
             systemd::alive();
         }
-        seen = Some(looks);
+        seen = Some(ticks);
     }
 }

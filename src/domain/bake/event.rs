@@ -23,7 +23,7 @@ pub enum Event {
         /// In words.
         why: String,
     },
-    /// It has the other version that it needs, see [`State::needs_version`](super::State::needs_version)(super::State::needs_version).
+    /// It has the other version that it needs, see [`State::needs_version`](super::State::needs_version).
     Renumbered {
         /// The version in the line.
         version: u32,
@@ -31,7 +31,7 @@ pub enum Event {
     /// The instant it waited for has come, or it was read back after a restart.
     Due,
     /// Its deadline has passed while everything was held, for this reason.
-    Held {
+    AdmissionClosed {
         /// For the row.
         code: ReasonCode,
         /// In words.
@@ -41,7 +41,7 @@ pub enum Event {
     ClockAhead,
     /// The call under way came back.
     Answered(Response),
-    /// A person cancels it. Done where that is possible, see [`State::cannot_be_cancelled`](super::State::cannot_be_cancelled)(super::State::cannot_be_cancelled).
+    /// A person cancels it. Done where that is possible, see [`State::cannot_be_cancelled`](super::State::cannot_be_cancelled).
     Cancelled {
         /// Who.
         by: String,

@@ -54,11 +54,11 @@ pub struct Values<'a> {
 /// A template, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    pieces: Box<[Piece]>,
+    segments: Box<[Segment]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum Segment {
     Text(Box<str>),
     Name,
     Id,
@@ -72,7 +72,7 @@ enum Piece {
 impl Template {
     /// Reads a template. `{{` and `}}` are braces.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let mut pieces = Vec::new();
+        let mut segments = Vec::new();
         let mut plain = String::new();
         let mut at = 0;
         while let Some(next) = text[at..].chars().next() {
@@ -91,9 +91,9 @@ impl Template {
                     ));
                 };
                 if !plain.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
+                    segments.push(Segment::Text(std::mem::take(&mut plain).into()));
                 }
-                pieces.push(placeholder(&rest[1..length], at + 1)?);
+                segments.push(placeholder(&rest[1..length], at + 1)?);
                 at += length + 1;
             } else {
                 plain.push(next);
@@ -101,44 +101,44 @@ impl Template {
             }
         }
         if !plain.is_empty() {
-            pieces.push(Piece::Text(plain.into()));
+            segments.push(Segment::Text(plain.into()));
         }
-        Ok(Self { pieces: pieces.into() })
+        Ok(Self { segments: segments.into() })
     }
 
     /// Whether different slots give different names: it shows the version, or the slot to the minute.
     /// Templates show local time, so only the version differs between the two passes of a repeated hour.
     pub fn is_unique_per_slot(&self) -> bool {
-        self.shows_version() || self.shows_slot()
+        self.has_version() || self.has_slot()
     }
 
     /// Whether the slot alone gives different slots different names: it is shown to the minute. Nobody else gives an
     /// image such a name by chance.
-    pub fn shows_slot(&self) -> bool {
-        let shown = self.pieces.iter().map(|piece| match piece {
-            Piece::Slot(format) => StrftimeItems::new(format).fold(0, |shown, item| shown | Shown::by(&item)),
+    pub fn has_slot(&self) -> bool {
+        let text = self.segments.iter().map(|segment| match segment {
+            Segment::Slot(format) => StrftimeItems::new(format).fold(0, |text, item| text | NameValues::by(&item)),
             _ => 0,
         });
-        Shown::to_the_minute(shown.fold(0, |all, shown| all | shown))
+        NameValues::to_the_minute(text.fold(0, |all, text| all | text))
     }
 
     /// Whether another version gives another name.
-    pub fn shows_version(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Piece::Version(_)))
+    pub fn has_version(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::Version(_)))
     }
 
     /// The text for one bake.
     pub fn render(&self, values: &Values<'_>) -> String {
         let mut out = String::new();
-        for piece in &self.pieces {
+        for segment in &self.segments {
             // Writing to a string fails only on a bad format, and those were refused when the template was read.
-            let _ = match piece {
-                Piece::Text(text) => out.write_str(text),
-                Piece::Name => out.write_str(values.name),
-                Piece::Id => out.write_str(values.id),
-                Piece::InstanceId => out.write_str(values.instance_id),
-                Piece::Slot(format) => write!(out, "{}", values.slot.with_timezone(&values.zone).format(format)),
-                Piece::Version(digits) => write!(out, "{:0digits$}", values.version),
+            let _ = match segment {
+                Segment::Text(text) => out.write_str(text),
+                Segment::Name => out.write_str(values.name),
+                Segment::Id => out.write_str(values.id),
+                Segment::InstanceId => out.write_str(values.instance_id),
+                Segment::Slot(format) => write!(out, "{}", values.slot.with_timezone(&values.zone).format(format)),
+                Segment::Version(digits) => write!(out, "{:0digits$}", values.version),
             };
         }
         out
@@ -146,7 +146,7 @@ impl Template {
 }
 
 /// Reads what stands between braces; `start` is where it begins in the template.
-fn placeholder(inside: &str, start: usize) -> Result<Piece, TemplateError> {
+fn placeholder(inside: &str, start: usize) -> Result<Segment, TemplateError> {
     let (word, format) = match inside.split_once(':') {
         Some((word, format)) => (word, Some(format)),
         None => (inside, None),
@@ -154,14 +154,14 @@ fn placeholder(inside: &str, start: usize) -> Result<Piece, TemplateError> {
     let word_span = start..start + word.len();
     let format_span = word_span.end + 1..start + inside.len();
     match (word, format) {
-        ("name", None) => Ok(Piece::Name),
-        ("id", None) => Ok(Piece::Id),
-        ("instance_id", None) => Ok(Piece::InstanceId),
-        ("slot", None) => Ok(Piece::Slot(SLOT_FORMAT.into())),
+        ("name", None) => Ok(Segment::Name),
+        ("id", None) => Ok(Segment::Id),
+        ("instance_id", None) => Ok(Segment::InstanceId),
+        ("slot", None) => Ok(Segment::Slot(SLOT_FORMAT.into())),
         ("slot", Some(format)) => slot_format(format, format_span),
-        ("version", None) => Ok(Piece::Version(1)),
+        ("version", None) => Ok(Segment::Version(1)),
         ("version", Some(format)) => match format.strip_prefix('0').map(str::parse) {
-            Some(Ok(digits @ 1..=9)) => Ok(Piece::Version(digits)),
+            Some(Ok(digits @ 1..=9)) => Ok(Segment::Version(digits)),
             _ => Err(TemplateError::new(
                 format_span,
                 format!("`{format}` is not a width of the version"),
@@ -177,7 +177,7 @@ fn placeholder(inside: &str, start: usize) -> Result<Piece, TemplateError> {
     }
 }
 
-fn slot_format(format: &str, span: Range<usize>) -> Result<Piece, TemplateError> {
+fn slot_format(format: &str, span: Range<usize>) -> Result<Segment, TemplateError> {
     if format.is_empty() {
         return Err(TemplateError::new(
             span,
@@ -192,7 +192,7 @@ fn slot_format(format: &str, span: Range<usize>) -> Result<Piece, TemplateError>
             "use strftime: `%Y%m%d-%H%M` is year, month, day, hour and minute",
         ));
     }
-    Ok(Piece::Slot(format.into()))
+    Ok(Segment::Slot(format.into()))
 }
 
 /// The placeholder that begins most like `word`, and all that there are.
@@ -207,9 +207,9 @@ fn suggestion(word: &str) -> String {
 }
 
 /// Which parts of an instant a format shows, as bits.
-struct Shown;
+struct NameValues;
 
-impl Shown {
+impl NameValues {
     const YEAR: u32 = 1;
     const MONTH: u32 = 1 << 1;
     const DAY: u32 = 1 << 2;
@@ -224,8 +224,8 @@ impl Shown {
     const TIME: u32 = Self::HALF_DAY | Self::HALF_HOUR | Self::MINUTES;
     const MINUTE: u32 = Self::DATE | Self::TIME;
 
-    fn to_the_minute(shown: u32) -> bool {
-        let has = |parts: u32| shown & parts == parts;
+    fn to_the_minute(text: u32) -> bool {
+        let has = |parts: u32| text & parts == parts;
         (has(Self::DATE) || has(Self::ISO_DATE)) && has(Self::TIME)
     }
 
@@ -327,7 +327,7 @@ mod tests {
         ] {
             let template = Template::parse(template).unwrap();
             assert_eq!(template.is_unique_per_slot(), apart, "{template:?}");
-            assert_eq!(template.shows_slot(), apart && !template.shows_version(), "{template:?}");
+            assert_eq!(template.has_slot(), apart && !template.has_version(), "{template:?}");
         }
     }
 }

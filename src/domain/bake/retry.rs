@@ -9,7 +9,7 @@ use super::settings::RetryPolicy;
 use crate::domain::api::call::{ApiError, ErrorClass};
 
 /// The first look after an unclear answer.
-pub const FIRST_LOOK: Duration = Duration::from_secs(2);
+pub const FIRST_POLL: Duration = Duration::from_secs(2);
 /// No two looks for the same thing are further apart than this, unless the server asks for it.
 pub const LONGEST_GAP: Duration = Duration::from_mins(10);
 /// How long credentials that were refused are left alone.
@@ -28,8 +28,8 @@ pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, 
 
 /// The wait before the `look`th repetition (from 1) of a harmless question: doubles from `first`, within a tenth either
 /// way, and is never longer than `cap`.
-pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> Duration {
-    let nominal = first.saturating_mul(2u32.saturating_pow(look.saturating_sub(1).min(31))).min(cap);
+pub fn poll_delay(first: Duration, poll: u32, cap: Duration, rng: &mut Rng) -> Duration {
+    let nominal = first.saturating_mul(2u32.saturating_pow(poll.saturating_sub(1).min(31))).min(cap);
     between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10).min(cap), rng)
 }
 
@@ -38,7 +38,7 @@ pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> D
 pub fn pause_after(error: &ApiError, n: u32, poll_interval: Duration, cap: Duration, rng: &mut Rng) -> Duration {
     let pause = match error.class {
         ErrorClass::Credential => credential_pause(poll_interval),
-        _ => look_delay(poll_interval.min(FIRST_LOOK), n, cap, rng),
+        _ => poll_delay(poll_interval.min(FIRST_POLL), n, cap, rng),
     };
     pause.max(error.server_delay().unwrap_or_default())
 }
@@ -95,11 +95,11 @@ mod tests {
     fn looks_double_up_to_the_cap_and_never_past_it() {
         let mut rng = Rng::with_seed(4);
         let (first, cap) = (Duration::from_secs(2), Duration::from_mins(10));
-        for look in 1..200 {
-            let nominal = Duration::from_secs((2u64 << (look - 1).min(20)).min(600));
+        for poll in 1..200 {
+            let nominal = Duration::from_secs((2u64 << (poll - 1).min(20)).min(600));
             for _ in 0..50 {
-                let wait = look_delay(first, look, cap, &mut rng);
-                assert!(wait >= nominal * 9 / 10 && wait <= (nominal * 11 / 10).min(cap), "look {look}: {wait:?}");
+                let wait = poll_delay(first, poll, cap, &mut rng);
+                assert!(wait >= nominal * 9 / 10 && wait <= (nominal * 11 / 10).min(cap), "poll {poll}: {wait:?}");
             }
         }
     }

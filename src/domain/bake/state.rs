@@ -16,7 +16,8 @@ pub enum State {
         not_before: DateTime<Utc>,
         /// What it keeps of an earlier turn, while it waits.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        kept: Option<Suspended>,
+        #[serde(rename = "kept")]
+        suspended: Option<Suspended>,
     },
     /// The instance is looked at, or the `before` hooks run.
     Preparing {
@@ -32,7 +33,8 @@ pub enum State {
         /// See [`BakeWork`].
         work: BakeWork,
         /// How often the instance was looked at.
-        looks: u32,
+        #[serde(rename = "looks")]
+        polls: u32,
         /// Whether a stop was sent, or was about to be.
         sent: bool,
         /// Whether the answer to the first stop is not there yet: refused, it has stopped nothing.
@@ -68,7 +70,8 @@ pub enum State {
         /// When the call was made.
         since: DateTime<Utc>,
         /// How often the image was looked for.
-        looks: u32,
+        #[serde(rename = "looks")]
+        polls: u32,
         /// The next look.
         next: DateTime<Utc>,
         /// What made it unclear.
@@ -154,7 +157,7 @@ pub struct BakeWork {
     pub version: u32,
     /// The name given to the image.
     pub image_name: String,
-    /// Create calls so far that count against `retry.attempts`, see [`ApiError::spends_attempt`](crate::domain::api::call::ApiError::spends_attempt)(crate::domain::api::call::ApiError::spends_attempt).
+    /// Create calls so far that count against `retry.attempts`, see [`ApiError::spends_attempt`](crate::domain::api::call::ApiError::spends_attempt).
     pub attempts: u32,
     /// Whether we stopped the instance and have not seen it running since.
     #[serde(rename = "owes_start")]
@@ -398,7 +401,7 @@ impl State {
     /// What it carries, once it has begun.
     pub fn work(&self) -> Option<&BakeWork> {
         match self {
-            Self::Queued { kept, .. } => kept.as_ref().map(|kept| &kept.work),
+            Self::Queued { suspended, .. } => suspended.as_ref().map(|suspended| &suspended.work),
             Self::Preparing { work, .. }
             | Self::Stopping { work, .. }
             | Self::Ready { work, .. }
@@ -428,14 +431,14 @@ impl State {
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
             // An instance that is not running is worth more words than the image that is made.
-            Self::Starting { last_error: Some(trouble), .. } => Some(trouble),
+            Self::Starting { last_error: Some(error), .. } => Some(error),
             Self::Starting { work, end: None, .. } | Self::Finishing { work, end: None, .. } => {
                 work.downtime.waited_for.as_ref().map(|waited| waited.why.as_str())
             }
             Self::Starting { end: Some(end), .. }
             | Self::Finishing { end: Some(end), .. }
             | Self::Ended { end, .. } => Some(end.reason()),
-            Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.reason.as_str()),
+            Self::Queued { suspended, .. } => suspended.as_ref().map(|suspended| suspended.reason.as_str()),
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
             Self::Preparing { work, .. } | Self::Stopping { work, .. } | Self::Creating { work, .. } => {
                 work.waiting.as_ref().map(|waiting| waiting.why.as_str())
@@ -502,7 +505,7 @@ impl State {
         }
     }
 
-    /// Whether it waits for another version, by [`Event::Renumbered`](super::event::Event::Renumbered)(super::event::Event::Renumbered).
+    /// Whether it waits for another version, by [`Event::Renumbered`](super::event::Event::Renumbered).
     pub fn needs_version(&self) -> bool {
         matches!(self, Self::Ready { work, .. } if work.needs_version)
     }

@@ -48,7 +48,7 @@ use crate::domain::{
 };
 
 /// A create call later than this after its slot looks first: another host with the same file may have made the image.
-const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
+const RECONCILE_AFTER: Duration = Duration::from_mins(1);
 /// An instance whose stop was sent and never seen to work must be seen running this often before it counts as running.
 const SETTLED_AFTER: u32 = 3;
 /// An instance counts as missing when so many answers in a row did not list it, each a poll after the one before.
@@ -76,32 +76,30 @@ impl Step<'_> {
         match (self.bake.state.clone(), event) {
             (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
 
-            (State::Queued { kept, .. }, Event::NoVersion { why }) => {
-                self.end_queued(kept, failed(ReasonCode::Refused, true, why))
+            (State::Queued { suspended, .. }, Event::NoVersion { why }) => {
+                self.end_queued(suspended, failed(ReasonCode::Refused, true, why))
             }
             // Nothing is begun, no hook and no stop, only to be given up at once.
-            (State::Queued { not_before, kept }, Event::Admitted { .. }) if self.past_deadline() => {
-                self.wait_in_queue(not_before, kept)
+            (State::Queued { not_before, suspended }, Event::Admitted { .. }) if self.past_deadline() => {
+                self.wait_in_queue(not_before, suspended)
             }
-            (State::Queued { kept: None, .. }, Event::Admitted { version }) => self.begin(version),
-            (State::Queued { kept: Some(kept), .. }, Event::Admitted { .. }) => self.resume(kept),
-            (State::Queued { not_before, kept }, Event::Due) => self.wait_in_queue(not_before, kept),
+            (State::Queued { suspended: None, .. }, Event::Admitted { version }) => self.begin(version),
+            (State::Queued { suspended: Some(suspended), .. }, Event::Admitted { .. }) => self.resume(suspended),
+            (State::Queued { not_before, suspended }, Event::Due) => self.wait_in_queue(not_before, suspended),
 
             (State::Preparing { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Preparing { work, hook: None, .. }, Event::Due) => self.look_at_instance(work),
+            (State::Preparing { work, hook: None, .. }, Event::Due) => self.poll_instance(work),
             // The process in which it ran is gone, and perhaps the hook with it before it was done.
             (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
-            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => {
-                self.looked_at_instance(work, answer)
-            }
+            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => self.instance_polled(work, answer),
             (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Response::Hook(outcome))) => {
                 self.prepared(work, hook, &outcome)
             }
 
             (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Stopping { work, looks, sent, next, .. }, Event::Due) => {
+            (State::Stopping { work, polls, sent, next, .. }, Event::Due) => {
                 // Whether a stop whose answer was lost has worked is not known.
-                let state = State::Stopping { work, looks, sent, first_stop: false, next };
+                let state = State::Stopping { work, polls, sent, first_stop: false, next };
                 (state, Effect::Call(Call::DescribeInstance))
             }
             (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Response::Refused(api_error)))
@@ -111,8 +109,8 @@ impl Step<'_> {
                 work.downtime.stops = work.downtime.stops.saturating_sub(1);
                 self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
             }
-            (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
-                self.stopping(work, looks, sent, answer)
+            (State::Stopping { work, polls, sent, .. }, Event::Answered(answer)) => {
+                self.stopping(work, polls, sent, answer)
             }
 
             // Where an image may be there already, even a bake past its deadline looks once more.
@@ -122,17 +120,14 @@ impl Step<'_> {
             (State::Ready { work, .. }, Event::NoVersion { why }) if work.needs_version => {
                 self.finish(work, failed(ReasonCode::Refused, true, why))
             }
-            (State::Ready { work, blocked_on: waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
-                self.renumbered(work, version, waits_for)
+            (State::Ready { work, blocked_on, .. }, Event::Renumbered { version }) if work.needs_version => {
+                self.renumbered(work, version, blocked_on)
             }
-            (State::Ready { work, reconcile_before_create: look_first, blocked_on: waits_for, .. }, Event::Due)
+            (State::Ready { work, reconcile_before_create: reconcile_first, blocked_on, .. }, Event::Due)
                 if work.needs_version =>
             {
                 let next = self.after(self.pace.poll_interval);
-                (
-                    State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
-                    Effect::Wait(next),
-                )
+                (State::Ready { work, reconcile_before_create: reconcile_first, next, blocked_on }, Effect::Wait(next))
             }
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.downtime_is_over(&work) => {
                 self.restart(work)
@@ -141,8 +136,8 @@ impl Step<'_> {
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
                 (self.bake.state.clone(), self.find_image(&work))
             }
-            (State::Ready { work, blocked_on: waits_for, .. }, Event::Answered(answer)) => {
-                self.looked_before_create(work, waits_for, answer)
+            (State::Ready { work, blocked_on, .. }, Event::Answered(answer)) => {
+                self.searched_before_create(work, blocked_on, answer)
             }
 
             // The process that sent it is gone: a call under way is not stepped by `Due`.
@@ -153,8 +148,8 @@ impl Step<'_> {
             }
             (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
 
-            (State::Unknown { work, since, looks, why, .. }, Event::Answered(answer)) => {
-                self.looked(work, since, looks, why, answer)
+            (State::Unknown { work, since, polls, why, .. }, Event::Answered(answer)) => {
+                self.searched(work, since, polls, why, answer)
             }
 
             (State::Building { work, searching: true, .. }, Event::Due) => {
@@ -178,7 +173,7 @@ impl Step<'_> {
                 self.end_hook_finished(work, end, done, &outcome)
             }
 
-            (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
+            (State::Queued { suspended, .. }, Event::AdmissionClosed { code, why }) if self.past_deadline() => {
                 let reason = format!("held until its deadline had passed: {why}");
                 let end = match code {
                     _ if self.not_after().is_some() => {
@@ -190,7 +185,7 @@ impl Step<'_> {
                     }
                     code => End::Skipped { code, reason },
                 };
-                self.end_queued(kept, end)
+                self.end_queued(suspended, end)
             }
             // Nothing was asked for yet: the slot gets another row when it comes.
             (
@@ -200,8 +195,8 @@ impl Step<'_> {
                 let reason = "the clock was ahead when it was begun; it is baked when its slot comes".to_owned();
                 self.finish(work, End::Skipped { code: ReasonCode::ClockAhead, reason })
             }
-            (State::Queued { kept, .. }, Event::Cancelled { by }) => {
-                self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
+            (State::Queued { suspended, .. }, Event::Cancelled { by }) => {
+                self.end_queued(suspended, End::Cancelled { reason: format!("cancelled by {by} before it began") })
             }
             (
                 State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
@@ -213,7 +208,7 @@ impl Step<'_> {
                 Event::Admitted { .. }
                 | Event::NoVersion { .. }
                 | Event::Renumbered { .. }
-                | Event::Held { .. }
+                | Event::AdmissionClosed { .. }
                 | Event::ClockAhead
                 | Event::Answered(_)
                 | Event::Cancelled { .. },
@@ -226,11 +221,11 @@ impl Step<'_> {
 
     // Queue
 
-    fn wait_in_queue(&self, not_before: DateTime<Utc>, kept: Option<Suspended>) -> (State, Effect) {
+    fn wait_in_queue(&self, not_before: DateTime<Utc>, suspended: Option<Suspended>) -> (State, Effect) {
         if !self.past_deadline() {
-            return (State::Queued { not_before, kept }, Effect::Wait(not_before));
+            return (State::Queued { not_before, suspended }, Effect::Wait(not_before));
         }
-        match kept {
+        match suspended {
             None => {
                 let deadline = self.deadline_in_words();
                 let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
@@ -238,10 +233,10 @@ impl Step<'_> {
             }
             // Where an image may be there already, even a bake past its deadline looks once more.
             Some(Suspended { work, resume: Resume::FindImage, reason }) => {
-                let look = self.find_image(&work);
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, look)
+                let search = self.find_image(&work);
+                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, search)
             }
-            Some(kept) => self.give_up(kept.work),
+            Some(suspended) => self.give_up(suspended.work),
         }
     }
 
@@ -251,21 +246,21 @@ impl Step<'_> {
         self.wait_in_queue(next, Some(Suspended { work, resume, reason }))
     }
 
-    fn resume(&mut self, kept: Suspended) -> (State, Effect) {
-        match kept.resume {
-            Resume::Instance => self.look_at_instance(kept.work),
+    fn resume(&mut self, suspended: Suspended) -> (State, Effect) {
+        match suspended.resume {
+            Resume::Instance => self.poll_instance(suspended.work),
             Resume::FindImage => {
-                let look = self.find_image(&kept.work);
-                let (work, waits_for) = (kept.work, Some(kept.reason));
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
+                let search = self.find_image(&suspended.work);
+                let (work, blocked_on) = (suspended.work, Some(suspended.reason));
+                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, search)
             }
-            Resume::Create => self.search_or_create(kept.work),
+            Resume::Create => self.search_or_create(suspended.work),
         }
     }
 
-    fn end_queued(&self, kept: Option<Suspended>, end: End) -> (State, Effect) {
-        match kept {
-            Some(kept) => self.finish(kept.work, end),
+    fn end_queued(&self, suspended: Option<Suspended>, end: End) -> (State, Effect) {
+        match suspended {
+            Some(suspended) => self.finish(suspended.work, end),
             // It has no version; `on_failure` runs all the same.
             None => self.run_end_hooks(BakeWork::default(), Some(end), 0),
         }
@@ -286,7 +281,7 @@ impl Step<'_> {
             self.stop_or_create(work)
         } else if settings.stop_instance != StopInstance::Never {
             // No hook runs for a bake that will not be.
-            self.look_at_instance(work)
+            self.poll_instance(work)
         } else {
             self.prepare(work, 0)
         }
@@ -295,11 +290,11 @@ impl Step<'_> {
     fn stop_or_create(&mut self, work: BakeWork) -> (State, Effect) {
         match self.bake.settings.stop_instance {
             StopInstance::Never => {
-                let late = self.now > later(self.bake.slot, LOOK_FIRST_AFTER);
-                if late { self.look_then_create(work) } else { self.search_or_create(work) }
+                let late = self.now > later(self.bake.slot, RECONCILE_AFTER);
+                if late { self.search_then_create(work) } else { self.search_or_create(work) }
             }
             StopInstance::IfRunning | StopInstance::Required => {
-                let state = State::Stopping { work, looks: 0, sent: false, first_stop: false, next: self.now };
+                let state = State::Stopping { work, polls: 0, sent: false, first_stop: false, next: self.now };
                 (state, Effect::Call(Call::DescribeInstance))
             }
         }
@@ -307,12 +302,12 @@ impl Step<'_> {
 
     // Prepare
 
-    fn look_at_instance(&self, work: BakeWork) -> (State, Effect) {
+    fn poll_instance(&self, work: BakeWork) -> (State, Effect) {
         (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))
     }
 
     /// What stands against the stop is found here, before any hook runs and without a debt.
-    fn looked_at_instance(&mut self, mut work: BakeWork, answer: Response) -> (State, Effect) {
+    fn instance_polled(&mut self, mut work: BakeWork, answer: Response) -> (State, Effect) {
         let settings = &self.bake.settings;
         let goes_on = match &answer {
             Response::Instance(Some(PowerState::RunningInUse(_))) => settings.if_connected == IfConnected::Proceed,
@@ -404,7 +399,7 @@ impl Step<'_> {
 
     // Stop
 
-    fn stopping(&mut self, mut work: BakeWork, looks: u32, sent: bool, answer: Response) -> (State, Effect) {
+    fn stopping(&mut self, mut work: BakeWork, polls: u32, sent: bool, answer: Response) -> (State, Effect) {
         match answer {
             Response::Instance(Some(PowerState::Stopped)) => {
                 work.waiting = None;
@@ -432,7 +427,7 @@ impl Step<'_> {
                 work.downtime.stops += 1;
                 work.waiting = None;
                 let next = self.after(self.pace.poll_interval);
-                let state = State::Stopping { work, looks, sent: true, first_stop: true, next };
+                let state = State::Stopping { work, polls, sent: true, first_stop: true, next };
                 (state, Effect::Call(Call::StopInstance))
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
@@ -441,21 +436,21 @@ impl Step<'_> {
                     return self.give_up(work);
                 }
                 // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
-                if looks > 0 && looks.is_multiple_of(5) {
-                    let (looks, next) = (looks + 1, self.after(self.pace.poll_interval));
-                    let state = State::Stopping { work, looks, sent, first_stop: false, next };
+                if polls > 0 && polls.is_multiple_of(5) {
+                    let (polls, next) = (polls + 1, self.after(self.pace.poll_interval));
+                    let state = State::Stopping { work, polls, sent, first_stop: false, next };
                     return (state, Effect::Call(Call::StopInstance));
                 }
-                self.look_at_instance_again(work, looks, sent, None)
+                self.poll_instance_again(work, polls, sent, None)
             }
             Response::Instance(Some(PowerState::Transitioning(status)))
                 if sent && status.eq_ignore_ascii_case("stopping") =>
             {
                 work.waiting = None;
-                self.look_at_instance_again(work, looks, sent, None)
+                self.poll_instance_again(work, polls, sent, None)
             }
             Response::Instance(Some(PowerState::Transitioning(status))) => {
-                self.wait_for_instance(work, looks, sent, WaitReason::Instance, &Obstacle::State(status))
+                self.wait_for_instance(work, polls, sent, WaitReason::Instance, &Obstacle::State(status))
             }
             Response::Instance(Some(PowerState::Final(status))) => {
                 let reason = format!("the instance is {status}, which does not change by itself");
@@ -467,7 +462,7 @@ impl Step<'_> {
                     let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
                     return self.finish(work, failed(ReasonCode::InstanceState, true, reason));
                 }
-                self.wait_for_instance(work, looks, sent, WaitReason::Absent, &Obstacle::Absent)
+                self.wait_for_instance(work, polls, sent, WaitReason::Absent, &Obstacle::Absent)
             }
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
@@ -481,7 +476,7 @@ impl Step<'_> {
                 }
                 _ => {
                     let on = WaitReason::of(&api_error);
-                    self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(api_error))
+                    self.wait_for_instance(work, polls, sent, on, &Obstacle::Refused(api_error))
                 }
             },
             Response::Accepted
@@ -491,26 +486,26 @@ impl Step<'_> {
             | Response::InProgress(_)
             | Response::Image(_)
             | Response::Hook(_)
-            | Response::NotSent => self.look_at_instance_again(work, looks, sent, None),
+            | Response::NotSent => self.poll_instance_again(work, polls, sent, None),
         }
     }
 
-    fn look_at_instance_again(
+    fn poll_instance_again(
         &mut self,
         work: BakeWork,
-        looks: u32,
+        polls: u32,
         sent: bool,
         asked: Option<Duration>,
     ) -> (State, Effect) {
         let next = self.after(self.pace.poll_interval.max(asked.unwrap_or_default()));
-        (State::Stopping { work, looks: looks + 1, sent, first_stop: false, next }, Effect::Wait(next))
+        (State::Stopping { work, polls: polls + 1, sent, first_stop: false, next }, Effect::Wait(next))
     }
 
     /// Something is in the way of the stop. A bake that has sent none waits in the queue.
     fn wait_for_instance(
         &mut self,
         mut work: BakeWork,
-        looks: u32,
+        polls: u32,
         sent: bool,
         on: WaitReason,
         obstacle: &Obstacle,
@@ -520,12 +515,12 @@ impl Step<'_> {
         work.waiting = Some(waiting);
         if sent {
             let asked = obstacle.api_error().and_then(ApiError::server_delay);
-            return self.look_at_instance_again(work, looks, sent, asked);
+            return self.poll_instance_again(work, polls, sent, asked);
         }
         let poll = self.pace.poll_interval;
         let pause = match obstacle {
             Obstacle::Users(_) | Obstacle::Absent => poll,
-            Obstacle::State(_) => retry::look_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
+            Obstacle::State(_) => retry::poll_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
             Obstacle::Refused(api_error) => self.pause_after(api_error, times).max(poll),
         };
         let mut next = self.after(pause);
@@ -549,7 +544,7 @@ impl Step<'_> {
     }
 
     fn create_after_stop(&self, work: BakeWork) -> (State, Effect) {
-        if self.past_deadline() { self.give_up(work) } else { self.look_then_create(work) }
+        if self.past_deadline() { self.give_up(work) } else { self.search_then_create(work) }
     }
 
     // Create
@@ -565,7 +560,7 @@ impl Step<'_> {
     }
 
     fn search_or_create(&self, work: BakeWork) -> (State, Effect) {
-        if self.must_search(&work) { self.look_then_create(work) } else { self.create(work) }
+        if self.must_search(&work) { self.search_then_create(work) } else { self.create(work) }
     }
 
     /// Whether a search precedes the create call that is about to be made.
@@ -576,25 +571,25 @@ impl Step<'_> {
         let Evidence { baseline, first_sent, .. } = &work.evidence;
         // Other hands may have given a name that does not show the slot. And while the zone of GmtCreate is not known, only
         // a list from before the call tells our image, should its tags not be listed.
-        let decides_later = self.shows_slot() && self.pace.gmt_offset.is_some();
+        let decides_later = self.has_slot() && self.pace.gmt_offset.is_some();
         baseline.is_none() && first_sent.is_none() && !decides_later
     }
 
-    fn shows_slot(&self) -> bool {
-        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_slot())
+    fn has_slot(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.has_slot())
     }
 
-    fn shows_version(&self) -> bool {
-        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_version())
+    fn has_version(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.has_version())
     }
 
     fn find_image(&self, work: &BakeWork) -> Effect {
         Effect::Call(Call::FindImage(self.identity(work)))
     }
 
-    fn look_then_create(&self, work: BakeWork) -> (State, Effect) {
-        let look = self.find_image(&work);
-        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: None }, look)
+    fn search_then_create(&self, work: BakeWork) -> (State, Effect) {
+        let search = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: None }, search)
     }
 
     /// No image of the slot is listed, but others of its name: a name that does not tell whose an image is is not given.
@@ -603,7 +598,7 @@ impl Step<'_> {
         let news = taken.ids().find(|id| known.is_none_or(|known| !known.contains(id)));
         let Some(image_id) = news else { return self.create(work) };
         let why = format!("the name {} is taken by {image_id}", work.image_name);
-        if self.shows_version() {
+        if self.has_version() {
             work.needs_version = true;
             let next = self.now;
             return (
@@ -621,7 +616,7 @@ impl Step<'_> {
         self.finish(work, failed(ReasonCode::NameTaken, false, reason))
     }
 
-    fn renumbered(&mut self, mut work: BakeWork, version: u32, waits_for: Option<String>) -> (State, Effect) {
+    fn renumbered(&mut self, mut work: BakeWork, version: u32, blocked_on: Option<String>) -> (State, Effect) {
         if self.past_deadline() {
             return self.give_up(work);
         }
@@ -644,14 +639,14 @@ impl Step<'_> {
             let (version, image_name) = (before.0, before.1);
             work.evidence.earlier.push(EarlierName { version, image_name, baseline, first_sent });
         }
-        let look = self.find_image(&work);
-        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
+        let search = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, search)
     }
 
-    fn looked_before_create(
+    fn searched_before_create(
         &mut self,
         mut work: BakeWork,
-        waits_for: Option<String>,
+        blocked_on: Option<String>,
         answer: Response,
     ) -> (State, Effect) {
         match answer {
@@ -673,7 +668,7 @@ impl Step<'_> {
             Response::Refused(api_error) => self.wait_for_cloud(work, &api_error, true),
             _ => {
                 let next = self.after(self.pace.poll_interval);
-                (State::Ready { work, reconcile_before_create: true, next, blocked_on: waits_for }, Effect::Wait(next))
+                (State::Ready { work, reconcile_before_create: true, next, blocked_on }, Effect::Wait(next))
             }
         }
     }
@@ -726,11 +721,11 @@ impl Step<'_> {
 
     /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
     /// in its place, else in the queue.
-    fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, look_first: bool) -> (State, Effect) {
+    fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, reconcile_first: bool) -> (State, Effect) {
         let on = WaitReason::of(api_error);
         let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
         let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
-        let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
+        let steady = |pause, rng: &mut Rng| retry::poll_delay(pause, 1, retry::LONGEST_GAP, rng);
         let pause = match on {
             WaitReason::Fault => retry::delay(&policy, work.attempts.max(waiting.times), asked, self.rng),
             WaitReason::Outage | WaitReason::Throttled => retry::delay(&policy, waiting.times, asked, self.rng),
@@ -743,13 +738,10 @@ impl Step<'_> {
         work.waiting = Some(waiting);
         if work.restart_pending {
             next = self.downtime_end(&work).filter(|end| *end > self.now).map_or(next, |end| next.min(end));
-            let waits_for = Some(self.describe_wait(&work, next));
-            (
-                State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
-                Effect::Wait(next),
-            )
+            let blocked_on = Some(self.describe_wait(&work, next));
+            (State::Ready { work, reconcile_before_create: reconcile_first, next, blocked_on }, Effect::Wait(next))
         } else {
-            self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
+            self.queue(work, if reconcile_first { Resume::FindImage } else { Resume::Create }, next)
         }
     }
 
@@ -801,15 +793,15 @@ impl Step<'_> {
         work.evidence.all_refused = false;
         // The clock may have been set back since.
         let since = since.min(self.now);
-        let next = self.after(self.first_look().max(asked));
-        (State::Unknown { work, since, looks: 0, next, why }, Effect::Wait(next))
+        let next = self.after(self.first_poll_delay().max(asked));
+        (State::Unknown { work, since, polls: 0, next, why }, Effect::Wait(next))
     }
 
-    fn looked(
+    fn searched(
         &mut self,
         work: BakeWork,
         since: DateTime<Utc>,
-        looks: u32,
+        polls: u32,
         why: String,
         answer: Response,
     ) -> (State, Effect) {
@@ -842,25 +834,25 @@ impl Step<'_> {
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
             Response::Refused(api_error) => {
-                let pause = self.pause_after(&api_error, looks + 1);
+                let pause = self.pause_after(&api_error, polls + 1);
                 let next = self.after(pause);
-                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+                (State::Unknown { work, since, polls: polls + 1, next, why }, Effect::Wait(next))
             }
             _ => {
-                let gap = retry::look_delay(self.first_look(), looks + 1, self.longest_look(), self.rng);
+                let gap = retry::poll_delay(self.first_poll_delay(), polls + 1, self.longest_poll_delay(), self.rng);
                 // The look that may end it comes right after the window, not up to a gap later.
-                let window_end = later(since, self.pace.lookup_window).max(self.after(self.first_look()));
+                let window_end = later(since, self.pace.lookup_window).max(self.after(self.first_poll_delay()));
                 let next = self.after(gap).min(window_end);
-                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+                (State::Unknown { work, since, polls: polls + 1, next, why }, Effect::Wait(next))
             }
         }
     }
 
-    fn first_look(&self) -> Duration {
-        retry::FIRST_LOOK.min(self.pace.lookup_window / 4)
+    fn first_poll_delay(&self) -> Duration {
+        retry::FIRST_POLL.min(self.pace.lookup_window / 4)
     }
 
-    fn longest_look(&self) -> Duration {
+    fn longest_poll_delay(&self) -> Duration {
         retry::LONGEST_GAP.min(self.pace.lookup_window)
     }
 
@@ -1042,11 +1034,11 @@ impl Step<'_> {
             mut work,
             end,
             tries,
-            stop_unconfirmed: doubt,
+            stop_unconfirmed,
             since,
             start_sent,
             mut refused_since,
-            last_error: mut trouble,
+            mut last_error,
             ..
         } = self.bake.state.clone()
         else {
@@ -1071,11 +1063,11 @@ impl Step<'_> {
         {
             refused_since = refused_since.or(Some(self.now));
         }
-        let (tries, doubt, next, call) = match answer {
+        let (tries, stop_unconfirmed, next, call) = match answer {
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
-                if doubt && tries < SETTLED_AFTER =>
+                if stop_unconfirmed && tries < SETTLED_AFTER =>
             {
-                (tries + 1, doubt, self.after(self.pace.poll_interval), None)
+                (tries + 1, stop_unconfirmed, self.after(self.pace.poll_interval), None)
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.restart_pending = false;
@@ -1096,7 +1088,8 @@ impl Step<'_> {
                     Some(image) => {
                         let line = image.tags.get(TAG_LINE).map_or("another line", String::as_str);
                         let name = &image.image_id;
-                        trouble = Some(format!("it is not started while image {name} of {line} is being made of it"));
+                        last_error =
+                            Some(format!("it is not started while image {name} of {line} is being made of it"));
                         (tries, false, self.start_pause(tries), None)
                     }
                 }
@@ -1109,34 +1102,24 @@ impl Step<'_> {
                 let end = end.map(|end| end.with_note("the instance is gone, it could not be started again"));
                 return self.run_end_hooks(work, end, 0);
             }
-            Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
+            Response::Accepted => (tries, stop_unconfirmed, self.after(self.pace.poll_interval), None),
             answer => {
-                trouble = match answer {
+                last_error = match answer {
                     Response::Refused(api_error) => Some(api_error.describe()),
                     Response::Instance(Some(PowerState::Transitioning(status) | PowerState::Final(status))) => {
                         Some(format!("the cloud reports it {status}"))
                     }
                     Response::Instance(None) => Some("the cloud does not list it".to_owned()),
-                    _ => trouble,
+                    _ => last_error,
                 };
-                (tries + 1, doubt, self.start_pause(tries), None)
+                (tries + 1, stop_unconfirmed, self.start_pause(tries), None)
             }
         };
         let next = next.max(self.after(asked.unwrap_or_default()));
         let start_sent = call == Some(Call::StartInstance);
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
         (
-            State::Starting {
-                work,
-                end,
-                tries,
-                stop_unconfirmed: doubt,
-                since,
-                start_sent,
-                refused_since,
-                last_error: trouble,
-                next,
-            },
+            State::Starting { work, end, tries, stop_unconfirmed, since, start_sent, refused_since, last_error, next },
             effect,
         )
     }
@@ -1144,7 +1127,7 @@ impl Step<'_> {
     /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
     /// come up, so the pauses grow only after that.
     fn start_pause(&mut self, tries: u32) -> DateTime<Utc> {
-        let pause = retry::look_delay(self.pace.poll_interval, tries / STEADY_POLLS + 1, retry::LONGEST_GAP, self.rng);
+        let pause = retry::poll_delay(self.pace.poll_interval, tries / STEADY_POLLS + 1, retry::LONGEST_GAP, self.rng);
         self.after(pause)
     }
 
@@ -1201,18 +1184,18 @@ impl Step<'_> {
     /// The instance is started again if it was stopped, and then the hooks of the end run.
     fn start(&self, work: BakeWork, end: Option<End>) -> (State, Effect) {
         if work.restart_pending {
-            let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
+            let stop_unconfirmed = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);
-            let (start_sent, refused_since, trouble, next) = (false, None, None, self.now);
+            let (start_sent, refused_since, last_error, next) = (false, None, None, self.now);
             let state = State::Starting {
                 work,
                 end,
                 tries: 0,
-                stop_unconfirmed: doubt,
+                stop_unconfirmed,
                 since,
                 start_sent,
                 refused_since,
-                last_error: trouble,
+                last_error,
                 next,
             };
             (state, Effect::Call(Call::DescribeInstance))

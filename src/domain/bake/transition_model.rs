@@ -48,9 +48,9 @@ use crate::domain::{
 const POLL: i64 = 30;
 const WINDOW: i64 = 300;
 const BUILD_DEADLINE: i64 = 7200;
-/// A bake whose world has become honest ends within so many rounds: an image that stays is looked at each `POLL` until
+/// A bake whose world has become honest ends within so many iterations: an image that stays is looked at each `POLL` until
 /// `BUILD_DEADLINE`, and the clock may have been set back by as much before.
-const HONEST_ROUNDS: usize = 1000;
+const HONEST_ITERATIONS: usize = 1000;
 
 /// What a case begins with.
 #[derive(Debug, Clone)]
@@ -87,7 +87,7 @@ struct Setting {
 /// One event, and the call that follows from it.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that may happen or not")]
-struct Round {
+struct Iteration {
     /// How long after the wanted instant the bake is looked at.
     idle: i64,
     clock_step: i64,
@@ -596,11 +596,11 @@ impl Case {
         }
     }
 
-    fn run(&mut self, rounds: &[Round]) -> Checked {
-        for round in rounds {
-            self.round(round)?;
+    fn run(&mut self, iterations: &[Iteration]) -> Checked {
+        for iteration in iterations {
+            self.iteration(iteration)?;
         }
-        let honest = Round {
+        let honest = Iteration {
             idle: 0,
             clock_step: 0,
             admits: true,
@@ -611,37 +611,37 @@ impl Case {
             cancels: false,
             luck: Luck::HONEST,
         };
-        for _ in 0..HONEST_ROUNDS {
+        for _ in 0..HONEST_ITERATIONS {
             if self.bake.state.is_ended() {
                 break;
             }
-            self.round(&honest)?;
+            self.iteration(&honest)?;
         }
         prop_assert!(self.bake.state.is_ended(), "it never ends: {:?}", self.bake.state);
         self.check_the_end()
     }
 
-    fn round(&mut self, round: &Round) -> Checked {
-        self.world.step_clock(round.clock_step);
-        if round.instance_vanishes {
+    fn iteration(&mut self, iteration: &Iteration) -> Checked {
+        self.world.step_clock(iteration.clock_step);
+        if iteration.instance_vanishes {
             self.world.machine = Machine::Gone;
         }
-        if let Some((away, seconds)) = round.away
+        if let Some((away, seconds)) = iteration.away
             && let machine @ (Machine::Running | Machine::Stopped) = self.world.machine
         {
             let (until, runs) = (self.world.time + seconds, machine == Machine::Running);
             self.world.machine = Machine::Away { away, until, runs };
         }
-        self.world.connected ^= round.user_turns;
-        if round.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
+        self.world.connected ^= iteration.user_turns;
+        if iteration.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
             return self.event(Event::Cancelled { by: "ops".into() });
         }
         if self.call.is_none() {
             let wake = self.bake.state.wake_at().unwrap_or(self.world.now());
             let ahead = (wake - self.world.now() + TimeDelta::milliseconds(999)).num_seconds().max(0);
-            self.world.pass(ahead + round.idle);
+            self.world.pass(ahead + iteration.idle);
             let queued = matches!(self.bake.state, State::Queued { .. });
-            let admitted = queued && round.admits;
+            let admitted = queued && iteration.admits;
             let is_renumbered = self.bake.state.needs_version();
             // Another version each time: the first one stays, unless its name is taken.
             self.version += u32::from(admitted || is_renumbered);
@@ -653,13 +653,13 @@ impl Case {
             })?;
         }
         let Some(call) = self.call.take() else { return Ok(()) };
-        if round.crash == Crash::BeforeTheCall {
+        if iteration.crash == Crash::BeforeTheCall {
             self.reload();
             return Ok(());
         }
-        let answer = self.world.perform(call, &round.luck);
-        self.world.pass(round.luck.answered_after);
-        if round.crash == Crash::BeforeTheAnswer {
+        let answer = self.world.perform(call, &iteration.luck);
+        self.world.pass(iteration.luck.answered_after);
+        if iteration.crash == Crash::BeforeTheAnswer {
             self.reload();
             return Ok(());
         }
@@ -821,10 +821,10 @@ impl Case {
         let failed = matches!(end, Some(End::Failed { .. }));
         let (stops, creates) = self.before_restart;
         // Without a `before`, they are owed once it is clear that the bake is begun: at its first call that matters.
-        let owed = begun > 0
+        let pending = begun > 0
             || self.hooks.iter().any(|(moment, _)| *moment == Moment::After)
             || all.before.is_empty() && (self.creates > creates || self.stops > stops);
-        wanted.extend(all.ending(failed, owed).map(|(moment, number, _)| (moment, number)));
+        wanted.extend(all.ending(failed, pending).map(|(moment, number, _)| (moment, number)));
         prop_assert_eq!(&self.hooks, &wanted);
         if matches!(end, Some(End::Succeeded { .. })) {
             prop_assert_eq!(begun, all.before.len());
@@ -935,7 +935,7 @@ fn hooks([before, on_failure, after]: [usize; 3]) -> Hooks {
     Hooks { before: commands(before), on_failure: commands(on_failure), after: commands(after), ..Hooks::default() }
 }
 
-fn rounds() -> impl Strategy<Value = Round> {
+fn iteration() -> impl Strategy<Value = Iteration> {
     let idle = prop_oneof![5 => Just(0), 2 => 0..60i64, 1 => 0..BUILD_DEADLINE];
     let clock_step = prop_oneof![20 => Just(0), 2 => -30..30i64, 1 => -BUILD_DEADLINE..BUILD_DEADLINE];
     let crash = prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeTheCall), 1 => Just(Crash::BeforeTheAnswer)];
@@ -945,7 +945,7 @@ fn rounds() -> impl Strategy<Value = Round> {
     let away = proptest::option::weighted(0.05, (away, 0..3000i64));
     let instance = (proptest::bool::weighted(0.01), away);
     (idle, clock_step, proptest::bool::weighted(0.8), crash, instance, people, lucks()).prop_map(
-        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), luck)| Round {
+        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), luck)| Iteration {
             idle,
             clock_step,
             admits,
@@ -959,7 +959,7 @@ fn rounds() -> impl Strategy<Value = Round> {
     )
 }
 
-fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
+fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
     let stop = prop_oneof![Just(StopInstance::Never), Just(StopInstance::IfRunning), Just(StopInstance::Required)];
     let machine = prop_oneof![
         6 => Just(Machine::Running),
@@ -1010,7 +1010,7 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             seed,
         },
     );
-    (setting, proptest::collection::vec(rounds(), 0..40))
+    (setting, proptest::collection::vec(iteration(), 0..40))
 }
 
 proptest! {
@@ -1021,8 +1021,8 @@ proptest! {
     })]
 
     #[test]
-    fn the_promises_hold_in_every_world((setting, rounds) in cases()) {
-        Case::new(&setting).run(&rounds)?;
+    fn the_promises_hold_in_every_world((setting, iterations) in cases()) {
+        Case::new(&setting).run(&iterations)?;
     }
 }
 
@@ -1033,9 +1033,9 @@ fn the_worlds_reach_every_state() {
     let mut runner = TestRunner::deterministic();
     let (mut words, mut set_aside, mut restarted, mut rebaked) = (BTreeSet::new(), 0, 0, 0);
     for _ in 0..CASES {
-        let (setting, rounds) = cases().new_tree(&mut runner).expect("a case").current();
+        let (setting, iterations) = cases().new_tree(&mut runner).expect("a case").current();
         let mut case = Case::new(&setting);
-        case.run(&rounds).expect("it holds");
+        case.run(&iterations).expect("it holds");
         words.extend(case.words);
         restarted += usize::from(case.restarts > 0);
         rebaked += usize::from(case.rebakes > 0);

@@ -2,7 +2,7 @@
 
 use super::error::CronError;
 
-/// A piece of an expression with its start, in bytes.
+/// A part of an expression with its start, in bytes.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Word<'a> {
     pub(crate) start: usize,
@@ -10,13 +10,13 @@ pub(crate) struct Word<'a> {
 }
 
 impl<'a> Word<'a> {
-    /// The pieces of `text`, which itself begins at `start`.
+    /// The parts of `text`, which itself begins at `start`.
     pub(crate) fn split(text: &'a str, start: usize, at: impl Fn(char) -> bool) -> impl Iterator<Item = Self> {
         let mut next = 0;
-        text.split(at).map(move |piece| {
-            let word = Self { start: start + next, text: piece };
-            // A separator may be a wide space; its length is found in the text that follows the piece.
-            let end = next + piece.len();
+        text.split(at).map(move |part| {
+            let word = Self { start: start + next, text: part };
+            // A separator may be a wide space; its length is found in the text that follows the part.
+            let end = next + part.len();
             next = end + text[end..].chars().next().map_or(0, char::len_utf8);
             word
         })

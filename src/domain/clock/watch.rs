@@ -380,7 +380,7 @@ impl ClockWatch {
     }
 
     /// Whether the clock was set, or is far from the cloud's, and nothing has settled it yet.
-    pub fn is_in_doubt(&self) -> bool {
+    pub fn is_unconfirmed(&self) -> bool {
         self.with(|seen, _, _| matches!(seen.unconfirmed, Some(ClockBlocker::Stepped { .. })) || seen.is_contradicted())
     }
 
@@ -533,7 +533,7 @@ mod tests {
             assert!(after.is_compared());
             assert!(after.agreed().is_err(), "nothing is deleted by what is remembered");
             let is_step = by.abs() > STEP_BACK;
-            assert_eq!(after.is_in_doubt(), is_step, "{by}");
+            assert_eq!(after.is_unconfirmed(), is_step, "{by}");
             assert_eq!(after.take_events().len(), usize::from(is_step));
             assert!((after.cloud_now() - truth).abs() <= TimeDelta::minutes(1), "{by}");
             let elsewhere = ClockAnchor { boot_id: "another".into(), ..anchor };

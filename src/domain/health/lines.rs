@@ -265,8 +265,8 @@ fn of_line(
 /// The schedule's name, and the line where it says more.
 fn name_of(line: &Line) -> String {
     let (line, schedule) = (line.id.as_str(), line.schedule.as_str());
-    let says_it_all = line.strip_prefix(schedule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if says_it_all { line.to_owned() } else { format!("{schedule} ({line})") }
+    let has_schedule_name = line.strip_prefix(schedule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if has_schedule_name { line.to_owned() } else { format!("{schedule} ({line})") }
 }
 
 fn bake_now(line: &Line) -> String {

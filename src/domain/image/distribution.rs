@@ -110,7 +110,7 @@ pub enum Event {
     /// The instant it waited for has come, or it was read back after a restart.
     Due,
     /// A look came back.
-    Looked(Result<Observation, ApiError>),
+    Observed(Result<Observation, ApiError>),
     /// The call came back.
     Asked(Result<(), ApiError>),
     /// The image is gone, for this reason.
@@ -139,7 +139,7 @@ pub enum Observation {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
     /// Look at the image and come back.
-    Look,
+    Observe,
     /// Ask for the copy and come back.
     Ask,
     /// Nothing until then.
@@ -227,21 +227,21 @@ impl ReplicaTransition<'_> {
         match (state, event) {
             (state @ (State::Done { .. } | State::Failed { .. }), _) => (state, Effect::Done),
             (_, Event::Gone(why)) => fail(why),
-            (state @ (State::Pending { .. } | State::Copying { .. }), Event::Due) => (state, Effect::Look),
+            (state @ (State::Pending { .. } | State::Copying { .. }), Event::Due) => (state, Effect::Observe),
             // The process that sent it is gone: a call under way is not stepped by `Due`.
             (State::Asking { mut work, .. }, Event::Due) => {
                 work.tries += 1;
-                self.unclear(work, "the daemon stopped before the call was answered".to_owned(), Effect::Look)
+                self.unclear(work, "the daemon stopped before the call was answered".to_owned(), Effect::Observe)
             }
-            (State::Pending { work, waits_for, .. }, Event::Looked(looked)) => {
-                self.looked_before(work, waits_for, looked)
+            (State::Pending { work, waits_for, .. }, Event::Observed(observed)) => {
+                self.observed_before(work, waits_for, observed)
             }
             (State::Asking { work, .. }, Event::Asked(asked)) => self.asked(work, asked),
-            (State::Copying { work, since, repeat_accepted_at, progress, .. }, Event::Looked(looked)) => {
+            (State::Copying { work, since, repeat_accepted_at, progress, .. }, Event::Observed(observed)) => {
                 // The clock may have been set back since.
-                self.looked(work, since.min(self.now), repeat_accepted_at, progress, looked)
+                self.observed(work, since.min(self.now), repeat_accepted_at, progress, observed)
             }
-            (state, Event::Looked(_) | Event::Asked(_)) => {
+            (state, Event::Observed(_) | Event::Asked(_)) => {
                 let next = self.after(self.pace.poll_interval);
                 (state, Effect::Wait(next))
             }
@@ -250,13 +250,13 @@ impl ReplicaTransition<'_> {
 
     // Pending
 
-    fn looked_before(
+    fn observed_before(
         &mut self,
         mut work: ReplicaWork,
         waits_for: Option<String>,
-        looked: Result<Observation, ApiError>,
+        observed: Result<Observation, ApiError>,
     ) -> (State, Effect) {
-        match looked {
+        match observed {
             Ok(Observation::Listed { status: ImageStatus::Available, .. }) => done("listed as AVAILABLE in the region"),
             Ok(Observation::Listed { status: ImageStatus::InProgress | ImageStatus::Other(_), progress }) => {
                 self.follow(seen(work), None, progress)
@@ -266,7 +266,7 @@ impl ReplicaTransition<'_> {
             // What was asked for and never answered may be listed late.
             Ok(_) if let Some(end) = self.unclear_until(&mut work) => {
                 work.misses += 1;
-                let gap = retry::look_delay(self.first_look(), work.misses, retry::LONGEST_GAP, self.rng);
+                let gap = retry::poll_delay(self.first_poll_delay(), work.misses, retry::LONGEST_GAP, self.rng);
                 // The look that may end it comes right after the window, not up to a gap later.
                 pending(work, self.after(gap).min(end), waits_for)
             }
@@ -322,7 +322,7 @@ impl ReplicaTransition<'_> {
             ErrorClass::Permanent => fail(error.describe()),
             ErrorClass::Unclear => {
                 work.tries += 1;
-                let next = Effect::Wait(self.after(self.first_look()));
+                let next = Effect::Wait(self.after(self.first_poll_delay()));
                 self.unclear(work, error.to_string(), next)
             }
             ErrorClass::Transient => {
@@ -330,7 +330,7 @@ impl ReplicaTransition<'_> {
                 self.again(work, error.describe(), error.server_delay())
             }
             ErrorClass::Busy => {
-                let pause = retry::look_delay(self.pace.poll_interval, 1, retry::LONGEST_GAP, self.rng);
+                let pause = retry::poll_delay(self.pace.poll_interval, 1, retry::LONGEST_GAP, self.rng);
                 self.wait_or_give_up(work, pause.max(error.server_delay().unwrap_or_default()), &error)
             }
             ErrorClass::Credential => {
@@ -368,16 +368,16 @@ impl ReplicaTransition<'_> {
         (State::Copying { work, since: self.now, repeat_accepted_at, progress, next }, Effect::Wait(next))
     }
 
-    fn looked(
+    fn observed(
         &mut self,
         mut work: ReplicaWork,
         since: DateTime<Utc>,
         mut repeat_accepted_at: Option<DateTime<Utc>>,
         mut progress: Option<String>,
-        looked: Result<Observation, ApiError>,
+        observed: Result<Observation, ApiError>,
     ) -> (State, Effect) {
         let mut pause = self.pace.poll_interval;
-        match looked {
+        match observed {
             Ok(Observation::Listed { status: ImageStatus::Available, .. }) => return done("copied"),
             Ok(Observation::Listed { status: status @ (ImageStatus::CreateFailed | ImageStatus::Deleted), .. }) => {
                 let why = format!("the cloud lists the copy as {} and gives no reason", status.as_str());
@@ -440,8 +440,8 @@ impl ReplicaTransition<'_> {
         retry::pause_after(error, n, self.pace.poll_interval, retry::LONGEST_GAP, self.rng)
     }
 
-    fn first_look(&self) -> Duration {
-        retry::FIRST_LOOK.min(self.pace.lookup_window / 4)
+    fn first_poll_delay(&self) -> Duration {
+        retry::FIRST_POLL.min(self.pace.lookup_window / 4)
     }
 
     fn after(&self, pause: Duration) -> DateTime<Utc> {

@@ -31,7 +31,7 @@ fn error(class: ErrorClass, code: &str) -> ApiError {
 }
 
 fn listed(status: ImageStatus) -> Event {
-    Event::Looked(Ok(Observation::Listed { status, progress: Some("40%".to_owned()) }))
+    Event::Observed(Ok(Observation::Listed { status, progress: Some("40%".to_owned()) }))
 }
 
 /// Lets `events` happen one after the other, each when the one before is due; the last state and effect.
@@ -48,13 +48,13 @@ fn live(events: impl IntoIterator<Item = Event>) -> (State, Effect, DateTime<Utc
 }
 
 fn absent() -> Event {
-    Event::Looked(Ok(Observation::Absent))
+    Event::Observed(Ok(Observation::Absent))
 }
 
 #[test]
 fn an_ordinary_copy() {
     let (state, effect, _) = live([Event::Due]);
-    assert_eq!((state.as_str(), effect), ("pending", Effect::Look));
+    assert_eq!((state.as_str(), effect), ("pending", Effect::Observe));
     let (state, effect, _) = live([Event::Due, absent()]);
     assert_eq!((state.as_str(), effect), ("asking", Effect::Ask));
     let (state, ..) = live([Event::Due, absent(), Event::Asked(Ok(()))]);
@@ -70,8 +70,8 @@ fn an_ordinary_copy() {
 fn what_is_there_is_never_asked_for() {
     let (state, ..) = live([Event::Due, listed(ImageStatus::Available)]);
     assert_eq!(state.as_str(), "done");
-    for sight in [listed(ImageStatus::InProgress), Event::Looked(Ok(Observation::Named))] {
-        let (state, ..) = live([Event::Due, sight]);
+    for observation in [listed(ImageStatus::InProgress), Event::Observed(Ok(Observation::Named))] {
+        let (state, ..) = live([Event::Due, observation]);
         assert_eq!(state.as_str(), "copying");
     }
 }
@@ -168,11 +168,11 @@ fn an_image_that_is_gone_ends_its_copies() {
         assert_eq!((state.as_str(), state.reason()), ("failed", Some("the image is gone: pruned")));
     }
     // One empty listing proves nothing.
-    let (state, effect, _) = live([Event::Due, Event::Looked(Ok(Observation::NoImage))]);
+    let (state, effect, _) = live([Event::Due, Event::Observed(Ok(Observation::NoImage))]);
     assert!(matches!(effect, Effect::Wait(_)), "{state:?}");
     let mut rng = Rng::with_seed(1);
     let late = later(start(), PACE.lookup_window);
-    let (gone, _) = step(&state, Event::Looked(Ok(Observation::NoImage)), late, &PACE, &mut rng);
+    let (gone, _) = step(&state, Event::Observed(Ok(Observation::NoImage)), late, &PACE, &mut rng);
     assert_eq!(gone.as_str(), "failed");
     let (back, _) = step(&state, listed(ImageStatus::Available), late, &PACE, &mut rng);
     assert_eq!(back.as_str(), "done");
@@ -239,7 +239,7 @@ struct Region {
 }
 
 impl Region {
-    fn sight(&self) -> Observation {
+    fn observation(&self) -> Observation {
         let Some(copy) = self.copy.filter(|copy| self.time >= copy.at + LISTED_AFTER) else {
             return Observation::Absent;
         };
@@ -277,7 +277,7 @@ proptest! {
         let mut state = State::wanted(clock);
         let mut deeds = deeds.into_iter();
         let mut event = Event::Due;
-        let mut looked = false;
+        let mut observed = false;
         for round in 0.. {
             prop_assert!(round < 3000, "no end: {state:?}");
             let before = state.clone();
@@ -306,23 +306,23 @@ proptest! {
                         }
                         _ => {}
                     }
-                    looked = false;
+                    observed = false;
                     event = Event::Due;
                 }
-                Effect::Look => {
+                Effect::Observe => {
                     pass(1, &mut region, &mut clock);
                     event = match deeds.next() {
-                        Some(Deed::Refuse(class)) => Event::Looked(Err(error(class, "X"))),
-                        Some(Deed::ActAndLose) => Event::Looked(Err(error(ErrorClass::Transient, "Timeout"))),
+                        Some(Deed::Refuse(class)) => Event::Observed(Err(error(class, "X"))),
+                        Some(Deed::ActAndLose) => Event::Observed(Err(error(ErrorClass::Transient, "Timeout"))),
                         Some(Deed::Crash { .. }) => Event::Due,
-                        _ => Event::Looked(Ok(region.sight())),
+                        _ => Event::Observed(Ok(region.observation())),
                     };
-                    looked = matches!(event, Event::Looked(Ok(_)));
+                    observed = matches!(event, Event::Observed(Ok(_)));
                 }
                 Effect::Ask => {
-                    prop_assert!(looked, "asked without a look: {before:?}");
+                    prop_assert!(observed, "called without a poll: {before:?}");
                     prop_assert_eq!(state.as_str(), "asking", "the intent is committed first");
-                    looked = false;
+                    observed = false;
                     pass(1, &mut region, &mut clock);
                     event = match deeds.next() {
                         Some(Deed::Refuse(class)) => Event::Asked(Err(error(class, "X"))),

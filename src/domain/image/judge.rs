@@ -18,8 +18,8 @@ use crate::domain::ids::BakeId;
 
 /// What stands against any deletion in a line, or in all of them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "doubt", rename_all = "snake_case")]
-pub enum Doubt {
+#[serde(tag = "blocker", rename_all = "snake_case")]
+pub enum Blocker {
     /// The newest bake of the line failed: what it was to replace must last.
     NewestFailed {
         /// That bake.
@@ -32,7 +32,7 @@ pub enum Doubt {
     },
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NewestFailed { bake } => write!(f, "the newest bake of the line, {bake}, failed"),
@@ -90,9 +90,9 @@ pub enum Why {
     /// Its delete call was sent, and no search has answered since whether it is gone.
     Deleting,
     /// No rule wants it, but nothing is deleted now.
-    Doubt {
+    Blocker {
         /// Why not.
-        because: Doubt,
+        because: Blocker,
     },
 }
 
@@ -125,7 +125,7 @@ impl fmt::Display for Why {
             Self::Missing => f.write_str("not in the cloud any more"),
             Self::Refused { reason } => write!(f, "the cloud would not delete it: {reason}"),
             Self::Deleting => f.write_str("its deletion was sent and is not confirmed yet"),
-            Self::Doubt { because } => write!(f, "no rule wants it, but {because}"),
+            Self::Blocker { because } => write!(f, "no rule wants it, but {because}"),
         }
     }
 }
@@ -163,7 +163,7 @@ impl RetentionDecision {
     pub fn is_unwanted(&self) -> bool {
         match self {
             Self::Goes { .. } => true,
-            Self::Blocked { why, .. } => why.iter().all(|why| matches!(why, Why::Doubt { .. })),
+            Self::Blocked { why, .. } => why.iter().all(|why| matches!(why, Why::Blocker { .. })),
             Self::Stays { .. } => false,
         }
     }
@@ -182,7 +182,7 @@ impl RetentionDecision {
 pub fn judge(
     images: &[LineImage],
     policy: Option<&Policy>,
-    doubts: &[Doubt],
+    blockers: &[Blocker],
     now: DateTime<Utc>,
 ) -> Vec<RetentionDecision> {
     let keep = policy.and_then(|policy| Some((policy.keep.as_ref()?, policy.zone)));
@@ -241,7 +241,7 @@ pub fn judge(
             }
             // What stands in the way by itself says more than a doubt.
             if why.is_empty() {
-                why.extend(doubts.iter().map(|doubt| Why::Doubt { because: doubt.clone() }));
+                why.extend(blockers.iter().map(|blocker| Why::Blocker { because: blocker.clone() }));
             }
             let rule = rule.clone();
             if why.is_empty() { RetentionDecision::Goes { rule } } else { RetentionDecision::Blocked { rule, why } }

@@ -44,11 +44,11 @@ pub struct CredentialProvider {
     environment: Environment,
     http: Http,
     clock: Arc<dyn Clock>,
-    held: Mutex<Option<Held>>,
+    cached: Mutex<Option<Cached>>,
 }
 
 #[derive(Debug, Clone)]
-struct Held {
+struct Cached {
     credentials: Credentials,
     stale_at: Option<DateTime<Utc>>,
 }
@@ -56,25 +56,25 @@ struct Held {
 impl CredentialProvider {
     /// Asks nobody yet.
     pub fn new(source: CredentialSource, environment: Environment, http: Http, clock: Arc<dyn Clock>) -> Self {
-        Self { source, environment, http, clock, held: Mutex::new(None) }
+        Self { source, environment, http, clock, cached: Mutex::new(None) }
     }
 
     /// The credentials to sign with now. Those at hand serve until they expire, should a fresh fetch fail.
     pub async fn get(&self) -> Result<Credentials, NoCredentials> {
-        let mut held = self.held.lock().await;
+        let mut cached = self.cached.lock().await;
         let now = self.clock.now();
-        let Some(at_hand) = held.clone() else {
-            return Ok(held.insert(self.fetch(now).await?).credentials.clone());
+        let Some(at_hand) = cached.clone() else {
+            return Ok(cached.insert(self.fetch(now).await?).credentials.clone());
         };
         if at_hand.stale_at.is_none_or(|stale_at| now < stale_at) {
             return Ok(at_hand.credentials);
         }
         match self.fetch(now).await {
-            Ok(fresh) => Ok(held.insert(fresh).credentials.clone()),
+            Ok(fresh) => Ok(cached.insert(fresh).credentials.clone()),
             Err(error) if at_hand.credentials.expires_at.is_some_and(|end| now < end) => {
                 tracing::warn!(%error, "credentials cannot be refreshed yet");
                 let credentials = at_hand.credentials;
-                *held = Some(Held { credentials: credentials.clone(), stale_at: Some(now + PAUSE) });
+                *cached = Some(Cached { credentials: credentials.clone(), stale_at: Some(now + PAUSE) });
                 Ok(credentials)
             }
             Err(error) => Err(error),
@@ -83,17 +83,17 @@ impl CredentialProvider {
 
     /// What was last fetched, without asking anybody.
     pub async fn at_hand(&self) -> Option<Credentials> {
-        self.held.lock().await.as_ref().map(|held| held.credentials.clone())
+        self.cached.lock().await.as_ref().map(|cached| cached.credentials.clone())
     }
 
     /// Reads the sources anew, after the cloud did not accept what is at hand. Keeps that where no source answers.
     pub async fn refresh(&self) -> Result<Credentials, NoCredentials> {
-        let mut held = self.held.lock().await;
+        let mut cached = self.cached.lock().await;
         let fresh = self.fetch(self.clock.now()).await?;
-        Ok(held.insert(fresh).credentials.clone())
+        Ok(cached.insert(fresh).credentials.clone())
     }
 
-    async fn fetch(&self, now: DateTime<Utc>) -> Result<Held, NoCredentials> {
+    async fn fetch(&self, now: DateTime<Utc>) -> Result<Cached, NoCredentials> {
         let sources: &[SourceName] = match self.source {
             CredentialSource::Default => {
                 &[SourceName::Environment, SourceName::Files, SourceName::CliProfile, SourceName::EcsRamRole]
@@ -106,7 +106,7 @@ impl CredentialProvider {
             match self.ask(name).await {
                 Ok(credentials) => {
                     tracing::info!(source = %name, "credentials come from the {name}");
-                    return Ok(Held { stale_at: stale_at(&credentials, now), credentials });
+                    return Ok(Cached { stale_at: stale_at(&credentials, now), credentials });
                 }
                 Err(why) => reasons.push((name, why)),
             }

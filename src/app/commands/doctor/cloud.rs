@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream::FuturesOrdered};
 
 use super::{
     Check, Context, DoctorReport, host,
-    permissions::{Look, Needs, Probe},
+    permissions::{ListCall, Needs, Probe},
 };
 use crate::{
     adapters::{
@@ -26,7 +26,7 @@ use crate::{
     },
     app::{
         commands::{
-            inventory::{Machine, find, kind_word},
+            inventory::{Machine, find, kind_label},
             output::{relative, short},
         },
         daemon,
@@ -222,10 +222,10 @@ fn provide(context: &Context<'_>, config: &Config) -> String {
 }
 
 async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &mut DoctorReport) {
-    let (looks, left_out) = Look::all(needs);
-    let mut looks: FuturesOrdered<_> = looks.into_iter().map(|(look, weight)| look.check(cloud, weight)).collect();
+    let (calls, left_out) = ListCall::all(needs);
+    let mut calls: FuturesOrdered<_> = calls.into_iter().map(|(call, weight)| call.check(cloud, weight)).collect();
     let mut found_any = false;
-    while let Some((check, found)) = looks.next().await {
+    while let Some((check, found)) = calls.next().await {
         found_any |= found;
         report.add(check);
     }
@@ -289,7 +289,7 @@ async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorRepo
                 }
             }
             Err(api_error) => {
-                let name = format!("{} {}s in {region}", group.len(), kind_word(kind));
+                let name = format!("{} {}s in {region}", group.len(), kind_label(kind));
                 report.add(Check::warn(name, format!("not looked up: {api_error}"), &*api_error.advice));
             }
         }
@@ -338,17 +338,17 @@ fn instance(
             InstanceType::CloudDesktop => format!(" in {region}"),
             InstanceType::WuyingServer => String::new(),
         };
-        let found = format!("the account has no such {}{place} ({names})", kind_word(kind));
+        let found = format!("the account has no such {}{place} ({names})", kind_label(kind));
         let advice = "check instance_id, instance_region and the account of the credentials";
         let is_idle = schedules.iter().all(|schedule| schedule.paused);
         return if is_idle { Check::warn(name, found, advice) } else { Check::fail(name, found, advice) };
     };
     if machine.kind != kind {
-        let found = format!("a {}, but the file says {} ({names})", kind_word(machine.kind), kind.as_str());
+        let found = format!("a {}, but the file says {} ({names})", kind_label(machine.kind), kind.as_str());
         return Check::fail(name, found, format!("set instance_type = \"{}\"", machine.kind.as_str()));
     }
     let state = machine.status.as_str();
-    let found = format!("{state}, {} ({names})", machine.name.as_deref().unwrap_or(kind_word(kind)));
+    let found = format!("{state}, {} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)));
     let is_usual = ["Running", "Stopped"].contains(&state) || PASSING.contains(&state.to_ascii_lowercase().as_str());
     if is_usual {
         Check::ok(name, found)

@@ -75,7 +75,7 @@ struct DoctorReport {
 impl DoctorReport {
     fn add(&mut self, check: Check) {
         if self.live {
-            super::say(&line(&check, self.color));
+            super::print_text(&line(&check, self.color));
         }
         self.checks.push(check);
     }

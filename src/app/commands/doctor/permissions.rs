@@ -90,7 +90,7 @@ impl Needs {
 
 /// A call that reads.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum ListCall {
     Images,
     Workstations,
     /// Of this region.
@@ -107,7 +107,7 @@ pub(super) enum Look {
     DesktopImages(String),
 }
 
-impl Look {
+impl ListCall {
     /// Those that the schedules need, each with how bad it is where the right is missing; and what is left out, why.
     pub(super) fn all(needs: &Needs) -> (Vec<(Self, CheckStatus)>, Vec<Check>) {
         // Bakes that stop nothing do not ask for instances, only people do; and who deletes images asks who uses them.
@@ -115,7 +115,7 @@ impl Look {
         let weight =
             |used, kind| if used == Use::Stopped || asked(kind) { CheckStatus::Fail } else { CheckStatus::Warn };
         let unneeded = if needs.delete { "left out by in_use of [cloud]" } else { "no schedule has `keep`" };
-        let mut looks = vec![(Self::Images, CheckStatus::Fail)];
+        let mut calls = vec![(Self::Images, CheckStatus::Fail)];
         let mut left_out = Vec::new();
         if needs.delete && !needs.not_asked.is_empty() {
             let kinds = needs.not_asked.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
@@ -127,7 +127,7 @@ impl Look {
             ));
         }
         if needs.workstations > Use::Nothing || asked(UserKind::Workstations) {
-            looks.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));
+            calls.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));
         } else {
             left_out.push(Check::skip("appstreaming:ListWuyingServer", "not needed: no schedule has a workstation"));
         }
@@ -139,22 +139,22 @@ impl Look {
             left_out.push(Check::skip("ecd:DescribeDesktops", "not needed: no schedule has a cloud desktop"));
         }
         let of_desktops = weight(needs.desktops, UserKind::Desktops);
-        looks.extend(regions.into_iter().map(|region| (Self::Desktops(region), of_desktops)));
+        calls.extend(regions.into_iter().map(|region| (Self::Desktops(region), of_desktops)));
         let mut offer = |name: &str, wanted: bool, offered: Vec<Self>| {
             if wanted {
-                looks.extend(offered.into_iter().map(|look| (look, CheckStatus::Fail)));
+                calls.extend(offered.into_iter().map(|call| (call, CheckStatus::Fail)));
             } else {
                 left_out.push(Check::skip(name, format!("not needed: {unneeded}")));
             }
         };
-        let everywhere = |look: fn(String) -> Self| needs.regions_of_use.iter().cloned().map(look).collect::<Vec<_>>();
+        let everywhere = |call: fn(String) -> Self| needs.regions_of_use.iter().cloned().map(call).collect::<Vec<_>>();
         let by_desktop_ids = needs.delete && needs.asked.iter().any(|kind| kind.is_of_desktop_service());
         offer("appstreaming:ListAppInstanceGroup", asked(UserKind::DeliveryGroups), vec![Self::Groups]);
         offer("ecd:DescribeTemplates", asked(UserKind::Templates), vec![Self::Templates(needs.home.clone())]);
         offer("ecd:DescribeDesktopGroups", asked(UserKind::Pools), everywhere(Self::Pools));
         offer("ecd:DescribeBundles", asked(UserKind::Bundles), everywhere(Self::Bundles));
         offer("ecd:DescribeImages", by_desktop_ids, everywhere(Self::DesktopImages));
-        (looks, left_out)
+        (calls, left_out)
     }
 
     fn name(&self) -> String {

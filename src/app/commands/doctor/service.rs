@@ -178,9 +178,9 @@ async fn ask(environment: &BTreeMap<String, String>, what: &str) -> Result<Strin
         stream.map(|stream| stream.take(4096).read_to_end(&mut text));
         String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
     };
-    let said = first(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
-    if !said.is_empty() {
-        return Ok(said);
+    let output = first(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
+    if !output.is_empty() {
+        return Ok(output);
     }
     let why = first(child.stderr.as_mut().map(|stream| stream as &mut dyn io::Read));
     // Older versions have no word for it.

@@ -129,9 +129,9 @@ impl Engine {
 
     /// What a queued bake waits for, where that is neither its instance nor a builder.
     pub(super) fn queue_wait_reason(&self) -> Option<String> {
-        if let Some(hold) = &self.hold {
-            let what = if hold.is_clock { "this host's clock" } else { "the credentials" };
-            return Some(format!("waits for the cloud to accept {what}: {}", hold.message));
+        if let Some(suspension) = &self.suspension {
+            let what = if suspension.is_clock { "this host's clock" } else { "the credentials" };
+            return Some(format!("waits for the cloud to accept {what}: {}", suspension.message));
         }
         if let Some(uncompared) = &self.uncompared {
             return Some(uncompared.wait_reason());
@@ -145,7 +145,7 @@ impl Engine {
     pub(super) async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
-        if self.hold.is_some() {
+        if self.suspension.is_some() {
             free = free.min(1);
         }
         if let Some(closed) = &self.closed {
@@ -186,15 +186,15 @@ impl Engine {
     }
 
     /// What bakes in the queue wait for, if that is not a builder.
-    pub(super) fn what_holds(&self) -> Option<Event> {
-        if let Some(hold) = &self.hold {
-            let code = if hold.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
-            return Some(Event::Held { code, why: hold.headline() });
+    pub(super) fn admission_closed(&self) -> Option<Event> {
+        if let Some(suspension) = &self.suspension {
+            let code = if suspension.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
+            return Some(Event::AdmissionClosed { code, why: suspension.headline() });
         }
         if let Some(uncompared) = &self.uncompared {
-            return Some(Event::Held { code: ReasonCode::Outage, why: uncompared.wait_reason() });
+            return Some(Event::AdmissionClosed { code: ReasonCode::Outage, why: uncompared.wait_reason() });
         }
         let closed = self.closed.as_ref()?;
-        Some(Event::Held { code: ReasonCode::Quota, why: closed.wait_reason() })
+        Some(Event::AdmissionClosed { code: ReasonCode::Quota, why: closed.wait_reason() })
     }
 }

@@ -19,9 +19,9 @@ impl Engine {
             clocks::log(&event);
             match event {
                 ClockEvent::Stepped { from, to, confirmed } => {
-                    if let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_clock) {
+                    if let Some(suspension) = self.suspension.as_mut().filter(|suspension| suspension.is_clock) {
                         // It may have been set right.
-                        hold.next_probe = to;
+                        suspension.next_probe = to;
                     }
                     if !confirmed {
                         self.planner.clock_corrected(to - from, to);
@@ -35,7 +35,7 @@ impl Engine {
             self.idle_until = None;
             self.clock_events.push(event);
         }
-        if clocks.is_in_doubt() {
+        if clocks.is_unconfirmed() {
             let cloud = Arc::clone(&self.cloud);
             // Nobody waits for the answer: it is compared with the clock as every other.
             tokio::spawn(async move { cloud.ask_for_the_time().await });

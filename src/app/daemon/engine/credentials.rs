@@ -40,9 +40,9 @@ impl Engine {
             // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
             Response::Refused(_) | Response::Hook(_) => {}
             _ => {
-                if let Some(hold) = self.hold.take() {
-                    let what = if hold.is_clock { "clock" } else { "credentials" };
-                    tracing::info!(since = %hold.since, "{what} accepted again: no schedule is suspended");
+                if let Some(suspension) = self.suspension.take() {
+                    let what = if suspension.is_clock { "clock" } else { "credentials" };
+                    tracing::info!(since = %suspension.since, "{what} accepted again: no schedule is suspended");
                 }
             }
         }
@@ -50,21 +50,21 @@ impl Engine {
 
     /// Nothing new is begun until the cloud accepts the credentials, or the time of this host; one call a minute asks.
     pub(super) fn suspend(&mut self, message: String, is_clock: bool, now: DateTime<Utc>) {
-        let before = self.hold.take().filter(|hold| hold.is_clock == is_clock);
-        let since = before.as_ref().map_or(now, |hold| hold.since);
-        let hold = Suspension { since, message, is_clock, next_probe: shifted(now, SUSPENSION_PROBE) };
+        let before = self.suspension.take().filter(|suspension| suspension.is_clock == is_clock);
+        let since = before.as_ref().map_or(now, |suspension| suspension.since);
+        let suspension = Suspension { since, message, is_clock, next_probe: shifted(now, SUSPENSION_PROBE) };
         if before.is_none() {
-            tracing::error!(reason = %hold.message, "{}", hold.headline());
+            tracing::error!(reason = %suspension.message, "{}", suspension.headline());
         }
-        self.hold = Some(hold);
+        self.suspension = Some(suspension);
     }
 
     /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
     pub(super) fn may_call(&mut self, now: DateTime<Utc>) -> bool {
-        match &mut self.hold {
+        match &mut self.suspension {
             None => true,
-            Some(hold) if now >= hold.next_probe => {
-                hold.next_probe = shifted(now, SUSPENSION_PROBE);
+            Some(suspension) if now >= suspension.next_probe => {
+                suspension.next_probe = shifted(now, SUSPENSION_PROBE);
                 true
             }
             Some(_) => false,
@@ -72,6 +72,6 @@ impl Engine {
     }
 
     pub(super) fn suspension_ends(&self) -> Option<DateTime<Utc>> {
-        self.hold.as_ref().map(|hold| hold.next_probe)
+        self.suspension.as_ref().map(|suspension| suspension.next_probe)
     }
 }

@@ -57,7 +57,7 @@ impl Engine {
                 // What the cloud was asked for last may not be on its lists yet.
                 self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
                 // The cloud has answered.
-                self.hold = None;
+                self.suspension = None;
             }
             Err(NotCompared { why, credentials }) => {
                 if uncompared.why.as_ref() != Some(&why) {

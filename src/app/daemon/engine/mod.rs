@@ -94,7 +94,7 @@ pub struct Engine {
     call_of: HashMap<Id, BakeId>,
     /// When the log last reported that an instance does not run again.
     last_warned: HashMap<BakeId, DateTime<Utc>>,
-    hold: Option<Suspension>,
+    suspension: Option<Suspension>,
     /// Whether new bakes may begin; off while draining.
     admitting: bool,
     /// Cancelled while draining: calls that wait for the rate limit and would begin something do not go out.
@@ -180,7 +180,7 @@ impl Engine {
             calls: JoinSet::new(),
             call_of: HashMap::new(),
             last_warned: HashMap::new(),
-            hold: None,
+            suspension: None,
             admitting: true,
             closing: CancellationToken::new(),
             accepted: HashMap::new(),
@@ -286,8 +286,8 @@ impl Engine {
     fn note_progress(&self) {
         let now = self.clock.now();
         self.publish.send_if_modified(|status| {
-            status.looks += 1;
-            status.last_look = Some(now);
+            status.ticks += 1;
+            status.last_tick_at = Some(now);
             status.last_tick = Some(Instant::now());
             false
         });

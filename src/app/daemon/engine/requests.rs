@@ -326,9 +326,9 @@ impl Engine {
         self.pace = PollPolicy { search_until, gmt_offset, ..pace(config) };
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
-        if let Some(hold) = &mut self.hold {
+        if let Some(suspension) = &mut self.suspension {
             // The credentials may have been fixed: the next probe is sent at once.
-            hold.next_probe = now;
+            suspension.next_probe = now;
         }
         Ok(())
     }

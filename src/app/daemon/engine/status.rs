@@ -19,15 +19,15 @@ use crate::{
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineStatus {
     /// How many ticks reached the engine, and how many batches of answers.
-    pub looks: u64,
+    pub ticks: u64,
     /// When the last one did.
-    pub last_look: Option<DateTime<Utc>>,
+    pub last_tick_at: Option<DateTime<Utc>>,
     /// The same by a clock that nobody sets.
     pub last_tick: Option<Instant>,
     /// Counts turns that changed something; whoever waits for a change watches this.
     pub changes: u64,
     /// Credentials are refused.
-    pub hold: Option<Suspension>,
+    pub suspension: Option<Suspension>,
     /// What queued bakes wait for, where that is neither their instance nor a builder.
     pub queue_wait_reason: Option<String>,
     /// The database cannot be used.
@@ -70,7 +70,7 @@ impl Engine {
             status.uncompared.clone_from(&self.uncompared);
             status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);
-            status.hold.clone_from(&self.hold);
+            status.suspension.clone_from(&self.suspension);
             status.queue_wait_reason = queue_wait_reason;
             let renewed = status.config_hash != self.config_hash || !self.status_published;
             if renewed {

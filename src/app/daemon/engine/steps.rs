@@ -123,7 +123,7 @@ impl PendingCommit {
                     "bake {bake} of {schedule}: looking for its image: {reason}"
                 );
             }
-            State::Queued { kept: Some(_), .. } => {
+            State::Queued { suspended: Some(_), .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
             State::Ready { blocked_on: Some(waits_for), .. } => {

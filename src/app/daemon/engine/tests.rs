@@ -105,7 +105,7 @@ async fn engine(config: &Config, store: &Arc<Store>, clock: &ManualClock) -> Eng
 }
 
 fn queued(not_before: DateTime<Utc>) -> State {
-    State::Queued { not_before, kept: None }
+    State::Queued { not_before, suspended: None }
 }
 
 fn work() -> BakeWork {
@@ -259,8 +259,8 @@ async fn a_bake_of_a_slot_that_has_not_come_ends_before_its_create_call() {
     let states = [
         queued(start()),
         State::Preparing { work: work(), hook: None, next: start() },
-        State::Stopping { work: work(), looks: 0, sent: false, first_stop: false, next: start() },
-        State::Stopping { work: stopped(), looks: 2, sent: true, first_stop: false, next: start() },
+        State::Stopping { work: work(), polls: 0, sent: false, first_stop: false, next: start() },
+        State::Stopping { work: stopped(), polls: 2, sent: true, first_stop: false, next: start() },
         State::Ready { work: work(), reconcile_before_create: true, next: start(), blocked_on: None },
         State::Ready { work: stopped(), reconcile_before_create: false, next: start(), blocked_on: None },
         State::Ready { work: asked, reconcile_before_create: false, next: start(), blocked_on: None },
@@ -346,7 +346,7 @@ async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next
     held.clock.advance(MINUTE);
     held.engine.turn().await;
     assert!(held.engine.in_flight.is_empty(), "it would be cut off");
-    assert_eq!(held.state(1).await, finishing, "and is owed still");
+    assert_eq!(held.state(1).await, finishing, "and is still pending");
 
     // Nor by the answer that comes while draining.
     let bake = held.store.bake(BakeId(2)).await.unwrap().unwrap();
@@ -372,7 +372,7 @@ async fn a_long_drain_counts_as_progress() {
     let stop = CancellationToken::new();
     stop.cancel();
     held.engine.run(received, stop, OWN_TICK * 2).await.unwrap();
-    assert!(status.borrow().looks >= 2, "the watchdog would end it");
+    assert!(status.borrow().ticks >= 2, "the watchdog would end it");
 }
 
 // A start that takes long
@@ -399,7 +399,7 @@ async fn a_start_that_takes_longer_than_five_minutes_is_reported_of() {
         held.engine.warn_not_running(&bake, &on_its_way, since + TimeDelta::seconds(seconds));
         assert_eq!(held.engine.last_warned.contains_key(&bake.id), warned, "{seconds} s");
     }
-    // A refusal is no matter of patience.
+    // A refusal ends the wait at once.
     held.engine.last_warned.clear();
     let api_error = ApiError {
         class: ErrorClass::Busy,

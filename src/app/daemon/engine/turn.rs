@@ -25,9 +25,9 @@ impl Engine {
     pub async fn turn(&mut self) {
         let now = self.clock.now();
         let was_set_back = now < shifted(self.last_turn, -STEP_BACK);
-        if let Some(hold) = &mut self.hold {
+        if let Some(suspension) = &mut self.suspension {
             // A clock that was set back must not put the probe off.
-            hold.next_probe = hold.next_probe.min(shifted(now, SUSPENSION_PROBE));
+            suspension.next_probe = suspension.next_probe.min(shifted(now, SUSPENSION_PROBE));
         }
         self.clamp_admission(now);
         self.last_turn = now;
@@ -63,7 +63,7 @@ impl Engine {
                 let unproven = self.cloud.clocks().unproven();
                 let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
                 for DueBake { bake, .. } in expired {
-                    let event = self.what_holds().unwrap_or(Event::Due);
+                    let event = self.admission_closed().unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
                 }
                 if self.uncompared.is_none() {
@@ -163,8 +163,8 @@ impl Engine {
             State::Ready { work, reconcile_before_create: false, .. } => {
                 if !work.restart_pending {
                     let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
-                    let kept = Suspended { work: work.clone(), resume: Resume::FindImage, reason };
-                    turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, kept: Some(kept) });
+                    let suspended = Suspended { work: work.clone(), resume: Resume::FindImage, reason };
+                    turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, suspended: Some(suspended) });
                 }
                 true
             }

@@ -37,11 +37,11 @@ const WAIT_FOR_CLOCK: Duration = Duration::from_secs(2);
 /// Works until `stop`.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
-        let (mut rounds, mut in_force) = (TaskDriver::new(&shared), None);
+        let (mut driver, mut in_force) = (TaskDriver::new(&shared), None);
         loop {
-            let now = rounds.begin(&shared).await;
+            let now = driver.begin(&shared).await;
             // Whatever a turn does is committed at once: it can end anywhere.
-            rounds.end(turn(&shared, &mut in_force, now).await, "channels do not move");
+            driver.end(turn(&shared, &mut in_force, now).await, "channels do not move");
         }
     };
     stop.run_until_cancelled(work).await;

@@ -19,7 +19,7 @@ use crate::{
         failpoint,
         store::{Attempt, Copy, CopyStep, StoreError},
     },
-    app::daemon::{calls::class_word, context::DaemonContext},
+    app::daemon::{calls::class_label, context::DaemonContext},
     domain::{
         api::{
             call::{ApiError, ErrorClass},
@@ -38,11 +38,11 @@ const BATCH: u32 = 200;
 /// Works until `stop`.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken, mut rng: Rng) {
     let work = async {
-        let mut rounds = TaskDriver::new(&shared);
+        let mut driver = TaskDriver::new(&shared);
         loop {
-            rounds.begin(&shared).await;
+            driver.begin(&shared).await;
             // Every intent is committed before its call: a turn can end anywhere.
-            rounds.end(turn(&shared, &mut rng).await, "images are not copied");
+            driver.end(turn(&shared, &mut rng).await, "images are not copied");
         }
     };
     stop.run_until_cancelled(work).await;
@@ -129,13 +129,13 @@ impl ReplicaTask<'_> {
     async fn image(&mut self, copies: Vec<Copy>) -> Result<(), StoreError> {
         let now = self.now();
         let mut steps = Vec::new();
-        let mut to_look = Vec::new();
+        let mut to_observe = Vec::new();
         for mut copy in copies {
             let event = copy.gone.as_ref().map_or(Event::Due, |why| Event::Gone(format!("the image is gone: {why}")));
             let before = copy.state.clone();
             let effect = self.take(&mut copy, event, now);
-            if effect == Effect::Look {
-                to_look.push(copy.clone());
+            if effect == Effect::Observe {
+                to_observe.push(copy.clone());
             }
             if copy.state != before {
                 log(&before, &copy);
@@ -143,18 +143,18 @@ impl ReplicaTask<'_> {
             }
         }
         self.shared.store.commit_copies(&steps, now).await?;
-        let Some(image_id) = to_look.first().map(|copy| copy.image_id.clone()) else { return Ok(()) };
+        let Some(image_id) = to_observe.first().map(|copy| copy.image_id.clone()) else { return Ok(()) };
 
         let response = self.poll(&image_id).await;
         let now = self.now();
         let mut steps = Vec::new();
         let mut to_ask = Vec::new();
-        for mut copy in to_look {
-            let looked =
-                response.answer.as_ref().map(|answer| sight(&answer.value.images, &copy)).map_err(Clone::clone);
+        for mut copy in to_observe {
+            let observed =
+                response.answer.as_ref().map(|answer| observe(&answer.value.images, &copy)).map_err(Clone::clone);
             let before = copy.state.clone();
-            let message = looked.as_ref().ok().map(|sight| words(sight).to_owned());
-            let effect = self.take(&mut copy, Event::Looked(looked), now);
+            let message = observed.as_ref().ok().map(|observation| describe(observation).to_owned());
+            let effect = self.take(&mut copy, Event::Observed(observed), now);
             if effect == Effect::Ask {
                 to_ask.push(copy.clone());
             }
@@ -243,7 +243,7 @@ impl<T> TimedResponse<T> {
                 let message = format!("{}{advice}", api_error.message);
                 // Nothing has failed: the region has it, or is about to.
                 let repeated = api_error.code.as_deref() == Some(REPEATED);
-                let outcome = if repeated { "ok" } else { class_word(api_error.class) };
+                let outcome = if repeated { "ok" } else { class_label(api_error.class) };
                 (outcome, api_error.code.clone(), api_error.http_status, api_error.request_id.clone(), Some(message))
             }
         };
@@ -262,7 +262,7 @@ impl<T> TimedResponse<T> {
 }
 
 /// What the rows of an image show of a copy. An image may be listed once for each of its versions.
-fn sight(images: &[Image], copy: &Copy) -> Observation {
+fn observe(images: &[Image], copy: &Copy) -> Observation {
     let there = || images.iter().filter(|image| image.image_id == copy.image_id && !is_deleted(image.status.as_str()));
     if there().next().is_none() {
         return Observation::NoImage;
@@ -287,8 +287,8 @@ fn is_deleted(status: &str) -> bool {
     ImageStatus::parse(status) == ImageStatus::Deleted
 }
 
-fn words(sight: &Observation) -> &str {
-    match sight {
+fn describe(observation: &Observation) -> &str {
+    match observation {
         Observation::NoImage => "the image is not listed",
         Observation::Absent => "not listed in the region",
         Observation::Named => "the region is named, without a status",

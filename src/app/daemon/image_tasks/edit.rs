@@ -38,7 +38,7 @@ pub async fn change_of_images(
         return Ok(change);
     }
     let results = reader.newest_results(&lines).await?;
-    let problem = reader.last_look().await?.and_then(|look| look.problem);
+    let problem = reader.last_scan().await?.and_then(|scan| scan.problem);
     for (line, rows) in by_line(reader.present_images(Some(&lines)).await?) {
         let judged = |policy: Option<&Policy>| {
             judge_line(&under(&rows, policy), policy, results.get(&line), problem.as_deref(), false, now)

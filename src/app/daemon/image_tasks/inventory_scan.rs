@@ -14,7 +14,7 @@ use crate::{
             listing::INCOMPLETE,
         },
         config::Config,
-        store::{ImageObservation, ImageRow, Look, StoreError},
+        store::{ImageObservation, ImageRow, InventoryScan, StoreError},
     },
     app::daemon::{context::DaemonContext, remote_images::owned_images},
     domain::{
@@ -38,8 +38,8 @@ const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
 const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
 
 /// What is wrong with the last scan of the images, once that has lasted. The message has the call, its count and its rows.
-pub(crate) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
-    let Look { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
+pub(crate) fn scan_problem(scan: &InventoryScan, now: DateTime<Utc>) -> Option<Problem> {
+    let InventoryScan { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
     let lasted = now - since;
     if lasted < SCAN_AGAIN {
         return None;
@@ -75,8 +75,8 @@ pub(super) async fn scan(
     } else {
         None
     };
-    let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
-        Ok((sights, listed)) => (sights, Some(listed), None),
+    let (observations, listed, problem) = match observations(&shared.cloud, config, images, scope).await {
+        Ok((observations, listed)) => (observations, Some(listed), None),
         Err(error) => (Vec::new(), None, Some(error.describe())),
     };
     if let Some(problem) = &problem {
@@ -85,11 +85,11 @@ pub(super) async fn scan(
             "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
         );
     }
-    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await?;
+    shared.store.record_scan(&observations, problem.as_deref(), shared.clock.now()).await?;
     Ok(listed)
 }
 
-async fn sights(
+async fn observations(
     cloud: &CloudClient,
     config: &Config,
     images: &[ImageRow],
@@ -118,7 +118,7 @@ async fn sights(
         Some(scope) => users::all_uses(cloud, &scope.with_regions_of(rows.values().flatten())).await?,
         None => Uses::default(),
     };
-    Ok((images.iter().map(|row| sight(row, &rows, &uses, owner)).collect(), listed))
+    Ok((images.iter().map(|row| observe(row, &rows, &uses, owner)).collect(), listed))
 }
 
 /// The list by our tag is not what it should be: nothing is concluded from it.
@@ -135,7 +135,7 @@ fn astray(count: usize) -> ApiError {
     }
 }
 
-fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> ImageObservation {
+fn observe(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> ImageObservation {
     let image_id = &row.image.image_id;
     let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
     let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
@@ -166,7 +166,12 @@ mod tests {
         let since = DateTime::UNIX_EPOCH;
         let judged = |problem: &str, hours: i64| {
             let now = since + TimeDelta::hours(hours);
-            let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since), whole_at: None };
+            let scan = InventoryScan {
+                at: now,
+                problem: Some(problem.to_owned()),
+                troubled_since: Some(since),
+                whole_at: None,
+            };
             scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
         };
         let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").describe();

@@ -40,11 +40,11 @@ const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 /// Looks at the images until `stop`, and deletes what goes.
 pub(super) async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
-        let (mut rounds, mut agenda) = (TaskDriver::new(&shared), Agenda::default());
+        let (mut driver, mut agenda) = (TaskDriver::new(&shared), Agenda::default());
         loop {
-            let now = rounds.begin(&shared).await;
+            let now = driver.begin(&shared).await;
             // Whatever a turn is doing is committed before it is done: it can end anywhere.
-            rounds.end(turn(&shared, &mut agenda, now).await, "images are not looked after");
+            driver.end(turn(&shared, &mut agenda, now).await, "images are not looked after");
         }
     };
     stop.run_until_cancelled(work).await;
@@ -73,13 +73,13 @@ async fn turn(
     let going = reader.next_deletion(agenda.judged_at).await?;
     agenda.next_pass = Some(pass);
     if now >= going.map_or(pass, |going| going.min(pass)) {
-        let _one_at_a_time = shared.keeping.lock().await;
+        let _one_at_a_time = shared.image_lock.lock().await;
         let report = prune::pass(shared, &config, prune::Mode::default(), ITSELF).await?;
         let whole = report.is_none_or(|report| report.problem.is_none());
         agenda.judged_at = Some(now);
         agenda.next_pass = Some(next_pass(now, whole, pause));
     } else if reader.next_search().await?.is_some_and(|search| search <= now) {
-        let _one_at_a_time = shared.keeping.lock().await;
+        let _one_at_a_time = shared.image_lock.lock().await;
         deletions::search(shared, &config, ITSELF).await?;
     }
     let soon = |at: DateTime<Utc>| at.max(now + TimeDelta::seconds(1));

@@ -59,7 +59,7 @@ async fn keep(
     if !pin.holds(now) {
         return Ok(Reply::Failed { message: "the pin would be over already".to_owned() });
     }
-    let _one_at_a_time = shared.keeping.lock().await;
+    let _one_at_a_time = shared.image_lock.lock().await;
     let Some(row) = shared.store.reader().image(image_id).await? else { return Ok(no_image(image_id)) };
     match &row.image.deletion {
         DeletionState::Deleted { at } => {

@@ -29,7 +29,7 @@ use crate::{
             DeletionState, LineImage, Policy,
             brake::{self, Brake, Candidate, LineLoad, MarkKind},
             failed::{FailedAction, FailedImage},
-            judge::{Action, Doubt, RetentionDecision, Why, action, judge},
+            judge::{Action, Blocker, RetentionDecision, Why, action, judge},
             report::{Judged, JudgedFailed, RetentionReport},
             retention,
         },
@@ -52,9 +52,9 @@ const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 
 /// A pass that a person asks for.
 pub async fn asked(shared: &DaemonContext, mode: Mode, who: &str) -> Reply {
-    let _one_at_a_time = shared.keeping.lock().await;
+    let _one_at_a_time = shared.image_lock.lock().await;
     let passed = pass(shared, &shared.config(), mode, who).await;
-    shared.stir();
+    shared.activate();
     match passed {
         Ok(report) => Reply::Pruned { report },
         Err(error) => Reply::Failed { message: chain(&error) },
@@ -156,18 +156,18 @@ impl Watched {
         now: DateTime<Utc>,
     ) -> Result<Judgement, StoreError> {
         let results = reader.newest_results(&self.lines).await?;
-        let problem = reader.last_look().await?.and_then(|look| look.problem);
+        let problem = reader.last_scan().await?.and_then(|scan| scan.problem);
         let judged_by = reader.line_rules().await?;
         let rules: BTreeMap<&LineId, String> = self.with_rules().collect();
         let mut loads: BTreeMap<LineId, LineLoad> = BTreeMap::new();
         for (line, deleted) in reader.counted_deletions(now - brake::WINDOW).await? {
             loads.entry(line).or_default().deleted = deleted;
         }
-        let (mut images, mut counted, mut doubted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut images, mut counted, mut blocked) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         for (line, rows) in by_line(reader.present_images(Some(&self.lines)).await?) {
             let (policy, newest) = (self.policies.get(&line), results.get(&line));
             if problem.is_some() || newest.is_some_and(|newest| !newest.succeeded) {
-                doubted.insert(line.clone());
+                blocked.insert(line.clone());
             }
             let judged = judge_line(&rows, policy, newest, problem.as_deref(), mode.again, now);
             let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
@@ -193,7 +193,7 @@ impl Watched {
             }
         }
         let failed = strays::judge_failed(reader, &self.policies, problem.is_none(), mode.again, now).await?;
-        Ok(Judgement { problem, brakes, images, counted, doubted, failed })
+        Ok(Judgement { problem, brakes, images, counted, blocked, failed })
     }
 }
 
@@ -206,7 +206,7 @@ struct Judgement {
     /// Images whose deletion counts for the brake.
     counted: BTreeSet<ImageId>,
     /// Lines of which nothing is deleted now, whatever the rules say.
-    doubted: BTreeSet<LineId>,
+    blocked: BTreeSet<LineId>,
     failed: Vec<(FailedImage, JudgedFailed)>,
 }
 
@@ -234,7 +234,7 @@ impl Judgement {
         if self.problem.is_none() {
             // What is confirmed is not held any more.
             let standing = if mode.confirm { &[][..] } else { &self.brakes };
-            let unjudged: Vec<&LineId> = self.doubted.iter().collect();
+            let unjudged: Vec<&LineId> = self.blocked.iter().collect();
             let before = store.reader().brakes().await?;
             if !(before.is_empty() && standing.is_empty()) {
                 store.set_brakes(standing, &unjudged, now).await?;
@@ -284,13 +284,13 @@ impl Judgement {
         let with_rules: Vec<&LineId> = rules.iter().map(|(line, _)| *line).collect();
         let changed: Vec<(&LineId, String)> = rules
             .iter()
-            .filter(|(line, rules)| !self.doubted.contains(*line) && known.get(*line) != Some(rules))
+            .filter(|(line, rules)| !self.blocked.contains(*line) && known.get(*line) != Some(rules))
             .cloned()
             .collect();
         let new: Vec<&ImageId> = self
             .images
             .iter()
-            .filter(|(row, _)| !row.judged && !self.doubted.contains(&row.image.line))
+            .filter(|(row, _)| !row.judged && !self.blocked.contains(&row.image.line))
             .filter(|(row, _)| with_rules.binary_search(&&row.image.line).is_ok())
             .map(|(row, _)| &row.image.image_id)
             .collect();
@@ -332,12 +332,12 @@ pub(super) fn judge_line(
     again: bool,
     now: DateTime<Utc>,
 ) -> Vec<Judged> {
-    let mut doubts = Vec::new();
+    let mut blockers = Vec::new();
     if let Some(newest) = newest.filter(|newest| !newest.succeeded) {
-        doubts.push(Doubt::NewestFailed { bake: newest.bake });
+        blockers.push(Blocker::NewestFailed { bake: newest.bake });
     }
     if let Some(problem) = problem {
-        doubts.push(Doubt::NotSeen { why: problem.to_owned() });
+        blockers.push(Blocker::NotSeen { why: problem.to_owned() });
     }
     let images: Vec<LineImage> = rows
         .iter()
@@ -354,7 +354,7 @@ pub(super) fn judge_line(
         .collect();
     let grace = policy.and_then(|policy| policy.keep.as_ref()).map_or(Duration::ZERO, |keep| keep.grace);
     let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
-    let verdicts = judge(&images, policy, &doubts, now);
+    let verdicts = judge(&images, policy, &blockers, now);
     let schedule = policy.map(|policy| policy.schedule.to_string());
     images
         .iter()

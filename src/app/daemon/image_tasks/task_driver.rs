@@ -16,16 +16,16 @@ use crate::{
 };
 
 /// How often the clock is read, which may be set; changes wake the task at once.
-const BEAT: Duration = Duration::from_secs(1);
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 /// After a failure of the database.
 const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
 
 /// Decides when the next turn is.
 #[derive(Debug)]
 pub(super) struct TaskDriver {
-    beat: Interval,
+    ticker: Interval,
     engine: Receiver<EngineStatus>,
-    stirred: Receiver<u64>,
+    activations: Receiver<u64>,
     /// When the last turn began, and what had changed by then.
     last: Option<(DateTime<Utc>, [u64; 2])>,
     next: Option<DateTime<Utc>>,
@@ -33,9 +33,15 @@ pub(super) struct TaskDriver {
 
 impl TaskDriver {
     pub(super) fn new(shared: &DaemonContext) -> Self {
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { beat, engine: shared.engine.clone(), stirred: shared.stirred.subscribe(), last: None, next: None }
+        let mut ticker = tokio::time::interval(TICK_INTERVAL);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            ticker,
+            engine: shared.engine.clone(),
+            activations: shared.activations.subscribe(),
+            last: None,
+            next: None,
+        }
     }
 
     /// Waits until there may be something to do.
@@ -44,11 +50,11 @@ impl TaskDriver {
             tokio::select! {
                 // An engine that has ended changes nothing any more.
                 Ok(()) = self.engine.changed() => {}
-                Ok(()) = self.stirred.changed() => {}
-                _ = self.beat.tick() => {}
+                Ok(()) = self.activations.changed() => {}
+                _ = self.ticker.tick() => {}
             }
             let now = shared.clock.now();
-            let changes = [self.engine.borrow_and_update().changes, *self.stirred.borrow_and_update()];
+            let changes = [self.engine.borrow_and_update().changes, *self.activations.borrow_and_update()];
             let is_quiet = self.next.is_none_or(|next| now < next);
             if is_quiet && self.last.is_some_and(|(at, seen)| now >= at && changes == seen) {
                 continue;

@@ -27,15 +27,15 @@ const AT_ONCE: usize = 2;
 /// How often a check that could not be made is tried again.
 const MOST_TRIES: u32 = 3;
 /// While checks run, it is asked this often whether there are more.
-const BEAT: Duration = Duration::from_secs(1);
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Works until `stop`.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
-        let mut rounds = TaskDriver::new(&shared);
+        let mut driver = TaskDriver::new(&shared);
         loop {
-            rounds.begin(&shared).await;
-            rounds.end(turn(&shared).await, "images are not checked");
+            driver.begin(&shared).await;
+            driver.end(turn(&shared).await, "images are not checked");
         }
     };
     stop.run_until_cancelled(work).await;
@@ -57,7 +57,7 @@ async fn turn(shared: &DaemonContext) -> Result<Option<DateTime<Utc>>, StoreErro
         if at_work.is_empty() {
             return shared.store.next_check().await;
         }
-        if let Ok(Some(done)) = tokio::time::timeout(BEAT, at_work.next()).await {
+        if let Ok(Some(done)) = tokio::time::timeout(TICK_INTERVAL, at_work.next()).await {
             images.remove(&done?);
         }
     }
@@ -86,7 +86,7 @@ async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError>
         Err(why) => CheckResult::Failed { why: format!("its check could not be made: {why}") },
     };
     shared.store.end_check(check, &result, &attempts, now).await?;
-    shared.stir();
+    shared.activate();
     let (image, line, version) = (check.image_id.as_str(), check.line.as_str(), check.version);
     match &result {
         CheckResult::Passed => tracing::info!(image, line, "v{version} of {line}, {image}, passed its check"),
