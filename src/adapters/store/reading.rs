@@ -18,6 +18,7 @@ use super::{
     DATABASE_FILE, StoreError,
     error::sqlite_code,
     failed,
+    log_binding::has_foreign_log,
     schema::{self, last_migration},
     statements, tables,
 };
@@ -273,6 +274,9 @@ impl Reader {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path }),
             Err(source) => return Err(StoreError::StateDir { dir: state_dir.to_owned(), source }),
+        }
+        if has_foreign_log(state_dir) {
+            return Err(StoreError::ForeignLog { path });
         }
         let mut reader = Self::connect(&path).await?;
         let mut found = reader.migration().await;

@@ -1068,6 +1068,12 @@ pub const OPTIMIZE: &str = "PRAGMA optimize";
 /// As much of the write-ahead log as nobody reads goes into the database.
 pub const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
+/// A number that a database's header can have, and that none has by itself.
+pub const RANDOM_NUMBER: &str = "SELECT abs(random() % 2147483646) + 1";
+
+/// Gives a database the number that a new one has.
+pub const TAKE_NUMBER_OFF: &str = "PRAGMA user_version = 0";
+
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
@@ -1224,6 +1230,8 @@ pub const ALL: &[&str] = &[
     QUICK_CHECK,
     OPTIMIZE,
     CHECKPOINT,
+    RANDOM_NUMBER,
+    TAKE_NUMBER_OFF,
     LEARNED,
     LEARN,
     UNLEARN,
