@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Cloud, Host, eventually, imagebaked};
+use support::{Cloud, Host, eventually, exchange, imagebaked};
 
 const FILE: &str = r#"
 [[schedule]]
@@ -230,6 +230,24 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
     );
 }
 
+#[test]
+fn a_good_bake_by_hand_ends_the_pause_of_a_schedule_that_kept_failing() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n");
+    host.start();
+    cloud
+        .add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n");
+    for n in 1..=5 {
+        assert_eq!(host.bake("a")["state"], "failed", "bake {n}");
+    }
+    assert_eq!(host.json(5, &["status"])["paused"][0]["who"], "imagebaked");
+    exchange(cloud.addr, "DELETE", "/_sim/faults", "");
+    assert_eq!(host.bake("a")["state"], "succeeded");
+    eventually("it goes on", || host.json(0, &["status"])["paused"].as_array().unwrap().is_empty().then_some(()));
+    let audit = host.json(0, &["audit", "--action", "resume"]).to_string();
+    assert!(audit.contains("a: a bake of it succeeded"), "{audit}");
+}
+
 /// Masks what differs from run to run, and the column widths that follow from it.
 macro_rules! same_words {
     ($text:expr) => {
@@ -239,7 +257,7 @@ macro_rules! same_words {
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "[local]"),
             (r"\b(now|(in )?\d+[dhms]+( \d+[hms])?( ago)?)  ", "[span]  "),
             (r"started (now|\d+\w+ ago)", "started [span]"),
-            (r"scan of the cloud, (now|\d+\w+ ago)", "look at the cloud, [span]"),
+            (r"scan of the cloud, (now|\d+\w+ ago)", "scan of the cloud, [span]"),
             (r"/\S+/(imagebaked\.toml|keys)", "[folder]/$1"),
             (r"\bimgc-[0-9a-z]+", "[image]"),
             (r"\d{4}-01-01 03:00:00 UTC", "[local]"),

@@ -73,6 +73,8 @@ pub struct BakeRow {
     pub reason: Option<String>,
     /// Why it ended without a good image: a word of [`crate::domain::bake::reason::ReasonCode`].
     pub reason_code: Option<String>,
+    /// Where the cause of a failure lies: a word of [`crate::domain::api::cause::Cause`].
+    pub cause: Option<String>,
     /// The version in the line.
     pub version: Option<i64>,
     /// The image's name.

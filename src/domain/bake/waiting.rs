@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::reason::ReasonCode;
-use crate::domain::api::call::{ApiError, ErrorClass};
+use crate::domain::api::{
+    call::{ApiError, ErrorClass},
+    cause::Cause,
+};
 
 /// A wait that is not over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -72,6 +75,18 @@ impl WaitReason {
             Self::Quota => ReasonCode::Quota,
             Self::Throttled | Self::Busy => ReasonCode::Deadline,
             Self::Credentials => ReasonCode::Credentials,
+        }
+    }
+
+    /// Where the cause of a bake lies whose deadline comes during the wait.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::Users | Self::Instance | Self::Absent | Self::Busy => Cause::Instance,
+            Self::Outage => Cause::Outage,
+            Self::Fault | Self::Throttled => Cause::Cloud,
+            Self::Quota => Cause::Quota,
+            Self::Credentials => Cause::Credentials,
+            Self::Clock => Cause::Operator,
         }
     }
 }
