@@ -254,7 +254,7 @@ fn an_endpoint_that_is_down_is_no_busy_loop() {
     assert_eq!((bake["state"].as_str(), &bake["attempts"]), (Some("failed"), &Value::from(0)), "{bake:#}");
     assert_eq!(bake["reason_code"], "outage");
     let words =
-        "no image could be begun before the deadline (4s after the request): it waited for the cloud: ConnectFailed";
+        "no image could be started before the deadline (4s after the request): it waited for the cloud: ConnectFailed";
     assert!(reason(&bake).starts_with(words), "{bake:#}");
     // The pauses are up to 200 ms, on average 100 ms.
     let calls = calls_with(&bake, "ConnectFailed").len();

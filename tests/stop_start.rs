@@ -340,7 +340,7 @@ fn users_who_stay_cost_the_slot() {
     let waits = host.bake("waits");
     assert_eq!((&waits["state"], reason(&waits)), (&"skipped".into(), "somebody was connected to the instance for 1s"));
     let skips = host.bake("skips");
-    let why = "somebody was connected to the instance, and if_connected says to skip";
+    let why = "somebody was connected to the instance, and if_connected is \"skip\"";
     assert_eq!((&skips["state"], reason(&skips)), (&"skipped".into(), why));
     assert!(cloud.calls("StopDesktops", None).is_empty() && cloud.images("ecd-used").is_empty());
 }
@@ -351,7 +351,7 @@ fn an_instance_is_stopped_under_its_users_where_the_file_says_so() {
     connect(&cloud, "ws-used", true);
     let host = host(&cloud, "ws-used", "stop_instance = 'required'\nif_connected = 'proceed'");
     let bake = host.bake("golden");
-    let why = "image made; sim-user was connected; stopped all the same, as if_connected says";
+    let why = "image made; sim-user was connected; stopped nevertheless, because if_connected is \"proceed\"";
     assert_eq!((&bake["state"], reason(&bake)), (&"succeeded".into(), why));
     assert_eq!(power(&cloud, "ws-used"), "running");
 }

@@ -1,6 +1,6 @@
-//! Names from templates: `{name}-{slot:%Y%m%d-%H%M}-v{version}`.
+//! Names from templates such as `{name}-{slot:%Y%m%d-%H%M}-v{version}`.
 //!
-//! A template is parsed once, when the file is loaded, so that its errors are reported then; rendering cannot fail.
+//! The configuration parses a template once and reports its errors; rendering cannot fail.
 
 use std::{fmt::Write, ops::Range};
 
@@ -10,21 +10,21 @@ use chrono::{
     format::{Fixed, Item, Numeric, StrftimeItems},
 };
 
-/// What `{slot}` shows when no format is given.
+/// Format of `{slot}` without a format.
 const SLOT_FORMAT: &str = "%Y%m%d-%H%M%S";
 
-/// The placeholders, for hints.
+/// All placeholders, for hints.
 const PLACEHOLDERS: [&str; 5] = ["name", "id", "instance_id", "slot", "version"];
 
-/// Why a template is refused, with the place inside it.
+/// Error in a template, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct TemplateError {
-    /// Bytes of the template.
+    /// Byte range in the template.
     pub span: Range<usize>,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to write instead.
+    /// The correction.
     pub hint: String,
 }
 
@@ -34,24 +34,24 @@ impl TemplateError {
     }
 }
 
-/// What a template may show.
+/// Values of the placeholders.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
-    /// `{name}`: the schedule's name.
+    /// `{name}`: name of the schedule.
     pub name: &'a str,
-    /// `{id}`: the schedule's stable id.
+    /// `{id}`: stable id of the schedule.
     pub id: &'a str,
     /// `{instance_id}`.
     pub instance_id: &'a str,
     /// `{slot:FORMAT}`: strftime in `zone`; `{slot}` alone is `%Y%m%d-%H%M%S`.
     pub slot: DateTime<Utc>,
-    /// The zone of the schedule.
+    /// Zone of the schedule.
     pub zone: Zone,
-    /// `{version}`: the version in the line, from 1; `{version:03}` fills up with zeros.
+    /// `{version}`: version in the line, from 1. `{version:03}` adds leading zeros.
     pub version: u32,
 }
 
-/// A template, read.
+/// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
     segments: Box<[Segment]>,
@@ -63,14 +63,18 @@ enum Segment {
     Name,
     Id,
     InstanceId,
-    /// A strftime format that chrono has accepted.
+    /// strftime format that chrono has accepted.
     Slot(Box<str>),
-    /// The least number of digits.
+    /// Minimum number of digits.
     Version(usize),
 }
 
 impl Template {
-    /// Reads a template. `{{` and `}}` are braces.
+    /// Parses a template. `{{` and `}}` are literal braces.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] for an unknown placeholder, an invalid format or an unbalanced brace.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut segments = Vec::new();
         let mut plain = String::new();
@@ -106,14 +110,13 @@ impl Template {
         Ok(Self { segments: segments.into() })
     }
 
-    /// Whether different slots give different names: it shows the version, or the slot to the minute.
-    /// Templates show local time, so only the version differs between the two passes of a repeated hour.
+    /// Whether different slots get different names: the name has the version, or the slot to the minute. Templates use
+    /// local time, so only the version differs between the two passes of a repeated hour.
     pub fn is_unique_per_slot(&self) -> bool {
         self.has_version() || self.has_slot()
     }
 
-    /// Whether the slot alone gives different slots different names: it is shown to the minute. Nobody else gives an
-    /// image such a name by chance.
+    /// Whether the name has the slot to the minute. Only bakes of the same slot use such a name.
     pub fn has_slot(&self) -> bool {
         let text = self.segments.iter().map(|segment| match segment {
             Segment::Slot(format) => StrftimeItems::new(format).fold(0, |text, item| text | NameValues::by(&item)),
@@ -122,16 +125,16 @@ impl Template {
         NameValues::to_the_minute(text.fold(0, |all, text| all | text))
     }
 
-    /// Whether another version gives another name.
+    /// Whether the name changes with the version.
     pub fn has_version(&self) -> bool {
         self.segments.iter().any(|segment| matches!(segment, Segment::Version(_)))
     }
 
-    /// The text for one bake.
+    /// Renders the name of one bake.
     pub fn render(&self, values: &Values<'_>) -> String {
         let mut out = String::new();
         for segment in &self.segments {
-            // Writing to a string fails only on a bad format, and those were refused when the template was read.
+            // Writing to a string fails only on an invalid format, and `parse` rejects those.
             let _ = match segment {
                 Segment::Text(text) => out.write_str(text),
                 Segment::Name => out.write_str(values.name),
@@ -145,7 +148,7 @@ impl Template {
     }
 }
 
-/// Reads what stands between braces; `start` is where it begins in the template.
+/// Parses the text between two braces; `start` is its offset in the template.
 fn placeholder(inside: &str, start: usize) -> Result<Segment, TemplateError> {
     let (word, format) = match inside.split_once(':') {
         Some((word, format)) => (word, Some(format)),
@@ -195,7 +198,7 @@ fn slot_format(format: &str, span: Range<usize>) -> Result<Segment, TemplateErro
     Ok(Segment::Slot(format.into()))
 }
 
-/// The placeholder that begins most like `word`, and all that there are.
+/// Hint with the placeholder whose beginning is most like `word`, and all placeholders.
 fn suggestion(word: &str) -> String {
     let common = |name: &str| word.bytes().zip(name.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
     let nearest = PLACEHOLDERS.iter().max_by_key(|name| common(name)).filter(|name| common(name) > 0);
@@ -206,7 +209,7 @@ fn suggestion(word: &str) -> String {
     }
 }
 
-/// Which parts of an instant a format shows, as bits.
+/// Parts of an instant that a format shows, as bits.
 struct NameValues;
 
 impl NameValues {

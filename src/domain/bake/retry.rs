@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt.
+//! Delays between attempts and between polls, from the number of failures and a random number generator.
 
 use std::time::Duration;
 
@@ -8,16 +8,15 @@ use fastrand::Rng;
 use super::settings::RetryPolicy;
 use crate::domain::api::call::{ApiError, ErrorClass};
 
-/// The first look after an unclear answer.
+/// Delay before the first search after an unclear response.
 pub const FIRST_POLL: Duration = Duration::from_secs(2);
-/// No two looks for the same thing are further apart than this, unless the server asks for it.
+/// Maximum time between two polls of the same thing, unless the server asks for more.
 pub const LONGEST_GAP: Duration = Duration::from_mins(10);
-/// How long credentials that were refused are left alone.
+/// Pause after rejected credentials.
 const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
 
-/// The wait after the `attempt`th call (from 1) failed: full jitter under `base` · 2^(attempt-1), capped. The server's
-/// own delay wins where it asked for one; a little jitter is added to it, so that many bakes told the same do not
-/// come back in step.
+/// Delay after call number `attempt` (from 1) failed: full jitter under `base` · 2^(attempt-1), at most `cap`. A delay
+/// that the server asks for takes precedence; jitter is added, so that many bakes do not return at the same instant.
 pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, rng: &mut Rng) -> Duration {
     if let Some(asked) = retry_after {
         return asked.saturating_add(between(Duration::ZERO, asked / 10 + MIN_DELAY, rng));
@@ -26,15 +25,14 @@ pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, 
     between(MIN_DELAY.min(ceiling), ceiling, rng)
 }
 
-/// The wait before the `look`th repetition (from 1) of a harmless question: doubles from `first`, within a tenth either
-/// way, and is never longer than `cap`.
+/// Delay before repetition number `poll` (from 1) of a call without side effects: doubles from `first`, varies by a
+/// tenth either way, and is at most `cap`.
 pub fn poll_delay(first: Duration, poll: u32, cap: Duration, rng: &mut Rng) -> Duration {
     let nominal = first.saturating_mul(2u32.saturating_pow(poll.saturating_sub(1).min(31))).min(cap);
     between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10).min(cap), rng)
 }
 
-/// How long a harmless question waits after it was refused for the `n`th time in a row; at most `cap`, unless the server
-/// asks for more.
+/// Delay after a call without side effects failed `n` times in a row: at most `cap`, unless the server asks for more.
 pub fn pause_after(error: &ApiError, n: u32, poll_interval: Duration, cap: Duration, rng: &mut Rng) -> Duration {
     let pause = match error.class {
         ErrorClass::Credential => credential_pause(poll_interval),
@@ -43,13 +41,13 @@ pub fn pause_after(error: &ApiError, n: u32, poll_interval: Duration, cap: Durat
     pause.max(error.server_delay().unwrap_or_default())
 }
 
-/// The daemon lets one call a minute try whether credentials work again; what is under way need not wait longer than for any
-/// other look, so that new credentials count at once after a restart.
+/// Pause of a running bake after rejected credentials. The daemon probes the credentials once a minute; a bake waits no
+/// longer than for any other poll, so that new credentials work at once after a restart.
 pub fn credential_pause(poll_interval: Duration) -> Duration {
     CREDENTIAL_PAUSE.min(poll_interval)
 }
 
-/// `instant + pause`, at the end of time where that overflows.
+/// `instant + pause`, or the end of time on overflow.
 pub fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(pause)
         .ok()
@@ -57,7 +55,7 @@ pub fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Full jitter may fall to nothing; a failing call must not become a hot loop.
+/// Full jitter can come to zero; this bound prevents a busy loop of failing calls.
 const MIN_DELAY: Duration = Duration::from_millis(20);
 
 fn between(low: Duration, high: Duration, rng: &mut Rng) -> Duration {

@@ -7,19 +7,20 @@
 //!   +-- waits, with nothing stopped ---+------ unknown -------+
 //! ```
 //!
-//! `preparing` is the look at the instance and the `before` hooks, `finishing` the hooks of the end. A bake that has
-//! stopped nothing and has to wait (for users, its instance, the cloud) goes back to `queued`, so that it keeps neither a
-//! builder nor its instance from others; it keeps its version.
+//! `preparing` polls the instance and runs the `before` hooks; `finishing` runs the hooks of the end. A bake that has
+//! stopped nothing and has to wait (for users, its instance or the cloud) returns to `queued`. It then uses neither a
+//! builder nor its instance, and keeps its version.
 //!
-//! Four rules carry the promises:
+//! Four rules ensure the promises of docs/promises.md:
 //!
-//! * `creating` is committed before the create call is sent. Whoever finds a bake in it without a call under way
-//!   (a restart after a crash) does not know whether the cloud acted: it becomes `unknown`.
-//! * `unknown` is left only by looking: the image is found and followed, or the look-up window has passed without it
-//!   and the call may be repeated.
-//! * A stop is committed as a debt (`restart_pending`) before it is sent. Every way to an end leads through `starting` while
-//!   the debt is open, and none leads there before the image has reached an end.
-//! * Hooks are a debt likewise (`end_hooks_pending`), paid after the start: what undoes `before` runs however the bake ends.
+//! * `creating` is committed before the create call is sent. A bake that is found in it without a call in flight (after
+//!   a crash) does not know whether the cloud acted: it becomes `unknown`.
+//! * `unknown` ends only by a search: either the image is found, or the look-up window has passed without it and the
+//!   call may be repeated.
+//! * A stop is committed as a pending restart (`restart_pending`) before it is sent. While the restart is pending,
+//!   every end leads through `starting`, and never before the image has reached an end state.
+//! * Hooks of the end are pending in the same way (`end_hooks_pending`) and run after the start: they revert what
+//!   `before` did, however the bake ends.
 
 use std::time::Duration;
 
@@ -47,19 +48,20 @@ use crate::domain::{
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
 };
 
-/// A create call later than this after its slot looks first: another host with the same file may have made the image.
+/// A create call later than this after its slot searches first: another host with the same configuration may have made
+/// the image.
 const RECONCILE_AFTER: Duration = Duration::from_mins(1);
-/// An instance whose stop was sent and never seen to work must be seen running this often before it counts as running.
+/// Polls that must show an instance running before an unconfirmed stop counts as lost.
 const SETTLED_AFTER: u32 = 3;
-/// An instance counts as missing when so many answers in a row did not list it, each a poll after the one before.
+/// Consecutive polls without the instance after which it counts as missing.
 const ABSENT_AFTER: u32 = 5;
-/// A bake stops its instance at most so often, see `max_downtime`.
+/// Maximum number of stops per bake, see `max_downtime`.
 const MOST_STOPS: u32 = 2;
-/// So many polls of an instance on its way come at the usual pace, before the pauses grow.
+/// Polls of an instance at the usual interval before the pauses grow.
 const STEADY_POLLS: u32 = 8;
 
-/// The next state of `bake` after `event`, and what is to be done once that state is committed. An event that does not
-/// belong to the state changes nothing: it can only be an answer that was overtaken.
+/// Returns the next state of `bake` after `event`, and the effect to carry out once that state is committed. An event
+/// that does not belong to the state changes nothing: it is a late response.
 pub fn step(bake: &Bake, event: Event, now: DateTime<Utc>, pace: &PollPolicy, rng: &mut Rng) -> (State, Effect) {
     Step { bake, now, pace, rng }.take(event)
 }
@@ -79,7 +81,7 @@ impl Step<'_> {
             (State::Queued { suspended, .. }, Event::NoVersion { why }) => {
                 self.end_queued(suspended, failed(ReasonCode::Refused, true, why))
             }
-            // Nothing is begun, no hook and no stop, only to be given up at once.
+            // A bake past its deadline starts no hook and no stop.
             (State::Queued { not_before, suspended }, Event::Admitted { .. }) if self.past_deadline() => {
                 self.wait_in_queue(not_before, suspended)
             }
@@ -89,7 +91,7 @@ impl Step<'_> {
 
             (State::Preparing { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
             (State::Preparing { work, hook: None, .. }, Event::Due) => self.poll_instance(work),
-            // The process in which it ran is gone, and perhaps the hook with it before it was done.
+            // The process of the hook is gone, and the hook may not have finished.
             (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
             (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => self.instance_polled(work, answer),
             (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Response::Hook(outcome))) => {
@@ -98,7 +100,7 @@ impl Step<'_> {
 
             (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
             (State::Stopping { work, polls, sent, next, .. }, Event::Due) => {
-                // Whether a stop whose answer was lost has worked is not known.
+                // The response to the stop was lost: it may have worked.
                 let state = State::Stopping { work, polls, sent, first_stop: false, next };
                 (state, Effect::Call(Call::DescribeInstance))
             }
@@ -113,7 +115,7 @@ impl Step<'_> {
                 self.stopping(work, polls, sent, answer)
             }
 
-            // Where an image may be there already, even a bake past its deadline looks once more.
+            // A bake past its deadline searches once more where an image may exist.
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.past_deadline() => {
                 self.give_up(work)
             }
@@ -140,7 +142,7 @@ impl Step<'_> {
                 self.searched_before_create(work, blocked_on, answer)
             }
 
-            // The process that sent it is gone: a call under way is not stepped by `Due`.
+            // The process that sent the call is gone: a call in flight gets no `Due`.
             (State::Creating { mut work, sent_at }, Event::Due) => {
                 work.attempts += 1;
                 let why = "the daemon stopped before the create call was answered".to_owned();
@@ -174,27 +176,30 @@ impl Step<'_> {
             }
 
             (State::Queued { suspended, .. }, Event::AdmissionClosed { code, why }) if self.past_deadline() => {
-                let reason = format!("held until its deadline had passed: {why}");
+                let reason = format!("no bake was admitted before the deadline: {why}");
                 let end = match code {
                     _ if self.not_after().is_some() => {
                         let until = self.deadline_in_words();
-                        End::Skipped { code: ReasonCode::Deadline, reason: format!("held past {until}: {why}") }
+                        End::Skipped {
+                            code: ReasonCode::Deadline,
+                            reason: format!("no bake was admitted until {until}: {why}"),
+                        }
                     }
                     ReasonCode::Outage | ReasonCode::Quota => failed(code, false, reason),
                     code => End::Skipped { code, reason },
                 };
                 self.end_queued(suspended, end)
             }
-            // Nothing was asked for yet: the slot gets another row when it comes.
+            // Nothing was requested yet: the slot gets another row when it is due.
             (
                 State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
                 Event::ClockAhead,
             ) if work.evidence.first_sent.is_none() => {
-                let reason = "the clock was ahead when it was begun; it is baked when its slot comes".to_owned();
+                let reason = "the clock was ahead when the bake started; the slot is baked when it is due".to_owned();
                 self.finish(work, End::Skipped { code: ReasonCode::ClockAhead, reason })
             }
             (State::Queued { suspended, .. }, Event::Cancelled { by }) => {
-                self.end_queued(suspended, End::Cancelled { reason: format!("cancelled by {by} before it began") })
+                self.end_queued(suspended, End::Cancelled { reason: format!("cancelled by {by} before it started") })
             }
             (
                 State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
@@ -229,7 +234,7 @@ impl Step<'_> {
                 let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
                 self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
             }
-            // Where an image may be there already, even a bake past its deadline looks once more.
+            // A bake past its deadline searches once more where an image may exist.
             Some(Suspended { work, resume: Resume::FindImage, reason }) => {
                 let search = self.find_image(&work);
                 (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, search)
@@ -238,7 +243,7 @@ impl Step<'_> {
         }
     }
 
-    /// Back to the queue: it holds neither a builder nor the instance while it waits, and keeps its version.
+    /// Returns to the queue. The bake uses neither a builder nor the instance while it waits, and keeps its version.
     fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
         let reason = self.describe_wait(&work, next);
         self.wait_in_queue(next, Some(Suspended { work, resume, reason }))
@@ -259,7 +264,7 @@ impl Step<'_> {
     fn end_queued(&self, suspended: Option<Suspended>, end: End) -> (State, Effect) {
         match suspended {
             Some(suspended) => self.finish(suspended.work, end),
-            // It has no version; `on_failure` runs all the same.
+            // The bake has no version; `on_failure` runs all the same.
             None => self.run_end_hooks(BakeWork::default(), Some(end), 0),
         }
     }
@@ -278,7 +283,7 @@ impl Step<'_> {
         if !settings.hooks.wrap_a_bake() {
             self.stop_or_create(work)
         } else if settings.stop_instance != StopInstance::Never {
-            // No hook runs for a bake that will not be.
+            // No hook runs before the instance was polled.
             self.poll_instance(work)
         } else {
             self.prepare(work, 0)
@@ -304,7 +309,7 @@ impl Step<'_> {
         (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))
     }
 
-    /// What stands against the stop is found here, before any hook runs and without a debt.
+    /// Reports what blocks the stop before any hook runs and before a restart is pending.
     fn instance_polled(&mut self, mut work: BakeWork, answer: Response) -> (State, Effect) {
         let settings = &self.bake.settings;
         let goes_on = match &answer {
@@ -320,13 +325,13 @@ impl Step<'_> {
             if !work.end_hooks_pending && !settings.hooks.before.is_empty() {
                 return self.prepare(work, 0);
             }
-            // Nothing is in between, so this look is the one right before the stop.
+            // Nothing happens in between, so this poll is the one right before the stop.
             work.end_hooks_pending |= settings.hooks.wrap_a_bake();
         }
         self.stopping(work, 0, false, answer)
     }
 
-    /// The wait is over; the reason of the end tells of one for users.
+    /// The wait has ended; a wait for users is added to the reason of the end.
     fn note_wait(&self, work: &mut BakeWork) {
         if let Some(Wait { since, on: WaitReason::Users, .. }) = work.waiting.take() {
             let waited = (self.now - since).to_std().unwrap_or_default();
@@ -338,7 +343,7 @@ impl Step<'_> {
     fn somebody_is_connected(&mut self, work: BakeWork, who: &str) -> (State, Effect) {
         let settings = &self.bake.settings;
         if settings.if_connected == IfConnected::Skip {
-            let reason = format!("{who} was connected to the instance, and if_connected says to skip");
+            let reason = format!("{who} was connected to the instance, and if_connected is \"skip\"");
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
         let limit = later(self.wait_since(&work, WaitReason::Users), settings.connected_wait);
@@ -349,13 +354,13 @@ impl Step<'_> {
         self.wait_for_instance(work, 0, false, WaitReason::Users, &Obstacle::Users(who.to_owned()))
     }
 
-    /// Since when it waits for this without a break.
+    /// Start of the uninterrupted wait for `on`.
     fn wait_since(&self, work: &BakeWork, on: WaitReason) -> DateTime<Utc> {
         // The clock may have been set back since.
         work.waiting.as_ref().filter(|waiting| waiting.on == on).map_or(self.now, |waiting| waiting.since.min(self.now))
     }
 
-    /// From the `before` hook of this number on.
+    /// Continues from the `before` hook with this number.
     fn prepare(&mut self, mut work: BakeWork, number: usize) -> (State, Effect) {
         let bake = self.bake;
         if self.past_deadline() {
@@ -418,9 +423,12 @@ impl Step<'_> {
             }
             Response::Instance(Some(power @ (PowerState::Running | PowerState::RunningInUse(_)))) if !sent => {
                 if let PowerState::RunningInUse(who) = power {
-                    work.notes.push(format!("{who} was connected; stopped all the same, as if_connected says"));
+                    work.notes.push(format!(
+                        "{who} was connected; stopped nevertheless, because if_connected is \"proceed\""
+                    ));
                 }
-                // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
+                // The pending restart is committed before the stop is sent: a crash in between costs at most one
+                // unneeded poll.
                 work.restart_pending = true;
                 work.downtime.stops += 1;
                 work.waiting = None;
@@ -433,7 +441,7 @@ impl Step<'_> {
                 if self.past_deadline() {
                     return self.give_up(work);
                 }
-                // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
+                // The stop was lost or is slow; repeating it after a few polls has no side effect.
                 if polls > 0 && polls.is_multiple_of(5) {
                     let (polls, next) = (polls + 1, self.after(self.pace.poll_interval));
                     let state = State::Stopping { work, polls, sent, first_stop: false, next };
@@ -499,7 +507,7 @@ impl Step<'_> {
         (State::Stopping { work, polls: polls + 1, sent, first_stop: false, next }, Effect::Wait(next))
     }
 
-    /// Something is in the way of the stop. A bake that has sent none waits in the queue.
+    /// Something blocks the stop. A bake that has sent no stop waits in the queue.
     fn wait_for_instance(
         &mut self,
         mut work: BakeWork,
@@ -523,13 +531,13 @@ impl Step<'_> {
         };
         let mut next = self.after(pause);
         if on == WaitReason::Users {
-            // The look that may end it comes when the patience does.
+            // The last poll comes when `connected_wait` ends.
             next = next.min(later(self.wait_since(&work, on), self.bake.settings.connected_wait));
         }
         self.queue(work, Resume::Instance, next)
     }
 
-    /// What it waits for, with the next try and the last instant at which there is one.
+    /// Description of the wait, with the next attempt and the last instant for one.
     fn describe_wait(&self, work: &BakeWork, next: DateTime<Utc>) -> String {
         let settings = &self.bake.settings;
         work.waiting.as_ref().map_or_else(String::new, |waiting| {
@@ -548,7 +556,7 @@ impl Step<'_> {
     // Create
 
     fn create(&self, mut work: BakeWork) -> (State, Effect) {
-        // What was refused for certain made nothing: the first call that counts is this one.
+        // A rejected call made no image: the first call that counts is this one.
         if work.evidence.nothing_made() {
             work.evidence.first_sent = Some(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
             work.evidence.all_refused = true;
@@ -561,14 +569,14 @@ impl Step<'_> {
         if self.must_search(&work) { self.search_then_create(work) } else { self.create(work) }
     }
 
-    /// Whether a search precedes the create call that is about to be made.
+    /// Whether a search precedes the next create call.
     fn must_search(&self, work: &BakeWork) -> bool {
         if self.pace.search_until.is_some_and(|until| self.now < until) {
             return true;
         }
         let Evidence { baseline, first_sent, .. } = &work.evidence;
-        // Other hands may have given a name that does not show the slot. And while the zone of GmtCreate is not known, only
-        // a list from before the call tells our image, should its tags not be listed.
+        // Others may use a name without the slot. While the zone of GmtCreate is not known, only a list from before the
+        // call identifies the image if its tags are not listed.
         let decides_later = self.has_slot() && self.pace.gmt_offset.is_some();
         baseline.is_none() && first_sent.is_none() && !decides_later
     }
@@ -590,7 +598,7 @@ impl Step<'_> {
         (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: None }, search)
     }
 
-    /// No image of the slot is listed, but others of its name: a name that does not tell whose an image is is not given.
+    /// No image of the slot is listed, but others with its name. A name that does not identify its image is not used.
     fn name_taken(&mut self, mut work: BakeWork, taken: TakenName) -> (State, Effect) {
         let known = work.evidence.baseline.as_ref();
         let news = taken.ids().find(|id| known.is_none_or(|known| !known.contains(id)));
@@ -605,7 +613,7 @@ impl Step<'_> {
             );
         }
         if taken.by_others.is_empty() {
-            // Images of other slots of ours show it by their tags; a template without a version has no other name to give.
+            // Tags identify images of other slots of this owner; a template without a version gives no other name.
             work.evidence.baseline = Some(taken.by_own);
             return self.create(work);
         }
@@ -629,7 +637,7 @@ impl Step<'_> {
         work.version = version;
         work.image_name = template.render(&values(self.bake, version));
         work.needs_version = false;
-        // Nothing is known of who carries the new name. A call under the old one may have made an image all the same.
+        // Nothing is known about images with the new name. A call under the old name may still have made an image.
         let Evidence { baseline, first_sent, all_refused, .. } = &mut work.evidence;
         let (baseline, first_sent) = (baseline.take(), first_sent.take());
         let is_clear = std::mem::take(all_refused);
@@ -692,7 +700,7 @@ impl Step<'_> {
                     work.attempts += 1;
                     self.try_again(work, &api_error)
                 }
-                // Somebody may be making an image of the instance, and perhaps it is ours.
+                // Another image of the instance may be in the making, possibly this bake's.
                 ErrorClass::Busy => self.wait_for_cloud(work, &api_error, true),
                 ErrorClass::Transient | ErrorClass::Credential => self.wait_for_cloud(work, &api_error, false),
             },
@@ -703,7 +711,7 @@ impl Step<'_> {
             }
             _ => {
                 work.attempts += 1;
-                let why = "the create call brought the answer to another one".to_owned();
+                let why = "the create call returned the response to another call".to_owned();
                 self.unclear(work, sent_at, why, Duration::ZERO)
             }
         }
@@ -717,8 +725,8 @@ impl Step<'_> {
         self.wait_for_cloud(work, api_error, false)
     }
 
-    /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
-    /// in its place, else in the queue.
+    /// The cloud rejects the create call, or the search before it, for now. With a stopped instance the bake waits in
+    /// its state, otherwise in the queue.
     fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, reconcile_first: bool) -> (State, Effect) {
         let on = WaitReason::of(api_error);
         let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
@@ -743,8 +751,8 @@ impl Step<'_> {
         }
     }
 
-    /// When an instance that waits stopped is started again. Not where the cloud cannot be called: a start would not
-    /// reach it either, and the image may be begun as soon as it answers.
+    /// Instant at which a stopped instance is started again. `None` while the cloud cannot be reached: a start would
+    /// not arrive either, and the image can be started as soon as the cloud responds.
     fn downtime_end(&self, work: &BakeWork) -> Option<DateTime<Utc>> {
         let on = work.waiting.as_ref()?.on;
         let can_start = !matches!(on, WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials);
@@ -757,15 +765,15 @@ impl Step<'_> {
         self.downtime_end(work).is_some_and(|end| self.has_come(end))
     }
 
-    /// The instance was stopped for `max_downtime`, and no image could be begun: it is started, and the bake goes back to the
-    /// queue. Called only where no create call is unclear and no image of the slot is listed.
+    /// The instance was stopped for `max_downtime` and no image could be started: the instance is started and the bake
+    /// returns to the queue. Called only where no create call is unclear and no image of the slot is listed.
     fn restart(&self, mut work: BakeWork) -> (State, Effect) {
         let limit = words(self.bake.settings.max_downtime);
         let what = work.waiting.as_ref().map_or("the cloud", Wait::what);
         if work.downtime.stops >= MOST_STOPS {
             let stops = work.downtime.stops;
             let reason = format!(
-                "no image could be begun while the instance was stopped, {stops} times for {limit} (max_downtime): it \
+                "no image could be started while the instance was stopped, {stops} times for {limit} (max_downtime): it \
                  waited for {what}"
             );
             let end = match &work.waiting {
@@ -779,7 +787,7 @@ impl Step<'_> {
         self.start(work, None)
     }
 
-    /// After [`Self::restart`] and the hooks: the next stop comes when the instance has run for as long as it was stopped.
+    /// After [`Self::restart`] and the hooks: the next stop comes when the instance has run as long as it was stopped.
     fn back_to_queue(&self, mut work: BakeWork) -> (State, Effect) {
         work.waiting = work.downtime.waited_for.take();
         let running_since = work.downtime.running_since.unwrap_or(self.now).min(self.now);
@@ -806,20 +814,20 @@ impl Step<'_> {
         why: String,
         answer: Response,
     ) -> (State, Effect) {
-        // The clock may have been set back since; a window that begins in the future would keep the bake for as long.
+        // The clock may have been set back since; a window that starts in the future would delay the bake by as much.
         let since = since.min(self.now);
         match answer {
             Response::Found(Some(image)) => {
                 let found = format!("found by name after the create call stayed unclear ({why})");
                 self.adopt(work, image, &found)
             }
-            // Whose the images are that carry the name is settled right before the call is repeated.
+            // Images with the same name are checked right before the call is repeated.
             Response::Found(None) | Response::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
                 let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
                 let spent = work.attempts >= self.attempts(&work);
                 if self.past_deadline() && !spent {
                     let deadline = self.deadline_in_words();
-                    let reason = format!("no image could be begun before the deadline ({deadline}); last: {nothing}");
+                    let reason = format!("no image could be started before the deadline ({deadline}); last: {nothing}");
                     return self.finish(work, failed(ReasonCode::Outage, false, reason));
                 }
                 if spent {
@@ -831,7 +839,7 @@ impl Step<'_> {
                 (state, Effect::Wait(next))
             }
             Response::Refused(_) if self.has_come(later(since, self.bake.settings.build_deadline)) => {
-                let reason = format!("{why}; the image could not be looked for either, see the attempts");
+                let reason = format!("{why}; the image could not be searched for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
             Response::Refused(api_error) => {
@@ -841,7 +849,7 @@ impl Step<'_> {
             }
             _ => {
                 let gap = retry::poll_delay(self.first_poll_delay(), polls + 1, self.longest_poll_delay(), self.rng);
-                // The look that may end it comes right after the window, not up to a gap later.
+                // The last search comes right after the window, not up to a full interval later.
                 let window_end = later(since, self.pace.lookup_window).max(self.after(self.first_poll_delay()));
                 let next = self.after(gap).min(window_end);
                 (State::Unknown { work, since, polls: polls + 1, next, why }, Effect::Wait(next))
@@ -858,7 +866,7 @@ impl Step<'_> {
     }
 
     fn adopt(&mut self, mut work: BakeWork, image: RemoteImage, found: &str) -> (State, Effect) {
-        // An image under a name that was given up is known by that name from here on.
+        // An image under a former name is identified by that name from here on.
         let evidence = &mut work.evidence;
         if let Some(index) = evidence.earlier.iter().position(|earlier| earlier.image_name == image.name) {
             let EarlierName { version, image_name, baseline, first_sent } = evidence.earlier.remove(index);
@@ -922,7 +930,7 @@ impl Step<'_> {
         let mut pause = self.pace.poll_interval;
         let answer = match answer {
             Response::Found(Some(seen)) if seen.image_id == image.image_id => Response::Image(Some(seen)),
-            // The id in the create call's answer may be that of another image.
+            // The id in the response to the create call may belong to another image.
             Response::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Response::Image(None),
             answer => answer,
         };
@@ -969,7 +977,7 @@ impl Step<'_> {
             Response::Refused(api_error) => {
                 misses += 1;
                 pause = self.pause_after(&api_error, misses).max(pause);
-                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
+                // A cloud that cannot be reached reports nothing about the image and starts no instance.
                 if api_error.is_outage() {
                     let next = self.after(pause);
                     let state = State::Building {
@@ -1011,8 +1019,8 @@ impl Step<'_> {
         )
     }
 
-    /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. No search of this bake finds
-    /// the failed one again.
+    /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. Later searches of
+    /// this bake ignore the failed one.
     fn rebake(&self, mut work: BakeWork, image: MadeImage) -> (State, Effect) {
         let why = format!("the cloud reports CREATE_FAILED for image {}; another one is created", image.image_id);
         work.note(why.clone());
@@ -1023,7 +1031,7 @@ impl Step<'_> {
         (State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(why) }, Effect::Wait(next))
     }
 
-    /// How many create calls may count: each image that is created again has one more.
+    /// Maximum number of create calls: each image that is created again adds one.
     fn attempts(&self, work: &BakeWork) -> u32 {
         self.bake.settings.retry.attempts.saturating_add(work.rebakes)
     }
@@ -1076,7 +1084,7 @@ impl Step<'_> {
                 work.downtime.running_since = Some(self.now);
                 return self.run_end_hooks(work, end, 0);
             }
-            // Another line, or another host, may be making an image of it right now, which a start would spoil.
+            // Another line or host may be making an image of the instance now; a start would damage it.
             Response::Instance(Some(PowerState::Stopped)) => {
                 let waited = self.has_come(later(since.unwrap_or(self.now), self.bake.settings.build_deadline));
                 let call = if waited { Call::StartInstance } else { Call::FindImagesInProgress };
@@ -1095,7 +1103,7 @@ impl Step<'_> {
                     }
                 }
             }
-            // One empty listing proves nothing; an instance left stopped would be the price of believing it.
+            // One listing without the instance proves nothing: it could stay stopped.
             Response::Instance(_) if absent && times >= ABSENT_AFTER => {
                 work.waiting = None;
                 work.restart_pending = false;
@@ -1125,8 +1133,8 @@ impl Step<'_> {
         )
     }
 
-    /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
-    /// come up, so the pauses grow only after that.
+    /// Starts are repeated without limit: a stopped instance is worse than one more call. An instance needs a few polls
+    /// to start, so the pauses grow only after those.
     fn start_pause(&mut self, tries: u32) -> DateTime<Utc> {
         let pause = retry::poll_delay(self.pace.poll_interval, tries / STEADY_POLLS + 1, retry::LONGEST_GAP, self.rng);
         self.after(pause)
@@ -1134,7 +1142,7 @@ impl Step<'_> {
 
     // Finish
 
-    /// From the hook of the end on that comes after so many; ends the bake where there is none.
+    /// Runs the hooks of the end after the first `done`; ends the bake if none is left.
     fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
         let failed = matches!(end, Some(End::Failed { .. }));
         let hook = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done);
@@ -1149,7 +1157,7 @@ impl Step<'_> {
         (State::Finishing { work, end, done, next: self.now }, run)
     }
 
-    /// What a hook of the end comes to never changes the result.
+    /// The result of an end hook never changes the result of the bake.
     fn end_hook_finished(
         &self,
         mut work: BakeWork,
@@ -1173,7 +1181,7 @@ impl Step<'_> {
 
     // Shared
 
-    /// The end, by way of the start and the hooks that are owed.
+    /// Ends the bake, after the pending restart and the pending hooks.
     fn finish(&self, mut work: BakeWork, mut end: End) -> (State, Effect) {
         work.waiting = None;
         for note in std::mem::take(&mut work.notes) {
@@ -1182,7 +1190,7 @@ impl Step<'_> {
         self.start(work, Some(end))
     }
 
-    /// The instance is started again if it was stopped, and then the hooks of the end run.
+    /// Starts the instance if it was stopped, then runs the hooks of the end.
     fn start(&self, work: BakeWork, end: Option<End>) -> (State, Effect) {
         if work.restart_pending {
             let stop_unconfirmed = matches!(self.bake.state, State::Stopping { sent: true, .. });
@@ -1205,19 +1213,19 @@ impl Step<'_> {
         }
     }
 
-    /// The deadline has passed. What it waited for decides what that means: nobody failed where users or the instance were
-    /// in the way.
+    /// The deadline has passed. The wait decides the result: a bake that waited for users or its instance is skipped,
+    /// not failed.
     fn give_up(&self, work: BakeWork) -> (State, Effect) {
         let deadline = self.deadline_in_words();
         if self.not_after().is_some() {
             let last = work.waiting.as_ref().map(|waiting| format!(": it waited for {}", waiting.what()));
             let last = last.or_else(|| self.bake.state.reason().map(|reason| format!("; last: {reason}")));
-            let reason = format!("no image could be begun before {deadline}{}", last.unwrap_or_default());
+            let reason = format!("no image could be started before {deadline}{}", last.unwrap_or_default());
             return self.finish(work, End::Skipped { code: ReasonCode::Deadline, reason });
         }
         let Some(waiting) = &work.waiting else {
             let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
-            let reason = format!("no image could be begun before the deadline ({deadline}){because}");
+            let reason = format!("no image could be started before the deadline ({deadline}){because}");
             return self.finish(work, failed(ReasonCode::Deadline, false, reason));
         };
         let code = waiting.on.code_at_deadline();
@@ -1228,7 +1236,8 @@ impl Step<'_> {
             }
             on => {
                 let what = waiting.what();
-                let reason = format!("no image could be begun before the deadline ({deadline}): it waited for {what}");
+                let reason =
+                    format!("no image could be started before the deadline ({deadline}): it waited for {what}");
                 match on {
                     WaitReason::Instance | WaitReason::Absent => End::Skipped { code, reason },
                     on => failed_waiting(on, reason),
@@ -1238,7 +1247,7 @@ impl Step<'_> {
         self.finish(work, end)
     }
 
-    /// `not_after`, where it ends the bake before its deadline does.
+    /// `not_after`, if it ends the bake before its deadline.
     fn not_after(&self) -> Option<NaiveTime> {
         let settings = &self.bake.settings;
         let comes_first =
@@ -1263,7 +1272,7 @@ impl Step<'_> {
         retry::pause_after(api_error, n, self.pace.poll_interval, self.longest_pause(), self.rng)
     }
 
-    /// Between two tries of anything but a start.
+    /// Maximum pause between two attempts of anything except a start.
     fn longest_pause(&self) -> Duration {
         retry::LONGEST_GAP.min(self.bake.settings.retry.cap).max(self.pace.poll_interval)
     }
@@ -1272,7 +1281,7 @@ impl Step<'_> {
         shifted(self.now, -self.pace.unproven) > self.bake.give_up_at
     }
 
-    /// Whether an instant has come that ends something by its age.
+    /// Whether an age limit is reached at `instant`.
     fn has_come(&self, instant: DateTime<Utc>) -> bool {
         shifted(self.now, -self.pace.unproven) >= instant
     }
@@ -1286,7 +1295,7 @@ impl Step<'_> {
     }
 }
 
-/// What keeps an instance from being stopped.
+/// What blocks the stop of an instance.
 enum Obstacle {
     Users(String),
     State(String),
@@ -1313,7 +1322,7 @@ fn waits_for_cloud(api_error: &ApiError) -> String {
     format!("waits for the cloud: {}", api_error.describe())
 }
 
-/// There is no image.
+/// Ends without an image.
 fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: None, permanent, code, cause: code.cause(), reason }
 }
@@ -1328,17 +1337,20 @@ fn failed_waiting(on: WaitReason, reason: String) -> End {
     End::Failed { image: None, permanent: false, code: on.code_at_deadline(), cause: Some(on.cause()), reason }
 }
 
-/// An image was begun, and it is no good one.
+/// Ends with an image that is not good.
 fn made_in_vain(image: MadeImage, code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: Some(image), permanent, code, cause: code.cause(), reason }
 }
 
-/// The image was there, or was said to be, and is not.
+/// Ends because the image is not listed any more.
 fn vanished(image: MadeImage, status: &str, lag: Duration) -> End {
     let reason = if ImageStatus::parse(status) == ImageStatus::Deleted {
         "the image was deleted while it was being made".to_owned()
     } else {
-        format!("the image vanished: it has not been listed for {}, and no other of its slot is", words(lag))
+        format!(
+            "the image vanished: it has not been listed for {}, and no other image of its slot is listed",
+            words(lag)
+        )
     };
     made_in_vain(image, ReasonCode::Vanished, false, reason)
 }

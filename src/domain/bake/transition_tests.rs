@@ -1036,7 +1036,7 @@ fn what_waits_can_be_cancelled_and_what_the_cloud_works_on_cannot() {
     let by = || Event::Cancelled { by: "uid 7".into() };
     let mut bake = Fixture::new(settings());
     assert_eq!(bake.apply(by()), Effect::Done);
-    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7 before it began"));
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7 before it started"));
 
     let mut bake = Fixture::new(settings());
     bake.admit();
@@ -1230,7 +1230,7 @@ fn an_outage_until_the_deadline_is_the_reason_of_the_end() {
         }
         bake.pass(Duration::from_secs(1));
         assert_eq!((bake.state(), bake.code()), (failed, Some(ReasonCode::Outage)));
-        let reason = "no image could be begun before the deadline (2h after the slot): it waited for the cloud: ConnectFailed: \
+        let reason = "no image could be started before the deadline (2h after the slot): it waited for the cloud: ConnectFailed: \
                       the cloud's words";
         assert_eq!(bake.reason(), reason);
     }
@@ -1415,7 +1415,7 @@ fn the_deadline_while_everything_is_held_says_what_held_it() {
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert_eq!(bake.apply(held()), Effect::Done);
     assert_eq!(bake.state(), "skipped");
-    assert_eq!(bake.reason(), "held until its deadline had passed: credentials: the key is disabled");
+    assert_eq!(bake.reason(), "no bake was admitted before the deadline: credentials: the key is disabled");
 }
 
 #[test]
@@ -1438,7 +1438,7 @@ fn the_deadline_while_waiting_for_the_cloud_names_what_it_waited_for() {
     assert!(is_poll(&bake.due()));
     assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     let what = "it waited for the cloud: ExceedBuilderQuota: the cloud's words";
-    let reason = format!("no image could be begun before the deadline (2h after the slot): {what}");
+    let reason = format!("no image could be started before the deadline (2h after the slot): {what}");
     assert_eq!((bake.state(), bake.reason()), ("failed", reason.as_str()));
 }
 
@@ -1669,7 +1669,7 @@ fn if_connected_says_skip() {
     });
     bake.admit();
     assert_eq!(bake.answer(in_use()), Effect::Done);
-    let reason = "alice was connected to the instance, and if_connected says to skip";
+    let reason = "alice was connected to the instance, and if_connected is \"skip\"";
     assert_eq!((bake.state(), bake.reason()), ("skipped", reason));
 }
 
@@ -1688,7 +1688,7 @@ fn if_connected_says_proceed() {
     bake.answer(powered(PowerState::Stopped));
     bake.answer(Response::Accepted);
     bake.answer(in_use());
-    let reason = "cancelled by ops; alice was connected; stopped all the same, as if_connected says";
+    let reason = "cancelled by ops; alice was connected; stopped nevertheless, because if_connected is \"proceed\"";
     assert_eq!((bake.state(), bake.reason()), ("cancelled", reason), "who works on it shows that it runs");
 }
 
@@ -1787,7 +1787,7 @@ fn before_that_outlasts_the_deadline_ends_the_bake() {
     bake.answer(ok());
     bake.pass(Duration::from_hours(3));
     assert_eq!(program(&bake.answer(ok())), "/f2");
-    assert!(bake.reason().starts_with("no image could be begun before the deadline"), "{}", bake.reason());
+    assert!(bake.reason().starts_with("no image could be started before the deadline"), "{}", bake.reason());
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What a bake waits for, in words and for programs.
+//! Waits of a bake: the reason, its start, and its description for people and programs.
 
 use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, Utc};
@@ -10,50 +10,50 @@ use crate::domain::api::{
     cause::Cause,
 };
 
-/// A wait that is not over.
+/// A wait that has not ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    /// Since when.
+    /// Start of the wait.
     pub since: DateTime<Utc>,
-    /// In words that begin with "waits for"; the same as long as the same is in the way.
+    /// Description that begins with "waits for"; unchanged as long as the reason is the same.
     pub why: String,
-    /// For programs; rows of older versions waited for users only.
+    /// Reason for programs; rows of older versions waited for users only.
     #[serde(default)]
     pub on: WaitReason,
-    /// How many answers in a row gave this reason.
+    /// Number of consecutive responses with this reason.
     #[serde(default)]
     pub times: u32,
 }
 
-/// What is in the way.
+/// Reason of a wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitReason {
     /// Users are connected to the instance.
     #[default]
     Users,
-    /// The instance is in a passing state.
+    /// The instance changes its state.
     Instance,
     /// The cloud does not list the instance.
     Absent,
-    /// The cloud cannot be reached, or does not answer.
+    /// The cloud cannot be reached, or does not respond.
     Outage,
-    /// The cloud reports a fault of its own.
+    /// The cloud reports an internal error.
     Fault,
-    /// The cloud limits calls.
+    /// The cloud limits the rate of calls.
     Throttled,
-    /// A quota is used up.
+    /// A quota is exceeded.
     Quota,
-    /// The cloud is at work on the instance.
+    /// Another task runs on the instance.
     Busy,
     /// The cloud rejects the credentials.
     Credentials,
-    /// The cloud refuses the time of this host.
+    /// The cloud rejects the time of this host.
     Clock,
 }
 
 impl WaitReason {
-    /// What an error makes a bake wait for.
+    /// Reason of the wait after an error.
     pub fn of(error: &ApiError) -> Self {
         match error.class {
             ErrorClass::Credential if error.is_clock() => Self::Clock,
@@ -66,7 +66,7 @@ impl WaitReason {
         }
     }
 
-    /// The reason code of a bake whose deadline comes during the wait.
+    /// Reason code of a bake whose deadline passes during the wait.
     pub fn code_at_deadline(self) -> ReasonCode {
         match self {
             Self::Users => ReasonCode::UsersConnected,
@@ -92,7 +92,8 @@ impl WaitReason {
 }
 
 impl Wait {
-    /// The wait goes on, or another one begins: `before` is the one until now. The clock may have been set back since.
+    /// The wait after a response: `before` is the current one, which continues if the reason is the same. Its start is
+    /// never in the future, even if the clock was set back.
     pub fn go_on(before: Option<&Self>, on: WaitReason, why: String, now: DateTime<Utc>) -> Self {
         match before.filter(|before| before.on == on) {
             Some(before) => Self { since: before.since.min(now), why, on, times: before.times.saturating_add(1) },
@@ -100,12 +101,12 @@ impl Wait {
         }
     }
 
-    /// What it waits for, without the verb.
+    /// What the bake waits for, without the verb.
     pub fn what(&self) -> &str {
         self.why.strip_prefix("waits for ").unwrap_or(&self.why)
     }
 
-    /// The wait as it is shown: with the next try and the last instant at which there is one.
+    /// Description with the next attempt and the last instant for one.
     pub fn describe(&self, next: DateTime<Utc>, until: DateTime<Utc>, zone: Zone) -> String {
         let next = next.with_timezone(&zone).format("%a %F %T %:z");
         let until = until.with_timezone(&zone).format("%a %F %R %:z");

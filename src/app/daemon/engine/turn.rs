@@ -162,7 +162,7 @@ impl Engine {
             }
             State::Ready { work, reconcile_before_create: false, .. } => {
                 if !work.restart_pending {
-                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let reason = "waits for its slot: the clock was ahead when the bake started".to_owned();
                     let suspended = Suspended { work: work.clone(), resume: Resume::FindImage, reason };
                     turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, suspended: Some(suspended) });
                 }
