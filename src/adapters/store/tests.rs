@@ -8,16 +8,14 @@ use crate::domain::{
     api::{
         call::MadeImage,
         identity::{ImageStatus, RemoteImage},
-        instance_state::InstanceType,
     },
     bake::{
         BakeSettings, State, Trigger,
         reason::ReasonCode,
-        settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+        settings,
         state::{BakeWork, End, Resume, Suspended},
         waiting::{Wait, WaitReason},
     },
-    hooks::Hooks,
     ids::{BakeId, InstanceId, LineId, ScheduleId},
     image::reconcile::{Comparison, Rebuilt, Tagged},
 };
@@ -28,29 +26,9 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn settings() -> Arc<BakeSettings> {
     Arc::new(BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
-        instance_region: "cn-hangzhou".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
         auto_clean_userdata: Some(true),
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
         tags: [("team".to_owned(), "桌面".to_owned())].into(),
-        image_name: "{name}-{slot}-v{version}".into(),
-        description: None,
-        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
-        deadline: Duration::from_hours(4),
-        not_after: None,
-        build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
-        regions: vec![],
+        ..settings::example()
     })
 }
 

@@ -20,15 +20,14 @@ use crate::{
         web::from_history,
     },
     domain::{
-        api::{call::MadeImage, instance_state::InstanceType},
+        api::call::MadeImage,
         bake::{
             BakeSettings, State, Trigger,
             reason::ReasonCode,
-            settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+            settings,
             state::{BakeWork, End, Resume, Suspended},
         },
         health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind},
-        hooks::Hooks,
         ids::{InstanceId, LineId, ScheduleId},
         schedule::Channel,
         status::{Bakes, Daemon, Next, OnDisk},
@@ -47,29 +46,11 @@ fn now() -> DateTime<Utc> {
 
 fn settings() -> Arc<BakeSettings> {
     Arc::new(BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
-        instance_region: "cn-hangzhou".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
         auto_clean_userdata: Some(true),
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
         tags: [("team".to_owned(), HOSTILE.to_owned())].into(),
         image_name: "{name}-{slot:%Y%m%d-%H%M}-v{version}".into(),
-        description: None,
-        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
-        deadline: Duration::from_hours(4),
-        not_after: None,
-        build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
         regions: vec!["cn-shanghai".into(), "cn-beijing".into()],
+        ..settings::example()
     })
 }
 

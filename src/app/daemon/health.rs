@@ -171,13 +171,13 @@ fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
 async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let mut problems = Vec::new();
     for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
-        let State::Starting { since, refused_since, last_error: trouble, .. } = state else { continue };
+        let State::Starting { since, refused_since, last_error, .. } = state else { continue };
         let begun = since.unwrap_or(now);
         let late = since.is_none_or(|since| now - since >= START_TAKES);
         if refused_since.is_none() && !late {
             continue;
         }
-        let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
+        let last_error = last_error.as_deref().unwrap_or("no start has worked so far");
         problems.push(Problem::new(
             ProblemCode::InstanceNotRunning,
             Severity::Problem,
@@ -185,7 +185,7 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
             refused_since.unwrap_or(begun),
             format!(
                 "instance {instance} was stopped for bake {bake} of {schedule} and is not running again yet: {}",
-                one_line(trouble)
+                one_line(last_error)
             ),
             Some(format!("imagebaked show {bake}")),
         ));

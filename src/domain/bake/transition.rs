@@ -122,17 +122,12 @@ impl Step<'_> {
             (State::Ready { work, .. }, Event::NoVersion { why }) if work.needs_version => {
                 self.finish(work, failed(ReasonCode::Refused, true, why))
             }
-            (State::Ready { work, blocked_on: waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
-                self.renumbered(work, version, waits_for)
+            (State::Ready { work, blocked_on, .. }, Event::Renumbered { version }) if work.needs_version => {
+                self.renumbered(work, version, blocked_on)
             }
-            (State::Ready { work, reconcile_before_create: look_first, blocked_on: waits_for, .. }, Event::Due)
-                if work.needs_version =>
-            {
+            (State::Ready { work, reconcile_before_create, blocked_on, .. }, Event::Due) if work.needs_version => {
                 let next = self.after(self.pace.poll_interval);
-                (
-                    State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
-                    Effect::Wait(next),
-                )
+                (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
             }
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.downtime_is_over(&work) => {
                 self.restart(work)
@@ -141,8 +136,8 @@ impl Step<'_> {
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
                 (self.bake.state.clone(), self.find_image(&work))
             }
-            (State::Ready { work, blocked_on: waits_for, .. }, Event::Answered(answer)) => {
-                self.looked_before_create(work, waits_for, answer)
+            (State::Ready { work, blocked_on, .. }, Event::Answered(answer)) => {
+                self.looked_before_create(work, blocked_on, answer)
             }
 
             // The process that sent it is gone: a call under way is not stepped by `Due`.
@@ -256,8 +251,8 @@ impl Step<'_> {
             Resume::Instance => self.look_at_instance(kept.work),
             Resume::FindImage => {
                 let look = self.find_image(&kept.work);
-                let (work, waits_for) = (kept.work, Some(kept.reason));
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
+                let (work, blocked_on) = (kept.work, Some(kept.reason));
+                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, look)
             }
             Resume::Create => self.search_or_create(kept.work),
         }
@@ -621,7 +616,7 @@ impl Step<'_> {
         self.finish(work, failed(ReasonCode::NameTaken, false, reason))
     }
 
-    fn renumbered(&mut self, mut work: BakeWork, version: u32, waits_for: Option<String>) -> (State, Effect) {
+    fn renumbered(&mut self, mut work: BakeWork, version: u32, blocked_on: Option<String>) -> (State, Effect) {
         if self.past_deadline() {
             return self.give_up(work);
         }
@@ -645,13 +640,13 @@ impl Step<'_> {
             work.evidence.earlier.push(EarlierName { version, image_name, baseline, first_sent });
         }
         let look = self.find_image(&work);
-        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, look)
     }
 
     fn looked_before_create(
         &mut self,
         mut work: BakeWork,
-        waits_for: Option<String>,
+        blocked_on: Option<String>,
         answer: Response,
     ) -> (State, Effect) {
         match answer {
@@ -673,7 +668,7 @@ impl Step<'_> {
             Response::Refused(api_error) => self.wait_for_cloud(work, &api_error, true),
             _ => {
                 let next = self.after(self.pace.poll_interval);
-                (State::Ready { work, reconcile_before_create: true, next, blocked_on: waits_for }, Effect::Wait(next))
+                (State::Ready { work, reconcile_before_create: true, next, blocked_on }, Effect::Wait(next))
             }
         }
     }
@@ -726,7 +721,12 @@ impl Step<'_> {
 
     /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
     /// in its place, else in the queue.
-    fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, look_first: bool) -> (State, Effect) {
+    fn wait_for_cloud(
+        &mut self,
+        mut work: BakeWork,
+        api_error: &ApiError,
+        reconcile_before_create: bool,
+    ) -> (State, Effect) {
         let on = WaitReason::of(api_error);
         let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
         let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
@@ -743,13 +743,10 @@ impl Step<'_> {
         work.waiting = Some(waiting);
         if work.restart_pending {
             next = self.downtime_end(&work).filter(|end| *end > self.now).map_or(next, |end| next.min(end));
-            let waits_for = Some(self.describe_wait(&work, next));
-            (
-                State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
-                Effect::Wait(next),
-            )
+            let blocked_on = Some(self.describe_wait(&work, next));
+            (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
         } else {
-            self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
+            self.queue(work, if reconcile_before_create { Resume::FindImage } else { Resume::Create }, next)
         }
     }
 
@@ -913,7 +910,7 @@ impl Step<'_> {
             image,
             since,
             mut seen_at,
-            consecutive_errors: mut misses,
+            mut consecutive_errors,
             mut status,
             found,
             mut searching,
@@ -959,7 +956,7 @@ impl Step<'_> {
                 }
                 ImageStatus::InProgress | ImageStatus::Other(_) => {
                     seen_at = self.now;
-                    misses = 0;
+                    consecutive_errors = 0;
                     searching = false;
                     seen.status.as_str().clone_into(&mut status);
                 }
@@ -974,8 +971,8 @@ impl Step<'_> {
                 return self.finish(work, vanished(image, &status, lag));
             }
             Response::Refused(api_error) => {
-                misses += 1;
-                pause = self.pause_after(&api_error, misses).max(pause);
+                consecutive_errors += 1;
+                pause = self.pause_after(&api_error, consecutive_errors).max(pause);
                 // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
                 if api_error.is_outage() {
                     let next = self.after(pause);
@@ -984,7 +981,7 @@ impl Step<'_> {
                         image,
                         since,
                         seen_at,
-                        consecutive_errors: misses,
+                        consecutive_errors,
                         next,
                         status,
                         found,
@@ -993,7 +990,7 @@ impl Step<'_> {
                     return (state, Effect::Wait(next));
                 }
             }
-            _ => misses += 1,
+            _ => consecutive_errors += 1,
         }
         if self.has_come(later(since, self.bake.settings.build_deadline)) {
             if searching {
@@ -1012,10 +1009,7 @@ impl Step<'_> {
             let next = self.after(pause);
             (next, Effect::Wait(next))
         };
-        (
-            State::Building { work, image, since, seen_at, consecutive_errors: misses, next, status, found, searching },
-            effect,
-        )
+        (State::Building { work, image, since, seen_at, consecutive_errors, next, status, found, searching }, effect)
     }
 
     /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. No search of this bake finds
@@ -1042,11 +1036,11 @@ impl Step<'_> {
             mut work,
             end,
             tries,
-            stop_unconfirmed: doubt,
+            stop_unconfirmed,
             since,
             start_sent,
             mut refused_since,
-            last_error: mut trouble,
+            mut last_error,
             ..
         } = self.bake.state.clone()
         else {
@@ -1071,11 +1065,11 @@ impl Step<'_> {
         {
             refused_since = refused_since.or(Some(self.now));
         }
-        let (tries, doubt, next, call) = match answer {
+        let (tries, stop_unconfirmed, next, call) = match answer {
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
-                if doubt && tries < SETTLED_AFTER =>
+                if stop_unconfirmed && tries < SETTLED_AFTER =>
             {
-                (tries + 1, doubt, self.after(self.pace.poll_interval), None)
+                (tries + 1, stop_unconfirmed, self.after(self.pace.poll_interval), None)
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.restart_pending = false;
@@ -1096,7 +1090,8 @@ impl Step<'_> {
                     Some(image) => {
                         let line = image.tags.get(TAG_LINE).map_or("another line", String::as_str);
                         let name = &image.image_id;
-                        trouble = Some(format!("it is not started while image {name} of {line} is being made of it"));
+                        last_error =
+                            Some(format!("it is not started while image {name} of {line} is being made of it"));
                         (tries, false, self.start_pause(tries), None)
                     }
                 }
@@ -1109,34 +1104,24 @@ impl Step<'_> {
                 let end = end.map(|end| end.with_note("the instance is gone, it could not be started again"));
                 return self.run_end_hooks(work, end, 0);
             }
-            Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
+            Response::Accepted => (tries, stop_unconfirmed, self.after(self.pace.poll_interval), None),
             answer => {
-                trouble = match answer {
+                last_error = match answer {
                     Response::Refused(api_error) => Some(api_error.describe()),
                     Response::Instance(Some(PowerState::Transitioning(status) | PowerState::Final(status))) => {
                         Some(format!("the cloud reports it {status}"))
                     }
                     Response::Instance(None) => Some("the cloud does not list it".to_owned()),
-                    _ => trouble,
+                    _ => last_error,
                 };
-                (tries + 1, doubt, self.start_pause(tries), None)
+                (tries + 1, stop_unconfirmed, self.start_pause(tries), None)
             }
         };
         let next = next.max(self.after(asked.unwrap_or_default()));
         let start_sent = call == Some(Call::StartInstance);
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
         (
-            State::Starting {
-                work,
-                end,
-                tries,
-                stop_unconfirmed: doubt,
-                since,
-                start_sent,
-                refused_since,
-                last_error: trouble,
-                next,
-            },
+            State::Starting { work, end, tries, stop_unconfirmed, since, start_sent, refused_since, last_error, next },
             effect,
         )
     }
@@ -1152,9 +1137,7 @@ impl Step<'_> {
 
     /// From the hook of the end on that comes after so many; ends the bake where there is none.
     fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
-        let failed = matches!(end, Some(End::Failed { .. }));
-        let hook = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done);
-        let Some((moment, number, command)) = hook else {
+        let Some((moment, number, command)) = self.end_hook(&work, end.as_ref(), done) else {
             work.end_hooks_pending = false;
             return match end {
                 Some(end) => (State::Ended { work: Some(work).filter(BakeWork::has_begun), end }, Effect::Done),
@@ -1165,6 +1148,12 @@ impl Step<'_> {
         (State::Finishing { work, end, done, next: self.now }, run)
     }
 
+    /// The hook of the end that comes after `done` of them.
+    fn end_hook(&self, work: &BakeWork, end: Option<&End>, done: usize) -> Option<(Moment, usize, &HookCommand)> {
+        let failed = matches!(end, Some(End::Failed { .. }));
+        self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
+    }
+
     /// What a hook of the end comes to never changes the result.
     fn end_hook_finished(
         &self,
@@ -1173,8 +1162,7 @@ impl Step<'_> {
         done: usize,
         outcome: &HookOutcome,
     ) -> (State, Effect) {
-        let failed = matches!(end, Some(End::Failed { .. }));
-        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
+        if let Some((moment, _, command)) = self.end_hook(&work, end.as_ref(), done)
             && !outcome.is_ok()
         {
             let (program, moment) = (command.program(), moment.as_str());
@@ -1201,18 +1189,18 @@ impl Step<'_> {
     /// The instance is started again if it was stopped, and then the hooks of the end run.
     fn start(&self, work: BakeWork, end: Option<End>) -> (State, Effect) {
         if work.restart_pending {
-            let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
+            let stop_unconfirmed = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);
-            let (start_sent, refused_since, trouble, next) = (false, None, None, self.now);
+            let (start_sent, refused_since, last_error, next) = (false, None, None, self.now);
             let state = State::Starting {
                 work,
                 end,
                 tries: 0,
-                stop_unconfirmed: doubt,
+                stop_unconfirmed,
                 since,
                 start_sent,
                 refused_since,
-                last_error: trouble,
+                last_error,
                 next,
             };
             (state, Effect::Call(Call::DescribeInstance))
@@ -1285,7 +1273,7 @@ impl Step<'_> {
     }
 
     fn past_deadline(&self) -> bool {
-        shifted(self.now, -self.pace.unproven) > self.bake.give_up_at
+        self.bake.is_past_deadline(self.now, self.pace.unproven)
     }
 
     /// Whether an instant has come that ends something by its age.

@@ -7,10 +7,10 @@ use chrono::{TimeDelta, TimeZone};
 use super::*;
 use crate::domain::ids::{BakeId, ImageId};
 use crate::domain::{
-    api::{gmt_offset::GmtOffset, instance_state::InstanceType},
+    api::gmt_offset::GmtOffset,
     bake::{
         Trigger,
-        settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StoppedMode},
+        settings::{self, BakeSettings, IfConnected, RetryPolicy},
     },
     hooks::Hooks,
 };
@@ -25,29 +25,13 @@ pub fn slot() -> DateTime<Utc> {
 
 pub fn settings() -> BakeSettings {
     BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
         instance_region: "cn-shanghai".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
-        auto_clean_userdata: None,
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
         tags: [("team".to_owned(), "desktops".to_owned())].into(),
         image_name: "golden-{slot:%Y%m%d-%H%M}-v{version}".into(),
-        description: None,
-        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(2),
-        not_after: None,
         build_deadline: Duration::from_hours(6),
         retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 0 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
-        regions: Vec::new(),
+        ..settings::example()
     }
 }
 

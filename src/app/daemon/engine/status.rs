@@ -63,7 +63,7 @@ pub struct PlannedLine {
 
 impl Engine {
     pub(super) fn publish_status(&mut self, store_error: Option<String>, changed: bool) {
-        let queue_wait_reason = self.queue_wait_reason();
+        let queue_wait_reason = self.blocker().map(|(_, why)| why);
         self.publish.send_modify(|status| {
             status.store_error = store_error;
             status.store_error_since = self.store_error_since;

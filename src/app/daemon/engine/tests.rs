@@ -444,7 +444,7 @@ async fn a_quota_closes_admission_until_the_cap_has_passed_and_one_bake_tries() 
     held.engine.turn().await;
     assert!(held.engine.in_flight.is_empty(), "nothing begins while admission is closed: {:?}", held.engine.in_flight);
     assert_eq!(held.rows().await[2].state, "queued");
-    let waits_for = held.engine.queue_wait_reason().unwrap();
+    let waits_for = held.engine.blocker().unwrap().1;
     assert!(waits_for.starts_with("waits for a quota of the account: ExceedBuilderQuota"), "{waits_for}");
 
     held.clock.advance(MINUTE * 10);

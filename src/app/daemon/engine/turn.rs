@@ -63,7 +63,8 @@ impl Engine {
                 let unproven = self.cloud.clocks().unproven();
                 let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
                 for DueBake { bake, .. } in expired {
-                    let event = self.what_holds().unwrap_or(Event::Due);
+                    let held = self.blocker().map(|(code, why)| Event::Held { code, why });
+                    let event = held.unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
                 }
                 if self.uncompared.is_none() {
@@ -129,7 +130,7 @@ impl Engine {
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
             // One whose deadline has passed begins nothing: it ends, and its instance is started again.
-            let is_past_deadline = shifted(self.bake_time(now), -self.cloud.clocks().unproven()) > bake.give_up_at;
+            let is_past_deadline = bake.is_past_deadline(self.bake_time(now), self.cloud.clocks().unproven());
             if begins_something
                 && (!self.admitting
                     || self.uncompared.is_some()
