@@ -151,8 +151,8 @@ impl Past {
             request_id: None,
             message: None,
         };
-        let step =
-            Transition { bake: BakeId(self.bakes), line: LineId::from(line), state: building, attempt: Some(attempt) };
+        let (bake, line) = (BakeId(self.bakes), LineId::from(line));
+        let step = Transition { bake, line, state: building, reason: None, attempt: Some(attempt) };
         self.store.commit(std::slice::from_ref(&step), at).await.unwrap();
         step
     }

@@ -20,6 +20,7 @@ pub mod endpoint;
 pub mod http;
 mod lenient;
 pub mod listing;
+pub mod outage;
 pub mod request;
 pub mod throttle;
 

@@ -108,8 +108,9 @@ async fn fill(store: &Store) {
         let recorded = row.slot + TimeDelta::milliseconds(40);
         store.record_slots(&[row], &[], "5f0c2a9be1d4", recorded).await.unwrap();
     }
-    let step = async |bake, schedule: &str, at, state, attempt| {
-        let step = Transition { bake: BakeId(bake), line: LineId::from(schedule), state, attempt };
+    let step = async |bake, schedule: &str, at, state: State, attempt| {
+        let reason = state.reason().map(str::to_owned);
+        let step = Transition { bake: BakeId(bake), line: LineId::from(schedule), state, reason, attempt };
         store.commit(&[step], at).await.unwrap();
     };
     let refused = Attempt {
@@ -353,7 +354,10 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
         work: Some(work("win11-golden", 42)),
         end: End::Succeeded { image: image(3), reason: "the image is AVAILABLE".into() },
     };
-    store.commit(&[Transition { bake: BakeId(5), line: line.clone(), state, attempt: None }], now()).await.unwrap();
+    store
+        .commit(&[Transition { bake: BakeId(5), line: line.clone(), state, reason: None, attempt: None }], now())
+        .await
+        .unwrap();
     store.settle_channels(&[line], |_| Some(&stable), now()).await.unwrap();
     let images = async || {
         let page = served.get("/").await.body;
@@ -377,6 +381,7 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
             work: Some(work("line", 1)),
             end: End::Succeeded { image: image(100 + n), reason: "made".into() },
         },
+        reason: None,
         attempt: None,
     };
     store.commit(&(0..120).map(made).collect::<Vec<_>>(), now()).await.unwrap();
@@ -390,9 +395,10 @@ async fn bakes_that_wait_are_listed_with_their_reason() {
     let served = Served::start().await;
     assert!(!served.get("/").await.body.contains("waits for ann"));
     let reason = "waits for ann to leave, who is connected to the instance".to_owned();
-    let kept = Some(Suspended { work: work("win11-golden", 42), resume: Resume::Instance, reason });
+    let kept = Some(Suspended { work: work("win11-golden", 42), resume: Resume::Instance });
     let state = State::Queued { not_before: now() + TimeDelta::minutes(1), kept };
-    let step = Transition { bake: BakeId(5), line: LineId::from("win11-golden"), state, attempt: None };
+    let line = LineId::from("win11-golden");
+    let step = Transition { bake: BakeId(5), line, state, reason: Some(reason), attempt: None };
     served.fake.store.commit(&[step], now()).await.unwrap();
     let status: Status = serde_json::from_str(&served.get("/status.json").await.body).unwrap();
     assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);

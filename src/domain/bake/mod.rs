@@ -14,6 +14,7 @@ use super::{
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
+mod describe;
 pub mod event;
 pub mod hook_environment;
 pub mod identity;

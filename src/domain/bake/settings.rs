@@ -211,6 +211,7 @@ fn rebakes() -> u32 {
 
 /// Settings for tests: a cloud desktop that is imaged as it is, at the defaults of the configuration.
 #[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "for tests alone")]
 pub fn example() -> BakeSettings {
     BakeSettings {
         instance_type: InstanceType::CloudDesktop,

@@ -109,7 +109,7 @@ impl Step<'_> {
             {
                 work.restart_pending = false;
                 work.downtime.stops = work.downtime.stops.saturating_sub(1);
-                self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
+                self.wait_for_instance(work, 0, false, &Obstacle::Refused(api_error))
             }
             (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
                 self.stopping(work, looks, sent, answer)
@@ -232,28 +232,20 @@ impl Step<'_> {
                 self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
             }
             // Where an image may be there already, even a bake past its deadline looks once more.
-            Some(Suspended { work, resume: Resume::FindImage, reason }) => {
-                let look = self.find_image(&work);
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, look)
-            }
+            Some(Suspended { work, resume: Resume::FindImage }) => self.look_then_create(work),
             Some(kept) => self.give_up(kept.work),
         }
     }
 
     /// Back to the queue: it holds neither a builder nor the instance while it waits, and keeps its version.
     fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
-        let reason = self.describe_wait(&work, next);
-        self.wait_in_queue(next, Some(Suspended { work, resume, reason }))
+        self.wait_in_queue(next, Some(Suspended { work, resume }))
     }
 
     fn resume(&mut self, kept: Suspended) -> (State, Effect) {
         match kept.resume {
             Resume::Instance => self.look_at_instance(kept.work),
-            Resume::FindImage => {
-                let look = self.find_image(&kept.work);
-                let (work, blocked_on) = (kept.work, Some(kept.reason));
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, look)
-            }
+            Resume::FindImage => self.look_then_create(kept.work),
             Resume::Create => self.search_or_create(kept.work),
         }
     }
@@ -348,7 +340,7 @@ impl Step<'_> {
             let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
-        self.wait_for_instance(work, 0, false, WaitReason::Users, &Obstacle::Users(who.to_owned()))
+        self.wait_for_instance(work, 0, false, &Obstacle::Users(who.to_owned()))
     }
 
     /// Since when it waits for this without a break.
@@ -450,7 +442,7 @@ impl Step<'_> {
                 self.look_at_instance_again(work, looks, sent, None)
             }
             Response::Instance(Some(PowerState::Transitioning(status))) => {
-                self.wait_for_instance(work, looks, sent, WaitReason::Instance, &Obstacle::State(status))
+                self.wait_for_instance(work, looks, sent, &Obstacle::State(status))
             }
             Response::Instance(Some(PowerState::Final(status))) => {
                 let reason = format!("the instance is {status}, which does not change by itself");
@@ -462,7 +454,7 @@ impl Step<'_> {
                     let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
                     return self.finish(work, failed(ReasonCode::InstanceState, true, reason));
                 }
-                self.wait_for_instance(work, looks, sent, WaitReason::Absent, &Obstacle::Absent)
+                self.wait_for_instance(work, looks, sent, &Obstacle::Absent)
             }
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
@@ -474,10 +466,7 @@ impl Step<'_> {
                     let reason = format!("the instance could not be stopped: {}", api_error.describe());
                     self.finish(work, failed(ReasonCode::of(&api_error), true, reason))
                 }
-                _ => {
-                    let on = WaitReason::of(&api_error);
-                    self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(api_error))
-                }
+                _ => self.wait_for_instance(work, looks, sent, &Obstacle::Refused(api_error)),
             },
             Response::Accepted
             | Response::Created(_)
@@ -507,11 +496,10 @@ impl Step<'_> {
         mut work: BakeWork,
         looks: u32,
         sent: bool,
-        on: WaitReason,
         obstacle: &Obstacle,
     ) -> (State, Effect) {
-        let waiting = Wait::go_on(work.waiting.as_ref(), on, obstacle.why(), self.now);
-        let times = waiting.times;
+        let waiting = obstacle.wait(work.waiting.as_ref(), self.now);
+        let (on, times) = (waiting.on, waiting.times);
         work.waiting = Some(waiting);
         if sent {
             let asked = obstacle.api_error().and_then(ApiError::server_delay);
@@ -529,18 +517,6 @@ impl Step<'_> {
             next = next.min(later(self.wait_since(&work, on), self.bake.settings.connected_wait));
         }
         self.queue(work, Resume::Instance, next)
-    }
-
-    /// What it waits for, with the next try and the last instant at which there is one.
-    fn describe_wait(&self, work: &BakeWork, next: DateTime<Utc>) -> String {
-        let settings = &self.bake.settings;
-        work.waiting.as_ref().map_or_else(String::new, |waiting| {
-            let patience = match waiting.on {
-                WaitReason::Users => later(waiting.since, settings.connected_wait),
-                _ => DateTime::<Utc>::MAX_UTC,
-            };
-            waiting.describe(next, self.bake.give_up_at.min(patience), settings.timezone)
-        })
     }
 
     fn create_after_stop(&self, work: BakeWork) -> (State, Effect) {
@@ -727,8 +703,8 @@ impl Step<'_> {
         api_error: &ApiError,
         reconcile_before_create: bool,
     ) -> (State, Effect) {
-        let on = WaitReason::of(api_error);
-        let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
+        let waiting = Wait::for_cloud(work.waiting.as_ref(), api_error, self.now);
+        let on = waiting.on;
         let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
         let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
         let pause = match on {
@@ -743,7 +719,7 @@ impl Step<'_> {
         work.waiting = Some(waiting);
         if work.restart_pending {
             next = self.downtime_end(&work).filter(|end| *end > self.now).map_or(next, |end| next.min(end));
-            let blocked_on = Some(self.describe_wait(&work, next));
+            let blocked_on = None;
             (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
         } else {
             self.queue(work, if reconcile_before_create { Resume::FindImage } else { Resume::Create }, next)
@@ -804,7 +780,7 @@ impl Step<'_> {
 
     fn looked(
         &mut self,
-        work: BakeWork,
+        mut work: BakeWork,
         since: DateTime<Utc>,
         looks: u32,
         why: String,
@@ -812,6 +788,7 @@ impl Step<'_> {
     ) -> (State, Effect) {
         // The clock may have been set back since; a window that begins in the future would keep the bake for as long.
         let since = since.min(self.now);
+        self.note_poll(&mut work, &answer);
         match answer {
             Response::Found(Some(image)) => {
                 let found = format!("found by name after the create call stayed unclear ({why})");
@@ -922,6 +899,7 @@ impl Step<'_> {
         // The clock may have been set back since.
         let since = since.min(self.now);
         seen_at = seen_at.min(self.now);
+        self.note_poll(&mut work, &answer);
         let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         let mut pause = self.pace.poll_interval;
         let answer = match answer {
@@ -1054,9 +1032,9 @@ impl Step<'_> {
         };
         if absent {
             let before = work.waiting.as_ref();
-            work.waiting = Some(Wait::go_on(before, WaitReason::Absent, Obstacle::Absent.why(), self.now));
-        } else if matches!(answer, Response::Instance(_)) {
-            work.waiting = None;
+            work.waiting = Some(Obstacle::Absent.wait(before, self.now));
+        } else {
+            self.note_poll(&mut work, &answer);
         }
         let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
         if let Response::Refused(api_error) = &answer
@@ -1262,6 +1240,15 @@ impl Step<'_> {
         format!("{} after {after}", words(self.bake.settings.deadline))
     }
 
+    /// What is in the way of a poll: a call that was refused, until one is answered.
+    fn note_poll(&self, work: &mut BakeWork, answer: &Response) {
+        work.waiting = match answer {
+            Response::Refused(api_error) => Some(Wait::for_cloud(work.waiting.as_ref(), api_error, self.now)),
+            Response::NotSent => return,
+            _ => None,
+        };
+    }
+
     /// See [`retry::pause_after`].
     fn pause_after(&mut self, api_error: &ApiError, n: u32) -> Duration {
         retry::pause_after(api_error, n, self.pace.poll_interval, self.longest_pause(), self.rng)
@@ -1299,22 +1286,22 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn why(&self) -> String {
-        match self {
-            Self::Users(who) => format!("waits for {who} to leave, who is connected to the instance"),
-            Self::State(status) => format!("waits for the instance, which is {status}"),
-            Self::Absent => "waits for the instance, which the cloud does not list".to_owned(),
-            Self::Refused(api_error) => waits_for_cloud(api_error),
-        }
+    /// The wait for its end, which may have begun before.
+    fn wait(&self, before: Option<&Wait>, now: DateTime<Utc>) -> Wait {
+        let (on, why) = match self {
+            Self::Users(who) => {
+                (WaitReason::Users, format!("waits for {who} to leave, who is connected to the instance"))
+            }
+            Self::State(status) => (WaitReason::Instance, format!("waits for the instance, which is {status}")),
+            Self::Absent => (WaitReason::Absent, "waits for the instance, which the cloud does not list".to_owned()),
+            Self::Refused(api_error) => return Wait::for_cloud(before, api_error, now),
+        };
+        Wait::go_on(before, on, why, now)
     }
 
     fn api_error(&self) -> Option<&ApiError> {
         if let Self::Refused(api_error) = self { Some(api_error) } else { None }
     }
-}
-
-fn waits_for_cloud(api_error: &ApiError) -> String {
-    format!("waits for the cloud: {}", api_error.describe())
 }
 
 /// There is no image.

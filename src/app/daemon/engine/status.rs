@@ -10,9 +10,8 @@ use super::{
     history::{LostHistory, Uncompared},
 };
 use crate::{
-    adapters::store::Pause,
     app::daemon::planner::Upcoming,
-    domain::{health::lines::Line, ids::ScheduleId},
+    domain::{health::lines::Line, ids::ScheduleId, pause::Pause},
 };
 
 /// The state of the engine after a turn.
