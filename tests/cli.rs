@@ -12,7 +12,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Cloud, Host, eventually, imagebaked};
+use support::{Cloud, Host, eventually, exchange, imagebaked};
 
 const FILE: &str = r#"
 [[schedule]]
@@ -228,6 +228,24 @@ fn a_schedule_that_keeps_failing_is_paused_until_it_is_edited() {
         (&status["health"]["verdict"], &status["health"]["problems"][0]["code"]),
         (&"warning".into(), &"bake_failed".into())
     );
+}
+
+#[test]
+fn a_good_bake_by_hand_ends_the_pause_of_a_schedule_that_kept_failing() {
+    let cloud = Cloud::start();
+    let mut host = Host::new(cloud.addr, "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-a\"\ncron = \"@yearly\"\n");
+    host.start();
+    cloud
+        .add_faults("[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n");
+    for n in 1..=5 {
+        assert_eq!(host.bake("a")["state"], "failed", "bake {n}");
+    }
+    assert_eq!(host.json(5, &["status"])["paused"][0]["who"], "imagebaked");
+    exchange(cloud.addr, "DELETE", "/_sim/faults", "");
+    assert_eq!(host.bake("a")["state"], "succeeded");
+    eventually("it goes on", || host.json(0, &["status"])["paused"].as_array().unwrap().is_empty().then_some(()));
+    let audit = host.json(0, &["audit", "--action", "resume"]).to_string();
+    assert!(audit.contains("a: a bake of it succeeded"), "{audit}");
 }
 
 /// Masks what differs from run to run, and the column widths that follow from it.

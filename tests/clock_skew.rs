@@ -135,7 +135,10 @@ impl World {
 
     /// The obstacle that a pass reports, and how many images it deleted.
     async fn prune(&self) -> (Option<String>, usize) {
-        match self.ask(Request::Prune { dry_run: false, again: false, confirm: false }).await {
+        match self
+            .ask(Request::Prune { dry_run: false, again: false, confirm: false, despite_failed_bake: false })
+            .await
+        {
             Reply::Pruned { report } => {
                 let report = report.unwrap_or_default();
                 let deleted = report.images.iter().filter(|judged| judged.action == Action::Delete).count();

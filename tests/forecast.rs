@@ -9,7 +9,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use imagebaked::{
-    adapters::store::{Attempt, NewRow, Pause, Store, Transition},
+    adapters::store::{Attempt, NewRow, Store, Transition},
     domain::{
         api::{call::MadeImage, instance_state::InstanceType},
         bake::{
@@ -20,6 +20,7 @@ use imagebaked::{
         clock::{Clock as _, SystemClock},
         hooks::Hooks,
         ids::{BakeId, LineId},
+        pause::Pause,
     },
 };
 use serde_json::Value;

@@ -148,6 +148,62 @@ fn a_database_that_is_replaced_is_left_as_it_is_and_what_was_there_is_saved() {
     assert_eq!(host.bake("golden")["version"], 3);
 }
 
+/// Puts `copy` in the place of the database.
+type Put = fn(&Path, &Path);
+
+/// As `mv` and `cp` do it.
+const PUTS: [(&str, Put); 2] = [
+    ("moved over", |copy, database| {
+        let beside = database.with_file_name("incoming");
+        fs::copy(copy, &beside).unwrap();
+        fs::rename(beside, database).unwrap();
+    }),
+    ("copied over", |copy, database| fs::write(database, fs::read(copy).unwrap()).unwrap()),
+];
+
+/// Files of the former history that were moved aside.
+fn logs_aside(host: &Host) -> usize {
+    files(host).iter().filter(|(path, _)| text(path).contains("imagebaked.db-wal.of-another-file")).count()
+}
+
+#[test]
+fn a_database_that_another_takes_the_place_of_never_meets_the_old_log() {
+    for (words, put) in PUTS {
+        for is_killed in [false, true] {
+            let cloud = Cloud::start();
+            let mut host = Host::new(cloud.addr, GOLDEN);
+            let (database, copy) = (host.path("state/imagebaked.db"), host.path("copy.db"));
+            host.start();
+            host.bake("golden");
+            host.expect(0, &["backup", text(&copy)]);
+            for _ in 0..3 {
+                host.bake("golden");
+            }
+            if is_killed {
+                host.kill();
+                put(&copy, &database);
+                let (_, err) = host.expect(7, &["history"]);
+                assert!(err.contains("write-ahead log"), "{words}: {err}");
+            } else {
+                put(&copy, &database);
+                assert_eq!(host.ended(), Some(1), "{words}: {}", host.log());
+                assert!(fs::read(&database).unwrap() == fs::read(&copy).unwrap(), "{words}: not a byte of it");
+                assert_eq!(logs_aside(&host), 1, "{words}: {}", host.log());
+            }
+            host.start();
+            assert_eq!(logs_aside(&host), 1, "{words}: {}", host.log());
+            assert_eq!(
+                host.bake("golden")["version"],
+                5,
+                "{words}: the versions of the lost bakes are not given again"
+            );
+            host.stop();
+            let (out, _) = host.expect(0, &["backup", text(&host.path("after.db"))]);
+            assert!(out.contains("bakes"), "{words}: it is sound: {out}");
+        }
+    }
+}
+
 #[test]
 fn files_that_go_beside_the_database_cost_nothing() {
     let cloud = Cloud::start();

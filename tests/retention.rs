@@ -235,18 +235,17 @@ fn nobody_is_tricked_out_of_an_image() {
 fn doubt_holds_everything() {
     let cloud = Cloud::start();
     let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
-    let mut host = Host::new(cloud.addr, &rules);
+    let mut host = Host::new(cloud.addr, &format!("{rules}retry = {{ rebakes = 0 }}\n"));
     host.start();
     // The first look of a daemon finds nothing here; the next comes in an hour, but for those asked for.
     let good: Vec<_> = (0..2).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
-    cloud.add_faults(
-        "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",
-    );
-    assert_eq!(host.bake("golden")["state"], "failed");
+    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\nimage = \"CREATE_FAILED\"\n");
+    let failed = host.bake("golden");
+    assert_eq!((&failed["state"], &failed["cause"]), (&"failed".into(), &"image".into()));
     let report = prune(&host, &[]);
     assert_eq!(report[&good[0]]["why"][0]["because"]["doubt"], "newest_failed");
     let (out, _) = host.expect(0, &["prune", "--dry-run"]);
-    assert!(out.contains("no rule wants it, but the newest bake of the line, 3, failed"), "{out}");
+    assert!(out.contains("no rule wants it, but bake 3 of the line failed, and none has succeeded since"), "{out}");
 
     // Nobody may be asked who uses images: nothing goes.
     host.bake("golden");
@@ -263,6 +262,38 @@ fn doubt_holds_everything() {
     assert!(cloud.calls("DeleteImage", None).is_empty());
     let report = prune(&host, &[]);
     assert_eq!(report.values().filter(|image| image["action"] == "delete").count(), 2);
+}
+
+/// An instance that allows no image says nothing of the images that there are, and a person can pass over a failed image.
+#[test]
+fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_can_pass_over_one() {
+    let cloud = Cloud::start();
+    let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
+    let mut host = Host::new(cloud.addr, &format!("{rules}retry = {{ rebakes = 0 }}\n"));
+    host.start();
+    let good: Vec<_> = (0..2).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
+    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\nimage = \"CREATE_FAILED\"\n");
+    assert_eq!(host.bake("golden")["cause"], "image");
+    cloud.add_faults(
+        "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",
+    );
+    assert_eq!(host.bake("golden")["cause"], "instance");
+    assert_eq!(prune(&host, &[])[&good[0]]["why"][0]["because"]["bake"], 3, "the failed image is the newest result");
+    assert_eq!(prune(&host, &["--dry-run", "--despite-failed-bake"])[&good[0]]["action"], "delete");
+    assert!(audited(&host, "prune despite failed bake").is_empty(), "a dry run does nothing");
+    assert_eq!(prune(&host, &["--despite-failed-bake"])[&good[0]]["action"], "delete");
+    assert_eq!((status(&cloud, &good[0]), status(&cloud, &good[1])), ("DELETE".to_owned(), "AVAILABLE".to_owned()));
+    let audit = audited(&host, "prune despite failed bake");
+    assert!(audit.len() == 1 && audit[0].contains("bake 3 of golden"), "{audit:?}");
+
+    // After a good image only the instance fails: the old one goes without a person's word.
+    host.bake("golden");
+    cloud.add_faults(
+        "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",
+    );
+    assert_eq!(host.bake("golden")["cause"], "instance");
+    assert_eq!(prune(&host, &[])[&good[1]]["action"], "delete");
+    assert_eq!(status(&cloud, &good[1]), "DELETE");
 }
 
 #[test]

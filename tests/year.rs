@@ -146,7 +146,7 @@ impl Night {
     }
 
     async fn prune(&self, dry_run: bool) -> RetentionReport {
-        match self.ask(Request::Prune { dry_run, again: false, confirm: false }).await {
+        match self.ask(Request::Prune { dry_run, again: false, confirm: false, despite_failed_bake: false }).await {
             Reply::Pruned { report } => report.unwrap_or_default(),
             other => panic!("{other:?}"),
         }

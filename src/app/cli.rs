@@ -526,6 +526,7 @@ pub struct ImagesArgs {
 
 /// `prune`.
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct PruneArgs {
     /// Only say what would be done; the cloud is looked at all the same.
     #[arg(long)]
@@ -536,6 +537,9 @@ pub struct PruneArgs {
     /// Also delete what is held because it is more than half of a line, or more than `max_deletions` in all.
     #[arg(long, conflicts_with = "dry_run")]
     pub confirm: bool,
+    /// Also delete images of lines whose newest image failed.
+    #[arg(long)]
+    pub despite_failed_bake: bool,
 }
 
 /// `pin`.

@@ -6,12 +6,14 @@ use chrono::{DateTime, Utc};
 use serde_json::Value;
 
 use super::{
-    codes,
     http::{HttpError, Incoming},
     lenient,
-    request::{CloudCall, Idempotency},
+    request::CloudCall,
 };
-use crate::domain::api::call::{ApiError, ErrorClass};
+use crate::domain::api::{
+    call::{ApiError, ErrorClass},
+    codes::{self, Idempotency},
+};
 
 /// The longest message that is kept, in characters.
 const LONGEST_MESSAGE: usize = 500;

@@ -20,11 +20,14 @@ use super::{
     http::{Http, HttpError, Incoming, Method, Outgoing},
     listing::{Listing, MOST_PAGES, Pages, Taken},
     outage::OutageWatch,
-    request::{CloudCall, Idempotency, Product, RpcRequest},
+    request::{CloudCall, Product, RpcRequest},
     throttle::Throttle,
 };
 use crate::domain::{
-    api::call::{ApiError, ErrorClass},
+    api::{
+        call::{ApiError, ErrorClass},
+        codes::Idempotency,
+    },
     clock::{
         Clock,
         watch::{self, ClockWatch, Sent},

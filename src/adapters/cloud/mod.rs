@@ -3,7 +3,7 @@
 //! A call is a typed value ([`actions`]) that becomes names and values ([`request`]), is signed ([`acs3`]) with
 //! [`credentials`], waits its turn ([`throttle`]), goes to its [`endpoint`] over [`http`], and comes back as an
 //! [`ApiResponse`] or as an [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one table
-//! ([`codes`]). [`client`] strings these together.
+//! ([`codes`](crate::domain::api::codes)). [`client`] strings these together.
 //!
 //! Nothing here repeats a call. Whether a call may be repeated depends on the earlier attempts in the history,
 //! so the bake decides that, and each call through this module is one attempt that it can record.
@@ -14,7 +14,6 @@ pub mod acs3;
 pub mod actions;
 pub mod answer;
 pub mod client;
-pub mod codes;
 pub mod credentials;
 pub mod endpoint;
 pub mod http;

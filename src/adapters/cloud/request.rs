@@ -5,6 +5,8 @@
 
 use serde::de::DeserializeOwned;
 
+use crate::domain::api::codes::Idempotency;
+
 /// Which service a call belongs to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Product {
@@ -28,16 +30,6 @@ impl Product {
             Self::Sts => "2015-04-01",
         }
     }
-}
-
-/// What a second call does when the first one's answer was lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Idempotency {
-    /// The same as the first, or nothing: reading, starting, stopping.
-    Idempotent,
-    /// Makes a second of it, or something was promised meanwhile that it would break: creating, distributing, deleting. What
-    /// the first one did is found out before.
-    NonIdempotent,
 }
 
 /// An RPC request, not signed yet; all values decoded.

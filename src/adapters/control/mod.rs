@@ -140,6 +140,9 @@ pub enum Request {
         /// Also delete what is held until a person confirms it.
         #[serde(default)]
         confirm: bool,
+        /// Also delete images of lines whose newest image failed.
+        #[serde(default)]
+        despite_failed_bake: bool,
     },
     /// Keep an image whatever the rules are.
     Pin {

@@ -87,25 +87,43 @@ impl Reader {
     /// Copies the whole history, as it is at one moment, into a file that is absent or empty, and looks the copy over. The
     /// daemon may be at work meanwhile.
     pub async fn copy(&self, into: &Path, progress: Progress<'_>) -> Result<Sound, BackupError> {
-        let absolute = std::path::absolute(into).map_err(file("find", into))?;
-        let Some(target) = absolute.to_str() else { return Err(BackupError::Name { path: absolute }) };
         let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
-        let present = tables::present(&mut connection).await?;
-        let before = tables::count(&mut connection, &present).await?;
-        progress("copying the history");
-        sqlx::query(statements::COPY_INTO).bind(target).execute(&mut *connection).await.map_err(failed("be copied"))?;
-        File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
-        progress("looking the copy over");
-        let sound = look_over(&absolute).await?;
-        for table in present.iter().filter(|table| table.kind == Kind::Record) {
-            // What was there before the copy began must be in it.
-            if sound.rows.get(table.name) < before.get(table.name) {
-                let what = format!("it has fewer {} than the history", table.name);
-                return Err(BackupError::Damaged { path: absolute, what });
-            }
-        }
-        Ok(sound)
+        copy(&mut connection, into, progress).await
     }
+}
+
+/// Copies what a connection sees: see [`Reader::copy`].
+pub(super) async fn copy(
+    connection: &mut SqliteConnection,
+    into: &Path,
+    progress: Progress<'_>,
+) -> Result<Sound, BackupError> {
+    let absolute = std::path::absolute(into).map_err(file("find", into))?;
+    let Some(target) = absolute.to_str() else { return Err(BackupError::Name { path: absolute }) };
+    let present = tables::present(&mut *connection).await?;
+    let before = tables::count(&mut *connection, &present).await?;
+    progress("copying the history");
+    sqlx::query(statements::COPY_INTO).bind(target).execute(connection).await.map_err(failed("be copied"))?;
+    take_number_off(&absolute).await.map_err(failed("take the number off its copy"))?;
+    File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
+    progress("looking the copy over");
+    let sound = look_over(&absolute).await?;
+    for table in present.iter().filter(|table| table.kind == Kind::Record) {
+        // What was there before the copy began must be in it.
+        if sound.rows.get(table.name) < before.get(table.name) {
+            let what = format!("it has fewer {} than the history", table.name);
+            return Err(BackupError::Damaged { path: absolute, what });
+        }
+    }
+    Ok(sound)
+}
+
+/// A copy is another file than the history: a daemon must notice where it is copied over that.
+async fn take_number_off(copy: &Path) -> Result<(), sqlx::Error> {
+    let options = SqliteConnectOptions::new().filename(copy);
+    let mut connection = SqliteConnection::connect_with(&options).await?;
+    sqlx::query(statements::TAKE_NUMBER_OFF).execute(&mut connection).await?;
+    connection.close().await
 }
 
 /// Looks a database over: pages, indexes, keys between tables, rows.

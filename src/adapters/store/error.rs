@@ -90,6 +90,16 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// The database was replaced, and the log of the former one is still beside it.
+    #[error(
+        "the history {} was replaced while the daemon ran or after it was killed: the write-ahead log beside it belongs to the \
+         former file. Start the daemon, which moves the log aside, or move {}-wal away",
+        path.display(), path.display()
+    )]
+    ForeignLog {
+        /// The database.
+        path: PathBuf,
+    },
     /// What is open is not what the path names any more.
     #[error("the history database {} {what}", path.display())]
     Replaced {
@@ -122,7 +132,7 @@ impl StoreError {
     /// has restored or replaced it. A disk that is full or fails is not: it may be well again at the next try.
     pub fn is_unusable_history(&self) -> bool {
         match self {
-            Self::Newer { .. } | Self::NotAHistory { .. } | Self::Damaged { .. } => true,
+            Self::Newer { .. } | Self::NotAHistory { .. } | Self::Damaged { .. } | Self::ForeignLog { .. } => true,
             Self::Open { source, .. } | Self::Query { source, .. } => is_damage(source),
             Self::Migrate { source, .. } => match source {
                 MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => {

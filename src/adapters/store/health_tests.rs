@@ -82,7 +82,7 @@ fn sample_row(rng: &mut Rng, n: usize) -> SampleRow {
             let image_id = format!("imgc-{}", rng.u64(..)).as_str().into();
             End::Succeeded { image: MadeImage { image_id, version_id: None, task_id: None }, reason }
         }
-        3..6 => End::Failed { image: None, permanent: false, code, reason },
+        3..6 => End::Failed { image: None, permanent: false, code, cause: code.cause(), reason },
         6..9 => End::Skipped { code, reason },
         _ => End::Cancelled { reason },
     };
@@ -244,7 +244,13 @@ async fn a_year_of_failures_is_counted_to_a_bound() {
             settings: None,
             state: State::Ended {
                 work: None,
-                end: End::Failed { image: None, permanent: true, code: ReasonCode::Refused, reason: format!("no {n}") },
+                end: End::Failed {
+                    image: None,
+                    permanent: true,
+                    code: ReasonCode::Refused,
+                    cause: None,
+                    reason: format!("no {n}"),
+                },
             },
         })
         .collect();

@@ -2,18 +2,19 @@
 
 use std::{
     collections::HashSet,
-    fs::File,
     io,
     path::{Path, PathBuf},
-    sync::Mutex,
+    sync::{Arc, Mutex},
 };
 
 use chrono::{DateTime, Utc};
 
 use super::{
-    BackupError, Lineage, Reader, StoreError, failed,
+    BackupError, Lineage, Reader, StoreError, backup, failed,
     lineage::LineageMarks,
     location::{COMPANIONS, DATABASE_FILE, lock, state_folder},
+    lock_file::LockFile,
+    log_binding::{LogBinding, has_foreign_log, set_log_aside},
     migrating::{make_first, migrate, options},
     statements,
     writer::{Names, Writer},
@@ -29,8 +30,8 @@ pub struct Store {
     lineage: Lineage,
     // Rows that cannot be read are met at every look, and reported once.
     pub(super) unreadable: Mutex<HashSet<i64>>,
-    // Held for life: the lock is what makes this the only writer. Released by the system however the process ends.
-    _lock: File,
+    // Held for life: the lock is what makes this the only writer.
+    _lock: Arc<LockFile>,
 }
 
 impl Store {
@@ -38,7 +39,7 @@ impl Store {
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
         let folder = state_folder(state_dir)?;
-        let lock = lock(&folder, state_dir)?;
+        let lock = Arc::new(LockFile::new(lock(&folder, state_dir)?));
         let path = folder.at(DATABASE_FILE);
         for suffix in COMPANIONS {
             folder.check(&format!("{DATABASE_FILE}{suffix}")).map_err(unusable)?;
@@ -47,11 +48,21 @@ impl Store {
             make_first(&folder).await?;
         }
         let before = FileId::of(&path).map_err(unusable)?;
+        if has_foreign_log(state_dir) {
+            let aside = set_log_aside(&folder).map_err(unusable)?;
+            tracing::error!(
+                path = %path.display(),
+                log = %aside.display(),
+                "the history was replaced while a daemon used it; the write-ahead log of the former one was moved aside"
+            );
+        }
+        let binding = LogBinding::open(&folder, Arc::clone(&lock)).map_err(unusable)?;
         let options = options(&path);
         migrate(&folder, &options).await?;
         let open = |source| StoreError::Open { path: path.clone(), source };
         let writer = Writer::open(options).await.map_err(open)?;
-        let marks = LineageMarks::begin(&mut *writer.connection().await?, &lock).await?;
+        let marks = LineageMarks::begin(&mut *writer.connection().await?, Arc::clone(&lock)).await?;
+        binding.checkpoint(&mut *writer.connection().await?).await?;
         let lineage = marks.lineage();
         if marks.is_lost() {
             tracing::error!(
@@ -59,7 +70,7 @@ impl Store {
                 "the history that was here is gone; a new one is begun. Restore it from a backup, if there is one"
             );
         }
-        writer.hold_against(marks, Names::of(&path, before, &lock).map_err(unusable)?);
+        writer.hold_against(marks, Names::of(&path, before, lock.file()).map_err(unusable)?, binding);
         let reader = Reader::connect_for_life(&path).await?;
         Ok(Self { folder, writer, reader, lineage, unreadable: Mutex::default(), _lock: lock })
     }
@@ -110,13 +121,40 @@ impl Store {
         let copy = Folder::of(&path).and_then(|folder| Ok((folder.create_new(&name, 0o640)?, folder)));
         let (copy, folder) = copy.map_err(|source| BackupError::File { step: "write", path: path.clone(), source })?;
         folder.give(&copy);
-        self.reader.copy(&path, &|_| ()).await?;
+        // Not by the reader, which may open the file anew by its name.
+        backup::copy(&mut *self.writer.connection().await?, &path, &|_| ()).await?;
         Ok(path)
     }
 
     /// Whether it is the database itself that has lost its name.
     pub fn has_lost_database(&self) -> bool {
         self.writer.has_lost_database()
+    }
+
+    /// Whether another database was copied over it.
+    pub fn is_overwritten(&self) -> bool {
+        self.writer.is_overwritten()
+    }
+
+    /// Ends the work in a history that another database was copied over, without a write to that.
+    pub async fn leave_overwritten(&self) {
+        self.writer.leave_open().await;
+        self.reader.close().await;
+    }
+
+    /// Moves the log of a database that was replaced aside, so that it does not meet the new one. Only after
+    /// [`close`](Self::close) or [`leave_overwritten`](Self::leave_overwritten). Answers with its new place, `None` where no
+    /// such log is there.
+    ///
+    /// # Errors
+    ///
+    /// The folder cannot be written to.
+    pub fn set_foreign_log_aside(&self) -> io::Result<Option<PathBuf>> {
+        let dir = self.folder.at("");
+        if !has_foreign_log(&dir) {
+            return Ok(None);
+        }
+        set_log_aside(&Folder::open(&dir)?).map(Some)
     }
 
     /// Puts a saved copy where the database was, if nothing is there. Only after [`close`](Self::close). Answers whether it did.
@@ -141,10 +179,10 @@ impl Store {
     /// Keeps the planner's statistics fresh and folds the write-ahead log into the database.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
         let mut connection = self.writer.connection().await?;
-        for sql in [statements::OPTIMIZE, statements::CHECKPOINT] {
-            sqlx::query(sql).execute(&mut *connection).await.map_err(failed("tidy up the database"))?;
-        }
-        Ok(())
+        let optimized = sqlx::query(statements::OPTIMIZE).execute(&mut *connection).await;
+        drop(connection);
+        optimized.map_err(failed("tidy up the database"))?;
+        self.writer.checkpoint().await
     }
 
     /// Ends all connections without the mark of an orderly end: the next start finds out what became of the last calls.

@@ -4,18 +4,15 @@
 //! of it, in the lock file: an older copy of the database, put back by whatever means, does not have what the lock file has.
 //! Power cuts lose at most what was not synced of the lock file, so that there it may be behind, never ahead.
 
-use std::{
-    fmt,
-    fs::File,
-    io,
-    os::unix::fs::FileExt as _,
-    str::FromStr,
-    sync::{Mutex, PoisonError},
-};
+use std::{io, sync::Arc};
 
 use sqlx::SqliteConnection;
 
-use super::{StoreError, failed, statements};
+use super::{
+    StoreError, failed,
+    lock_file::{LockFile, Marker},
+    statements,
+};
 
 /// What the history that a start finds has to do with the one that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,63 +66,6 @@ struct Row {
     unsettled: String,
 }
 
-/// What the lock file says of the database beside it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-struct Marker {
-    run: String,
-    /// While a start is at the point of giving itself a new token: the one before.
-    previous: Option<String>,
-    steps: i64,
-    stopped: bool,
-}
-
-/// The first line of the lock file is for people.
-const HEAD: &str = "imagebaked: belongs to the history beside it, do not copy";
-/// One sector: written whole or not at all.
-const SIZE: usize = 512;
-
-impl fmt::Display for Marker {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let previous = self.previous.as_deref().unwrap_or("-");
-        write!(f, "{HEAD}\nrun {}\nprevious {previous}\nsteps {}\nstopped {}\n", self.run, self.steps, self.stopped)
-    }
-}
-
-impl FromStr for Marker {
-    type Err = ();
-
-    fn from_str(text: &str) -> Result<Self, ()> {
-        let mut lines = text.trim_end_matches(['\0', '\n']).lines();
-        if lines.next() != Some(HEAD) {
-            return Err(());
-        }
-        let mut value = |key: &str| lines.next()?.strip_prefix(key)?.strip_prefix(' ').map(str::to_owned);
-        let run = value("run").ok_or(())?;
-        let previous = value("previous").ok_or(())?;
-        let steps = value("steps").and_then(|steps| steps.parse().ok()).ok_or(())?;
-        let stopped = value("stopped").and_then(|stopped| stopped.parse().ok()).ok_or(())?;
-        Ok(Self { run, previous: Some(previous).filter(|previous| previous != "-"), steps, stopped })
-    }
-}
-
-impl Marker {
-    /// `None` where there is none, or where it cannot be read: then nothing is known.
-    fn read(lock: &File) -> Option<Self> {
-        let mut bytes = [0; SIZE];
-        let n = lock.read_at(&mut bytes, 0).ok()?;
-        std::str::from_utf8(bytes.get(..n)?).ok()?.parse().ok()
-    }
-
-    fn write(&self, lock: &File) -> io::Result<()> {
-        let mut bytes = [0; SIZE];
-        let text = self.to_string();
-        // Tokens are of one length and numbers have at most 19 digits: it fits by far.
-        let n = text.len().min(SIZE);
-        bytes[..n].copy_from_slice(&text.as_bytes()[..n]);
-        lock.write_all_at(&bytes, 0)
-    }
-}
-
 fn classify(marker: Option<&Marker>, row: Option<&Row>, is_empty: bool) -> Lineage {
     let found = match (marker, row) {
         _ if is_empty => return Lineage::Empty,
@@ -153,15 +93,13 @@ pub(super) struct LineageMarks {
     /// A history was here before, and is not any more.
     lost: bool,
     run: String,
-    lock: File,
-    marker: Mutex<Marker>,
+    lock: Arc<LockFile>,
 }
 
 impl LineageMarks {
     /// Compares what is in the database with what is in the lock file, and marks both as being at work.
-    pub async fn begin(connection: &mut SqliteConnection, lock: &File) -> Result<Self, StoreError> {
-        let lock = lock.try_clone().map_err(|error| failed("read the lock file")(error.into()))?;
-        let marker = Marker::read(&lock);
+    pub async fn begin(connection: &mut SqliteConnection, lock: Arc<LockFile>) -> Result<Self, StoreError> {
+        let marker = lock.marker();
         let row: Option<Row> = sqlx::query_as(statements::LINEAGE)
             .fetch_optional(&mut *connection)
             .await
@@ -177,13 +115,13 @@ impl LineageMarks {
         let steps = row.as_ref().map_or(0, |row| row.steps).max(marker.as_ref().map_or(0, |marker| marker.steps));
         let io = |error: io::Error| failed("mark its start in the lock file")(error.into());
         // Outside first. Where this start is cut off before the database has its mark, the next one knows by `previous`.
-        let mut mark = Marker {
-            run: run.clone(),
-            previous: row.as_ref().map(|row| row.run.clone()),
-            steps: row.as_ref().map_or(steps, |row| row.steps),
-            stopped: false,
-        };
-        mark.write(&lock).and_then(|()| lock.sync_data()).map_err(io)?;
+        lock.update_and_sync(|marker| {
+            marker.run.clone_from(&run);
+            marker.previous = row.as_ref().map(|row| row.run.clone());
+            marker.steps = row.as_ref().map_or(steps, |row| row.steps);
+            marker.stopped = false;
+        })
+        .map_err(io)?;
         sqlx::query(statements::BEGIN_RUN)
             .bind(&run)
             .bind(steps)
@@ -191,10 +129,12 @@ impl LineageMarks {
             .execute(&mut *connection)
             .await
             .map_err(failed("mark its start"))?;
-        mark.previous = None;
-        mark.steps = steps;
-        mark.write(&lock).and_then(|()| lock.sync_data()).map_err(io)?;
-        Ok(Self { lineage, lost, run, lock, marker: Mutex::new(mark) })
+        lock.update_and_sync(|marker| {
+            marker.previous = None;
+            marker.steps = steps;
+        })
+        .map_err(io)?;
+        Ok(Self { lineage, lost, run, lock })
     }
 
     pub fn lineage(&self) -> Lineage {
@@ -217,9 +157,7 @@ impl LineageMarks {
     /// That many steps are committed. It is not synced: that would double the cost of a commit, and is of use only where a
     /// copy is put back right after a power cut.
     pub fn committed(&self, steps: i64) {
-        let mut marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner);
-        marker.steps = steps;
-        let _ = marker.write(&self.lock);
+        let _ = self.lock.update(|marker| marker.steps = steps);
     }
 
     /// Marks an orderly end, in the database first.
@@ -230,11 +168,13 @@ impl LineageMarks {
             .await
             .map_err(failed("mark its end"))?;
         let Some(steps) = steps else { return Ok(()) };
-        let mut marker = self.marker.lock().unwrap_or_else(PoisonError::into_inner);
-        marker.steps = steps;
-        marker.stopped = true;
         let io = |error: io::Error| failed("mark its end in the lock file")(error.into());
-        marker.write(&self.lock).and_then(|()| self.lock.sync_data()).map_err(io)
+        self.lock
+            .update_and_sync(|marker| {
+                marker.steps = steps;
+                marker.stopped = true;
+            })
+            .map_err(io)
     }
 }
 
@@ -248,7 +188,7 @@ mod tests {
     use super::*;
 
     fn marker(run: &str, previous: Option<&str>, steps: i64, stopped: bool) -> Marker {
-        Marker { run: run.into(), previous: previous.map(Into::into), steps, stopped }
+        Marker { run: run.into(), previous: previous.map(Into::into), steps, stopped, ..Marker::default() }
     }
 
     fn row(run: &str, steps: i64, stopped: bool) -> Row {
@@ -282,17 +222,5 @@ mod tests {
     fn what_a_start_was_not_done_with_is_left_to_the_next() {
         let row = Row { unsettled: "restored".into(), ..row("b", 9, true) };
         assert_eq!(classify(Some(&marker("b", None, 9, true)), Some(&row), false), Lineage::Restored);
-    }
-
-    #[test]
-    fn a_marker_reads_as_it_was_written_and_nothing_else_does() {
-        let file = tempfile::tempfile().unwrap();
-        assert_eq!(Marker::read(&file), None, "a lock file of an earlier version is empty");
-        for marker in [marker("b", None, i64::MAX, true), marker(&"c".repeat(32), Some(&"b".repeat(32)), 0, false)] {
-            marker.write(&file).unwrap();
-            assert_eq!(Marker::read(&file), Some(marker));
-        }
-        file.write_all_at(b"what?", 0).unwrap();
-        assert_eq!(Marker::read(&file), None);
     }
 }

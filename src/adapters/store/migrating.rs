@@ -28,6 +28,8 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
+        // Checkpoints are made by the log's binding, which numbers the database at each.
+        .pragma("wal_autocheckpoint", "0")
         .optimize_on_close(true, None)
 }
 

@@ -18,6 +18,8 @@ mod images;
 mod learned;
 mod lineage;
 mod location;
+mod lock_file;
+mod log_binding;
 mod migrating;
 mod pauses;
 mod planning;
@@ -63,6 +65,8 @@ fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod log_binding_tests;
 #[cfg(test)]
 mod query_plan_tests;
 #[cfg(test)]

@@ -5,7 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError, audit::audit, failed, instant, reading::Reader, statements, transitions::settings_row};
-use crate::domain::{bake::BakeSettings, ids::ScheduleId, pause::Pause};
+use crate::domain::{
+    bake::BakeSettings,
+    ids::ScheduleId,
+    pause::{ITSELF, Pause},
+};
 
 impl Reader {
     /// All pauses, those that are over too.
@@ -72,6 +76,16 @@ impl Store {
             .await
             .map_err(failed("count failures in a row"))?;
         Ok(rows.into_iter().map(|(id, n)| (ScheduleId::from(id), u32::try_from(n).unwrap_or(u32::MAX))).collect())
+    }
+
+    /// Schedules that were paused for their failures, and have had a good image since.
+    pub async fn recovered_schedules(&self) -> Result<Vec<ScheduleId>, StoreError> {
+        let rows: Vec<String> = sqlx::query_scalar(statements::RECOVERED_SCHEDULES)
+            .bind(ITSELF)
+            .fetch_all(&self.reader().pool)
+            .await
+            .map_err(failed("find schedules that have recovered"))?;
+        Ok(rows.into_iter().map(ScheduleId::from).collect())
     }
 
     /// Schedules with permanent failures, and whether they happened under other settings than `settings` says now.

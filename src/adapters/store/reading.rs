@@ -18,6 +18,7 @@ use super::{
     DATABASE_FILE, StoreError,
     error::sqlite_code,
     failed,
+    log_binding::has_foreign_log,
     schema::{self, last_migration},
     statements, tables,
 };
@@ -72,6 +73,8 @@ pub struct BakeRow {
     pub reason: Option<String>,
     /// Why it ended without a good image: a word of [`crate::domain::bake::reason::ReasonCode`].
     pub reason_code: Option<String>,
+    /// Where the cause of a failure lies: a word of [`crate::domain::api::cause::Cause`].
+    pub cause: Option<String>,
     /// The version in the line.
     pub version: Option<i64>,
     /// The image's name.
@@ -271,6 +274,9 @@ impl Reader {
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path }),
             Err(source) => return Err(StoreError::StateDir { dir: state_dir.to_owned(), source }),
+        }
+        if has_foreign_log(state_dir) {
+            return Err(StoreError::ForeignLog { path });
         }
         let mut reader = Self::connect(&path).await?;
         let mut found = reader.migration().await;

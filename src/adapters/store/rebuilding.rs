@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{Reader, Store, StoreError, audit::audit, failed, statements};
 use crate::domain::{
-    api::{call::MadeImage, identity::ImageStatus},
+    api::{call::MadeImage, cause::Cause, identity::ImageStatus},
     bake::{
         State, Trigger,
         reason::ReasonCode,
@@ -136,6 +136,7 @@ struct Row<'a> {
     progress: String,
     reason: &'static str,
     reason_code: Option<&'static str>,
+    cause: Option<&'static str>,
     version: u32,
     image_name: &'a str,
     image_id: &'a ImageId,
@@ -152,7 +153,8 @@ impl<'a> Row<'a> {
         let end = if image.status == ImageStatus::Available {
             End::Succeeded { image: made, reason }
         } else {
-            End::Failed { image: Some(made), permanent: false, code: ReasonCode::CreatedFailed, reason }
+            let code = ReasonCode::CreatedFailed;
+            End::Failed { image: Some(made), permanent: false, code, cause: code.cause(), reason }
         };
         let state = State::Ended { work: Some(work), end };
         Ok(Self {
@@ -167,6 +169,7 @@ impl<'a> Row<'a> {
             progress: serde_json::to_string(&state)?,
             reason: REASON,
             reason_code: state.reason_code().map(ReasonCode::as_str),
+            cause: state.cause().map(Cause::as_str),
             version: tagged.version,
             image_name: &image.name,
             image_id: &image.image_id,

@@ -29,7 +29,7 @@ ON CONFLICT (hash) DO NOTHING";
 pub const UPDATE_BAKES: &str = "
 UPDATE bakes
 SET state = step.value ->> 'state', progress = step.value ->> 'progress', reason = step.value ->> 'reason',
-    reason_code = step.value ->> 'reason_code',
+    reason_code = step.value ->> 'reason_code', cause = step.value ->> 'cause',
     version = step.value ->> 'version', image_name = step.value ->> 'image_name',
     image_id = step.value ->> 'image_id', version_id = step.value ->> 'version_id',
     task_id = coalesce(step.value ->> 'task_id', task_id), attempts = step.value ->> 'attempts',
@@ -291,6 +291,11 @@ pub const TOO_MANY_FAILURES: &str = "
 SELECT s.schedule_id, s.failures FROM streaks s
 WHERE s.failures >= ?1 AND s.schedule_id NOT IN (SELECT schedule_id FROM pauses)";
 
+/// Schedules that the daemon paused by itself, with a success since.
+pub const RECOVERED_SCHEDULES: &str = "
+SELECT p.schedule_id FROM pauses p JOIN streaks s ON s.schedule_id = p.schedule_id
+WHERE p.who = ?1 AND s.failures = 0";
+
 /// How often in a row a schedule failed, and the settings it had.
 pub const ALL_STREAKS: &str = "SELECT schedule_id, settings FROM streaks WHERE failures > 0";
 
@@ -316,11 +321,12 @@ ORDER BY id";
 /// Rows made from the tags of images. A slot that has its row keeps it.
 pub const INSERT_REBUILT: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, config_hash, state,
-                   progress, reason, reason_code, version, image_name, image_id, version_id, created_at, finished_at)
+                   progress, reason, reason_code, cause, version, image_name, image_id, version_id, created_at,
+                   finished_at)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
        value ->> 'trigger', 1, value ->> 'slot', value ->> 'config_hash', value ->> 'state', value ->> 'progress',
-       value ->> 'reason', value ->> 'reason_code', value ->> 'version', value ->> 'image_name', value ->> 'image_id',
-       value ->> 'version_id', value ->> 'at', value ->> 'at'
+       value ->> 'reason', value ->> 'reason_code', value ->> 'cause', value ->> 'version', value ->> 'image_name',
+       value ->> 'image_id', value ->> 'version_id', value ->> 'at', value ->> 'at'
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
 
@@ -455,12 +461,13 @@ ORDER BY i.line_id, i.version DESC, i.image_id"
 /// One image, deleted or not.
 pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 
-/// The newest result of each of some lines: of the bake that was written last, for a slot says nothing where the clock was
-/// ahead.
+/// The newest result of each of some lines that says something of its images: a success, or a failure of the image or of
+/// unknown cause. Of the bake that was written last, for a slot says nothing where the clock was ahead.
 pub const NEWEST_RESULTS: &str = "
 SELECT b.line_id, b.id, b.state
 FROM json_each(?1) AS line CROSS JOIN bakes b
   ON b.id = (SELECT id FROM bakes WHERE line_id = line.value AND state IN ('succeeded', 'failed')
+               AND (state = 'succeeded' OR coalesce(cause, 'image') = 'image')
              ORDER BY id DESC LIMIT 1)";
 
 /// The last look at the cloud.
@@ -837,15 +844,15 @@ UPDATE images SET verify = ?2, verify_tries = verify_tries + 1, verify_next = ?3
 /// The columns of a row of the history, as people and programs see them.
 pub const BAKE_ROW_COLUMNS: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
-       version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
-       config_hash
+       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+       requested_by, config_hash
 FROM bakes";
 
 /// One row of the history.
 pub const BAKE_ROW: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
-       version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
-       config_hash
+       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+       requested_by, config_hash
 FROM bakes WHERE id = ?1";
 
 /// The highest number of a bake.
@@ -855,8 +862,8 @@ pub const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
 /// which the instant lies in.
 pub const ROW_COVERING: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
-       version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at, requested_by,
-       config_hash
+       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+       requested_by, config_hash
 FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND covers_from <= ?3
 ORDER BY slot LIMIT 1";
 
@@ -1070,6 +1077,12 @@ pub const OPTIMIZE: &str = "PRAGMA optimize";
 /// As much of the write-ahead log as nobody reads goes into the database.
 pub const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
 
+/// A number that a database's header can have, and that none has by itself.
+pub const RANDOM_NUMBER: &str = "SELECT abs(random() % 2147483646) + 1";
+
+/// Gives a database the number that a new one has.
+pub const TAKE_NUMBER_OFF: &str = "PRAGMA user_version = 0";
+
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
@@ -1189,6 +1202,7 @@ pub const ALL: &[&str] = &[
     CLEAR_STREAK,
     COUNT_FAILURES,
     TOO_MANY_FAILURES,
+    RECOVERED_SCHEDULES,
     ALL_STREAKS,
     INSERT_AUDIT,
     AUDIT,
@@ -1225,6 +1239,8 @@ pub const ALL: &[&str] = &[
     QUICK_CHECK,
     OPTIMIZE,
     CHECKPOINT,
+    RANDOM_NUMBER,
+    TAKE_NUMBER_OFF,
     LEARNED,
     LEARN,
     UNLEARN,

@@ -7,6 +7,7 @@ use super::{schema::migrations_up_to, *};
 use crate::domain::{
     api::{
         call::MadeImage,
+        cause::Cause,
         identity::{ImageStatus, RemoteImage},
     },
     bake::{
@@ -107,7 +108,7 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let step = |state| of(1, state);
     let ended = State::Ended {
         work: Some(work(7)),
-        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, cause: None, reason: "no".into() },
     };
     store.commit(&[step(ended)], slot).await.unwrap();
     let reopened = State::Creating { work: work(3), sent_at: slot };
@@ -499,7 +500,7 @@ async fn a_range_answers_for_the_slots_it_stands_for() {
 async fn permanent_failures_are_counted_until_a_success() {
     let (_dir, store) = store().await;
     let start = at("2027-01-01T03:00:00Z");
-    let rows: Vec<_> = (0..6).map(|day| row("golden", start + TimeDelta::days(day))).collect();
+    let rows: Vec<_> = (0..9).map(|day| row("golden", start + TimeDelta::days(day))).collect();
     store.record_slots(&rows, &[], "abc", start).await.unwrap();
     let end = async |id: i64, end: End| {
         let state = State::Ended { work: None, end };
@@ -507,11 +508,15 @@ async fn permanent_failures_are_counted_until_a_success() {
         store.commit(&[step], start).await.unwrap();
         store.too_many_failures(2).await.unwrap()
     };
-    let failed = |permanent| End::Failed { image: None, permanent, code: ReasonCode::Refused, reason: "no".into() };
-    let image = crate::domain::api::call::MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    let failed_for = |cause, permanent| {
+        let (image, code) = (None, ReasonCode::Refused);
+        End::Failed { image, permanent, code, cause, reason: "no".into() }
+    };
+    let failed = |permanent| failed_for(None, permanent);
+    let image = || MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
     assert_eq!(end(1, failed(true)).await, []);
     assert_eq!(end(2, failed(false)).await, [], "what may go away by itself does not count");
-    assert_eq!(end(3, End::Succeeded { image, reason: "made".into() }).await, []);
+    assert_eq!(end(3, End::Succeeded { image: image(), reason: "made".into() }).await, []);
     assert_eq!(end(4, failed(true)).await, []);
     assert_eq!(end(5, failed(true)).await, [(ScheduleId::from("golden"), 2)]);
     let pause = Pause {
@@ -527,6 +532,102 @@ async fn permanent_failures_are_counted_until_a_success() {
     store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
     assert!(store.reader().pauses().await.unwrap().is_empty());
     assert_eq!(end(6, failed(true)).await, [], "a clean slate");
+    assert_eq!(
+        end(7, failed_for(Some(Cause::Quota), true)).await,
+        [],
+        "the account's quota is no fault of the schedule"
+    );
+    assert_eq!(end(8, failed_for(Some(Cause::Instance), true)).await, [(ScheduleId::from("golden"), 2)]);
+    store.pause(&pause).await.unwrap();
+    assert_eq!(store.recovered_schedules().await.unwrap(), []);
+    end(9, End::Succeeded { image: image(), reason: "made".into() }).await;
+    assert_eq!(store.recovered_schedules().await.unwrap(), [ScheduleId::from("golden")]);
+    store.pause(&Pause { who: "uid 0".into(), ..pause }).await.unwrap();
+    assert_eq!(store.recovered_schedules().await.unwrap(), [], "a person's pause is ended by a person");
+}
+
+#[tokio::test]
+async fn only_results_that_say_something_of_images_count_for_the_newest() {
+    let (_dir, store) = store().await;
+    let start = at("2027-01-01T03:00:00Z");
+    let rows: Vec<_> = (0..5).map(|day| row("golden", start + TimeDelta::days(day))).collect();
+    store.record_slots(&rows, &[], "abc", start).await.unwrap();
+    let line = rows[0].line.clone();
+    let failed = |cause| {
+        let (image, code) = (None, ReasonCode::Refused);
+        End::Failed { image, permanent: true, code, cause, reason: "no".into() }
+    };
+    let newest = async |id: i64, end: End| {
+        let state = State::Ended { work: None, end };
+        let step = Transition { bake: BakeId(id), line: line.clone(), state, reason: None, attempt: None };
+        store.commit(&[step], start).await.unwrap();
+        let row = store.reader().bake(BakeId(id)).await.unwrap().unwrap();
+        let results = store.reader().newest_results(std::slice::from_ref(&line)).await.unwrap();
+        (row.cause, results.get(&line).map(|newest| (newest.bake.0, newest.succeeded)))
+    };
+    let image = MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None };
+    let succeeded = End::Succeeded { image, reason: "made".into() };
+    assert_eq!(newest(1, succeeded).await, (None, Some((1, true))));
+    assert_eq!(newest(2, failed(Some(Cause::Quota))).await, (Some("quota".into()), Some((1, true))));
+    assert_eq!(newest(3, failed(Some(Cause::Image))).await, (Some("image".into()), Some((3, false))));
+    assert_eq!(newest(4, failed(Some(Cause::Outage))).await, (Some("outage".into()), Some((3, false))));
+    assert_eq!(newest(5, failed(None)).await, (None, Some((5, false))), "an unknown cause may be the image");
+}
+
+#[tokio::test]
+async fn failures_of_an_older_version_get_the_cause_that_they_tell() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    migrations_up_to(6).run(&old).await.unwrap();
+    let cases = [
+        ("failed", Some("stuck"), None, Some("image")),
+        ("failed", Some("created_failed"), None, Some("image")),
+        ("failed", Some("quota"), Some("ExceedBuilderQuota"), Some("quota")),
+        ("failed", Some("hook_failed"), None, Some("hook")),
+        ("failed", Some("refused"), Some("Instance.ImageUnsupported"), Some("instance")),
+        ("failed", Some("refused"), Some("Forbidden.RAM"), Some("credentials")),
+        ("failed", Some("refused"), Some("NeverHeardOf"), None),
+        ("failed", Some("deadline"), None, None),
+        ("failed", None, None, None),
+        ("skipped", Some("quota"), None, None),
+        ("succeeded", None, None, None),
+    ];
+    for (slot, (state, reason_code, code, _)) in cases.iter().enumerate() {
+        let id = sqlx::query(
+            "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, config_hash, state,
+                                progress, reason_code, created_at, finished_at)
+             VALUES ('a', 'a', 'a', 'a', ?1, 'slot', ?1, 'abc', ?2, '{}', ?3, 1, 1)",
+        )
+        .bind(i64::try_from(slot).unwrap())
+        .bind(state)
+        .bind(reason_code)
+        .execute(&old)
+        .await
+        .unwrap()
+        .last_insert_rowid();
+        let attempts = [("create", "permanent", code.as_deref()), ("start", "ok", None)];
+        for (stage, outcome, code) in attempts.iter().filter(|_| code.is_some()) {
+            sqlx::query(
+                "INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome, code)
+                 VALUES (?1, ?2, 'call', 1, 1, ?3, ?4)",
+            )
+            .bind(id)
+            .bind(stage)
+            .bind(outcome)
+            .bind(code)
+            .execute(&old)
+            .await
+            .unwrap();
+        }
+    }
+    old.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    for (id, (.., cause)) in (1..).zip(cases) {
+        let row = store.reader().bake(BakeId(id)).await.unwrap().unwrap();
+        assert_eq!(row.cause.as_deref(), cause, "{row:?}");
+    }
 }
 
 /// A bake of so many days later that succeeded and took so long, with its calls or without.
@@ -714,7 +815,7 @@ async fn a_file_that_lost_its_name_takes_no_transaction_but_the_end_of_what_was_
     assert!(matches!(error, StoreError::Replaced { .. }), "{error}");
     let end = State::Ended {
         work: None,
-        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: "no".into() },
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, cause: None, reason: "no".into() },
     };
     let step = [Transition { bake: BakeId(1), line: LineId::from("golden"), state: end, reason: None, attempt: None }];
     store.commit(&step, slot).await.unwrap_err();

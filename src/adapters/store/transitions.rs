@@ -15,6 +15,7 @@ use super::{Store, StoreError, failed, statements, writer::WriteTransaction};
 use crate::{
     adapters::failpoint,
     domain::{
+        api::cause::Cause,
         bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, retry::later, state::End},
         ids::{BakeId, LineId},
     },
@@ -250,6 +251,7 @@ struct StepRow<'a> {
     progress: String,
     reason: Option<&'a str>,
     reason_code: Option<&'static str>,
+    cause: Option<&'static str>,
     version: Option<u32>,
     image_name: Option<&'a str>,
     image_id: Option<&'a str>,
@@ -258,7 +260,7 @@ struct StepRow<'a> {
     attempts: u32,
     wake_at: Option<i64>,
     finished_at: Option<i64>,
-    /// 1 for a permanent failure, 0 for a success, nothing for what says neither.
+    /// 1 for a failure that counts for the pause of the schedule, 0 for a success, nothing for what says neither.
     permanent: Option<u8>,
 }
 
@@ -273,6 +275,7 @@ impl<'a> StepRow<'a> {
             progress: serde_json::to_string(state)?,
             reason: transition.reason.as_deref(),
             reason_code: state.reason_code().map(ReasonCode::as_str),
+            cause: state.cause().map(Cause::as_str),
             version: work.map(|work| work.version),
             image_name: work.map(|work| work.image_name.as_str()),
             image_id: image.map(|image| image.image_id.as_str()),
@@ -282,7 +285,7 @@ impl<'a> StepRow<'a> {
             wake_at: state.wake_at().map(|at| at.timestamp_millis()),
             finished_at: state.is_ended().then(|| now.timestamp_millis()),
             permanent: match state {
-                State::Ended { end: End::Failed { permanent: true, .. }, .. } => Some(1),
+                State::Ended { end, .. } if end.counts_for_auto_pause() => Some(1),
                 State::Ended { end: End::Succeeded { .. }, .. } => Some(0),
                 _ => None,
             },

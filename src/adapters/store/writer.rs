@@ -6,7 +6,8 @@
 //! answered.
 //!
 //! Each transaction also makes sure that it writes into the file that the path names. SQLite goes on with a file whose name
-//! is gone, and nobody would ever find again what it writes there.
+//! is gone, and nobody would ever find again what it writes there. It goes on, too, with a file that another database was
+//! copied over, and mixes the two.
 
 use std::{
     fs::File,
@@ -21,7 +22,7 @@ use std::{
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{StoreError, failed, lineage::LineageMarks, location::LOCK_FILE};
+use super::{StoreError, failed, lineage::LineageMarks, location::LOCK_FILE, log_binding::LogBinding};
 use crate::adapters::files::FileId;
 
 /// What SQLite keeps beside a database in use.
@@ -36,6 +37,7 @@ pub(super) struct Writer {
     is_suspect: Arc<AtomicBool>,
     names: OnceLock<Names>,
     marks: OnceLock<Arc<LineageMarks>>,
+    binding: OnceLock<Arc<LogBinding>>,
     /// The file has lost its name, and is written all the same, to end what was begun.
     is_detached: AtomicBool,
 }
@@ -60,19 +62,29 @@ impl Writer {
             is_suspect: Arc::default(),
             names: OnceLock::new(),
             marks: OnceLock::new(),
+            binding: OnceLock::new(),
             is_detached: AtomicBool::new(false),
         })
     }
 
     /// From now on every transaction is held against these.
-    pub fn hold_against(&self, marks: LineageMarks, names: Names) {
+    pub fn hold_against(&self, marks: LineageMarks, names: Names, binding: LogBinding) {
         let _ = self.marks.set(Arc::new(marks));
         let _ = self.names.set(names);
+        let _ = self.binding.set(Arc::new(binding));
     }
 
     /// What has become of the names of the open files; `None` where all is as it was.
     pub fn replaced(&self) -> Option<StoreError> {
-        self.names.get()?.changed()
+        let names = self.names.get()?;
+        let changed = names.changed();
+        let overwritten = || self.is_overwritten().then(|| names.error("was overwritten while it was in use"));
+        changed.or_else(overwritten)
+    }
+
+    /// Whether another database was copied over this one, which keeps its name.
+    pub fn is_overwritten(&self) -> bool {
+        self.binding.get().is_some_and(|binding| binding.is_broken())
     }
 
     /// Whether it is the database itself that has lost its name.
@@ -112,8 +124,19 @@ impl Writer {
             in_transaction: false,
             is_suspect: Arc::clone(&self.is_suspect),
             marks: None,
+            binding: self.binding.get().map(Arc::clone),
             steps: 0,
         })
+    }
+
+    /// Writes what is in the log into the database.
+    pub async fn checkpoint(&self) -> Result<(), StoreError> {
+        let mut connection = self.connection().await?;
+        if let Some(replaced) = self.replaced() {
+            return Err(replaced);
+        }
+        let Some(binding) = self.binding.get() else { return Ok(()) };
+        binding.checkpoint(&mut connection).await
     }
 
     async fn renew(&self) -> Result<SqliteConnection, StoreError> {
@@ -146,6 +169,13 @@ impl Writer {
         {
             return Err(replaced);
         }
+        if let Some(binding) = self.binding.get()
+            && !self.is_detached.load(Ordering::Relaxed)
+            && let Err(error) = binding.checkpoint_if_due(&mut work).await
+        {
+            let error = crate::domain::error::chain(&error);
+            tracing::debug!(error, "the write-ahead log could not be written into the history; it grows meanwhile");
+        }
         work.in_transaction = true;
         sqlx::query("BEGIN IMMEDIATE").execute(&mut *work).await.map_err(failed("begin a transaction"))?;
         if let Some(names) = self.names.get() {
@@ -174,6 +204,14 @@ impl Writer {
     /// Closes without a mark.
     pub async fn abandon(&self) {
         self.end(None).await;
+    }
+
+    /// Leaves the connection open until the process ends. What closes it writes the log into whatever is in the file.
+    pub async fn leave_open(&self) {
+        let mut place = Arc::clone(&self.place).lock_owned().await;
+        if let Place::Free(connection) = std::mem::replace(&mut *place, Place::Closed) {
+            std::mem::forget(connection);
+        }
     }
 
     async fn end(&self, marks: Option<&Arc<LineageMarks>>) {
@@ -205,6 +243,7 @@ pub(super) struct WriteTransaction {
     in_transaction: bool,
     is_suspect: Arc<AtomicBool>,
     marks: Option<Arc<LineageMarks>>,
+    binding: Option<Arc<LogBinding>>,
     steps: i64,
 }
 
@@ -216,6 +255,9 @@ impl WriteTransaction {
         self.is_suspect.store(false, Ordering::Relaxed);
         if let Some(marks) = &self.marks {
             marks.committed(self.steps);
+        }
+        if let Some(binding) = &self.binding {
+            binding.committed();
         }
         Ok(())
     }

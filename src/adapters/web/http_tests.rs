@@ -130,7 +130,7 @@ async fn fill(store: &Store) {
     let reason = "the image quota is used up: delete images or ask for more".into();
     let state = State::Ended {
         work: Some(work("cad-station", 7)),
-        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason },
+        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, cause: None, reason },
     };
     step(2, "cad-station", hour(9) + TimeDelta::seconds(2), state, Some(refused)).await;
     let state = State::Unknown {
@@ -156,7 +156,13 @@ async fn fill(store: &Store) {
     let hostile = BakeWork { image_name: HOSTILE.into(), ..work("x", 1) };
     let state = State::Ended {
         work: Some(hostile),
-        end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, reason: HOSTILE.into() },
+        end: End::Failed {
+            image: None,
+            permanent: false,
+            code: ReasonCode::Refused,
+            cause: None,
+            reason: HOSTILE.into(),
+        },
     };
     step(7, "x", hour(29), state, None).await;
 }

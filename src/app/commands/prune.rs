@@ -22,7 +22,12 @@ use crate::{
 
 pub async fn run(context: &Context<'_>, args: &PruneArgs) -> Result {
     let config = context.locate_daemon()?;
-    let request = Request::Prune { dry_run: args.dry_run, again: args.again, confirm: args.confirm };
+    let request = Request::Prune {
+        dry_run: args.dry_run,
+        again: args.again,
+        confirm: args.confirm,
+        despite_failed_bake: args.despite_failed_bake,
+    };
     let report = match context.ask(&config, request).await? {
         Reply::Pruned { report } => report.unwrap_or_default(),
         other => return Err(refused(other)),

@@ -137,6 +137,7 @@ fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
     let mut facts = vec![
         ("state", row.state.clone()),
         ("reason", or_none(row.reason.as_ref())),
+        ("cause", or_none(row.cause.as_ref())),
         ("schedule", format!("{} (id {})", row.schedule, row.schedule_id)),
         ("instance", row.instance_id.clone()),
         ("slot", time(row.slot)),
@@ -157,10 +158,10 @@ fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
     ];
     if row.covers > 1 {
         let range = format!("{} slots from {} to {}", row.covers, rfc3339(row.covers_from), rfc3339(row.slot));
-        facts.insert(5, ("stands for", range));
+        facts.insert(6, ("stands for", range));
     }
     if let Some(who) = &row.requested_by {
-        facts.insert(6, ("asked for by", who.clone()));
+        facts.insert(7, ("asked for by", who.clone()));
     }
     let mut text = format!("Bake {}\n", row.id);
     for (name, value) in facts {

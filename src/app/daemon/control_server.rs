@@ -203,8 +203,9 @@ async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply 
             }
         }
         Request::Reload => reload::reload(shared, &who).await,
-        Request::Prune { dry_run, again, confirm } => {
-            image_tasks::prune::asked(shared, image_tasks::prune::Mode { dry_run, again, confirm }, &who).await
+        Request::Prune { dry_run, again, confirm, despite_failed_bake } => {
+            let mode = image_tasks::prune::Mode { dry_run, again, confirm, despite_failed_bake };
+            image_tasks::prune::asked(shared, mode, &who).await
         }
         Request::Pin { image, until, reason } => {
             image_tasks::pins::pin(shared, &image, Pin { until, reason, who }).await

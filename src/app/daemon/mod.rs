@@ -227,8 +227,17 @@ fn ask_for_time_to_stop(until: tokio::time::Instant) {
     systemd::stopping(until.saturating_duration_since(tokio::time::Instant::now()));
 }
 
-/// Closes a history whose files have lost their names, after saving what is in it.
+/// Closes a history whose files have lost their names or were overwritten, after saving what is in it.
 async fn save_lost(store: &Store, now: DateTime<Utc>) {
+    if store.is_overwritten() {
+        store.leave_overwritten().await;
+        set_log_aside(store);
+        tracing::error!(
+            "another database was copied over the history while the daemon used it; what was written since the last checkpoint \
+             is in the log alone. Restore a backup if the file is not the one that you want: `imagebaked restore`"
+        );
+        return;
+    }
     let saved = if store.has_lost_database() { Some(store.save_copy(now).await) } else { None };
     store.close().await;
     match saved {
@@ -253,5 +262,20 @@ async fn save_lost(store: &Store, now: DateTime<Utc>) {
                 "the history was replaced under the daemon, and could not be saved"
             );
         }
+    }
+    set_log_aside(store);
+}
+
+/// The log of the former database must not meet the one that has its name now.
+fn set_log_aside(store: &Store) {
+    match store.set_foreign_log_aside() {
+        Ok(None) => {}
+        Ok(Some(aside)) => {
+            tracing::warn!(log = %aside.display(), "the write-ahead log of the former history was moved aside");
+        }
+        Err(error) => tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "the write-ahead log of the former history could not be moved aside; the next start does it"
+        ),
     }
 }

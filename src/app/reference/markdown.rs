@@ -6,13 +6,11 @@ use clap::{Arg, Command, CommandFactory};
 
 use super::{inner_tables, takes};
 use crate::{
-    adapters::{
-        cloud::codes::{CodeRule, rules},
-        config::definitions::{Key, definitions},
-    },
+    adapters::config::definitions::{Key, definitions},
     app::cli::Cli,
     domain::api::{
         call::ErrorClass,
+        codes::{CodeRule, rules},
         instance_state::{self, InstanceType, StateClass},
     },
 };
@@ -165,11 +163,14 @@ pub fn errors() -> String {
     {
         row(&mut page, &[name(class), deed(class)]);
     }
-    page.push_str("\n| code | class | what it means, what to do |\n|---|---|---|\n");
+    page.push_str("\nThe cause is the one of a bake that fails by the code. A failure with the cause `image` blocks the deletion of images of \
+         its line. Permanent failures with the cause `image`, `instance` or `hook` count for the automatic pause.\n\n\
+         | code | class | cause | what it means, what to do |\n|---|---|---|---|\n",
+    );
     for rule in rules() {
         let before = if rule.is_part { "…" } else { "" };
         let code = format!("`{before}{}{}`", rule.code, if rule.is_prefix || rule.is_part { "…" } else { "" });
-        row(&mut page, &[&code, &classes(rule), rule.advice]);
+        row(&mut page, &[&code, &classes(rule), rule.cause.as_str(), rule.advice]);
     }
     page.push_str(
         "\nA code that is not in the table is judged by the HTTP status: 429 is transient, other 4xx are permanent, and all else \
@@ -252,7 +253,7 @@ fn deed(class: ErrorClass) -> &'static str {
         ErrorClass::Credential => {
             "Key, token or signature was refused: fetched anew once, then every schedule is suspended until the cloud accepts it."
         }
-        ErrorClass::Permanent => "No repetition will help: the bake fails now. Five in a row pause the schedule.",
+        ErrorClass::Permanent => "No repetition will help: the bake fails now. Five in a row may pause the schedule.",
         ErrorClass::Unclear => {
             "It is not known whether the cloud acted: the image is looked for by name and tags for `lookup_window`, and only \
              then is the call repeated."

@@ -4,26 +4,14 @@ use std::{borrow::Cow, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
-use super::identity::{Identity, RemoteImage, TakenName};
+pub use super::class::ErrorClass;
+use super::{
+    cause::Cause,
+    codes::{self, AccountQuota, CodeRule},
+    identity::{Identity, RemoteImage, TakenName},
+};
 use crate::domain::hooks::{HookOutcome, HookRun};
 use crate::domain::ids::ImageId;
-
-/// What kind of failure a call met: decides whether and how it is repeated. Judged by the answer's `Code` first and
-/// by the HTTP status second; the table is in `cloud/codes.rs`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum ErrorClass {
-    /// Nothing happened and a later attempt may work: repeated with growing delay.
-    Transient,
-    /// The cloud is occupied (a task on the instance, builders in use): waited for, uses no attempts.
-    Busy,
-    /// Key, token or signature was not accepted: refreshed once, then everything is held.
-    Credential,
-    /// No repetition will help: fails now.
-    Permanent,
-    /// It is not known whether the cloud acted (lost answer, 5xx after sending): looked up before any repetition.
-    Unclear,
-}
 
 /// A call that did not bring what was asked for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
@@ -100,8 +88,26 @@ impl ApiError {
 
     /// Whether a quota is used up.
     pub fn is_quota(&self) -> bool {
-        let by_code = |code: &str| code.contains("Quota") || code.starts_with("LimitExceeded");
-        self.class == ErrorClass::Busy && self.code.as_deref().is_some_and(by_code)
+        self.rule().is_some_and(|rule| rule.cause == Cause::Quota)
+    }
+
+    /// The quota of the account that is used up, if that is why the call was refused.
+    pub fn account_quota(&self) -> Option<AccountQuota> {
+        self.rule().and_then(|rule| rule.quota)
+    }
+
+    /// Where the cause of a bake lies that ends by this error.
+    pub fn cause(&self) -> Cause {
+        match (self.rule(), self.class) {
+            (Some(rule), _) => rule.cause,
+            (None, ErrorClass::Credential) => Cause::Credentials,
+            (None, _) if self.is_outage() => Cause::Outage,
+            (None, _) => Cause::Cloud,
+        }
+    }
+
+    fn rule(&self) -> Option<&'static CodeRule> {
+        self.code.as_deref().and_then(codes::find)
     }
 
     /// Whether the time stamp was refused: this host's clock is off. The credentials may be right.

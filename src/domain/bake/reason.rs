@@ -1,6 +1,9 @@
 //! The machine-readable word of why a row ended as it did. Health counts by it, `--json` and SQL show it.
 
-use crate::domain::api::call::{ApiError, ErrorClass};
+use crate::domain::api::{
+    call::{ApiError, ErrorClass},
+    cause::Cause,
+};
 use serde::{Deserialize, Serialize};
 
 /// Why a row ended without a good image. The words are a contract: scripts compare them.
@@ -58,12 +61,37 @@ impl ReasonCode {
         match error.class {
             ErrorClass::Credential if error.is_clock() => Self::Outage,
             ErrorClass::Credential => Self::Credentials,
-            _ if code.contains("Quota") || code.starts_with("LimitExceeded") => Self::Quota,
+            _ if error.is_quota() => Self::Quota,
             _ if code.ends_with("Instance.NotFound") || code.contains("Status") && code != "HttpStatus" => {
                 Self::InstanceState
             }
             ErrorClass::Permanent | ErrorClass::Busy => Self::Refused,
             ErrorClass::Transient | ErrorClass::Unclear => Self::Outage,
+        }
+    }
+
+    /// Where the cause of a bake lies that failed with this code, if no error of the cloud says more. `None`: no bake fails
+    /// with this code.
+    pub const fn cause(self) -> Option<Cause> {
+        match self {
+            Self::CreatedFailed | Self::Stuck | Self::Vanished => Some(Cause::Image),
+            // Past the deadline without an obstacle: the instance was not ready in time.
+            Self::InstanceState | Self::Deadline => Some(Cause::Instance),
+            Self::Quota => Some(Cause::Quota),
+            Self::Outage => Some(Cause::Outage),
+            Self::Credentials => Some(Cause::Credentials),
+            Self::HookFailed => Some(Cause::Hook),
+            Self::NameTaken | Self::Refused => Some(Cause::Operator),
+            Self::Missed
+            | Self::Paused
+            | Self::Overlap
+            | Self::UsersConnected
+            | Self::VetoedByHook
+            | Self::ClockAhead
+            | Self::Calendar
+            | Self::Superseded
+            | Self::Cancelled
+            | Self::Observe => None,
         }
     }
 
@@ -133,6 +161,80 @@ impl ReasonCode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The codes that bakes fail with; any other ends a bake as skipped or cancelled.
+    #[test]
+    fn every_code_of_a_failure_has_its_cause() {
+        let mut causes: Vec<_> = ReasonCode::ALL
+            .into_iter()
+            .filter_map(|code| code.cause().map(|cause| format!("{} {}", code.as_str(), cause.as_str())))
+            .collect();
+        causes.sort_unstable();
+        assert_eq!(
+            causes,
+            [
+                "created_failed image",
+                "credentials credentials",
+                "deadline instance",
+                "hook_failed hook",
+                "instance_state instance",
+                "name_taken operator",
+                "outage outage",
+                "quota quota",
+                "refused operator",
+                "stuck image",
+                "vanished image",
+            ]
+        );
+    }
+
+    #[test]
+    fn an_error_tells_the_code_and_the_cause() {
+        use crate::domain::api::codes::{self, Idempotency};
+        for (code, status, reason, cause) in [
+            ("Instance.NotFound", 404, "instance_state", "instance"),
+            ("Instance.ImageUnsupported", 400, "refused", "instance"),
+            ("InvalidBaseImage.NotConfigured", 400, "refused", "instance"),
+            ("ImageCreateByInstance.TaskExist", 400, "refused", "instance"),
+            ("IncorrectDesktopStatus", 400, "instance_state", "instance"),
+            ("ExceedBuilderQuota", 400, "quota", "quota"),
+            ("QuotaExceeded.Image", 403, "quota", "quota"),
+            ("ImageQuotaExceeded", 403, "quota", "quota"),
+            ("LimitExceeded.Images", 403, "quota", "quota"),
+            ("Throttling.User", 400, "outage", "cloud"),
+            ("InternalError", 500, "outage", "cloud"),
+            ("NeverHeardOf", 400, "refused", "cloud"),
+            ("NeverHeardOf", 500, "outage", "cloud"),
+            ("Forbidden.RAM", 403, "refused", "credentials"),
+            ("InvalidAccessKeyId.NotFound", 404, "credentials", "credentials"),
+            ("InvalidTimeStamp.Expired", 400, "outage", "operator"),
+            ("InvalidBizType", 400, "refused", "operator"),
+        ] {
+            let class = codes::judge(Some(code), status, Idempotency::Idempotent).class;
+            let error = error(class, code);
+            assert_eq!((ReasonCode::of(&error).as_str(), error.cause().as_str()), (reason, cause), "{code} {status}");
+        }
+        for (class, code) in [
+            (ErrorClass::Permanent, "ConnectFailed"),
+            (ErrorClass::Unclear, "Timeout"),
+            (ErrorClass::Transient, "AnswerNotFromApi"),
+        ] {
+            assert_eq!(error(class, code).cause(), Cause::Outage, "{code}");
+        }
+        assert_eq!(error(ErrorClass::Credential, "CredentialsUnavailable").cause(), Cause::Credentials);
+    }
+
+    fn error(class: ErrorClass, code: &str) -> ApiError {
+        ApiError {
+            class,
+            code: Some(code.to_owned()),
+            message: String::new(),
+            advice: String::new().into(),
+            http_status: None,
+            request_id: None,
+            retry_after: None,
+        }
+    }
 
     #[test]
     fn every_word_is_read_back_and_is_the_one_of_json() {

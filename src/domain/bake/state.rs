@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{reason::ReasonCode, waiting::Wait};
+use crate::domain::api::cause::Cause;
 use crate::domain::api::{call::MadeImage, identity::Evidence};
 
 /// How far a bake is. Every state carries what is needed to go on from it, and nothing else.
@@ -286,6 +287,9 @@ pub enum End {
         /// Why, for programs.
         #[serde(default = "ReasonCode::unrecorded")]
         code: ReasonCode,
+        /// Where the cause lies; `None`: it failed under a version that kept none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        cause: Option<Cause>,
         /// Why.
         reason: String,
     },
@@ -322,6 +326,19 @@ impl End {
             Self::Failed { code, .. } | Self::Skipped { code, .. } => Some(*code),
             Self::Cancelled { .. } => Some(ReasonCode::Cancelled),
         }
+    }
+
+    /// Where the cause of a failure lies, as far as it is known.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Failed { cause, .. } => *cause,
+            Self::Succeeded { .. } | Self::Skipped { .. } | Self::Cancelled { .. } => None,
+        }
+    }
+
+    /// Whether it is one of the failures that pause a schedule. A failure of unknown cause is.
+    pub fn counts_for_auto_pause(&self) -> bool {
+        matches!(self, Self::Failed { permanent: true, cause, .. } if cause.is_none_or(Cause::counts_for_auto_pause))
     }
 
     /// The word for it in tables and JSON.
@@ -442,6 +459,14 @@ impl State {
     pub fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::Ended { end, .. } => end.reason_code(),
+            _ => None,
+        }
+    }
+
+    /// Where the cause lies of a bake that ended failed.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Ended { end, .. } => end.cause(),
             _ => None,
         }
     }

@@ -180,9 +180,7 @@ impl Step<'_> {
                         let until = self.deadline_in_words();
                         End::Skipped { code: ReasonCode::Deadline, reason: format!("held past {until}: {why}") }
                     }
-                    ReasonCode::Outage | ReasonCode::Quota => {
-                        End::Failed { image: None, permanent: false, code, reason }
-                    }
+                    ReasonCode::Outage | ReasonCode::Quota => failed(code, false, reason),
                     code => End::Skipped { code, reason },
                 };
                 self.end_queued(kept, end)
@@ -464,7 +462,7 @@ impl Step<'_> {
                 }
                 ErrorClass::Permanent => {
                     let reason = format!("the instance could not be stopped: {}", api_error.describe());
-                    self.finish(work, failed(ReasonCode::of(&api_error), true, reason))
+                    self.finish(work, failed_by(&api_error, true, reason))
                 }
                 _ => self.wait_for_instance(work, looks, sent, &Obstacle::Refused(api_error)),
             },
@@ -630,7 +628,7 @@ impl Step<'_> {
                 self.adopt(work, image, "found in the cloud before the create call was made")
             }
             Response::Refused(api_error) if api_error.class == ErrorClass::Permanent => {
-                self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
+                self.finish(work, failed_by(&api_error, true, api_error.describe()))
             }
             _ if self.past_deadline() => self.give_up(work),
             Response::Found(None) | Response::NameTaken(_) if self.downtime_is_over(&work) => self.restart(work),
@@ -659,7 +657,7 @@ impl Step<'_> {
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent => {
                     work.attempts += 1;
-                    self.finish(work, failed(ReasonCode::of(&api_error), true, api_error.describe()))
+                    self.finish(work, failed_by(&api_error, true, api_error.describe()))
                 }
                 ErrorClass::Unclear => {
                     work.attempts += u32::from(api_error.spends_attempt());
@@ -690,7 +688,7 @@ impl Step<'_> {
     fn try_again(&mut self, work: BakeWork, api_error: &ApiError) -> (State, Effect) {
         if work.attempts >= self.attempts(&work) {
             let reason = format!("gave up after {}: {}", count(work.attempts, "attempt"), api_error.describe());
-            return self.finish(work, failed(ReasonCode::of(api_error), false, reason));
+            return self.finish(work, failed_by(api_error, false, reason));
         }
         self.wait_for_cloud(work, api_error, false)
     }
@@ -751,8 +749,11 @@ impl Step<'_> {
                 "no image could be begun while the instance was stopped, {stops} times for {limit} (max_downtime): it \
                  waited for {what}"
             );
-            let code = work.waiting.as_ref().map_or(ReasonCode::Deadline, |waiting| waiting.on.code_at_deadline());
-            return self.finish(work, failed(code, false, reason));
+            let end = match &work.waiting {
+                Some(waiting) => failed_waiting(waiting.on, reason),
+                None => failed(ReasonCode::Deadline, false, reason),
+            };
+            return self.finish(work, end);
         }
         work.note(format!("the instance was started again after {limit} (max_downtime): the bake waited for {what}"));
         work.downtime.waited_for = work.waiting.take();
@@ -1213,7 +1214,7 @@ impl Step<'_> {
                 let reason = format!("no image could be begun before the deadline ({deadline}): it waited for {what}");
                 match on {
                     WaitReason::Instance | WaitReason::Absent => End::Skipped { code, reason },
-                    _ => failed(code, false, reason),
+                    on => failed_waiting(on, reason),
                 }
             }
         };
@@ -1306,12 +1307,22 @@ impl Obstacle {
 
 /// There is no image.
 fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
-    End::Failed { image: None, permanent, code, reason }
+    End::Failed { image: None, permanent, code, cause: code.cause(), reason }
+}
+
+/// There is no image: the cloud's error says why.
+fn failed_by(error: &ApiError, permanent: bool, reason: String) -> End {
+    End::Failed { image: None, permanent, code: ReasonCode::of(error), cause: Some(error.cause()), reason }
+}
+
+/// There is no image: what it waited for was in the way until it gave up.
+fn failed_waiting(on: WaitReason, reason: String) -> End {
+    End::Failed { image: None, permanent: false, code: on.code_at_deadline(), cause: Some(on.cause()), reason }
 }
 
 /// An image was begun, and it is no good one.
 fn made_in_vain(image: MadeImage, code: ReasonCode, permanent: bool, reason: String) -> End {
-    End::Failed { image: Some(image), permanent, code, reason }
+    End::Failed { image: Some(image), permanent, code, cause: code.cause(), reason }
 }
 
 /// The image was there, or was said to be, and is not.

@@ -5,7 +5,10 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::reason::ReasonCode;
-use crate::domain::api::call::{ApiError, ErrorClass};
+use crate::domain::api::{
+    call::{ApiError, ErrorClass},
+    cause::Cause,
+};
 
 /// How the words of a wait begin that ends with an answer of the cloud.
 const FOR_CLOUD: &str = "waits for the cloud: ";
@@ -78,6 +81,18 @@ impl WaitReason {
             Self::Throttled | Self::Busy => ReasonCode::Deadline,
             Self::Credentials => ReasonCode::Credentials,
             Self::Slot => ReasonCode::ClockAhead,
+        }
+    }
+
+    /// Where the cause of a bake lies whose deadline comes during the wait.
+    pub fn cause(self) -> Cause {
+        match self {
+            Self::Users | Self::Instance | Self::Absent | Self::Busy => Cause::Instance,
+            Self::Outage => Cause::Outage,
+            Self::Fault | Self::Throttled => Cause::Cloud,
+            Self::Quota => Cause::Quota,
+            Self::Credentials => Cause::Credentials,
+            Self::Clock | Self::Slot => Cause::Operator,
         }
     }
 }

@@ -20,7 +20,8 @@ use crate::domain::ids::BakeId;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "doubt", rename_all = "snake_case")]
 pub enum Doubt {
-    /// The newest bake of the line failed: what it was to replace must last.
+    /// The newest image of the line failed: what it was to replace must last. Failures for another cause than the image
+    /// say nothing of images.
     NewestFailed {
         /// That bake.
         bake: BakeId,
@@ -35,7 +36,7 @@ pub enum Doubt {
 impl fmt::Display for Doubt {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NewestFailed { bake } => write!(f, "the newest bake of the line, {bake}, failed"),
+            Self::NewestFailed { bake } => write!(f, "bake {bake} of the line failed, and none has succeeded since"),
             Self::NotSeen { why } => write!(f, "not everything could be looked at: {why}"),
         }
     }

@@ -2,10 +2,13 @@
 
 use serde::Deserialize;
 
-use crate::adapters::cloud::{
-    lenient,
-    listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-    request::{CloudCall, Idempotency, Pairs, RpcRequest},
+use crate::{
+    adapters::cloud::{
+        lenient,
+        listing::{Cursor, Listing, PAGE_SIZE, RawPage},
+        request::{CloudCall, Pairs, RpcRequest},
+    },
+    domain::api::codes::Idempotency,
 };
 
 /// ListAppInstanceGroup: delivery groups with the image that each is made from. The SDK sends its parameters in the query.

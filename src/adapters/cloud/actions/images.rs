@@ -9,10 +9,10 @@ use crate::{
     adapters::cloud::{
         lenient,
         listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-        request::{CloudCall, Idempotency, Pairs, RpcRequest},
+        request::{CloudCall, Pairs, RpcRequest},
     },
     domain::{
-        api::instance_state::InstanceType,
+        api::{codes::Idempotency, instance_state::InstanceType},
         bake::settings::DiskType,
         ids::{ImageId, InstanceId},
     },

@@ -7,9 +7,9 @@ use crate::{
     adapters::cloud::{
         lenient,
         listing::{Cursor, Listing, PAGE_SIZE, RawPage},
-        request::{CloudCall, Idempotency, Pairs, RpcRequest},
+        request::{CloudCall, Pairs, RpcRequest},
     },
-    domain::ids::InstanceId,
+    domain::{api::codes::Idempotency, ids::InstanceId},
 };
 
 /// ListWuyingServer: workstations and their states.

@@ -378,7 +378,7 @@ fn right_of(error: &ApiError) -> Right {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::cloud::{codes, request::Idempotency};
+    use crate::domain::api::codes::{self, Idempotency};
 
     #[test]
     fn the_error_shows_whether_the_right_is_granted() {

@@ -6,7 +6,7 @@ use super::{Engine, steps::Turn};
 use crate::{
     adapters::store::{DueBake, StoreError},
     domain::{
-        api::call::{ApiError, Response},
+        api::call::Response,
         bake::{Bake, State, event::Event, reason::ReasonCode},
         clock::shifted,
         ids::BakeId,
@@ -41,17 +41,12 @@ impl ClosedAdmission {
     }
 }
 
-/// Whether the refusal is one of a quota of the account that only time or the end of an image frees.
-fn is_account_quota(error: &ApiError) -> bool {
-    error.code.as_deref().is_some_and(|code| code == "ExceedBuilderQuota" || code.starts_with("QuotaExceeded."))
-}
-
 /// Admission that a quota has closed.
 impl Engine {
     /// Closes admission where `answer` refuses a call of `bake` for a quota of the account.
     pub(super) fn close_on_quota(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
         let Response::Refused(error) = answer else { return };
-        if !is_account_quota(error) {
+        if error.account_quota().is_none() {
             return;
         }
         let cap = TimeDelta::from_std(bake.settings.retry.cap).unwrap_or(TimeDelta::MAX);

@@ -315,6 +315,19 @@ impl Engine {
         Ok(())
     }
 
+    /// A schedule that was paused for its failures and has had a good image since, mostly by hand, goes on.
+    pub(super) async fn resume_recovered_schedules(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        for schedule_id in self.store.recovered_schedules().await? {
+            tracing::info!(schedule = %schedule_id, "schedule {schedule_id} is resumed: a bake of it succeeded");
+            // Slots up to this moment were paused.
+            self.plan(now).await?;
+            self.store.resume(&schedule_id, ITSELF, "a bake of it succeeded", now).await?;
+            self.planner.set_pauses(self.store.reader().pauses().await?);
+            self.status_published = false;
+        }
+        Ok(())
+    }
+
     pub(super) async fn apply_config(&mut self, config: &Config) -> Result<(), StoreError> {
         let now = self.clock.now();
         // Slots due until this moment belong to the rules that were in force.

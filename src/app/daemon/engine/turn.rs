@@ -203,7 +203,9 @@ impl Engine {
     pub(super) async fn commit(&mut self, steps: Vec<PendingCommit>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let failed = steps
             .iter()
-            .any(|step| matches!(step.bake.state, State::Ended { end: End::Failed { permanent: true, .. }, .. }));
+            .any(|step| matches!(&step.bake.state, State::Ended { end, .. } if end.counts_for_auto_pause()));
+        let succeeded =
+            steps.iter().any(|step| matches!(&step.bake.state, State::Ended { end: End::Succeeded { .. }, .. }));
         let transitions: Vec<_> = steps
             .iter()
             .map(|step| Transition {
@@ -234,6 +236,9 @@ impl Engine {
         }
         if failed {
             self.auto_pause_failing_schedules(now).await?;
+        }
+        if succeeded {
+            self.resume_recovered_schedules(now).await?;
         }
         Ok(())
     }

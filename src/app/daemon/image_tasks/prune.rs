@@ -24,7 +24,7 @@ use crate::{
     domain::{
         error::chain,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
-        ids::{ImageId, LineId},
+        ids::{BakeId, ImageId, LineId},
         image::{
             DeletionState, LineImage, Policy,
             brake::{self, Brake, Candidate, LineLoad, MarkKind},
@@ -38,6 +38,7 @@ use crate::{
 
 /// What a pass does.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of the command")]
 pub struct Mode {
     /// Look and judge only.
     pub dry_run: bool,
@@ -45,6 +46,8 @@ pub struct Mode {
     pub again: bool,
     /// Also delete what the brake holds.
     pub confirm: bool,
+    /// A failed image does not block the deletion of others of its line.
+    pub despite_failed_bake: bool,
 }
 
 /// An image that was never listed for so long has gone by other hands.
@@ -119,7 +122,7 @@ pub async fn judgement(
     again: bool,
     now: DateTime<Utc>,
 ) -> Result<RetentionReport, StoreError> {
-    let mode = Mode { dry_run: true, again, confirm: false };
+    let mode = Mode { dry_run: true, again, ..Mode::default() };
     Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
 }
 
@@ -164,12 +167,18 @@ impl Watched {
             loads.entry(line).or_default().deleted = deleted;
         }
         let (mut images, mut counted, mut doubted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let mut overridden = Vec::new();
         for (line, rows) in by_line(reader.present_images(Some(&self.lines)).await?) {
-            let (policy, newest) = (self.policies.get(&line), results.get(&line));
-            if problem.is_some() || newest.is_some_and(|newest| !newest.succeeded) {
+            let policy = self.policies.get(&line);
+            let failed = results.get(&line).filter(|newest| !newest.succeeded);
+            let blocker = failed.filter(|_| !mode.despite_failed_bake);
+            if let (Some(failed), None) = (failed, blocker) {
+                overridden.push((line.clone(), failed.bake));
+            }
+            if problem.is_some() || blocker.is_some() {
                 doubted.insert(line.clone());
             }
-            let judged = judge_line(&rows, policy, newest, problem.as_deref(), mode.again, now);
+            let judged = judge_line(&rows, policy, blocker, problem.as_deref(), mode.again, now);
             let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
             let candidates: Vec<Candidate<'_>> = rows.iter().zip(&judged).map(candidate).collect();
             let counts = match policy.and_then(|policy| policy.keep.as_ref()) {
@@ -193,7 +202,7 @@ impl Watched {
             }
         }
         let failed = strays::judge_failed(reader, &self.policies, problem.is_none(), mode.again, now).await?;
-        Ok(Judgement { problem, brakes, images, counted, doubted, failed })
+        Ok(Judgement { problem, brakes, images, counted, doubted, overridden, failed })
     }
 }
 
@@ -207,6 +216,8 @@ struct Judgement {
     counted: BTreeSet<ImageId>,
     /// Lines of which nothing is deleted now, whatever the rules say.
     doubted: BTreeSet<LineId>,
+    /// Lines with the failed bake that a person does not let block deletion.
+    overridden: Vec<(LineId, BakeId)>,
     failed: Vec<(FailedImage, JudgedFailed)>,
 }
 
@@ -242,6 +253,11 @@ impl Judgement {
             for brake in standing.iter().filter(|brake| before.iter().all(|old| old.brake.line() != brake.line())) {
                 tracing::error!("{brake}; `imagebaked prune --confirm` goes on");
             }
+        }
+        if !self.overridden.is_empty() {
+            let lines: Vec<String> =
+                self.overridden.iter().map(|(line, bake)| format!("bake {} of {line}", bake.0)).collect();
+            store.note(now, who, "prune despite failed bake", &lines.join(", ")).await?;
         }
         // The marks first, so that a line is marked as a whole before anything of it is deleted.
         for (row, judged) in &self.images {

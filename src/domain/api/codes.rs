@@ -1,9 +1,29 @@
 //! What each error code means for us, as data. The code decides; the HTTP status is asked only where the API gave a code that
 //! is not in the table, because it answers server faults with 400 and missing keys with 404.
 
-use crate::domain::api::call::ErrorClass::{self, Busy, Credential, Permanent, Transient, Unclear};
+use super::{
+    cause::Cause::{self, Cloud, Credentials, Image, Instance, Operator, Quota},
+    class::ErrorClass::{self, Busy, Credential, Permanent, Transient, Unclear},
+};
 
-use super::request::Idempotency;
+/// What a second call does when the first one's answer was lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Idempotency {
+    /// The same as the first, or nothing: reading, starting, stopping.
+    Idempotent,
+    /// Makes a second of it, or something was promised meanwhile that it would break: creating, distributing, deleting. What
+    /// the first one did is found out before.
+    NonIdempotent,
+}
+
+/// A quota that all bakes of the account share: only time, or the end of an image, gives it room again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AccountQuota {
+    /// How many images are made at a time.
+    Builders,
+    /// How many images there are.
+    Images,
+}
 
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +38,10 @@ pub struct CodeRule {
     pub class: ErrorClass,
     /// The class where a repetition would make a second image or task.
     pub class_when_doubling: ErrorClass,
+    /// What a bake that ends by it failed for.
+    pub cause: Cause,
+    /// The quota of the account that is used up.
+    pub quota: Option<AccountQuota>,
     /// One sentence for the operator.
     pub advice: &'static str,
 }
@@ -71,7 +95,8 @@ impl CodeRule {
     }
 }
 
-fn find(code: &str) -> Option<&'static CodeRule> {
+/// The row of a code.
+pub fn find(code: &str) -> Option<&'static CodeRule> {
     let closeness = |rule: &&CodeRule| (!rule.is_part && !rule.is_prefix, rule.code.len());
     TABLE.iter().filter(|rule| rule.matches(code)).max_by_key(closeness)
 }
@@ -101,30 +126,37 @@ fn unknown(repeat: Idempotency) -> Classification {
     }
 }
 
-const fn exact(code: &'static str, class: ErrorClass, advice: &'static str) -> CodeRule {
-    CodeRule { code, is_prefix: false, is_part: false, class, class_when_doubling: class, advice }
+const fn exact(code: &'static str, class: ErrorClass, cause: Cause, advice: &'static str) -> CodeRule {
+    CodeRule { code, is_prefix: false, is_part: false, class, class_when_doubling: class, cause, quota: None, advice }
 }
 
-const fn prefix(code: &'static str, class: ErrorClass, advice: &'static str) -> CodeRule {
-    CodeRule { is_prefix: true, ..exact(code, class, advice) }
+const fn prefix(code: &'static str, class: ErrorClass, cause: Cause, advice: &'static str) -> CodeRule {
+    CodeRule { is_prefix: true, ..exact(code, class, cause, advice) }
 }
 
-const fn part(code: &'static str, class: ErrorClass, advice: &'static str) -> CodeRule {
-    CodeRule { is_part: true, ..exact(code, class, advice) }
+const fn part(code: &'static str, class: ErrorClass, cause: Cause, advice: &'static str) -> CodeRule {
+    CodeRule { is_part: true, ..exact(code, class, cause, advice) }
 }
 
-/// A fault after which the outcome is unknown: idempotent calls are repeated, for others the image is searched first.
+/// A fault of the cloud after which the outcome is unknown: idempotent calls are repeated, for others the image is searched
+/// first.
 const fn fault(code: &'static str, advice: &'static str) -> CodeRule {
-    CodeRule { class_when_doubling: Unclear, ..exact(code, Transient, advice) }
+    CodeRule { class_when_doubling: Unclear, ..exact(code, Transient, Cloud, advice) }
 }
 
 const fn fault_prefix(code: &'static str, advice: &'static str) -> CodeRule {
     CodeRule { is_prefix: true, ..fault(code, advice) }
 }
 
+const fn account_quota(quota: AccountQuota, rule: CodeRule) -> CodeRule {
+    CodeRule { quota: Some(quota), ..rule }
+}
+
 const SERVER_FAULT: &str = "The cloud had a fault: nothing to do unless it goes on.";
 const SLOW_DOWN: &str = "The cloud limits calls: lower requests_per_second if this goes on.";
 const WAIT_QUOTA: &str = "A quota is used up: wait, free something or ask for more in the quota center.";
+const WAIT_IMAGES: &str =
+    "The account has as many images as it may: images past their grace are deleted; delete others or ask for more.";
 const NO_KEY: &str = "Check the access key id: it must exist, be enabled and belong to this account.";
 const NO_TOKEN: &str = "The security token is not valid any more: renew the temporary credentials.";
 const BAD_SIGNATURE: &str = "Check the access key secret: it does not fit the key id.";
@@ -137,93 +169,132 @@ const OURS: &str = "The cloud did not understand the request: check the settings
 
 const TABLE: &[CodeRule] = &[
     // CreateImageByInstance.
-    exact("Instance.NotFound", Permanent, NO_INSTANCE),
-    exact("DesktopInstance.NotFound", Permanent, NO_INSTANCE),
+    exact("Instance.NotFound", Permanent, Instance, NO_INSTANCE),
+    exact("DesktopInstance.NotFound", Permanent, Instance, NO_INSTANCE),
     exact(
         "Instance.ImageUnsupported",
         Permanent,
+        Instance,
         "The instance was made from an old regional image: rebuild it from a central one.",
     ),
     exact(
         "Instance.PhysicalNodeNotExist",
         Permanent,
+        Instance,
         "The instance has no machine behind it: check it in the console.",
     ),
-    exact("ImageCreateByInstance.TaskExist", Busy, "An image of this instance is being made already: waited for."),
     exact(
-        "ExceedBuilderQuota",
+        "ImageCreateByInstance.TaskExist",
         Busy,
-        "All image builders are in use: waited for; lower max_builders if this is usual.",
+        Instance,
+        "An image of this instance is being made already: waited for.",
+    ),
+    account_quota(
+        AccountQuota::Builders,
+        exact(
+            "ExceedBuilderQuota",
+            Busy,
+            Quota,
+            "All image builders are in use: waited for; lower max_builders if this is usual.",
+        ),
     ),
     exact(
         "InvalidBaseImage.NotConfigured",
         Permanent,
+        Instance,
         "The instance's base image is not configured: check it in the console.",
     ),
-    exact("CreateDesktopImageRecord.Failed", Unclear, "The cloud failed half-way: searched for before any repetition."),
-    exact("Image.NotExist", Permanent, "The image is not there (any more)."),
-    exact("ImageRegionDistribute.NotAllow", Permanent, "This image may not be distributed: leave `regions` empty."),
+    exact(
+        "CreateDesktopImageRecord.Failed",
+        Unclear,
+        Cloud,
+        "The cloud failed half-way: searched for before any repetition.",
+    ),
+    exact("Image.NotExist", Permanent, Instance, "The image is not there (any more)."),
+    exact(
+        "ImageRegionDistribute.NotAllow",
+        Permanent,
+        Operator,
+        "This image may not be distributed: leave `regions` empty.",
+    ),
     exact(
         "ImageUpdateFailed.NotAllow",
         Permanent,
+        Instance,
         "The instance's image may not be changed: use an image of your own.",
     ),
     exact(
         "ImageUpdateSharedImageFailed.NotAllow",
         Permanent,
+        Instance,
         "The instance's image is shared and may not be changed: use an image of your own.",
     ),
     exact(
         "ParentImageRegionDistribute.NotExist",
         Permanent,
+        Operator,
         "The parent image is not in the target region: distribute it there first.",
     ),
     fault("InternalError", SERVER_FAULT),
     // DeleteImage.
-    prefix("ImageDeleteFailed.", Permanent, NOT_DELETABLE),
-    exact("ImageDeleteFailed.NotAllow", Busy, IN_USE),
-    exact("ImageDeleteFailed.HasSharedImage", Busy, IN_USE),
-    exact("ImageNotAllowDelete", Busy, IN_USE),
-    exact("InvalidImageOperation.ImageIsCreating", Busy, "The image is still being made: waited for."),
+    prefix("ImageDeleteFailed.", Permanent, Image, NOT_DELETABLE),
+    exact("ImageDeleteFailed.NotAllow", Busy, Image, IN_USE),
+    exact("ImageDeleteFailed.HasSharedImage", Busy, Image, IN_USE),
+    exact("ImageNotAllowDelete", Busy, Image, IN_USE),
+    exact("InvalidImageOperation.ImageIsCreating", Busy, Image, "The image is still being made: waited for."),
     exact(
         "DeleteTemplate.Failed",
         Unclear,
+        Cloud,
         "The cloud failed to delete a template of the image: check it in the console.",
     ),
     exact(
         "QueryTemplate.Failed",
         Unclear,
+        Cloud,
         "The cloud failed to read a template of the image: check it in the console.",
     ),
-    exact("InvalidTemplate.NotFound", Permanent, "A template of the image is not there (any more)."),
+    exact("InvalidTemplate.NotFound", Permanent, Image, "A template of the image is not there (any more)."),
     // StartTaskForDistributeImage.
-    exact("ImageDistribute.TargetDistributeRegionListEmpty", Permanent, "Name at least one region in `regions`."),
+    exact(
+        "ImageDistribute.TargetDistributeRegionListEmpty",
+        Permanent,
+        Operator,
+        "Name at least one region in `regions`.",
+    ),
     exact(
         "ImageDistribute.ImageNotSupport",
         Permanent,
+        Image,
         "This kind of image cannot be distributed: leave `regions` empty.",
     ),
-    exact("ImageDistribute.RepeatedDistribution", Permanent, "The image is in that region already: nothing to do."),
-    exact("ImageDistribute.Undistributed", Permanent, "The image is in no region yet: check it in the console."),
-    exact("ImageRegion.NotConfigured", Permanent, "The image has no region settings: check it in the console."),
+    exact(
+        "ImageDistribute.RepeatedDistribution",
+        Permanent,
+        Image,
+        "The image is in that region already: nothing to do.",
+    ),
+    exact("ImageDistribute.Undistributed", Permanent, Image, "The image is in no region yet: check it in the console."),
+    exact("ImageRegion.NotConfigured", Permanent, Image, "The image has no region settings: check it in the console."),
     // ListImage.
-    exact("InvalidBizType", Permanent, "Check biz_type: the cloud does not have it."),
+    exact("InvalidBizType", Permanent, Operator, "Check biz_type: the cloud does not have it."),
     // Limits.
-    prefix("Throttling", Transient, SLOW_DOWN),
-    exact("Rejected.Throttling", Transient, SLOW_DOWN),
-    exact("TooManyRequests", Transient, SLOW_DOWN),
-    prefix("Throttling.Resource", Busy, WAIT_QUOTA),
-    prefix("Throttling.Api.Risk", Busy, WAIT_QUOTA),
-    prefix("Quota", Busy, WAIT_QUOTA),
-    prefix("LimitExceeded", Busy, WAIT_QUOTA),
-    exact("LastTokenProcessing", Transient, "Another operation is under way: tried again."),
+    prefix("Throttling", Transient, Cloud, SLOW_DOWN),
+    exact("Rejected.Throttling", Transient, Cloud, SLOW_DOWN),
+    exact("TooManyRequests", Transient, Cloud, SLOW_DOWN),
+    prefix("Throttling.Resource", Busy, Quota, WAIT_QUOTA),
+    prefix("Throttling.Api.Risk", Busy, Quota, WAIT_QUOTA),
+    part("Quota", Busy, Quota, WAIT_QUOTA),
+    account_quota(AccountQuota::Images, prefix("QuotaExceeded.", Busy, Quota, WAIT_IMAGES)),
+    prefix("LimitExceeded", Busy, Quota, WAIT_QUOTA),
+    exact("LastTokenProcessing", Transient, Cloud, "Another operation is under way: tried again."),
     // The instance is in a state, or at work on something, that does not allow the call now. It passes.
-    exact("IncorrectDesktopStatus", Busy, IN_THE_WAY),
-    exact("IncorrectInstanceStatus", Busy, IN_THE_WAY),
-    exact("OperationConflict", Busy, IN_THE_WAY),
-    prefix("OperationDenied.", Busy, IN_THE_WAY),
-    prefix("ResourceBusy", Busy, IN_THE_WAY),
-    part("StatusNotSupport", Busy, IN_THE_WAY),
+    exact("IncorrectDesktopStatus", Busy, Instance, IN_THE_WAY),
+    exact("IncorrectInstanceStatus", Busy, Instance, IN_THE_WAY),
+    exact("OperationConflict", Busy, Instance, IN_THE_WAY),
+    prefix("OperationDenied.", Busy, Instance, IN_THE_WAY),
+    prefix("ResourceBusy", Busy, Instance, IN_THE_WAY),
+    part("StatusNotSupport", Busy, Instance, IN_THE_WAY),
     // Faults of the gateway and behind it.
     fault_prefix("ServiceUnavailable", SERVER_FAULT),
     fault("InternalFailure", SERVER_FAULT),
@@ -233,28 +304,29 @@ const TABLE: &[CodeRule] = &[
         "The request arrived twice, and the first may have worked: searched for or tried again.",
     ),
     // Key, token, signature, clock.
-    prefix("InvalidAccessKeyId", Credential, NO_KEY),
-    exact("MissingAccessKeyId", Credential, NO_KEY),
-    exact("SignatureDoesNotMatch", Credential, BAD_SIGNATURE),
-    exact("IncompleteSignature", Credential, BAD_SIGNATURE),
-    exact("InvalidSignatureMethod", Credential, BAD_SIGNATURE),
-    prefix("InvalidSecurityToken", Credential, NO_TOKEN),
+    prefix("InvalidAccessKeyId", Credential, Credentials, NO_KEY),
+    exact("MissingAccessKeyId", Credential, Credentials, NO_KEY),
+    exact("SignatureDoesNotMatch", Credential, Credentials, BAD_SIGNATURE),
+    exact("IncompleteSignature", Credential, Credentials, BAD_SIGNATURE),
+    exact("InvalidSignatureMethod", Credential, Credentials, BAD_SIGNATURE),
+    prefix("InvalidSecurityToken", Credential, Credentials, NO_TOKEN),
     exact(
         "InvalidTimeStamp.Expired",
         Credential,
+        Operator,
         "This host's clock is more than 15 minutes off: set it, and keep it set with NTP.",
     ),
-    exact("InvalidTimeStamp.Format", Permanent, OURS),
+    exact("InvalidTimeStamp.Format", Permanent, Operator, OURS),
     // Permissions.
-    prefix("Forbidden", Permanent, RAM),
-    prefix("NoPermission", Permanent, RAM),
+    prefix("Forbidden", Permanent, Credentials, RAM),
+    prefix("NoPermission", Permanent, Credentials, RAM),
     // What is asked, and of whom.
-    exact("InvalidApi.NotFound", Permanent, "Check the endpoint: this host does not have the call."),
-    exact("InvalidProduct.NotFound", Permanent, "Check the endpoint: this host does not have the service."),
-    exact("InvalidProtocol.NeedSsl", Permanent, "Use an https endpoint."),
-    exact("UnsupportedHTTPMethod", Permanent, OURS),
-    prefix("Missing", Permanent, OURS),
-    prefix("Invalid", Permanent, OURS),
+    exact("InvalidApi.NotFound", Permanent, Operator, "Check the endpoint: this host does not have the call."),
+    exact("InvalidProduct.NotFound", Permanent, Operator, "Check the endpoint: this host does not have the service."),
+    exact("InvalidProtocol.NeedSsl", Permanent, Operator, "Use an https endpoint."),
+    exact("UnsupportedHTTPMethod", Permanent, Operator, OURS),
+    prefix("Missing", Permanent, Operator, OURS),
+    prefix("Invalid", Permanent, Operator, OURS),
 ];
 
 #[cfg(test)]
@@ -273,6 +345,17 @@ mod tests {
             }
             assert!(rule.advice.ends_with('.') && rule.advice.len() > 20, "{}", rule.code);
             assert!(rule.class == rule.class_when_doubling || rule.class_when_doubling == Unclear, "{}", rule.code);
+        }
+    }
+
+    /// What such a quota refuses, another bake of the account would be refused, too; any other quota may be of the one call.
+    #[test]
+    fn two_quotas_are_of_the_account() {
+        let quota = |code: &str| find(code).and_then(|rule| rule.quota);
+        assert_eq!(quota("ExceedBuilderQuota"), Some(AccountQuota::Builders));
+        assert_eq!(quota("QuotaExceeded.Image"), Some(AccountQuota::Images));
+        for code in ["QuotaExceed.Image", "ImageQuotaExceeded", "LimitExceeded", "Throttling.Resource"] {
+            assert_eq!((find(code).map(|rule| rule.cause), quota(code)), (Some(Quota), None), "{code}");
         }
     }
 

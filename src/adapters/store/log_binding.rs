@@ -1,0 +1,193 @@
+//! Whether the file under the database's name is the one that the write-ahead log belongs to.
+//!
+//! SQLite binds the two by their names alone. Where another database is moved or copied over the first one, the old log is
+//! written over it at the next checkpoint or start, which damages it. So each checkpoint gives the database a new random
+//! number, in the field of the header that SQLite leaves to applications (`user_version`, bytes 60 to 63,
+//! <https://sqlite.org/fileformat.html>), and the lock file notes which numbers the file may have. The log is known by its
+//! salts (bytes 16 to 23 of its header), which SQLite draws anew whenever the log begins again.
+
+use std::{
+    fs::File,
+    io,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicI64, AtomicU64, Ordering},
+    },
+};
+
+use sqlx::SqliteConnection;
+
+use super::{
+    StoreError, failed,
+    location::{DATABASE_FILE, LOCK_FILE},
+    lock_file::{LockFile, Marker},
+    statements,
+};
+use crate::adapters::files::Folder;
+
+/// The log of the database.
+const LOG_FILE: &str = "imagebaked.db-wal";
+/// Its index, of no use without it.
+const LOG_INDEX_FILE: &str = "imagebaked.db-shm";
+/// Transactions between two checkpoints, about a thousand pages.
+const TRANSACTIONS: i64 = 256;
+/// Bytes that the log may grow by between two checkpoints.
+const LOG_BYTES: u64 = 4 << 20;
+
+/// The database that is open for writing, and its log.
+#[derive(Debug)]
+pub(super) struct LogBinding {
+    /// Open for life: a process that closes any handle of a file loses the locks that SQLite has on it.
+    database: File,
+    log: PathBuf,
+    lock: Arc<LockFile>,
+    transactions: AtomicI64,
+    log_bytes: AtomicU64,
+}
+
+impl LogBinding {
+    /// Opens the database's file, before SQLite does.
+    pub fn open(folder: &Folder, lock: Arc<LockFile>) -> io::Result<Self> {
+        Ok(Self {
+            database: folder.open_or_make(DATABASE_FILE, 0o640)?,
+            log: folder.at(LOG_FILE),
+            lock,
+            transactions: AtomicI64::new(0),
+            log_bytes: AtomicU64::new(0),
+        })
+    }
+
+    /// Whether another database was copied over this one. A file that cannot be read is for SQLite to report.
+    pub fn is_broken(&self) -> bool {
+        let Some(marker) = self.lock.marker().filter(|marker| !marker.numbers.is_empty()) else { return false };
+        matches!(number(&self.database), Ok(found) if !marker.may_have(found))
+    }
+
+    /// Notes the log that a transaction was just written to.
+    pub fn committed(&self) {
+        self.transactions.fetch_add(1, Ordering::Relaxed);
+        if let Ok(salts) = salts(&self.log)
+            && self.lock.marker().is_some_and(|marker| marker.log != salts)
+        {
+            let _ = self.lock.update(|marker| marker.log = salts);
+        }
+    }
+
+    /// Makes a checkpoint where the last one is long ago. One that fails is tried again after as many transactions.
+    pub async fn checkpoint_if_due(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        let grown = self.log_size() >= self.log_bytes.load(Ordering::Relaxed).saturating_add(LOG_BYTES);
+        if !grown && self.transactions.load(Ordering::Relaxed) < TRANSACTIONS {
+            return Ok(());
+        }
+        self.checkpoint(connection).await
+    }
+
+    /// Writes what is in the log, as far as nobody reads it, into the database, with a new number. Outside of any
+    /// transaction.
+    ///
+    /// # Errors
+    ///
+    /// The number cannot be noted in the lock file or written to the log, or the checkpoint fails.
+    pub async fn checkpoint(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
+        self.transactions.store(0, Ordering::Relaxed);
+        let new = self.next_number(connection).await?;
+        let sql = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {new}"));
+        sqlx::query(sql).execute(&mut *connection).await.map_err(failed("number the database"))?;
+        sqlx::query(statements::CHECKPOINT).execute(connection).await.map_err(failed("make a checkpoint"))?;
+        self.log_bytes.store(self.log_size(), Ordering::Relaxed);
+        let io = |error: io::Error| failed("read the number of the database")(error.into());
+        if number(&self.database).map_err(io)? == Some(new) {
+            let _ = self.lock.update(|marker| marker.numbers = vec![new]);
+        }
+        Ok(())
+    }
+
+    /// The number that the next checkpoint brings, noted on the disk before the database can have it. The last one, as long as
+    /// the database does not have it.
+    async fn next_number(&self, connection: &mut SqliteConnection) -> Result<i32, StoreError> {
+        let io = |error: io::Error| failed("note the number of the database")(error.into());
+        let found = number(&self.database).map_err(io)?;
+        let known = self.lock.marker().unwrap_or_default();
+        if known.numbers.len() > 1
+            && known.may_have(found)
+            && let Some(pending) = known.numbers.last().filter(|pending| found != Some(**pending))
+        {
+            return Ok(*pending);
+        }
+        let new: i32 = sqlx::query_scalar(statements::RANDOM_NUMBER)
+            .fetch_one(connection)
+            .await
+            .map_err(failed("draw a number"))?;
+        let numbers = found.into_iter().chain([new]).collect();
+        self.lock.update_and_sync(|marker| marker.numbers = numbers).map_err(io)?;
+        Ok(new)
+    }
+
+    fn log_size(&self) -> u64 {
+        self.log.metadata().map_or(0, |log| log.len())
+    }
+}
+
+impl Marker {
+    fn may_have(&self, number: Option<i32>) -> bool {
+        number.is_some_and(|number| self.numbers.contains(&number))
+    }
+}
+
+/// The number in the header of a database; `None` where the file is too short for one.
+fn number(database: &File) -> io::Result<Option<i32>> {
+    let mut bytes = [0; 4];
+    match database.read_exact_at(&mut bytes, 60) {
+        Ok(()) => Ok(Some(i32::from_be_bytes(bytes))),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// The salts of a log; `None` where there is no log, or an empty one.
+fn salts(log: &Path) -> io::Result<Option<String>> {
+    let mut bytes = [0; 8];
+    match File::open(log).and_then(|log| log.read_exact_at(&mut bytes, 16)) {
+        Ok(()) => Ok(Some(hex::encode(bytes))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Whether the log in `state_dir` belongs to another file than the database beside it. What cannot be read or was not noted
+/// counts as belonging together. Not while this process has the database open: see [`LogBinding`].
+pub(super) fn has_foreign_log(state_dir: &Path) -> bool {
+    let is_foreign = || -> Option<bool> {
+        let found = number(&File::open(state_dir.join(DATABASE_FILE)).ok()?).ok()?;
+        let log = salts(&state_dir.join(LOG_FILE)).ok()??;
+        let marker = Marker::read(&File::open(state_dir.join(LOCK_FILE)).ok()?)?;
+        Some(!marker.numbers.is_empty() && !marker.may_have(found) && marker.log == Some(log))
+    };
+    // A checkpoint may come between the reads; two do not follow each other that fast.
+    (0..3).all(|_| is_foreign().unwrap_or(false))
+}
+
+/// Renames the log, so that SQLite does not find it. Answers with its new place.
+///
+/// # Errors
+///
+/// The folder cannot be written to.
+pub(super) fn set_log_aside(folder: &Folder) -> io::Result<PathBuf> {
+    let mut name = format!("{LOG_FILE}.of-another-file");
+    let mut taken = 1;
+    loop {
+        match folder.rename_new(LOG_FILE, &name) {
+            Ok(()) => break,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                taken += 1;
+                name = format!("{LOG_FILE}.of-another-file-{taken}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    folder.remove(LOG_INDEX_FILE)?;
+    folder.sync()?;
+    Ok(folder.at(&name))
+}
