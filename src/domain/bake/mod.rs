@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -13,6 +13,7 @@ use super::{
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
+mod describe;
 pub mod event;
 pub mod hook_environment;
 pub mod identity;
@@ -61,6 +62,12 @@ impl Bake {
             Trigger::Manual => DateTime::<Utc>::MIN_UTC,
             Trigger::Slot | Trigger::CaughtUp => shifted(self.slot, -STEP_BACK),
         }
+    }
+
+    /// Whether nothing may be begun any more at `now`. Of the time until then, `unproven` may not have passed: a clock that
+    /// is ahead ends no bake.
+    pub fn is_past_deadline(&self, now: DateTime<Utc>, unproven: TimeDelta) -> bool {
+        shifted(now, -unproven) > self.give_up_at
     }
 }
 

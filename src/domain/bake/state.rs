@@ -237,8 +237,6 @@ pub struct Suspended {
     pub work: BakeWork,
     /// First step of the next turn.
     pub resume: Resume,
-    /// Reason of the wait, with the next attempt.
-    pub reason: String,
 }
 
 /// First step of a bake that returns from the queue.
@@ -262,18 +260,13 @@ struct SuspendedRow {
     waiting: Option<Wait>,
     #[serde(default)]
     resume: Resume,
-    #[serde(default)]
-    reason: String,
 }
 
 impl From<SuspendedRow> for Suspended {
     fn from(row: SuspendedRow) -> Self {
-        let SuspendedRow { mut work, waiting, resume, mut reason } = row;
+        let SuspendedRow { mut work, waiting, resume } = row;
         work.waiting = work.waiting.or(waiting);
-        if reason.is_empty() {
-            reason = work.waiting.as_ref().map(|waiting| waiting.why.clone()).unwrap_or_default();
-        }
-        Self { work, resume, reason }
+        Self { work, resume }
     }
 }
 
@@ -443,10 +436,11 @@ impl State {
         }
     }
 
-    /// Reason of the state, in plain words.
+    /// Why it is as it is, in plain words; those of an open bake are in [`Bake::reason`](super::Bake::reason), with the next
+    /// try.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Ready { blocked_on: waits_for, .. } => waits_for.as_deref(),
+            Self::Ready { blocked_on: Some(blocked_on), .. } => Some(blocked_on),
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
             // An error of the start takes precedence over the image: the instance is not running.
@@ -457,11 +451,12 @@ impl State {
             Self::Starting { end: Some(end), .. }
             | Self::Finishing { end: Some(end), .. }
             | Self::Ended { end, .. } => Some(end.reason()),
-            Self::Queued { suspended, .. } => suspended.as_ref().map(|suspended| suspended.reason.as_str()),
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
-            Self::Preparing { work, .. } | Self::Stopping { work, .. } | Self::Creating { work, .. } => {
-                work.waiting.as_ref().map(|waiting| waiting.why.as_str())
-            }
+            Self::Queued { .. }
+            | Self::Preparing { .. }
+            | Self::Stopping { .. }
+            | Self::Ready { .. }
+            | Self::Creating { .. } => self.waiting().map(|waiting| waiting.why.as_str()),
         }
     }
 
@@ -488,8 +483,11 @@ impl State {
             | Self::Preparing { hook: None, .. }
             | Self::Stopping { .. }
             | Self::Ready { .. }
-            | Self::Creating { .. } => self.work().and_then(|work| work.waiting.as_ref()),
-            _ => None,
+            | Self::Creating { .. }
+            | Self::Unknown { .. }
+            | Self::Building { .. }
+            | Self::Starting { .. } => self.work().and_then(|work| work.waiting.as_ref()),
+            Self::Preparing { .. } | Self::Finishing { .. } | Self::Ended { .. } => None,
         }
     }
 

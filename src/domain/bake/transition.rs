@@ -109,7 +109,7 @@ impl Step<'_> {
             {
                 work.restart_pending = false;
                 work.downtime.stops = work.downtime.stops.saturating_sub(1);
-                self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
+                self.wait_for_instance(work, 0, false, &Obstacle::Refused(api_error))
             }
             (State::Stopping { work, polls, sent, .. }, Event::Answered(answer)) => {
                 self.stopping(work, polls, sent, answer)
@@ -125,11 +125,9 @@ impl Step<'_> {
             (State::Ready { work, blocked_on, .. }, Event::Renumbered { version }) if work.needs_version => {
                 self.renumbered(work, version, blocked_on)
             }
-            (State::Ready { work, reconcile_before_create: reconcile_first, blocked_on, .. }, Event::Due)
-                if work.needs_version =>
-            {
+            (State::Ready { work, reconcile_before_create, blocked_on, .. }, Event::Due) if work.needs_version => {
                 let next = self.after(self.pace.poll_interval);
-                (State::Ready { work, reconcile_before_create: reconcile_first, next, blocked_on }, Effect::Wait(next))
+                (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
             }
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.downtime_is_over(&work) => {
                 self.restart(work)
@@ -234,29 +232,21 @@ impl Step<'_> {
                 let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
                 self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
             }
-            // A bake past its deadline searches once more where an image may exist.
-            Some(Suspended { work, resume: Resume::FindImage, reason }) => {
-                let search = self.find_image(&work);
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, search)
-            }
+            // Where an image may be there already, even a bake past its deadline looks once more.
+            Some(Suspended { work, resume: Resume::FindImage }) => self.search_then_create(work),
             Some(suspended) => self.give_up(suspended.work),
         }
     }
 
     /// Returns to the queue. The bake uses neither a builder nor the instance while it waits, and keeps its version.
     fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
-        let reason = self.describe_wait(&work, next);
-        self.wait_in_queue(next, Some(Suspended { work, resume, reason }))
+        self.wait_in_queue(next, Some(Suspended { work, resume }))
     }
 
     fn resume(&mut self, suspended: Suspended) -> (State, Effect) {
         match suspended.resume {
             Resume::Instance => self.poll_instance(suspended.work),
-            Resume::FindImage => {
-                let search = self.find_image(&suspended.work);
-                let (work, blocked_on) = (suspended.work, Some(suspended.reason));
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, search)
-            }
+            Resume::FindImage => self.search_then_create(suspended.work),
             Resume::Create => self.search_or_create(suspended.work),
         }
     }
@@ -351,7 +341,7 @@ impl Step<'_> {
             let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
-        self.wait_for_instance(work, 0, false, WaitReason::Users, &Obstacle::Users(who.to_owned()))
+        self.wait_for_instance(work, 0, false, &Obstacle::Users(who.to_owned()))
     }
 
     /// Start of the uninterrupted wait for `on`.
@@ -456,7 +446,7 @@ impl Step<'_> {
                 self.poll_instance_again(work, polls, sent, None)
             }
             Response::Instance(Some(PowerState::Transitioning(status))) => {
-                self.wait_for_instance(work, polls, sent, WaitReason::Instance, &Obstacle::State(status))
+                self.wait_for_instance(work, polls, sent, &Obstacle::State(status))
             }
             Response::Instance(Some(PowerState::Final(status))) => {
                 let reason = format!("the instance is {status}, which does not change by itself");
@@ -468,7 +458,7 @@ impl Step<'_> {
                     let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
                     return self.finish(work, failed(ReasonCode::InstanceState, true, reason));
                 }
-                self.wait_for_instance(work, polls, sent, WaitReason::Absent, &Obstacle::Absent)
+                self.wait_for_instance(work, polls, sent, &Obstacle::Absent)
             }
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
@@ -480,10 +470,7 @@ impl Step<'_> {
                     let reason = format!("the instance could not be stopped: {}", api_error.describe());
                     self.finish(work, failed_by(&api_error, true, reason))
                 }
-                _ => {
-                    let on = WaitReason::of(&api_error);
-                    self.wait_for_instance(work, polls, sent, on, &Obstacle::Refused(api_error))
-                }
+                _ => self.wait_for_instance(work, polls, sent, &Obstacle::Refused(api_error)),
             },
             Response::Accepted
             | Response::Created(_)
@@ -513,11 +500,10 @@ impl Step<'_> {
         mut work: BakeWork,
         polls: u32,
         sent: bool,
-        on: WaitReason,
         obstacle: &Obstacle,
     ) -> (State, Effect) {
-        let waiting = Wait::go_on(work.waiting.as_ref(), on, obstacle.why(), self.now);
-        let times = waiting.times;
+        let waiting = obstacle.wait(work.waiting.as_ref(), self.now);
+        let (on, times) = (waiting.on, waiting.times);
         work.waiting = Some(waiting);
         if sent {
             let asked = obstacle.api_error().and_then(ApiError::server_delay);
@@ -535,18 +521,6 @@ impl Step<'_> {
             next = next.min(later(self.wait_since(&work, on), self.bake.settings.connected_wait));
         }
         self.queue(work, Resume::Instance, next)
-    }
-
-    /// Description of the wait, with the next attempt and the last instant for one.
-    fn describe_wait(&self, work: &BakeWork, next: DateTime<Utc>) -> String {
-        let settings = &self.bake.settings;
-        work.waiting.as_ref().map_or_else(String::new, |waiting| {
-            let patience = match waiting.on {
-                WaitReason::Users => later(waiting.since, settings.connected_wait),
-                _ => DateTime::<Utc>::MAX_UTC,
-            };
-            waiting.describe(next, self.bake.give_up_at.min(patience), settings.timezone)
-        })
     }
 
     fn create_after_stop(&self, work: BakeWork) -> (State, Effect) {
@@ -725,11 +699,16 @@ impl Step<'_> {
         self.wait_for_cloud(work, api_error, false)
     }
 
-    /// The cloud rejects the create call, or the search before it, for now. With a stopped instance the bake waits in
-    /// its state, otherwise in the queue.
-    fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, reconcile_first: bool) -> (State, Effect) {
-        let on = WaitReason::of(api_error);
-        let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
+    /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
+    /// in its place, else in the queue.
+    fn wait_for_cloud(
+        &mut self,
+        mut work: BakeWork,
+        api_error: &ApiError,
+        reconcile_before_create: bool,
+    ) -> (State, Effect) {
+        let waiting = Wait::for_cloud(work.waiting.as_ref(), api_error, self.now);
+        let on = waiting.on;
         let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
         let steady = |pause, rng: &mut Rng| retry::poll_delay(pause, 1, retry::LONGEST_GAP, rng);
         let pause = match on {
@@ -744,10 +723,10 @@ impl Step<'_> {
         work.waiting = Some(waiting);
         if work.restart_pending {
             next = self.downtime_end(&work).filter(|end| *end > self.now).map_or(next, |end| next.min(end));
-            let blocked_on = Some(self.describe_wait(&work, next));
-            (State::Ready { work, reconcile_before_create: reconcile_first, next, blocked_on }, Effect::Wait(next))
+            let blocked_on = None;
+            (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
         } else {
-            self.queue(work, if reconcile_first { Resume::FindImage } else { Resume::Create }, next)
+            self.queue(work, if reconcile_before_create { Resume::FindImage } else { Resume::Create }, next)
         }
     }
 
@@ -808,7 +787,7 @@ impl Step<'_> {
 
     fn searched(
         &mut self,
-        work: BakeWork,
+        mut work: BakeWork,
         since: DateTime<Utc>,
         polls: u32,
         why: String,
@@ -816,6 +795,7 @@ impl Step<'_> {
     ) -> (State, Effect) {
         // The clock may have been set back since; a window that starts in the future would delay the bake by as much.
         let since = since.min(self.now);
+        self.note_poll(&mut work, &answer);
         match answer {
             Response::Found(Some(image)) => {
                 let found = format!("found by name after the create call stayed unclear ({why})");
@@ -914,7 +894,7 @@ impl Step<'_> {
             image,
             since,
             mut seen_at,
-            consecutive_errors: mut misses,
+            mut consecutive_errors,
             mut status,
             found,
             mut searching,
@@ -926,6 +906,7 @@ impl Step<'_> {
         // The clock may have been set back since.
         let since = since.min(self.now);
         seen_at = seen_at.min(self.now);
+        self.note_poll(&mut work, &answer);
         let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         let mut pause = self.pace.poll_interval;
         let answer = match answer {
@@ -960,7 +941,7 @@ impl Step<'_> {
                 }
                 ImageStatus::InProgress | ImageStatus::Other(_) => {
                     seen_at = self.now;
-                    misses = 0;
+                    consecutive_errors = 0;
                     searching = false;
                     seen.status.as_str().clone_into(&mut status);
                 }
@@ -975,9 +956,9 @@ impl Step<'_> {
                 return self.finish(work, vanished(image, &status, lag));
             }
             Response::Refused(api_error) => {
-                misses += 1;
-                pause = self.pause_after(&api_error, misses).max(pause);
-                // A cloud that cannot be reached reports nothing about the image and starts no instance.
+                consecutive_errors += 1;
+                pause = self.pause_after(&api_error, consecutive_errors).max(pause);
+                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
                 if api_error.is_outage() {
                     let next = self.after(pause);
                     let state = State::Building {
@@ -985,7 +966,7 @@ impl Step<'_> {
                         image,
                         since,
                         seen_at,
-                        consecutive_errors: misses,
+                        consecutive_errors,
                         next,
                         status,
                         found,
@@ -994,7 +975,7 @@ impl Step<'_> {
                     return (state, Effect::Wait(next));
                 }
             }
-            _ => misses += 1,
+            _ => consecutive_errors += 1,
         }
         if self.has_come(later(since, self.bake.settings.build_deadline)) {
             if searching {
@@ -1013,10 +994,7 @@ impl Step<'_> {
             let next = self.after(pause);
             (next, Effect::Wait(next))
         };
-        (
-            State::Building { work, image, since, seen_at, consecutive_errors: misses, next, status, found, searching },
-            effect,
-        )
+        (State::Building { work, image, since, seen_at, consecutive_errors, next, status, found, searching }, effect)
     }
 
     /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. Later searches of
@@ -1061,9 +1039,9 @@ impl Step<'_> {
         };
         if absent {
             let before = work.waiting.as_ref();
-            work.waiting = Some(Wait::go_on(before, WaitReason::Absent, Obstacle::Absent.why(), self.now));
-        } else if matches!(answer, Response::Instance(_)) {
-            work.waiting = None;
+            work.waiting = Some(Obstacle::Absent.wait(before, self.now));
+        } else {
+            self.note_poll(&mut work, &answer);
         }
         let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
         if let Response::Refused(api_error) = &answer
@@ -1144,9 +1122,7 @@ impl Step<'_> {
 
     /// Runs the hooks of the end after the first `done`; ends the bake if none is left.
     fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
-        let failed = matches!(end, Some(End::Failed { .. }));
-        let hook = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done);
-        let Some((moment, number, command)) = hook else {
+        let Some((moment, number, command)) = self.end_hook(&work, end.as_ref(), done) else {
             work.end_hooks_pending = false;
             return match end {
                 Some(end) => (State::Ended { work: Some(work).filter(BakeWork::has_begun), end }, Effect::Done),
@@ -1157,7 +1133,13 @@ impl Step<'_> {
         (State::Finishing { work, end, done, next: self.now }, run)
     }
 
-    /// The result of an end hook never changes the result of the bake.
+    /// The hook of the end that comes after `done` of them.
+    fn end_hook(&self, work: &BakeWork, end: Option<&End>, done: usize) -> Option<(Moment, usize, &HookCommand)> {
+        let failed = matches!(end, Some(End::Failed { .. }));
+        self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
+    }
+
+    /// What a hook of the end comes to never changes the result.
     fn end_hook_finished(
         &self,
         mut work: BakeWork,
@@ -1165,8 +1147,7 @@ impl Step<'_> {
         done: usize,
         outcome: &HookOutcome,
     ) -> (State, Effect) {
-        let failed = matches!(end, Some(End::Failed { .. }));
-        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
+        if let Some((moment, _, command)) = self.end_hook(&work, end.as_ref(), done)
             && !outcome.is_ok()
         {
             let (program, moment) = (command.program(), moment.as_str());
@@ -1267,6 +1248,15 @@ impl Step<'_> {
         format!("{} after {after}", words(self.bake.settings.deadline))
     }
 
+    /// What is in the way of a poll: a call that was refused, until one is answered.
+    fn note_poll(&self, work: &mut BakeWork, answer: &Response) {
+        work.waiting = match answer {
+            Response::Refused(api_error) => Some(Wait::for_cloud(work.waiting.as_ref(), api_error, self.now)),
+            Response::NotSent => return,
+            _ => None,
+        };
+    }
+
     /// See [`retry::pause_after`].
     fn pause_after(&mut self, api_error: &ApiError, n: u32) -> Duration {
         retry::pause_after(api_error, n, self.pace.poll_interval, self.longest_pause(), self.rng)
@@ -1278,7 +1268,7 @@ impl Step<'_> {
     }
 
     fn past_deadline(&self) -> bool {
-        shifted(self.now, -self.pace.unproven) > self.bake.give_up_at
+        self.bake.is_past_deadline(self.now, self.pace.unproven)
     }
 
     /// Whether an age limit is reached at `instant`.
@@ -1304,13 +1294,17 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn why(&self) -> String {
-        match self {
-            Self::Users(who) => format!("waits for {who} to leave, who is connected to the instance"),
-            Self::State(status) => format!("waits for the instance, which is {status}"),
-            Self::Absent => "waits for the instance, which the cloud does not list".to_owned(),
-            Self::Refused(api_error) => waits_for_cloud(api_error),
-        }
+    /// The wait for its end, which may have begun before.
+    fn wait(&self, before: Option<&Wait>, now: DateTime<Utc>) -> Wait {
+        let (on, why) = match self {
+            Self::Users(who) => {
+                (WaitReason::Users, format!("waits for {who} to leave, who is connected to the instance"))
+            }
+            Self::State(status) => (WaitReason::Instance, format!("waits for the instance, which is {status}")),
+            Self::Absent => (WaitReason::Absent, "waits for the instance, which the cloud does not list".to_owned()),
+            Self::Refused(api_error) => return Wait::for_cloud(before, api_error, now),
+        };
+        Wait::go_on(before, on, why, now)
     }
 
     fn api_error(&self) -> Option<&ApiError> {
@@ -1318,11 +1312,7 @@ impl Obstacle {
     }
 }
 
-fn waits_for_cloud(api_error: &ApiError) -> String {
-    format!("waits for the cloud: {}", api_error.describe())
-}
-
-/// Ends without an image.
+/// There is no image.
 fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: None, permanent, code, cause: code.cause(), reason }
 }

@@ -10,7 +10,10 @@ use crate::domain::api::{
     cause::Cause,
 };
 
-/// A wait that has not ended.
+/// How the words of a wait begin that ends with an answer of the cloud.
+const FOR_CLOUD: &str = "waits for the cloud: ";
+
+/// A wait that is not over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
     /// Start of the wait.
@@ -50,6 +53,8 @@ pub enum WaitReason {
     Credentials,
     /// The cloud rejects the time of this host.
     Clock,
+    /// Its slot has not come: the clock was ahead when it was begun.
+    Slot,
 }
 
 impl WaitReason {
@@ -75,6 +80,7 @@ impl WaitReason {
             Self::Quota => ReasonCode::Quota,
             Self::Throttled | Self::Busy => ReasonCode::Deadline,
             Self::Credentials => ReasonCode::Credentials,
+            Self::Slot => ReasonCode::ClockAhead,
         }
     }
 
@@ -86,14 +92,18 @@ impl WaitReason {
             Self::Fault | Self::Throttled => Cause::Cloud,
             Self::Quota => Cause::Quota,
             Self::Credentials => Cause::Credentials,
-            Self::Clock => Cause::Operator,
+            Self::Clock | Self::Slot => Cause::Operator,
         }
     }
 }
 
 impl Wait {
-    /// The wait after a response: `before` is the current one, which continues if the reason is the same. Its start is
-    /// never in the future, even if the clock was set back.
+    /// Like [`Self::go_on`], for a call that met `error`.
+    pub fn for_cloud(before: Option<&Self>, error: &ApiError, now: DateTime<Utc>) -> Self {
+        Self::go_on(before, WaitReason::of(error), format!("{FOR_CLOUD}{}", error.describe()), now)
+    }
+
+    /// The wait goes on, or another one begins: `before` is the one until now. The clock may have been set back since.
     pub fn go_on(before: Option<&Self>, on: WaitReason, why: String, now: DateTime<Utc>) -> Self {
         match before.filter(|before| before.on == on) {
             Some(before) => Self { since: before.since.min(now), why, on, times: before.times.saturating_add(1) },
@@ -106,10 +116,12 @@ impl Wait {
         self.why.strip_prefix("waits for ").unwrap_or(&self.why)
     }
 
-    /// Description with the next attempt and the last instant for one.
-    pub fn describe(&self, next: DateTime<Utc>, until: DateTime<Utc>, zone: Zone) -> String {
-        let next = next.with_timezone(&zone).format("%a %F %T %:z");
-        let until = until.with_timezone(&zone).format("%a %F %R %:z");
-        format!("{}; next try {next}, until {until} at most", self.why)
+    /// What it waits for as it is shown; of a cloud that does not answer also since when.
+    pub(super) fn describe(&self, zone: Zone) -> String {
+        if self.on != WaitReason::Outage {
+            return self.why.clone();
+        }
+        let since = self.since.with_timezone(&zone).format("%a %F %T %:z");
+        format!("the cloud does not answer since {since}: {}", self.why.strip_prefix(FOR_CLOUD).unwrap_or(&self.why))
     }
 }

@@ -122,16 +122,16 @@ impl Engine {
         self.closed.as_ref().filter(|closed| closed.trial.is_none()).map(|closed| closed.until)
     }
 
-    /// What a queued bake waits for, where that is neither its instance nor a builder.
-    pub(super) fn queue_wait_reason(&self) -> Option<String> {
+    /// What keeps every queued bake from beginning, with the code of a bake whose deadline it outlasts.
+    pub(super) fn blocker(&self) -> Option<(ReasonCode, String)> {
         if let Some(suspension) = &self.suspension {
-            let what = if suspension.is_clock { "this host's clock" } else { "the credentials" };
-            return Some(format!("waits for the cloud to accept {what}: {}", suspension.message));
+            let code = if suspension.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
+            return Some((code, suspension.headline()));
         }
         if let Some(uncompared) = &self.uncompared {
-            return Some(uncompared.wait_reason());
+            return Some((ReasonCode::Outage, uncompared.wait_reason()));
         }
-        self.closed.as_ref().map(ClosedAdmission::wait_reason)
+        self.closed.as_ref().map(|closed| (ReasonCode::Quota, closed.wait_reason()))
     }
 }
 
@@ -178,18 +178,5 @@ impl Engine {
             self.step_in(turn, bake, event, now);
         }
         Ok(())
-    }
-
-    /// What bakes in the queue wait for, if that is not a builder.
-    pub(super) fn admission_closed(&self) -> Option<Event> {
-        if let Some(suspension) = &self.suspension {
-            let code = if suspension.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
-            return Some(Event::AdmissionClosed { code, why: suspension.headline() });
-        }
-        if let Some(uncompared) = &self.uncompared {
-            return Some(Event::AdmissionClosed { code: ReasonCode::Outage, why: uncompared.wait_reason() });
-        }
-        let closed = self.closed.as_ref()?;
-        Some(Event::AdmissionClosed { code: ReasonCode::Quota, why: closed.wait_reason() })
     }
 }

@@ -13,8 +13,9 @@ use crate::{
         bake::{
             Bake, State,
             event::{Effect, Event},
-            state::{End, Resume, Suspended},
+            state::{BakeWork, End, Resume, Suspended},
             transition::step,
+            waiting::{Wait, WaitReason},
         },
         clock::{STEP_BACK, shifted},
     },
@@ -53,6 +54,7 @@ impl Engine {
             // What waits for an instant of the old clock would wait as long as the step.
             self.store.clamp_wakeups_after_clock_step(now, now).await?;
         }
+        self.wake_after_outage(now).await?;
         let mut changed = self.plan(now).await? > 0;
         let mut turn = Turn::default();
         loop {
@@ -63,7 +65,8 @@ impl Engine {
                 let unproven = self.cloud.clocks().unproven();
                 let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
                 for DueBake { bake, .. } in expired {
-                    let event = self.admission_closed().unwrap_or(Event::Due);
+                    let held = self.blocker().map(|(code, why)| Event::AdmissionClosed { code, why });
+                    let event = held.unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
                 }
                 if self.uncompared.is_none() {
@@ -129,7 +132,7 @@ impl Engine {
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
             // One whose deadline has passed begins nothing: it ends, and its instance is started again.
-            let is_past_deadline = shifted(self.bake_time(now), -self.cloud.clocks().unproven()) > bake.give_up_at;
+            let is_past_deadline = bake.is_past_deadline(self.bake_time(now), self.cloud.clocks().unproven());
             if begins_something
                 && (!self.admitting
                     || self.uncompared.is_some()
@@ -162,8 +165,10 @@ impl Engine {
             }
             State::Ready { work, reconcile_before_create: false, .. } => {
                 if !work.restart_pending {
-                    let reason = "waits for its slot: the clock was ahead when the bake started".to_owned();
-                    let suspended = Suspended { work: work.clone(), resume: Resume::FindImage, reason };
+                    let why = "waits for its slot: the clock was ahead when the bake started".to_owned();
+                    let waiting = Some(Wait::go_on(None, WaitReason::Slot, why, now));
+                    let work = BakeWork { waiting, ..work.clone() };
+                    let suspended = Suspended { work, resume: Resume::FindImage };
                     turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, suspended: Some(suspended) });
                 }
                 true
@@ -207,6 +212,7 @@ impl Engine {
                 bake: step.bake.id,
                 line: step.bake.line.clone(),
                 state: step.bake.state.clone(),
+                reason: step.bake.reason(),
                 attempt: step.attempt.clone(),
             })
             .collect();
