@@ -1,4 +1,4 @@
-//! The port to the cloud: the calls that a bake makes, what they answer, and how an image is recognised.
+//! Interface to the cloud: calls of a bake, their responses, and the identity of images.
 
 pub mod call;
 pub mod cause;

@@ -232,7 +232,7 @@ impl Step<'_> {
                 let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
                 self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
             }
-            // Where an image may be there already, even a bake past its deadline looks once more.
+            // A bake past its deadline searches once more where an image may exist.
             Some(Suspended { work, resume: Resume::FindImage }) => self.search_then_create(work),
             Some(suspended) => self.give_up(suspended.work),
         }

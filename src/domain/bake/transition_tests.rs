@@ -437,7 +437,7 @@ fn an_unclear_create_that_cannot_be_looked_for_fails_after_the_build_deadline() 
     }
     assert!(bake.now >= later(slot(), settings().build_deadline));
     assert_eq!(bake.state(), "failed");
-    assert!(bake.reason().contains("could not be looked for"), "{}", bake.reason());
+    assert!(bake.reason().contains("could not be searched for"), "{}", bake.reason());
 }
 
 #[test]
@@ -518,7 +518,7 @@ fn an_image_that_is_not_listed_any_more_has_vanished() {
     assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     assert_eq!(
         (bake.state(), bake.reason()),
-        ("failed", "the image vanished: it has not been listed for 5m, and no other of its slot is")
+        ("failed", "the image vanished: it has not been listed for 5m, and no other image of its slot is listed")
     );
 }
 

@@ -1,4 +1,4 @@
-//! Cron rules, time zones, and the slots that they make. Independent of bakes.
+//! Cron rules, time zones, and the slots that result from them. Independent of bakes.
 
 pub mod cron;
 pub mod error;

@@ -1,4 +1,4 @@
-//! What lies ahead and why: forecasts, explanations, differences between two configurations, lints of clock changes.
+//! Plans: forecasts, explanations of single slots, differences of two configurations, and lints of clock changes.
 
 pub mod clock_change_lints;
 pub mod diff;
