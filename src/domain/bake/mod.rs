@@ -63,6 +63,13 @@ impl Bake {
             Trigger::Slot | Trigger::CaughtUp => shifted(self.slot, -STEP_BACK),
         }
     }
+
+    /// Whether its instance was stopped for as long as it may: it does no more than to search for its image and to start the
+    /// instance.
+    pub fn only_restarts(&self, now: DateTime<Utc>) -> bool {
+        let State::Ready { work, .. } = &self.state else { return false };
+        work.downtime_end(self.settings.max_downtime, now).is_some_and(|end| now >= end)
+    }
 }
 
 /// Why there is a row in the history.

@@ -1,9 +1,15 @@
 //! How far a bake is: the states, what each carries, and how a bake ended.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{reason::ReasonCode, waiting::Wait};
+use super::{
+    reason::ReasonCode,
+    retry::later,
+    waiting::{Wait, WaitReason},
+};
 use crate::domain::api::cause::Cause;
 use crate::domain::api::{call::MadeImage, identity::Evidence};
 
@@ -212,6 +218,20 @@ impl Downtime {
 }
 
 impl BakeWork {
+    /// When an instance that waits stopped is started again: after `max_downtime`, and at once where only the deletion of
+    /// images makes room. Never where the cloud cannot be called: a start would not reach it either, and the image may be
+    /// begun as soon as it answers.
+    pub(super) fn downtime_end(&self, max_downtime: Duration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let longest = match self.waiting.as_ref()?.on {
+            WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials => return None,
+            WaitReason::ImageQuota => Duration::ZERO,
+            _ => max_downtime,
+        };
+        let since = self.downtime.stopped_since.filter(|_| self.restart_pending)?;
+        // The clock may have been set back since.
+        Some(later(since.min(now), longest))
+    }
+
     /// Whether it has a version: a bake that ended in the queue has none.
     pub(super) fn has_begun(&self) -> bool {
         self.version > 0

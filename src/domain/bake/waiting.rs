@@ -8,6 +8,7 @@ use super::reason::ReasonCode;
 use crate::domain::api::{
     call::{ApiError, ErrorClass},
     cause::Cause,
+    codes::AccountQuota,
 };
 
 /// A wait that is not over.
@@ -44,6 +45,8 @@ pub enum WaitReason {
     Throttled,
     /// A quota is used up.
     Quota,
+    /// The quota of images is used up: room comes only when images are deleted.
+    ImageQuota,
     /// The cloud is at work on the instance.
     Busy,
     /// The cloud rejects the credentials.
@@ -59,6 +62,7 @@ impl WaitReason {
             ErrorClass::Credential if error.is_clock() => Self::Clock,
             ErrorClass::Credential => Self::Credentials,
             _ if error.is_outage() => Self::Outage,
+            _ if error.account_quota() == Some(AccountQuota::Images) => Self::ImageQuota,
             _ if error.is_quota() => Self::Quota,
             ErrorClass::Busy => Self::Busy,
             _ if error.is_throttled() => Self::Throttled,
@@ -72,7 +76,7 @@ impl WaitReason {
             Self::Users => ReasonCode::UsersConnected,
             Self::Instance | Self::Absent => ReasonCode::InstanceState,
             Self::Outage | Self::Fault | Self::Clock => ReasonCode::Outage,
-            Self::Quota => ReasonCode::Quota,
+            Self::Quota | Self::ImageQuota => ReasonCode::Quota,
             Self::Throttled | Self::Busy => ReasonCode::Deadline,
             Self::Credentials => ReasonCode::Credentials,
         }
@@ -84,7 +88,7 @@ impl WaitReason {
             Self::Users | Self::Instance | Self::Absent | Self::Busy => Cause::Instance,
             Self::Outage => Cause::Outage,
             Self::Fault | Self::Throttled => Cause::Cloud,
-            Self::Quota => Cause::Quota,
+            Self::Quota | Self::ImageQuota => Cause::Quota,
             Self::Credentials => Cause::Credentials,
             Self::Clock => Cause::Operator,
         }

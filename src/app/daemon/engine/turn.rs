@@ -129,11 +129,12 @@ impl Engine {
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
             // One whose deadline has passed begins nothing: it ends, and its instance is started again.
-            let is_past_deadline = shifted(self.bake_time(now), -self.cloud.clocks().unproven()) > bake.give_up_at;
+            let proven_now = self.proven_now(now);
+            let is_past_deadline = proven_now > bake.give_up_at;
             if begins_something
                 && (!self.admitting
                     || self.uncompared.is_some()
-                    || !is_past_deadline && !self.may_begin(bake.id, now)
+                    || !is_past_deadline && !bake.only_restarts(proven_now) && !self.may_begin(bake.id, now)
                     || !self.may_call(now))
             {
                 continue;
@@ -183,6 +184,11 @@ impl Engine {
         } else {
             turn.is_cut_short = true;
         }
+    }
+
+    /// The instant by which bakes end and instances are started again.
+    pub(super) fn proven_now(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        shifted(self.bake_time(now), -self.cloud.clocks().unproven())
     }
 
     pub(super) fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> PendingCommit {
