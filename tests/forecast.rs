@@ -9,7 +9,7 @@ use std::{fs, sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use imagebaked::{
-    adapters::store::{Attempt, NewRow, Pause, Store, Transition},
+    adapters::store::{Attempt, NewRow, Store, Transition},
     domain::{
         api::{call::MadeImage, instance_state::InstanceType},
         bake::{
@@ -20,6 +20,7 @@ use imagebaked::{
         clock::{Clock as _, SystemClock},
         hooks::Hooks,
         ids::{BakeId, LineId},
+        pause::Pause,
     },
 };
 use serde_json::Value;
@@ -151,8 +152,8 @@ impl Past {
             request_id: None,
             message: None,
         };
-        let step =
-            Transition { bake: BakeId(self.bakes), line: LineId::from(line), state: building, attempt: Some(attempt) };
+        let (bake, line) = (BakeId(self.bakes), LineId::from(line));
+        let step = Transition { bake, line, state: building, reason: None, attempt: Some(attempt) };
         self.store.commit(std::slice::from_ref(&step), at).await.unwrap();
         step
     }

@@ -23,6 +23,7 @@ const DOMAIN_ORDER: &[&[&str]] = &[
     &["api"],
     &["bake"],
     &["schedule"],
+    &["pause"],
     &["image"],
     &["plan"],
     &["health"],

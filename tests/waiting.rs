@@ -204,3 +204,24 @@ fn an_outage_is_waited_for_by_bakes_that_stop_their_instance_too() {
         assert_eq!(cloud.images(&format!("ecd-{name}")).len(), 1);
     }
 }
+
+#[test]
+fn an_image_in_the_making_is_polled_again_as_soon_as_the_cloud_answers_again() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("cloud.json");
+    let mut cloud = Cloud::with(&["--open", "--build-time", "3s", "--state", file.to_str().unwrap()]);
+    let mut host = Host::new(cloud.addr, &schedule("a", "deadline = \"1h\"\nretry = { base = \"1h\", cap = \"1h\" }"));
+    host.start();
+    host.expect(0, &["bake", "a"]);
+    host.until("it is being made", &["--schedule", "a"], |bake| bake["state"] == "building");
+    cloud.stop();
+    let waits = host.until("its reason names the outage", &["--schedule", "a"], |bake| {
+        reason(bake).starts_with("CREATING; the cloud does not answer since ")
+    });
+    assert!(reason(&waits).contains("ConnectFailed") && reason(&waits).contains("; next try "), "{waits:#}");
+    let shown = host.show(&waits["id"]);
+    assert_eq!(shown["state"], "building", "an outage ends nothing: {shown:#}");
+    cloud.start_again();
+    host.until("it is made", &["--schedule", "a"], |bake| bake["state"] == "succeeded");
+    assert!(host.log().contains("answers again"), "{}", host.log());
+}

@@ -15,6 +15,8 @@ pub mod api;
 pub mod bake;
 pub mod schedule;
 
+pub mod pause;
+
 pub mod image;
 pub mod plan;
 

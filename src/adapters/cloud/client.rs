@@ -19,6 +19,7 @@ use super::{
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
     listing::{Listing, MOST_PAGES, Pages, Taken},
+    outage::OutageWatch,
     request::{CloudCall, Product, RpcRequest},
     throttle::Throttle,
 };
@@ -110,6 +111,7 @@ pub struct CloudClient {
     nonce: NonceSource,
     timeout: Duration,
     clocks: ClockWatch,
+    outages: OutageWatch,
 }
 
 impl fmt::Debug for CloudClient {
@@ -138,6 +140,7 @@ impl CloudClient {
             http,
             throttle: Throttle::new(options.requests_per_second),
             clocks: ClockWatch::new(Arc::clone(&clock)),
+            outages: OutageWatch::new(Arc::clone(&clock)),
             clock,
             nonce,
             timeout: options.timeout,
@@ -352,10 +355,16 @@ impl CloudClient {
             limit: request.answer_limit,
             direct: endpoint.is_loopback(),
         };
-        let sent = self.clocks.sent();
-        let incoming = self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, request.repeat))?;
-        let answer = answer::read::<C>(&incoming, request.repeat);
-        self.compare_clocks(sent, &incoming, &answer);
+        let (sent, sent_at) = (self.clocks.sent(), self.outages.sent());
+        let answer = match self.http.send(outgoing).await {
+            Ok(incoming) => {
+                let answer = answer::read::<C>(&incoming, request.repeat);
+                self.compare_clocks(sent, &incoming, &answer);
+                answer
+            }
+            Err(error) => Err(answer::unanswered(&error, request.repeat)),
+        };
+        self.outages.note(&request.product, endpoint.authority(), sent_at, &answer);
         answer
     }
 
@@ -396,12 +405,28 @@ impl CloudClient {
         &self.clocks
     }
 
+    /// Which hosts do not answer.
+    pub fn outages(&self) -> &OutageWatch {
+        &self.outages
+    }
+
+    /// Makes a cheap call to the host of `product`, for [`Self::outages`] to see whether it answers.
+    pub async fn probe_outage(&self, product: Product) {
+        match product {
+            Product::AppStreaming => drop(self.list_images(&ListImage::of_one()).await),
+            Product::Desktops { region } => {
+                let one = DescribeDesktops { region, max_results: Some(1), ..DescribeDesktops::default() };
+                drop(self.call(&one).await);
+            }
+            Product::Sts => drop(self.caller_identity().await),
+        }
+    }
+
     /// Asks for one image, for the sake of the Date of the answer, where that is wanted and was not asked for just now.
     /// Any answer of the cloud has it, an error, too.
     pub async fn ask_for_the_time(&self) {
         if self.clocks.may_ask() {
-            let one = ListImage { page_number: Some(1), page_size: Some(1), ..ListImage::default() };
-            let _ = self.list_images(&one).await;
+            let _ = self.list_images(&ListImage::of_one()).await;
         }
     }
 

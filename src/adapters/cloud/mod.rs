@@ -19,6 +19,7 @@ pub mod endpoint;
 pub mod http;
 mod lenient;
 pub mod listing;
+pub mod outage;
 pub mod request;
 pub mod throttle;
 

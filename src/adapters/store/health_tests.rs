@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::TimeDelta;
 use fastrand::Rng;
@@ -8,47 +8,21 @@ use super::*;
 use crate::{
     adapters::store::{DATABASE_FILE, NewRow, Store, Transition},
     domain::{
-        api::{call::MadeImage, instance_state::InstanceType},
+        api::call::MadeImage,
         bake::{
-            BakeSettings, State, Trigger,
-            settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+            BakeSettings, State, Trigger, settings,
             state::{BakeWork, End},
         },
         health::{
             Severity,
             lines::{is_lost, judge},
         },
-        hooks::Hooks,
         ids::{InstanceId, ScheduleId},
     },
 };
 
 fn settings() -> Arc<BakeSettings> {
-    Arc::new(BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
-        instance_region: "cn-hangzhou".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
-        auto_clean_userdata: None,
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
-        tags: BTreeMap::new(),
-        image_name: "{name}-{slot}-v{version}".into(),
-        description: None,
-        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
-        deadline: Duration::from_hours(4),
-        not_after: None,
-        build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
-        regions: vec![],
-    })
+    Arc::new(settings::example())
 }
 
 fn minute(n: i64) -> DateTime<Utc> {
@@ -171,7 +145,7 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
             let bake = store.reader().newest_bake().await.unwrap().unwrap();
             let work = BakeWork { version, image_name: "x".into(), ..BakeWork::default() };
             let state = State::Ended { work: Some(work), end: row.end.clone() };
-            let step = Transition { bake, line: line.id.clone(), state, attempt: None };
+            let step = Transition { bake, line: line.id.clone(), state, reason: None, attempt: None };
             store.commit(&[step], minute(row.finished)).await.unwrap();
         }
         lines.push(line);

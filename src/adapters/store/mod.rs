@@ -48,7 +48,6 @@ pub use self::lineage::Lineage;
 pub use self::location::DATABASE_FILE;
 #[cfg(test)]
 pub(crate) use self::migrating::rename_table;
-pub use self::pauses::{ITSELF, Pause};
 pub use self::planning::{ManualBake, NewRow, RowAhead, Span, StoredTarget, TargetProgress};
 pub use self::reading::{
     AttemptRow, BakeRow, Filter, LineRow, OpenBake, OpenStage, PendingRestart, Reader, TargetRow, rfc3339,
@@ -57,6 +56,7 @@ pub use self::strays::{FailedImageRow, FailedSighting, UnrecordedImage, Unrecord
 pub use self::tables::Rows;
 pub use self::transfer::{TransferError, import};
 pub use self::transitions::{Attempt, DueBake, Outcome, Transition};
+pub use crate::domain::pause::ITSELF;
 
 use chrono::{DateTime, Utc};
 

@@ -5,42 +5,11 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 
 use super::{Store, StoreError, audit::audit, failed, instant, reading::Reader, statements, transitions::settings_row};
-use crate::domain::{bake::BakeSettings, ids::ScheduleId};
-
-/// The name under which the daemon pauses a schedule by itself.
-pub const ITSELF: &str = "imagebaked";
-
-/// A schedule is paused. Its slots are recorded as skipped meanwhile.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pause {
-    /// The schedule.
-    pub schedule_id: ScheduleId,
-    /// Since when.
-    pub since: DateTime<Utc>,
-    /// Slots up to here are skipped; `None`: until it is resumed.
-    pub until: Option<DateTime<Utc>>,
-    /// In words.
-    pub reason: String,
-    /// A person, or [`ITSELF`].
-    pub who: String,
-}
-
-impl Pause {
-    /// Whether a slot that lies ahead falls under it.
-    pub fn covers(&self, slot: DateTime<Utc>) -> bool {
-        self.until.is_none_or(|until| slot <= until)
-    }
-
-    /// As the skipped rows tell it, after the word `paused`.
-    pub fn words(&self) -> String {
-        format!("by {}{}: {}", self.who, self.bound(), self.reason)
-    }
-
-    /// ` until …`, where it ends by itself.
-    fn bound(&self) -> String {
-        self.until.map(|until| format!(" until {}", until.format("%F %TZ"))).unwrap_or_default()
-    }
-}
+use crate::domain::{
+    bake::BakeSettings,
+    ids::ScheduleId,
+    pause::{ITSELF, Pause},
+};
 
 impl Reader {
     /// All pauses, those that are over too.

@@ -413,6 +413,11 @@ impl Reader {
         sqlx::query_as(statements::BAKE_ROW).bind(id.0).fetch_optional(&self.pool).await.map_err(failed("read a bake"))
     }
 
+    /// Whether a slot has come whose bake is not over.
+    pub async fn has_open_bake(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar(statements::HAS_OPEN_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))
+    }
+
     /// The highest number of a bake.
     pub async fn newest_bake(&self) -> Result<Option<BakeId>, StoreError> {
         let id: Option<i64> =

@@ -220,6 +220,9 @@ SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trig
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.id = ?1";
 
+/// Whether a bake is not over.
+pub const HAS_OPEN_BAKE: &str = "SELECT EXISTS (SELECT 1 FROM bakes WHERE finished_at IS NULL)";
+
 /// The next instant at which an unfinished bake wants to be looked at.
 pub const NEXT_WAKE: &str = "
 SELECT min(at) FROM (
@@ -232,6 +235,12 @@ SELECT min(at) FROM (
 pub const CLAMP_WAKEUPS_AFTER_CLOCK_STEP: &str = "
 UPDATE bakes SET wake_at = ?1
 WHERE finished_at IS NULL AND (state <> 'queued' OR version IS NOT NULL) AND wake_at > ?2";
+
+/// Bakes whose last call was not answered are due at ?1, spread over ?2 milliseconds.
+pub const WAKE_OUTAGE_WAITS: &str = "
+UPDATE bakes SET wake_at = min(wake_at, ?1 + (id * 7919) % ?2)
+WHERE finished_at IS NULL AND wake_at > ?1
+  AND coalesce(progress ->> '$.work.waiting.on', progress ->> '$.kept.work.waiting.on') = 'outage'";
 
 /// How many builders are in use, by region.
 pub const BUSY_BUILDERS: &str = "

@@ -9,18 +9,17 @@ use crate::domain::{
         call::MadeImage,
         cause::Cause,
         identity::{ImageStatus, RemoteImage},
-        instance_state::InstanceType,
     },
     bake::{
         BakeSettings, State, Trigger,
         reason::ReasonCode,
-        settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+        settings,
         state::{BakeWork, End, Resume, Suspended},
         waiting::{Wait, WaitReason},
     },
-    hooks::Hooks,
     ids::{BakeId, InstanceId, LineId, ScheduleId},
     image::reconcile::{Comparison, Rebuilt, Tagged},
+    pause::Pause,
 };
 
 fn at(text: &str) -> DateTime<Utc> {
@@ -29,29 +28,9 @@ fn at(text: &str) -> DateTime<Utc> {
 
 fn settings() -> Arc<BakeSettings> {
     Arc::new(BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
-        instance_region: "cn-hangzhou".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
         auto_clean_userdata: Some(true),
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
         tags: [("team".to_owned(), "桌面".to_owned())].into(),
-        image_name: "{name}-{slot}-v{version}".into(),
-        description: None,
-        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
-        deadline: Duration::from_hours(4),
-        not_after: None,
-        build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
-        regions: vec![],
+        ..settings::example()
     })
 }
 
@@ -122,7 +101,10 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let slot = at("2027-01-01T03:00:00Z");
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
-    let of = |bake, state| Transition { bake: BakeId(bake), line: LineId::from("golden"), state, attempt: None };
+    let of = |bake, state: State| {
+        let reason = state.reason().map(str::to_owned);
+        Transition { bake: BakeId(bake), line: LineId::from("golden"), state, reason, attempt: None }
+    };
     let step = |state| of(1, state);
     let ended = State::Ended {
         work: Some(work(7)),
@@ -284,6 +266,7 @@ async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words(
         bake: BakeId(id),
         line: LineId::from("a"),
         state,
+        reason: None,
         attempt: Some(Attempt {
             stage: "hook",
             call: "hook before 1".into(),
@@ -335,10 +318,7 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     let waiting = Wait { since: slot, why: "waits for alice".into(), on: WaitReason::Users, times: 1 };
     let waits = BakeWork { waiting: Some(waiting), ..work.clone() };
     let later = slot + TimeDelta::hours(3);
-    let waits = State::Queued {
-        not_before: later,
-        kept: Some(Suspended { work: waits, resume: Resume::Instance, reason: "waits for alice".into() }),
-    };
+    let waits = State::Queued { not_before: later, kept: Some(Suspended { work: waits, resume: Resume::Instance }) };
     let pending = State::Starting {
         work: BakeWork { restart_pending: true, ..work },
         end: Some(End::Skipped { code: ReasonCode::Paused, reason: "no".into() }),
@@ -354,6 +334,7 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
         bake: BakeId(id),
         line: LineId::from("golden"),
         state: state.clone(),
+        reason: state.reason().map(str::to_owned),
         attempt: None,
     };
     store.commit(&[step(1, &waits), step(2, &pending)], slot).await.unwrap();
@@ -434,7 +415,10 @@ async fn the_queue_is_fair_and_gives_each_instance_to_one() {
     let work = BakeWork { version: 1, image_name: "x".into(), attempts: 0, ..BakeWork::default() };
     let begun = State::Creating { work, sent_at: now };
     store
-        .commit(&[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, attempt: None }], now)
+        .commit(
+            &[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, reason: None, attempt: None }],
+            now,
+        )
         .await
         .unwrap();
     assert_eq!(names(store.next_queued(now, 9, &[]).await.unwrap()), ["other", "third"]);
@@ -453,7 +437,8 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let later = slot + TimeDelta::minutes(9);
     let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
-    let step = Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, attempt: None };
+    let step =
+        Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, reason: None, attempt: None };
     store.commit(&[step], slot).await.unwrap();
     assert!(store.due(slot).await.unwrap().is_empty());
 
@@ -519,7 +504,7 @@ async fn permanent_failures_are_counted_until_a_success() {
     store.record_slots(&rows, &[], "abc", start).await.unwrap();
     let end = async |id: i64, end: End| {
         let state = State::Ended { work: None, end };
-        let step = Transition { bake: BakeId(id), line: LineId::from("golden"), state, attempt: None };
+        let step = Transition { bake: BakeId(id), line: LineId::from("golden"), state, reason: None, attempt: None };
         store.commit(&[step], start).await.unwrap();
         store.too_many_failures(2).await.unwrap()
     };
@@ -574,7 +559,7 @@ async fn only_results_that_say_something_of_images_count_for_the_newest() {
     };
     let newest = async |id: i64, end: End| {
         let state = State::Ended { work: None, end };
-        let step = Transition { bake: BakeId(id), line: line.clone(), state, attempt: None };
+        let step = Transition { bake: BakeId(id), line: line.clone(), state, reason: None, attempt: None };
         store.commit(&[step], start).await.unwrap();
         let row = store.reader().bake(BakeId(id)).await.unwrap().unwrap();
         let results = store.reader().newest_results(std::slice::from_ref(&line)).await.unwrap();
@@ -664,7 +649,7 @@ async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool
         request_id: None,
         message: None,
     };
-    let step = |state, attempt| Transition { bake: id, line: LineId::from(line), state, attempt };
+    let step = |state, attempt| Transition { bake: id, line: LineId::from(line), reason: None, state, attempt };
     let begun = slot + TimeDelta::minutes(7);
     if called {
         let creating = State::Creating { work: work.clone(), sent_at: begun };
@@ -721,7 +706,7 @@ async fn open_bakes_show_their_stage() {
     store.record_slots(&[row("waits", slot), row("works", slot)], &[], "abc", slot).await.unwrap();
     let work = BakeWork { version: 1, image_name: "x".into(), attempts: 0, ..BakeWork::default() };
     let begun = State::Creating { work, sent_at: slot };
-    let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, attempt: None };
+    let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, reason: None, attempt: None };
     store.commit(&[step], slot).await.unwrap();
     let open = store.reader().open_bakes().await.unwrap();
     let report: Vec<_> = open.iter().map(|bake| (bake.line.as_str(), bake.region.as_str(), bake.stage)).collect();
@@ -832,7 +817,7 @@ async fn a_file_that_lost_its_name_takes_no_transaction_but_the_end_of_what_was_
         work: None,
         end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, cause: None, reason: "no".into() },
     };
-    let step = [Transition { bake: BakeId(1), line: LineId::from("golden"), state: end, attempt: None }];
+    let step = [Transition { bake: BakeId(1), line: LineId::from("golden"), state: end, reason: None, attempt: None }];
     store.commit(&step, slot).await.unwrap_err();
     store.detach();
     store.commit(&step, slot).await.unwrap();
@@ -887,13 +872,9 @@ async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_confirms_it() {
     let kept = |sent: bool, id: i64, line: &str| {
         let mut work = BakeWork { version: 3, image_name: "x".into(), ..BakeWork::default() };
         work.evidence.first_sent = sent.then_some(written);
-        let kept = crate::domain::bake::state::Suspended {
-            work,
-            resume: crate::domain::bake::state::Resume::Create,
-            reason: "waits".into(),
-        };
+        let kept = crate::domain::bake::state::Suspended { work, resume: crate::domain::bake::state::Resume::Create };
         let state = State::Queued { not_before: now, kept: Some(kept) };
-        Transition { bake: BakeId(id), line: LineId::from(line), state, attempt: None }
+        Transition { bake: BakeId(id), line: LineId::from(line), state, reason: None, attempt: None }
     };
     store.commit(&[kept(false, 2, "asked"), kept(true, 3, "sent"), kept(true, 4, "sent-soon")], written).await.unwrap();
     assert_eq!(store.newest_write().await.unwrap(), Some(written));

@@ -4,6 +4,7 @@ use std::{
     borrow::Cow,
     collections::HashMap,
     sync::{Arc, PoisonError},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -38,6 +39,8 @@ pub struct Transition {
     pub line: LineId,
     /// The new state.
     pub state: State,
+    /// Why it is as it is, see [`Bake::reason`].
+    pub reason: Option<String>,
     /// The call that led to it, if it is worth a row.
     pub attempt: Option<Attempt>,
 }
@@ -132,6 +135,17 @@ impl Store {
         let mut tx = self.begin().await?;
         let done = query.execute(&mut *tx).await.map_err(failed("look at waiting bakes again"))?;
         tx.commit().await.map_err(failed("look at waiting bakes again"))?;
+        Ok(done.rows_affected())
+    }
+
+    /// Makes bakes due that wait for a cloud that did not answer, within `spread` from `now`.
+    pub async fn wake_outage_waits(&self, now: DateTime<Utc>, spread: Duration) -> Result<u64, StoreError> {
+        let query = sqlx::query(statements::WAKE_OUTAGE_WAITS)
+            .bind(now.timestamp_millis())
+            .bind(i64::try_from(spread.as_millis()).unwrap_or(i64::MAX));
+        let mut tx = self.begin().await?;
+        let done = query.execute(&mut *tx).await.map_err(failed("wake bakes after an outage"))?;
+        tx.commit().await.map_err(failed("wake bakes after an outage"))?;
         Ok(done.rows_affected())
     }
 
@@ -259,7 +273,7 @@ impl<'a> StepRow<'a> {
             line_id: &transition.line,
             state: state.as_str(),
             progress: serde_json::to_string(state)?,
-            reason: state.reason(),
+            reason: transition.reason.as_deref(),
             reason_code: state.reason_code().map(ReasonCode::as_str),
             cause: state.cause().map(Cause::as_str),
             version: work.map(|work| work.version),

@@ -20,15 +20,14 @@ use crate::{
         web::from_history,
     },
     domain::{
-        api::{call::MadeImage, instance_state::InstanceType},
+        api::call::MadeImage,
         bake::{
             BakeSettings, State, Trigger,
             reason::ReasonCode,
-            settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+            settings,
             state::{BakeWork, End, Resume, Suspended},
         },
         health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind},
-        hooks::Hooks,
         ids::{InstanceId, LineId, ScheduleId},
         schedule::Channel,
         status::{Bakes, Daemon, Next, OnDisk},
@@ -47,29 +46,11 @@ fn now() -> DateTime<Utc> {
 
 fn settings() -> Arc<BakeSettings> {
     Arc::new(BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
-        instance_region: "cn-hangzhou".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
         auto_clean_userdata: Some(true),
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
         tags: [("team".to_owned(), HOSTILE.to_owned())].into(),
         image_name: "{name}-{slot:%Y%m%d-%H%M}-v{version}".into(),
-        description: None,
-        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
-        deadline: Duration::from_hours(4),
-        not_after: None,
-        build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
         regions: vec!["cn-shanghai".into(), "cn-beijing".into()],
+        ..settings::example()
     })
 }
 
@@ -127,8 +108,9 @@ async fn fill(store: &Store) {
         let recorded = row.slot + TimeDelta::milliseconds(40);
         store.record_slots(&[row], &[], "5f0c2a9be1d4", recorded).await.unwrap();
     }
-    let step = async |bake, schedule: &str, at, state, attempt| {
-        let step = Transition { bake: BakeId(bake), line: LineId::from(schedule), state, attempt };
+    let step = async |bake, schedule: &str, at, state: State, attempt| {
+        let reason = state.reason().map(str::to_owned);
+        let step = Transition { bake: BakeId(bake), line: LineId::from(schedule), state, reason, attempt };
         store.commit(&[step], at).await.unwrap();
     };
     let refused = Attempt {
@@ -378,7 +360,10 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
         work: Some(work("win11-golden", 42)),
         end: End::Succeeded { image: image(3), reason: "the image is AVAILABLE".into() },
     };
-    store.commit(&[Transition { bake: BakeId(5), line: line.clone(), state, attempt: None }], now()).await.unwrap();
+    store
+        .commit(&[Transition { bake: BakeId(5), line: line.clone(), state, reason: None, attempt: None }], now())
+        .await
+        .unwrap();
     store.settle_channels(&[line], |_| Some(&stable), now()).await.unwrap();
     let images = async || {
         let page = served.get("/").await.body;
@@ -402,6 +387,7 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
             work: Some(work("line", 1)),
             end: End::Succeeded { image: image(100 + n), reason: "made".into() },
         },
+        reason: None,
         attempt: None,
     };
     store.commit(&(0..120).map(made).collect::<Vec<_>>(), now()).await.unwrap();
@@ -415,9 +401,10 @@ async fn bakes_that_wait_are_listed_with_their_reason() {
     let served = Served::start().await;
     assert!(!served.get("/").await.body.contains("waits for ann"));
     let reason = "waits for ann to leave, who is connected to the instance".to_owned();
-    let kept = Some(Suspended { work: work("win11-golden", 42), resume: Resume::Instance, reason });
+    let kept = Some(Suspended { work: work("win11-golden", 42), resume: Resume::Instance });
     let state = State::Queued { not_before: now() + TimeDelta::minutes(1), kept };
-    let step = Transition { bake: BakeId(5), line: LineId::from("win11-golden"), state, attempt: None };
+    let line = LineId::from("win11-golden");
+    let step = Transition { bake: BakeId(5), line, state, reason: Some(reason), attempt: None };
     served.fake.store.commit(&[step], now()).await.unwrap();
     let status: Status = serde_json::from_str(&served.get("/status.json").await.body).unwrap();
     assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);

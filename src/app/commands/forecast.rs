@@ -13,10 +13,11 @@ use super::output::short;
 use crate::{
     adapters::{
         config::Config,
-        store::{OpenBake, OpenStage, Pause, Reader, StoreError},
+        store::{OpenBake, OpenStage, Reader, StoreError},
     },
     domain::{
         ids::{InstanceId, LineId, ScheduleId},
+        pause::Pause,
         plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, UnderWay, forecast, night},
         schedule::{Instances, Overlap, Schedule},
     },

@@ -10,7 +10,7 @@ use super::{CommandOutput, Context, Exit, Failure, Result, output::relative, sho
 use crate::{
     adapters::{
         config::Config,
-        store::{Pause, Reader, StoreError, TargetRow},
+        store::{Reader, StoreError, TargetRow},
     },
     app::{cli::WhyArgs, daemon::StoredTiming},
     domain::{
@@ -19,6 +19,7 @@ use crate::{
         catch_up::AccountPolicy,
         clock::{Clock, ON_TIME, SystemClock},
         ids::{InstanceId, LineId, ScheduleId},
+        pause::Pause,
         plan::explain::{self, Case, Explanation, PointInTime},
         schedule::Schedule,
     },

@@ -14,14 +14,16 @@ use super::{
     reload::Files,
 };
 use crate::{
-    adapters::store::{FailedCopies, ITSELF, Pause, PendingRestart, Reader, StoreError},
+    adapters::store::{FailedCopies, PendingRestart, Reader, StoreError},
     domain::{
         bake::State,
         health::{
             Health, Problem, ProblemCode, Severity, Subject, SubjectKind,
             lines::{self, Line},
             one_line,
+            outage::Outage,
         },
+        pause::{ITSELF, Pause},
     },
 };
 
@@ -57,6 +59,7 @@ impl DaemonContext {
         problems.extend(clocks::zones_old(&self.config().zones, now));
         problems.extend(suspended(engine, skewed.is_empty()));
         problems.extend(skewed);
+        problems.extend(cloud_unreachable(self.cloud.outages().outages(), reader).await?);
         problems.extend(engine_stalled(engine, now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
@@ -151,8 +154,17 @@ fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem
     ))
 }
 
+/// A host that does not answer. A bake that is not over puts its slot at stake.
+async fn cloud_unreachable(outages: Vec<Outage>, reader: &Reader) -> Result<Vec<Problem>, StoreError> {
+    if outages.is_empty() {
+        return Ok(Vec::new());
+    }
+    let has_open_bake = reader.has_open_bake().await?;
+    Ok(outages.iter().filter_map(|outage| outage.problem(has_open_bake)).collect())
+}
+
 fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
-    let in_force = |pause: &&Pause| pause.who == ITSELF && pause.until.is_none_or(|until| now < until);
+    let in_force = |pause: &&Pause| pause.who == ITSELF && pause.is_in_force(now);
     let problem = |pause: &Pause| {
         Problem::new(
             ProblemCode::ScheduleAutoPaused,
@@ -171,13 +183,13 @@ fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
 async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let mut problems = Vec::new();
     for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
-        let State::Starting { since, refused_since, last_error: trouble, .. } = state else { continue };
+        let State::Starting { since, refused_since, last_error, .. } = state else { continue };
         let begun = since.unwrap_or(now);
         let late = since.is_none_or(|since| now - since >= START_TAKES);
         if refused_since.is_none() && !late {
             continue;
         }
-        let trouble = trouble.as_deref().unwrap_or("no start has worked so far");
+        let last_error = last_error.as_deref().unwrap_or("no start has worked so far");
         problems.push(Problem::new(
             ProblemCode::InstanceNotRunning,
             Severity::Problem,
@@ -185,7 +197,7 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
             refused_since.unwrap_or(begun),
             format!(
                 "instance {instance} was stopped for bake {bake} of {schedule} and is not running again yet: {}",
-                one_line(trouble)
+                one_line(last_error)
             ),
             Some(format!("imagebaked show {bake}")),
         ));
@@ -222,12 +234,8 @@ async fn judge_lines(
     engine: &EngineStatus,
     now: DateTime<Utc>,
 ) -> Result<(Vec<Problem>, u64), StoreError> {
-    let paused: HashSet<&str> = engine
-        .pauses
-        .iter()
-        .filter(|pause| pause.until.is_none_or(|until| now < until))
-        .map(|pause| pause.schedule_id.as_str())
-        .collect();
+    let paused: HashSet<&str> =
+        engine.pauses.iter().filter(|pause| pause.is_in_force(now)).map(|pause| pause.schedule_id.as_str()).collect();
     // Two instances may share a line, if the ids are so chosen.
     let mut seen = HashSet::new();
     let judged: Vec<Line> = engine
@@ -250,11 +258,49 @@ async fn judge_lines(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        adapters::store::{NewRow, Store},
+        domain::bake::{Trigger, settings},
+    };
 
     #[test]
     fn an_engine_is_stalled_after_two_minutes_without_a_tick() {
         assert!(!is_stalled(Duration::from_secs(119)) && !is_stalled(Duration::from_mins(2)));
         assert!(is_stalled(Duration::from_secs(121)));
         assert!(is_ticking(&EngineStatus::default()), "one that has not begun is not stalled");
+    }
+
+    #[tokio::test]
+    async fn an_outage_is_a_problem_while_a_bake_is_open_and_a_warning_without_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path()).await.unwrap();
+        let outage = |lasted| Outage {
+            host: "host".to_owned(),
+            since: DateTime::UNIX_EPOCH,
+            lasted,
+            error: "ConnectFailed: cannot connect".to_owned(),
+        };
+        let severities = async |seconds| {
+            let outages = vec![outage(Duration::from_secs(seconds))];
+            let problems = cloud_unreachable(outages, store.reader()).await.unwrap();
+            problems.iter().map(|problem| (problem.code, problem.severity)).collect::<Vec<_>>()
+        };
+        assert_eq!(severities(59).await, []);
+        assert_eq!(severities(60).await, [(ProblemCode::CloudUnreachable, Severity::Warning)]);
+        let row = NewRow {
+            schedule_id: "golden".into(),
+            schedule: "golden".into(),
+            instance_id: "ecd-1".into(),
+            line: "golden".into(),
+            slot: DateTime::UNIX_EPOCH,
+            covers_from: DateTime::UNIX_EPOCH,
+            covers: 1,
+            trigger: Trigger::Slot,
+            settings: Some(settings::example().into()),
+            state: State::Queued { not_before: DateTime::UNIX_EPOCH, kept: None },
+        };
+        store.record_slots(&[row], &[], "hash", DateTime::UNIX_EPOCH).await.unwrap();
+        assert_eq!(severities(59).await, []);
+        assert_eq!(severities(60).await, [(ProblemCode::CloudUnreachable, Severity::Problem)]);
     }
 }

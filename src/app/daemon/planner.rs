@@ -13,13 +13,14 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    adapters::store::{ITSELF, NewRow, Pause, RowAhead, Span, Store, StoreError, StoredTarget, TargetProgress},
+    adapters::store::{ITSELF, NewRow, RowAhead, Span, Store, StoreError, StoredTarget, TargetProgress},
     domain::{
         bake::{State, Trigger, reason::ReasonCode, state::End},
         calendar::Timing,
         catch_up::{AccountPolicy, Accounting, CatchUp, Entry, GivenUp, Missed, account, give_up},
         clock::{ON_TIME, STEP_BACK, shifted},
         ids::{BakeId, InstanceId, LineId, ScheduleId},
+        pause::Pause,
         schedule::{Overlap, Schedule},
     },
 };
@@ -387,7 +388,7 @@ impl Planner {
 
     /// Whether a schedule is paused, other than in the file.
     pub fn is_paused(&self, id: &ScheduleId, now: DateTime<Utc>) -> bool {
-        self.pauses.get(id).is_some_and(|pause| pause.until.is_none_or(|until| now < until))
+        self.pauses.get(id).is_some_and(|pause| pause.is_in_force(now))
     }
 
     /// The pauses of schedules in the file that are in force at `now`.
@@ -415,7 +416,7 @@ impl Planner {
             if entry.schedule.paused {
                 return Some("in the file".to_owned());
             }
-            pause.filter(|pause| pause.until.is_none_or(|until| end <= until)).map(Pause::words)
+            pause.filter(|pause| pause.covers(end)).map(Pause::words)
         };
         ends.into_iter().map(|end| (end, paused(end))).collect()
     }

@@ -80,7 +80,7 @@ impl DaemonContext {
             paused: engine
                 .pauses
                 .iter()
-                .filter(|pause| pause.until.is_none_or(|until| now < until))
+                .filter(|pause| pause.is_in_force(now))
                 .map(|pause| Paused {
                     schedule: pause.schedule_id.to_string(),
                     since: utc(pause.since),

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -14,6 +14,7 @@ use super::{
     ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
+mod describe;
 pub mod event;
 pub mod hook_environment;
 pub mod identity;
@@ -66,9 +67,15 @@ impl Bake {
 
     /// Whether its instance was stopped for as long as it may: it does no more than to search for its image and to start the
     /// instance.
-    pub fn only_restarts(&self, now: DateTime<Utc>) -> bool {
+    pub fn only_restarts(&self, now: DateTime<Utc>, unproven: TimeDelta) -> bool {
         let State::Ready { work, .. } = &self.state else { return false };
-        work.downtime_end(self.settings.max_downtime, now).is_some_and(|end| now >= end)
+        work.downtime_end(self.settings.max_downtime, now).is_some_and(|end| shifted(now, -unproven) >= end)
+    }
+
+    /// Whether nothing may be begun any more at `now`. Of the time until then, `unproven` may not have passed: a clock that
+    /// is ahead ends no bake.
+    pub fn is_past_deadline(&self, now: DateTime<Utc>, unproven: TimeDelta) -> bool {
+        shifted(now, -unproven) > self.give_up_at
     }
 }
 

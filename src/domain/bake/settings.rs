@@ -209,6 +209,42 @@ fn rebakes() -> u32 {
     REBAKES
 }
 
+/// Settings for tests: a cloud desktop that is imaged as it is, at the defaults of the configuration.
+#[cfg(test)]
+#[expect(clippy::missing_panics_doc, reason = "for tests alone")]
+pub fn example() -> BakeSettings {
+    BakeSettings {
+        instance_type: InstanceType::CloudDesktop,
+        instance_region: "cn-hangzhou".to_owned(),
+        sub_instance_id: None,
+        disk_type: DiskType::All,
+        auto_clean_userdata: None,
+        copy_profile: None,
+        biz_type: None,
+        product_type: None,
+        tags: BTreeMap::new(),
+        image_name: "{name}-{slot}-v{version}".to_owned(),
+        description: None,
+        timezone: Zone::find("Asia/Shanghai").expect("a zone"),
+        deadline: Duration::from_hours(4),
+        not_after: None,
+        build_deadline: Duration::from_hours(12),
+        retry: RetryPolicy {
+            attempts: 5,
+            base: Duration::from_secs(30),
+            cap: Duration::from_mins(10),
+            rebakes: REBAKES,
+        },
+        stop_instance: StopInstance::Never,
+        stopped_mode: StoppedMode::KeepCharging,
+        if_connected: IfConnected::Wait,
+        connected_wait: CONNECTED_WAIT,
+        max_downtime: MAX_DOWNTIME,
+        hooks: Hooks::default(),
+        regions: Vec::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

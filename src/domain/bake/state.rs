@@ -253,8 +253,6 @@ pub struct Suspended {
     pub work: BakeWork,
     /// What it does first at its next turn.
     pub resume: Resume,
-    /// What it waits for, in words, with the next try.
-    pub reason: String,
 }
 
 /// What a bake that comes back from the queue does first.
@@ -278,18 +276,13 @@ struct SuspendedRow {
     waiting: Option<Wait>,
     #[serde(default)]
     resume: Resume,
-    #[serde(default)]
-    reason: String,
 }
 
 impl From<SuspendedRow> for Suspended {
     fn from(row: SuspendedRow) -> Self {
-        let SuspendedRow { mut work, waiting, resume, mut reason } = row;
+        let SuspendedRow { mut work, waiting, resume } = row;
         work.waiting = work.waiting.or(waiting);
-        if reason.is_empty() {
-            reason = work.waiting.as_ref().map(|waiting| waiting.why.clone()).unwrap_or_default();
-        }
-        Self { work, resume, reason }
+        Self { work, resume }
     }
 }
 
@@ -458,10 +451,11 @@ impl State {
         }
     }
 
-    /// Why it is as it is, in plain words.
+    /// Why it is as it is, in plain words; those of an open bake are in [`Bake::reason`](super::Bake::reason), with the next
+    /// try.
     pub fn reason(&self) -> Option<&str> {
         match self {
-            Self::Ready { blocked_on: waits_for, .. } => waits_for.as_deref(),
+            Self::Ready { blocked_on: Some(blocked_on), .. } => Some(blocked_on),
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
             // An instance that is not running is worth more words than the image that is made.
@@ -472,11 +466,12 @@ impl State {
             Self::Starting { end: Some(end), .. }
             | Self::Finishing { end: Some(end), .. }
             | Self::Ended { end, .. } => Some(end.reason()),
-            Self::Queued { kept, .. } => kept.as_ref().map(|kept| kept.reason.as_str()),
             Self::Preparing { hook: Some(_), .. } => Some("its before hooks run"),
-            Self::Preparing { work, .. } | Self::Stopping { work, .. } | Self::Creating { work, .. } => {
-                work.waiting.as_ref().map(|waiting| waiting.why.as_str())
-            }
+            Self::Queued { .. }
+            | Self::Preparing { .. }
+            | Self::Stopping { .. }
+            | Self::Ready { .. }
+            | Self::Creating { .. } => self.waiting().map(|waiting| waiting.why.as_str()),
         }
     }
 
@@ -503,8 +498,11 @@ impl State {
             | Self::Preparing { hook: None, .. }
             | Self::Stopping { .. }
             | Self::Ready { .. }
-            | Self::Creating { .. } => self.work().and_then(|work| work.waiting.as_ref()),
-            _ => None,
+            | Self::Creating { .. }
+            | Self::Unknown { .. }
+            | Self::Building { .. }
+            | Self::Starting { .. } => self.work().and_then(|work| work.waiting.as_ref()),
+            Self::Preparing { .. } | Self::Finishing { .. } | Self::Ended { .. } => None,
         }
     }
 

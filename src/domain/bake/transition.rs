@@ -109,7 +109,7 @@ impl Step<'_> {
             {
                 work.restart_pending = false;
                 work.downtime.stops = work.downtime.stops.saturating_sub(1);
-                self.wait_for_instance(work, 0, false, WaitReason::of(&api_error), &Obstacle::Refused(api_error))
+                self.wait_for_instance(work, 0, false, &Obstacle::Refused(api_error))
             }
             (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
                 self.stopping(work, looks, sent, answer)
@@ -122,17 +122,12 @@ impl Step<'_> {
             (State::Ready { work, .. }, Event::NoVersion { why }) if work.needs_version => {
                 self.finish(work, failed(ReasonCode::Refused, true, why))
             }
-            (State::Ready { work, blocked_on: waits_for, .. }, Event::Renumbered { version }) if work.needs_version => {
-                self.renumbered(work, version, waits_for)
+            (State::Ready { work, blocked_on, .. }, Event::Renumbered { version }) if work.needs_version => {
+                self.renumbered(work, version, blocked_on)
             }
-            (State::Ready { work, reconcile_before_create: look_first, blocked_on: waits_for, .. }, Event::Due)
-                if work.needs_version =>
-            {
+            (State::Ready { work, reconcile_before_create, blocked_on, .. }, Event::Due) if work.needs_version => {
                 let next = self.after(self.pace.poll_interval);
-                (
-                    State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
-                    Effect::Wait(next),
-                )
+                (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
             }
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.downtime_is_over(&work) => {
                 self.restart(work)
@@ -141,8 +136,8 @@ impl Step<'_> {
             (State::Ready { work, .. } | State::Unknown { work, .. }, Event::Due) => {
                 (self.bake.state.clone(), self.find_image(&work))
             }
-            (State::Ready { work, blocked_on: waits_for, .. }, Event::Answered(answer)) => {
-                self.looked_before_create(work, waits_for, answer)
+            (State::Ready { work, blocked_on, .. }, Event::Answered(answer)) => {
+                self.looked_before_create(work, blocked_on, answer)
             }
 
             // The process that sent it is gone: a call under way is not stepped by `Due`.
@@ -235,28 +230,20 @@ impl Step<'_> {
                 self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
             }
             // Where an image may be there already, even a bake past its deadline looks once more.
-            Some(Suspended { work, resume: Resume::FindImage, reason }) => {
-                let look = self.find_image(&work);
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: Some(reason) }, look)
-            }
+            Some(Suspended { work, resume: Resume::FindImage }) => self.look_then_create(work),
             Some(kept) => self.give_up(kept.work),
         }
     }
 
     /// Back to the queue: it holds neither a builder nor the instance while it waits, and keeps its version.
     fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
-        let reason = self.describe_wait(&work, next);
-        self.wait_in_queue(next, Some(Suspended { work, resume, reason }))
+        self.wait_in_queue(next, Some(Suspended { work, resume }))
     }
 
     fn resume(&mut self, kept: Suspended) -> (State, Effect) {
         match kept.resume {
             Resume::Instance => self.look_at_instance(kept.work),
-            Resume::FindImage => {
-                let look = self.find_image(&kept.work);
-                let (work, waits_for) = (kept.work, Some(kept.reason));
-                (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
-            }
+            Resume::FindImage => self.look_then_create(kept.work),
             Resume::Create => self.search_or_create(kept.work),
         }
     }
@@ -351,7 +338,7 @@ impl Step<'_> {
             let reason = format!("somebody was connected to the instance for {}", words(settings.connected_wait));
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
-        self.wait_for_instance(work, 0, false, WaitReason::Users, &Obstacle::Users(who.to_owned()))
+        self.wait_for_instance(work, 0, false, &Obstacle::Users(who.to_owned()))
     }
 
     /// Since when it waits for this without a break.
@@ -453,7 +440,7 @@ impl Step<'_> {
                 self.look_at_instance_again(work, looks, sent, None)
             }
             Response::Instance(Some(PowerState::Transitioning(status))) => {
-                self.wait_for_instance(work, looks, sent, WaitReason::Instance, &Obstacle::State(status))
+                self.wait_for_instance(work, looks, sent, &Obstacle::State(status))
             }
             Response::Instance(Some(PowerState::Final(status))) => {
                 let reason = format!("the instance is {status}, which does not change by itself");
@@ -465,7 +452,7 @@ impl Step<'_> {
                     let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
                     return self.finish(work, failed(ReasonCode::InstanceState, true, reason));
                 }
-                self.wait_for_instance(work, looks, sent, WaitReason::Absent, &Obstacle::Absent)
+                self.wait_for_instance(work, looks, sent, &Obstacle::Absent)
             }
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
@@ -477,10 +464,7 @@ impl Step<'_> {
                     let reason = format!("the instance could not be stopped: {}", api_error.describe());
                     self.finish(work, failed_by(&api_error, true, reason))
                 }
-                _ => {
-                    let on = WaitReason::of(&api_error);
-                    self.wait_for_instance(work, looks, sent, on, &Obstacle::Refused(api_error))
-                }
+                _ => self.wait_for_instance(work, looks, sent, &Obstacle::Refused(api_error)),
             },
             Response::Accepted
             | Response::Created(_)
@@ -510,11 +494,10 @@ impl Step<'_> {
         mut work: BakeWork,
         looks: u32,
         sent: bool,
-        on: WaitReason,
         obstacle: &Obstacle,
     ) -> (State, Effect) {
-        let waiting = Wait::go_on(work.waiting.as_ref(), on, obstacle.why(), self.now);
-        let times = waiting.times;
+        let waiting = obstacle.wait(work.waiting.as_ref(), self.now);
+        let (on, times) = (waiting.on, waiting.times);
         work.waiting = Some(waiting);
         if sent {
             let asked = obstacle.api_error().and_then(ApiError::server_delay);
@@ -532,18 +515,6 @@ impl Step<'_> {
             next = next.min(later(self.wait_since(&work, on), self.bake.settings.connected_wait));
         }
         self.queue(work, Resume::Instance, next)
-    }
-
-    /// What it waits for, with the next try and the last instant at which there is one.
-    fn describe_wait(&self, work: &BakeWork, next: DateTime<Utc>) -> String {
-        let settings = &self.bake.settings;
-        work.waiting.as_ref().map_or_else(String::new, |waiting| {
-            let patience = match waiting.on {
-                WaitReason::Users => later(waiting.since, settings.connected_wait),
-                _ => DateTime::<Utc>::MAX_UTC,
-            };
-            waiting.describe(next, self.bake.give_up_at.min(patience), settings.timezone)
-        })
     }
 
     fn create_after_stop(&self, work: BakeWork) -> (State, Effect) {
@@ -619,7 +590,7 @@ impl Step<'_> {
         self.finish(work, failed(ReasonCode::NameTaken, false, reason))
     }
 
-    fn renumbered(&mut self, mut work: BakeWork, version: u32, waits_for: Option<String>) -> (State, Effect) {
+    fn renumbered(&mut self, mut work: BakeWork, version: u32, blocked_on: Option<String>) -> (State, Effect) {
         if self.past_deadline() {
             return self.give_up(work);
         }
@@ -643,13 +614,13 @@ impl Step<'_> {
             work.evidence.earlier.push(EarlierName { version, image_name, baseline, first_sent });
         }
         let look = self.find_image(&work);
-        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: waits_for }, look)
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, look)
     }
 
     fn looked_before_create(
         &mut self,
         mut work: BakeWork,
-        waits_for: Option<String>,
+        blocked_on: Option<String>,
         answer: Response,
     ) -> (State, Effect) {
         match answer {
@@ -671,7 +642,7 @@ impl Step<'_> {
             Response::Refused(api_error) => self.wait_for_cloud(work, &api_error, true),
             _ => {
                 let next = self.after(self.pace.poll_interval);
-                (State::Ready { work, reconcile_before_create: true, next, blocked_on: waits_for }, Effect::Wait(next))
+                (State::Ready { work, reconcile_before_create: true, next, blocked_on }, Effect::Wait(next))
             }
         }
     }
@@ -724,9 +695,14 @@ impl Step<'_> {
 
     /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
     /// in its place, else in the queue.
-    fn wait_for_cloud(&mut self, mut work: BakeWork, api_error: &ApiError, look_first: bool) -> (State, Effect) {
-        let on = WaitReason::of(api_error);
-        let waiting = Wait::go_on(work.waiting.as_ref(), on, waits_for_cloud(api_error), self.now);
+    fn wait_for_cloud(
+        &mut self,
+        mut work: BakeWork,
+        api_error: &ApiError,
+        reconcile_before_create: bool,
+    ) -> (State, Effect) {
+        let waiting = Wait::for_cloud(work.waiting.as_ref(), api_error, self.now);
+        let on = waiting.on;
         let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
         let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
         let pause = match on {
@@ -746,13 +722,10 @@ impl Step<'_> {
             if is_first && on == WaitReason::ImageQuota {
                 next = self.now;
             }
-            let waits_for = Some(self.describe_wait(&work, next));
-            (
-                State::Ready { work, reconcile_before_create: look_first, next, blocked_on: waits_for },
-                Effect::Wait(next),
-            )
+            let blocked_on = None;
+            (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
         } else {
-            self.queue(work, if look_first { Resume::FindImage } else { Resume::Create }, next)
+            self.queue(work, if reconcile_before_create { Resume::FindImage } else { Resume::Create }, next)
         }
     }
 
@@ -814,7 +787,7 @@ impl Step<'_> {
 
     fn looked(
         &mut self,
-        work: BakeWork,
+        mut work: BakeWork,
         since: DateTime<Utc>,
         looks: u32,
         why: String,
@@ -822,6 +795,7 @@ impl Step<'_> {
     ) -> (State, Effect) {
         // The clock may have been set back since; a window that begins in the future would keep the bake for as long.
         let since = since.min(self.now);
+        self.note_poll(&mut work, &answer);
         match answer {
             Response::Found(Some(image)) => {
                 let found = format!("found by name after the create call stayed unclear ({why})");
@@ -920,7 +894,7 @@ impl Step<'_> {
             image,
             since,
             mut seen_at,
-            consecutive_errors: mut misses,
+            mut consecutive_errors,
             mut status,
             found,
             mut searching,
@@ -932,6 +906,7 @@ impl Step<'_> {
         // The clock may have been set back since.
         let since = since.min(self.now);
         seen_at = seen_at.min(self.now);
+        self.note_poll(&mut work, &answer);
         let lag = self.pace.lookup_window.max(self.pace.poll_interval.saturating_mul(3));
         let mut pause = self.pace.poll_interval;
         let answer = match answer {
@@ -966,7 +941,7 @@ impl Step<'_> {
                 }
                 ImageStatus::InProgress | ImageStatus::Other(_) => {
                     seen_at = self.now;
-                    misses = 0;
+                    consecutive_errors = 0;
                     searching = false;
                     seen.status.as_str().clone_into(&mut status);
                 }
@@ -981,8 +956,8 @@ impl Step<'_> {
                 return self.finish(work, vanished(image, &status, lag));
             }
             Response::Refused(api_error) => {
-                misses += 1;
-                pause = self.pause_after(&api_error, misses).max(pause);
+                consecutive_errors += 1;
+                pause = self.pause_after(&api_error, consecutive_errors).max(pause);
                 // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
                 if api_error.is_outage() {
                     let next = self.after(pause);
@@ -991,7 +966,7 @@ impl Step<'_> {
                         image,
                         since,
                         seen_at,
-                        consecutive_errors: misses,
+                        consecutive_errors,
                         next,
                         status,
                         found,
@@ -1000,7 +975,7 @@ impl Step<'_> {
                     return (state, Effect::Wait(next));
                 }
             }
-            _ => misses += 1,
+            _ => consecutive_errors += 1,
         }
         if self.has_come(later(since, self.bake.settings.build_deadline)) {
             if searching {
@@ -1019,10 +994,7 @@ impl Step<'_> {
             let next = self.after(pause);
             (next, Effect::Wait(next))
         };
-        (
-            State::Building { work, image, since, seen_at, consecutive_errors: misses, next, status, found, searching },
-            effect,
-        )
+        (State::Building { work, image, since, seen_at, consecutive_errors, next, status, found, searching }, effect)
     }
 
     /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. No search of this bake finds
@@ -1049,11 +1021,11 @@ impl Step<'_> {
             mut work,
             end,
             tries,
-            stop_unconfirmed: doubt,
+            stop_unconfirmed,
             since,
             start_sent,
             mut refused_since,
-            last_error: mut trouble,
+            mut last_error,
             ..
         } = self.bake.state.clone()
         else {
@@ -1067,9 +1039,9 @@ impl Step<'_> {
         };
         if absent {
             let before = work.waiting.as_ref();
-            work.waiting = Some(Wait::go_on(before, WaitReason::Absent, Obstacle::Absent.why(), self.now));
-        } else if matches!(answer, Response::Instance(_)) {
-            work.waiting = None;
+            work.waiting = Some(Obstacle::Absent.wait(before, self.now));
+        } else {
+            self.note_poll(&mut work, &answer);
         }
         let times = work.waiting.as_ref().map_or(0, |waiting| waiting.times);
         if let Response::Refused(api_error) = &answer
@@ -1078,11 +1050,11 @@ impl Step<'_> {
         {
             refused_since = refused_since.or(Some(self.now));
         }
-        let (tries, doubt, next, call) = match answer {
+        let (tries, stop_unconfirmed, next, call) = match answer {
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_)))
-                if doubt && tries < SETTLED_AFTER =>
+                if stop_unconfirmed && tries < SETTLED_AFTER =>
             {
-                (tries + 1, doubt, self.after(self.pace.poll_interval), None)
+                (tries + 1, stop_unconfirmed, self.after(self.pace.poll_interval), None)
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
                 work.restart_pending = false;
@@ -1103,7 +1075,8 @@ impl Step<'_> {
                     Some(image) => {
                         let line = image.tags.get(TAG_LINE).map_or("another line", String::as_str);
                         let name = &image.image_id;
-                        trouble = Some(format!("it is not started while image {name} of {line} is being made of it"));
+                        last_error =
+                            Some(format!("it is not started while image {name} of {line} is being made of it"));
                         (tries, false, self.start_pause(tries), None)
                     }
                 }
@@ -1116,34 +1089,24 @@ impl Step<'_> {
                 let end = end.map(|end| end.with_note("the instance is gone, it could not be started again"));
                 return self.run_end_hooks(work, end, 0);
             }
-            Response::Accepted => (tries, doubt, self.after(self.pace.poll_interval), None),
+            Response::Accepted => (tries, stop_unconfirmed, self.after(self.pace.poll_interval), None),
             answer => {
-                trouble = match answer {
+                last_error = match answer {
                     Response::Refused(api_error) => Some(api_error.describe()),
                     Response::Instance(Some(PowerState::Transitioning(status) | PowerState::Final(status))) => {
                         Some(format!("the cloud reports it {status}"))
                     }
                     Response::Instance(None) => Some("the cloud does not list it".to_owned()),
-                    _ => trouble,
+                    _ => last_error,
                 };
-                (tries + 1, doubt, self.start_pause(tries), None)
+                (tries + 1, stop_unconfirmed, self.start_pause(tries), None)
             }
         };
         let next = next.max(self.after(asked.unwrap_or_default()));
         let start_sent = call == Some(Call::StartInstance);
         let effect = call.map_or(Effect::Wait(next), Effect::Call);
         (
-            State::Starting {
-                work,
-                end,
-                tries,
-                stop_unconfirmed: doubt,
-                since,
-                start_sent,
-                refused_since,
-                last_error: trouble,
-                next,
-            },
+            State::Starting { work, end, tries, stop_unconfirmed, since, start_sent, refused_since, last_error, next },
             effect,
         )
     }
@@ -1159,9 +1122,7 @@ impl Step<'_> {
 
     /// From the hook of the end on that comes after so many; ends the bake where there is none.
     fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
-        let failed = matches!(end, Some(End::Failed { .. }));
-        let hook = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done);
-        let Some((moment, number, command)) = hook else {
+        let Some((moment, number, command)) = self.end_hook(&work, end.as_ref(), done) else {
             work.end_hooks_pending = false;
             return match end {
                 Some(end) => (State::Ended { work: Some(work).filter(BakeWork::has_begun), end }, Effect::Done),
@@ -1172,6 +1133,12 @@ impl Step<'_> {
         (State::Finishing { work, end, done, next: self.now }, run)
     }
 
+    /// The hook of the end that comes after `done` of them.
+    fn end_hook(&self, work: &BakeWork, end: Option<&End>, done: usize) -> Option<(Moment, usize, &HookCommand)> {
+        let failed = matches!(end, Some(End::Failed { .. }));
+        self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
+    }
+
     /// What a hook of the end comes to never changes the result.
     fn end_hook_finished(
         &self,
@@ -1180,8 +1147,7 @@ impl Step<'_> {
         done: usize,
         outcome: &HookOutcome,
     ) -> (State, Effect) {
-        let failed = matches!(end, Some(End::Failed { .. }));
-        if let Some((moment, _, command)) = self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
+        if let Some((moment, _, command)) = self.end_hook(&work, end.as_ref(), done)
             && !outcome.is_ok()
         {
             let (program, moment) = (command.program(), moment.as_str());
@@ -1208,18 +1174,18 @@ impl Step<'_> {
     /// The instance is started again if it was stopped, and then the hooks of the end run.
     fn start(&self, work: BakeWork, end: Option<End>) -> (State, Effect) {
         if work.restart_pending {
-            let doubt = matches!(self.bake.state, State::Stopping { sent: true, .. });
+            let stop_unconfirmed = matches!(self.bake.state, State::Stopping { sent: true, .. });
             let since = Some(self.now);
-            let (start_sent, refused_since, trouble, next) = (false, None, None, self.now);
+            let (start_sent, refused_since, last_error, next) = (false, None, None, self.now);
             let state = State::Starting {
                 work,
                 end,
                 tries: 0,
-                stop_unconfirmed: doubt,
+                stop_unconfirmed,
                 since,
                 start_sent,
                 refused_since,
-                last_error: trouble,
+                last_error,
                 next,
             };
             (state, Effect::Call(Call::DescribeInstance))
@@ -1281,6 +1247,15 @@ impl Step<'_> {
         format!("{} after {after}", words(self.bake.settings.deadline))
     }
 
+    /// What is in the way of a poll: a call that was refused, until one is answered.
+    fn note_poll(&self, work: &mut BakeWork, answer: &Response) {
+        work.waiting = match answer {
+            Response::Refused(api_error) => Some(Wait::for_cloud(work.waiting.as_ref(), api_error, self.now)),
+            Response::NotSent => return,
+            _ => None,
+        };
+    }
+
     /// See [`retry::pause_after`].
     fn pause_after(&mut self, api_error: &ApiError, n: u32) -> Duration {
         retry::pause_after(api_error, n, self.pace.poll_interval, self.longest_pause(), self.rng)
@@ -1292,7 +1267,7 @@ impl Step<'_> {
     }
 
     fn past_deadline(&self) -> bool {
-        shifted(self.now, -self.pace.unproven) > self.bake.give_up_at
+        self.bake.is_past_deadline(self.now, self.pace.unproven)
     }
 
     /// Whether an instant has come that ends something by its age.
@@ -1318,22 +1293,22 @@ enum Obstacle {
 }
 
 impl Obstacle {
-    fn why(&self) -> String {
-        match self {
-            Self::Users(who) => format!("waits for {who} to leave, who is connected to the instance"),
-            Self::State(status) => format!("waits for the instance, which is {status}"),
-            Self::Absent => "waits for the instance, which the cloud does not list".to_owned(),
-            Self::Refused(api_error) => waits_for_cloud(api_error),
-        }
+    /// The wait for its end, which may have begun before.
+    fn wait(&self, before: Option<&Wait>, now: DateTime<Utc>) -> Wait {
+        let (on, why) = match self {
+            Self::Users(who) => {
+                (WaitReason::Users, format!("waits for {who} to leave, who is connected to the instance"))
+            }
+            Self::State(status) => (WaitReason::Instance, format!("waits for the instance, which is {status}")),
+            Self::Absent => (WaitReason::Absent, "waits for the instance, which the cloud does not list".to_owned()),
+            Self::Refused(api_error) => return Wait::for_cloud(before, api_error, now),
+        };
+        Wait::go_on(before, on, why, now)
     }
 
     fn api_error(&self) -> Option<&ApiError> {
         if let Self::Refused(api_error) = self { Some(api_error) } else { None }
     }
-}
-
-fn waits_for_cloud(api_error: &ApiError) -> String {
-    format!("waits for the cloud: {}", api_error.describe())
 }
 
 /// There is no image.

@@ -7,10 +7,10 @@ use chrono::{TimeDelta, TimeZone};
 use super::*;
 use crate::domain::ids::{BakeId, ImageId};
 use crate::domain::{
-    api::{gmt_offset::GmtOffset, instance_state::InstanceType},
+    api::gmt_offset::GmtOffset,
     bake::{
         Trigger,
-        settings::{BakeSettings, CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StoppedMode},
+        settings::{self, BakeSettings, IfConnected, RetryPolicy},
     },
     hooks::Hooks,
 };
@@ -25,29 +25,13 @@ pub fn slot() -> DateTime<Utc> {
 
 pub fn settings() -> BakeSettings {
     BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
         instance_region: "cn-shanghai".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
-        auto_clean_userdata: None,
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
         tags: [("team".to_owned(), "desktops".to_owned())].into(),
         image_name: "golden-{slot:%Y%m%d-%H%M}-v{version}".into(),
-        description: None,
-        timezone: crate::domain::calendar::zone::Zone::find("Asia/Shanghai").unwrap(),
         deadline: Duration::from_hours(2),
-        not_after: None,
         build_deadline: Duration::from_hours(6),
         retry: RetryPolicy { attempts: 3, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 0 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
-        regions: Vec::new(),
+        ..settings::example()
     }
 }
 
@@ -180,8 +164,8 @@ impl Fixture {
         self.bake.state.as_str()
     }
 
-    fn reason(&self) -> &str {
-        self.bake.state.reason().expect("a reason")
+    fn reason(&self) -> &'static str {
+        self.bake.reason().expect("a reason").leak()
     }
 
     fn code(&self) -> Option<ReasonCode> {
@@ -462,7 +446,11 @@ fn a_crash_under_a_create_call_is_an_unclear_create() {
     bake.crash();
     assert!(matches!(bake.due(), Effect::Wait(_)));
     assert_eq!((bake.state(), bake.attempts()), ("unknown", 1));
-    assert_eq!(bake.reason(), "the daemon stopped before the create call was answered");
+    assert_eq!(
+        bake.reason(),
+        "searches for its image: the daemon stopped before the create call was answered; next try Mon 2026-03-02 \
+         11:00:02 +08:00"
+    );
     assert!(is_look(&bake.due()));
 }
 
@@ -543,6 +531,29 @@ fn misled() -> Fixture {
     }
     assert!(is_look(&bake.due()));
     bake
+}
+
+#[test]
+fn an_image_whose_cloud_does_not_answer_names_the_outage_and_the_next_try_while_it_lasts() {
+    let mut bake = Fixture::building();
+    bake.due();
+    bake.refuse(ErrorClass::Transient, "ConnectFailed");
+    let since = bake.now;
+    bake.pass(Duration::from_mins(1));
+    bake.due();
+    bake.refuse(ErrorClass::Unclear, "Timeout");
+    let local = |at: DateTime<Utc>| at.with_timezone(&settings().timezone).format("%a %F %T %:z").to_string();
+    let next = bake.bake.state.wake_at().unwrap();
+    let reason = format!(
+        "CREATING; the cloud does not answer since {}: Timeout: the cloud's words; next try {}",
+        local(since),
+        local(next)
+    );
+    assert_eq!((bake.state(), bake.reason()), ("building", reason.as_str()));
+    bake.pass(Duration::from_mins(10));
+    bake.due();
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
+    assert_eq!((bake.state(), bake.reason()), ("building", "CREATING"));
 }
 
 #[test]
@@ -1083,7 +1094,7 @@ fn a_first_stop_that_cannot_have_been_acted_on_is_no_debt() {
         assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
         assert!(matches!(bake.refuse(class, code), Effect::Wait(_)));
         assert_eq!((bake.state(), bake.restart_pending()), ("queued", false), "{code}");
-        assert!(bake.reason().starts_with(&format!("waits for the cloud: {code}")), "{}", bake.reason());
+        assert!(bake.reason().contains(&format!(": {code}: the cloud's words; next try ")), "{}", bake.reason());
         assert_eq!(bake.due(), LOOK_AT_INSTANCE);
         assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
         // What one stop did is not known once its answer is lost, whatever the next one comes to.
@@ -1757,7 +1768,6 @@ fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again(
         kept: Some(Suspended {
             work: BakeWork { end_hooks_pending: true, version: 7, ..BakeWork::default() },
             resume: Resume::Instance,
-            reason: "waits for alice".into(),
         }),
     };
     let undo = waits.apply(Event::Cancelled { by: "ops".into() });
@@ -1886,12 +1896,8 @@ fn a_hook_gets_the_variables_of_its_bake_and_no_others() {
     bake.due();
     let last = bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
     wanted[0].1 = "on_failure";
-    let reason = bake.reason().to_owned();
-    wanted.extend([
-        ("IMAGEBAKED_IMAGE_ID", "imgc-1"),
-        ("IMAGEBAKED_STATE", "failed"),
-        ("IMAGEBAKED_REASON", reason.as_str()),
-    ]);
+    let reason = bake.bake.state.reason().unwrap();
+    wanted.extend([("IMAGEBAKED_IMAGE_ID", "imgc-1"), ("IMAGEBAKED_STATE", "failed"), ("IMAGEBAKED_REASON", reason)]);
     assert_eq!(variables(&last), named(&wanted));
 }
 
@@ -2113,9 +2119,9 @@ fn an_instance_is_started_at_once_where_the_image_quota_is_full() {
         bake.due();
         bake.answer(powered(PowerState::Stopped));
         assert!(is_create(&bake.answer(Response::Found(None))));
-        assert!(!bake.bake.only_restarts(bake.now));
+        assert!(!bake.bake.only_restarts(bake.now, TimeDelta::zero()));
         assert_eq!(bake.refuse(ErrorClass::Busy, "QuotaExceeded.Image"), Effect::Wait(bake.now));
-        assert!(bake.bake.only_restarts(bake.now), "it begins nothing more while the quota is full");
+        assert!(bake.bake.only_restarts(bake.now, TimeDelta::zero()), "it begins nothing more while the quota is full");
         assert!(is_look(&bake.due()), "an image of the slot may be there all the same");
         // The list cannot be read: it is asked again later, not at once.
         assert_ne!(bake.refuse(ErrorClass::Transient, "InternalError"), Effect::Wait(bake.now));

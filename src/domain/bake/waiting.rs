@@ -11,6 +11,9 @@ use crate::domain::api::{
     codes::AccountQuota,
 };
 
+/// How the words of a wait begin that ends with an answer of the cloud.
+const FOR_CLOUD: &str = "waits for the cloud: ";
+
 /// A wait that is not over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
@@ -53,6 +56,8 @@ pub enum WaitReason {
     Credentials,
     /// The cloud refuses the time of this host.
     Clock,
+    /// Its slot has not come: the clock was ahead when it was begun.
+    Slot,
 }
 
 impl WaitReason {
@@ -79,6 +84,7 @@ impl WaitReason {
             Self::Quota | Self::ImageQuota => ReasonCode::Quota,
             Self::Throttled | Self::Busy => ReasonCode::Deadline,
             Self::Credentials => ReasonCode::Credentials,
+            Self::Slot => ReasonCode::ClockAhead,
         }
     }
 
@@ -90,12 +96,17 @@ impl WaitReason {
             Self::Fault | Self::Throttled => Cause::Cloud,
             Self::Quota | Self::ImageQuota => Cause::Quota,
             Self::Credentials => Cause::Credentials,
-            Self::Clock => Cause::Operator,
+            Self::Clock | Self::Slot => Cause::Operator,
         }
     }
 }
 
 impl Wait {
+    /// Like [`Self::go_on`], for a call that met `error`.
+    pub fn for_cloud(before: Option<&Self>, error: &ApiError, now: DateTime<Utc>) -> Self {
+        Self::go_on(before, WaitReason::of(error), format!("{FOR_CLOUD}{}", error.describe()), now)
+    }
+
     /// The wait goes on, or another one begins: `before` is the one until now. The clock may have been set back since.
     pub fn go_on(before: Option<&Self>, on: WaitReason, why: String, now: DateTime<Utc>) -> Self {
         match before.filter(|before| before.on == on) {
@@ -109,10 +120,12 @@ impl Wait {
         self.why.strip_prefix("waits for ").unwrap_or(&self.why)
     }
 
-    /// The wait as it is shown: with the next try and the last instant at which there is one.
-    pub fn describe(&self, next: DateTime<Utc>, until: DateTime<Utc>, zone: Zone) -> String {
-        let next = next.with_timezone(&zone).format("%a %F %T %:z");
-        let until = until.with_timezone(&zone).format("%a %F %R %:z");
-        format!("{}; next try {next}, until {until} at most", self.why)
+    /// What it waits for as it is shown; of a cloud that does not answer also since when.
+    pub(super) fn describe(&self, zone: Zone) -> String {
+        if self.on != WaitReason::Outage {
+            return self.why.clone();
+        }
+        let since = self.since.with_timezone(&zone).format("%a %F %T %:z");
+        format!("the cloud does not answer since {since}: {}", self.why.strip_prefix(FOR_CLOUD).unwrap_or(&self.why))
     }
 }

@@ -2,39 +2,18 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::domain::{
-    api::instance_state::InstanceType,
-    bake::settings::{BakeSettings, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
+    bake::settings::{self, BakeSettings},
     calendar::Timing,
     catch_up::CatchUp,
-    hooks::Hooks,
     schedule::{Keep, Overlap},
 };
 
 fn schedule(id: &str, name: &str, instances: Instances, cron: &str, zone: Zone) -> Schedule {
     let settings = BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
         instance_region: "cn-shanghai".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
-        auto_clean_userdata: None,
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
-        tags: BTreeMap::new(),
         image_name: "{name}-v{version}".into(),
-        description: None,
         timezone: zone,
-        deadline: Duration::from_hours(4),
-        not_after: None,
-        build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: Duration::from_hours(1),
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
-        regions: Vec::new(),
+        ..settings::example()
     };
     Schedule {
         id: id.into(),

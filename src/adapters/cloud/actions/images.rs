@@ -106,6 +106,13 @@ pub struct ListImage {
     pub page_size: Option<u32>,
 }
 
+impl ListImage {
+    /// The shortest list, for what every answer has: a RequestId and a Date.
+    pub fn of_one() -> Self {
+        Self { page_number: Some(1), page_size: Some(1), ..Self::default() }
+    }
+}
+
 /// The images of one page, which holds all that were asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePage {

@@ -101,7 +101,7 @@ impl Engine {
     pub(super) fn is_closed_to(&self, bake: &Bake, answer: &Response, now: DateTime<Utc>) -> bool {
         let begins_something = matches!(bake.state, State::Preparing { hook: None, .. } | State::Ready { .. });
         let is_refused = matches!(answer, Response::Refused(_));
-        let only_restarts = bake.only_restarts(self.proven_now(now));
+        let only_restarts = bake.only_restarts(self.bake_time(now), self.cloud.clocks().unproven());
         begins_something
             && !only_restarts
             && !is_refused
@@ -143,16 +143,16 @@ impl Engine {
         self.closed.as_ref().filter(|closed| closed.trial.is_none()).map(|closed| closed.until)
     }
 
-    /// What a queued bake waits for, where that is neither its instance nor a builder.
-    pub(super) fn queue_wait_reason(&self) -> Option<String> {
+    /// What keeps every queued bake from beginning, with the code of a bake whose deadline it outlasts.
+    pub(super) fn blocker(&self) -> Option<(ReasonCode, String)> {
         if let Some(hold) = &self.hold {
-            let what = if hold.is_clock { "this host's clock" } else { "the credentials" };
-            return Some(format!("waits for the cloud to accept {what}: {}", hold.message));
+            let code = if hold.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
+            return Some((code, hold.headline()));
         }
         if let Some(uncompared) = &self.uncompared {
-            return Some(uncompared.wait_reason());
+            return Some((ReasonCode::Outage, uncompared.wait_reason()));
         }
-        self.closed.as_ref().map(ClosedAdmission::wait_reason)
+        self.closed.as_ref().map(|closed| (ReasonCode::Quota, closed.wait_reason()))
     }
 }
 
@@ -199,18 +199,5 @@ impl Engine {
             self.step_in(turn, bake, event, now);
         }
         Ok(())
-    }
-
-    /// What bakes in the queue wait for, if that is not a builder.
-    pub(super) fn what_holds(&self) -> Option<Event> {
-        if let Some(hold) = &self.hold {
-            let code = if hold.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
-            return Some(Event::Held { code, why: hold.headline() });
-        }
-        if let Some(uncompared) = &self.uncompared {
-            return Some(Event::Held { code: ReasonCode::Outage, why: uncompared.wait_reason() });
-        }
-        let closed = self.closed.as_ref()?;
-        Some(Event::Held { code: ReasonCode::Quota, why: closed.wait_reason() })
     }
 }

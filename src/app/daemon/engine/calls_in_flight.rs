@@ -166,7 +166,7 @@ impl Engine {
 
     /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
     pub(super) fn warn_not_running(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
-        let State::Starting { since, last_error: trouble, .. } = &bake.state else { return };
+        let State::Starting { since, last_error, .. } = &bake.state else { return };
         let is_late = since.is_none_or(|since| now - since >= START_TAKES);
         let said = self.last_warned.get(&bake.id).is_some_and(|at| now - *at < REPEAT_WARNING_AFTER && now >= *at);
         if said || !(is_late || matches!(answer, Response::Refused(_))) {
@@ -174,7 +174,7 @@ impl Engine {
         }
         self.last_warned.insert(bake.id, now);
         let (id, instance, schedule) = (bake.id.0, bake.instance_id.as_str(), bake.schedule.as_str());
-        let reason = trouble.as_deref().unwrap_or("no start has worked so far");
+        let reason = last_error.as_deref().unwrap_or("no start has worked so far");
         tracing::error!(
             bake = id,
             schedule,

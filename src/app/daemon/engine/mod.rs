@@ -44,6 +44,7 @@ mod calls_in_flight;
 mod clock;
 mod credentials;
 mod history;
+mod outage;
 mod requests;
 mod status;
 mod steps;
@@ -113,6 +114,8 @@ pub struct Engine {
     store_error_since: Option<DateTime<Utc>>,
     /// What keeps anything from being begun until history and cloud have been compared.
     uncompared: Option<Uncompared>,
+    /// How many ended outages of the cloud bakes have been woken after; `None` at the start, which wakes them, too.
+    outages_handled: Option<u64>,
     /// What a quota of the account keeps from beginning.
     closed: Option<ClosedAdmission>,
     /// Until it was compared nothing was planned: what came due since then is planned as if it came due one by one.
@@ -190,6 +193,7 @@ impl Engine {
             last_turn: now,
             store_error_since: None,
             uncompared,
+            outages_handled: None,
             closed: None,
             planned_late_from: None,
             lost: None,
@@ -269,6 +273,7 @@ impl Engine {
     /// Runs a turn, unless nothing can be due.
     async fn tick(&mut self) {
         self.watch_clock().await;
+        self.probe_outages();
         let now = self.clock.now();
         self.note_progress();
         if let Some(error) = self.store.replaced() {
@@ -277,7 +282,7 @@ impl Engine {
         let quiet = self.idle_until.is_some_and(|until| now < until) && now >= self.last_turn;
         // Somebody else could not write: whether anybody can is not left to the next bake to find out.
         let unnoticed = self.store.is_suspect() && self.store_error_since.is_none();
-        if !quiet || unnoticed {
+        if !quiet || unnoticed || self.has_outage_ended() {
             self.turn().await;
         }
     }

@@ -8,7 +8,7 @@ use crate::{
     adapters::{
         config::{self, Config},
         control::Reply,
-        store::{ITSELF, ManualBake, NewImage, Pause, StoreError},
+        store::{ITSELF, ManualBake, NewImage, StoreError},
     },
     app::daemon::planner::Planner,
     domain::{
@@ -19,6 +19,7 @@ use crate::{
         error::chain,
         ids::BakeId,
         image::{reconcile::Comparison, report::Adopted},
+        pause::Pause,
     },
 };
 

@@ -10,9 +10,8 @@ use super::{
     history::{LostHistory, Uncompared},
 };
 use crate::{
-    adapters::store::Pause,
     app::daemon::planner::Upcoming,
-    domain::{health::lines::Line, ids::ScheduleId},
+    domain::{health::lines::Line, ids::ScheduleId, pause::Pause},
 };
 
 /// The state of the engine after a turn.
@@ -65,7 +64,7 @@ pub struct PlannedLine {
 
 impl Engine {
     pub(super) fn publish_status(&mut self, store_error: Option<String>, changed: bool) {
-        let queue_wait_reason = self.queue_wait_reason();
+        let queue_wait_reason = self.blocker().map(|(_, why)| why);
         let image_quota_refused = self.image_quota_refused();
         self.publish.send_modify(|status| {
             status.image_quota_refused = image_quota_refused;

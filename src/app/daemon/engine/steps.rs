@@ -78,7 +78,7 @@ impl PendingCommit {
         if !outcome.is_ok() {
             let (bake, schedule, instance) =
                 (self.bake.id.0, self.bake.schedule.as_str(), self.bake.instance_id.as_str());
-            let (reason, output) = (self.bake.state.reason().unwrap_or_default(), outcome.output.as_str());
+            let (reason, output) = (self.bake.reason().unwrap_or_default(), outcome.output.as_str());
             tracing::error!(bake, schedule, instance, reason, output, "a hook of bake {bake} of {schedule} failed");
         }
     }
@@ -93,7 +93,7 @@ impl PendingCommit {
         }
         let bake = self.bake.id.0;
         let (schedule, instance) = (self.bake.schedule.as_str(), self.bake.instance_id.as_str());
-        let reason = state.reason().unwrap_or_default();
+        let reason = self.bake.reason().unwrap_or_default();
         match state {
             State::Ended { end: End::Failed { .. }, .. } => {
                 tracing::error!(bake, schedule, instance, reason, "bake {bake} of {schedule} failed: {reason}");
@@ -126,8 +126,8 @@ impl PendingCommit {
             State::Queued { kept: Some(_), .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
-            State::Ready { blocked_on: Some(waits_for), .. } => {
-                tracing::warn!(bake, schedule, instance, reason = waits_for, "bake {bake} of {schedule} {waits_for}");
+            State::Ready { .. } if !reason.is_empty() => {
+                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
             _ => {
                 let (from, to) = (before.as_str(), state.as_str());

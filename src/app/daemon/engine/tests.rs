@@ -8,6 +8,7 @@ use proptest::{prelude::ProptestConfig, prop_assert, prop_assert_eq, proptest};
 use super::{steps::Turn, *};
 use crate::{
     adapters::{
+        cloud::request::Product,
         config,
         store::{BakeRow, Filter, NewRow},
     },
@@ -18,7 +19,7 @@ use crate::{
             State, Trigger,
             event::{Effect, Event},
             reason::ReasonCode,
-            state::{BakeWork, End},
+            state::{BakeWork, End, Resume, Suspended},
             waiting::{Wait, WaitReason},
         },
         clock::ManualClock,
@@ -449,7 +450,7 @@ async fn a_quota_closes_admission_until_the_cap_has_passed_and_one_bake_tries() 
     held.engine.turn().await;
     assert!(held.engine.in_flight.is_empty(), "nothing begins while admission is closed: {:?}", held.engine.in_flight);
     assert_eq!(held.rows().await[2].state, "queued");
-    let waits_for = held.engine.queue_wait_reason().unwrap();
+    let waits_for = held.engine.blocker().unwrap().1;
     assert!(waits_for.starts_with("waits for a quota of the account: ExceedBuilderQuota"), "{waits_for}");
 
     held.clock.advance(MINUTE * 10);
@@ -538,4 +539,67 @@ async fn the_end_of_an_image_lets_one_bake_try_before_the_cap_has_passed() {
     held.engine.close_on_quota(&trial, &no_builder(), start());
     held.engine.turn().await;
     assert!(held.engine.in_flight.is_empty());
+}
+
+// Outages
+
+/// What the client notes of a call.
+fn note(engine: &Engine, outcome: Result<(), ApiError>) {
+    let outages = engine.cloud.outages();
+    outages.note(&Product::AppStreaming, "cloud", outages.sent(), &outcome);
+}
+
+fn not_connected() -> ApiError {
+    ApiError {
+        class: ErrorClass::Transient,
+        code: Some("ConnectFailed".to_owned()),
+        message: "cannot connect".to_owned(),
+        advice: "".into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+#[tokio::test]
+async fn the_first_answer_after_an_outage_wakes_what_waits_for_the_cloud_and_nothing_else() {
+    let mut held = Held::new("deadline = '4h'").await;
+    held.engine.turn().await;
+    let later = start() + MINUTE * 9;
+    let work = |on| BakeWork {
+        waiting: Some(Wait { since: start(), why: "waits for the cloud: no".to_owned(), on, times: 9 }),
+        ..work()
+    };
+    let building = |on| State::Building {
+        work: work(on),
+        image: MadeImage { image_id: "imgc-1".into(), version_id: None, task_id: None },
+        since: start(),
+        next: later,
+        seen_at: start(),
+        consecutive_errors: 9,
+        status: "CREATING".to_owned(),
+        found: None,
+        searching: false,
+    };
+    let kept =
+        |on| State::Queued { not_before: later, kept: Some(Suspended { work: work(on), resume: Resume::Create }) };
+    held.record([
+        (Trigger::Slot, start(), building(WaitReason::Outage)),
+        (Trigger::Slot, start(), kept(WaitReason::Outage)),
+        (Trigger::Slot, start(), building(WaitReason::Throttled)),
+        (Trigger::Slot, start(), kept(WaitReason::Busy)),
+    ])
+    .await;
+    note(&held.engine, Err(not_connected()));
+    held.clock.advance(MINUTE);
+    held.engine.tick().await;
+    assert!(held.engine.in_flight.is_empty(), "the cloud does not answer: {:?}", held.engine.in_flight);
+
+    note(&held.engine, Ok(()));
+    held.engine.tick().await;
+    held.clock.advance(TimeDelta::seconds(2));
+    held.engine.tick().await;
+    let mut called: Vec<BakeId> = held.engine.in_flight.keys().copied().collect();
+    called.sort_unstable();
+    assert_eq!(called, [BakeId(1), BakeId(2)], "within two seconds");
 }

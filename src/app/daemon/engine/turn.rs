@@ -13,8 +13,9 @@ use crate::{
         bake::{
             Bake, State,
             event::{Effect, Event},
-            state::{End, Resume, Suspended},
+            state::{BakeWork, End, Resume, Suspended},
             transition::step,
+            waiting::{Wait, WaitReason},
         },
         clock::{STEP_BACK, shifted},
     },
@@ -53,6 +54,7 @@ impl Engine {
             // What waits for an instant of the old clock would wait as long as the step.
             self.store.clamp_wakeups_after_clock_step(now, now).await?;
         }
+        self.wake_after_outage(now).await?;
         let mut changed = self.plan(now).await? > 0;
         let mut turn = Turn::default();
         loop {
@@ -63,7 +65,8 @@ impl Engine {
                 let unproven = self.cloud.clocks().unproven();
                 let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
                 for DueBake { bake, .. } in expired {
-                    let event = self.what_holds().unwrap_or(Event::Due);
+                    let held = self.blocker().map(|(code, why)| Event::Held { code, why });
+                    let event = held.unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
                 }
                 if self.uncompared.is_none() {
@@ -129,12 +132,13 @@ impl Engine {
             }
             let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
             // One whose deadline has passed begins nothing: it ends, and its instance is started again.
-            let proven_now = self.proven_now(now);
-            let is_past_deadline = proven_now > bake.give_up_at;
+            let (bake_time, unproven) = (self.bake_time(now), self.cloud.clocks().unproven());
+            let is_past_deadline = bake.is_past_deadline(bake_time, unproven);
+            let only_restarts = bake.only_restarts(bake_time, unproven);
             if begins_something
                 && (!self.admitting
                     || self.uncompared.is_some()
-                    || !is_past_deadline && !bake.only_restarts(proven_now) && !self.may_begin(bake.id, now)
+                    || !is_past_deadline && !only_restarts && !self.may_begin(bake.id, now)
                     || !self.may_call(now))
             {
                 continue;
@@ -163,8 +167,10 @@ impl Engine {
             }
             State::Ready { work, reconcile_before_create: false, .. } => {
                 if !work.restart_pending {
-                    let reason = "waits for its slot: the clock was ahead when it was begun".to_owned();
-                    let kept = Suspended { work: work.clone(), resume: Resume::FindImage, reason };
+                    let why = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let waiting = Some(Wait::go_on(None, WaitReason::Slot, why, now));
+                    let work = BakeWork { waiting, ..work.clone() };
+                    let kept = Suspended { work, resume: Resume::FindImage };
                     turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, kept: Some(kept) });
                 }
                 true
@@ -184,11 +190,6 @@ impl Engine {
         } else {
             turn.is_cut_short = true;
         }
-    }
-
-    /// The instant by which bakes end and instances are started again.
-    pub(super) fn proven_now(&self, now: DateTime<Utc>) -> DateTime<Utc> {
-        shifted(self.bake_time(now), -self.cloud.clocks().unproven())
     }
 
     pub(super) fn take(&mut self, mut bake: Bake, event: Event, now: DateTime<Utc>) -> PendingCommit {
@@ -213,6 +214,7 @@ impl Engine {
                 bake: step.bake.id,
                 line: step.bake.line.clone(),
                 state: step.bake.state.clone(),
+                reason: step.bake.reason(),
                 attempt: step.attempt.clone(),
             })
             .collect();

@@ -1,0 +1,41 @@
+//! After an outage of the cloud: bakes that wait for an answer try at once.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+
+use super::Engine;
+use crate::adapters::store::StoreError;
+
+/// Bakes that are woken together are spread over this; the rate limiter orders their calls.
+const SPREAD: Duration = Duration::from_secs(2);
+
+impl Engine {
+    /// Calls hosts that do not answer, where nothing else does: bakes may wait for up to `retry.cap`.
+    pub(super) fn probe_outages(&self) {
+        for product in self.cloud.outages().take_probes() {
+            let cloud = Arc::clone(&self.cloud);
+            // Nobody waits for the answer: it is noted as every other.
+            tokio::spawn(async move { cloud.probe_outage(product).await });
+        }
+    }
+
+    /// Whether the cloud answers again, and bakes that wait for it have not been woken since.
+    pub(super) fn has_outage_ended(&self) -> bool {
+        self.outages_handled != Some(self.cloud.outages().ended())
+    }
+
+    /// Makes bakes due that wait for the cloud, if it answers again; at the start, too.
+    pub(super) async fn wake_after_outage(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let ended = self.cloud.outages().ended();
+        if self.outages_handled == Some(ended) {
+            return Ok(());
+        }
+        let woken = self.store.wake_outage_waits(self.bake_time(now), SPREAD).await?;
+        self.outages_handled = Some(ended);
+        if woken > 0 {
+            tracing::info!(bakes = woken, "{woken} bakes that waited for an answer of the cloud try now");
+        }
+        Ok(())
+    }
+}
