@@ -58,7 +58,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     }
     if let Some(scan) = scan {
         let problem = scan.problem.map_or_else(String::new, |problem| format!(", which was not whole: {problem}"));
-        text.push_str(&format!("\nAs of the last scan at the cloud, {}{problem}.\n", relative(scan.at, now)));
+        text.push_str(&format!("\nAs of the last scan of the cloud, {}{problem}.\n", relative(scan.at, now)));
     }
     Ok(CommandOutput::done(text))
 }

@@ -1,9 +1,15 @@
 //! States of a bake: what each one stores, how it is stored in the history, and how a bake ends.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{reason::ReasonCode, waiting::Wait};
+use super::{
+    reason::ReasonCode,
+    retry::later,
+    waiting::{Wait, WaitReason},
+};
 use crate::domain::api::cause::Cause;
 use crate::domain::api::{call::MadeImage, identity::Evidence};
 
@@ -216,6 +222,20 @@ impl Downtime {
 }
 
 impl BakeWork {
+    /// Instant at which a stopped instance is started again: after `max_downtime`, or at once if the quota of images is
+    /// exceeded. `None` while the cloud cannot be reached: a start would not arrive either, and the image can be started as
+    /// soon as the cloud responds.
+    pub(super) fn downtime_end(&self, max_downtime: Duration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let longest = match self.waiting.as_ref()?.on {
+            WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials => return None,
+            WaitReason::ImageQuota => Duration::ZERO,
+            _ => max_downtime,
+        };
+        let since = self.downtime.stopped_since.filter(|_| self.restart_pending)?;
+        // The clock may have been set back since.
+        Some(later(since.min(now), longest))
+    }
+
     /// Whether the bake has a version; one that ended in the queue has none.
     pub(super) fn has_begun(&self) -> bool {
         self.version > 0

@@ -20,7 +20,7 @@ use crate::{
         control::Reply,
         store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
     },
-    app::daemon::context::DaemonContext,
+    app::daemon::{context::DaemonContext, engine::EngineRequest},
     domain::{
         error::chain,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
@@ -110,6 +110,10 @@ pub async fn pass(
         }
         Ok(_) if mode.dry_run => {}
         Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
+    }
+    if !mode.dry_run && judgement.has_deleted() {
+        // Where it is lost, a bake tries after `retry.cap` all the same.
+        let _ = shared.orders.try_send(EngineRequest::ImagesDeleted);
     }
     let report = judgement.report();
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
@@ -230,6 +234,12 @@ impl Judgement {
             images: self.images.into_iter().map(|(_, judged)| judged).collect(),
             failed: self.failed.into_iter().map(|(_, judged)| judged).collect(),
         }
+    }
+
+    /// Whether any image that it judged to go is gone.
+    fn has_deleted(&self) -> bool {
+        self.images.iter().any(|(_, judged)| judged.action == Action::Delete)
+            || self.failed.iter().any(|(_, judged)| judged.action == FailedAction::Delete)
     }
 
     /// Does what follows, and notes in the report where it came to something else.
