@@ -178,7 +178,7 @@ fn people_can_pause_resume_retry_and_cancel() {
     assert!(out.contains("succeeded"), "{out}");
     host.expect(3, &["retry", "99"]);
     let (_, err) = host.expect(1, &["cancel", &id]);
-    assert!(err.contains("it is over"), "{err}");
+    assert!(err.contains("it has ended"), "{err}");
 
     // A bake that waits for a busy cloud can be cancelled.
     cloud.add_faults(&error.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));

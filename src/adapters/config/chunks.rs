@@ -1,15 +1,15 @@
-//! A long file in chunks that can be parsed one after the other.
+//! Splits a long file into chunks that can be parsed one after the other.
 //!
-//! A parsed document takes many times the room of its text. Cut before `[[schedule]]` headers, a file of ten thousand
-//! schedules never needs more than one piece's document at a time.
+//! A parsed document takes many times the memory of its text. Split before `[[schedule]]` headers, a file of ten
+//! thousand schedules never needs more than the document of one chunk.
 
 use std::ops::Range;
 
-/// The header that a piece begins with.
+/// Header at the beginning of a chunk.
 const HEADER: &str = "[[schedule]]";
 
-/// Cuts `text` into chunks of at least `least` bytes, each but the first beginning with a `[[schedule]]` line. A line
-/// that only looks like one, inside a multi-line string, is no place to cut; one inside a list does not parse anyway.
+/// Splits `text` into chunks of at least `least` bytes, each but the first beginning with a `[[schedule]]` line. A
+/// similar line inside a multi-line string does not count; one inside a list does not parse anyway.
 pub(super) fn split_at_headers(text: &str, least: usize) -> Vec<Range<usize>> {
     let mut chunks = Vec::new();
     let (mut begin, mut at, mut inside) = (0, 0, None);
@@ -25,7 +25,7 @@ pub(super) fn split_at_headers(text: &str, least: usize) -> Vec<Range<usize>> {
     chunks
 }
 
-/// The quote, three of which must close the string that the end of `line` is inside of, if any; `inside` is the same
+/// The quote that closes, three times, the string at the end of `line`, if any; `inside` is the same for its beginning.
 /// for its begin.
 fn after(line: &[u8], mut inside: Option<u8>) -> Option<u8> {
     let mut at = 0;
@@ -54,7 +54,7 @@ fn after(line: &[u8], mut inside: Option<u8>) -> Option<u8> {
     inside
 }
 
-/// The length of the one-line string that `line` begins with; the whole line where it is not closed.
+/// Length of the one-line string at the beginning of `line`; the whole line if it is not closed.
 fn single(line: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while let Some(&byte) = line.get(at) {

@@ -1,4 +1,4 @@
-//! What was learned of the cloud that no page says.
+//! Undocumented properties of the cloud that the daemon has observed.
 
 use chrono::{DateTime, Utc};
 
@@ -11,7 +11,7 @@ const GMT_OFFSET: &str = "gmt_offset";
 const CLOCK_ANCHOR: &str = "clock_anchor";
 
 impl Reader {
-    /// The zone of `GmtCreate`, once an image of ours has shown it.
+    /// Zone of `GmtCreate`, once an own image has shown it.
     pub async fn gmt_offset(&self) -> Result<Option<GmtOffset>, StoreError> {
         let value: Option<String> = sqlx::query_scalar(statements::LEARNED)
             .bind(GMT_OFFSET)
@@ -21,7 +21,7 @@ impl Reader {
         Ok(value.and_then(|value| value.parse().ok()).map(GmtOffset::from_minutes))
     }
 
-    /// The last comparison of this host's clock with the cloud's; `None` where none is readable.
+    /// Last comparison of this host's clock with the cloud's; `None` if none is readable.
     pub async fn clock_anchor(&self) -> Result<Option<ClockAnchor>, StoreError> {
         let value: Option<String> = sqlx::query_scalar(statements::LEARNED)
             .bind(CLOCK_ANCHOR)
@@ -33,7 +33,7 @@ impl Reader {
 }
 
 impl Store {
-    /// Keeps what is known of the zone of `GmtCreate`; `None`: images contradict each other.
+    /// Stores the zone of `GmtCreate`; `None`: images contradict each other.
     pub async fn keep_gmt_offset(&self, offset: Option<GmtOffset>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let query = match offset {
             Some(offset) => sqlx::query(statements::LEARN)
@@ -48,7 +48,7 @@ impl Store {
         Ok(())
     }
 
-    /// Keeps the last comparison of this host's clock with the cloud's.
+    /// Stores the last comparison of this host's clock with the cloud's.
     pub async fn keep_clock_anchor(&self, anchor: &ClockAnchor, now: DateTime<Utc>) -> Result<(), StoreError> {
         let json = serde_json::to_string(anchor).map_err(StoreError::Encode)?;
         let mut tx = self.begin().await?;

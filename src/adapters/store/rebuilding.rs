@@ -1,4 +1,4 @@
-//! The history made whole from what the cloud's images say of themselves. Only ever adds and raises.
+//! Reconstruction of the history from the tags of images. It only adds rows and raises versions.
 
 use std::collections::BTreeMap;
 
@@ -17,7 +17,7 @@ use crate::domain::{
     image::reconcile::{Comparison, Rebuilt, Recorded},
 };
 
-/// The reason that rows made from tags have.
+/// Reason of rows made from tags.
 const REASON: &str = "rebuilt from the image's tags";
 
 impl Reader {
@@ -46,7 +46,7 @@ impl Reader {
 }
 
 impl Store {
-    /// Raises the last versions of lines; one that is higher already stays.
+    /// Raises the last versions of lines; higher ones stay.
     pub async fn raise_versions(&self, versions: &BTreeMap<LineId, u32>) -> Result<(), StoreError> {
         let rows: Vec<_> = versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
         let mut tx = self.begin().await?;
@@ -54,7 +54,7 @@ impl Store {
         tx.commit().await.map_err(failed("commit the versions"))
     }
 
-    /// Takes over what a comparison found, and notes who asked for it. All or none.
+    /// Applies a comparison, with the person who requested it. All or nothing.
     pub async fn rebuild(
         &self,
         found: &Comparison,
@@ -90,7 +90,7 @@ impl Store {
     }
 }
 
-/// Takes the slots of `rows` from the rows that call them missed. Each such change is in the audit.
+/// Removes the slots of `rows` from rows of missed slots, with a line of the audit each.
 async fn make_way(
     tx: &mut sqlx::SqliteConnection,
     rows: &[Row<'_>],

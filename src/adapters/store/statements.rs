@@ -1,5 +1,5 @@
-//! Every SQL text, so that one test can prepare them all. Batches travel as one JSON array: a thousand rows are one
-//! statement and one trip to SQLite's thread, not a thousand.
+//! All SQL texts, so that one test can prepare them. A batch is one JSON array: a thousand rows need one statement and
+//! one trip to SQLite's thread.
 
 /// Whether the file is sound; one row that says `ok`, or up to ten that say what is wrong.
 pub const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
@@ -181,7 +181,7 @@ SELECT EXISTS (SELECT 1 FROM audit WHERE action = ?1 AND substr(detail, 1, lengt
 pub const ALL_TARGETS: &str = "
 SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at FROM targets";
 
-/// Begun bakes that want to be looked at by now.
+/// Started bakes that are due.
 pub const DUE_BAKES: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
        s.json AS settings, coalesce(l.last_version, 0) AS last_version
@@ -223,15 +223,14 @@ WHERE b.id = ?1";
 /// Whether a bake is not over.
 pub const HAS_OPEN_BAKE: &str = "SELECT EXISTS (SELECT 1 FROM bakes WHERE finished_at IS NULL)";
 
-/// The next instant at which an unfinished bake wants to be looked at.
+/// The next instant at which an open bake is due.
 pub const NEXT_WAKE: &str = "
 SELECT min(at) FROM (
     SELECT min(wake_at) AS at FROM bakes WHERE finished_at IS NULL AND wake_at > ?1
     UNION ALL
     SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
 
-/// Begun bakes that wait for an instant later than ?2 are looked at now; those with a version are begun, also where they
-/// wait in the queue.
+/// Started bakes that wait for an instant later than ?2 are due now, including those in the queue with a version.
 pub const CLAMP_WAKEUPS_AFTER_CLOCK_STEP: &str = "
 UPDATE bakes SET wake_at = ?1
 WHERE finished_at IS NULL AND (state <> 'queued' OR version IS NOT NULL) AND wake_at > ?2";
@@ -384,7 +383,7 @@ pub const REMOVE_REBUILT_RANGES: &str = uncount_rebuilt!(
 pub const UNCOUNT_REBUILT: &str =
     uncount_rebuilt!("UPDATE bakes SET covers = bakes.covers - counted.own FROM counted WHERE bakes.id = counted.id");
 
-/// Bakes that are unknown are looked at now.
+/// Unknown bakes are due now.
 pub const WAKE_UNKNOWN: &str = "
 UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
 FROM json_each(?1) AS wake
@@ -424,7 +423,7 @@ FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
 WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
 ON CONFLICT (image_id) DO NOTHING";
 
-/// Images with what holds them; the condition follows.
+/// Images with what keeps them; the condition follows.
 macro_rules! images {
     ($condition:literal) => {
         concat!(
@@ -446,7 +445,7 @@ FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON 
     };
 }
 
-/// Images that are not deleted, with what holds them.
+/// Images that are not deleted, with what keeps them.
 pub const PRESENT_IMAGES: &str = images!(
     "WHERE i.fate <> 'deleted'
 ORDER BY i.line_id, i.version DESC, i.image_id"
@@ -470,10 +469,10 @@ FROM json_each(?1) AS line CROSS JOIN bakes b
                AND (state = 'succeeded' OR coalesce(cause, 'image') = 'image')
              ORDER BY id DESC LIMIT 1)";
 
-/// The last look at the cloud.
+/// The last inventory scan.
 pub const LAST_SCAN: &str = "SELECT at, problem, since, whole_at FROM looks";
 
-/// A look took place.
+/// Records an inventory scan.
 pub const SET_SCAN: &str = "
 INSERT INTO looks (id, at, problem, since, whole_at)
 VALUES (1, ?1, ?2, CASE WHEN ?2 IS NOT NULL THEN ?1 END, CASE WHEN ?2 IS NULL THEN ?1 END)
@@ -481,7 +480,7 @@ ON CONFLICT (id) DO UPDATE
 SET at = excluded.at, problem = excluded.problem, whole_at = coalesce(excluded.whole_at, whole_at),
     since = CASE WHEN excluded.problem IS NOT NULL THEN coalesce(since, excluded.at) END";
 
-/// What a look showed.
+/// Results of an inventory scan.
 pub const RECORD_SIGHTS: &str = "
 UPDATE images
 SET available = sight.value ->> 'available', ours = sight.value ->> 'ours', used_by = sight.value ->> 'used_by',
@@ -516,7 +515,7 @@ UNION ALL
 SELECT image_id, line_id, image_name, tries, coalesce(sent_at, 0), delete_after, 1 FROM failed_images WHERE fate = 'deleting'
 ORDER BY sent_at, image_id";
 
-/// An image is marked, unless something holds it by now.
+/// Marks an image, unless something keeps it now.
 pub const MARK_IMAGE: &str = "
 UPDATE images SET fate = 'marked', rule = ?2, delete_after = ?3, marked_at = ?4, refused = NULL, tries = 0, brake = ?5
 WHERE image_id = ?1 AND fate IN ('kept', 'refused')
@@ -534,8 +533,8 @@ pub const CONFIRM_DELETIONS: &str = "
 UPDATE images SET brake = 'confirmed'
 WHERE fate = 'marked' AND image_id IN (SELECT value FROM json_each(?1))";
 
-/// A marked image is about to be deleted: only if nothing holds it and a newer good image of its line is left, one that is
-/// not itself about to go.
+/// A marked image is about to be deleted: only if nothing keeps it and a newer good image of its line is left that is
+/// not about to be deleted.
 pub const BEGIN_DELETION: &str = "
 UPDATE images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
 WHERE image_id = ?1 AND fate = 'marked'
@@ -555,7 +554,7 @@ WHERE image_id = ?1 AND fate = 'deleting'";
 pub const PUT_OFF_DELETION: &str = "
 UPDATE images SET refused = ?2, delete_after = max(delete_after, ?3) WHERE image_id = ?1 AND fate = 'marked'";
 
-/// Who uses an image, as one question about it alone showed.
+/// Users of an image, from a query about this image only.
 pub const SET_USERS: &str = "UPDATE images SET used_by = ?2 WHERE image_id = ?1 AND used_by <> ?2";
 
 /// Images were judged by a whole pass.
@@ -578,16 +577,16 @@ pub const COUNTED_DELETIONS: &str = "
 SELECT line_id, count(*) FROM images INDEXED BY images_deleted_counted
 WHERE fate = 'deleted' AND brake = 'counted' AND deleted_at > ?1 GROUP BY line_id";
 
-/// What may not be deleted until it is confirmed.
+/// Limits that need a confirmation.
 pub const BRAKES: &str = "SELECT line_id, since, brake FROM brakes ORDER BY line_id";
 
-/// What is held, as of now. One that was held before keeps its date.
+/// Records limits that need a confirmation. A known one keeps its date.
 pub const SET_BRAKES: &str = "
 INSERT INTO brakes (line_id, since, brake)
 SELECT value ->> 'line_id', ?2, value -> 'brake' FROM json_each(?1) WHERE true
 ON CONFLICT (line_id) DO UPDATE SET brake = excluded.brake";
 
-/// What is not held any more.
+/// Removes limits that are not exceeded any more.
 pub const DROP_BRAKES: &str = "
 DELETE FROM brakes WHERE line_id NOT IN (SELECT value ->> 'line_id' FROM json_each(?1))
                      AND line_id NOT IN (SELECT value FROM json_each(?2))";
@@ -705,34 +704,34 @@ SET since = excluded.since, until = excluded.until, reason = excluded.reason, wh
 /// An image is not pinned any more.
 pub const LIFT_PIN: &str = "DELETE FROM pins WHERE image_id = ?1";
 
-/// Lines whose channels want to be looked at.
+/// Lines whose channels are due.
 pub const DUE_CHANNELS: &str = "SELECT line_id FROM channels_due WHERE at <= ?1 ORDER BY at, line_id LIMIT ?2";
 
-/// When the channels of a line want to be looked at next.
+/// Instant at which the channels of a line are due next.
 pub const NEXT_CHANNELS: &str = "SELECT min(at) FROM channels_due";
 
-/// Channels of these lines, and all that do not move by themselves with the images, are looked at now.
+/// Channels of these lines, and all that do not move by themselves with the images, are due now.
 pub const QUEUE_CHANNELS: &str = "
 INSERT INTO channels_due (line_id, at)
 SELECT value, 0 FROM json_each(?1) UNION SELECT line_id, 0 FROM channels WHERE channel <> 'latest'
 ON CONFLICT (line_id) DO UPDATE SET at = 0";
 
-/// The channels of some lines were looked at.
+/// The channels of some lines were processed.
 pub const CHANNELS_OBSERVED: &str = "DELETE FROM channels_due WHERE line_id IN (SELECT value FROM json_each(?1))";
 
-/// And want to be again.
+/// Their next instant.
 pub const CHANNELS_AGAIN: &str = "
 INSERT INTO channels_due (line_id, at) SELECT value ->> 'line_id', value ->> 'at' FROM json_each(?1) WHERE true
 ON CONFLICT (line_id) DO UPDATE SET at = min(at, excluded.at)";
 
-/// What the channels of some lines stand for.
+/// Current targets of the channels of some lines.
 pub const ASSIGNED_CHANNELS: &str = "
 SELECT c.line_id, c.channel, c.image_id, i.version, c.above
 FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
 WHERE c.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY c.line_id, c.channel";
 
-/// What they stood for, the last assignment first. `latest` needs no past.
+/// Former targets, the last assignment first. `latest` needs none.
 pub const PAST_OF_CHANNELS: &str = "
 SELECT c.line_id, c.channel, h.image_id
 FROM channels c JOIN channel_history h ON h.line_id = c.line_id AND h.channel = c.channel
@@ -740,7 +739,7 @@ WHERE c.line_id IN (SELECT value FROM json_each(?1)) AND c.channel <> 'latest' A
 GROUP BY c.line_id, c.channel, h.image_id
 ORDER BY max(h.id) DESC";
 
-/// A channel comes to stand for an image, or for nothing.
+/// A channel points to an image, or becomes empty.
 pub const SET_CHANNEL: &str = "
 INSERT INTO channels (line_id, channel, image_id, above, since) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (line_id, channel) DO UPDATE
@@ -761,7 +760,7 @@ ON CONFLICT (image_id) DO UPDATE SET at = excluded.at, reason = excluded.reason,
 /// An image may be used again.
 pub const LIFT_VETO: &str = "DELETE FROM vetoes WHERE image_id = ?1";
 
-/// What every channel stands for, and how that came about; of one schedule, or of all.
+/// Current targets of all channels, with their assignment; of one schedule, or of all.
 pub const CHANNELS_NOW: &str = "
 SELECT c.line_id, c.channel, c.image_id, i.image_name, i.version_id, i.version, c.since, h.who, h.why
 FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
@@ -777,7 +776,7 @@ FROM channel_history h LEFT JOIN images i ON i.image_id = h.image_id
 WHERE ?1 IS NULL OR h.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
 ORDER BY h.id DESC LIMIT ?2";
 
-/// Copies that want to be looked at by now, or wait for an instant of a clock that was set back since.
+/// Copies that are due, or wait for an instant of a clock that was set back since.
 pub const DUE_COPIES: &str = "
 SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
        CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
@@ -787,7 +786,7 @@ WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
 ORDER BY d.wake_at, d.image_id, d.region
 LIMIT ?3";
 
-/// When the next copy wants to be looked at.
+/// Instant at which the next copy is due.
 pub const NEXT_COPY: &str = "SELECT min(wake_at) FROM distributions WHERE finished_at IS NULL";
 
 /// Copies that took a step. One that has ended is never reopened by a step.
@@ -801,7 +800,7 @@ FROM json_each(?1) AS step
 WHERE distributions.image_id = step.value ->> 'image_id' AND distributions.region = step.value ->> 'region'
   AND distributions.finished_at IS NULL";
 
-/// The copies of a bake's image that failed are wanted anew, unless the image is gone or going.
+/// Failed copies of a bake's image are queued again, unless the image is deleted or being deleted.
 pub const REOPEN_COPIES: &str = "
 UPDATE distributions
 SET state = 'pending', doing = NULL, tries = 0, wake_at = ?2, progress = NULL, reason = NULL, finished_at = NULL
@@ -1039,7 +1038,7 @@ pub const COUNT_STEP: &str = "UPDATE lineage SET steps = steps + 1 WHERE run = ?
 /// The mark of an orderly end.
 pub const END_RUN: &str = "UPDATE lineage SET steps = steps + 1, stopped = 1 WHERE run = ?1 RETURNING steps";
 
-/// Nothing is left to be found out in the cloud.
+/// The history is up to date with the cloud.
 pub const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
 
 /// No start has been made on it.

@@ -138,7 +138,7 @@ async fn fill(store: &Store) {
         since: hour(2),
         polls: 4,
         next: now() + TimeDelta::seconds(25),
-        why: "the answer to the create call was lost; looking for its image".into(),
+        why: "the answer to the create call was lost; searching for its image".into(),
     };
     step(3, "office-cn", now(), state, None).await;
     let state = State::Building {

@@ -64,7 +64,7 @@ pub async fn run(
         text.push_str(&self::images(context, change, limit));
     }
     if edited.needs_restart(current) {
-        text.push_str("\nSome changes in [cloud] and [daemon] count from the next start of the daemon.\n");
+        text.push_str("\nSome changes in [cloud] and [daemon] apply at the next start of the daemon.\n");
     }
     Ok(CommandOutput::done(text))
 }

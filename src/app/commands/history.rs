@@ -72,7 +72,7 @@ pub fn table(rows: &[BakeRow], now: DateTime<Utc>, color: bool) -> String {
             reason = format!("{} slots: {reason}", row.covers);
         }
         if row.trigger == "manual" {
-            reason = format!("asked for by {}: {reason}", row.requested_by.as_deref().unwrap_or("a person"));
+            reason = format!("requested by {}: {reason}", row.requested_by.as_deref().unwrap_or("a person"));
         }
         table.row([
             row.id.to_string(),

@@ -1,5 +1,5 @@
-//! Turns slots that are due into rows of the history: what to do of each (schedule, instance), and until when every slot
-//! has its row. Knows nothing of the cloud.
+//! Planner: turns due slots into rows of the history, and records for each (schedule, instance) up to which instant
+//! every slot has its row. It does not use the cloud.
 
 use std::{
     cmp::Reverse,
@@ -25,17 +25,17 @@ use crate::{
     },
 };
 
-/// No schedule was known before there was this program: a clock that shows less had not been set yet.
+/// A clock before this instant was not set yet: the program did not exist.
 const FIRST_PLAUSIBLE: DateTime<Utc> = DateTime::from_timestamp_secs(1_735_689_600).unwrap();
 
-/// The timetable of everything in the file, and how far each part of it is accounted for.
+/// Timetable of the configuration, with the progress of each target.
 #[derive(Debug)]
 pub struct Planner {
     config_hash: String,
     entries: Vec<PlannedTarget>,
-    /// The next slot of each entry, the earliest on top.
+    /// Next slot of each entry, the earliest on top.
     heap: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
-    /// The latest instant that was planned for since the clock was set back last.
+    /// Latest planned instant since the clock was last set back.
     planned_to: DateTime<Utc>,
     /// Schedules paused by a person or by the daemon.
     pauses: HashMap<ScheduleId, Pause>,
@@ -47,28 +47,28 @@ struct PlannedTarget {
     instance: InstanceId,
     line: LineId,
     accounted_to: DateTime<Utc>,
-    /// How far slots have rows already, because the clock was ahead once: those of `accounted_to` up to here. Such a row keeps
-    /// its slots when they come, unless it never began and was written later than they come.
+    /// End of the slots after `accounted_to` that have rows, because the clock was ahead. Such a row keeps its slots
+    /// when they are due, unless it never started and was written later than that.
     seen_to: DateTime<Utc>,
-    /// The last slot that has a row, where that is later than now.
+    /// Last slot with a row, if it is in the future.
     rows_to: DateTime<Utc>,
     known_since: DateTime<Utc>,
-    /// `known_since` was read off a clock that nobody has confirmed: who corrects the clock corrects this, too.
+    /// `known_since` is from an unconfirmed clock: a correction of the clock corrects it.
     is_provisional: bool,
 }
 
-/// What is planned for: one instance of one schedule.
+/// One instance of one schedule.
 #[derive(Debug, Clone, Copy)]
 pub struct Planned<'a> {
     /// The schedule.
     pub schedule: &'a Schedule,
     /// The line of its images.
     pub line: &'a LineId,
-    /// Since when it is in the file.
+    /// Start of its presence in the configuration.
     pub known_since: DateTime<Utc>,
 }
 
-/// A slot to come.
+/// A future slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upcoming {
     /// The slot.
@@ -82,21 +82,21 @@ pub struct Upcoming {
 }
 
 impl Planner {
-    /// The lines of the file on an instance.
+    /// Configured lines of an instance.
     pub fn lines_on(&self, instance: &InstanceId) -> Vec<LineId> {
         self.entries.iter().filter(|entry| entry.instance == *instance).map(|entry| entry.line.clone()).collect()
     }
 
-    /// Takes over the schedules of a configuration. What is new is accounted for up to now: nothing runs because it was
-    /// written down. What is known goes on from its last row, so that missed slots are dealt with. What was due under a
-    /// rule that has been replaced while the daemon was down is recorded as missed.
+    /// Applies the schedules of a configuration. New ones are accounted for up to now: adding a schedule runs nothing.
+    /// Known ones continue from their last row, so that missed slots are handled. Slots of a rule that was replaced
+    /// while the daemon was down are recorded as missed.
     pub async fn adopt(
         schedules: &[Arc<Schedule>],
         config_hash: &str,
         store: &Store,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        // What stays is made before what goes: otherwise the heap of the process is left full of holes.
+        // Lasting values are allocated before temporary ones: otherwise the heap of the process stays fragmented.
         let mut entries: Vec<PlannedTarget> = schedules
             .iter()
             .flat_map(|schedule| {
@@ -146,12 +146,12 @@ impl Planner {
             }
             let before = before.filter(|before| before.removed_at.is_none());
             if let Some(before) = &before {
-                // A clock that had not been set yet says nothing of since when.
+                // An unset clock does not show since when.
                 if before.known_since >= FIRST_PLAUSIBLE || now < FIRST_PLAUSIBLE {
                     entry.is_provisional = before.known_since > now;
                     entry.known_since = before.known_since.min(now);
                     if before.timing == timing {
-                        // Rows of the future were written under a wrong clock.
+                        // Rows of the future were written by a wrong clock.
                         let came_while_down = came_while_down.get(&key).copied().unwrap_or(now);
                         entry.accounted_to = before.accounted_to.min(now).min(came_while_down).max(entry.known_since);
                     }
@@ -188,7 +188,7 @@ impl Planner {
         Ok(planner)
     }
 
-    /// Records every slot that has come due. Harmless to call at any time, and to repeat.
+    /// Records all due slots. It can be called at any time, and repeated.
     pub async fn plan(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
         if now < shifted(self.planned_to, -STEP_BACK) {
             self.set_back(store, now).await?;
@@ -204,14 +204,14 @@ impl Planner {
                 self.entries[index].accounted_to = now;
             }
         }
-        // Where nothing was recorded, nothing is accounted for: the next look finds the same slots due.
+        // Without a record nothing is accounted for: the next tick finds the same slots due.
         for index in due {
             self.push(index);
         }
         planned
     }
 
-    /// The clock was set back: slots that come again are planned for again.
+    /// The clock was set back: repeated slots are planned again.
     async fn set_back(&mut self, store: &Store, now: DateTime<Utc>) -> Result<(), StoreError> {
         tracing::warn!(
             from = %self.planned_to, to = %now,
@@ -240,7 +240,7 @@ impl Planner {
                 Some(span) => ahead.remove(&(span.schedule_id, span.instance_id)).unwrap_or_default(),
                 None => Vec::new(),
             };
-            // A row is wanted for slots that have none, and for those that rows give up.
+            // A row is needed for slots without one, and for those that rows give up.
             let seen_to = entry.seen_to.max(entry.accounted_to).min(now);
             let (mut spans, gives_up) = give_up_rows(&entry.schedule.timing, &rows, entry.accounted_to, seen_to);
             spans.push((seen_to, now));
@@ -275,7 +275,7 @@ impl Planner {
             accounted.push(accountings);
             progress.push(entry.progress(now));
         }
-        // A range of missed slots does not count those that have rows of their own, as rebuilt ones have.
+        // A range of missed slots does not count those with their own rows, such as rebuilt ones.
         let ranges: Vec<Span> = due
             .iter()
             .zip(&accounted)
@@ -300,7 +300,7 @@ impl Planner {
         Ok(rows.len())
     }
 
-    /// The clock was set by `by` before anybody had confirmed it: what was first seen by it is dated by it.
+    /// The clock was set by `by` before the cloud confirmed it: targets first seen by it get corrected dates.
     pub fn clock_corrected(&mut self, by: TimeDelta, now: DateTime<Utc>) {
         for entry in self.entries.iter_mut().filter(|entry| entry.is_provisional) {
             let has_planned = entry.accounted_to != entry.known_since;
@@ -311,8 +311,8 @@ impl Planner {
         self.rebuild();
     }
 
-    /// The cloud has confirmed the clock: what was read off it stands. Slots that were passed over as seen by a clock that was
-    /// ahead when the schedule came, and that have no rows, are planned for.
+    /// The cloud has confirmed the clock: instants from it are valid. Slots that were skipped because the clock was
+    /// ahead when the schedule was added, and that have no rows, are planned.
     pub fn clock_confirmed(&mut self) {
         for entry in &mut self.entries {
             if entry.is_provisional && entry.seen_to > entry.rows_to {
@@ -324,7 +324,7 @@ impl Planner {
         self.rebuild();
     }
 
-    /// When the next slot comes due.
+    /// Instant of the next slot.
     pub fn next_at(&self) -> Option<DateTime<Utc>> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
@@ -352,10 +352,9 @@ impl Planner {
             .collect()
     }
 
-    /// Rows for a bake of every instance of a schedule, now. `None` where there is no such schedule; `text` is its name
-    /// or its id.
+    /// Rows for a bake of every instance of a schedule, now. `None` for an unknown schedule; `text` is its name or id.
     pub fn manual(&self, text: &str, now: DateTime<Utc>) -> Option<Vec<NewRow>> {
-        // The history counts in milliseconds; the slot of the row must be the very instant that its tag shows.
+        // The history counts in milliseconds; the slot of the row must equal the instant in its tag.
         let slot = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let rows: Vec<_> = self
             .entries
@@ -369,29 +368,29 @@ impl Planner {
         (!rows.is_empty()).then_some(rows)
     }
 
-    /// The schedule that goes by this name, or by this id.
+    /// The schedule with this name or id.
     pub fn find(&self, text: &str) -> Option<ScheduleId> {
         let mut schedules = self.entries.iter().map(|entry| &entry.schedule);
         let found = schedules.find(|schedule| schedule.name.as_str() == text || schedule.id.as_str() == text)?;
         Some(found.id.clone())
     }
 
-    /// Every name and id of a schedule.
+    /// All names and ids of schedules.
     pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().flat_map(|entry| [entry.schedule.name.as_str(), entry.schedule.id.as_str()])
     }
 
-    /// Takes over who is paused.
+    /// Applies the current pauses.
     pub fn set_pauses(&mut self, pauses: HashMap<ScheduleId, Pause>) {
         self.pauses = pauses;
     }
 
-    /// Whether a schedule is paused, other than in the file.
+    /// Whether a schedule is paused, other than in the configuration.
     pub fn is_paused(&self, id: &ScheduleId, now: DateTime<Utc>) -> bool {
         self.pauses.get(id).is_some_and(|pause| pause.is_in_force(now))
     }
 
-    /// The pauses of schedules in the file that are in force at `now`.
+    /// Pauses of configured schedules that are in force at `now`.
     pub fn pauses_at(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Pause> {
         let known: HashSet<&ScheduleId> = self.entries.iter().map(|entry| &entry.schedule.id).collect();
         let mut pauses: Vec<_> = self.pauses.values().filter(|pause| known.contains(&pause.schedule_id)).collect();
@@ -400,8 +399,8 @@ impl Planner {
         pauses.into_iter()
     }
 
-    /// The time from `accounted_to` to `now` in offset_spans that are paused or not: a pause may have ended while the daemon was
-    /// down.
+    /// The time from `accounted_to` to `now` in spans that are paused or not: a pause may have ended while the daemon
+    /// was down.
     fn offset_spans(
         &self,
         entry: &PlannedTarget,
@@ -421,7 +420,7 @@ impl Planner {
         ends.into_iter().map(|end| (end, paused(end))).collect()
     }
 
-    /// Every instance of every schedule, in the order of the file.
+    /// All instances of all schedules, in the order of the configuration.
     pub fn planned(&self) -> impl Iterator<Item = Planned<'_>> {
         self.entries.iter().map(|entry| Planned {
             schedule: &entry.schedule,
@@ -439,7 +438,7 @@ impl Planner {
             self.heap.pop();
             due.push(index);
         }
-        // By place in the file, not by heap order: the order of rows is the order of the queue.
+        // In the order of the configuration, not of the heap: the order of rows is the order of the queue.
         due.sort_unstable();
         due
     }
@@ -460,7 +459,7 @@ impl Planner {
 }
 
 impl PlannedTarget {
-    /// Slots that come now and have rows from when the clock was ahead, if there are any.
+    /// Slots that are due now and have rows from when the clock was ahead, if there are any.
     fn span_ahead(&self, now: DateTime<Utc>) -> Option<Span> {
         (self.seen_to > self.accounted_to).then(|| self.span(self.accounted_to, self.seen_to.min(now)))
     }
@@ -469,7 +468,7 @@ impl PlannedTarget {
         Span { schedule_id: self.schedule.id.clone(), instance_id: self.instance.clone(), after, until }
     }
 
-    /// What the history keeps once everything up to `accounted_to` has its rows.
+    /// Progress to store once all slots up to `accounted_to` have rows.
     fn progress(&self, accounted_to: DateTime<Utc>) -> TargetProgress {
         TargetProgress {
             schedule_id: self.schedule.id.clone(),
@@ -485,7 +484,7 @@ impl PlannedTarget {
                 let trigger = if caught_up { Trigger::CaughtUp } else { Trigger::Slot };
                 if self.schedule.overlap == Overlap::Skip {
                     let busy = match open.get(&self.instance) {
-                        Some(bake) => Some(format!("bake {bake} was still at work on the instance")),
+                        Some(bake) => Some(format!("bake {bake} of the instance was still running")),
                         None if queued_now.contains(&self.instance) => {
                             Some("another bake of the instance was due at the same moment".to_owned())
                         }
@@ -536,7 +535,7 @@ impl PlannedTarget {
     }
 }
 
-/// Lifts the daemon's own pauses of schedules that were edited since they failed; answers with what is left.
+/// Ends the daemon's own pauses of schedules that were edited since they failed; returns the remaining pauses.
 async fn unpause_edited(
     schedules: &[Arc<Schedule>],
     mut edited: HashSet<ScheduleId>,
@@ -582,10 +581,10 @@ fn by_target(rows: Vec<RowAhead>) -> HashMap<Key, Vec<RowAhead>> {
     targets
 }
 
-/// A span of slots: those behind the first instant, up to and including the second.
+/// A span of slots: after the first instant, up to and including the second.
 type SlotSpan = (DateTime<Utc>, DateTime<Utc>);
 
-/// What is left of `spans`, in order, without slots from the first to the last of each of `own`, in order.
+/// Remaining parts of `spans`, in order, without the slots from the first to the last of each of `own`, in order.
 fn around(spans: &[SlotSpan], own: &[SlotSpan]) -> Vec<SlotSpan> {
     let mut left = Vec::with_capacity(spans.len() + own.len());
     for &(mut after, until) in spans {
@@ -603,7 +602,7 @@ fn around(spans: &[SlotSpan], own: &[SlotSpan]) -> Vec<SlotSpan> {
     left
 }
 
-/// What these rows give up of the slots in (`after`, `until`], and which spans that makes.
+/// What these rows give up of the slots in (`after`, `until`], and the resulting spans.
 fn give_up_rows(
     timing: &Timing,
     rows: &[RowAhead],
@@ -620,13 +619,13 @@ fn give_up_rows(
 }
 
 impl StoredTarget {
-    /// Whether it is in the file as it was.
+    /// Whether its rule is unchanged.
     fn is_kept(&self, timing: &str) -> bool {
         self.removed_at.is_none() && self.timing == timing
     }
 }
 
-/// Rows that were written while the clock was ahead, of targets whose rule is replaced or that come back.
+/// Rows that were written while the clock was ahead, of targets whose rule is replaced or that return.
 async fn rows_of_old_rules(
     entries: &[PlannedTarget],
     known: &HashMap<Key, StoredTarget>,
@@ -646,8 +645,8 @@ async fn rows_of_old_rules(
     Ok(by_target(store.rows_ahead(&spans, now).await?))
 }
 
-/// Targets whose rows from the future stand for slots that have come since, while no daemon ran: from where on those slots are
-/// accounted for again.
+/// Targets whose future rows cover slots that were due since, while no daemon ran: the instant from which those slots
+/// are accounted for again.
 async fn slots_given_up_while_down(
     entries: &[PlannedTarget],
     known: &HashMap<Key, StoredTarget>,
@@ -669,18 +668,17 @@ async fn slots_given_up_while_down(
     Ok(rows.into_iter().filter_map(|(key, rows)| Some((key, first(rows)? - TimeDelta::nanoseconds(1)))).collect())
 }
 
-/// What a target has rows for already.
+/// Slots of a target that have rows.
 struct Ahead<'a> {
     /// See [`PlannedTarget`].
     seen_to: Option<DateTime<Utc>>,
-    /// Those that were written while the clock was ahead.
+    /// Those written while the clock was ahead.
     rows: &'a [RowAhead],
-    /// The first and the last slot of each other one.
+    /// First and last slot of each other row.
     own: &'a [SlotSpan],
 }
 
-/// Ends a rule that was in force before: its slots up to now that have no row make rows of missed ones, and rows of the
-/// future give up what is later.
+/// Ends a former rule: its slots up to now without a row are recorded as missed, and future rows give up later slots.
 fn end_old_rule(
     schedule: &Schedule,
     instance: &InstanceId,
@@ -692,7 +690,7 @@ fn end_old_rule(
     let Some(old) = StoredTiming::from_json(&before.timing).and_then(|timing| timing.read()) else {
         return (Vec::new(), Vec::new());
     };
-    // What was removed from the file is accounted for up to then, and not after.
+    // A removed target is accounted for up to its removal only.
     let after = if before.removed_at.is_some() { now } else { before.accounted_to.min(now) };
     let (mut spans, given_up) = give_up_rows(&old, ahead.rows, after, DateTime::<Utc>::MAX_UTC);
     spans.push((ahead.seen_to.unwrap_or(after).max(before.accounted_to).clamp(after, now), now));
@@ -718,12 +716,12 @@ fn end_old_rule(
     (rows.collect(), given_up)
 }
 
-/// A rule as the history remembers it, to account for its slots after it was replaced.
+/// A rule as stored, to account for its slots after it was replaced.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct StoredTiming {
     cron: Vec<String>,
     timezone: Zone,
-    /// What seeds `H`: the schedule's id; empty where no expression has one.
+    /// Seed of `H`: the schedule's id; empty if no expression has an `H`.
     #[serde(rename = "name")]
     seed: String,
 }
@@ -737,7 +735,7 @@ impl StoredTiming {
         }
     }
 
-    /// The same rule as this version writes it: older versions kept a seed that no `H` used.
+    /// The same rule as this version writes it: older versions stored a seed that no `H` used.
     fn rewritten(json: String) -> Result<String, StoreError> {
         match Self::from_json(&json) {
             Some(stored) if stored.read().is_some_and(|timing| !timing.is_hashed()) => {
@@ -751,7 +749,7 @@ impl StoredTiming {
         serde_json::to_string(self).map_err(StoreError::Encode)
     }
 
-    /// As the history keeps it; `None` where this version cannot read it.
+    /// The stored rule; `None` if this version cannot read it.
     pub fn from_json(json: &str) -> Option<Self> {
         serde_json::from_str(json).ok()
     }

@@ -1,4 +1,4 @@
-//! The status of the daemon, as `status`, the page and `status.json` show it.
+//! Builds the status of the daemon for `status`, the status page and `status.json`.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -37,7 +37,7 @@ impl Source for DaemonContext {
 }
 
 impl DaemonContext {
-    /// The whole status, from the history and the engine.
+    /// The status, from the history and the engine.
     pub(super) async fn status(&self) -> Result<Status, StoreError> {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();

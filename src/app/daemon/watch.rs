@@ -1,8 +1,8 @@
-//! `watch = true`: the configuration is read again by itself when its files have changed.
+//! `watch = true`: reloads the configuration automatically after its files have changed.
 //!
-//! Files are looked at once a second, and read only when two looks in a row agree and differ from what was tried last:
-//! an editor that writes in place, renames or swaps a link has come to rest by then, and half a file is mostly not
-//! tried at all. If it is, it is refused as a whole and told once, and the other half brings the next try.
+//! Stamps are read once a second. Files are loaded when two consecutive stamps agree and differ from the last loaded
+//! ones: by then an editor that writes in place, renames or swaps a link has finished. An incomplete file is rejected
+//! as a whole and reported once; its completion triggers the next load.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::adapters::{config::FileStamps, control::Reply};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks until `stop`; while `watch` is off it only waits for it to be turned on.
+/// Runs until `stop`; while `watch` is off it waits for it to be turned on.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let mut settling = Settling::default();
     loop {
@@ -28,18 +28,18 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
             settling = Settling::default();
             continue;
         }
-        // Touched, put back, or tried by somebody else: nothing new.
+        // Touched, restored, or loaded by a command: nothing new.
         if settling.has_settled(FileStamps::of(&shared.config_path)) && shared.compare_files() == Files::Edited {
             let reply = reload::reload(&shared, "watch").await;
             if matches!(reply, Reply::Failed { .. }) {
-                // Not the files' fault: the history may be usable at the next look.
+                // Not an error of the files: the history may be usable at the next attempt.
                 settling = Settling::default();
             }
         }
     }
 }
 
-/// Tells of each look of the files once that it has come to rest.
+/// Reports each state of the files once, after it has been stable.
 #[derive(Debug)]
 struct Settling<T> {
     last: Option<T>,

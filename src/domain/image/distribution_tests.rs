@@ -88,7 +88,7 @@ fn a_repeated_request_is_followed_and_counts_as_done_where_the_region_is_never_l
     let (late, _) = step(&early, absent(), later(now, PACE.lookup_window), &PACE, &mut rng);
     assert_eq!(
         (late.as_str(), late.reason()),
-        ("done", Some("the cloud says that the region has it, and lists no status there"))
+        ("done", Some("the cloud reports that the region has it, and lists no status there"))
     );
 }
 

@@ -1,4 +1,4 @@
-//! What the engine publishes of itself.
+//! Status that the engine publishes.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -14,40 +14,40 @@ use crate::{
     domain::{health::lines::Line, ids::ScheduleId, pause::Pause},
 };
 
-/// The state of the engine after a turn.
+/// State of the engine after a turn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineStatus {
-    /// How many ticks reached the engine, and how many batches of answers.
+    /// Number of ticks and of batches of responses.
     pub ticks: u64,
-    /// When the last one did.
+    /// Last tick, by the wall clock.
     pub last_tick_at: Option<DateTime<Utc>>,
-    /// The same by a clock that nobody sets.
+    /// Last tick, by the monotonic clock.
     pub last_tick: Option<Instant>,
-    /// Counts turns that changed something; whoever waits for a change watches this.
+    /// Counts turns with a change; clients that wait for a change observe it.
     pub changes: u64,
-    /// Credentials are refused.
+    /// Suspension after rejected credentials.
     pub suspension: Option<Suspension>,
-    /// What queued bakes wait for, where that is neither their instance nor a builder.
+    /// Wait reason of queued bakes, other than their instance or a builder.
     pub queue_wait_reason: Option<String>,
-    /// When the quota of images last refused a create call, while no bake begins for it.
+    /// Instant at which the quota of images last rejected a create call, while it prevents bakes.
     pub image_quota_refused: Option<DateTime<Utc>>,
     /// The database cannot be used.
     pub store_error: Option<String>,
-    /// Since when.
+    /// Start of the failure.
     pub store_error_since: Option<DateTime<Utc>>,
-    /// History and cloud have to be compared before anything is begun.
+    /// History and cloud must be compared first.
     pub uncompared: Option<Uncompared>,
     /// The history's files have lost their names.
     pub lost_history: Option<LostHistory>,
-    /// The configuration in force.
+    /// Fingerprint of the configuration in force.
     pub config_hash: String,
-    /// Slots to come.
+    /// Future slots.
     pub upcoming: Vec<Upcoming>,
-    /// Schedules in force.
+    /// Number of schedules in force.
     pub schedules: usize,
     /// The lines of all schedules in force.
     pub lines: Arc<[PlannedLine]>,
-    /// Schedules that are paused, but not in the file.
+    /// Paused schedules, except those paused in the configuration.
     pub pauses: Vec<Pause>,
 }
 
@@ -56,9 +56,9 @@ pub struct EngineStatus {
 pub struct PlannedLine {
     /// The schedule's stable id.
     pub schedule_id: ScheduleId,
-    /// Whether the schedule is paused in the file.
+    /// Whether the schedule is paused in the configuration.
     pub paused_in_file: bool,
-    /// What its image is judged by.
+    /// Settings for the health of its image.
     pub line: Line,
 }
 

@@ -1,4 +1,4 @@
-//! Channels at work: what has to move by itself moves, a batch of lines at a time.
+//! Channel task: carries out automatic moves of channels, in batches of lines.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -29,25 +29,25 @@ use crate::{
     },
 };
 
-/// So many lines are one transaction.
+/// Lines per transaction.
 const BATCH: u32 = 200;
-/// Channels that wait for a clock to be confirmed are asked about again this much later.
+/// Interval of repeated checks while the clock is unconfirmed.
 const WAIT_FOR_CLOCK: Duration = Duration::from_secs(2);
 
-/// Works until `stop`.
+/// Runs until `stop`.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
         let (mut driver, mut in_force) = (TaskDriver::new(&shared), None);
         loop {
             let now = driver.begin(&shared).await;
-            // Whatever a turn does is committed at once: it can end anywhere.
+            // Every turn commits at once: it can be interrupted anywhere.
             driver.end(turn(&shared, &mut in_force, now).await, "channels do not move");
         }
     };
     stop.run_until_cancelled(work).await;
 }
 
-/// Moves what is due. `in_force` is the configuration that was looked at last.
+/// Moves what is due. `in_force` is the last processed configuration.
 async fn turn(
     shared: &DaemonContext,
     in_force: &mut Option<String>,
@@ -63,15 +63,15 @@ async fn turn(
     }
     let is_settled = settle(shared, &config).await?;
     let next = shared.store.reader().next_channels().await?;
-    // What is due while the clock is in doubt waits for the cloud's next answer.
+    // While the clock is unconfirmed, due moves wait for the cloud's next response.
     Ok(if is_settled { next } else { Some(later(now, WAIT_FOR_CLOCK)) })
 }
 
-/// Moves every channel that is due; `false` where none may move, because this host's clock is in doubt.
+/// Moves every channel that is due; `false` if none may move, because this host's clock is unconfirmed.
 pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bool, StoreError> {
     let mut policies: Option<BTreeMap<LineId, Policy>> = None;
     loop {
-        // Without a line that is due the cloud need not be asked for its time.
+        // Without a due line the cloud's time is not needed.
         if shared.store.due_channels(shared.cloud.clocks().cloud_now(), 1).await?.is_empty() {
             return Ok(true);
         }
@@ -94,7 +94,7 @@ pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bo
     }
 }
 
-/// A person wants a channel to stand for an image.
+/// Points a channel to an image on request.
 pub async fn promote(
     shared: &DaemonContext,
     image: ImageId,
@@ -107,12 +107,12 @@ pub async fn promote(
     to_reply(on_image(shared, image, Some(&channel), order, who).await)
 }
 
-/// A person wants nobody to use an image.
+/// Vetoes an image on request.
 pub async fn veto(shared: &DaemonContext, image: ImageId, reason: String, who: &str) -> Reply {
     to_reply(on_image(shared, image, None, |image| ChannelOrder::Veto { image, reason }, who).await)
 }
 
-/// A person wants an image to be used again.
+/// Removes the veto of an image on request.
 pub async fn unveto(shared: &DaemonContext, image: ImageId, who: &str) -> Reply {
     match shared.store.reader().image(&image).await {
         Ok(Some(row)) if row.image.veto.is_none() => Reply::Failed { message: format!("{image} has no veto") },
@@ -121,7 +121,7 @@ pub async fn unveto(shared: &DaemonContext, image: ImageId, who: &str) -> Reply 
     }
 }
 
-/// A person wants a channel of a schedule's line to stand for what it stood for before.
+/// Points a channel of a schedule's line to its former image on request.
 pub async fn rollback(
     shared: &DaemonContext,
     schedule: &str,
@@ -152,7 +152,7 @@ async fn on_image(
     }
 }
 
-/// Gives an order to one line, whose `channel` must be one that people may move.
+/// Applies a request to one line, whose `channel` must be one that people may move.
 async fn order(
     shared: &DaemonContext,
     line: &LineId,
@@ -168,7 +168,7 @@ async fn order(
             refused => Reply::Failed { message: refused.to_string() },
         });
     }
-    // What follows by itself from a person's word goes by the cloud's time, wherever this host's clock stands.
+    // The automatic moves that follow use the cloud's time, whatever this host's clock shows.
     match shared.store.order_channels(line, declared, order, who, shared.cloud.clocks().cloud_now()).await? {
         Err(refused) => Ok(Reply::Failed { message: refused.to_string() }),
         Ok(moved) => {
@@ -214,7 +214,7 @@ fn words(Moved { line, by, .. }: &Moved) -> String {
     }
 }
 
-/// One line for each move.
+/// One line per move.
 fn log(moved: &Moved) {
     let (line, channel, who, words) = (moved.line.as_str(), &moved.by.channel, &moved.who, words(moved));
     let image = if let ChannelTarget::Image { image_id, .. } = &moved.by.to { image_id.as_str() } else { "" };

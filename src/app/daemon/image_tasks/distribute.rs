@@ -1,4 +1,4 @@
-//! Copies at work: looks, asks and follows, a few images at a time. All regions of an image share one look.
+//! Copy task: polls, requests and follows copies, a few images at a time. All regions of an image share one poll.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -30,25 +30,25 @@ use crate::{
     },
 };
 
-/// So many images are looked after at once.
+/// Number of images processed at once.
 const AT_ONCE: usize = 4;
-/// So many copies are read at once.
+/// Number of copies read at once.
 const BATCH: u32 = 200;
 
-/// Works until `stop`.
+/// Runs until `stop`.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken, mut rng: Rng) {
     let work = async {
         let mut driver = TaskDriver::new(&shared);
         loop {
             driver.begin(&shared).await;
-            // Every intent is committed before its call: a turn can end anywhere.
+            // Every intent is committed before its call: a turn can be interrupted anywhere.
             driver.end(turn(&shared, &mut rng).await, "images are not copied");
         }
     };
     stop.run_until_cancelled(work).await;
 }
 
-/// Looks after all that is due.
+/// Processes all due copies.
 async fn turn(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
     loop {
         let due = shared.store.due_copies(shared.clock.now(), BATCH).await?;
@@ -77,7 +77,7 @@ async fn turn(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<U
     }
 }
 
-/// A person wants the copies of a bake's image anew that failed.
+/// Repeats the failed copies of a bake's image on request.
 pub async fn retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Reply {
     to_reply(try_retry(shared, bake, who).await)
 }
@@ -100,7 +100,7 @@ async fn try_retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Result<Re
     } else if shared.store.reopen_copies(bake, who, shared.clock.now()).await? > 0 {
         return Ok(Reply::CommandOutput {
             sentences: vec![format!(
-                "The image of bake {bake} is copied to {} again; `imagebaked show {bake}` says how far it is.",
+                "The image of bake {bake} is copied to {} again; `imagebaked show {bake}` shows its progress.",
                 failed.join(", ")
             )],
         });
@@ -117,7 +117,7 @@ struct ReplicaTask<'a> {
     rng: Rng,
 }
 
-/// A call that came back.
+/// Result of a call.
 struct TimedResponse<T> {
     call: &'static str,
     started_at: DateTime<Utc>,
@@ -165,7 +165,7 @@ impl ReplicaTask<'_> {
         }
         self.shared.store.commit_copies(&steps, now).await?;
 
-        // One region a call: an error is about all regions of a call.
+        // One region per call: an error concerns all regions of a call.
         for mut copy in to_ask {
             let response = self.ask(&copy).await;
             let now = self.now();
@@ -215,8 +215,8 @@ impl ReplicaTask<'_> {
         response
     }
 
-    /// Credentials that were refused are read anew and tried once more: the cloud did not act on a request that it
-    /// refused for its signature.
+    /// After rejected credentials they are reread and the call is repeated once: the cloud does not act on a request
+    /// with an invalid signature.
     async fn call<T, F: Future<Output = Result<ApiResponse<T>, ApiError>>>(
         &self,
         call: &'static str,
@@ -241,7 +241,7 @@ impl<T> TimedResponse<T> {
                 let advice =
                     if api_error.advice.is_empty() { String::new() } else { format!(" ({})", api_error.advice) };
                 let message = format!("{}{advice}", api_error.message);
-                // Nothing has failed: the region has it, or is about to.
+                // No failure: the region has it, or will have it.
                 let repeated = api_error.code.as_deref() == Some(REPEATED);
                 let outcome = if repeated { "ok" } else { class_label(api_error.class) };
                 (outcome, api_error.code.clone(), api_error.http_status, api_error.request_id.clone(), Some(message))
@@ -261,7 +261,7 @@ impl<T> TimedResponse<T> {
     }
 }
 
-/// What the rows of an image show of a copy. An image may be listed once for each of its versions.
+/// Observation of a copy from the rows of an image. An image may be listed once per version.
 fn observe(images: &[Image], copy: &Copy) -> Observation {
     let there = || images.iter().filter(|image| image.image_id == copy.image_id && !is_deleted(image.status.as_str()));
     if there().next().is_none() {
@@ -296,7 +296,7 @@ fn describe(observation: &Observation) -> &str {
     }
 }
 
-/// One line for each change of state, readable alone.
+/// Logs a change of state in one line that is readable alone.
 fn log(before: &State, copy: &Copy) {
     let state = &copy.state;
     if before.as_str() == state.as_str() && before.reason() == state.reason() {
@@ -308,9 +308,9 @@ fn log(before: &State, copy: &Copy) {
         State::Failed { .. } => tracing::error!(bake, region, image, reason, "the {copy} failed: {reason}"),
         State::Done { .. } => tracing::info!(bake, region, image, reason, "the {copy} is done: {reason}"),
         State::Pending { waits_for: Some(_), .. } => {
-            tracing::warn!(bake, region, image, reason, "the {copy} is looked at again later: {reason}");
+            tracing::warn!(bake, region, image, reason, "the {copy} is polled again later: {reason}");
         }
-        State::Copying { .. } => tracing::info!(bake, region, image, "the {copy} is under way"),
+        State::Copying { .. } => tracing::info!(bake, region, image, "the {copy} is running"),
         State::Pending { .. } | State::Asking { .. } => {}
     }
 }

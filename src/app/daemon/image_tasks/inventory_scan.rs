@@ -1,5 +1,5 @@
-//! A look at the cloud: which images of ours are there, and who uses them. Written into the history as it was seen; what
-//! follows from it is decided elsewhere.
+//! Inventory scan: lists our images in the cloud and their users, and stores the result in the history. Other modules
+//! derive the actions.
 
 use std::collections::HashMap;
 
@@ -28,16 +28,16 @@ use crate::{
     },
 };
 
-/// So many images that are not in the listing are asked for by themselves: a listing by tag does not show one that lost its
-/// tags. That more are lost at once is no accident of theirs.
+/// Maximum number of unlisted images that are requested by id: a list by tag omits images that lost their tags. More
+/// lost at once have another cause.
 const ASKED_SINGLY: usize = 500;
 
-/// A scan that fails may be a passing fault; one that has failed for so long is not.
+/// Time after which a failing scan is no transient fault.
 const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
-/// A list that has not been whole for so long will hardly become so by itself.
+/// Time after which an incomplete list is no transient fault.
 const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
 
-/// What is wrong with the last scan of the images, once that has lasted. The message has the call, its count and its rows.
+/// Problem of the last scan of the images, once it has lasted. The message has the call, its count and its rows.
 pub(crate) fn scan_problem(scan: &InventoryScan, now: DateTime<Utc>) -> Option<Problem> {
     let InventoryScan { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
     let lasted = now - since;
@@ -62,8 +62,8 @@ pub(crate) fn scan_problem(scan: &InventoryScan, now: DateTime<Utc>) -> Option<P
     ))
 }
 
-/// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
-/// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
+/// Scans `images`, and stores the result, or why it is incomplete. Users are listed only if they matter, because that
+/// needs permissions which nobody needs who deletes nothing. Returns all own images if the scan was complete.
 pub(super) async fn scan(
     shared: &DaemonContext,
     config: &Config,
@@ -80,10 +80,7 @@ pub(super) async fn scan(
         Err(error) => (Vec::new(), None, Some(error.describe())),
     };
     if let Some(problem) = &problem {
-        tracing::warn!(
-            problem,
-            "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
-        );
+        tracing::warn!(problem, "the inventory scan is not complete; no image is deleted: {problem}");
     }
     shared.store.record_scan(&observations, problem.as_deref(), shared.clock.now()).await?;
     Ok(listed)
@@ -121,7 +118,7 @@ async fn observations(
     Ok((images.iter().map(|row| observe(row, &rows, &uses, owner)).collect(), listed))
 }
 
-/// The list by our tag is not what it should be: nothing is concluded from it.
+/// The list by tag is implausible: it is not used.
 fn astray(count: usize) -> ApiError {
     ApiError {
         class: ErrorClass::Permanent,
@@ -143,14 +140,14 @@ fn observe(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, own
     ImageObservation {
         image_id: image_id.clone(),
         listed: !there.is_empty(),
-        // An image may be listed once for each of its versions; all of them go with it.
+        // An image may be listed once per version; they are deleted together.
         available: !there.is_empty() && there.iter().all(|image| image.status == ImageStatus::Available),
         ours: !there.is_empty() && there.iter().all(|image| is_ours(image, owner)),
         used_by: uses.users_of(&known_as).iter().map(ToString::to_string).collect(),
     }
 }
 
-/// Our tag, and the account's own image: a shared one is in use by others.
+/// The owner's tag, and an image of this account: a shared one is in use by others.
 pub(super) fn is_ours(image: &Image, owner: &str) -> bool {
     image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner)
         && image.image_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("user"))

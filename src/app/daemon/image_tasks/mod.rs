@@ -1,9 +1,9 @@
-//! The image tasks: they delete images, copy them to other regions and move channels. The engine works on bakes, the image
+//! Image tasks: they delete images, copy them to other regions and move channels. The engine works on bakes, the image
 //! tasks on images; they share only the history.
 //!
-//! A turn reads the database and the clock, does what is due, and says when the next turn can find something to do. What
-//! woke it does not matter. Whoever is asked to do the same at once (`imagebaked prune`) calls the same functions; one
-//! lock keeps two of them apart.
+//! A turn reads the database and the clock, processes what is due, and returns the instant of the next turn. It does
+//! not depend on what woke it. Commands that do the same at once (`imagebaked prune`) call the same functions; the
+//! image lock excludes concurrent passes.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -34,37 +34,37 @@ mod task_driver;
 pub(super) mod users;
 pub(super) mod verify;
 
-/// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
+/// Pause after an incomplete scan, if the usual pause is not shorter.
 const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
-/// Between two passes that a full image quota asks for.
+/// Minimum time between two passes for a full image quota.
 const BETWEEN_QUOTA_PASSES: TimeDelta = TimeDelta::hours(1);
 
-/// Looks at the images until `stop`, and deletes what goes.
+/// Runs retention until `stop`.
 pub(super) async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
         let (mut driver, mut agenda) = (TaskDriver::new(&shared), Agenda::default());
         loop {
             let now = driver.begin(&shared).await;
-            // Whatever a turn is doing is committed before it is done: it can end anywhere.
+            // Every turn commits before each effect: it can be interrupted anywhere.
             driver.end(turn(&shared, &mut agenda, now).await, "images are not looked after");
         }
     };
     stop.run_until_cancelled(work).await;
 }
 
-/// When the images are looked at.
+/// Schedule of the passes.
 #[derive(Debug, Default)]
 struct Agenda {
-    /// The next pass by the clock; `None` before the first.
+    /// Next regular pass; `None` before the first.
     next_pass: Option<DateTime<Utc>>,
-    /// The last pass that a full image quota asked for.
+    /// Last pass for a full image quota.
     quota_pass: Option<DateTime<Utc>>,
-    /// The last pass. What was due then and was not deleted waits for the next one.
+    /// Last pass. Images that were due then and not deleted wait for the next one.
     judged_at: Option<DateTime<Utc>>,
 }
 
 impl Agenda {
-    /// When a pass is due because the image quota refused a create call: at once, and at most once an hour.
+    /// Instant of a pass after the image quota rejected a create call: at once, and at most once an hour.
     fn quota_pass_due(&self, refused_at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         let refused_at = refused_at?;
         match self.quota_pass {
@@ -75,7 +75,7 @@ impl Agenda {
     }
 }
 
-/// Looks if that is due; answers when it will be due again.
+/// Runs a pass if one is due; returns the instant of the next one.
 async fn turn(
     shared: &DaemonContext,
     agenda: &mut Agenda,
@@ -83,7 +83,7 @@ async fn turn(
 ) -> Result<Option<DateTime<Utc>>, StoreError> {
     let (config, reader) = (shared.config(), shared.store.reader());
     let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
-    // A clock that was set back must not put anything off.
+    // A clock that was set back must not delay anything.
     let pass = agenda.next_pass.map_or(now, |next| next.min(now + pause));
     agenda.judged_at = agenda.judged_at.map(|at| at.min(now));
     agenda.quota_pass = agenda.quota_pass.map(|at| at.min(now));
@@ -112,17 +112,17 @@ async fn turn(
     Ok([agenda.next_pass, going, search, for_quota].into_iter().flatten().min())
 }
 
-/// When the pass after this one is due by the clock.
+/// Instant of the next regular pass.
 fn next_pass(now: DateTime<Utc>, whole: bool, pause: TimeDelta) -> DateTime<Utc> {
     now + if whole { pause } else { pause.min(AFTER_PROBLEM) }
 }
 
-/// What the file says of each of its lines.
+/// Policies of all lines.
 pub(super) fn policies(config: &Config) -> BTreeMap<LineId, Policy> {
     policies_of(config, |_| true)
 }
 
-/// What it says of the lines whose images it has anything to say of: ten thousand schedules without rules cost nothing.
+/// Policies of the lines with rules or channels: ten thousand schedules without them cost nothing.
 fn policies_with_rules(config: &Config) -> BTreeMap<LineId, Policy> {
     policies_of(config, |schedule| {
         schedule.keep.is_some() || !schedule.channels.is_empty() || schedule.max_image_age.is_some()

@@ -1,6 +1,6 @@
-//! Retention at work: look, judge, and do what follows, for all lines at once.
+//! Retention pass: scan, judge, and carry out the actions, for all lines.
 //!
-//! A dry run does the same but for the last step, so that what it prints is what would be done.
+//! A dry run omits only the last step, so that its output matches a real pass.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -36,24 +36,24 @@ use crate::{
     },
 };
 
-/// What a pass does.
+/// Mode of a pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command")]
 pub struct Mode {
-    /// Look and judge only.
+    /// Scan and judge only.
     pub dry_run: bool,
-    /// Also ask again for the deletion of images that the cloud would not delete.
+    /// Also retry deletions that the cloud rejected.
     pub again: bool,
-    /// Also delete what the brake holds.
+    /// Also delete images that need a confirmation.
     pub confirm: bool,
     /// A failed image does not block the deletion of others of its line.
     pub despite_failed_bake: bool,
 }
 
-/// An image that was never listed for so long has gone by other hands.
+/// Time after which an image that was never listed counts as deleted externally.
 const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 
-/// A pass that a person asks for.
+/// Runs a pass on request.
 pub async fn asked(shared: &DaemonContext, mode: Mode, who: &str) -> Reply {
     let _one_at_a_time = shared.image_lock.lock().await;
     let passed = pass(shared, &shared.config(), mode, who).await;
@@ -64,7 +64,7 @@ pub async fn asked(shared: &DaemonContext, mode: Mode, who: &str) -> Reply {
     }
 }
 
-/// One pass over all lines that have rules, an age limit or marked images, after a list of all our images. `None` where
+/// One pass over all lines that have rules, an age limit or marked images, after a list of all own images. `None` if
 /// there is nothing to judge.
 pub async fn pass(
     shared: &DaemonContext,
@@ -72,7 +72,7 @@ pub async fn pass(
     mode: Mode,
     who: &str,
 ) -> Result<Option<RetentionReport>, StoreError> {
-    // First of all, and whatever becomes of the lists: an image whose delete call was sent is there or not.
+    // First, whatever the lists show: searches for images whose delete call was sent.
     if !mode.dry_run {
         deletions::search(shared, config, who).await?;
     }
@@ -90,14 +90,14 @@ pub async fn pass(
     {
         strays::record(shared, config, &listed).await?;
     }
-    // A channel that is about to move must not hold the image that it leaves.
+    // A channel that is about to move must not keep the image that it leaves.
     if !images.is_empty() {
         channels::settle(shared, config).await?;
     }
     let clocks = shared.confirm_clocks().await;
     let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
     let mut judgement = watched.judge(reader, config, mode, now).await?;
-    // What is newest, and what is ours, is not known to a history that may be older than the cloud.
+    // A history that may be older than the cloud does not know the newest images.
     match clocks {
         Err(blocker) => {
             if !mode.dry_run {
@@ -112,14 +112,14 @@ pub async fn pass(
         Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
     }
     if !mode.dry_run && judgement.has_deleted() {
-        // Where it is lost, a bake tries after `retry.cap` all the same.
+        // If it is lost, a bake tries after `retry.cap`.
         let _ = shared.orders.try_send(EngineRequest::ImagesDeleted);
     }
     let report = judgement.report();
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
 }
 
-/// Judges by what the history knows, without a look: `plan` announces by this what a pass does.
+/// Judges by the history, without a scan: `plan` announces by this what a pass does.
 pub async fn judgement(
     reader: &Reader,
     config: &Config,
@@ -130,14 +130,14 @@ pub async fn judgement(
     Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
 }
 
-/// Lines that are worth a look.
+/// Lines that a pass judges.
 struct Watched {
     policies: BTreeMap<LineId, Policy>,
     lines: Vec<LineId>,
 }
 
 impl Watched {
-    /// Those that the file has anything to say of, and those with marked images, which it may have lost.
+    /// Lines with a policy, and those with marked images, whose policy may be gone.
     async fn of(reader: &Reader, config: &Config) -> Result<Self, StoreError> {
         let policies = super::policies_with_rules(config);
         let mut lines: Vec<LineId> = policies.keys().cloned().collect();
@@ -147,14 +147,14 @@ impl Watched {
         Ok(Self { policies, lines })
     }
 
-    /// The lines with rules, each with its rules as text: another text is an edit.
+    /// Lines with rules, each with its rules as text: another text is an edit.
     fn with_rules(&self) -> impl Iterator<Item = (&LineId, String)> {
         self.policies.iter().filter_map(|(line, policy)| {
             Some((line, format!("{} {}", retention::words(policy.keep.as_ref()?), policy.zone)))
         })
     }
 
-    /// Judges their images as of the last look.
+    /// Judges their images as of the last scan.
     async fn judge(
         &self,
         reader: &Reader,
@@ -210,23 +210,23 @@ impl Watched {
     }
 }
 
-/// Images with what was found of them.
+/// Judged images.
 struct Judgement {
-    /// Why the last look was not whole.
+    /// Why the last scan was not complete.
     problem: Option<String>,
     brakes: Vec<Brake>,
     images: Vec<(ImageRow, Judged)>,
     /// Images whose deletion counts for the brake.
     counted: BTreeSet<ImageId>,
-    /// Lines of which nothing is deleted now, whatever the rules say.
+    /// Lines whose deletions are blocked, whatever the rules are.
     blocked: BTreeSet<LineId>,
-    /// Lines with the failed bake that a person does not let block deletion.
+    /// Lines with the failed bake that a person overrides.
     overridden: Vec<(LineId, BakeId)>,
     failed: Vec<(FailedImage, JudgedFailed)>,
 }
 
 impl Judgement {
-    /// For others.
+    /// The report for clients.
     fn report(self) -> RetentionReport {
         RetentionReport {
             problem: self.problem,
@@ -236,13 +236,13 @@ impl Judgement {
         }
     }
 
-    /// Whether any image that it judged to go is gone.
+    /// Whether any image that was to be deleted is deleted.
     fn has_deleted(&self) -> bool {
         self.images.iter().any(|(_, judged)| judged.action == Action::Delete)
             || self.failed.iter().any(|(_, judged)| judged.action == FailedAction::Delete)
     }
 
-    /// Does what follows, and notes in the report where it came to something else.
+    /// Carries out the actions, and updates the report with different results.
     async fn apply(
         &mut self,
         shared: &DaemonContext,
@@ -253,7 +253,7 @@ impl Judgement {
     ) -> Result<(), StoreError> {
         let (store, now) = (&shared.store, shared.clock.now());
         if self.problem.is_none() {
-            // What is confirmed is not held any more.
+            // Confirmed deletions exceed no limit any more.
             let standing = if mode.confirm { &[][..] } else { &self.brakes };
             let unjudged: Vec<&LineId> = self.blocked.iter().collect();
             let before = store.reader().brakes().await?;
@@ -269,7 +269,7 @@ impl Judgement {
                 self.overridden.iter().map(|(line, bake)| format!("bake {} of {line}", bake.0)).collect();
             store.note(now, who, "prune despite failed bake", &lines.join(", ")).await?;
         }
-        // The marks first, so that a line is marked as a whole before anything of it is deleted.
+        // Marks first, so that a line is marked completely before any of its images is deleted.
         for (row, judged) in &self.images {
             mark(shared, row, judged, self.counted.contains(&row.image.image_id), who).await?;
         }
@@ -282,7 +282,7 @@ impl Judgement {
         }
         for (row, judged) in &mut self.images {
             if judged.action == Action::Delete {
-                // Asked before each: a clock can be set while a pass is under way.
+                // Checked before each: the clock can be set during a pass.
                 if let Err(blocker) = shared.clocks_agree() {
                     tracing::warn!(reason = %blocker, "no more images are deleted: {blocker}");
                     self.problem.get_or_insert_with(|| blocker.to_string());
@@ -300,7 +300,7 @@ impl Judgement {
         self.note_judged(shared, watched).await
     }
 
-    /// What a whole pass has judged is not new to the next one.
+    /// Images of a complete pass are not new to the next one.
     async fn note_judged(&self, shared: &DaemonContext, watched: &Watched) -> Result<(), StoreError> {
         if self.problem.is_some() {
             return Ok(());
@@ -337,7 +337,7 @@ pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> 
     lines
 }
 
-/// What the brake has to know of an image.
+/// Input of the brake for an image.
 fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
     Candidate {
         image: &row.image,
@@ -349,7 +349,7 @@ fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
     }
 }
 
-/// Judges one line, and says what follows for each image.
+/// Judges one line and determines the action for each image.
 pub(super) fn judge_line(
     rows: &[ImageRow],
     policy: Option<&Policy>,
@@ -371,7 +371,7 @@ pub(super) fn judge_line(
             let mut image = row.image.clone();
             match &mut image.deletion {
                 DeletionState::Refused { .. } if again => image.deletion = DeletionState::Kept,
-                // Its grace was over when the call was sent.
+                // Its grace had passed when the call was sent.
                 DeletionState::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
                 _ => {}
             }
@@ -398,7 +398,7 @@ pub(super) fn judge_line(
         .collect()
 }
 
-/// Notes what follows for one image, all but its deletion.
+/// Carries out the action for one image, except its deletion.
 async fn mark(
     shared: &DaemonContext,
     row: &ImageRow,
@@ -414,7 +414,7 @@ async fn mark(
         (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {
             let since = image.seen.missing_since.unwrap_or(now);
             if now - since >= GONE_AFTER && store.image_vanished(image, now).await? {
-                tracing::warn!(image = id, line, "image {id} of {line} is gone from the cloud, not by our doing");
+                tracing::warn!(image = id, line, "image {id} of {line} was deleted externally");
             }
         }
         (Action::Mark { delete_after }, RetentionDecision::Goes { rule }) => {
@@ -444,7 +444,7 @@ async fn mark(
     Ok(())
 }
 
-/// Deletes one image, and notes in `judged` what came of it.
+/// Deletes one image, and stores the result in `judged`.
 async fn delete(
     shared: &DaemonContext,
     config: &Config,
@@ -472,7 +472,7 @@ async fn delete(
     Ok(())
 }
 
-/// What retention may not delete before a person has confirmed it, each a problem.
+/// Deletions that need a confirmation, each a problem.
 pub(crate) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     Ok(reader.brakes().await?.into_iter().map(problem).collect())
 }

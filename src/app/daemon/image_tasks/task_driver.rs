@@ -1,5 +1,4 @@
-//! When those who look after images look: at the instant they asked for, after something has changed, and after the
-//! clock was set back. Never for nothing, never late.
+//! Driver of the image tasks: runs a turn at the requested instant, after a change, and after the clock was set back.
 
 use std::time::Duration;
 
@@ -15,18 +14,18 @@ use crate::{
     domain::error::chain,
 };
 
-/// How often the clock is read, which may be set; changes wake the task at once.
+/// Interval of reading the clock, which may be set; changes wake the task at once.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
-/// After a failure of the database.
+/// Pause after a failure of the database.
 const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
 
-/// Decides when the next turn is.
+/// Determines the next turn.
 #[derive(Debug)]
 pub(super) struct TaskDriver {
     ticker: Interval,
     engine: Receiver<EngineStatus>,
     activations: Receiver<u64>,
-    /// When the last turn began, and what had changed by then.
+    /// Start of the last turn, and the change counters at that time.
     last: Option<(DateTime<Utc>, [u64; 2])>,
     next: Option<DateTime<Utc>>,
 }
@@ -64,7 +63,7 @@ impl TaskDriver {
         }
     }
 
-    /// Takes what a turn says: when something will be due again. `complaint` is what does not happen while the history
+    /// Takes the result of a turn: the next due instant. `complaint` names what does not happen while the history
     /// cannot be used.
     pub(super) fn end(&mut self, turned: Result<Option<DateTime<Utc>>, StoreError>, complaint: &str) {
         self.next = turned.unwrap_or_else(|error| {
