@@ -62,7 +62,7 @@ fn canned_server(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<
 }
 
 #[test]
-fn every_code_of_the_create_call_ends_as_its_class_says() {
+fn every_code_of_the_create_call_ends_by_its_class() {
     // Permanent: one call, then failed. Busy: the bake waits. Unclear: the image is searched for, then the call is repeated.
     let permanent = [
         "Instance.NotFound",

@@ -98,7 +98,7 @@ fn a_day_on_the_command_line() {
 }
 
 #[test]
-fn the_plan_is_what_the_file_says() {
+fn the_plan_follows_the_configuration() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     let range = ["plan", "--from", "2027-03-01T19:00:00Z", "--until", "2027-03-03T19:00:00Z"];

@@ -203,7 +203,7 @@ fn slots<'a>(plan: &'a Value, schedule: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test]
-async fn the_table_says_when_each_begins_and_when_all_is_done() {
+async fn the_table_has_each_start_and_the_end() {
     let host = with_a_past(1).await;
     let (table, _) = host.expect(0, &THAT_NIGHT);
     insta::assert_snapshot!(timeless(&table));

@@ -208,7 +208,7 @@ fn rejected_credentials_and_a_refused_file_are_problems_of_their_own() {
 }
 
 #[test]
-fn a_key_that_counts_from_the_next_start_on_says_so_until_then() {
+fn a_key_that_counts_from_the_next_start_on_is_reported_until_then() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, GOLDEN);
     host.start();
@@ -225,7 +225,7 @@ fn a_key_that_counts_from_the_next_start_on_says_so_until_then() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_too_old_is_a_problem_unless_its_schedule_says_never() {
+async fn an_image_that_is_too_old_is_a_problem_unless_its_schedule_has_never() {
     let cloud = Cloud::start();
     let aged = |more: &str| format!("\n[defaults]\nmax_image_age = \"1h\"\n{GOLDEN}{more}");
     let mut host = Host::new(cloud.addr, &aged(""));

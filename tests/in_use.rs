@@ -106,7 +106,7 @@ fn status(cloud: &Cloud, image: &str) -> String {
 fn a_list_that_lies_deletes_nothing() {
     let cloud = unkind();
     let (mut host, images) = baked(&cloud, KEEP_ONE, 3);
-    // Before the daemon can look for the first time: of each kind one user, of the oldest image.
+    // Before the first scan of the daemon: of each kind one user, of the oldest image.
     for action in CALLS {
         put_user(&cloud, action, &images[0]);
     }
@@ -143,7 +143,7 @@ fn a_list_that_lies_deletes_nothing() {
     assert_eq!([status(&cloud, &images[0]), status(&cloud, &images[1])], ["AVAILABLE", "DELETE"]);
 }
 
-/// What `prune` says of an image.
+/// The line of `prune` for an image.
 fn judged(report: &Value, image: &str) -> Value {
     let images = report["images"].as_array().unwrap().iter();
     images.clone().find(|judged| judged["image_id"] == image).unwrap_or_else(|| panic!("{image}: {report}")).clone()
@@ -300,7 +300,7 @@ fn a_kind_that_is_left_out_is_not_asked_and_that_is_on_record() {
     // The template went with its image: that is what the cloud does.
     assert_eq!(cloud.state()["templates"], json!([]));
 
-    let words = "templates, delivery_groups are not asked whether they use an image before it is deleted";
+    let words = "templates, delivery_groups are not listed as users before an image is deleted";
     let audit = host.json(0, &["audit", "--action", "in_use"]);
     assert!(audit.to_string().contains(words), "{audit}");
     let doctor = host.run(&["doctor", "--json"]);

@@ -30,7 +30,7 @@ fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
     (host, images)
 }
 
-/// What `prune --dry-run` or `prune` says of each image.
+/// The lines of `prune --dry-run` or `prune`, by image.
 fn prune(host: &Host, args: &[&str]) -> BTreeMap<String, Value> {
     let report = host.json(0, &[&["prune"], args].concat());
     let images = report["images"].as_array().unwrap().iter();
@@ -66,7 +66,7 @@ fn prune_to_the_end(host: &Host) {
 }
 
 #[test]
-fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
+fn what_no_rule_wants_is_marked_then_deleted_and_all_outputs_agree() {
     let cloud = Cloud::start();
     let (host, images) = baked(&cloud, KEEP_TWO, 4);
 
@@ -91,7 +91,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     );
     assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"), "marked is not deleted");
 
-    // The keeper itself comes back when the grace is over.
+    // The image task itself runs when the grace is over.
     eventually("both are deleted", || {
         (status(&cloud, &images[0]) == "DELETE" && status(&cloud, &images[1]) == "DELETE").then_some(())
     });
@@ -107,7 +107,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
 }
 
 #[test]
-fn an_edit_of_the_rules_says_which_images_it_means() {
+fn an_edit_of_the_rules_lists_the_affected_images() {
     let cloud = Cloud::start();
     let rules = |last: u32| KEEP_TWO.replace("last = 2", &format!("last = {last}")).replace("1s", "1h");
     let (mut host, images) = baked(&cloud, &rules(3), 4);
@@ -264,7 +264,7 @@ fn a_blocker_keeps_every_image() {
     assert_eq!(report.values().filter(|image| image["action"] == "delete").count(), 2);
 }
 
-/// An instance that allows no image says nothing of the images that there are, and a person can pass over a failed image.
+/// An instance that allows no image does not concern existing images, and a person can pass over a failed image.
 #[test]
 fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_can_pass_over_one() {
     let cloud = Cloud::start();

@@ -346,7 +346,7 @@ fn users_who_stay_cost_the_slot() {
 }
 
 #[test]
-fn an_instance_is_stopped_under_its_users_where_the_file_says_so() {
+fn an_instance_is_stopped_under_its_users_where_the_configuration_allows_it() {
     let cloud = Cloud::start();
     connect(&cloud, "ws-used", true);
     let host = host(&cloud, "ws-used", "stop_instance = 'required'\nif_connected = 'proceed'");

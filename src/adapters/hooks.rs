@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_ends_in_its_grace_may_say_why() {
+    async fn one_that_ends_in_its_grace_may_print_why() {
         let outcome = shell("trap 'echo cleaned up; exit 0' TERM; sleep 600 & wait", Duration::from_millis(300)).await;
         assert!(matches!(outcome.result, HookResult::TimedOut(_)), "it did not do what it was to do");
         assert_eq!(outcome.output, "cleaned up");

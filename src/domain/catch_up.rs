@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_due_at_the_first_look_or_after_a_step_back() {
+    fn nothing_is_due_at_the_first_tick_or_after_a_step_back() {
         for catch_up in [CatchUp::Skip, CatchUp::Latest, CatchUp::All] {
             assert_eq!(tick(&policy(catch_up, 24), at(1, 3, 0), at(1, 3, 0)), []);
             assert_eq!(tick(&policy(catch_up, 24), at(1, 3, 0), at(1, 1, 0)), []);

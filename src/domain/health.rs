@@ -34,7 +34,7 @@ pub enum Verdict {
 /// Stable code of a kind of problem. Scripts compare it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "docs/problems.md says what each code means and what to do")]
+#[expect(missing_docs, reason = "docs/problems.md explains each code")]
 pub enum ProblemCode {
     BakeFailed,
     BakeMissed,

@@ -1,6 +1,7 @@
-//! A limit on calls a second, shared by all calls: GCRA with no burst, so that no second of any alignment has more.
+//! Rate limit shared by all calls: GCRA without a burst, so that no second of any alignment has more calls than the
+//! limit.
 //!
-//! [`Gate`] is the arithmetic and takes the time as a parameter; [`Throttle`] is the waiting.
+//! [`Gate`] computes and takes the time as a parameter; [`Throttle`] waits.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,10 +10,10 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-/// No delay that a server asks for holds all calls longer than this: a wrong header must not stop the daemon.
+/// Maximum delay that a server can cause for all calls: a wrong header must not stop the daemon.
 const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// When the next call may go; instants are durations since some start.
+/// Time of the next call; instants are durations since some start.
 #[derive(Debug, Clone)]
 pub struct Gate {
     interval: Duration,
@@ -21,7 +22,7 @@ pub struct Gate {
 }
 
 impl Gate {
-    /// Opens at once, then `per_second` times a second; once a second where that is no positive number.
+    /// Opens at once, then `per_second` times a second; once a second if that is no positive number.
     pub fn new(per_second: f64) -> Self {
         let interval = Duration::try_from_secs_f64(per_second.recip()).unwrap_or(Duration::from_secs(1));
         Self { interval, next: Duration::ZERO, paused_until: Duration::ZERO }
@@ -34,12 +35,12 @@ impl Gate {
         place.saturating_sub(now)
     }
 
-    /// Lets nobody through for `delay`; never shortens an earlier hold.
+    /// Admits no call for `delay`; never shortens an earlier pause.
     pub fn pause(&mut self, now: Duration, delay: Duration) {
         self.paused_until = self.paused_until.max(now + delay.min(LONGEST_PAUSE));
     }
 
-    /// Whether a place taken before a hold has come up during it, and so has to be taken anew.
+    /// Whether a pause is in force: a place reserved before it must be reserved again.
     pub fn is_paused(&self, now: Duration) -> bool {
         now < self.paused_until
     }
@@ -53,12 +54,12 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A throttle that nobody has used yet.
+    /// A new throttle.
     pub fn new(per_second: f64) -> Self {
         Self { start: Instant::now(), gate: Mutex::new(Gate::new(per_second)) }
     }
 
-    /// Returns when the next call may go. A cancelled wait wastes its place, no more.
+    /// Returns when the next call may be sent. A cancelled wait only wastes its place.
     pub async fn wait(&self) {
         loop {
             let delay = self.with(Gate::reserve);
@@ -71,7 +72,7 @@ impl Throttle {
         }
     }
 
-    /// Pushes all calls on by a delay that the server gave.
+    /// Delays all calls as the server asked.
     pub fn pause(&self, delay: Duration) {
         self.with(|gate, now| gate.pause(now, delay));
     }

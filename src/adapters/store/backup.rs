@@ -142,17 +142,13 @@ pub(super) async fn verify_history(path: &Path) -> Result<Sound, BackupError> {
             return Err(StoreError::Newer { path: path.to_owned(), version: migration }.into());
         }
         let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
-        let findings: Vec<String> = sqlx::query_scalar(statements::INTEGRITY)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed("be looked over"))?;
+        let findings: Vec<String> =
+            sqlx::query_scalar(statements::INTEGRITY).fetch_all(&mut *connection).await.map_err(failed("verify it"))?;
         if findings != ["ok"] {
             return Err(damaged(findings.join("; ")));
         }
-        let orphans: i64 = sqlx::query_scalar(statements::ORPHANS)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed("be looked over"))?;
+        let orphans: i64 =
+            sqlx::query_scalar(statements::ORPHANS).fetch_one(&mut *connection).await.map_err(failed("verify it"))?;
         if orphans > 0 {
             return Err(damaged(format!("{orphans} rows belong to rows that are not there")));
         }

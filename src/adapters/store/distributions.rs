@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A copy that wants to be looked at.
+/// A copy that is due.
 #[derive(Debug, Clone)]
 pub struct Copy {
     /// The image.
@@ -76,7 +76,7 @@ pub struct CopyRow {
     pub reason: Option<String>,
     /// The task that makes it.
     pub task_id: Option<String>,
-    /// When it is looked at next.
+    /// Instant of the next poll.
     #[serde(serialize_with = "maybe_instant")]
     pub wake_at: Option<i64>,
     /// When it was first wanted.
@@ -173,7 +173,7 @@ impl Store {
         Ok(copies)
     }
 
-    /// When the next copy wants to be looked at.
+    /// Instant at which the next copy is due.
     pub async fn next_copy(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_COPY)
             .fetch_one(&self.reader().pool)

@@ -44,7 +44,7 @@ pub struct InventoryScan {
     /// Why it was not complete; `None` if it was.
     pub problem: Option<String>,
     /// Instant from which scans have not been complete.
-    pub troubled_since: Option<DateTime<Utc>>,
+    pub incomplete_since: Option<DateTime<Utc>>,
     /// Instant of the last complete one.
     pub whole_at: Option<DateTime<Utc>>,
 }
@@ -162,7 +162,7 @@ impl Reader {
         Ok(row.map(|(at, problem, since, whole_at)| InventoryScan {
             at: instant(at),
             problem,
-            troubled_since: since.map(instant),
+            incomplete_since: since.map(instant),
             whole_at: whole_at.map(instant),
         }))
     }

@@ -1,7 +1,7 @@
 //! All SQL texts, so that one test can prepare them. A batch is one JSON array: a thousand rows need one statement and
 //! one trip to SQLite's thread.
 
-/// Whether the file is sound; one row that says `ok`, or up to ten that say what is wrong.
+/// Integrity of the file: one row `ok`, or up to ten rows with faults.
 pub const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
 
 /// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
@@ -52,9 +52,9 @@ FROM json_each(?1)";
 
 /// Every slot of these targets from `known_since` up to `accounted_to` has its row.
 pub const UPDATE_ACCOUNTED: &str = "
-UPDATE targets SET accounted_to = told.value ->> 'accounted_to', known_since = told.value ->> 'known_since'
-FROM json_each(?1) AS told
-WHERE targets.schedule_id = told.value ->> 'schedule_id' AND targets.instance_id = told.value ->> 'instance_id'";
+UPDATE targets SET accounted_to = entry.value ->> 'accounted_to', known_since = entry.value ->> 'known_since'
+FROM json_each(?1) AS entry
+WHERE targets.schedule_id = entry.value ->> 'schedule_id' AND targets.instance_id = entry.value ->> 'instance_id'";
 
 /// Targets as the file has them now.
 pub const UPSERT_TARGETS: &str = "
@@ -74,7 +74,7 @@ WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id
   AND targets.removed_at IS NULL";
 
 /// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. Rows that
-/// were rebuilt from tags, which end without settings, say nothing of the slots before them. One step down an index for each
+/// were rebuilt from tags, which end without settings, do not count for the slots before them. One step down an index for each
 /// target; CROSS JOIN keeps the order of the tables.
 pub const SLOTS_AHEAD: &str = "
 SELECT t.schedule_id, t.instance_id, max(b.slot)
@@ -129,7 +129,7 @@ UPDATE bakes SET slot = part.value ->> 'slot', covers = part.value ->> 'covers',
 FROM json_each(?1) AS part
 WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'covers' IS NOT NULL";
 
-/// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those that owe nothing
+/// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those without pending work
 /// and never sent a create call. One that did waits for its slot, which no other row may take, unless that is later than ?5.
 pub const END_QUEUED_AHEAD: &str = "
 UPDATE bakes
@@ -165,7 +165,7 @@ SELECT EXISTS (SELECT 1 FROM images INDEXED BY images_by_availability WHERE avai
     OR EXISTS (SELECT 1 FROM images INDEXED BY images_to_verify
                WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?2)";
 
-/// When the history was last written, as its newest rows say.
+/// Last write of the history, by its newest rows.
 pub const NEWEST_WRITE: &str = "
 SELECT max(at) FROM (
     SELECT (SELECT at FROM audit ORDER BY id DESC LIMIT 1) AS at
@@ -460,7 +460,7 @@ ORDER BY i.line_id, i.version DESC, i.image_id"
 /// One image, deleted or not.
 pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 
-/// The newest result of each of some lines that says something of its images: a success, or a failure of the image or of
+/// The newest result of each of some lines that concerns its images: a success, or a failure of the image or of
 /// unknown cause. Of the bake that was written last, for a slot says nothing where the clock was ahead.
 pub const NEWEST_RESULTS: &str = "
 SELECT b.line_id, b.id, b.state
@@ -483,10 +483,10 @@ SET at = excluded.at, problem = excluded.problem, whole_at = coalesce(excluded.w
 /// Results of an inventory scan.
 pub const RECORD_SIGHTS: &str = "
 UPDATE images
-SET available = sight.value ->> 'available', ours = sight.value ->> 'ours', used_by = sight.value ->> 'used_by',
-    seen_at = ?2, missing_since = CASE WHEN sight.value ->> 'listed' THEN NULL ELSE coalesce(missing_since, ?2) END
-FROM json_each(?1) AS sight
-WHERE images.image_id = sight.value ->> 'image_id'";
+SET available = entry.value ->> 'available', ours = entry.value ->> 'ours', used_by = entry.value ->> 'used_by',
+    seen_at = ?2, missing_since = CASE WHEN entry.value ->> 'listed' THEN NULL ELSE coalesce(missing_since, ?2) END
+FROM json_each(?1) AS entry
+WHERE images.image_id = entry.value ->> 'image_id'";
 
 /// Lines with images that are marked or being deleted.
 pub const LINES_WITH_MARKS: &str =
@@ -930,7 +930,7 @@ WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
 );
 
 /// The slots that some lines have lost since an instant each. The last of them; and as a JSON list, of at most ?2 rows:
-/// the slots that they stand for, how many they are, and how many say something else than that the daemon could not run.
+/// the slots that they stand for, how many they are, and how many have another reason than that the daemon could not run.
 pub const LOST_SLOTS: &str = concat!(
     "
 SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coalesce(b.reason, '') AS reason, b.image_id,

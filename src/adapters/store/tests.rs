@@ -551,7 +551,7 @@ async fn permanent_failures_are_counted_until_a_success() {
 }
 
 #[tokio::test]
-async fn only_results_that_say_something_of_images_count_for_the_newest() {
+async fn only_results_about_images_count_for_the_newest() {
     let (_dir, store) = store().await;
     let start = at("2027-01-01T03:00:00Z");
     let rows: Vec<_> = (0..5).map(|day| row("golden", start + TimeDelta::days(day))).collect();
@@ -579,7 +579,7 @@ async fn only_results_that_say_something_of_images_count_for_the_newest() {
 }
 
 #[tokio::test]
-async fn failures_of_an_older_version_get_the_cause_that_they_tell() {
+async fn failures_of_an_older_version_get_the_cause_of_their_text() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
@@ -733,10 +733,10 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
         let due = store.next_queued(slot, 9, &[]).await.unwrap();
         assert_eq!(due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>(), [2]);
     }
-    assert_eq!(store.unreadable.lock().unwrap().len(), 1, "told once");
+    assert_eq!(store.unreadable.lock().unwrap().len(), 1, "reported once");
 }
 
-/// What the connection that writes now says of `synchronous`; 2 is FULL.
+/// `synchronous` of the current writing connection; 2 is FULL.
 async fn synchronous(store: &Store) -> (i64, i64) {
     let mut connection = store.writer.connection().await.unwrap();
     let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();

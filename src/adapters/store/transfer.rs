@@ -69,9 +69,9 @@ pub enum TransferError {
         what: String,
     },
     /// The document names an unknown migration.
-    #[error("the export says that its history is at migration {migration}, which there never was")]
+    #[error("the export is of a history at migration {migration}, which there never was")]
     NoSuchMigration {
-        /// What it says.
+        /// Its migration.
         migration: i64,
     },
     /// A row that does not match its table.

@@ -168,7 +168,7 @@ async fn fill(store: &Store) {
 }
 
 #[tokio::test]
-async fn what_waits_too_long_is_late_and_says_for_what() {
+async fn a_bake_that_waits_too_long_is_late_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).await.unwrap();
     fill(&store).await;

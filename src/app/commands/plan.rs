@@ -1,5 +1,5 @@
-//! `imagebaked plan`: the slots to come. Needs neither credentials nor a daemon; versions, pauses
-//! and how long bakes take are read from the history where there is one.
+//! `imagebaked plan`: future slots. Needs neither credentials nor a daemon; versions, pauses and durations come from
+//! the history, if there is one.
 
 use std::collections::HashMap;
 
@@ -34,7 +34,7 @@ use crate::{
     },
 };
 
-/// One slot to come, with the field names that `plan --json` promises.
+/// A future slot; the field names are those of `plan --json`.
 #[derive(Debug, Serialize)]
 struct Slot<'a> {
     schedule: &'a str,
@@ -105,17 +105,15 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let mut text = table(context, args, &slots, &history, now, (from, until));
     text.push_str(&ahead(&slots, args.schedule.as_deref(), &history, now));
     if !going.is_empty() {
-        text.push_str(
-            "\nImages that are to go; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n",
-        );
+        text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
         text.push_str(&prune::table(context, &going));
         text.push_str(&prune::held(&brakes));
     }
     Ok(CommandOutput::done(text))
 }
 
-/// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no history can be
-/// read, which was reported already.
+/// Images that are marked, or would be by the rules, as of the last inventory scan. None if the history is unreadable,
+/// which was reported already.
 async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
     let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return RetentionReport::default() };
     let report = daemon::judgement(&reader, config, false, now).await;
@@ -148,7 +146,7 @@ fn slots_of<'a>(
     let mut version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
     for at in schedule.timing.between(from, until) {
         let paused = history.is_paused(schedule, at);
-        // A paused schedule gives out no versions.
+        // A paused schedule assigns no versions.
         version = version.saturating_add(u32::from(!paused));
         let values = Values {
             name: schedule.name.as_str(),
@@ -166,7 +164,7 @@ fn slots_of<'a>(
             slot: instant(at),
             local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
             instance_id: instance.as_str(),
-            // Checked when the configuration was read.
+            // Checked when the configuration was loaded.
             image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
             paused,
             expected_begin: work.map(|(begin, _)| instant(begin)),
@@ -195,7 +193,7 @@ fn table(
     for slot in slots.iter().filter(|slot| !slot.paused) {
         *at_once.entry((slot.at, slot.instance_id)).or_default() += 1;
     }
-    // Where every bake begins at its slot and takes what is assumed, these columns say nothing.
+    // Without waits and known durations these columns are omitted.
     let useful = slots.iter().filter_map(|slot| slot.expected).any(|expected| {
         !history.durations.is_empty() || expected.work().is_none() || expected.wait() > TimeDelta::zero()
     });
@@ -234,7 +232,7 @@ fn table(
     text
 }
 
-/// When the queue is done, and what will not go as planned.
+/// End of the queue, and deviations from the plan.
 fn ahead(slots: &[Slot<'_>], only: Option<&str>, history: &KnownHistory, now: DateTime<Utc>) -> String {
     let expected: Vec<_> = slots.iter().filter_map(|slot| Some((slot.at, slot.expected?))).collect();
     let mut text = String::new();

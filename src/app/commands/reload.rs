@@ -1,11 +1,11 @@
-//! `imagebaked reload`: the daemon reads its configuration again, whole or not at all, and says what changed.
+//! `imagebaked reload`: the daemon reloads its configuration, completely or not at all, and reports the changes.
 
 use serde_json::json;
 
 use super::{CommandOutput, Context, Result, diff, output::schedules as counted, refused};
 use crate::adapters::control::{Reply, Request};
 
-/// So many entries of a list are shown.
+/// Maximum number of listed entries.
 const MAX_LISTED: usize = 20;
 
 pub async fn run(context: &Context<'_>) -> Result {

@@ -19,10 +19,8 @@ pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Proble
         command: command.map(str::to_owned),
     };
     let replaced = engine.lost_history.as_ref().map(|lost| {
-        let message = format!(
-            "{}; no bake starts, and the daemon ends once the running bakes have ended",
-            lost.message
-        );
+        let message =
+            format!("{}; no bake starts, and the daemon ends once the running bakes have ended", lost.message);
         problem(ProblemCode::HistoryReplaced, lost.since, message, None)
     });
     let pending = engine

@@ -35,7 +35,7 @@ impl Night {
         Self { folder, store, planner, now }
     }
 
-    /// The file says something else from now on, as after a reload.
+    /// The configuration is another one from now on, as after a reload.
     async fn reload(&mut self, schedules: &str) {
         self.plan_now().await;
         self.planner = adopt(&self.folder, &self.store, schedules, self.now).await;

@@ -1,6 +1,5 @@
-//! The reference in all its forms, each made from what the program itself goes by: the keys that the reader knows, the
-//! command line that is parsed, the table that error codes are judged by. So none of them can be out of date:
-//! `tests/reference.rs` holds the files of `docs/` against them.
+//! The reference in all its formats, generated from what the program uses: the keys of the reader, the parsed command
+//! line, the table of error codes. `tests/reference.rs` checks that the files of `docs/` are up to date.
 
 pub mod man;
 pub mod markdown;
@@ -10,7 +9,7 @@ use std::time::Duration;
 
 use crate::adapters::config::definitions::{Key, Kind};
 
-/// What a key takes, in words.
+/// Accepted values of a key, as text.
 fn takes(kind: &Kind) -> String {
     match kind {
         Kind::Text(_) => "text".to_owned(),
@@ -54,7 +53,7 @@ fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// The tables that stand inside of keys, each with its key's name.
+/// Tables that are values of keys, each with its key's name.
 fn inner_tables(keys: &[Key]) -> impl Iterator<Item = (&Key, &[Key])> {
     keys.iter().filter_map(|key| match &key.kind {
         Kind::Table(inner) => Some((key, inner.as_slice())),

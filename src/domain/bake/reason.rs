@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_the_code_and_the_cause() {
+    fn an_error_determines_the_code_and_the_cause() {
         use crate::domain::api::codes::{self, Idempotency};
         for (code, status, reason, cause) in [
             ("Instance.NotFound", 404, "instance_state", "instance"),

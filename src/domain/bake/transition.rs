@@ -964,7 +964,7 @@ impl Step<'_> {
             Response::Refused(api_error) => {
                 consecutive_errors += 1;
                 pause = self.pause_after(&api_error, consecutive_errors).max(pause);
-                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
+                // A cloud that cannot be reached reports nothing about the image and starts no instance.
                 if api_error.is_outage() {
                     let next = self.after(pause);
                     let state = State::Building {
@@ -1323,7 +1323,7 @@ fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: None, permanent, code, cause: code.cause(), reason }
 }
 
-/// There is no image: the cloud's error says why.
+/// Ends without an image: the cloud's error is the reason.
 fn failed_by(error: &ApiError, permanent: bool, reason: String) -> End {
     End::Failed { image: None, permanent, code: ReasonCode::of(error), cause: Some(error.cause()), reason }
 }

@@ -76,7 +76,7 @@ pub fn pace() -> PollPolicy {
     }
 }
 
-/// One bake, told what happens to it.
+/// One bake, with the events sent to it.
 struct Fixture {
     bake: Bake,
     pace: PollPolicy,
@@ -271,14 +271,14 @@ fn a_plain_night_makes_one_image() {
 }
 
 #[test]
-fn a_create_within_a_minute_of_its_slot_does_not_look_first() {
+fn a_create_within_a_minute_of_its_slot_does_not_search_first() {
     let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_mins(1));
     assert!(is_create(&bake.admit()));
 }
 
 #[test]
-fn a_late_create_looks_first() {
+fn a_late_create_searches_first() {
     let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_secs(61));
     assert!(is_poll(&bake.admit()));
@@ -310,7 +310,7 @@ fn a_throttled_create_is_tried_again_after_the_servers_delay() {
         bake.reason().starts_with("waits for the cloud: Throttling.User: the cloud's words; next try Mon 2026-03-02 ")
     );
     assert!(bake.reason().ends_with(", until Mon 2026-03-02 13:00 +08:00 at most"), "{}", bake.reason());
-    assert!(is_create(&bake.due()), "nothing happened, so there is nothing to look for");
+    assert!(is_create(&bake.due()), "nothing happened, so there is nothing to search for");
 }
 
 #[test]
@@ -344,7 +344,7 @@ fn a_permanent_error_fails_at_once_with_the_advice() {
 }
 
 #[test]
-fn task_exist_waits_and_then_looks_before_the_next_create() {
+fn task_exist_waits_and_then_searches_before_the_next_create() {
     let mut bake = Fixture::creating();
     for _ in 0..20 {
         let effect = bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
@@ -356,7 +356,7 @@ fn task_exist_waits_and_then_looks_before_the_next_create() {
 }
 
 #[test]
-fn refused_credentials_wait_like_a_look_and_use_no_attempts() {
+fn refused_credentials_wait_like_a_poll_and_use_no_attempts() {
     let mut bake = Fixture::creating();
     for _ in 0..20 {
         let Effect::Wait(until) = bake.refuse(ErrorClass::Credential, "InvalidAccessKeyId.NotFound") else {
@@ -369,7 +369,7 @@ fn refused_credentials_wait_like_a_look_and_use_no_attempts() {
 }
 
 #[test]
-fn a_look_before_the_create_that_is_refused_for_good_fails() {
+fn a_search_before_the_create_that_is_refused_for_good_fails() {
     let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_mins(2));
     bake.admit();
@@ -409,7 +409,7 @@ fn an_unclear_create_is_repeated_only_after_the_look_up_window() {
     }
     assert!(polls > 4, "{polls} polls");
     assert!(bake.now >= later(sent, WINDOW), "given up at {}", bake.now);
-    assert!(bake.now < later(sent, WINDOW + POLL), "the last look came late, at {}", bake.now);
+    assert!(bake.now < later(sent, WINDOW + POLL), "the last search came late, at {}", bake.now);
     assert!(is_poll(&bake.due()));
     assert!(is_create(&bake.answer(Response::Found(None))));
 }
@@ -429,7 +429,7 @@ fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
 }
 
 #[test]
-fn an_unclear_create_that_cannot_be_looked_for_fails_after_the_build_deadline() {
+fn an_unclear_create_that_cannot_be_searched_for_fails_after_the_build_deadline() {
     let mut bake = Fixture::unknown();
     while bake.state() == "unknown" {
         bake.due();
@@ -733,7 +733,7 @@ fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first()
         let Effect::Call(Call::CreateImage(identity)) = bake.answer(Response::Found(None)) else { panic!("no call") };
         assert_eq!(identity.evidence.baseline, Some(Vec::new()), "{code}");
         assert_eq!(identity.evidence.first_sent, Some(bake.now), "the first call that counts is this one");
-        // What is unclear once is not made certain by refusals that follow.
+        // Later rejections do not clear an unclear call.
         bake.refuse(ErrorClass::Unclear, "Timeout");
         let sent = bake.now;
         while bake.state() == "unknown" {
@@ -785,7 +785,7 @@ fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
     bake.answer(Response::Image(Some(RemoteImage { status: ImageStatus::Available, ..image })));
     assert_eq!(bake.state(), "succeeded");
 
-    // Where nothing can have been made, there is nothing to look for.
+    // Where nothing can have been made, there is nothing to search for.
     let mut bake = named("golden-v{version}");
     bake.admit();
     bake.answer(Response::Found(None));
@@ -847,7 +847,7 @@ fn an_unclear_create_is_searched_for_no_sooner_than_the_proxy_asks() {
 }
 
 #[test]
-fn refused_looks_at_an_image_do_not_end_it() {
+fn refused_polls_of_an_image_do_not_end_it() {
     let mut bake = Fixture::building();
     for class in
         [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Permanent, ErrorClass::Unclear]
@@ -914,7 +914,7 @@ fn an_instance_is_not_started_under_an_image_of_another_line() {
         assert!(error.contains("imgc-2") && error.contains("silver"), "{error}");
         assert_eq!(bake.due(), POLL_INSTANCE);
     }
-    // A search that is refused tells nothing either.
+    // A rejected search shows nothing either.
     bake.apply(Event::Answered(powered(PowerState::Stopped)));
     assert_ne!(bake.refuse(ErrorClass::Transient, "ServiceUnavailable"), START);
     bake.due();
@@ -1417,7 +1417,7 @@ fn while_it_starts_an_instance_is_taken_but_no_builder() {
 // Deadline
 
 #[test]
-fn the_deadline_while_everything_is_held_says_what_held_it() {
+fn the_deadline_while_admission_is_closed_names_the_cause() {
     let held =
         || Event::AdmissionClosed { code: ReasonCode::Credentials, why: "credentials: the key is disabled".into() };
     let mut bake = Fixture::new(settings());
@@ -1464,7 +1464,7 @@ fn a_task_that_was_ours_is_found_past_the_deadline() {
 }
 
 #[test]
-fn the_look_past_the_deadline_is_the_last_one() {
+fn the_search_past_the_deadline_is_the_last_one() {
     for class in [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Unclear] {
         let mut bake = Fixture::creating();
         bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
@@ -1500,7 +1500,7 @@ fn the_deadline_while_stopping_starts_the_instance_again() {
 }
 
 #[test]
-fn the_deadline_passes_during_the_look_before_the_create() {
+fn the_deadline_passes_during_the_search_before_the_create() {
     let mut bake = Fixture::new(settings());
     bake.pass(settings().deadline);
     assert!(is_poll(&bake.admit()));
@@ -1537,7 +1537,7 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
             assert_eq!(program(&effect), wanted, "it failed, and before did not begin");
             effect = bake.answer(ok());
         }
-        assert_eq!(effect, Effect::Done, "the deadline has passed during the look");
+        assert_eq!(effect, Effect::Done, "the deadline has passed during the search");
         assert_eq!((bake.state(), bake.restart_pending()), ("failed", false));
     }
     let mut plain = caught_up(StopInstance::Never, Hooks::default());
@@ -1615,7 +1615,7 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     }
     bake.pass(Duration::from_mins(10));
     bake.admit();
-    assert_eq!(bake.answer(powered(PowerState::Running)), STOP, "this look is the one right before the stop");
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP, "this poll is the one right before the stop");
     assert!(bake.restart_pending());
     bake.answer(Response::Accepted);
     bake.due();
@@ -1672,7 +1672,7 @@ fn a_wait_survives_a_clock_that_is_set_back() {
 }
 
 #[test]
-fn if_connected_says_skip() {
+fn if_connected_is_skip() {
     let mut bake = Fixture::new(BakeSettings {
         stop_instance: StopInstance::Required,
         if_connected: IfConnected::Skip,
@@ -1685,7 +1685,7 @@ fn if_connected_says_skip() {
 }
 
 #[test]
-fn if_connected_says_proceed() {
+fn if_connected_is_proceed() {
     let mut bake = Fixture::new(BakeSettings {
         stop_instance: StopInstance::Required,
         if_connected: IfConnected::Proceed,
@@ -1770,7 +1770,7 @@ fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again(
         }),
     };
     let end = waits.apply(Event::Cancelled { by: "ops".into() });
-    assert_eq!((program(&end), waits.state()), ("/a2", "finishing"), "what is prepared is undone");
+    assert_eq!((program(&end), waits.state()), ("/a2", "finishing"), "the end hooks run");
 }
 
 #[test]
@@ -1783,7 +1783,7 @@ fn hooks_around_a_plain_bake_need_no_look() {
 }
 
 #[test]
-fn before_that_takes_long_makes_the_create_look_first() {
+fn before_that_takes_long_makes_the_create_search_first() {
     let mut bake = Fixture::new(with_hooks(Hooks { before: commands(&["/b1"]), ..Hooks::default() }));
     bake.admit();
     bake.pass(Duration::from_mins(3));

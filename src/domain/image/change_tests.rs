@@ -52,7 +52,7 @@ fn an_image_is_listed_where_the_two_files_differ_about_it() {
     for (before, after) in [
         (judged(golden, stays(Why::LastGood)), judged(golden, stays(Why::NoRules))),
         (judged(golden, goes()), judged(golden, goes())),
-        // A doubt passes; what the rules say stays.
+        // A blocker is temporary; the rules are not.
         (judged(golden, blocked()), judged(golden, blocked())),
     ] {
         change.add(&before, after);

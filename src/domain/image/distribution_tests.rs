@@ -278,8 +278,8 @@ proptest! {
         let mut deeds = deeds.into_iter();
         let mut event = Event::Due;
         let mut observed = false;
-        for round in 0.. {
-            prop_assert!(round < 3000, "no end: {state:?}");
+        for iteration in 0.. {
+            prop_assert!(iteration < 3000, "no end: {state:?}");
             let before = state.clone();
             let effect;
             (state, effect) = step(&state, event.clone(), clock, &PACE, &mut rng);
@@ -297,7 +297,7 @@ proptest! {
                     match deeds.next() {
                         Some(Deed::Step(seconds)) => {
                             clock += TimeDelta::seconds(seconds);
-                            // Whatever waits for an instant of another clock is looked at all the same.
+                            // Whatever waits for an instant of another clock is polled all the same.
                         }
                         Some(Deed::Spoil) => {
                             if let Some(copy) = region.copy.as_mut().filter(|copy| region.time < copy.at + TAKES) {

@@ -22,7 +22,7 @@ use crate::domain::ids::BakeId;
 #[serde(tag = "blocker", rename_all = "snake_case")]
 pub enum Blocker {
     /// The newest image of the line failed: what it was to replace must last. Failures for another cause than the image
-    /// say nothing of images.
+    /// do not count.
     NewestFailed {
         /// That bake.
         bake: BakeId,

@@ -58,7 +58,7 @@ fn the_floor_counts_good_images_that_are_there() {
 }
 
 #[test]
-fn without_rules_or_in_doubt_nothing_goes() {
+fn without_rules_or_with_a_blocker_nothing_goes() {
     let images: Vec<_> = (0..9).map(image).collect();
     let rules = Keep { last: 1, ..keep() };
     assert_eq!(goes(&images, &rules, &[]).iter().filter(|goes| **goes).count(), 8);
@@ -122,7 +122,7 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     let pin = |image: &mut LineImage| image.pin = Some(Pin { until: None, reason: "r".into(), who: "w".into() });
     assert_eq!(after(pin, &[], 1, 0), Action::Unmark);
     assert_eq!(after(|_| {}, &[], 2, 0), Action::Unmark);
-    // What was sent is searched for, whatever the rules say.
+    // What was sent is searched for, whatever the rules are.
     let sent = |image: &mut LineImage| {
         image.deletion = DeletionState::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
     };

@@ -235,7 +235,7 @@ async fn a_history_that_went_back_ends_the_engine_and_nothing_is_sent() {
 // A start of the daemon
 
 #[tokio::test]
-async fn a_start_looks_at_once_at_what_waits_for_longer_than_anything_waits() {
+async fn a_start_wakes_at_once_what_waits_for_longer_than_anything_waits() {
     let mut held = Held::new("").await;
     let ready = |minutes| {
         let next = start() + MINUTE * minutes;
@@ -317,7 +317,7 @@ async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it()
     held.clock.step(slot);
     held.engine.tick().await;
     assert_eq!(held.rows().await.len(), 0, "by the cloud's time it is {}", clocks(&held));
-    // The cloud says that it is so: the slot has come on time.
+    // The cloud confirms it: the slot has come on time.
     held.clock.advance(TimeDelta::minutes(10));
     answer(&held, held.clock.now());
     held.engine.tick().await;
@@ -401,7 +401,7 @@ async fn a_start_that_takes_longer_than_five_minutes_is_reported_of() {
         held.engine.warn_not_running(&bake, &on_its_way, since + TimeDelta::seconds(seconds));
         assert_eq!(held.engine.last_warned.contains_key(&bake.id), warned, "{seconds} s");
     }
-    // A refusal ends the wait at once.
+    // A rejection ends the wait at once.
     held.engine.last_warned.clear();
     let api_error = ApiError {
         class: ErrorClass::Busy,

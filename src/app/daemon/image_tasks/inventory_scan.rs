@@ -39,7 +39,7 @@ const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
 
 /// Problem of the last scan of the images, once it has lasted. The message has the call, its count and its rows.
 pub(crate) fn scan_problem(scan: &InventoryScan, now: DateTime<Utc>) -> Option<Problem> {
-    let InventoryScan { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
+    let InventoryScan { problem: Some(problem), incomplete_since: Some(since), .. } = scan else { return None };
     let lasted = now - since;
     if lasted < SCAN_AGAIN {
         return None;
@@ -166,7 +166,7 @@ mod tests {
             let scan = InventoryScan {
                 at: now,
                 problem: Some(problem.to_owned()),
-                troubled_since: Some(since),
+                incomplete_since: Some(since),
                 whole_at: None,
             };
             scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
