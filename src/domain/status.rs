@@ -37,6 +37,9 @@ pub struct Status {
     pub paused_in_file: Vec<String>,
     /// The next slots.
     pub next: Vec<Next>,
+    /// The image tasks, by name.
+    #[serde(default)]
+    pub image_tasks: Vec<ImageTask>,
     /// Bakes that ended in the last 24 hours.
     pub last_day: LastDay,
 }
@@ -165,6 +168,28 @@ pub struct Next {
     pub slot: String,
     /// The slot in the schedule's zone.
     pub local: String,
+}
+
+/// Runs of an image task since the start of the daemon.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageTask {
+    /// `retention`, `channels`, `replicas` or `verify`.
+    pub name: String,
+    /// Start of the last run.
+    pub last_run: Option<String>,
+    /// Next run; `None`: after the next change.
+    pub next_run: Option<String>,
+    /// Last error of a run; later runs may have succeeded.
+    pub last_error: Option<TaskError>,
+}
+
+/// An error that ended the run of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskError {
+    /// Start of the run.
+    pub at: String,
+    /// Error and its causes.
+    pub message: String,
 }
 
 /// Bakes that ended in the last 24 hours.

@@ -13,7 +13,10 @@ use tokio::sync::{
     watch::{Receiver, Sender},
 };
 
-use super::engine::{EngineRequest, EngineStatus, RequestError};
+use super::{
+    engine::{EngineRequest, EngineStatus, RequestError},
+    task_reports::{TaskReport, TaskReports},
+};
 use crate::{
     adapters::{
         cloud::CloudClient,
@@ -41,6 +44,8 @@ pub(super) struct DaemonContext {
     pub(super) image_lock: tokio::sync::Mutex<()>,
     // Counts changes of images by commands: it wakes the image tasks.
     pub(super) activations: Sender<u64>,
+    // Read and written briefly: never locked across an await.
+    pub(super) task_reports: Mutex<TaskReports>,
     pub(super) on_disk: Mutex<Tried>,
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Wall clock and time since boot at the start.
@@ -74,6 +79,16 @@ impl DaemonContext {
 
     pub(super) fn replace_config(&self, config: Arc<Config>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Updates the report of a task.
+    pub(super) fn report_task(&self, name: &'static str, note: impl FnOnce(&mut TaskReport)) {
+        note(self.task_reports.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
+    }
+
+    /// Reports of all tasks.
+    pub(super) fn task_reports(&self) -> TaskReports {
+        self.task_reports.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends a request to the engine and waits for its response.

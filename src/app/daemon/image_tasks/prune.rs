@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     channels,
     deletions::{self, Progress},
-    inventory_scan, strays,
+    inventory_scan, policies, strays,
 };
 use crate::{
     adapters::{
@@ -139,7 +139,7 @@ struct Watched {
 impl Watched {
     /// Lines with a policy, and those with marked images, whose policy may be gone.
     async fn of(reader: &Reader, config: &Config) -> Result<Self, StoreError> {
-        let policies = super::policies_with_rules(config);
+        let policies = policies::with_rules(config);
         let mut lines: Vec<LineId> = policies.keys().cloned().collect();
         lines.extend(reader.lines_with_marks().await?);
         lines.sort_unstable();
