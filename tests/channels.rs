@@ -32,7 +32,7 @@ fn baked_once(host: &Host) -> String {
     host.until("it is made", &[], done)["image_id"].as_str().unwrap().to_owned()
 }
 
-/// What a channel stands for, as other tools ask.
+/// The image of a channel, as other tools request it.
 fn stands(host: &Host, channel: &str) -> Option<String> {
     let report = host.json(0, &["images", "golden", "--channel", channel]);
     let images = report["images"].as_array().unwrap();
@@ -41,9 +41,7 @@ fn stands(host: &Host, channel: &str) -> Option<String> {
 }
 
 fn until(host: &Host, channel: &str, image: Option<&str>) {
-    eventually(&format!("{channel} stands for {image:?}"), || {
-        (stands(host, channel).as_deref() == image).then_some(())
-    });
+    eventually(&format!("{channel} points to {image:?}"), || (stands(host, channel).as_deref() == image).then_some(()));
 }
 
 fn delete(cloud: &Cloud, image: &str, deleted: bool) {
@@ -112,7 +110,7 @@ fn a_person_moves_a_channel_without_after_or_gets_the_reason_why_not() {
     let (_, err) = host.expect(3, &["promote", &images[1], "plot"]);
     assert!(err.contains("golden has no channel `plot`; did you mean `pilot`?"), "{err}");
     let (_, err) = host.expect(1, &["promote", &images[0], "latest"]);
-    assert!(err.contains("`latest` always stands for the newest good image"), "{err}");
+    assert!(err.contains("`latest` always points to the newest good image"), "{err}");
     host.expect(3, &["promote", "imgc-nobody", "pilot"]);
     host.expect(3, &["rollback", "silver", "pilot", "--reason", "x"]);
     host.expect(2, &["rollback", "golden", "pilot"]);
@@ -120,7 +118,7 @@ fn a_person_moves_a_channel_without_after_or_gets_the_reason_why_not() {
     host.expect(3, &["veto", "imgc-nobody", "--reason", "x"]);
     host.expect(1, &["unveto", &images[0]]);
     let (_, err) = host.expect(1, &["rollback", "golden", "pilot", "--reason", "x"]);
-    assert!(err.contains("stood for no other image"), "{err}");
+    assert!(err.contains("pointed to no other image"), "{err}");
 
     host.expect(0, &["promote", &images[2], "pilot"]);
     let (out, _) = host.expect(0, &["veto", &images[2], "--reason", "it does not boot"]);
@@ -181,7 +179,7 @@ fn channels_follow_the_file() {
     until(&host, "stable", None);
     until(&host, "proven", Some(&images[0]));
     assert_eq!(history(&host, "stable").last().unwrap().2, "not in the file any more");
-    // A schedule that is gone keeps what its channels stand for.
+    // A removed schedule keeps its channels.
     host.configure(cloud.addr, "[[schedule]]\nname = \"other\"\ninstance_id = \"ecd-2\"\ncron = \"@yearly\"\n");
     host.expect(0, &["reload"]);
     host.expect(0, &["veto", &baked_other(&host), "--reason", "to pass the time"]);

@@ -173,7 +173,7 @@ fn an_image_that_other_hands_delete_ends_its_copies() {
     let mut host = Host::new(cloud.addr, TWO_REGIONS);
     host.start();
     let bake = host.bake("golden");
-    eventually("both are under way", || {
+    eventually("both are running", || {
         states(&copies(&host, &bake)).iter().all(|(_, state)| *state == "copying").then_some(())
     });
     let body = json!({ "image_id": bake["image_id"], "deleted": true }).to_string();

@@ -345,7 +345,7 @@ fn images_of_lines_that_are_not_in_the_file() {
     host.configure(cloud.addr, &FILE.replace("golden", "silver"));
     let report = examined(&host, 0, &[]);
     report.is("images", "warn", &["3 of owner imagebaked, 1 of them", "golden (1)", "console"]);
-    report.is("daemon", "warn", &["nobody listens", "systemctl start"]);
+    report.is("daemon", "warn", &["no daemon listens", "systemctl start"]);
     assert_eq!(cloud.state()["images"], before);
 }
 

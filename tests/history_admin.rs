@@ -40,7 +40,7 @@ fn whatever_a_person_does_is_in_the_audit() {
     let mut host = Host::new(cloud.addr, FILE);
     host.expect(3, &["audit"]);
     host.start();
-    assert!(host.expect(0, &["audit"]).0.starts_with("Nothing noted"));
+    assert!(host.expect(0, &["audit"]).0.starts_with("No matching line"));
     cloud.add_faults(
         "[[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-wrong\"\ncode = \"Instance.ImageUnsupported\"\n\
          [[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-1\"\ntimes = 0\ncode = \"ExceedBuilderQuota\"\n",
@@ -124,7 +124,7 @@ fn a_slip_in_a_name_is_reported_with_what_was_meant() {
     meant(&host, local);
     meant(&host, history);
     // What is known but has nothing to show is no slip.
-    assert!(host.expect(0, &["history", "--schedule", "wrong-id"]).0.contains("Nothing recorded"));
+    assert!(host.expect(0, &["history", "--schedule", "wrong-id"]).0.contains("No matching bake"));
     assert!(host.expect(3, &["images", "wrong"]).1.contains("no good image"));
     assert!(host.expect(3, &["show", "7"]).1.contains("none is recorded yet"));
     host.bake("golden");

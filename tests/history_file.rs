@@ -1,4 +1,4 @@
-//! The file of the history, from outside: a disk that is full, files that are deleted, moved or replaced under the daemon,
+//! The file of the history, from outside: a disk that is full, files that are deleted, moved or replaced while the daemon runs,
 //! copies that are older than the cloud, and folders in which others can plant names.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]

@@ -240,7 +240,7 @@ fn the_exit_status_of_a_hook_ended_by_a_shutdown_is_no_veto() {
     host.expect(0, &["bake", "golden"]);
     let pid = written(&host, "begun");
     host.signal("TERM");
-    eventually("it is stopping", || host.log().contains("waiting for calls under way").then_some(()));
+    eventually("it is stopping", || host.log().contains("waiting for running calls").then_some(()));
     assert!(std::process::Command::new("kill").arg(pid.trim()).status().unwrap().success());
     host.stopped();
     host.start();

@@ -519,7 +519,7 @@ pub struct ImagesArgs {
     /// The images that the cloud lists as CREATE_FAILED instead, also those that the history does not know.
     #[arg(long, conflicts_with_all = ["channel", "orphans"])]
     pub failed: bool,
-    /// Only the image that this channel stands for, of each line: `latest`, or one that the schedule names.
+    /// Only the image of this channel, of each line: `latest`, or one that the schedule names.
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
 }
@@ -570,7 +570,7 @@ pub struct AdoptArgs {
     /// The images (`imgc-…`).
     #[arg(required_unless_present_any = ["name", "tag"], conflicts_with_all = ["name", "tag"])]
     pub images: Vec<String>,
-    /// All images of this name; a `*` stands for any text.
+    /// All images of this name; a `*` matches any text.
     #[arg(long, value_name = "PATTERN", conflicts_with = "tag")]
     pub name: Option<String>,
     /// All images with this tag.

@@ -3,6 +3,19 @@
 //! A restart, a suspend, a stopped process and a clock that jumps have the same effect: some slots lie between the last tick
 //! and now. Each of them ends in exactly one [`Entry`]. A long run of missed slots is counted, not enumerated, and makes one
 //! entry with its count.
+//!
+//! ```
+//! use std::time::Duration;
+//! use imagebaked::domain::{calendar::{Timing, Zone}, catch_up::{AccountPolicy, CatchUp, Entry, account}};
+//!
+//! let hour = Duration::from_secs(3600);
+//! let hourly = Timing::parse(&["0 * * * *"], Zone::UTC, Duration::ZERO, "golden")?;
+//! let policy = AccountPolicy { catch_up: CatchUp::Latest, window: 6 * hour, on_time: hour / 60, paused: None };
+//! // The daemon was down from 00:30 to 05:30: the newest slot is caught up, one entry counts the four others.
+//! let outcome = account(&hourly, &policy, "2027-03-01T00:30:00Z".parse()?, "2027-03-01T05:30:00Z".parse()?);
+//! assert!(matches!(outcome.entries[..], [Entry::Missed { count: 4, .. }, Entry::Due { caught_up: true, .. }]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{fmt, time::Duration};
 

@@ -1,4 +1,16 @@
 //! Time as a parameter: no other code asks the system for it.
+//!
+//! ```
+//! use chrono::{DateTime, TimeDelta, Utc};
+//! use imagebaked::domain::clock::{Clock as _, ManualClock};
+//!
+//! let midnight: DateTime<Utc> = "2027-03-01T00:00:00Z".parse()?;
+//! let clock = ManualClock::at(midnight);
+//! let booted = clock.boottime();
+//! clock.step(midnight + TimeDelta::hours(2));
+//! assert_eq!(clock.boottime(), booted, "a step takes no time");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{
     sync::{Arc, Mutex, PoisonError},

@@ -1,4 +1,11 @@
 //! Rendering of an error as a chain of causes.
+//!
+//! ```
+//! use imagebaked::domain::error::chain;
+//!
+//! let error = std::io::Error::other("the disk is full");
+//! assert_eq!(chain(&error), "the disk is full");
+//! ```
 
 use std::error::Error;
 

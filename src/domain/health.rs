@@ -1,4 +1,14 @@
 //! Health: problems with stable codes go in, the verdict comes out. Other modules collect the facts.
+//!
+//! ```
+//! use imagebaked::domain::health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind, Verdict};
+//!
+//! let since = "2027-03-01T03:00:00Z".parse()?;
+//! let subject = Subject::new(SubjectKind::Line, "golden");
+//! let problem = Problem::new(ProblemCode::BakeFailed, Severity::Warning, subject, since, "golden failed".to_owned(), None);
+//! assert_eq!(Health::of(vec![problem]).verdict, Verdict::Warning);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fmt;
 

@@ -4,6 +4,14 @@
 //! bake failed) and `after` run, each last to first. `on_failure` runs for every failed bake. `after` runs if and only
 //! if `before` started, even if a `before` command vetoed the bake. A command that the end of the daemon interrupts
 //! runs again: each runs at least once.
+//!
+//! ```
+//! use imagebaked::domain::hooks::{HookOutcome, HookResult};
+//!
+//! let outcome = HookOutcome { result: HookResult::Exited(1), output: "users are at work\n".to_owned() };
+//! assert!(outcome.is_veto());
+//! assert_eq!(outcome.last_word(), "users are at work");
+//! ```
 
 use std::time::Duration;
 

@@ -1,4 +1,10 @@
 //! Names and ids as types, so that the id of an instance cannot be passed as that of an image.
+//!
+//! ```
+//! use imagebaked::domain::ids::LineId;
+//!
+//! assert_eq!(LineId::from("farm/ecd-1").as_str(), "farm/ecd-1");
+//! ```
 
 use std::{fmt, sync::Arc};
 

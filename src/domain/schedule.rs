@@ -2,6 +2,13 @@
 //!
 //! A slot is one due instant of a schedule, in UTC. Everything here is a pure function of the rule and its arguments;
 //! independent of bakes.
+//!
+//! ```
+//! use imagebaked::domain::{ids::InstanceId, schedule::Instances};
+//!
+//! let instances = Instances::Many(vec![InstanceId::from("ecd-1"), InstanceId::from("ecd-2")]);
+//! assert_eq!(instances.as_slice().len(), 2);
+//! ```
 
 use std::{sync::Arc, time::Duration};
 

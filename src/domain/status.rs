@@ -1,5 +1,11 @@
 //! The state of the daemon in one document, for `status`, `/status.json` and the status page. Data only: the daemon
 //! fills it from the history and from the engine's status.
+//!
+//! ```
+//! use imagebaked::domain::status::OnDisk;
+//!
+//! assert_eq!(OnDisk::default(), OnDisk::InForce);
+//! ```
 
 use serde::{Deserialize, Serialize};
 

@@ -50,6 +50,10 @@ impl<T> ApiResponse<T> {
 
 /// Parses a response of any status. The API's own response is a JSON object with a `RequestId` and a result or a
 /// `Code`. Any other comes from a proxy or a gateway, and the cloud may or may not have acted.
+///
+/// # Errors
+///
+/// `ApiError` if the response reports an error, is not the API's own, or is not as documented.
 pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<ApiResponse<C::Value>, ApiError> {
     let Some(json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
         let message =

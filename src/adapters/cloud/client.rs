@@ -122,6 +122,10 @@ impl fmt::Debug for CloudClient {
 
 impl CloudClient {
     /// Creates a client without a call. Tests pass their own nonce source instead of [`random_nonces`].
+    ///
+    /// # Errors
+    ///
+    /// `CloudError` if an endpoint is invalid or TLS is not available.
     pub fn new(
         options: &CloudOptions,
         environment: Environment,
@@ -148,12 +152,20 @@ impl CloudClient {
     }
 
     /// Starts to make an image.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn create_image(&self, call: &CreateImageByInstance) -> Result<ApiResponse<CreatedImage>, ApiError> {
         self.call(call).await
     }
 
     /// The images that match the filter, in one response that must contain all of them: for one image by its id. A
     /// response with another image than the requested one is not used.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn list_images(&self, call: &ListImage) -> Result<ApiResponse<ImagePage>, ApiError> {
         let asked: Vec<&str> = call.image_id.iter().map(ImageId::as_str).collect();
         let answer = self.list_once(call, &asked, |image: &Image| image.image_id.as_str()).await?;
@@ -161,18 +173,30 @@ impl CloudClient {
     }
 
     /// Workstations with these ids.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<ApiResponse<Vec<Server>>, ApiError> {
         let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
         self.list_once(call, &asked, |server: &Server| server.id.as_str()).await
     }
 
     /// Cloud desktops with these ids.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<ApiResponse<Vec<Desktop>>, ApiError> {
         let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
         self.list_once(call, &asked, |desktop: &Desktop| desktop.id.as_str()).await
     }
 
     /// All images that match the filter.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if a page fails or the list is incomplete.
     pub async fn list_all_images(&self, filter: &ListImage) -> Result<Vec<Image>, ApiError> {
         self.list_all(filter).await
     }
@@ -191,6 +215,10 @@ impl CloudClient {
 
     /// All rows of a list that match the filter, page by page; the filter's own page is ignored. The first error ends
     /// it, because a partial list would be taken for complete. A list that changed while it was read is read again.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if a page fails or the list is incomplete.
     pub async fn list_all<L: Listing>(&self, filter: &L) -> Result<Vec<L::Row>, ApiError> {
         let mut reading = 1;
         loop {
@@ -219,16 +247,28 @@ impl CloudClient {
     }
 
     /// Owner of the credentials.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn caller_identity(&self) -> Result<ApiResponse<CallerIdentity>, ApiError> {
         self.call(&GetCallerIdentity).await
     }
 
     /// Host of calls of this product.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the region gives no valid host name.
     pub fn endpoint(&self, product: &Product) -> Result<Endpoint, ApiError> {
         self.endpoints.of(product).map_err(|error| misdirected(&error))
     }
 
     /// Calls a host without a signature: any response shows that name, network and TLS work, and the host's time.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn probe(&self, endpoint: &Endpoint) -> Result<ProbeResult, ApiError> {
         self.throttle.wait().await;
         let started = Instant::now();
@@ -255,36 +295,64 @@ impl CloudClient {
     }
 
     /// Deletes an image in all regions.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn delete_image(&self, call: &DeleteImage) -> Result<ApiResponse<Option<bool>>, ApiError> {
         self.call(call).await
     }
 
     /// Starts to copy an image to regions; returns the task's id.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn distribute_image(&self, call: &StartTaskForDistributeImage) -> Result<ApiResponse<String>, ApiError> {
         self.call(call).await
     }
 
     /// Starts workstations.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn start_servers(&self, call: &StartWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Stops workstations.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn stop_servers(&self, call: &StopWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Starts cloud desktops.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn start_desktops(&self, call: &StartDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Stops cloud desktops.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn stop_desktops(&self, call: &StopDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Rereads the credentials, after an error of class `Credential`; returns their source.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if no source has credentials.
     pub async fn refresh_credentials(&self) -> Result<SourceName, ApiError> {
         self.credential_provider
             .refresh()
@@ -294,6 +362,10 @@ impl CloudClient {
     }
 
     /// Sends any call of the API, once.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn call<C: CloudCall>(&self, call: &C) -> Result<ApiResponse<C::Value>, ApiError> {
         let request = call.request();
         let started = Instant::now();
@@ -305,6 +377,10 @@ impl CloudClient {
     }
 
     /// Sends a call with side effects, once, unless `gate` is closed after the wait for the rate limit.
+    ///
+    /// # Errors
+    ///
+    /// `Unanswered` if the call fails, or was not sent because `gate` is closed.
     pub async fn call_behind<C: CloudCall>(&self, call: &C, gate: &Gate) -> Result<ApiResponse<C::Value>, Unanswered> {
         let request = call.request();
         let started = Instant::now();

@@ -20,6 +20,10 @@ pub struct Endpoints {
 
 impl Endpoints {
     /// Resolves the hosts; the overrides are as in [`super::CloudOptions`].
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if an address or the region is invalid.
     pub fn new(region: &str, endpoint: Option<&str>, ecd_endpoint: Option<&str>) -> Result<Self, EndpointError> {
         let app_streaming = match endpoint {
             Some(text) => Endpoint::parse(text)?,
@@ -34,6 +38,10 @@ impl Endpoints {
     }
 
     /// The host of a call of this product.
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if an address or the region is invalid.
     pub fn of(&self, product: &Product) -> Result<Endpoint, EndpointError> {
         match (product, &self.desktops) {
             (Product::AppStreaming, _) => Ok(self.app_streaming.clone()),
@@ -59,6 +67,10 @@ pub struct Endpoint {
 
 impl Endpoint {
     /// Parses `https://host[:port]`, a host name, or `http://` on loopback.
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if an address or the region is invalid.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let refuse = || EndpointError::NotAHost(text.to_owned());
         let text_lower = text.trim().trim_end_matches('/').to_ascii_lowercase();

@@ -112,6 +112,10 @@ pub struct Http {
 
 impl Http {
     /// Creates both clients: one with the environment's proxies and one without.
+    ///
+    /// # Errors
+    ///
+    /// `HttpError` if TLS or the resolver is not available.
     pub fn new(connect_timeout: Duration) -> Result<Self, HttpError> {
         // Fails only if a provider is installed already, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
@@ -121,6 +125,10 @@ impl Http {
     }
 
     /// One exchange. Every status is a response; an error means that none was complete.
+    ///
+    /// # Errors
+    ///
+    /// `HttpError` if there is no complete response.
     pub async fn send(&self, outgoing: Outgoing<'_>) -> Result<Incoming, HttpError> {
         let client = if outgoing.direct { &self.direct } else { &self.proxied };
         let mut request = client.request(outgoing.method, outgoing.url).timeout(outgoing.timeout).body(outgoing.body);

@@ -181,6 +181,10 @@ pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loade
 }
 
 /// Like [`load`], with `file` in place of the main file at `path`; the `conf.d` beside `path` is used.
+///
+/// # Errors
+///
+/// All problems, warnings included, if there is any error.
 pub fn load_in_place_of(path: &Path, file: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
     let mut out = Diagnostics::default();
     let (config, _) = read_layers(path, file, environment, None, &mut out);
@@ -188,6 +192,10 @@ pub fn load_in_place_of(path: &Path, file: &Path, environment: &BTreeMap<String,
 }
 
 /// Like [`load`], with the place of every value, for later checks.
+///
+/// # Errors
+///
+/// All problems, warnings included, if there is any error.
 pub fn load_with_source_map(
     path: &Path,
     environment: &BTreeMap<String, String>,

@@ -45,6 +45,10 @@ pub struct AuditFilter {
 
 impl Reader {
     /// A page of the audit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
         let mut query = QueryBuilder::<Sqlite>::new(statements::AUDIT);
         query.push(" WHERE 1");
@@ -72,6 +76,10 @@ impl Reader {
 
 impl Store {
     /// Adds a line to the audit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn note(&self, at: DateTime<Utc>, who: &str, action: &str, detail: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         audit(&mut tx, at, who, action, detail).await?;

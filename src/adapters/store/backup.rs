@@ -234,6 +234,10 @@ pub(super) struct Incoming {
 
 impl Incoming {
     /// Reserves its place, without files of an earlier attempt. Needs the lock of the state directory.
+    ///
+    /// # Errors
+    ///
+    /// `BackupError` if a file of an earlier attempt cannot be removed.
     pub fn new(folder: Folder) -> Result<Self, BackupError> {
         let path = folder.at(INCOMING);
         clear(&folder).map_err(file("remove", &path))?;
@@ -248,6 +252,10 @@ impl Incoming {
     }
 
     /// Replaces the history. Returns the new path of the former one, which stays beside it.
+    ///
+    /// # Errors
+    ///
+    /// `BackupError` if a file cannot be renamed or synced.
     pub fn take_over(self, why: &str, now: DateTime<Utc>) -> Result<Option<PathBuf>, BackupError> {
         let folder = &self.folder;
         let path = self.path();

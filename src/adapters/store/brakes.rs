@@ -22,6 +22,10 @@ pub struct StandingBrake {
 
 impl Reader {
     /// Rules of the last pass for each line, as text.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn line_rules(&self) -> Result<HashMap<LineId, String>, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(statements::LINE_RULES)
             .fetch_all(&self.pool)
@@ -31,6 +35,10 @@ impl Reader {
     }
 
     /// Number of counting deletions of each line since an instant.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn counted_deletions(&self, since: DateTime<Utc>) -> Result<BTreeMap<LineId, usize>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTED_DELETIONS)
             .bind(since.timestamp_millis())
@@ -41,6 +49,10 @@ impl Reader {
     }
 
     /// Limits that need a confirmation, as of the last pass.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn brakes(&self) -> Result<Vec<StandingBrake>, StoreError> {
         let rows: Vec<(String, i64, String)> = sqlx::query_as(statements::BRAKES)
             .fetch_all(&self.pool)
@@ -58,6 +70,10 @@ impl Reader {
 impl Store {
     /// Records which images a complete pass has judged, and by which rules; lines that are not among `with_rules` have
     /// none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_judged(
         &self,
         images: &[&ImageId],
@@ -78,6 +94,10 @@ impl Store {
     }
 
     /// Records which limits need a confirmation. Those of the lines in `unjudged` stay unchanged.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn set_brakes(
         &self,
         brakes: &[Brake],

@@ -95,6 +95,10 @@ pub struct ChannelRow {
 
 impl Reader {
     /// Current targets of all channels, or of those of one schedule by name or id.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn channels(&self, schedule: Option<&str>) -> Result<Vec<ChannelRow>, StoreError> {
         sqlx::query_as(statements::CHANNELS_NOW)
             .bind(schedule)
@@ -104,6 +108,10 @@ impl Reader {
     }
 
     /// The last assignments, newest first, of all channels or of those of one schedule by name or id.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn channel_history(&self, schedule: Option<&str>, limit: u32) -> Result<Vec<ChannelRow>, StoreError> {
         sqlx::query_as(statements::CHANNEL_HISTORY)
             .bind(schedule)
@@ -114,6 +122,10 @@ impl Reader {
     }
 
     /// Instant of the next move of any channel.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_channels(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHANNELS)
             .fetch_one(&self.pool)
@@ -125,6 +137,10 @@ impl Reader {
 
 impl Store {
     /// Queues the channels of these lines, and all that depend on the configuration, for the next pass.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn queue_channels(&self, lines: &[LineId]) -> Result<(), StoreError> {
         let query =
             sqlx::query(statements::QUEUE_CHANNELS).bind(serde_json::to_string(lines).map_err(StoreError::Encode)?);
@@ -134,6 +150,10 @@ impl Store {
     }
 
     /// Lines whose channels are due at `now`, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn due_channels(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<LineId>, StoreError> {
         let lines: Vec<String> = sqlx::query_scalar(statements::DUE_CHANNELS)
             .bind(now.timestamp_millis())
@@ -173,6 +193,10 @@ impl Store {
     }
 
     /// Carries out a person's request in one line, and the automatic moves that result from it.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; the inner `Refused` if the request is rejected.
     pub async fn order_channels(
         &self,
         line: &LineId,

@@ -56,6 +56,10 @@ pub struct ImageCheck {
 
 impl Reader {
     /// State of the check of an image; `None` if the history does not have the image.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn check_of_image(&self, image_id: &str) -> Result<Option<ImageCheck>, StoreError> {
         let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(statements::CHECK_OF_IMAGE)
             .bind(image_id)
@@ -68,6 +72,10 @@ impl Reader {
 
 impl Store {
     /// Images whose check is due.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn due_checks(&self, now: DateTime<Utc>) -> Result<Vec<DueCheck>, StoreError> {
         let rows: Vec<(String, Option<i64>, String, i64, i64)> = sqlx::query_as(statements::DUE_CHECKS)
             .bind(now.timestamp_millis())
@@ -86,6 +94,10 @@ impl Store {
     }
 
     /// Instant of the next check.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_check(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHECK)
             .fetch_one(&self.reader().pool)
@@ -95,6 +107,10 @@ impl Store {
     }
 
     /// Records the result of a check with its calls; a failed image is vetoed. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn end_check(
         &self,
         check: &DueCheck,

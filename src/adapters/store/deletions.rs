@@ -78,6 +78,10 @@ pub enum DeleteOutcome {
 
 impl Reader {
     /// Lines with images that are marked or being deleted, with or without a configuration.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn lines_with_marks(&self) -> Result<Vec<LineId>, StoreError> {
         let lines: Vec<String> = sqlx::query_scalar(statements::LINES_WITH_MARKS)
             .fetch_all(&self.pool)
@@ -87,6 +91,10 @@ impl Reader {
     }
 
     /// Instant of the next deletion that was not due at `judged_at`: those that were due then wait for the next pass.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_deletion(&self, judged_at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_DELETION)
             .bind(judged_at.map_or(i64::MIN, |at| at.timestamp_millis()))
@@ -97,6 +105,10 @@ impl Reader {
     }
 
     /// Instant of the next search for an image with a pending delete call.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_search(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_SEARCH)
             .fetch_one(&self.pool)
@@ -106,6 +118,10 @@ impl Reader {
     }
 
     /// Delete calls with an unknown result, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn sent_deletions(&self) -> Result<Vec<SentDeletion>, StoreError> {
         type Row = (String, String, String, i64, i64, Option<i64>, i64);
         let rows: Vec<Row> = sqlx::query_as(statements::SENT_DELETIONS)
@@ -124,6 +140,10 @@ impl Reader {
 
 impl Store {
     /// Marks an image for deletion; `false` if something keeps it now.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn mark_image(
         &self,
         image: &LineImage,
@@ -148,6 +168,10 @@ impl Store {
     }
 
     /// Removes the mark of an image.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn unmark_image(
         &self,
         image: &LineImage,
@@ -165,6 +189,10 @@ impl Store {
     }
 
     /// Records a person's confirmation of the deletions that exceed a limit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn confirm_deletions(
         &self,
         images: &[ImageId],
@@ -186,6 +214,10 @@ impl Store {
 
     /// Commits the intent to delete an image, before the call; `false` if it must not be deleted: a pin, a channel, or
     /// no newer good image left in its line. This statement checks all of that again, whatever was decided before.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn begin_deletion(
         &self,
         image: &Doomed,
@@ -205,6 +237,10 @@ impl Store {
     }
 
     /// Notes how a deletion goes on, or ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn end_deletion(
         &self,
         image: &Doomed,
@@ -247,6 +283,10 @@ impl Store {
     }
 
     /// Has an image searched for again, about which nothing new is known.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn search_later(&self, sent: &SentDeletion, at: DateTime<Utc>, why: &str) -> Result<(), StoreError> {
         let sql = if sent.image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
         let query = sqlx::query(sql)
@@ -259,6 +299,10 @@ impl Store {
     }
 
     /// Notes why an image is not deleted yet for which no call was sent, and when it is tried next.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn put_off_deletion(&self, image: &Doomed, why: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = if image.of_failed { statements::PUT_OFF_FAILED_DELETION } else { statements::PUT_OFF_DELETION };
         let query = sqlx::query(sql).bind(image.image_id.as_str()).bind(why).bind(at.timestamp_millis());
@@ -266,6 +310,10 @@ impl Store {
     }
 
     /// Notes who uses an image, as a question about it alone showed.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn set_users(&self, image_id: &ImageId, users: &[String]) -> Result<(), StoreError> {
         let query = sqlx::query(statements::SET_USERS)
             .bind(image_id.as_str())
@@ -274,6 +322,10 @@ impl Store {
     }
 
     /// Notes that an image has gone by other hands; `false` where that is known.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let detail = Doomed::from(image).detail(": gone from the cloud");
         self.change(

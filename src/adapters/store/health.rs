@@ -15,6 +15,10 @@ use crate::domain::{
 
 impl Reader {
     /// Those of these lines that health judges, with their history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn line_facts(&self, lines: &[Line]) -> Result<HashMap<LineId, Facts>, StoreError> {
         type Columns = (String, Option<i64>, Option<i64>, Option<i64>);
         let asked: Vec<_> =

@@ -36,6 +36,10 @@ pub struct Store {
 
 impl Store {
     /// Opens the history in `state_dir`; creates directory and database if there are none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if another daemon uses the directory, or the database is damaged, of another program or of a newer version.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
         let folder = state_folder(state_dir)?;
@@ -81,6 +85,10 @@ impl Store {
     }
 
     /// Records that this history is up to date with the cloud: the next start need not compare them.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn settle(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(statements::SETTLE).execute(&mut *tx).await.map_err(failed("note that it is settled"))?;
@@ -98,6 +106,10 @@ impl Store {
     }
 
     /// Commits a transaction without a change, to check whether writing is possible.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.writer.probe().await
     }
@@ -113,6 +125,10 @@ impl Store {
     }
 
     /// Saves a database that has lost its name, under a new one.
+    ///
+    /// # Errors
+    ///
+    /// `BackupError` if the copy cannot be made.
     pub async fn save_copy(&self, now: DateTime<Utc>) -> Result<PathBuf, BackupError> {
         let name = format!("{DATABASE_FILE}.saved-{}", now.format("%Y%m%dT%H%M%S%.3fZ"));
         // By its path: if the folder was moved, there may be a new one, where people will look for it.
@@ -158,6 +174,10 @@ impl Store {
 
     /// Moves a saved copy to the path of the database, if that is free. Only after [`close`](Self::close). Returns
     /// whether it did.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn put_back(&self, saved: &Path) -> io::Result<bool> {
         let Some(name) = saved.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
         let folder = Folder::of(saved)?;
@@ -177,6 +197,10 @@ impl Store {
     }
 
     /// Updates the planner's statistics and writes the write-ahead log into the database.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
         let mut connection = self.writer.connection().await?;
         let optimized = sqlx::query(statements::OPTIMIZE).execute(&mut *connection).await;

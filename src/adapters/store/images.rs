@@ -117,6 +117,10 @@ impl NewImage {
 
 impl Reader {
     /// Images that are not deleted, of these lines or of all.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn present_images(&self, lines: Option<&[LineId]>) -> Result<Vec<ImageRow>, StoreError> {
         let query = match lines {
             Some(lines) => {
@@ -129,6 +133,10 @@ impl Reader {
     }
 
     /// One image, including deleted ones.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn image(&self, image_id: &ImageId) -> Result<Option<ImageRow>, StoreError> {
         sqlx::query_as(statements::ONE_IMAGE)
             .bind(image_id.as_str())
@@ -138,6 +146,10 @@ impl Reader {
     }
 
     /// The newest result of each of these lines that has one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn newest_results(&self, lines: &[LineId]) -> Result<HashMap<LineId, NewestResult>, StoreError> {
         let rows: Vec<(String, i64, String)> = sqlx::query_as(statements::NEWEST_RESULTS)
             .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
@@ -153,6 +165,10 @@ impl Reader {
     }
 
     /// The last inventory scan; `None` before the first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn last_scan(&self) -> Result<Option<InventoryScan>, StoreError> {
         type Row = (i64, Option<String>, Option<i64>, Option<i64>);
         let row: Option<Row> = sqlx::query_as(statements::LAST_SCAN)
@@ -170,6 +186,10 @@ impl Reader {
 
 impl Store {
     /// Records an inventory scan, and whether it was complete. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_scan(
         &self,
         sights: &[ImageObservation],
@@ -194,6 +214,10 @@ impl Store {
     }
 
     /// Pins an image and removes its mark. A later pin replaces an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn pin_image(
         &self,
         image_id: &ImageId,
@@ -224,6 +248,10 @@ impl Store {
 
     /// Adopts images for a line, and returns the result of each. Runs between two turns of the engine, because it
     /// assigns versions.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn adopt_images(
         &self,
         images: Vec<NewImage>,
@@ -288,6 +316,10 @@ impl Store {
     }
 
     /// Removes a pin; `false` if there was none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn unpin_image(&self, image_id: &ImageId, who: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let detail = image_id.to_string();
         self.change(sqlx::query(statements::LIFT_PIN).bind(image_id.as_str()), (now, who, "unpin", &detail), "unpinned")

@@ -12,6 +12,10 @@ const CLOCK_ANCHOR: &str = "clock_anchor";
 
 impl Reader {
     /// Zone of `GmtCreate`, once an own image has shown it.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn gmt_offset(&self) -> Result<Option<GmtOffset>, StoreError> {
         let value: Option<String> = sqlx::query_scalar(statements::LEARNED)
             .bind(GMT_OFFSET)
@@ -22,6 +26,10 @@ impl Reader {
     }
 
     /// Last comparison of this host's clock with the cloud's; `None` if none is readable.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn clock_anchor(&self) -> Result<Option<ClockAnchor>, StoreError> {
         let value: Option<String> = sqlx::query_scalar(statements::LEARNED)
             .bind(CLOCK_ANCHOR)
@@ -34,6 +42,10 @@ impl Reader {
 
 impl Store {
     /// Stores the zone of `GmtCreate`; `None`: images contradict each other.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn keep_gmt_offset(&self, offset: Option<GmtOffset>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let query = match offset {
             Some(offset) => sqlx::query(statements::LEARN)
@@ -49,6 +61,10 @@ impl Store {
     }
 
     /// Stores the last comparison of this host's clock with the cloud's.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn keep_clock_anchor(&self, anchor: &ClockAnchor, now: DateTime<Utc>) -> Result<(), StoreError> {
         let json = serde_json::to_string(anchor).map_err(StoreError::Encode)?;
         let mut tx = self.begin().await?;

@@ -98,6 +98,10 @@ pub(super) struct LineageMarks {
 
 impl LineageMarks {
     /// Compares the database with the lock file, and marks both as in use.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if database or lock file cannot be read or written.
     pub async fn begin(connection: &mut SqliteConnection, lock: Arc<LockFile>) -> Result<Self, StoreError> {
         let marker = lock.marker();
         let row: Option<Row> = sqlx::query_as(statements::LINEAGE)
@@ -147,6 +151,10 @@ impl LineageMarks {
     }
 
     /// Counts a step in a transaction. `None`: the database has gone back, or is another one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn step(&self, tx: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
         sqlx::query_scalar(statements::COUNT_STEP)
             .bind(&self.run)
@@ -162,6 +170,10 @@ impl LineageMarks {
     }
 
     /// Marks an orderly end, in the database first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if database or lock file cannot be written.
     pub async fn end(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let steps: Option<i64> = sqlx::query_scalar(statements::END_RUN)
             .bind(&self.run)

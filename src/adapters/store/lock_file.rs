@@ -107,6 +107,10 @@ impl LockFile {
     }
 
     /// Changes the note. A power cut may lose the change.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn update(&self, change: impl FnOnce(&mut Marker)) -> io::Result<()> {
         let mut marker = self.locked();
         let marker = marker.get_or_insert_default();
@@ -115,6 +119,10 @@ impl LockFile {
     }
 
     /// Changes the note and syncs it.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn update_and_sync(&self, change: impl FnOnce(&mut Marker)) -> io::Result<()> {
         self.update(change)?;
         self.file.sync_data()

@@ -49,6 +49,10 @@ pub(super) struct LogBinding {
 
 impl LogBinding {
     /// Opens the database's file, before SQLite does.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn open(folder: &Folder, lock: Arc<LockFile>) -> io::Result<Self> {
         Ok(Self {
             database: folder.open_or_make(DATABASE_FILE, 0o640)?,
@@ -76,6 +80,10 @@ impl LogBinding {
     }
 
     /// Makes a checkpoint if the last one is long ago. A failed one is repeated after the same number of transactions.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the checkpoint fails.
     pub async fn checkpoint_if_due(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let grown = self.log_size() >= self.log_bytes.load(Ordering::Relaxed).saturating_add(LOG_BYTES);
         if !grown && self.transactions.load(Ordering::Relaxed) < TRANSACTIONS {

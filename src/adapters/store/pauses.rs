@@ -13,6 +13,10 @@ use crate::domain::{
 
 impl Reader {
     /// All pauses, including those that have ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn pauses(&self) -> Result<HashMap<ScheduleId, Pause>, StoreError> {
         let rows: Vec<(String, i64, Option<i64>, String, String)> =
             sqlx::query_as(statements::ALL_PAUSES).fetch_all(&self.pool).await.map_err(failed("read the pauses"))?;
@@ -35,6 +39,10 @@ impl Reader {
 
 impl Store {
     /// Pauses a schedule, with a line of the audit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(statements::SET_PAUSE)
@@ -52,6 +60,10 @@ impl Store {
     }
 
     /// Resumes a schedule: ends its pause and resets its failures.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn resume(
         &self,
         schedule_id: &ScheduleId,
@@ -69,6 +81,10 @@ impl Store {
     }
 
     /// Schedules that failed permanently at least `limit` times in a row and are not paused.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn too_many_failures(&self, limit: u32) -> Result<Vec<(ScheduleId, u32)>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::TOO_MANY_FAILURES)
             .bind(limit)
@@ -79,6 +95,10 @@ impl Store {
     }
 
     /// Schedules that were paused for their failures and have had a good image since.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn recovered_schedules(&self) -> Result<Vec<ScheduleId>, StoreError> {
         let rows: Vec<String> = sqlx::query_scalar(statements::RECOVERED_SCHEDULES)
             .bind(ITSELF)

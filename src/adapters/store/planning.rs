@@ -125,6 +125,10 @@ pub struct ManualBake {
 
 impl Store {
     /// All targets, including removed ones.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn targets(&self) -> Result<Vec<StoredTarget>, StoreError> {
         type Columns = (String, String, String, String, String, i64, i64, Option<i64>);
         let rows: Vec<Columns> = sqlx::query_as(statements::ALL_TARGETS)
@@ -150,6 +154,10 @@ impl Store {
 
     /// Applies a new configuration: its targets, removed targets, rows for slots of rules that are replaced, and future
     /// slots that rows of such rules give up. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn adopt_targets(
         &self,
         present: &[StoredTarget],
@@ -202,6 +210,10 @@ impl Store {
     }
 
     /// Records slots and the progress of each target. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_slots(
         &self,
         rows: &[NewRow],
@@ -214,6 +226,10 @@ impl Store {
 
     /// Records slots and the progress of each target; rows that were written while the clock was ahead give up the
     /// slots that are due now, with a line of the audit. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn replace_slots(
         &self,
         rows: &[NewRow],
@@ -249,6 +265,10 @@ impl Store {
     }
 
     /// The last slot with a row, for each target with rows later than its progress, or than `now`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn slots_ahead(
         &self,
         now: DateTime<Utc>,
@@ -266,6 +286,10 @@ impl Store {
 
     /// Slots in these spans that have rows, other than the rows `but`: the first and last slot of each row, in the
     /// order of slots.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn slots_with_rows(
         &self,
         spans: &[Span],
@@ -290,6 +314,10 @@ impl Store {
 
     /// Rows for slots in these spans that never started and made no call, and were written later than `now` or ended
     /// because the clock was ahead.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn rows_ahead(&self, spans: &[Span], now: DateTime<Utc>) -> Result<Vec<RowAhead>, StoreError> {
         type Columns = (i64, String, String, i64, i64, i64, i64);
         if spans.is_empty() {
@@ -320,6 +348,10 @@ impl Store {
 
     /// Ends queued bakes that never sent a create call and are for a slot later than `latest`: they were written while
     /// the clock was ahead, and the cloud has confirmed since that it is earlier. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn end_queued_ahead(&self, latest: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let until: Option<i64> = sqlx::query_scalar(statements::QUEUED_AHEAD)
             .bind(latest.timestamp_millis())
@@ -349,6 +381,10 @@ impl Store {
 
     /// Sets instants of images that are in the future to `now`, which the cloud has confirmed. `longest` is the maximum
     /// delay of a check.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn clamp_images_ahead(&self, now: DateTime<Utc>, longest: DateTime<Utc>) -> Result<(), StoreError> {
         let latest = shifted(now, STEP_BACK);
         let any: bool = sqlx::query_scalar(statements::IMAGES_AHEAD)
@@ -374,6 +410,10 @@ impl Store {
     }
 
     /// Last write of the history, by its newest rows; `None` for an empty one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn newest_write(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEWEST_WRITE)
             .fetch_one(&self.reader().pool)
@@ -383,6 +423,10 @@ impl Store {
     }
 
     /// Records an observation about the clock in the audit. `once`: the beginning of a line that is not repeated.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn note_clock(&self, now: DateTime<Utc>, detail: &str, once: Option<&str>) -> Result<(), StoreError> {
         if let Some(begin) = once {
             let known: bool = sqlx::query_scalar(statements::AUDIT_BEGINS)
@@ -399,6 +443,10 @@ impl Store {
     }
 
     /// Records manual bakes with their lines of the audit. Returns their numbers, in order.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_manual(
         &self,
         asked: &[ManualBake],
@@ -434,6 +482,10 @@ impl Store {
 
     /// The unfinished bake of each instance: the one with the lowest number. Bakes queued for a slot later than `now`
     /// and the rows `but` do not count.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn open_instances(
         &self,
         now: DateTime<Utc>,

@@ -371,6 +371,10 @@ impl Reader {
     }
 
     /// A page of the history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn history(&self, filter: &Filter) -> Result<Vec<BakeRow>, StoreError> {
         let mut query = QueryBuilder::<Sqlite>::new(statements::BAKE_ROW_COLUMNS);
         query.push(" WHERE 1");
@@ -410,16 +414,28 @@ impl Reader {
     }
 
     /// One row, if the bake exists.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn bake(&self, id: BakeId) -> Result<Option<BakeRow>, StoreError> {
         sqlx::query_as(statements::BAKE_ROW).bind(id.0).fetch_optional(&self.pool).await.map_err(failed("read a bake"))
     }
 
     /// Whether a due bake has not ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn has_open_bake(&self) -> Result<bool, StoreError> {
         sqlx::query_scalar(statements::HAS_OPEN_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))
     }
 
     /// The highest number of a bake.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn newest_bake(&self) -> Result<Option<BakeId>, StoreError> {
         let id: Option<i64> =
             sqlx::query_scalar(statements::NEWEST_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))?;
@@ -427,6 +443,10 @@ impl Reader {
     }
 
     /// The row of a schedule's instance at an instant, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn row_covering(
         &self,
         schedule_id: &str,
@@ -443,6 +463,10 @@ impl Reader {
     }
 
     /// State of the instances of a schedule, by id or name, including removed ones.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn seen(&self, schedule: &str) -> Result<Vec<TargetRow>, StoreError> {
         sqlx::query_as(statements::SEEN_OF)
             .bind(schedule)
@@ -452,6 +476,10 @@ impl Reader {
     }
 
     /// All names and ids of schedules in the history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
         sqlx::query_scalar(statements::SCHEDULE_WORDS)
             .fetch_all(&self.pool)
@@ -460,6 +488,10 @@ impl Reader {
     }
 
     /// The calls of one bake, in order.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn attempts(&self, id: BakeId) -> Result<Vec<AttemptRow>, StoreError> {
         sqlx::query_as(statements::ATTEMPTS_OF)
             .bind(id.0)
@@ -469,6 +501,10 @@ impl Reader {
     }
 
     /// Settings of a bake, as JSON; `None` for a row without a bake.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn settings(&self, id: BakeId) -> Result<Option<String>, StoreError> {
         sqlx::query_scalar(statements::SETTINGS_OF)
             .bind(id.0)
@@ -478,6 +514,10 @@ impl Reader {
     }
 
     /// The last version of every line.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn versions(&self) -> Result<HashMap<LineId, u32>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::ALL_VERSIONS)
             .fetch_all(&self.pool)
@@ -490,6 +530,10 @@ impl Reader {
     }
 
     /// Names of lines with a good image, at most that many.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn lines(&self, limit: u32) -> Result<Vec<LineRow>, StoreError> {
         let rows: Vec<(String, String, String, i64, i64, String)> = sqlx::query_as(statements::LINES)
             .bind(limit)
@@ -511,6 +555,10 @@ impl Reader {
     }
 
     /// Durations of the last ten successful bakes of each line.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn durations(&self) -> Result<Durations, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::LAST_DURATIONS)
             .bind(LEARNED_FROM)
@@ -523,6 +571,10 @@ impl Reader {
     }
 
     /// Open bakes, oldest slot first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn open_bakes(&self) -> Result<Vec<OpenBake>, StoreError> {
         type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, Option<i64>);
         let rows: Vec<Columns> = sqlx::query_as(statements::OPEN_BAKES)
@@ -549,6 +601,10 @@ impl Reader {
     }
 
     /// Instances that bakes stopped and that are not known to run again, oldest bake first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn pending_restarts(&self) -> Result<Vec<PendingRestart>, StoreError> {
         let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::PENDING_RESTARTS)
             .fetch_all(&self.pool)
@@ -565,6 +621,10 @@ impl Reader {
     }
 
     /// Number of rows in each of these states, of slots at or after `since`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn counts(&self, since: DateTime<Utc>, states: &[&str]) -> Result<HashMap<String, u64>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTS_SINCE)
             .bind(since.timestamp_millis())

@@ -22,6 +22,10 @@ const REASON: &str = "rebuilt from the image's tags";
 
 impl Reader {
     /// Rows with an image, a version or no end, and the rows of `slots`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn recorded(&self, slots: &[DateTime<Utc>]) -> Result<Vec<Recorded>, StoreError> {
         type Columns = (i64, String, i64, String, bool, bool, Option<String>);
         let slots: Vec<i64> = slots.iter().map(DateTime::timestamp_millis).collect();
@@ -47,6 +51,10 @@ impl Reader {
 
 impl Store {
     /// Raises the last versions of lines; higher ones stay.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn raise_versions(&self, versions: &BTreeMap<LineId, u32>) -> Result<(), StoreError> {
         let rows: Vec<_> = versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
         let mut tx = self.begin().await?;
@@ -55,6 +63,10 @@ impl Store {
     }
 
     /// Applies a comparison, with the person who requested it. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn rebuild(
         &self,
         found: &Comparison,

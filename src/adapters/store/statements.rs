@@ -112,7 +112,7 @@ pub const REMOVE_ROWS_AHEAD: &str = "
 DELETE FROM bakes
 WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND state IN ('queued', 'skipped')";
 
-/// What rows go on to stand for that give up slots in the middle, as rows of their own: the earlier part.
+/// Remaining slots of rows that give up slots in the middle, as rows of their own: the earlier part.
 pub const SPLIT_ROWS_AHEAD: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings, config_hash,
                    state, progress, reason, reason_code, created_at, finished_at)
@@ -821,7 +821,7 @@ SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS
 FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
      CROSS JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
-  -- A newer image of the line that is in the region makes up for it.
+  -- A newer image of the line that is in the region replaces it.
   AND NOT EXISTS (SELECT 1 FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
                   WHERE n.line_id = i.line_id AND n.version > i.version AND e.region = d.region AND e.state = 'done')
 GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
@@ -857,7 +857,7 @@ FROM bakes WHERE id = ?1";
 /// The highest number of a bake.
 pub const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
 
-/// The row of one schedule and instance for an instant: the one of that slot, or the first that stands for a range
+/// The row of one schedule and instance for an instant: the one of that slot, or the first that covers a range
 /// which the instant lies in.
 pub const ROW_COVERING: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
@@ -930,7 +930,7 @@ WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
 );
 
 /// The slots that some lines have lost since an instant each. The last of them; and as a JSON list, of at most ?2 rows:
-/// the slots that they stand for, how many they are, and how many have another reason than that the daemon could not run.
+/// the slots that they cover, how many they are, and how many have another reason than that the daemon could not run.
 pub const LOST_SLOTS: &str = concat!(
     "
 SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coalesce(b.reason, '') AS reason, b.image_id,
@@ -975,7 +975,7 @@ ORDER BY f.line_id, f.version DESC"
 pub const CHECK_OF_IMAGE: &str = "
 SELECT i.verify, v.reason FROM images i LEFT JOIN vetoes v ON v.image_id = i.image_id WHERE i.image_id = ?1";
 
-/// The newest good image of every line that has one, with what its channels stand for.
+/// The newest good image of every line that has one, with the channels that point to it.
 pub const LINES: &str = concat!(
     "
 SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot,

@@ -106,6 +106,10 @@ impl FailedImageRow {
 
 impl Reader {
     /// CREATE_FAILED images of this owner, line by line.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn failed_images(&self) -> Result<Vec<FailedImageRow>, StoreError> {
         sqlx::query_as(statements::FAILED_IMAGES)
             .fetch_all(&self.pool)
@@ -114,6 +118,10 @@ impl Reader {
     }
 
     /// Images of configured lines without a row, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn unrecorded_images(&self, limit: u32) -> Result<Vec<UnrecordedImage>, StoreError> {
         let rows: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(statements::UNRECORDED_IMAGES)
             .bind(limit)
@@ -136,6 +144,10 @@ impl Reader {
 
 impl Store {
     /// Records the other images of a complete list. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_strays(
         &self,
         failures: &[FailedSighting],

@@ -342,7 +342,7 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.version, row.reason.as_deref()), ("queued", Some(4), Some("waits for alice")));
     assert!(store.next_queued(slot, 9, &[]).await.unwrap().is_empty());
-    // A clock that was set back must not put the next look off.
+    // A clock that was set back must not delay the next poll.
     store.clamp_wakeups_after_clock_step(slot, slot).await.unwrap();
     assert!(store.busy_builders().await.unwrap().is_empty());
     let pending_rows = store.reader().pending_restarts().await.unwrap();

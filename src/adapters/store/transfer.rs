@@ -139,6 +139,10 @@ struct Header {
 
 impl Reader {
     /// Writes the history at one instant. Returns the number of rows of each table.
+    ///
+    /// # Errors
+    ///
+    /// `TransferError` if the history is unreadable or the output cannot be written.
     pub async fn export(&self, out: &mut (impl Write + Send), progress: Progress<'_>) -> Result<Rows, TransferError> {
         let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
         // One transaction reads one state.
@@ -180,6 +184,10 @@ async fn select(table: Table, connection: &mut SqliteConnection) -> Result<Strin
 
 /// Creates the history in `state_dir` from an export, completely or not at all. The former history stays beside it.
 /// Fails if that has more than a first start creates, or while a daemon uses the directory.
+///
+/// # Errors
+///
+/// `TransferError` if the document is no complete export, does not match the schema, or would delete rows.
 pub async fn import(
     state_dir: &Path,
     input: impl Read + Send + 'static,

@@ -73,6 +73,10 @@ pub type Outcome = &'static str;
 
 impl Store {
     /// Due bakes that have started, oldest slot first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn due(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
         let query = sqlx::query(statements::DUE_BAKES).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the bakes that are due"))?;
@@ -81,6 +85,10 @@ impl Store {
 
     /// Queued bakes that may start now: at most `free`, one for each free instance, none in full regions, oldest slot
     /// first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_queued(
         &self,
         now: DateTime<Utc>,
@@ -96,6 +104,10 @@ impl Store {
     }
 
     /// One bake; `None` if it does not exist, or if its row has none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn bake(&self, id: BakeId) -> Result<Option<Bake>, StoreError> {
         let row = sqlx::query(statements::OPEN_BAKE)
             .bind(id.0)
@@ -106,6 +118,10 @@ impl Store {
     }
 
     /// Queued bakes whose deadline has passed.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn overdue_queued(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
         let query = sqlx::query(statements::OVERDUE_QUEUED).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
@@ -113,6 +129,10 @@ impl Store {
     }
 
     /// Instant of the next event of a bake, after `now`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_wake(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_WAKE)
             .bind(now.timestamp_millis())
@@ -124,6 +144,10 @@ impl Store {
 
     /// Makes started bakes due now that wait for an instant later than `latest`: the clock was set back since. Queued
     /// bakes keep their time.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn clamp_wakeups_after_clock_step(
         &self,
         now: DateTime<Utc>,
@@ -139,6 +163,10 @@ impl Store {
     }
 
     /// Makes bakes due that wait for a cloud that did not respond, within `spread` from `now`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn wake_outage_waits(&self, now: DateTime<Utc>, spread: Duration) -> Result<u64, StoreError> {
         let query = sqlx::query(statements::WAKE_OUTAGE_WAITS)
             .bind(now.timestamp_millis())
@@ -150,6 +178,10 @@ impl Store {
     }
 
     /// How many builders are in use, by region.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn busy_builders(&self) -> Result<HashMap<String, usize>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::BUSY_BUILDERS)
             .fetch_all(&self.reader.pool)
@@ -160,11 +192,19 @@ impl Store {
 
     /// Commits steps and the calls behind them, all or nothing. Each belongs to another open bake. A row that is
     /// missing or has ended means that this is not the history that the steps were read from.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn commit(&self, transitions: &[Transition], now: DateTime<Utc>) -> Result<(), StoreError> {
         self.commit_seen(transitions, now, now).await
     }
 
     /// The same; images of successful bakes count as AVAILABLE from `cloud_now` on, the cloud's time.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn commit_seen(
         &self,
         transitions: &[Transition],

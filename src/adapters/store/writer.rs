@@ -53,6 +53,10 @@ enum Place {
 
 impl Writer {
     /// Opens the connection.
+    ///
+    /// # Errors
+    ///
+    /// The error of SQLite.
     pub async fn open(options: SqliteConnectOptions) -> Result<Self, sqlx::Error> {
         let connection = SqliteConnection::connect_with(&options).await?;
         Ok(Self {
@@ -108,6 +112,10 @@ impl Writer {
     }
 
     /// The connection, outside of any transaction; it is returned when the value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn connection(&self) -> Result<WriteTransaction, StoreError> {
         let mut place = Arc::clone(&self.place).lock_owned().await;
         let connection = match std::mem::replace(&mut *place, Place::Broken) {
@@ -130,6 +138,10 @@ impl Writer {
     }
 
     /// Writes the log into the database.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let mut connection = self.connection().await?;
         if let Some(replaced) = self.replaced() {
@@ -154,6 +166,10 @@ impl Writer {
     }
 
     /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn begin(&self) -> Result<WriteTransaction, StoreError> {
         if let Some(replaced) = self.replaced() {
             return Err(replaced);
@@ -162,6 +178,10 @@ impl Writer {
     }
 
     /// Begins a transaction that may write, also in a file that is known to have lost its name.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn begin_detached(&self) -> Result<WriteTransaction, StoreError> {
         let mut work = self.connection().await?;
         if !self.is_detached.load(Ordering::Relaxed)
@@ -192,6 +212,10 @@ impl Writer {
     }
 
     /// Commits a transaction without a change, to check whether writing is possible.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.begin().await?.commit().await.map_err(failed("commit a transaction"))
     }
@@ -249,6 +273,10 @@ pub(super) struct WriteTransaction {
 
 impl WriteTransaction {
     /// Commits.
+    ///
+    /// # Errors
+    ///
+    /// The error of SQLite; the transaction is not committed then.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("COMMIT").execute(&mut *self).await?;
         self.in_transaction = false;
@@ -263,6 +291,10 @@ impl WriteTransaction {
     }
 
     /// Rolls the transaction back.
+    ///
+    /// # Errors
+    ///
+    /// The error of SQLite.
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("ROLLBACK").execute(&mut *self).await?;
         self.in_transaction = false;
@@ -316,6 +348,10 @@ pub(super) struct Names {
 
 impl Names {
     /// For a database at `path`, which is that file.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn of(path: &Path, database: Option<FileId>, lock: &File) -> std::io::Result<Self> {
         let mut own = vec![(path.with_file_name(LOCK_FILE), FileId::of_file(lock)?)];
         own.extend(database.map(|database| (path.to_owned(), database)));

@@ -409,7 +409,7 @@ async fn bakes_that_wait_are_listed_with_their_reason() {
     served.fake.store.commit(&[step], now()).await.unwrap();
     let status: Status = serde_json::from_str(&served.get("/status.json").await.body).unwrap();
     assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);
-    assert_eq!((status.running.len(), status.queued), (2, 1), "neither under way nor forgotten");
+    assert_eq!((status.running.len(), status.queued), (2, 1), "neither running nor lost");
     let page = served.get("/").await.body;
     assert!(page.contains("Waiting") && page.contains("waits for ann to leave"), "{page}");
 }

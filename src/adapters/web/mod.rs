@@ -9,13 +9,17 @@ pub mod http;
 mod listener;
 mod page;
 
-/// How many running bakes are listed.
+/// Maximum number of listed running bakes.
 const LISTED: u32 = 200;
-/// The states of a bake under way.
+/// The states of a running bake.
 const UNDER_WAY: [&str; 8] =
     ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
 
 /// Reads the bakes of a status from the history.
+///
+/// # Errors
+///
+/// `StoreError` if the query fails.
 pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
     let listed = async |states: &[&str], with_reason| {
         let states = states.iter().map(|&state| state.to_owned()).collect();
@@ -25,7 +29,7 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
         Ok::<_, StoreError>(bakes)
     };
     let under_way = listed(&UNDER_WAY, false).await?;
-    // What waits in the queue for anything else has no word for it in its row.
+    // Other queued bakes have no wait reason in their row.
     let waiting = listed(&["queued"], true).await?;
     let all = reader.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
     let day = reader.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped", "cancelled"]).await?;
@@ -42,7 +46,11 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
 /// A bake that has waited longer than this is late.
 const LATE: TimeDelta = TimeDelta::minutes(5);
 
-/// Bakes that wait although their time has come, and for what. `held` is why nothing new is begun.
+/// Bakes that are late, with their wait reason. `wait_reason` is the reason why no bake starts.
+///
+/// # Errors
+///
+/// `StoreError` if the query fails.
 pub async fn late(
     reader: &Reader,
     running: &[Running],
@@ -54,7 +62,7 @@ pub async fn late(
     let filter =
         Filter { states: vec!["queued".to_owned()], until: Some(long_ago), limit: LISTED, ..Filter::default() };
     let mut waiting = reader.history(&filter).await?;
-    // Jitter puts off a bake of its slot.
+    // Jitter delays a bake of its slot.
     waiting.retain(|row| row.wake_at.is_none_or(|wake_at| wake_at <= long_ago.timestamp_millis()));
     waiting.reverse();
     let full = running.len() >= builders as usize;

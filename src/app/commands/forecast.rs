@@ -228,7 +228,7 @@ pub fn tonight(
     };
     let wait = match baked.iter().map(|(_, wait)| *wait).max().and_then(|wait| wait.to_std().ok()) {
         Some(wait) if !wait.is_zero() => format!("the longest wait is {}", short(wait)),
-        _ => "none waits for its turn".to_owned(),
+        _ => "none is queued".to_owned(),
     };
     Some(format!(
         "{basis}{which} ({}) is done at {}; {wait}{skipped}.\n",

@@ -337,7 +337,7 @@ fn refused(reply: Reply) -> Failure {
     match reply {
         Reply::Stopping => Failure::new(
             Exit::Unreachable,
-            "the daemon is stopping; bakes that are under way go on at its next start (`imagebaked history`)",
+            "the daemon is stopping; running bakes continue at its next start (`imagebaked history`)",
         ),
         Reply::Unconfirmed { message } => Failure::new(Exit::Unconfirmed, message),
         Reply::NotFound { message } => Failure::new(Exit::NotFound, message),

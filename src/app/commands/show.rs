@@ -158,7 +158,7 @@ fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
     ];
     if row.covers > 1 {
         let range = format!("{} slots from {} to {}", row.covers, rfc3339(row.covers_from), rfc3339(row.slot));
-        facts.insert(6, ("stands for", range));
+        facts.insert(6, ("covers", range));
     }
     if let Some(who) = &row.requested_by {
         facts.insert(7, ("requested by", who.clone()));

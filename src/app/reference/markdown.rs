@@ -155,7 +155,7 @@ pub fn errors() -> String {
          <!-- Made from the source: `UPDATE_DOCS=1 cargo nextest run --test reference` writes this file anew. -->\n\n\
          The code of an answer decides what imagebaked does, not its HTTP status. `imagebaked show BAKE` has the code, the \
          cloud's words and the RequestId of every call that failed; `imagebaked history --code CODE` has the bakes that met \
-         one. A code that ends in `…` stands for all that begin so, unless there is a longer one.\n\n\
+         one. A code that ends in `…` is a prefix of codes, unless a longer one matches.\n\n\
          | class | what imagebaked does |\n|---|---|\n",
     );
     for class in

@@ -287,7 +287,7 @@ const TABLE: &[CodeRule] = &[
     part("Quota", Busy, Quota, WAIT_QUOTA),
     account_quota(AccountQuota::Images, prefix("QuotaExceeded.", Busy, Quota, WAIT_IMAGES)),
     prefix("LimitExceeded", Busy, Quota, WAIT_QUOTA),
-    exact("LastTokenProcessing", Transient, Cloud, "Another operation is under way: tried again."),
+    exact("LastTokenProcessing", Transient, Cloud, "Another operation is running: tried again."),
     // The state or a task of the instance does not allow the call now; that changes.
     exact("IncorrectDesktopStatus", Busy, Instance, IN_THE_WAY),
     exact("IncorrectInstanceStatus", Busy, Instance, IN_THE_WAY),

@@ -2,6 +2,14 @@
 //!
 //! [`transition::step`] is a pure function from a bake's state and an event to the next state and one effect. The
 //! daemon commits the state before it carries out the effect. After a crash a bake continues from its last commit.
+//!
+//! ```
+//! use imagebaked::domain::bake::naming::Template;
+//!
+//! let template = Template::parse("{name}-{slot:%Y%m%d}")?;
+//! assert!(!template.is_unique_per_slot(), "two slots of one day get the same name");
+//! # Ok::<(), imagebaked::domain::bake::naming::TemplateError>(())
+//! ```
 
 use std::sync::Arc;
 

@@ -93,7 +93,7 @@ impl Fixture {
         Self::new(BakeSettings { stop_instance, ..settings() })
     }
 
-    /// Admitted at the slot with an instance that is imaged as it is: the create call is under way.
+    /// Admitted at the slot with an instance that is imaged as it is: the create call is in flight.
     fn creating() -> Self {
         let mut bake = Self::new(settings());
         assert!(matches!(bake.admit(), Effect::Call(Call::CreateImage(_))));
@@ -150,7 +150,7 @@ impl Fixture {
         self.now = later(self.now, pause);
     }
 
-    /// The process is gone, and with it the call under way.
+    /// The process is gone, and with it the call in flight.
     fn crash(&mut self) {
         let text = serde_json::to_string(&self.bake.state).expect("a state is JSON");
         self.bake.state = serde_json::from_str(&text).expect("a state can be read back");

@@ -300,7 +300,7 @@ fn left(assigned: Option<&Assigned>, why: &str) -> String {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// `latest` moves only by itself.
-    #[error("`latest` always stands for the newest good image; `imagebaked veto IMAGE --reason …` takes one out of it")]
+    #[error("`latest` always points to the newest good image; `imagebaked veto IMAGE --reason …` takes one out of it")]
     Latest,
     /// The line has no such channel.
     #[error("{line} has no channel `{channel}`; {}", hint.as_deref().unwrap_or("name it in `channels` of the schedule first"))]
@@ -329,7 +329,7 @@ pub enum Refused {
         failed: bool,
     },
     /// The channel points to the image already.
-    #[error("channel `{channel}` stands for image {image} already")]
+    #[error("channel `{channel}` points to image {image} already")]
     Already {
         /// The channel.
         channel: String,
@@ -346,7 +346,7 @@ pub enum Refused {
     },
     /// The channel pointed to no other fit image.
     #[error(
-        "channel `{channel}` of {line} stood for no other image that is still there and has no veto; \
+        "channel `{channel}` of {line} pointed to no other image that still exists and has no veto; \
          `imagebaked veto {image} --reason …` takes this one out of every channel"
     )]
     NoPrevious {

@@ -200,7 +200,7 @@ enum Deed {
     Crash { acted: bool },
     /// The clock is stepped by so many seconds.
     Step(i64),
-    /// The copy under way fails.
+    /// The running copy fails.
     Spoil,
 }
 

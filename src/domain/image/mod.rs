@@ -2,6 +2,22 @@
 //!
 //! All of it is pure. The daemon scans the cloud, stores the result and calls these functions; the commands call the
 //! same functions on the same rows, so that a preview matches what the daemon does.
+//!
+//! ```
+//! use std::time::Duration;
+//! use imagebaked::domain::{calendar::Zone, image::retention::{RetentionRule, wanted}, schedule::Keep};
+//!
+//! let keep = Keep {
+//!     last: 1, hourly: 0, daily: 2, weekly: 0, monthly: 0, yearly: 0, within: None, min: 1,
+//!     grace: Duration::ZERO, failed: None,
+//! };
+//! // The newest image first: two rules want it, none wants the third one.
+//! let images = ["2027-03-03T03:00:00Z".parse()?, "2027-03-02T03:00:00Z".parse()?, "2027-03-01T03:00:00Z".parse()?];
+//! let rules = wanted(&keep, Zone::UTC, &images);
+//! assert_eq!(rules[0], [RetentionRule::Last, RetentionRule::Daily]);
+//! assert!(rules[2].is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::calendar::zone::Zone;
 use chrono::{DateTime, Utc};

@@ -60,6 +60,10 @@ impl CredentialProvider {
     }
 
     /// Credentials to sign with now. The cached ones serve until they expire if a refresh fails.
+    ///
+    /// # Errors
+    ///
+    /// `NoCredentials` if no source has credentials.
     pub async fn get(&self) -> Result<Credentials, NoCredentials> {
         let mut cached = self.cached.lock().await;
         let now = self.clock.now();
@@ -87,6 +91,10 @@ impl CredentialProvider {
     }
 
     /// Rereads the sources, after the cloud rejected the cached credentials. Keeps those if no source has any.
+    ///
+    /// # Errors
+    ///
+    /// `NoCredentials` if no source has credentials.
     pub async fn refresh(&self) -> Result<Credentials, NoCredentials> {
         let mut cached = self.cached.lock().await;
         let fresh = self.fetch(self.clock.now()).await?;

@@ -246,7 +246,7 @@ impl Engine {
         }
         let waiting = self.in_flight.len();
         if waiting > 0 {
-            tracing::info!(waiting, "stopping: waiting for calls under way");
+            tracing::info!(waiting, "stopping: waiting for running calls");
         }
         let drained = tokio::time::timeout(drain, async {
             while !self.history_went_back {

@@ -231,7 +231,7 @@ impl Engine {
         let now = self.clock.now();
         let Some(row) = self.store.reader().bake(id).await? else { return Err(no_bake(id)) };
         if !row.is_ended() {
-            return Err(RequestError::Conflict(format!("bake {id} is still under way ({})", row.state)));
+            return Err(RequestError::Conflict(format!("bake {id} is still running ({})", row.state)));
         }
         if row.state == "succeeded" {
             let word = format!("bake {id} succeeded; `imagebaked bake {}` makes another image", row.schedule);

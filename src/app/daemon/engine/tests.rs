@@ -486,7 +486,7 @@ async fn deleted_images_let_one_bake_try_where_their_quota_was_full() {
     }
 }
 
-/// A stopped instance must not wait for its turn to try: there may be many before it.
+/// A stopped instance must not be queued for a trial: there may be many before it.
 #[tokio::test]
 async fn closed_admission_keeps_no_instance_stopped_for_longer_than_max_downtime() {
     let mut held = Held::new("deadline = '4h'\nretry.cap = '1h'\nmax_downtime = '10m'").await;

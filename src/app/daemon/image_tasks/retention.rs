@@ -99,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_image_quota_asks_for_one_pass_per_refusal_and_hour() {
+    fn a_full_image_quota_asks_for_one_pass_per_rejection_and_hour() {
         let minute = |n| DateTime::UNIX_EPOCH + TimeDelta::minutes(n);
         let mut task = RetentionTask::default();
         assert_eq!(task.quota_pass_due(None), None);
         assert_eq!(task.quota_pass_due(Some(minute(10))), Some(minute(10)));
         task.quota_pass = Some(minute(11));
-        assert_eq!(task.quota_pass_due(Some(minute(10))), None, "the pass came after the refusal");
+        assert_eq!(task.quota_pass_due(Some(minute(10))), None, "the pass came after the rejection");
         assert_eq!(task.quota_pass_due(Some(minute(20))), Some(minute(71)));
         assert_eq!(task.quota_pass_due(Some(minute(90))), Some(minute(90)));
     }
