@@ -83,7 +83,7 @@ fn an_image_soaks_is_promoted_and_can_be_rolled_back() {
     assert_eq!((stands(&host, "stable"), stands(&host, "latest")), (Some(images[0].clone()), Some(images[0].clone())));
     let (_, err) = host.expect(1, &["promote", &second, "pilot"]);
     assert!(err.contains("is vetoed: rolled back from stable: no sound"), "{err}");
-    // A veto that is lifted brings back `latest`, and not what was rolled back.
+    // Removing a veto restores `latest`, and not the rolled-back channel.
     host.expect(0, &["unveto", &second]);
     assert_eq!((stands(&host, "stable"), stands(&host, "latest")), (Some(images[0].clone()), Some(second)));
     let third = baked_once(&host);
@@ -194,7 +194,7 @@ fn baked_other(host: &Host) -> String {
 fn a_kill_in_the_middle_of_a_move_leaves_all_of_it_or_none() {
     for point in ["before.latest", "after.latest", "before.stable", "after.stable"] {
         let cloud = Cloud::start();
-        // No other line can pass the point.
+        // No other line can pass the failpoint.
         let mut host = Host::new(cloud.addr, GOLDEN);
         host.launch(&format!("{point}:1"));
         eventually("the bake is asked for", || host.run(&["bake", "golden"]).status.success().then_some(()));
@@ -225,7 +225,7 @@ fn a_check_that_passes_opens_the_way() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, "");
     let seen = host.path("seen");
-    // Held until the file is there, so that it shows that the check gates.
+    // Blocked until the file exists, to show that the check gates the channel.
     let gate = host.path("open");
     let script = format!("env | sort > {}; [ -e {} ] || sleep 60; echo fine", seen.display(), gate.display());
     let schedule = with_check(&host, &script).replace("timeout = \"1s\"", "timeout = \"20s\"");
@@ -239,7 +239,7 @@ fn a_check_that_passes_opens_the_way() {
     assert_eq!(image_row(&host)["verify"], "due");
     let (_, err) = host.expect(1, &["promote", &image, "pilot"]);
     assert!(err.contains("the check of image") && err.contains("is not over; --force"), "{err}");
-    // Cut off, it is made again.
+    // An interrupted check is repeated.
     fs::write(&gate, "").unwrap();
     host.kill();
     host.start();
@@ -265,7 +265,7 @@ fn a_check_that_fails_vetoes_the_image_and_is_loud() {
     let cloud = Cloud::start();
     let (mut host, images) = baked(&cloud, GOLDEN, 1);
     until(&host, "stable", Some(&images[0]));
-    let schedule = with_check(&host, "echo looking; echo the login screen is black; exit 1");
+    let schedule = with_check(&host, "echo starting; echo the login screen is black; exit 1");
     host.configure(cloud.addr, &schedule);
     host.expect(0, &["reload"]);
     let bad = baked_once(&host);
@@ -278,7 +278,7 @@ fn a_check_that_fails_vetoes_the_image_and_is_loud() {
         "{report}"
     );
     assert!(host.log().contains("is vetoed: its check failed: the login screen is black"), "{}", host.log());
-    // A person may know better.
+    // A person can override the check.
     host.expect(0, &["unveto", &bad]);
     until(&host, "latest", Some(&bad));
     host.expect(0, &["status"]);
@@ -293,7 +293,7 @@ fn a_check_that_cannot_be_made_is_tried_again_then_counts_as_failed() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, "");
     let count = host.path("count");
-    // Ends by a signal, which is a mishap and not a word against the image.
+    // A hook that is killed by a signal has failed to run; it has not rejected the image.
     let schedule = with_check(&host, &format!("echo x >> {}; kill -9 $$", count.display()));
     host.configure(cloud.addr, &schedule);
     host.start();

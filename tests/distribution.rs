@@ -103,7 +103,7 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
 }
 
 #[test]
-fn a_lost_answer_is_looked_up_and_a_repeated_request_is_success() {
+fn a_lost_answer_is_polled_for_and_a_repeated_request_is_success() {
     let cloud = Cloud::start();
     cloud.add_faults(
         r#"

@@ -435,7 +435,7 @@ mod tests {
         }
 
         #[test]
-        fn looking_twice_equals_looking_once_while_on_time(first in 0_i64..60, second in 0_i64..60) {
+        fn two_ticks_equal_one_while_on_time(first in 0_i64..60, second in 0_i64..60) {
             let timing = timing(&["*/5 * * * * *"]);
             let from = at(1, 0, 0);
             let middle = from + TimeDelta::seconds(first.min(second));

@@ -110,7 +110,7 @@ pub(super) async fn copy(
     sqlx::query(statements::COPY_INTO).bind(target).execute(connection).await.map_err(failed("be copied"))?;
     take_number_off(&absolute).await.map_err(failed("take the number off its copy"))?;
     File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
-    progress("looking the copy over");
+    progress("verifying the copy");
     let sound = verify_history(&absolute).await?;
     for table in present.iter().filter(|table| table.kind == Kind::Record) {
         // Rows that existed before the copy must be in it.
@@ -195,7 +195,7 @@ pub async fn restore(
     let folder = state_folder(state_dir)?;
     let _lock = lock(&folder, state_dir)?;
     let incoming = Incoming::new(folder)?;
-    progress("looking the backup over");
+    progress("verifying the backup");
     let migration = verify_history(backup).await?.migration;
     let reader = Reader::connect(backup).await?;
     check_schema(&reader, backup, migration).await?;

@@ -98,7 +98,7 @@ impl Store {
             unknown.len()
         );
         audit(&mut tx, now, who, "reconcile", &detail).await?;
-        tx.commit().await.map_err(failed("commit what the cloud knows"))
+        tx.commit().await.map_err(failed("commit the data of the cloud"))
     }
 }
 
@@ -193,6 +193,6 @@ impl<'a> Row<'a> {
 
 async fn write<T: Serialize>(tx: &mut sqlx::SqliteConnection, sql: &'static str, rows: &[T]) -> Result<(), StoreError> {
     let json = serde_json::to_string(rows).map_err(StoreError::Encode)?;
-    sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("take over what the cloud knows"))?;
+    sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("store the data of the cloud"))?;
     Ok(())
 }

@@ -94,7 +94,7 @@ ORDER BY b.slot";
 
 /// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, made no
 /// call and may give their slots up; and those that ended for that and never sent a create call. A skipped row may be as
-/// young as ?3: it was written as far behind its slot as this look may be, and a queued one of that age is baked as it is.
+/// young as ?3: it was written as far behind its slot as this tick may be, and a queued one of that age is baked as it is.
 pub const ROWS_AHEAD: &str = "
 SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.covers_from, b.covers, b.created_at
 FROM json_each(?1) AS span CROSS JOIN bakes b
@@ -607,7 +607,7 @@ pub const DROP_FAILED_IMAGES: &str = "
 UPDATE failed_images SET fate = 'gone'
 WHERE fate NOT IN ('deleting', 'deleted', 'gone') AND image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
 
-/// Images that the cloud shows, or showed when their bake ended, as CREATE_FAILED. The history knows one as the image of a
+/// Images that the cloud shows, or showed when their bake ended, as CREATE_FAILED. The history has one as the image of a
 /// bake, or as one that a bake gave up.
 pub const FAILED_IMAGES: &str = "
 SELECT f.image_id, f.line_id, f.schedule_id, f.instance_id, f.version, f.image_name, f.slot, f.first_seen, f.last_seen,
@@ -644,7 +644,7 @@ WHERE image_id = ?1 AND fate = 'deleting'";
 pub const PUT_OFF_FAILED_DELETION: &str = "
 UPDATE failed_images SET refused = ?2, delete_after = ?3 WHERE image_id = ?1 AND fate = 'kept'";
 
-/// Images that no row knows, of slots since this history began, but for slots whose bake is not over.
+/// Images without a row, of slots since this history began, but for slots whose bake is not over.
 pub const SET_UNRECORDED_IMAGES: &str = "
 INSERT INTO unrecorded_images (image_id, line_id, schedule_id, instance_id, image_name, status, slot, found_at)
 SELECT value ->> 'image_id', value ->> 'line_id', value ->> 'schedule_id', value ->> 'instance_id',
@@ -663,7 +663,7 @@ ON CONFLICT (image_id) DO UPDATE SET status = excluded.status";
 pub const DROP_UNRECORDED_IMAGES: &str = "
 DELETE FROM unrecorded_images WHERE image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
 
-/// Images that no row knows, as of the last whole list and of what was recorded since.
+/// Images without a row, as of the last whole list and of what was recorded since.
 pub const UNRECORDED_IMAGES: &str = "
 SELECT u.image_id, u.line_id, u.image_name, u.status, u.slot, u.found_at
 FROM unrecorded_images u

@@ -127,7 +127,7 @@ impl Reader {
             .bind(limit)
             .fetch_all(&self.pool)
             .await
-            .map_err(failed("read the images that no row knows"))?;
+            .map_err(failed("read the images without a row"))?;
         Ok(rows
             .into_iter()
             .map(|(image_id, line, image_name, status, slot, found_at)| UnrecordedImage {

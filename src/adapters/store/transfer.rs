@@ -234,7 +234,7 @@ pub async fn import(
     // It is migrated like any history of an earlier version.
     MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
     connection.close().await.map_err(failed("be closed"))?;
-    progress("looking the history over");
+    progress("verifying the history");
     let history = verify_history(&path).await.map_err(|error| match error {
         BackupError::Damaged { what, .. } => TransferError::Inconsistent { what },
         error => error.into(),

@@ -84,7 +84,7 @@ fn failed_text(failed: &[FailedImage]) -> String {
         "Images of ours that the cloud lists as CREATE_FAILED; see `imagebaked images --failed`:\n".to_owned();
     for image in failed {
         let line = image.line.as_ref().map_or("a line that its tags do not show", LineId::as_str);
-        let bake = image.bake.map_or_else(|| "no row knows it".to_owned(), |bake| format!("bake {bake}"));
+        let bake = image.bake.map_or_else(|| "no row".to_owned(), |bake| format!("bake {bake}"));
         text.push_str(&format!("  - {} ({}) of {line}: {bake}\n", image.image_id, image.image_name));
     }
     text

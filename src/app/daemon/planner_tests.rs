@@ -51,7 +51,7 @@ impl Night {
         self.planner.plan(&self.store, self.now).await.unwrap()
     }
 
-    /// Moves the clock and looks.
+    /// Moves the clock and plans.
     async fn pass(&mut self, step: TimeDelta) -> usize {
         self.now += step;
         self.plan_now().await

@@ -90,7 +90,7 @@ mod tests {
     }
 
     #[test]
-    fn looks_double_up_to_the_cap_and_never_past_it() {
+    fn poll_delays_double_up_to_the_cap_and_never_past_it() {
         let mut rng = Rng::with_seed(4);
         let (first, cap) = (Duration::from_secs(2), Duration::from_mins(10));
         for poll in 1..200 {

@@ -380,7 +380,7 @@ fn a_search_before_the_create_that_is_refused_for_good_fails() {
 // Unknown
 
 #[test]
-fn an_unclear_create_is_looked_for_and_followed() {
+fn an_unclear_create_is_searched_for_and_followed() {
     let mut bake = Fixture::unknown();
     assert!(is_poll(&bake.due()));
     bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
@@ -415,7 +415,7 @@ fn an_unclear_create_is_repeated_only_after_the_look_up_window() {
 }
 
 #[test]
-fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
+fn an_unclear_last_attempt_is_searched_for_before_it_is_given_up() {
     let mut bake = Fixture::new(BakeSettings { retry: RetryPolicy { attempts: 1, ..settings().retry }, ..settings() });
     bake.admit();
     bake.refuse(ErrorClass::Unclear, "Timeout");
@@ -462,7 +462,7 @@ fn a_create_answered_with_something_else_is_unclear() {
 }
 
 #[test]
-fn a_clock_set_back_does_not_prolong_the_looking() {
+fn a_clock_set_back_does_not_prolong_the_search() {
     let mut bake = Fixture::creating();
     bake.now = slot() - TimeDelta::days(1);
     bake.refuse(ErrorClass::Unclear, "Timeout");
@@ -993,7 +993,7 @@ fn an_instance_in_transition_is_waited_for_and_not_started() {
 }
 
 #[test]
-fn a_lost_stop_is_asked_for_again_after_five_looks() {
+fn a_lost_stop_is_repeated_after_five_polls() {
     let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
@@ -1066,7 +1066,7 @@ fn if_running_a_refused_stop_bakes_the_running_instance() {
 }
 
 #[test]
-fn a_stop_that_may_have_been_acted_on_is_looked_at_again() {
+fn a_stop_that_may_have_been_acted_on_is_polled_again() {
     for (class, code) in
         [(ErrorClass::Transient, "InternalError"), (ErrorClass::Transient, "Timeout"), (ErrorClass::Unclear, "Timeout")]
     {
@@ -1774,7 +1774,7 @@ fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again(
 }
 
 #[test]
-fn hooks_around_a_plain_bake_need_no_look() {
+fn hooks_around_a_plain_bake_need_no_poll() {
     let mut bake = Fixture::new(with_hooks(Hooks { on_failure: Vec::new(), ..hooks() }));
     assert_eq!(program(&bake.admit()), "/b1");
     bake.answer(ok());

@@ -93,7 +93,7 @@ fn a_repeated_request_is_followed_and_counts_as_done_where_the_region_is_never_l
 }
 
 #[test]
-fn a_lost_answer_is_looked_for_before_the_call_is_repeated() {
+fn a_lost_answer_is_polled_for_before_the_call_is_repeated() {
     for lost in [Event::Asked(Err(error(ErrorClass::Unclear, "Timeout"))), Event::Due] {
         let (state, ..) = live([Event::Due, absent(), lost.clone()]);
         assert_eq!(state.as_str(), "pending", "{lost:?}");
@@ -187,7 +187,7 @@ fn the_history_keeps_every_state_whole() {
     }
 }
 
-/// What the cloud does with one call or look, in the model.
+/// Effect of one call or poll in the model.
 #[derive(Debug, Clone)]
 enum Deed {
     /// It answers truly.
@@ -228,7 +228,7 @@ struct Begun {
 const TAKES: i64 = 600;
 const LISTED_AFTER: i64 = 20;
 
-/// A region as the cloud knows it.
+/// A region in the cloud.
 #[derive(Debug, Default)]
 struct Region {
     copy: Option<Begun>,
@@ -268,7 +268,7 @@ impl Region {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// It ends, whatever happens; done only where the region has it; and no call goes out without a look right before it.
+    /// It ends in every case; it is done only if the region has it; and every call follows a poll.
     #[test]
     fn a_copy_ends_in_the_state_of_the_cloud(deeds in proptest::collection::vec(deed(), 0..40), seed in any::<u64>()) {
         let mut rng = Rng::with_seed(seed);

@@ -250,8 +250,8 @@ impl Line {
         (count > 0).then(|| &mut self.history[which % count])
     }
 
-    /// A look that sees the truth.
-    fn look(&mut self) {
+    /// A complete scan.
+    fn scan(&mut self) {
         for (image, there) in self.history.iter_mut().zip(&self.there) {
             image.seen.missing_since = if *there { None } else { image.seen.missing_since.or(Some(self.now)) };
         }
@@ -263,7 +263,7 @@ impl Line {
             blockers.push(Blocker::NewestFailed { bake: BakeId(1) });
         }
         if whole {
-            self.look();
+            self.scan();
         } else {
             blockers.push(Blocker::NotSeen { why: "r".into() });
         }

@@ -173,7 +173,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unrecorded { image_id, image_name, status, slot, obstacle, .. } => {
-                write!(f, "{image_id} ({image_name}, {status}) carries our tags, but no row knows it")?;
+                write!(f, "{image_id} ({image_name}, {status}) carries our tags, but has no row")?;
                 if let Some(slot) = slot {
                     write!(f, "; its slot is {}", utc(*slot))?;
                 }

@@ -362,7 +362,7 @@ impl Missing {
                     .to_owned()
             }
             Self::BeforeKnown { since } => format!(
-                "The rule has this slot, but the history knows the schedule only since {}, and nothing runs for the time \
+                "The rule has this slot, but the history has the schedule only since {}, and nothing runs for the time \
                  before.",
                 both(*since, zone)
             ),

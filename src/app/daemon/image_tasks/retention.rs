@@ -81,7 +81,7 @@ impl ImageTask for RetentionTask {
     }
 
     fn complaint(&self) -> &'static str {
-        "images are not looked after"
+        "images are not pruned"
     }
 
     fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a> {
