@@ -151,7 +151,7 @@ fn an_image_that_goes_away_leaves_its_channels_and_comes_back_into_them() {
 }
 
 #[test]
-fn what_a_channel_stands_for_is_not_deleted_and_promoting_takes_a_mark_off() {
+fn the_image_of_a_channel_is_not_deleted_and_promoting_takes_a_mark_off() {
     let cloud = Cloud::start();
     let rules = GOLDEN.replace("channels", "keep = { last = 1, grace = \"1h\" }\nchannels");
     let (host, images) = baked(&cloud, &rules.replace("after = \"2s\"", ""), 3);

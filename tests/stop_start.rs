@@ -212,7 +212,7 @@ fn hooks_of_a_failure_run_when_the_instance_is_up_again_and_change_nothing() {
 }
 
 #[test]
-fn a_hook_under_way_ends_with_the_daemon_and_runs_again() {
+fn a_hook_running_ends_with_the_daemon_and_runs_again() {
     let cloud = Cloud::start();
     let keys = format!(
         "hooks = {{ before = [{}, {}] }}",

@@ -69,7 +69,7 @@ impl Night {
             control_socket = "{}"
             listen = ""
             pause_after_failures = 0
-            # Asked for by the test alone.
+            # Requested by the test only.
             prune_interval = "3650d"
             [[schedule]]
             name = "golden"

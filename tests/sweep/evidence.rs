@@ -161,7 +161,7 @@ impl Evidence {
         for planned in &self.planned {
             for slot in &planned.slots {
                 let name = format!("{} {} {slot}", planned.schedule, planned.instance);
-                let rows: Vec<&Value> = self.rows.iter().filter(|row| stands_for(row, planned, *slot)).collect();
+                let rows: Vec<&Value> = self.rows.iter().filter(|row| covers_slot(row, planned, *slot)).collect();
                 let row = match rows[..] {
                     [] => {
                         found.push(Violation { kind: Kind::SlotLost, what: format!("{name} has no row") });
@@ -346,7 +346,7 @@ impl Evidence {
 }
 
 /// Whether a row is the row of a slot, alone or together with others.
-fn stands_for(row: &Value, planned: &Planned, slot: DateTime<Utc>) -> bool {
+fn covers_slot(row: &Value, planned: &Planned, slot: DateTime<Utc>) -> bool {
     if text(row, "schedule") != planned.schedule || text(row, "instance_id") != planned.instance {
         return false;
     }

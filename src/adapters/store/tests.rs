@@ -484,7 +484,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
 }
 
 #[tokio::test]
-async fn a_range_answers_for_the_slots_it_stands_for() {
+async fn a_range_answers_for_the_slots_it_covers() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-09T03:00:00Z");
     let range = NewRow { covers_from: slot - TimeDelta::days(5), covers: 6, ..row("golden", slot) };

@@ -12,7 +12,7 @@ mod page;
 /// Maximum number of listed running bakes.
 const LISTED: u32 = 200;
 /// The states of a running bake.
-const UNDER_WAY: [&str; 8] =
+const RUNNING_STATES: [&str; 8] =
     ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
 
 /// Reads the bakes of a status from the history.
@@ -28,7 +28,7 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
         bakes.reverse();
         Ok::<_, StoreError>(bakes)
     };
-    let under_way = listed(&UNDER_WAY, false).await?;
+    let running_bakes = listed(&RUNNING_STATES, false).await?;
     // Other queued bakes have no wait reason in their row.
     let waiting = listed(&["queued"], true).await?;
     let all = reader.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
@@ -40,7 +40,7 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
         skipped: of("skipped"),
         cancelled: of("cancelled"),
     };
-    Ok(Bakes { running: under_way, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
+    Ok(Bakes { running: running_bakes, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
 }
 
 /// A bake that has waited longer than this is late.

@@ -17,7 +17,7 @@ use crate::{
     domain::{
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
-        plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, UnderWay, forecast, night},
+        plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, RunningBake, forecast, night},
         schedule::{Instances, Overlap, Schedule},
     },
 };
@@ -111,9 +111,9 @@ impl<'a> Outlook<'a> {
     ) -> Self {
         let start = from.checked_sub_signed(MARGIN).unwrap_or(from).max(now);
         let end = until.checked_add_signed(MARGIN).unwrap_or(until);
-        let (mut coming, mut under_way) = (Vec::new(), Vec::new());
+        let (mut coming, mut running_bakes) = (Vec::new(), Vec::new());
         if start == now {
-            add_open_bakes(history, now, &mut coming, &mut under_way);
+            add_open_bakes(history, now, &mut coming, &mut running_bakes);
         }
         let known_already = coming.len();
         let mut keys = Vec::new();
@@ -124,7 +124,7 @@ impl<'a> Outlook<'a> {
                 keys.extend(coming[before..].iter().map(|one| (&schedule.id, instance, one.slot)));
             }
         }
-        let outcomes = forecast(&coming, &under_way, builders(config));
+        let outcomes = forecast(&coming, &running_bakes, builders(config));
         let foreseen = coming.iter().zip(outcomes).skip(known_already);
         let expected = keys
             .into_iter()
@@ -169,7 +169,7 @@ fn add_open_bakes<'a>(
     history: &'a KnownHistory,
     now: DateTime<Utc>,
     coming: &mut Vec<Coming<'a>>,
-    under_way: &mut Vec<UnderWay<'a>>,
+    running_bakes: &mut Vec<RunningBake<'a>>,
 ) {
     for bake in &history.open {
         let takes = history.durations.expected(&bake.line);
@@ -187,7 +187,7 @@ fn add_open_bakes<'a>(
             OpenStage::Begun { at } => {
                 let end = TimeDelta::from_std(takes).ok().and_then(|takes| at.unwrap_or(now).checked_add_signed(takes));
                 // One that takes longer than expected may end at any time.
-                under_way.push(UnderWay {
+                running_bakes.push(RunningBake {
                     instance: &bake.instance,
                     region: &bake.region,
                     until: end.unwrap_or(DateTime::<Utc>::MAX_UTC).max(now),
@@ -366,8 +366,8 @@ const EVENING: u32 = 18;
 /// The next night if its queue is too long: one sentence, with the place of the schedule that waits longest.
 pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -> Option<(usize, String)> {
     let until = now.checked_add_signed(MARGIN).unwrap_or(now);
-    let (mut coming, mut under_way) = (Vec::new(), Vec::new());
-    add_open_bakes(history, now, &mut coming, &mut under_way);
+    let (mut coming, mut running_bakes) = (Vec::new(), Vec::new());
+    add_open_bakes(history, now, &mut coming, &mut running_bakes);
     let mut places = vec![None; coming.len()];
     for (place, schedule) in config.schedules.iter().enumerate() {
         for instance in schedule.instances.as_slice() {
@@ -377,7 +377,7 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
             places.resize(coming.len(), Some(place));
         }
     }
-    let outcomes = forecast(&coming, &under_way, builders(config));
+    let outcomes = forecast(&coming, &running_bakes, builders(config));
     let (mut too_late, mut done) = (Vec::new(), None);
     for ((coming, place), outcome) in coming.iter().zip(&places).zip(&outcomes) {
         let Some(place) = *place else { continue };

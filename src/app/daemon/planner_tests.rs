@@ -254,7 +254,7 @@ async fn nothing_runs_for_being_written_down_edited_or_resumed() {
 }
 
 #[tokio::test]
-async fn a_slot_in_a_pause_is_recorded_and_not_made_up_for() {
+async fn a_slot_in_a_pause_is_recorded_and_not_caught_up() {
     let file = |more: &str| schedule("a", "4 3 * * *", more);
     let mut night = Night::begin("2027-03-01T03:00:00Z", &file("paused = true")).await;
     night.live(MINUTE * 6, MINUTE).await;
@@ -573,7 +573,7 @@ async fn slots_of_the_future_go_with_the_rule_that_made_them() {
 }
 
 #[tokio::test]
-async fn no_row_stands_for_slots_before_its_schedule_was_known() {
+async fn no_row_covers_slots_before_its_schedule_was_known() {
     let file = schedule("minutely", "* * * * *", "catch_up = \"all\"");
     // The clock had not been set when the daemon first ran, and was corrected while it ran.
     let mut night = Night::begin("1970-01-01T00:00:10Z", &file).await;

@@ -12,15 +12,15 @@ use crate::adapters::config::definitions::{Key, Kind};
 /// Accepted values of a key, as text.
 fn takes(kind: &Kind) -> String {
     match kind {
-        Kind::Text(_) => "text".to_owned(),
+        Kind::Text(_) => "a string".to_owned(),
         Kind::OneOf(words) => one_of(words),
         Kind::Integer { min, max } => match i32::try_from(*max) {
             Ok(i32::MAX) => format!("an integer from {min}"),
             _ => format!("an integer from {min} to {max}"),
         },
         Kind::Positive { max } => format!("a number above 0, at most {max}"),
-        Kind::Period { min: Duration::ZERO } => "a period".to_owned(),
-        Kind::Period { min } => format!("a period, at least `\"{}\"`", humantime::format_duration(*min)),
+        Kind::Period { min: Duration::ZERO } => "a duration".to_owned(),
+        Kind::Period { min } => format!("a duration, at least `\"{}\"`", humantime::format_duration(*min)),
         Kind::PeriodOrNever { min } => format!("{}, or `\"never\"`", takes(&Kind::Period { min: *min })),
         Kind::Bool => "`true` or `false`".to_owned(),
         Kind::List(of) | Kind::Set { of, min: 0 } => format!("a list of {}", plural(of)),
@@ -34,7 +34,7 @@ fn takes(kind: &Kind) -> String {
 
 fn plural(kind: &Kind) -> String {
     match kind {
-        Kind::Text(_) => "texts".to_owned(),
+        Kind::Text(_) => "strings".to_owned(),
         Kind::Table(keys) => format!("tables of {}", names(keys)),
         Kind::List(of) => format!("lists of {}", plural(of)),
         other => format!("this: {}", takes(other)),

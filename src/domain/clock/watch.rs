@@ -505,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_while_a_call_is_under_way_does_not_agree() {
+    fn a_clock_that_is_set_while_a_call_is_running_does_not_agree() {
         let (clock, watch) = watch();
         let (sent, date) = (watch.sent(), clock.now());
         clock.step(clock.now() + TimeDelta::days(400));

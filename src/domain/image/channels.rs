@@ -242,7 +242,7 @@ fn latest(view: &View) -> Option<Move> {
     let loss = assigned.and_then(|assigned| view.loss(assigned));
     let why = loss.clone().map_or_else(|| "newest good image".to_owned(), |why| left(assigned, &why));
     let to = match newest {
-        Some(image) => stand_for(image, image.version.into()),
+        Some(image) => point_to(image, image.version.into()),
         None => ChannelTarget::Nothing { above: -1 },
     };
     Some(Move { channel: LATEST.to_owned(), to, why, is_loss: loss.is_some() })
@@ -260,7 +260,7 @@ fn by_itself(view: &View, channel: &str, after: Duration, now: DateTime<Utc>) ->
             None if after.is_zero() => "good".to_owned(),
             None => format!("good for {}", humantime::format_duration(after)),
         };
-        let to = stand_for(image, image.version.into());
+        let to = point_to(image, image.version.into());
         return Some(Move { channel: channel.to_owned(), to, why, is_loss: false });
     }
     let (assigned, loss) = (assigned?, loss?);
@@ -268,7 +268,7 @@ fn by_itself(view: &View, channel: &str, after: Duration, now: DateTime<Utc>) ->
     // A rolled-back version does not return; one that was only lost may return once it is fit again.
     let rolled_back = assigned.above > i64::from(version);
     let to = match view.newest(|image| ripe(image) && image.version < version) {
-        Some(image) => stand_for(image, if rolled_back { assigned.above } else { image.version.into() }),
+        Some(image) => point_to(image, if rolled_back { assigned.above } else { image.version.into() }),
         None => ChannelTarget::Nothing { above: if rolled_back { assigned.above } else { i64::from(version) - 1 } },
     };
     Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
@@ -279,13 +279,13 @@ fn by_hand(view: &View, channel: &str) -> Option<Move> {
     let assigned = view.assigned(channel)?;
     let loss = view.loss(assigned)?;
     let to = match view.previous(channel, assigned.image_id.as_ref()) {
-        Some(image) => stand_for(image, assigned.above.max(image.version.into())),
+        Some(image) => point_to(image, assigned.above.max(image.version.into())),
         None => ChannelTarget::Nothing { above: assigned.above },
     };
     Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
 }
 
-fn stand_for(image: &Candidate, above: i64) -> ChannelTarget {
+fn point_to(image: &Candidate, above: i64) -> ChannelTarget {
     ChannelTarget::Image { image_id: image.image_id.clone(), version: image.version, above }
 }
 
@@ -380,7 +380,7 @@ pub fn promote(view: &View, image_id: &ImageId, channel: &str, force: bool, why:
     }
     // An older version is chosen to last: the channel does not return by itself to the version that it leaves.
     let left = assigned.and_then(|assigned| assigned.version).map_or(-1, i64::from);
-    let to = stand_for(image, left.max(image.version.into()));
+    let to = point_to(image, left.max(image.version.into()));
     Ok(Move { channel: channel.to_owned(), to, why: why.to_owned(), is_loss: false })
 }
 
@@ -397,7 +397,7 @@ pub fn rollback(view: &View, line: &str, channel: &str, why: &str) -> Result<(Im
         return Err(Refused::NoPrevious { line: line.to_owned(), channel: channel.to_owned(), image: current });
     };
     let left = assigned.version.map_or(-1, i64::from);
-    let to = stand_for(image, assigned.above.max(left).max(image.version.into()));
+    let to = point_to(image, assigned.above.max(left).max(image.version.into()));
     Ok((current, Move { channel: channel.to_owned(), to, why: why.to_owned(), is_loss: true }))
 }
 

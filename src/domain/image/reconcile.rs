@@ -605,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bake_under_way_does_not_know_its_image_yet() {
+    fn a_bake_running_does_not_know_its_image_yet() {
         assert_eq!(compared(&[row("creating", None)], 7, &[good("imgc-1", 7)]), Comparison::default());
     }
 

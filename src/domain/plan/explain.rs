@@ -482,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_time_is_made_up_for_if_it_is_fixed() {
+    fn a_skipped_time_is_caught_up_if_it_is_fixed() {
         let fixed = &ask("2027-03-28 02:30", &berlin("30 2 * * *"))[0];
         assert_eq!(fixed.slot, Some(at("2027-03-28T01:00:00Z")));
         assert!(fixed.words.contains("never showed 2027-03-28 02:30:00"), "{}", fixed.words);
@@ -522,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_answers_for_its_slot_and_for_those_it_stands_for() {
+    fn a_row_answers_for_its_slot_and_for_those_it_covers() {
         let timing = berlin("0 3 * * *");
         let record = record();
         let case = Case { record: Some(&record), ..case(&timing) };

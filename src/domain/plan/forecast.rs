@@ -92,7 +92,7 @@ pub struct Coming<'a> {
 
 /// A running bake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnderWay<'a> {
+pub struct RunningBake<'a> {
     /// Its instance.
     pub instance: &'a InstanceId,
     /// Region of its instance.
@@ -128,12 +128,12 @@ pub enum ForecastOutcome {
     Overlaps,
 }
 
-/// Expected results of `coming`, which is in the order of the configuration; `under_way` are the bakes that run at the
+/// Expected results of `coming`, which is in the order of the configuration; `running_bakes` are the bakes that run at the
 /// start.
 ///
 /// Takes O(n log n) for n slots and a handful of regions.
-pub fn forecast(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<ForecastOutcome> {
-    let mut queue = Queue::new(coming, under_way, builders);
+pub fn forecast(coming: &[Coming<'_>], running_bakes: &[RunningBake<'_>], builders: Builders) -> Vec<ForecastOutcome> {
+    let mut queue = Queue::new(coming, running_bakes, builders);
     while let Some(&Reverse((now, _))) = queue.events.peek() {
         queue.catch_up(now);
         queue.admit(now);
@@ -204,7 +204,7 @@ struct Region {
 }
 
 impl<'a> Queue<'a> {
-    fn new(coming: &'a [Coming<'a>], under_way: &[UnderWay<'_>], builders: Builders) -> Self {
+    fn new(coming: &'a [Coming<'a>], running_bakes: &[RunningBake<'_>], builders: Builders) -> Self {
         let mut places: Vec<usize> = (0..coming.len()).collect();
         places.sort_by_key(|&place| coming[place].slot);
         let (mut instance_numbers, mut region_numbers) = (HashMap::new(), HashMap::new());
@@ -221,7 +221,7 @@ impl<'a> Queue<'a> {
             let given_up = coming.give_up_at.checked_add_signed(TimeDelta::milliseconds(1));
             events.push(Reverse((given_up.unwrap_or(DateTime::<Utc>::MAX_UTC), Event::IsGivenUp { turn })));
         }
-        let begun: Vec<_> = under_way
+        let begun: Vec<_> = running_bakes
             .iter()
             .map(|bake| {
                 let instance = number(&mut instance_numbers, bake.instance);
@@ -448,15 +448,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_holds_its_instance_and_its_builder() {
+    fn a_running_bake_uses_its_instance_and_its_builder() {
         let ids = ids(3);
-        let under_way = [UnderWay { instance: &ids[0], region: "cn-hangzhou", until: at(20) }];
+        let running_bakes = [RunningBake { instance: &ids[0], region: "cn-hangzhou", until: at(20) }];
         let coming = [coming(&ids[0], 0, 10), coming(&ids[1], 0, 10), coming(&ids[2], 0, 10)];
         assert_eq!(
-            forecast(&coming, &under_way, Builders { all: 2, ..WIDE }),
+            forecast(&coming, &running_bakes, Builders { all: 2, ..WIDE }),
             [baked(20, 30), baked(0, 10), baked(10, 20)]
         );
-        assert_eq!(forecast(&coming, &under_way, Builders { all: 1, ..WIDE })[2], baked(40, 50));
+        assert_eq!(forecast(&coming, &running_bakes, Builders { all: 1, ..WIDE })[2], baked(40, 50));
     }
 
     #[test]
@@ -487,13 +487,17 @@ mod tests {
     }
 
     /// The same, minute by minute, without optimisation. Each instance has one region.
-    fn slowly(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<Option<ForecastOutcome>> {
+    fn slowly(
+        coming: &[Coming<'_>],
+        running_bakes: &[RunningBake<'_>],
+        builders: Builders,
+    ) -> Vec<Option<ForecastOutcome>> {
         let mut order: Vec<usize> = (0..coming.len()).collect();
         order.sort_by_key(|&i| (coming[i].slot, i));
         let mut outcomes: Vec<Option<ForecastOutcome>> = vec![None; coming.len()];
         let mut come = vec![false; coming.len()];
         let mut running: Vec<(&InstanceId, &str, DateTime<Utc>)> =
-            under_way.iter().map(|bake| (bake.instance, bake.region, bake.until)).collect();
+            running_bakes.iter().map(|bake| (bake.instance, bake.region, bake.until)).collect();
         for now in (0..2000).map(at) {
             running.retain(|(_, _, until)| *until > now);
             for &i in &order {
@@ -537,7 +541,7 @@ mod tests {
     #[derive(Debug, Clone)]
     struct Plan {
         slots: Vec<(i64, i64, i64, usize, bool, u64)>,
-        under_way: Vec<(usize, i64)>,
+        running_bakes: Vec<(usize, i64)>,
         builders: Builders,
     }
 
@@ -545,10 +549,10 @@ mod tests {
         let slot = (0..200_i64, 0..20_i64, 0..90_i64, 0..6_usize, any::<bool>(), 1..50_u64);
         let slots = proptest::collection::vec(slot, 0..40);
         // Of different instances, as it must be.
-        let under_way = proptest::collection::vec(1..60_i64, 0..3);
-        (slots, under_way, 1..5_usize, 1..4_usize).prop_map(|(slots, under_way, all, per_region)| Plan {
+        let running_bakes = proptest::collection::vec(1..60_i64, 0..3);
+        (slots, running_bakes, 1..5_usize, 1..4_usize).prop_map(|(slots, running_bakes, all, per_region)| Plan {
             slots,
-            under_way: under_way.into_iter().enumerate().collect(),
+            running_bakes: running_bakes.into_iter().enumerate().collect(),
             builders: Builders { all, per_region },
         })
     }
@@ -567,8 +571,8 @@ mod tests {
             coming.collect()
         }
 
-        fn under_way<'a>(&self, ids: &'a [InstanceId]) -> Vec<UnderWay<'a>> {
-            let bakes = self.under_way.iter().map(|&(instance, until)| UnderWay {
+        fn running_bakes<'a>(&self, ids: &'a [InstanceId]) -> Vec<RunningBake<'a>> {
+            let bakes = self.running_bakes.iter().map(|&(instance, until)| RunningBake {
                 instance: &ids[instance],
                 region: REGIONS[instance % 2],
                 until: at(until),
@@ -596,18 +600,18 @@ mod tests {
         #[test]
         fn it_equals_a_walk_minute_by_minute(plan in plans()) {
             let ids = ids(6);
-            let (coming, under_way) = (plan.coming(&ids), plan.under_way(&ids));
-            let outcomes = forecast(&coming, &under_way, plan.builders);
-            let slowly: Option<Vec<ForecastOutcome>> = slowly(&coming, &under_way, plan.builders).into_iter().collect();
+            let (coming, running_bakes) = (plan.coming(&ids), plan.running_bakes(&ids));
+            let outcomes = forecast(&coming, &running_bakes, plan.builders);
+            let slowly: Option<Vec<ForecastOutcome>> = slowly(&coming, &running_bakes, plan.builders).into_iter().collect();
             prop_assert_eq!(Some(outcomes), slowly);
         }
 
         #[test]
         fn the_rules_are_kept(plan in plans()) {
             let ids = ids(6);
-            let (coming, under_way) = (plan.coming(&ids), plan.under_way(&ids));
-            let outcomes = forecast(&coming, &under_way, plan.builders);
-            let mut works: Vec<_> = under_way
+            let (coming, running_bakes) = (plan.coming(&ids), plan.running_bakes(&ids));
+            let outcomes = forecast(&coming, &running_bakes, plan.builders);
+            let mut works: Vec<_> = running_bakes
                 .iter()
                 .map(|bake| Work { instance: bake.instance, region: bake.region, begin: at(0), end: bake.until })
                 .collect();
@@ -626,11 +630,11 @@ mod tests {
             };
             for now in (0..600).map(at) {
                 // Running bakes may exceed the limits for new ones.
-                let begun = works[under_way.len()..].iter().any(|work| work.begin == now);
+                let begun = works[running_bakes.len()..].iter().any(|work| work.begin == now);
                 if begun {
                     prop_assert!(at_work(now).count() <= plan.builders.all);
                     for region in REGIONS {
-                        let begun = works[under_way.len()..].iter().any(|work| work.begin == now && work.region == region);
+                        let begun = works[running_bakes.len()..].iter().any(|work| work.begin == now && work.region == region);
                         let busy = at_work(now).filter(|work| work.region == region).count();
                         prop_assert!(!begun || busy <= plan.builders.per_region);
                     }

@@ -180,7 +180,7 @@ mod tests {
     use super::fits;
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn a_star_matches_any_text() {
         for (pattern, text, yes) in [
             ("golden", "golden", true),
             ("golden", "golden-v1", false),
