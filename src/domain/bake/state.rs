@@ -179,6 +179,9 @@ pub struct BakeWork {
     /// What it waits for, or was waiting for until the call under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Wait>,
+    /// Whether its instance was seen Stopped before the create call: nobody but us is expected to start it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen_at_rest: bool,
     /// How long its instance is stopped, and how often it was.
     #[serde(default, skip_serializing_if = "Downtime::is_none")]
     pub downtime: Downtime,

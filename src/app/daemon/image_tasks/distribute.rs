@@ -48,8 +48,11 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken, mut rng: R
     stop.run_until_cancelled(work).await;
 }
 
-/// Looks after all that is due.
+/// Looks after all that is due; in observe mode that is nothing.
 async fn turn(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
+    if shared.cloud.mode().is_observe() {
+        return Ok(None);
+    }
     loop {
         let due = shared.store.due_copies(shared.clock.now(), BATCH).await?;
         if due.is_empty() {
