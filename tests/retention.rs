@@ -296,6 +296,31 @@ fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_ca
     assert_eq!(status(&cloud, &good[1]), "DELETE");
 }
 
+/// The quota is full of images that no rule wants: they go, and the bake of the night succeeds.
+#[test]
+fn a_full_image_quota_is_met_by_one_pass_and_the_bake_is_tried_again() {
+    let cloud =
+        Cloud::with(&["--open", "--build-time", "300ms", "--power-time", "200ms", "--builders", "50", "--images", "4"]);
+    let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
+    // A quota alone would let no bake try for an hour.
+    let more = "stop_instance = \"required\"\nmax_downtime = \"1s\"\nretry = { cap = \"1h\" }\n";
+    let mut host = Host::new(cloud.addr, &format!("{rules}{more}"));
+    host.start();
+    // The pass of the start found nothing, the next by the clock comes in an hour.
+    let images: Vec<_> = (0..4).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
+    host.expect(0, &["pin", &images[0]]);
+    let stops = cloud.calls("StopDesktops", None).len();
+    let bake = host.bake("golden");
+    assert_eq!(bake["state"], "succeeded", "{bake}");
+    let reason = bake["reason"].as_str().unwrap();
+    assert!(reason.contains("the instance was started again") && reason.contains("QuotaExceeded.Image"), "{reason}");
+    assert_eq!(cloud.calls("StopDesktops", None).len(), stops + 2, "it ran while the images were deleted");
+    // What is pinned and the last good image of then are there.
+    let left = images.iter().map(|image| status(&cloud, image)).collect::<Vec<_>>();
+    assert_eq!(left, ["AVAILABLE", "DELETE", "DELETE", "AVAILABLE"]);
+    assert_eq!(audited(&host, "delete").len(), 2);
+}
+
 #[test]
 fn an_image_that_is_gone_does_not_count_and_one_that_went_with_the_call_is_deleted() {
     let cloud = Cloud::start();

@@ -608,6 +608,9 @@ pub struct SimArgs {
     /// How many images can be made at once.
     #[arg(long, value_name = "N", default_value_t = 10)]
     pub builders: u32,
+    /// How many images there can be; any number by default.
+    #[arg(long, value_name = "N")]
+    pub images: Option<u32>,
     /// Throttle each action to so many requests a second.
     #[arg(long, value_name = "N")]
     pub requests_per_second: Option<u32>,

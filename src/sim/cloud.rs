@@ -77,6 +77,7 @@ impl Cloud {
             build_time: options.build_time,
             power_time: options.power_time,
             builder_quota: options.builder_quota,
+            image_quota: options.image_quota,
             open: options.open,
             gmt_zone: options.gmt_zone,
         });

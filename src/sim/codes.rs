@@ -52,6 +52,7 @@ const CODES: &[(&str, u16, &str)] = &[
     ("MissingSecurityToken", 400, "SecurityToken is mandatory for this action."),
     ("ParentImageRegionDistribute.NotExist", 400, "The target distribution region of the parent image does not exist."),
     ("QueryTemplate.Failed", 400, "Query template failed."),
+    ("QuotaExceeded.Image", 403, "The maximum number of images is reached."),
     ("ServiceUnavailable", 503, "Service unavailable. Please try again later."),
     ("SignatureDoesNotMatch", 400, "Specified signature does not match our calculation."),
     ("SignatureNonceUsed", 400, "Specified signature nonce was used already."),

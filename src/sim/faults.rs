@@ -194,15 +194,15 @@ impl Fault {
         if self.image_id.is_some() && self.action != CREATE {
             return Err(format!("`image_id` needs the action `{CREATE}`"));
         }
-        if self.redirect.as_ref().is_some_and(|to| hyper::header::HeaderValue::try_from(to).is_err()) {
+        if self.redirect.as_ref().is_some_and(|to| axum::http::header::HeaderValue::try_from(to).is_err()) {
             return Err("`redirect` is not an address that can be sent".to_owned());
         }
         if self.region.is_some() && self.action != COPY {
             return Err(format!("`region` needs the action `{COPY}`"));
         }
         for (name, value) in &self.headers {
-            if hyper::header::HeaderName::try_from(name).is_err()
-                || hyper::header::HeaderValue::try_from(value).is_err()
+            if axum::http::header::HeaderName::try_from(name).is_err()
+                || axum::http::header::HeaderValue::try_from(value).is_err()
             {
                 return Err(format!("`{name}` is not a header that can be sent"));
             }

@@ -19,6 +19,7 @@ mod actions;
 mod call_record;
 mod cloud;
 mod codes;
+mod connection;
 mod faults;
 mod garble;
 mod lists;

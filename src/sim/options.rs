@@ -24,6 +24,8 @@ pub struct Options {
     pub power_time: Duration,
     /// How many images can be in the making at a time.
     pub builder_quota: usize,
+    /// How many images there can be; no limit where absent.
+    pub image_quota: Option<usize>,
     /// Calls per second of one action; none are refused where absent.
     pub requests_per_second: Option<u32>,
     /// Instances that exist, beside those of the state file.
@@ -57,6 +59,7 @@ impl Default for Options {
             build_time: Duration::from_secs(30),
             power_time: Duration::from_secs(5),
             builder_quota: 10,
+            image_quota: None,
             requests_per_second: None,
             instances: vec![
                 instance("ecd-sim0001", InstanceKind::CloudDesktop, "Running"),

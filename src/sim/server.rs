@@ -1,29 +1,29 @@
 //! The simulator on the wire: plain HTTP/1.1, the API at `/`, the controls under `/_sim/`.
 
 use std::{
-    convert::Infallible,
     io,
-    net::SocketAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
+use axum::{
+    Router,
+    body::{Body, to_bytes},
+    extract::{ConnectInfo, Request, State},
+    http::{
+        StatusCode,
+        header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue},
+    },
+    response::Response,
+};
 use bytes::Bytes;
 use futures_util::{StreamExt as _, stream};
-use http_body_util::{BodyExt as _, Full, Limited, StreamBody, combinators::BoxBody};
-use hyper::{
-    Request, Response, StatusCode,
-    body::{Frame, Incoming},
-    header::{CONTENT_LENGTH, CONTENT_TYPE, DATE, HeaderName, HeaderValue},
-    server::conn::http1,
-    service::service_fn,
-};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use super::{
     cloud::Cloud,
+    connection::{Connection, CuttingListener},
     faults::FaultPlan,
     reply::{ReplyBody, ReplyKind, SimReply},
     users::{SimUserKind, UserSpec},
@@ -38,8 +38,6 @@ const LARGEST_BODY: usize = 1 << 20;
 /// A huge answer is this many chunks of this many bytes: 64 MiB, never in memory at once.
 const HUGE_CHUNKS: usize = 64;
 const HUGE_CHUNK: usize = 1 << 20;
-
-type Body = BoxBody<Bytes, io::Error>;
 
 /// What all connections share.
 #[derive(Debug)]
@@ -59,65 +57,33 @@ impl ServerState {
     }
 }
 
-/// A request whose connection is closed in place of an answer.
-#[derive(Debug, thiserror::Error)]
-#[error("the fault plan drops this connection")]
-struct Dropped;
-
 /// Takes connections until `stop`, then closes them all.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<ServerState>, stop: CancellationToken) {
-    let connections = TaskTracker::new();
-    loop {
-        let accepted = tokio::select! {
-            () = stop.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, peer)) => {
-                let (shared, stop) = (Arc::clone(&shared), stop.clone());
-                connections.spawn(async move {
-                    tokio::select! {
-                        () = stop.cancelled() => {}
-                        () = connection(stream, peer, shared) => {}
-                    }
-                });
-            }
-            Err(error) => {
-                // Out of file descriptors, most likely: a moment lets connections end, a tight loop would not.
-                tracing::warn!(%error, "the simulator could not accept a connection");
-                tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-            }
-        }
+    let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
+    let listener = CuttingListener::new(listener, stop.clone());
+    tokio::select! {
+        // It never ends by itself: failures of single connections stay theirs.
+        _ = axum::serve(listener, router.into_make_service_with_connect_info::<Connection>()) => {}
+        () = stop.cancelled() => {}
     }
-    connections.close();
-    connections.wait().await;
     if let Err(error) = shared.cloud().save() {
         tracing::error!(error = &error as &dyn std::error::Error, "the simulator's last state is not in its file");
     }
 }
 
-async fn connection(stream: TcpStream, peer: SocketAddr, shared: Arc<ServerState>) {
-    // Without this a small answer can wait 40 ms for the acknowledgement of the one before.
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, "the simulator could not set TCP_NODELAY");
-    }
-    let service = service_fn(|request| answer(request, peer, &shared));
-    let served = http1::Builder::new().timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service).await;
-    if let Err(error) = served {
-        tracing::debug!(%error, "a connection to the simulator ended early");
-    }
-}
-
-async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &ServerState) -> Result<Response<Body>, Dropped> {
+async fn answer(
+    State(shared): State<Arc<ServerState>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    request: Request,
+) -> Response {
     let (head, incoming) = request.into_parts();
-    let mut response = match Limited::new(incoming, LARGEST_BODY).collect().await {
+    let mut response = match to_bytes(incoming, LARGEST_BODY).await {
         Err(_) => json_answer(StatusCode::PAYLOAD_TOO_LARGE, &json!({"Code": "RequestEntityTooLarge"})),
         Ok(body) => {
-            let body = body.to_bytes();
             let path = head.uri.path();
             if let Some(control) = path.strip_prefix("/_sim/") {
-                if peer.ip().is_loopback() {
-                    controls(head.method.as_str(), control, &body, shared)
+                if connection.peer().ip().is_loopback() {
+                    controls(head.method.as_str(), control, &body, &shared)
                 } else {
                     json_answer(StatusCode::FORBIDDEN, &json!({"error": "the controls are for this host only"}))
                 }
@@ -129,11 +95,11 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &ServerSta
                     headers: &head.headers,
                     body: &body,
                 };
-                let reply = decide(&received, shared);
+                let reply = decide(&received, &shared);
                 if !reply.delay.is_zero() {
                     tokio::time::sleep(reply.delay).await;
                 }
-                respond(reply.kind)?
+                respond(reply.kind, &connection)
             }
         }
     };
@@ -141,7 +107,7 @@ async fn answer(request: Request<Incoming>, peer: SocketAddr, shared: &ServerSta
     if let Ok(date) = HeaderValue::try_from(date) {
         response.headers_mut().insert(DATE, date);
     }
-    Ok(response)
+    response
 }
 
 /// Lets the cloud decide and keeps the change before anybody hears of it. The write blocks this thread under the lock:
@@ -158,11 +124,14 @@ fn decide(received: &Received<'_>, shared: &ServerState) -> SimReply {
     }
 }
 
-fn respond(kind: ReplyKind) -> Result<Response<Body>, Dropped> {
-    let ReplyKind::Answer { status, headers, content_type, body } = kind else { return Err(Dropped) };
+fn respond(kind: ReplyKind, connection: &Connection) -> Response {
+    let ReplyKind::Answer { status, headers, content_type, body } = kind else {
+        connection.cut();
+        return Response::default();
+    };
     let mut announced = None;
     let body = match body {
-        ReplyBody::Whole(bytes) => whole(bytes),
+        ReplyBody::Whole(bytes) => Body::from(bytes),
         ReplyBody::Truncated(bytes) => {
             announced = Some(bytes.len());
             let half = bytes.slice(..bytes.len() / 2);
@@ -171,12 +140,11 @@ fn respond(kind: ReplyKind) -> Result<Response<Body>, Dropped> {
                 tokio::task::yield_now().await;
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, "the fault plan cuts this answer off"))
             });
-            BoxBody::new(StreamBody::new(stream::iter([Ok(Frame::data(half))]).chain(reset)))
+            Body::from_stream(stream::iter([Ok(half)]).chain(reset))
         }
         ReplyBody::Huge => {
             let chunk = Bytes::from(vec![b' '; HUGE_CHUNK]);
-            let chunks = std::iter::repeat_n(chunk, HUGE_CHUNKS).map(|chunk| Ok(Frame::data(chunk)));
-            BoxBody::new(StreamBody::new(stream::iter(chunks)))
+            Body::from_stream(stream::iter(std::iter::repeat_n(chunk, HUGE_CHUNKS).map(Ok::<_, io::Error>)))
         }
     };
     let mut response = Response::new(body);
@@ -191,11 +159,11 @@ fn respond(kind: ReplyKind) -> Result<Response<Body>, Dropped> {
             sent.insert(name, value);
         }
     }
-    Ok(response)
+    response
 }
 
 /// The controls, for tests and rehearsals: no part of the cloud's API.
-fn controls(method: &str, control: &str, body: &[u8], shared: &ServerState) -> Response<Body> {
+fn controls(method: &str, control: &str, body: &[u8], shared: &ServerState) -> Response {
     let mut cloud = shared.cloud();
     let now = shared.clock.now();
     match (method, control) {
@@ -250,7 +218,7 @@ fn controls(method: &str, control: &str, body: &[u8], shared: &ServerState) -> R
     }
 }
 
-fn saved(cloud: &mut Cloud) -> Response<Body> {
+fn saved(cloud: &mut Cloud) -> Response {
     match cloud.save_changes() {
         Ok(()) => json_answer(StatusCode::OK, &json!({})),
         Err(error) => error_response(&error),
@@ -258,19 +226,15 @@ fn saved(cloud: &mut Cloud) -> Response<Body> {
 }
 
 /// An error and what caused it, in one text.
-fn error_response(error: &dyn std::error::Error) -> Response<Body> {
+fn error_response(error: &dyn std::error::Error) -> Response {
     let chain = std::iter::successors(Some(error), |error| error.source());
     let text: Vec<String> = chain.map(ToString::to_string).collect();
     json_answer(StatusCode::BAD_REQUEST, &json!({"error": text.join(": ")}))
 }
 
-fn json_answer(status: StatusCode, value: &Value) -> Response<Body> {
-    let mut response = Response::new(whole(Bytes::from(value.to_string())));
+fn json_answer(status: StatusCode, value: &Value) -> Response {
+    let mut response = Response::new(Body::from(value.to_string()));
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json;charset=utf-8"));
     response
-}
-
-fn whole(bytes: Bytes) -> Body {
-    Full::new(bytes).map_err(|never: Infallible| match never {}).boxed()
 }

@@ -7,9 +7,9 @@ use std::{
     fmt::Write as _,
 };
 
+use axum::http::HeaderMap;
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use hmac::{Hmac, Mac};
-use hyper::HeaderMap;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
@@ -123,7 +123,7 @@ impl<'a> Claim<'a> {
 fn unsigned_header<'a>(headers: &'a HeaderMap, signed: &[&str]) -> Option<&'a str> {
     headers
         .keys()
-        .map(hyper::header::HeaderName::as_str)
+        .map(axum::http::header::HeaderName::as_str)
         .filter(|name| name.starts_with("x-acs-") || *name == "content-type")
         .chain(std::iter::once("host"))
         .find(|name| !signed.contains(name))
@@ -196,7 +196,7 @@ impl Nonces {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
+    use axum::http::header::HeaderValue;
 
     use super::*;
 
@@ -212,7 +212,8 @@ mod tests {
             ("x-acs-signature-nonce", "3156853299f313e23d1673dc12e1703d"),
             ("x-acs-version", "2014-05-26"),
         ] {
-            headers.insert(hyper::header::HeaderName::try_from(name).unwrap(), HeaderValue::from_str(value).unwrap());
+            headers
+                .insert(axum::http::header::HeaderName::try_from(name).unwrap(), HeaderValue::from_str(value).unwrap());
         }
         let received = Received {
             method: "POST",

@@ -23,6 +23,7 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
         build_time: args.build_time,
         power_time: args.power_time,
         builder_quota: args.builders as usize,
+        image_quota: args.images.map(|images| images as usize),
         requests_per_second: args.requests_per_second,
         open: args.open,
         gmt_zone: args.gmt_zone,

@@ -66,6 +66,13 @@ impl Bake {
         }
     }
 
+    /// Whether its instance was stopped for as long as it may: it does no more than to search for its image and to start the
+    /// instance.
+    pub fn only_restarts(&self, now: DateTime<Utc>, unproven: TimeDelta) -> bool {
+        let State::Ready { work, .. } = &self.state else { return false };
+        work.downtime_end(self.settings.max_downtime, now).is_some_and(|end| shifted(now, -unproven) >= end)
+    }
+
     /// Whether nothing may be begun any more at `now`. Of the time until then, `unproven` may not have passed: a clock that
     /// is ahead ends no bake.
     pub fn is_past_deadline(&self, now: DateTime<Utc>, unproven: TimeDelta) -> bool {

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use super::reason::ReasonCode;
 use crate::domain::{
+    api::codes::AccountQuota,
     calendar::zone::Zone,
     ids::{BakeId, InstanceId},
 };
@@ -55,6 +56,10 @@ pub struct Blocker {
 pub struct ClosedAdmission {
     /// When the quota first refused a call.
     pub since: DateTime<Utc>,
+    /// The quota that refused last.
+    pub quota: AccountQuota,
+    /// When it did.
+    pub refused_at: DateTime<Utc>,
     /// The cloud's last refusal.
     pub message: String,
     /// The `retry.cap` of the bake that was refused last.
@@ -185,15 +190,17 @@ mod tests {
         }
     }
 
-    fn closed(trial: Option<i64>) -> Option<Blocker> {
+    fn closed(trial: Option<i64>) -> Blocker {
         let closed = ClosedAdmission {
             since: slot(),
+            quota: AccountQuota::Builders,
+            refused_at: slot(),
             message: "ExceedBuilderQuota: none is free".to_owned(),
             cap: Duration::from_mins(10),
             until: slot() + TimeDelta::minutes(10),
             trial: trial.map(BakeId),
         };
-        Some(closed.blocker())
+        closed.blocker()
     }
 
     #[test]
@@ -233,18 +240,18 @@ mod tests {
             ),
             (None, behind, vec![], Some("waits for its instance: bake 8 is before it in the queue".to_owned())),
             (
-                closed(None),
+                Some(closed(None)),
                 jittered,
                 vec![here],
                 Some(format!("{quota}: ExceedBuilderQuota: none is free; next try Thu 2026-11-26 03:10:00 +00:00")),
             ),
             (
-                closed(Some(3)),
+                Some(closed(Some(3))),
                 queued(),
                 vec![],
                 Some(format!("{quota}, bake 3 tries whether it has room: ExceedBuilderQuota: none is free")),
             ),
-            (closed(Some(9)), queued(), vec![], None),
+            (Some(closed(Some(9))), queued(), vec![], None),
         ] {
             let state = QueueState { blocker, builders: 2, builders_per_region: 1 };
             assert_eq!(state.reason(&queued, &at_work), wanted.map(|wanted| format!("{wanted}{until}")));

@@ -1,9 +1,15 @@
 //! How far a bake is: the states, what each carries, and how a bake ended.
 
+use std::time::Duration;
+
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{reason::ReasonCode, waiting::Wait};
+use super::{
+    reason::ReasonCode,
+    retry::later,
+    waiting::{Wait, WaitReason},
+};
 use crate::domain::api::cause::Cause;
 use crate::domain::api::{call::MadeImage, identity::Evidence};
 
@@ -179,15 +185,12 @@ pub struct BakeWork {
     /// What it waits for, or was waiting for until the call under way.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Wait>,
-    /// Whether its instance was seen Stopped before the create call: nobody but us is expected to start it.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub seen_at_rest: bool,
     /// How long its instance is stopped, and how often it was.
     #[serde(default, skip_serializing_if = "Downtime::is_none")]
     pub downtime: Downtime,
 }
 
-/// What a bake has to know for `max_downtime`.
+/// What a bake knows of its instance at rest, for `max_downtime` above all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Downtime {
     /// How often it stopped its instance and did not find the stop refused.
@@ -198,6 +201,9 @@ pub struct Downtime {
     /// When the instance ran again after the last of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<DateTime<Utc>>,
+    /// Whether its instance was seen Stopped before the create call: nobody but us is expected to start it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen_at_rest: bool,
     /// What it waited for when the time was over, until it is back in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_for: Option<Wait>,
@@ -215,6 +221,20 @@ impl Downtime {
 }
 
 impl BakeWork {
+    /// When an instance that waits stopped is started again: after `max_downtime`, and at once where only the deletion of
+    /// images makes room. Never where the cloud cannot be called: a start would not reach it either, and the image may be
+    /// begun as soon as it answers.
+    pub(super) fn downtime_end(&self, max_downtime: Duration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
+        let longest = match self.waiting.as_ref()?.on {
+            WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials => return None,
+            WaitReason::ImageQuota => Duration::ZERO,
+            _ => max_downtime,
+        };
+        let since = self.downtime.stopped_since.filter(|_| self.restart_pending)?;
+        // The clock may have been set back since.
+        Some(later(since.min(now), longest))
+    }
+
     /// Whether it has a version: a bake that ended in the queue has none.
     pub(super) fn has_begun(&self) -> bool {
         self.version > 0

@@ -417,7 +417,7 @@ impl Step<'_> {
         match answer {
             Response::Instance(Some(PowerState::Stopped)) => {
                 work.waiting = None;
-                work.seen_at_rest = true;
+                work.downtime.seen_at_rest = true;
                 if work.restart_pending {
                     work.downtime.stopped_since.get_or_insert(self.now);
                 }
@@ -739,9 +739,14 @@ impl Step<'_> {
             _ => steady(self.pace.poll_interval, self.rng),
         };
         let mut next = self.after(pause.max(asked.unwrap_or_default()));
+        let is_first = waiting.times == 1;
         work.waiting = Some(waiting);
         if work.restart_pending {
             next = self.downtime_end(&work).filter(|end| *end > self.now).map_or(next, |end| next.min(end));
+            // The instance is started as soon as a search has shown that no image is being made.
+            if is_first && on == WaitReason::ImageQuota {
+                next = self.now;
+            }
             let blocked_on = None;
             (State::Ready { work, reconcile_before_create, next, blocked_on }, Effect::Wait(next))
         } else {
@@ -749,29 +754,30 @@ impl Step<'_> {
         }
     }
 
-    /// When an instance that waits stopped is started again. Not where the cloud cannot be called: a start would not
-    /// reach it either, and the image may be begun as soon as it answers.
     fn downtime_end(&self, work: &BakeWork) -> Option<DateTime<Utc>> {
-        let on = work.waiting.as_ref()?.on;
-        let can_start = !matches!(on, WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials);
-        let since = work.downtime.stopped_since.filter(|_| can_start && work.restart_pending)?;
-        // The clock may have been set back since.
-        Some(later(since.min(self.now), self.bake.settings.max_downtime))
+        work.downtime_end(self.bake.settings.max_downtime, self.now)
     }
 
     fn downtime_is_over(&self, work: &BakeWork) -> bool {
         self.downtime_end(work).is_some_and(|end| self.has_come(end))
     }
 
-    /// The instance was stopped for `max_downtime`, and no image could be begun: it is started, and the bake goes back to the
-    /// queue. Called only where no create call is unclear and no image of the slot is listed.
+    /// The instance was stopped for as long as it may, and no image could be begun: it is started, and the bake goes back to
+    /// the queue. Called only where no create call is unclear and no image of the slot is listed.
     fn restart(&self, mut work: BakeWork) -> (State, Effect) {
-        let limit = words(self.bake.settings.max_downtime);
+        let limit = match &work.waiting {
+            Some(waiting) if waiting.on == WaitReason::ImageQuota => String::new(),
+            _ => format!("{} (max_downtime)", words(self.bake.settings.max_downtime)),
+        };
+        let (for_limit, after_limit) = match limit.as_str() {
+            "" => (String::new(), String::new()),
+            limit => (format!(" for {limit}"), format!(" after {limit}")),
+        };
         let what = work.waiting.as_ref().map_or("the cloud", Wait::what);
         if work.downtime.stops >= MOST_STOPS {
             let stops = work.downtime.stops;
             let reason = format!(
-                "no image could be begun while the instance was stopped, {stops} times for {limit} (max_downtime): it \
+                "no image could be begun while the instance was stopped, {stops} times{for_limit}: it \
                  waited for {what}"
             );
             let end = match &work.waiting {
@@ -780,8 +786,8 @@ impl Step<'_> {
             };
             return self.finish(work, end);
         }
-        work.seen_at_rest = false;
-        work.note(format!("the instance was started again after {limit} (max_downtime): the bake waited for {what}"));
+        work.downtime.seen_at_rest = false;
+        work.note(format!("the instance was started again{after_limit}: the bake waited for {what}"));
         work.downtime.waited_for = work.waiting.take();
         self.start(work, None)
     }
@@ -956,7 +962,7 @@ impl Step<'_> {
                     return self.finish(work, End::Succeeded { image, reason });
                 }
                 // Somebody may have started the instance, which makes the image fail.
-                ImageStatus::CreateFailed if work.seen_at_rest => {
+                ImageStatus::CreateFailed if work.downtime.seen_at_rest => {
                     seen.status.as_str().clone_into(&mut status);
                     let next = self.after(pause);
                     let state = State::Building {

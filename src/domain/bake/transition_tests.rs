@@ -2079,7 +2079,7 @@ fn runs_again(bake: &mut Fixture) -> Effect {
 
 #[test]
 fn a_stopped_instance_runs_again_after_max_downtime_and_is_stopped_once_more_at_most() {
-    for code in ["ExceedBuilderQuota", "QuotaExceeded.Image", "ImageCreateByInstance.TaskExist"] {
+    for code in ["ExceedBuilderQuota", "LimitExceeded", "ImageCreateByInstance.TaskExist"] {
         let mut bake = Fixture::stopping(StopInstance::Required);
         bake.admit();
         refused_until_restarted(&mut bake, code);
@@ -2109,6 +2109,55 @@ fn a_stopped_instance_runs_again_after_max_downtime_and_is_stopped_once_more_at_
         assert_eq!(good.state(), "succeeded");
         assert!(good.reason().contains("started again after 30m (max_downtime)"), "{}", good.reason());
     }
+}
+
+/// Only deleted images make room, and that takes longer than the instance has to be down.
+#[test]
+fn an_instance_is_started_at_once_where_the_image_quota_is_full() {
+    let mut bake = Fixture::stopping(StopInstance::Required);
+    bake.admit();
+    let refused = |bake: &mut Fixture| {
+        assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+        bake.answer(Response::Accepted);
+        bake.due();
+        bake.answer(powered(PowerState::Stopped));
+        assert!(is_create(&bake.answer(Response::Found(None))));
+        assert!(!bake.bake.only_restarts(bake.now, TimeDelta::zero()));
+        assert_eq!(bake.refuse(ErrorClass::Busy, "QuotaExceeded.Image"), Effect::Wait(bake.now));
+        assert!(bake.bake.only_restarts(bake.now, TimeDelta::zero()), "it begins nothing more while the quota is full");
+        assert!(is_look(&bake.due()), "an image of the slot may be there all the same");
+        // The list cannot be read: it is asked again later, not at once.
+        assert_ne!(bake.refuse(ErrorClass::Transient, "InternalError"), Effect::Wait(bake.now));
+        assert!(is_look(&bake.due()));
+        assert!(is_create(&bake.answer(Response::Found(None))), "the quota is not what it waited for last");
+        bake.refuse(ErrorClass::Busy, "QuotaExceeded.Image");
+        assert!(is_look(&bake.due()));
+        bake.answer(Response::Found(None))
+    };
+    assert_eq!(refused(&mut bake), LOOK_AT_INSTANCE);
+    let effect = runs_again(&mut bake);
+    assert_eq!((bake.state(), effect), ("queued", bake.wait(settings().max_downtime)));
+    let mut good = Fixture { bake: bake.bake.clone(), pace: pace(), rng: Rng::with_seed(1), now: bake.now };
+
+    assert_eq!(good.due(), LOOK_AT_INSTANCE);
+    assert_eq!(good.answer(powered(PowerState::Running)), STOP);
+    good.answer(Response::Accepted);
+    good.due();
+    good.answer(powered(PowerState::Stopped));
+    assert!(is_create(&good.answer(Response::Found(None))));
+    good.answer(Response::Created(made("imgc-1")));
+    good.due();
+    good.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    runs_again(&mut good);
+    assert!(
+        good.reason().contains("the instance was started again: the bake waited for the cloud: QuotaExceeded.Image")
+    );
+
+    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    refused(&mut bake);
+    runs_again(&mut bake);
+    assert_eq!((bake.state(), bake.code()), ("failed", Some(ReasonCode::Quota)));
+    assert!(bake.reason().contains("while the instance was stopped, 2 times: it waited for"), "{}", bake.reason());
 }
 
 #[test]

@@ -8,6 +8,7 @@ use super::reason::ReasonCode;
 use crate::domain::api::{
     call::{ApiError, ErrorClass},
     cause::Cause,
+    codes::AccountQuota,
 };
 
 /// How the words of a wait begin that ends with an answer of the cloud.
@@ -47,6 +48,8 @@ pub enum WaitReason {
     Throttled,
     /// A quota is used up.
     Quota,
+    /// The quota of images is used up: room comes only when images are deleted.
+    ImageQuota,
     /// The cloud is at work on the instance.
     Busy,
     /// The cloud rejects the credentials.
@@ -64,6 +67,7 @@ impl WaitReason {
             ErrorClass::Credential if error.is_clock() => Self::Clock,
             ErrorClass::Credential => Self::Credentials,
             _ if error.is_outage() => Self::Outage,
+            _ if error.account_quota() == Some(AccountQuota::Images) => Self::ImageQuota,
             _ if error.is_quota() => Self::Quota,
             ErrorClass::Busy => Self::Busy,
             _ if error.is_throttled() => Self::Throttled,
@@ -77,7 +81,7 @@ impl WaitReason {
             Self::Users => ReasonCode::UsersConnected,
             Self::Instance | Self::Absent => ReasonCode::InstanceState,
             Self::Outage | Self::Fault | Self::Clock => ReasonCode::Outage,
-            Self::Quota => ReasonCode::Quota,
+            Self::Quota | Self::ImageQuota => ReasonCode::Quota,
             Self::Throttled | Self::Busy => ReasonCode::Deadline,
             Self::Credentials => ReasonCode::Credentials,
             Self::Slot => ReasonCode::ClockAhead,
@@ -90,7 +94,7 @@ impl WaitReason {
             Self::Users | Self::Instance | Self::Absent | Self::Busy => Cause::Instance,
             Self::Outage => Cause::Outage,
             Self::Fault | Self::Throttled => Cause::Cloud,
-            Self::Quota => Cause::Quota,
+            Self::Quota | Self::ImageQuota => Cause::Quota,
             Self::Credentials => Cause::Credentials,
             Self::Clock | Self::Slot => Cause::Operator,
         }

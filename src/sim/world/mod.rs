@@ -36,6 +36,8 @@ pub(super) struct WorldLimits {
     pub(super) build_time: Duration,
     pub(super) power_time: Duration,
     pub(super) builder_quota: usize,
+    /// No limit where absent.
+    pub(super) image_quota: Option<usize>,
     pub(super) open: bool,
     /// Minutes that the zone of `GmtCreate` is ahead of UTC.
     pub(super) gmt_zone: i32,
@@ -230,6 +232,10 @@ impl World {
         }
         if all >= self.rules.builder_quota {
             return Err(SimFailure::new("ExceedBuilderQuota"));
+        }
+        let present = self.images.iter().filter(|image| !image.deleted).count();
+        if self.rules.image_quota.is_some_and(|quota| present >= quota) {
+            return Err(SimFailure::new("QuotaExceeded.Image"));
         }
         self.revision += 1;
         let visible_at = after(now, order.late);

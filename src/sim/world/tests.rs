@@ -8,6 +8,7 @@ fn world() -> World {
         build_time: Duration::from_secs(30),
         power_time: Duration::from_secs(5),
         builder_quota: 2,
+        image_quota: Some(4),
         open: false,
         gmt_zone: 0,
     });
@@ -55,6 +56,11 @@ fn one_task_per_instance_and_a_quota_over_all() {
     assert_eq!(create("ecd-2", at(1)), Ok(()));
     assert_eq!(create("ecd-3", at(1)), Err("ExceedBuilderQuota".into()));
     assert_eq!(create("ecd-3", at(30)), Ok(()));
+    assert_eq!(create("ecd-1", at(60)), Ok(()));
+    assert_eq!(create("ecd-1", at(90)), Err("QuotaExceeded.Image".into()), "four images are all there can be");
+    let oldest = world.images()[0].id.clone();
+    world.delete_image(&oldest, at(91)).unwrap();
+    world.create_image(order("ecd-1", ImageFault::Available), at(92)).unwrap();
 }
 
 #[test]

@@ -6,7 +6,7 @@ use super::{Engine, Limits, steps::Turn};
 use crate::{
     adapters::store::{DueBake, StoreError},
     domain::{
-        api::call::Response,
+        api::{call::Response, codes::AccountQuota},
         bake::{
             Bake, State,
             event::Event,
@@ -23,9 +23,7 @@ impl Engine {
     /// Closes admission where `answer` refuses a call of `bake` for a quota of the account.
     pub(super) fn close_on_quota(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
         let Response::Refused(error) = answer else { return };
-        if error.account_quota().is_none() {
-            return;
-        }
+        let Some(quota) = error.account_quota() else { return };
         let cap = bake.settings.retry.cap;
         let message = error.describe();
         let before = self.closed.take();
@@ -39,11 +37,26 @@ impl Engine {
         }
         self.closed = Some(ClosedAdmission {
             since: before.as_ref().map_or(now, |before| before.since),
+            quota,
+            refused_at: now,
             message,
             cap,
             until: later(now, cap),
             trial: before.and_then(|before| before.trial).filter(|trial| *trial != bake.id),
         });
+    }
+
+    /// When the quota of images last refused a create call, while it keeps admission closed.
+    pub(super) fn image_quota_refused(&self) -> Option<DateTime<Utc>> {
+        self.closed.as_ref().filter(|closed| closed.quota == AccountQuota::Images).map(|closed| closed.refused_at)
+    }
+
+    /// Images were deleted: where their quota closed admission, one bake tries now.
+    pub(super) fn images_deleted(&mut self, now: DateTime<Utc>) {
+        if let Some(closed) = self.closed.as_mut().filter(|closed| closed.quota == AccountQuota::Images) {
+            tracing::info!("images were deleted: one bake tries whether the image quota has room");
+            closed.until = closed.until.min(now);
+        }
     }
 
     /// Whether `bake` may stop or create something at `now`. Where admission is closed and its time has come, the first bake
@@ -58,13 +71,17 @@ impl Engine {
 
     /// Whether the answer would let `bake` stop or create something while admission is closed. It is dropped: the call changed
     /// nothing, and is made again.
-    pub(super) fn is_closed_to(&self, bake: &Bake, answer: &Response) -> bool {
+    pub(super) fn is_closed_to(&self, bake: &Bake, answer: &Response, now: DateTime<Utc>) -> bool {
         let begins_something = matches!(
             bake.state,
             State::Preparing { hook: None, .. } | State::Stopping { sent: false, .. } | State::Ready { .. }
         );
         let is_refused = matches!(answer, Response::Refused(_));
-        begins_something && !is_refused && self.closed.as_ref().is_some_and(|closed| closed.trial != Some(bake.id))
+        let only_restarts = bake.only_restarts(self.bake_time(now), self.cloud.clocks().unproven());
+        begins_something
+            && !only_restarts
+            && !is_refused
+            && self.closed.as_ref().is_some_and(|closed| closed.trial != Some(bake.id))
     }
 
     /// Opens admission once the trial's image is being made; lets another bake try once the trial is over without one, or an

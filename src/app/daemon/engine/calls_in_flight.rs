@@ -90,7 +90,7 @@ impl Engine {
         }
         self.judge_credentials(&finished, now);
         self.close_on_quota(&bake, &finished.answer, now);
-        if self.is_closed_to(&bake, &finished.answer) {
+        if self.is_closed_to(&bake, &finished.answer, now) {
             return None;
         }
         self.learn(&bake, &finished);

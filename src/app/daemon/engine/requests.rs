@@ -107,6 +107,8 @@ pub enum EngineRequest {
         /// Why it could not be made; it is tried again.
         outcome: Result<(), NotCompared>,
     },
+    /// Images were deleted: their quota may have room.
+    ImagesDeleted,
     /// Do what is due: the ticker.
     Tick,
 }
@@ -165,6 +167,10 @@ impl Engine {
         }
         match order {
             EngineRequest::Tick => self.tick().await,
+            EngineRequest::ImagesDeleted => {
+                self.images_deleted(self.clock.now());
+                self.turn().await;
+            }
             EngineRequest::Compared { outcome } => {
                 self.take_comparison(outcome);
                 self.turn().await;
@@ -373,7 +379,7 @@ impl EngineRequest {
             | Self::Cancel { reply, .. }
             | Self::Pause { reply, .. }
             | Self::Resume { reply, .. } => drop(reply.send(Err(error))),
-            Self::Compared { .. } | Self::Tick => {}
+            Self::Compared { .. } | Self::ImagesDeleted | Self::Tick => {}
         }
     }
 }

@@ -27,6 +27,8 @@ pub struct EngineStatus {
     pub changes: u64,
     /// Credentials are refused.
     pub hold: Option<Suspension>,
+    /// When the quota of images last refused a create call, while no bake begins for it.
+    pub image_quota_refused: Option<DateTime<Utc>>,
     /// The database cannot be used.
     pub store_error: Option<String>,
     /// Since when.
@@ -60,7 +62,9 @@ pub struct PlannedLine {
 
 impl Engine {
     pub(super) fn publish_status(&mut self, store_error: Option<String>, changed: bool) {
+        let image_quota_refused = self.image_quota_refused();
         self.publish.send_modify(|status| {
+            status.image_quota_refused = image_quota_refused;
             status.store_error = store_error;
             status.store_error_since = self.store_error_since;
             status.uncompared.clone_from(&self.uncompared);

@@ -421,10 +421,14 @@ async fn a_start_that_takes_longer_than_five_minutes_is_reported_of() {
 
 /// What the cloud refuses a create call with when the account has no builder left.
 fn no_builder() -> Response {
+    no_room("ExceedBuilderQuota")
+}
+
+fn no_room(code: &str) -> Response {
     Response::Refused(ApiError {
         class: ErrorClass::Busy,
-        code: Some("ExceedBuilderQuota".to_owned()),
-        message: "no builder is free".to_owned(),
+        code: Some(code.to_owned()),
+        message: "there is no room".to_owned(),
         advice: "".into(),
         http_status: Some(400),
         request_id: None,
@@ -466,6 +470,43 @@ async fn a_quota_closes_admission_until_the_cap_has_passed_and_one_bake_tries() 
     assert_eq!(held.engine.closed, None);
     held.engine.turn().await;
     assert_eq!(held.engine.in_flight.len(), 3);
+}
+
+#[tokio::test]
+async fn deleted_images_let_one_bake_try_where_their_quota_was_full() {
+    for (code, tries) in [("QuotaExceeded.Image", 1), ("ExceedBuilderQuota", 0)] {
+        let mut held = Held::new("deadline = '4h'\nretry.cap = '1h'").await;
+        held.record([(Trigger::Slot, start(), queued(start())), (Trigger::Slot, start(), queued(start()))]).await;
+        let refused = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+        held.engine.close_on_quota(&refused, &no_room(code), start());
+        assert_eq!(held.engine.image_quota_refused(), Some(start()).filter(|_| tries == 1));
+        held.engine.turn().await;
+        assert!(held.engine.in_flight.is_empty());
+        held.engine.handle(EngineRequest::ImagesDeleted).await;
+        assert_eq!(held.engine.in_flight.len(), tries, "{code}");
+    }
+}
+
+/// A stopped instance must not wait for its turn to try: there may be many before it.
+#[tokio::test]
+async fn closed_admission_keeps_no_instance_stopped_for_longer_than_max_downtime() {
+    let mut held = Held::new("deadline = '4h'\nretry.cap = '1h'\nmax_downtime = '10m'").await;
+    let waiting = Wait { since: start(), why: "waits for a quota".into(), on: WaitReason::Quota, times: 1 };
+    let mut work = BakeWork { restart_pending: true, waiting: Some(waiting), ..work() };
+    work.downtime.stopped_since = Some(start());
+    let ready = || State::Ready { work: work.clone(), reconcile_before_create: true, next: start(), blocked_on: None };
+    held.record([(Trigger::Slot, start(), ready())]).await;
+    let bake = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    held.engine.close_on_quota(&bake, &no_builder(), start());
+    held.clock.advance(MINUTE * 9);
+    held.engine.turn().await;
+    assert!(held.engine.in_flight.is_empty(), "it waits for the quota");
+    held.clock.advance(MINUTE);
+    held.engine.turn().await;
+    assert_eq!(held.engine.in_flight.len(), 1, "its image is searched for, then the instance is started");
+    let now = held.clock.now();
+    assert!(!held.engine.is_closed_to(&bake, &Response::Found(None), now));
+    assert!(held.engine.is_closed_to(&bake, &Response::Found(None), start()));
 }
 
 #[tokio::test]

@@ -141,11 +141,13 @@ impl Engine {
                 State::Ready { .. } | State::Preparing { .. } | State::Stopping { sent: false, .. }
             );
             // One whose deadline has passed begins nothing: it ends, and its instance is started again.
-            let is_past_deadline = bake.is_past_deadline(self.bake_time(now), self.cloud.clocks().unproven());
+            let (bake_time, unproven) = (self.bake_time(now), self.cloud.clocks().unproven());
+            let is_past_deadline = bake.is_past_deadline(bake_time, unproven);
+            let only_restarts = bake.only_restarts(bake_time, unproven);
             if begins_something
                 && (!self.admitting
                     || self.uncompared.is_some()
-                    || !is_past_deadline && !self.may_begin(bake.id, now)
+                    || !is_past_deadline && !only_restarts && !self.may_begin(bake.id, now)
                     || !self.may_call(now))
             {
                 continue;

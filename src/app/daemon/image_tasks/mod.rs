@@ -36,6 +36,8 @@ pub(super) mod verify;
 
 /// A look at the cloud that was not whole is repeated after this, where the usual pause is not shorter.
 const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
+/// Between two passes that a full image quota asks for.
+const BETWEEN_QUOTA_PASSES: TimeDelta = TimeDelta::hours(1);
 
 /// Looks at the images until `stop`, and deletes what goes.
 pub(super) async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
@@ -55,8 +57,22 @@ pub(super) async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
 struct Agenda {
     /// The next pass by the clock; `None` before the first.
     next_pass: Option<DateTime<Utc>>,
+    /// The last pass that a full image quota asked for.
+    quota_pass: Option<DateTime<Utc>>,
     /// The last pass. What was due then and was not deleted waits for the next one.
     judged_at: Option<DateTime<Utc>>,
+}
+
+impl Agenda {
+    /// When a pass is due because the image quota refused a create call: at once, and at most once an hour.
+    fn quota_pass_due(&self, refused_at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        let refused_at = refused_at?;
+        match self.quota_pass {
+            Some(last) if refused_at <= last => None,
+            Some(last) => Some(refused_at.max(last + BETWEEN_QUOTA_PASSES)),
+            None => Some(refused_at),
+        }
+    }
 }
 
 /// Looks if that is due; answers when it will be due again.
@@ -70,9 +86,16 @@ async fn turn(
     // A clock that was set back must not put anything off.
     let pass = agenda.next_pass.map_or(now, |next| next.min(now + pause));
     agenda.judged_at = agenda.judged_at.map(|at| at.min(now));
+    agenda.quota_pass = agenda.quota_pass.map(|at| at.min(now));
+    let refused_at = shared.engine.borrow().image_quota_refused;
+    let for_quota = agenda.quota_pass_due(refused_at);
     let going = reader.next_deletion(agenda.judged_at).await?;
     agenda.next_pass = Some(pass);
-    if now >= going.map_or(pass, |going| going.min(pass)) {
+    if [Some(pass), going, for_quota].into_iter().flatten().any(|due| now >= due) {
+        if for_quota.is_some_and(|due| now >= due) {
+            tracing::info!("the image quota is full: what is past its grace is deleted now");
+            agenda.quota_pass = Some(now);
+        }
         let _one_at_a_time = shared.keeping.lock().await;
         let report = prune::pass(shared, &config, prune::Mode::default(), ITSELF).await?;
         let whole = report.is_none_or(|report| report.problem.is_none());
@@ -85,7 +108,8 @@ async fn turn(
     let soon = |at: DateTime<Utc>| at.max(now + TimeDelta::seconds(1));
     let going = reader.next_deletion(agenda.judged_at).await?.map(soon);
     let search = reader.next_search().await?.map(soon);
-    Ok([agenda.next_pass, going, search].into_iter().flatten().min())
+    let for_quota = agenda.quota_pass_due(refused_at);
+    Ok([agenda.next_pass, going, search, for_quota].into_iter().flatten().min())
 }
 
 /// When the pass after this one is due by the clock.
@@ -126,6 +150,18 @@ fn policies_of(config: &Config, wanted: impl Fn(&Schedule) -> bool) -> BTreeMap<
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_full_image_quota_asks_for_one_pass_per_refusal_and_hour() {
+        let minute = |n| DateTime::UNIX_EPOCH + TimeDelta::minutes(n);
+        let mut agenda = Agenda::default();
+        assert_eq!(agenda.quota_pass_due(None), None);
+        assert_eq!(agenda.quota_pass_due(Some(minute(10))), Some(minute(10)));
+        agenda.quota_pass = Some(minute(11));
+        assert_eq!(agenda.quota_pass_due(Some(minute(10))), None, "the pass came after the refusal");
+        assert_eq!(agenda.quota_pass_due(Some(minute(20))), Some(minute(71)));
+        assert_eq!(agenda.quota_pass_due(Some(minute(90))), Some(minute(90)));
+    }
 
     #[test]
     fn a_pass_that_did_not_see_everything_is_repeated_after_five_minutes_or_sooner() {

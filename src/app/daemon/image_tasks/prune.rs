@@ -20,7 +20,7 @@ use crate::{
         control::Reply,
         store::{Doomed, ImageRow, NewestResult, Reader, StandingBrake, StoreError},
     },
-    app::daemon::context::DaemonContext,
+    app::daemon::{context::DaemonContext, engine::EngineRequest},
     domain::{
         error::chain,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
@@ -112,6 +112,10 @@ pub async fn pass(
         Ok(_) if shared.cloud.mode().is_observe() => judgement.log_what_would_go(),
         Ok(_) if mode.dry_run => {}
         Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
+    }
+    if !mode.dry_run && judgement.has_deleted() {
+        // Where it is lost, a bake tries after `retry.cap` all the same.
+        let _ = shared.orders.try_send(EngineRequest::ImagesDeleted);
     }
     let report = judgement.report();
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
@@ -240,6 +244,12 @@ impl Judgement {
             let (image, line) = (judged.image_id.as_str(), judged.line.as_str());
             tracing::info!(image, line, "image {image} of {line} would be deleted; the daemon only observes");
         }
+    }
+
+    /// Whether any image that it judged to go is gone.
+    fn has_deleted(&self) -> bool {
+        self.images.iter().any(|(_, judged)| judged.action == Action::Delete)
+            || self.failed.iter().any(|(_, judged)| judged.action == FailedAction::Delete)
     }
 
     /// Does what follows, and notes in the report where it came to something else.
