@@ -233,7 +233,7 @@ SELECT b.id, coalesce(b.region, ''), b.give_up_at, s.json ->> '$.timezone',
         WHERE b.state = 'queued' AND o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= b.wake_at
           AND (o.slot, o.id) < (b.slot, b.id)
         ORDER BY o.slot, o.id LIMIT 1)
-FROM bakes b JOIN settings s ON s.hash = b.settings
+FROM bakes b CROSS JOIN settings s ON s.hash = b.settings
 WHERE b.id IN (SELECT value FROM json_each(?1))
   AND CASE b.state
       WHEN 'preparing' THEN b.progress ->> '$.hook' IS NULL
