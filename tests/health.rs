@@ -182,7 +182,7 @@ fn what_a_person_cancels_is_no_problem() {
     let mut host = Host::new(cloud.addr, GOLDEN);
     host.start();
     host.expect(0, &["bake", "golden"]);
-    host.until("it waits", &[], |bake| bake["state"] == "ready");
+    host.until("it waits", &[], |bake| bake["state"] == "queued" && !bake["reason"].is_null());
     eventually("it is cancelled between two calls", || host.run(&["cancel", "1"]).status.success().then_some(()));
     host.until("it is over", &["--state", "cancelled"], |bake| bake["reason_code"] == "cancelled");
     until_judged(&host, "ok", &[]);

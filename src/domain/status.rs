@@ -37,6 +37,9 @@ pub struct Status {
     pub paused_in_file: Vec<String>,
     /// The next slots.
     pub next: Vec<Next>,
+    /// The image tasks, by name.
+    #[serde(default)]
+    pub image_tasks: Vec<ImageTask>,
     /// What ended in the last 24 hours.
     pub last_day: LastDay,
 }
@@ -176,6 +179,28 @@ pub struct Next {
     pub slot: String,
     /// The slot in the schedule's zone.
     pub local: String,
+}
+
+/// What is known of an image task since the daemon started.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImageTask {
+    /// `retention`, `channels`, `replicas` or `verify`.
+    pub name: String,
+    /// When the last run began.
+    pub last_run: Option<String>,
+    /// When the next is due; `None`: after the next change.
+    pub next_run: Option<String>,
+    /// The last error of a run, whether or not runs since were without one.
+    pub last_error: Option<TaskError>,
+}
+
+/// An error that ended the run of a task.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TaskError {
+    /// When the run began.
+    pub at: String,
+    /// Which error.
+    pub message: String,
 }
 
 /// What ended in the last 24 hours.

@@ -243,6 +243,7 @@ impl Source for Fake {
                     coming("office-cn", "2027-03-02T22:16:20Z", "2027-03-03 06:16:20 CST"),
                     coming(HOSTILE, "2027-03-03T19:00:00Z", "2027-03-04 03:00:00 CST"),
                 ],
+                image_tasks: Vec::new(),
                 last_day,
             })
         })

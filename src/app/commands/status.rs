@@ -120,6 +120,9 @@ fn steady(status: &Status) -> Status {
     for bake in steady.running.iter_mut().chain(&mut steady.waiting) {
         bake.wake_at = None;
     }
+    for task in &mut steady.image_tasks {
+        (task.last_run, task.next_run) = (None, None);
+    }
     steady
 }
 
@@ -242,6 +245,19 @@ fn text(context: &Context<'_>, status: &Status) -> String {
         for next in &status.next {
             let when = next.slot.parse().map(|at| relative(at, now)).unwrap_or_default();
             rows.row([&next.slot, &next.local, &when, &next.schedule, &next.instance_id]);
+        }
+        text.push_str(&rows.render());
+    }
+    if !status.image_tasks.is_empty() {
+        text.push_str("\nImage tasks\n");
+        let mut rows = Rows::new(&["TASK", "LAST RUN", "NEXT RUN", "LAST ERROR"], context.color);
+        let when = |at: Option<&String>| at.and_then(|at| at.parse().ok()).map(|at| relative(at, now));
+        for task in &status.image_tasks {
+            let last = when(task.last_run.as_ref()).unwrap_or_else(|| NONE.to_owned());
+            let next = task.next_run.as_deref().unwrap_or("after a change");
+            let error = task.last_error.as_ref();
+            let error = error.map(|error| format!("{}: {}", error.at, error.message)).unwrap_or_default();
+            rows.row([&task.name, &last, next, &error]);
         }
         text.push_str(&rows.render());
     }

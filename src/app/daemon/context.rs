@@ -13,7 +13,10 @@ use tokio::sync::{
     watch::{Receiver, Sender},
 };
 
-use super::engine::{EngineRequest, EngineStatus, RequestError};
+use super::{
+    engine::{EngineRequest, EngineStatus, RequestError},
+    task_reports::{TaskReport, TaskReports},
+};
 use crate::{
     adapters::{
         cloud::CloudClient,
@@ -41,6 +44,8 @@ pub(super) struct DaemonContext {
     pub(super) keeping: tokio::sync::Mutex<()>,
     // Counts what commands changed about images: those who look after them look again.
     pub(super) stirred: Sender<u64>,
+    // Read and written for a moment: never held across an await.
+    pub(super) task_reports: Mutex<TaskReports>,
     pub(super) on_disk: Mutex<Tried>,
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// The clock, and the time since boot, at the start.
@@ -74,6 +79,16 @@ impl DaemonContext {
 
     pub(super) fn replace_config(&self, config: Arc<Config>) {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
+    }
+
+    /// Notes what is known of a task now.
+    pub(super) fn report_task(&self, name: &'static str, note: impl FnOnce(&mut TaskReport)) {
+        note(self.task_reports.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
+    }
+
+    /// What is known of the tasks.
+    pub(super) fn task_reports(&self) -> TaskReports {
+        self.task_reports.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Sends a request to the engine and waits for its answer.

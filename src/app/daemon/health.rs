@@ -10,7 +10,7 @@ use super::{
     context::DaemonContext,
     engine::{EngineStatus, START_TAKES},
     history_problems::history_problems,
-    image_tasks::scan_problem,
+    image_tasks::inventory_scan::scan_problem,
     reload::Files,
 };
 use crate::{

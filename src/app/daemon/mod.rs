@@ -45,6 +45,7 @@ mod service_status;
 mod signals;
 mod slot_lists;
 mod status;
+mod task_reports;
 mod ticker;
 mod watch;
 mod watchdog;
@@ -135,6 +136,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         config: Mutex::new(config),
         keeping: tokio::sync::Mutex::default(),
         stirred: Sender::default(),
+        task_reports: Mutex::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         started,
@@ -147,10 +149,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
-    let keeper = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone()));
-    let copies = tokio::spawn(image_tasks::distribute::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
-    let channels = tokio::spawn(image_tasks::channels::run(Arc::clone(&shared), engine_stop.clone()));
-    let checks = tokio::spawn(image_tasks::verify::run(Arc::clone(&shared), engine_stop.clone()));
+    let image_tasks = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let ticker = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
     // The first turn does not wait for a tick: what was missed or under way goes on now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
@@ -207,7 +206,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, keeper, copies, channels, checks, control, page, watch, watchdog, service_status] {
+    for task in [settling, image_tasks, control, page, watch, watchdog, service_status] {
         // Nothing to save in them; a panic was printed when it happened.
         let _ = task.await;
     }

@@ -15,7 +15,7 @@ use crate::{
             http::{Source, StatusFuture},
         },
     },
-    domain::status::{Bakes, Daemon, Held, Next, OnDisk, Paused, Status, Zones},
+    domain::status::{Bakes, Daemon, Held, ImageTask, Next, OnDisk, Paused, Status, TaskError, Zones},
 };
 
 impl Source for DaemonContext {
@@ -97,6 +97,16 @@ impl DaemonContext {
                     instance_id: next.instance.to_string(),
                     slot: utc(next.slot),
                     local: next.slot.with_timezone(&next.zone).format("%F %T %Z").to_string(),
+                })
+                .collect(),
+            image_tasks: self
+                .task_reports()
+                .into_iter()
+                .map(|(name, report)| ImageTask {
+                    name: name.to_owned(),
+                    last_run: report.last_run.map(utc),
+                    next_run: report.next_run.map(utc),
+                    last_error: report.last_error.map(|(at, message)| TaskError { at: utc(at), message }),
                 })
                 .collect(),
             last_day,

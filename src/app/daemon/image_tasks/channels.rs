@@ -1,14 +1,14 @@
 //! Channels at work: what has to move by itself moves, a batch of lines at a time.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use chrono::{DateTime, Utc};
-use tokio_util::sync::CancellationToken;
 
 use super::{
     adopt,
     pins::{no_image, to_reply},
-    task_driver::TaskDriver,
+    policies,
+    task_driver::{ImageTask, TaskRun},
 };
 use crate::{
     adapters::{
@@ -34,37 +34,46 @@ const BATCH: u32 = 200;
 /// Channels that wait for a clock to be confirmed are asked about again this much later.
 const WAIT_FOR_CLOCK: Duration = Duration::from_secs(2);
 
-/// Works until `stop`.
-pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
-    let work = async {
-        let (mut rounds, mut in_force) = (TaskDriver::new(&shared), None);
-        loop {
-            let now = rounds.begin(&shared).await;
-            // Whatever a turn does is committed at once: it can end anywhere.
-            rounds.end(turn(&shared, &mut in_force, now).await, "channels do not move");
-        }
-    };
-    stop.run_until_cancelled(work).await;
+/// Moves what has to move by itself.
+#[derive(Debug, Default)]
+pub(super) struct ChannelTask {
+    /// The configuration whose lines were queued last.
+    in_force: Option<String>,
 }
 
-/// Moves what is due. `in_force` is the configuration that was looked at last.
-async fn turn(
-    shared: &DaemonContext,
-    in_force: &mut Option<String>,
-    now: DateTime<Utc>,
-) -> Result<Option<DateTime<Utc>>, StoreError> {
-    let config = shared.config();
-    if in_force.as_ref() != Some(&config.hash) {
-        let policies = super::policies_with_rules(&config);
-        let with_channels = policies.into_iter().filter(|(_, policy)| !policy.channels.is_empty());
-        let lines: Vec<LineId> = with_channels.map(|(line, _)| line).collect();
-        shared.store.queue_channels(&lines).await?;
-        *in_force = Some(config.hash.clone());
+impl ImageTask for ChannelTask {
+    fn name(&self) -> &'static str {
+        "channels"
     }
-    let is_settled = settle(shared, &config).await?;
-    let next = shared.store.reader().next_channels().await?;
-    // What is due while the clock is in doubt waits for the cloud's next answer.
-    Ok(if is_settled { next } else { Some(later(now, WAIT_FOR_CLOCK)) })
+
+    fn complaint(&self) -> &'static str {
+        "channels do not move"
+    }
+
+    fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a> {
+        Box::pin(self.move_due(shared, now))
+    }
+}
+
+impl ChannelTask {
+    async fn move_due(
+        &mut self,
+        shared: &DaemonContext,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let config = shared.config();
+        if self.in_force.as_ref() != Some(&config.hash) {
+            let with_channels =
+                policies::with_rules(&config).into_iter().filter(|(_, policy)| !policy.channels.is_empty());
+            let lines: Vec<LineId> = with_channels.map(|(line, _)| line).collect();
+            shared.store.queue_channels(&lines).await?;
+            self.in_force = Some(config.hash.clone());
+        }
+        let is_settled = settle(shared, &config).await?;
+        let next = shared.store.reader().next_channels().await?;
+        // What is due while the clock is in doubt waits for the cloud's next answer.
+        Ok(if is_settled { next } else { Some(later(now, WAIT_FOR_CLOCK)) })
+    }
 }
 
 /// Moves every channel that is due; `false` where none may move, because this host's clock is in doubt.
@@ -72,7 +81,7 @@ pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bo
     if shared.cloud.mode().is_observe() {
         return Ok(true);
     }
-    let mut policies: Option<BTreeMap<LineId, Policy>> = None;
+    let mut declared_by: Option<BTreeMap<LineId, Policy>> = None;
     loop {
         // Without a line that is due the cloud need not be asked for its time.
         if shared.store.due_channels(shared.cloud.clocks().cloud_now(), 1).await?.is_empty() {
@@ -89,7 +98,7 @@ pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bo
         if lines.is_empty() {
             return Ok(true);
         }
-        let policies = policies.get_or_insert_with(|| super::policies(config));
+        let policies = declared_by.get_or_insert_with(|| policies::all(config));
         let declared = |line: &LineId| policies.get(line).map(|policy| policy.channels.as_slice());
         for moved in shared.store.settle_channels(&lines, declared, now).await? {
             log(&moved);
@@ -163,7 +172,7 @@ async fn order(
     order: &ChannelOrder,
     who: &str,
 ) -> Result<Reply, StoreError> {
-    let policies = super::policies(&shared.config());
+    let policies = policies::all(&shared.config());
     let declared = policies.get(line).map(|policy| policy.channels.as_slice());
     if let Some(refused) = channel.and_then(|channel| unknown(line, channel, declared)) {
         return Ok(match refused {

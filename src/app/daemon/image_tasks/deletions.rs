@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{AFTER_PROBLEM, inventory_scan, users};
+use super::{
+    inventory_scan::{self, AFTER_PROBLEM},
+    users,
+};
 use crate::{
     adapters::{
         cloud::{

@@ -1,13 +1,15 @@
 //! Copies at work: looks, asks and follows, a few images at a time. All regions of an image share one look.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use fastrand::Rng;
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio_util::sync::CancellationToken;
 
-use super::{pins::to_reply, task_driver::TaskDriver};
+use super::{
+    pins::to_reply,
+    task_driver::{ImageTask, TaskRun},
+};
 use crate::{
     adapters::{
         cloud::{
@@ -35,21 +37,35 @@ const AT_ONCE: usize = 4;
 /// So many copies are read at once.
 const BATCH: u32 = 200;
 
-/// Works until `stop`.
-pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken, mut rng: Rng) {
-    let work = async {
-        let mut rounds = TaskDriver::new(&shared);
-        loop {
-            rounds.begin(&shared).await;
-            // Every intent is committed before its call: a turn can end anywhere.
-            rounds.end(turn(&shared, &mut rng).await, "images are not copied");
-        }
-    };
-    stop.run_until_cancelled(work).await;
+/// Copies images to other regions.
+#[derive(Debug)]
+pub(super) struct ReplicaTask {
+    /// Spreads the polls.
+    rng: Rng,
+}
+
+impl ReplicaTask {
+    pub(super) fn new(rng: Rng) -> Self {
+        Self { rng }
+    }
+}
+
+impl ImageTask for ReplicaTask {
+    fn name(&self) -> &'static str {
+        "replicas"
+    }
+
+    fn complaint(&self) -> &'static str {
+        "images are not copied"
+    }
+
+    fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, _: DateTime<Utc>) -> TaskRun<'a> {
+        Box::pin(copy_due(shared, &mut self.rng))
+    }
 }
 
 /// Looks after all that is due; in observe mode that is nothing.
-async fn turn(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
+async fn copy_due(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
     if shared.cloud.mode().is_observe() {
         return Ok(None);
     }
@@ -69,7 +85,7 @@ async fn turn(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<U
             while at_work.len() < AT_ONCE
                 && let Some(copies) = images.next()
             {
-                let mut work = ReplicaTask { shared, config: &config, rng: rng.fork() };
+                let mut work = ReplicaWork { shared, config: &config, rng: rng.fork() };
                 at_work.push(async move { work.image(copies).await });
             }
             match at_work.next().await {
@@ -114,7 +130,7 @@ async fn try_retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Result<Re
 }
 
 /// One image and its copies.
-struct ReplicaTask<'a> {
+struct ReplicaWork<'a> {
     shared: &'a DaemonContext,
     config: &'a Config,
     rng: Rng,
@@ -128,7 +144,7 @@ struct TimedResponse<T> {
     answer: Result<ApiResponse<T>, ApiError>,
 }
 
-impl ReplicaTask<'_> {
+impl ReplicaWork<'_> {
     async fn image(&mut self, copies: Vec<Copy>) -> Result<(), StoreError> {
         let now = self.now();
         let mut steps = Vec::new();

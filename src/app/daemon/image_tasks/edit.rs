@@ -30,7 +30,7 @@ pub async fn change_of_images(
     new: &Config,
     now: DateTime<Utc>,
 ) -> Result<Change, StoreError> {
-    let (old, new) = (policies(old), policies(new));
+    let (old, new) = (policies::all(old), policies::all(new));
     let lines: BTreeSet<&LineId> = old.keys().chain(new.keys()).collect();
     let lines: Vec<LineId> = lines.into_iter().filter(|line| matters(old.get(line), new.get(line))).cloned().collect();
     let mut change = Change::default();

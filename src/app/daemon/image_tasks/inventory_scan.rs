@@ -32,6 +32,8 @@ use crate::{
 /// tags. That more are lost at once is no accident of theirs.
 const ASKED_SINGLY: usize = 500;
 
+/// A scan that was not whole is repeated after this, where the usual pause is not shorter.
+pub(super) const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
 /// A scan that fails may be a passing fault; one that has failed for so long is not.
 const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
 /// A list that has not been whole for so long will hardly become so by itself.

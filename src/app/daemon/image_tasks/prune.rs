@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::{
     channels,
     deletions::{self, Progress},
-    inventory_scan, strays,
+    inventory_scan, policies, strays,
 };
 use crate::{
     adapters::{
@@ -141,7 +141,7 @@ struct Watched {
 impl Watched {
     /// Those that the file has anything to say of, and those with marked images, which it may have lost.
     async fn of(reader: &Reader, config: &Config) -> Result<Self, StoreError> {
-        let policies = super::policies_with_rules(config);
+        let policies = policies::with_rules(config);
         let mut lines: Vec<LineId> = policies.keys().cloned().collect();
         lines.extend(reader.lines_with_marks().await?);
         lines.sort_unstable();

@@ -131,7 +131,7 @@ pub async fn failed_images(
     config: &Config,
     now: DateTime<Utc>,
 ) -> Result<Vec<(FailedImage, JudgedFailed)>, StoreError> {
-    judge_failed(reader, &policies(config), true, false, now).await
+    judge_failed(reader, &policies::all(config), true, false, now).await
 }
 
 /// Deletes one whose time has come.

@@ -1,13 +1,15 @@
-//! When those who look after images look: at the instant they asked for, after something has changed, and after the
-//! clock was set back. Never for nothing, never late.
+//! The loop of the image tasks: each runs at the instant it asked for, after something has changed, and after the clock was set
+//! back. Never for nothing, never late.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::future::BoxFuture;
 use tokio::{
     sync::watch::Receiver,
     time::{Interval, MissedTickBehavior},
 };
+use tokio_util::sync::CancellationToken;
 
 use crate::{
     adapters::store::StoreError,
@@ -20,26 +22,65 @@ const BEAT: Duration = Duration::from_secs(1);
 /// After a failure of the database.
 const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
 
-/// Decides when the next turn is.
+/// One run of a task: the instant at which something will be due again, if nothing changes before.
+pub(super) type TaskRun<'a> = BoxFuture<'a, Result<Option<DateTime<Utc>>, StoreError>>;
+
+/// Work on images that is done as soon as it is due.
+pub(super) trait ImageTask: Send {
+    /// The word in `status`.
+    fn name(&self) -> &'static str;
+
+    /// What does not happen while the history cannot be used.
+    fn complaint(&self) -> &'static str;
+
+    /// Does what is due. Every intent is committed before its deed: a run can end anywhere.
+    fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a>;
+}
+
+/// Runs a task until `stop`. An error ends a run, not the task.
+pub(super) async fn drive(mut task: Box<dyn ImageTask>, shared: Arc<DaemonContext>, stop: CancellationToken) {
+    let work = async {
+        let mut wakeups = Wakeups::new(&shared);
+        loop {
+            let now = wakeups.next(&shared).await;
+            shared.report_task(task.name(), |report| report.last_run = Some(now));
+            let outcome = task.run_once(&shared, now).await;
+            wakeups.due = outcome.as_ref().map_or(Some(now + AFTER_STORE_ERROR), |due| *due);
+            shared.report_task(task.name(), |report| {
+                report.next_run = wakeups.due;
+                if let Err(error) = &outcome {
+                    report.last_error = Some((now, chain(error)));
+                }
+            });
+            if let Err(error) = &outcome {
+                tracing::error!(error = chain(error), "{} until the history can be used", task.complaint());
+            }
+        }
+    };
+    stop.run_until_cancelled(work).await;
+}
+
+/// Decides when the next run is.
 #[derive(Debug)]
-pub(super) struct TaskDriver {
+struct Wakeups {
     beat: Interval,
     engine: Receiver<EngineStatus>,
     stirred: Receiver<u64>,
-    /// When the last turn began, and what had changed by then.
+    /// When the last run began, and what had changed by then.
     last: Option<(DateTime<Utc>, [u64; 2])>,
-    next: Option<DateTime<Utc>>,
+    /// The instant that the last run asked for.
+    due: Option<DateTime<Utc>>,
 }
 
-impl TaskDriver {
-    pub(super) fn new(shared: &DaemonContext) -> Self {
+impl Wakeups {
+    fn new(shared: &DaemonContext) -> Self {
         let mut beat = tokio::time::interval(BEAT);
         beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { beat, engine: shared.engine.clone(), stirred: shared.stirred.subscribe(), last: None, next: None }
+        Self { beat, engine: shared.engine.clone(), stirred: shared.stirred.subscribe(), last: None, due: None }
     }
 
     /// Waits until there may be something to do.
-    pub(super) async fn begin(&mut self, shared: &DaemonContext) -> DateTime<Utc> {
+    async fn next(&mut self, shared: &DaemonContext) -> DateTime<Utc> {
         loop {
             tokio::select! {
                 // An engine that has ended changes nothing any more.
@@ -49,7 +90,7 @@ impl TaskDriver {
             }
             let now = shared.clock.now();
             let changes = [self.engine.borrow_and_update().changes, *self.stirred.borrow_and_update()];
-            let is_quiet = self.next.is_none_or(|next| now < next);
+            let is_quiet = self.due.is_none_or(|due| now < due);
             if is_quiet && self.last.is_some_and(|(at, seen)| now >= at && changes == seen) {
                 continue;
             }
@@ -57,13 +98,116 @@ impl TaskDriver {
             return now;
         }
     }
+}
 
-    /// Takes what a turn says: when something will be due again. `complaint` is what does not happen while the history
-    /// cannot be used.
-    pub(super) fn end(&mut self, turned: Result<Option<DateTime<Utc>>, StoreError>, complaint: &str) {
-        self.next = turned.unwrap_or_else(|error| {
-            tracing::error!(error = chain(&error), "{complaint} until the history can be used");
-            self.last.map(|(at, _)| at + AFTER_STORE_ERROR)
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
+
+    use tokio::sync::{mpsc, watch};
+
+    use super::*;
+    use crate::{
+        adapters::{config, store::Store},
+        app::daemon::calls,
+        domain::clock::{Clock, ManualClock},
+    };
+
+    /// A task of which the test says how its runs end.
+    struct Scripted {
+        name: &'static str,
+        fails: bool,
+        runs: mpsc::UnboundedSender<&'static str>,
+    }
+
+    impl ImageTask for Scripted {
+        fn name(&self) -> &'static str {
+            self.name
+        }
+
+        fn complaint(&self) -> &'static str {
+            "nothing happens"
+        }
+
+        fn run_once<'a>(&'a mut self, _: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a> {
+            Box::pin(async move {
+                let _ = self.runs.send(self.name);
+                if self.fails {
+                    self.fails = false;
+                    return Err(StoreError::WentBack);
+                }
+                Ok(Some(now + TimeDelta::hours(1)))
+            })
+        }
+    }
+
+    async fn context(folder: &std::path::Path, clock: &ManualClock) -> DaemonContext {
+        let path = folder.join("imagebaked.toml");
+        let text = "[cloud]\nendpoint = \"http://127.0.0.1:1\"\n[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-1\"\ncron = \"@yearly\"\n";
+        std::fs::write(&path, text).unwrap();
+        let loaded = config::load(&path, &BTreeMap::new());
+        let config = Arc::new(loaded.unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).config);
+        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
+        DaemonContext {
+            store: Arc::new(Store::open(&folder.join("state")).await.unwrap()),
+            cloud: Arc::new(calls::client(&config, &BTreeMap::new(), &clock).unwrap()),
+            started: (clock.now(), clock.boottime()),
+            clock,
+            orders: mpsc::channel(1).0,
+            engine: watch::channel(EngineStatus::default()).1,
+            config_path: PathBuf::new(),
+            environment: BTreeMap::new(),
+            config: Mutex::new(Arc::clone(&config)),
+            started_with: config,
+            keeping: tokio::sync::Mutex::default(),
+            stirred: watch::Sender::default(),
+            task_reports: Mutex::default(),
+            on_disk: Mutex::default(),
+            reloading: tokio::sync::Mutex::default(),
+        }
+    }
+
+    #[tokio::test]
+    async fn an_error_is_reported_and_stops_neither_the_task_nor_the_others() {
+        let folder = tempfile::tempdir().unwrap();
+        let start: DateTime<Utc> = "2026-11-26T03:00:00Z".parse().unwrap();
+        let clock = ManualClock::at(start);
+        let shared = Arc::new(context(folder.path(), &clock).await);
+        let stop = CancellationToken::new();
+        let (runs, mut ran) = mpsc::unbounded_channel();
+        let spawned = [("good", false), ("bad", true)].map(|(name, fails)| {
+            let task = Box::new(Scripted { name, fails, runs: runs.clone() });
+            tokio::spawn(drive(task, Arc::clone(&shared), stop.clone()))
         });
+        let report = async |name, is_wanted: &dyn Fn(&crate::app::daemon::task_reports::TaskReport) -> bool| {
+            let wanted = async {
+                loop {
+                    if let Some(report) = shared.task_reports().remove(name).filter(|report| is_wanted(report)) {
+                        return report;
+                    }
+                    tokio::task::yield_now().await;
+                }
+            };
+            tokio::time::timeout(Duration::from_secs(30), wanted).await.unwrap()
+        };
+        let bad = report("bad", &|report| report.last_error.is_some()).await;
+        assert_eq!((bad.last_run, bad.next_run), (Some(start), Some(start + AFTER_STORE_ERROR)));
+        let good = report("good", &|report| report.next_run.is_some()).await;
+        assert_eq!((good.next_run, good.last_error), (Some(start + TimeDelta::hours(1)), None));
+
+        clock.advance(AFTER_STORE_ERROR);
+        let again = report("bad", &|report| report.last_run > Some(start) && report.next_run > bad.next_run).await;
+        assert_eq!(again.last_error, Some((start, chain(&StoreError::WentBack))), "the last error is kept");
+        stop.cancel();
+        for task in spawned {
+            task.await.unwrap();
+        }
+        drop(runs);
+        let mut names = Vec::new();
+        while let Some(name) = ran.recv().await {
+            names.push(name);
+        }
+        names.sort_unstable();
+        assert_eq!(names, ["bad", "bad", "good"], "what is not due does not run");
     }
 }

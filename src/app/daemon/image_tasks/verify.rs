@@ -2,13 +2,12 @@
 //!
 //! Nothing is noted before a check ends, so that one that was cut off by the end of the daemon is made again.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt, stream::FuturesUnordered};
-use tokio_util::sync::CancellationToken;
 
-use super::task_driver::TaskDriver;
+use super::task_driver::{ImageTask, TaskRun};
 use crate::{
     adapters::{
         failpoint, hooks,
@@ -29,20 +28,26 @@ const MOST_TRIES: u32 = 3;
 /// While checks run, it is asked this often whether there are more.
 const BEAT: Duration = Duration::from_secs(1);
 
-/// Works until `stop`.
-pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
-    let work = async {
-        let mut rounds = TaskDriver::new(&shared);
-        loop {
-            rounds.begin(&shared).await;
-            rounds.end(turn(&shared).await, "images are not checked");
-        }
-    };
-    stop.run_until_cancelled(work).await;
+/// Runs the `verify` hooks that are due.
+#[derive(Debug)]
+pub(super) struct VerifyTask;
+
+impl ImageTask for VerifyTask {
+    fn name(&self) -> &'static str {
+        "verify"
+    }
+
+    fn complaint(&self) -> &'static str {
+        "images are not checked"
+    }
+
+    fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, _: DateTime<Utc>) -> TaskRun<'a> {
+        Box::pin(check_due(shared))
+    }
 }
 
 /// Makes checks until none is due.
-async fn turn(shared: &DaemonContext) -> Result<Option<DateTime<Utc>>, StoreError> {
+async fn check_due(shared: &DaemonContext) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut at_work = FuturesUnordered::new();
     let mut images: HashSet<ImageId> = HashSet::new();
     loop {

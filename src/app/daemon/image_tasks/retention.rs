@@ -1,0 +1,119 @@
+//! When a pass over the images is due: by the clock, when a grace ends, and when the image quota is full.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{
+    deletions,
+    inventory_scan::AFTER_PROBLEM,
+    prune,
+    task_driver::{ImageTask, TaskRun},
+};
+use crate::{
+    adapters::store::{ITSELF, StoreError},
+    app::daemon::context::DaemonContext,
+};
+
+/// Between two passes that a full image quota asks for.
+const BETWEEN_QUOTA_PASSES: TimeDelta = TimeDelta::hours(1);
+
+/// Scans the images and deletes what goes; when, and what is known of the last time.
+#[derive(Debug, Default)]
+pub(super) struct RetentionTask {
+    /// The next pass by the clock; `None` before the first.
+    next_pass: Option<DateTime<Utc>>,
+    /// The last pass that a full image quota asked for.
+    quota_pass: Option<DateTime<Utc>>,
+    /// The last pass. What was due then and was not deleted waits for the next one.
+    judged_at: Option<DateTime<Utc>>,
+}
+
+impl RetentionTask {
+    /// When a pass is due because the image quota refused a create call: at once, and at most once an hour.
+    fn quota_pass_due(&self, refused_at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        let refused_at = refused_at?;
+        match self.quota_pass {
+            Some(last) if refused_at <= last => None,
+            Some(last) => Some(refused_at.max(last + BETWEEN_QUOTA_PASSES)),
+            None => Some(refused_at),
+        }
+    }
+
+    async fn pass_if_due(
+        &mut self,
+        shared: &DaemonContext,
+        now: DateTime<Utc>,
+    ) -> Result<Option<DateTime<Utc>>, StoreError> {
+        let (config, reader) = (shared.config(), shared.store.reader());
+        let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
+        // A clock that was set back must not put anything off.
+        let pass = self.next_pass.map_or(now, |next| next.min(now + pause));
+        self.judged_at = self.judged_at.map(|at| at.min(now));
+        self.quota_pass = self.quota_pass.map(|at| at.min(now));
+        let refused_at = shared.engine.borrow().image_quota_refused;
+        let for_quota = self.quota_pass_due(refused_at);
+        let going = reader.next_deletion(self.judged_at).await?;
+        self.next_pass = Some(pass);
+        if [Some(pass), going, for_quota].into_iter().flatten().any(|due| now >= due) {
+            if for_quota.is_some_and(|due| now >= due) {
+                tracing::info!("the image quota is full: what is past its grace is deleted now");
+                self.quota_pass = Some(now);
+            }
+            let _one_at_a_time = shared.keeping.lock().await;
+            let report = prune::pass(shared, &config, prune::Mode::default(), ITSELF).await?;
+            let whole = report.is_none_or(|report| report.problem.is_none());
+            self.judged_at = Some(now);
+            self.next_pass = Some(next_pass(now, whole, pause));
+        } else if reader.next_search().await?.is_some_and(|search| search <= now) {
+            let _one_at_a_time = shared.keeping.lock().await;
+            deletions::search(shared, &config, ITSELF).await?;
+        }
+        let soon = |at: DateTime<Utc>| at.max(now + TimeDelta::seconds(1));
+        let going = reader.next_deletion(self.judged_at).await?.map(soon);
+        let search = reader.next_search().await?.map(soon);
+        let for_quota = self.quota_pass_due(refused_at);
+        Ok([self.next_pass, going, search, for_quota].into_iter().flatten().min())
+    }
+}
+
+impl ImageTask for RetentionTask {
+    fn name(&self) -> &'static str {
+        "retention"
+    }
+
+    fn complaint(&self) -> &'static str {
+        "images are not looked after"
+    }
+
+    fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a> {
+        Box::pin(self.pass_if_due(shared, now))
+    }
+}
+
+/// When the pass after this one is due by the clock.
+fn next_pass(now: DateTime<Utc>, whole: bool, pause: TimeDelta) -> DateTime<Utc> {
+    now + if whole { pause } else { pause.min(AFTER_PROBLEM) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_image_quota_asks_for_one_pass_per_refusal_and_hour() {
+        let minute = |n| DateTime::UNIX_EPOCH + TimeDelta::minutes(n);
+        let mut task = RetentionTask::default();
+        assert_eq!(task.quota_pass_due(None), None);
+        assert_eq!(task.quota_pass_due(Some(minute(10))), Some(minute(10)));
+        task.quota_pass = Some(minute(11));
+        assert_eq!(task.quota_pass_due(Some(minute(10))), None, "the pass came after the refusal");
+        assert_eq!(task.quota_pass_due(Some(minute(20))), Some(minute(71)));
+        assert_eq!(task.quota_pass_due(Some(minute(90))), Some(minute(90)));
+    }
+
+    #[test]
+    fn a_pass_that_did_not_see_everything_is_repeated_after_five_minutes_or_sooner() {
+        let now = DateTime::UNIX_EPOCH;
+        let minutes = |whole, pause| (next_pass(now, whole, TimeDelta::minutes(pause)) - now).num_minutes();
+        assert_eq!([minutes(true, 60), minutes(false, 60), minutes(false, 3)], [60, 5, 3]);
+    }
+}
