@@ -296,6 +296,32 @@ fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_ca
     assert_eq!(status(&cloud, &good[1]), "DELETE");
 }
 
+/// A vetoed image is no good one: the newest without a veto is what the line falls back on.
+#[test]
+fn the_last_good_image_is_the_newest_without_a_veto() {
+    let cloud = Cloud::start();
+    let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
+    let (host, images) = baked(&cloud, &rules, 3);
+    host.expect(0, &["veto", &images[2], "--reason", "no sound"]);
+    let report = prune(&host, &[]);
+    assert_eq!(why(&report[&images[2]]), ["rule"]);
+    assert_eq!(why(&report[&images[1]]), ["channel", "last_good"]);
+    assert_eq!(report[&images[0]]["action"], "delete");
+    let (out, _) = host.expect(0, &["prune", "--dry-run"]);
+    assert_eq!(out.matches("newest good image").count(), 1, "{out}");
+    // Nothing is left to fall back on: a problem, whether or not a slot has failed since.
+    host.expect(0, &["veto", &images[1], "--reason", "no sound either"]);
+    let wanted = |health: &str| health.contains("no_good_image") && health.contains(r#""verdict":"problem""#);
+    eventually("it is a problem", || Some(problems(&host)).filter(|health| wanted(health)));
+    cloud.add_faults(
+        "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",
+    );
+    assert_eq!(host.bake("golden")["state"], "failed");
+    assert!(wanted(&problems(&host)), "{}", problems(&host));
+    host.expect(0, &["unveto", &images[1]]);
+    eventually("it has one", || (!problems(&host).contains("no_good_image")).then_some(()));
+}
+
 /// The quota is full of images that no rule wants: they go, and the bake of the night succeeds.
 #[test]
 fn a_full_image_quota_is_met_by_one_pass_and_the_bake_is_tried_again() {

@@ -667,9 +667,9 @@ impl std::str::FromStr for TimeArgument {
         if let Ok(at) = text.parse::<DateTime<Utc>>() {
             return Ok(Self::At(at));
         }
-        humantime::parse_duration(text)
-            .map(Self::Ago)
-            .map_err(|_| "neither an instant like 2027-03-01T03:00:00Z nor a time ago like 36h or 7d".to_owned())
+        humantime::parse_duration(text).map(Self::Ago).map_err(|_| {
+            "give an instant like 2027-03-01T03:00:00Z, or a length of time like 90m, 36h or 7d".to_owned()
+        })
     }
 }
 
@@ -727,6 +727,9 @@ mod tests {
             "2027-03-01T03:00:00+08:00".parse::<TimeArgument>().unwrap().instant(now).to_rfc3339(),
             "2027-02-28T19:00:00+00:00"
         );
-        assert!("yesterday".parse::<TimeArgument>().is_err());
+        for wrong in ["yesterday", "5x"] {
+            let message = wrong.parse::<TimeArgument>().unwrap_err();
+            assert!(message.contains("2027-03-01T03:00:00Z") && message.contains("36h or 7d"), "{message}");
+        }
     }
 }

@@ -30,10 +30,11 @@ impl Reader {
         for (line, good_at, made, first_lost) in rows {
             let line = LineId::from(line);
             let good = good_at.zip(made).map(|(at, made)| Good { at: instant(at), made: instant(made) });
-            match first_lost {
-                Some(first) => with_losses.push((line.clone(), good_at.unwrap_or(i64::MIN), instant(first))),
-                None if good.is_none() => without_image.push(line.clone()),
-                None => {}
+            if let Some(first) = first_lost {
+                with_losses.push((line.clone(), good_at.unwrap_or(i64::MIN), instant(first)));
+            }
+            if good.is_none() {
+                without_image.push(line.clone());
             }
             all.insert(line, Facts { good, ..Facts::default() });
         }

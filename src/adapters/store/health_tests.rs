@@ -108,12 +108,11 @@ fn brute_force(rows: &[SampleRow], now: i64) -> Option<Severity> {
         .collect();
     let slots: u64 = lost.iter().filter(|row| row.trigger != Trigger::Manual).map(|row| row.covers).sum::<u64>()
         + u64::try_from(unverified.len()).unwrap();
-    let Some(first) = lost.iter().chain(&unverified).map(|row| row.slot - i64::try_from(row.covers).unwrap() + 1).min()
-    else {
-        let last = rows.iter().rfind(|row| made(row));
-        let none_left = good.is_none() && last.is_some_and(|last| last.image != SlotImage::BeingVerified);
-        return none_left.then_some(Severity::Warning);
-    };
+    let last = rows.iter().rfind(|row| made(row));
+    if good.is_none() && unverified.is_empty() && last.is_some_and(|last| last.image != SlotImage::BeingVerified) {
+        return Some(Severity::Problem);
+    }
+    let first = lost.iter().chain(&unverified).map(|row| row.slot - i64::try_from(row.covers).unwrap() + 1).min()?;
     Some(if slots >= 2 && now - first >= 60 { Severity::Problem } else { Severity::Warning })
 }
 

@@ -555,7 +555,7 @@ UPDATE images SET brake = 'confirmed'
 WHERE fate = 'marked' AND image_id IN (SELECT value FROM json_each(?1))";
 
 /// A marked image is about to be deleted: only if nothing holds it and a newer good image of its line is left, one that is
-/// not itself about to go.
+/// not itself about to go, and without a veto unless the image has one, too.
 pub const BEGIN_DELETION: &str = "
 UPDATE images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
 WHERE image_id = ?1 AND fate = 'marked'
@@ -564,7 +564,9 @@ WHERE image_id = ?1 AND fate = 'marked'
   AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
   AND EXISTS (SELECT 1 FROM images o
               WHERE o.line_id = images.line_id AND o.fate <> 'deleted' AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
-                AND o.missing_since IS NULL AND o.version > images.version)";
+                AND o.missing_since IS NULL AND o.version > images.version
+                AND (NOT EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = o.image_id)
+                     OR EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = images.image_id)))";
 
 /// How a deletion goes on, or ended.
 pub const END_DELETION: &str = "

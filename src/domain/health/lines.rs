@@ -145,12 +145,12 @@ pub fn judge(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<Problem> {
         problems.extend(stuck(line, lost));
     }
     problems.extend(facts.unverified.first().map(|newest| not_verified(line, newest, &facts.unverified, severity)));
-    if let (None, true, Some(since)) = (&facts.lost, facts.unverified.is_empty(), facts.none_good_since) {
+    if let (true, Some(since)) = (facts.unverified.is_empty(), facts.none_good_since) {
         let message = format!(
             "{} has no good image any more: all of its images are gone, vetoed or not AVAILABLE",
             name_of(line)
         );
-        problems.push(of_line(line, ProblemCode::NoGoodImage, Severity::Warning, since, message, bake_now(line)));
+        problems.push(of_line(line, ProblemCode::NoGoodImage, Severity::Problem, since, message, bake_now(line)));
     }
     problems.extend(too_old(line, facts, now));
     problems

@@ -105,6 +105,14 @@ fn problems_of_a_line_are_plain_words() {
             },
         ),
         ("none good any more", line(), Facts { none_good_since: Some(night(3)), ..Facts::default() }),
+        (
+            "none good any more, and one failed",
+            line(),
+            Facts {
+                none_good_since: Some(night(3)),
+                ..never(lost(1, night(5), night(5), "failed", ReasonCode::Quota, quota))
+            },
+        ),
         ("too old", aged.clone(), fine.clone()),
         ("old enough to have one", aged, Facts::default()),
     ];

@@ -53,7 +53,7 @@ pub enum Why {
         /// Which.
         rule: RetentionRule,
     },
-    /// It is the newest good image of its line.
+    /// It is the newest good image of its line that has no veto.
     LastGood,
     /// A person has pinned it.
     Pinned {
@@ -196,9 +196,11 @@ pub fn judge(
     let good_of_true_time: Vec<usize> = good.iter().filter(is_true).copied().collect();
 
     let mut reasons: Vec<Vec<Why>> = images.iter().map(|image| held(image, now)).collect();
-    let newest = good.first();
-    let newest_of_true_time = good_of_true_time.first().filter(|index| Some(*index) != newest);
-    for &index in newest.into_iter().chain(newest_of_true_time) {
+    // A veto takes an image out of use: it is no image to fall back on.
+    let newest_usable = |good: &[usize]| good.iter().copied().find(|&index| images[index].veto.is_none());
+    let newest = newest_usable(&good);
+    let newest_of_true_time = newest_usable(&good_of_true_time).filter(|index| Some(*index) != newest);
+    for index in newest.into_iter().chain(newest_of_true_time) {
         reasons[index].push(Why::LastGood);
     }
     let Some((keep, zone)) = keep else {

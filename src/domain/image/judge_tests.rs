@@ -43,6 +43,20 @@ fn goes(images: &[LineImage], keep: &Keep, doubts: &[Doubt]) -> Vec<bool> {
 }
 
 #[test]
+fn a_vetoed_image_is_not_the_last_good_one() {
+    let now = start() + TimeDelta::days(400);
+    let mut images: Vec<LineImage> = (1..=3).map(image).collect();
+    images[2].veto = Some("no sound".into());
+    let why = |images: &[LineImage]| -> Vec<bool> {
+        judge(images, None, &[], now).iter().map(|verdict| verdict.why().contains(&Why::LastGood)).collect()
+    };
+    assert_eq!(why(&images), [false, true, false]);
+    images[1].veto = Some("no sound either".into());
+    images[0].veto = Some("nor here".into());
+    assert_eq!(why(&images), [false; 3], "there is none");
+}
+
+#[test]
 fn the_floor_counts_good_images_that_are_there() {
     let rules = Keep { last: 1, min: 3, ..keep() };
     let mut images: Vec<_> = (0..5).map(image).collect();
