@@ -14,7 +14,7 @@ use super::{
     reader::{Diagnostics, Item, layer, suggestion},
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
 };
-use crate::domain::image::users::UserKind;
+use crate::domain::{api::mode::Mode, image::users::UserKind};
 
 /// Known regions of WUYING. An unknown one gives a warning.
 pub(super) const REGIONS: [&str; 23] = [
@@ -161,6 +161,9 @@ with_texts! {
         pub max_deletions: Option<u32>,
         /// Whether changed files are reloaded automatically. Default `false`.
         pub watch: bool,
+        /// `"observe"` makes every call that only reads and none that changes the cloud: slots end as skipped, code `observe`, and
+        /// nothing is deleted or copied. Default `"act"`.
+        pub mode: Mode,
     }
 }
 
@@ -178,6 +181,7 @@ impl Default for DaemonSettings {
             prune_interval: Duration::from_hours(1),
             max_deletions: None,
             watch: false,
+            mode: Mode::Act,
         }
     }
 }
@@ -236,6 +240,7 @@ layer! {
         prune_interval: Duration = Period(Duration::from_millis(100)),
         max_deletions: u32 = Integer(0, 1_000_000),
         watch: bool = Bool,
+        mode: Mode = OneOf(&[("act", Mode::Act), ("observe", Mode::Observe)]),
     }
 }
 

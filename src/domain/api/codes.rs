@@ -17,7 +17,8 @@ pub enum Idempotency {
 }
 
 /// A quota shared by all bakes of the account: only time or the end of an image frees it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AccountQuota {
     /// How many images are made at a time.
     Builders,

@@ -15,3 +15,4 @@ pub mod codes;
 pub mod gmt_offset;
 pub mod identity;
 pub mod instance_state;
+pub mod mode;

@@ -40,6 +40,8 @@ pub enum Event {
     },
     /// The slot is in the future: the bake was admitted while the clock was ahead.
     ClockAhead,
+    /// The daemon only observes since it was begun: nothing more is stopped or created.
+    Observed,
     /// Response to the call in flight.
     Answered(Response),
     /// A person cancels the bake. Has an effect only where

@@ -194,7 +194,7 @@ pub struct BakeWork {
     pub downtime: Downtime,
 }
 
-/// Data for `max_downtime`.
+/// What a bake knows of its instance at rest, for `max_downtime` above all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Downtime {
     /// Number of stops, without those that the cloud rejected.
@@ -205,6 +205,9 @@ pub struct Downtime {
     /// Instant at which the instance ran again after the last stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<DateTime<Utc>>,
+    /// Whether its instance was seen Stopped before the create call: nobody but us is expected to start it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen_at_rest: bool,
     /// The wait at the time of the restart, until the bake is back in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_for: Option<Wait>,

@@ -27,8 +27,6 @@ pub struct EngineStatus {
     pub changes: u64,
     /// Suspension after rejected credentials.
     pub suspension: Option<Suspension>,
-    /// Wait reason of queued bakes, other than their instance or a builder.
-    pub queue_wait_reason: Option<String>,
     /// Instant at which the quota of images last rejected a create call, while it prevents bakes.
     pub image_quota_refused: Option<DateTime<Utc>>,
     /// The database cannot be used.
@@ -64,7 +62,6 @@ pub struct PlannedLine {
 
 impl Engine {
     pub(super) fn publish_status(&mut self, store_error: Option<String>, changed: bool) {
-        let queue_wait_reason = self.blocker().map(|(_, why)| why);
         let image_quota_refused = self.image_quota_refused();
         self.publish.send_modify(|status| {
             status.image_quota_refused = image_quota_refused;
@@ -74,7 +71,6 @@ impl Engine {
             status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);
             status.suspension.clone_from(&self.suspension);
-            status.queue_wait_reason = queue_wait_reason;
             let renewed = status.config_hash != self.config_hash || !self.status_published;
             if renewed {
                 status.pauses = self.planner.pauses_at(self.last_turn).cloned().collect();
