@@ -454,3 +454,18 @@ fn a_refused_start_is_a_problem_at_once_and_the_reason_of_its_bake() {
     eventually("it is over", || host.run(&["status"]).status.success().then_some(()));
     assert_eq!(power(&cloud, "ws-down"), "running");
 }
+
+#[test]
+fn an_instance_that_is_started_by_other_hands_while_its_image_is_made_is_named_in_the_failure() {
+    let cloud = Cloud::with(&["--open", "--build-time", "2s", "--power-time", "100ms", "--builders", "5"]);
+    let host = host(&cloud, "ws-started", "stop_instance = 'required'\nretry.rebakes = 0");
+    host.expect(0, &["bake", "golden"]);
+    host.until("it is being made", &["--schedule", "golden"], |bake| bake["state"] == "building");
+    cloud.control(
+        "instances",
+        &serde_json::json!({"instance_id": "ws-started", "instance_type": "WuyingServer", "status": "Running"}),
+    );
+    let bake = host.until("it has failed", &["--schedule", "golden"], |bake| bake["state"] == "failed");
+    assert_eq!(bake["reason_code"], "created_failed", "{bake:#}");
+    assert!(reason(&bake).ends_with("; the instance was started while its image was being made"), "{bake:#}");
+}

@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::health::Health;
+use super::{api::mode::Mode, health::Health};
 
 /// The state of the daemon. Instants are RFC 3339 in UTC.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,8 +17,8 @@ pub struct Status {
     pub no_image_yet: u64,
     /// Running bakes, the oldest slot first.
     pub running: Vec<Running>,
-    /// Bakes that wait (for users to leave, for their instance, for the cloud), the oldest slot first. They hold neither a
-    /// builder nor the instance.
+    /// Bakes in the queue that wait (for users to leave, for their instance, a builder, a quota, the cloud), the oldest slot
+    /// first. They hold neither a builder nor the instance.
     #[serde(default)]
     pub waiting: Vec<Running>,
     /// How many bakes wait for their turn, those included.
@@ -44,6 +44,14 @@ pub struct Status {
     pub last_day: LastDay,
 }
 
+impl Status {
+    /// Bakes that wait and are not late: text lists each once.
+    pub fn waiting_in_time(&self) -> Vec<Running> {
+        let is_late = |bake: &Running| self.late.iter().any(|late| late.id == bake.id);
+        self.waiting.iter().filter(|bake| !is_late(bake)).cloned().collect()
+    }
+}
+
 /// The process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daemon {
@@ -60,6 +68,9 @@ pub struct Daemon {
     /// How those files stand to what is in force.
     #[serde(default)]
     pub config_on_disk: OnDisk,
+    /// Whether it changes the cloud.
+    #[serde(default)]
+    pub mode: Mode,
     /// How many schedules are in force.
     pub schedules: usize,
     /// Which source the credentials came from, once they were needed.

@@ -27,6 +27,7 @@ use crate::domain::{
     api::{
         call::{ApiError, ErrorClass},
         codes::Idempotency,
+        mode::Mode,
     },
     clock::{
         Clock,
@@ -112,6 +113,7 @@ pub struct CloudClient {
     timeout: Duration,
     clocks: ClockWatch,
     outages: OutageWatch,
+    mode: Mode,
 }
 
 impl fmt::Debug for CloudClient {
@@ -144,6 +146,7 @@ impl CloudClient {
             clock,
             nonce,
             timeout: options.timeout,
+            mode: options.mode,
         })
     }
 
@@ -329,8 +332,16 @@ impl CloudClient {
         Ok(self.note(&request, outcome, started)?)
     }
 
-    /// Where to, when, and signed with what.
+    /// Whether calls that change something go out.
+    pub fn mode(&self) -> Mode {
+        self.mode
+    }
+
+    /// Where to, when, and signed with what. Every call passes here: none that changes something goes out in observe mode.
     async fn prepare(&self, request: &RpcRequest) -> Result<Ready, ApiError> {
+        if self.mode.is_observe() && !request.only_reads() {
+            return Err(not_in_observe(request.action));
+        }
         let endpoint = self.endpoints.of(&request.product).map_err(|error| misdirected(&error))?;
         // The turn comes first, so that neither key nor date grows old in the queue.
         self.throttle.wait().await;
@@ -489,6 +500,18 @@ fn unavailable(error: &NoCredentials) -> ApiError {
         code: Some("CredentialsUnavailable".to_owned()),
         message: answer::one_line(&error.to_string()),
         advice: "Provide an access key by one of these ways.".into(),
+        http_status: None,
+        request_id: None,
+        retry_after: None,
+    }
+}
+
+fn not_in_observe(action: &str) -> ApiError {
+    ApiError {
+        class: ErrorClass::Permanent,
+        code: Some("ObserveOnly".to_owned()),
+        message: format!("{action} would change the cloud, and the daemon only observes"),
+        advice: "Set [daemon] mode to \"act\" and restart the daemon.".into(),
         http_status: None,
         request_id: None,
         retry_after: None,

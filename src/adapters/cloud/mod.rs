@@ -10,6 +10,8 @@
 
 use std::time::Duration;
 
+use crate::domain::api::mode::Mode;
+
 pub mod acs3;
 pub mod actions;
 pub mod answer;
@@ -44,6 +46,8 @@ pub struct CloudOptions {
     pub timeout: Duration,
     /// All calls together; the API's own limits are not published.
     pub requests_per_second: f64,
+    /// Whether calls that change something go out.
+    pub mode: Mode,
 }
 
 impl Default for CloudOptions {
@@ -56,6 +60,7 @@ impl Default for CloudOptions {
             connect_timeout: Duration::from_secs(5),
             timeout: Duration::from_secs(30),
             requests_per_second: 5.0,
+            mode: Mode::Act,
         }
     }
 }

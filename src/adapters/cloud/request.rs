@@ -81,6 +81,11 @@ impl RpcRequest {
         Self { product, action, repeat, query, form: None, answer_limit: SMALL_ANSWER }
     }
 
+    /// Whether it changes nothing in the cloud. What is not known to read counts as a change.
+    pub fn only_reads(&self) -> bool {
+        ["Describe", "Get", "List"].iter().any(|verb| self.action.starts_with(verb))
+    }
+
     /// The same call with these parameters in its body.
     #[must_use]
     pub fn with_form(self, form: Pairs) -> Self {

@@ -471,6 +471,7 @@ mod tests {
         ("daemon", "listen"),
         ("daemon", "control_socket"),
         ("daemon", "drain"),
+        ("daemon", "mode"),
     ];
 
     fn config(text: &str) -> Config {
@@ -493,6 +494,7 @@ mod tests {
             "in_use" => "[]",
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
+            "mode" => "\"observe\"",
             _ => "\"17s\"",
         };
         let before = config("");
@@ -500,7 +502,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 22, "a key was added or removed");
+        assert_eq!(all.len(), 23, "a key was added or removed");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");

@@ -14,7 +14,7 @@ use super::{
     reader::{Diagnostics, Item, layer, suggestion},
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
 };
-use crate::domain::image::users::UserKind;
+use crate::domain::{api::mode::Mode, image::users::UserKind};
 
 /// Regions that WUYING is offered in. A newer one than these is let through with a warning.
 pub(super) const REGIONS: [&str; 23] = [
@@ -159,6 +159,9 @@ with_texts! {
         pub max_deletions: Option<u32>,
         /// Whether the files are read again by themselves when they have changed. Default `false`.
         pub watch: bool,
+        /// `"observe"` makes every call that only reads and none that changes the cloud: slots end as skipped, code `observe`, and
+        /// nothing is deleted or copied. Default `"act"`.
+        pub mode: Mode,
     }
 }
 
@@ -176,6 +179,7 @@ impl Default for DaemonSettings {
             prune_interval: Duration::from_hours(1),
             max_deletions: None,
             watch: false,
+            mode: Mode::Act,
         }
     }
 }
@@ -234,6 +238,7 @@ layer! {
         prune_interval: Duration = Period(Duration::from_millis(100)),
         max_deletions: u32 = Integer(0, 1_000_000),
         watch: bool = Bool,
+        mode: Mode = OneOf(&[("act", Mode::Act), ("observe", Mode::Observe)]),
     }
 }
 

@@ -31,6 +31,7 @@ mod strays;
 mod tables;
 mod transfer;
 mod transitions;
+mod waits;
 mod writer;
 
 pub use self::audit::{AuditFilter, AuditRow};

@@ -209,8 +209,6 @@ pub struct Filter {
     pub instance: Option<String>,
     /// One of the states.
     pub states: Vec<String>,
-    /// Only those that say why they are as they are.
-    pub with_reason: bool,
     /// Slots at or after.
     pub since: Option<DateTime<Utc>>,
     /// Slots at or before.
@@ -389,9 +387,6 @@ impl Reader {
             }
             query.push(")");
         }
-        if filter.with_reason {
-            query.push(" AND reason IS NOT NULL");
-        }
         if let Some(since) = filter.since {
             query.push(" AND slot >= ").push_bind(since.timestamp_millis());
         }
@@ -405,12 +400,15 @@ impl Reader {
             query.push(" AND (slot, id) < (").push_bind(slot.timestamp_millis()).push(", ").push_bind(id.0).push(")");
         }
         query.push(" ORDER BY slot DESC, id DESC LIMIT ").push_bind(i64::from(filter.limit));
-        query.build_query_as().fetch_all(&self.pool).await.map_err(failed("read the history"))
+        let rows = query.build_query_as().fetch_all(&self.pool).await.map_err(failed("read the history"))?;
+        self.with_waits(rows).await
     }
 
     /// One row, if there is such a bake.
     pub async fn bake(&self, id: BakeId) -> Result<Option<BakeRow>, StoreError> {
-        sqlx::query_as(statements::BAKE_ROW).bind(id.0).fetch_optional(&self.pool).await.map_err(failed("read a bake"))
+        let query = sqlx::query_as(statements::BAKE_ROW).bind(id.0);
+        let row = query.fetch_optional(&self.pool).await.map_err(failed("read a bake"))?;
+        Ok(self.with_waits(Vec::from_iter(row)).await?.pop())
     }
 
     /// Whether a slot has come whose bake is not over.
@@ -432,13 +430,14 @@ impl Reader {
         instance_id: &str,
         at: DateTime<Utc>,
     ) -> Result<Option<BakeRow>, StoreError> {
-        sqlx::query_as(statements::ROW_COVERING)
+        let row = sqlx::query_as(statements::ROW_COVERING)
             .bind(schedule_id)
             .bind(instance_id)
             .bind(at.timestamp_millis())
             .fetch_optional(&self.pool)
             .await
-            .map_err(failed("read the row of a slot"))
+            .map_err(failed("read the row of a slot"))?;
+        Ok(self.with_waits(Vec::from_iter(row)).await?.pop())
     }
 
     /// What is known of the instances of a schedule, by id or name; also where the file does not have it any more.

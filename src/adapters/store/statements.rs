@@ -220,6 +220,26 @@ SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trig
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.id = ?1";
 
+/// Bakes that have begun and are not over.
+pub const AT_WORK: &str = "
+SELECT id, schedule, instance_id, coalesce(region, ''), state NOT IN ('starting', 'finishing')
+FROM bakes INDEXED BY bakes_open WHERE finished_at IS NULL AND state <> 'queued'
+ORDER BY id";
+
+/// What the rows ?1 do not show, of those that are in the queue or whose next call begins something.
+pub const QUEUE_DETAILS: &str = "
+SELECT b.id, coalesce(b.region, ''), b.give_up_at, s.json ->> '$.timezone',
+       (SELECT o.id FROM bakes o
+        WHERE b.state = 'queued' AND o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= b.wake_at
+          AND (o.slot, o.id) < (b.slot, b.id)
+        ORDER BY o.slot, o.id LIMIT 1)
+FROM bakes b CROSS JOIN settings s ON s.hash = b.settings
+WHERE b.id IN (SELECT value FROM json_each(?1))
+  AND CASE b.state
+      WHEN 'preparing' THEN b.progress ->> '$.hook' IS NULL
+      WHEN 'stopping' THEN b.progress ->> '$.sent' = 0
+      ELSE 1 END";
+
 /// Whether a bake is not over.
 pub const HAS_OPEN_BAKE: &str = "SELECT EXISTS (SELECT 1 FROM bakes WHERE finished_at IS NULL)";
 
@@ -1193,8 +1213,12 @@ pub const ALL: &[&str] = &[
     OVERDUE_QUEUED,
     NEXT_QUEUED,
     OPEN_BAKE,
+    AT_WORK,
+    QUEUE_DETAILS,
+    HAS_OPEN_BAKE,
     NEXT_WAKE,
     CLAMP_WAKEUPS_AFTER_CLOCK_STEP,
+    WAKE_OUTAGE_WAITS,
     BUSY_BUILDERS,
     OPEN_INSTANCES,
     BAKE_OF_SLOT,

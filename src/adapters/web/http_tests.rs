@@ -20,9 +20,10 @@ use crate::{
         web::from_history,
     },
     domain::{
-        api::call::MadeImage,
+        api::{call::MadeImage, mode::Mode},
         bake::{
             BakeSettings, State, Trigger,
+            queue::{Blocker, QueueState},
             reason::ReasonCode,
             settings,
             state::{BakeWork, End, Resume, Suspended},
@@ -179,15 +180,19 @@ async fn what_waits_too_long_is_late_and_says_for_what() {
     };
     let rows = [row("again", "ecd-4jx0qqkx1d2aa", slot), row("free", "ecd-free", slot), jittered];
     store.record_slots(&rows, &[], "h", slot).await.unwrap();
-    let running = from_history(store.reader(), now()).await.unwrap().running;
     let report = async |builders, held: Option<&str>| {
-        let late = crate::adapters::web::late(store.reader(), &running, builders, held, now()).await.unwrap();
-        late.into_iter().map(|late| (late.schedule, late.reason)).collect::<Vec<_>>()
+        let blocker =
+            held.map(|why| Blocker { code: ReasonCode::Credentials, why: why.to_owned(), next_try: None, trial: None });
+        let queue = QueueState { blocker, builders, builders_per_region: builders };
+        store.keep_queue(&queue, None, now()).await.unwrap();
+        let late = crate::adapters::web::late(store.reader(), now()).await.unwrap();
+        let what = |reason: &str| reason.split_once(", until ").unwrap_or((reason, "")).0.to_owned();
+        late.into_iter().map(|late| (late.schedule, what(&late.reason))).collect::<Vec<_>>()
     };
     let free = report(5, None).await;
     assert_eq!(free.len(), 2, "neither the one of four minutes ago nor the one put off by jitter: {free:?}");
-    assert_eq!(free[0], ("again".into(), "bake 4 of finance is at work on its instance".into()));
-    assert_eq!(report(2, None).await[1].1, "all 2 builders are at work");
+    assert_eq!(free[0], ("again".into(), "waits for its instance: bake 4 of finance is at work on it".into()));
+    assert_eq!(report(2, None).await[1].1, "waits for a builder: all 2 are at work");
     assert_eq!(report(2, Some("credentials rejected")).await[1].1, "credentials rejected");
 }
 
@@ -218,6 +223,7 @@ impl Source for Fake {
                     config_hash: "5f0c2a9be1d4".into(),
                     config_files: vec!["/etc/imagebaked/imagebaked.toml".into(), HOSTILE.into()],
                     config_on_disk: OnDisk::InForce,
+                    mode: Mode::Act,
                     schedules: 6,
                     credentials: Some("the RAM role of this ECS instance".into()),
                     credentials_expire_at: Some("2027-03-02T23:00:00Z".into()),

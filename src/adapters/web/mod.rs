@@ -17,16 +17,20 @@ const UNDER_WAY: [&str; 8] =
 
 /// Reads the bakes of a status from the history.
 pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
-    let listed = async |states: &[&str], with_reason| {
+    let listed = async |states: &[&str], wanted: fn(&BakeRow, i64) -> bool| {
         let states = states.iter().map(|&state| state.to_owned()).collect();
-        let filter = Filter { states, with_reason, limit: LISTED, ..Filter::default() };
-        let mut bakes: Vec<_> = reader.history(&filter).await?.into_iter().map(running).collect();
+        let filter = Filter { states, limit: LISTED, ..Filter::default() };
+        let rows = reader.history(&filter).await?.into_iter();
+        let mut bakes: Vec<_> = rows.filter(|row| wanted(row, now.timestamp_millis())).map(running).collect();
         bakes.reverse();
         Ok::<_, StoreError>(bakes)
     };
-    let under_way = listed(&UNDER_WAY, false).await?;
-    // What waits in the queue for anything else has no word for it in its row.
-    let waiting = listed(&["queued"], true).await?;
+    let under_way = listed(&UNDER_WAY, |_, _| true).await?;
+    // Jitter is no wait; a bake that waits for a reason of its own has a version.
+    let waiting = listed(&["queued"], |row, now| {
+        row.reason.is_some() && (row.version.is_some() || row.wake_at.is_none_or(|wake_at| wake_at <= now))
+    })
+    .await?;
     let all = reader.counts(DateTime::UNIX_EPOCH, &["queued"]).await?;
     let day = reader.counts(now - TimeDelta::days(1), &["succeeded", "failed", "skipped", "cancelled"]).await?;
     let of = |state: &str| day.get(state).copied().unwrap_or_default();
@@ -42,14 +46,8 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
 /// A bake that has waited longer than this is late.
 const LATE: TimeDelta = TimeDelta::minutes(5);
 
-/// Bakes that wait although their time has come, and for what. `held` is why nothing new is begun.
-pub async fn late(
-    reader: &Reader,
-    running: &[Running],
-    builders: u32,
-    held: Option<&str>,
-    now: DateTime<Utc>,
-) -> Result<Vec<Late>, StoreError> {
+/// Bakes that wait although their time has come, and for what.
+pub async fn late(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Late>, StoreError> {
     let long_ago = now - LATE;
     let filter =
         Filter { states: vec!["queued".to_owned()], until: Some(long_ago), limit: LISTED, ..Filter::default() };
@@ -57,16 +55,9 @@ pub async fn late(
     // Jitter puts off a bake of its slot.
     waiting.retain(|row| row.wake_at.is_none_or(|wake_at| wake_at <= long_ago.timestamp_millis()));
     waiting.reverse();
-    let full = running.len() >= builders as usize;
-    let reason = |row: &BakeRow| match running.iter().find(|bake| bake.instance_id == row.instance_id) {
-        _ if held.is_some() => held.unwrap_or_default().to_owned(),
-        Some(bake) => format!("bake {} of {} is at work on its instance", bake.id, bake.schedule),
-        None if full => format!("all {builders} builders are at work"),
-        None => "an earlier bake of its instance, or a builder in its region".to_owned(),
-    };
     let late = |row: BakeRow| Late {
         id: row.id,
-        reason: reason(&row),
+        reason: row.reason.unwrap_or_else(|| "waits for its turn".to_owned()),
         slot: rfc3339(row.slot),
         schedule: row.schedule,
         instance_id: row.instance_id,

@@ -38,11 +38,12 @@ pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now
         0 => format!("{symbol} imagebaked"),
         count => format!("{symbol} {count} · imagebaked"),
     };
+    let waiting = status.waiting_in_time();
     let content = html! {
         (health(status, now))
         (summary(status, now))
         (running(("running", "Running"), &status.running, now))
-        @if !status.waiting.is_empty() { (running(("waiting", "Waiting"), &status.waiting, now)) }
+        @if !waiting.is_empty() { (running(("waiting", "Waiting"), &waiting, now)) }
         @if !status.late.is_empty() { (late(&status.late, now)) }
         @if !status.paused.is_empty() { (paused(&status.paused)) }
         (coming(&status.next, now))
@@ -325,6 +326,7 @@ fn daemon(status: &Status, now: DateTime<Utc>) -> Markup {
             p {
                 "imagebaked " (daemon.version) ", process " (daemon.pid) ", started " (clock_text(&daemon.started_at))
                 " UTC (" (relative_text(&daemon.started_at, now)) "). "
+                @if daemon.mode.is_observe() { strong { "It only observes: no call changes the cloud." } " " }
                 (count(u64::try_from(daemon.schedules).unwrap_or(u64::MAX), "schedule", "schedules"))
                 @for (n, file) in daemon.config_files.iter().enumerate() {
                     @if n == 0 { " from " } @else { ", " }

@@ -30,7 +30,6 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         schedule: args.schedule.clone(),
         instance: args.instance.clone(),
         states: args.state.clone(),
-        with_reason: false,
         since: args.since.map(|moment| moment.instant(now)),
         until: args.until.map(|moment| moment.instant(now)),
         code: args.code.clone(),

@@ -205,6 +205,9 @@ fn text(context: &Context<'_>, status: &Status) -> String {
         OnDisk::Edited => text.push_str("               edited since, not reloaded: `imagebaked reload`\n"),
         OnDisk::Refused => text.push_str("               edited since, and refused: `imagebaked check`\n"),
     }
+    if daemon.mode.is_observe() {
+        text.push_str("  mode         observe: no call changes the cloud, slots are recorded and not baked\n");
+    }
     let credentials = daemon.credentials.as_deref().unwrap_or("not needed yet");
     let expiry = daemon.credentials_expire_at.as_ref().map(|at| format!(", until {at}")).unwrap_or_default();
     let _ = writeln!(text, "  credentials  {credentials}{expiry}");
@@ -212,7 +215,7 @@ fn text(context: &Context<'_>, status: &Status) -> String {
         let _ = writeln!(text, "  time zones   release {release} ({source})");
     }
     text.push('\n');
-    text.push_str(&work(context, (&status.running, &status.waiting), status.queued, status.last_day));
+    text.push_str(&work(context, (&status.running, &status.waiting_in_time()), status.queued, status.last_day));
     if !status.late.is_empty() {
         text.push_str("\nLate\n");
         let mut rows = Rows::new(&["BAKE", "SLOT", "LATE", "SCHEDULE", "INSTANCE", "WAITS FOR"], context.color);

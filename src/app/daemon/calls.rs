@@ -54,6 +54,7 @@ pub fn client(
         connect_timeout: settings.connect_timeout,
         timeout: settings.timeout,
         requests_per_second: settings.requests_per_second,
+        mode: config.daemon.mode,
     };
     let mut environment = Environment::read(|name| environment.get(name).cloned());
     if let Some(folder) = &settings.credentials_dir {

@@ -5,25 +5,32 @@ use std::{
     cmp::Reverse,
     collections::{BinaryHeap, HashMap, HashSet},
     sync::Arc,
-    time::Duration,
 };
 
 use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::{Deserialize, Serialize};
 
 use crate::{
-    adapters::store::{ITSELF, NewRow, RowAhead, Span, Store, StoreError, StoredTarget, TargetProgress},
+    adapters::store::{ITSELF, NewRow, Span, Store, StoreError, StoredTarget},
     domain::{
-        bake::{State, Trigger, reason::ReasonCode, state::End},
-        calendar::Timing,
-        catch_up::{AccountPolicy, Accounting, CatchUp, Entry, GivenUp, Missed, account, give_up},
+        api::mode::Mode,
+        bake::{State, Trigger},
+        catch_up::{AccountPolicy, Accounting, account},
         clock::{ON_TIME, STEP_BACK, shifted},
         ids::{BakeId, InstanceId, LineId, ScheduleId},
         pause::Pause,
         schedule::{Overlap, Schedule},
     },
 };
+
+mod old_rules;
+mod spans;
+mod target;
+
+pub use self::old_rules::StoredTiming;
+use self::old_rules::{Ahead, end_old_rule, rows_of_old_rules, slots_given_up_while_down};
+use self::spans::{around, by_target, give_up_rows};
+use self::target::PlannedTarget;
 
 /// No schedule was known before there was this program: a clock that shows less had not been set yet.
 const FIRST_PLAUSIBLE: DateTime<Utc> = DateTime::from_timestamp_secs(1_735_689_600).unwrap();
@@ -39,22 +46,8 @@ pub struct Planner {
     planned_to: DateTime<Utc>,
     /// Schedules paused by a person or by the daemon.
     pauses: HashMap<ScheduleId, Pause>,
-}
-
-#[derive(Debug)]
-struct PlannedTarget {
-    schedule: Arc<Schedule>,
-    instance: InstanceId,
-    line: LineId,
-    accounted_to: DateTime<Utc>,
-    /// How far slots have rows already, because the clock was ahead once: those of `accounted_to` up to here. Such a row keeps
-    /// its slots when they come, unless it never began and was written later than they come.
-    seen_to: DateTime<Utc>,
-    /// The last slot that has a row, where that is later than now.
-    rows_to: DateTime<Utc>,
-    known_since: DateTime<Utc>,
-    /// `known_since` was read off a clock that nobody has confirmed: who corrects the clock corrects this, too.
-    is_provisional: bool,
+    /// In observe mode slots are recorded and not baked.
+    mode: Mode,
 }
 
 /// What is planned for: one instance of one schedule.
@@ -94,6 +87,7 @@ impl Planner {
         schedules: &[Arc<Schedule>],
         config_hash: &str,
         store: &Store,
+        mode: Mode,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
         // What stays is made before what goes: otherwise the heap of the process is left full of holes.
@@ -182,8 +176,14 @@ impl Planner {
             known.into_iter().filter(|(_, target)| target.removed_at.is_none()).map(|(key, _)| key).collect();
         store.adopt_targets(&changed, &gone, &given_up, &missed, config_hash, now).await?;
         let pauses = unpause_edited(schedules, edited, store, now).await?;
-        let mut planner =
-            Self { config_hash: config_hash.to_owned(), entries, heap: BinaryHeap::new(), planned_to: now, pauses };
+        let mut planner = Self {
+            config_hash: config_hash.to_owned(),
+            entries,
+            heap: BinaryHeap::new(),
+            planned_to: now,
+            pauses,
+            mode,
+        };
         planner.rebuild();
         Ok(planner)
     }
@@ -293,7 +293,8 @@ impl Planner {
                 if let Some(own) = &own {
                     accounting = accounting.within(&entry.schedule.timing, &around(spans, own));
                 }
-                rows.extend(accounting.entries.into_iter().map(|of_slot| entry.row(of_slot, &open, &mut queued_now)));
+                let entries = accounting.entries.into_iter();
+                rows.extend(entries.map(|of_slot| entry.row(of_slot, self.mode, &open, &mut queued_now)));
             }
         }
         store.replace_slots(&rows, &given_up, &progress, &self.config_hash, now).await?;
@@ -459,83 +460,6 @@ impl Planner {
     }
 }
 
-impl PlannedTarget {
-    /// Slots that come now and have rows from when the clock was ahead, if there are any.
-    fn span_ahead(&self, now: DateTime<Utc>) -> Option<Span> {
-        (self.seen_to > self.accounted_to).then(|| self.span(self.accounted_to, self.seen_to.min(now)))
-    }
-
-    fn span(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> Span {
-        Span { schedule_id: self.schedule.id.clone(), instance_id: self.instance.clone(), after, until }
-    }
-
-    /// What the history keeps once everything up to `accounted_to` has its rows.
-    fn progress(&self, accounted_to: DateTime<Utc>) -> TargetProgress {
-        TargetProgress {
-            schedule_id: self.schedule.id.clone(),
-            instance_id: self.instance.clone(),
-            accounted_to,
-            known_since: self.known_since,
-        }
-    }
-
-    fn row(&self, entry: Entry, open: &HashMap<InstanceId, BakeId>, queued_now: &mut HashSet<InstanceId>) -> NewRow {
-        match entry {
-            Entry::Due { slot, caught_up } => {
-                let trigger = if caught_up { Trigger::CaughtUp } else { Trigger::Slot };
-                if self.schedule.overlap == Overlap::Skip {
-                    let busy = match open.get(&self.instance) {
-                        Some(bake) => Some(format!("bake {bake} was still at work on the instance")),
-                        None if queued_now.contains(&self.instance) => {
-                            Some("another bake of the instance was due at the same moment".to_owned())
-                        }
-                        None => None,
-                    };
-                    if let Some(busy) = busy {
-                        return self.new_row(
-                            slot,
-                            trigger,
-                            None,
-                            skipped(ReasonCode::Overlap, format!("skipped, overlap: {busy}")),
-                        );
-                    }
-                }
-                queued_now.insert(self.instance.clone());
-                let not_before = self.schedule.timing.begin(slot, self.schedule.id.as_str());
-                let settings = Some(Arc::clone(&self.schedule.settings));
-                self.new_row(slot, trigger, settings, State::Queued { not_before, kept: None })
-            }
-            Entry::Missed { first, last, count, why } => {
-                let mut row = self.new_row(last, Trigger::Slot, None, skipped(code_of(&why), why.to_string()));
-                row.covers_from = first;
-                row.covers = count;
-                row
-            }
-        }
-    }
-
-    fn new_row(
-        &self,
-        slot: DateTime<Utc>,
-        trigger: Trigger,
-        settings: Option<Arc<crate::domain::bake::BakeSettings>>,
-        state: State,
-    ) -> NewRow {
-        NewRow {
-            schedule_id: self.schedule.id.clone(),
-            schedule: self.schedule.name.clone(),
-            instance_id: self.instance.clone(),
-            line: self.line.clone(),
-            slot,
-            covers_from: slot,
-            covers: 1,
-            trigger,
-            settings,
-            state,
-        }
-    }
-}
-
 /// Lifts the daemon's own pauses of schedules that were edited since they failed; answers with what is left.
 async fn unpause_edited(
     schedules: &[Arc<Schedule>],
@@ -558,208 +482,6 @@ async fn unpause_edited(
         }
     }
     Ok(pauses)
-}
-
-fn code_of(why: &Missed) -> ReasonCode {
-    match why {
-        Missed::CatchUpSkip | Missed::OutsideWindow | Missed::TooMany => ReasonCode::Missed,
-        Missed::Coalesced => ReasonCode::Superseded,
-        Missed::Paused(_) => ReasonCode::Paused,
-    }
-}
-
-fn skipped(code: ReasonCode, reason: String) -> State {
-    State::Ended { work: None, end: End::Skipped { code, reason } }
-}
-
-type Key = (ScheduleId, InstanceId);
-
-fn by_target(rows: Vec<RowAhead>) -> HashMap<Key, Vec<RowAhead>> {
-    let mut targets: HashMap<Key, Vec<RowAhead>> = HashMap::new();
-    for row in rows {
-        targets.entry((row.schedule_id.clone(), row.instance_id.clone())).or_default().push(row);
-    }
-    targets
-}
-
-/// A span of slots: those behind the first instant, up to and including the second.
-type SlotSpan = (DateTime<Utc>, DateTime<Utc>);
-
-/// What is left of `spans`, in order, without slots from the first to the last of each of `own`, in order.
-fn around(spans: &[SlotSpan], own: &[SlotSpan]) -> Vec<SlotSpan> {
-    let mut left = Vec::with_capacity(spans.len() + own.len());
-    for &(mut after, until) in spans {
-        for &(first, last) in own {
-            let before = (first - TimeDelta::nanoseconds(1)).min(until);
-            if after < before {
-                left.push((after, before));
-            }
-            after = after.max(last);
-        }
-        if after < until {
-            left.push((after, until));
-        }
-    }
-    left
-}
-
-/// What these rows give up of the slots in (`after`, `until`], and which spans that makes.
-fn give_up_rows(
-    timing: &Timing,
-    rows: &[RowAhead],
-    after: DateTime<Utc>,
-    until: DateTime<Utc>,
-) -> (Vec<SlotSpan>, Vec<(RowAhead, GivenUp)>) {
-    rows.iter()
-        .filter_map(|row| {
-            let gives_up = give_up(timing, row.slots, after, until)?;
-            let span = (gives_up.slots.first - TimeDelta::nanoseconds(1), gives_up.slots.last);
-            Some((span, (row.clone(), gives_up)))
-        })
-        .unzip()
-}
-
-impl StoredTarget {
-    /// Whether it is in the file as it was.
-    fn is_kept(&self, timing: &str) -> bool {
-        self.removed_at.is_none() && self.timing == timing
-    }
-}
-
-/// Rows that were written while the clock was ahead, of targets whose rule is replaced or that come back.
-async fn rows_of_old_rules(
-    entries: &[PlannedTarget],
-    known: &HashMap<Key, StoredTarget>,
-    seen: &HashMap<Key, DateTime<Utc>>,
-    store: &Store,
-    now: DateTime<Utc>,
-) -> Result<HashMap<Key, Vec<RowAhead>>, StoreError> {
-    let mut spans = Vec::new();
-    for entry in entries {
-        let key = (entry.schedule.id.clone(), entry.instance.clone());
-        let Some(before) = known.get(&key).filter(|_| seen.contains_key(&key)) else { continue };
-        if !before.is_kept(&StoredTiming::of(&entry.schedule).to_json()?) {
-            let after = before.accounted_to.min(now);
-            spans.push(Span { schedule_id: key.0, instance_id: key.1, after, until: DateTime::<Utc>::MAX_UTC });
-        }
-    }
-    Ok(by_target(store.rows_ahead(&spans, now).await?))
-}
-
-/// Targets whose rows from the future stand for slots that have come since, while no daemon ran: from where on those slots are
-/// accounted for again.
-async fn slots_given_up_while_down(
-    entries: &[PlannedTarget],
-    known: &HashMap<Key, StoredTarget>,
-    store: &Store,
-    now: DateTime<Utc>,
-) -> Result<HashMap<Key, DateTime<Utc>>, StoreError> {
-    let mut spans = Vec::new();
-    for entry in entries {
-        let key = (entry.schedule.id.clone(), entry.instance.clone());
-        let Some(before) = known.get(&key).filter(|before| before.accounted_to > shifted(now, STEP_BACK)) else {
-            continue;
-        };
-        if before.is_kept(&StoredTiming::of(&entry.schedule).to_json()?) {
-            spans.push(Span { schedule_id: key.0, instance_id: key.1, after: before.known_since, until: now });
-        }
-    }
-    let rows = by_target(store.rows_ahead(&spans, now).await?);
-    let first = |rows: Vec<RowAhead>| rows.iter().map(|row| row.slots.first).min();
-    Ok(rows.into_iter().filter_map(|(key, rows)| Some((key, first(rows)? - TimeDelta::nanoseconds(1)))).collect())
-}
-
-/// What a target has rows for already.
-struct Ahead<'a> {
-    /// See [`PlannedTarget`].
-    seen_to: Option<DateTime<Utc>>,
-    /// Those that were written while the clock was ahead.
-    rows: &'a [RowAhead],
-    /// The first and the last slot of each other one.
-    own: &'a [SlotSpan],
-}
-
-/// Ends a rule that was in force before: its slots up to now that have no row make rows of missed ones, and rows of the
-/// future give up what is later.
-fn end_old_rule(
-    schedule: &Schedule,
-    instance: &InstanceId,
-    line: &LineId,
-    before: &StoredTarget,
-    ahead: &Ahead<'_>,
-    now: DateTime<Utc>,
-) -> (Vec<NewRow>, Vec<(RowAhead, GivenUp)>) {
-    let Some(old) = StoredTiming::from_json(&before.timing).and_then(|timing| timing.read()) else {
-        return (Vec::new(), Vec::new());
-    };
-    // What was removed from the file is accounted for up to then, and not after.
-    let after = if before.removed_at.is_some() { now } else { before.accounted_to.min(now) };
-    let (mut spans, given_up) = give_up_rows(&old, ahead.rows, after, DateTime::<Utc>::MAX_UTC);
-    spans.push((ahead.seen_to.unwrap_or(after).max(before.accounted_to).clamp(after, now), now));
-    let policy =
-        AccountPolicy { catch_up: CatchUp::Skip, window: Duration::ZERO, on_time: Duration::ZERO, paused: None };
-    let reason = "missed while the daemon was not running; the schedule's times were changed meanwhile";
-    let missed = account(&old, &policy, after, now).within(&old, &around(&spans, ahead.own)).entries.into_iter();
-    let rows = missed.filter_map(|entry| match entry {
-        Entry::Missed { first, last, count, .. } => Some(NewRow {
-            schedule_id: schedule.id.clone(),
-            schedule: schedule.name.clone(),
-            instance_id: instance.clone(),
-            line: line.clone(),
-            slot: last,
-            covers_from: first,
-            covers: count,
-            trigger: Trigger::Slot,
-            settings: None,
-            state: skipped(ReasonCode::Missed, reason.to_owned()),
-        }),
-        Entry::Due { .. } => None,
-    });
-    (rows.collect(), given_up)
-}
-
-/// A rule as the history remembers it, to account for its slots after it was replaced.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct StoredTiming {
-    cron: Vec<String>,
-    timezone: Zone,
-    /// What seeds `H`: the schedule's id; empty where no expression has one.
-    #[serde(rename = "name")]
-    seed: String,
-}
-
-impl StoredTiming {
-    fn of(schedule: &Schedule) -> Self {
-        Self {
-            cron: schedule.timing.expressions().map(str::to_owned).collect(),
-            timezone: schedule.timing.zone(),
-            seed: if schedule.timing.is_hashed() { schedule.id.to_string() } else { String::new() },
-        }
-    }
-
-    /// The same rule as this version writes it: older versions kept a seed that no `H` used.
-    fn rewritten(json: String) -> Result<String, StoreError> {
-        match Self::from_json(&json) {
-            Some(stored) if stored.read().is_some_and(|timing| !timing.is_hashed()) => {
-                Self { seed: String::new(), ..stored }.to_json()
-            }
-            _ => Ok(json),
-        }
-    }
-
-    fn to_json(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(StoreError::Encode)
-    }
-
-    /// As the history keeps it; `None` where this version cannot read it.
-    pub fn from_json(json: &str) -> Option<Self> {
-        serde_json::from_str(json).ok()
-    }
-
-    /// The rule.
-    pub fn read(&self) -> Option<Timing> {
-        Timing::parse(&self.cron, self.timezone, Duration::ZERO, &self.seed).ok()
-    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::{
             call::MadeImage,
             identity::{ImageStatus, RemoteImage},
         },
-        bake::state::BakeWork,
+        bake::state::{BakeWork, End},
         image::reconcile::{Comparison, Rebuilt, Tagged},
     },
 };
@@ -137,7 +137,7 @@ async fn adopt(folder: &tempfile::TempDir, store: &Store, schedules: &str, now: 
     let path = folder.path().join("imagebaked.toml");
     std::fs::write(&path, schedules).unwrap();
     let config = config::load(&path, &BTreeMap::new()).unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).config;
-    Planner::adopt(&config.schedules, &config.hash, store, now).await.unwrap()
+    Planner::adopt(&config.schedules, &config.hash, store, config.daemon.mode, now).await.unwrap()
 }
 
 fn schedule(name: &str, cron: &str, more: &str) -> String {

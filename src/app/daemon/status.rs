@@ -43,8 +43,7 @@ impl DaemonContext {
         let engine = self.engine.borrow().clone();
         let config = self.config();
         let Bakes { running, waiting, queued, last_day } = web::from_history(self.store.reader(), now).await?;
-        let held = engine.queue_wait_reason.clone();
-        let late = web::late(self.store.reader(), &running, config.daemon.max_builders, held.as_deref(), now).await?;
+        let late = web::late(self.store.reader(), now).await?;
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
@@ -61,6 +60,7 @@ impl DaemonContext {
                     Files::Edited => OnDisk::Edited,
                     Files::Refused { .. } => OnDisk::Refused,
                 },
+                mode: self.cloud.mode(),
                 schedules: engine.schedules,
                 credentials: credentials.map(|(source, _)| source.to_string()),
                 credentials_expire_at: credentials.and_then(|(_, expires_at)| expires_at).map(utc),

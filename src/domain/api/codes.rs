@@ -17,7 +17,8 @@ pub enum Idempotency {
 }
 
 /// A quota that all bakes of the account share: only time, or the end of an image, gives it room again.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum AccountQuota {
     /// How many images are made at a time.
     Builders,

@@ -7,3 +7,4 @@ pub mod codes;
 pub mod gmt_offset;
 pub mod identity;
 pub mod instance_state;
+pub mod mode;

@@ -39,6 +39,8 @@ pub enum Event {
     },
     /// Its slot has not come: the clock was ahead when it was begun.
     ClockAhead,
+    /// The daemon only observes since it was begun: nothing more is stopped or created.
+    Observed,
     /// The call under way came back.
     Answered(Response),
     /// A person cancels it. Done where that is possible, see [`State::cannot_be_cancelled`](super::State::cannot_be_cancelled)(super::State::cannot_be_cancelled).

@@ -19,6 +19,7 @@ pub mod event;
 pub mod hook_environment;
 pub mod identity;
 pub mod naming;
+pub mod queue;
 pub mod reason;
 pub mod retry;
 pub mod settings;

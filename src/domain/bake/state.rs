@@ -190,7 +190,7 @@ pub struct BakeWork {
     pub downtime: Downtime,
 }
 
-/// What a bake has to know for `max_downtime`.
+/// What a bake knows of its instance at rest, for `max_downtime` above all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Downtime {
     /// How often it stopped its instance and did not find the stop refused.
@@ -201,6 +201,9 @@ pub struct Downtime {
     /// When the instance ran again after the last of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<DateTime<Utc>>,
+    /// Whether its instance was seen Stopped before the create call: nobody but us is expected to start it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub seen_at_rest: bool,
     /// What it waited for when the time was over, until it is back in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_for: Option<Wait>,

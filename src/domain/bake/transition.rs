@@ -193,6 +193,11 @@ impl Step<'_> {
                 let reason = "the clock was ahead when it was begun; it is baked when its slot comes".to_owned();
                 self.finish(work, End::Skipped { code: ReasonCode::ClockAhead, reason })
             }
+            (State::Queued { kept, .. }, Event::Observed) => self.end_queued(kept, observed()),
+            (
+                State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
+                Event::Observed,
+            ) => self.finish(work, observed()),
             (State::Queued { kept, .. }, Event::Cancelled { by }) => {
                 self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
             }
@@ -208,6 +213,7 @@ impl Step<'_> {
                 | Event::Renumbered { .. }
                 | Event::Held { .. }
                 | Event::ClockAhead
+                | Event::Observed
                 | Event::Answered(_)
                 | Event::Cancelled { .. },
             ) => {
@@ -279,10 +285,8 @@ impl Step<'_> {
 
     fn stop_or_create(&mut self, work: BakeWork) -> (State, Effect) {
         match self.bake.settings.stop_instance {
-            StopInstance::Never => {
-                let late = self.now > later(self.bake.slot, LOOK_FIRST_AFTER);
-                if late { self.look_then_create(work) } else { self.search_or_create(work) }
-            }
+            StopInstance::Never if self.is_late() => self.look_then_create(work),
+            StopInstance::Never => self.search_or_create(work),
             StopInstance::IfRunning | StopInstance::Required => {
                 let state = State::Stopping { work, looks: 0, sent: false, first_stop: false, next: self.now };
                 (state, Effect::Call(Call::DescribeInstance))
@@ -359,8 +363,28 @@ impl Step<'_> {
                 let run = self.hook(&work, None, Moment::Before, number + 1, command);
                 (State::Preparing { work, hook: Some(number), next: self.now }, run)
             }
-            None => self.stop_or_create(work),
+            None if number == 0 => self.stop_or_create(work),
+            // A hook may run for long: whether a stop or a create call may still begin is asked anew.
+            None => (self.after_before_hooks(work), Effect::Wait(self.now)),
         }
+    }
+
+    fn after_before_hooks(&self, work: BakeWork) -> State {
+        let next = self.now;
+        match self.bake.settings.stop_instance {
+            StopInstance::Never => {
+                let reconcile_before_create = self.is_late();
+                State::Ready { work, reconcile_before_create, next, blocked_on: None }
+            }
+            StopInstance::IfRunning | StopInstance::Required => {
+                State::Stopping { work, looks: 0, sent: false, first_stop: false, next }
+            }
+        }
+    }
+
+    /// Whether another host with the same file may have made the image since the slot.
+    fn is_late(&self) -> bool {
+        self.now > later(self.bake.slot, LOOK_FIRST_AFTER)
     }
 
     fn prepared(&mut self, work: BakeWork, number: usize, outcome: &HookOutcome) -> (State, Effect) {
@@ -393,6 +417,7 @@ impl Step<'_> {
         match answer {
             Response::Instance(Some(PowerState::Stopped)) => {
                 work.waiting = None;
+                work.downtime.seen_at_rest = true;
                 if work.restart_pending {
                     work.downtime.stopped_since.get_or_insert(self.now);
                 }
@@ -761,6 +786,7 @@ impl Step<'_> {
             };
             return self.finish(work, end);
         }
+        work.downtime.seen_at_rest = false;
         work.note(format!("the instance was started again{after_limit}: the bake waited for {what}"));
         work.downtime.waited_for = work.waiting.take();
         self.start(work, None)
@@ -808,7 +834,11 @@ impl Step<'_> {
                 if self.past_deadline() && !spent {
                     let deadline = self.deadline_in_words();
                     let reason = format!("no image could be begun before the deadline ({deadline}); last: {nothing}");
-                    return self.finish(work, failed(ReasonCode::Outage, false, reason));
+                    let end = match self.not_after() {
+                        Some(_) => End::Skipped { code: ReasonCode::Deadline, reason },
+                        None => failed(ReasonCode::Outage, false, reason),
+                    };
+                    return self.finish(work, end);
                 }
                 if spent {
                     let reason = format!("gave up after {}: {nothing}", count(work.attempts, "attempt"));
@@ -915,6 +945,12 @@ impl Step<'_> {
             Response::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Response::Image(None),
             answer => answer,
         };
+        if let Response::Instance(power) = &answer {
+            if is_running(power.as_ref()) {
+                work.note(STARTED_MEANWHILE.to_owned());
+            }
+            return self.create_failed(work, image);
+        }
         match answer {
             Response::Image(Some(seen)) => match seen.status {
                 ImageStatus::Available => {
@@ -925,16 +961,24 @@ impl Step<'_> {
                     };
                     return self.finish(work, End::Succeeded { image, reason });
                 }
-                ImageStatus::CreateFailed
-                    if work.rebakes < self.bake.settings.retry.rebakes && !self.past_deadline() =>
-                {
-                    return self.rebake(work, image);
+                // Somebody may have started the instance, which makes the image fail.
+                ImageStatus::CreateFailed if work.downtime.seen_at_rest => {
+                    seen.status.as_str().clone_into(&mut status);
+                    let next = self.after(pause);
+                    let state = State::Building {
+                        work,
+                        image,
+                        since,
+                        seen_at,
+                        consecutive_errors,
+                        next,
+                        status,
+                        found,
+                        searching,
+                    };
+                    return (state, Effect::Call(Call::DescribeInstance));
                 }
-                ImageStatus::CreateFailed => {
-                    let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create \
-                                  call is in the attempts, for a support ticket";
-                    return self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()));
-                }
+                ImageStatus::CreateFailed => return self.create_failed(work, image),
                 ImageStatus::Deleted => {
                     seen.status.as_str().clone_into(&mut status);
                     searching = true;
@@ -954,6 +998,10 @@ impl Step<'_> {
             }
             Response::Found(None) | Response::NameTaken(_) if searching => {
                 return self.finish(work, vanished(image, &status, lag));
+            }
+            // What its instance does is not known; the image has failed all the same.
+            Response::Refused(_) if ImageStatus::parse(&status) == ImageStatus::CreateFailed => {
+                return self.create_failed(work, image);
             }
             Response::Refused(api_error) => {
                 consecutive_errors += 1;
@@ -995,6 +1043,16 @@ impl Step<'_> {
             (next, Effect::Wait(next))
         };
         (State::Building { work, image, since, seen_at, consecutive_errors, next, status, found, searching }, effect)
+    }
+
+    /// The cloud lists the image as CREATE_FAILED.
+    fn create_failed(&self, work: BakeWork, image: MadeImage) -> (State, Effect) {
+        if work.rebakes < self.bake.settings.retry.rebakes && !self.past_deadline() {
+            return self.rebake(work, image);
+        }
+        let reason = "the cloud reports CREATE_FAILED and gives no reason; the request id of the create call is in the \
+                      attempts, for a support ticket";
+        self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()))
     }
 
     /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. No search of this bake finds
@@ -1060,7 +1118,7 @@ impl Step<'_> {
                 work.restart_pending = false;
                 work.downtime.stopped_since = None;
                 work.downtime.running_since = Some(self.now);
-                return self.run_end_hooks(work, end, 0);
+                return self.run_end_hooks(work, end.map(|end| started_meanwhile(end, tries)), 0);
             }
             // Another line, or another host, may be making an image of it right now, which a start would spoil.
             Response::Instance(Some(PowerState::Stopped)) => {
@@ -1309,6 +1367,29 @@ impl Obstacle {
     fn api_error(&self) -> Option<&ApiError> {
         if let Self::Refused(api_error) = self { Some(api_error) } else { None }
     }
+}
+
+/// What makes the image of a stopped instance fail.
+const STARTED_MEANWHILE: &str = "the instance was started while its image was being made";
+
+fn is_running(power: Option<&PowerState>) -> bool {
+    matches!(power, Some(PowerState::Running | PowerState::RunningInUse(_)))
+}
+
+/// The end of a bake whose instance ran when it was to be started: other hands did it. After `tries` it may have been ours.
+fn started_meanwhile(end: End, tries: u32) -> End {
+    match &end {
+        End::Failed { image: Some(_), reason, .. } if tries == 0 && !reason.contains(STARTED_MEANWHILE) => {
+            end.with_note(STARTED_MEANWHILE)
+        }
+        _ => end,
+    }
+}
+
+/// The daemon only observes.
+fn observed() -> End {
+    let reason = "not baked: the daemon only observes since it was begun ([daemon] mode)".to_owned();
+    End::Skipped { code: ReasonCode::Observe, reason }
 }
 
 /// There is no image.

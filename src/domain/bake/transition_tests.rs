@@ -125,8 +125,11 @@ impl Fixture {
 
     /// Nothing else is being made of the instance when that is asked.
     fn answer(&mut self, answer: Response) -> Effect {
+        let is_hook = matches!(self.bake.state, State::Preparing { hook: Some(_), .. });
         match self.apply(Event::Answered(answer)) {
             Effect::Call(Call::FindImagesInProgress) => self.apply(Event::Answered(Response::InProgress(Vec::new()))),
+            // The last `before` hook has run: it goes on in the next turn, which is at once.
+            Effect::Wait(at) if is_hook && at == self.now => self.due(),
             effect => effect,
         }
     }
@@ -1896,7 +1899,7 @@ fn a_hook_gets_the_variables_of_its_bake_and_no_others() {
     bake.due();
     let last = bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::CreateFailed))));
     wanted[0].1 = "on_failure";
-    let reason = bake.bake.state.reason().unwrap();
+    let Some(reason) = bake.bake.state.reason() else { panic!("{:?}", bake.bake.state) };
     wanted.extend([("IMAGEBAKED_IMAGE_ID", "imgc-1"), ("IMAGEBAKED_STATE", "failed"), ("IMAGEBAKED_REASON", reason)]);
     assert_eq!(variables(&last), named(&wanted));
 }

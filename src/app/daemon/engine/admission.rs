@@ -1,49 +1,22 @@
 //! Which queued bakes begin, and what keeps them from it.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-use super::{Engine, steps::Turn};
+use super::{Engine, Limits, steps::Turn};
 use crate::{
     adapters::store::{DueBake, StoreError},
     domain::{
         api::{call::Response, codes::AccountQuota},
-        bake::{Bake, State, event::Event, reason::ReasonCode},
-        clock::shifted,
+        bake::{
+            Bake, State,
+            event::Event,
+            queue::{Blocker, ClosedAdmission, QueueState},
+            reason::ReasonCode,
+        },
+        clock::later,
         ids::BakeId,
     },
 };
-
-/// A quota of the account is used up: nothing is stopped or created until an image of ours has ended, or `retry.cap` has
-/// passed. Then one bake tries, and the others wait for its answer. Lost at a restart; the next refusal closes it again.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClosedAdmission {
-    /// When the quota first refused a call.
-    pub since: DateTime<Utc>,
-    /// The quota that refused last.
-    pub quota: AccountQuota,
-    /// When it did.
-    pub refused_at: DateTime<Utc>,
-    /// The cloud's last refusal.
-    pub message: String,
-    /// The `retry.cap` of the bake that was refused last.
-    pub(super) cap: TimeDelta,
-    /// The earliest instant at which a bake tries.
-    pub(super) until: DateTime<Utc>,
-    /// The bake that tries.
-    pub(super) trial: Option<BakeId>,
-}
-
-impl ClosedAdmission {
-    /// What the other bakes wait for.
-    pub fn wait_reason(&self) -> String {
-        match self.trial {
-            Some(bake) => {
-                format!("waits for a quota of the account, bake {bake} tries whether it has room: {}", self.message)
-            }
-            None => format!("waits for a quota of the account: {}", self.message),
-        }
-    }
-}
 
 /// Admission that a quota has closed.
 impl Engine {
@@ -51,7 +24,7 @@ impl Engine {
     pub(super) fn close_on_quota(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
         let Response::Refused(error) = answer else { return };
         let Some(quota) = error.account_quota() else { return };
-        let cap = TimeDelta::from_std(bake.settings.retry.cap).unwrap_or(TimeDelta::MAX);
+        let cap = bake.settings.retry.cap;
         let message = error.describe();
         let before = self.closed.take();
         if before.is_none() {
@@ -59,7 +32,7 @@ impl Engine {
                 bake = bake.id.0,
                 reason = message,
                 "admission is closed: nothing is stopped or created until an image has ended or {} minutes have passed: {message}",
-                cap.num_minutes()
+                cap.as_secs() / 60
             );
         }
         self.closed = Some(ClosedAdmission {
@@ -68,7 +41,7 @@ impl Engine {
             refused_at: now,
             message,
             cap,
-            until: shifted(now, cap),
+            until: later(now, cap),
             trial: before.and_then(|before| before.trial).filter(|trial| *trial != bake.id),
         });
     }
@@ -99,7 +72,10 @@ impl Engine {
     /// Whether the answer would let `bake` stop or create something while admission is closed. It is dropped: the call changed
     /// nothing, and is made again.
     pub(super) fn is_closed_to(&self, bake: &Bake, answer: &Response, now: DateTime<Utc>) -> bool {
-        let begins_something = matches!(bake.state, State::Preparing { hook: None, .. } | State::Ready { .. });
+        let begins_something = matches!(
+            bake.state,
+            State::Preparing { hook: None, .. } | State::Stopping { sent: false, .. } | State::Ready { .. }
+        );
         let is_refused = matches!(answer, Response::Refused(_));
         let only_restarts = bake.only_restarts(self.bake_time(now), self.cloud.clocks().unproven());
         begins_something
@@ -134,7 +110,7 @@ impl Engine {
     /// A clock that was set back puts the next try off by `retry.cap` at most.
     pub(super) fn clamp_admission(&mut self, now: DateTime<Utc>) {
         if let Some(closed) = &mut self.closed {
-            closed.until = closed.until.min(shifted(now, closed.cap));
+            closed.until = closed.until.min(later(now, closed.cap));
         }
     }
 
@@ -143,16 +119,29 @@ impl Engine {
         self.closed.as_ref().filter(|closed| closed.trial.is_none()).map(|closed| closed.until)
     }
 
-    /// What keeps every queued bake from beginning, with the code of a bake whose deadline it outlasts.
-    pub(super) fn blocker(&self) -> Option<(ReasonCode, String)> {
+    /// What keeps every bake in the queue from beginning.
+    pub(super) fn blocker(&self) -> Option<Blocker> {
         if let Some(hold) = &self.hold {
             let code = if hold.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
-            return Some((code, hold.headline()));
+            return Some(Blocker { code, why: hold.headline(), next_try: Some(hold.next_probe), trial: None });
         }
         if let Some(uncompared) = &self.uncompared {
-            return Some((ReasonCode::Outage, uncompared.wait_reason()));
+            let why = uncompared.wait_reason();
+            return Some(Blocker { code: ReasonCode::Outage, why, next_try: None, trial: None });
         }
-        self.closed.as_ref().map(|closed| (ReasonCode::Quota, closed.wait_reason()))
+        self.closed.as_ref().map(ClosedAdmission::blocker)
+    }
+
+    /// Keeps how the queue stands where that has changed: for those who show bakes, and for the next start.
+    pub(super) async fn keep_queue(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
+        let Limits { builders, builders_per_region, .. } = self.limits;
+        let queue = QueueState { blocker: self.blocker(), builders, builders_per_region };
+        if self.lost.is_some() || self.queue_kept.as_ref() == Some(&queue) {
+            return Ok(());
+        }
+        self.store.keep_queue(&queue, self.closed.as_ref(), now).await?;
+        self.queue_kept = Some(queue);
+        Ok(())
     }
 }
 
@@ -188,6 +177,10 @@ impl Engine {
                 continue;
             }
             if !self.may_begin(bake.id, now) {
+                continue;
+            }
+            if self.cloud.mode().is_observe() {
+                self.step_in(turn, bake, Event::Observed, now);
                 continue;
             }
             *in_region += 1;

@@ -29,7 +29,12 @@ use crate::{
     },
     domain::{
         api::gmt_offset::GmtOffset,
-        bake::{Bake, event::PollPolicy, retry},
+        bake::{
+            Bake,
+            event::PollPolicy,
+            queue::{ClosedAdmission, QueueState},
+            retry,
+        },
         clock::{
             Clock, shifted,
             watch::{ClockAnchor, ClockEvent},
@@ -50,7 +55,6 @@ mod status;
 mod steps;
 mod turn;
 
-pub use self::admission::ClosedAdmission;
 pub use self::credentials::Suspension;
 pub use self::history::{LostHistory, Uncompared};
 pub use self::requests::{EngineRequest, NotCompared, RequestError};
@@ -118,6 +122,8 @@ pub struct Engine {
     outages_handled: Option<u64>,
     /// What a quota of the account keeps from beginning.
     closed: Option<ClosedAdmission>,
+    /// How the queue stands as the history has it.
+    queue_kept: Option<QueueState>,
     /// Until it was compared nothing was planned: what came due since then is planned as if it came due one by one.
     planned_late_from: Option<DateTime<Utc>>,
     /// The history's files have lost their names: what was begun is ended, nothing else is.
@@ -161,7 +167,9 @@ impl Engine {
             cloud.clocks().resume(anchor);
         }
         store.clamp_wakeups_after_clock_step(now, shifted(now, LONGEST_WAIT)).await?;
-        let planner = Planner::adopt(&shared(config), &config.hash, &store, cloud.bake_time()).await?;
+        let planner = Planner::adopt(&shared(config), &config.hash, &store, cloud.mode(), cloud.bake_time()).await?;
+        // A bake that tried before the restart is asked again.
+        let closed = store.reader().closed_admission().await?.map(|closed| ClosedAdmission { trial: None, ..closed });
         let uncompared = store.lineage().must_be_compared().then_some(Uncompared { since: now, why: None });
         let pace = PollPolicy {
             search_until: store.lineage().searches_first().then(|| retry::later(now, config.cloud.lookup_window)),
@@ -194,7 +202,8 @@ impl Engine {
             store_error_since: None,
             uncompared,
             outages_handled: None,
-            closed: None,
+            closed,
+            queue_kept: None,
             planned_late_from: None,
             lost: None,
             clock_events: Vec::new(),

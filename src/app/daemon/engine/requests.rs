@@ -220,7 +220,17 @@ impl Engine {
         RequestError::NotFound(config::no_schedule(wanted, self.planner.schedule_words()))
     }
 
+    /// Nobody asks in vain for what observe mode does not do.
+    fn refuse_to_observe(&self) -> Result<(), RequestError> {
+        if self.cloud.mode().is_observe() {
+            let word = "the daemon only observes: nothing is baked until [daemon] mode is \"act\" and it is restarted";
+            return Err(RequestError::Conflict(word.to_owned()));
+        }
+        Ok(())
+    }
+
     pub(super) async fn record_manual(&mut self, schedule: &str, who: String) -> Result<Vec<BakeId>, RequestError> {
+        self.refuse_to_observe()?;
         let now = self.clock.now();
         let Some(rows) = self.planner.manual(schedule, now) else { return Err(self.no_schedule(schedule)) };
         let asked: Vec<_> = rows.into_iter().map(|row| ManualBake { row, who: who.clone(), retry_of: None }).collect();
@@ -233,6 +243,7 @@ impl Engine {
         if !row.is_ended() {
             return Err(RequestError::Conflict(format!("bake {id} is still under way ({})", row.state)));
         }
+        self.refuse_to_observe()?;
         if row.state == "succeeded" {
             let word = format!("bake {id} succeeded; `imagebaked bake {}` makes another image", row.schedule);
             return Err(RequestError::Conflict(word));
@@ -338,7 +349,8 @@ impl Engine {
         let now = self.clock.now();
         // Slots due until this moment belong to the rules that were in force.
         self.plan(now).await?;
-        self.planner = Planner::adopt(&shared(config), &config.hash, &self.store, self.bake_time(now)).await?;
+        self.planner =
+            Planner::adopt(&shared(config), &config.hash, &self.store, self.cloud.mode(), self.bake_time(now)).await?;
         if self.cloud.clocks().agreed().is_ok() {
             self.planner.clock_confirmed();
         }

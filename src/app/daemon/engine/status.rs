@@ -27,8 +27,6 @@ pub struct EngineStatus {
     pub changes: u64,
     /// Credentials are refused.
     pub hold: Option<Suspension>,
-    /// What queued bakes wait for, where that is neither their instance nor a builder.
-    pub queue_wait_reason: Option<String>,
     /// When the quota of images last refused a create call, while no bake begins for it.
     pub image_quota_refused: Option<DateTime<Utc>>,
     /// The database cannot be used.
@@ -64,7 +62,6 @@ pub struct PlannedLine {
 
 impl Engine {
     pub(super) fn publish_status(&mut self, store_error: Option<String>, changed: bool) {
-        let queue_wait_reason = self.blocker().map(|(_, why)| why);
         let image_quota_refused = self.image_quota_refused();
         self.publish.send_modify(|status| {
             status.image_quota_refused = image_quota_refused;
@@ -74,7 +71,6 @@ impl Engine {
             status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);
             status.hold.clone_from(&self.hold);
-            status.queue_wait_reason = queue_wait_reason;
             let renewed = status.config_hash != self.config_hash || !self.status_published;
             if renewed {
                 status.pauses = self.planner.pauses_at(self.last_turn).cloned().collect();

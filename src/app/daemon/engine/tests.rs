@@ -23,6 +23,7 @@ use crate::{
             waiting::{Wait, WaitReason},
         },
         clock::ManualClock,
+        hooks::{HookOutcome, HookResult},
     },
 };
 
@@ -450,7 +451,7 @@ async fn a_quota_closes_admission_until_the_cap_has_passed_and_one_bake_tries() 
     held.engine.turn().await;
     assert!(held.engine.in_flight.is_empty(), "nothing begins while admission is closed: {:?}", held.engine.in_flight);
     assert_eq!(held.rows().await[2].state, "queued");
-    let waits_for = held.engine.blocker().unwrap().1;
+    let waits_for = held.engine.blocker().unwrap().why;
     assert!(waits_for.starts_with("waits for a quota of the account: ExceedBuilderQuota"), "{waits_for}");
 
     held.clock.advance(MINUTE * 10);
@@ -602,4 +603,49 @@ async fn the_first_answer_after_an_outage_wakes_what_waits_for_the_cloud_and_not
     let mut called: Vec<BakeId> = held.engine.in_flight.keys().copied().collect();
     called.sort_unstable();
     assert_eq!(called, [BakeId(1), BakeId(2)], "within two seconds");
+}
+
+// Quotas and restarts
+
+#[tokio::test]
+async fn a_restart_does_not_open_admission_that_a_quota_has_closed() {
+    let mut held = Held::new("deadline = '4h'\nretry.cap = '10m'").await;
+    held.record([(Trigger::Slot, start(), queued(start())), (Trigger::Slot, start(), queued(start()))]).await;
+    let refused = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+    held.engine.close_on_quota(&refused, &no_builder(), start());
+    held.engine.turn().await;
+    let shown = held.rows().await[0].reason.clone().unwrap();
+    assert!(shown.starts_with("waits for a quota of the account: ExceedBuilderQuota: "), "{shown}");
+    let bounds = "; next try Thu 2026-11-26 03:10:00 +00:00, until Thu 2026-11-26 07:00 +00:00 at most";
+    assert!(shown.ends_with(bounds), "{shown}");
+
+    held.clock.advance(MINUTE * 9);
+    held.restart().await;
+    held.engine.turn().await;
+    assert!(held.engine.in_flight.is_empty(), "nothing begins before the cap has passed");
+    held.clock.advance(MINUTE);
+    held.engine.turn().await;
+    assert_eq!(held.engine.in_flight.len(), 1, "one bake tries");
+}
+
+#[tokio::test]
+async fn a_bake_whose_before_hook_ran_while_admission_closed_stops_and_creates_nothing() {
+    for keys in ["stop_instance = 'required'", "stop_instance = 'never'"] {
+        let hooks = "hooks = { before = ['/bin/true'] }\ndeadline = '4h'\nretry.cap = '10m'";
+        let mut held = Held::new(&format!("{keys}\n{hooks}")).await;
+        let hook = State::Preparing { work: work(), hook: Some(0), next: start() };
+        held.record([(Trigger::Slot, start(), hook), (Trigger::Slot, start(), queued(start()))]).await;
+        let bake = held.store.bake(BakeId(1)).await.unwrap().unwrap();
+        let other = held.store.bake(BakeId(2)).await.unwrap().unwrap();
+        held.engine.close_on_quota(&other, &no_builder(), start());
+        let done = Response::Hook(HookOutcome { result: HookResult::Exited(0), output: String::new() });
+        let step = held.engine.take(bake, Event::Answered(done), start());
+        assert!(matches!(step.effect, Effect::Wait(_)), "{keys}: {:?}", step.effect);
+        held.engine.commit(vec![step], start()).await.unwrap();
+        held.engine.turn().await;
+        assert!(held.engine.in_flight.is_empty(), "{keys}: {:?}", held.engine.in_flight);
+        let row = held.rows().await[0].clone();
+        let reason = row.reason.unwrap_or_default();
+        assert!(reason.starts_with("waits for a quota of the account"), "{keys}: {} {reason}", row.state);
+    }
 }

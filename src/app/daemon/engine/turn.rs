@@ -13,6 +13,7 @@ use crate::{
         bake::{
             Bake, State,
             event::{Effect, Event},
+            queue::Blocker,
             state::{BakeWork, End, Resume, Suspended},
             transition::step,
             waiting::{Wait, WaitReason},
@@ -65,7 +66,7 @@ impl Engine {
                 let unproven = self.cloud.clocks().unproven();
                 let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
                 for DueBake { bake, .. } in expired {
-                    let held = self.blocker().map(|(code, why)| Event::Held { code, why });
+                    let held = self.blocker().map(|Blocker { code, why, .. }| Event::Held { code, why });
                     let event = held.unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
                 }
@@ -80,6 +81,7 @@ impl Engine {
             changed = true;
             self.commit(steps, now).await?;
         }
+        self.keep_queue(now).await?;
         let bake_time = self.bake_time(now);
         let next = [
             self.planner.next_at(),
@@ -124,13 +126,20 @@ impl Engine {
                 self.step_in(turn, bake, Event::Cancelled { by }, now);
                 continue;
             }
+            if self.cloud.mode().is_observe() && bake.state.cannot_be_cancelled().is_none() {
+                self.step_in(turn, bake, Event::Observed, now);
+                continue;
+            }
             if self.uncompared.is_some() && matches!(bake.state, State::Stopping { .. }) {
                 continue;
             }
             if cloud_now < bake.earliest() && self.step_early(&bake, now, turn) {
                 continue;
             }
-            let begins_something = matches!(bake.state, State::Ready { .. } | State::Preparing { .. });
+            let begins_something = matches!(
+                bake.state,
+                State::Ready { .. } | State::Preparing { .. } | State::Stopping { sent: false, .. }
+            );
             // One whose deadline has passed begins nothing: it ends, and its instance is started again.
             let (bake_time, unproven) = (self.bake_time(now), self.cloud.clocks().unproven());
             let is_past_deadline = bake.is_past_deadline(bake_time, unproven);

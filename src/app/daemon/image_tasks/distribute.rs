@@ -64,8 +64,11 @@ impl ImageTask for ReplicaTask {
     }
 }
 
-/// Looks after all that is due.
+/// Looks after all that is due; in observe mode that is nothing.
 async fn copy_due(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTime<Utc>>, StoreError> {
+    if shared.cloud.mode().is_observe() {
+        return Ok(None);
+    }
     loop {
         let due = shared.store.due_copies(shared.clock.now(), BATCH).await?;
         if due.is_empty() {

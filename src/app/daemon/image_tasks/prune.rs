@@ -72,6 +72,7 @@ pub async fn pass(
     mode: Mode,
     who: &str,
 ) -> Result<Option<RetentionReport>, StoreError> {
+    let mode = Mode { dry_run: mode.dry_run || shared.cloud.mode().is_observe(), ..mode };
     // First of all, and whatever becomes of the lists: an image whose delete call was sent is there or not.
     if !mode.dry_run {
         deletions::search(shared, config, who).await?;
@@ -108,6 +109,7 @@ pub async fn pass(
         Ok(_) if is_uncompared => {
             judgement.problem.get_or_insert_with(|| "the history has to be compared with the cloud first".to_owned());
         }
+        Ok(_) if shared.cloud.mode().is_observe() => judgement.log_what_would_go(),
         Ok(_) if mode.dry_run => {}
         Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
     }
@@ -233,6 +235,14 @@ impl Judgement {
             brakes: self.brakes,
             images: self.images.into_iter().map(|(_, judged)| judged).collect(),
             failed: self.failed.into_iter().map(|(_, judged)| judged).collect(),
+        }
+    }
+
+    /// In observe mode the log has what would be deleted.
+    fn log_what_would_go(&self) {
+        for (_, judged) in self.images.iter().filter(|(_, judged)| judged.verdict.goes()) {
+            let (image, line) = (judged.image_id.as_str(), judged.line.as_str());
+            tracing::info!(image, line, "image {image} of {line} would be deleted; the daemon only observes");
         }
     }
 

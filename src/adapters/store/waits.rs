@@ -1,0 +1,67 @@
+//! What open bakes wait for that lies outside of their rows: filled in wherever rows are read.
+
+use chrono::{DateTime, Utc};
+
+use super::{BakeRow, Reader, StoreError, failed, instant, statements};
+use crate::domain::{
+    bake::queue::{AtWork, QueuedBake},
+    calendar::zone::Zone,
+    ids::BakeId,
+};
+
+/// What the row of a bake does not show: region, deadline, zone, the bake before it in the queue.
+type Details = (i64, String, Option<i64>, String, Option<i64>);
+
+impl Reader {
+    /// The rows with the reasons of those that wait for something outside of them.
+    pub(super) async fn with_waits(&self, mut rows: Vec<BakeRow>) -> Result<Vec<BakeRow>, StoreError> {
+        let waits: Vec<i64> = rows.iter().filter(|row| waits_outside(row)).map(|row| row.id).collect();
+        if waits.is_empty() {
+            return Ok(rows);
+        }
+        let Some(queue) = self.queue_state().await? else { return Ok(rows) };
+        let at_work = self.at_work().await?;
+        let json = serde_json::to_string(&waits).map_err(StoreError::Encode)?;
+        let details: Vec<Details> = sqlx::query_as(statements::QUEUE_DETAILS)
+            .bind(json)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read what bakes wait for"))?;
+        for (id, region, give_up_at, zone, behind) in details {
+            let Some(row) = rows.iter_mut().find(|row| row.id == id) else { continue };
+            let bake = QueuedBake {
+                bake: BakeId(id),
+                instance: row.instance_id.as_str().into(),
+                region,
+                slot: row.slot(),
+                not_before: row.wake_at.map_or_else(|| row.slot(), instant),
+                give_up_at: give_up_at.map_or(DateTime::<Utc>::MAX_UTC, instant),
+                zone: Zone::find(&zone).unwrap_or(Zone::UTC),
+                behind: behind.map(BakeId),
+            };
+            let reason = if row.state == "queued" { queue.reason(&bake, &at_work) } else { queue.reason_begun(&bake) };
+            row.reason = reason.or(row.reason.take());
+        }
+        Ok(rows)
+    }
+
+    async fn at_work(&self) -> Result<Vec<AtWork>, StoreError> {
+        let rows: Vec<(i64, String, String, String, bool)> = sqlx::query_as(statements::AT_WORK)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read the running bakes"))?;
+        let at_work = |(bake, schedule, instance, region, holds_builder): (i64, String, String, String, bool)| AtWork {
+            bake: BakeId(bake),
+            schedule,
+            instance: instance.into(),
+            region,
+            holds_builder,
+        };
+        Ok(rows.into_iter().map(at_work).collect())
+    }
+}
+
+/// A bake in the queue that has not begun, and one that has and whose next call begins something.
+fn waits_outside(row: &BakeRow) -> bool {
+    row.state == "queued" && row.reason.is_none() || ["preparing", "stopping", "ready"].contains(&row.state.as_str())
+}

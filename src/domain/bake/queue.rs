@@ -1,0 +1,260 @@
+//! What a bake in the queue waits for that lies outside of it: what keeps every bake from beginning, its instance, a builder.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::reason::ReasonCode;
+use crate::domain::{
+    api::codes::AccountQuota,
+    calendar::zone::Zone,
+    ids::{BakeId, InstanceId},
+};
+
+/// How instants are shown that something begins at, and at which something ends at the latest.
+const TO_SECONDS: &str = "%a %F %T %:z";
+const TO_MINUTES: &str = "%a %F %R %:z";
+
+/// When something is tried next, in the words that follow a reason.
+pub fn next_try(next: DateTime<Utc>, zone: Zone) -> String {
+    format!("; next try {}", next.with_timezone(&zone).format(TO_SECONDS))
+}
+
+/// Until when it is tried, in the words that follow the next try.
+pub fn last_try(until: DateTime<Utc>, zone: Zone) -> String {
+    format!(", until {} at most", until.with_timezone(&zone).format(TO_MINUTES))
+}
+
+/// The queue as the engine sees it. The history keeps it for those who show bakes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueState {
+    /// What keeps every bake from beginning, if anything does.
+    pub blocker: Option<Blocker>,
+    /// `[daemon] max_builders`.
+    pub builders: usize,
+    /// `[daemon] max_builders_per_region`.
+    pub builders_per_region: usize,
+}
+
+/// What keeps every bake from beginning anything.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Blocker {
+    /// The code of a bake whose deadline it outlasts.
+    pub code: ReasonCode,
+    /// In words.
+    pub why: String,
+    /// When a bake tries whether it is over.
+    pub next_try: Option<DateTime<Utc>>,
+    /// The one bake that tries now, which may begin.
+    pub trial: Option<BakeId>,
+}
+
+/// A quota of the account is used up: nothing is stopped or created until an image of ours has ended, or `retry.cap` has
+/// passed. Then one bake tries, and the others wait for its answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClosedAdmission {
+    /// When the quota first refused a call.
+    pub since: DateTime<Utc>,
+    /// The quota that refused last.
+    pub quota: AccountQuota,
+    /// When it did.
+    pub refused_at: DateTime<Utc>,
+    /// The cloud's last refusal.
+    pub message: String,
+    /// The `retry.cap` of the bake that was refused last.
+    #[serde(with = "humantime_serde")]
+    pub cap: Duration,
+    /// The earliest instant at which a bake tries.
+    pub until: DateTime<Utc>,
+    /// The bake that tries.
+    pub trial: Option<BakeId>,
+}
+
+impl ClosedAdmission {
+    /// What the other bakes wait for.
+    pub fn blocker(&self) -> Blocker {
+        let Self { message, trial, until, .. } = self;
+        let why = match trial {
+            Some(bake) => format!("waits for a quota of the account, bake {bake} tries whether it has room: {message}"),
+            None => format!("waits for a quota of the account: {message}"),
+        };
+        let next_try = trial.is_none().then_some(*until);
+        Blocker { code: ReasonCode::Quota, why, next_try, trial: *trial }
+    }
+}
+
+/// A bake that has begun and is not over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AtWork {
+    /// Its number.
+    pub bake: BakeId,
+    /// Its schedule's name.
+    pub schedule: String,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Where that is.
+    pub region: String,
+    /// Whether it takes one of the builders.
+    pub holds_builder: bool,
+}
+
+/// A bake that has begun nothing, or that may begin nothing now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueuedBake {
+    /// Its number.
+    pub bake: BakeId,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Where that is.
+    pub region: String,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// The slot and its share of the jitter.
+    pub not_before: DateTime<Utc>,
+    /// When it is given up.
+    pub give_up_at: DateTime<Utc>,
+    /// The zone of its schedule.
+    pub zone: Zone,
+    /// A bake of the same instance that is before it in the queue.
+    pub behind: Option<BakeId>,
+}
+
+impl QueueState {
+    /// What keeps `bake` from beginning; `None` where nothing is known of but its turn.
+    pub fn reason(&self, queued: &QueuedBake, at_work: &[AtWork]) -> Option<String> {
+        let QueuedBake { bake, instance, region, slot, not_before, give_up_at, zone, behind } = queued;
+        let mut next = (not_before > slot).then_some(*not_before);
+        let builders = |wanted: &dyn Fn(&AtWork) -> bool| {
+            at_work.iter().filter(|other| other.holds_builder && wanted(other)).count()
+        };
+        let why = if let Some(blocker) = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(*bake)) {
+            next = blocker.next_try.max(next);
+            blocker.why.clone()
+        } else if let Some(other) = at_work.iter().find(|other| other.instance == *instance) {
+            format!("waits for its instance: bake {} of {} is at work on it", other.bake, other.schedule)
+        } else if let Some(other) = behind {
+            format!("waits for its instance: bake {other} is before it in the queue")
+        } else if builders(&|_| true) >= self.builders {
+            format!("waits for a builder: all {} are at work", self.builders)
+        } else if builders(&|other| other.region == *region) >= self.builders_per_region {
+            format!("waits for a builder: all {} of {region} are at work", self.builders_per_region)
+        } else if next.is_some() {
+            "waits for its time".to_owned()
+        } else {
+            return None;
+        };
+        let next = next.map(|next| next_try(next, *zone)).unwrap_or_default();
+        Some(format!("{why}{next}{}", last_try(*give_up_at, *zone)))
+    }
+
+    /// The same for a bake that has begun, and whose next call would stop its instance or create its image: builder and
+    /// instance are its own.
+    pub fn reason_begun(&self, begun: &QueuedBake) -> Option<String> {
+        let blocker = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(begun.bake))?;
+        let next = blocker.next_try.map(|next| next_try(next, begun.zone)).unwrap_or_default();
+        Some(format!("{}{next}{}", blocker.why, last_try(begun.give_up_at, begun.zone)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::TimeDelta;
+
+    use super::*;
+
+    fn slot() -> DateTime<Utc> {
+        "2026-11-26T03:00:00Z".parse().unwrap()
+    }
+
+    fn queued() -> QueuedBake {
+        QueuedBake {
+            bake: BakeId(9),
+            instance: "ecd-1".into(),
+            region: "cn-hangzhou".to_owned(),
+            slot: slot(),
+            not_before: slot(),
+            give_up_at: slot() + TimeDelta::hours(4),
+            zone: Zone::UTC,
+            behind: None,
+        }
+    }
+
+    fn at_work(bake: i64, instance: &str, region: &str) -> AtWork {
+        AtWork {
+            bake: BakeId(bake),
+            schedule: "golden".to_owned(),
+            instance: instance.into(),
+            region: region.to_owned(),
+            holds_builder: true,
+        }
+    }
+
+    fn closed(trial: Option<i64>) -> Blocker {
+        let closed = ClosedAdmission {
+            since: slot(),
+            quota: AccountQuota::Builders,
+            refused_at: slot(),
+            message: "ExceedBuilderQuota: none is free".to_owned(),
+            cap: Duration::from_mins(10),
+            until: slot() + TimeDelta::minutes(10),
+            trial: trial.map(BakeId),
+        };
+        closed.blocker()
+    }
+
+    #[test]
+    fn a_bake_in_the_queue_names_what_it_waits_for_with_the_next_try_and_the_deadline() {
+        let until = ", until Thu 2026-11-26 07:00 +00:00 at most";
+        let here = at_work(3, "ecd-2", "cn-hangzhou");
+        let resting = AtWork { holds_builder: false, ..at_work(4, "ecd-1", "cn-hangzhou") };
+        let jittered = QueuedBake { not_before: slot() + TimeDelta::minutes(5), ..queued() };
+        let behind = QueuedBake { behind: Some(BakeId(8)), ..queued() };
+        let quota = "waits for a quota of the account";
+        for (blocker, queued, at_work, wanted) in [
+            (None, queued(), vec![], None),
+            (
+                None,
+                jittered.clone(),
+                vec![],
+                Some("waits for its time; next try Thu 2026-11-26 03:05:00 +00:00".to_owned()),
+            ),
+            (
+                None,
+                queued(),
+                vec![here.clone()],
+                Some("waits for a builder: all 1 of cn-hangzhou are at work".to_owned()),
+            ),
+            (None, queued(), vec![at_work(3, "ecd-2", "cn-shanghai")], None),
+            (
+                None,
+                queued(),
+                vec![at_work(3, "ecd-2", "cn-shanghai"), here.clone()],
+                Some("waits for a builder: all 2 are at work".to_owned()),
+            ),
+            (
+                None,
+                queued(),
+                vec![resting],
+                Some("waits for its instance: bake 4 of golden is at work on it".to_owned()),
+            ),
+            (None, behind, vec![], Some("waits for its instance: bake 8 is before it in the queue".to_owned())),
+            (
+                Some(closed(None)),
+                jittered,
+                vec![here],
+                Some(format!("{quota}: ExceedBuilderQuota: none is free; next try Thu 2026-11-26 03:10:00 +00:00")),
+            ),
+            (
+                Some(closed(Some(3))),
+                queued(),
+                vec![],
+                Some(format!("{quota}, bake 3 tries whether it has room: ExceedBuilderQuota: none is free")),
+            ),
+            (Some(closed(Some(9))), queued(), vec![], None),
+        ] {
+            let state = QueueState { blocker, builders: 2, builders_per_region: 1 };
+            assert_eq!(state.reason(&queued, &at_work), wanted.map(|wanted| format!("{wanted}{until}")));
+        }
+    }
+}
