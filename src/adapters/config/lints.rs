@@ -19,6 +19,7 @@ use crate::domain::{
     catch_up::CatchUp,
     clock::ON_TIME,
     ids::InstanceId,
+    image::retention::counts,
     plan::{
         clock_change_lints::{ClockChange, Effect, UnevenStep, clock_changes},
         forecast::Durations,
@@ -114,8 +115,7 @@ impl<'a> Linter<'a> {
     /// Images that are deleted before the next one is made.
     fn retention(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let Some(keep) = &schedule.keep else { return };
-        let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
-        let Some(within) = keep.within.filter(|_| counts.iter().all(|count| *count == 0)) else { return };
+        let Some(within) = keep.within.filter(|_| counts(keep).next().is_none()) else { return };
         let Some(mark) = self.place(written.keep, "retention-shorter-than-interval") else { return };
         let Some((slot, gap)) = schedule.timing.longest_gap(self.now, MOST_GAPS).filter(|(_, gap)| within < *gap)
         else {

@@ -21,6 +21,7 @@ use crate::domain::{
     calendar::zone::{self, Zone},
     catch_up::CatchUp,
     hooks::{HookCommand, Hooks},
+    image::retention::counts,
     schedule::{Channel, Keep, LATEST, Overlap},
 };
 
@@ -471,8 +472,7 @@ fn keep(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Keep> {
         grace: keys.grace.map_or(GRACE, |at| at.value),
         failed: keys.failed.map_or(Some(FAILED_AGE), |at| at.value),
     };
-    let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
-    if out.count() == before && keep.within.is_none() && counts.iter().all(|count| *count == 0) {
+    if out.count() == before && keep.within.is_none() && counts(&keep).next().is_none() {
         let hint = Some("add one, like `last = 7`, or leave `keep` out to keep all images".into());
         out.error(item.mark, "bad-keep", "`keep` has no rule", hint);
     }

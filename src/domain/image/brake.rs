@@ -12,7 +12,7 @@ use std::fmt;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::{LineImage, judge::is_good};
+use super::{LineImage, judge::is_good, retention::counts};
 use crate::domain::{ids::LineId, schedule::Keep};
 
 /// Fewer deletions than this of a line never need a confirmation.
@@ -98,8 +98,7 @@ fn replaced(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTi
 
 /// Number of rules in `keep`: each can give up one image for a new one.
 fn rules(keep: &Keep) -> usize {
-    let counts = [keep.last, keep.hourly, keep.daily, keep.weekly, keep.monthly, keep.yearly];
-    counts.iter().filter(|count| **count > 0).count() + usize::from(keep.within.is_some())
+    counts(keep).count() + usize::from(keep.within.is_some())
 }
 
 /// Deletions of one pass in one line.

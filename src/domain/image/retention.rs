@@ -65,6 +65,24 @@ const BUCKETS: [(RetentionRule, Bucket); 5] = [
     (RetentionRule::Yearly, |at| (at.year(), 0, 0)),
 ];
 
+/// A number of images in `keep`.
+type Count = fn(&Keep) -> u32;
+
+/// The rules of a number of images, in the order in which they are written.
+const COUNTS: [(RetentionRule, Count); 6] = [
+    (RetentionRule::Last, |keep| keep.last),
+    (RetentionRule::Hourly, |keep| keep.hourly),
+    (RetentionRule::Daily, |keep| keep.daily),
+    (RetentionRule::Weekly, |keep| keep.weekly),
+    (RetentionRule::Monthly, |keep| keep.monthly),
+    (RetentionRule::Yearly, |keep| keep.yearly),
+];
+
+/// Those that `keep` uses, each with its number of images.
+pub fn counts(keep: &Keep) -> impl Iterator<Item = (RetentionRule, u32)> {
+    COUNTS.iter().map(|(rule, count)| (*rule, count(keep))).filter(|(_, count)| *count > 0)
+}
+
 /// Rules that want each of `images`: the dates of a line's images from the highest version to the lowest. An adopted
 /// image may be older than its version suggests. `min` is not among the rules: it counts images that stay for any
 /// reason.
@@ -76,13 +94,7 @@ pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rete
     let mut by_date: Vec<usize> = (0..images.len()).collect();
     by_date.sort_by_key(|&index| std::cmp::Reverse(images[index]));
     for (rule, bucket) in BUCKETS {
-        let mut left = match rule {
-            RetentionRule::Hourly => keep.hourly,
-            RetentionRule::Daily => keep.daily,
-            RetentionRule::Weekly => keep.weekly,
-            RetentionRule::Monthly => keep.monthly,
-            _ => keep.yearly,
-        };
+        let mut left = counts(keep).find(|(counted, _)| *counted == rule).map_or(0, |(_, count)| count);
         let mut previous = None;
         for (place, &index) in by_date.iter().enumerate() {
             let this = bucket(images[index].with_timezone(&zone));
@@ -107,16 +119,7 @@ pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rete
 
 /// `keep` as in the configuration, for the reason of a deletion.
 pub fn words(keep: &Keep) -> String {
-    let counts = [
-        ("last", keep.last),
-        ("hourly", keep.hourly),
-        ("daily", keep.daily),
-        ("weekly", keep.weekly),
-        ("monthly", keep.monthly),
-        ("yearly", keep.yearly),
-    ];
-    let mut rules: Vec<String> =
-        counts.into_iter().filter(|(_, count)| *count > 0).map(|(rule, count)| format!("{rule} = {count}")).collect();
+    let mut rules: Vec<String> = counts(keep).map(|(rule, count)| format!("{} = {count}", rule.as_str())).collect();
     if let Some(within) = keep.within {
         rules.push(format!("within = \"{}\"", humantime::format_duration(within)));
     }
