@@ -138,7 +138,7 @@ fn an_edit_of_the_rules_lists_the_affected_images() {
         let counts = json!({ "going": wanted[0].len(), "staying": wanted[1].len(), "orphans": wanted[2].len() });
         assert_eq!(planned["image_counts"], counts);
         let (text, _) = host.expect(0, &["plan", "--diff", &new_path]);
-        assert_eq!(text.contains("Images that go by the new rules"), !wanted[0].is_empty(), "{text}");
+        assert_eq!(text.contains("Images that are deleted by the new rules"), !wanted[0].is_empty(), "{text}");
 
         std::fs::rename(&new, &main).unwrap();
         let report = host.json(0, &["reload"]);
