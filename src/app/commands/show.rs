@@ -83,7 +83,7 @@ impl BakeReport {
         if self.copies.is_empty() {
             return String::new();
         }
-        let mut rows = Rows::new(&["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "WHY"], color);
+        let mut rows = Rows::new(&["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "REASON"], color);
         for copy in &self.copies {
             rows.row([
                 copy.region.clone(),
@@ -161,7 +161,7 @@ fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
         facts.insert(6, ("stands for", range));
     }
     if let Some(who) = &row.requested_by {
-        facts.insert(7, ("asked for by", who.clone()));
+        facts.insert(7, ("requested by", who.clone()));
     }
     let mut text = format!("Bake {}\n", row.id);
     for (name, value) in facts {
