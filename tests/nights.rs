@@ -27,7 +27,7 @@ use tokio::{
 
 /// Machines of the fleet; `MACHINES=200` is the long run.
 fn machines() -> usize {
-    std::env::var("MACHINES").map_or(48, |count| count.parse().unwrap())
+    std::env::var("MACHINES").map_or(36, |count| count.parse().unwrap())
 }
 
 const NIGHTS: i64 = 7;
