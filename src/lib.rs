@@ -5,12 +5,13 @@
 //! Three rings; imports point inwards only (`tests/layering.rs`).
 //!
 //! * [`domain`]: the rules. Pure: no I/O, no async; time and randomness are parameters.
-//! * [`adapters`]: one outside world each.
-//! * [`app`]: the daemon and the commands, where everything is wired.
-//! * [`sim`], apart: a simulator of the cloud, which nothing but the commands uses.
+//! * [`adapters`]: one outside system each.
+//! * [`app`]: the daemon and the commands, which combine both.
+//! * [`sim`], apart: a simulator of the cloud, used by commands only.
 //!
-//! Data flows one way: configuration -> schedule -> bake -> cloud -> history -> status. A wake-up is a hint; the database
-//! and the clock are the truth, so a restart takes the same path as an ordinary night. `docs/architecture.md` walks through it.
+//! Data flows one way: configuration -> schedule -> bake -> cloud -> history -> status. A wake-up is a hint; state
+//! comes only from the database and the clock, so a restart takes the same path as an ordinary night.
+//! `docs/architecture.md` explains it.
 
 pub mod adapters;
 pub mod app;

@@ -77,7 +77,7 @@ fn a_proxy_s_answer_costs_neither_an_image_nor_a_second_one() {
         assert_eq!(made, wanted, "{what}: {row:#}");
     }
     let status = host.json(0, &["status"]);
-    assert_eq!((&status["held"], &status["paused"]), (&Value::Null, &json!([])), "{status:#}");
+    assert_eq!((&status["suspended"], &status["paused"]), (&Value::Null, &json!([])), "{status:#}");
     host.stop();
 }
 

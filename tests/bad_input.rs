@@ -62,7 +62,7 @@ fn canned_server(answer: impl AsRef<[u8]> + Send + 'static) -> (SocketAddr, Arc<
 }
 
 #[test]
-fn every_code_of_the_create_call_ends_as_its_class_says() {
+fn every_code_of_the_create_call_ends_by_its_class() {
     // Permanent: one call, then failed. Busy: the bake waits. Unclear: the image is searched for, then the call is repeated.
     let permanent = [
         "Instance.NotFound",
@@ -146,19 +146,19 @@ fn an_answer_that_is_broken_in_any_way_never_makes_a_second_image() {
 
 #[test]
 fn the_end_of_an_image_is_shown() {
-    let fates = [
+    let cases = [
         ("bad", "image = \"CREATE_FAILED\"", "failed", "CREATE_FAILED"),
         ("gone", "image = \"VANISH\"", "failed", "vanished"),
         ("stuck", "image = \"STUCK\"", "failed", "stuck: the image is still CREATING after 2s"),
         ("odd", "image = \"PONDERING\"", "failed", "stuck: the image is still PONDERING after 2s"),
     ];
     let cloud = Cloud::start();
-    let host = host(&cloud, &fates.map(|(name, ..)| name), "build_deadline = \"2s\"");
-    for (name, keys, ..) in fates {
+    let host = host(&cloud, &cases.map(|(name, ..)| name), "build_deadline = \"2s\"");
+    for (name, keys, ..) in cases {
         cloud.add_faults(&fault(name, keys));
     }
     std::thread::scope(|scope| {
-        for (name, _, state, words) in fates {
+        for (name, _, state, words) in cases {
             let host = &host;
             scope.spawn(move || {
                 let bake = host.bake(name);
@@ -254,7 +254,7 @@ fn an_endpoint_that_is_down_is_no_busy_loop() {
     assert_eq!((bake["state"].as_str(), &bake["attempts"]), (Some("failed"), &Value::from(0)), "{bake:#}");
     assert_eq!(bake["reason_code"], "outage");
     let words =
-        "no image could be begun before the deadline (4s after the request): it waited for the cloud: ConnectFailed";
+        "no image could be started before the deadline (4s after the request): it waited for the cloud: ConnectFailed";
     assert!(reason(&bake).starts_with(words), "{bake:#}");
     // The pauses are up to 200 ms, on average 100 ms.
     let calls = calls_with(&bake, "ConnectFailed").len();

@@ -32,7 +32,7 @@ fn baked_once(host: &Host) -> String {
     host.until("it is made", &[], done)["image_id"].as_str().unwrap().to_owned()
 }
 
-/// What a channel stands for, as other tools ask.
+/// The image of a channel, as other tools request it.
 fn stands(host: &Host, channel: &str) -> Option<String> {
     let report = host.json(0, &["images", "golden", "--channel", channel]);
     let images = report["images"].as_array().unwrap();
@@ -41,9 +41,7 @@ fn stands(host: &Host, channel: &str) -> Option<String> {
 }
 
 fn until(host: &Host, channel: &str, image: Option<&str>) {
-    eventually(&format!("{channel} stands for {image:?}"), || {
-        (stands(host, channel).as_deref() == image).then_some(())
-    });
+    eventually(&format!("{channel} points to {image:?}"), || (stands(host, channel).as_deref() == image).then_some(()));
 }
 
 fn delete(cloud: &Cloud, image: &str, deleted: bool) {
@@ -85,7 +83,7 @@ fn an_image_soaks_is_promoted_and_can_be_rolled_back() {
     assert_eq!((stands(&host, "stable"), stands(&host, "latest")), (Some(images[0].clone()), Some(images[0].clone())));
     let (_, err) = host.expect(1, &["promote", &second, "pilot"]);
     assert!(err.contains("is vetoed: rolled back from stable: no sound"), "{err}");
-    // A veto that is lifted brings back `latest`, and not what was rolled back.
+    // Removing a veto restores `latest`, and not the rolled-back channel.
     host.expect(0, &["unveto", &second]);
     assert_eq!((stands(&host, "stable"), stands(&host, "latest")), (Some(images[0].clone()), Some(second)));
     let third = baked_once(&host);
@@ -112,7 +110,7 @@ fn a_person_moves_a_channel_without_after_or_gets_the_reason_why_not() {
     let (_, err) = host.expect(3, &["promote", &images[1], "plot"]);
     assert!(err.contains("golden has no channel `plot`; did you mean `pilot`?"), "{err}");
     let (_, err) = host.expect(1, &["promote", &images[0], "latest"]);
-    assert!(err.contains("`latest` always stands for the newest good image"), "{err}");
+    assert!(err.contains("`latest` always points to the newest good image"), "{err}");
     host.expect(3, &["promote", "imgc-nobody", "pilot"]);
     host.expect(3, &["rollback", "silver", "pilot", "--reason", "x"]);
     host.expect(2, &["rollback", "golden", "pilot"]);
@@ -120,7 +118,7 @@ fn a_person_moves_a_channel_without_after_or_gets_the_reason_why_not() {
     host.expect(3, &["veto", "imgc-nobody", "--reason", "x"]);
     host.expect(1, &["unveto", &images[0]]);
     let (_, err) = host.expect(1, &["rollback", "golden", "pilot", "--reason", "x"]);
-    assert!(err.contains("stood for no other image"), "{err}");
+    assert!(err.contains("pointed to no other image"), "{err}");
 
     host.expect(0, &["promote", &images[2], "pilot"]);
     let (out, _) = host.expect(0, &["veto", &images[2], "--reason", "it does not boot"]);
@@ -153,14 +151,14 @@ fn an_image_that_goes_away_leaves_its_channels_and_comes_back_into_them() {
 }
 
 #[test]
-fn what_a_channel_stands_for_is_not_deleted_and_promoting_takes_a_mark_off() {
+fn the_image_of_a_channel_is_not_deleted_and_promoting_takes_a_mark_off() {
     let cloud = Cloud::start();
     let rules = GOLDEN.replace("channels", "keep = { last = 1, grace = \"1h\" }\nchannels");
     let (host, images) = baked(&cloud, &rules.replace("after = \"2s\"", ""), 3);
     let deletion = |image: &str| {
         let report = host.json(0, &["images"]);
         let images = report["images"].as_array().unwrap().clone();
-        images.into_iter().find(|row| row["image_id"] == image).unwrap()["fate"].as_str().unwrap().to_owned()
+        images.into_iter().find(|row| row["image_id"] == image).unwrap()["deletion"].as_str().unwrap().to_owned()
     };
     host.expect(0, &["prune"]);
     assert_eq!([&images[0], &images[1], &images[2]].map(|image| deletion(image)), ["marked", "marked", "kept"]);
@@ -181,7 +179,7 @@ fn channels_follow_the_file() {
     until(&host, "stable", None);
     until(&host, "proven", Some(&images[0]));
     assert_eq!(history(&host, "stable").last().unwrap().2, "not in the file any more");
-    // A schedule that is gone keeps what its channels stand for.
+    // A removed schedule keeps its channels.
     host.configure(cloud.addr, "[[schedule]]\nname = \"other\"\ninstance_id = \"ecd-2\"\ncron = \"@yearly\"\n");
     host.expect(0, &["reload"]);
     host.expect(0, &["veto", &baked_other(&host), "--reason", "to pass the time"]);
@@ -196,7 +194,7 @@ fn baked_other(host: &Host) -> String {
 fn a_kill_in_the_middle_of_a_move_leaves_all_of_it_or_none() {
     for point in ["before.latest", "after.latest", "before.stable", "after.stable"] {
         let cloud = Cloud::start();
-        // No other line can pass the point.
+        // No other line can pass the failpoint.
         let mut host = Host::new(cloud.addr, GOLDEN);
         host.launch(&format!("{point}:1"));
         eventually("the bake is asked for", || host.run(&["bake", "golden"]).status.success().then_some(()));
@@ -227,7 +225,7 @@ fn a_check_that_passes_opens_the_way() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, "");
     let seen = host.path("seen");
-    // Held until the file is there, so that it shows that the check gates.
+    // Blocked until the file exists, to show that the check gates the channel.
     let gate = host.path("open");
     let script = format!("env | sort > {}; [ -e {} ] || sleep 60; echo fine", seen.display(), gate.display());
     let schedule = with_check(&host, &script).replace("timeout = \"1s\"", "timeout = \"20s\"");
@@ -241,7 +239,7 @@ fn a_check_that_passes_opens_the_way() {
     assert_eq!(image_row(&host)["verify"], "due");
     let (_, err) = host.expect(1, &["promote", &image, "pilot"]);
     assert!(err.contains("the check of image") && err.contains("is not over; --force"), "{err}");
-    // Cut off, it is made again.
+    // An interrupted check is repeated.
     fs::write(&gate, "").unwrap();
     host.kill();
     host.start();
@@ -267,7 +265,7 @@ fn a_check_that_fails_vetoes_the_image_and_is_loud() {
     let cloud = Cloud::start();
     let (mut host, images) = baked(&cloud, GOLDEN, 1);
     until(&host, "stable", Some(&images[0]));
-    let schedule = with_check(&host, "echo looking; echo the login screen is black; exit 1");
+    let schedule = with_check(&host, "echo starting; echo the login screen is black; exit 1");
     host.configure(cloud.addr, &schedule);
     host.expect(0, &["reload"]);
     let bad = baked_once(&host);
@@ -280,7 +278,7 @@ fn a_check_that_fails_vetoes_the_image_and_is_loud() {
         "{report}"
     );
     assert!(host.log().contains("is vetoed: its check failed: the login screen is black"), "{}", host.log());
-    // A person may know better.
+    // A person can override the check.
     host.expect(0, &["unveto", &bad]);
     until(&host, "latest", Some(&bad));
     host.expect(0, &["status"]);
@@ -295,7 +293,7 @@ fn a_check_that_cannot_be_made_is_tried_again_then_counts_as_failed() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, "");
     let count = host.path("count");
-    // Ends by a signal, which is a mishap and not a word against the image.
+    // A hook that is killed by a signal has failed to run; it has not rejected the image.
     let schedule = with_check(&host, &format!("echo x >> {}; kill -9 $$", count.display()));
     host.configure(cloud.addr, &schedule);
     host.start();

@@ -98,7 +98,7 @@ fn a_day_on_the_command_line() {
 }
 
 #[test]
-fn the_plan_is_what_the_file_says() {
+fn the_plan_follows_the_configuration() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, FILE);
     let range = ["plan", "--from", "2027-03-01T19:00:00Z", "--until", "2027-03-03T19:00:00Z"];
@@ -178,7 +178,7 @@ fn people_can_pause_resume_retry_and_cancel() {
     assert!(out.contains("succeeded"), "{out}");
     host.expect(3, &["retry", "99"]);
     let (_, err) = host.expect(1, &["cancel", &id]);
-    assert!(err.contains("it is over"), "{err}");
+    assert!(err.contains("it has ended"), "{err}");
 
     // A bake that waits for a busy cloud can be cancelled.
     cloud.add_faults(&error.replace("Instance.ImageUnsupported\"", "ExceedBuilderQuota\"\ntimes = 0"));
@@ -257,7 +257,7 @@ macro_rules! same_words {
             (r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d[+-]\d\d:\d\d", "[local]"),
             (r"\b(now|(in )?\d+[dhms]+( \d+[hms])?( ago)?)  ", "[span]  "),
             (r"started (now|\d+\w+ ago)", "started [span]"),
-            (r"look at the cloud, (now|\d+\w+ ago)", "look at the cloud, [span]"),
+            (r"scan of the cloud, (now|\d+\w+ ago)", "scan of the cloud, [span]"),
             (r"/\S+/(imagebaked\.toml|keys)", "[folder]/$1"),
             (r"\bimgc-[0-9a-z]+", "[image]"),
             (r"\d{4}-01-01 03:00:00 UTC", "[local]"),

@@ -167,7 +167,7 @@ fn a_hung_daemon_is_recognised_within_seconds() {
     let (out, err) = host.expect(4, &["status"]);
     assert!(begun.elapsed() < Duration::from_secs(8), "{:?}", begun.elapsed());
     assert!(err.contains("does not answer; it may hang"), "{err}");
-    assert!(out.contains("what the history knows") && out.contains("1 succeeded"), "{out}");
+    assert!(out.contains("the history shows this") && out.contains("1 succeeded"), "{out}");
     host.signal("CONT");
     eventually("it is well again", || host.run(&["status"]).status.success().then_some(()));
 }

@@ -103,7 +103,7 @@ fn one_region_fails_for_good_and_is_tried_again_by_hand() {
 }
 
 #[test]
-fn a_lost_answer_is_looked_up_and_a_repeated_request_is_success() {
+fn a_lost_answer_is_polled_for_and_a_repeated_request_is_success() {
     let cloud = Cloud::start();
     cloud.add_faults(
         r#"
@@ -128,7 +128,7 @@ fn a_lost_answer_is_looked_up_and_a_repeated_request_is_success() {
 }
 
 #[test]
-fn a_region_that_the_cloud_says_it_has_and_never_lists_counts_as_done() {
+fn a_region_that_the_cloud_reports_and_never_lists_counts_as_done() {
     let cloud = Cloud::start();
     cloud.add_faults(
         "[[fault]]\naction = \"StartTaskForDistributeImage\"\nregion = \"cn-beijing\"\ntimes = 0\ncode = \
@@ -173,7 +173,7 @@ fn an_image_that_other_hands_delete_ends_its_copies() {
     let mut host = Host::new(cloud.addr, TWO_REGIONS);
     host.start();
     let bake = host.bake("golden");
-    eventually("both are under way", || {
+    eventually("both are running", || {
         states(&copies(&host, &bake)).iter().all(|(_, state)| *state == "copying").then_some(())
     });
     let body = json!({ "image_id": bake["image_id"], "deleted": true }).to_string();
@@ -206,7 +206,7 @@ fn an_image_on_its_way_is_not_deleted() {
 
 /// Every point that a copy passes, killed once; and the same with the answer to the call lost.
 #[test]
-fn a_kill_at_any_point_costs_a_look_and_no_more() {
+fn a_kill_at_any_point_costs_a_poll_and_no_more() {
     let points = [
         "before.copy_asking",
         "after.copy_asking",

@@ -139,7 +139,7 @@ fn a_sound_host_has_no_findings() {
     let output = command(&host, &[]).output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success() && text.contains("\nok    clock: "), "{text}");
-    assert!(text.ends_with(" ok, 0 to look at, 0 failed, 7 skipped.\n"), "{text}");
+    assert!(text.ends_with(" ok, 0 warnings, 0 failed, 7 skipped.\n"), "{text}");
 }
 
 #[test]
@@ -235,7 +235,7 @@ fn a_missing_right_is_named_with_what_to_grant() {
         deny(action);
     }
     let report = examined(&host, 0, &[]);
-    report.is("in_use", "warn", &["templates, bundles are not asked whether they use an image"]);
+    report.is("in_use", "warn", &["templates, bundles are not listed as users"]);
     report.is("ecd:DescribeBundles", "skip", &["left out by in_use"]);
     report.is("ecd:DescribeDesktopGroups in cn-hangzhou", "ok", &[]);
     exchange(cloud.addr, "DELETE", "/_sim/faults", "");
@@ -308,7 +308,7 @@ async fn a_clock_that_is_off() {
 }
 
 #[test]
-fn instances_that_are_not_as_the_file_says() {
+fn instances_that_do_not_match_the_configuration() {
     let cloud = cloud();
     let file = FILE.replace("\"ws-2\"]", "\"ws-9\"]").replace("ecd-1", "ecd-9");
     let swapped = "[[schedule]]\nname = \"swapped\"\ninstance_id = \"ws-2\"\ninstance_type = \"CloudDesktop\"\n\
@@ -345,7 +345,7 @@ fn images_of_lines_that_are_not_in_the_file() {
     host.configure(cloud.addr, &FILE.replace("golden", "silver"));
     let report = examined(&host, 0, &[]);
     report.is("images", "warn", &["3 of owner imagebaked, 1 of them", "golden (1)", "console"]);
-    report.is("daemon", "warn", &["nobody listens", "systemctl start"]);
+    report.is("daemon", "warn", &["no daemon listens", "systemctl start"]);
     assert_eq!(cloud.state()["images"], before);
 }
 

@@ -124,7 +124,7 @@ impl Past {
             covers: 1,
             trigger: Trigger::Slot,
             settings: Some(settings()),
-            state: State::Queued { not_before: at, kept: None },
+            state: State::Queued { not_before: at, suspended: None },
         };
         self.store.record_slots(&[row], &[], "abc", at).await.unwrap();
         self.bakes += 1;
@@ -203,7 +203,7 @@ fn slots<'a>(plan: &'a Value, schedule: &str) -> Vec<&'a Value> {
 }
 
 #[tokio::test]
-async fn the_table_says_when_each_begins_and_when_all_is_done() {
+async fn the_table_has_each_start_and_the_end() {
     let host = with_a_past(1).await;
     let (table, _) = host.expect(0, &THAT_NIGHT);
     insta::assert_snapshot!(timeless(&table));
@@ -227,7 +227,7 @@ async fn json_has_the_same_and_keeps_what_it_had() {
     let fleet: Vec<_> = slots(&plan, "fleet").iter().map(|slot| slot["expected_end"].clone()).collect();
     assert_eq!(fleet, ["2040-03-04T20:35:00Z", "2040-03-04T21:15:00Z"]);
     let [hasty, skipped] = slots(&plan, "hasty")[..] else { panic!("{plan}") };
-    assert_eq!(hasty["warning"], "hasty 2040-03-05 03:00 is expected to still be at work at its next slot 04:00");
+    assert_eq!(hasty["warning"], "hasty 2040-03-05 03:00 is expected to be still running at its next slot 04:00");
     assert!(skipped.get("expected_begin").is_none() && skipped["warning"].is_string(), "{skipped}");
     let resting = slots(&plan, "resting")[0];
     assert!(resting["paused"] == true && resting.get("expected_begin").is_none(), "{resting}");
@@ -237,8 +237,8 @@ async fn json_has_the_same_and_keeps_what_it_had() {
 async fn with_builders_enough_nothing_waits() {
     let host = with_a_past(20).await;
     let (table, _) = host.expect(0, &THAT_NIGHT);
-    let sentence = "By what bakes took so far, the queue on 2040-03-04 (5 slots) is done at 2040-03-04 20:10 UTC; \
-                    none waits for its turn; 1 more is expected to be skipped.";
+    let sentence = "By the durations of former bakes, the queue on 2040-03-04 (5 slots) is done at 2040-03-04 20:10 UTC; \
+                    none is queued; 1 more is expected to be skipped.";
     assert!(table.contains(sentence), "{table}");
 }
 

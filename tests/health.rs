@@ -1,4 +1,4 @@
-//! `status` in provoked situations: what it comes to, by which code, and what ends it. Real processes.
+//! `status` in provoked situations: the verdict, the code of each problem, and what ends it. Real processes.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
@@ -17,7 +17,7 @@ const EVERY_SECOND: &str = "[[schedule]]\nname = \"golden\"\ninstance_id = \"ecd
 const REFUSED: &str =
     "[[fault]]\naction = \"CreateImageByInstance\"\ntimes = 0\ncode = \"Instance.ImageUnsupported\"\n";
 
-/// The verdict, and each problem as `severity code kind:id`; all of the ways to ask agree on it.
+/// The verdict, and each problem as `severity code kind:id`; all outputs agree on it.
 fn judged(host: &Host) -> (String, Vec<String>) {
     let output = host.run(&["status", "--json"]);
     let status: Value = serde_json::from_slice(&output.stdout)
@@ -43,7 +43,7 @@ fn judged(host: &Host) -> (String, Vec<String>) {
     (verdict, problems)
 }
 
-/// Waits for a verdict with these problems, and then asks in all other ways.
+/// Waits for a verdict with these problems, and then checks all other outputs.
 fn until_judged(host: &Host, verdict: &str, problems: &[&str]) {
     let wanted = (verdict.to_owned(), problems.iter().map(|&one| one.to_owned()).collect::<Vec<_>>());
     let mut last = None;
@@ -69,7 +69,7 @@ fn until_judged(host: &Host, verdict: &str, problems: &[&str]) {
     assert!(text.starts_with(&word), "{text}");
 }
 
-/// Changes the history behind the back of a daemon that does not run.
+/// Changes the history while no daemon runs.
 async fn change(host: &Host, sql: &'static str) -> u64 {
     let file = SqliteConnectOptions::new().filename(host.path("state/imagebaked.db"));
     let mut connection = SqliteConnection::connect_with(&file).await.unwrap();
@@ -93,7 +93,7 @@ async fn slots_that_fail_are_a_warning_then_a_problem_until_a_good_image() {
     host.until("two have failed", &["--state", "failed"], |row| row["id"].as_i64() > Some(1));
     host.configure(cloud.addr, &quiet(GOLDEN));
     host.expect(0, &["reload"]);
-    // A burst within a minute may have one passing cause.
+    // A burst within a minute may have one transient cause.
     eventually("no bake is open", || (host.json(5, &["status"])["queued"] == 0).then_some(()));
     until_judged(&host, "warning", &["warning bake_failed line:golden"]);
     host.stop();
@@ -103,7 +103,7 @@ async fn slots_that_fail_are_a_warning_then_a_problem_until_a_good_image() {
     let problem = host.json(5, &["status"])["health"]["problems"][0].clone();
     let message = problem["message"].as_str().unwrap();
     assert!(message.contains("golden has had no good image in ") && message.contains("ImageUnsupported"), "{message}");
-    // Not by a pause, by a cancelled bake or by one more that fails; a pause alone is not judged.
+    // A pause, a cancelled bake or another failure do not end it; a paused line is not checked.
     host.expect(0, &["pause", "golden", "--reason", "moving house"]);
     until_judged(&host, "ok", &[]);
     host.expect(0, &["resume", "golden"]);
@@ -135,7 +135,7 @@ async fn slots_missed_while_down_count_and_those_that_are_superseded_do_not() {
     let (text, _) = host.expect(0, &["status"]);
     assert!(text.starts_with("OK; 1 line has no image yet."), "{text}");
     host.stop();
-    // As if it had stopped an hour and a half ago: four slots at least are missed.
+    // As if it had stopped an hour and a half ago: at least four slots are missed.
     let back = "UPDATE targets SET accounted_to = accounted_to - 5400000, known_since = known_since - 5400000";
     assert_eq!(change(&host, back).await, 1);
     host.start();
@@ -147,11 +147,11 @@ async fn slots_missed_while_down_count_and_those_that_are_superseded_do_not() {
     until_judged(&host, "problem", &["problem bake_missed line:golden"]);
     assert_eq!(host.bake("golden")["state"], "succeeded");
     until_judged(&host, "ok", &[]);
-    // Caught up by the latest, the others are nothing that is missing.
+    // With the latest one caught up, the others are not missing.
     host.stop();
     host.configure(cloud.addr, &file("latest"));
     assert_eq!(change(&host, back).await, 1);
-    // Their rows are there already.
+    // They have their rows already.
     assert!(change(&host, "DELETE FROM bakes WHERE state = 'skipped'").await > 0);
     host.start();
     eventually("the latest is made", || {
@@ -208,7 +208,7 @@ fn rejected_credentials_and_a_refused_file_are_problems_of_their_own() {
 }
 
 #[test]
-fn a_key_that_counts_from_the_next_start_on_says_so_until_then() {
+fn a_key_that_counts_from_the_next_start_on_is_reported_until_then() {
     let cloud = Cloud::start();
     let mut host = Host::new(cloud.addr, GOLDEN);
     host.start();
@@ -225,7 +225,7 @@ fn a_key_that_counts_from_the_next_start_on_says_so_until_then() {
 }
 
 #[tokio::test]
-async fn an_image_that_is_too_old_is_a_problem_unless_its_schedule_says_never() {
+async fn an_image_that_is_too_old_is_a_problem_unless_its_schedule_has_never() {
     let cloud = Cloud::start();
     let aged = |more: &str| format!("\n[defaults]\nmax_image_age = \"1h\"\n{GOLDEN}{more}");
     let mut host = Host::new(cloud.addr, &aged(""));
@@ -239,7 +239,7 @@ async fn an_image_that_is_too_old_is_a_problem_unless_its_schedule_says_never() 
     host.configure(cloud.addr, &aged("max_image_age = \"never\"\n"));
     host.expect(0, &["reload"]);
     until_judged(&host, "ok", &[]);
-    // That takes back the bound, and nothing else.
+    // Removes the bound, and nothing else.
     cloud.add_faults(REFUSED);
     host.bake("golden");
     until_judged(&host, "warning", &["warning bake_failed line:golden"]);
@@ -302,7 +302,7 @@ fn who_waits_for_a_daemon_that_dies_learns_that_the_bake_is_not_confirmed() {
         let ended = waiting.wait_with_output().unwrap();
         let err = String::from_utf8(ended.stderr).unwrap();
         assert_eq!(ended.status.code(), Some(6), "{err}");
-        assert!(err.contains("is recorded and goes on") && err.contains("imagebaked show "), "{err}");
+        assert!(err.contains("are recorded and continue") && err.contains("imagebaked show "), "{err}");
         if json {
             let report: Value = serde_json::from_slice(&ended.stdout).unwrap();
             assert!(report["bakes"].is_array(), "{report}");

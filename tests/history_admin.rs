@@ -21,7 +21,7 @@ instance_id = "ecd-wrong"
 cron = "0 4 1 1 *"
 "#;
 
-/// Who this test is, as the audit is to say it.
+/// Who this test is, as in the audit.
 fn myself() -> String {
     use std::os::unix::fs::MetadataExt as _;
     let uid = fs::metadata("/proc/self").unwrap().uid();
@@ -40,7 +40,7 @@ fn whatever_a_person_does_is_in_the_audit() {
     let mut host = Host::new(cloud.addr, FILE);
     host.expect(3, &["audit"]);
     host.start();
-    assert!(host.expect(0, &["audit"]).0.starts_with("Nothing noted"));
+    assert!(host.expect(0, &["audit"]).0.starts_with("No matching line"));
     cloud.add_faults(
         "[[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-wrong\"\ncode = \"Instance.ImageUnsupported\"\n\
          [[fault]]\naction = \"CreateImageByInstance\"\ninstance_id = \"ecd-1\"\ntimes = 0\ncode = \"ExceedBuilderQuota\"\n",
@@ -124,7 +124,7 @@ fn a_slip_in_a_name_is_reported_with_what_was_meant() {
     meant(&host, local);
     meant(&host, history);
     // What is known but has nothing to show is no slip.
-    assert!(host.expect(0, &["history", "--schedule", "wrong-id"]).0.contains("Nothing recorded"));
+    assert!(host.expect(0, &["history", "--schedule", "wrong-id"]).0.contains("No matching bake"));
     assert!(host.expect(3, &["images", "wrong"]).1.contains("no good image"));
     assert!(host.expect(3, &["show", "7"]).1.contains("none is recorded yet"));
     host.bake("golden");
@@ -175,7 +175,7 @@ fn a_backup_is_made_while_the_daemon_works_and_can_be_put_back() {
     let (_, err) = host.expect(2, &["backup", text(&file)]);
     assert!(err.contains("is there already; --force replaces it"), "{err}");
     let (out, _) = host.expect(0, &["backup", text(&file), "--force"]);
-    assert!(out.contains("2 bakes, ") && out.contains("looked over and sound"), "{out}");
+    assert!(out.contains("2 bakes, ") && out.contains("verified"), "{out}");
     assert_eq!(names(&host, "copies"), ["it's \"one\" backup.db"], "nothing is left beside it");
 
     // Not where it would do harm, and not where there is no place.
@@ -425,7 +425,7 @@ fn a_crontab_becomes_schedules_that_pass_the_check() {
     assert_eq!(report["schedules"][2]["instance_ids"][1], "ws-1a2b3c4d5e6f");
     assert_eq!((report["schedules"].as_array().unwrap().len(), report["left_out"].as_array().unwrap().len()), (3, 6));
 
-    // By standard input, in the form of /etc/crontab, and where there is nothing to take over.
+    // By standard input, in the format of /etc/crontab, and where there is nothing to take over.
     let mut child = host.command(&["crontab", "import", "--system"]);
     let mut child = child.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"CRON_TZ=UTC\n0 3 * * * root bake ecd-1\n").unwrap();

@@ -1,4 +1,4 @@
-//! The file of the history, from outside: a disk that is full, files that are deleted, moved or replaced under the daemon,
+//! The file of the history, from outside: a disk that is full, files that are deleted, moved or replaced while the daemon runs,
 //! copies that are older than the cloud, and folders in which others can plant names.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
@@ -74,7 +74,7 @@ fn a_disk_that_fills_up_stops_nothing_for_good() {
     until_state(&host, "building");
     limit_files(&host, Some(fs::metadata(host.path("state/imagebaked.db-wal")).unwrap().len()));
     // The image is done, and that cannot be written.
-    let report = eventually("the status says so", || {
+    let report = eventually("the status reports it", || {
         let (code, report) = status(&host);
         (code == Some(5) && report.contains("disk I/O error")).then_some(report)
     });
@@ -108,7 +108,7 @@ fn a_database_that_is_removed_costs_no_image_and_leaves_no_instance_off() {
     host.expect(0, &["bake", "golden"]);
     until_state(&host, "building");
     fs::remove_file(host.path("state/imagebaked.db")).unwrap();
-    eventually("the status says so", || status(&host).1.contains("was removed").then_some(()));
+    eventually("the status reports it", || status(&host).1.contains("was removed").then_some(()));
     assert_eq!(status(&host).0, Some(5));
     let (_, err) = host.expect(1, &["bake", "golden"]);
     assert!(err.contains("was removed"), "{err}");

@@ -1,5 +1,5 @@
-//! Who uses an image, from outside: by any id, by its name, by anything that the cloud lists; and lists that lie, which
-//! conclude nothing.
+//! Users of images, checked from outside: matched by any id or by name, for every kind of user; and false lists, which
+//! must have no effect.
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
@@ -8,8 +8,8 @@ mod support;
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};
 
-/// Only the newest image stays by its rules, and what goes is deleted at once. A file with a workstation only: images are
-/// in use by desktops all the same.
+/// Only the newest image is kept by its rules, and others are deleted at once. The configuration has workstations only;
+/// desktops can still use its images.
 const KEEP_ONE: &str = r#"
 [[schedule]]
 name = "golden"
@@ -51,14 +51,14 @@ fn clear_faults(cloud: &Cloud) {
     exchange(cloud.addr, "DELETE", "/_sim/faults", "");
 }
 
-/// A cloud that protects nothing: whatever the daemon asks it to delete is deleted.
+/// A cloud without protection: it deletes whatever the daemon requests.
 fn unkind() -> Cloud {
     let cloud = Cloud::start();
     control(&cloud, "deletes_in_use", &json!(true));
     cloud
 }
 
-/// A host with a daemon that has baked the line `n` times, without looking at its images; the oldest image first.
+/// A host with a daemon that has baked the line `n` times, without an inventory scan; the oldest image first.
 fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
     let without_rules: String =
         schedules.lines().filter(|line| !line.starts_with("keep")).collect::<Vec<_>>().join("\n");
@@ -70,7 +70,7 @@ fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
     (host, images)
 }
 
-/// Puts a user of the image there that only this call shows.
+/// Adds a user of the image that only this call lists.
 fn put_user(cloud: &Cloud, action: &str, image: &str) {
     match action {
         "DescribeDesktops" => {
@@ -106,7 +106,7 @@ fn status(cloud: &Cloud, image: &str) -> String {
 fn a_list_that_lies_deletes_nothing() {
     let cloud = unkind();
     let (mut host, images) = baked(&cloud, KEEP_ONE, 3);
-    // Before the daemon can look for the first time: of each kind one user, of the oldest image.
+    // Before the first scan of the daemon: one user of each kind, of the oldest image.
     for action in CALLS {
         put_user(&cloud, action, &images[0]);
     }
@@ -118,7 +118,7 @@ fn a_list_that_lies_deletes_nothing() {
             clear_faults(&cloud);
             let plan = format!(r#"{{"fault":[{{"action":"{action}","times":0,"list":"{lie}"}}]}}"#);
             if !exchange(cloud.addr, "POST", "/_sim/faults", &plan).starts_with("HTTP/1.1 200") {
-                // This list cannot lie so: it has no count, or no tokens.
+                // This list cannot be false in this way: it has no count, or no tokens.
                 continue;
             }
             let before = cloud.calls(action, None).len();
@@ -137,13 +137,13 @@ fn a_list_that_lies_deletes_nothing() {
     assert!(cloud.calls("DeleteImage", None).is_empty());
     clear_faults(&cloud);
 
-    // The truth again: what is in use stays, the other one goes.
+    // With true lists the image in use stays, and the other one is deleted.
     let report = host.json(0, &["prune"]);
     assert_eq!(cloud.calls("DeleteImage", None).len(), 1, "{report}");
     assert_eq!([status(&cloud, &images[0]), status(&cloud, &images[1])], ["AVAILABLE", "DELETE"]);
 }
 
-/// What `prune` says of an image.
+/// The line of `prune` for an image.
 fn judged(report: &Value, image: &str) -> Value {
     let images = report["images"].as_array().unwrap().iter();
     images.clone().find(|judged| judged["image_id"] == image).unwrap_or_else(|| panic!("{image}: {report}")).clone()
@@ -174,21 +174,21 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
     control(&cloud, "instances", &with(desktop("ecd-0"), json!({"image_id": images[0], "pool_id": "dg-0"})));
     put_user(&cloud, "ListWuyingServer", &images[1]);
     put_user(&cloud, "ListAppInstanceGroup", &images[2]);
-    // By the id of the desktop service, which shows no name of it: a pool without desktops, a template, a bundle.
+    // By the id of the desktop service, which lists no name: a pool without desktops, a template, a bundle.
     for (n, id) in [(3, "m-3"), (4, "m-4"), (5, "m-5")] {
         control(&cloud, "images", &json!({"image_id": images[n], "desktop_image_id": id}));
     }
     put_user(&cloud, "DescribeDesktopGroups", "m-3");
     put_user(&cloud, "DescribeTemplates", "m-4");
     put_user(&cloud, "DescribeBundles", "m-5");
-    // By name alone, the id is one that nobody knows: a desktop, a workstation, a bundle.
+    // By name only, with an unknown id: a desktop, a workstation, a bundle.
     control(&cloud, "instances", &with(desktop("ecd-6"), json!({"image_id": "m-x6", "image_name": name(6)})));
     let workstation = json!({"instance_id": "ws-7", "instance_type": "WuyingServer"});
     control(&cloud, "instances", &with(workstation, json!({"image_id": "m-x7", "image_name": name(7)})));
     control(&cloud, "bundles", &json!({"bundle_id": "b-8", "image_id": "m-x8", "image_name": name(8)}));
-    // And a pool, by the id that a desktop shows with the name.
+    // A pool, by the id that a desktop lists with the name.
     control(&cloud, "pools", &json!({"pool_id": "dg-8", "image_id": "m-x8"}));
-    // A user of another image of a like name is none of ours, and one that was deleted is none any more.
+    // A user of another image with a similar name does not count, nor does a deleted user.
     control(&cloud, "instances", &with(desktop("ecd-9"), json!({"image_id": "m-x9", "image_name": "golden"})));
     let gone = json!({"image_id": images[10], "status": "Deleted"});
     control(&cloud, "instances", &with(desktop("ecd-10"), gone));
@@ -218,8 +218,8 @@ fn an_image_is_in_use_by_whatever_name_and_by_whatever_kind() {
     assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
 }
 
-/// Between the scan and the delete call somebody may begin to use the image: each of these is seen by the second question,
-/// under whatever id its list shows.
+/// A user may appear between the scan and the delete call: the second query finds each of them, under any id of its
+/// list.
 #[test]
 fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
     let cloud = unkind();
@@ -231,7 +231,7 @@ fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
     clear_faults(&cloud);
     for (action, label) in CALLS.into_iter().zip(["ecd-9", "ws-9", "aig-9", "pool dg-9", "bundle b-9", "template t-9"])
     {
-        // The last call of the scan is done, and its answer is still on its way.
+        // The last call of the scan has been executed, and its response is still pending.
         cloud.add_faults(r#"{"fault":[{"action":"DescribeBundles","delay":"1500ms"}]}"#);
         let before = cloud.calls("DescribeBundles", None).len();
         let pass = host.command(&["prune", "--json"]).stdout(std::process::Stdio::null()).spawn().unwrap();
@@ -251,14 +251,14 @@ fn a_user_that_comes_after_the_scan_is_seen_before_the_deletion() {
             _ => put_user(&cloud, action, ""),
         }
     }
-    // A list that lies to the second question blocks as well.
+    // A false list in the second query blocks the deletion too.
     cloud.add_faults(r#"{"fault":[{"action":"DescribeTemplates","nth":2,"list":"null"}]}"#);
     host.json(0, &["prune"]);
     assert!(cloud.calls("DeleteImage", None).is_empty());
 }
 
 #[test]
-fn users_are_looked_for_in_every_region_that_an_image_may_be_in() {
+fn users_are_listed_in_every_region_that_an_image_may_be_in() {
     let cloud = unkind();
     let rules = KEEP_ONE.replace("keep", "regions = [\"cn-beijing\"]\nkeep");
     let (mut host, images) = baked(&cloud, &rules, 3);
@@ -270,7 +270,7 @@ fn users_are_looked_for_in_every_region_that_an_image_may_be_in() {
         };
         images.iter().all(copied).then_some(())
     });
-    // The file has no word of the region any more, only the history has.
+    // The configuration does not have the region any more, only the history has.
     host.configure(cloud.addr, KEEP_ONE);
     for (kind, id, image) in [("pools", "dg-1", &images[0]), ("bundles", "b-1", &images[1])] {
         control(&cloud, kind, &json!({"id": id, "image_id": image, "region": "cn-beijing"}));
@@ -297,24 +297,24 @@ fn a_kind_that_is_left_out_is_not_asked_and_that_is_on_record() {
     assert_eq!(used_by(&report, &images[1]), ["pool dg-9"]);
     eventually("the image is deleted", || (status(&cloud, &images[0]) == "DELETE").then_some(()));
     assert!(cloud.calls("DescribeTemplates", None).is_empty());
-    // The template went with its image: that is what the cloud does.
+    // The cloud deleted the template with its image.
     assert_eq!(cloud.state()["templates"], json!([]));
 
-    let words = "templates, delivery_groups are not asked whether they use an image before it is deleted";
+    let words = "templates, delivery_groups are not listed as users before an image is deleted";
     let audit = host.json(0, &["audit", "--action", "in_use"]);
     assert!(audit.to_string().contains(words), "{audit}");
     let doctor = host.run(&["doctor", "--json"]);
     let doctor = String::from_utf8_lossy(&doctor.stdout).into_owned();
     assert!(doctor.contains(words), "{doctor}");
 
-    // A kind that is asked again after a reload needs its right again.
+    // After a reload an added kind needs its permission again.
     host.configure(cloud.addr, KEEP_ONE);
     host.expect(0, &["reload"]);
     let report = host.json(1, &["prune"]);
     assert!(report["problem"].as_str().unwrap().contains("Forbidden.RAM"), "{report}");
 }
 
-/// Lists that lie while a bake asks what its instance does, or how far its image is, cost time and nothing else.
+/// False lists during a bake delay it and have no other effect.
 #[test]
 fn a_bake_outlives_lists_that_lie() {
     let cloud = Cloud::start();

@@ -63,7 +63,7 @@ fn the_file_is_what_check_accepts_and_never_overwritten() {
 
     // An existing file stays as it is, whether or not its text would be the same. A dangling link stays, too.
     let output = init(&cloud, &[path]);
-    assert!(output.status.code() == Some(1) && words(&output).contains("is there already"), "{}", words(&output));
+    assert!(output.status.code() == Some(1) && words(&output).contains("exists already"), "{}", words(&output));
     fs::write(&file, "mine").unwrap();
     assert_eq!(init(&cloud, &[path]).status.code(), Some(1));
     assert_eq!(fs::read(&file).unwrap(), b"mine");
@@ -93,7 +93,7 @@ fn a_file_that_appears_meanwhile_is_not_overwritten_either() {
         fs::write(&file, "mine").unwrap();
         running.join().unwrap()
     });
-    assert!(output.status.code() == Some(1) && words(&output).contains("is there already"), "{}", words(&output));
+    assert!(output.status.code() == Some(1) && words(&output).contains("exists already"), "{}", words(&output));
     assert_eq!(fs::read(&file).unwrap(), b"mine");
 }
 

@@ -398,9 +398,9 @@ fn circles_are_found() {
 fn each_outside_world_is_behind_one_module() {
     for (module, paths) in imports().foreign {
         let module = module.join("::");
-        for (world, doors) in WORLDS {
+        for (world, users) in WORLDS {
             let uses = paths.iter().any(|path| path == world || path.starts_with(&format!("{world}::")));
-            let allowed = doors.iter().any(|door| module == *door || module.starts_with(&format!("{door}::")));
+            let allowed = users.iter().any(|user| module == *user || module.starts_with(&format!("{user}::")));
             assert!(!uses || allowed, "{module} uses {world}");
         }
     }

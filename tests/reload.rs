@@ -157,7 +157,7 @@ fn without_watch_edits_are_reported_and_not_taken() {
 }
 
 #[test]
-fn reload_says_what_changed() {
+fn reload_reports_the_changes() {
     let cloud = Cloud::start();
     let host = host(&cloud, false);
     let (text, _) = host.expect(0, &["reload"]);

@@ -1,4 +1,4 @@
-//! Promise 3 from outside: the real daemon and the simulator, and every trick to make it delete what it must not.
+//! Promise 3 from outside: the real daemon and the simulator, in every situation that could lead to a wrong deletion.
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests are not recognised as tests")]
 
@@ -13,7 +13,7 @@ use imagebaked::{
 use serde_json::{Value, json};
 use support::{Cloud, Host, eventually, exchange};
 
-/// One line, three images at most by its rules, deleted at the next pass after they were marked.
+/// One line with at most three images by its rules, deleted at the next pass after they were marked.
 const KEEP_TWO: &str = r#"
 [[schedule]]
 name = "golden"
@@ -30,7 +30,7 @@ fn baked(cloud: &Cloud, schedules: &str, n: usize) -> (Host, Vec<String>) {
     (host, images)
 }
 
-/// What `prune --dry-run` or `prune` says of each image.
+/// The lines of `prune --dry-run` or `prune`, by image.
 fn prune(host: &Host, args: &[&str]) -> BTreeMap<String, Value> {
     let report = host.json(0, &[&["prune"], args].concat());
     let images = report["images"].as_array().unwrap().iter();
@@ -41,7 +41,7 @@ fn actions(report: &BTreeMap<String, Value>) -> BTreeMap<&str, &str> {
     report.iter().map(|(id, image)| (id.as_str(), image["action"].as_str().unwrap())).collect()
 }
 
-/// Why an image stays.
+/// Reasons why an image stays.
 fn why(image: &Value) -> Vec<&str> {
     image["why"].as_array().unwrap().iter().map(|why| why["why"].as_str().unwrap()).collect()
 }
@@ -57,7 +57,7 @@ fn control(cloud: &Cloud, what: &str, body: &Value) {
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
 }
 
-/// Prunes until nothing is marked any more.
+/// Prunes until no image is marked.
 fn prune_to_the_end(host: &Host) {
     eventually("everything that goes has gone", || {
         let report = prune(host, &[]);
@@ -66,18 +66,18 @@ fn prune_to_the_end(host: &Host) {
 }
 
 #[test]
-fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
+fn what_no_rule_wants_is_marked_then_deleted_and_all_outputs_agree() {
     let cloud = Cloud::start();
     let (host, images) = baked(&cloud, KEEP_TWO, 4);
 
-    // The history alone, the look without deeds, and the deed.
+    // From the history only, as a dry run, and as a real pass.
     let planned = host.json(0, &["plan"]);
     let planned: Vec<_> = planned["images"].as_array().unwrap().iter().map(|image| image["image_id"].clone()).collect();
     assert_eq!(planned, [images[1].as_str(), images[0].as_str()]);
     let rehearsed = prune(&host, &["--dry-run"]);
     assert_eq!(rehearsed[&images[0]]["rule"], "keep = { last = 2, min = 1 }");
     assert_eq!(why(&rehearsed[&images[3]]), ["channel", "last_good", "rule"]);
-    assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["fate"] == "kept"));
+    assert!(host.json(0, &["images"])["images"].as_array().unwrap().iter().all(|image| image["deletion"] == "kept"));
     let done = prune(&host, &[]);
     assert_eq!(actions(&rehearsed), actions(&done));
     assert_eq!(
@@ -91,7 +91,7 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     );
     assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"), "marked is not deleted");
 
-    // The keeper itself comes back when the grace is over.
+    // The image task itself runs when the grace is over.
     eventually("both are deleted", || {
         (status(&cloud, &images[0]) == "DELETE" && status(&cloud, &images[1]) == "DELETE").then_some(())
     });
@@ -102,12 +102,12 @@ fn what_no_rule_wants_is_marked_then_deleted_and_all_say_the_same() {
     let left: Vec<_> =
         left["images"].as_array().unwrap().iter().map(|image| image["image_id"].as_str().unwrap()).collect();
     assert_eq!(left, [images[3].as_str(), images[2].as_str()]);
-    // What was deleted by the rules is nothing that history and cloud differ in.
+    // Deletions by the rules are no difference between history and cloud.
     assert_eq!(host.json(0, &["reconcile"])["equal"], true);
 }
 
 #[test]
-fn an_edit_of_the_rules_says_which_images_it_means() {
+fn an_edit_of_the_rules_lists_the_affected_images() {
     let cloud = Cloud::start();
     let rules = |last: u32| KEEP_TWO.replace("last = 2", &format!("last = {last}")).replace("1s", "1h");
     let (mut host, images) = baked(&cloud, &rules(3), 4);
@@ -121,11 +121,11 @@ fn an_edit_of_the_rules_says_which_images_it_means() {
     let all: Vec<_> = images.iter().rev().cloned().collect();
     let edits = [
         (rules(1), [vec![images[2].clone(), images[1].clone()], vec![], vec![]]),
-        // From one to five: also the one that the first rules did not want.
+        // From one to five: also the image that the first rules did not want.
         (rules(5), [vec![], vec![images[2].clone(), images[1].clone(), images[0].clone()], vec![]]),
         (rules(5).replace("@yearly", "@monthly"), [vec![], vec![], vec![]]),
         (other, [vec![], vec![], all]),
-        // The line comes back under rules that want little.
+        // The line returns with rules that want few images.
         (rules(1), [vec![images[2].clone(), images[1].clone(), images[0].clone()], vec![], vec![]]),
     ];
     for (schedules, wanted) in edits {
@@ -147,7 +147,7 @@ fn an_edit_of_the_rules_says_which_images_it_means() {
     assert!(host.log().contains("; 2 images more to go"), "{}", host.log());
     assert!(images.iter().all(|image| status(&cloud, image) == "AVAILABLE"), "nothing but words so far");
 
-    // Where the history cannot be read nothing is claimed.
+    // Without a readable history nothing is reported.
     host.configure(cloud.addr, &rules(2));
     std::fs::rename(&main, &new).unwrap();
     host.configure(cloud.addr, &rules(1));
@@ -176,10 +176,10 @@ fn a_person_has_the_last_word() {
     assert_eq!(why(&report[&images[1]]), ["pinned"]);
     let (out, _) = host.expect(0, &["images"]);
     assert!(out.contains("pinned: the audit needs it") && out.contains("pinned: undeleted"), "{out}");
-    // Without the pin the rules decide again.
+    // Without the pin the rules apply again.
     host.expect(0, &["unpin", &images[0]]);
     assert_eq!(prune(&host, &["--dry-run"])[&images[0]]["action"], "mark");
-    // A pin that ends is no pin any more; one that has ended cannot be set.
+    // A pin that has ended has no effect, and cannot be set.
     host.expect(1, &["pin", &images[0], "--until", "2001-01-01T00:00:00Z"]);
     assert!(cloud.calls("DeleteImage", None).is_empty());
 }
@@ -192,7 +192,7 @@ fn nobody_is_tricked_out_of_an_image() {
     for _ in 0..4 {
         host.bake("golden");
     }
-    // The sim is asked for the order, for the daemon may prune at any time from here on.
+    // The simulator has the order, because the daemon may prune at any time from here on.
     let images: Vec<String> = cloud
         .images("ecd-1")
         .iter()
@@ -216,7 +216,7 @@ fn nobody_is_tricked_out_of_an_image() {
     assert_eq!((&report[&images[3]]["action"], why(&report[&images[3]])), (&json!("blocked"), vec!["refused"]));
     assert_eq!(why(&report[&images[4]]), ["channel", "last_good", "rule"]);
 
-    // Refused for its use, it is asked for again later, and by a person at once.
+    // A deletion that was rejected because of a user is repeated later, and at once on request.
     assert_eq!(prune(&host, &[])[&images[3]]["action"], "wait");
     assert_eq!(cloud.calls("DeleteImage", None).len(), 1);
     let (out, _) = host.expect(0, &["images"]);
@@ -232,22 +232,22 @@ fn nobody_is_tricked_out_of_an_image() {
 }
 
 #[test]
-fn doubt_holds_everything() {
+fn a_blocker_keeps_every_image() {
     let cloud = Cloud::start();
     let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
     let mut host = Host::new(cloud.addr, &format!("{rules}retry = {{ rebakes = 0 }}\n"));
     host.start();
-    // The first look of a daemon finds nothing here; the next comes in an hour, but for those asked for.
+    // The first scan of a daemon finds nothing here; the next one comes in an hour, except on request.
     let good: Vec<_> = (0..2).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
     cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\nimage = \"CREATE_FAILED\"\n");
     let failed = host.bake("golden");
     assert_eq!((&failed["state"], &failed["cause"]), (&"failed".into(), &"image".into()));
     let report = prune(&host, &[]);
-    assert_eq!(report[&good[0]]["why"][0]["because"]["doubt"], "newest_failed");
+    assert_eq!(report[&good[0]]["why"][0]["because"]["blocker"], "newest_failed");
     let (out, _) = host.expect(0, &["prune", "--dry-run"]);
     assert!(out.contains("no rule wants it, but bake 3 of the line failed, and none has succeeded since"), "{out}");
 
-    // Nobody may be asked who uses images: nothing goes.
+    // Without permission to list users nothing is deleted.
     host.bake("golden");
     for action in ["ListWuyingServer", "DescribeDesktops", "ListAppInstanceGroup", "ListImage"] {
         cloud.add_faults(&format!(
@@ -264,7 +264,7 @@ fn doubt_holds_everything() {
     assert_eq!(report.values().filter(|image| image["action"] == "delete").count(), 2);
 }
 
-/// An instance that allows no image says nothing of the images that there are, and a person can pass over a failed image.
+/// An instance that allows no image does not concern existing images, and a person can pass over a failed image.
 #[test]
 fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_can_pass_over_one() {
     let cloud = Cloud::start();
@@ -286,7 +286,7 @@ fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_ca
     let audit = audited(&host, "prune despite failed bake");
     assert!(audit.len() == 1 && audit[0].contains("bake 3 of golden"), "{audit:?}");
 
-    // After a good image only the instance fails: the old one goes without a person's word.
+    // After a good image only the instance fails: the old image is deleted without a confirmation.
     host.bake("golden");
     cloud.add_faults(
         "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",
@@ -296,7 +296,7 @@ fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_ca
     assert_eq!(status(&cloud, &good[1]), "DELETE");
 }
 
-/// A vetoed image is no good one: the newest without a veto is what the line falls back on.
+/// A vetoed image is not good: the newest image without a veto is the last good one.
 #[test]
 fn the_last_good_image_is_the_newest_without_a_veto() {
     let cloud = Cloud::start();
@@ -309,7 +309,7 @@ fn the_last_good_image_is_the_newest_without_a_veto() {
     assert_eq!(report[&images[0]]["action"], "delete");
     let (out, _) = host.expect(0, &["prune", "--dry-run"]);
     assert_eq!(out.matches("newest good image").count(), 1, "{out}");
-    // Nothing is left to fall back on: a problem, whether or not a slot has failed since.
+    // No good image is left: a problem, whether or not a slot has failed since.
     host.expect(0, &["veto", &images[1], "--reason", "no sound either"]);
     let wanted = |health: &str| health.contains("no_good_image") && health.contains(r#""verdict":"problem""#);
     eventually("it is a problem", || Some(problems(&host)).filter(|health| wanted(health)));
@@ -322,17 +322,17 @@ fn the_last_good_image_is_the_newest_without_a_veto() {
     eventually("it has one", || (!problems(&host).contains("no_good_image")).then_some(()));
 }
 
-/// The quota is full of images that no rule wants: they go, and the bake of the night succeeds.
+/// The quota is full of images that no rule wants: they are deleted, and the bake of the night succeeds.
 #[test]
 fn a_full_image_quota_is_met_by_one_pass_and_the_bake_is_tried_again() {
     let cloud =
         Cloud::with(&["--open", "--build-time", "300ms", "--power-time", "200ms", "--builders", "50", "--images", "4"]);
     let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
-    // A quota alone would let no bake try for an hour.
+    // Because of the quota alone no bake would try for an hour.
     let more = "stop_instance = \"required\"\nmax_downtime = \"1s\"\nretry = { cap = \"1h\" }\n";
     let mut host = Host::new(cloud.addr, &format!("{rules}{more}"));
     host.start();
-    // The pass of the start found nothing, the next by the clock comes in an hour.
+    // The first pass found nothing, the next regular one comes in an hour.
     let images: Vec<_> = (0..4).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
     host.expect(0, &["pin", &images[0]]);
     let stops = cloud.calls("StopDesktops", None).len();
@@ -341,7 +341,7 @@ fn a_full_image_quota_is_met_by_one_pass_and_the_bake_is_tried_again() {
     let reason = bake["reason"].as_str().unwrap();
     assert!(reason.contains("the instance was started again") && reason.contains("QuotaExceeded.Image"), "{reason}");
     assert_eq!(cloud.calls("StopDesktops", None).len(), stops + 2, "it ran while the images were deleted");
-    // What is pinned and the last good image of then are there.
+    // The pinned image and the last good image remain.
     let left = images.iter().map(|image| status(&cloud, image)).collect::<Vec<_>>();
     assert_eq!(left, ["AVAILABLE", "DELETE", "DELETE", "AVAILABLE"]);
     assert_eq!(audited(&host, "delete").len(), 2);
@@ -352,13 +352,13 @@ fn an_image_that_is_gone_does_not_count_and_one_that_went_with_the_call_is_delet
     let cloud = Cloud::start();
     let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, min = 2, grace = \"0s\"");
     let (host, images) = baked(&cloud, &rules, 4);
-    // Other hands took the newest but one; two good ones must be left.
+    // The newest image but one was deleted externally; two good ones must remain.
     control(&cloud, "images", &json!({"image_id": images[2], "deleted": true}));
     cloud.add_faults("[[fault]]\naction = \"DeleteImage\"\ndrop = \"after\"\n");
     let report = prune(&host, &[]);
     assert_eq!(why(&report[&images[1]])[0], "rule");
     assert_eq!(why(&report[&images[2]]), ["missing"]);
-    // The answer was lost, the image is gone: found out at once.
+    // The response was lost and the image is deleted: a search detects it at once.
     assert_eq!(report[&images[0]]["action"], "delete");
     assert_eq!(status(&cloud, &images[0]), "DELETE");
     assert!(!prune(&host, &[]).contains_key(&images[0]));
@@ -394,23 +394,23 @@ fn a_removed_schedule_keeps_its_images_until_they_are_adopted() {
     host.expect(1, &["adopt", "silver", "imgc-found"]);
     assert!(host.json(0, &["images", "--orphans"])["images"].as_array().unwrap().is_empty());
 
-    // An image for another kind of machine is none for this line, and none that is adopted is newer for its version.
+    // The line does not adopt an image of another kind of machine, and an adopted image is not newer by its version.
     control(&cloud, "images", &json!({"image_id": "imgc-ws", "product_type": "WuyingServer"}));
     let report = host.json(1, &["adopt", "silver", "imgc-ws"]);
     assert!(report["images"][0]["obstacle"].as_str().unwrap().contains("WuyingServer"), "{report}");
     let latest = || host.json(0, &["images", "--channel", "latest"])["images"][0]["image_id"].clone();
     eventually("the newest by its slot is the latest", || (latest() == images[2].as_str()).then_some(()));
 
-    // Rules count what is ours, and the foreign one is in nobody's way.
+    // Rules count only images of this owner; the foreign one has no effect.
     let report = prune(&host, &["--dry-run"]);
     assert_eq!(why(&report["imgc-found"]), ["not_ours"]);
     assert_eq!(why(&report[&images[2]]), ["channel", "last_good", "rule"]);
     assert_eq!(report[&images[0]]["action"], "mark");
-    // Its versions go on after all of them.
+    // Its versions continue after all of them.
     assert_eq!(host.bake("silver")["version"], 5);
 }
 
-/// Two images are to go, one stays, wherever the daemon is killed on the way.
+/// Two images are to be deleted, one stays, wherever the daemon is killed meanwhile.
 #[test]
 fn a_kill_at_any_point_of_a_deletion_takes_what_goes_and_no_more() {
     std::thread::scope(|scope| {
@@ -420,7 +420,7 @@ fn a_kill_at_any_point_of_a_deletion_takes_what_goes_and_no_more() {
                 let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"200ms\"");
                 let (mut host, images) = baked(&cloud, &rules.replace("keep =", "# keep ="), 3);
                 host.stop();
-                // At the second passing one image is gone already.
+                // At the second pass one image is deleted already.
                 for passing in [1, 2] {
                     host.configure(cloud.addr, &rules);
                     host.launch(&format!("{point}:{passing}"));
@@ -469,7 +469,7 @@ fn no_more_faults(cloud: &Cloud) {
     exchange(cloud.addr, "DELETE", "/_sim/faults", "");
 }
 
-/// Lists by id, as scans, fail from now on; lists that name the image too.
+/// Lists by id and scans fail from now on; so do lists with the image.
 const NO_LISTS: &str = "[[fault]]\naction = \"ListImage\"\ntimes = 0\ncode = \"ServiceUnavailable\"\nstatus = 503\n";
 
 #[test]
@@ -490,8 +490,8 @@ fn an_image_whose_deletion_is_unclear_is_promised_to_nobody_and_was_deleted_by_u
         assert!(report.contains("whether the cloud deleted it is not known yet"), "{report}");
         let (_, report) = host.expect(1, &["undelete", &images[0]]);
         assert!(report.contains("whether the cloud deleted it is not known yet"), "{report}");
-        assert_eq!(image_row(&host, &images[0])["fate"], "deleting");
-        // Nor does a scan that fails change anything, nor a restart.
+        assert_eq!(image_row(&host, &images[0])["deletion"], "deleting");
+        // A failing scan or a restart changes nothing.
         let report = host.json(1, &["prune"]);
         assert!(report["problem"].as_str().unwrap().contains("ServiceUnavailable"), "{report}");
         host.kill();
@@ -534,9 +534,9 @@ fn a_blocker_makes_a_deletion_wait_and_takes_no_mark_back() {
     let delete_after = image_row(&host, &images[0])["delete_after"].clone();
     let is_marked_still = |host: &Host| {
         let row = image_row(host, &images[0]);
-        assert_eq!((&row["fate"], &row["delete_after"]), (&json!("marked"), &delete_after), "{row}");
+        assert_eq!((&row["deletion"], &row["delete_after"]), (&json!("marked"), &delete_after), "{row}");
     };
-    // Somebody uses it; the lists fail; the daemon is killed. The grace goes on.
+    // The image is in use, the lists fail, the daemon is killed. The grace continues.
     control(&cloud, "groups", &json!({"group_id": "aig-1", "image_id": images[0]}));
     let report = prune(&host, &[]);
     assert_eq!((&report[&images[0]]["action"], why(&report[&images[0]])), (&json!("blocked"), vec!["in_use"]));
@@ -558,13 +558,13 @@ fn a_blocker_makes_a_deletion_wait_and_takes_no_mark_back() {
     prune(&host, &[]);
     is_marked_still(&host);
     assert!(cloud.calls("DeleteImage", None).is_empty());
-    // Its user leaves, and its tags come back.
+    // Its user disappears, and its tags return.
     let tags: Value = cloud.images("ecd-1")[1]["tags"].clone();
     control(&cloud, "images", &json!({"image_id": images[0], "tags": tags}));
     control(&cloud, "groups", &json!({"group_id": "aig-1", "image_id": images[2]}));
     assert_eq!(prune(&host, &[])[&images[0]]["action"], "delete");
     assert_eq!(status(&cloud, &images[0]), "DELETE");
-    // Rules that want it again do take the mark back.
+    // Rules that want it again remove the mark.
     host.bake("golden");
     assert_eq!(prune(&host, &[])[&images[1]]["action"], "mark");
     host.configure(cloud.addr, &KEEP_TWO.replace("last = 2", "last = 9"));
@@ -598,7 +598,7 @@ fn an_edit_that_wants_less_than_half_waits_for_a_persons_word() {
         let good = images.iter().filter(|image| image["status"] == "AVAILABLE").count();
         assert_eq!(good, n);
     };
-    // Six are there, four are not wanted any more: first as a rehearsal, then for ever.
+    // Six exist, four are not wanted any more: first a dry run, then a real pass.
     configure(&host, 2);
     host.expect(0, &["reload"]);
     eventually("the brake holds", || problems(&host).contains("golden").then_some(()));
@@ -616,12 +616,12 @@ fn an_edit_that_wants_less_than_half_waits_for_a_persons_word() {
     assert!(problems(&host).contains("4 of 6 good images of golden"), "it survives a restart");
     there(6);
     assert!(cloud.calls("DeleteImage", None).is_empty());
-    // It ends when it would hold nothing any more, and is met again.
+    // The problem ends when no limit is exceeded, and returns with the next one.
     configure(&host, 4);
     host.expect(0, &["reload"]);
     eventually("two went without a word", || (cloud.calls("DeleteImage", None).len() == 2).then_some(()));
     eventually("nothing is held", || (!problems(&host).contains("good images of golden")).then_some(()));
-    // Two of six are gone today, two more are more than half.
+    // Two of six were deleted today, two more are more than half.
     configure(&host, 2);
     host.expect(0, &["reload"]);
     eventually("a trickle meets it, too", || problems(&host).contains("after 2 in the last 24 hours").then_some(()));
@@ -684,7 +684,7 @@ fn images_that_failed_are_shown_and_those_that_nobody_knows_too() {
     };
     let report = host.json(0, &["images", "--failed"]);
     assert_eq!(of(&report, id).unwrap()["bake"], failed["id"], "{report}");
-    // The list of the next pass shows both.
+    // The list of the next pass has both.
     let pruned = host.json(0, &["prune", "--dry-run"]);
     assert_eq!(pruned["failed"].as_array().unwrap().len(), 2, "{pruned}");
     let report = host.json(0, &["images", "--failed"]);
@@ -695,7 +695,7 @@ fn images_that_failed_are_shown_and_those_that_nobody_knows_too() {
     assert!(out.contains("the history does not know it") && out.contains("wait, deleted after"), "{out}");
     let report = host.json(1, &["reconcile"]);
     assert!(report["failed"].to_string().contains(id), "{report}");
-    // Failed images are none of the good ones.
+    // Failed images do not count as good ones.
     assert!(of(&host.json(0, &["images"]), id).is_none());
     prune(&host, &[]);
     assert_eq!(status(&cloud, id), "CREATE_FAILED");

@@ -470,7 +470,7 @@ async fn refused_rights_name_what_is_missing() {
 }
 
 #[tokio::test]
-async fn lists_are_false_as_the_fault_plan_says() {
+async fn lists_are_false_by_the_fault_plan() {
     let (sim, clock) = start(Options::default()).await;
     for (lie, rows, count, token) in [
         ("null", json!(null), 3, ""),
@@ -581,7 +581,7 @@ async fn faults_meet_the_calls_they_name() {
 }
 
 #[tokio::test]
-async fn an_image_ends_as_the_fault_plan_says() {
+async fn an_image_ends_by_the_fault_plan() {
     for (deletion, status, listed) in
         [("CREATE_FAILED", "CREATE_FAILED", 1), ("STUCK", "CREATING", 1), ("VANISH", "VANISHED", 0), ("ODD", "ODD", 1)]
     {

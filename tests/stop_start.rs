@@ -212,7 +212,7 @@ fn hooks_of_a_failure_run_when_the_instance_is_up_again_and_change_nothing() {
 }
 
 #[test]
-fn a_hook_under_way_ends_with_the_daemon_and_runs_again() {
+fn a_hook_running_ends_with_the_daemon_and_runs_again() {
     let cloud = Cloud::start();
     let keys = format!(
         "hooks = {{ before = [{}, {}] }}",
@@ -240,7 +240,7 @@ fn the_exit_status_of_a_hook_ended_by_a_shutdown_is_no_veto() {
     host.expect(0, &["bake", "golden"]);
     let pid = written(&host, "begun");
     host.signal("TERM");
-    eventually("it is stopping", || host.log().contains("waiting for calls under way").then_some(()));
+    eventually("it is stopping", || host.log().contains("waiting for running calls").then_some(()));
     assert!(std::process::Command::new("kill").arg(pid.trim()).status().unwrap().success());
     host.stopped();
     host.start();
@@ -340,18 +340,18 @@ fn users_who_stay_cost_the_slot() {
     let waits = host.bake("waits");
     assert_eq!((&waits["state"], reason(&waits)), (&"skipped".into(), "somebody was connected to the instance for 1s"));
     let skips = host.bake("skips");
-    let why = "somebody was connected to the instance, and if_connected says to skip";
+    let why = "somebody was connected to the instance, and if_connected is \"skip\"";
     assert_eq!((&skips["state"], reason(&skips)), (&"skipped".into(), why));
     assert!(cloud.calls("StopDesktops", None).is_empty() && cloud.images("ecd-used").is_empty());
 }
 
 #[test]
-fn an_instance_is_stopped_under_its_users_where_the_file_says_so() {
+fn an_instance_is_stopped_under_its_users_where_the_configuration_allows_it() {
     let cloud = Cloud::start();
     connect(&cloud, "ws-used", true);
     let host = host(&cloud, "ws-used", "stop_instance = 'required'\nif_connected = 'proceed'");
     let bake = host.bake("golden");
-    let why = "image made; sim-user was connected; stopped all the same, as if_connected says";
+    let why = "image made; sim-user was connected; stopped nevertheless, because if_connected is \"proceed\"";
     assert_eq!((&bake["state"], reason(&bake)), (&"succeeded".into(), why));
     assert_eq!(power(&cloud, "ws-used"), "running");
 }

@@ -20,7 +20,7 @@ fn utc(year: i32, month: u32, day: u32, hour: u32, minute: u32) -> DateTime<Utc>
 
 /// A cron expression of numbers, lists, ranges and steps, in the simplest form.
 struct Oracle {
-    /// Bit n of a field stands for the value n.
+    /// Bit n of a field is the value n.
     fields: Vec<u64>,
     both_days: bool,
     fixed: bool,

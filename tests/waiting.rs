@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::{Cloud, Host, eventually, exchange};
 
 const RARELY: &str = "0 3 1 1 *";
-/// Five instances that cannot be baked, and as many builders.
+/// Five instances that cannot be baked, and the same number of builders.
 const BAD: [&str; 5] = ["x1", "x2", "x3", "x4", "x5"];
 
 fn schedule(name: &str, keys: &str) -> String {

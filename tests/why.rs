@@ -128,7 +128,7 @@ fn a_slot_is_explained_call_by_call_and_the_times_beside_it_are_none() {
 
     let before = (at - TimeDelta::days(7)).to_rfc3339();
     let (text, _) = host.expect(0, &["why", "soon", "--at", &before]);
-    assert!(text.contains("knows the schedule only since"), "{text}");
+    assert!(text.contains("has the schedule only since"), "{text}");
 
     host.expect(3, &["why", "sooner", "--at", &slot]);
     host.expect(3, &["why", "soon", "--instance", "ecd-9", "--at", &slot]);

@@ -59,7 +59,7 @@ impl Night {
                 control_socket = "{}"
                 listen = ""
                 pause_after_failures = 0
-                # Asked for by the test alone.
+                # Requested by the test only.
                 prune_interval = "3650d"
                 [[schedule]]
                 name = "golden"
@@ -151,7 +151,7 @@ fn wanted(images: &BTreeSet<DateTime<Utc>>) -> BTreeSet<DateTime<Utc>> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_year_of_nights_leaves_what_the_rules_say() {
+async fn a_year_of_nights_leaves_what_the_rules_want() {
     let begin: DateTime<Utc> = "2026-11-30T18:00:00Z".parse().unwrap();
     let night = Night::begin(begin).await;
     let mut rng = fastrand::Rng::with_seed(20_261_130);

@@ -1,11 +1,11 @@
-//! Places where the daemon can be made to die as by `kill -9`, so that tests can ask what the next start makes of what is
-//! left. They exist in builds with debug assertions only; in a release [`hit`] is nothing.
+//! Points at which tests can kill the daemon as by `kill -9`, to check the next start. They exist in builds with debug
+//! assertions only; in a release [`hit`] does nothing.
 //!
-//! `IMAGEBAKED_FAILPOINT="before.creating:1,send.stop_instance:2"` dies at the first passing of the one or the second
-//! passing of the other, whichever comes first. A point is a moment and what happens at it:
+//! `IMAGEBAKED_FAILPOINT="before.creating:1,send.stop_instance:2"` kills at the first pass of the one or the second
+//! pass of the other, whichever comes first. A point has a moment and an event:
 //!
-//! * `before`: the transaction is whole and not yet committed; `after`: it is committed and nothing has come of it yet.
-//! * `send`: the call is about to go out; `answer`: its answer has arrived and nobody has taken it yet.
+//! * `before`: the transaction is complete and not committed; `after`: it is committed and has had no effect yet.
+//! * `send`: the call is about to be sent; `answer`: its response has arrived and is not processed yet.
 //! * `before` and `after` a channel's name: the same for a transaction that moves that channel.
 //! * `start`: that part of the daemon has just been set up.
 
@@ -79,7 +79,7 @@ pub const DELETION_POINTS: [&str; 8] = [
     "after.deleted",
 ];
 
-/// Passes a point: ends the process at once if it is armed and its turn has come.
+/// Passes a point: kills the process if it is armed and its count is reached.
 #[cfg(debug_assertions)]
 pub fn hit(moment: &str, what: &str) {
     use std::sync::{LazyLock, Mutex, PoisonError};
@@ -90,7 +90,7 @@ pub fn hit(moment: &str, what: &str) {
         }
         armed.passings_left = armed.passings_left.saturating_sub(1);
         if armed.passings_left == 0 {
-            // Cannot fail for a signal that exists, and does not return: nobody can handle this one.
+            // Cannot fail for an existing signal, and does not return: this signal cannot be handled.
             let _ = signal_hook::low_level::raise(signal_hook::consts::SIGKILL);
         }
     }

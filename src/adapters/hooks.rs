@@ -1,9 +1,9 @@
 //! Runs the operator's commands on this host.
 //!
-//! A command is a program and its arguments, without a shell. It has its own process group, and nothing of that group
-//! outlives it: not what it left in the background, nor what ignores the signal that ends it when its time is up. Of
-//! what it writes the end is kept. It sees the variables it is given and a `PATH`, and nothing of the daemon's own
-//! environment, where credentials may be.
+//! A command is a program and its arguments, without a shell. It has its own process group, and no process of that
+//! group outlives it, neither in the background nor by ignoring the signal at its timeout. The end of its output is
+//! stored. It has the given variables and a `PATH`, and nothing of the daemon's own environment, which may contain
+//! credentials.
 
 use std::{
     ffi::OsStr,
@@ -26,15 +26,15 @@ use crate::domain::hooks::{HookCommand, HookOutcome, HookResult};
 
 /// The same on every host, whatever the service manager sets.
 pub const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// So many bytes of output are kept, the last ones.
+/// Maximum bytes of stored output, the last ones.
 pub const KEPT: usize = 4096;
-/// How long a command that was asked to end may take before it is killed.
+/// Time between SIGTERM and SIGKILL.
 pub const GRACE: Duration = Duration::from_secs(5);
-/// How long output is read on after the end. It is there at once, unless somebody has left the group with the pipe.
+/// Time for reading output after the end. It is available at once, unless a process has left the group with the pipe.
 const LAST_WORDS: Duration = Duration::from_millis(200);
 
-/// Runs `command` in `folder` to its end, which comes after `limit` at the latest, and a grace. Where the future is
-/// dropped before, the command is killed.
+/// Runs `command` in `folder` to its end, which comes after `limit` plus a grace at the latest. Dropping the future
+/// kills the command.
 pub async fn run<K, V>(
     command: &HookCommand,
     environment: impl IntoIterator<Item = (K, V)>,
@@ -51,7 +51,7 @@ where
     }
 }
 
-/// A command under way.
+/// A running command.
 struct Running {
     child: Child,
     group: Group,
@@ -78,7 +78,7 @@ impl Running {
             .stdout(theirs.try_clone()?)
             .stderr(theirs)
             .process_group(0);
-        // The command holds the pipe's other end until it is dropped, which is here.
+        // The command holds the other end of the pipe until this drop.
         let child = tokio::process::Command::from(command).spawn()?;
         let group = Group(child.id().and_then(|id| Pid::from_raw(id.cast_signed())));
         Ok(Self { child, group, pipe, tail: Tail::default() })
@@ -96,14 +96,14 @@ impl Running {
             }
         };
         self.group.kill();
-        // Whoever still holds the pipe is not of the group, and not waited for.
+        // Processes outside of the group may still hold the pipe; they are not waited for.
         let _ = timeout(LAST_WORDS, self.read_to_end()).await;
-        // Reaps it where it had to be killed.
+        // Reaps it after a kill.
         let _ = timeout(LAST_WORDS, self.child.wait()).await;
         HookOutcome { result, output: self.tail.text() }
     }
 
-    /// Reads what it writes until it has ended; `None`: it has not by then.
+    /// Reads its output until it has ended; `None` if it has not by then.
     async fn ended(&mut self, until: Instant) -> Option<io::Result<ExitStatus>> {
         let mut buffer = [0; KEPT];
         let mut open = true;
@@ -138,18 +138,18 @@ fn result(status: ExitStatus) -> HookResult {
     }
 }
 
-/// The process group of a command; killed when it goes, if it was not before.
+/// Process group of a command; killed on drop.
 struct Group(Option<Pid>);
 
 impl Group {
     fn signal(&self, signal: Signal) {
         if let Some(leader) = self.0 {
-            // Fails where nobody is left in it.
+            // Fails if the group is empty.
             let _ = kill_process_group(leader, signal);
         }
     }
 
-    /// At once and only once: a number without processes may soon be somebody else's.
+    /// Only once: the number may be reused.
     fn kill(&mut self) {
         self.signal(Signal::KILL);
         self.0 = None;
@@ -162,7 +162,7 @@ impl Drop for Group {
     }
 }
 
-/// The end of what was written.
+/// The end of the output.
 #[derive(Debug, Default)]
 struct Tail {
     bytes: Vec<u8>,
@@ -177,14 +177,14 @@ impl Tail {
         self.bytes.drain(..surplus);
     }
 
-    /// As text that can be shown: no half characters, and no control characters that a terminal would handle.
+    /// As printable text: no partial characters, and no control characters.
     fn text(&self) -> String {
         let is_inside = |byte: &&u8| **byte & 0b1100_0000 == 0b1000_0000;
         let half = if self.cut { self.bytes.iter().take_while(is_inside).count() } else { 0 };
         let text = String::from_utf8_lossy(&self.bytes[half..]);
         let mut text: String = text.chars().filter(|c| matches!(c, '\n' | '\t') || !c.is_control()).collect();
         text.truncate(text.trim_end().len());
-        // What stands for a bad byte is longer than the byte.
+        // The replacement of an invalid byte is longer than the byte.
         let surplus = text.len().saturating_sub(KEPT);
         text.drain(..text.ceil_char_boundary(surplus));
         text
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_that_ends_in_its_grace_may_say_why() {
+    async fn one_that_ends_in_its_grace_may_print_why() {
         let outcome = shell("trap 'echo cleaned up; exit 0' TERM; sleep 600 & wait", Duration::from_millis(300)).await;
         assert!(matches!(outcome.result, HookResult::TimedOut(_)), "it did not do what it was to do");
         assert_eq!(outcome.output, "cleaned up");

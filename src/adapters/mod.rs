@@ -1,4 +1,5 @@
-//! One outside world each: files, the cloud, the database, the operator's hooks, the service manager, the page.
+//! Adapters, one per outside system: files, the cloud, the database, the operator's hooks, the service manager, the
+//! page.
 
 pub mod cloud;
 pub mod config;

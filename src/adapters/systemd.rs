@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use sd_notify::NotifyState;
 
-/// Reports that the daemon works, with its state in one line.
+/// Reports readiness, with the state in one line.
 pub fn ready(status: &str) {
     notify(&[NotifyState::Ready, NotifyState::Status(status)]);
 }
 
-/// Reports that the configuration is being read again; [`ready`] ends it.
+/// Reports a reload; [`ready`] ends it.
 pub fn reloading() {
     match NotifyState::monotonic_usec_now() {
         Ok(now) => notify(&[NotifyState::Reloading, now]),
@@ -19,8 +19,8 @@ pub fn reloading() {
     }
 }
 
-/// Reports that the daemon ends, and asks for `bound` from now on. `TimeoutStopSec` need not be longer. systemd takes the
-/// bound in microseconds; one of more than 71 minutes is sent as 71 minutes, and has to be sent again before it is over.
+/// Reports the stop, and requests `bound` from now on. `TimeoutStopSec` need not be longer. systemd takes microseconds;
+/// a bound of more than 71 minutes is sent as 71 minutes, and must be sent again before that.
 pub fn stopping(bound: Duration) {
     notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(extension(bound))]);
 }
@@ -30,17 +30,17 @@ fn extension(bound: Duration) -> u32 {
     u32::try_from(bound.as_micros()).unwrap_or(u32::MAX)
 }
 
-/// Renews the line that `systemctl status` shows.
+/// Updates the status line of `systemctl status`.
 pub fn status(text: &str) {
     notify(&[NotifyState::Status(text)]);
 }
 
-/// Reports that the daemon makes progress.
+/// Reports progress.
 pub fn alive() {
     notify(&[NotifyState::Watchdog]);
 }
 
-/// The longest time between two calls of [`alive`] that systemd allows; `None` where it does not watch.
+/// Maximum time between two calls of [`alive`]; `None` without a watchdog.
 pub fn watchdog() -> Option<Duration> {
     sd_notify::watchdog_enabled()
 }

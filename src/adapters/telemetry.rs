@@ -33,6 +33,10 @@ pub enum TelemetryError {
 }
 
 /// Starts the log. `journal_stream` is JOURNAL_STREAM, which systemd sets where standard error is the journal.
+///
+/// # Errors
+///
+/// `TelemetryError` if a logger is installed already or the filter is invalid.
 pub fn start(format: LogFormat, filter: &str, journal_stream: Option<&str>) -> Result<(), TelemetryError> {
     // The scheduler logs each job it is given at INFO.
     let filter = EnvFilter::try_new(format!("tokio_cron_scheduler=warn,{filter}")).map_err(TelemetryError::Filter)?;

@@ -10,17 +10,17 @@ use chrono::{DateTime, NaiveDate, Utc};
 
 use crate::domain::calendar::zone::{self, Release};
 
-/// Where distributions put it, unless `TZDIR` names another folder.
+/// Default directory of distributions; `TZDIR` overrides it.
 const DIRECTORY: &str = "/usr/share/zoneinfo";
-/// No file of a zone is larger: the largest today has 3.6 KB.
+/// Maximum size of a zone file: the largest today has 3.6 KB.
 const LARGEST: u64 = 1 << 20;
 
-/// The directory that the environment names.
+/// The directory from the environment.
 pub fn directory(variable: impl Fn(&str) -> Option<String>) -> PathBuf {
     variable("TZDIR").filter(|dir| !dir.is_empty()).map_or_else(|| DIRECTORY.into(), PathBuf::from)
 }
 
-/// Zones have the rules of the newer of two releases from now on: the one that is built in, or the one in `directory`.
+/// Selects the newer of two releases: the built-in one, or the one in `directory`.
 pub fn use_the_newer(directory: &Path) {
     let built_in = Release::built_in();
     let newer = read(directory).filter(|host| host.is_newer_than(&built_in)).unwrap_or(built_in);
@@ -35,13 +35,13 @@ pub fn read(directory: &Path) -> Option<Release> {
     let version = version(directory)?;
     let (folder, origin) = (directory.to_owned(), directory.display().to_string());
     let read = move |name: &str| {
-        // Names become paths, so only those that the database itself has.
+        // Names become paths, so only those of the database are accepted.
         zone::names().any(|known| known == name).then(|| bounded(&folder.join(name))).flatten()
     };
     Some(Release::new(version, origin, written(directory), Box::new(read)))
 }
 
-/// The day on which the file with the release's name was written: packages keep the day on which they were built.
+/// Date of the file with the release's name: packages keep their build date.
 fn written(directory: &Path) -> Option<NaiveDate> {
     let modified = |file: &str| directory.join(file).metadata().ok()?.modified().ok();
     let time = modified("tzdata.zi").or_else(|| modified("+VERSION"))?;

@@ -1,4 +1,4 @@
-//! What can be typed. Types only: what a command does is in the file of its name under `commands/`.
+//! Command line arguments. Types only: the file of each command under `commands/` implements it.
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -52,40 +52,40 @@ pub enum ColorChoice {
 pub enum Command {
     /// Run the daemon in the foreground, as systemd does.
     Run(RunArgs),
-    /// See everything at once on a built-in simulator of the cloud: needs no account and no configuration.
+    /// Show a demonstration on a built-in simulator of the cloud; needs no account and no configuration.
     Demo(DemoArgs),
     /// Check the configuration and show the next slots.
     Check(CheckArgs),
-    /// Show the slots to come; needs neither credentials nor a running daemon.
+    /// Show future slots; needs neither credentials nor a running daemon.
     Plan(PlanArgs),
     /// Bake now: one image of each instance of a schedule.
     Bake(BakeArgs),
-    /// Show how the daemon is: health, running bakes, next slots.
+    /// Show the state of the daemon: health, running bakes, next slots.
     Status(StatusArgs),
     /// Show past and running bakes, the newest slot first.
     History(HistoryArgs),
     /// Show one bake with every call that was made for it.
     Show(ShowArgs),
-    /// Explain what became of a schedule at some time, or why nothing did.
+    /// Explain what happened to a schedule at some time, or why nothing did.
     Why(WhyArgs),
-    /// Show the images of each line, and what is to become of them.
+    /// Show the images of each line, and planned deletions.
     Images(ImagesArgs),
-    /// Compare the history with the images in the cloud, and take over what only the cloud knows.
+    /// Compare the history with the images in the cloud, and optionally add what only the cloud has.
     Reconcile(ReconcileArgs),
-    /// Show what people did: who, when and what, the newest first.
+    /// Show the audit: who did what and when, newest first.
     Audit(AuditArgs),
-    /// Copy the history into a file, also while the daemon works, and look the copy over.
+    /// Copy the history into a file, also while the daemon runs, and verify the copy.
     Backup(BackupArgs),
-    /// Put a backup in the place of the history; the daemon must not run.
+    /// Replace the history by a backup; the daemon must not run.
     Restore(RestoreArgs),
     /// Write the whole history as one JSON document.
     Export(ExportArgs),
-    /// Make an empty history into that of an export; the daemon must not run.
+    /// Create the history from an export; the daemon must not run.
     Import(ImportArgs),
-    /// Take schedules over from a crontab.
+    /// Convert a crontab to schedules.
     #[command(subcommand)]
     Crontab(CrontabCommand),
-    /// Examine everything that a bake needs: configuration, credentials, permissions, clock, instances, disk, history.
+    /// Check everything that a bake needs: configuration, credentials, permissions, clock, instances, disk, history.
     Doctor(DoctorArgs),
     /// Write a first configuration from the instances that the account has.
     Init(InitArgs),
@@ -95,31 +95,31 @@ pub enum Command {
     Pause(PauseArgs),
     /// Bake the slots of a schedule again, from now on.
     Resume(ResumeArgs),
-    /// Bake again what a failed or skipped bake did not bring.
+    /// Repeat a failed or skipped bake.
     Retry(RetryArgs),
-    /// Call off a bake that has not begun its image.
+    /// Cancel a bake that has not started its image.
     Cancel(CancelArgs),
-    /// Show what each channel stands for.
+    /// Show the image of each channel.
     Channels(ChannelsArgs),
-    /// Let a channel stand for an image.
+    /// Point a channel to an image.
     Promote(PromoteArgs),
-    /// Let a channel stand for what it stood for before, and veto the image that it leaves.
+    /// Point a channel to its former image, and veto the image that it leaves.
     Rollback(RollbackArgs),
-    /// Say that nobody should use an image: no channel stands for it.
+    /// Veto an image: no channel points to it.
     Veto(VetoArgs),
-    /// Say that a vetoed image may be used again.
+    /// Remove the veto of an image.
     Unveto(ImageArgs),
-    /// Delete what no rule of `keep` wants: mark it, and delete what was marked long enough ago.
+    /// Run retention: mark images that no rule of `keep` wants, and delete those whose grace has passed.
     Prune(PruneArgs),
-    /// Keep an image, whatever the rules say.
+    /// Pin an image: it is kept whatever the rules are.
     Pin(PinArgs),
-    /// Let the rules decide about an image again.
+    /// Remove the pin of an image.
     Unpin(ImageArgs),
-    /// Save an image that is marked for deletion, and pin it.
+    /// Unmark an image that is marked for deletion, and pin it.
     Undelete(ImageArgs),
-    /// Give images of the cloud to the line of a schedule.
+    /// Adopt images of the cloud for the line of a schedule.
     Adopt(AdoptArgs),
-    /// Make the daemon read its configuration again.
+    /// Reload the configuration of the daemon.
     Reload,
     /// Run the simulator of the cloud alone, to rehearse a schedule against.
     Sim(SimArgs),
@@ -134,7 +134,7 @@ pub enum Command {
 /// `run`.
 #[derive(Debug, Args)]
 pub struct RunArgs {
-    /// How the log looks; `auto` is the journal under systemd and text elsewhere.
+    /// Format of the log; `auto` is the journal under systemd and text elsewhere.
     #[arg(long, value_name = "FORMAT", default_value = "auto")]
     pub log: LogFormat,
     /// What is logged, e.g. `info` or `info,imagebaked::adapters::cloud=debug`.
@@ -145,7 +145,7 @@ pub struct RunArgs {
 /// `demo`.
 #[derive(Debug, Args)]
 pub struct DemoArgs {
-    /// Keep everything in this folder to look at afterwards; by default a temporary one is removed.
+    /// Keep all files in this folder; by default a temporary one is removed.
     #[arg(long, value_name = "DIR")]
     pub keep: Option<PathBuf>,
 }
@@ -185,7 +185,7 @@ pub struct PlanArgs {
     /// At most so many slots; 0 shows all [default: 100, 1000 with --json].
     #[arg(long, value_name = "N")]
     pub limit: Option<usize>,
-    /// Show what would change if this file stood in place of `--config`; the conf.d beside that goes on to count.
+    /// Show what would change with this file in place of `--config`; the conf.d beside `--config` is used.
     #[arg(long, value_name = "NEWFILE", conflicts_with = "schedule")]
     pub diff: Option<PathBuf>,
 }
@@ -264,7 +264,7 @@ pub struct WhyArgs {
 /// `reconcile`.
 #[derive(Debug, Args)]
 pub struct ReconcileArgs {
-    /// Also write into the history what the cloud's images say, and look for the images of unknown bakes now. Nothing is
+    /// Also add the cloud's images to the history, and search for the images of unknown bakes now. Nothing is
     /// ever deleted.
     #[arg(long)]
     pub apply: bool,
@@ -341,10 +341,10 @@ pub struct CrontabImportArgs {
     /// The crontab; `-` is standard input: crontab -l | imagebaked crontab import
     #[arg(default_value = "-")]
     pub file: PathBuf,
-    /// It has the form of /etc/crontab, with a user before each command.
+    /// It has the format of /etc/crontab, with a user before each command.
     #[arg(long)]
     pub system: bool,
-    /// The zone of its times where it says none; by default this host's.
+    /// The zone of its times if it sets none; by default this host's.
     #[arg(long, value_name = "ZONE", value_parser = zone)]
     pub timezone: Option<crate::domain::calendar::zone::Zone>,
 }
@@ -519,7 +519,7 @@ pub struct ImagesArgs {
     /// The images that the cloud lists as CREATE_FAILED instead, also those that the history does not know.
     #[arg(long, conflicts_with_all = ["channel", "orphans"])]
     pub failed: bool,
-    /// Only the image that this channel stands for, of each line: `latest`, or one that the schedule names.
+    /// Only the image of this channel, of each line: `latest`, or one that the schedule names.
     #[arg(long, value_name = "NAME")]
     pub channel: Option<String>,
 }
@@ -528,10 +528,10 @@ pub struct ImagesArgs {
 #[derive(Debug, Args)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub struct PruneArgs {
-    /// Only say what would be done; the cloud is looked at all the same.
+    /// Only show what would be done; the cloud is scanned nevertheless.
     #[arg(long)]
     pub dry_run: bool,
-    /// Ask again about images that the cloud would not delete.
+    /// Retry deletions that the cloud rejected.
     #[arg(long)]
     pub again: bool,
     /// Also delete what is held because it is more than half of a line, or more than `max_deletions` in all.
@@ -570,7 +570,7 @@ pub struct AdoptArgs {
     /// The images (`imgc-…`).
     #[arg(required_unless_present_any = ["name", "tag"], conflicts_with_all = ["name", "tag"])]
     pub images: Vec<String>,
-    /// All images of this name; a `*` stands for any text.
+    /// All images of this name; a `*` matches any text.
     #[arg(long, value_name = "PATTERN", conflicts_with = "tag")]
     pub name: Option<String>,
     /// All images with this tag.
@@ -579,7 +579,7 @@ pub struct AdoptArgs {
     /// Which instance's line, where the schedule has several.
     #[arg(long, value_name = "ID")]
     pub instance: Option<String>,
-    /// Only say which would be adopted.
+    /// Only show which images would be adopted.
     #[arg(long)]
     pub dry_run: bool,
 }

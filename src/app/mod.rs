@@ -1,4 +1,4 @@
-//! Wiring: the daemon's tasks, the commands that a person types, and the reference of both.
+//! Application: the tasks of the daemon, the commands, and their reference.
 
 #[allow(rustdoc::broken_intra_doc_links, reason = "help texts name sections of the TOML file in brackets")]
 pub mod cli;

@@ -3,6 +3,19 @@
 //! A restart, a suspend, a stopped process and a clock that jumps have the same effect: some slots lie between the last tick
 //! and now. Each of them ends in exactly one [`Entry`]. A long run of missed slots is counted, not enumerated, and makes one
 //! entry with its count.
+//!
+//! ```
+//! use std::time::Duration;
+//! use imagebaked::domain::{calendar::{Timing, Zone}, catch_up::{AccountPolicy, CatchUp, Entry, account}};
+//!
+//! let hour = Duration::from_secs(3600);
+//! let hourly = Timing::parse(&["0 * * * *"], Zone::UTC, Duration::ZERO, "golden")?;
+//! let policy = AccountPolicy { catch_up: CatchUp::Latest, window: 6 * hour, on_time: hour / 60, paused: None };
+//! // The daemon was down from 00:30 to 05:30: the newest slot is caught up, one entry counts the four others.
+//! let outcome = account(&hourly, &policy, "2027-03-01T00:30:00Z".parse()?, "2027-03-01T05:30:00Z".parse()?);
+//! assert!(matches!(outcome.entries[..], [Entry::Missed { count: 4, .. }, Entry::Due { caught_up: true, .. }]));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{fmt, time::Duration};
 
@@ -30,11 +43,11 @@ pub const MOST_CAUGHT_UP: u64 = 1000;
 /// How a schedule treats its slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct AccountPolicy<'a> {
-    /// Which of the late slots are caught up.
+    /// Which late slots are caught up.
     pub catch_up: CatchUp,
-    /// How old a slot may be to be caught up.
+    /// Maximum age of a slot that is caught up.
     pub window: Duration,
-    /// How old a slot may be to count as on time; all of those are due, so keep it to about a minute.
+    /// Maximum age of a slot that counts as on time; all of those are due, so keep it to about a minute.
     pub on_time: Duration,
     /// Why the schedule is paused, if it is; may be empty.
     pub paused: Option<&'a str>,
@@ -49,14 +62,14 @@ pub struct Accounting {
     pub accounted_to: DateTime<Utc>,
 }
 
-/// What becomes of one slot, or of a run of slots.
+/// Result of one slot, or of a run of slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
     /// To be baked.
     Due {
         /// The slot.
         slot: DateTime<Utc>,
-        /// It is late, and caught up.
+        /// Whether it is late and caught up.
         caught_up: bool,
     },
     /// Not to be baked: all slots from `first` to `last`.
@@ -83,7 +96,7 @@ pub enum Missed {
     Coalesced,
     /// There were more late slots than one tick catches up.
     TooMany,
-    /// The schedule was paused, in these words: `by …: why`, `in the file`.
+    /// The schedule was paused: `by …: why`, or `in the file`.
     Paused(Box<str>),
 }
 
@@ -100,7 +113,7 @@ impl fmt::Display for Missed {
     }
 }
 
-/// Decides the slots in (`accounted_to`, `now`]. A clock that was stepped back finds nothing to do until it has
+/// Decides the slots in (`accounted_to`, `now`]. After a step back of the clock there is nothing to do until it has
 /// passed `accounted_to` again. For the first tick of a schedule, `accounted_to` is `now`.
 pub fn account(
     timing: &Timing,
@@ -116,7 +129,7 @@ pub fn account(
         entries.extend(missed(timing, accounted_to, now, Missed::Paused(reason.into())));
         return Accounting { entries, accounted_to: now };
     }
-    // Spans are open at their beginning, so each ends just before the oldest slot of the next one.
+    // Spans are open at their start, so each ends just before the oldest slot of the next one.
     let late_until = just_before(now, policy.on_time).max(accounted_to);
     let outside_until = just_before(now, policy.window).clamp(accounted_to, late_until);
     match policy.catch_up {
@@ -145,7 +158,7 @@ pub fn account(
     Accounting { entries, accounted_to: now }
 }
 
-/// Slots that one row stands for.
+/// Slots of one row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Range {
     /// The first of them.
@@ -156,18 +169,18 @@ pub struct Range {
     pub count: u64,
 }
 
-/// What becomes of a row that gives slots up.
+/// Result for a row that gives up slots.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GivenUp {
-    /// The slots that it gives up.
+    /// Slots that it gives up.
     pub slots: Range,
-    /// The slots before them, which it goes on to stand for.
+    /// Slots before them, which it keeps.
     pub earlier: Option<Range>,
-    /// The slots after them, which it goes on to stand for until they come.
+    /// Slots after them, which it keeps until they are due.
     pub later: Option<Range>,
 }
 
-/// What a row that stands for `row` gives up of the slots in (`after`, `until`]; `None` where it has none of them.
+/// What a row with the slots of `row` gives up in (`after`, `until`]; `None` if it has no slot there.
 pub fn give_up(timing: &Timing, row: Range, after: DateTime<Utc>, until: DateTime<Utc>) -> Option<GivenUp> {
     let before_first = row.first - TimeDelta::nanoseconds(1);
     let (after, until) = (after.max(before_first), until.min(row.last));
@@ -177,7 +190,7 @@ pub fn give_up(timing: &Timing, row: Range, after: DateTime<Utc>, until: DateTim
     let slots = range(timing, after, until)?;
     let earlier = range(timing, before_first, after);
     let counted = slots.count.saturating_add(earlier.map_or(0, |earlier| earlier.count));
-    // By the row's own number, so that the sum of all rows stays what it was.
+    // By the row's own number, so that the sum of all rows does not change.
     let later = range(timing, until, row.last).map(|later| Range {
         last: row.last,
         count: row.count.saturating_sub(counted).max(1),
@@ -187,13 +200,13 @@ pub fn give_up(timing: &Timing, row: Range, after: DateTime<Utc>, until: DateTim
 }
 
 impl Accounting {
-    /// Whether one entry stands for several slots.
+    /// Whether one entry covers several slots.
     pub fn has_range(&self) -> bool {
         self.entries.iter().any(|entry| matches!(entry, Entry::Missed { count, .. } if *count > 1))
     }
 
-    /// Only what concerns the slots in `spans`, each from behind its first instant to its second one, inclusive: all other
-    /// slots have their rows. The spans do not overlap.
+    /// Restricts the outcome to the slots in `spans`, each from after its first instant to its second one, inclusive:
+    /// all other slots have their rows. The spans do not overlap.
     #[must_use]
     pub fn within(self, timing: &Timing, spans: &[(DateTime<Utc>, DateTime<Utc>)]) -> Self {
         let entries = self.entries.into_iter().flat_map(|entry| match entry {
@@ -285,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_due_at_the_first_look_or_after_a_step_back() {
+    fn nothing_is_due_at_the_first_tick_or_after_a_step_back() {
         for catch_up in [CatchUp::Skip, CatchUp::Latest, CatchUp::All] {
             assert_eq!(tick(&policy(catch_up, 24), at(1, 3, 0), at(1, 3, 0)), []);
             assert_eq!(tick(&policy(catch_up, 24), at(1, 3, 0), at(1, 1, 0)), []);
@@ -422,7 +435,7 @@ mod tests {
         }
 
         #[test]
-        fn looking_twice_equals_looking_once_while_on_time(first in 0_i64..60, second in 0_i64..60) {
+        fn two_ticks_equal_one_while_on_time(first in 0_i64..60, second in 0_i64..60) {
             let timing = timing(&["*/5 * * * * *"]);
             let from = at(1, 0, 0);
             let middle = from + TimeDelta::seconds(first.min(second));

@@ -1,4 +1,16 @@
-//! What time it is, as a parameter: nothing else in the program asks the system.
+//! Time as a parameter: no other code asks the system for it.
+//!
+//! ```
+//! use chrono::{DateTime, TimeDelta, Utc};
+//! use imagebaked::domain::clock::{Clock as _, ManualClock};
+//!
+//! let midnight: DateTime<Utc> = "2027-03-01T00:00:00Z".parse()?;
+//! let clock = ManualClock::at(midnight);
+//! let booted = clock.boottime();
+//! clock.step(midnight + TimeDelta::hours(2));
+//! assert_eq!(clock.boottime(), booted, "a step takes no time");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -9,9 +21,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 pub mod watch;
 
-/// Slots not older than this are due, not missed: no wake-up is ever exactly on time, and a restart takes a moment.
+/// Slots up to this age are due, not missed: wake-ups are never exact, and a restart takes a moment.
 pub const ON_TIME: Duration = Duration::from_mins(1);
-/// A clock that moved by less than this was not stepped: what rests on it stays as it is.
+/// A smaller jump of the clock is no step.
 pub const STEP_BACK: TimeDelta = TimeDelta::minutes(1);
 
 /// A source of time. Slots are wall-clock instants, so a suspended or stepped clock shows in [`Clock::now`].
@@ -19,14 +31,14 @@ pub trait Clock: Send + Sync + std::fmt::Debug {
     /// The wall clock. It may be wrong, and may be set.
     fn now(&self) -> DateTime<Utc>;
 
-    /// How long the host has been up, suspended or not. Nobody sets it: the wall clock is compared with it.
+    /// Time since boot, including suspension. It cannot be set: the wall clock is compared with it.
     fn boottime(&self) -> Duration;
 
-    /// Names the boot that [`Clock::boottime`] counts from; `None` where the host has no such name.
+    /// Identifies the boot of [`Clock::boottime`]; `None` if the host has no boot id.
     fn boot_id(&self) -> Option<String>;
 }
 
-/// How old at `now` what happened at `since` is; zero where that lies ahead.
+/// Age at `now` of an event at `since`; zero if that is in the future.
 pub fn age(since: DateTime<Utc>, now: DateTime<Utc>) -> Duration {
     (now - since).to_std().unwrap_or_default()
 }
@@ -67,7 +79,7 @@ impl Clock for SystemClock {
     }
 }
 
-/// A clock that stands still until it is moved, for tests and rehearsals.
+/// A clock that moves only by calls, for tests and rehearsals.
 #[derive(Debug, Clone)]
 pub struct ManualClock(Arc<Mutex<(DateTime<Utc>, Duration)>>);
 
@@ -77,19 +89,19 @@ impl ManualClock {
         Self(Arc::new(Mutex::new((now, Duration::from_hours(1)))))
     }
 
-    /// Lets time pass until `now`. To an earlier `now` it is a step: time itself does not go back.
+    /// Advances time to `now`. An earlier `now` is a step: time itself does not go back.
     pub fn set(&self, now: DateTime<Utc>) {
         let mut clock = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         clock.1 = clock.1.saturating_add(age(clock.0, now));
         clock.0 = now;
     }
 
-    /// Lets time pass by `span`; a negative one is a step.
+    /// Advances time by `span`; a negative one is a step.
     pub fn advance(&self, span: TimeDelta) {
         self.set(shifted(self.now(), span));
     }
 
-    /// Sets the wall clock to `now` while no time passes, as a person or NTP does.
+    /// Sets the wall clock to `now` without advancing time, as a person or NTP does.
     pub fn step(&self, now: DateTime<Utc>) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).0 = now;
     }

@@ -1,8 +1,15 @@
-//! How an error is shown: once, as a chain of causes.
+//! Rendering of an error as a chain of causes.
+//!
+//! ```
+//! use imagebaked::domain::error::chain;
+//!
+//! let error = std::io::Error::other("the disk is full");
+//! assert_eq!(chain(&error), "the disk is full");
+//! ```
 
 use std::error::Error;
 
-/// The error and its causes, joined by `: `. A cause that repeats the text before it is left out.
+/// The error and its causes, joined by `: `. A cause that repeats the text before it is omitted.
 pub fn chain(error: &(dyn Error + 'static)) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

@@ -1,4 +1,14 @@
-//! What health comes to: problems with a stable code each, and the verdict of them all. Pure: facts are collected elsewhere.
+//! Health: problems with stable codes go in, the verdict comes out. Other modules collect the facts.
+//!
+//! ```
+//! use imagebaked::domain::health::{Health, Problem, ProblemCode, Severity, Subject, SubjectKind, Verdict};
+//!
+//! let since = "2027-03-01T03:00:00Z".parse()?;
+//! let subject = Subject::new(SubjectKind::Line, "golden");
+//! let problem = Problem::new(ProblemCode::BakeFailed, Severity::Warning, subject, since, "golden failed".to_owned(), None);
+//! assert_eq!(Health::of(vec![problem]).verdict, Verdict::Warning);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use std::fmt;
 
@@ -8,17 +18,17 @@ use serde::{Deserialize, Serialize};
 pub mod lines;
 pub mod outage;
 
-/// How much a problem weighs.
+/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Severity {
-    /// To be watched.
+    /// A person should know.
     Warning,
-    /// To be fixed.
+    /// A person should act.
     Problem,
 }
 
-/// What health comes to: the highest severity of its problems.
+/// Result of health: the highest severity of its problems.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
@@ -31,10 +41,10 @@ pub enum Verdict {
     Problem,
 }
 
-/// The stable word of a kind of problem. Scripts compare it.
+/// Stable code of a kind of problem. Scripts compare it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "docs/problems.md says what each code means and what to do")]
+#[expect(missing_docs, reason = "docs/problems.md explains each code")]
 pub enum ProblemCode {
     BakeFailed,
     BakeMissed,
@@ -68,16 +78,16 @@ pub enum ProblemCode {
     NoLeader,
 }
 
-/// What a problem is about.
+/// Subject of a problem.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Subject {
     /// Which kind of thing.
     pub kind: SubjectKind,
-    /// Which of them; empty where there is only one, such as the clock.
+    /// Id; empty if there is only one, such as the clock.
     pub id: String,
 }
 
-/// The kinds of things that problems are about, those first on which the others depend.
+/// Kinds of subjects, in the order of dependency.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "each is the thing of its name")]
@@ -105,48 +115,48 @@ pub struct Problem {
     pub code: ProblemCode,
     /// What it is about.
     pub subject: Subject,
-    /// Since when, RFC 3339 in UTC.
+    /// Start, RFC 3339 in UTC.
     pub since: String,
-    /// One sentence: what is wrong, in the cloud's words where they are known.
+    /// One sentence: what is wrong, with the cloud's message if known.
     pub message: String,
-    /// The command that shows more or fixes it; `None` where no command does.
+    /// Command that shows more or fixes it; `None` if there is none.
     pub command: Option<String>,
 }
 
-/// The verdict, and what led to it. Everything that shows health shows this.
+/// The verdict and its problems. All outputs of health use this.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Health {
-    /// What it comes to.
+    /// The highest severity.
     pub verdict: Verdict,
-    /// The heaviest first.
+    /// Most severe first.
     pub problems: Vec<ReportedProblem>,
 }
 
-/// A problem, and who has taken it on.
+/// A problem, and who has acknowledged it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReportedProblem {
-    /// What was found.
+    /// The finding.
     #[serde(flatten)]
     pub problem: Problem,
-    /// Who has taken it on; counts neither for the verdict nor for exit codes then.
+    /// Acknowledgement; the problem then counts neither for the verdict nor for exit codes.
     pub acknowledged: Option<Acknowledgement>,
 }
 
-/// A person's word that a problem is known.
+/// A person's acknowledgement of a problem.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Acknowledgement {
     /// Who.
     pub by: String,
     /// When, RFC 3339 in UTC.
     pub at: String,
-    /// Until when; `None`: until the problem ends.
+    /// End; `None`: until the problem ends.
     pub until: Option<String>,
-    /// Why it can wait.
+    /// The person's reason.
     pub reason: String,
 }
 
 impl Health {
-    /// The verdict of these problems, and the problems in the order in which a person should read them.
+    /// The verdict of these problems, in the order of reading.
     pub fn of(mut problems: Vec<Problem>) -> Self {
         problems.sort_by(|a, b| {
             let weight = |problem: &Problem| (std::cmp::Reverse(problem.severity), problem.subject.kind);
@@ -158,7 +168,7 @@ impl Health {
         Self { verdict, problems }
     }
 
-    /// The problems, the heaviest first.
+    /// The problems, most severe first.
     pub fn problems(&self) -> impl ExactSizeIterator<Item = &Problem> {
         self.problems.iter().map(|reported| &reported.problem)
     }
@@ -178,7 +188,7 @@ impl Health {
         counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
-    /// One line: the verdict, how many problems there are, and the first of them.
+    /// One line: the verdict, the number of problems, and the first of them.
     pub fn headline(&self) -> String {
         match self.problems().next() {
             None => self.verdict.to_string(),
@@ -187,7 +197,7 @@ impl Health {
     }
 }
 
-/// Words of a hook or of the cloud may have several lines; a problem has one.
+/// Messages of a hook or the cloud may have several lines; a problem has one.
 pub fn one_line(text: &str) -> String {
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
@@ -207,7 +217,7 @@ impl Problem {
     }
 }
 
-/// In capitals: the first word of a headline.
+/// In capitals: first word of a headline.
 impl fmt::Display for Verdict {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -228,7 +238,7 @@ impl fmt::Display for Severity {
 }
 
 impl ProblemCode {
-    /// Every code with its word, which is the one of serde.
+    /// Every code with its spelling, which is the one of serde.
     pub const WORDS: [(Self, &'static str); 30] = [
         (Self::BakeFailed, "bake_failed"),
         (Self::BakeMissed, "bake_missed"),
@@ -262,7 +272,7 @@ impl ProblemCode {
         (Self::NoLeader, "no_leader"),
     ];
 
-    /// The word in tables and JSON.
+    /// Spelling in tables and JSON.
     pub fn as_str(self) -> &'static str {
         Self::WORDS.iter().find(|(code, _)| *code == self).map_or("", |(_, word)| word)
     }

@@ -1,9 +1,17 @@
 //! Hooks: the operator's own commands around a bake.
 //!
-//! They nest. `before` runs first to last. Then the instance is stopped, imaged and started. Then `on_failure` (of a bake that
-//! failed) and `after` run, each last to first. `on_failure` runs for every bake that failed. `after` runs if and only if
-//! `before` began, also where a `before` command vetoed the bake. A command that the end of the daemon interrupted runs
-//! again, so each runs at least once.
+//! Hooks nest. `before` runs first to last. Then the instance is stopped, imaged and started. Then `on_failure` (if the
+//! bake failed) and `after` run, each last to first. `on_failure` runs for every failed bake. `after` runs if and only
+//! if `before` started, even if a `before` command vetoed the bake. A command that the end of the daemon interrupts
+//! runs again: each runs at least once.
+//!
+//! ```
+//! use imagebaked::domain::hooks::{HookOutcome, HookResult};
+//!
+//! let outcome = HookOutcome { result: HookResult::Exited(1), output: "users are at work\n".to_owned() };
+//! assert!(outcome.is_veto());
+//! assert_eq!(outcome.last_word(), "users are at work");
+//! ```
 
 use std::time::Duration;
 
@@ -13,25 +21,25 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Hooks {
-    /// First to last, before anything is done; each may veto.
+    /// Run first to last, before anything else; each may veto the bake.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub before: Vec<HookCommand>,
-    /// Last to first, when everything is done.
+    /// Run last to first, at the end.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub after: Vec<HookCommand>,
-    /// Last to first, ahead of `after`, when the bake failed.
+    /// Run last to first, before `after`, if the bake failed.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub on_failure: Vec<HookCommand>,
-    /// Whether an image may be promoted.
+    /// Decides whether an image may be promoted.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub verify: Vec<HookCommand>,
-    /// Of each command.
+    /// Timeout of each command.
     #[serde(with = "humantime_serde")]
     pub timeout: Duration,
 }
 
 impl Hooks {
-    /// How long a command may take where nothing is said.
+    /// Default of `timeout`.
     pub const TIMEOUT: Duration = Duration::from_mins(5);
 
     /// Whether there is no command at all.
@@ -39,13 +47,13 @@ impl Hooks {
         !self.wrap_a_bake() && self.verify.is_empty()
     }
 
-    /// Whether there is something to run around a bake.
+    /// Whether a bake runs a command before or after its work.
     pub fn wrap_a_bake(&self) -> bool {
         !(self.before.is_empty() && self.after.is_empty() && self.on_failure.is_empty())
     }
 
-    /// What runs when the bake is over, in order, with its number in the file. `begun`: whether `before` began, or the bake
-    /// did where there is no `before`.
+    /// Commands at the end of a bake, in order, with their number in the configuration. `begun`: whether `before`
+    /// started, or the bake if there is no `before`.
     pub fn ending(&self, failed: bool, begun: bool) -> impl Iterator<Item = (Moment, usize, &HookCommand)> {
         fn backwards(moment: Moment, commands: &[HookCommand]) -> impl Iterator<Item = (Moment, usize, &HookCommand)> {
             commands.iter().enumerate().rev().map(move |(index, command)| (moment, index + 1, command))
@@ -68,7 +76,7 @@ impl Default for Hooks {
     }
 }
 
-/// A program, by its absolute path, and its arguments. No shell is between.
+/// A program, by its absolute path, and its arguments. No shell is used.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct HookCommand(pub Vec<String>);
@@ -79,7 +87,7 @@ impl HookCommand {
         self.0.first().map_or("", String::as_str)
     }
 
-    /// What it is given.
+    /// Its arguments.
     pub fn arguments(&self) -> &[String] {
         self.0.get(1..).unwrap_or_default()
     }
@@ -91,9 +99,9 @@ impl HookCommand {
 pub enum Moment {
     /// Before anything is done.
     Before,
-    /// When the bake failed.
+    /// If the bake failed.
     OnFailure,
-    /// When everything is done.
+    /// At the end.
     After,
     /// Before an image is promoted.
     Verify,
@@ -111,55 +119,55 @@ impl Moment {
     }
 }
 
-/// A hook that is to run now, with all that it needs.
+/// A hook to run now.
 #[derive(Debug, Clone, PartialEq)]
 pub struct HookRun {
     /// When.
     pub moment: Moment,
-    /// Its place in the file's list, from 1.
+    /// Its place in the configured list, from 1.
     pub number: usize,
     /// What.
     pub command: HookCommand,
-    /// How long it may take.
+    /// Timeout.
     pub timeout: Duration,
-    /// What it is told.
+    /// Environment variables.
     pub environment: Vec<(&'static str, String)>,
 }
 
-/// What came of a hook.
+/// Result of a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HookOutcome {
     /// How it ended.
     pub result: HookResult,
-    /// The end of what it wrote.
+    /// End of its output.
     pub output: String,
 }
 
 /// How a hook ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HookResult {
-    /// By itself, with this status.
+    /// It exited with this status.
     Exited(i32),
-    /// By a signal that was not ours.
+    /// A signal of another process killed it.
     Killed(i32),
-    /// It was ended after this time.
+    /// It was killed after this timeout.
     TimedOut(Duration),
-    /// It never ran, and why.
+    /// It did not start, with the reason.
     NotStarted(String),
 }
 
 impl HookOutcome {
-    /// Whether it did what it was to do.
+    /// Whether it succeeded.
     pub fn is_ok(&self) -> bool {
         self.result == HookResult::Exited(0)
     }
 
-    /// Its own word against the bake, as opposed to a mishap.
+    /// Whether it vetoed, as opposed to a failure to run.
     pub fn is_veto(&self) -> bool {
         matches!(self.result, HookResult::Exited(status) if status != 0)
     }
 
-    /// The last line that it wrote, or else how it ended.
+    /// Last line of its output, or else its result.
     pub fn last_word(&self) -> String {
         let line = self.output.lines().rev().map(str::trim).find(|line| !line.is_empty());
         line.map_or_else(|| self.result.to_string(), |line| line.chars().take(300).collect())

@@ -1,4 +1,10 @@
-//! Names and ids as types, so that an instance's id cannot be passed where an image's is meant.
+//! Names and ids as types, so that the id of an instance cannot be passed as that of an image.
+//!
+//! ```
+//! use imagebaked::domain::ids::LineId;
+//!
+//! assert_eq!(LineId::from("farm/ecd-1").as_str(), "farm/ecd-1");
+//! ```
 
 use std::{fmt, sync::Arc};
 
@@ -12,7 +18,7 @@ macro_rules! id {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes the text as it is; whether it is well formed is checked where it is read.
+            /// Wraps the text without validation; parsers validate it.
             pub fn new(text: impl Into<Arc<str>>) -> Self {
                 Self(text.into())
             }
@@ -50,11 +56,11 @@ macro_rules! id {
 }
 
 id! {
-    /// What a schedule is known by for ever: its `id` key, or its name where no `id` is given.
+    /// Permanent identity of a schedule: its `id` key, or its name if no `id` is set.
     ScheduleId
 }
 id! {
-    /// What a schedule is called now; may change while the id stays.
+    /// Current name of a schedule; it may change while the id stays.
     ScheduleName
 }
 id! {
@@ -70,13 +76,13 @@ id! {
     ImageId
 }
 
-/// An instance that exists nowhere: what rights are tried with, so that no machine is ever touched. The cloud makes the
-/// ids itself, of another form; a simulator that takes every id does not take this one.
+/// An instance that does not exist, for probes of permissions: no real machine is affected. The cloud's own ids have
+/// another form; the simulator rejects this one.
 pub const NO_SUCH_INSTANCE: &str = "imagebaked-doctor-no-such-instance";
-/// An image that exists nowhere, likewise.
+/// An image that does not exist, for the same purpose.
 pub const NO_SUCH_IMAGE: &str = "imagebaked-doctor-no-such-image";
 
-/// A bake's number in the history, from 1; what `show` and `retry` take.
+/// Number of a bake in the history, from 1; argument of `show` and `retry`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct BakeId(pub i64);

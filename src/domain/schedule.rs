@@ -1,7 +1,14 @@
-//! When something is due: cron rules in a time zone, slots, and what becomes of slots that were missed.
+//! Schedules: cron rules in a time zone, slots, and the policy for missed slots.
 //!
-//! A slot is one due instant of a schedule, in UTC. Everything here is a pure function of the rule and the
-//! instants passed in; independent of bakes.
+//! A slot is one due instant of a schedule, in UTC. Everything here is a pure function of the rule and its arguments;
+//! independent of bakes.
+//!
+//! ```
+//! use imagebaked::domain::{ids::InstanceId, schedule::Instances};
+//!
+//! let instances = Instances::Many(vec![InstanceId::from("ecd-1"), InstanceId::from("ecd-2")]);
+//! assert_eq!(instances.as_slice().len(), 2);
+//! ```
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,32 +20,32 @@ use super::{
     ids::{InstanceId, LineId, ScheduleId, ScheduleName},
 };
 
-/// One `[[schedule]]` of the file, validated.
+/// One validated `[[schedule]]` of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
-    /// Stable through renames; the key of every history row.
+    /// Stable id; key of every history row.
     pub id: ScheduleId,
-    /// What people call it.
+    /// Name for people.
     pub name: ScheduleName,
-    /// The instances to image, at least one, no doubles.
+    /// The instances to image, at least one, without duplicates.
     pub instances: Instances,
-    /// When.
+    /// Rules and zone.
     pub timing: Timing,
-    /// What becomes of missed slots.
+    /// Policy for missed slots.
     pub catch_up: CatchUp,
-    /// How far back a missed slot may lie to be caught up.
+    /// Maximum age of a missed slot that is caught up.
     pub catch_up_window: Duration,
-    /// What happens when the instance is still being baked at the next slot.
+    /// What happens if the instance is in use when a slot is due.
     pub overlap: Overlap,
-    /// Slots are recorded as skipped while this is set.
+    /// While set, slots are recorded as skipped.
     pub paused: bool,
-    /// The newest good image of a line is overdue when older than this.
+    /// Maximum age of the newest good image of a line.
     pub max_image_age: Option<Duration>,
-    /// Which images are kept; `None` keeps all.
+    /// Retention rules; `None` keeps all.
     pub keep: Option<Keep>,
-    /// Names under which images of a line can be found, beside `latest`.
+    /// Channels besides `latest`.
     pub channels: Vec<Channel>,
-    /// What a bake of this schedule does; shared by schedules with equal settings.
+    /// Settings of its bakes; shared by schedules with equal settings.
     pub settings: Arc<BakeSettings>,
 }
 
@@ -52,8 +59,8 @@ impl Schedule {
     }
 }
 
-/// `instance_id` or `instance_ids` of a schedule. They differ in the line's id: a single golden machine may be
-/// replaced by another without beginning a new line.
+/// `instance_id` or `instance_ids` of a schedule. They differ in the line's id: a single golden machine can be replaced
+/// by another without starting a new line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Instances {
     /// `instance_id = "…"`.
@@ -63,7 +70,7 @@ pub enum Instances {
 }
 
 impl Instances {
-    /// The instances in the order of the file.
+    /// The instances in the order of the configuration.
     pub fn as_slice(&self) -> &[InstanceId] {
         match self {
             Self::One(one) => std::slice::from_ref(one),
@@ -72,34 +79,34 @@ impl Instances {
     }
 }
 
-/// `overlap`: what a slot does that comes due while its instance is still being baked.
+/// `overlap`: what happens to a slot that is due while its instance is in use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Overlap {
     /// It is recorded as skipped.
     Skip,
-    /// It waits for its turn, no longer than its deadline.
+    /// It is queued, at most until its deadline.
     Queue,
 }
 
 /// The channel that every line has: its newest good image.
 pub const LATEST: &str = "latest";
 
-/// One of `channels`: a name that stands for one image of the line at a time.
+/// One of `channels`: a name that points to one image of the line at a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Channel {
     /// Its name.
     pub name: String,
-    /// An image that has been good for so long without a veto takes the name by itself; `None`: only by a person's word.
+    /// Time that an image must be good, without a veto, before the channel moves to it; `None`: only a person moves it.
     pub after: Option<Duration>,
 }
 
-/// `keep`: which images of a line stay. The rules are united: an image that any rule selects is kept.
+/// `keep`: which images of a line stay. An image that any rule wants is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Keep {
-    /// The newest so many.
+    /// Number of newest images to keep.
     pub last: u32,
-    /// The newest of each of so many hours, days, weeks, months and years that have one.
+    /// Number of hours, days, weeks, months and years with images of which the newest is kept.
     pub hourly: u32,
     /// See `hourly`.
     pub daily: u32,
@@ -109,14 +116,14 @@ pub struct Keep {
     pub monthly: u32,
     /// See `hourly`.
     pub yearly: u32,
-    /// Everything younger than this.
+    /// Keep all images up to this age.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub within: Option<Duration>,
-    /// Never fewer than this many good images, whatever the rules are; at least 1.
+    /// Minimum number of good images, whatever the rules are; at least 1.
     pub min: u32,
-    /// How long an image that no rule keeps stays marked before it is deleted.
+    /// Time between mark and deletion of an image that no rule wants.
     pub grace: Duration,
-    /// How long an image stays that the cloud lists as CREATE_FAILED; `None`: for ever.
+    /// Time that a CREATE_FAILED image stays; `None`: for ever.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub failed: Option<Duration>,
 }

@@ -1,5 +1,11 @@
-//! The state of the daemon in one document: what `status`, `/status.json` and the status page show. Data only: the daemon fills
-//! it from the history and from what the engine publishes.
+//! The state of the daemon in one document, for `status`, `/status.json` and the status page. Data only: the daemon
+//! fills it from the history and from the engine's status.
+//!
+//! ```
+//! use imagebaked::domain::status::OnDisk;
+//!
+//! assert_eq!(OnDisk::default(), OnDisk::InForce);
+//! ```
 
 use serde::{Deserialize, Serialize};
 
@@ -10,9 +16,9 @@ use super::{api::mode::Mode, health::Health};
 pub struct Status {
     /// The process.
     pub daemon: Daemon,
-    /// The verdict, and the problems that led to it.
+    /// The verdict and its problems.
     pub health: Health,
-    /// How many lines of schedules in force have had no finished slot yet, and so have no image.
+    /// Lines of schedules in force without a finished slot, and so without an image.
     #[serde(default)]
     pub no_image_yet: u64,
     /// Running bakes, the oldest slot first.
@@ -21,18 +27,18 @@ pub struct Status {
     /// first. They hold neither a builder nor the instance.
     #[serde(default)]
     pub waiting: Vec<Running>,
-    /// How many bakes wait for their turn, those included.
+    /// Number of queued bakes, including the waiting ones.
     pub queued: u64,
-    /// Bakes that should have started by now, the oldest slot first.
+    /// Bakes that should have started, the oldest slot first.
     #[serde(default)]
     pub late: Vec<Late>,
-    /// Why nothing new starts; `None` while bakes may start.
+    /// Why no bake starts; `None` while bakes may start.
     #[serde(default)]
-    pub held: Option<Held>,
-    /// Schedules that are paused, but not in the file.
+    pub suspended: Option<SuspendedSince>,
+    /// Paused schedules, except those paused in the configuration.
     #[serde(default)]
     pub paused: Vec<Paused>,
-    /// Names of those that are paused in the file.
+    /// Names of schedules paused in the configuration.
     #[serde(default)]
     pub paused_in_file: Vec<String>,
     /// The next slots.
@@ -40,7 +46,7 @@ pub struct Status {
     /// The image tasks, by name.
     #[serde(default)]
     pub image_tasks: Vec<ImageTask>,
-    /// What ended in the last 24 hours.
+    /// Bakes that ended in the last 24 hours.
     pub last_day: LastDay,
 }
 
@@ -59,30 +65,30 @@ pub struct Daemon {
     pub version: String,
     /// Its process id.
     pub pid: u32,
-    /// Since when it runs.
+    /// Start of the process.
     pub started_at: String,
     /// The configuration in force.
     pub config_hash: String,
-    /// The files it was read from.
+    /// Its files.
     pub config_files: Vec<String>,
-    /// How those files stand to what is in force.
+    /// State of these files.
     #[serde(default)]
     pub config_on_disk: OnDisk,
     /// Whether it changes the cloud.
     #[serde(default)]
     pub mode: Mode,
-    /// How many schedules are in force.
+    /// Number of schedules in force.
     pub schedules: usize,
-    /// Which source the credentials came from, once they were needed.
+    /// Source of the credentials, once they were needed.
     pub credentials: Option<String>,
-    /// Until when they hold, where they end.
+    /// Expiry of the credentials, if they expire.
     pub credentials_expire_at: Option<String>,
-    /// The rules of the time zones; `None` from a daemon that does not report them.
+    /// Time zone rules; `None` from a daemon that does not report them.
     #[serde(default)]
     pub zones: Option<Zones>,
 }
 
-/// Which rules the time zones have.
+/// Source of the time zone rules.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Zones {
     /// The release of the IANA database, such as `2026f`.
@@ -91,16 +97,16 @@ pub struct Zones {
     pub source: String,
 }
 
-/// How the files of the configuration stand to what is in force.
+/// State of the files of the configuration.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum OnDisk {
-    /// They are what is in force.
+    /// The files are the configuration in force.
     #[default]
     InForce,
-    /// They were edited since, and not read again.
+    /// The files were edited and not read again.
     Edited,
-    /// They were read and have problems.
+    /// The files were read and have problems.
     Refused,
 }
 
@@ -123,13 +129,13 @@ pub struct Running {
     pub image_name: Option<String>,
     /// The image, once there is one.
     pub image_id: Option<String>,
-    /// When the row was made.
+    /// When the row was created.
     pub created_at: String,
     /// When it is polled next.
     pub wake_at: Option<String>,
 }
 
-/// A bake that should have started by now.
+/// A bake that should have started.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Late {
     /// The bake's number.
@@ -144,10 +150,10 @@ pub struct Late {
     pub reason: String,
 }
 
-/// Every schedule is held.
+/// All schedules are suspended: the cloud rejects the credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Held {
-    /// Since when.
+pub struct SuspendedSince {
+    /// Start of the suspension.
     pub since: String,
     /// The message of the cloud.
     pub reason: String,
@@ -160,15 +166,15 @@ pub struct Paused {
     pub schedule: String,
     /// Since when.
     pub since: String,
-    /// Until when; `None`: until it is resumed.
+    /// End; `None`: until it is resumed.
     pub until: Option<String>,
     /// Who paused it: a person, or the daemon.
     pub who: String,
-    /// Why.
+    /// The reason.
     pub reason: String,
 }
 
-/// A slot to come.
+/// A future slot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Next {
     /// The schedule's name.
@@ -181,29 +187,29 @@ pub struct Next {
     pub local: String,
 }
 
-/// What is known of an image task since the daemon started.
+/// Runs of an image task since the start of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageTask {
     /// `retention`, `channels`, `replicas` or `verify`.
     pub name: String,
-    /// When the last run began.
+    /// Start of the last run.
     pub last_run: Option<String>,
-    /// When the next is due; `None`: after the next change.
+    /// Next run; `None`: after the next change.
     pub next_run: Option<String>,
-    /// The last error of a run, whether or not runs since were without one.
+    /// Last error of a run; later runs may have succeeded.
     pub last_error: Option<TaskError>,
 }
 
 /// An error that ended the run of a task.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskError {
-    /// When the run began.
+    /// Start of the run.
     pub at: String,
-    /// Which error.
+    /// Error and its causes.
     pub message: String,
 }
 
-/// What ended in the last 24 hours.
+/// Bakes that ended in the last 24 hours.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LastDay {
     /// Good images.
@@ -217,14 +223,14 @@ pub struct LastDay {
     pub cancelled: u64,
 }
 
-/// The bakes from the history, with the fields of [`Status`].
+/// Bakes from the history, with the fields of [`Status`].
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Bakes {
-    /// Under way.
+    /// Running.
     pub running: Vec<Running>,
-    /// For something that is in their way.
+    /// Waiting.
     pub waiting: Vec<Running>,
-    /// How many wait for their turn.
+    /// Number of queued bakes.
     pub queued: u64,
     /// What ended in the last 24 hours.
     pub last_day: LastDay,

@@ -1,11 +1,11 @@
-//! The record of one call, for `/_sim/state` and the state file.
+//! Record of one call, for `/_sim/state` and the state file.
 
 use std::borrow::Cow;
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-/// A call as it went.
+/// A call and its result.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct CallRecord {
     pub(super) action: String,

@@ -1,6 +1,7 @@
-//! One call from the received request to the decided answer, and everything that is remembered between calls.
+//! One call from its request to its response, and the state between calls.
 //!
-//! Nothing here waits or writes to a connection: an answer that is late or cut off is described, the server does it.
+//! Nothing here waits or writes to a connection: a late or truncated response is described, and the server carries it
+//! out.
 
 use std::{
     borrow::Cow,
@@ -28,10 +29,10 @@ use super::{
     world::{ImageSpec, InstanceSpec, World, WorldLimits},
 };
 
-/// How many calls `/_sim/state` can show; older ones are forgotten.
+/// Maximum number of calls in `/_sim/state`; older ones are dropped.
 const MOST_CALLS: usize = 100_000;
 
-/// How many of them go into the state file, which is written anew with every change.
+/// Maximum number of calls in the state file, which is rewritten with every change.
 const MOST_KEPT_CALLS: usize = 2_000;
 
 /// The simulated cloud.
@@ -44,18 +45,18 @@ pub(super) struct Cloud {
     faults: FaultPlan,
     calls: VecDeque<CallRecord>,
     nonces: Nonces,
-    /// Per action: the second that is counted, and the calls in it.
+    /// Per action: the current second, and the calls in it.
     windows: HashMap<&'static str, (i64, u32)>,
     request_ids: fastrand::Rng,
     state: Option<PathBuf>,
     saved_revision: u64,
 }
 
-/// An answer in the making.
+/// A response in preparation.
 struct CallOutcome {
     result: Result<Value, SimFailure>,
     headers: Vec<(String, String)>,
-    /// An error is in an answer of status 200 with Success false.
+    /// An error is a response of status 200 with Success false.
     in_success: bool,
 }
 
@@ -66,10 +67,10 @@ impl CallOutcome {
 }
 
 impl Cloud {
-    /// The cloud as the state file has it, or as `options` begin it.
+    /// The cloud from the state file, or from `options`.
     pub(super) fn open(options: Options, now: DateTime<Utc>) -> Result<Self, SnapshotError> {
         let kept = options.state.as_deref().map(snapshot::load).transpose()?.flatten();
-        // Ids must not repeat after a restart, nor be those of another simulator: the time of the start is in.
+        // Ids must not repeat after a restart, nor be those of another simulator: they contain the start time.
         let started = u64::from_ne_bytes(now.timestamp_micros().to_ne_bytes());
         let begun = || (World::new(options.seed ^ started), VecDeque::new());
         let (mut world, calls) = kept.map_or_else(begun, |kept| (kept.world, kept.calls));
@@ -112,7 +113,7 @@ impl Cloud {
         if self.world.revision() == self.saved_revision { Ok(()) } else { self.save() }
     }
 
-    /// Writes the state file, if one is kept.
+    /// Writes the state file, if there is one.
     pub(super) fn save(&mut self) -> Result<(), SnapshotError> {
         if let Some(path) = &self.state {
             let latest: Vec<&CallRecord> =
@@ -123,7 +124,7 @@ impl Cloud {
         Ok(())
     }
 
-    /// Decides a call. The reply may be held back by the server, the effect on the world is there at once.
+    /// Processes a call. The server may delay the response; the effect on the world is immediate.
     pub(super) fn handle(&mut self, received: &Received<'_>, now: DateTime<Utc>) -> SimReply {
         let request_id = self.fresh_request_id();
         let name = received.header("x-acs-action").to_owned();
@@ -153,7 +154,7 @@ impl Cloud {
         self.reply(outcome, fault.as_ref(), &origin, record)
     }
 
-    /// Signature, nonce, action, method and rate, in the order in which a gateway checks them.
+    /// Checks signature, nonce, action, method and rate, in the order of a gateway.
     fn admit(
         &mut self,
         received: &Received<'_>,
@@ -195,7 +196,7 @@ impl Cloud {
         })
     }
 
-    /// Does the action, unless a fault is in its place.
+    /// Executes the action, unless a fault replaces it.
     fn act(
         &mut self,
         action: &SimAction,
@@ -250,7 +251,7 @@ impl Cloud {
         CallOutcome { result, headers, in_success }
     }
 
-    /// Records the call and renders its outcome as an answer.
+    /// Records the call and renders its response.
     fn reply(
         &mut self,
         outcome: CallOutcome,
@@ -320,7 +321,7 @@ impl Cloud {
         SimReply { delay, kind: ReplyKind::Answer { status, headers: outcome.headers, content_type, body } }
     }
 
-    /// The instances that a call is about: named in it, or behind the image named in it.
+    /// Instances of a call: named in it, or the source of the image named in it.
     fn instances_of(&self, params: &Params) -> Vec<String> {
         let mut ids: Vec<String> =
             ["InstanceId", "WuyingServerId"].iter().filter_map(|name| params.get(name)).map(str::to_owned).collect();
@@ -339,7 +340,7 @@ impl Cloud {
         id.hyphenated().to_string().to_ascii_uppercase()
     }
 
-    /// Adds to the fault plan; what was left of it stays before.
+    /// Adds to the fault plan, after its remaining faults.
     pub(super) fn add_faults(&mut self, plan: FaultPlan) {
         self.faults.extend(plan);
     }
@@ -368,7 +369,7 @@ impl Cloud {
         self.world.set_deletes_in_use(deletes);
     }
 
-    /// What `GET /_sim/state` shows. The key pair is in it on purpose: it opens nothing but this simulator.
+    /// Response to `GET /_sim/state`. It contains the key pair on purpose, which is valid for this simulator only.
     pub(super) fn state(&self, now: DateTime<Utc>) -> Value {
         let instances: Vec<Value> = self
             .world
@@ -414,20 +415,20 @@ impl Cloud {
     }
 }
 
-/// The destination of a call, for error messages.
+/// Host of a call, for error messages.
 struct Origin<'a> {
     host: &'a str,
     product: &'static str,
-    /// What a policy would have to grant, where the action is known.
+    /// Permission for the action, if it is known.
     right: Option<String>,
 }
 
-/// Whether a code means that the caller lacks a right.
+/// Whether a code reports a missing permission.
 fn is_denial(code: &str) -> bool {
     code.starts_with("Forbidden") || code.starts_with("NoPermission")
 }
 
-/// The fields of an error for missing rights beside its code.
+/// Additional fields of an error for a missing permission.
 fn access_denied(right: &str) -> Value {
     json!({
         "AuthAction": right,
@@ -440,7 +441,7 @@ fn access_denied(right: &str) -> Value {
     })
 }
 
-/// The code of a fault that gives a status only.
+/// Code of a fault that sets only a status.
 fn usual_code(status: Option<u16>) -> &'static str {
     match status {
         Some(429) => "Throttling.User",

@@ -1,4 +1,4 @@
-//! The codes that the simulated API refuses with, each with its usual HTTP status and its words.
+//! Error codes of the simulated API, each with its usual HTTP status and message.
 
 use std::borrow::Cow;
 

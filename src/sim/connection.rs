@@ -1,4 +1,4 @@
-//! Connections that can be cut in place of an answer, as a proxy or a lost line does it.
+//! Connections that can be cut instead of a response, like by a proxy or a lost line.
 
 use std::{
     io,
@@ -36,7 +36,7 @@ impl Listener for CuttingListener {
 
     async fn accept(&mut self) -> (CuttableStream, SocketAddr) {
         let (stream, peer) = Listener::accept(&mut self.listener).await;
-        // Without this a small answer can wait 40 ms for the acknowledgement of the one before.
+        // Without this a small response can wait 40 ms for the acknowledgement of the one before.
         if let Err(error) = stream.set_nodelay(true) {
             tracing::debug!(%error, "the simulator could not set TCP_NODELAY");
         }
@@ -49,7 +49,7 @@ impl Listener for CuttingListener {
     }
 }
 
-/// What a request knows of its connection.
+/// Connection of a request.
 #[derive(Debug, Clone)]
 pub(super) struct Connection {
     peer: SocketAddr,
@@ -57,12 +57,12 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Who is at the other end.
+    /// Peer address.
     pub(super) fn peer(&self) -> SocketAddr {
         self.peer
     }
 
-    /// Closes it. Nothing that is not sent yet will be.
+    /// Closes it without sending pending data.
     pub(super) fn cut(&self) {
         self.cut.cancel();
     }

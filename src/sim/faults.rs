@@ -1,7 +1,7 @@
-//! The fault plan: which calls go wrong, and how.
+//! The fault plan: which calls fail, and how.
 //!
-//! A plan is TOML or JSON with a list `fault`. Each fault names an action and the call it starts with, counted from when
-//! the plan was given, and what that call meets instead of its ordinary answer.
+//! A plan is TOML or JSON with a list `fault`. Each fault names an action, the number of the first affected call since
+//! the plan was added, and the effect on it.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -9,21 +9,21 @@ use serde::{Deserialize, Serialize};
 
 use super::{actions, garble::Garble, lists::Lie, world::ImageFault};
 
-/// Why a plan was not taken.
+/// Why a plan was rejected.
 #[derive(Debug, thiserror::Error)]
 pub enum FaultPlanError {
-    /// The text is not TOML of the right shape; the cause names line and column.
+    /// Invalid TOML; the cause has line and column.
     #[error("could not read the fault plan as TOML")]
     Toml(#[source] toml::de::Error),
-    /// The text is not JSON of the right shape; the cause names line and column.
+    /// Invalid JSON; the cause has line and column.
     #[error("could not read the fault plan as JSON")]
     Json(#[source] serde_json::Error),
-    /// The shape is right, the content is not.
+    /// Invalid content.
     #[error("fault {number} of the plan: {problem}")]
     Senseless {
-        /// Which fault of the plan, from 1.
+        /// Number of the fault in the plan, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The error.
         problem: String,
     },
 }
@@ -37,7 +37,7 @@ pub struct FaultPlan {
 }
 
 impl FaultPlan {
-    /// Reads a plan: JSON where the text starts with a brace, which TOML cannot, else TOML.
+    /// Parses a plan: JSON if the text starts with a brace, which TOML cannot, else TOML.
     pub fn parse(text: &str) -> Result<Self, FaultPlanError> {
         let plan: Self = if text.trim_start().starts_with('{') {
             serde_json::from_str(text).map_err(FaultPlanError::Json)?
@@ -50,13 +50,13 @@ impl FaultPlan {
         Ok(plan)
     }
 
-    /// Adds the faults of `more` after those that are left.
+    /// Adds the faults of `more` after the remaining ones.
     pub(super) fn extend(&mut self, more: Self) {
         self.faults.extend(more.faults);
     }
 
-    /// Counts a call and gives the fault that it meets, if any. Every matching fault counts the call; the first that is
-    /// due strikes. A fault that has struck as often as it should leaves the plan.
+    /// Counts a call and returns its fault, if any. Every matching fault counts the call; the first one that is due
+    /// takes effect. A fault is removed after its number of calls.
     pub(super) fn strike(&mut self, action: &str, instances: &[String], regions: &[&str]) -> Option<Fault> {
         let mut struck = None;
         self.faults.retain_mut(|fault| {
@@ -73,7 +73,7 @@ impl FaultPlan {
                 return true;
             }
             struck = Some(fault.clone());
-            // Zero stands for ever; one is the last time.
+            // Zero is unlimited; one is the last time.
             fault.times = fault.times.saturating_sub(u32::from(fault.times > 1));
             let last = struck.as_ref().is_some_and(|now| now.times == 1);
             !last
@@ -85,15 +85,15 @@ impl FaultPlan {
 const CREATE: &str = "CreateImageByInstance";
 const COPY: &str = "StartTaskForDistributeImage";
 
-/// One fault: whom it meets and what it does.
+/// One fault: its calls and its effect.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Fault {
     pub(super) action: String,
-    /// Which call it starts with, from 1. Counts down, so what is left of a plan is a plan again.
+    /// Number of its first call, from 1. Counts down, so that the remaining plan is a plan.
     #[serde(default = "one")]
     nth: u32,
-    /// How many calls it meets; 0 for ever.
+    /// Number of its calls; 0 is unlimited.
     #[serde(default = "one")]
     times: u32,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -109,20 +109,20 @@ pub(super) struct Fault {
     pub(super) message: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(super) headers: BTreeMap<String, String>,
-    /// How long the answer is held back, after acting: the client may give up on a call that has worked.
+    /// Delay of the response, after acting: the client may give up on a call that has worked.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "span")]
     pub(super) delay: Option<Duration>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) drop: Option<DropWhen>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<Garble>,
-    /// The id that a good answer to a create call has in place of the image's own.
+    /// Id in a successful create response instead of the image's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) image_id: Option<String>,
-    /// Where the call is redirected, with status 307 unless `status` names another.
+    /// Target of a redirect, with status 307 unless `status` is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) redirect: Option<String>,
-    /// How the list lies that is answered.
+    /// False content of a list response.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) list: Option<Lie>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -135,7 +135,7 @@ pub(super) struct Fault {
     pub(super) success_false: bool,
 }
 
-/// When the connection is closed without an answer.
+/// When the connection is closed without a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum DropWhen {
@@ -148,7 +148,7 @@ fn one() -> u32 {
 }
 
 impl Fault {
-    /// Whether the answer is an error in place of the action's own outcome.
+    /// Whether the response is an error instead of the action's result.
     pub(super) fn refuses(&self) -> bool {
         let answers_itself = self.body.is_some_and(Garble::keeps_the_answer);
         self.code.is_some()
@@ -156,13 +156,13 @@ impl Fault {
             || !answers_itself && (self.status.is_some() || self.redirect.is_some())
     }
 
-    /// The status that the answer has in any case.
+    /// Status of the response in any case.
     pub(super) fn forced_status(&self) -> Option<u16> {
         self.status.or(self.redirect.is_some().then_some(307))
     }
 
-    /// Whether the action is done although its answer is not what it should be. A body can only be garbled, and an image
-    /// only be late, where there is one.
+    /// Whether the action is executed despite a false response. A body can be garbled, and an image be late, only if it
+    /// is.
     pub(super) fn acts(&self) -> bool {
         match self.drop {
             Some(DropWhen::Before) => false,
@@ -226,7 +226,7 @@ impl Fault {
     }
 }
 
-/// Spans of time as a person writes them: `30s`, `2m 5s`.
+/// Durations as people write them: `30s`, `2m 5s`.
 mod span {
     use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! Answers that the cloud would not give: half of it, somebody else's, or with the id of another image.
+//! False responses: truncated, of another system, or with the id of another image.
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
@@ -6,13 +6,13 @@ use serde_json::{Value, json};
 
 use super::reply::ReplyBody;
 
-/// What is sent in place of the answer's body.
+/// Replacement of the response's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Garble {
-    /// The first half, after promising all of it.
+    /// The first half, with the length of all of it.
     Truncate,
-    /// The first half, as if it were all.
+    /// The first half, with its own length.
     Half,
     /// A proxy's web page.
     #[serde(alias = "html")]
@@ -27,9 +27,9 @@ pub(super) enum Garble {
     Huge,
     /// The answer without its RequestId.
     JsonWithoutRequestId,
-    /// The action's own answer, whatever the status.
+    /// The action's own response, whatever the status.
     Good,
-    /// The answer with the id of an image that is nowhere.
+    /// The response with the id of an image that does not exist.
     WrongImageId,
     /// The answer with an empty id.
     EmptyImageId,
@@ -42,7 +42,7 @@ pub(super) enum Garble {
 }
 
 impl Garble {
-    /// Whether the action's own answer is sent, under the status that the fault gives.
+    /// Whether the action's own response is sent, under the status of the fault.
     pub(super) fn keeps_the_answer(self) -> bool {
         matches!(
             self,
@@ -55,7 +55,7 @@ impl Garble {
         )
     }
 
-    /// What is sent for `answer`, and its content type.
+    /// Body and content type in place of `answer`.
     pub(super) fn apply(self, mut answer: Value) -> (ReplyBody, &'static str) {
         const JSON: &str = "application/json;charset=utf-8";
         let image_id = |mut answer: Value, id: Value| {

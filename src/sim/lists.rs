@@ -1,9 +1,9 @@
-//! Lists that lie: answers of status 200 whose rows are not what they should be.
+//! False lists: responses of status 200 with wrong rows.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
-/// The elements of a listing answer.
+/// Elements of a list response.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct ListShape {
     /// The rows.
@@ -18,7 +18,7 @@ pub(super) struct ListShape {
     pub(super) tokens: bool,
 }
 
-/// How a list lies.
+/// How a list is false.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Lie {
@@ -38,7 +38,7 @@ pub(super) enum Lie {
     WrongType,
     /// Numbers in place of the rows.
     WrongRows,
-    /// The first page, whichever is asked for, and more to come.
+    /// The first page for every request, with further pages announced.
     SamePage,
     /// The first page, and always the same token for the next.
     SameToken,
@@ -47,7 +47,7 @@ pub(super) enum Lie {
 }
 
 impl Lie {
-    /// What is missing for a list of this shape to lie so.
+    /// The missing element, if a list of this structure cannot be false in this way.
     pub(super) fn check(self, shape: &ListShape) -> Result<(), &'static str> {
         match self {
             Self::Empty | Self::Short | Self::Growing if shape.count.is_none() => Err("its answer has no count"),
@@ -57,12 +57,12 @@ impl Lie {
         }
     }
 
-    /// Whether whatever page is asked for, the first one is answered.
+    /// Whether the first page is returned for every request.
     pub(super) fn pins_the_page(self) -> bool {
         matches!(self, Self::SamePage | Self::SameToken)
     }
 
-    /// Makes a true answer lie; `serial` differs with every call.
+    /// Makes a true response false; `serial` differs with every call.
     pub(super) fn apply(self, answer: &mut Map<String, Value>, shape: &ListShape, serial: usize) {
         let mut rows = match answer.get_mut(shape.rows).map(Value::take) {
             Some(Value::Array(rows)) => rows,

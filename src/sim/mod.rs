@@ -1,19 +1,19 @@
 //! A simulator of the cloud: the operations of WUYING App Streaming, ECD and STS that imagebaked uses, in this process,
 //! over plain HTTP on a loopback address. It serves tests, rehearsals and `imagebaked demo`; the official SDKs work
-//! against it unchanged.
+//! with it unchanged.
 //!
-//! It is as faithful as the API pages are: it checks signature, date and nonce, takes parameters from query and form
-//! body, and answers in the documented shapes and codes. What no page documents is invented where a caller needs
-//! something, and marked there.
+//! It follows the API pages: it checks signature, date and nonce, accepts parameters from query and form body, and
+//! returns the documented structures and codes. Undocumented behaviour that a caller needs is invented, and marked as
+//! such.
 //!
-//! A request passes through one file after the other: `server` reads it, `verify` checks its signature,
-//! `params` takes it apart, `actions` does it to the `world`, `faults` spoils it if the plan has a fault for it, and
-//! `snapshot` keeps the result, before the answer leaves. `cloud` is that sequence. Time is a parameter throughout:
-//! nothing in the world moves by a timer.
+//! A request passes through one file after the other: `server` reads it, `verify` checks its signature, `params` parses
+//! it, `actions` executes it on the `world`, `faults` changes the result if the plan has a fault for it, and `snapshot`
+//! stores the state before the response is sent. `cloud` combines them. Time is a parameter everywhere: nothing in the
+//! world depends on a timer.
 //!
-//! `/_sim/` has the controls, without signature and for loopback only: `GET state` shows everything, with each image
-//! ever made; `POST faults` adds a plan to what is left of the former, `GET faults` shows what is left, `DELETE faults`
-//! clears it; `POST instances` adds an instance.
+//! `/_sim/` has the controls, without signature and for loopback only: `GET state` returns everything, with each image
+//! ever made; `POST faults` adds a plan to the remaining one, `GET faults` returns it, `DELETE faults` clears it; `POST
+//! instances` adds an instance.
 
 mod actions;
 mod call_record;
@@ -53,7 +53,7 @@ pub enum SimulatorError {
     /// The listener has no address.
     #[error("could not learn the simulator's own address")]
     Address(#[source] io::Error),
-    /// The state file was of no use.
+    /// The state file is invalid.
     #[error("could not bring back the simulator's state")]
     State(#[source] SnapshotError),
 }
@@ -63,7 +63,7 @@ pub enum SimulatorError {
 pub struct Simulator;
 
 impl Simulator {
-    /// Serves on `listener` from a task of the present runtime, until stopped.
+    /// Serves on `listener` from a task of the current runtime, until stopped.
     pub fn start(
         listener: TcpListener,
         options: Options,
@@ -78,7 +78,7 @@ impl Simulator {
     }
 }
 
-/// A simulator at work. Dropping it stops it as well, without waiting for the end.
+/// A running simulator. Dropping it stops it without waiting for the end.
 pub struct RunningSimulator {
     addr: SocketAddr,
     shared: Arc<ServerState>,
@@ -98,17 +98,17 @@ impl RunningSimulator {
         self.addr
     }
 
-    /// What `GET /_sim/state` answers.
+    /// Response to `GET /_sim/state`.
     pub fn state(&self) -> Value {
         self.shared.cloud().state(self.shared.clock.now())
     }
 
-    /// Adds faults, counted from now, to those that are left.
+    /// Adds faults, counted from now, to the remaining ones.
     pub fn add_faults(&self, plan: FaultPlan) {
         self.shared.cloud().add_faults(plan);
     }
 
-    /// Whether every fault of the plan has struck.
+    /// Whether every fault of the plan has taken effect.
     pub fn faults_are_spent(&self) -> bool {
         *self.shared.cloud().faults_left() == FaultPlan::default()
     }

@@ -9,39 +9,39 @@ use super::{
     world::{InstanceKind, InstanceSpec},
 };
 
-/// What the simulated account is like.
+/// Properties of the simulated account.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The key id that requests must name.
+    /// Accepted key id.
     pub access_key_id: String,
-    /// The secret that requests must be signed with.
+    /// Accepted secret.
     pub access_key_secret: SecretString,
-    /// The token that requests must carry; none where absent.
+    /// Accepted token; none if absent.
     pub security_token: Option<SecretString>,
-    /// From the call to AVAILABLE; a tenth of it is INIT.
+    /// Time from the call to AVAILABLE; a tenth of it is INIT.
     pub build_time: Duration,
-    /// How long a start, stop or reboot takes.
+    /// Duration of a start, stop or reboot.
     pub power_time: Duration,
-    /// How many images can be in the making at a time.
+    /// Maximum number of images in the making.
     pub builder_quota: usize,
-    /// How many images there can be; no limit where absent.
+    /// Maximum number of images; unlimited if absent.
     pub image_quota: Option<usize>,
-    /// Calls per second of one action; none are refused where absent.
+    /// Maximum calls per second of one action; unlimited if absent.
     pub requests_per_second: Option<u32>,
-    /// Instances that exist, beside those of the state file.
+    /// Instances besides those of the state file.
     pub instances: Vec<InstanceSpec>,
-    /// An unknown instance is added when it is first named, so that a real schedule can be rehearsed.
+    /// An unknown instance is added when it is first named, to rehearse a real schedule.
     pub open: bool,
-    /// Minutes that the zone of `GmtCreate` is ahead of UTC; which one the cloud means is not documented.
+    /// Offset of `GmtCreate` from UTC in minutes; the cloud's is not documented.
     pub gmt_zone: i32,
-    /// Business failures of the image operations come as HTTP 200 with Success false: the pages allow for both shapes.
+    /// Errors of the image operations are HTTP 200 with Success false: the pages allow both.
     pub failures_in_success: bool,
-    /// Where the source of image ids starts.
+    /// Seed of image ids.
     pub seed: u64,
-    /// The file that keeps the state; written with each change, before the answer. Calls that change nothing are noted
-    /// in it with the next change.
+    /// State file; written with each change, before the response. Calls without a change are written with the next
+    /// change.
     pub state: Option<PathBuf>,
-    /// What goes wrong. Not kept in the state file: a restart takes the plan that it is given.
+    /// Fault plan. Not in the state file: a restart uses the plan that it is given.
     pub faults: FaultPlan,
 }
 

@@ -1,4 +1,4 @@
-//! The parameters of a call, from its query and its form body alike.
+//! Parameters of a call, from its query and its form body.
 
 use std::{collections::BTreeMap, ops::RangeInclusive};
 
@@ -13,7 +13,7 @@ use super::codes::SimFailure;
 pub(super) struct Params(BTreeMap<String, String>);
 
 impl Params {
-    /// Decodes the query and a form body; where both have a name the body's value is taken.
+    /// Decodes the query and a form body; for a name in both the body's value counts.
     pub(super) fn decode(query: &str, body: &[u8]) -> Self {
         Self(form_pairs(query.as_bytes()).chain(form_pairs(body)).collect())
     }
@@ -23,7 +23,7 @@ impl Params {
         self.0.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// The same without this one.
+    /// Removes this one.
     pub(super) fn without(mut self, name: &str) -> Self {
         self.0.remove(name);
         self

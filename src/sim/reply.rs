@@ -1,13 +1,13 @@
-//! What the server sends back for one call.
+//! Response of the server to one call.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-/// What goes back over the connection.
+/// Content of the response.
 #[derive(Debug)]
 pub(super) struct SimReply {
-    /// How long it is held back.
+    /// Delay.
     pub(super) delay: Duration,
     pub(super) kind: ReplyKind,
 }
@@ -27,7 +27,7 @@ pub(super) enum ReplyKind {
 #[derive(Debug)]
 pub(super) enum ReplyBody {
     Whole(Bytes),
-    /// Its length is announced, half of it is sent.
+    /// Its full length is announced, half of it is sent.
     Truncated(Bytes),
     Huge,
 }

@@ -1,4 +1,4 @@
-//! The simulator on the wire: plain HTTP/1.1, the API at `/`, the controls under `/_sim/`.
+//! HTTP server of the simulator: plain HTTP/1.1, the API at `/`, the controls under `/_sim/`.
 
 use std::{
     io,
@@ -32,10 +32,10 @@ use super::{
 };
 use crate::domain::clock::Clock;
 
-/// No documented request comes near; more is refused unread, as a proxy before the cloud would.
+/// Maximum size of a request: no documented one is close; larger ones are rejected unread, like by a proxy.
 const LARGEST_BODY: usize = 1 << 20;
 
-/// A huge answer is this many chunks of this many bytes: 64 MiB, never in memory at once.
+/// A huge response has this many chunks of this many bytes: 64 MiB, never in memory at once.
 const HUGE_CHUNKS: usize = 64;
 const HUGE_CHUNK: usize = 1 << 20;
 
@@ -51,18 +51,18 @@ impl ServerState {
         Self { cloud: Mutex::new(cloud), clock }
     }
 
-    /// The cloud. Held for one call at a time and never across an await.
+    /// The cloud. Locked for one call at a time and never across an await.
     pub(super) fn cloud(&self) -> MutexGuard<'_, Cloud> {
         self.cloud.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Takes connections until `stop`, then closes them all.
+/// Accepts connections until `stop`, then closes them all.
 pub(super) async fn serve(listener: TcpListener, shared: Arc<ServerState>, stop: CancellationToken) {
     let router = Router::new().fallback(answer).with_state(Arc::clone(&shared));
     let listener = CuttingListener::new(listener, stop.clone());
     tokio::select! {
-        // It never ends by itself: failures of single connections stay theirs.
+        // It never ends by itself: errors of single connections do not end it.
         _ = axum::serve(listener, router.into_make_service_with_connect_info::<Connection>()) => {}
         () = stop.cancelled() => {}
     }
@@ -110,8 +110,8 @@ async fn answer(
     response
 }
 
-/// Lets the cloud decide and keeps the change before anybody hears of it. The write blocks this thread under the lock:
-/// the order of calls and the order of files must be one.
+/// Processes a call and stores the change before the response. The write blocks this thread under the lock: calls and
+/// files must have the same order.
 fn decide(received: &Received<'_>, shared: &ServerState) -> SimReply {
     let mut cloud = shared.cloud();
     let reply = cloud.handle(received, shared.clock.now());
@@ -135,7 +135,7 @@ fn respond(kind: ReplyKind, connection: &Connection) -> Response {
         ReplyBody::Truncated(bytes) => {
             announced = Some(bytes.len());
             let half = bytes.slice(..bytes.len() / 2);
-            // The body has to be pending once, or the error would overtake what is still buffered.
+            // The body must be pending once, or the error would overtake buffered data.
             let reset = stream::once(async {
                 tokio::task::yield_now().await;
                 Err(io::Error::new(io::ErrorKind::ConnectionReset, "the fault plan cuts this answer off"))

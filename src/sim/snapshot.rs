@@ -1,4 +1,4 @@
-//! The state file: what outlives the process.
+//! The state file, for restarts.
 
 use std::{
     collections::VecDeque,
@@ -11,13 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use super::{call_record::CallRecord, world::World};
 
-/// The shape of the file; a file of another shape is refused.
+/// Format of the file; another format is rejected.
 const FORMAT: u32 = 1;
 
-/// Why the state file could not be used.
+/// Error of the state file.
 #[derive(Debug, thiserror::Error)]
 pub enum SnapshotError {
-    /// The file is there and cannot be read.
+    /// The file is unreadable.
     #[error("could not read the state file {}", path.display())]
     Read {
         /// The state file.
@@ -25,15 +25,15 @@ pub enum SnapshotError {
         /// The error of the system.
         source: io::Error,
     },
-    /// The file is not what was written: it is left as it is.
+    /// The file is damaged: it is not changed.
     #[error("the state file {} is damaged; move it away to start afresh", path.display())]
     Damaged {
         /// The state file.
         path: PathBuf,
-        /// Where it stops making sense.
+        /// Place of the error.
         source: serde_json::Error,
     },
-    /// The file is of another version of the simulator: it is left as it is.
+    /// The file is of another version of the simulator: it is not changed.
     #[error("the state file {} has format {format}, this simulator reads format {FORMAT}", path.display())]
     Format {
         /// The state file.
@@ -41,7 +41,7 @@ pub enum SnapshotError {
         /// The format in the file.
         format: u32,
     },
-    /// The file could not be replaced; the former one is whole.
+    /// The file could not be replaced; the former one is complete.
     #[error("could not write the state file {}", path.display())]
     Write {
         /// The state file.
@@ -51,7 +51,7 @@ pub enum SnapshotError {
     },
 }
 
-/// What is kept, as read.
+/// The stored state.
 #[derive(Debug, Deserialize)]
 pub(super) struct LoadedState {
     format: u32,
@@ -66,7 +66,7 @@ struct SavedState<'a> {
     calls: &'a [&'a CallRecord],
 }
 
-/// Reads the file; `None` where there is none yet.
+/// Reads the file; `None` if there is none.
 pub(super) fn load(path: &Path) -> Result<Option<LoadedState>, SnapshotError> {
     let text = match fs::read(path) {
         Ok(text) => text,
@@ -81,7 +81,7 @@ pub(super) fn load(path: &Path) -> Result<Option<LoadedState>, SnapshotError> {
     Ok(Some(kept))
 }
 
-/// Replaces the file in one step, so that a kill at any moment leaves the former or the new one, whole and on disk.
+/// Replaces the file atomically: after a kill at any moment the former or the new one is complete and synced.
 pub(super) fn save(path: &Path, world: &World, calls: &[&CallRecord]) -> Result<(), SnapshotError> {
     let write = || -> io::Result<()> {
         let text = serde_json::to_vec(&SavedState { format: FORMAT, world, calls })?;

@@ -1,10 +1,10 @@
-//! What uses images besides instances: delivery groups, pools, bundles and templates.
+//! Users of images besides instances: delivery groups, pools, bundles and templates.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-/// The kinds of users that the controls put there.
+/// Kinds of users that the controls add.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum SimUserKind {
@@ -18,7 +18,7 @@ pub(super) enum SimUserKind {
     Template,
 }
 
-/// A user as a control gives it; an image that is empty takes the user away.
+/// A user in a control; an empty image removes the user.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct UserSpec {
@@ -26,13 +26,13 @@ pub(super) struct UserSpec {
     pub(super) id: String,
     /// An id of an image, of either service.
     pub(super) image_id: String,
-    /// The name that lists show for the image; that of the image where it is absent.
+    /// Name of the image in lists; the image's own if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) image_name: Option<String>,
-    /// Listed in this region only; in all where it is absent.
+    /// Listed in this region only; in all if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) region: Option<String>,
-    /// A bundle for several sessions, which lists leave out by default.
+    /// A bundle for several sessions, which lists omit by default.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) multi_session: bool,
 }
@@ -69,7 +69,7 @@ impl Users {
         }
     }
 
-    /// Puts a user there, or takes it away.
+    /// Adds or removes one.
     pub(super) fn put(&mut self, kind: SimUserKind, spec: UserSpec) {
         let users = self.of_kind_mut(kind);
         if spec.image_id.is_empty() {
@@ -79,12 +79,12 @@ impl Users {
         }
     }
 
-    /// Those of one kind, by their ids.
+    /// Users of one kind, by their ids.
     pub(super) fn list(&self, kind: SimUserKind) -> impl Iterator<Item = &UserSpec> {
         self.of_kind(kind).values()
     }
 
-    /// Templates go with their image.
+    /// Templates are deleted with their image.
     pub(super) fn drop_templates(&mut self, image_ids: &[String]) {
         self.templates.retain(|_, template| !image_ids.contains(&template.image_id));
     }

@@ -161,7 +161,7 @@ impl Evidence {
         for planned in &self.planned {
             for slot in &planned.slots {
                 let name = format!("{} {} {slot}", planned.schedule, planned.instance);
-                let rows: Vec<&Value> = self.rows.iter().filter(|row| stands_for(row, planned, *slot)).collect();
+                let rows: Vec<&Value> = self.rows.iter().filter(|row| covers_slot(row, planned, *slot)).collect();
                 let row = match rows[..] {
                     [] => {
                         found.push(Violation { kind: Kind::SlotLost, what: format!("{name} has no row") });
@@ -215,7 +215,7 @@ impl Evidence {
             let image = images.iter().find(|image| image.id == text(row, "image_id"));
             // A manual bake is of the time that the clock showed.
             if slot < self.began_at && row["trigger"] != "manual" {
-                untrue(format!("bake {id} of {line} stands for {slot}, before its schedule was known"));
+                untrue(format!("bake {id} of {line} covers {slot}, before its schedule was known"));
             }
             if is_unfinished(row, self.ended_at) {
                 untrue(format!(
@@ -346,7 +346,7 @@ impl Evidence {
 }
 
 /// Whether a row is the row of a slot, alone or together with others.
-fn stands_for(row: &Value, planned: &Planned, slot: DateTime<Utc>) -> bool {
+fn covers_slot(row: &Value, planned: &Planned, slot: DateTime<Utc>) -> bool {
     if text(row, "schedule") != planned.schedule || text(row, "instance_id") != planned.instance {
         return false;
     }
@@ -455,7 +455,7 @@ mod tests {
         };
         assert_eq!(missed(19, 21), BTreeSet::new(), "the clock was wrong when it came");
         assert_eq!(missed(10, 19), only(Kind::SlotFailed), "the clock had been set right");
-        // One row that stands for two slots, and one for three of two.
+        // One row that covers two slots, and one for three of two.
         let coalesce = |from: i64| {
             move |e: &mut Evidence| {
                 failed(json!("overlap"))(e);

@@ -1,14 +1,14 @@
-//! The ACS3-HMAC-SHA256 signature, pure: names and values in, text out.
+//! The ACS3-HMAC-SHA256 signature, as pure functions: names and values in, text out.
 //!
-//! A request is reduced to a canonical text, the text's hash is signed with the access key secret, and the signature
-//! travels in the `Authorization` header together with the list of headers that it covers. Whoever checks a request
-//! builds the same text from that list, so these functions serve both sides.
+//! A request is reduced to a canonical text; its hash is signed with the access key secret. The `Authorization` header
+//! has the signature and the list of signed headers. A verifier builds the same text from that list, so client and
+//! simulator use the same functions.
 
 use hmac::{Hmac, Mac};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use sha2::{Digest, Sha256};
 
-/// The algorithm's name, as it starts the string to sign and the `Authorization` header.
+/// Name of the algorithm: first line of the string to sign, first word of the `Authorization` header.
 pub const ALGORITHM: &str = "ACS3-HMAC-SHA256";
 
 /// Everything but the unreserved characters of RFC 3986.
@@ -17,7 +17,7 @@ const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b
 /// The content of an `Authorization` header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Authorization {
-    /// Whose secret signed.
+    /// Access key id of the signer.
     pub access_key_id: String,
     /// Lower-case names of the headers that the signature covers, sorted.
     pub signed_headers: Vec<String>,
@@ -26,7 +26,7 @@ pub struct Authorization {
 }
 
 impl Authorization {
-    /// Reads a header's value; `None` where it is not of this algorithm or a part is missing.
+    /// Parses a header's value; `None` for another algorithm or a missing part.
     pub fn parse(value: &str) -> Option<Self> {
         let parts: Vec<(&str, &str)> =
             value.strip_prefix(ALGORITHM)?.trim().split(',').filter_map(|part| part.trim().split_once('=')).collect();
@@ -45,7 +45,7 @@ pub fn authorization(access_key_id: &str, signed_header_names: &[&str], signatur
     format!("{ALGORITHM} Credential={access_key_id},SignedHeaders={signed},Signature={signature}")
 }
 
-/// The text whose hash is signed. `query` holds decoded pairs; of `headers` those named in `signed_header_names` count.
+/// The text whose hash is signed. `query` has decoded pairs; only the `headers` in `signed_header_names` count.
 pub fn canonical_request(
     method: &str,
     path: &str,
@@ -70,7 +70,7 @@ pub fn canonical_query(pairs: &[(String, String)]) -> String {
     encoded.join("&")
 }
 
-/// What is signed, given the canonical request.
+/// The string to sign for a canonical request.
 pub fn string_to_sign(canonical_request: &str) -> String {
     format!("{ALGORITHM}\n{}", sha256_hex(canonical_request.as_bytes()))
 }
@@ -87,7 +87,7 @@ pub fn sign(access_key_secret: &str, string_to_sign: &str) -> String {
     hex::encode(mac.finalize().into_bytes())
 }
 
-/// Lower-case hex of SHA-256, as `x-acs-content-sha256` has it of the raw body.
+/// Lower-case hex of SHA-256, as in `x-acs-content-sha256` for the raw body.
 pub fn sha256_hex(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
@@ -97,7 +97,7 @@ pub fn encode(text: &str) -> String {
     utf8_percent_encode(text, RESERVED).to_string()
 }
 
-/// Reads a query or a form from the wire, where a space may be `+` or `%20`. Bytes that are no UTF-8 become U+FFFD.
+/// Parses a query or a form, in which a space may be `+` or `%20`. Invalid UTF-8 becomes U+FFFD.
 pub fn decode_pairs(wire: &str) -> Vec<(String, String)> {
     let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
     wire.split('&')

@@ -1,4 +1,4 @@
-//! Reads the response to a call: an [`ApiResponse`] with its value, or an [`ApiError`] with its class.
+//! Parses the response to a call into an [`ApiResponse`] with its value, or an [`ApiError`] with its class.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -15,41 +15,45 @@ use crate::domain::api::{
     codes::{self, Idempotency},
 };
 
-/// The longest message that is kept, in characters.
+/// Maximum length of a stored message, in characters.
 const LONGEST_MESSAGE: usize = 500;
 
-/// A header that asks for more is taken to be wrong, and must not overflow a computation.
+/// Maximum delay of a header: a larger one is probably wrong, and must not overflow a computation.
 const LONGEST_DELAY: Duration = Duration::from_hours(1);
 
-/// The result of a call that succeeded, with the metadata of its answer.
+/// Result of a successful call, with the metadata of its response.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ApiResponse<T> {
-    /// What was asked for.
+    /// The result.
     pub value: T,
     /// For support tickets.
     pub request_id: Option<String>,
     /// The HTTP status.
     pub http_status: u16,
-    /// The server's clock, to compare ours with.
+    /// The server's clock, to compare with this host's.
     pub server_date: Option<DateTime<Utc>>,
-    /// `Success`, where the call has it.
+    /// `Success`, if the call has it.
     pub success: Option<bool>,
-    /// `Code`, where the call has it; `200` as a rule.
+    /// `Code`, if the call has it; usually `200`.
     pub code: Option<String>,
-    /// `Message`, where the call has it.
+    /// `Message`, if the call has it.
     pub message: Option<String>,
 }
 
 impl<T> ApiResponse<T> {
-    /// The same answer with its value read further.
+    /// The same response with a converted value.
     pub(super) fn try_map<U, E>(self, read: impl FnOnce(T) -> Result<U, E>) -> Result<ApiResponse<U>, E> {
         let Self { value, request_id, http_status, server_date, success, code, message } = self;
         Ok(ApiResponse { value: read(value)?, request_id, http_status, server_date, success, code, message })
     }
 }
 
-/// Reads an answer of any status. The API's own answer is a JSON object with a `RequestId` and a result or a `Code`. Anything
-/// else comes from something on the way, a proxy or a gateway, and leaves open whether the cloud acted.
+/// Parses a response of any status. The API's own response is a JSON object with a `RequestId` and a result or a
+/// `Code`. Any other comes from a proxy or a gateway, and the cloud may or may not have acted.
+///
+/// # Errors
+///
+/// `ApiError` if the response reports an error, is not the API's own, or is not as documented.
 pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<ApiResponse<C::Value>, ApiError> {
     let Some(json) = serde_json::from_slice::<Value>(&incoming.body).ok().filter(Value::is_object) else {
         let message =
@@ -93,19 +97,19 @@ pub fn read<C: CloudCall>(incoming: &Incoming, repeat: Idempotency) -> Result<Ap
     }
 }
 
-/// The error for an answer that is not the API's own: the same class under every status.
+/// Error for a response that is not the API's own: its class does not depend on the status.
 fn foreign(code: &str, message: &str, incoming: &Incoming, repeat: Idempotency) -> ApiError {
     let advice = match incoming.status {
-        300..=399 => "Something redirects calls: check the endpoint and proxies.",
-        401 | 403 | 407 => "A proxy or firewall refuses access: check proxies and their credentials.",
+        300..=399 => "Calls are redirected: check the endpoint and proxies.",
+        401 | 403 | 407 => "A proxy or firewall rejects access: check proxies and their credentials.",
         429 => "A proxy or gateway limits calls: lower requests_per_second if this goes on.",
-        _ => "Something on the way answered in place of the cloud: check the endpoint, proxies and firewalls.",
+        _ => "A proxy or gateway answered in place of the cloud: check the endpoint, proxies and firewalls.",
     };
     let verdict = codes::Classification { advice, ..codes::judge(None, incoming.status, repeat) };
     api_error(verdict, code, message, incoming, None)
 }
 
-/// Judges a call that brought no whole answer.
+/// Error for a call without a complete response.
 pub fn unanswered(error: &HttpError, repeat: Idempotency) -> ApiError {
     let after_sending = codes::judge(None, 0, repeat);
     let (code, class, advice) = match error {
@@ -135,7 +139,7 @@ pub fn unanswered(error: &HttpError, repeat: Idempotency) -> ApiError {
     }
 }
 
-/// A text on one line and of bounded length, as logs and the history take it.
+/// Text on one line and of bounded length, for logs and the history.
 pub fn one_line(text: &str) -> String {
     text.chars().take(LONGEST_MESSAGE).map(|c| if c.is_control() { ' ' } else { c }).collect()
 }
@@ -158,8 +162,7 @@ fn api_error(
     }
 }
 
-/// The longest delay that any header asks for: those of the API, all of them in milliseconds, and the standard one of
-/// proxies and gateways.
+/// The longest delay in any header: those of the API in milliseconds, and the standard one of proxies and gateways.
 fn retry_after(incoming: &Incoming) -> Option<Duration> {
     let direct = incoming.header("x-acs-retry-after").and_then(|text| text.trim().parse().ok());
     let limits = ["x-ratelimit-user-api", "x-ratelimit-user"].map(|name| incoming.header(name).and_then(time_left));
@@ -168,7 +171,7 @@ fn retry_after(incoming: &Incoming) -> Option<Duration> {
     (!longest.is_zero()).then(|| longest.min(LONGEST_DELAY))
 }
 
-/// `Retry-After`: seconds, or a date, which is compared with the server's own (RFC 9110, section 10.2.3).
+/// `Retry-After`: seconds, or a date, which is relative to the server's own (RFC 9110, section 10.2.3).
 fn standard_retry_after(incoming: &Incoming) -> Option<Duration> {
     let text = incoming.header("retry-after")?.trim();
     if let Ok(seconds) = text.parse() {
@@ -183,7 +186,7 @@ fn time_left(header: &str) -> Option<u64> {
     header.split(',').find_map(|part| part.trim().strip_prefix("TimeLeft:")?.trim().parse().ok())
 }
 
-/// The server's clock when it answered.
+/// The server's clock at the response.
 pub fn server_date(incoming: &Incoming) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc2822(incoming.header("date")?).ok().map(|date| date.to_utc())
 }
@@ -218,7 +221,7 @@ mod tests {
         assert_eq!(asked(&[("retry-after", "120"), ("x-acs-retry-after", "500")]), Some(Duration::from_mins(2)));
         let (date, until) = ("Sun, 01 Mar 2026 02:03:05 GMT", "Sun, 01 Mar 2026 02:04:05 GMT");
         assert_eq!(asked(&[("retry-after", until), ("date", date)]), Some(Duration::from_mins(1)));
-        // Without the server's clock, and for a date that has passed, there is nothing to wait for.
+        // Without the server's clock, or for a date in the past, there is no delay.
         assert_eq!(asked(&[("retry-after", until)]), None);
         assert_eq!(asked(&[("retry-after", date), ("date", until)]), None);
         assert_eq!(asked(&[("retry-after", "soon")]), None);
@@ -281,7 +284,7 @@ mod tests {
                 r#"{"RequestId":"R","Data":{"ImageId":""},"Code":"200","Success":true}"#,
                 r#"{"RequestId":"R","Data":{"ImageId":"null"},"Code":"200","Success":true}"#,
                 r#"{"RequestId":"R","Data":{"ImageId":"imgc 1"},"Code":"200","Success":true}"#,
-                // Whoever writes the status as the code is no API.
+                // A response with the status as its code is not the API's.
                 r#"{"RequestId":"R","Code":403,"Message":"m"}"#,
             ] {
                 assert_eq!(
@@ -305,7 +308,7 @@ mod tests {
             ] {
                 let body = format!(r#"{{"RequestId":"R","Code":"{code}","Message":"m"}}"#);
                 let wanted = (class, Some(code.to_owned()));
-                // A success is a success by its code; there is none in here.
+                // A success has a success code; these have none.
                 assert_eq!(class_of(status, &body, Idempotency::NonIdempotent), wanted, "{status} {code}");
             }
         }

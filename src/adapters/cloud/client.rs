@@ -1,4 +1,4 @@
-//! One call from end to end: credentials, signature, turn, exchange, answer. Never repeated here.
+//! Executes one call: credentials, signature, rate limit, HTTP exchange, response. It never repeats a call.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -36,15 +36,15 @@ use crate::domain::{
     ids::{ImageId, InstanceId},
 };
 
-/// A list whose count changes with every reading is not read for ever.
+/// Maximum number of reads of a list whose count keeps changing.
 const MOST_READINGS: u32 = 3;
-/// An answer to a bare request is an error of a few lines; a page of a proxy may be longer.
+/// Maximum size of a response to an unsigned request: an error has a few lines, a page of a proxy may be longer.
 const GREETING_LIMIT: usize = 256 * 1024;
 
-/// Makes a fresh nonce for every call: at least 128 random bits as text.
+/// Creates a new nonce for every call: at least 128 random bits as text.
 pub type NonceSource = Arc<dyn Fn() -> String + Send + Sync>;
 
-/// A nonce source for real use.
+/// Random nonces.
 pub fn random_nonces() -> NonceSource {
     Arc::new(|| uuid::Uuid::new_v4().simple().to_string())
 }
@@ -52,32 +52,32 @@ pub fn random_nonces() -> NonceSource {
 /// The client cannot be set up.
 #[derive(Debug, thiserror::Error)]
 pub enum CloudError {
-    /// A configured endpoint is wrong.
+    /// A configured endpoint is invalid.
     #[error("cannot use the configured endpoint")]
     Endpoint(#[from] EndpointError),
-    /// TLS or the resolver is not to be had.
+    /// TLS or the resolver is not available.
     #[error("cannot prepare calls to the cloud")]
     Http(#[from] HttpError),
 }
 
-/// When a call must not go out any more. Asked after the wait of the rate limiter, right before the request is signed: much
-/// can pass while a thousand calls are ahead.
+/// When a call must not be sent any more. Checked after the wait for the rate limit, right before the request is
+/// signed: the wait can be long.
 #[derive(Debug, Clone)]
 pub struct Gate {
-    /// The first instant; a slot that has not come by the cloud's clock is not baked.
+    /// First instant: a future slot by the cloud's clock is not baked.
     pub from: DateTime<Utc>,
     /// The last instant.
     pub until: DateTime<Utc>,
-    /// Cancelled when the daemon begins nothing new.
+    /// Cancelled when the daemon starts no further calls.
     pub closing: CancellationToken,
 }
 
-/// Why a call behind a [`Gate`] has no answer.
+/// Why a call behind a [`Gate`] has no result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unanswered {
-    /// It did not bring what was asked for.
+    /// It failed.
     Refused(ApiError),
-    /// It did not go out.
+    /// It was not sent.
     NotSent,
 }
 
@@ -87,22 +87,22 @@ impl From<ApiError> for Unanswered {
     }
 }
 
-/// What a request needs besides itself.
+/// Parameters of every request.
 struct Ready {
     endpoint: Endpoint,
     credentials: Credentials,
 }
 
-/// How a host answered a bare request.
+/// Response of a host to an unsigned request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ProbeResult {
-    /// From the first packet to the answer, connection included where there was none.
+    /// Time from the first packet to the response, including a new connection.
     pub took: Duration,
-    /// How far the host's clock is from the time in which it answered; positive where it is ahead of ours.
+    /// Difference of the host's clock to the time of the response; positive if it is ahead of this host's.
     pub skew: Option<TimeDelta>,
 }
 
-/// The WUYING API for one account.
+/// Client of the WUYING API for one account.
 pub struct CloudClient {
     endpoints: Endpoints,
     credential_provider: CredentialProvider,
@@ -123,7 +123,11 @@ impl fmt::Debug for CloudClient {
 }
 
 impl CloudClient {
-    /// Sets up; talks to nobody yet. The nonce source is [`random_nonces`] but in tests.
+    /// Creates a client without a call. Tests pass their own nonce source instead of [`random_nonces`].
+    ///
+    /// # Errors
+    ///
+    /// `CloudError` if an endpoint is invalid or TLS is not available.
     pub fn new(
         options: &CloudOptions,
         environment: Environment,
@@ -151,36 +155,56 @@ impl CloudClient {
     }
 
     /// Starts to make an image.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn create_image(&self, call: &CreateImageByInstance) -> Result<ApiResponse<CreatedImage>, ApiError> {
         self.call(call).await
     }
 
-    /// The images that pass the filter, in one answer that has to hold them all: for one image by its id. An answer that
-    /// shows another image than the one asked for concludes nothing about it.
+    /// The images that match the filter, in one response that must contain all of them: for one image by its id. A
+    /// response with another image than the requested one is not used.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn list_images(&self, call: &ListImage) -> Result<ApiResponse<ImagePage>, ApiError> {
         let asked: Vec<&str> = call.image_id.iter().map(ImageId::as_str).collect();
         let answer = self.list_once(call, &asked, |image: &Image| image.image_id.as_str()).await?;
         answer.try_map(|images| Ok(ImagePage { images }))
     }
 
-    /// The workstations of these ids; none that is not among them.
+    /// Workstations with these ids.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<ApiResponse<Vec<Server>>, ApiError> {
         let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
         self.list_once(call, &asked, |server: &Server| server.id.as_str()).await
     }
 
-    /// The cloud desktops of these ids; none that is not among them.
+    /// Cloud desktops with these ids.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<ApiResponse<Vec<Desktop>>, ApiError> {
         let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
         self.list_once(call, &asked, |desktop: &Desktop| desktop.id.as_str()).await
     }
 
-    /// All images that pass the filter.
+    /// All images that match the filter.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if a page fails or the list is incomplete.
     pub async fn list_all_images(&self, filter: &ListImage) -> Result<Vec<Image>, ApiError> {
         self.list_all(filter).await
     }
 
-    /// One answer that has to hold all rows; `asked` are the ids that were asked for, if any.
+    /// One response that must contain all rows; `asked` are the requested ids, if any.
     async fn list_once<L: Listing>(
         &self,
         call: &L,
@@ -192,8 +216,12 @@ impl CloudClient {
         answer.try_map(|page| page.read_whole::<L>(asked, id)).map_err(|error| ApiError { request_id, ..error })
     }
 
-    /// All rows of a list that pass the filter, page by page; the filter's own page is not used. The first error ends it:
-    /// a part of a list would pass for the whole. A list that changed while it was read is read again.
+    /// All rows of a list that match the filter, page by page; the filter's own page is ignored. The first error ends
+    /// it, because a partial list would be taken for complete. A list that changed while it was read is read again.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if a page fails or the list is incomplete.
     pub async fn list_all<L: Listing>(&self, filter: &L) -> Result<Vec<L::Row>, ApiError> {
         let mut reading = 1;
         loop {
@@ -221,17 +249,29 @@ impl CloudClient {
         Err(pages.endless())
     }
 
-    /// Whose credentials these are.
+    /// Owner of the credentials.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn caller_identity(&self) -> Result<ApiResponse<CallerIdentity>, ApiError> {
         self.call(&GetCallerIdentity).await
     }
 
-    /// The host that calls of this product go to.
+    /// Host of calls of this product.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the region gives no valid host name.
     pub fn endpoint(&self, product: &Product) -> Result<Endpoint, ApiError> {
         self.endpoints.of(product).map_err(|error| misdirected(&error))
     }
 
-    /// Calls a host without a signature: any answer shows that name, network and TLS are right, and the host's time.
+    /// Calls a host without a signature: any response shows that name, network and TLS work, and the host's time.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn probe(&self, endpoint: &Endpoint) -> Result<ProbeResult, ApiError> {
         self.throttle.wait().await;
         let started = Instant::now();
@@ -247,47 +287,75 @@ impl CloudClient {
         let sent = self.clock.now();
         let incoming =
             self.http.send(outgoing).await.map_err(|error| answer::unanswered(&error, Idempotency::Idempotent))?;
-        // Only for who asks: nothing shows that this is the cloud's own answer.
+        // Only for diagnosis: nothing shows that this is the cloud's own response.
         let skew = answer::server_date(&incoming).map(|date| watch::skew(sent, self.clock.now(), date));
         Ok(ProbeResult { took: started.elapsed(), skew })
     }
 
-    /// What requests were last signed with; `None` before the first.
+    /// Source of the last used credentials; `None` before the first request.
     pub async fn credentials_in_use(&self) -> Option<(SourceName, Option<DateTime<Utc>>)> {
         self.credential_provider.at_hand().await.map(|at_hand| (at_hand.source, at_hand.expires_at))
     }
 
-    /// Deletes an image everywhere.
+    /// Deletes an image in all regions.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn delete_image(&self, call: &DeleteImage) -> Result<ApiResponse<Option<bool>>, ApiError> {
         self.call(call).await
     }
 
-    /// Starts to copy an image to regions; the value is the task's id.
+    /// Starts to copy an image to regions; returns the task's id.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn distribute_image(&self, call: &StartTaskForDistributeImage) -> Result<ApiResponse<String>, ApiError> {
         self.call(call).await
     }
 
     /// Starts workstations.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn start_servers(&self, call: &StartWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Stops workstations.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn stop_servers(&self, call: &StopWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Starts cloud desktops.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn start_desktops(&self, call: &StartDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
     /// Stops cloud desktops.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn stop_desktops(&self, call: &StopDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
         self.call(call).await
     }
 
-    /// Reads the credentials anew, after an error of class `Credential`; returns their source.
+    /// Rereads the credentials, after an error of class `Credential`; returns their source.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if no source has credentials.
     pub async fn refresh_credentials(&self) -> Result<SourceName, ApiError> {
         self.credential_provider
             .refresh()
@@ -296,7 +364,11 @@ impl CloudClient {
             .map_err(|error| unavailable(&error))
     }
 
-    /// Performs any call of the API, once.
+    /// Sends any call of the API, once.
+    ///
+    /// # Errors
+    ///
+    /// `ApiError` if the call fails.
     pub async fn call<C: CloudCall>(&self, call: &C) -> Result<ApiResponse<C::Value>, ApiError> {
         let request = call.request();
         let started = Instant::now();
@@ -307,7 +379,11 @@ impl CloudClient {
         self.note(&request, outcome, started)
     }
 
-    /// Performs a call that changes something, once, unless `gate` is shut when its turn has come.
+    /// Sends a call with side effects, once, unless `gate` is closed after the wait for the rate limit.
+    ///
+    /// # Errors
+    ///
+    /// `Unanswered` if the call fails, or was not sent because `gate` is closed.
     pub async fn call_behind<C: CloudCall>(&self, call: &C, gate: &Gate) -> Result<ApiResponse<C::Value>, Unanswered> {
         let request = call.request();
         let started = Instant::now();
@@ -343,7 +419,7 @@ impl CloudClient {
             return Err(not_in_observe(request.action));
         }
         let endpoint = self.endpoints.of(&request.product).map_err(|error| misdirected(&error))?;
-        // The turn comes first, so that neither key nor date grows old in the queue.
+        // The wait comes first, so that neither key nor date becomes old in the queue.
         self.throttle.wait().await;
         let credentials = self.credential_provider.get().await.map_err(|error| unavailable(&error))?;
         Ok(Ready { endpoint, credentials })
@@ -379,7 +455,7 @@ impl CloudClient {
         answer
     }
 
-    /// Lets a delay that the server asked for count for all calls, and logs the outcome.
+    /// Applies a delay that the server asked for to all calls, and logs the result.
     fn note<T>(
         &self,
         request: &RpcRequest,
@@ -387,14 +463,14 @@ impl CloudClient {
         started: Instant,
     ) -> Result<ApiResponse<T>, ApiError> {
         if let Err(ApiError { retry_after: Some(delay), .. }) = &outcome {
-            self.throttle.hold(*delay);
+            self.throttle.pause(*delay);
         }
         report(request.action, &outcome, started.elapsed());
         outcome
     }
 
-    /// Compares our clock with the cloud's. A proxy has a clock of its own: only what shows a RequestId counts. Answers
-    /// that refuse a stale date carry the right one.
+    /// Compares this host's clock with the cloud's. A proxy has its own clock: only responses with a RequestId count.
+    /// Rejections of a stale date have the right date.
     fn compare_clocks<T>(&self, sent: Sent, incoming: &Incoming, answer: &Result<ApiResponse<T>, ApiError>) {
         let is_the_clouds = match answer {
             Ok(answer) => answer.request_id.is_some(),
@@ -405,23 +481,23 @@ impl CloudClient {
         }
     }
 
-    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward
-    /// ends no wait and no deadline.
+    /// The time of bakes: the cloud's if this host's clock is ahead of it, so that a clock that was set forward ends no
+    /// wait and no deadline.
     pub fn bake_time(&self) -> DateTime<Utc> {
         self.clocks.cloud_now().min(self.clock.now())
     }
 
-    /// What is known of our clock.
+    /// The clock watch.
     pub fn clocks(&self) -> &ClockWatch {
         &self.clocks
     }
 
-    /// Which hosts do not answer.
+    /// Hosts that do not respond.
     pub fn outages(&self) -> &OutageWatch {
         &self.outages
     }
 
-    /// Makes a cheap call to the host of `product`, for [`Self::outages`] to see whether it answers.
+    /// Sends a cheap call to the host of `product`, so that [`Self::outages`] can detect a response.
     pub async fn probe_outage(&self, product: Product) {
         match product {
             Product::AppStreaming => drop(self.list_images(&ListImage::of_one()).await),
@@ -433,20 +509,20 @@ impl CloudClient {
         }
     }
 
-    /// Asks for one image, for the sake of the Date of the answer, where that is wanted and was not asked for just now.
-    /// Any answer of the cloud has it, an error, too.
+    /// Lists one image for the Date of the response, if needed and not requested recently. Any response of the cloud
+    /// has it, including errors.
     pub async fn ask_for_the_time(&self) {
         if self.clocks.may_ask() {
             let _ = self.list_images(&ListImage::of_one()).await;
         }
     }
 
-    /// How far the cloud's clock is ahead of ours, if that is more than a minute, as of the last answer.
+    /// Difference to the cloud's clock at the last response, if that is more than a minute.
     pub fn clock_skew(&self) -> Option<TimeDelta> {
         self.clocks.skew()
     }
 
-    /// All headers that we set, `authorization` last; it covers all the others.
+    /// All headers of a request, `authorization` last; it covers the others.
     fn signed_headers(
         &self,
         request: &RpcRequest,

@@ -1,8 +1,8 @@
-//! Which host a call goes to.
+//! Hosts of calls.
 //!
-//! App Streaming has two hosts in all: images are centralised, and a machine in cn-hangzhou is managed through
-//! cn-shanghai. The cloud desktop API has a host in every region, the token service one that serves all regions. A
-//! configured endpoint wins over both.
+//! App Streaming has two hosts: images are centralised, and a machine in cn-hangzhou is managed through cn-shanghai.
+//! The cloud desktop API has a host in every region, the token service one for all regions. A configured endpoint
+//! overrides both.
 
 use std::net::IpAddr;
 
@@ -19,7 +19,11 @@ pub struct Endpoints {
 }
 
 impl Endpoints {
-    /// Works out the hosts; the overrides are as in [`super::CloudOptions`].
+    /// Resolves the hosts; the overrides are as in [`super::CloudOptions`].
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if an address or the region is invalid.
     pub fn new(region: &str, endpoint: Option<&str>, ecd_endpoint: Option<&str>) -> Result<Self, EndpointError> {
         let app_streaming = match endpoint {
             Some(text) => Endpoint::parse(text)?,
@@ -34,6 +38,10 @@ impl Endpoints {
     }
 
     /// The host of a call of this product.
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if an address or the region is invalid.
     pub fn of(&self, product: &Product) -> Result<Endpoint, EndpointError> {
         match (product, &self.desktops) {
             (Product::AppStreaming, _) => Ok(self.app_streaming.clone()),
@@ -53,12 +61,16 @@ impl Endpoints {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
     scheme: &'static str,
-    /// As the `host` header has it: the scheme's own port is left out, because HTTP clients leave it out.
+    /// As in the `host` header: without the scheme's default port, because HTTP clients omit it.
     authority: String,
 }
 
 impl Endpoint {
-    /// Reads `https://host[:port]`, a bare host, or `http://` on loopback.
+    /// Parses `https://host[:port]`, a host name, or `http://` on loopback.
+    ///
+    /// # Errors
+    ///
+    /// `EndpointError` if an address or the region is invalid.
     pub fn parse(text: &str) -> Result<Self, EndpointError> {
         let refuse = || EndpointError::NotAHost(text.to_owned());
         let text_lower = text.trim().trim_end_matches('/').to_ascii_lowercase();
@@ -84,7 +96,7 @@ impl Endpoint {
         &self.authority
     }
 
-    /// The URL of the API's one path, with this query, which is encoded already.
+    /// URL of the API's one path, with this encoded query.
     pub fn url(&self, query: &str) -> String {
         let mark = if query.is_empty() { "" } else { "?" };
         format!("{}://{}/{mark}{query}", self.scheme, self.authority)
@@ -95,7 +107,7 @@ impl Endpoint {
         is_loopback(self.host())
     }
 
-    /// Whether requests to it are encrypted; where not, it is on this machine.
+    /// Whether requests to it are encrypted; if not, it is on this machine.
     pub fn is_encrypted(&self) -> bool {
         self.scheme == "https"
     }
@@ -124,16 +136,16 @@ pub fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
-/// An endpoint that cannot be used.
+/// An invalid endpoint.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum EndpointError {
     /// Not `https://host[:port]` nor a host.
     #[error("`{0}` is not an endpoint: write https://host, https://host:port or a host's name")]
     NotAHost(String),
-    /// Plain HTTP to somewhere else.
+    /// Plain HTTP to another host.
     #[error("`{0}` is not encrypted: http:// is for loopback only, use https://")]
     NotEncrypted(String),
-    /// The region would not make a host's name.
+    /// The region gives no valid host name.
     #[error("`{0}` is not a region id, such as cn-shanghai")]
     NotARegion(String),
 }

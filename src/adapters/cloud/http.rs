@@ -1,40 +1,40 @@
-//! HTTP, and the only user of reqwest: bounded in time and size, never redirected, never repeated.
+//! HTTP client, the only user of reqwest: bounded in time and size, without redirects and repetitions.
 //!
-//! A signed request must not be replayed elsewhere or twice, so redirects and the library's own retries are off.
-//! Whether an address may be asked without encryption is settled where the address is made: [`super::endpoint`] allows
-//! loopback alone, and the metadata service has a fixed link-local address.
+//! A signed request must not be sent elsewhere or twice, so redirects and the library's own retries are off.
+//! [`super::endpoint`] allows unencrypted requests on loopback only; the metadata service has a fixed link-local
+//! address.
 
 use std::{error::Error, fmt, time::Duration};
 
 pub use reqwest::Method;
 use reqwest::{Client, redirect, retry};
 
-/// Idle connections kept for a host; more calls at once open more.
+/// Idle connections per host; more concurrent calls open more.
 const IDLE_PER_HOST: usize = 4;
 
-/// A request as it goes out. Its headers hold tokens, so `Debug` shows none of them.
+/// A request to send. Its headers contain tokens, so `Debug` omits them.
 pub struct Outgoing<'a> {
     /// `GET`, `POST` or `PUT`.
     pub method: Method,
-    /// Query included, encoded already.
+    /// With the encoded query.
     pub url: &'a str,
-    /// As signed. `host` is left to the library, which derives the same value from the URL and places it for HTTP/2.
+    /// As signed. The library sets `host`: it derives the same value from the URL and places it for HTTP/2.
     pub headers: &'a [(String, String)],
     /// May be empty.
     pub body: String,
-    /// For the whole exchange.
+    /// Timeout of the whole exchange.
     pub timeout: Duration,
-    /// The longest answer that is read, in bytes after decompression.
+    /// Maximum size of the response, in bytes after decompression.
     pub limit: usize,
-    /// Past any proxy: for this host itself and its hypervisor.
+    /// Without a proxy: for this host itself and its hypervisor.
     pub direct: bool,
 }
 
-/// An answer as it came in, of any status. Its body may hold keys, so `Debug` shows only how long it is.
+/// A response of any status. Its body may contain keys, so `Debug` shows only its length.
 pub struct Incoming {
     /// The HTTP status.
     pub status: u16,
-    /// Names in lower case; values that are no text are left out.
+    /// Names in lower case; values that are no text are omitted.
     pub headers: Vec<(String, String)>,
     /// The whole body.
     pub body: Vec<u8>,
@@ -62,7 +62,7 @@ impl Incoming {
     }
 }
 
-/// No whole answer.
+/// No complete response.
 #[derive(Debug, thiserror::Error)]
 pub enum HttpError {
     /// The client could not be set up.
@@ -71,16 +71,16 @@ pub enum HttpError {
     /// No connection: nothing was sent.
     #[error("cannot connect")]
     NotConnected(#[source] reqwest::Error),
-    /// The time was up; the request may have arrived.
+    /// Timeout; the request may have arrived.
     #[error("no answer in time")]
     TimedOut(#[source] reqwest::Error),
     /// The connection broke; the request may have arrived.
     #[error("the connection was lost before the answer was whole")]
     Lost(#[source] reqwest::Error),
-    /// The request could not be written down: nothing was sent.
+    /// The request is invalid: nothing was sent.
     #[error("cannot form the request")]
     NotFormed(#[source] reqwest::Error),
-    /// Somebody answers without end.
+    /// The response exceeds its maximum size.
     #[error("the answer is longer than {limit} bytes")]
     TooLarge {
         /// The HTTP status.
@@ -91,7 +91,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// The error and its root cause: what lies between is the library's own layering.
+    /// The error and its root cause, without the library's intermediate errors.
     pub fn in_short(&self) -> String {
         let mut root: Option<&dyn Error> = None;
         let mut cause = self.source();
@@ -111,16 +111,24 @@ pub struct Http {
 }
 
 impl Http {
-    /// Sets up both clients, one that honours the environment's proxies and one that does not.
+    /// Creates both clients: one with the environment's proxies and one without.
+    ///
+    /// # Errors
+    ///
+    /// `HttpError` if TLS or the resolver is not available.
     pub fn new(connect_timeout: Duration) -> Result<Self, HttpError> {
-        // Fails only where a provider is installed already, and then that one serves.
+        // Fails only if a provider is installed already, which then serves.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let proxied = builder(connect_timeout).build().map_err(HttpError::Setup)?;
         let direct = builder(connect_timeout).no_proxy().build().map_err(HttpError::Setup)?;
         Ok(Self { proxied, direct })
     }
 
-    /// One exchange. Every status is an answer; an error means that none came whole.
+    /// One exchange. Every status is a response; an error means that none was complete.
+    ///
+    /// # Errors
+    ///
+    /// `HttpError` if there is no complete response.
     pub async fn send(&self, outgoing: Outgoing<'_>) -> Result<Incoming, HttpError> {
         let client = if outgoing.direct { &self.direct } else { &self.proxied };
         let mut request = client.request(outgoing.method, outgoing.url).timeout(outgoing.timeout).body(outgoing.body);
@@ -159,7 +167,7 @@ async fn read(mut response: reqwest::Response, status: u16, limit: usize) -> Res
     Ok(body)
 }
 
-/// A connect time-out is both a time-out and a failed connection; that nothing was sent is what counts.
+/// A connect timeout is both a timeout and a failed connection; it counts that nothing was sent.
 fn sort(error: reqwest::Error) -> HttpError {
     let error = error.without_url();
     if error.is_connect() {

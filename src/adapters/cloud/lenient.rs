@@ -1,21 +1,21 @@
-//! Reading JSON that is not always as documented: numbers as text, null for a list, elements left out.
+//! Parsing of JSON that deviates from its documentation: numbers as text, null for a list, missing elements.
 //!
-//! Used where a surprising type in a field that nobody needs must not cost the whole answer.
+//! Used for fields that are not essential, so that an unexpected type does not invalidate the whole response.
 
 use serde::{Deserialize, Deserializer};
 use serde_json::Value;
 
-/// A text, also where it came as a number or a boolean; `None` for null, lists and objects.
+/// A text, a number or a boolean as text; `None` for null, lists and objects.
 pub(in crate::adapters::cloud) fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(as_text(&Value::deserialize(from)?))
 }
 
-/// A whole number, also where it came as text.
+/// A whole number, also as text.
 pub(in crate::adapters::cloud) fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
     Ok(as_number(&Value::deserialize(from)?))
 }
 
-/// A list, empty where it came as null.
+/// A list; null is an empty list.
 pub(in crate::adapters::cloud) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     from: D,
 ) -> Result<Vec<T>, D::Error> {

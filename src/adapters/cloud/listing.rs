@@ -1,9 +1,8 @@
-//! Lists of the cloud: when one is whole, and what it is when it is not.
+//! Lists of the cloud: checks that a list is complete.
 //!
-//! A list decides over images: who is not listed does not use one, and an instance that is not listed is gone. So a list
-//! counts only where its rows are there. Null, no list at all, fewer rows than its own count, rows without ids, a page
-//! that repeats the one before: such a list concludes nothing. It is refused as [`INCOMPLETE`], and whoever asked asks
-//! again.
+//! A list decides about images: an unlisted user does not use one, and an unlisted instance is gone. A list is
+//! therefore valid only if its rows are present. Null, no list, fewer rows than its own count, rows without ids, a page
+//! that repeats the one before: such a list is rejected as [`INCOMPLETE`], and the caller repeats the call.
 
 use std::{borrow::Cow, collections::BTreeSet};
 
@@ -13,31 +12,31 @@ use serde_json::Value;
 use super::{answer::one_line, lenient, request::CloudCall};
 use crate::domain::api::call::{ApiError, ErrorClass};
 
-/// The code of a list that is not whole.
+/// Code of an incomplete list.
 pub const INCOMPLETE: &str = "ListIncomplete";
 
-/// Rows asked for at once; the most that the listing calls give.
+/// Rows per page; the maximum of the listing calls.
 pub const PAGE_SIZE: u32 = 100;
 
-/// 100,000 rows: an account with more has no use for these lists, and a server that never ends must not hold us.
+/// Maximum number of pages, 100,000 rows: an endless list must not block the daemon.
 pub(super) const MOST_PAGES: u32 = 1000;
 
-/// An answer with a list in it, not judged yet.
+/// A response with an unverified list.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(transparent)]
 pub struct RawPage(Value);
 
-/// Which page is asked for.
+/// Requested page.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cursor {
     /// From 1.
     Number(u32),
-    /// What the page before gave; `None` for the first.
+    /// Token of the former page; `None` for the first.
     Token(Option<String>),
 }
 
 impl Cursor {
-    /// The number, where pages have numbers.
+    /// The number, for calls with page numbers.
     pub fn number(&self) -> Option<u32> {
         match self {
             Self::Number(number) => Some(*number),
@@ -45,7 +44,7 @@ impl Cursor {
         }
     }
 
-    /// The token, where pages have tokens.
+    /// The token, for calls with tokens.
     pub fn token(&self) -> Option<String> {
         match self {
             Self::Number(_) => None,
@@ -56,22 +55,22 @@ impl Cursor {
 
 /// A call that lists.
 pub trait Listing: CloudCall<Value = RawPage> {
-    /// What is listed.
+    /// Type of the rows.
     type Row: DeserializeOwned;
 
-    /// The call's name.
+    /// Name of the call.
     const ACTION: &'static str;
-    /// The element that holds the rows.
+    /// Element with the rows.
     const ROWS: &'static str;
-    /// The element that holds the number of rows in all pages, where the call has one.
+    /// Element with the number of rows in all pages, if the call has one.
     const COUNT: Option<&'static str>;
-    /// Whether an answer without the list, but with a count of 0, means that there is nothing.
+    /// Whether a response without the list, but with a count of 0, is an empty list.
     const ZERO_IS_ENOUGH: bool = false;
 
-    /// What distinguishes rows; empty where the row lacks its id.
+    /// Key of a row; empty if the row has no id.
     fn key(row: &Self::Row) -> String;
 
-    /// The page to begin with.
+    /// First page.
     fn first() -> Cursor;
 
     /// The same call for this page, of [`PAGE_SIZE`] rows.
@@ -79,17 +78,17 @@ pub trait Listing: CloudCall<Value = RawPage> {
     fn page(&self, cursor: &Cursor) -> Self;
 }
 
-/// A page whose rows are there, as far as it shows.
+/// A page whose rows are present.
 #[derive(Debug)]
 pub(super) struct Page<T> {
     pub(super) rows: Vec<T>,
-    /// Rows in all pages.
+    /// Number of rows in all pages.
     pub(super) count: Option<usize>,
     pub(super) next_token: Option<String>,
 }
 
 impl RawPage {
-    /// The page, where its rows are there; `None` for the count where the call has none or the answer leaves it out.
+    /// Checks that the page has its rows; the count is `None` if the call or the response has none.
     pub(super) fn read<L: Listing>(self) -> Result<Page<L::Row>, ApiError> {
         let Value::Object(mut answer) = self.0 else {
             return Err(incomplete(L::ACTION, None, 0, "the answer is no object"));
@@ -122,7 +121,7 @@ impl RawPage {
         Ok(Page { rows, count, next_token })
     }
 
-    /// The rows of a page that has to hold the whole list, and none but those `asked` for, where any were.
+    /// Rows of a page that must contain the whole list, and only the requested ones, if any were requested.
     pub(super) fn read_whole<L: Listing>(
         self,
         asked: &[&str],
@@ -130,7 +129,7 @@ impl RawPage {
     ) -> Result<Vec<L::Row>, ApiError> {
         let Page { rows, count, next_token } = self.read::<L>()?;
         let received = rows.len();
-        says_something::<L>(received, count)?;
+        check_not_empty::<L>(received, count)?;
         if count.is_some_and(|count| received < count) {
             return Err(incomplete(L::ACTION, count, received, FEWER));
         }
@@ -147,7 +146,7 @@ impl RawPage {
 
 const FEWER: &str = "there are fewer rows than its count";
 
-/// The pages of one list, read so far.
+/// Pages of one list, read so far.
 pub(super) struct Pages<L: Listing> {
     /// Each row once: rows move to later pages when others are added meanwhile.
     rows: Vec<L::Row>,
@@ -156,14 +155,14 @@ pub(super) struct Pages<L: Listing> {
     count: Option<usize>,
 }
 
-/// What follows from a page.
+/// Next step after a page.
 #[derive(Debug)]
 pub(super) enum Taken<T> {
-    /// It was the last: these are all rows.
+    /// It was the last one: these are all rows.
     Whole(Vec<T>),
-    /// This one is next.
+    /// This page is next.
     Next(Cursor),
-    /// Rows came or went meanwhile, so that some may have moved to a page that was read already.
+    /// Rows were added or removed meanwhile, so that some may have moved to a page that was read already.
     Moved(ApiError),
 }
 
@@ -174,8 +173,8 @@ impl<L: Listing> Default for Pages<L> {
 }
 
 impl<L: Listing> Pages<L> {
-    /// Takes the page at `cursor`. The count of all rows decides where the answer has it, as a server may give shorter
-    /// pages than it was asked for.
+    /// Adds the page at `cursor`. The count of all rows decides if the response has it: a server may return shorter
+    /// pages than requested.
     pub(super) fn take(&mut self, page: Page<L::Row>, cursor: &Cursor) -> Result<Taken<L::Row>, ApiError> {
         let refuse = |rows: usize, count: Option<usize>, why: &str| incomplete(L::ACTION, count, rows, why);
         if let (Some(before), Some(now)) = (self.count, page.count)
@@ -186,7 +185,7 @@ impl<L: Listing> Pages<L> {
         }
         self.count = self.count.or(page.count);
         let (received, before) = (page.rows.len(), self.rows.len());
-        says_something::<L>(before + received, self.count)?;
+        check_not_empty::<L>(before + received, self.count)?;
         for row in page.rows {
             if self.seen.insert(L::key(&row)) {
                 self.rows.push(row);
@@ -194,7 +193,7 @@ impl<L: Listing> Pages<L> {
         }
         let (rows, count) = (self.rows.len(), self.count);
         let nothing_new = rows == before;
-        // More rows than the count are no lie that hides anything: an image may be a row for each of its versions.
+        // More rows than the count are harmless: an image may have one row per version.
         let missing = count.is_some_and(|count| rows < count);
         let enough = count.is_some_and(|count| rows >= count);
         let next = match cursor {
@@ -209,7 +208,7 @@ impl<L: Listing> Pages<L> {
             },
             Cursor::Number(_) if count == Some(rows) => None,
             Cursor::Number(_) if enough && (nothing_new || received < PAGE_SIZE as usize) => None,
-            // Without a count only an empty page is an end: a short one may be all that the server gives at once.
+            // Without a count only an empty page ends the list: a short one may be the server's maximum.
             Cursor::Number(_) if count.is_none() && received == 0 => None,
             Cursor::Number(number) => Some(Cursor::Number(number.saturating_add(1))),
         };
@@ -220,28 +219,28 @@ impl<L: Listing> Pages<L> {
         }
     }
 
-    /// So many pages, and no end.
+    /// Error after the maximum number of pages.
     pub(super) fn endless(&self) -> ApiError {
         incomplete(L::ACTION, self.count, self.rows.len(), &format!("it does not end after {MOST_PAGES} pages"))
     }
 }
 
-/// An empty list must be explicit: where the call has a count, by that.
-fn says_something<L: Listing>(rows: usize, count: Option<usize>) -> Result<(), ApiError> {
+/// An empty list must be explicit: by its count, if the call has one.
+fn check_not_empty<L: Listing>(rows: usize, count: Option<usize>) -> Result<(), ApiError> {
     if rows == 0 && count.is_none() && L::COUNT.is_some() {
         return Err(incomplete(L::ACTION, None, 0, "it has neither rows nor a count"));
     }
     Ok(())
 }
 
-/// A list that concludes nothing: the call, its count, the rows that came, and what is wrong.
+/// Error for an incomplete list: the call, its count, the received rows, and the fault.
 pub fn incomplete(action: &str, count: Option<usize>, rows: usize, why: &str) -> ApiError {
     let count = count.map_or_else(|| "no count".to_owned(), |count| format!("a count of {count}"));
     ApiError {
         class: ErrorClass::Transient,
         code: Some(INCOMPLETE.to_owned()),
         message: one_line(&format!("{action} answered with {count} and {rows} rows: {why}")),
-        advice: Cow::Borrowed("Nothing is concluded from such a list; it is asked for again."),
+        advice: Cow::Borrowed("Such a list is not used; the call is repeated."),
         http_status: Some(200),
         request_id: None,
         retry_after: None,

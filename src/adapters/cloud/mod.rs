@@ -1,12 +1,12 @@
-//! The client of the WUYING API: every call to the cloud goes through here.
+//! Client of the WUYING API: every call to the cloud goes through this module.
 //!
-//! A call is a typed value ([`actions`]) that becomes names and values ([`request`]), is signed ([`acs3`]) with
-//! [`credentials`], waits its turn ([`throttle`]), goes to its [`endpoint`] over [`http`], and comes back as an
-//! [`ApiResponse`] or as an [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one table
-//! ([`codes`](crate::domain::api::codes)). [`client`] strings these together.
+//! A call is a typed value ([`actions`]) that is converted to names and values ([`request`]), signed ([`acs3`]) with
+//! [`credentials`], delayed by the rate limit ([`throttle`]), sent to its [`endpoint`] over [`http`], and returned as
+//! an [`ApiResponse`] or as an [`ApiError`](crate::domain::api::call::ApiError) ([`answer`]) whose class comes from one
+//! table ([`codes`](crate::domain::api::codes)). [`client`] combines these.
 //!
-//! Nothing here repeats a call. Whether a call may be repeated depends on the earlier attempts in the history,
-//! so the bake decides that, and each call through this module is one attempt that it can record.
+//! This module never repeats a call. Whether a call may be repeated depends on the earlier attempts in the history, so
+//! the bake decides that; each call here is one attempt that it can record.
 
 use std::time::Duration;
 
@@ -29,22 +29,22 @@ pub use self::answer::ApiResponse;
 pub use self::client::{CloudClient, CloudError, Gate, NonceSource, ProbeResult, Unanswered, random_nonces};
 pub use self::credentials::{CredentialSource, Environment};
 
-/// What the client takes from the configuration.
+/// Settings of the client from the configuration.
 #[derive(Debug, Clone)]
 pub struct CloudOptions {
-    /// The account's region, which decides between the two hosts of the API; not the region of an instance.
+    /// Region of the account, which selects one of the two hosts of the API; not the region of an instance.
     pub region: String,
-    /// Replaces the App Streaming host: `https://host[:port]`, a bare host, or `http://` on loopback.
+    /// Overrides the App Streaming host: `https://host[:port]`, a host name, or `http://` on loopback.
     pub endpoint: Option<String>,
-    /// Replaces the host of the cloud desktop calls likewise; a loopback `endpoint` serves both where this is `None`.
+    /// Overrides the host of the cloud desktop calls; if it is `None`, a loopback `endpoint` serves both.
     pub ecd_endpoint: Option<String>,
-    /// Where the key pair comes from.
+    /// Source of the key pair.
     pub credentials: CredentialSource,
-    /// How long a connection may take to be made, TLS included.
+    /// Timeout of a connection attempt, TLS included.
     pub connect_timeout: Duration,
-    /// How long a whole call may take, its answer's body included.
+    /// Timeout of a whole call, the response's body included.
     pub timeout: Duration,
-    /// All calls together; the API's own limits are not published.
+    /// Maximum calls per second, all together; the API's own limits are not published.
     pub requests_per_second: f64,
     /// Whether calls that change something go out.
     pub mode: Mode,

@@ -1,4 +1,4 @@
-//! Which hosts of the cloud do not answer, as our own calls show. Nothing is concluded without a call.
+//! Outages of the cloud's hosts, detected by the daemon's own calls only.
 
 use std::{
     collections::HashMap,
@@ -16,14 +16,14 @@ use crate::domain::{
     health::outage::Outage,
 };
 
-/// A host that does not answer is called at least this often: bakes that wait for it are woken by its first answer.
+/// Maximum time between two calls to a host that does not respond: waiting bakes are woken by its first response.
 const PROBE_AGAIN: Duration = Duration::from_secs(15);
 
-/// When a call was sent, by the time since boot.
+/// Instant of a call, by the time since boot.
 #[derive(Debug, Clone, Copy)]
 pub struct SentAt(Duration);
 
-/// What the calls to all hosts have met.
+/// State of all hosts.
 pub struct OutageWatch {
     clock: Arc<dyn Clock>,
     seen: Mutex<Seen>,
@@ -32,23 +32,23 @@ pub struct OutageWatch {
 #[derive(Default)]
 struct Seen {
     hosts: HashMap<String, Host>,
-    /// How many outages have ended.
+    /// Number of ended outages.
     ended: u64,
 }
 
 struct Host {
-    /// A product that is served by it, for the probe.
+    /// A product of the host, for the probe.
     product: Product,
-    /// When the last call was sent that was answered.
+    /// Instant of the last answered call.
     answered: Option<Duration>,
     unanswered: Option<Unanswered>,
 }
 
 struct Unanswered {
     since: DateTime<Utc>,
-    /// When the first such call was sent, by the time since boot.
+    /// Instant of the first unanswered call, by the time since boot.
     began: Duration,
-    /// When the last one came back without an answer.
+    /// Instant at which the last one failed.
     last: Duration,
     error: String,
 }
@@ -60,21 +60,22 @@ impl fmt::Debug for OutageWatch {
 }
 
 impl OutageWatch {
-    /// Knows of no host.
+    /// Starts without hosts.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         Self { clock, seen: Mutex::default() }
     }
 
-    /// A call is about to be sent.
+    /// Records that a call is about to be sent.
     pub fn sent(&self) -> SentAt {
         SentAt(self.clock.boottime())
     }
 
-    /// Takes what came of a call. An answer with a RequestId is the cloud's own, an error, too; a proxy has none.
+    /// Records the result of a call. A response with a RequestId is the cloud's own, errors included; a proxy's has
+    /// none.
     pub fn note<T>(&self, product: &Product, host: &str, sent: SentAt, outcome: &Result<T, ApiError>) {
         match outcome {
             Err(error) if error.request_id.is_none() => {
-                // A request that could not be formed was not sent.
+                // An invalid request was not sent.
                 if error.class != ErrorClass::Permanent {
                     self.unanswered(product, host, sent, error);
                 }
@@ -86,7 +87,7 @@ impl OutageWatch {
     fn answered(&self, product: &Product, host: &str, sent: SentAt) {
         self.with(product, host, |known, ended, _| {
             known.answered = known.answered.max(Some(sent.0));
-            // The answer to a call from before the outage does not end it.
+            // The response to a call from before the outage does not end it.
             let Some(outage) = known.unanswered.take_if(|outage| outage.began <= sent.0) else { return };
             *ended += 1;
             let lasted = humantime::format_duration(Duration::from_secs(sent.0.saturating_sub(outage.began).as_secs()));
@@ -97,7 +98,7 @@ impl OutageWatch {
     fn unanswered(&self, product: &Product, host: &str, sent: SentAt, error: &ApiError) {
         let now = self.clock.now();
         self.with(product, host, |known, _, boottime| {
-            // A call that was sent later has been answered meanwhile.
+            // A later call has been answered meanwhile.
             if known.answered.is_some_and(|answered| answered > sent.0) {
                 return;
             }
@@ -113,7 +114,7 @@ impl OutageWatch {
         });
     }
 
-    /// Hosts that do not answer, by name.
+    /// Hosts that do not respond, by name.
     pub fn outages(&self) -> Vec<Outage> {
         let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let boottime = self.clock.boottime();
@@ -127,12 +128,12 @@ impl OutageWatch {
         outages
     }
 
-    /// How many outages have ended since the start: bakes that wait for the cloud are due when it grows.
+    /// Number of ended outages since the start: when it grows, bakes that wait for the cloud are due.
     pub fn ended(&self) -> u64 {
         self.seen.lock().unwrap_or_else(PoisonError::into_inner).ended
     }
 
-    /// What to call hosts for that do not answer and have not been called for a while; the probe counts from here.
+    /// Products of hosts that do not respond and have not been called recently; counts as a probe.
     pub fn take_probes(&self) -> Vec<Product> {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let boottime = self.clock.boottime();

@@ -1,23 +1,24 @@
-//! A call as a value: its names and values, and where each travels.
+//! Requests: names and values of a call, and where each is sent.
 //!
-//! App Streaming takes parameters in a form body, except for tags, which travel in the query. The cloud desktop calls
-//! and the token service take everything in the query and have no body. Lists flatten to `Name.1`, `Name.2`, …; what is not set is not sent.
+//! App Streaming takes parameters in a form body, except for tags, which are in the query. The cloud desktop calls and
+//! the token service take everything in the query and have no body. Lists are flattened to `Name.1`, `Name.2`, …; unset
+//! values are omitted.
 
 use serde::de::DeserializeOwned;
 
 use crate::domain::api::codes::Idempotency;
 
-/// Which service a call belongs to.
+/// Service of a call.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Product {
     /// App Streaming 2021-09-01: images and workstations, on one of two hosts.
     AppStreaming,
     /// Elastic Cloud Desktop 2020-09-30, on a host of each region.
     Desktops {
-        /// The desktop's region, which names the host.
+        /// Region of the desktop, part of the host name.
         region: String,
     },
-    /// Security Token Service 2015-04-01: who the credentials belong to.
+    /// Security Token Service 2015-04-01: owner of the credentials.
     Sts,
 }
 
@@ -32,30 +33,30 @@ impl Product {
     }
 }
 
-/// An RPC request, not signed yet; all values decoded.
+/// An unsigned RPC request; all values are decoded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RpcRequest {
     /// Service, version and host.
     pub product: Product,
     /// `x-acs-action`.
     pub action: &'static str,
-    /// What a repetition would do.
+    /// Effect of a repetition.
     pub repeat: Idempotency,
     /// Parameters in the URL.
     pub query: Pairs,
     /// Parameters in the body; `None` means no body and no content type, unlike an empty form.
     pub form: Option<Pairs>,
-    /// The longest answer that is read, in bytes.
+    /// Maximum size of the response, in bytes.
     pub answer_limit: usize,
 }
 
-/// An answer about one thing is never longer.
+/// Maximum size of a response about one object.
 const SMALL_ANSWER: usize = 1024 * 1024;
-/// A page of a hundred images with all their lists is far shorter.
+/// Maximum size of a page of a hundred images with all their lists.
 const LIST_ANSWER: usize = 8 * 1024 * 1024;
 
 impl RpcRequest {
-    /// An App Streaming call with a form, still empty.
+    /// An App Streaming call with an empty form.
     pub fn app_streaming(action: &'static str, repeat: Idempotency) -> Self {
         let form = Some(Pairs::default());
         Self {
@@ -68,14 +69,14 @@ impl RpcRequest {
         }
     }
 
-    /// A cloud desktop call with these parameters and its region, which every one of them asks for.
+    /// A cloud desktop call with these parameters and its region, which every one of them needs.
     pub fn desktops(action: &'static str, region: &str, parameters: Pairs) -> Self {
         let product = Product::Desktops { region: region.to_owned() };
         let query = parameters.text("RegionId", Some(region));
         Self { product, action, repeat: Idempotency::Idempotent, query, form: None, answer_limit: SMALL_ANSWER }
     }
 
-    /// A token service call, which reads and takes no parameters.
+    /// A token service call without parameters.
     pub fn sts(action: &'static str) -> Self {
         let (product, repeat, query) = (Product::Sts, Idempotency::Idempotent, Pairs::default());
         Self { product, action, repeat, query, form: None, answer_limit: SMALL_ANSWER }
@@ -98,22 +99,22 @@ impl RpcRequest {
         Self { query, ..self }
     }
 
-    /// The same call, whose answer may be a long list.
+    /// The same call with the size limit of a long list.
     #[must_use]
     pub fn listing(self) -> Self {
         Self { answer_limit: LIST_ANSWER, ..self }
     }
 }
 
-/// One call of the API: how it is asked and how its answer is read.
+/// A call of the API: its request and the parser of its response.
 pub trait CloudCall {
-    /// What the answer holds.
+    /// Parsed response.
     type Value: DeserializeOwned;
 
     /// The call as names and values.
     fn request(&self) -> RpcRequest;
 
-    /// Finds the value in the whole JSON answer; an error where the documented shape is missing.
+    /// Extracts the value from the JSON response; an error if the documented structure is missing.
     fn value(answer: serde_json::Value) -> Result<Self::Value, serde_json::Error> {
         serde_json::from_value(answer)
     }

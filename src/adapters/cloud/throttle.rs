@@ -1,6 +1,7 @@
-//! A limit on calls a second, shared by all calls: GCRA with no burst, so that no second of any alignment has more.
+//! Rate limit shared by all calls: GCRA without a burst, so that no second of any alignment has more calls than the
+//! limit.
 //!
-//! [`Gate`] is the arithmetic and takes the time as a parameter; [`Throttle`] is the waiting.
+//! [`Gate`] computes and takes the time as a parameter; [`Throttle`] waits.
 
 use std::{
     sync::{Mutex, PoisonError},
@@ -9,39 +10,39 @@ use std::{
 
 use tokio::time::{Instant, sleep};
 
-/// No delay that a server asks for holds all calls longer than this: a wrong header must not stop the daemon.
-const LONGEST_HOLD: Duration = Duration::from_mins(10);
+/// Maximum delay that a server can cause for all calls: a wrong header must not stop the daemon.
+const LONGEST_PAUSE: Duration = Duration::from_mins(10);
 
-/// When the next call may go; instants are durations since some start.
+/// Time of the next call; instants are durations since some start.
 #[derive(Debug, Clone)]
 pub struct Gate {
     interval: Duration,
     next: Duration,
-    held_until: Duration,
+    paused_until: Duration,
 }
 
 impl Gate {
-    /// Opens at once, then `per_second` times a second; once a second where that is no positive number.
+    /// Opens at once, then `per_second` times a second; once a second if that is no positive number.
     pub fn new(per_second: f64) -> Self {
         let interval = Duration::try_from_secs_f64(per_second.recip()).unwrap_or(Duration::from_secs(1));
-        Self { interval, next: Duration::ZERO, held_until: Duration::ZERO }
+        Self { interval, next: Duration::ZERO, paused_until: Duration::ZERO }
     }
 
     /// Reserves the next free place and returns the time until then.
     pub fn reserve(&mut self, now: Duration) -> Duration {
-        let place = self.next.max(self.held_until).max(now);
+        let place = self.next.max(self.paused_until).max(now);
         self.next = place + self.interval;
         place.saturating_sub(now)
     }
 
-    /// Lets nobody through for `delay`; never shortens an earlier hold.
-    pub fn hold(&mut self, now: Duration, delay: Duration) {
-        self.held_until = self.held_until.max(now + delay.min(LONGEST_HOLD));
+    /// Admits no call for `delay`; never shortens an earlier pause.
+    pub fn pause(&mut self, now: Duration, delay: Duration) {
+        self.paused_until = self.paused_until.max(now + delay.min(LONGEST_PAUSE));
     }
 
-    /// Whether a place taken before a hold has come up during it, and so has to be taken anew.
-    pub fn is_held(&self, now: Duration) -> bool {
-        now < self.held_until
+    /// Whether a pause is in force: a place reserved before it must be reserved again.
+    pub fn is_paused(&self, now: Duration) -> bool {
+        now < self.paused_until
     }
 }
 
@@ -53,27 +54,27 @@ pub struct Throttle {
 }
 
 impl Throttle {
-    /// A throttle that nobody has used yet.
+    /// A new throttle.
     pub fn new(per_second: f64) -> Self {
         Self { start: Instant::now(), gate: Mutex::new(Gate::new(per_second)) }
     }
 
-    /// Returns when the next call may go. A cancelled wait wastes its place, no more.
+    /// Returns when the next call may be sent. A cancelled wait only wastes its place.
     pub async fn wait(&self) {
         loop {
             let delay = self.with(Gate::reserve);
             if !delay.is_zero() {
                 sleep(delay).await;
             }
-            if !self.with(|gate, now| gate.is_held(now)) {
+            if !self.with(|gate, now| gate.is_paused(now)) {
                 return;
             }
         }
     }
 
-    /// Pushes all calls on by a delay that the server gave.
-    pub fn hold(&self, delay: Duration) {
-        self.with(|gate, now| gate.hold(now, delay));
+    /// Delays all calls as the server asked.
+    pub fn pause(&self, delay: Duration) {
+        self.with(|gate, now| gate.pause(now, delay));
     }
 
     fn with<T>(&self, act: impl FnOnce(&mut Gate, Duration) -> T) -> T {
@@ -99,12 +100,12 @@ mod tests {
     #[test]
     fn a_hold_pushes_on_those_who_wait_and_those_to_come() {
         let mut gate = Gate::new(10.0);
-        gate.hold(MS(0), MS(2000));
-        gate.hold(MS(0), MS(500));
-        assert!(gate.is_held(MS(1999)));
-        assert!(!gate.is_held(MS(2000)));
+        gate.pause(MS(0), MS(2000));
+        gate.pause(MS(0), MS(500));
+        assert!(gate.is_paused(MS(1999)));
+        assert!(!gate.is_paused(MS(2000)));
         assert_eq!(gate.reserve(MS(100)), MS(1900));
-        gate.hold(MS(0), Duration::MAX);
-        assert!(!gate.is_held(LONGEST_HOLD));
+        gate.pause(MS(0), Duration::MAX);
+        assert!(!gate.is_paused(LONGEST_PAUSE));
     }
 }

@@ -1,4 +1,5 @@
-//! Reads a file of the configuration within bounds of time and size. A pipe that nobody writes to, or an endless device, must
+//! Reads a file of the configuration within bounds of time and size: a pipe without a writer, or an endless device,
+//! must not block the daemon's start or a reload.
 //! not hold up the daemon's start or a reload.
 
 use std::{
@@ -15,23 +16,24 @@ use rustix::{
     io::Errno,
 };
 
-/// A file is whole after this long. A file on a disk is read at once; a pipe depends on its writer.
+/// Maximum time to read a file. A file on a disk is read at once; a pipe depends on its writer.
 pub(super) const TIME_LIMIT: Duration = Duration::from_secs(5);
-/// No file is larger: ten thousand schedules take 3 MiB.
+/// Maximum size: ten thousand schedules take 3 MiB.
 pub(super) const SIZE_LIMIT: u64 = 16 << 20;
 
-/// The bytes of the file at `path`.
+/// Reads the file at `path`.
 ///
 /// # Errors
 ///
-/// `TimedOut` where a pipe does not end within [`TIME_LIMIT`], `FileTooLarge` above [`SIZE_LIMIT`], else the system's error.
+/// `TimedOut` if a pipe does not end within [`TIME_LIMIT`], `FileTooLarge` above [`SIZE_LIMIT`], else the system's
+/// error.
 pub(super) fn read(path: &Path) -> io::Result<Vec<u8>> {
     read_within(path, TIME_LIMIT, SIZE_LIMIT)
 }
 
 fn read_within(path: &Path, time: Duration, size: u64) -> io::Result<Vec<u8>> {
     let deadline = Instant::now() + time;
-    // With the flag, a pipe without a writer is opened at once. It has no effect on a file on a disk.
+    // With the flag, opening a pipe without a writer does not block. It has no effect on a file on a disk.
     let flags = i32::try_from(OFlags::NONBLOCK.bits()).unwrap_or_default();
     let mut file = OpenOptions::new().read(true).custom_flags(flags).open(path)?;
     let mut data = Vec::new();
@@ -42,7 +44,7 @@ fn read_within(path: &Path, time: Duration, size: u64) -> io::Result<Vec<u8>> {
         match (&mut file).take(room).read_to_end(&mut data) {
             Ok(_) if data.len() as u64 > size => return Err(io::ErrorKind::FileTooLarge.into()),
             Ok(_) => return Ok(data),
-            // The bytes that were read so far stay in `data`.
+            // The bytes read so far stay in `data`.
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(error) => return Err(error),
         }

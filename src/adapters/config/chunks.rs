@@ -1,31 +1,31 @@
-//! A long file in pieces that can be parsed one after the other.
+//! Splits a long file into chunks that can be parsed one after the other.
 //!
-//! A parsed document takes many times the room of its text. Cut before `[[schedule]]` headers, a file of ten thousand
-//! schedules never needs more than one piece's document at a time.
+//! A parsed document takes many times the memory of its text. Split before `[[schedule]]` headers, a file of ten
+//! thousand schedules never needs more than the document of one chunk.
 
 use std::ops::Range;
 
-/// The header that a piece begins with.
+/// Header at the beginning of a chunk.
 const HEADER: &str = "[[schedule]]";
 
-/// Cuts `text` into pieces of at least `least` bytes, each but the first beginning with a `[[schedule]]` line. A line
-/// that only looks like one, inside a multi-line string, is no place to cut; one inside a list does not parse anyway.
-pub(super) fn cut(text: &str, least: usize) -> Vec<Range<usize>> {
-    let mut pieces = Vec::new();
+/// Splits `text` into chunks of at least `least` bytes, each but the first beginning with a `[[schedule]]` line. A
+/// similar line inside a multi-line string does not count; one inside a list does not parse anyway.
+pub(super) fn split_at_headers(text: &str, least: usize) -> Vec<Range<usize>> {
+    let mut chunks = Vec::new();
     let (mut begin, mut at, mut inside) = (0, 0, None);
     for line in text.split_inclusive('\n') {
         if inside.is_none() && at - begin >= least && line.trim_start().starts_with(HEADER) {
-            pieces.push(begin..at);
+            chunks.push(begin..at);
             begin = at;
         }
         inside = after(line.as_bytes(), inside);
         at += line.len();
     }
-    pieces.push(begin..at);
-    pieces
+    chunks.push(begin..at);
+    chunks
 }
 
-/// The quote, three of which must close the string that the end of `line` is inside of, if any; `inside` is the same
+/// The quote that closes, three times, the string at the end of `line`, if any; `inside` is the same for its beginning.
 /// for its begin.
 fn after(line: &[u8], mut inside: Option<u8>) -> Option<u8> {
     let mut at = 0;
@@ -54,7 +54,7 @@ fn after(line: &[u8], mut inside: Option<u8>) -> Option<u8> {
     inside
 }
 
-/// The length of the one-line string that `line` begins with; the whole line where it is not closed.
+/// Length of the one-line string at the beginning of `line`; the whole line if it is not closed.
 fn single(line: &[u8], quote: u8) -> usize {
     let mut at = 1;
     while let Some(&byte) = line.get(at) {
@@ -71,16 +71,16 @@ fn single(line: &[u8], quote: u8) -> usize {
 mod tests {
     use super::*;
 
-    fn pieces(text: &str) -> Vec<&str> {
-        cut(text, 1).into_iter().map(|range| &text[range]).collect()
+    fn chunks(text: &str) -> Vec<&str> {
+        split_at_headers(text, 1).into_iter().map(|range| &text[range]).collect()
     }
 
     #[test]
     fn cuts_before_headers_only() {
-        assert_eq!(pieces(""), [""]);
+        assert_eq!(chunks(""), [""]);
         let text = "a = 1\n[[schedule]]\nb = 2\n [[schedule]] # c";
-        assert_eq!(pieces(text), ["a = 1\n", "[[schedule]]\nb = 2\n", " [[schedule]] # c"]);
-        assert_eq!(cut("a = 1\n[[schedule]]\n", 7).len(), 1);
+        assert_eq!(chunks(text), ["a = 1\n", "[[schedule]]\nb = 2\n", " [[schedule]] # c"]);
+        assert_eq!(split_at_headers("a = 1\n[[schedule]]\n", 7).len(), 1);
     }
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
             "d = '''it''s\n[[schedule]]\n'''\n",
             "d = \"\"\"\\\"\"\"\n[[schedule]]\n\"\"\"\n",
         ] {
-            assert_eq!(pieces(text), [text]);
+            assert_eq!(chunks(text), [text]);
         }
         for head in [
             "d = \"\"\"x\"\"\"\"\"\n",
@@ -101,7 +101,7 @@ mod tests {
             "d = \"\" # '''\n",
             "d = 'x\n",
         ] {
-            assert_eq!(pieces(&format!("{head}[[schedule]]\n")).len(), 2, "{head}");
+            assert_eq!(chunks(&format!("{head}[[schedule]]\n")).len(), 2, "{head}");
         }
     }
 }

@@ -1,5 +1,5 @@
-//! From a crontab to `[[schedule]]` tables: what its lines say about instances, and why the others are left out. Pure; what
-//! comes of it is text for an operator to read before it is used.
+//! Converts a crontab to `[[schedule]]` tables: the lines that name instances become schedules, the others are listed
+//! with a reason. Pure; the result is text for an operator to read before it is used.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -9,44 +9,44 @@ use serde::Serialize;
 use super::problem::{is_secret_key, mask};
 use crate::domain::calendar::Timing;
 
-/// Longer names are refused in a configuration.
+/// Maximum length of a name in a configuration.
 const LONGEST_NAME: usize = 64;
-/// Words before a command that are not the command.
+/// Words before a command that do not belong to it.
 const WRAPPERS: [&str; 7] = ["sudo", "nice", "ionice", "env", "exec", "timeout", "flock"];
 
-/// One line of a crontab, or what became of it.
+/// Result of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Entry {
-    /// Nothing stands there.
+    /// An empty line.
     Blank,
     /// A comment, with its `#`.
     Comment(String),
     /// A schedule.
     Schedule(Found),
-    /// What cannot be carried over.
+    /// A line that cannot be converted.
     LeftOut(LeftOut),
 }
 
-/// The schedule of one line.
+/// Schedule of one line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Found {
     /// From 1.
     pub line: usize,
-    /// By the instance, or by the command where there are several.
+    /// From the instance, or from the command if it names several.
     pub name: String,
-    /// All of one kind.
+    /// Instances, all of one kind.
     pub instance_ids: Vec<String>,
-    /// As it stands there.
+    /// The times, as in the line.
     pub cron: String,
-    /// By CRON_TZ, TZ or the host.
+    /// Zone by CRON_TZ, TZ or the host.
     pub timezone: String,
-    /// What ran, without secrets.
+    /// The command, without secrets.
     pub command: String,
     /// Warnings.
     pub note: Option<String>,
 }
 
-/// A line that is no schedule here.
+/// A line that cannot be converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct LeftOut {
     /// From 1.
@@ -57,13 +57,14 @@ pub struct LeftOut {
     pub reason: String,
 }
 
-/// The schedules of a crontab. `zone` is the host's; `system` is the form of /etc/crontab, with a user before each command.
+/// Converts a crontab. `zone` is the host's; `system` selects the format of /etc/crontab, with a user before each
+/// command.
 pub fn read(text: &str, zone: Zone, system: bool) -> Vec<Entry> {
     let mut crontab = Crontab { host: zone, cron_tz: None, tz: None, names: HashSet::new(), system };
     text.lines().enumerate().flat_map(|(index, line)| crontab.line(index + 1, line)).collect()
 }
 
-/// The tables, with comments where they stood and a word for each line that is left out.
+/// The tables, with comments in their place and a note for each line that is omitted.
 pub fn toml(entries: &[Entry]) -> String {
     let mut text = String::new();
     for entry in entries {
@@ -93,7 +94,7 @@ pub fn toml(entries: &[Entry]) -> String {
     format!("{}\n", lines.join("\n").trim_end())
 }
 
-/// Settings of the lines before.
+/// Variables of the preceding lines.
 struct Crontab {
     host: Zone,
     cron_tz: Option<String>,
@@ -104,7 +105,7 @@ struct Crontab {
 
 impl Crontab {
     fn line(&mut self, number: usize, line: &str) -> Vec<Entry> {
-        // A comment in TOML has no control characters but the tab.
+        // A comment in TOML has no control characters except the tab.
         let line: String = line.chars().filter(|c| !c.is_control() || *c == '\t').collect();
         let line = line.trim();
         let left_out =
@@ -146,7 +147,7 @@ impl Crontab {
         }
         let (zone, note) = self.zone()?;
         Timing::parse(&[&cron], zone, Duration::ZERO, "").map_err(|error| format!("{error}: {}", error.hint))?;
-        // A schedule is of one kind of instance.
+        // A schedule has one kind of instance.
         let (desktops, workstations): (Vec<_>, Vec<_>) = ids.into_iter().partition(|id| id.starts_with("ecd-"));
         let kinds = [desktops, workstations].into_iter().filter(|ids| !ids.is_empty());
         Ok(kinds
@@ -180,7 +181,7 @@ impl Crontab {
         }
     }
 
-    /// A name that no line before has.
+    /// A name that no earlier line has.
     fn name(&mut self, ids: &[String], command: &str) -> String {
         let base = match ids {
             [one] => one.clone(),
@@ -197,7 +198,7 @@ impl Crontab {
     }
 }
 
-/// `NAME = value`, quotes taken off.
+/// `NAME = value`, without quotes.
 fn variable(line: &str) -> Option<(&str, &str)> {
     let (name, value) = line.split_once('=')?;
     let name = unquoted(name.trim());
@@ -223,7 +224,7 @@ fn split_words(line: &str, n: usize) -> (Vec<&str>, &str) {
     (words, rest)
 }
 
-/// The instances that a command names, each once.
+/// Instances that a command names, without duplicates.
 fn instances(command: &str) -> Vec<String> {
     let mut found: Vec<String> = Vec::new();
     let word = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -231,7 +232,7 @@ fn instances(command: &str) -> Vec<String> {
         let id = run.trim_start_matches('-').trim_end_matches(['-', '_']);
         let Some((kind, rest)) = id.split_once('-') else { continue };
         let plain = !rest.is_empty() && rest.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit());
-        // Many a thing is called `ws-proxy`; ids have digits.
+        // Words such as `ws-proxy` are no ids; ids have digits.
         let known = kind == "ecd" || (kind == "ws" && rest.bytes().any(|byte| byte.is_ascii_digit()));
         if plain && known && !found.iter().any(|other| other == id) {
             found.push(id.to_owned());
@@ -240,7 +241,7 @@ fn instances(command: &str) -> Vec<String> {
     found
 }
 
-/// What a command is called, as a name.
+/// Name of a command, as a schedule's name.
 fn program(command: &str) -> String {
     let base = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
     let words = command.split_whitespace().filter(|word| !word.contains('=') && !word.starts_with('-'));
@@ -250,7 +251,7 @@ fn program(command: &str) -> String {
     if name.is_empty() { "crontab".to_owned() } else { name }
 }
 
-/// The text without what follows `--access-key-secret` and its like, and without key ids.
+/// The text without the values of `--access-key-secret` and similar options, and without key ids.
 fn without_secrets(text: &str) -> String {
     let mut shown = mask(text);
     let words: Vec<String> = shown.split_whitespace().map(str::to_owned).collect();
@@ -335,7 +336,7 @@ mod tests {
     fn what_cannot_be_carried_over_is_reported_with_its_reason() {
         assert!(reason("MAILTO=ops@example.com").contains("would see MAILTO"));
         assert!(reason("0 3 * * * /usr/bin/backup").contains("names no instance"));
-        assert!(reason("@reboot bake ecd-1").contains("`@reboot` is refused"));
+        assert!(reason("@reboot bake ecd-1").contains("`@reboot` is not supported"));
         assert!(reason("0 99 * * * bake ecd-1").contains("hours run from 0 to 23"));
         assert!(reason("0 3 bake ecd-1").contains("neither a variable nor five times"));
         assert!(reason("0 3 * * *").contains("neither a variable nor five times"));

@@ -7,15 +7,15 @@ use super::{key::sentences, schedule_keys, settings};
 /// A table of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Section {
-    /// As it is written in a file: `[cloud]`.
+    /// Spelling in a file: `[cloud]`.
     pub header: &'static str,
-    /// What it is for.
+    /// Its purpose.
     pub text: &'static str,
-    /// Its keys, in the order in which people write them.
+    /// Its keys, in the usual order.
     pub keys: Vec<Key>,
 }
 
-/// All of it.
+/// All sections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Definitions {
     /// `[cloud]`.
@@ -24,9 +24,9 @@ pub struct Definitions {
     pub daemon: Section,
     /// `[[schedule]]`.
     pub schedule: Section,
-    /// `[defaults]`: the keys of a schedule that several can share.
+    /// `[defaults]`: keys shared by all schedules.
     pub defaults: Section,
-    /// `[profile.NAME]`: likewise.
+    /// `[profile.NAME]`: keys shared by the schedules with that profile.
     pub profile: Section,
 }
 
@@ -37,29 +37,33 @@ pub fn definitions() -> Definitions {
     Definitions {
         cloud: Section {
             header: "[cloud]",
-            text: "How the cloud is spoken to.",
+            text: "Connection to the cloud.",
             keys: with_texts(settings::CloudLayer::keys(), settings::CloudSettings::TEXTS),
         },
         daemon: Section {
             header: "[daemon]",
-            text: "How the daemon itself lives.",
+            text: "Settings of the daemon.",
             keys: with_texts(settings::DaemonLayer::keys(), settings::DaemonSettings::TEXTS),
         },
-        schedule: Section { header: "[[schedule]]", text: "What is baked, and when.", keys: schedule },
+        schedule: Section {
+            header: "[[schedule]]",
+            text: "A schedule: which instances to image, and when.",
+            keys: schedule,
+        },
         defaults: Section {
             header: "[defaults]",
-            text: "Keys that every schedule builds upon, unless its profile or it itself has them, too.",
+            text: "Keys that apply to every schedule, unless its profile or the schedule sets them.",
             keys: shared.clone(),
         },
         profile: Section {
             header: "[profile.NAME]",
-            text: "A named set of keys that a schedule builds upon with `profile = \"NAME\"`.",
+            text: "A named set of keys, which a schedule applies with `profile = \"NAME\"`.",
             keys: shared,
         },
     }
 }
 
-/// Keys without a text of their own have the text of the setting of the same name.
+/// A key without its own text has the text of the setting with the same name.
 fn with_texts(mut keys: Vec<Key>, texts: &[(&str, &[&str])]) -> Vec<Key> {
     for key in keys.iter_mut().filter(|key| key.text.is_empty()) {
         key.text =

@@ -1,5 +1,4 @@
-//! Which files a configuration is read from, and whether they have changed since: by their stamps, which costs next to
-//! nothing, and by their bytes.
+//! Files of a configuration, and whether they have changed: by their stamps, which are cheap, and by their content.
 
 use std::{
     fs, io,
@@ -11,12 +10,12 @@ use sha2::{Digest, Sha256};
 
 use super::bounded;
 
-/// The folder beside the main file.
+/// Folder beside the main file.
 pub(super) fn conf_d(path: &Path) -> PathBuf {
     path.parent().unwrap_or(Path::new("")).join("conf.d")
 }
 
-/// The files of the folder that count, in the order in which they do; none where there is no folder.
+/// Files of the folder, in their order; none without a folder.
 pub(super) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -24,7 +23,7 @@ pub(super) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
         Err(error) => return Err(error),
     };
     let mut paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<io::Result<Vec<_>>>()?;
-    // Editors leave hidden files beside the real ones.
+    // Editors create hidden files beside the real ones.
     let hidden = |path: &Path| path.file_name().is_none_or(|name| name.as_encoded_bytes().starts_with(b"."));
     paths.retain(|path| path.extension().is_some_and(|extension| extension == "toml") && !hidden(path));
     paths.sort();
@@ -33,20 +32,20 @@ pub(super) fn files_of(folder: &Path) -> io::Result<Vec<PathBuf>> {
 
 fn all(path: &Path) -> Vec<PathBuf> {
     let mut paths = vec![path.to_owned()];
-    // A folder that cannot be listed is like an empty one here; reading the configuration reports it.
+    // An unreadable folder counts as empty here; loading the configuration reports it.
     paths.extend(files_of(&conf_d(path)).unwrap_or_default());
     paths
 }
 
-/// The stamps of the files. Links are followed, so a link to another file has another stamp.
+/// Stamps of the files. Links are followed, so a link to another file has another stamp.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileStamps(Vec<(PathBuf, Option<Stamp>)>);
 
-/// Device, inode, size, and when bytes and anything else were last changed.
+/// Device, inode, size, and the times of the last changes of content and metadata.
 type Stamp = (u64, u64, u64, (i64, i64), (i64, i64));
 
 impl FileStamps {
-    /// Of the main file at `path` and its conf.d, now.
+    /// Stamps of the main file at `path` and its conf.d.
     pub fn of(path: &Path) -> Self {
         let stamp = |path: &PathBuf| {
             let data = fs::metadata(path).ok()?;
@@ -57,7 +56,7 @@ impl FileStamps {
     }
 }
 
-/// Hash of the names and bytes of files.
+/// Hash of the names and contents of files.
 #[derive(Default)]
 pub(super) struct ContentHash(Sha256);
 
@@ -74,7 +73,7 @@ impl ContentHash {
     }
 }
 
-/// Of the main file at `path` and its conf.d, as they are now; to be compared with [`super::Config::fingerprint`].
+/// Hash of the main file at `path` and its conf.d; comparable with [`super::Config::fingerprint`].
 pub fn fingerprint(path: &Path) -> String {
     let mut print = ContentHash::default();
     for path in all(path) {

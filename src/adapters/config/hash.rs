@@ -16,7 +16,7 @@ use crate::domain::{
     schedule::{Channel, Instances, Keep, Overlap, Schedule},
 };
 
-/// What is hashed of a schedule besides its settings.
+/// Hashed properties of a schedule besides its settings.
 #[derive(Serialize)]
 struct Identity<'a> {
     id: &'a str,
@@ -32,11 +32,11 @@ struct Identity<'a> {
     settings: usize,
 }
 
-/// Twelve hex digits that change when any effective value does.
+/// Twelve hex digits that change with any effective value.
 ///
 /// # Errors
 ///
-/// Fails where a value cannot be written as JSON.
+/// A value cannot be written as JSON.
 pub(super) fn hash(
     cloud: &CloudSettings,
     daemon: &DaemonSettings,
@@ -44,7 +44,7 @@ pub(super) fn hash(
 ) -> serde_json::Result<String> {
     let mut hasher = Sha256::new();
     serde_json::to_writer(&mut hasher, &(cloud, daemon))?;
-    // Shared settings are hashed once; after that their number stands for them.
+    // Shared settings are hashed once; later schedules refer to them by number.
     let mut numbers = HashMap::new();
     for schedule in schedules {
         let next = numbers.len();

@@ -1,72 +1,72 @@
-//! One key of the configuration as data: its name, its meaning and the values that it takes.
+//! One key of the configuration as data: its name, description and accepted values.
 
 use std::time::Duration;
 
-/// A key that can be written.
+/// A key of the configuration.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Key {
-    /// How it is written.
+    /// Spelling.
     pub name: &'static str,
-    /// What it means. ``Default `VALUE`.`` in it gives the built-in value as TOML.
+    /// Description. ``Default `VALUE`.`` in it gives the built-in value as TOML.
     pub text: String,
-    /// What it takes.
+    /// Accepted values.
     pub kind: Kind,
 }
 
 impl Key {
-    /// The built-in value where there is one, as it would be written.
+    /// Built-in value, if there is one, as TOML.
     pub fn default(&self) -> Option<&str> {
         self.text.split_once("Default `")?.1.split('`').next()
     }
 }
 
-/// What a key takes. Everything that the reader takes passes; the reader may refuse more.
+/// Accepted values of a key. They include everything that the reader accepts; the reader may reject more.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Kind {
-    /// Text that this regular expression matches, one that all dialects understand.
+    /// A string that matches this regular expression, in the syntax common to all dialects.
     Text(&'static str),
     /// One of a few words.
     OneOf(Vec<&'static str>),
     /// An integer.
     Integer {
-        /// The least.
+        /// Minimum.
         min: i64,
-        /// The greatest.
+        /// Maximum.
         max: i64,
     },
     /// A number above 0.
     Positive {
-        /// The greatest.
+        /// Maximum.
         max: f64,
     },
-    /// A period like `15m`.
+    /// A duration such as `15m`.
     Period {
-        /// The shortest.
+        /// Minimum.
         min: Duration,
     },
-    /// A period like `15m`, or `never`.
+    /// A duration such as `15m`, or `never`.
     PeriodOrNever {
-        /// The shortest.
+        /// Minimum.
         min: Duration,
     },
-    /// True or false.
+    /// A boolean.
     Bool,
-    /// A list of such things.
+    /// A list of such values.
     List(Box<Kind>),
-    /// A list of such things without doubles.
+    /// A list of such values without duplicates.
     Set {
-        /// Of these.
+        /// Kind of the elements.
         of: Box<Kind>,
-        /// At least so many.
+        /// Minimum length.
         min: usize,
     },
-    /// One thing, or a list of at least one.
+    /// One value, or a list of at least one.
     OneOrMore(Box<Kind>),
-    /// Such things under names of the operator's choice.
+    /// A table of such values under names of the operator's choice.
     Named {
-        /// Of these.
+        /// Kind of the values.
         of: Box<Kind>,
-        /// At most so many.
+        /// Maximum length.
         max: Option<usize>,
     },
     /// A table with these keys.
@@ -74,11 +74,11 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Any text that is not empty.
+    /// Any non-empty string.
     pub const FILLED: Self = Self::Text(r"\S");
 }
 
-/// The lines of a comment as running text.
+/// The lines of a comment as one paragraph.
 pub(super) fn sentences(lines: &[&str]) -> String {
     lines.iter().map(|line| line.trim()).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ")
 }

@@ -1,5 +1,5 @@
-//! Lints: what is right as far as the language goes, and probably not what was meant. Each says what will happen, with
-//! dates, and what to write instead. Nothing here reads anything: schedules, their places and the present are given.
+//! Lints: valid configurations that are probably not intended. Each lint reports what will happen, with dates, and what
+//! to write instead. No I/O: schedules, their places and the current instant go in.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -29,15 +29,15 @@ use crate::domain::{
 
 /// How far ahead slots of one instance are compared.
 const COMPARED: TimeDelta = TimeDelta::days(7);
-/// And how many of a schedule at most, so that one slot a second costs nothing.
+/// Maximum number of compared slots per schedule, so that a slot per second does not cost more.
 const MOST_COMPARED: usize = 500;
-/// The largest gap between slots is searched among so many at most.
+/// Maximum number of slots among which the largest gap is searched.
 const MOST_GAPS: usize = 300;
-/// So many clock changes are reported: mostly one in spring and one in autumn.
+/// Number of reported clock changes: usually one in spring and one in autumn.
 const CHANGES: usize = 2;
 
 impl SourceMap {
-    /// Adds warnings about the schedules of this map. `durations` is how long their bakes took, as far as that is known.
+    /// Adds warnings about the schedules of this map. `durations` are those of their former bakes.
     pub fn lint(&mut self, config: &Config, now: DateTime<Utc>, durations: &Durations) {
         let mut linter = Linter { sources: &self.sources, found: &mut self.found, now, changes: HashMap::new() };
         for (schedule, written) in config.schedules.iter().zip(&self.marks.schedules) {
@@ -55,7 +55,7 @@ struct Linter<'a> {
     sources: &'a [Source],
     found: &'a mut Diagnostics,
     now: DateTime<Utc>,
-    /// Of each zone, the next changes of its clock.
+    /// The next clock changes of each zone.
     changes: HashMap<Zone, Vec<ClockChange>>,
 }
 
@@ -88,7 +88,7 @@ impl<'a> Linter<'a> {
         self.found.warning(mark, "never-fires", message, hint);
     }
 
-    /// What the next changes of the clock do to the rule, if anything.
+    /// Effects of the next clock changes on the rule.
     fn clock_changes(&mut self, timing: &Timing, zone: Zone, text: &str) -> Option<(String, String)> {
         let now = self.now;
         let changes = self.changes.entry(zone).or_insert_with(|| clock_changes(zone, now, CHANGES));
@@ -99,7 +99,7 @@ impl<'a> Linter<'a> {
         let (_, first) = found.first()?;
         let times = found.iter().fold(first.times(), |times, (_, change)| {
             let other = change.times();
-            // Of another day, the same hours.
+            // The same hours on another day.
             if other.start.time() < times.start.time() { other } else { times }
         });
         let nights: Vec<&str> = found.iter().map(|(night, _)| night.as_str()).collect();
@@ -112,7 +112,7 @@ impl<'a> Linter<'a> {
         Some((message, hint))
     }
 
-    /// Images that go before the next one comes.
+    /// Images that are deleted before the next one is made.
     fn retention(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let Some(keep) = &schedule.keep else { return };
         let Some(within) = keep.within.filter(|_| counts(keep).next().is_none()) else { return };
@@ -133,7 +133,7 @@ impl<'a> Linter<'a> {
         self.found.warning(mark, "retention-shorter-than-interval", message, Some(hint));
     }
 
-    /// Images that grow too old before the next one comes.
+    /// Images that exceed their maximum age before the next one is made.
     fn age(&mut self, schedule: &Schedule, written: &WrittenValue) {
         let Some(age) = schedule.max_image_age else { return };
         let Some(mark) = self.place(written.max_image_age, "age-shorter-than-interval") else { return };
@@ -151,14 +151,14 @@ impl<'a> Linter<'a> {
         self.found.warning(mark, "age-shorter-than-interval", message, Some(hint));
     }
 
-    /// A window in which no slot can be missed.
+    /// A window that never contains a missed slot.
     fn catch_up(&mut self, schedule: &Schedule, written: &WrittenValue) {
         if schedule.catch_up == CatchUp::Skip || schedule.catch_up_window > ON_TIME {
             return;
         }
         let Some(mark) = self.place(written.catch_up_window, "catch-up-window-short") else { return };
         let message = format!(
-            "nothing is ever made up for: a slot counts as missed after {}, and is too old then for this window",
+            "nothing is ever caught up: a slot counts as missed after {}, and is too old then for this window",
             span(ON_TIME)
         );
         let hint = "a window of hours, like \"6h\"; or `catch_up = \"skip\"`, which is explicit";
@@ -178,7 +178,7 @@ impl<'a> Linter<'a> {
         self.found.warning(mark, "paused-for-ever", message, Some(hint));
     }
 
-    /// Slots of one instance that several schedules have at once, or closer together than a bake takes.
+    /// Slots of one instance in several schedules at the same instant, or closer together than the duration of a bake.
     fn collisions(&mut self, config: &Config, written: &[WrittenValue], durations: &Durations) {
         let mut by_instance: BTreeMap<&InstanceId, Vec<usize>> = BTreeMap::new();
         for (index, schedule) in config.schedules.iter().enumerate().filter(|(_, schedule)| !schedule.paused) {
@@ -257,7 +257,7 @@ impl Collision<'_> {
     }
 }
 
-/// What one change of the clock does to one rule.
+/// Effect of one clock change on one rule.
 fn words(zone: Zone, change: &ClockChange, effect: Effect) -> String {
     let clock = |wall: NaiveDateTime| wall.format("%R").to_string();
     let jump = format!("on {} from {} to {}", change.from.format("%a %F"), clock(change.from), clock(change.to));

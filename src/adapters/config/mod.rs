@@ -1,20 +1,20 @@
-//! From TOML files to a [`Config`], with every problem of every file at once.
+//! Loads TOML files into a [`Config`], and reports all problems of all files at once.
 //!
 //! The layers, each over the one before: built-in defaults, the file, the files of `conf.d` beside it in the order of
 //! their names, and the environment (`IMAGEBAKED_DAEMON__MAX_BUILDERS=4`). Tables merge key by key; the `[[schedule]]`s
-//! of all files are put one after the other.
+//! of all files are concatenated.
 //!
-//! Two ways lead through this module, because two things are asked for:
+//! There are two paths:
 //!
-//! * `[cloud]` and `[daemon]` are few keys with all the layers: each layer is read and checked where it stands, then
-//!   figment puts them together.
-//! * Schedules may be thousands and are never layered by the environment. Going through figment would copy each into a
-//!   tree of owned values and lose its place in the file, so they are read from the parsed document itself.
+//! * `[cloud]` and `[daemon]` have few keys with all the layers: each layer is read and checked in its place, then
+//!   figment merges them.
+//! * Schedules may be thousands and are never set by the environment. Figment would copy each into a tree of owned
+//!   values and lose its place in the file, so they are read from the parsed document itself.
 //!
-//! Documents come from the parser that goes on after an error and keeps the place of everything
-//! ([`DeTable::parse_recoverable`]); `reader` checks types and collects problems. A document takes many times the
-//! room of its text, so long files are read in `chunks`, and twice: once for what schedules share, once for the
-//! schedules. One piece's document is held at a time, none when [`load`] returns.
+//! The parser continues after an error and keeps the place of every value ([`DeTable::parse_recoverable`]); `reader`
+//! checks types and collects problems. A document takes many times the memory of its text, so long files are read in
+//! `chunks`, and twice: once for the keys that schedules share, once for the schedules. At most one chunk's document is
+//! in memory, none when [`load`] returns.
 
 mod bounded;
 mod chunks;
@@ -72,9 +72,9 @@ use crate::domain::{
     schedule::Schedule,
 };
 
-/// What the variables that set keys begin with.
+/// Prefix of the variables that set keys.
 const PREFIX: &str = "IMAGEBAKED_";
-/// Variables with that beginning which others read: the command line, and in debug builds the points where tests kill.
+/// Variables with that prefix for other purposes: the command line, and kill points of debug builds.
 const NOT_KEYS: &[&str] = &[
     "IMAGEBAKED_CONFIG",
     "IMAGEBAKED_LOG",
@@ -95,15 +95,15 @@ pub struct Config {
     pub schedules: Vec<Arc<Schedule>>,
     /// Twelve hex digits that change when any effective value does.
     pub hash: String,
-    /// The files read.
+    /// Its files.
     pub files: Vec<PathBuf>,
-    /// Hash of their bytes: a different one means that a file was edited.
+    /// Hash of their content: a different one means that a file was edited.
     pub fingerprint: String,
-    /// The release whose rules its time zones have.
+    /// Release of its time zone rules.
     pub zones: Arc<Release>,
 }
 
-/// Keys of `[cloud]` and `[daemon]` that a reload takes over at once; all others count from the next start.
+/// Keys of `[cloud]` and `[daemon]` that a reload applies at once; all others apply at the next start.
 const LIVE: &[(&str, &str)] = &[
     ("cloud", "poll_interval"),
     ("cloud", "lookup_window"),
@@ -118,13 +118,13 @@ const LIVE: &[(&str, &str)] = &[
 ];
 
 impl Config {
-    /// Every name and id of a schedule.
+    /// All names and ids of schedules.
     pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
         self.schedules.iter().flat_map(|schedule| [schedule.name.as_str(), schedule.id.as_str()])
     }
 
-    /// Whether something differs from `other` that only counts at the start of the daemon: where its files, sockets and
-    /// pages are, and how it reaches the cloud.
+    /// Whether it differs from `other` in a key that applies only at the start of the daemon: paths, sockets, the
+    /// status page, or the connection to the cloud.
     pub fn needs_restart(&self, other: &Self) -> bool {
         let differ = |section: &str, mine: &serde_json::Map<_, _>, others: &serde_json::Map<_, _>| {
             let mut keys = mine.keys().chain(others.keys());
@@ -134,8 +134,7 @@ impl Config {
             || differ("daemon", &table(&self.daemon), &table(&other.daemon))
     }
 
-    /// The regions of instances and of copies of their images, and the one of the image service: where images may be in
-    /// use.
+    /// Regions where images may be in use: those of instances and copies, and that of the image service.
     pub fn regions(&self) -> BTreeSet<&str> {
         let of_schedules = self.schedules.iter().flat_map(|schedule| {
             let settings = &schedule.settings;
@@ -144,12 +143,12 @@ impl Config {
         of_schedules.chain([self.cloud.region.as_str()]).collect()
     }
 
-    /// The kinds of users of images that the operator leaves out: they are not asked before an image is deleted.
+    /// Kinds of users that the operator excludes: they are not listed before an image is deleted.
     pub fn not_asked(&self) -> Vec<UserKind> {
         UserKind::ALL.into_iter().filter(|kind| !self.cloud.in_use.contains(kind)).collect()
     }
 
-    /// What changes where this configuration follows `old`, with the slots after `from` up to and including `until`.
+    /// Differences from `old`, with the slots after `from` up to and including `until`.
     pub fn diff(&self, old: &Self, from: DateTime<Utc>, until: DateTime<Utc>) -> Diff {
         let sections = |config: &Self| {
             let of = |section: &str, keys: serde_json::Map<String, serde_json::Value>| {
@@ -163,29 +162,40 @@ impl Config {
     }
 }
 
-/// A configuration that can be used, with its warnings.
+/// A valid configuration with its warnings.
 #[derive(Debug, Clone)]
 pub struct Loaded {
-    /// What to use.
+    /// The configuration.
     pub config: Config,
     /// Warnings only.
     pub warnings: Problems,
 }
 
-/// Reads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`. Fails
-/// with everything that is wrong, warnings included, when there is an error anywhere.
+/// Loads the file at `path`, the `conf.d/*.toml` beside it and the `IMAGEBAKED_…` variables of `environment`.
+///
+/// # Errors
+///
+/// All problems, warnings included, if there is any error.
 pub fn load(path: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
     load_in_place_of(path, path, environment)
 }
 
-/// As [`load`], with `file` in place of the main file at `path`: the `conf.d` beside `path` goes on to count.
+/// Like [`load`], with `file` in place of the main file at `path`; the `conf.d` beside `path` is used.
+///
+/// # Errors
+///
+/// All problems, warnings included, if there is any error.
 pub fn load_in_place_of(path: &Path, file: &Path, environment: &BTreeMap<String, String>) -> Result<Loaded, Problems> {
     let mut out = Diagnostics::default();
     let (config, _) = read_layers(path, file, environment, None, &mut out);
     loaded(config, Problems(out.into_problems()))
 }
 
-/// As [`load`], with the place of every value, for checks that come later.
+/// Like [`load`], with the place of every value, for later checks.
+///
+/// # Errors
+///
+/// All problems, warnings included, if there is any error.
 pub fn load_with_source_map(
     path: &Path,
     environment: &BTreeMap<String, String>,
@@ -199,15 +209,15 @@ pub fn load_with_source_map(
     }
 }
 
-/// What can be understood in spite of errors, and all that is wrong: the sections with defaults for what is not right,
-/// and the schedules that are. Good enough to find daemon and history by, never to run by.
+/// Loads the valid part of a configuration, with all problems: sections with defaults for invalid keys, and the valid
+/// schedules. Enough to find daemon and history, never to run a daemon.
 pub fn load_lenient(path: &Path, environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Diagnostics::default();
     let (config, _) = read_layers(path, path, environment, None, &mut out);
     (config, Problems(out.into_problems()))
 }
 
-/// The defaults with what `environment` sets: where there is no file yet.
+/// Defaults and the variables of `environment`: for a host without a file.
 pub fn without_file(environment: &BTreeMap<String, String>) -> (Option<Config>, Problems) {
     let mut out = Diagnostics::default();
     let config = assemble(&[], &variables(environment), None, &mut out);
@@ -238,19 +248,19 @@ fn read_layers(
     (config, sources)
 }
 
-/// The variables that set keys, as a source of its own.
+/// The variables that set keys, as a source.
 fn variables(environment: &BTreeMap<String, String>) -> Source {
     let mut variables = String::new();
     for (name, value) in environment {
         if name.starts_with(PREFIX) && !NOT_KEYS.contains(&name.as_str()) {
-            // One variable, one line.
+            // One line per variable.
             variables.extend([name, "=", &value.replace(['\n', '\r'], " "), "\n"]);
         }
     }
     Source::new(usize::MAX, Path::new("environment"), variables, true)
 }
 
-/// What can be understood of a source. Errors are known by their place, so that a second reading adds none.
+/// Reads a source as far as it is valid. Errors are identified by their place, so that a second reading adds none.
 fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
     let (tables, errors) = DeTable::parse_recoverable(&source.text);
     for error in errors {
@@ -263,7 +273,7 @@ fn parse<'s>(source: &'s Source, out: &mut Diagnostics) -> DeTable<'s> {
     tables.into_inner()
 }
 
-/// Reports a table that an earlier piece of the same file has; within a piece the parser does.
+/// Reports a table that an earlier chunk of the same file has; within a chunk the parser does.
 fn claim<'s>(
     seen: &mut HashMap<(&'s Path, String), Mark<'s>>,
     source: &'s Source,
@@ -282,7 +292,7 @@ fn claim<'s>(
     }
 }
 
-/// Puts the layers together. `None` where that could not be done, with the reason in `out`.
+/// Merges the layers. `None` if that fails, with the reason in `out`.
 fn assemble(
     sources: &[Source],
     variables: &Source,
@@ -366,14 +376,14 @@ fn merge<T: Default + Serialize + DeserializeOwned>(layers: &[impl Serialize]) -
     let mut figment = Figment::from(Serialized::defaults(T::default()));
     for layer in layers {
         let Value::Dict(_, mut keys) = Value::serialize(layer)? else { continue };
-        // A key that the layer does not have must not hide the one below.
+        // A key that the layer does not set must not hide the one below.
         keys.retain(|_, value| !matches!(value, Value::Empty(..)));
         figment = figment.merge(Serialized::defaults(keys));
     }
     Ok(figment.extract()?)
 }
 
-/// Every layer was checked in its place, so this is a fault of the program.
+/// Every layer was checked in its place, so this is an error of the program.
 fn unmerged(sources: &[Source], error: &dyn std::error::Error, out: &mut Diagnostics) {
     if let Some(source) = sources.first() {
         let message = format!("the layers cannot be put together: {error}");
@@ -408,7 +418,7 @@ fn unknown_section(
     }
 }
 
-/// Reads `IMAGEBAKED_SECTION__KEY=value` lines.
+/// Parses `IMAGEBAKED_SECTION__KEY=value` lines.
 fn read_variables<'s>(source: &'s Source, out: &mut Diagnostics) -> (CloudLayer<'s>, DaemonLayer<'s>) {
     let (mut cloud, mut daemon) = (CloudLayer::default(), DaemonLayer::default());
     let mut start = 0;
@@ -434,13 +444,13 @@ fn read_variables<'s>(source: &'s Source, out: &mut Diagnostics) -> (CloudLayer<
     (cloud, daemon)
 }
 
-/// What to write instead of the variable whose name goes on with `path` after the prefix.
+/// Hint for the variable whose name continues with `path` after the prefix.
 fn variable_hint(path: &str) -> String {
     if problem::is_secret_key(path) {
         return "the access key is read from `ALIBABA_CLOUD_ACCESS_KEY_ID` and `ALIBABA_CLOUD_ACCESS_KEY_SECRET`"
             .into();
     }
-    // The prefix is left out of the comparison: it would make any two names similar.
+    // The comparison omits the prefix, which would make any two names similar.
     let sections = [("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS)];
     let paths: Vec<String> = sections
         .iter()
@@ -457,7 +467,7 @@ fn variable_hint(path: &str) -> String {
 mod tests {
     use super::*;
 
-    /// What counts from the next start on only: where things are, and what the cloud's client is made with.
+    /// Keys that apply only at the next start: paths and the settings of the cloud's client.
     const AT_START: &[(&str, &str)] = &[
         ("cloud", "region"),
         ("cloud", "endpoint"),

@@ -1,7 +1,7 @@
-//! What is wrong with a configuration: found all at once, shown as a compiler shows it.
+//! Problems of a configuration, rendered like those of a compiler.
 //!
-//! A problem keeps the one source line it shows, so that the files themselves can be dropped. Lines and messages pass
-//! [`mask`] first: whatever else is wrong with a line, a secret on it is never printed.
+//! A problem stores the one source line that it shows, so that the files can be dropped. Lines and messages pass
+//! through [`mask`] first: a secret is never printed.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -13,20 +13,20 @@ use std::{
 use annotate_snippets::{AnnotationKind, Group, Level, Origin, Renderer, Snippet};
 use serde_json::json;
 
-/// So many warnings of a kind are read; a wall of them is not.
-const SHOWN: usize = 10;
+/// Maximum number of listed warnings of a kind.
+const MAX_LISTED: usize = 10;
 
-/// Whether the configuration can be used in spite of it.
+/// Whether the configuration can be used nevertheless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Severity {
-    /// It cannot.
+    /// No.
     Error,
-    /// It can, but probably does not do what was meant.
+    /// Yes, but it is probably not intended.
     Warning,
 }
 
 impl Severity {
-    /// As it is shown.
+    /// Word in the output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -35,12 +35,12 @@ impl Severity {
     }
 }
 
-/// Where something stands: a file, and mostly a place in it.
+/// A file, and usually a range in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Place {
-    /// The file, as it was named; `environment` for variables.
+    /// Name of the file; `environment` for variables.
     pub file: Arc<Path>,
-    /// The place in it; `None` where the whole file is meant.
+    /// The range; `None` for the whole file.
     pub spot: Option<Spot>,
 }
 
@@ -65,20 +65,20 @@ impl Spot {
     }
 }
 
-/// One thing that is wrong.
+/// One problem.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// How bad it is.
+    /// Severity.
     pub severity: Severity,
-    /// A stable name of the kind of problem, for scripts: `unknown-key`, `bad-cron`, …
+    /// Stable code of the kind of problem, for scripts: `unknown-key`, `bad-cron`, …
     pub code: &'static str,
-    /// What is wrong, in one sentence without its full stop.
+    /// One sentence without a full stop.
     pub message: String,
-    /// Where.
+    /// Its place.
     pub place: Place,
-    /// A second place that belongs to it, with what it is.
+    /// A related place, with its description.
     pub related: Option<(Place, &'static str)>,
-    /// What to write instead.
+    /// The correction.
     pub hint: Option<String>,
 }
 
@@ -92,7 +92,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Everything that is wrong, in the order of the files and their lines.
+/// All problems, in the order of the files and their lines.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("the configuration has {}", self.summary())]
 pub struct Problems(pub Vec<Problem>);
@@ -106,8 +106,8 @@ impl Problems {
         format!("{problems} problem{} in {files} file{}", plural(problems), plural(files))
     }
 
-    /// For people: each problem with its line, a caret and a hint, and the summary last. Of each kind of warning the
-    /// first ten; errors all, for each must be fixed.
+    /// Text for people: each problem with its line, a caret and a hint, and the summary last. The first ten warnings of
+    /// each kind; all errors, because each must be fixed.
     pub fn render(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut out = String::new();
@@ -116,22 +116,25 @@ impl Problems {
             if problem.severity == Severity::Warning {
                 let known = warnings.entry(problem.code).or_default();
                 *known += 1;
-                if *known > SHOWN {
+                if *known > MAX_LISTED {
                     continue;
                 }
             }
             out.push_str(&renderer.render(&report(problem)));
             out.push_str("\n\n");
         }
-        for (code, n) in warnings.into_iter().filter(|(_, n)| *n > SHOWN) {
-            out.push_str(&format!("warning[{code}]: likewise at {} more places; --json has them all\n\n", n - SHOWN));
+        for (code, n) in warnings.into_iter().filter(|(_, n)| *n > MAX_LISTED) {
+            out.push_str(&format!(
+                "warning[{code}]: likewise at {} more places; --json has them all\n\n",
+                n - MAX_LISTED
+            ));
         }
         out.push_str(&self.summary());
         out.push('\n');
         out
     }
 
-    /// Whether there is more than warnings.
+    /// Whether there is an error.
     pub fn has_errors(&self) -> bool {
         self.0.iter().any(|problem| problem.severity == Severity::Error)
     }
@@ -141,7 +144,7 @@ impl Problems {
         self.0.is_empty()
     }
 
-    /// For scripts: one object per problem, with null where there is no place or hint.
+    /// JSON for scripts: one object per problem, with null for a missing place or hint.
     pub fn to_json(&self) -> serde_json::Value {
         let object = |problem: &Problem| {
             let spot = problem.place.spot.as_ref();
@@ -193,7 +196,7 @@ fn report(problem: &Problem) -> Vec<Group<'_>> {
     vec![group]
 }
 
-/// Whether a key of this name holds something secret.
+/// Whether the value of a key with this name is secret.
 pub(super) fn is_secret_key(key: &str) -> bool {
     const WORDS: [&str; 7] =
         ["accesskeyid", "securitytoken", "sessiontoken", "password", "passwd", "privatekey", "secretkey"];
@@ -201,7 +204,7 @@ pub(super) fn is_secret_key(key: &str) -> bool {
     key.ends_with("secret") || WORDS.iter().any(|word| key.contains(word))
 }
 
-/// Where the first Alibaba Cloud access key id in `text` stands: `LTAI` and at least 8 letters or digits.
+/// Position of the first Alibaba Cloud access key id in `text`: `LTAI` and at least 8 letters or digits.
 pub(super) fn find_key_id(text: &str) -> Option<std::ops::Range<usize>> {
     text.match_indices("LTAI").find_map(|(start, _)| {
         let length = text[start..].bytes().take_while(u8::is_ascii_alphanumeric).count();
@@ -209,8 +212,8 @@ pub(super) fn find_key_id(text: &str) -> Option<std::ops::Range<usize>> {
     })
 }
 
-/// `text` with secrets replaced by as many asterisks, so that columns stay right. Works on the bare text because the
-/// line may be one that does not parse: everything after the `=` of a secret's key goes, and every key id.
+/// `text` with secrets replaced by as many asterisks, so that columns stay right. Works on the raw text, because the
+/// line may not parse: everything after the `=` of a secret's key is replaced, and every key id.
 pub(super) fn mask(text: &str) -> String {
     let hide = |range: &str| "*".repeat(range.chars().count());
     let mut masked = text.to_owned();

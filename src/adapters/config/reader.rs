@@ -1,7 +1,7 @@
-//! A typed reader of parsed TOML that collects problems instead of stopping at the first.
+//! Typed reader of parsed TOML that collects problems instead of stopping at the first.
 //!
-//! Every value read keeps a [`Mark`], the place it was written at, because many checks come later, when the layers have
-//! been put together, and must still point at the line to change.
+//! Every value keeps a [`Mark`], its place in the file, because many checks follow the merge of the layers and must
+//! still point to the line to change.
 
 use std::{
     cell::OnceCell,
@@ -23,19 +23,19 @@ use super::{
     suggest::closest,
 };
 
-/// No period in a configuration is longer: ten years of 365 days.
+/// Maximum duration in a configuration: ten years of 365 days.
 const LONGEST: Duration = Duration::from_hours(10 * 365 * 24);
 
-/// A text that values are read from: a piece of a file, or the environment written down as lines of `NAME=value`.
+/// A text that values are read from: a chunk of a file, or the environment as lines of `NAME=value`.
 #[derive(Debug)]
 pub(super) struct Source {
-    /// Its position among the sources, which orders problems.
+    /// Its position among the sources; orders problems.
     pub index: usize,
     pub file: Arc<Path>,
     pub text: String,
-    /// Lines of the file before the piece.
+    /// Number of lines of the file before the chunk.
     pub lines_before: usize,
-    /// Variables have no types: numbers are read out of text.
+    /// Variables have no types: numbers are parsed from text.
     pub untyped: bool,
     starts: OnceCell<Vec<usize>>,
 }
@@ -65,7 +65,7 @@ pub(super) struct Mark<'s> {
 }
 
 impl<'s> Mark<'s> {
-    /// The same place without the text.
+    /// The same range without the text.
     pub(super) fn span(self) -> Span {
         Span { source: self.source.index, start: self.start, end: self.end }
     }
@@ -75,8 +75,8 @@ impl<'s> Mark<'s> {
         self.source.text.get(self.start..self.end).unwrap_or("")
     }
 
-    /// The mark of some bytes of the string value `value` that stands here. A string with escapes differs from what
-    /// is written, so the whole of it is marked.
+    /// The mark of some bytes of the string value `value` at this mark. A string with escapes differs from its source,
+    /// so all of it is marked.
     pub(super) fn inside(self, value: &str, span: Range<usize>) -> Self {
         let written = self.text();
         let escaped = written.starts_with('"') && written.contains('\\');
@@ -89,7 +89,7 @@ impl<'s> Mark<'s> {
         }
     }
 
-    /// The place for people; a range over several lines is cut to its first.
+    /// The range for people; one of several lines is reduced to its first.
     pub(super) fn place(self) -> Place {
         let text = &self.source.text;
         let starts = self.source.starts();
@@ -115,32 +115,32 @@ pub(super) struct Span {
 }
 
 impl Span {
-    /// The mark as a span; `None` where the source does not last, as with variables.
+    /// The mark as a span; `None` if the source is temporary, as with variables.
     pub(super) fn of(self, sources: &[Source]) -> Option<Mark<'_>> {
         sources.get(self.source).map(|source| source.mark(self.start..self.end))
     }
 }
 
-/// A value and where it was written.
+/// A value and its place.
 #[derive(Debug, Clone)]
 pub(super) struct At<'s, T> {
     pub value: T,
     pub mark: Mark<'s>,
 }
 
-/// Layers are put together by value alone.
+/// The merge of layers uses only values.
 impl<T: Serialize> Serialize for At<'_, T> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.value.serialize(serializer)
     }
 }
 
-/// What has been found so far.
+/// The problems found so far.
 #[derive(Debug, Default)]
 pub(super) struct Diagnostics {
     found: Vec<((usize, usize), Problem)>,
     seen: HashSet<(usize, usize, &'static str)>,
-    /// Some file has syntax errors, so that what seems to be missing may only not have been understood.
+    /// A file has syntax errors, so that missing keys may only be unreadable.
     pub broken: bool,
 }
 
@@ -153,14 +153,14 @@ impl Diagnostics {
         self.add(Severity::Warning, mark, code, &message.into(), hint, None);
     }
 
-    /// Something that must be there is missing. Not reported where a syntax error may have hidden it.
+    /// A required key is missing. Not reported if a syntax error may have hidden it.
     pub(super) fn missing(&mut self, mark: Mark<'_>, code: &'static str, message: impl Into<String>, hint: Hint) {
         if !self.broken {
             self.error(mark, code, message, hint);
         }
     }
 
-    /// An error with a second place that belongs to it.
+    /// An error with a related place.
     pub(super) fn error_with_related(
         &mut self,
         mark: Mark<'_>,
@@ -171,7 +171,7 @@ impl Diagnostics {
         self.add(Severity::Error, mark, code, &message.into(), None, Some(other));
     }
 
-    /// A warning with a second place that belongs to it.
+    /// A warning with a related place.
     pub(super) fn warn_with_related(
         &mut self,
         mark: Mark<'_>,
@@ -183,7 +183,7 @@ impl Diagnostics {
         self.add(Severity::Warning, mark, code, message, hint, Some(other));
     }
 
-    /// Whether this place has a problem of this kind already.
+    /// Whether this place has a problem of this kind.
     pub(super) fn has(&self, mark: Mark<'_>, code: &'static str) -> bool {
         self.seen.contains(&(mark.source.index, mark.start, code))
     }
@@ -220,27 +220,27 @@ impl Diagnostics {
         }
     }
 
-    /// How many so far: unchanged means that nothing was wrong in between.
+    /// Number of problems; unchanged means that nothing was wrong in between.
     pub(super) fn count(&self) -> usize {
         self.found.len()
     }
 
-    /// Whether there is more than warnings.
+    /// Whether there is an error.
     pub(super) fn has_errors(&self) -> bool {
         self.found.iter().any(|(_, problem)| problem.severity == Severity::Error)
     }
 
-    /// All of it, in the order of the sources.
+    /// All problems, in the order of the sources.
     pub(super) fn into_problems(mut self) -> Vec<Problem> {
         self.found.sort_by_key(|(key, _)| *key);
         self.found.into_iter().map(|(_, problem)| problem).collect()
     }
 }
 
-/// What to write instead, where something is near.
+/// Hint with the most similar known word, if there is one.
 pub(super) type Hint = Option<String>;
 
-/// `did you mean …?`, or the whole list where nothing is near.
+/// `did you mean …?`, or the whole list without a similar word.
 pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
     match closest(word, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
@@ -248,7 +248,7 @@ pub(super) fn suggestion(word: &str, known: &[&str]) -> String {
     }
 }
 
-/// A value of a file, about to be read.
+/// A value of a file that is about to be read.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Item<'v, 's> {
     pub value: &'v DeValue<'s>,
@@ -265,7 +265,7 @@ impl<'v, 's> Item<'v, 's> {
             DeValue::String(_) => "text",
             DeValue::Integer(_) => "an integer",
             DeValue::Float(_) => "a number with a point",
-            DeValue::Boolean(_) => "a truth value",
+            DeValue::Boolean(_) => "a boolean",
             DeValue::Datetime(_) => "a date",
             DeValue::Array(_) => "a list",
             DeValue::Table(_) => "a table",
@@ -274,10 +274,10 @@ impl<'v, 's> Item<'v, 's> {
         None
     }
 
-    /// Text, which is refused where it looks like a credential.
+    /// Reads a string; rejects one that looks like a credential.
     pub(super) fn text(self, out: &mut Diagnostics) -> Option<&'v str> {
         let Some(text) = self.value.as_str() else {
-            return self.wrong_type("text", Some("write it in quotes".into()), out);
+            return self.wrong_type("a string", Some("write it in quotes".into()), out);
         };
         if let Some(range) = find_key_id(text) {
             secret(self.mark.inside(text, range), "this looks like an access key id", out);
@@ -290,7 +290,7 @@ impl<'v, 's> Item<'v, 's> {
         self.value.as_table().or_else(|| self.wrong_type(wanted, None, out))
     }
 
-    /// The members of a list.
+    /// Reads the elements of a list.
     pub(super) fn list(self, wanted: &str, out: &mut Diagnostics) -> Option<Vec<Item<'v, 's>>> {
         let Some(array) = self.value.as_array() else { return self.wrong_type(wanted, None, out) };
         Some(array.iter().map(|value| Item::new(self.mark.source, value)).collect())
@@ -300,7 +300,7 @@ impl<'v, 's> Item<'v, 's> {
         self.value.as_bool().or_else(|| self.wrong_type("true or false", Some("without quotes".into()), out))
     }
 
-    /// An integer of at least `min` and at most `max`.
+    /// Reads an integer from `min` to `max`.
     pub(super) fn integer<T: TryFrom<i64>>(self, min: i64, max: i64, out: &mut Diagnostics) -> Option<T> {
         let number = match self.value {
             DeValue::Integer(integer) => i64::from_str_radix(integer.as_str(), integer.radix()).ok(),
@@ -314,10 +314,10 @@ impl<'v, 's> Item<'v, 's> {
         fits
     }
 
-    /// A number above 0 and at most `max`.
+    /// Reads a number above 0 and at most `max`.
     pub(super) fn positive(self, max: f64, out: &mut Diagnostics) -> Option<f64> {
         let number = match self.value {
-            // Both kinds may hold `_` between digits; toml has taken it out.
+            // Both kinds may contain `_` between digits; toml has removed it.
             DeValue::Integer(integer) if integer.radix() == 10 => integer.as_str().parse::<f64>().ok(),
             DeValue::Float(float) => float.as_str().parse::<f64>().ok(),
             DeValue::String(text) if self.mark.source.untyped => text.trim().parse().ok(),
@@ -330,18 +330,18 @@ impl<'v, 's> Item<'v, 's> {
         fits
     }
 
-    /// A period like `15m` or `2h 30m`, at least `min` and at most ten years.
+    /// Reads a duration such as `15m` or `2h 30m`, at least `min` and at most ten years.
     pub(super) fn duration(self, min: Duration, out: &mut Diagnostics) -> Option<Duration> {
         let Some(text) = self.value.as_str() else {
             return self.wrong_type(
                 "a period",
-                Some("write it as text with a unit, like \"15m\" or \"2h 30m\"".into()),
+                Some("write a string with a unit, like \"15m\" or \"2h 30m\"".into()),
                 out,
             );
         };
         match humantime::parse_duration(text) {
             Ok(period) if period < min => {
-                let message = format!("a period of {text} is too short here");
+                let message = format!("a duration of {text} is too short here");
                 let least = humantime::format_duration(min);
                 out.error(self.mark, "out-of-range", message, Some(format!("at least {least}")));
                 None
@@ -350,7 +350,7 @@ impl<'v, 's> Item<'v, 's> {
                 out.error(
                     self.mark,
                     "out-of-range",
-                    format!("a period of {text} is absurd"),
+                    format!("a duration of {text} is too long"),
                     Some("at most 10 years".into()),
                 );
                 None
@@ -358,18 +358,18 @@ impl<'v, 's> Item<'v, 's> {
             Ok(period) => Some(period),
             Err(error) => {
                 let hint = Some("durations look like \"90s\", \"15m\", \"2h 30m\" or \"7d\"".into());
-                out.error(self.mark, "bad-duration", format!("`{text}` is not a period: {error}"), hint);
+                out.error(self.mark, "bad-duration", format!("`{text}` is not a duration: {error}"), hint);
                 None
             }
         }
     }
 
-    /// Whether it is this text.
+    /// Whether it is this string.
     pub(super) fn is_word(&self, word: &str) -> bool {
         self.value.as_str() == Some(word)
     }
 
-    /// One of a few words.
+    /// Reads one of a few words.
     pub(super) fn one_of<T: Copy>(self, words: &[(&str, T)], out: &mut Diagnostics) -> Option<T> {
         let text = self.text(out)?;
         let found = words.iter().find(|(word, _)| *word == text).map(|(_, value)| *value);
@@ -384,10 +384,10 @@ impl<'v, 's> Item<'v, 's> {
         found
     }
 
-    /// A table of texts.
+    /// Reads a table of strings.
     pub(super) fn texts(self, out: &mut Diagnostics) -> Option<Vec<(At<'s, String>, At<'s, String>)>> {
         let source = self.mark.source;
-        let table = self.table("a table of texts", out)?;
+        let table = self.table("a table of strings", out)?;
         let mut texts = Vec::with_capacity(table.len());
         for (key, value) in table {
             let mark = source.mark(key.span());
@@ -403,7 +403,7 @@ impl<'v, 's> Item<'v, 's> {
     }
 }
 
-/// Reports a key that is not known in its table.
+/// Reports an unknown key of its table.
 pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut Diagnostics) {
     if is_secret_key(key) {
         secret(mark, "a secret does not belong in a configuration file", out);
@@ -418,13 +418,14 @@ fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {
     out.error(mark, "secret-in-file", message, Some(hint.into()));
 }
 
-/// Texts without doubles, by key.
+/// Strings without duplicates, by key.
 pub(super) fn to_map(texts: Vec<(At<'_, String>, At<'_, String>)>) -> BTreeMap<String, String> {
     texts.into_iter().map(|(key, value)| (key.value, value.value)).collect()
 }
 
-/// Declares the keys of a table once: gives a struct of the values of one layer, its reader, and the keys as data. An
-/// entry is a text for the operator, the key, what it becomes, and the [`ValueType`](super::value_types::ValueType) that it takes.
+/// Declares the keys of a table once: generates a struct of the values of one layer, its reader, and the keys as data.
+/// An entry is a description for the operator, the key, its type, and the [`ValueType`](super::value_types::ValueType)
+/// that it accepts.
 macro_rules! layer {
     ($(#[$meta:meta])* struct $name:ident { $($(#[doc = $doc:literal])* $key:ident: $kind:ty = $form:expr,)* }) => {
         $(#[$meta])*
@@ -434,7 +435,7 @@ macro_rules! layer {
         }
 
         impl<'s> $name<'s> {
-            /// The names of the keys, in the order in which people write them.
+            /// Names of the keys, in the usual order.
             pub(super) const KEYS: &'static [&'static str] = &[$(stringify!($key)),*];
 
             /// The keys as data.
@@ -446,7 +447,7 @@ macro_rules! layer {
                 }),*]
             }
 
-            /// Reads one key; `None` where there is none of this name.
+            /// Reads one key; `None` for an unknown name.
             pub(super) fn set(
                 &mut self,
                 key: &str,
@@ -463,7 +464,7 @@ macro_rules! layer {
                 Some(())
             }
 
-            /// Reads a table, complaining of keys that are not known.
+            /// Reads a table and reports unknown keys.
             pub(super) fn read(
                 source: &'s $crate::adapters::config::reader::Source,
                 table: &toml::de::DeTable<'s>,

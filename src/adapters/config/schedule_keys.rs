@@ -1,4 +1,4 @@
-//! The keys of a schedule, which `[defaults]`, `[profile.NAME]` and `[[schedule]]` share, and how each value is read.
+//! Keys of a schedule, which `[defaults]`, `[profile.NAME]` and `[[schedule]]` share, and their readers.
 
 use std::{collections::HashMap, time::Duration};
 
@@ -27,132 +27,136 @@ use crate::domain::{
 
 pub(super) const RETRY: RetryPolicy =
     RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 };
-/// How long a marked image waits to be deleted.
+/// Default time between mark and deletion.
 const GRACE: Duration = Duration::from_hours(24);
-/// How long an image stays that the cloud lists as CREATE_FAILED.
+/// Default time that a CREATE_FAILED image stays.
 const FAILED_AGE: Duration = Duration::from_hours(7 * 24);
 const SECOND: Duration = Duration::from_secs(1);
 
-/// Most tags that an operator may give, so that ours fit the cloud's 20.
+/// Maximum number of the operator's tags: with the five of imagebaked they fit the cloud's 20.
 const TAGS: usize = 15;
-/// What their keys may not begin with: the first is ours, the others are the cloud's.
+/// Reserved prefixes of their keys: the first is that of imagebaked, the others are the cloud's.
 const RESERVED: [&str; 5] = ["imagebaked:", "aliyun", "acs:", "http://", "https://"];
-/// Keys that say something of a single schedule and cannot be shared.
+/// Keys of a single schedule, which cannot be shared.
 pub(super) const OWN: [&str; 5] = ["name", "id", "profile", "instance_id", "instance_ids"];
 
-/// What [`name`] takes, told in ASCII: which other characters are letters, not all dialects know.
+/// Pattern of [`name`], in ASCII: dialects disagree on other letters.
 const NAME: &str = r"^[^\x00-,/:-@\[-\^`{-\x7f\s]{1,64}$";
-/// What [`instance`] takes.
+/// Pattern of [`instance`].
 const INSTANCE: &str = "^[A-Za-z0-9_-]{1,64}$";
 
-/// What [`time_of_day`] takes.
+/// Pattern of [`time_of_day`].
 const TIME_OF_DAY: &str = "^(([01][0-9]|2[0-3]):[0-5][0-9]|never)$";
 
-/// A template and the text it was read from.
+/// A template and its text.
 pub(super) type TemplateText = (String, Template);
 
 layer! {
-    /// What one table says of a schedule.
+    /// The keys of one table.
     struct ScheduleLayer {
-        /// What people call it: 1 to 64 letters, digits, `-`, `_` or `.`. Required, in a schedule only.
+        /// Name of the schedule: 1 to 64 letters, digits, `-`, `_` or `.`. Required, in a schedule only.
         name: String = Custom(name, || Kind::Text(NAME)),
-        /// What its images and history are filed under, so that it can be renamed. Default: the name. In a schedule only.
+        /// Stable id under which images and history are stored; it allows a rename. Default: the name. In a schedule
+        /// only.
         id: String = Custom(name, || Kind::Text(NAME)),
-        /// The profile that it builds upon. In a schedule only.
+        /// Name of the profile whose keys apply. In a schedule only.
         profile: String = Custom(filled, || Kind::FILLED),
-        /// The instance to image. This or `instance_ids` is required, in a schedule only.
+        /// Id of the instance to image. This or `instance_ids` is required, in a schedule only.
         instance_id: String = Custom(instance, || Kind::Text(INSTANCE)),
-        /// Several instances, each with a line of images of its own.
+        /// Ids of several instances. Each has its own line of images.
         instance_ids: Vec<String> = Custom(instances, || Kind::Set { of: Kind::Text(INSTANCE).into(), min: 1 }),
-        /// What kind of machine it is. Default: by the prefix `ecd-` or `ws-` of the instance.
+        /// Kind of the instances. Default: by the prefix `ecd-` or `ws-` of the id.
         instance_type: InstanceType = OneOf(&[
             ("CloudDesktop", InstanceType::CloudDesktop),
             ("WuyingServer", InstanceType::WuyingServer),
         ]),
-        /// Where the instance is. Default: `region` of [cloud].
+        /// Region of the instances. Default: `region` of [cloud].
         instance_region: String = Custom(region, || Kind::Text(REGION)),
-        /// Workstations only: the persistent session (`p-…`) that pins one machine.
+        /// Workstations only: the persistent session (`p-…`) that selects one machine.
         sub_instance_id: String = Custom(filled, || Kind::FILLED),
-        /// Whether all disks go into the image, or the system disk alone. Default `"ALL"`.
+        /// Disks in the image: `"ALL"`, or `"SYSTEM"` for the system disk only. Default `"ALL"`.
         disk_type: DiskType = OneOf(&[("ALL", DiskType::All), ("SYSTEM", DiskType::System)]),
-        /// Cloud desktops only: leave the users' folders out. Default: the cloud's.
+        /// Cloud desktops only: whether the folders of users are omitted. Default: the cloud's.
         auto_clean_userdata: bool = Bool,
         /// Whether user profile data is copied. Default: the cloud's.
         copy_profile: bool = Bool,
-        /// `BizType` of the call, passed on as it is.
+        /// `BizType` of the create call, passed on unchanged.
         biz_type: i32 = Integer(0, i64::from(i32::MAX)),
-        /// `ProductType` of the call, passed on as it is.
+        /// `ProductType` of the create call, passed on unchanged.
         product_type: String = Custom(filled, || Kind::FILLED),
-        /// Tags of every image beside our own five; keys and values of 1 to 128 characters. Default `{}`.
+        /// Additional tags of every image, at most 15; keys and values have 1 to 128 characters. Default `{}`.
         tags: std::collections::BTreeMap<String, String> = Custom(tags, || Kind::Named { of: Kind::Text("").into(), max: Some(TAGS) }),
-        /// When: one expression or a list of them. Required.
+        /// Times of the slots: a cron expression or a list of them. Required.
         cron: Vec<At<'s, String>> = Custom(cron, || Kind::OneOrMore(Kind::FILLED.into())),
-        /// The zone of `cron` and of templates. Default `"UTC"`.
+        /// Time zone of `cron` and of templates, a name of the IANA database. Default `"UTC"`.
         timezone: Zone = Custom(zone, || Kind::FILLED),
-        /// Template of the images' names. A name that another image has already gets the next version; without `{version}` in
-        /// the template such a bake fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
+        /// Template of image names. If another image has the name, the bake uses the next version; without `{version}`
+        /// in the template it fails. Default `"{name}-{slot:%Y%m%d-%H%M}-v{version}"`.
         image_name: TemplateText = Custom(image_name, || Kind::FILLED),
-        /// Template of the images' descriptions, at most 256 characters. Default: none.
+        /// Template of image descriptions, at most 256 characters. Default: none.
         description: TemplateText = Custom(template, || Kind::Text("")),
-        /// Which slots are made up for that were missed while the daemon was down. Default `"latest"`.
+        /// Which slots are caught up that were missed while the daemon could not run: `"latest"`, `"all"` or none
+        /// (`"skip"`). Default `"latest"`.
         catch_up: CatchUp = OneOf(&[("skip", CatchUp::Skip), ("latest", CatchUp::Latest), ("all", CatchUp::All)]),
-        /// How old a missed slot may be to be made up for. Default `"6h"`.
+        /// Maximum age of a missed slot that is caught up. Default `"6h"`.
         catch_up_window: Duration = Period(Duration::ZERO),
-        /// Bound of the delay that spreads schedules of one instant. Default `"0s"`.
+        /// Maximum random delay of a bake, which spreads schedules with the same slot. Default `"0s"`.
         jitter: Duration = Period(Duration::ZERO),
-        /// What a slot does while the instance is still being baked for another. Default `"queue"`.
+        /// What happens to a slot while another bake of the instance runs: `"queue"` waits, `"skip"` skips the slot.
+        /// Default `"queue"`.
         overlap: Overlap = OneOf(&[("skip", Overlap::Skip), ("queue", Overlap::Queue)]),
-        /// The cloud must have accepted the job this long after the slot; of a slot that was missed, this long after it was
-        /// caught up. Until then a bake waits for a cloud that cannot be reached, and for its instance. Default `"4h"`.
+        /// Time after the slot by which the cloud must have accepted the create call; for a slot that is caught up it
+        /// counts from then. Until the deadline a bake waits for an unreachable cloud, and for its instance. Default
+        /// `"4h"`.
         deadline: Duration = Period(SECOND),
-        /// A local time like `"07:00"`. After the first such time of `timezone` after the slot no stop and no create call
-        /// begins, and the row ends skipped, code `deadline`. `"never"` takes back what `[defaults]` or a profile sets.
-        /// Default `"never"`.
+        /// Local time such as `"07:00"`. After the first such time in `timezone` after the slot no stop and no create
+        /// call starts; the bake ends as skipped, code `deadline`. `"never"` removes the value of `[defaults]` or a
+        /// profile. Default `"never"`.
         not_after: Option<NaiveTime> = Custom(time_of_day, || Kind::Text(TIME_OF_DAY)),
-        /// An image still being made after this long is reported. Default `"12h"`.
+        /// Build time after which an image is reported as stuck and no longer followed. Default `"12h"`.
         build_deadline: Duration = Period(SECOND),
-        /// How failed calls are repeated. An attempt is spent where the cloud itself reports a fault, and where a create call
-        /// stayed unclear and no image was found; what the network, a proxy or a limit on calls keeps from the cloud spends
-        /// none. Pauses grow up to `cap`. Default
-        /// `{ attempts = 5, base = "30s", cap = "10m", rebakes = 1 }`.
+        /// Repetition of failed calls. A call uses an attempt if the cloud itself reports a fault, or if a create call
+        /// stays unclear and no image is found. Errors of the network, a proxy or a rate limit use none. Pauses grow up
+        /// to `cap`. Default `{ attempts = 5, base = "30s", cap = "10m", rebakes = 1 }`.
         retry: RetryPolicy = Custom(retry, || Kind::Table(RetryKeys::keys())),
-        /// Whether the instance is stopped for its image and started afterwards; `"if_running"` images it running where the
-        /// stop is refused, `"required"` does not. Default `"never"`.
+        /// Whether the instance is stopped for its image and started afterwards. If the cloud rejects the stop,
+        /// `"if_running"` images the running instance, `"required"` does not. Default `"never"`.
         stop_instance: StopInstance = OneOf(&[
             ("never", StopInstance::Never),
             ("if_running", StopInstance::IfRunning),
             ("required", StopInstance::Required),
         ]),
-        /// Cloud desktops only: `"StopCharging"` gives the machine back while it is stopped, which is cheaper, but the start
-        /// may fail for lack of stock. Default `"KeepCharging"`.
+        /// Cloud desktops only: billing while stopped. `"StopCharging"` releases the machine, which is cheaper, but the
+        /// start may fail for lack of stock. Default `"KeepCharging"`.
         stopped_mode: StoppedMode = OneOf(&[
             ("KeepCharging", StoppedMode::KeepCharging),
             ("StopCharging", StoppedMode::StopCharging),
         ]),
-        /// What becomes of a bake that is to stop its instance while somebody is connected to it. Default `"wait"`.
+        /// What happens if a user is connected to an instance that is to be stopped: `"wait"`, `"skip"` the slot, or
+        /// `"proceed"`. Default `"wait"`.
         if_connected: IfConnected = OneOf(&[
             ("wait", IfConnected::Wait),
             ("skip", IfConnected::Skip),
             ("proceed", IfConnected::Proceed),
         ]),
-        /// How long a bake waits for them to leave; then the slot is skipped. Default `"1h"`.
+        /// How long a bake waits for connected users before the slot is skipped. Default `"1h"`.
         connected_wait: Duration = Period(SECOND),
-        /// How long an instance stays stopped whose image cannot be begun, because of a quota, a builder or another task: then it
-        /// is started again and the bake goes back to the queue. It stops its instance once more, no earlier than this after the
-        /// instance ran again. Default `"30m"`.
+        /// How long an instance stays stopped while its image cannot be started because of a quota, a builder or
+        /// another task. Then the instance is started and the bake returns to the queue. It stops the instance once
+        /// more, at the earliest this long after the instance runs again. Default `"30m"`.
         max_downtime: Duration = Period(SECOND),
         /// Commands around the bake. Default: none.
         hooks: Hooks = Custom(hooks, || Kind::Table(HookKeys::keys())),
-        /// Which images stay. Default: all.
+        /// Retention rules: which images are kept. Default: all.
         keep: Keep = Custom(keep, || Kind::Table(KeepKeys::keys())),
-        /// Names for images of a line: `{ stable = { after = "3d" } }`; `latest` is always there. Default `{}`.
+        /// Channels of the line, such as `{ stable = { after = "3d" } }`; `latest` always exists. Default `{}`.
         channels: Vec<Channel> = Custom(channels, || Kind::Named { of: Kind::Table(ChannelKeys::keys()).into(), max: None }),
-        /// Regions that a finished image is distributed to. Default `[]`.
+        /// Regions to which a finished image is copied. Default `[]`.
         regions: Vec<String> = Custom(regions, || Kind::Set { of: Kind::Text(REGION).into(), min: 0 }),
-        /// Slots are recorded as skipped while this is set. Default `false`.
+        /// Pauses the schedule: its slots are recorded as skipped. Default `false`.
         paused: bool = Bool,
-        /// A line whose newest good image is older than this is a problem, beside failed and missed slots, which always count.
-        /// `"never"` takes this bound back where `[defaults]` or a profile sets it. Default `"never"`.
+        /// Maximum age of the newest good image of a line; an older one is a problem. Failed and missed slots are
+        /// reported in any case. `"never"` removes the value of `[defaults]` or a profile. Default `"never"`.
         max_image_age: Option<Duration> = PeriodOrNever(SECOND),
     }
 }
@@ -173,7 +177,7 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
     let text = item.text(out)?;
     let zone = text.parse().ok();
     if zone.is_none() {
-        // Half of a zone's name is often all that is known of it: `Shanghai`, `beijing`.
+        // Often only half of a zone's name is known: `Shanghai`, `beijing`.
         let city = |name: &&str| name.rsplit('/').next().is_some_and(|city| city.eq_ignore_ascii_case(text));
         let near = match text.to_ascii_lowercase().as_str() {
             "beijing" | "asia/beijing" | "china" | "cst" | "utc+8" | "gmt+8" | "+08:00" => Some("Asia/Shanghai"),
@@ -186,7 +190,7 @@ fn zone(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Zone> {
     zone
 }
 
-/// A time of day, or `"never"`.
+/// Reads a time of day, or `"never"`.
 #[expect(clippy::option_option, reason = "the outer one is whether the value could be read, as for every key")]
 fn time_of_day(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Option<NaiveTime>> {
     if item.is_word("never") {
@@ -245,7 +249,7 @@ fn regions(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<String>> {
     unique(item, "a list of regions", "duplicate-region", region, out)
 }
 
-/// A list without doubles.
+/// Reads a list without duplicates.
 fn unique<'v, 's>(
     item: Item<'v, 's>,
     wanted: &str,
@@ -320,15 +324,16 @@ fn image_name(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<TemplateText>
 }
 
 layer! {
-    /// `retry`, as it is written.
+    /// `retry` as written.
     struct RetryKeys {
-        /// Calls in all, the first included. Default `5`.
+        /// Maximum number of calls, the first included. Default `5`.
         attempts: u32 = Integer(1, 100),
-        /// The upper bound of the first pause; it doubles with each failure. Default `"30s"`.
+        /// Upper bound of the first pause; it doubles with each failure. Default `"30s"`.
         base: Duration = Period(Duration::from_millis(1)),
-        /// No pause is longer, unless the cloud asks for it; not shorter than `base`. Default `"10m"`.
+        /// Maximum pause, unless the cloud asks for more; not below `base`. Default `"10m"`.
         cap: Duration = Period(Duration::from_millis(1)),
         /// How often an image that the cloud lists as CREATE_FAILED is created again, with the next version and before
+        /// `deadline` and `not_after`. Default `1`.
         /// `deadline` and `not_after`. Default `1`.
         rebakes: u32 = Integer(0, 3),
     }
@@ -338,7 +343,7 @@ fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
     let table = item.table("a table of `attempts`, `base`, `cap` and `rebakes`", out)?;
     let keys = RetryKeys::read(item.mark.source, table, out);
     let base = keys.base.as_ref().map_or(RETRY.base, |at| at.value);
-    // A base above the built-in cap lifts it; one above a written cap is a contradiction.
+    // A base above the built-in cap raises it; one above a configured cap is an error.
     let cap = keys.cap.as_ref().map_or(RETRY.cap.max(base), |at| at.value);
     if let Some(written) = keys.cap.as_ref().filter(|_| cap < base) {
         let hint = Some(format!("at least {}", humantime::format_duration(base)));
@@ -350,22 +355,23 @@ fn retry(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<RetryPolicy> {
 }
 
 layer! {
-    /// `hooks`, as it is written.
+    /// `hooks` as written.
     struct HookKeys {
-        /// Run before anything is done to the instance, first to last; one that does not end with 0 vetoes the slot.
+        /// Commands before anything is done to the instance, run first to last. An exit status other than 0 vetoes the
+        /// slot.
         before: Vec<HookCommand> = Custom(commands, command_kind),
-        /// Run once all is over and `before` was begun, last to first.
+        /// Commands at the end of a bake whose `before` started, run last to first.
         after: Vec<HookCommand> = Custom(commands, command_kind),
-        /// Run once for every bake that fails, before `after`, last to first; also where `before` did not begin.
+        /// Commands for a failed bake, run last to first before `after`, even if `before` did not start.
         on_failure: Vec<HookCommand> = Custom(commands, command_kind),
-        /// Run once the image is there; one that does not end with 0 vetoes the image.
+        /// Commands for a finished image. An exit status other than 0 vetoes the image.
         verify: Vec<HookCommand> = Custom(commands, command_kind),
-        /// Bound of each command. Default `"5m"`.
+        /// Timeout of each command. Default `"5m"`.
         timeout: Duration = Period(SECOND),
     }
 }
 
-/// A command is a list of texts; one or several.
+/// A command is a list of strings; one or several commands.
 fn command_kind() -> Kind {
     Kind::OneOrMore(Kind::List(Kind::FILLED.into()).into())
 }
@@ -383,11 +389,11 @@ fn hooks(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Hooks> {
     })
 }
 
-/// One command, or a list of them, which may be empty.
+/// Reads one command, or a list of them, which may be empty.
 fn commands(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<HookCommand>> {
     let members = item.list("a command, like [\"/usr/local/bin/quiesce\", \"--all\"], or a list of them", out)?;
     if members.is_empty() || members.iter().any(|member| member.value.is_array()) {
-        // All of them are read, so that every mistake is found.
+        // All of them are read, so that every error is found.
         let read: Vec<_> = members.into_iter().map(|member| command(member, out)).collect();
         read.into_iter().collect()
     } else {
@@ -395,7 +401,7 @@ fn commands(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<HookCommand
     }
 }
 
-/// A program by its absolute path, and its arguments.
+/// Reads a program by its absolute path, and its arguments.
 fn command(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<HookCommand> {
     let bad = |mark, message: String, hint: &str, out: &mut Diagnostics| {
         out.error(mark, "bad-hook", message, Some(hint.into()));
@@ -424,27 +430,27 @@ fn command(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<HookCommand> {
 }
 
 layer! {
-    /// `keep`, as it is written.
+    /// `keep` as written.
     struct KeepKeys {
-        /// The newest so many.
+        /// Number of newest images to keep.
         last: u32 = Integer(0, 100_000),
-        /// The newest of each hour, for so many hours that have one.
+        /// Number of hours with images of which the newest is kept.
         hourly: u32 = Integer(0, 100_000),
-        /// Likewise of days.
+        /// The same for days.
         daily: u32 = Integer(0, 100_000),
-        /// Likewise of weeks.
+        /// The same for ISO weeks.
         weekly: u32 = Integer(0, 100_000),
-        /// Likewise of months.
+        /// The same for months.
         monthly: u32 = Integer(0, 100_000),
-        /// Likewise of years.
+        /// The same for years.
         yearly: u32 = Integer(0, 100_000),
-        /// All that are at most so much older than the newest.
+        /// Keeps all images up to this much older than the newest one.
         within: Duration = Period(SECOND),
-        /// The newest so many good ones stay whatever the other rules say. Default `1`.
+        /// Minimum number of good images that are kept in any case. Default `1`.
         min: u32 = Integer(1, 100_000),
-        /// How long an image that no rule wants stays marked, and can be taken back, before it is deleted. Default `"24h"`.
+        /// Time between the mark of an image that no rule wants and its deletion. Default `"24h"`.
         grace: Duration = Period(Duration::ZERO),
-        /// How long an image stays that the cloud lists as CREATE_FAILED; `"never"`: it is never deleted. Default `"7d"`.
+        /// Time until an image that the cloud lists as CREATE_FAILED is deleted; `"never"` keeps it. Default `"7d"`.
         failed: Option<Duration> = PeriodOrNever(Duration::ZERO),
     }
 }
@@ -474,9 +480,10 @@ fn keep(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Keep> {
 }
 
 layer! {
-    /// One of `channels`, as it is written.
+    /// One of `channels` as written.
     struct ChannelKeys {
-        /// How long an image must have been good, and not vetoed, before it gets the name by itself. Default: by hand only.
+        /// Time that an image must have been good, without a veto, before the channel moves to it. Default: only a
+        /// person moves it.
         after: Duration = Period(Duration::ZERO),
     }
 }

@@ -1,4 +1,4 @@
-//! One schedule from its three layers of keys: its own table, its profile and `[defaults]`.
+//! Merges the three layers of one schedule: its own table, its profile and `[defaults]`.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::domain::{
     schedule::Instances,
 };
 
-/// The version that names are tried with: as many digits as a line will ever need.
+/// Version for the test rendering of names: as many digits as a line ever needs.
 const TRIAL_VERSION: u32 = 9999;
 
-/// The tables that a schedule takes each key from; the first that has it counts.
+/// The tables of a schedule; the first one with a key counts.
 #[derive(Clone, Copy)]
 pub(super) struct ScheduleLayers<'l, 's> {
     pub own: &'l ScheduleLayer<'s>,
@@ -31,7 +31,7 @@ pub(super) struct ScheduleLayers<'l, 's> {
     pub defaults: &'l ScheduleLayer<'s>,
 }
 
-/// Keys that only one type of instance has.
+/// Keys of one type of instance.
 #[derive(Debug)]
 pub(super) struct MachineKeys {
     auto_clean_userdata: Option<bool>,
@@ -39,7 +39,7 @@ pub(super) struct MachineKeys {
     stopped_mode: StoppedMode,
 }
 
-/// The key's value from the innermost table that has it.
+/// Value of the key from the innermost table that has it.
 macro_rules! pick {
     ($layers:expr, $key:ident) => {
         $layers.own.$key.as_ref().or($layers.profile.$key.as_ref()).or($layers.defaults.$key.as_ref())
@@ -51,7 +51,7 @@ macro_rules! pick {
 pub(super) use pick;
 
 impl<'s> ScheduleLayers<'_, 's> {
-    /// The instances that the schedule names; `None` where there are none or both keys are there.
+    /// Instances of the schedule; `None` if there are none or both keys are set.
     pub(super) fn instances(&self, out: &mut Diagnostics) -> Option<Instances> {
         match (&self.own.instance_id, &self.own.instance_ids) {
             (Some(_), Some(many)) => {
@@ -80,7 +80,7 @@ impl<'s> ScheduleLayers<'_, 's> {
         }
     }
 
-    /// Reads the keys of one type of instance. A key of the other type is reported unless it is from `[defaults]`.
+    /// Reads the keys of one type of instance. Reports a key of the other type unless it is from `[defaults]`.
     pub(super) fn machine_keys(&self, instance_type: Option<InstanceType>, out: &mut Diagnostics) -> MachineKeys {
         macro_rules! only {
             ($key:ident, $type:path, $report:ident, $code:literal, $message:literal) => {
@@ -123,7 +123,7 @@ impl<'s> ScheduleLayers<'_, 's> {
         }
     }
 
-    /// Reports the required keys that no table has.
+    /// Reports missing required keys.
     pub(super) fn report_missing(&self, at: Mark<'s>, is_absent: impl Fn(&str) -> bool, out: &mut Diagnostics) {
         let mut missing = Vec::new();
         if is_absent("name") {
@@ -143,7 +143,7 @@ impl<'s> ScheduleLayers<'_, 's> {
         }
     }
 
-    /// The times of the schedule. `H` is seeded by the id, so that a rename leaves the slots where they are.
+    /// Timing of the schedule. `H` is seeded by the id, so that a rename does not move slots.
     pub(super) fn timing(&self, out: &mut Diagnostics) -> Option<Timing> {
         let seed = self.own.id.as_ref().or(self.own.name.as_ref()).map_or("", |at| at.value.as_str());
         let jitter = pick!(self, jitter, Duration::ZERO);
@@ -182,7 +182,7 @@ impl<'s> ScheduleLayers<'_, 's> {
         }
     }
 
-    /// What a bake of the schedule needs.
+    /// Settings of the schedule's bakes.
     pub(super) fn settings(
         &self,
         instance_type: InstanceType,
@@ -218,7 +218,7 @@ impl<'s> ScheduleLayers<'_, 's> {
         }
     }
 
-    /// Warns of the schedule's own keys that count only where its instance is stopped.
+    /// Warns of the schedule's own keys that apply only if its instance is stopped.
     pub(super) fn warn_of_unused_waits(&self, settings: &BakeSettings, out: &mut Diagnostics) {
         if settings.stop_instance != StopInstance::Never {
             return;
@@ -235,7 +235,7 @@ impl<'s> ScheduleLayers<'_, 's> {
         }
     }
 
-    /// The places of the keys that warnings point to.
+    /// Places of the keys that warnings point to.
     pub(super) fn written(&self, own_name: Mark<'s>) -> WrittenValue {
         WrittenValue {
             name: own_name.span(),
@@ -250,7 +250,7 @@ impl<'s> ScheduleLayers<'_, 's> {
     }
 }
 
-/// The type of the instances: as written, else by their prefix.
+/// Type of the instances: as configured, else by their prefix.
 fn type_of(
     instances: &Instances,
     mark: Mark<'_>,
@@ -284,7 +284,7 @@ fn type_of(
     None
 }
 
-/// Parses the expressions and reports the first mistake at its place.
+/// Parses the expressions and reports the first error in its place.
 pub(super) fn parse_cron(
     cron: &[At<'_, String>],
     zone: Zone,

@@ -1,10 +1,11 @@
-//! `[defaults]`, `[profile.NAME]` and `[[schedule]]`: from tables to [`Schedule`]s.
+//! Reads `[defaults]`, `[profile.NAME]` and `[[schedule]]` into [`Schedule`]s.
 //!
-//! The three kinds of table have one set of keys. A schedule takes each key from the first that has it: itself, its
-//! profile, `[defaults]`, the built-in defaults. `retry`, `hooks`, `keep` and `tags` are taken whole, not key by key.
+//! The three kinds of table share their keys. A schedule takes each key from the first table that has it: itself, its
+//! profile, `[defaults]`, the built-in defaults. `retry`, `hooks`, `keep` and `tags` are taken as a whole, not key by
+//! key.
 //!
-//! A key of `[defaults]` that applies to one kind of machine only is skipped for the other kind; in a profile or a
-//! schedule it is a mistake.
+//! A key of `[defaults]` for one kind of machine is skipped for the other kind; in a profile or a schedule it is an
+//! error.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -30,7 +31,7 @@ use crate::domain::{
 
 const IMAGE_NAME: &str = "{name}-{slot:%Y%m%d-%H%M}-v{version}";
 impl<'s> ScheduleLayer<'s> {
-    /// Reads a table that several schedules share: it says nothing of any single one, and its times are tried here
+    /// Reads a table that several schedules share: keys of a single schedule are errors, and its times are checked here
     /// because no schedule may use them.
     fn read_shared(&mut self, source: &'s Source, item: Item<'_, 's>, what: &str, out: &mut Diagnostics) {
         let Some(table) = item.table("a table of a schedule's keys", out) else { return };
@@ -55,7 +56,7 @@ impl<'s> ScheduleLayer<'s> {
     }
 }
 
-/// What every schedule can build upon, of all files.
+/// Shared tables of all files.
 #[derive(Debug, Default)]
 pub(super) struct SharedSettings<'s> {
     defaults: ScheduleLayer<'s>,
@@ -63,12 +64,12 @@ pub(super) struct SharedSettings<'s> {
 }
 
 impl<'s> SharedSettings<'s> {
-    /// Lays a file's `[defaults]` over those of the files before it.
+    /// Merges a file's `[defaults]` over those of the files before it.
     pub(super) fn add_defaults(&mut self, source: &'s Source, item: Item<'_, 's>, out: &mut Diagnostics) {
         self.defaults.read_shared(source, item, "[defaults]", out);
     }
 
-    /// Lays a file's profiles over those of the files before it.
+    /// Merges a file's profiles over those of the files before it.
     pub(super) fn add_profiles(&mut self, source: &'s Source, item: Item<'_, 's>, out: &mut Diagnostics) {
         let Some(table) = item.table("tables named [profile.NAME]", out) else { return };
         for (name, value) in table {
@@ -78,7 +79,7 @@ impl<'s> SharedSettings<'s> {
     }
 }
 
-/// Reads schedules one after the other, watching what must be unique among them.
+/// Reads schedules one after the other and checks that names and ids are unique.
 #[derive(Debug)]
 pub(super) struct Schedules<'a, 's> {
     shared: &'a SharedSettings<'s>,
@@ -89,12 +90,12 @@ pub(super) struct Schedules<'a, 's> {
     ids: HashMap<String, Mark<'s>>,
     settings: HashSet<Arc<BakeSettings>>,
     pub done: Vec<Arc<Schedule>>,
-    /// Where each of them was written, if that is wanted.
+    /// Places of the schedules, if requested.
     pub written: Option<Vec<WrittenValue>>,
 }
 
 impl<'a, 's> Schedules<'a, 's> {
-    /// Fails only if the built-in template were wrong, which a test excludes.
+    /// Fails only if the built-in template is invalid, which a test excludes.
     pub(super) fn new(
         shared: &'a SharedSettings<'s>,
         cloud_region: &'a str,
@@ -120,7 +121,7 @@ impl<'a, 's> Schedules<'a, 's> {
         self.claim(&own, out);
         let profile = self.profile(&own, out).unwrap_or(&self.none);
         let layers = ScheduleLayers { own: &own, profile, defaults: &self.shared.defaults };
-        // A key that is there but wrong has its problem already and is not missing.
+        // A present but invalid key has its problem already and is not missing.
         let is_absent = |key: &str| !table.contains_key(key);
 
         let instances = layers.instances(out);
@@ -160,7 +161,7 @@ impl<'a, 's> Schedules<'a, 's> {
         }
     }
 
-    /// The profile that the schedule names; an unknown one is an error.
+    /// Profile of the schedule; an unknown one is an error.
     fn profile(&self, own: &ScheduleLayer<'s>, out: &mut Diagnostics) -> Option<&'a ScheduleLayer<'s>> {
         let profile = own.profile.as_ref()?;
         let found = self.shared.profiles.get(&profile.value);
@@ -176,8 +177,8 @@ impl<'a, 's> Schedules<'a, 's> {
         found
     }
 
-    /// Name and id are taken once in all files. An id may not be another schedule's name either, where that stands for
-    /// its id.
+    /// Checks that name and id are unique in all files. An id must not be another schedule's name if that serves as its
+    /// id.
     fn claim(&mut self, own: &ScheduleLayer<'s>, out: &mut Diagnostics) {
         let Some(name) = &own.name else { return };
         if let Some(first) = self.names.get(&name.value) {
@@ -196,7 +197,7 @@ impl<'a, 's> Schedules<'a, 's> {
     }
 }
 
-/// The one copy of equal settings: thousands of schedules mostly share a few.
+/// Returns the one copy of equal settings: thousands of schedules usually share a few.
 fn intern(known: &mut HashSet<Arc<BakeSettings>>, settings: BakeSettings) -> Arc<BakeSettings> {
     if let Some(shared) = known.get(&settings) {
         return Arc::clone(shared);

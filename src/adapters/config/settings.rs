@@ -1,4 +1,4 @@
-//! `[cloud]` and `[daemon]`: how the cloud is spoken to, and how the daemon itself lives.
+//! `[cloud]` and `[daemon]`: the connection to the cloud, and the settings of the daemon.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -16,7 +16,7 @@ use super::{
 };
 use crate::domain::{api::mode::Mode, image::users::UserKind};
 
-/// Regions that WUYING is offered in. A newer one than these is let through with a warning.
+/// Known regions of WUYING. An unknown one gives a warning.
 pub(super) const REGIONS: [&str; 23] = [
     "cn-shanghai",
     "cn-hangzhou",
@@ -43,16 +43,16 @@ pub(super) const REGIONS: [&str; 23] = [
     "cn-shanghai-finance-1",
 ];
 
-/// What [`region`] takes.
+/// Pattern of [`region`].
 pub(super) const REGION: &str = "^[a-z0-9-]+$";
-/// What [`endpoint`] takes.
+/// Pattern of [`endpoint`].
 const ENDPOINT: &str = "^(https?://)?[A-Za-z0-9.:\\[\\]-]+/?$";
-/// What [`listen_address`] takes.
+/// Pattern of [`listen_address`].
 const LISTEN: &str = "^$|:[0-9]+$";
 
 const MILLISECOND: Duration = Duration::from_millis(1);
 
-/// Keeps the texts of a struct's fields, for the operator reads them, too.
+/// Stores the comments of a struct's fields: they are the descriptions for the operator.
 macro_rules! with_texts {
     ($(#[$meta:meta])* pub struct $name:ident { $($(#[$($note:tt)*])* pub $field:ident: $type:ty,)* }) => {
         $(#[$meta])*
@@ -61,7 +61,7 @@ macro_rules! with_texts {
         }
 
         impl $name {
-            /// Each field's lines.
+            /// Comment lines of each field.
             pub(super) const TEXTS: &'static [(&'static str, &'static [&'static str])] =
                 &[$((stringify!($field), &[$(with_texts!(@ $($note)*)),*])),*];
         }
@@ -71,31 +71,31 @@ macro_rules! with_texts {
 }
 
 with_texts! {
-    /// `[cloud]`: how the cloud is spoken to.
+    /// `[cloud]`: connection to the cloud.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct CloudSettings {
-        /// Region of the image service, which is not that of the instances. Default `"cn-shanghai"`.
+        /// Region of the image service; the region of an instance may differ. Default `"cn-shanghai"`.
         pub region: String,
-        /// Address of the image service, `https://…` or a bare host; http on loopback only. Default: by `region`.
+        /// Address of the image service, `https://…` or a host name; http on loopback only. Default: by `region`.
         pub endpoint: Option<String>,
-        /// Address of the desktop service (ecd), likewise. Default: by the instance's region.
+        /// Address of the desktop service (ecd), in the same format. Default: by the instance's region.
         pub ecd_endpoint: Option<String>,
-        /// Bound of setting up a connection. Default `"5s"`.
+        /// Timeout of a connection attempt. Default `"5s"`.
         pub connect_timeout: Duration,
-        /// Bound of a whole call. Default `"30s"`.
+        /// Timeout of a whole call. Default `"30s"`.
         pub timeout: Duration,
-        /// Calls per second, all actions together. Default `5`.
+        /// Maximum number of calls per second, for all actions together. Default `5`.
         pub requests_per_second: f64,
-        /// Where the access key comes from: the first that is there of environment, files and RAM role, or that one alone.
-        /// Default `"default"`.
+        /// Source of the access key: `"default"` uses the first of environment, files, profile of the aliyun command
+        /// and RAM role that has one; `"files"` and `"ecs_ram_role"` use only that one. Default `"default"`.
         pub credentials: Credentials,
         /// Folder of the credential files for `credentials = "files"`. Default: the service manager's.
         pub credentials_dir: Option<PathBuf>,
-        /// How often an image being made is looked at. Default `"30s"`.
+        /// Time between two polls of an image that is being made. Default `"30s"`.
         pub poll_interval: Duration,
-        /// How long after an unclear answer the image is looked for before the call is repeated. Default `"10m"`.
+        /// How long the image of an unclear create call is searched for before the call is repeated. Default `"10m"`.
         pub lookup_window: Duration,
-        /// What is asked whether it uses an image before that is deleted; a kind that is left out may lose its image.
+        /// Kinds of users that are listed before an image is deleted. Users of an omitted kind can lose their image.
         /// Default: all kinds.
         pub in_use: Vec<UserKind>,
     }
@@ -119,45 +119,47 @@ impl Default for CloudSettings {
     }
 }
 
-/// `credentials`: where the access key comes from; it is never in the configuration itself.
+/// `credentials`: source of the access key, which is never in the configuration itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Credentials {
-    /// The first that is there: environment, files, RAM role.
+    /// The first source that has credentials.
     Default,
-    /// Files of a folder, read again when they change.
+    /// Files of a folder, reread when they change.
     Files,
-    /// The RAM role of the ECS instance that the daemon runs on.
+    /// RAM role of the ECS instance on which the daemon runs.
     EcsRamRole,
 }
 
 with_texts! {
-    /// `[daemon]`: how the daemon itself lives.
+    /// `[daemon]`: settings of the daemon.
     #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
     pub struct DaemonSettings {
-        /// Folder of the database. Default `"/var/lib/imagebaked"`.
+        /// Folder of the history database. Default `"/var/lib/imagebaked"`.
         pub state_dir: PathBuf,
-        /// Images being made at once. Default `5`.
+        /// Maximum number of images that are made at once. Default `5`.
         pub max_builders: u32,
-        /// Images being made at once of instances in one region. Default `1000`: no limit of its own.
+        /// Maximum number of images that are made at once of instances in one region. Default `1000`: no separate
+        /// limit.
         pub max_builders_per_region: u32,
-        /// A schedule whose bakes failed permanently this often in a row is paused; 0 never does. Default `5`.
+        /// Number of consecutive permanent failures after which a schedule is paused; 0 disables this. Default `5`.
         pub pause_after_failures: u32,
-        /// Address and port of the status page; `""` turns it off. Default `"127.0.0.1:8470"`.
+        /// Address and port of the status page; `""` disables it. Default `"127.0.0.1:8470"`.
         #[serde(with = "listen")]
         pub listen: Option<SocketAddr>,
-        /// Socket that the commands speak to the daemon through. Default `"/run/imagebaked/control.sock"`.
+        /// Path of the socket between commands and daemon. Default `"/run/imagebaked/control.sock"`.
         pub control_socket: PathBuf,
-        /// Value of the tag that marks images as ours; two daemons of one account need two. Default `"imagebaked"`.
+        /// Value of the tag that marks images of this daemon; two daemons of one account need different ones. Default
+        /// `"imagebaked"`.
         pub owner: String,
-        /// Bound of an orderly stop. Default `"30s"`.
+        /// Timeout of an orderly stop. Default `"30s"`.
         pub drain: Duration,
-        /// How often the images in the cloud are looked at, and rules of `keep` carried out. Default `"1h"`.
+        /// Time between two inventory scans, each followed by a retention pass. Default `"1h"`.
         pub prune_interval: Duration,
-        /// Most images that one pass of retention deletes without `prune --confirm`. Default: twice the number of lines with
-        /// `keep`, and deletions by which a new image takes the place of an old one do not count.
+        /// Maximum number of images that one retention pass deletes without `prune --confirm`. Default: twice the
+        /// number of lines with `keep`, without deletions of images that a new one replaces.
         pub max_deletions: Option<u32>,
-        /// Whether the files are read again by themselves when they have changed. Default `false`.
+        /// Whether changed files are reloaded automatically. Default `false`.
         pub watch: bool,
         /// `"observe"` makes every call that only reads and none that changes the cloud: slots end as skipped, code `observe`, and
         /// nothing is deleted or copied. Default `"act"`.
@@ -184,7 +186,7 @@ impl Default for DaemonSettings {
     }
 }
 
-/// `listen` as it is written: "off" is the empty text.
+/// `listen` as written: the empty string is "off".
 mod listen {
     use std::net::SocketAddr;
 
@@ -202,7 +204,7 @@ mod listen {
 }
 
 layer! {
-    /// What one layer says of [`CloudSettings`].
+    /// [`CloudSettings`] of one layer.
     #[derive(Serialize)]
     struct CloudLayer {
         region: String = Custom(region, || Kind::Text(REGION)),
@@ -224,7 +226,7 @@ layer! {
 }
 
 layer! {
-    /// What one layer says of [`DaemonSettings`].
+    /// [`DaemonSettings`] of one layer.
     #[derive(Serialize)]
     struct DaemonLayer {
         state_dir: String = Custom(filled, || Kind::FILLED),
@@ -242,7 +244,7 @@ layer! {
     }
 }
 
-/// Text that is not empty.
+/// Reads a non-empty string.
 pub(super) fn filled(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = item.text(out)?;
     if text.trim().is_empty() {
@@ -252,7 +254,7 @@ pub(super) fn filled(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String
     Some(text.to_owned())
 }
 
-/// A region's id; one that is not known is let through, because new ones are opened.
+/// Reads a region's id; an unknown one is accepted, because new ones are opened.
 pub(super) fn region(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     let text = filled(item, out)?;
     if !text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-') {
@@ -303,7 +305,7 @@ fn endpoint(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
     Some(text)
 }
 
-/// Kinds of users, each once; in a variable with commas between them.
+/// Reads kinds of users without duplicates; a variable has commas between them.
 fn user_kinds(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<Vec<UserKind>> {
     let words = UserKind::ALL.map(|kind| (kind.as_str(), kind));
     let mut kinds = Vec::new();

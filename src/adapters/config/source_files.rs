@@ -1,4 +1,4 @@
-//! Reads the files of a configuration into sources: the main file and those of `conf.d`, in pieces.
+//! Reads the files of a configuration into sources: the main file and those of `conf.d`, in chunks.
 
 use std::{io, path::Path};
 
@@ -10,10 +10,10 @@ use super::{
     reader::{Diagnostics, Source},
 };
 
-/// Bytes of a piece of a file, at least: its document is then a few MiB.
-const PIECE: usize = 64 * 1024;
+/// Minimum bytes of a chunk: its document is then a few MiB.
+const CHUNK_BYTES: usize = 64 * 1024;
 
-/// The main file, or `file` in its place, and those of `conf.d`, as far as they can be read.
+/// The main file, or `file` in its place, and those of `conf.d`, as far as they are readable.
 pub(super) fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Vec<Source>, String) {
     let mut sources = Vec::new();
     let mut print = ContentHash::default();
@@ -29,7 +29,7 @@ pub(super) fn read_files(path: &Path, file: &Path, out: &mut Diagnostics) -> (Ve
     (sources, print.finish())
 }
 
-/// Adds the pieces of a file.
+/// Adds the chunks of a file.
 fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, out: &mut Diagnostics) {
     let index = sources.len();
     let bytes = match bounded::read(path) {
@@ -44,7 +44,7 @@ fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, ou
         }
     };
     let text = String::from_utf8(bytes).unwrap_or_else(|error| {
-        // Up to the first bad byte the lossy text is the file, so that the place is right.
+        // Up to the first invalid byte the lossy text equals the file, so that the place is right.
         let at = error.utf8_error().valid_up_to();
         let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
         let source = Source::new(index, path, text, false);
@@ -56,11 +56,11 @@ fn read_file(path: &Path, sources: &mut Vec<Source>, print: &mut ContentHash, ou
     // Some editors begin a file with a byte order mark, which is no column.
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let mut lines = 0;
-    for piece in chunks::cut(text, PIECE) {
-        let piece = &text[piece];
-        let mut source = Source::new(sources.len(), path, piece.to_owned(), false);
+    for chunk in chunks::split_at_headers(text, CHUNK_BYTES) {
+        let chunk = &text[chunk];
+        let mut source = Source::new(sources.len(), path, chunk.to_owned(), false);
         source.lines_before = lines;
-        lines += piece.matches('\n').count();
+        lines += chunk.matches('\n').count();
         sources.push(source);
     }
 }

@@ -1,23 +1,23 @@
-//! What the files looked like when they were read: kept only for `check`, whose lints speak of schedules that have long
-//! been put together and must still point at the line to change.
+//! Places of the keys of all schedules: only `check` keeps them, so that its lints can point to the line to change
+//! after the layers were merged.
 
 use super::{
     problem::Problems,
     reader::{Diagnostics, Hint, Mark, Source, Span},
 };
 
-/// Where things were written, by the schedules' order in the file.
+/// Places by the schedules' order in the file.
 #[derive(Debug, Default)]
 pub(super) struct SourceSpans {
     pub schedules: Vec<WrittenValue>,
     pub max_builders: Option<Span>,
 }
 
-/// Where one schedule was written; its keys may stand in its profile or in [defaults].
+/// Places of one schedule; its keys may be in its profile or in [defaults].
 #[derive(Debug)]
 pub(super) struct WrittenValue {
     pub name: Span,
-    /// One for each expression.
+    /// One per expression.
     pub cron: Box<[Span]>,
     pub own_cron: bool,
     pub own_zone: Option<Span>,
@@ -27,7 +27,7 @@ pub(super) struct WrittenValue {
     pub catch_up_window: Option<Span>,
 }
 
-/// The files' texts, where everything stands in them, and what has been found so far.
+/// Texts of the files, the places in them, and the problems found so far.
 #[derive(Debug)]
 pub struct SourceMap {
     pub(super) sources: Vec<Source>,
@@ -35,12 +35,12 @@ pub struct SourceMap {
     pub(super) found: Diagnostics,
 }
 
-/// The part of a configuration that a warning is about.
+/// Subject of a warning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WarningTarget {
-    /// The times of a schedule, by its place in the configuration.
+    /// Times of a schedule, by its index.
     Times(usize),
-    /// How many bakes may be at work, or where that is not written the schedule that waits longest for it.
+    /// The limit of builders, or if that is not configured the schedule that waits longest.
     Builders(usize),
 }
 
@@ -49,7 +49,7 @@ impl SourceMap {
         Self { sources, marks, found }
     }
 
-    /// Adds a warning that the files alone do not show.
+    /// Adds a warning that needs more than the files.
     pub fn warn(&mut self, about: WarningTarget, code: &'static str, message: &str, hint: Hint) {
         let (WarningTarget::Times(at) | WarningTarget::Builders(at)) = about;
         let builders = self.marks.max_builders.filter(|_| matches!(about, WarningTarget::Builders(_)));
@@ -60,14 +60,14 @@ impl SourceMap {
         }
     }
 
-    /// All that has been found, in the order of the files and their lines.
+    /// All problems, in the order of the files and their lines.
     pub fn into_problems(self) -> Problems {
         Problems(self.found.into_problems())
     }
 }
 
 impl WrittenValue {
-    /// The times where they are the schedule's own; else its name, for those of others are not to be changed for it.
+    /// The times if they are the schedule's own; otherwise its name, because other schedules share those times.
     pub(super) fn times(&self) -> Span {
         self.cron.first().copied().filter(|_| self.own_cron).unwrap_or(self.name)
     }

@@ -1,12 +1,12 @@
-//! "Did you mean …": the known word that is fewest edits away from what was written.
+//! "Did you mean …": the known word with the smallest edit distance.
 
 use std::collections::BTreeSet;
 
-/// So many names are listed where none is close.
+/// Maximum number of listed names if none is similar.
 const FEW: usize = 8;
 
-/// The candidate closest to `word`, if it is close enough to be a slip of the fingers: at most a third of the word's
-/// letters differ, and always one may. Case does not count.
+/// The candidate closest to `word`, if it is probably a typing error: at most a third of the word's letters differ, or
+/// one. Case is ignored.
 pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let word: Vec<char> = word.to_lowercase().chars().collect();
     let limit = (word.len() / 3).max(1);
@@ -19,7 +19,7 @@ pub fn closest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) ->
         .map(|(_, candidate)| candidate)
 }
 
-/// The message where `wanted` names none of the schedules that go by these names and ids.
+/// Message if `wanted` is none of these names and ids.
 pub fn no_schedule<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -> String {
     let known: BTreeSet<&str> = known.into_iter().collect();
     let hint = match closest(wanted, known.iter().copied()) {
@@ -31,7 +31,7 @@ pub fn no_schedule<'a>(wanted: &str, known: impl IntoIterator<Item = &'a str>) -
     format!("there is no schedule {wanted:?}; {hint}")
 }
 
-/// Insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
+/// Number of insertions, deletions, replacements and swaps of neighbours that turn `a` into `b`.
 fn distance(a: &[char], b: &[char]) -> usize {
     // Three rows of the usual table suffice; a swap needs the row before the last.
     let mut before = vec![0; b.len() + 1];

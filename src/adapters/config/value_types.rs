@@ -1,4 +1,4 @@
-//! What a key takes, written once: a type reads the value, and describes it for editors and the reference.
+//! Types of values: each reads a value, and describes itself for editors and the reference.
 
 use std::time::Duration;
 
@@ -7,16 +7,16 @@ use super::{
     reader::{Diagnostics, Item},
 };
 
-/// What a key takes.
+/// Type of the values of a key.
 #[diagnostic::on_unimplemented(
     message = "a key needs a value type, which describes it to editors and the reference",
     note = "such as `OneOf(&[…])`, `Integer(1, 1000)`, `Period(least)`, `Bool` or `Custom(function, || Kind::…)`"
 )]
 pub(super) trait ValueType<'s, T> {
-    /// Reads a value; complains and gives `None` where it is wrong.
+    /// Reads a value; reports a problem and returns `None` if it is invalid.
     fn read(&self, item: Item<'_, 's>, out: &mut Diagnostics) -> Option<T>;
 
-    /// What would be read.
+    /// Accepted values.
     fn kind(&self) -> Kind;
 }
 
@@ -33,7 +33,7 @@ impl<T: Copy> ValueType<'_, T> for OneOf<T> {
     }
 }
 
-/// An integer, from the first to the second.
+/// An integer, from the first to the second number.
 pub(super) struct Integer(pub i64, pub i64);
 
 impl<T: TryFrom<i64>> ValueType<'_, T> for Integer {
@@ -59,7 +59,7 @@ impl ValueType<'_, f64> for Positive {
     }
 }
 
-/// A period, at least this.
+/// A duration, at least this.
 pub(super) struct Period(pub Duration);
 
 impl ValueType<'_, Duration> for Period {
@@ -72,7 +72,7 @@ impl ValueType<'_, Duration> for Period {
     }
 }
 
-/// A period, at least this, or `"never"`, which takes back what a wider layer sets.
+/// A duration, at least this, or `"never"`, which removes the value of a wider layer.
 pub(super) struct PeriodOrNever(pub Duration);
 
 impl ValueType<'_, Option<Duration>> for PeriodOrNever {
@@ -85,7 +85,7 @@ impl ValueType<'_, Option<Duration>> for PeriodOrNever {
     }
 }
 
-/// True or false.
+/// A boolean.
 pub(super) struct Bool;
 
 impl ValueType<'_, bool> for Bool {
@@ -98,7 +98,7 @@ impl ValueType<'_, bool> for Bool {
     }
 }
 
-/// Whatever this function reads; the kind must let all of that pass.
+/// Any value that this function reads; the kind must accept all of them.
 pub(super) struct Custom<R>(pub R, pub fn() -> Kind);
 
 impl<'s, T, R: Fn(Item<'_, 's>, &mut Diagnostics) -> Option<T>> ValueType<'s, T> for Custom<R> {

@@ -1,4 +1,4 @@
-//! The commands' side of the socket.
+//! Client of the control socket.
 
 use std::{io, path::Path};
 
@@ -6,7 +6,11 @@ use tokio::net::UnixStream;
 
 use super::{ControlError, Envelope, MAX_ANSWER, PROTOCOL, Reply, Request, read, write};
 
-/// Asks the daemon behind `socket`.
+/// Sends a request to the daemon behind `socket`.
+///
+/// # Errors
+///
+/// `ControlError` if no daemon listens, access is denied, the reply is late or malformed, or the versions differ.
 pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError> {
     let socket = || socket.to_owned();
     let mut stream = UnixStream::connect(socket()).await.map_err(|source| match source.kind() {
@@ -25,7 +29,7 @@ pub async fn ask(socket: &Path, request: &Request) -> Result<Reply, ControlError
         return Err(ControlError::OtherVersion { theirs: envelope.version, ours });
     }
     serde_json::from_value(envelope.body).map_err(|error| {
-        // Another version may know answers that this one does not.
+        // Another version may send unknown replies.
         if envelope.version == ours {
             ControlError::Garbled(error)
         } else {

@@ -1,7 +1,7 @@
-//! The protocol between commands and the daemon over its Unix socket: one line of JSON for a request, one for its reply.
+//! Protocol between commands and the daemon over its Unix socket: one line of JSON for a request, one for its reply.
 //!
-//! Every message names the protocol and the program's version, so that a client and a daemon of different versions part
-//! with a clear error instead of a misunderstanding. Sizes are bounded on both sides.
+//! Every message has the versions of protocol and program, so that a client and a daemon of different versions get a
+//! clear error. Sizes are bounded on both sides.
 
 use std::{io, path::PathBuf, time::Duration};
 
@@ -23,13 +23,13 @@ use crate::domain::{
 pub mod client;
 pub mod who;
 
-/// Raised whenever a message changes so that an older side would misread it.
+/// Incremented when a change would make an older side misread a message.
 pub const PROTOCOL: u32 = 1;
-/// No request is longer.
+/// Maximum size of a request.
 pub const MAX_REQUEST: u64 = 1 << 20;
-/// No answer is longer: a report on a hundred thousand images is not.
+/// Maximum size of a reply: a report on a hundred thousand images is smaller.
 pub const MAX_ANSWER: u64 = 64 << 20;
-/// What to do where versions differ.
+/// Advice for different versions.
 pub const OUTDATED: &str = "after an upgrade, restart the daemon (systemctl restart imagebaked)";
 
 /// A message with the version of its sender.
@@ -58,66 +58,66 @@ pub enum Request {
     Follow {
         /// The bakes.
         bakes: Vec<BakeId>,
-        /// The count of changes in the last reply.
+        /// Change counter of the last reply.
         seen: u64,
     },
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
-    /// Compare the history with the images in the cloud.
+    /// Compare the history with the cloud.
     Reconcile {
-        /// Whether to take over what can be.
+        /// Whether to apply the result.
         apply: bool,
     },
-    /// Bake again what a bake did not bring.
+    /// Repeat a bake.
     Retry {
-        /// Which.
+        /// Number of the bake.
         bake: BakeId,
     },
-    /// Copy the image of a bake again to the regions where that failed.
+    /// Repeat the failed copies of a bake's image.
     RetryCopies {
         /// Which bake.
         bake: BakeId,
     },
-    /// Let a channel stand for an image.
+    /// Point a channel to an image.
     Promote {
         /// The image.
         image: ImageId,
         /// The channel.
         channel: String,
-        /// Whether an image that did not pass its check will do.
+        /// Whether an image that has not passed its check is accepted.
         force: bool,
         /// Why.
         reason: String,
     },
-    /// Let a channel stand for what it stood for before, and veto what it leaves.
+    /// Point a channel to its former image, and veto the one it leaves.
     Rollback {
         /// Name or id of the schedule.
         schedule: String,
-        /// Which of its instances, where it has several.
+        /// The instance, if the schedule has several.
         instance: Option<InstanceId>,
         /// The channel.
         channel: String,
         /// Why.
         reason: String,
     },
-    /// Nobody should use an image.
+    /// Veto an image.
     Veto {
         /// Which.
         image: ImageId,
         /// Why.
         reason: String,
     },
-    /// An image may be used again.
+    /// Remove the veto of an image.
     Unveto {
         /// Which.
         image: ImageId,
     },
-    /// Call a bake off.
+    /// Cancel a bake.
     Cancel {
         /// Which.
         bake: BakeId,
     },
-    /// Skip the slots of a schedule from now on.
+    /// Pause a schedule.
     Pause {
         /// Name or id.
         schedule: String,
@@ -126,7 +126,7 @@ pub enum Request {
         /// Why.
         reason: String,
     },
-    /// Bake its slots again, from now on.
+    /// Resume a schedule.
     Resume {
         /// Name or id.
         schedule: String,
@@ -135,16 +135,16 @@ pub enum Request {
     Prune {
         /// Report what would be done, and do nothing.
         dry_run: bool,
-        /// Also ask again about images that the cloud would not delete.
+        /// Also retry deletions that the cloud rejected.
         again: bool,
-        /// Also delete what is held until a person confirms it.
+        /// Also delete images that need a confirmation.
         #[serde(default)]
         confirm: bool,
         /// Also delete images of lines whose newest image failed.
         #[serde(default)]
         despite_failed_bake: bool,
     },
-    /// Keep an image whatever the rules are.
+    /// Pin an image.
     Pin {
         /// Which.
         image: ImageId,
@@ -153,53 +153,53 @@ pub enum Request {
         /// Why.
         reason: String,
     },
-    /// Let the rules decide about an image again.
+    /// Unpin an image.
     Unpin {
         /// Which.
         image: ImageId,
     },
-    /// Take the mark off an image, and pin it.
+    /// Unmark an image, and pin it.
     Undelete {
         /// Which.
         image: ImageId,
     },
-    /// Give images to a line.
+    /// Adopt images for a line.
     Adopt {
         /// Name or id of the schedule.
         schedule: String,
-        /// Which of its instances, where it has several.
+        /// The instance, if the schedule has several.
         instance: Option<InstanceId>,
-        /// How they are found.
+        /// Selection of the images.
         wanted: Wanted,
-        /// Report which, and do nothing.
+        /// Report the result without a change.
         dry_run: bool,
     },
 }
 
-/// How images to be adopted are found.
+/// Selection of images to adopt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Wanted {
-    /// These.
+    /// By id.
     Images(Vec<ImageId>),
-    /// All whose name is this; a `*` stands for any text.
+    /// All whose name is this; a `*` matches any text.
     Name(String),
-    /// All that carry this tag.
+    /// By tag.
     Tag(String, String),
 }
 
 impl Request {
-    /// Whether it changes nothing, so that it does not matter whether it arrived.
+    /// Whether it changes nothing: then it is irrelevant whether it arrived.
     pub fn only_asks(&self) -> bool {
         matches!(self, Self::Status | Self::Follow { .. })
     }
 
-    /// How long the daemon may take to answer; it answers `Follow` within half of it. Listing all images of an account,
+    /// Timeout of the reply; `Follow` is answered within half of it. Listing all images of an account takes long.
     /// page by page, takes its time.
     fn time_limit(&self) -> Duration {
         match self {
             Self::Reconcile { .. } | Self::Prune { .. } | Self::Adopt { .. } => Duration::from_mins(10),
-            // They wait for a pass that is under way.
+            // They wait for a running pass.
             Self::Pin { .. } | Self::Undelete { .. } => Duration::from_mins(2),
             // A status that hangs is reported soon.
             Self::Status => Duration::from_secs(5),
@@ -208,82 +208,82 @@ impl Request {
     }
 }
 
-/// What the daemon answers.
+/// Reply of the daemon.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "answer", rename_all = "snake_case")]
 pub enum Reply {
     /// To `Status`.
     Status(Box<Status>),
-    /// To `Bake`: the numbers of the bakes.
+    /// To `Bake`.
     Bakes {
-        /// One for each instance.
+        /// One bake number per instance.
         bakes: Vec<BakeId>,
     },
     /// To `Follow`: the bakes as JSON rows of the history.
     Rows {
         /// The rows.
         rows: Vec<serde_json::Value>,
-        /// The count of changes that they show.
+        /// Change counter of the rows.
         changes: u64,
     },
     /// To `Reload`.
     Reloaded {
-        /// What is in force now.
+        /// Fingerprint of the configuration in force.
         config_hash: String,
-        /// How many schedules.
+        /// Number of schedules.
         schedules: usize,
         /// Warnings of the new configuration, rendered.
         warnings: String,
-        /// What changed, its lists cut where they are long.
+        /// The changes; long lists are shortened.
         #[serde(default)]
         diff: Box<Diff>,
-        /// What that means for the images, its lists cut as well.
+        /// Their effect on the images; long lists are shortened.
         #[serde(default)]
         images: Box<Change>,
     },
     /// To `Reconcile`.
     Reconciled {
-        /// What differed before anything was taken over.
+        /// Differences before the update.
         differences: Vec<Difference>,
-        /// Images of ours that never came to be.
+        /// CREATE_FAILED images of this owner.
         #[serde(default)]
         failed: Vec<FailedImage>,
     },
-    /// To `Prune`: what was found, and what follows; `None` where no line has rules.
+    /// To `Prune`: the report; `None` if no line has rules.
     Pruned {
         /// All images that were judged.
         report: Option<RetentionReport>,
     },
     /// To `Adopt`.
     Adopted {
-        /// What became of each image that was found.
+        /// Result for each image.
         images: Vec<Adopted>,
     },
     /// To `Cancel`, `Pause`, `Resume`, `Pin`, `Unpin` and `Undelete`.
     Done,
-    /// It is done, and this came of it.
+    /// Success.
     CommandOutput {
-        /// In sentences.
+        /// The result, in sentences.
         sentences: Vec<String>,
     },
-    /// The daemon is on its way down; nothing was done.
+    /// The daemon is stopping; nothing was done.
     Stopping,
-    /// The request was taken, and the daemon ended before it confirmed it.
+    /// The request was accepted, and the daemon ended before its result.
     Unconfirmed {
         /// In words.
         message: String,
     },
-    /// There is no such thing.
+    /// Not found.
     NotFound {
         /// In words.
         message: String,
     },
-    /// The configuration has problems and was not taken over.
+    /// The configuration has problems and was not applied.
     BadConfig {
         /// The problems, rendered.
         problems: String,
     },
-    /// It did not work.
+    /// Failure.
     Failed {
         /// In words.
         message: String,
@@ -292,10 +292,10 @@ pub enum Reply {
     OtherProtocol,
 }
 
-/// Why no answer was had.
+/// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
 pub enum ControlError {
-    /// Nobody listens.
+    /// No daemon listens.
     #[error("the daemon is not reachable at {}; is it running? (systemctl status imagebaked)", socket.display())]
     Unreachable {
         /// The socket.
@@ -303,13 +303,13 @@ pub enum ControlError {
         /// Why.
         source: io::Error,
     },
-    /// The socket is not ours to use.
+    /// Permission denied.
     #[error("you may not connect to the daemon at {}; that takes membership of the socket's group", socket.display())]
     Forbidden {
         /// The socket.
         socket: PathBuf,
     },
-    /// It does not answer.
+    /// No response.
     #[error("the daemon at {} took the request but does not answer; it may hang (systemctl status imagebaked)", socket.display())]
     Silent {
         /// The socket.
@@ -334,12 +334,16 @@ pub enum ControlError {
     /// Too long.
     #[error("a message was longer than {limit} bytes")]
     TooLong {
-        /// What was allowed.
+        /// The limit.
         limit: u64,
     },
 }
 
 /// Sends one message.
+///
+/// # Errors
+///
+/// `ControlError` if the message is too large or the connection breaks.
 pub async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), body: T) -> Result<(), ControlError> {
     let envelope = Envelope { protocol: PROTOCOL, version: env!("CARGO_PKG_VERSION").to_owned(), body };
     let mut line = serde_json::to_vec(&envelope).map_err(ControlError::Garbled)?;
@@ -348,7 +352,11 @@ pub async fn write<T: Serialize>(stream: &mut (impl AsyncWrite + Unpin), body: T
     stream.flush().await.map_err(ControlError::Broken)
 }
 
-/// Receives one message of at most `limit` bytes. Its body is left unread, for that depends on the protocol.
+/// Receives one message of at most `limit` bytes. Its body is parsed later, because that depends on the protocol.
+///
+/// # Errors
+///
+/// `ControlError` if the message is too large, malformed or of another protocol, or the connection breaks.
 pub async fn read<T: DeserializeOwned>(
     stream: &mut (impl AsyncRead + Unpin),
     limit: u64,

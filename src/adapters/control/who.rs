@@ -1,9 +1,8 @@
-//! Who sent a request, as the audit shows it: the user id from the kernel, and the name of that id.
+//! Client of a request, for the audit: the user id from the kernel, and its name.
 
 use std::os::unix::fs::MetadataExt;
 
-/// Where a host keeps the names of its own users. Those of a directory service stay numbers: asking for them takes the C
-/// library, and may take long.
+/// The host's own users. Those of a directory service stay numbers: a lookup needs the C library, and may take long.
 const PASSWD: &str = "/etc/passwd";
 
 /// `uid 1000 (alice)`, or `uid 1000` where the host has no name for it.
@@ -11,7 +10,7 @@ pub fn person(uid: u32) -> String {
     named(uid, &std::fs::read_to_string(PASSWD).unwrap_or_default())
 }
 
-/// Who runs this very process.
+/// The user of this process.
 pub fn oneself() -> String {
     match std::fs::metadata("/proc/self") {
         Ok(process) => person(process.uid()),

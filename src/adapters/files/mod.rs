@@ -1,9 +1,9 @@
-//! Files that nobody else can slip something under: opened relative to a folder's handle, never through a symlink, and
-//! never a second name of somebody else's file.
+//! File access that other users cannot redirect: relative to a folder's handle, never through a symlink, and never to a
+//! second name of another user's file.
 //!
-//! Root works in folders of other users (`restore`, `import` and `run` in the daemon's state directory). Whoever owns such a
-//! folder can put a symlink or a hard link of any file of the host there; what root writes, truncates or gives away must not
-//! be that file.
+//! Root works in folders of other users (`restore`, `import` and `run` in the daemon's state directory). The owner of
+//! such a folder can create a symlink or a hard link to any file of the host; root must not write, truncate or give
+//! away that file.
 
 use std::{
     fs::{self, File},
@@ -17,7 +17,7 @@ use std::{
 
 use rustix::fs::{AtFlags, CWD, FileType, Gid, Mode, OFlags, RenameFlags, Stat, Uid};
 
-/// A folder by its handle. It stays this folder, whatever becomes of its path.
+/// A folder by its handle. It stays this folder, whatever happens to its path.
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
@@ -27,29 +27,45 @@ pub struct Folder {
 }
 
 impl Folder {
-    /// Opens it. The path itself may be a symlink: whoever names the folder decides which one it is.
+    /// Opens it. The path itself may be a symlink: its caller decides.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system, also if the path is no folder.
     pub fn open(path: &Path) -> io::Result<Self> {
         let handle = rustix::fs::open(path, OFlags::DIRECTORY | OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
         let stat = rustix::fs::fstat(&handle)?;
         Ok(Self { path: path.to_owned(), handle, uid: stat.st_uid, gid: stat.st_gid })
     }
 
-    /// Opens it, and makes it first where it is not there.
+    /// Opens it, and creates it if it does not exist.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn make(path: &Path, mode: u32) -> io::Result<Self> {
         fs::DirBuilder::new().recursive(true).mode(mode).create(path)?;
         Self::open(path)
     }
 
     /// The folder that `file` is in.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn of(file: &Path) -> io::Result<Self> {
         let parent = file.parent().filter(|parent| !parent.as_os_str().is_empty());
         Self::open(parent.unwrap_or(Path::new(".")))
     }
 
-    /// Opens a regular file for reading and writing, and makes it with `mode` where it is not there. Fails for a symlink,
-    /// for anything that is no regular file, and in a folder of somebody else for a file with a second name.
+    /// Opens a regular file for reading and writing, and creates it with `mode` if it does not exist. Fails for a
+    /// symlink, for anything but a regular file, and in another user's folder for a file with a second name.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system, also for a symlink, a file of another kind, or a foreign file with a second name.
     pub fn open_or_make(&self, name: &str, mode: u32) -> io::Result<File> {
-        // Not blocking: a FIFO must not hold whoever opens it. It has no effect on regular files.
+        // Not blocking: a FIFO must not block the caller. It has no effect on regular files.
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.handle, name, flags, Mode::from_raw_mode(mode))
             .map_err(|error| self.refused(name, error))?;
@@ -57,14 +73,22 @@ impl Folder {
         Ok(File::from(file))
     }
 
-    /// Makes a file that was not there.
+    /// Creates a new file.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, or another error of the system.
     pub fn create_new(&self, name: &str, mode: u32) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = rustix::fs::openat(&self.handle, name, flags, Mode::from_raw_mode(mode))?;
         Ok(File::from(file))
     }
 
-    /// Whether there is such a file; an error where what is there is not to be opened by its name.
+    /// Whether the file exists; an error if it must not be opened by its name.
+    ///
+    /// # Errors
+    ///
+    /// The file exists and must not be opened by its name.
     pub fn check(&self, name: &str) -> io::Result<bool> {
         match rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW) {
             Ok(stat) => self.judge(name, &stat).map(|()| true),
@@ -73,16 +97,20 @@ impl Folder {
         }
     }
 
-    /// Gives a file to whom the folder belongs: one that root makes in the daemon's folder must be the daemon's.
+    /// Changes the owner of a file to that of the folder: a file of root in the daemon's folder must be the daemon's.
     pub fn give(&self, file: &File) {
         let Ok(stat) = rustix::fs::fstat(file) else { return };
         if (stat.st_uid, stat.st_gid) != (self.uid, self.gid) && stat.st_nlink == 1 {
-            // Only root can, and for nobody else is there a need.
+            // Only root can, and only root needs to.
             let _ = rustix::fs::fchown(file, Some(Uid::from_raw(self.uid)), Some(Gid::from_raw(self.gid)));
         }
     }
 
-    /// Removes a name; one that is not there is as good.
+    /// Removes a name; a missing one is no error.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn remove(&self, name: &str) -> io::Result<()> {
         match rustix::fs::unlinkat(&self.handle, name, AtFlags::empty()) {
             Err(error) if error != rustix::io::Errno::NOENT => Err(error.into()),
@@ -90,21 +118,33 @@ impl Folder {
         }
     }
 
-    /// Gives a file a second name, which must be free. A symlink is not followed.
+    /// Creates a second name, which must be free. A symlink is not followed.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, or another error of the system.
     pub fn link(&self, name: &str, other: &str) -> io::Result<()> {
         Ok(rustix::fs::linkat(&self.handle, name, &self.handle, other, AtFlags::empty())?)
     }
 
-    /// Renames a file; what has the new name is replaced.
+    /// Renames a file; replaces the target.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn rename(&self, name: &str, to: &str) -> io::Result<()> {
         Ok(rustix::fs::renameat(&self.handle, name, &self.handle, to)?)
     }
 
-    /// Renames a file to a name that is free.
+    /// Renames a file to a free name.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists`, or another error of the system.
     pub fn rename_new(&self, name: &str, to: &str) -> io::Result<()> {
         use rustix::io::Errno;
         match rustix::fs::renameat_with(&self.handle, name, &self.handle, to, RenameFlags::NOREPLACE) {
-            // Some file systems cannot do that in one step; two can.
+            // Some file systems need two steps for that.
             Err(error) if error == Errno::INVAL || error == Errno::NOSYS || error == Errno::OPNOTSUPP => {
                 self.link(name, to)?;
                 self.remove(name)
@@ -113,19 +153,23 @@ impl Folder {
         }
     }
 
-    /// Puts on the disk which names there are.
+    /// Syncs the folder.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn sync(&self) -> io::Result<()> {
         Ok(rustix::fs::fsync(&self.handle)?)
     }
 
-    /// Whether `file` is what has this name now.
+    /// Whether the name refers to `file` now.
     pub fn has(&self, name: &str, file: &File) -> bool {
         let there = rustix::fs::statat(&self.handle, name, AtFlags::SYMLINK_NOFOLLOW);
         let mine = rustix::fs::fstat(file);
         matches!((there, mine), (Ok(a), Ok(b)) if (a.st_dev, a.st_ino) == (b.st_dev, b.st_ino))
     }
 
-    /// Where a name is, for those who can only open by path.
+    /// Path of a name, for callers that need one.
     pub fn at(&self, name: &str) -> PathBuf {
         self.path.join(name)
     }
@@ -136,7 +180,7 @@ impl Folder {
             let what = if kind == FileType::Symlink { "a symlink" } else { "not a regular file" };
             return Err(io::Error::other(format!("{name} is {what}; it was left as it is")));
         }
-        // A second name that we gave it ourselves is none to fear; in a folder of somebody else anybody may have.
+        // Our own second names are harmless; in another user's folder they may be foreign.
         if stat.st_nlink > 1 && self.uid != rustix::process::geteuid().as_raw() {
             return Err(io::Error::other(format!("{name} has a second name (a hard link); it was left as it is")));
         }
@@ -144,12 +188,12 @@ impl Folder {
     }
 
     fn refused(&self, name: &str, error: rustix::io::Errno) -> io::Error {
-        // The kernel's words for a symlink, "too many levels of symbolic links", lead astray.
+        // The kernel's message for a symlink, "too many levels of symbolic links", is misleading.
         self.check(name).err().unwrap_or_else(|| error.into())
     }
 }
 
-/// The identity of a file: a name with another one has been moved, removed or replaced.
+/// Identity of a file: if a name has another one, the file was moved, removed or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -157,7 +201,11 @@ pub struct FileId {
 }
 
 impl FileId {
-    /// What has this path now; `None` where there is nothing.
+    /// Identity of the file at this path; `None` if there is none.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn of(path: &Path) -> io::Result<Option<Self>> {
         match fs::metadata(path) {
             Ok(there) => Ok(Some(Self { device: there.dev(), inode: there.ino() })),
@@ -167,13 +215,17 @@ impl FileId {
     }
 
     /// Which file a handle is of.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn of_file(file: &File) -> io::Result<Self> {
         let mine = file.metadata()?;
         Ok(Self { device: mine.dev(), inode: mine.ino() })
     }
 }
 
-/// A file that is there whole or not at all: written under a name that nobody can guess, put in its place at the end.
+/// A file that is written completely or not at all: under a random name, moved into place at the end.
 #[derive(Debug)]
 pub struct AtomicFile {
     folder: Folder,
@@ -185,8 +237,11 @@ pub struct AtomicFile {
 }
 
 impl AtomicFile {
-    /// Begins the file that is to be `target`, which must not be there unless it may be replaced. `mode` holds from the
-    /// first byte on.
+    /// Begins the file `target`, which must not exist unless it may be replaced. `mode` applies from the first byte on.
+    ///
+    /// # Errors
+    ///
+    /// `AlreadyExists` if the target must not be replaced, or another error of the system.
     pub fn begin(target: &Path, replace: bool, mode: u32) -> io::Result<Self> {
         let name = target.file_name().and_then(|name| name.to_str());
         let Some(name) = name else { return Err(io::Error::other("its name is not UTF-8, or there is none")) };
@@ -197,23 +252,27 @@ impl AtomicFile {
         folder.clear_left(name);
         let part = format!("{name}.{}{PART}", uuid::Uuid::new_v4().simple());
         let file = folder.create_new(&part, mode)?;
-        // As asked for, whatever the umask; and locked for as long as it is written, so that it is not cleared away.
+        // Whatever the umask; and locked while it is written, so that it is not removed as stale.
         rustix::fs::fchmod(&file, Mode::from_raw_mode(mode))?;
         let _ = file.try_lock();
         Ok(Self { folder, name: name.to_owned(), part, replace, file, done: false })
     }
 
-    /// Where it is written.
+    /// Handle for writing.
     pub fn file(&self) -> &File {
         &self.file
     }
 
-    /// Where it is written, for those who write it by name.
+    /// Path for writing.
     pub fn part(&self) -> PathBuf {
         self.folder.at(&self.part)
     }
 
-    /// Puts it in its place, once it is on the disk.
+    /// Syncs it and moves it into place.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn finish(mut self) -> io::Result<()> {
         self.file.sync_all()?;
         if !self.folder.has(&self.part, &self.file) {
@@ -239,7 +298,7 @@ impl Drop for AtomicFile {
     }
 }
 
-/// How the name of a file ends that is being written.
+/// Suffix of a file that is being written.
 const PART: &str = ".tmp";
 
 fn companions(name: &str) -> impl Iterator<Item = String> {
@@ -247,7 +306,7 @@ fn companions(name: &str) -> impl Iterator<Item = String> {
 }
 
 impl Folder {
-    /// Clears away what killed writers of `name` left, if it is ours and nobody writes it any more.
+    /// Removes stale files of killed writers of `name`, if they are ours and unlocked.
     fn clear_left(&self, name: &str) {
         let Ok(handle) = rustix::fs::openat(CWD, &self.path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
             return;

@@ -1,4 +1,4 @@
-//! What people did, and when. Rows are only ever added.
+//! Audit of actions by people and of automatic changes. Rows are only added.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use super::{
     statements,
 };
 
-/// One line of the audit, with the field names that `audit --json` promises.
+/// One line of the audit; the field names are those of `audit --json`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
 pub struct AuditRow {
     /// Its number.
@@ -22,29 +22,33 @@ pub struct AuditRow {
     pub who: String,
     /// `bake`, `pause`, `reload`, …
     pub action: String,
-    /// To what, and how.
+    /// Object and details of the action.
     pub detail: String,
 }
 
-/// Which lines of the audit are wanted. The newest first.
+/// Filter of the audit, newest line first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct AuditFilter {
     /// At or after.
     pub since: Option<DateTime<Utc>>,
     /// At or before.
     pub until: Option<DateTime<Utc>>,
-    /// By a person of this name or number.
+    /// By a person of this name or uid.
     pub who: Option<String>,
-    /// Of this kind.
+    /// With this action.
     pub action: Option<String>,
-    /// Lines before this one: where the last page ended.
+    /// Lines before this one: the end of the last page.
     pub before: Option<i64>,
-    /// At most so many lines.
+    /// Maximum number of lines.
     pub limit: u32,
 }
 
 impl Reader {
     /// A page of the audit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
         let mut query = QueryBuilder::<Sqlite>::new(statements::AUDIT);
         query.push(" WHERE 1");
@@ -55,7 +59,7 @@ impl Reader {
             query.push(" AND at <= ").push_bind(until.timestamp_millis());
         }
         if let Some(who) = &filter.who {
-            // Whole words: `alice`, `1000` and `uid 1000 (alice)` are she, `100` is another.
+            // Whole words: `alice`, `1000` and `uid 1000 (alice)` match the same person, `100` does not.
             query.push(" AND instr(' ' || replace(replace(who, '(', ''), ')', '') || ' ', ");
             query.push_bind(format!(" {} ", who.trim().replace(['(', ')'], ""))).push(") > 0");
         }
@@ -71,7 +75,11 @@ impl Reader {
 }
 
 impl Store {
-    /// Notes in the audit what a person did.
+    /// Adds a line to the audit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn note(&self, at: DateTime<Utc>, who: &str, action: &str, detail: &str) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         audit(&mut tx, at, who, action, detail).await?;

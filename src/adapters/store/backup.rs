@@ -1,4 +1,4 @@
-//! Copies of the whole history, looked over before anybody relies on them, and the way back.
+//! Backup and restore of the whole history. A copy is verified before it is used.
 
 use std::{
     fs::{self, File, Permissions},
@@ -20,10 +20,10 @@ use super::{
 };
 use crate::adapters::files::Folder;
 
-/// Where a database is made that is to take the place of the history.
+/// Suffix of a database that will replace the history.
 const INCOMING: &str = "imagebaked.db.incoming";
 
-/// Why a copy was not made, or not taken over.
+/// Error of a backup or restore.
 #[derive(Debug, thiserror::Error)]
 pub enum BackupError {
     /// The database.
@@ -32,26 +32,26 @@ pub enum BackupError {
     /// A file.
     #[error("cannot {step} {}", path.display())]
     File {
-        /// What was to be done with it.
+        /// Operation on the file.
         step: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
-    /// SQLite takes names in UTF-8 alone.
+    /// SQLite accepts only UTF-8 names.
     #[error("the name {} is not UTF-8; choose another", path.display())]
     Name {
         /// The file.
         path: PathBuf,
     },
-    /// Some other database.
+    /// Not a history.
     #[error("{} is a database, but not a history of imagebaked", path.display())]
     NotAHistory {
         /// The file.
         path: PathBuf,
     },
-    /// It says that it is a history, and has another schema.
+    /// A history with an unexpected schema.
     #[error("{} does not have the schema of a history of imagebaked: {what}", path.display())]
     Schema {
         /// The file.
@@ -59,40 +59,44 @@ pub enum BackupError {
         /// The differences.
         what: String,
     },
-    /// The copy is not what it should be.
+    /// The copy is incomplete or damaged.
     #[error("the database {} is damaged: {what}", path.display())]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// How.
+        /// The defect.
         what: String,
     },
 }
 
-/// A database that was looked over and found whole.
+/// A verified database.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sound {
     /// Its size.
     pub bytes: u64,
-    /// The migration that it is at.
+    /// Its migration.
     pub migration: i64,
-    /// How many rows each table has.
+    /// Number of rows of each table.
     pub rows: Rows,
 }
 
-/// What is told of while it goes on, for people who wait.
+/// Reports the current step to the user.
 pub type Progress<'a> = &'a (dyn Fn(&str) + Sync);
 
 impl Reader {
-    /// Copies the whole history, as it is at one moment, into a file that is absent or empty, and looks the copy over. The
-    /// daemon may be at work meanwhile.
+    /// Copies the whole history at one instant into a file that is absent or empty, and verifies the copy. The daemon
+    /// may run meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`] if the copy cannot be made, or is not a complete history.
     pub async fn copy(&self, into: &Path, progress: Progress<'_>) -> Result<Sound, BackupError> {
         let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
         copy(&mut connection, into, progress).await
     }
 }
 
-/// Copies what a connection sees: see [`Reader::copy`].
+/// Copies what a connection reads: see [`Reader::copy`].
 pub(super) async fn copy(
     connection: &mut SqliteConnection,
     into: &Path,
@@ -106,10 +110,10 @@ pub(super) async fn copy(
     sqlx::query(statements::COPY_INTO).bind(target).execute(connection).await.map_err(failed("be copied"))?;
     take_number_off(&absolute).await.map_err(failed("take the number off its copy"))?;
     File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
-    progress("looking the copy over");
-    let sound = look_over(&absolute).await?;
+    progress("verifying the copy");
+    let sound = verify_history(&absolute).await?;
     for table in present.iter().filter(|table| table.kind == Kind::Record) {
-        // What was there before the copy began must be in it.
+        // Rows that existed before the copy must be in it.
         if sound.rows.get(table.name) < before.get(table.name) {
             let what = format!("it has fewer {} than the history", table.name);
             return Err(BackupError::Damaged { path: absolute, what });
@@ -118,7 +122,7 @@ pub(super) async fn copy(
     Ok(sound)
 }
 
-/// A copy is another file than the history: a daemon must notice where it is copied over that.
+/// A copy has its own number: a daemon detects when it is copied over the history.
 async fn take_number_off(copy: &Path) -> Result<(), sqlx::Error> {
     let options = SqliteConnectOptions::new().filename(copy);
     let mut connection = SqliteConnection::connect_with(&options).await?;
@@ -126,8 +130,8 @@ async fn take_number_off(copy: &Path) -> Result<(), sqlx::Error> {
     connection.close().await
 }
 
-/// Looks a database over: pages, indexes, keys between tables, rows.
-pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
+/// Verifies a database: pages, indexes, foreign keys, schema and row counts.
+pub(super) async fn verify_history(path: &Path) -> Result<Sound, BackupError> {
     let reader = Reader::connect(path).await?;
     let sound = async {
         let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
@@ -138,17 +142,13 @@ pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
             return Err(StoreError::Newer { path: path.to_owned(), version: migration }.into());
         }
         let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
-        let findings: Vec<String> = sqlx::query_scalar(statements::INTEGRITY)
-            .fetch_all(&mut *connection)
-            .await
-            .map_err(failed("be looked over"))?;
+        let findings: Vec<String> =
+            sqlx::query_scalar(statements::INTEGRITY).fetch_all(&mut *connection).await.map_err(failed("verify it"))?;
         if findings != ["ok"] {
             return Err(damaged(findings.join("; ")));
         }
-        let orphans: i64 = sqlx::query_scalar(statements::ORPHANS)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(failed("be looked over"))?;
+        let orphans: i64 =
+            sqlx::query_scalar(statements::ORPHANS).fetch_one(&mut *connection).await.map_err(failed("verify it"))?;
         if orphans > 0 {
             return Err(damaged(format!("{orphans} rows belong to rows that are not there")));
         }
@@ -159,7 +159,7 @@ pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
     };
     let sound = sound.await;
     reader.close().await;
-    // Whatever cannot be read here is the fault of this very file.
+    // An unreadable file is a fault of this file, not of the history.
     sound.map_err(|error| match error {
         BackupError::Store(StoreError::Query { source, .. }) => {
             StoreError::Open { path: path.to_owned(), source }.into()
@@ -168,17 +168,21 @@ pub(super) async fn look_over(path: &Path) -> Result<Sound, BackupError> {
     })
 }
 
-/// What was taken over, and where the former database is.
+/// Result of a restore.
 #[derive(Debug)]
 pub struct Restored {
-    /// The history as it is now.
+    /// The new history.
     pub history: Sound,
-    /// The former one; `None` where there was none.
+    /// Path of the former one; `None` if there was none.
     pub kept: Option<PathBuf>,
 }
 
-/// Puts a copy of `backup` in the place of the history in `state_dir`, once it is found sound. Refuses while a daemon is at
-/// work there; what was there is kept beside it.
+/// Verifies `backup` and puts a copy of it in the place of the history in `state_dir`. The former history stays beside
+/// it. Fails while a daemon uses the directory.
+///
+/// # Errors
+///
+/// [`BackupError`] if the backup is not a complete history, a daemon is running, or a file operation fails.
 pub async fn restore(
     state_dir: &Path,
     backup: &Path,
@@ -186,13 +190,13 @@ pub async fn restore(
     now: DateTime<Utc>,
     progress: Progress<'_>,
 ) -> Result<Restored, BackupError> {
-    // Before all else: a folder that is not there is not to be made for a file that is not there.
+    // Before all else: no directory is created for a missing file.
     File::open(backup).map_err(file("read", backup))?;
     let folder = state_folder(state_dir)?;
     let _lock = lock(&folder, state_dir)?;
     let incoming = Incoming::new(folder)?;
-    progress("looking the backup over");
-    let migration = look_over(backup).await?.migration;
+    progress("verifying the backup");
+    let migration = verify_history(backup).await?.migration;
     let reader = Reader::connect(backup).await?;
     check_schema(&reader, backup, migration).await?;
     let copied = reader.copy(&incoming.path(), progress).await;
@@ -201,17 +205,17 @@ pub async fn restore(
     let options = SqliteConnectOptions::new().filename(incoming.path());
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed("be opened"))?;
     audit(&mut connection, now, who, "restore", &format!("from {}", backup.display())).await?;
-    // The next start knows by this that the cloud may have images of ours which this history does not.
+    // By this the next start knows that the cloud may have images which this history does not.
     if tables::has_marks(&mut connection).await? {
         lineage::forget(&mut connection).await?;
     }
     connection.close().await.map_err(failed("be closed"))?;
-    let history = look_over(&incoming.path()).await?;
+    let history = verify_history(&incoming.path()).await?;
     let kept = incoming.take_over("restore", now)?;
     Ok(Restored { history, kept })
 }
 
-/// Fails where a database has more, less or something else than the migrations make.
+/// Fails if a database differs from what the migrations create.
 async fn check_schema(reader: &Reader, path: &Path, migration: i64) -> Result<(), BackupError> {
     let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
     let found = schema::differences(&mut connection, migration).await?;
@@ -221,7 +225,7 @@ async fn check_schema(reader: &Reader, path: &Path, migration: i64) -> Result<()
     Err(BackupError::Schema { path: path.to_owned(), what: found.join("; ") })
 }
 
-/// A database that is to take the place of the history; removed again where it comes to nothing.
+/// A database that will replace the history; removed unless it does.
 #[derive(Debug)]
 pub(super) struct Incoming {
     folder: Folder,
@@ -229,7 +233,11 @@ pub(super) struct Incoming {
 }
 
 impl Incoming {
-    /// Its place, empty, with nothing left beside it from an earlier try. Needs the lock of the state directory.
+    /// Reserves its place, without files of an earlier attempt. Needs the lock of the state directory.
+    ///
+    /// # Errors
+    ///
+    /// `BackupError` if a file of an earlier attempt cannot be removed.
     pub fn new(folder: Folder) -> Result<Self, BackupError> {
         let path = folder.at(INCOMING);
         clear(&folder).map_err(file("remove", &path))?;
@@ -238,12 +246,16 @@ impl Incoming {
         Ok(Self { folder, file: made })
     }
 
-    /// Where it is, for SQLite.
+    /// Its path, for SQLite.
     pub fn path(&self) -> PathBuf {
         self.folder.at(INCOMING)
     }
 
-    /// Puts it in the place of the history. The former one stays beside it, under the name that is answered.
+    /// Replaces the history. Returns the new path of the former one, which stays beside it.
+    ///
+    /// # Errors
+    ///
+    /// `BackupError` if a file cannot be renamed or synced.
     pub fn take_over(self, why: &str, now: DateTime<Utc>) -> Result<Option<PathBuf>, BackupError> {
         let folder = &self.folder;
         let path = self.path();
@@ -256,7 +268,7 @@ impl Incoming {
         let mut kept = None;
         if folder.check(DATABASE_FILE).map_err(file("keep", &database))? {
             let name = format!("{DATABASE_FILE}.before-{why}-{}", now.format("%Y%m%dT%H%M%S%.3fZ"));
-            // The newest steps may be in the log alone; under one name both are one database.
+            // The latest transactions may be in the log only; under one name both are one database.
             for suffix in ["", "-wal"] {
                 let from = format!("{DATABASE_FILE}{suffix}");
                 if folder.check(&from).map_err(file("keep", &folder.at(&from)))? {
@@ -266,8 +278,8 @@ impl Incoming {
             self.take_rights_of(&database).map_err(file("set the rights of", &path))?;
             kept = Some(folder.at(&name));
         }
-        // A log must never meet a database that it is not of. Who dies before the last step leaves the former history, with
-        // its log, under the name that it is kept by.
+        // A log must never meet another database. A crash before the last step leaves the former history, with its log,
+        // under its new name.
         for suffix in COMPANIONS {
             let name = format!("{DATABASE_FILE}{suffix}");
             folder.remove(&name).map_err(file("remove", &folder.at(&name)))?;
@@ -279,11 +291,11 @@ impl Incoming {
 }
 
 impl Incoming {
-    /// Gives it the mode and the owner of the former history: whoever could read that can read this.
+    /// Copies mode and owner of the former history: its readers can read this one.
     fn take_rights_of(&self, former: &Path) -> io::Result<()> {
         let (former, own) = (fs::symlink_metadata(former)?, self.file.metadata()?);
         if (own.uid(), own.gid()) != (former.uid(), former.gid()) {
-            // Only root can. What anybody else makes is that user's own.
+            // Only root can change the owner. Otherwise the file belongs to its creator.
             let _ = fchown(&self.file, Some(former.uid()), Some(former.gid()));
         }
         self.file.set_permissions(Permissions::from_mode(former.mode() & 0o777))
@@ -292,7 +304,7 @@ impl Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        // Gone already where it took the place; else the next try removes what cannot be removed now.
+        // Already moved on success; otherwise the next attempt removes it.
         let _ = clear(&self.folder);
     }
 }

@@ -1,4 +1,4 @@
-//! What the brake needs to remember: by which rules each line was judged, what was deleted of late, what is held.
+//! State of the brake: the rules by which each line was judged, recent deletions, and limits that need a confirmation.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -11,17 +11,21 @@ use crate::domain::{
     image::brake::Brake,
 };
 
-/// A brake that holds deletions.
+/// A limit that needs a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StandingBrake {
-    /// Since when.
+    /// Instant of the first pass that exceeded it.
     pub since: DateTime<Utc>,
-    /// What it holds, and why.
+    /// Description of the limit.
     pub brake: Brake,
 }
 
 impl Reader {
-    /// The rules by which lines were last judged, as text.
+    /// Rules of the last pass for each line, as text.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn line_rules(&self) -> Result<HashMap<LineId, String>, StoreError> {
         let rows: Vec<(String, String)> = sqlx::query_as(statements::LINE_RULES)
             .fetch_all(&self.pool)
@@ -30,7 +34,11 @@ impl Reader {
         Ok(rows.into_iter().map(|(line, rules)| (LineId::from(line), rules)).collect())
     }
 
-    /// How many images of each line were deleted since an instant that count for the brake.
+    /// Number of counting deletions of each line since an instant.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn counted_deletions(&self, since: DateTime<Utc>) -> Result<BTreeMap<LineId, usize>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTED_DELETIONS)
             .bind(since.timestamp_millis())
@@ -40,7 +48,11 @@ impl Reader {
         Ok(rows.into_iter().map(|(line, n)| (LineId::from(line), usize::try_from(n).unwrap_or_default())).collect())
     }
 
-    /// What may not be deleted until it is confirmed, as of the last pass.
+    /// Limits that need a confirmation, as of the last pass.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn brakes(&self) -> Result<Vec<StandingBrake>, StoreError> {
         let rows: Vec<(String, i64, String)> = sqlx::query_as(statements::BRAKES)
             .fetch_all(&self.pool)
@@ -56,7 +68,12 @@ impl Reader {
 }
 
 impl Store {
-    /// Notes which images a whole pass has judged, and by which rules; lines that are not among `with_rules` have none.
+    /// Records which images a complete pass has judged, and by which rules; lines that are not among `with_rules` have
+    /// none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_judged(
         &self,
         images: &[&ImageId],
@@ -76,7 +93,11 @@ impl Store {
         tx.commit().await.map_err(failed("commit what was judged"))
     }
 
-    /// Notes what needs confirmation now. What is held of the lines of `unjudged` stays as it is.
+    /// Records which limits need a confirmation. Those of the lines in `unjudged` stay unchanged.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn set_brakes(
         &self,
         brakes: &[Brake],

@@ -1,7 +1,7 @@
-//! The channels of the lines: what each stands for, and every assignment that ever was.
+//! Channels of the lines: current targets and all assignments.
 //!
-//! Reading, deciding and writing are one transaction of the one writer, so that a person's word and what moves by itself
-//! cannot cross.
+//! Reading, deciding and writing are one transaction of the single writer, so that requests and automatic moves cannot
+//! interfere.
 
 use std::collections::HashMap;
 
@@ -22,35 +22,35 @@ use crate::{
     },
 };
 
-/// What a person wants of the channels of a line.
+/// A person's request about channels or images of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChannelOrder {
-    /// A channel is to stand for this image.
+    /// Point a channel to this image.
     Promote {
         /// The image.
         image: ImageId,
         /// The channel.
         channel: String,
-        /// Whether an image that did not pass its check will do.
+        /// Whether an image that has not passed its check is accepted.
         force: bool,
         /// Why.
         reason: String,
     },
-    /// A channel is to stand for what it stood for before; what it leaves is vetoed.
+    /// Point a channel to its former image, and veto the one it leaves.
     Rollback {
         /// The channel.
         channel: String,
         /// Why.
         reason: String,
     },
-    /// Nobody should use this image.
+    /// Veto this image.
     Veto {
         /// The image.
         image: ImageId,
         /// Why.
         reason: String,
     },
-    /// This image may be used again.
+    /// Remove the veto of this image.
     Unveto {
         /// The image.
         image: ImageId,
@@ -62,13 +62,13 @@ pub enum ChannelOrder {
 pub struct Moved {
     /// The line.
     pub line: LineId,
-    /// How.
+    /// The move.
     pub by: Move,
-    /// Who wanted it: a person, or [`ITSELF`].
+    /// Who moved it: a person, or [`ITSELF`].
     pub who: String,
 }
 
-/// What a channel stands for or stood for, with the field names that `channels --json` promises.
+/// Current or former target of a channel; the field names are those of `channels --json`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
 pub struct ChannelRow {
     /// The line.
@@ -76,25 +76,29 @@ pub struct ChannelRow {
     pub line_id: String,
     /// The channel.
     pub channel: String,
-    /// The image; `None`: none.
+    /// The image; `None` if the channel is empty.
     pub image_id: Option<String>,
     /// Its name.
     pub image_name: Option<String>,
-    /// Its own version in the cloud.
+    /// Version id in the cloud.
     pub version_id: Option<String>,
     /// Its version in the line.
     pub version: Option<i64>,
-    /// Since when.
+    /// Instant of the assignment.
     #[serde(serialize_with = "maybe_instant")]
     pub since: Option<i64>,
-    /// Who wanted it.
+    /// Who assigned it.
     pub who: Option<String>,
     /// Why.
     pub why: Option<String>,
 }
 
 impl Reader {
-    /// What every channel stands for: of one schedule by name or id, or of all.
+    /// Current targets of all channels, or of those of one schedule by name or id.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn channels(&self, schedule: Option<&str>) -> Result<Vec<ChannelRow>, StoreError> {
         sqlx::query_as(statements::CHANNELS_NOW)
             .bind(schedule)
@@ -103,7 +107,11 @@ impl Reader {
             .map_err(failed("read the channels"))
     }
 
-    /// The last assignments, the newest first: of one schedule by name or id, or of all.
+    /// The last assignments, newest first, of all channels or of those of one schedule by name or id.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn channel_history(&self, schedule: Option<&str>, limit: u32) -> Result<Vec<ChannelRow>, StoreError> {
         sqlx::query_as(statements::CHANNEL_HISTORY)
             .bind(schedule)
@@ -113,7 +121,11 @@ impl Reader {
             .map_err(failed("read the history of the channels"))
     }
 
-    /// When the channels of some line want to be looked at.
+    /// Instant of the next move of any channel.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_channels(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHANNELS)
             .fetch_one(&self.pool)
@@ -124,7 +136,11 @@ impl Reader {
 }
 
 impl Store {
-    /// Has the channels of these lines looked at, and of all that do not go by images alone: the file has changed.
+    /// Queues the channels of these lines, and all that depend on the configuration, for the next pass.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn queue_channels(&self, lines: &[LineId]) -> Result<(), StoreError> {
         let query =
             sqlx::query(statements::QUEUE_CHANNELS).bind(serde_json::to_string(lines).map_err(StoreError::Encode)?);
@@ -133,7 +149,11 @@ impl Store {
         tx.commit().await.map_err(failed("queue lines for their channels"))
     }
 
-    /// Lines whose channels want to be looked at by now, at most `limit`.
+    /// Lines whose channels are due at `now`, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn due_channels(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<LineId>, StoreError> {
         let lines: Vec<String> = sqlx::query_scalar(statements::DUE_CHANNELS)
             .bind(now.timestamp_millis())
@@ -144,7 +164,8 @@ impl Store {
         Ok(lines.into_iter().map(LineId::from).collect())
     }
 
-    /// Moves what has to move by itself in these lines. `declared` knows the channels that the file has for a line.
+    /// Applies the automatic moves of these lines. `declared` returns the channels that the configuration has for a
+    /// line.
     pub async fn settle_channels<'a>(
         &self,
         lines: &[LineId],
@@ -162,7 +183,7 @@ impl Store {
         write(&mut tx, &moved, now).await?;
         let json = |value: Result<String, serde_json::Error>| value.map_err(StoreError::Encode);
         for (sql, json) in [
-            (statements::CHANNELS_LOOKED_AT, json(serde_json::to_string(lines))?),
+            (statements::CHANNELS_OBSERVED, json(serde_json::to_string(lines))?),
             (statements::CHANNELS_AGAIN, json(serde_json::to_string(&again))?),
         ] {
             sqlx::query(sql).bind(json).execute(&mut *tx).await.map_err(failed("note when channels move next"))?;
@@ -171,7 +192,11 @@ impl Store {
         Ok(moved)
     }
 
-    /// Does what a person wants in one line, and what follows from it.
+    /// Carries out a person's request in one line, and the automatic moves that result from it.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; the inner `Refused` if the request is rejected.
     pub async fn order_channels(
         &self,
         line: &LineId,
@@ -215,7 +240,7 @@ impl Store {
                     .execute(&mut *tx)
                     .await
                     .map_err(failed("lift a veto"))?;
-                // Whether that makes the image fit is for a fresh look to tell.
+                // The next decision determines whether the image is fit then.
                 view = views(&mut tx, std::slice::from_ref(line)).await?.remove(line).unwrap_or_default();
                 ("unveto", format!("{image} of {line}"))
             }
@@ -240,7 +265,7 @@ struct Again {
 
 type AssignedColumns = (String, String, Option<String>, Option<i64>, i64);
 
-/// What channels go by in each of these lines, also in those that have nothing.
+/// Input of the channel decision for each of these lines, including those without images.
 async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<LineId, View>, StoreError> {
     let json = serde_json::to_string(lines).map_err(StoreError::Encode)?;
     let mut views: HashMap<LineId, View> = lines.iter().map(|line| (line.clone(), View::default())).collect();
@@ -249,7 +274,7 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         .fetch_all(&mut *tx)
         .await
         .map_err(failed("read the images of channels"))?;
-    // From the lowest version of each line up.
+    // In ascending order of versions.
     let mut latest: HashMap<LineId, DateTime<Utc>> = HashMap::new();
     for row in images.into_iter().rev() {
         let check = row.verify.as_deref().map(|word| match word {
@@ -259,7 +284,7 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         });
         let view = views.entry(row.image.line.clone()).or_default();
         let mut candidate = Candidate::new(&row.image, check);
-        // A slot of the future is no later slot: the images of the true time after it move in.
+        // A slot in the future does not count as later: images of past slots after it can still move in.
         let date = row.image.date(row.image.available_at);
         let latest = latest.entry(row.image.line.clone()).or_insert(date);
         candidate.moves_in &= date >= *latest;
@@ -289,7 +314,7 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
     Ok(views)
 }
 
-/// Writes moves and their history. An image that a channel comes to stand for is not marked any more.
+/// Writes moves and their history. An image that a channel points to loses its mark.
 async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -> Result<(), StoreError> {
     let now = now.timestamp_millis();
     for Moved { line, by, who } in moved {
@@ -366,7 +391,7 @@ async fn veto(
         .map(|_| ())
 }
 
-/// Each channel that moves is a failpoint of its own: how many commits come before depends on what a start looks at.
+/// Each channel move is its own failpoint: the number of commits before it depends on the start.
 async fn commit(tx: WriteTransaction, moved: &[Moved]) -> Result<(), StoreError> {
     let pass = |moment: &str| moved.iter().for_each(|moved| failpoint::hit(moment, &moved.by.channel));
     pass("before");

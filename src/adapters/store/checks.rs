@@ -1,4 +1,4 @@
-//! The checks that gate promotion: those that are due, and how they ended.
+//! Checks before promotion: due checks and their results.
 
 use chrono::{DateTime, Utc};
 
@@ -13,7 +13,7 @@ use crate::{
     domain::ids::{BakeId, ImageId, LineId},
 };
 
-/// An image that is to be checked.
+/// An image whose check is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DueCheck {
     /// The image.
@@ -24,38 +24,42 @@ pub struct DueCheck {
     pub line: LineId,
     /// Its version.
     pub version: u32,
-    /// How often it could not be checked.
+    /// Number of attempts without a result.
     pub tries: u32,
 }
 
-/// How a check ended.
+/// Result of a check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum CheckResult {
-    /// Good.
+    /// The image passed.
     Passed,
-    /// Bad: the image is vetoed.
+    /// The image failed: it is vetoed.
     Failed {
         /// Why.
         why: String,
     },
-    /// It could not be made; once more then.
+    /// The check did not run; it is repeated.
     Again {
-        /// When.
+        /// Instant of the next attempt.
         at: DateTime<Utc>,
     },
 }
 
-/// How the check of an image went.
+/// State of the check of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageCheck {
-    /// `due`, `passed` or `failed`; `None` where its schedule has no check.
+    /// `due`, `passed` or `failed`; `None` if its schedule has no check.
     pub verify: Option<String>,
-    /// Why somebody vetoes the image.
+    /// Reason of its veto.
     pub veto: Option<String>,
 }
 
 impl Reader {
-    /// How the check of an image went; `None` where the history does not have the image.
+    /// State of the check of an image; `None` if the history does not have the image.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn check_of_image(&self, image_id: &str) -> Result<Option<ImageCheck>, StoreError> {
         let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(statements::CHECK_OF_IMAGE)
             .bind(image_id)
@@ -68,6 +72,10 @@ impl Reader {
 
 impl Store {
     /// Images whose check is due.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn due_checks(&self, now: DateTime<Utc>) -> Result<Vec<DueCheck>, StoreError> {
         let rows: Vec<(String, Option<i64>, String, i64, i64)> = sqlx::query_as(statements::DUE_CHECKS)
             .bind(now.timestamp_millis())
@@ -85,7 +93,11 @@ impl Store {
         Ok(rows.into_iter().map(row).collect())
     }
 
-    /// When the next check is due.
+    /// Instant of the next check.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_check(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHECK)
             .fetch_one(&self.reader().pool)
@@ -94,7 +106,11 @@ impl Store {
         Ok(at.and_then(DateTime::from_timestamp_millis))
     }
 
-    /// Notes how a check ended, with the calls behind it; an image that did not pass is vetoed. All or none.
+    /// Records the result of a check with its calls; a failed image is vetoed. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn end_check(
         &self,
         check: &DueCheck,

@@ -1,5 +1,5 @@
-//! The way of an image to its end: marked, about to be deleted, searched for, deleted. Each step is one transaction with its
-//! line of the audit, committed before its effect.
+//! Deletion of images: marked, delete call pending, searched for, deleted. Each step is one transaction with its line
+//! of the audit, committed before its effect.
 
 use chrono::{DateTime, Utc};
 
@@ -12,7 +12,7 @@ use crate::{
     },
 };
 
-/// An image that is to be deleted.
+/// An image to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Doomed {
     /// The image.
@@ -21,7 +21,7 @@ pub struct Doomed {
     pub line: LineId,
     /// Its name.
     pub name: String,
-    /// Whether it never came to be: the cloud lists it as CREATE_FAILED.
+    /// Whether the cloud lists it as CREATE_FAILED.
     pub of_failed: bool,
 }
 
@@ -37,47 +37,51 @@ impl Doomed {
     }
 }
 
-/// A delete call that was sent, or was about to be, and whose outcome is not known.
+/// A delete call with an unknown result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentDeletion {
     /// The image.
     pub image: Doomed,
-    /// Delete calls so far.
+    /// Number of delete calls.
     pub tries: u32,
-    /// Just before the last of them.
+    /// Instant just before the last of them.
     pub sent_at: DateTime<Utc>,
-    /// When it is searched for next.
+    /// Instant of the next search.
     pub next: DateTime<Utc>,
 }
 
-/// How a delete call ended, or a search after one.
+/// Result of a delete call, or of a search after one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum DeleteOutcome {
-    /// It is gone.
+    /// The image is deleted.
     Deleted,
-    /// The cloud will not, and is not asked again.
+    /// The cloud rejects the deletion; it is not repeated automatically.
     Refused {
         /// Why.
         why: String,
     },
-    /// It is there for certain: marked again, and judged again.
+    /// The image exists: it is marked and judged again.
     Again {
-        /// Not before.
+        /// Earliest next deletion.
         at: DateTime<Utc>,
-        /// Why it was not deleted.
+        /// Error of the call.
         why: String,
     },
-    /// It may be gone: a search shows it.
+    /// The image may be deleted: a search is needed.
     Unclear {
-        /// When.
+        /// Instant of the search.
         search_at: DateTime<Utc>,
-        /// What made it unclear.
+        /// Error of the call.
         why: String,
     },
 }
 
 impl Reader {
-    /// Lines with images that are marked or being deleted, in the file or not.
+    /// Lines with images that are marked or being deleted, with or without a configuration.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn lines_with_marks(&self) -> Result<Vec<LineId>, StoreError> {
         let lines: Vec<String> = sqlx::query_scalar(statements::LINES_WITH_MARKS)
             .fetch_all(&self.pool)
@@ -86,8 +90,11 @@ impl Reader {
         Ok(lines.into_iter().map(LineId::from).collect())
     }
 
-    /// When the next marked image may be deleted that was not due yet at `judged_at`: those that were due then wait for the
-    /// next pass.
+    /// Instant of the next deletion that was not due at `judged_at`: those that were due then wait for the next pass.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_deletion(&self, judged_at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_DELETION)
             .bind(judged_at.map_or(i64::MIN, |at| at.timestamp_millis()))
@@ -97,7 +104,11 @@ impl Reader {
         Ok(at.map(instant))
     }
 
-    /// When the next image is to be searched for whose delete call was sent.
+    /// Instant of the next search for an image with a pending delete call.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_search(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_SEARCH)
             .fetch_one(&self.pool)
@@ -106,7 +117,11 @@ impl Reader {
         Ok(at.map(instant))
     }
 
-    /// Delete calls whose outcome is not known, the oldest first.
+    /// Delete calls with an unknown result, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn sent_deletions(&self) -> Result<Vec<SentDeletion>, StoreError> {
         type Row = (String, String, String, i64, i64, Option<i64>, i64);
         let rows: Vec<Row> = sqlx::query_as(statements::SENT_DELETIONS)
@@ -124,7 +139,11 @@ impl Reader {
 }
 
 impl Store {
-    /// Marks an image for deletion; `false` where something holds it by now.
+    /// Marks an image for deletion; `false` if something keeps it now.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn mark_image(
         &self,
         image: &LineImage,
@@ -148,7 +167,11 @@ impl Store {
         .await
     }
 
-    /// Takes the mark off an image again.
+    /// Removes the mark of an image.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn unmark_image(
         &self,
         image: &LineImage,
@@ -165,7 +188,11 @@ impl Store {
         .await
     }
 
-    /// Notes a person's word that what the brake holds is deleted.
+    /// Records a person's confirmation of the deletions that exceed a limit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn confirm_deletions(
         &self,
         images: &[ImageId],
@@ -185,8 +212,12 @@ impl Store {
         tx.commit().await.map_err(failed("commit confirmed deletions"))
     }
 
-    /// Commits the intent to delete an image, before the call; `false` where it must not be: a pin, a channel, or no newer
-    /// good image left in its line. The last word on that is here, in one statement, whatever was judged before.
+    /// Commits the intent to delete an image, before the call; `false` if it must not be deleted: a pin, a channel, or
+    /// no newer good image left in its line. This statement checks all of that again, whatever was decided before.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn begin_deletion(
         &self,
         image: &Doomed,
@@ -194,7 +225,7 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let detail = image.detail(&format!(", asked for by {rule}"));
+        let detail = image.detail(&format!(", requested by {rule}"));
         let sql = if image.of_failed { statements::BEGIN_FAILED_DELETION } else { statements::BEGIN_DELETION };
         self.change(
             // Searched for at once by whoever finds it after a crash.
@@ -206,6 +237,10 @@ impl Store {
     }
 
     /// Notes how a deletion goes on, or ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn end_deletion(
         &self,
         image: &Doomed,
@@ -248,6 +283,10 @@ impl Store {
     }
 
     /// Has an image searched for again, about which nothing new is known.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn search_later(&self, sent: &SentDeletion, at: DateTime<Utc>, why: &str) -> Result<(), StoreError> {
         let sql = if sent.image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
         let query = sqlx::query(sql)
@@ -260,6 +299,10 @@ impl Store {
     }
 
     /// Notes why an image is not deleted yet for which no call was sent, and when it is tried next.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn put_off_deletion(&self, image: &Doomed, why: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
         let sql = if image.of_failed { statements::PUT_OFF_FAILED_DELETION } else { statements::PUT_OFF_DELETION };
         let query = sqlx::query(sql).bind(image.image_id.as_str()).bind(why).bind(at.timestamp_millis());
@@ -267,6 +310,10 @@ impl Store {
     }
 
     /// Notes who uses an image, as a question about it alone showed.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn set_users(&self, image_id: &ImageId, users: &[String]) -> Result<(), StoreError> {
         let query = sqlx::query(statements::SET_USERS)
             .bind(image_id.as_str())
@@ -275,6 +322,10 @@ impl Store {
     }
 
     /// Notes that an image has gone by other hands; `false` where that is known.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let detail = Doomed::from(image).detail(": gone from the cloud");
         self.change(

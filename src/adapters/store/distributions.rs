@@ -23,7 +23,7 @@ use crate::{
     },
 };
 
-/// A copy that wants to be looked at.
+/// A copy that is due.
 #[derive(Debug, Clone)]
 pub struct Copy {
     /// The image.
@@ -76,7 +76,7 @@ pub struct CopyRow {
     pub reason: Option<String>,
     /// The task that makes it.
     pub task_id: Option<String>,
-    /// When it is looked at next.
+    /// Instant of the next poll.
     #[serde(serialize_with = "maybe_instant")]
     pub wake_at: Option<i64>,
     /// When it was first wanted.
@@ -104,6 +104,10 @@ pub struct FailedCopies {
 
 impl Reader {
     /// The copies of a bake's image.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn copies(&self, bake: BakeId) -> Result<Vec<CopyRow>, StoreError> {
         sqlx::query_as(statements::COPIES_OF)
             .bind(bake.0)
@@ -113,6 +117,10 @@ impl Reader {
     }
 
     /// The regions that images were ever to be copied to.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn replica_regions(&self) -> Result<Vec<String>, StoreError> {
         sqlx::query_scalar(statements::REPLICA_REGIONS)
             .fetch_all(&self.pool)
@@ -121,6 +129,10 @@ impl Reader {
     }
 
     /// Bakes whose image could not be copied everywhere and is still there, the newest first, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
         type Columns = (i64, String, String, Option<String>, Option<i64>);
         let rows: Vec<Columns> = sqlx::query_as(statements::FAILED_COPIES)
@@ -143,6 +155,10 @@ impl Reader {
 
 impl Store {
     /// Copies whose time has come, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn due_copies(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Copy>, StoreError> {
         let longest = TimeDelta::from_std(LONGEST_WAIT).unwrap_or(TimeDelta::days(1));
         let rows = sqlx::query(statements::DUE_COPIES)
@@ -173,7 +189,11 @@ impl Store {
         Ok(copies)
     }
 
-    /// When the next copy wants to be looked at.
+    /// Instant at which the next copy is due.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_copy(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_COPY)
             .fetch_one(&self.reader().pool)
@@ -183,6 +203,10 @@ impl Store {
     }
 
     /// Commits steps and the calls behind them, all or none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn commit_copies(&self, steps: &[CopyStep], now: DateTime<Utc>) -> Result<(), StoreError> {
         if steps.is_empty() {
             return Ok(());
@@ -215,6 +239,10 @@ impl Store {
     }
 
     /// Wants the copies of a bake's image anew that failed; how many there are.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn reopen_copies(&self, bake: BakeId, who: &str, now: DateTime<Utc>) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
         let done = sqlx::query(statements::REOPEN_COPIES)

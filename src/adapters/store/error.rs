@@ -1,10 +1,10 @@
-//! Why the history cannot be opened, read or written.
+//! Errors of the history.
 
 use std::{io, path::PathBuf};
 
 use sqlx::migrate::MigrateError;
 
-/// Why the history could not be opened, read or written.
+/// Error while opening, reading or writing the history.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The state directory cannot be used.
@@ -15,13 +15,13 @@ pub enum StoreError {
         /// Why.
         source: io::Error,
     },
-    /// Another daemon has it.
+    /// Another daemon uses the state directory.
     #[error("another imagebaked is running on {}; stop it first, or give this one its own [daemon] state_dir", dir.display())]
     InUse {
         /// The directory.
         dir: PathBuf,
     },
-    /// Nothing there to read.
+    /// There is no history to read.
     #[error("there is no database at {} yet; it is made when the daemon first runs", path.display())]
     Missing {
         /// The database.
@@ -35,7 +35,7 @@ pub enum StoreError {
         /// Why.
         source: sqlx::Error,
     },
-    /// Written by an earlier version, whose daemon still runs or was the last to run.
+    /// Written by an earlier version, whose daemon is or was running.
     #[error(
         "the history {} is of an earlier imagebaked (migration {found}, this version needs {needed}); restart the daemon, \
          which migrates it: systemctl restart imagebaked",
@@ -44,7 +44,7 @@ pub enum StoreError {
     Older {
         /// The database.
         path: PathBuf,
-        /// The migration that it is at.
+        /// Its migration.
         found: i64,
         /// The last migration of this version.
         needed: i64,
@@ -57,7 +57,7 @@ pub enum StoreError {
         /// What is wrong.
         what: String,
     },
-    /// The copy that precedes a migration was not made.
+    /// The copy before a migration failed.
     #[error("cannot copy the history to {} before its migration", path.display())]
     Copy {
         /// The copy.
@@ -84,7 +84,7 @@ pub enum StoreError {
         /// Why.
         source: MigrateError,
     },
-    /// A database of something else, or an empty file.
+    /// A database of another program, or an empty file.
     #[error("{} is not a history of imagebaked; it was left as it is. Move it away, or restore a backup", path.display())]
     NotAHistory {
         /// The file.
@@ -100,23 +100,23 @@ pub enum StoreError {
         /// The database.
         path: PathBuf,
     },
-    /// What is open is not what the path names any more.
+    /// The open files are not those of the path any more.
     #[error("the history database {} {what}", path.display())]
     Replaced {
-        /// Where it was.
+        /// The path.
         path: PathBuf,
-        /// What became of it.
+        /// What happened to it.
         what: String,
     },
     /// A statement failed.
     #[error("the history could not {step}")]
     Query {
-        /// What it was to do.
+        /// Operation of the statement.
         step: &'static str,
         /// Why.
         source: sqlx::Error,
     },
-    /// Rows that were read a moment ago are gone, or have ended by other hands.
+    /// Rows that were just read were deleted or ended by another process.
     #[error(
         "the history went back under the running daemon: bakes that it works on are not in it, or have ended there; was the \
          database restored or replaced?"
@@ -128,8 +128,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether the history is damaged, of another program or of a newer version, so that trying again is in vain until a person
-    /// has restored or replaced it. A disk that is full or fails is not: it may be well again at the next try.
+    /// Whether the history is damaged, of another program or of a newer version: a person must restore or replace it. A
+    /// full or failing disk does not count: the next attempt may succeed.
     pub fn is_unusable_history(&self) -> bool {
         match self {
             Self::Newer { .. } | Self::NotAHistory { .. } | Self::Damaged { .. } | Self::ForeignLog { .. } => true,
@@ -145,9 +145,9 @@ impl StoreError {
     }
 }
 
-/// A statement does not fit the schema.
+/// The statement does not match the schema.
 const SQLITE_ERROR: u32 = 1;
-/// The file is malformed, or no database at all.
+/// The file is malformed, or no database.
 const SQLITE_DAMAGE: [u32; 2] = [11, 26];
 
 /// SQLite's primary result code, <https://sqlite.org/rescode.html>.
@@ -160,7 +160,7 @@ fn is_damage(error: &sqlx::Error) -> bool {
     sqlite_code(error).is_some_and(|code| SQLITE_DAMAGE.contains(&code))
 }
 
-/// Gives a failed statement its step in words.
+/// Adds the operation to the error of a statement.
 pub(super) fn failed(step: &'static str) -> impl FnOnce(sqlx::Error) -> StoreError {
     move |source| StoreError::Query { step, source }
 }

@@ -1,5 +1,5 @@
-//! What health is judged by: the slots that lines have lost since their last good image. One step down an index for each
-//! line, and a few more only for those with something to judge.
+//! Queries for health: the slots that lines have lost since their last good image. One index step per line, and a few
+//! more for lines with lost slots.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,11 @@ use crate::domain::{
 };
 
 impl Reader {
-    /// What the history knows of those of these lines that have something to judge.
+    /// Those of these lines that health judges, with their history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn line_facts(&self, lines: &[Line]) -> Result<HashMap<LineId, Facts>, StoreError> {
         type Columns = (String, Option<i64>, Option<i64>, Option<i64>);
         let asked: Vec<_> =
@@ -50,7 +54,7 @@ impl Reader {
         Ok(all)
     }
 
-    /// What lines have lost since an instant each; the first of it is known.
+    /// Lost slots of lines since an instant each; the first one is known.
     async fn lost_slots(&self, lines: &[(LineId, i64, DateTime<Utc>)]) -> Result<Vec<(LineId, Lost)>, StoreError> {
         type Columns = (String, i64, i64, String, Option<String>, String, Option<String>, String);
         if lines.is_empty() {
@@ -60,7 +64,7 @@ impl Reader {
         let firsts: HashMap<&str, DateTime<Utc>> = lines.iter().map(|(id, _, first)| (id.as_str(), *first)).collect();
         let rows: Vec<Columns> = sqlx::query_as(statements::LOST_SLOTS)
             .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
-            // One more than is counted shows that there are more.
+            // One more row than is counted shows that there are more.
             .bind(Lost::BOUND + 1)
             .fetch_all(&self.pool)
             .await
@@ -85,7 +89,7 @@ impl Reader {
             .collect())
     }
 
-    /// Since when lines have no good image although there was one.
+    /// Instant from which each line has no good image although there was one.
     async fn none_good_since(&self, lines: &[LineId]) -> Result<Vec<(LineId, DateTime<Utc>)>, StoreError> {
         if lines.is_empty() {
             return Ok(Vec::new());
@@ -98,7 +102,7 @@ impl Reader {
         Ok(rows.into_iter().map(|(line, since)| (LineId::from(line), instant(since))).collect())
     }
 
-    /// Images that did not pass their check, with no good image after them; the newest of each line first.
+    /// Images that failed their check, without a good image after them; the newest of each line first.
     async fn unverified_images(&self) -> Result<Vec<(LineId, Unverified)>, StoreError> {
         let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(statements::UNVERIFIED_IMAGES)
             .fetch_all(&self.pool)

@@ -91,7 +91,7 @@ fn sample_row(rng: &mut Rng, n: usize) -> SampleRow {
     SampleRow { slot, covers, trigger, end, finished: slot + rng.i64(1..50), image: images[rng.usize(0..images.len())] }
 }
 
-/// What DESIGN says of a line, every row looked at for every question.
+/// The rule of a line without an index: every question reads every row.
 fn brute_force(rows: &[SampleRow], now: i64) -> Option<Severity> {
     let made = |row: &SampleRow| matches!(row.end, End::Succeeded { .. });
     // Versions are given in the order of the rows.
@@ -138,7 +138,7 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
                 covers: row.covers,
                 trigger: row.trigger,
                 settings: Some(settings()),
-                state: State::Queued { not_before: minute(row.slot), kept: None },
+                state: State::Queued { not_before: minute(row.slot), suspended: None },
             };
             store.record_slots(&[new], &[], "h", minute(row.slot)).await.unwrap();
             let bake = store.reader().newest_bake().await.unwrap().unwrap();

@@ -1,4 +1,4 @@
-//! The history, open for writing: one writer connection, a pool of connections that read, and the lock of the directory.
+//! The history, open for writing: one writing connection, a pool of reading connections, and the lock of the directory.
 
 use std::{
     collections::HashSet,
@@ -21,21 +21,25 @@ use super::{
 };
 use crate::adapters::files::{FileId, Folder};
 
-/// The history, open for writing. At most one in the world for each state directory.
+/// The history, open for writing. At most one per state directory.
 #[derive(Debug)]
 pub struct Store {
     folder: Folder,
     pub(super) writer: Writer,
     pub(super) reader: Reader,
     lineage: Lineage,
-    // Rows that cannot be read are met at every look, and reported once.
+    // Unreadable rows are found by every query, and reported once.
     pub(super) unreadable: Mutex<HashSet<i64>>,
-    // Held for life: the lock is what makes this the only writer.
+    // Held until the end: the lock makes this the only writer.
     _lock: Arc<LockFile>,
 }
 
 impl Store {
-    /// Opens the history in `state_dir`, making directory and database where there is none.
+    /// Opens the history in `state_dir`; creates directory and database if there are none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if another daemon uses the directory, or the database is damaged, of another program or of a newer version.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let unusable = |source| StoreError::StateDir { dir: state_dir.to_owned(), source };
         let folder = state_folder(state_dir)?;
@@ -67,7 +71,7 @@ impl Store {
         if marks.is_lost() {
             tracing::error!(
                 path = %path.display(),
-                "the history that was here is gone; a new one is begun. Restore it from a backup, if there is one"
+                "the history that was here is gone; a new one is created. Restore it from a backup, if there is one"
             );
         }
         writer.hold_against(marks, Names::of(&path, before, lock.file()).map_err(unusable)?, binding);
@@ -75,12 +79,16 @@ impl Store {
         Ok(Self { folder, writer, reader, lineage, unreadable: Mutex::default(), _lock: lock })
     }
 
-    /// What this history has to do with the one that was here before.
+    /// Relation of this history to the one that was here before.
     pub fn lineage(&self) -> Lineage {
         self.lineage
     }
 
-    /// Notes that whatever the cloud had to tell a history of this lineage has been taken over: the next start need not ask.
+    /// Records that this history is up to date with the cloud: the next start need not compare them.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn settle(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(statements::SETTLE).execute(&mut *tx).await.map_err(failed("note that it is settled"))?;
@@ -92,41 +100,48 @@ impl Store {
         &self.reader
     }
 
-    /// Whether what was written last came to nothing, so that [`probe`](Self::probe) should be asked whether anything can
-    /// be written now.
+    /// Whether the last transaction failed, so that [`probe`](Self::probe) should check whether writing is possible.
     pub fn is_suspect(&self) -> bool {
         self.writer.is_suspect()
     }
 
-    /// Writes something that changes nothing, to see whether that is possible.
+    /// Commits a transaction without a change, to check whether writing is possible.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.writer.probe().await
     }
 
-    /// Whether the files that are open have lost their names, and how.
+    /// Whether the open files have lost their names, and how.
     pub fn replaced(&self) -> Option<StoreError> {
         self.writer.replaced()
     }
 
-    /// After [`replaced`](Self::replaced): lets bakes that were begun be ended in a file without a name.
+    /// After [`replaced`](Self::replaced): lets running bakes end in a file without a name.
     pub fn detach(&self) {
         self.writer.detach();
     }
 
     /// Saves a database that has lost its name, under a new one.
+    ///
+    /// # Errors
+    ///
+    /// `BackupError` if the copy cannot be made.
     pub async fn save_copy(&self, now: DateTime<Utc>) -> Result<PathBuf, BackupError> {
         let name = format!("{DATABASE_FILE}.saved-{}", now.format("%Y%m%dT%H%M%S%.3fZ"));
-        // By its path: where the folder was moved, too, there may be a new one, and that is where people look.
+        // By its path: if the folder was moved, there may be a new one, where people will look for it.
         let path = self.folder.at(&name);
         let copy = Folder::of(&path).and_then(|folder| Ok((folder.create_new(&name, 0o640)?, folder)));
         let (copy, folder) = copy.map_err(|source| BackupError::File { step: "write", path: path.clone(), source })?;
         folder.give(&copy);
-        // Not by the reader, which may open the file anew by its name.
+        // Not by the reader, which may reopen the path.
         backup::copy(&mut *self.writer.connection().await?, &path, &|_| ()).await?;
         Ok(path)
     }
 
-    /// Whether it is the database itself that has lost its name.
+    /// Whether the database itself has lost its name.
     pub fn has_lost_database(&self) -> bool {
         self.writer.has_lost_database()
     }
@@ -136,15 +151,15 @@ impl Store {
         self.writer.is_overwritten()
     }
 
-    /// Ends the work in a history that another database was copied over, without a write to that.
+    /// Ends the work without a write, after another database was copied over the history.
     pub async fn leave_overwritten(&self) {
         self.writer.leave_open().await;
         self.reader.close().await;
     }
 
-    /// Moves the log of a database that was replaced aside, so that it does not meet the new one. Only after
-    /// [`close`](Self::close) or [`leave_overwritten`](Self::leave_overwritten). Answers with its new place, `None` where no
-    /// such log is there.
+    /// Moves the log of a replaced database aside, so that it does not meet the new one. Only after
+    /// [`close`](Self::close) or [`leave_overwritten`](Self::leave_overwritten). Returns its new path, or `None` if
+    /// there is no such log.
     ///
     /// # Errors
     ///
@@ -157,14 +172,19 @@ impl Store {
         set_log_aside(&Folder::open(&dir)?).map(Some)
     }
 
-    /// Puts a saved copy where the database was, if nothing is there. Only after [`close`](Self::close). Answers whether it did.
+    /// Moves a saved copy to the path of the database, if that is free. Only after [`close`](Self::close). Returns
+    /// whether it did.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn put_back(&self, saved: &Path) -> io::Result<bool> {
         let Some(name) = saved.file_name().and_then(|name| name.to_str()) else { return Ok(false) };
         let folder = Folder::of(saved)?;
         if folder.check(DATABASE_FILE)? {
             return Ok(false);
         }
-        // A log must never meet a database that it is not of.
+        // A log must never meet another database.
         for suffix in COMPANIONS {
             folder.remove(&format!("{DATABASE_FILE}{suffix}"))?;
         }
@@ -176,7 +196,11 @@ impl Store {
         Ok(true)
     }
 
-    /// Keeps the planner's statistics fresh and folds the write-ahead log into the database.
+    /// Updates the planner's statistics and writes the write-ahead log into the database.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
         let mut connection = self.writer.connection().await?;
         let optimized = sqlx::query(statements::OPTIMIZE).execute(&mut *connection).await;
@@ -185,13 +209,13 @@ impl Store {
         self.writer.checkpoint().await
     }
 
-    /// Ends all connections without the mark of an orderly end: the next start finds out what became of the last calls.
+    /// Closes all connections without marking an orderly end: the next start checks the results of the last calls.
     pub async fn abandon(&self) {
         self.reader.close().await;
         self.writer.abandon().await;
     }
 
-    /// Ends all connections; the write-ahead log is folded into the database. The lock goes with the value.
+    /// Closes all connections and writes the write-ahead log into the database. Dropping the value releases the lock.
     pub async fn close(&self) {
         self.reader.close().await;
         self.writer.close().await;
@@ -200,7 +224,7 @@ impl Store {
 
 #[cfg(test)]
 impl Store {
-    /// What other hands may do to the history: one statement.
+    /// Executes one statement, as another program could.
     pub(crate) async fn execute(&self, sql: &'static str) {
         let mut work = self.begin().await.expect("a transaction");
         sqlx::query(sql).execute(&mut *work).await.expect("a statement");

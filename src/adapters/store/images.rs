@@ -1,4 +1,4 @@
-//! The images of the lines: what is known of them, what holds them, and how far their end is.
+//! Images of the lines: their state, what keeps them, and their deletion.
 
 use std::collections::HashMap;
 
@@ -15,82 +15,82 @@ use crate::{
     },
 };
 
-/// What a look at the cloud showed of one image.
+/// What an inventory scan showed of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ImageObservation {
     /// The image.
     pub image_id: ImageId,
-    /// Whether it was listed at all.
+    /// Whether it was listed.
     pub listed: bool,
-    /// As AVAILABLE.
+    /// Whether it was listed as AVAILABLE.
     pub available: bool,
-    /// With our tag, and as the account's own.
+    /// Whether it was listed with the owner's tag, as an image of this account.
     pub ours: bool,
-    /// Who reports to use it.
+    /// Its users.
     #[serde(serialize_with = "as_text")]
     pub used_by: Vec<String>,
 }
 
-/// The list as a JSON text inside the JSON of the batch, as the column keeps it.
+/// The list as a JSON text inside the JSON of the batch, as in the column.
 fn as_text<S: serde::Serializer>(list: &[String], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&serde_json::to_string(list).map_err(serde::ser::Error::custom)?)
 }
 
-/// The last look at the cloud.
+/// The last inventory scan.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Look {
+pub struct InventoryScan {
     /// When.
     pub at: DateTime<Utc>,
-    /// Why it was not whole; `None`: it was.
+    /// Why it was not complete; `None` if it was.
     pub problem: Option<String>,
-    /// Since when looks have not been whole.
-    pub troubled_since: Option<DateTime<Utc>>,
-    /// The last that was whole.
+    /// Instant from which scans have not been complete.
+    pub incomplete_since: Option<DateTime<Utc>>,
+    /// Instant of the last complete one.
     pub whole_at: Option<DateTime<Utc>>,
 }
 
-/// The last result of a line.
+/// Last result of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NewestResult {
     /// The bake.
     pub bake: BakeId,
-    /// Whether it brought an image.
+    /// Whether it made an image.
     pub succeeded: bool,
 }
 
-/// An image of a line with where it came from, as lists show it.
+/// An image of a line with its origin, for lists.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ImageRow {
     /// The image.
     pub image: LineImage,
     /// The schedule's stable id.
     pub schedule_id: String,
-    /// Its name when last seen.
+    /// Name of the schedule when last seen.
     pub schedule: String,
     /// The instance.
     pub instance_id: String,
     /// The bake; `None` for an adopted image.
     pub bake: Option<BakeId>,
-    /// The image's own version in the cloud.
+    /// Version id in the cloud.
     pub version_id: Option<String>,
-    /// How its check went; `None` where the schedule has none.
+    /// State of its check; `None` if the schedule has none.
     pub verify: Option<String>,
-    /// Whether a whole pass has judged it by the rules of its line.
+    /// Whether a complete pass has judged it by the rules of its line.
     pub judged: bool,
-    /// Whether a slot brought it, not a person.
+    /// Whether it was made for a slot, not for a manual request.
     pub of_slot: bool,
-    /// Whether its deletion counts for the brake; of marked images only.
+    /// Whether its deletion counts for the brake; only for marked images.
     pub mark: MarkKind,
 }
 
-/// An image that a person gives to a line.
+/// An image that a person adopts for a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewImage {
     /// The image.
     pub image_id: ImageId,
     /// Its name.
     pub image_name: String,
-    /// Its own version in the cloud.
+    /// Version id in the cloud.
     pub version_id: Option<String>,
     /// The schedule.
     pub schedule_id: ScheduleId,
@@ -98,13 +98,13 @@ pub struct NewImage {
     pub instance_id: InstanceId,
     /// The line.
     pub line: LineId,
-    /// The version that its tags show; the next one of the line where they show none, or one that is taken.
+    /// The version in its tags; the next one of the line if they have none, or a used one.
     pub version: Option<u32>,
-    /// The date that rules go by.
+    /// Date for the rules.
     pub slot: DateTime<Utc>,
-    /// Whether it carries our tag.
+    /// Whether it carries the owner's tag.
     pub ours: bool,
-    /// Why it cannot be adopted.
+    /// Reason why it cannot be adopted.
     pub obstacle: Option<String>,
 }
 
@@ -116,7 +116,11 @@ impl NewImage {
 }
 
 impl Reader {
-    /// The images that are not deleted: of these lines, or of all.
+    /// Images that are not deleted, of these lines or of all.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn present_images(&self, lines: Option<&[LineId]>) -> Result<Vec<ImageRow>, StoreError> {
         let query = match lines {
             Some(lines) => {
@@ -128,7 +132,11 @@ impl Reader {
         query.fetch_all(&self.pool).await.map_err(failed("read the images"))
     }
 
-    /// One image, deleted or not.
+    /// One image, including deleted ones.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn image(&self, image_id: &ImageId) -> Result<Option<ImageRow>, StoreError> {
         sqlx::query_as(statements::ONE_IMAGE)
             .bind(image_id.as_str())
@@ -138,6 +146,10 @@ impl Reader {
     }
 
     /// The newest result of each of these lines that has one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn newest_results(&self, lines: &[LineId]) -> Result<HashMap<LineId, NewestResult>, StoreError> {
         let rows: Vec<(String, i64, String)> = sqlx::query_as(statements::NEWEST_RESULTS)
             .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
@@ -152,25 +164,33 @@ impl Reader {
             .collect())
     }
 
-    /// The last look at the cloud; `None` before the first.
-    pub async fn last_look(&self) -> Result<Option<Look>, StoreError> {
+    /// The last inventory scan; `None` before the first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn last_scan(&self) -> Result<Option<InventoryScan>, StoreError> {
         type Row = (i64, Option<String>, Option<i64>, Option<i64>);
-        let row: Option<Row> = sqlx::query_as(statements::LAST_LOOK)
+        let row: Option<Row> = sqlx::query_as(statements::LAST_SCAN)
             .fetch_optional(&self.pool)
             .await
-            .map_err(failed("read the last look"))?;
-        Ok(row.map(|(at, problem, since, whole_at)| Look {
+            .map_err(failed("read the last scan"))?;
+        Ok(row.map(|(at, problem, since, whole_at)| InventoryScan {
             at: instant(at),
             problem,
-            troubled_since: since.map(instant),
+            incomplete_since: since.map(instant),
             whole_at: whole_at.map(instant),
         }))
     }
 }
 
 impl Store {
-    /// Notes what a look at the cloud showed, and whether it was whole. All or none.
-    pub async fn record_look(
+    /// Records an inventory scan, and whether it was complete. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
+    pub async fn record_scan(
         &self,
         sights: &[ImageObservation],
         problem: Option<&str>,
@@ -184,16 +204,20 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("note what the cloud shows"))?;
-        sqlx::query(statements::SET_LOOK)
+        sqlx::query(statements::SET_SCAN)
             .bind(now.timestamp_millis())
             .bind(problem)
             .execute(&mut *tx)
             .await
-            .map_err(failed("note a look at the cloud"))?;
+            .map_err(failed("record a scan of the cloud"))?;
         tx.commit().await.map_err(failed("commit what the cloud shows"))
     }
 
-    /// Pins an image, whether it is marked or not; a mark is taken off. A later word replaces an earlier one.
+    /// Pins an image and removes its mark. A later pin replaces an earlier one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn pin_image(
         &self,
         image_id: &ImageId,
@@ -222,7 +246,12 @@ impl Store {
         tx.commit().await.map_err(failed("commit a pin"))
     }
 
-    /// Gives images to a line, and tells what became of each. Between two turns of the engine, for it gives out versions.
+    /// Adopts images for a line, and returns the result of each. Runs between two turns of the engine, because it
+    /// assigns versions.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn adopt_images(
         &self,
         images: Vec<NewImage>,
@@ -286,14 +315,18 @@ impl Store {
         Ok(adopted)
     }
 
-    /// Takes a pin off; `false` where there was none.
+    /// Removes a pin; `false` if there was none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn unpin_image(&self, image_id: &ImageId, who: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let detail = image_id.to_string();
         self.change(sqlx::query(statements::LIFT_PIN).bind(image_id.as_str()), (now, who, "unpin", &detail), "unpinned")
             .await
     }
 
-    /// One statement that changes one row or none, with its line of the audit where it did.
+    /// Executes one statement that changes one row or none, with its line of the audit if it did.
     pub(super) async fn change(
         &self,
         query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,

@@ -20,13 +20,21 @@ const QUEUE_STATE: &str = "queue_state";
 const CLOSED_ADMISSION: &str = "closed_admission";
 
 impl Reader {
-    /// The zone of `GmtCreate`, once an image of ours has shown it.
+    /// Zone of `GmtCreate`, once an own image has shown it.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn gmt_offset(&self) -> Result<Option<GmtOffset>, StoreError> {
         let value = self.learned(GMT_OFFSET, "read the zone of GmtCreate").await?;
         Ok(value.and_then(|value| value.parse().ok()).map(GmtOffset::from_minutes))
     }
 
-    /// The last comparison of this host's clock with the cloud's; `None` where none is readable.
+    /// Last comparison of this host's clock with the cloud's; `None` if none is readable.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn clock_anchor(&self) -> Result<Option<ClockAnchor>, StoreError> {
         self.learned_json(CLOCK_ANCHOR, "read the last comparison of the clocks").await
     }
@@ -52,13 +60,21 @@ impl Reader {
 }
 
 impl Store {
-    /// Keeps what is known of the zone of `GmtCreate`; `None`: images contradict each other.
+    /// Stores the zone of `GmtCreate`; `None`: images contradict each other.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn keep_gmt_offset(&self, offset: Option<GmtOffset>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let value = offset.map(|offset| offset.minutes().to_string());
         self.keep([(GMT_OFFSET, value)], "keep the zone of GmtCreate", now).await
     }
 
-    /// Keeps the last comparison of this host's clock with the cloud's.
+    /// Stores the last comparison of this host's clock with the cloud's.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn keep_clock_anchor(&self, anchor: &ClockAnchor, now: DateTime<Utc>) -> Result<(), StoreError> {
         let json = serde_json::to_string(anchor).map_err(StoreError::Encode)?;
         self.keep([(CLOCK_ANCHOR, Some(json))], "keep the last comparison of the clocks", now).await

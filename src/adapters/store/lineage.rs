@@ -1,8 +1,8 @@
-//! Whether the history that is opened is the one that was closed last.
+//! Lineage: whether the opened history is the one that was closed last.
 //!
-//! Every start gives itself a token, a *run*, and every transaction counts one *step*. Both are in the database and, outside
-//! of it, in the lock file: an older copy of the database, put back by whatever means, does not have what the lock file has.
-//! Power cuts lose at most what was not synced of the lock file, so that there it may be behind, never ahead.
+//! Every start creates a token, a *run*, and every transaction counts one *step*. Both are stored in the database and
+//! in the lock file outside of it: an older copy of the database, however it was restored, does not match the lock
+//! file. Power cuts lose at most unsynced changes of the lock file: it may be behind, never ahead.
 
 use std::{io, sync::Arc};
 
@@ -14,21 +14,21 @@ use super::{
     statements,
 };
 
-/// What the history that a start finds has to do with the one that was there before.
+/// Relation of a history to the one that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Lineage {
-    /// It is the same, and was closed in order.
+    /// The same one, closed in order.
     Continued,
-    /// It is the same, and was not closed in order: the process was killed, or the host lost its power.
+    /// The same one, not closed in order: the process was killed, or the host lost power.
     Interrupted,
-    /// It is another one, or an older copy: calls may have been sent of which it knows nothing.
+    /// Another one, or an older copy: calls may have been sent that it does not have.
     Restored,
-    /// Nothing is in it: a new installation, or one whose history was lost.
+    /// Empty: a new installation, or a lost history.
     Empty,
 }
 
 impl Lineage {
-    /// Every word that the database has for one.
+    /// All spellings in the database.
     const WORDS: [(Self, &'static str); 4] = [
         (Self::Continued, "continued"),
         (Self::Interrupted, "interrupted"),
@@ -40,18 +40,18 @@ impl Lineage {
         Self::WORDS.iter().find(|(lineage, _)| *lineage == self).map_or("restored", |(_, word)| *word)
     }
 
-    /// The word; one that is not known is of a later version, which had its reasons.
+    /// Parses the spelling; an unknown word is of a later version.
     fn parse(word: &str) -> Self {
         Self::WORDS.iter().find(|(_, known)| *known == word).map_or(Self::Restored, |(lineage, _)| *lineage)
     }
 
-    /// Whether the cloud may have images of ours of which the history knows nothing at all, so that the two have to be
-    /// compared before anything is stopped or made.
+    /// Whether the cloud may have images that the history does not have, so that the two are compared before any
+    /// instance is stopped or imaged.
     pub fn must_be_compared(self) -> bool {
         self >= Self::Restored
     }
 
-    /// Whether, for some time after the start, every create has to search for its image first.
+    /// Whether, for some time after the start, every create call is preceded by a search.
     pub fn searches_first(self) -> bool {
         self != Self::Continued
     }
@@ -76,28 +76,32 @@ fn classify(marker: Option<&Marker>, row: Option<&Row>, is_empty: bool) -> Linea
                 Lineage::Interrupted
             }
         }
-        // Cut off between the two marks of a start, before anything was done.
+        // Interrupted between the two marks of a start, before any work.
         (Some(marker), Some(row)) if marker.previous.as_ref() == Some(&row.run) && row.steps == marker.steps => {
             Lineage::Interrupted
         }
         _ => Lineage::Restored,
     };
-    // What a start before this one was not done with is still to be done.
+    // Unfinished work of an earlier start is still to be done.
     row.map_or(found, |row| found.max(Lineage::parse(&row.unsettled)))
 }
 
-/// The marks of this start, in the database and outside of it.
+/// Marks of this start, in the database and outside of it.
 #[derive(Debug)]
 pub(super) struct LineageMarks {
     lineage: Lineage,
-    /// A history was here before, and is not any more.
+    /// Whether a history was here before and is missing now.
     lost: bool,
     run: String,
     lock: Arc<LockFile>,
 }
 
 impl LineageMarks {
-    /// Compares what is in the database with what is in the lock file, and marks both as being at work.
+    /// Compares the database with the lock file, and marks both as in use.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if database or lock file cannot be read or written.
     pub async fn begin(connection: &mut SqliteConnection, lock: Arc<LockFile>) -> Result<Self, StoreError> {
         let marker = lock.marker();
         let row: Option<Row> = sqlx::query_as(statements::LINEAGE)
@@ -114,7 +118,8 @@ impl LineageMarks {
         let run = uuid::Uuid::new_v4().simple().to_string();
         let steps = row.as_ref().map_or(0, |row| row.steps).max(marker.as_ref().map_or(0, |marker| marker.steps));
         let io = |error: io::Error| failed("mark its start in the lock file")(error.into());
-        // Outside first. Where this start is cut off before the database has its mark, the next one knows by `previous`.
+        // The lock file first. If the start is interrupted before the database has its mark, the next one uses
+        // `previous`.
         lock.update_and_sync(|marker| {
             marker.run.clone_from(&run);
             marker.previous = row.as_ref().map(|row| row.run.clone());
@@ -146,6 +151,10 @@ impl LineageMarks {
     }
 
     /// Counts a step in a transaction. `None`: the database has gone back, or is another one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn step(&self, tx: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
         sqlx::query_scalar(statements::COUNT_STEP)
             .bind(&self.run)
@@ -154,13 +163,17 @@ impl LineageMarks {
             .map_err(failed("begin a transaction"))
     }
 
-    /// That many steps are committed. It is not synced: that would double the cost of a commit, and is of use only where a
-    /// copy is put back right after a power cut.
+    /// Records the number of committed steps. Not synced: that would double the cost of a commit, and matters only if a
+    /// copy is restored right after a power cut.
     pub fn committed(&self, steps: i64) {
         let _ = self.lock.update(|marker| marker.steps = steps);
     }
 
     /// Marks an orderly end, in the database first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if database or lock file cannot be written.
     pub async fn end(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let steps: Option<i64> = sqlx::query_scalar(statements::END_RUN)
             .bind(&self.run)
@@ -178,7 +191,7 @@ impl LineageMarks {
     }
 }
 
-/// Takes the mark off a database that is to be put in the place of another: whoever opens it then knows.
+/// Removes the mark of a database that will replace another: its next start detects that.
 pub(super) async fn forget(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     sqlx::query(statements::FORGET_RUN).execute(connection).await.map_err(failed("take off its mark")).map(|_| ())
 }

@@ -1,4 +1,4 @@
-//! Where the history is: the names of its files in the state directory, and the lock that makes its writer the only one.
+//! File names of the history in the state directory, and the lock that makes its writer the only one.
 
 use std::{
     fs::{File, TryLockError},
@@ -15,7 +15,7 @@ pub(super) const LOCK_FILE: &str = "lock";
 /// Files that SQLite may keep beside a database.
 pub(super) const COMPANIONS: [&str; 3] = ["-journal", "-wal", "-shm"];
 
-/// For the daemon and its group: output of hooks is in there.
+/// Readable by the daemon and its group: output of hooks is in it.
 pub(super) fn state_folder(state_dir: &Path) -> Result<Folder, StoreError> {
     Folder::make(state_dir, 0o750).map_err(|source| StoreError::StateDir { dir: state_dir.to_owned(), source })
 }
@@ -25,7 +25,7 @@ pub(super) fn lock(folder: &Folder, state_dir: &Path) -> Result<File, StoreError
     let file = folder.open_or_make(LOCK_FILE, 0o640).map_err(unusable)?;
     folder.give(&file);
     match file.try_lock() {
-        // Whoever had it may have removed it: then this is a lock on nothing.
+        // The former owner may have removed it: then this locks an unlinked file.
         Ok(()) if folder.has(LOCK_FILE, &file) => Ok(file),
         Ok(()) | Err(TryLockError::WouldBlock) => Err(StoreError::InUse { dir: state_dir.to_owned() }),
         Err(TryLockError::Error(source)) => Err(unusable(source)),

@@ -1,4 +1,4 @@
-//! The lock file: held by the one writer, with a note about the database beside it.
+//! The lock file of the single writer, with a note about the database beside it.
 //!
 //! The note is outside of the database, so that another database under its name does not have it.
 
@@ -11,26 +11,26 @@ use std::{
     sync::{Mutex, MutexGuard, PoisonError},
 };
 
-/// What the lock file notes about the database beside it.
+/// Note about the database.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Marker {
-    /// The token of the last start.
+    /// Token of the last start.
     pub run: String,
-    /// The token before it, until the database has the new one.
+    /// Token before it, until the database has the new one.
     pub previous: Option<String>,
-    /// Transactions that were committed, at least.
+    /// Minimum number of committed transactions.
     pub steps: i64,
     /// Whether the last start ended in order.
     pub stopped: bool,
-    /// The numbers that the database's header may have: one, or two until a checkpoint has brought the second.
+    /// Numbers that the database's header may have: one, or two until a checkpoint has written the second.
     pub numbers: Vec<i32>,
-    /// The write-ahead log that belongs to the database, by its salts.
+    /// Salts of the write-ahead log that belongs to the database.
     pub log: Option<String>,
 }
 
-/// The first line of the lock file is for people.
+/// First line, for people.
 const HEAD: &str = "imagebaked: belongs to the history beside it, do not copy";
-/// One sector: written whole or not at all.
+/// One sector: written completely or not at all.
 const SIZE: usize = 512;
 
 impl fmt::Display for Marker {
@@ -65,7 +65,7 @@ impl FromStr for Marker {
 }
 
 impl Marker {
-    /// `None` where there is none, or where it cannot be read: then nothing is known.
+    /// `None` if there is none, or if it is unreadable.
     pub fn read(lock: &File) -> Option<Self> {
         let mut bytes = [0; SIZE];
         let n = lock.read_at(&mut bytes, 0).ok()?;
@@ -75,15 +75,15 @@ impl Marker {
     fn write(&self, lock: &File) -> io::Result<()> {
         let mut bytes = [0; SIZE];
         let text = self.to_string();
-        // Tokens and salts are of one length, and numbers have at most 19 digits: it fits by far.
+        // Tokens and salts have a fixed length, and numbers have at most 19 digits: it fits.
         let n = text.len().min(SIZE);
         bytes[..n].copy_from_slice(&text.as_bytes()[..n]);
         lock.write_all_at(&bytes, 0)
     }
 }
 
-/// The lock file of the history that is open for writing. The lock is held as long as this lives, and is released by the
-/// system however the process ends.
+/// Lock file of the history that is open for writing. The lock lasts as long as this value; the system releases it
+/// however the process ends.
 #[derive(Debug)]
 pub(super) struct LockFile {
     file: File,
@@ -91,7 +91,7 @@ pub(super) struct LockFile {
 }
 
 impl LockFile {
-    /// Reads the note of a file that is locked.
+    /// Reads the note of a locked file.
     pub fn new(file: File) -> Self {
         let marker = Marker::read(&file);
         Self { file, marker: Mutex::new(marker) }
@@ -101,12 +101,16 @@ impl LockFile {
         &self.file
     }
 
-    /// What the file notes; `None` where it notes nothing.
+    /// The note; `None` if there is none.
     pub fn marker(&self) -> Option<Marker> {
         self.locked().clone()
     }
 
     /// Changes the note. A power cut may lose the change.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn update(&self, change: impl FnOnce(&mut Marker)) -> io::Result<()> {
         let mut marker = self.locked();
         let marker = marker.get_or_insert_default();
@@ -114,7 +118,11 @@ impl LockFile {
         marker.write(&self.file)
     }
 
-    /// Changes the note, and puts it on the disk.
+    /// Changes the note and syncs it.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn update_and_sync(&self, change: impl FnOnce(&mut Marker)) -> io::Result<()> {
         self.update(change)?;
         self.file.sync_data()

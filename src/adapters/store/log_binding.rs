@@ -1,10 +1,10 @@
-//! Whether the file under the database's name is the one that the write-ahead log belongs to.
+//! Binding of the write-ahead log to its database file.
 //!
-//! SQLite binds the two by their names alone. Where another database is moved or copied over the first one, the old log is
-//! written over it at the next checkpoint or start, which damages it. So each checkpoint gives the database a new random
-//! number, in the field of the header that SQLite leaves to applications (`user_version`, bytes 60 to 63,
-//! <https://sqlite.org/fileformat.html>), and the lock file notes which numbers the file may have. The log is known by its
-//! salts (bytes 16 to 23 of its header), which SQLite draws anew whenever the log begins again.
+//! SQLite binds the two by their names alone. If another database is moved or copied over the first one, the next
+//! checkpoint or start writes the old log over it, which damages it. Therefore each checkpoint gives the database a new
+//! random number, in the field of the header that SQLite leaves to applications (`user_version`, bytes 60 to 63,
+//! <https://sqlite.org/fileformat.html>), and the lock file stores the numbers that the file may have. The log is
+//! identified by its salts (bytes 16 to 23 of its header), which SQLite changes whenever the log restarts.
 
 use std::{
     fs::File,
@@ -29,17 +29,17 @@ use crate::adapters::files::Folder;
 
 /// The log of the database.
 const LOG_FILE: &str = "imagebaked.db-wal";
-/// Its index, of no use without it.
+/// Index of the log, useless without it.
 const LOG_INDEX_FILE: &str = "imagebaked.db-shm";
 /// Transactions between two checkpoints, about a thousand pages.
 const TRANSACTIONS: i64 = 256;
-/// Bytes that the log may grow by between two checkpoints.
+/// Growth of the log in bytes between two checkpoints.
 const LOG_BYTES: u64 = 4 << 20;
 
 /// The database that is open for writing, and its log.
 #[derive(Debug)]
 pub(super) struct LogBinding {
-    /// Open for life: a process that closes any handle of a file loses the locks that SQLite has on it.
+    /// Open until the end: a process that closes any handle of a file loses SQLite's locks on it.
     database: File,
     log: PathBuf,
     lock: Arc<LockFile>,
@@ -49,6 +49,10 @@ pub(super) struct LogBinding {
 
 impl LogBinding {
     /// Opens the database's file, before SQLite does.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn open(folder: &Folder, lock: Arc<LockFile>) -> io::Result<Self> {
         Ok(Self {
             database: folder.open_or_make(DATABASE_FILE, 0o640)?,
@@ -59,13 +63,13 @@ impl LogBinding {
         })
     }
 
-    /// Whether another database was copied over this one. A file that cannot be read is for SQLite to report.
+    /// Whether another database was copied over this one. SQLite reports unreadable files.
     pub fn is_broken(&self) -> bool {
         let Some(marker) = self.lock.marker().filter(|marker| !marker.numbers.is_empty()) else { return false };
         matches!(number(&self.database), Ok(found) if !marker.may_have(found))
     }
 
-    /// Notes the log that a transaction was just written to.
+    /// Records the log that a transaction was just written to.
     pub fn committed(&self) {
         self.transactions.fetch_add(1, Ordering::Relaxed);
         if let Ok(salts) = salts(&self.log)
@@ -75,7 +79,11 @@ impl LogBinding {
         }
     }
 
-    /// Makes a checkpoint where the last one is long ago. One that fails is tried again after as many transactions.
+    /// Makes a checkpoint if the last one is long ago. A failed one is repeated after the same number of transactions.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the checkpoint fails.
     pub async fn checkpoint_if_due(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         let grown = self.log_size() >= self.log_bytes.load(Ordering::Relaxed).saturating_add(LOG_BYTES);
         if !grown && self.transactions.load(Ordering::Relaxed) < TRANSACTIONS {
@@ -84,12 +92,11 @@ impl LogBinding {
         self.checkpoint(connection).await
     }
 
-    /// Writes what is in the log, as far as nobody reads it, into the database, with a new number. Outside of any
-    /// transaction.
+    /// Writes the log into the database, as far as no reader uses it, with a new number. Outside of any transaction.
     ///
     /// # Errors
     ///
-    /// The number cannot be noted in the lock file or written to the log, or the checkpoint fails.
+    /// The number cannot be stored in the lock file or written to the log, or the checkpoint fails.
     pub async fn checkpoint(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
         self.transactions.store(0, Ordering::Relaxed);
         let new = self.next_number(connection).await?;
@@ -104,8 +111,8 @@ impl LogBinding {
         Ok(())
     }
 
-    /// The number that the next checkpoint brings, noted on the disk before the database can have it. The last one, as long as
-    /// the database does not have it.
+    /// The number of the next checkpoint, synced to the lock file before the database can have it. The last one, as
+    /// long as the database does not have it.
     async fn next_number(&self, connection: &mut SqliteConnection) -> Result<i32, StoreError> {
         let io = |error: io::Error| failed("note the number of the database")(error.into());
         let found = number(&self.database).map_err(io)?;
@@ -136,7 +143,7 @@ impl Marker {
     }
 }
 
-/// The number in the header of a database; `None` where the file is too short for one.
+/// The number in the header of a database; `None` if the file is too short.
 fn number(database: &File) -> io::Result<Option<i32>> {
     let mut bytes = [0; 4];
     match database.read_exact_at(&mut bytes, 60) {
@@ -146,7 +153,7 @@ fn number(database: &File) -> io::Result<Option<i32>> {
     }
 }
 
-/// The salts of a log; `None` where there is no log, or an empty one.
+/// The salts of a log; `None` if there is no log, or an empty one.
 fn salts(log: &Path) -> io::Result<Option<String>> {
     let mut bytes = [0; 8];
     match File::open(log).and_then(|log| log.read_exact_at(&mut bytes, 16)) {
@@ -156,8 +163,8 @@ fn salts(log: &Path) -> io::Result<Option<String>> {
     }
 }
 
-/// Whether the log in `state_dir` belongs to another file than the database beside it. What cannot be read or was not noted
-/// counts as belonging together. Not while this process has the database open: see [`LogBinding`].
+/// Whether the log in `state_dir` belongs to another file than the database beside it. Unreadable or unrecorded files
+/// count as belonging together. Not while this process has the database open: see [`LogBinding`].
 pub(super) fn has_foreign_log(state_dir: &Path) -> bool {
     let is_foreign = || -> Option<bool> {
         let found = number(&File::open(state_dir.join(DATABASE_FILE)).ok()?).ok()?;
@@ -169,7 +176,7 @@ pub(super) fn has_foreign_log(state_dir: &Path) -> bool {
     (0..3).all(|_| is_foreign().unwrap_or(false))
 }
 
-/// Renames the log, so that SQLite does not find it. Answers with its new place.
+/// Renames the log, so that SQLite does not find it. Returns its new path.
 ///
 /// # Errors
 ///

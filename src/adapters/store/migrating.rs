@@ -1,4 +1,4 @@
-//! How the history gets its schema: the first database, and the way from an earlier version.
+//! Creation of the database, and its migration from an earlier version.
 
 use std::{fs::File, io, path::Path, time::Duration};
 
@@ -16,10 +16,10 @@ use super::{
 };
 use crate::adapters::files::Folder;
 
-/// The name under which the first database is made.
+/// Name under which the first database is created.
 const FIRST_FILE: &str = "imagebaked.db.first";
 
-/// How the writing connection is opened, the first time and after every failure.
+/// Options of the writing connection.
 pub(super) fn options(path: &Path) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -28,12 +28,12 @@ pub(super) fn options(path: &Path) -> SqliteConnectOptions {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(Duration::from_secs(5))
-        // Checkpoints are made by the log's binding, which numbers the database at each.
+        // The log binding makes the checkpoints, because it numbers the database at each.
         .pragma("wal_autocheckpoint", "0")
         .optimize_on_close(true, None)
 }
 
-/// Makes a database where there is none: under another name, so that half a one is never taken for one.
+/// Creates a database if there is none: under another name, so that an incomplete one is never used.
 pub(super) async fn make_first(folder: &Folder) -> Result<(), StoreError> {
     let unusable = |source| StoreError::StateDir { dir: folder.at(""), source };
     for suffix in [""].iter().chain(&COMPANIONS) {
@@ -57,25 +57,24 @@ pub(super) async fn make_first(folder: &Folder) -> Result<(), StoreError> {
     folder.rename_new(FIRST_FILE, DATABASE_FILE).and_then(|()| folder.sync()).map_err(unusable)
 }
 
-/// Brings the database to this version. A migration is logged and preceded by a verified copy, which stays beside the
-/// database when it succeeds. Without foreign keys: a table that is made anew must not take the rows with it that refer to
-/// the old one.
+/// Migrates the database to this version. A migration is logged and preceded by a verified copy, which stays beside the
+/// database on success. Foreign keys are off: recreating a table must not delete the rows that refer to it.
 ///
 /// # Errors
 ///
-/// The database is damaged, no history or of a newer version; the copy cannot be made; or a migration fails and is rolled
-/// back.
+/// The database is damaged, no history or of a newer version; the copy cannot be made; or a migration fails and is
+/// rolled back.
 pub(super) async fn migrate(folder: &Folder, options: &SqliteConnectOptions) -> Result<(), StoreError> {
     let path = &folder.at(DATABASE_FILE);
     let open = |source| StoreError::Open { path: path.to_owned(), source };
-    // Without settings that would write into a file which is none of ours.
+    // Without settings that would write into a file of another program.
     let plain = SqliteConnectOptions::new().filename(path).busy_timeout(Duration::from_secs(5));
     let mut connection = SqliteConnection::connect_with(&plain).await.map_err(open)?;
     let known = tables::migration(&mut connection).await;
     let _ = connection.close().await;
     let found = match known {
         Ok(Some(found)) => found,
-        // Emptied, or made by somebody else.
+        // Emptied, or created by another program.
         Ok(None) => return Err(StoreError::NotAHistory { path: path.to_owned() }),
         Err(StoreError::Query { source, .. }) => return Err(open(source)),
         Err(error) => return Err(error),
@@ -107,7 +106,7 @@ pub(super) async fn migrate(folder: &Folder, options: &SqliteConnectOptions) -> 
     migrated
 }
 
-/// Copies the history and verifies the copy. Answers with its name in `folder`.
+/// Copies the history and verifies the copy. Returns its name in `folder`.
 async fn copy_before_migration(folder: &Folder, found: i64) -> Result<String, StoreError> {
     let base = format!("{DATABASE_FILE}.before-migration-from-{found}");
     let mut name = base.clone();
@@ -149,11 +148,11 @@ pub(super) fn migration_error(path: &Path, source: MigrateError) -> StoreError {
     }
 }
 
-/// Lets a test take a table away and put it back, from outside.
+/// Lets a test remove a table and restore it, from outside.
 ///
 /// # Panics
 ///
-/// Where the database refuses.
+/// If the database rejects a statement.
 #[cfg(test)]
 pub(crate) async fn rename_table(path: &Path, from: &str, to: &str) {
     let options = SqliteConnectOptions::new().filename(path).pragma("legacy_alter_table", "ON");

@@ -1,8 +1,8 @@
-//! The history in SQLite: the only place that knows SQL, or that there is SQLite.
+//! The history in SQLite. No other module contains SQL.
 //!
-//! One writer connection, whose transactions all begin IMMEDIATE, and a pool of read-only ones. The journal is WAL with
-//! `synchronous = FULL`: the row that says "about to call CreateImageByInstance" must outlive a power cut. A database
-//! that is damaged, or was written by a newer version, is refused and left as it is.
+//! One writing connection, whose transactions all begin IMMEDIATE, and a pool of read-only ones. The journal is WAL
+//! with `synchronous = FULL`: the committed intent of a create call must survive a power cut. A database that is
+//! damaged, or was written by a newer version, is rejected and left unchanged.
 
 mod audit;
 mod backup;
@@ -44,7 +44,7 @@ pub use self::distributions::{Copy, CopyRow, CopyStep, FailedCopies};
 pub use self::error::StoreError;
 pub(in crate::adapters::store) use self::error::failed;
 pub use self::history::Store;
-pub use self::images::{ImageObservation, ImageRow, Look, NewImage, NewestResult};
+pub use self::images::{ImageObservation, ImageRow, InventoryScan, NewImage, NewestResult};
 pub use self::lineage::Lineage;
 pub use self::location::DATABASE_FILE;
 #[cfg(test)]
@@ -61,7 +61,7 @@ pub use crate::domain::pause::ITSELF;
 
 use chrono::{DateTime, Utc};
 
-/// An instant as the history keeps it, milliseconds since 1970; the epoch for what no calendar has.
+/// An instant as stored, in milliseconds since 1970; the epoch for instants outside the calendar.
 fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }

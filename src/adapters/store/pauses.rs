@@ -1,4 +1,4 @@
-//! Which schedules are paused, by whom and why, and how often in a row each has failed permanently.
+//! Pauses of schedules: by whom and why, and the consecutive permanent failures of each.
 
 use std::collections::HashMap;
 
@@ -12,7 +12,11 @@ use crate::domain::{
 };
 
 impl Reader {
-    /// All pauses, those that are over too.
+    /// All pauses, including those that have ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn pauses(&self) -> Result<HashMap<ScheduleId, Pause>, StoreError> {
         let rows: Vec<(String, i64, Option<i64>, String, String)> =
             sqlx::query_as(statements::ALL_PAUSES).fetch_all(&self.pool).await.map_err(failed("read the pauses"))?;
@@ -34,7 +38,11 @@ impl Reader {
 }
 
 impl Store {
-    /// Pauses a schedule and notes who did it.
+    /// Pauses a schedule, with a line of the audit.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(statements::SET_PAUSE)
@@ -51,7 +59,11 @@ impl Store {
         tx.commit().await.map_err(failed("commit a pause"))
     }
 
-    /// Resumes a schedule: no pause, and a clean slate of failures.
+    /// Resumes a schedule: ends its pause and resets its failures.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn resume(
         &self,
         schedule_id: &ScheduleId,
@@ -68,7 +80,11 @@ impl Store {
         tx.commit().await.map_err(failed("commit the end of a pause"))
     }
 
-    /// Schedules that failed permanently at least `limit` times in a row and are not paused yet.
+    /// Schedules that failed permanently at least `limit` times in a row and are not paused.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn too_many_failures(&self, limit: u32) -> Result<Vec<(ScheduleId, u32)>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::TOO_MANY_FAILURES)
             .bind(limit)
@@ -78,7 +94,11 @@ impl Store {
         Ok(rows.into_iter().map(|(id, n)| (ScheduleId::from(id), u32::try_from(n).unwrap_or(u32::MAX))).collect())
     }
 
-    /// Schedules that were paused for their failures, and have had a good image since.
+    /// Schedules that were paused for their failures and have had a good image since.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn recovered_schedules(&self) -> Result<Vec<ScheduleId>, StoreError> {
         let rows: Vec<String> = sqlx::query_scalar(statements::RECOVERED_SCHEDULES)
             .bind(ITSELF)
@@ -88,7 +108,7 @@ impl Store {
         Ok(rows.into_iter().map(ScheduleId::from).collect())
     }
 
-    /// Schedules with permanent failures, and whether they happened under other settings than `settings` says now.
+    /// Schedules with permanent failures, and whether those happened under other settings than `settings`.
     pub async fn failed_under_other_settings<'a>(
         &self,
         settings: impl Fn(&ScheduleId) -> Option<&'a BakeSettings>,

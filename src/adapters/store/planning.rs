@@ -1,4 +1,4 @@
-//! The planner's side: what is known of each (schedule, instance), and the rows for its slots.
+//! Writes of the planner: the state of each (schedule, instance), and the rows for its slots.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -20,29 +20,29 @@ use crate::{
     },
 };
 
-/// A bake whose create call was refused while the clock was ahead waits for its slot at most so long.
+/// Maximum time that a bake waits for its slot if its create call was rejected while the clock was ahead.
 const LONGEST_WAIT_FOR_SLOT: Duration = Duration::from_hours(24);
-/// The action under which the audit keeps what concerns the clock.
+/// Action of audit lines about the clock.
 const CLOCK: &str = "clock";
 
-/// What the planner knows of one (schedule, instance).
+/// State of one (schedule, instance).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredTarget {
     /// The schedule.
     pub schedule_id: ScheduleId,
     /// The instance.
     pub instance_id: InstanceId,
-    /// The schedule's name when last seen.
+    /// Name of the schedule when last seen.
     pub schedule: ScheduleName,
     /// The line of its images.
     pub line: LineId,
-    /// The rule that `accounted_to` was reckoned with, as JSON of the planner's making.
+    /// Rule of `accounted_to`, as JSON of the planner.
     pub timing: String,
-    /// Every slot up to here, inclusive, has its row.
+    /// All slots up to this instant, inclusive, have a row.
     pub accounted_to: DateTime<Utc>,
     /// When it was first seen.
     pub known_since: DateTime<Utc>,
-    /// When it was no longer in the file.
+    /// Instant from which the configuration does not have it.
     pub removed_at: Option<DateTime<Utc>>,
 }
 
@@ -57,21 +57,21 @@ pub struct NewRow {
     pub instance_id: InstanceId,
     /// The line.
     pub line: LineId,
-    /// The slot; of a range the last one.
+    /// The slot; the last one of a range.
     pub slot: DateTime<Utc>,
-    /// Of a range the first slot; else the slot.
+    /// The first slot of a range; otherwise the slot.
     pub covers_from: DateTime<Utc>,
-    /// How many slots the row stands for.
+    /// Number of slots of the row.
     pub covers: u64,
-    /// Why there is a row.
+    /// Reason of the row.
     pub trigger: Trigger,
-    /// What is to be done; `None` for a row that only accounts.
+    /// Settings of the bake; `None` for a row without one.
     pub settings: Option<Arc<BakeSettings>>,
-    /// Queued, or ended at once.
+    /// Queued, or ended.
     pub state: State,
 }
 
-/// How far one (schedule, instance) is accounted for.
+/// Progress of one (schedule, instance).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetProgress {
     /// The schedule.
@@ -84,20 +84,20 @@ pub struct TargetProgress {
     pub known_since: DateTime<Utc>,
 }
 
-/// Slots of one (schedule, instance): later than `after`, at most `until`.
+/// Slots of one (schedule, instance): after `after`, until `until` inclusive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Span {
     /// The schedule.
     pub schedule_id: ScheduleId,
     /// The instance.
     pub instance_id: InstanceId,
-    /// Not this one.
+    /// Exclusive.
     pub after: DateTime<Utc>,
-    /// This one included.
+    /// Inclusive.
     pub until: DateTime<Utc>,
 }
 
-/// A row that never began, made no call and was written while the clock was ahead.
+/// A row that never started, made no call and was written while the clock was ahead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RowAhead {
     /// Its number.
@@ -106,25 +106,29 @@ pub struct RowAhead {
     pub schedule_id: ScheduleId,
     /// The instance.
     pub instance_id: InstanceId,
-    /// The slots that it stands for.
+    /// Its slots.
     pub slots: Range,
-    /// When it was written, by the clock of that time.
+    /// When it was written, by the clock at that time.
     pub created_at: DateTime<Utc>,
 }
 
-/// A bake that a person asked for.
+/// A manual bake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManualBake {
     /// Its row.
     pub row: NewRow,
-    /// Who asked.
+    /// Who requested it.
     pub who: String,
-    /// The bake that it makes up for.
+    /// The bake that it repeats.
     pub retry_of: Option<BakeId>,
 }
 
 impl Store {
-    /// All targets ever seen.
+    /// All targets, including removed ones.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn targets(&self) -> Result<Vec<StoredTarget>, StoreError> {
         type Columns = (String, String, String, String, String, i64, i64, Option<i64>);
         let rows: Vec<Columns> = sqlx::query_as(statements::ALL_TARGETS)
@@ -148,8 +152,12 @@ impl Store {
             .collect())
     }
 
-    /// Takes over what a new configuration says: the targets it has, those it no longer has, rows that account for slots of
-    /// rules that are being replaced, and slots of the future that rows of such rules give up. All or none.
+    /// Applies a new configuration: its targets, removed targets, rows for slots of rules that are replaced, and future
+    /// slots that rows of such rules give up. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn adopt_targets(
         &self,
         present: &[StoredTarget],
@@ -201,7 +209,11 @@ impl Store {
         Ok(())
     }
 
-    /// Records slots and how far each target is accounted for. All or none.
+    /// Records slots and the progress of each target. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_slots(
         &self,
         rows: &[NewRow],
@@ -212,8 +224,12 @@ impl Store {
         self.replace_slots(rows, &[], accounted, config_hash, now).await
     }
 
-    /// Records slots and how far each target is accounted for; rows that were written while the clock was ahead give up the
-    /// slots that come now, which the audit keeps. All or none.
+    /// Records slots and the progress of each target; rows that were written while the clock was ahead give up the
+    /// slots that are due now, with a line of the audit. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn replace_slots(
         &self,
         rows: &[NewRow],
@@ -248,7 +264,11 @@ impl Store {
         Ok(())
     }
 
-    /// The last slot that has a row, of each target with rows for slots later than it is accounted for up to, or than `now`.
+    /// The last slot with a row, for each target with rows later than its progress, or than `now`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn slots_ahead(
         &self,
         now: DateTime<Utc>,
@@ -264,8 +284,12 @@ impl Store {
             .collect())
     }
 
-    /// The slots in these spans that have rows, other than the rows `but`: of each row the first and the last of its slots, in
-    /// the order of slots.
+    /// Slots in these spans that have rows, other than the rows `but`: the first and last slot of each row, in the
+    /// order of slots.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn slots_with_rows(
         &self,
         spans: &[Span],
@@ -288,8 +312,12 @@ impl Store {
         Ok(slots)
     }
 
-    /// Rows for slots in these spans that never began and made no call, and were written later than `now` or ended because
-    /// the clock was ahead.
+    /// Rows for slots in these spans that never started and made no call, and were written later than `now` or ended
+    /// because the clock was ahead.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn rows_ahead(&self, spans: &[Span], now: DateTime<Utc>) -> Result<Vec<RowAhead>, StoreError> {
         type Columns = (i64, String, String, i64, i64, i64, i64);
         if spans.is_empty() {
@@ -318,8 +346,12 @@ impl Store {
             .collect())
     }
 
-    /// Ends bakes in the queue that never sent a create call and are for a slot later than `latest`: they were written while the
-    /// clock was ahead, and the cloud has confirmed since that it is earlier. Answers with their number.
+    /// Ends queued bakes that never sent a create call and are for a slot later than `latest`: they were written while
+    /// the clock was ahead, and the cloud has confirmed since that it is earlier. Returns their number.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn end_queued_ahead(&self, latest: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, StoreError> {
         let until: Option<i64> = sqlx::query_scalar(statements::QUEUED_AHEAD)
             .bind(latest.timestamp_millis())
@@ -347,8 +379,12 @@ impl Store {
         Ok(ended.len())
     }
 
-    /// Has instants of images that lie ahead count from `now`, which the cloud has confirmed. `longest` is what a check may
-    /// have been put off by.
+    /// Sets instants of images that are in the future to `now`, which the cloud has confirmed. `longest` is the maximum
+    /// delay of a check.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn clamp_images_ahead(&self, now: DateTime<Utc>, longest: DateTime<Utc>) -> Result<(), StoreError> {
         let latest = shifted(now, STEP_BACK);
         let any: bool = sqlx::query_scalar(statements::IMAGES_AHEAD)
@@ -368,12 +404,16 @@ impl Store {
                 .await
                 .map_err(failed("date images anew that lie ahead"))?;
         }
-        let scan = sqlx::query(statements::CLAMP_LOOK).bind(now.timestamp_millis()).execute(&mut *tx).await;
+        let scan = sqlx::query(statements::CLAMP_SCAN).bind(now.timestamp_millis()).execute(&mut *tx).await;
         scan.map_err(failed("date an inventory scan anew"))?;
         tx.commit().await.map_err(dated)
     }
 
-    /// When the history was last written, as far as its newest rows tell; `None` for an empty one.
+    /// Last write of the history, by its newest rows; `None` for an empty one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn newest_write(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEWEST_WRITE)
             .fetch_one(&self.reader().pool)
@@ -382,7 +422,11 @@ impl Store {
         Ok(at.map(instant))
     }
 
-    /// Notes in the audit what became known of the clock. `once`: how the line begins, where it is not to be repeated.
+    /// Records an observation about the clock in the audit. `once`: the beginning of a line that is not repeated.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn note_clock(&self, now: DateTime<Utc>, detail: &str, once: Option<&str>) -> Result<(), StoreError> {
         if let Some(begin) = once {
             let known: bool = sqlx::query_scalar(statements::AUDIT_BEGINS)
@@ -398,7 +442,11 @@ impl Store {
         self.note(now, ITSELF, CLOCK, detail).await
     }
 
-    /// Records bakes that a person asked for, and that they did. Answers with their numbers, in order.
+    /// Records manual bakes with their lines of the audit. Returns their numbers, in order.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_manual(
         &self,
         asked: &[ManualBake],
@@ -432,8 +480,12 @@ impl Store {
         Ok(ids)
     }
 
-    /// The unfinished bake of each instance that has one: the lowest-numbered, which is next or at work. What is queued for a
-    /// slot later than `now` is neither, nor are the rows `but`.
+    /// The unfinished bake of each instance: the one with the lowest number. Bakes queued for a slot later than `now`
+    /// and the rows `but` do not count.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn open_instances(
         &self,
         now: DateTime<Utc>,
@@ -473,7 +525,7 @@ fn spans_json(spans: &[Span]) -> Result<String, StoreError> {
     serde_json::to_string(&wanted).map_err(StoreError::Encode)
 }
 
-/// Takes slots from rows that were written while the clock was ahead: a row goes, shrinks, or becomes two.
+/// Removes slots from rows that were written while the clock was ahead: a row is deleted, shortened, or split.
 async fn give_up_slots(
     tx: &mut sqlx::SqliteConnection,
     given_up: &[(RowAhead, GivenUp)],
@@ -482,11 +534,11 @@ async fn give_up_slots(
     #[derive(Serialize)]
     struct Part {
         id: BakeId,
-        /// What stays in the row; nothing where it goes.
+        /// Remaining slots of the row; none if it is deleted.
         slot: Option<i64>,
         covers: Option<u64>,
         covers_from: Option<i64>,
-        /// What becomes a row of its own.
+        /// Slots that become a row of their own.
         split_slot: Option<i64>,
         split_covers: Option<u64>,
     }
@@ -622,7 +674,7 @@ fn encode<'a>(
     Ok((settings, encoded))
 }
 
-/// What the deadline counts from: the slot; for one that was caught up, this commit, or it would be caught up only to fail.
+/// Start of the deadline: the slot; for one that was caught up, this commit, or it would fail at once.
 fn deadline_base(row: &NewRow, now: DateTime<Utc>) -> DateTime<Utc> {
     match row.trigger {
         Trigger::Slot | Trigger::Manual => row.slot,
@@ -630,10 +682,10 @@ fn deadline_base(row: &NewRow, now: DateTime<Utc>) -> DateTime<Utc> {
     }
 }
 
-/// Rows of one statement: a burst of slots is one or two trips, and ten thousand new schedules are no peak of memory.
+/// Rows per statement: a burst of slots needs one or two statements, and ten thousand new schedules no peak of memory.
 const BATCH: usize = 1000;
 
-/// Runs a batch statement; an empty batch is nothing to do.
+/// Executes a batch statement; an empty batch does nothing.
 async fn execute<T: Serialize>(
     tx: &mut sqlx::SqliteConnection,
     sql: &'static str,

@@ -1,4 +1,4 @@
-//! What commands and the status page read. Works while the daemon runs and while it does not.
+//! Queries of the commands and the status page, whether or not the daemon runs.
 
 use std::{
     collections::HashMap,
@@ -31,10 +31,10 @@ use crate::domain::{
     },
 };
 
-/// Of how many bakes of a line its duration is learned: old ones made another image, of another size.
+/// Number of recent bakes from which a line's duration is computed: old ones made images of another size.
 const LEARNED_FROM: u32 = 10;
 
-/// Connections that read.
+/// Number of reading connections.
 const READERS: u32 = 2;
 
 /// A read-only view of the history.
@@ -43,37 +43,37 @@ pub struct Reader {
     pub(super) pool: SqlitePool,
 }
 
-/// One row of the history, with the field names that `history --json` promises.
+/// One row of the history; the field names are those of `history --json`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
 pub struct BakeRow {
     /// The bake's number.
     pub id: i64,
     /// The schedule's stable id.
     pub schedule_id: String,
-    /// The schedule's name when the row was made.
+    /// Name of the schedule when the row was created.
     pub schedule: String,
     /// The instance.
     pub instance_id: String,
     /// The line.
     #[serde(rename = "line")]
     pub line_id: String,
-    /// The slot, milliseconds since 1970; RFC 3339 in JSON, as all instants here.
+    /// The slot, in milliseconds since 1970; RFC 3339 in JSON, as all instants here.
     #[serde(serialize_with = "instant")]
     pub slot: i64,
     /// `slot`, `caught_up` or `manual`.
     pub trigger: String,
-    /// How many slots the row stands for.
+    /// Number of slots of the row.
     pub covers: i64,
-    /// The first of them.
+    /// First of its slots.
     #[serde(serialize_with = "instant")]
     pub covers_from: i64,
     /// One of [`crate::domain::bake::State::WORDS`].
     pub state: String,
-    /// Why, in plain words.
+    /// Reason in plain words.
     pub reason: Option<String>,
-    /// Why it ended without a good image: a word of [`crate::domain::bake::reason::ReasonCode`].
+    /// Reason code of an end without a good image, see [`crate::domain::bake::reason::ReasonCode`].
     pub reason_code: Option<String>,
-    /// Where the cause of a failure lies: a word of [`crate::domain::api::cause::Cause`].
+    /// Cause of a failure, see [`crate::domain::api::cause::Cause`].
     pub cause: Option<String>,
     /// The version in the line.
     pub version: Option<i64>,
@@ -81,24 +81,24 @@ pub struct BakeRow {
     pub image_name: Option<String>,
     /// The image.
     pub image_id: Option<String>,
-    /// The image's own version in the cloud.
+    /// Version id in the cloud.
     pub version_id: Option<String>,
-    /// The task that made it.
+    /// Task that made the image.
     pub task_id: Option<String>,
-    /// Create calls that counted.
+    /// Create calls that count as attempts.
     pub attempts: i64,
-    /// When it is looked at next.
+    /// Instant of the next event.
     #[serde(serialize_with = "maybe_instant")]
     pub wake_at: Option<i64>,
-    /// When the row was made.
+    /// When the row was created.
     #[serde(serialize_with = "instant")]
     pub created_at: i64,
     /// When it ended.
     #[serde(serialize_with = "maybe_instant")]
     pub finished_at: Option<i64>,
-    /// Who asked, for manual bakes.
+    /// Who requested a manual bake.
     pub requested_by: Option<String>,
-    /// The configuration it was made under.
+    /// Fingerprint of its configuration.
     pub config_hash: String,
 }
 
@@ -109,7 +109,7 @@ pub struct AttemptRow {
     pub stage: String,
     /// Which call.
     pub call: String,
-    /// When it was begun.
+    /// When it was started.
     #[serde(serialize_with = "instant")]
     pub started_at: i64,
     /// When it was answered.
@@ -123,20 +123,20 @@ pub struct AttemptRow {
     pub http_status: Option<i64>,
     /// For support tickets.
     pub request_id: Option<String>,
-    /// In words.
+    /// Description of the result.
     pub message: Option<String>,
 }
 
-/// What the history knows of one instance of a schedule.
+/// An instance of a schedule in the history.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct TargetRow {
     /// The schedule's stable id.
     pub schedule_id: String,
-    /// Its name when last seen.
+    /// Name of the schedule when last seen.
     pub schedule: String,
     /// The instance.
     pub instance_id: String,
-    /// The rule it had when last seen, as JSON of the planner's making.
+    /// Its rule when last seen, as JSON of the planner.
     pub timing: String,
     accounted_to: i64,
     known_since: i64,
@@ -144,7 +144,7 @@ pub struct TargetRow {
 }
 
 impl TargetRow {
-    /// Since when, up to where and until when.
+    /// Start, progress and end.
     pub fn known(&self) -> Known {
         let instant = super::instant;
         Known {
@@ -155,18 +155,18 @@ impl TargetRow {
     }
 }
 
-/// A bake that is not over, as a forecast needs it.
+/// An open bake, for a forecast.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OpenBake {
     /// Its line.
     pub line: LineId,
     /// Its instance.
     pub instance: InstanceId,
-    /// Where the instance is.
+    /// Region of the instance.
     pub region: String,
     /// Its slot.
     pub slot: DateTime<Utc>,
-    /// How far it is.
+    /// Its progress.
     pub stage: OpenStage,
 }
 
@@ -179,49 +179,49 @@ pub struct PendingRestart {
     pub schedule: String,
     /// The instance.
     pub instance: InstanceId,
-    /// How far the bake is.
+    /// State of the bake.
     pub state: State,
 }
 
-/// How far a bake is that is not over.
+/// Progress of an open bake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OpenStage {
-    /// It waits for its turn.
+    /// Queued.
     Queued {
-        /// Not before this.
+        /// Earliest start.
         not_before: DateTime<Utc>,
-        /// And not after this.
+        /// Latest start.
         give_up_at: DateTime<Utc>,
     },
-    /// It has begun.
+    /// Started.
     Begun {
-        /// When it made its first call, once that was answered.
+        /// Instant of its first answered call.
         at: Option<DateTime<Utc>>,
     },
 }
 
-/// Which rows of the history are wanted. Newest slot first.
+/// Filter of the history, newest slot first.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Filter {
     /// Name or stable id.
     pub schedule: Option<String>,
     /// The instance.
     pub instance: Option<String>,
-    /// One of the states.
+    /// State.
     pub states: Vec<String>,
-    /// Slots at or after.
+    /// Slots at or after this instant.
     pub since: Option<DateTime<Utc>>,
-    /// Slots at or before.
+    /// Slots at or before this instant.
     pub until: Option<DateTime<Utc>>,
-    /// Bakes one of whose calls met this code.
+    /// Bakes with a call that returned this code.
     pub code: Option<String>,
-    /// Rows older than this (slot, number): where the last page ended.
+    /// Rows older than this (slot, number): the end of the last page.
     pub before: Option<(DateTime<Utc>, BakeId)>,
-    /// At most so many rows.
+    /// Maximum number of rows.
     pub limit: u32,
 }
 
-/// The newest good image of a line, and what its channels stand for.
+/// The newest good image of a line, and the targets of its channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineRow {
     /// The line.
@@ -234,7 +234,7 @@ pub struct LineRow {
     pub version: i64,
     /// Its slot, milliseconds since 1970.
     pub slot: i64,
-    /// Each channel and the version that it stands for, `latest` first; none where it stands for nothing.
+    /// Each channel and the version it points to, `latest` first; none if it is empty.
     pub channels: Vec<(String, Option<i64>)>,
 }
 
@@ -243,7 +243,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// There is none, it cannot be read, it is no history, or it is of another version.
+    /// There is no history, or it is unreadable, of another program or of another version.
     pub async fn open(state_dir: &Path) -> Result<Self, StoreError> {
         let (reader, found) = Self::open_at(state_dir).await?;
         let needed = last_migration();
@@ -258,16 +258,16 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// There is none, it cannot be read, it is no history, or it is of a newer version.
+    /// There is no history, or it is unreadable, of another program or of a newer version.
     pub async fn open_any_version(state_dir: &Path) -> Result<Self, StoreError> {
         Ok(Self::open_at(state_dir).await?.0)
     }
 
-    /// Opens the history, and reads the migration that it is at.
+    /// Opens the history and reads its migration.
     async fn open_at(state_dir: &Path) -> Result<(Self, i64), StoreError> {
         let path = state_dir.join(DATABASE_FILE);
         match fs::metadata(&path) {
-            // SQLite takes it for a database without tables.
+            // SQLite treats it as a database without tables.
             Ok(file) if file.len() == 0 => return Err(StoreError::NotAHistory { path }),
             Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(StoreError::Missing { path }),
@@ -282,8 +282,8 @@ impl Reader {
             && needs_log(source)
             && !log_of(&path).exists()
         {
-            // After an orderly stop there is no log. A reader may not make one in a folder where it may not write, and needs
-            // none: all is in the database, which nobody writes.
+            // After an orderly stop there is no log. A reader cannot create one in a folder without write access, and
+            // needs none: the database is complete and not in use.
             reader.close().await;
             reader = Self::connect_with(&path, SqlitePoolOptions::new(), true).await?;
             found = reader.migration().await;
@@ -306,12 +306,11 @@ impl Reader {
         Self::connect_with(path, SqlitePoolOptions::new(), false).await
     }
 
-    /// With connections that are all opened now and never anew, as long as they are sound: what is opened later by the same
-    /// path may be another file.
+    /// Opens all connections now and never again as long as they work: the path may name another file later.
     pub(super) async fn connect_for_life(path: &Path) -> Result<Self, StoreError> {
         let pool = SqlitePoolOptions::new().min_connections(READERS).idle_timeout(None).max_lifetime(None);
         let reader = Self::connect_with(path, pool, false).await?;
-        // SQLite opens what is beside the database at the first statement.
+        // SQLite opens the files beside the database at the first statement.
         let mut opened = Vec::new();
         for _ in 0..READERS {
             let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
@@ -330,7 +329,7 @@ impl Reader {
             .busy_timeout(Duration::from_secs(5));
         let pool = pool
             .max_connections(READERS)
-            // One that was left within a transaction is of no more use.
+            // A connection that was left within a transaction is not reused.
             .after_release(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options)
             .await
@@ -338,10 +337,12 @@ impl Reader {
         Ok(Self { pool })
     }
 
-    /// Reads the whole database and lists its faults: damage in SQLite's words, and what the schema has more, less or other
-    /// than the migrations make. Empty where it is sound.
+    /// Checks the whole database and lists its faults: damage as SQLite reports it, and differences of the schema from
+    /// the migrations. Empty if there are none.
     ///
     /// # Errors
+    ///
+    /// The database is unreadable, or of a newer version.
     ///
     /// It cannot be read, or is of a newer version.
     pub async fn examine(&self) -> Result<Vec<String>, StoreError> {
@@ -368,11 +369,15 @@ impl Reader {
     }
 
     /// A page of the history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn history(&self, filter: &Filter) -> Result<Vec<BakeRow>, StoreError> {
         let mut query = QueryBuilder::<Sqlite>::new(statements::BAKE_ROW_COLUMNS);
         query.push(" WHERE 1");
         if let Some(schedule) = &filter.schedule {
-            // The id first: names change hands, ids do not.
+            // The id first: names can be reused, ids cannot.
             query.push(" AND schedule_id IN (SELECT schedule_id FROM targets WHERE schedule_id = ");
             query.push_bind(schedule).push(" OR schedule = ").push_bind(schedule).push(")");
         }
@@ -404,26 +409,42 @@ impl Reader {
         self.with_waits(rows).await
     }
 
-    /// One row, if there is such a bake.
+    /// One row, if the bake exists.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn bake(&self, id: BakeId) -> Result<Option<BakeRow>, StoreError> {
         let query = sqlx::query_as(statements::BAKE_ROW).bind(id.0);
         let row = query.fetch_optional(&self.pool).await.map_err(failed("read a bake"))?;
         Ok(self.with_waits(Vec::from_iter(row)).await?.pop())
     }
 
-    /// Whether a slot has come whose bake is not over.
+    /// Whether a due bake has not ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn has_open_bake(&self) -> Result<bool, StoreError> {
         sqlx::query_scalar(statements::HAS_OPEN_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))
     }
 
     /// The highest number of a bake.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn newest_bake(&self) -> Result<Option<BakeId>, StoreError> {
         let id: Option<i64> =
             sqlx::query_scalar(statements::NEWEST_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))?;
         Ok(id.map(BakeId))
     }
 
-    /// The row that answers for a schedule's instance at an instant, if there is one.
+    /// The row of a schedule's instance at an instant, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn row_covering(
         &self,
         schedule_id: &str,
@@ -440,7 +461,11 @@ impl Reader {
         Ok(self.with_waits(Vec::from_iter(row)).await?.pop())
     }
 
-    /// What is known of the instances of a schedule, by id or name; also where the file does not have it any more.
+    /// State of the instances of a schedule, by id or name, including removed ones.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn seen(&self, schedule: &str) -> Result<Vec<TargetRow>, StoreError> {
         sqlx::query_as(statements::SEEN_OF)
             .bind(schedule)
@@ -449,7 +474,11 @@ impl Reader {
             .map_err(failed("read what is known of a schedule"))
     }
 
-    /// Every name and id of a schedule that was ever seen.
+    /// All names and ids of schedules in the history.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
         sqlx::query_scalar(statements::SCHEDULE_WORDS)
             .fetch_all(&self.pool)
@@ -458,6 +487,10 @@ impl Reader {
     }
 
     /// The calls of one bake, in order.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn attempts(&self, id: BakeId) -> Result<Vec<AttemptRow>, StoreError> {
         sqlx::query_as(statements::ATTEMPTS_OF)
             .bind(id.0)
@@ -466,7 +499,11 @@ impl Reader {
             .map_err(failed("read the attempts"))
     }
 
-    /// What a bake was to do, as JSON; `None` for a row that only accounts.
+    /// Settings of a bake, as JSON; `None` for a row without a bake.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn settings(&self, id: BakeId) -> Result<Option<String>, StoreError> {
         sqlx::query_scalar(statements::SETTINGS_OF)
             .bind(id.0)
@@ -476,6 +513,10 @@ impl Reader {
     }
 
     /// The last version of every line.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn versions(&self) -> Result<HashMap<LineId, u32>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::ALL_VERSIONS)
             .fetch_all(&self.pool)
@@ -487,7 +528,11 @@ impl Reader {
             .collect())
     }
 
-    /// Lines that have a good image, by name, at most so many.
+    /// Names of lines with a good image, at most that many.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn lines(&self, limit: u32) -> Result<Vec<LineRow>, StoreError> {
         let rows: Vec<(String, String, String, i64, i64, String)> = sqlx::query_as(statements::LINES)
             .bind(limit)
@@ -508,19 +553,27 @@ impl Reader {
             .collect())
     }
 
-    /// How long bakes took, learned from the last ten of each line that succeeded.
+    /// Durations of the last ten successful bakes of each line.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn durations(&self) -> Result<Durations, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::LAST_DURATIONS)
             .bind(LEARNED_FROM)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read how long bakes took"))?;
-        // A clock that was set back in the middle of a bake makes it end before it began.
+        // A clock that was set back during a bake gives it an end before its start.
         let sound = |took| u64::try_from(took).ok().filter(|took| *took > 0).map(Duration::from_millis);
         Ok(Durations::learn(rows.into_iter().filter_map(|(line, took)| Some((LineId::from(line), sound(took)?)))))
     }
 
-    /// Bakes that are not over, the oldest slot first.
+    /// Open bakes, oldest slot first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn open_bakes(&self) -> Result<Vec<OpenBake>, StoreError> {
         type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, Option<i64>);
         let rows: Vec<Columns> = sqlx::query_as(statements::OPEN_BAKES)
@@ -546,23 +599,31 @@ impl Reader {
             .collect())
     }
 
-    /// Instances that bakes stopped and that are not known to run again, the oldest bake first.
+    /// Instances that bakes stopped and that are not known to run again, oldest bake first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn pending_restarts(&self) -> Result<Vec<PendingRestart>, StoreError> {
-        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::OWED_STARTS)
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::PENDING_RESTARTS)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read which instances are stopped"))?;
         Ok(rows
             .into_iter()
             .filter_map(|(bake, schedule, instance, progress)| {
-                // A row that this version cannot read is reported where bakes are stepped.
+                // The engine reports rows that this version cannot read.
                 let state = serde_json::from_str(&progress).ok()?;
                 Some(PendingRestart { bake: BakeId(bake), schedule, instance: instance.into(), state })
             })
             .collect())
     }
 
-    /// How many rows are in each of these states, of slots at or after `since`.
+    /// Number of rows in each of these states, of slots at or after `since`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn counts(&self, since: DateTime<Utc>, states: &[&str]) -> Result<HashMap<String, u64>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTS_SINCE)
             .bind(since.timestamp_millis())
@@ -593,7 +654,7 @@ impl BakeRow {
         DateTime::from_timestamp_millis(self.slot).unwrap_or_default()
     }
 
-    /// What it says of its slot.
+    /// Progress of the bake.
     pub fn record(&self) -> Record {
         Record {
             bake: BakeId(self.id),
@@ -606,7 +667,7 @@ impl BakeRow {
         }
     }
 
-    /// Whether it is over.
+    /// Whether the bake has ended.
     pub fn is_ended(&self) -> bool {
         self.finished_at.is_some()
     }
@@ -617,7 +678,7 @@ pub fn rfc3339(millis: i64) -> String {
     DateTime::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-// serde hands the field by reference.
+// serde passes the field by reference.
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
 pub(super) fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_str(&rfc3339(*millis))

@@ -1,4 +1,4 @@
-//! The history made whole from what the cloud's images say of themselves. Only ever adds and raises.
+//! Reconstruction of the history from the tags of images. It only adds rows and raises versions.
 
 use std::collections::BTreeMap;
 
@@ -17,11 +17,15 @@ use crate::domain::{
     image::reconcile::{Comparison, Rebuilt, Recorded},
 };
 
-/// The reason that rows made from tags have.
+/// Reason of rows made from tags.
 const REASON: &str = "rebuilt from the image's tags";
 
 impl Reader {
     /// Rows with an image, a version or no end, and the rows of `slots`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn recorded(&self, slots: &[DateTime<Utc>]) -> Result<Vec<Recorded>, StoreError> {
         type Columns = (i64, String, i64, String, bool, bool, Option<String>);
         let slots: Vec<i64> = slots.iter().map(DateTime::timestamp_millis).collect();
@@ -46,7 +50,11 @@ impl Reader {
 }
 
 impl Store {
-    /// Raises the last versions of lines; one that is higher already stays.
+    /// Raises the last versions of lines; higher ones stay.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn raise_versions(&self, versions: &BTreeMap<LineId, u32>) -> Result<(), StoreError> {
         let rows: Vec<_> = versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
         let mut tx = self.begin().await?;
@@ -54,7 +62,11 @@ impl Store {
         tx.commit().await.map_err(failed("commit the versions"))
     }
 
-    /// Takes over what a comparison found, and notes who asked for it. All or none.
+    /// Applies a comparison, with the person who requested it. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn rebuild(
         &self,
         found: &Comparison,
@@ -86,11 +98,11 @@ impl Store {
             unknown.len()
         );
         audit(&mut tx, now, who, "reconcile", &detail).await?;
-        tx.commit().await.map_err(failed("commit what the cloud knows"))
+        tx.commit().await.map_err(failed("commit the data of the cloud"))
     }
 }
 
-/// Takes the slots of `rows` from the rows that call them missed. Each such change is in the audit.
+/// Removes the slots of `rows` from rows of missed slots, with a line of the audit each.
 async fn make_way(
     tx: &mut sqlx::SqliteConnection,
     rows: &[Row<'_>],
@@ -181,6 +193,6 @@ impl<'a> Row<'a> {
 
 async fn write<T: Serialize>(tx: &mut sqlx::SqliteConnection, sql: &'static str, rows: &[T]) -> Result<(), StoreError> {
     let json = serde_json::to_string(rows).map_err(StoreError::Encode)?;
-    sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("take over what the cloud knows"))?;
+    sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("store the data of the cloud"))?;
     Ok(())
 }

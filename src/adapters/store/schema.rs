@@ -1,4 +1,4 @@
-//! The schema of the history: its migrations, and whether a database has what they make.
+//! Schema of the history: its migrations, and the comparison of a database with them.
 
 use std::collections::BTreeMap;
 
@@ -23,10 +23,10 @@ pub(super) fn migrations_up_to(last: i64) -> Migrator {
     Migrator::with_migrations(MIGRATIONS.iter().filter(|migration| migration.version <= last).cloned().collect())
 }
 
-/// The statement that makes each object, by the object's kind and name.
+/// The statement of each object, by the object's kind and name.
 type Objects = BTreeMap<(String, String), String>;
 
-/// Compares a database that is at `migration` with what the migrations up to there make, object by object. Answers with one
+/// Compares a database at `migration` with the result of the migrations up to there, object by object. Returns one
 /// sentence for each difference.
 ///
 /// # Errors
@@ -59,7 +59,7 @@ pub(super) async fn differences(connection: &mut SqliteConnection, migration: i6
     Ok(found)
 }
 
-/// What is wrong with the list of migrations that a database was brought through.
+/// Faults in the list of migrations of a database.
 async fn applied_differences(connection: &mut SqliteConnection, last: i64) -> Result<Vec<String>, StoreError> {
     let rows: Vec<(i64, Vec<u8>, bool)> = sqlx::query_as(statements::APPLIED_MIGRATIONS)
         .fetch_all(connection)

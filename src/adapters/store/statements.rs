@@ -1,7 +1,7 @@
-//! Every SQL text, so that one test can prepare them all. Batches travel as one JSON array: a thousand rows are one
-//! statement and one trip to SQLite's thread, not a thousand.
+//! All SQL texts, so that one test can prepare them. A batch is one JSON array: a thousand rows need one statement and
+//! one trip to SQLite's thread.
 
-/// Whether the file is sound; one row that says `ok`, or up to ten that say what is wrong.
+/// Integrity of the file: one row `ok`, or up to ten rows with faults.
 pub const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
 
 /// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
@@ -52,9 +52,9 @@ FROM json_each(?1)";
 
 /// Every slot of these targets from `known_since` up to `accounted_to` has its row.
 pub const UPDATE_ACCOUNTED: &str = "
-UPDATE targets SET accounted_to = told.value ->> 'accounted_to', known_since = told.value ->> 'known_since'
-FROM json_each(?1) AS told
-WHERE targets.schedule_id = told.value ->> 'schedule_id' AND targets.instance_id = told.value ->> 'instance_id'";
+UPDATE targets SET accounted_to = entry.value ->> 'accounted_to', known_since = entry.value ->> 'known_since'
+FROM json_each(?1) AS entry
+WHERE targets.schedule_id = entry.value ->> 'schedule_id' AND targets.instance_id = entry.value ->> 'instance_id'";
 
 /// Targets as the file has them now.
 pub const UPSERT_TARGETS: &str = "
@@ -74,7 +74,7 @@ WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id
   AND targets.removed_at IS NULL";
 
 /// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. Rows that
-/// were rebuilt from tags, which end without settings, say nothing of the slots before them. One step down an index for each
+/// were rebuilt from tags, which end without settings, do not count for the slots before them. One step down an index for each
 /// target; CROSS JOIN keeps the order of the tables.
 pub const SLOTS_AHEAD: &str = "
 SELECT t.schedule_id, t.instance_id, max(b.slot)
@@ -94,7 +94,7 @@ ORDER BY b.slot";
 
 /// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, made no
 /// call and may give their slots up; and those that ended for that and never sent a create call. A skipped row may be as
-/// young as ?3: it was written as far behind its slot as this look may be, and a queued one of that age is baked as it is.
+/// young as ?3: it was written as far behind its slot as this tick may be, and a queued one of that age is baked as it is.
 pub const ROWS_AHEAD: &str = "
 SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.covers_from, b.covers, b.created_at
 FROM json_each(?1) AS span CROSS JOIN bakes b
@@ -112,7 +112,7 @@ pub const REMOVE_ROWS_AHEAD: &str = "
 DELETE FROM bakes
 WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND state IN ('queued', 'skipped')";
 
-/// What rows go on to stand for that give up slots in the middle, as rows of their own: the earlier part.
+/// Remaining slots of rows that give up slots in the middle, as rows of their own: the earlier part.
 pub const SPLIT_ROWS_AHEAD: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings, config_hash,
                    state, progress, reason, reason_code, created_at, finished_at)
@@ -129,7 +129,7 @@ UPDATE bakes SET slot = part.value ->> 'slot', covers = part.value ->> 'covers',
 FROM json_each(?1) AS part
 WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'covers' IS NOT NULL";
 
-/// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those that owe nothing
+/// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those without pending work
 /// and never sent a create call. One that did waits for its slot, which no other row may take, unless that is later than ?5.
 pub const END_QUEUED_AHEAD: &str = "
 UPDATE bakes
@@ -155,7 +155,7 @@ WHERE image_id IN (SELECT image_id FROM images INDEXED BY images_by_availability
                              WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
 
 /// The same for the last inventory scan.
-pub const CLAMP_LOOK: &str = "
+pub const CLAMP_SCAN: &str = "
 UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since > ?1";
 
 /// Whether there are such.
@@ -165,7 +165,7 @@ SELECT EXISTS (SELECT 1 FROM images INDEXED BY images_by_availability WHERE avai
     OR EXISTS (SELECT 1 FROM images INDEXED BY images_to_verify
                WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?2)";
 
-/// When the history was last written, as its newest rows say.
+/// Last write of the history, by its newest rows.
 pub const NEWEST_WRITE: &str = "
 SELECT max(at) FROM (
     SELECT (SELECT at FROM audit ORDER BY id DESC LIMIT 1) AS at
@@ -181,7 +181,7 @@ SELECT EXISTS (SELECT 1 FROM audit WHERE action = ?1 AND substr(detail, 1, lengt
 pub const ALL_TARGETS: &str = "
 SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at FROM targets";
 
-/// Begun bakes that want to be looked at by now.
+/// Started bakes that are due.
 pub const DUE_BAKES: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
        s.json AS settings, coalesce(l.last_version, 0) AS last_version
@@ -243,15 +243,14 @@ WHERE b.id IN (SELECT value FROM json_each(?1))
 /// Whether a bake is not over.
 pub const HAS_OPEN_BAKE: &str = "SELECT EXISTS (SELECT 1 FROM bakes WHERE finished_at IS NULL)";
 
-/// The next instant at which an unfinished bake wants to be looked at.
+/// The next instant at which an open bake is due.
 pub const NEXT_WAKE: &str = "
 SELECT min(at) FROM (
     SELECT min(wake_at) AS at FROM bakes WHERE finished_at IS NULL AND wake_at > ?1
     UNION ALL
     SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
 
-/// Begun bakes that wait for an instant later than ?2 are looked at now; those with a version are begun, also where they
-/// wait in the queue.
+/// Started bakes that wait for an instant later than ?2 are due now, including those in the queue with a version.
 pub const CLAMP_WAKEUPS_AFTER_CLOCK_STEP: &str = "
 UPDATE bakes SET wake_at = ?1
 WHERE finished_at IS NULL AND (state <> 'queued' OR version IS NOT NULL) AND wake_at > ?2";
@@ -404,7 +403,7 @@ pub const REMOVE_REBUILT_RANGES: &str = uncount_rebuilt!(
 pub const UNCOUNT_REBUILT: &str =
     uncount_rebuilt!("UPDATE bakes SET covers = bakes.covers - counted.own FROM counted WHERE bakes.id = counted.id");
 
-/// Bakes that are unknown are looked at now.
+/// Unknown bakes are due now.
 pub const WAKE_UNKNOWN: &str = "
 UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
 FROM json_each(?1) AS wake
@@ -444,7 +443,7 @@ FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
 WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
 ON CONFLICT (image_id) DO NOTHING";
 
-/// Images with what holds them; the condition follows.
+/// Images with what keeps them; the condition follows.
 macro_rules! images {
     ($condition:literal) => {
         concat!(
@@ -466,7 +465,7 @@ FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON 
     };
 }
 
-/// Images that are not deleted, with what holds them.
+/// Images that are not deleted, with what keeps them.
 pub const PRESENT_IMAGES: &str = images!(
     "WHERE i.fate <> 'deleted'
 ORDER BY i.line_id, i.version DESC, i.image_id"
@@ -481,7 +480,7 @@ ORDER BY i.line_id, i.version DESC, i.image_id"
 /// One image, deleted or not.
 pub const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
 
-/// The newest result of each of some lines that says something of its images: a success, or a failure of the image or of
+/// The newest result of each of some lines that concerns its images: a success, or a failure of the image or of
 /// unknown cause. Of the bake that was written last, for a slot says nothing where the clock was ahead.
 pub const NEWEST_RESULTS: &str = "
 SELECT b.line_id, b.id, b.state
@@ -490,24 +489,24 @@ FROM json_each(?1) AS line CROSS JOIN bakes b
                AND (state = 'succeeded' OR coalesce(cause, 'image') = 'image')
              ORDER BY id DESC LIMIT 1)";
 
-/// The last look at the cloud.
-pub const LAST_LOOK: &str = "SELECT at, problem, since, whole_at FROM looks";
+/// The last inventory scan.
+pub const LAST_SCAN: &str = "SELECT at, problem, since, whole_at FROM looks";
 
-/// A look took place.
-pub const SET_LOOK: &str = "
+/// Records an inventory scan.
+pub const SET_SCAN: &str = "
 INSERT INTO looks (id, at, problem, since, whole_at)
 VALUES (1, ?1, ?2, CASE WHEN ?2 IS NOT NULL THEN ?1 END, CASE WHEN ?2 IS NULL THEN ?1 END)
 ON CONFLICT (id) DO UPDATE
 SET at = excluded.at, problem = excluded.problem, whole_at = coalesce(excluded.whole_at, whole_at),
     since = CASE WHEN excluded.problem IS NOT NULL THEN coalesce(since, excluded.at) END";
 
-/// What a look showed.
+/// Results of an inventory scan.
 pub const RECORD_SIGHTS: &str = "
 UPDATE images
-SET available = sight.value ->> 'available', ours = sight.value ->> 'ours', used_by = sight.value ->> 'used_by',
-    seen_at = ?2, missing_since = CASE WHEN sight.value ->> 'listed' THEN NULL ELSE coalesce(missing_since, ?2) END
-FROM json_each(?1) AS sight
-WHERE images.image_id = sight.value ->> 'image_id'";
+SET available = entry.value ->> 'available', ours = entry.value ->> 'ours', used_by = entry.value ->> 'used_by',
+    seen_at = ?2, missing_since = CASE WHEN entry.value ->> 'listed' THEN NULL ELSE coalesce(missing_since, ?2) END
+FROM json_each(?1) AS entry
+WHERE images.image_id = entry.value ->> 'image_id'";
 
 /// Lines with images that are marked or being deleted.
 pub const LINES_WITH_MARKS: &str =
@@ -536,7 +535,7 @@ UNION ALL
 SELECT image_id, line_id, image_name, tries, coalesce(sent_at, 0), delete_after, 1 FROM failed_images WHERE fate = 'deleting'
 ORDER BY sent_at, image_id";
 
-/// An image is marked, unless something holds it by now.
+/// Marks an image, unless something keeps it now.
 pub const MARK_IMAGE: &str = "
 UPDATE images SET fate = 'marked', rule = ?2, delete_after = ?3, marked_at = ?4, refused = NULL, tries = 0, brake = ?5
 WHERE image_id = ?1 AND fate IN ('kept', 'refused')
@@ -554,8 +553,8 @@ pub const CONFIRM_DELETIONS: &str = "
 UPDATE images SET brake = 'confirmed'
 WHERE fate = 'marked' AND image_id IN (SELECT value FROM json_each(?1))";
 
-/// A marked image is about to be deleted: only if nothing holds it and a newer good image of its line is left, one that is
-/// not itself about to go, and without a veto unless the image has one, too.
+/// A marked image is about to be deleted: only if nothing keeps it and a newer good image of its line is left that is
+/// not about to be deleted, and has no veto unless the image has one, too.
 pub const BEGIN_DELETION: &str = "
 UPDATE images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
 WHERE image_id = ?1 AND fate = 'marked'
@@ -577,7 +576,7 @@ WHERE image_id = ?1 AND fate = 'deleting'";
 pub const PUT_OFF_DELETION: &str = "
 UPDATE images SET refused = ?2, delete_after = max(delete_after, ?3) WHERE image_id = ?1 AND fate = 'marked'";
 
-/// Who uses an image, as one question about it alone showed.
+/// Users of an image, from a query about this image only.
 pub const SET_USERS: &str = "UPDATE images SET used_by = ?2 WHERE image_id = ?1 AND used_by <> ?2";
 
 /// Images were judged by a whole pass.
@@ -600,16 +599,16 @@ pub const COUNTED_DELETIONS: &str = "
 SELECT line_id, count(*) FROM images INDEXED BY images_deleted_counted
 WHERE fate = 'deleted' AND brake = 'counted' AND deleted_at > ?1 GROUP BY line_id";
 
-/// What may not be deleted until it is confirmed.
+/// Limits that need a confirmation.
 pub const BRAKES: &str = "SELECT line_id, since, brake FROM brakes ORDER BY line_id";
 
-/// What is held, as of now. One that was held before keeps its date.
+/// Records limits that need a confirmation. A known one keeps its date.
 pub const SET_BRAKES: &str = "
 INSERT INTO brakes (line_id, since, brake)
 SELECT value ->> 'line_id', ?2, value -> 'brake' FROM json_each(?1) WHERE true
 ON CONFLICT (line_id) DO UPDATE SET brake = excluded.brake";
 
-/// What is not held any more.
+/// Removes limits that are not exceeded any more.
 pub const DROP_BRAKES: &str = "
 DELETE FROM brakes WHERE line_id NOT IN (SELECT value ->> 'line_id' FROM json_each(?1))
                      AND line_id NOT IN (SELECT value FROM json_each(?2))";
@@ -630,7 +629,7 @@ pub const DROP_FAILED_IMAGES: &str = "
 UPDATE failed_images SET fate = 'gone'
 WHERE fate NOT IN ('deleting', 'deleted', 'gone') AND image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
 
-/// Images that the cloud shows, or showed when their bake ended, as CREATE_FAILED. The history knows one as the image of a
+/// Images that the cloud shows, or showed when their bake ended, as CREATE_FAILED. The history has one as the image of a
 /// bake, or as one that a bake gave up.
 pub const FAILED_IMAGES: &str = "
 SELECT f.image_id, f.line_id, f.schedule_id, f.instance_id, f.version, f.image_name, f.slot, f.first_seen, f.last_seen,
@@ -667,7 +666,7 @@ WHERE image_id = ?1 AND fate = 'deleting'";
 pub const PUT_OFF_FAILED_DELETION: &str = "
 UPDATE failed_images SET refused = ?2, delete_after = ?3 WHERE image_id = ?1 AND fate = 'kept'";
 
-/// Images that no row knows, of slots since this history began, but for slots whose bake is not over.
+/// Images without a row, of slots since this history began, but for slots whose bake is not over.
 pub const SET_UNRECORDED_IMAGES: &str = "
 INSERT INTO unrecorded_images (image_id, line_id, schedule_id, instance_id, image_name, status, slot, found_at)
 SELECT value ->> 'image_id', value ->> 'line_id', value ->> 'schedule_id', value ->> 'instance_id',
@@ -686,7 +685,7 @@ ON CONFLICT (image_id) DO UPDATE SET status = excluded.status";
 pub const DROP_UNRECORDED_IMAGES: &str = "
 DELETE FROM unrecorded_images WHERE image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
 
-/// Images that no row knows, as of the last whole list and of what was recorded since.
+/// Images without a row, as of the last whole list and of what was recorded since.
 pub const UNRECORDED_IMAGES: &str = "
 SELECT u.image_id, u.line_id, u.image_name, u.status, u.slot, u.found_at
 FROM unrecorded_images u
@@ -727,34 +726,34 @@ SET since = excluded.since, until = excluded.until, reason = excluded.reason, wh
 /// An image is not pinned any more.
 pub const LIFT_PIN: &str = "DELETE FROM pins WHERE image_id = ?1";
 
-/// Lines whose channels want to be looked at.
+/// Lines whose channels are due.
 pub const DUE_CHANNELS: &str = "SELECT line_id FROM channels_due WHERE at <= ?1 ORDER BY at, line_id LIMIT ?2";
 
-/// When the channels of a line want to be looked at next.
+/// Instant at which the channels of a line are due next.
 pub const NEXT_CHANNELS: &str = "SELECT min(at) FROM channels_due";
 
-/// Channels of these lines, and all that do not move by themselves with the images, are looked at now.
+/// Channels of these lines, and all that do not move by themselves with the images, are due now.
 pub const QUEUE_CHANNELS: &str = "
 INSERT INTO channels_due (line_id, at)
 SELECT value, 0 FROM json_each(?1) UNION SELECT line_id, 0 FROM channels WHERE channel <> 'latest'
 ON CONFLICT (line_id) DO UPDATE SET at = 0";
 
-/// The channels of some lines were looked at.
-pub const CHANNELS_LOOKED_AT: &str = "DELETE FROM channels_due WHERE line_id IN (SELECT value FROM json_each(?1))";
+/// The channels of some lines were processed.
+pub const CHANNELS_OBSERVED: &str = "DELETE FROM channels_due WHERE line_id IN (SELECT value FROM json_each(?1))";
 
-/// And want to be again.
+/// Their next instant.
 pub const CHANNELS_AGAIN: &str = "
 INSERT INTO channels_due (line_id, at) SELECT value ->> 'line_id', value ->> 'at' FROM json_each(?1) WHERE true
 ON CONFLICT (line_id) DO UPDATE SET at = min(at, excluded.at)";
 
-/// What the channels of some lines stand for.
+/// Current targets of the channels of some lines.
 pub const ASSIGNED_CHANNELS: &str = "
 SELECT c.line_id, c.channel, c.image_id, i.version, c.above
 FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
 WHERE c.line_id IN (SELECT value FROM json_each(?1))
 ORDER BY c.line_id, c.channel";
 
-/// What they stood for, the last assignment first. `latest` needs no past.
+/// Former targets, the last assignment first. `latest` needs none.
 pub const PAST_OF_CHANNELS: &str = "
 SELECT c.line_id, c.channel, h.image_id
 FROM channels c JOIN channel_history h ON h.line_id = c.line_id AND h.channel = c.channel
@@ -762,7 +761,7 @@ WHERE c.line_id IN (SELECT value FROM json_each(?1)) AND c.channel <> 'latest' A
 GROUP BY c.line_id, c.channel, h.image_id
 ORDER BY max(h.id) DESC";
 
-/// A channel comes to stand for an image, or for nothing.
+/// A channel points to an image, or becomes empty.
 pub const SET_CHANNEL: &str = "
 INSERT INTO channels (line_id, channel, image_id, above, since) VALUES (?1, ?2, ?3, ?4, ?5)
 ON CONFLICT (line_id, channel) DO UPDATE
@@ -783,7 +782,7 @@ ON CONFLICT (image_id) DO UPDATE SET at = excluded.at, reason = excluded.reason,
 /// An image may be used again.
 pub const LIFT_VETO: &str = "DELETE FROM vetoes WHERE image_id = ?1";
 
-/// What every channel stands for, and how that came about; of one schedule, or of all.
+/// Current targets of all channels, with their assignment; of one schedule, or of all.
 pub const CHANNELS_NOW: &str = "
 SELECT c.line_id, c.channel, c.image_id, i.image_name, i.version_id, i.version, c.since, h.who, h.why
 FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
@@ -799,7 +798,7 @@ FROM channel_history h LEFT JOIN images i ON i.image_id = h.image_id
 WHERE ?1 IS NULL OR h.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
 ORDER BY h.id DESC LIMIT ?2";
 
-/// Copies that want to be looked at by now, or wait for an instant of a clock that was set back since.
+/// Copies that are due, or wait for an instant of a clock that was set back since.
 pub const DUE_COPIES: &str = "
 SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
        CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
@@ -809,7 +808,7 @@ WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
 ORDER BY d.wake_at, d.image_id, d.region
 LIMIT ?3";
 
-/// When the next copy wants to be looked at.
+/// Instant at which the next copy is due.
 pub const NEXT_COPY: &str = "SELECT min(wake_at) FROM distributions WHERE finished_at IS NULL";
 
 /// Copies that took a step. One that has ended is never reopened by a step.
@@ -823,7 +822,7 @@ FROM json_each(?1) AS step
 WHERE distributions.image_id = step.value ->> 'image_id' AND distributions.region = step.value ->> 'region'
   AND distributions.finished_at IS NULL";
 
-/// The copies of a bake's image that failed are wanted anew, unless the image is gone or going.
+/// Failed copies of a bake's image are queued again, unless the image is deleted or being deleted.
 pub const REOPEN_COPIES: &str = "
 UPDATE distributions
 SET state = 'pending', doing = NULL, tries = 0, wake_at = ?2, progress = NULL, reason = NULL, finished_at = NULL
@@ -844,7 +843,7 @@ SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS
 FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
      CROSS JOIN images i ON i.image_id = d.image_id
 WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
-  -- A newer image of the line that is in the region makes up for it.
+  -- A newer image of the line that is in the region replaces it.
   AND NOT EXISTS (SELECT 1 FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
                   WHERE n.line_id = i.line_id AND n.version > i.version AND e.region = d.region AND e.state = 'done')
 GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
@@ -880,7 +879,7 @@ FROM bakes WHERE id = ?1";
 /// The highest number of a bake.
 pub const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
 
-/// The row of one schedule and instance for an instant: the one of that slot, or the first that stands for a range
+/// The row of one schedule and instance for an instant: the one of that slot, or the first that covers a range
 /// which the instant lies in.
 pub const ROW_COVERING: &str = "
 SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
@@ -953,7 +952,7 @@ WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
 );
 
 /// The slots that some lines have lost since an instant each. The last of them; and as a JSON list, of at most ?2 rows:
-/// the slots that they stand for, how many they are, and how many say something else than that the daemon could not run.
+/// the slots that they cover, how many they are, and how many have another reason than that the daemon could not run.
 pub const LOST_SLOTS: &str = concat!(
     "
 SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coalesce(b.reason, '') AS reason, b.image_id,
@@ -998,7 +997,7 @@ ORDER BY f.line_id, f.version DESC"
 pub const CHECK_OF_IMAGE: &str = "
 SELECT i.verify, v.reason FROM images i LEFT JOIN vetoes v ON v.image_id = i.image_id WHERE i.image_id = ?1";
 
-/// The newest good image of every line that has one, with what its channels stand for.
+/// The newest good image of every line that has one, with the channels that point to it.
 pub const LINES: &str = concat!(
     "
 SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot,
@@ -1040,7 +1039,7 @@ WHERE b.finished_at IS NULL
 ORDER BY b.slot, b.id";
 
 /// Bakes that stopped their instance and have not seen it running since.
-pub const OWED_STARTS: &str = "
+pub const PENDING_RESTARTS: &str = "
 SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
 WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
 ORDER BY id";
@@ -1061,7 +1060,7 @@ pub const COUNT_STEP: &str = "UPDATE lineage SET steps = steps + 1 WHERE run = ?
 /// The mark of an orderly end.
 pub const END_RUN: &str = "UPDATE lineage SET steps = steps + 1, stopped = 1 WHERE run = ?1 RETURNING steps";
 
-/// Nothing is left to be found out in the cloud.
+/// The history is up to date with the cloud.
 pub const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
 
 /// No start has been made on it.
@@ -1127,8 +1126,8 @@ pub const ALL: &[&str] = &[
     PRESENT_IMAGES_OF,
     ONE_IMAGE,
     NEWEST_RESULTS,
-    LAST_LOOK,
-    SET_LOOK,
+    LAST_SCAN,
+    SET_SCAN,
     RECORD_SIGHTS,
     NEXT_DELETION,
     NEXT_SEARCH,
@@ -1167,7 +1166,7 @@ pub const ALL: &[&str] = &[
     DUE_CHANNELS,
     NEXT_CHANNELS,
     QUEUE_CHANNELS,
-    CHANNELS_LOOKED_AT,
+    CHANNELS_OBSERVED,
     CHANNELS_AGAIN,
     ASSIGNED_CHANNELS,
     PAST_OF_CHANNELS,
@@ -1202,7 +1201,7 @@ pub const ALL: &[&str] = &[
     END_QUEUED_AHEAD,
     QUEUED_AHEAD,
     CLAMP_IMAGES,
-    CLAMP_LOOK,
+    CLAMP_SCAN,
     IMAGES_AHEAD,
     NEWEST_WRITE,
     AUDIT_BEGINS,
@@ -1253,7 +1252,7 @@ pub const ALL: &[&str] = &[
     COUNTS_SINCE,
     LAST_DURATIONS,
     OPEN_BAKES,
-    OWED_STARTS,
+    PENDING_RESTARTS,
     TABLE_NAMES,
     APPLIED_MIGRATIONS,
     SCHEMA_OBJECTS,

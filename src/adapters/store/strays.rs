@@ -1,5 +1,5 @@
-//! Images with our tags that are no good images of a line: those that the cloud lists as CREATE_FAILED, and those that no
-//! row of this history knows.
+//! Images with the owner's tags that are no good images of a line: those that the cloud lists as CREATE_FAILED, and
+//! those without a row.
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use super::{Reader, Store, StoreError, failed, instant, statements};
 use crate::domain::ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId};
 
-/// A CREATE_FAILED image of a line, as a whole list showed it.
+/// A CREATE_FAILED image of a line in a complete list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct FailedSighting {
     /// The image.
@@ -27,7 +27,7 @@ pub struct FailedSighting {
     pub slot: Option<i64>,
 }
 
-/// Any other image of a line, as a whole list showed it.
+/// Any other image of a line in a complete list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct UnrecordedSighting {
     /// The image.
@@ -40,13 +40,13 @@ pub struct UnrecordedSighting {
     pub instance_id: InstanceId,
     /// Its name.
     pub image_name: String,
-    /// How far it is.
+    /// Status of the image.
     pub status: String,
     /// By its tags, in milliseconds.
     pub slot: i64,
 }
 
-/// A CREATE_FAILED image with what is known of it.
+/// A CREATE_FAILED image.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow)]
 pub struct FailedImageRow {
     /// The image.
@@ -63,24 +63,24 @@ pub struct FailedImageRow {
     pub image_name: String,
     /// Its slot.
     pub slot: Option<i64>,
-    /// By which whole list first, of those in a row; `None`: by none yet.
+    /// First of the consecutive complete lists with it; `None` before the first.
     pub first_seen: Option<i64>,
-    /// By which last.
+    /// Last of these lists.
     pub last_seen: Option<i64>,
-    /// How far its end is: `kept`, `deleting` or `refused`.
+    /// State of its deletion: `kept`, `deleting` or `refused`.
     #[sqlx(rename = "fate")]
     pub deletion: String,
     /// Delete calls so far.
     pub tries: i64,
-    /// The next try, after one that failed.
+    /// Next attempt after a failed one.
     pub delete_after: Option<i64>,
     /// Why it is not deleted yet.
     pub refused: Option<String>,
-    /// The bake that it belongs to; `None`: the history does not know it.
+    /// Its bake; `None` if the history does not have it.
     pub bake_id: Option<i64>,
 }
 
-/// An image that no row of this history knows.
+/// An image without a row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnrecordedImage {
     /// The image.
@@ -89,23 +89,27 @@ pub struct UnrecordedImage {
     pub line: LineId,
     /// Its name.
     pub image_name: String,
-    /// How far it is.
+    /// Status of the image.
     pub status: String,
     /// By its tags.
     pub slot: DateTime<Utc>,
-    /// When a list first showed it.
+    /// First list with it.
     pub found_at: DateTime<Utc>,
 }
 
 impl FailedImageRow {
-    /// The bake that it belongs to.
+    /// Its bake.
     pub fn bake(&self) -> Option<BakeId> {
         self.bake_id.map(BakeId)
     }
 }
 
 impl Reader {
-    /// The CREATE_FAILED images of ours, line by line.
+    /// CREATE_FAILED images of this owner, line by line.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn failed_images(&self) -> Result<Vec<FailedImageRow>, StoreError> {
         sqlx::query_as(statements::FAILED_IMAGES)
             .fetch_all(&self.pool)
@@ -113,13 +117,17 @@ impl Reader {
             .map_err(failed("read the images that failed"))
     }
 
-    /// Images of lines of the file that no row knows, at most `limit`.
+    /// Images of configured lines without a row, at most `limit`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn unrecorded_images(&self, limit: u32) -> Result<Vec<UnrecordedImage>, StoreError> {
         let rows: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(statements::UNRECORDED_IMAGES)
             .bind(limit)
             .fetch_all(&self.pool)
             .await
-            .map_err(failed("read the images that no row knows"))?;
+            .map_err(failed("read the images without a row"))?;
         Ok(rows
             .into_iter()
             .map(|(image_id, line, image_name, status, slot, found_at)| UnrecordedImage {
@@ -135,7 +143,11 @@ impl Reader {
 }
 
 impl Store {
-    /// Notes what a whole list showed besides the good images of the history. All or none.
+    /// Records the other images of a complete list. All or nothing.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn record_strays(
         &self,
         failures: &[FailedSighting],

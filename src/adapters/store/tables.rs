@@ -1,5 +1,5 @@
-//! The tables of the history, as data: what a backup counts, and what an export carries. A new table is one line here; a
-//! test finds those that are missing.
+//! The tables of the history as data: a backup counts them, an export contains them. A new table needs one line here; a
+//! test finds missing ones.
 
 use std::collections::BTreeMap;
 
@@ -14,19 +14,19 @@ pub(super) struct Table {
     pub kind: Kind,
 }
 
-/// What becomes of the rows of a table.
+/// Lifetime of the rows of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
-    /// They are only ever added.
+    /// Rows are only added.
     Record,
-    /// They come and go.
+    /// Rows are added and deleted.
     State,
-    /// They follow from the configuration and the cloud: a daemon that has only just been started has some, too.
+    /// Rows follow from the configuration and the cloud: a daemon that was just started has some.
     Mirror,
 }
 
-/// All tables, those that others refer to first. Not among them: `channels_due`, which triggers fill from the others, and
-/// `lineage`, which is of this very file.
+/// All tables, in the order of their references. Without `channels_due`, which triggers fill, and `lineage`, which
+/// belongs to this file only.
 const TABLES: &[Table] = &[
     Table { name: "settings", kind: Kind::Record },
     Table { name: "targets", kind: Kind::Mirror },
@@ -50,10 +50,10 @@ const TABLES: &[Table] = &[
     Table { name: "learned", kind: Kind::Mirror },
 ];
 
-/// How many rows each table has, by its name.
+/// Number of rows of each table, by name.
 pub type Rows = BTreeMap<String, u64>;
 
-/// The migration that the database is at; `None` where it is no history at all.
+/// Migration of the database; `None` if it is no history.
 pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
     if !names(connection).await?.iter().any(|name| name == "_sqlx_migrations") {
         return Ok(None);
@@ -64,13 +64,13 @@ pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Optio
         .map_err(failed("read which migration it is at"))
 }
 
-/// Those of our tables that the database has; one of an earlier version has fewer.
+/// The tables that the database has; an earlier version has fewer.
 pub(super) async fn present(connection: &mut SqliteConnection) -> Result<Vec<Table>, StoreError> {
     let names = names(connection).await?;
     Ok(TABLES.iter().filter(|table| names.iter().any(|name| name == table.name)).copied().collect())
 }
 
-/// Whether it is of a version that marks its starts.
+/// Whether its version marks its starts.
 pub(super) async fn has_marks(connection: &mut SqliteConnection) -> Result<bool, StoreError> {
     Ok(names(connection).await?.iter().any(|name| name == "lineage"))
 }
@@ -79,7 +79,7 @@ async fn names(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreEr
     sqlx::query_scalar(statements::TABLE_NAMES).fetch_all(connection).await.map_err(failed("list its tables"))
 }
 
-/// How many rows each of these tables has.
+/// Number of rows of each of these tables.
 pub(super) async fn count(connection: &mut SqliteConnection, tables: &[Table]) -> Result<Rows, StoreError> {
     let mut rows = Rows::new();
     for table in tables {

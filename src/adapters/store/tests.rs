@@ -45,7 +45,7 @@ fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
         covers: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
-        state: State::Queued { not_before: slot, kept: None },
+        state: State::Queued { not_before: slot, suspended: None },
     }
 }
 
@@ -91,7 +91,7 @@ async fn a_due_bake_comes_back_whole() {
     let due = store.next_queued(slot, 9, &[]).await.unwrap();
     assert_eq!(due.len(), 1);
     assert_eq!(due[0].bake.settings, settings());
-    assert_eq!(due[0].bake.state, State::Queued { not_before: slot, kept: None });
+    assert_eq!(due[0].bake.state, State::Queued { not_before: slot, suspended: None });
     assert_eq!(due[0].last_version, 0);
 }
 
@@ -318,7 +318,8 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     let waiting = Wait { since: slot, why: "waits for alice".into(), on: WaitReason::Users, times: 1 };
     let waits = BakeWork { waiting: Some(waiting), ..work.clone() };
     let later = slot + TimeDelta::hours(3);
-    let waits = State::Queued { not_before: later, kept: Some(Suspended { work: waits, resume: Resume::Instance }) };
+    let waits =
+        State::Queued { not_before: later, suspended: Some(Suspended { work: waits, resume: Resume::Instance }) };
     let pending = State::Starting {
         work: BakeWork { restart_pending: true, ..work },
         end: Some(End::Skipped { code: ReasonCode::Paused, reason: "no".into() }),
@@ -341,11 +342,14 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
     let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
     assert_eq!((row.state.as_str(), row.version, row.reason.as_deref()), ("queued", Some(4), Some("waits for alice")));
     assert!(store.next_queued(slot, 9, &[]).await.unwrap().is_empty());
-    // A clock that was set back must not put the next look off.
+    // A clock that was set back must not delay the next poll.
     store.clamp_wakeups_after_clock_step(slot, slot).await.unwrap();
     assert!(store.busy_builders().await.unwrap().is_empty());
-    let owed = store.reader().pending_restarts().await.unwrap();
-    assert_eq!(owed.iter().map(|owed| (owed.bake, &owed.state)).collect::<Vec<_>>(), [(BakeId(2), &pending)]);
+    let pending_rows = store.reader().pending_restarts().await.unwrap();
+    assert_eq!(
+        pending_rows.iter().map(|pending_rows| (pending_rows.bake, &pending_rows.state)).collect::<Vec<_>>(),
+        [(BakeId(2), &pending)]
+    );
     let ended = State::Ended { work: None, end: End::Skipped { code: ReasonCode::Paused, reason: "no".into() } };
     store.commit(&[step(2, &ended)], slot).await.unwrap();
     let next = store.next_queued(slot, 9, &[]).await.unwrap();
@@ -436,7 +440,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     store.record_slots(&[row("golden", slot), row("other", slot)], &[], "abc", slot).await.unwrap();
     let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let later = slot + TimeDelta::minutes(9);
-    let unknown = State::Unknown { work: work(3), since: slot, looks: 4, next: later, why: "lost".into() };
+    let unknown = State::Unknown { work: work(3), since: slot, polls: 4, next: later, why: "lost".into() };
     let step =
         Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, reason: None, attempt: None };
     store.commit(&[step], slot).await.unwrap();
@@ -480,7 +484,7 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
 }
 
 #[tokio::test]
-async fn a_range_answers_for_the_slots_it_stands_for() {
+async fn a_range_answers_for_the_slots_it_covers() {
     let (_dir, store) = store().await;
     let slot = at("2027-01-09T03:00:00Z");
     let range = NewRow { covers_from: slot - TimeDelta::days(5), covers: 6, ..row("golden", slot) };
@@ -529,7 +533,7 @@ async fn permanent_failures_are_counted_until_a_success() {
     store.pause(&pause).await.unwrap();
     assert_eq!(store.too_many_failures(2).await.unwrap(), [], "paused once");
     assert_eq!(store.reader().pauses().await.unwrap()[&ScheduleId::from("golden")], pause);
-    store.resume(&"golden".into(), "uid 0", "mended", start).await.unwrap();
+    store.resume(&"golden".into(), "uid 0", "fixed", start).await.unwrap();
     assert!(store.reader().pauses().await.unwrap().is_empty());
     assert_eq!(end(6, failed(true)).await, [], "a clean slate");
     assert_eq!(
@@ -547,7 +551,7 @@ async fn permanent_failures_are_counted_until_a_success() {
 }
 
 #[tokio::test]
-async fn only_results_that_say_something_of_images_count_for_the_newest() {
+async fn only_results_about_images_count_for_the_newest() {
     let (_dir, store) = store().await;
     let start = at("2027-01-01T03:00:00Z");
     let rows: Vec<_> = (0..5).map(|day| row("golden", start + TimeDelta::days(day))).collect();
@@ -575,7 +579,7 @@ async fn only_results_that_say_something_of_images_count_for_the_newest() {
 }
 
 #[tokio::test]
-async fn failures_of_an_older_version_get_the_cause_that_they_tell() {
+async fn failures_of_an_older_version_get_the_cause_of_their_text() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);
     let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
@@ -729,10 +733,10 @@ async fn a_row_that_cannot_be_read_keeps_no_other_from_being_baked() {
         let due = store.next_queued(slot, 9, &[]).await.unwrap();
         assert_eq!(due.iter().map(|due| due.bake.id.0).collect::<Vec<_>>(), [2]);
     }
-    assert_eq!(store.unreadable.lock().unwrap().len(), 1, "told once");
+    assert_eq!(store.unreadable.lock().unwrap().len(), 1, "reported once");
 }
 
-/// What the connection that writes now says of `synchronous`; 2 is FULL.
+/// `synchronous` of the current writing connection; 2 is FULL.
 async fn synchronous(store: &Store) -> (i64, i64) {
     let mut connection = store.writer.connection().await.unwrap();
     let full: i64 = sqlx::query_scalar("PRAGMA synchronous").fetch_one(&mut *connection).await.unwrap();
@@ -872,8 +876,9 @@ async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_confirms_it() {
     let kept = |sent: bool, id: i64, line: &str| {
         let mut work = BakeWork { version: 3, image_name: "x".into(), ..BakeWork::default() };
         work.evidence.first_sent = sent.then_some(written);
-        let kept = crate::domain::bake::state::Suspended { work, resume: crate::domain::bake::state::Resume::Create };
-        let state = State::Queued { not_before: now, kept: Some(kept) };
+        let suspended =
+            crate::domain::bake::state::Suspended { work, resume: crate::domain::bake::state::Resume::Create };
+        let state = State::Queued { not_before: now, suspended: Some(suspended) };
         Transition { bake: BakeId(id), line: LineId::from(line), state, reason: None, attempt: None }
     };
     store.commit(&[kept(false, 2, "asked"), kept(true, 3, "sent"), kept(true, 4, "sent-soon")], written).await.unwrap();

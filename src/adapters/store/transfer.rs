@@ -1,4 +1,4 @@
-//! The whole history as one JSON document, and back. Neither way holds more than a thousand rows in memory.
+//! Export and import of the whole history as one JSON document. At most a thousand rows are in memory.
 //!
 //! ```json
 //! {"imagebaked_ledger":{"format":1,"migration":2,"rows":{"bakes":1,…}},
@@ -9,8 +9,8 @@
 //! …}}
 //! ```
 //!
-//! Each row is an object on a line of its own, its fields are the columns of its table, instants are milliseconds since
-//! 1970. Nothing in it depends on when or where it is written: two histories are the same when their exports are.
+//! Each row is an object on its own line, its fields are the columns of its table, instants are in milliseconds since
+//! 1970. The document does not depend on time or place: equal histories have equal exports.
 
 use std::{
     fmt,
@@ -34,7 +34,7 @@ use tokio::runtime::Handle;
 
 use super::{
     DATABASE_FILE, Reader, StoreError,
-    backup::{BackupError, Incoming, Progress, Restored, look_over},
+    backup::{BackupError, Incoming, Progress, Restored, verify_history},
     failed,
     location::{lock, state_folder},
     schema::{self, MIGRATIONS},
@@ -42,12 +42,12 @@ use super::{
 };
 use crate::domain::bake::State;
 
-/// Raised when a document changes so that an older version would misread it.
+/// Incremented when a change would make an older version misread a document.
 const FORMAT: u32 = 1;
 /// Rows of one statement.
 const BATCH: usize = 1000;
 
-/// Why a history was not written or read.
+/// Error of an export or import.
 #[derive(Debug, thiserror::Error)]
 pub enum TransferError {
     /// The database.
@@ -56,35 +56,35 @@ pub enum TransferError {
     /// Its file.
     #[error(transparent)]
     File(#[from] BackupError),
-    /// The reader went away, the disk is full.
+    /// The output cannot be written: closed or disk full.
     #[error("the export could not be written")]
     Write(#[source] io::Error),
-    /// Not a document of ours, or only a part of one.
+    /// Not an export, or an incomplete one.
     #[error("the export could not be read")]
     Read(#[source] serde_json::Error),
     /// From a later version.
     #[error("the export was written by a newer imagebaked ({what}); install that version")]
     Newer {
-        /// What is newer.
+        /// The newer part.
         what: String,
     },
-    /// The migration that it names is none of ours.
-    #[error("the export says that its history is at migration {migration}, which there never was")]
+    /// The document names an unknown migration.
+    #[error("the export is of a history at migration {migration}, which there never was")]
     NoSuchMigration {
-        /// What it says.
+        /// Its migration.
         migration: i64,
     },
-    /// A row that does not fit its table.
+    /// A row that does not match its table.
     #[error("row {row} of {table:?}: {what}")]
     Row {
         /// The table.
         table: &'static str,
-        /// Which, from 1.
+        /// Number of the row, from 1.
         row: u64,
         /// Why.
         what: String,
     },
-    /// Rows that the database refuses.
+    /// Rows that the database rejects.
     #[error("rows {from} to {to} of {table:?} do not fit")]
     Rows {
         /// The table.
@@ -96,23 +96,23 @@ pub enum TransferError {
         /// Why.
         source: sqlx::Error,
     },
-    /// What the document promises at its beginning is not in it.
+    /// The row counts at the beginning do not match.
     #[error("the export is not whole: of {table:?} it promises {promised} rows and has {found}")]
     NotWhole {
         /// The table.
         table: String,
-        /// What it says.
+        /// Announced rows.
         promised: u64,
-        /// What it has.
+        /// Actual rows.
         found: u64,
     },
-    /// Its rows do not fit each other.
+    /// Rows violate a foreign key.
     #[error("the export is inconsistent: {what}")]
     Inconsistent {
         /// How.
         what: String,
     },
-    /// Something would be lost.
+    /// The import would delete rows.
     #[error(
         "the history in {dir} is not empty ({rows} rows of {table:?}); an import never mixes two: move {dir}/{DATABASE_FILE} away first"
     )]
@@ -124,12 +124,12 @@ pub enum TransferError {
         /// How many.
         rows: u64,
     },
-    /// A thread ended badly.
+    /// A thread panicked.
     #[error("reading the export ended badly")]
     Thread(#[from] tokio::task::JoinError),
 }
 
-/// How an export begins.
+/// Beginning of an export.
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     format: u32,
@@ -138,10 +138,14 @@ struct Header {
 }
 
 impl Reader {
-    /// Writes the history, as it is at one moment. Answers with how many rows each table has.
+    /// Writes the history at one instant. Returns the number of rows of each table.
+    ///
+    /// # Errors
+    ///
+    /// `TransferError` if the history is unreadable or the output cannot be written.
     pub async fn export(&self, out: &mut (impl Write + Send), progress: Progress<'_>) -> Result<Rows, TransferError> {
         let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
-        // All that is read in one transaction is of one moment.
+        // One transaction reads one state.
         let mut moment = connection.begin().await.map_err(failed("be read"))?;
         let migration = tables::migration(&mut moment).await?.unwrap_or_default();
         if migration > schema::last_migration() {
@@ -178,8 +182,12 @@ async fn select(table: Table, connection: &mut SqliteConnection) -> Result<Strin
     Ok(format!("SELECT json_object({}) FROM {} ORDER BY {}", fields.join(", "), table.name, key.join(", ")))
 }
 
-/// Makes the history in `state_dir` from an export, whole or not at all. Refuses where that has more than what a first
-/// start makes, and while a daemon is at work there; what was there is kept beside it.
+/// Creates the history in `state_dir` from an export, completely or not at all. The former history stays beside it.
+/// Fails if that has more than a first start creates, or while a daemon uses the directory.
+///
+/// # Errors
+///
+/// `TransferError` if the document is no complete export, does not match the schema, or would delete rows.
 pub async fn import(
     state_dir: &Path,
     input: impl Read + Send + 'static,
@@ -191,7 +199,7 @@ pub async fn import(
     must_be_empty(state_dir).await?;
     let incoming = Incoming::new(folder)?;
     let path = incoming.path();
-    // Nobody else sees it before it is whole and on the disk.
+    // Not visible before it is complete and synced.
     let options = SqliteConnectOptions::new()
         .filename(&path)
         .journal_mode(SqliteJournalMode::Memory)
@@ -202,7 +210,7 @@ pub async fn import(
     progress("reading the export");
     let mut target =
         TransferTarget { runtime: Handle::current(), connection, header: None, tables: Vec::new(), refused: None };
-    // The document is read as it comes, by a thread that may wait for it.
+    // A thread parses the document as it arrives, because it may block.
     let (target, read) = tokio::task::spawn_blocking(move || {
         let mut document = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 16, input));
         let read = Document(&mut target).deserialize(&mut document).and_then(|()| document.end());
@@ -223,11 +231,11 @@ pub async fn import(
         }
     }
     sqlx::query("COMMIT").execute(&mut connection).await.map_err(failed("be committed"))?;
-    // As any history of an earlier version, it is brought up to date.
+    // It is migrated like any history of an earlier version.
     MIGRATIONS.run(&mut connection).await.map_err(|source| migrate_failed(&path, source))?;
     connection.close().await.map_err(failed("be closed"))?;
-    progress("looking the history over");
-    let history = look_over(&path).await.map_err(|error| match error {
+    progress("verifying the history");
+    let history = verify_history(&path).await.map_err(|error| match error {
         BackupError::Damaged { what, .. } => TransferError::Inconsistent { what },
         error => error.into(),
     })?;
@@ -259,7 +267,7 @@ fn migrate_failed(path: &Path, source: MigrateError) -> StoreError {
     StoreError::Migrate { path: path.to_owned(), source }
 }
 
-/// The database being made, and what is wrong with what comes for it.
+/// The new database, and the first error of its rows.
 #[derive(Debug)]
 struct TransferTarget {
     runtime: Handle,
@@ -270,7 +278,7 @@ struct TransferTarget {
 }
 
 impl TransferTarget {
-    /// The database as it was when the export was written, with a transaction begun.
+    /// Creates the database at the migration of the export, with an open transaction.
     fn begin(&mut self, header: Header) -> Result<(), TransferError> {
         if header.format > FORMAT {
             return Err(TransferError::Newer { what: format!("format {}", header.format) });
@@ -298,7 +306,7 @@ impl TransferTarget {
     fn inlet(&mut self, name: &str) -> Result<Option<Inlet<'_>>, TransferError> {
         let Some(table) = self.tables.iter().copied().find(|table| table.name == name) else { return Ok(None) };
         let (columns, _) = self.runtime.block_on(tables::columns(&mut self.connection, table))?;
-        // Triggers may have put rows there, for what has come into other tables.
+        // Triggers may have added rows for other tables.
         let clear = AssertSqlSafe(format!("DELETE FROM {}", table.name));
         self.runtime
             .block_on(sqlx::query(clear).execute(&mut self.connection))
@@ -315,7 +323,7 @@ impl TransferTarget {
     }
 }
 
-/// Where the rows of one table go.
+/// Destination of the rows of one table.
 struct Inlet<'a> {
     target: &'a mut TransferTarget,
     table: &'static str,
@@ -340,7 +348,7 @@ impl Inlet<'_> {
         {
             return refuse(format!("{key:?} is neither text nor a number nor null"));
         }
-        // The schema leaves words to the program that writes them.
+        // The schema does not restrict words; the program does.
         if let Some(Value::String(state)) = row.get("state").filter(|_| self.table == "bakes")
             && !State::WORDS.contains(&state.as_str())
         {
@@ -368,13 +376,13 @@ impl Inlet<'_> {
     }
 }
 
-/// Ends the reading of a document; what is refused is remembered in full.
+/// Ends the parsing of a document; the error keeps its details.
 fn refuse<E: de::Error>(target: &mut TransferTarget, error: TransferError) -> E {
     target.refused = Some(error);
     E::custom("refused")
 }
 
-/// The document: how it begins, then its tables.
+/// The document: its head, then its tables.
 struct Document<'a>(&'a mut TransferTarget);
 
 impl<'de> DeserializeSeed<'de> for Document<'_> {
@@ -410,7 +418,7 @@ impl<'de> Visitor<'de> for Document<'_> {
     }
 }
 
-/// The tables by their names.
+/// The tables by name.
 struct Tables<'a>(&'a mut TransferTarget);
 
 impl<'de> DeserializeSeed<'de> for Tables<'_> {

@@ -1,4 +1,4 @@
-//! The engine's side: bakes that are due, the steps they take, the calls behind them.
+//! Queries and commits of the engine: due bakes, their steps, and the calls behind them.
 
 use std::{
     borrow::Cow,
@@ -21,19 +21,19 @@ use crate::{
     },
 };
 
-/// A bake that wants to be looked at, with what its admission needs.
+/// A due bake, with the data for its admission.
 #[derive(Debug)]
 pub struct DueBake {
     /// The bake.
     pub bake: Bake,
-    /// The last version given out in its line.
+    /// Last assigned version of its line.
     pub last_version: u32,
 }
 
-/// One step of a bake, to be committed before its effect.
+/// A step of a bake, committed before its effect.
 #[derive(Debug)]
 pub struct Transition {
-    /// Whose.
+    /// The bake.
     pub bake: BakeId,
     /// The line, for its version.
     pub line: LineId,
@@ -41,22 +41,22 @@ pub struct Transition {
     pub state: State,
     /// Why it is as it is, see [`Bake::reason`].
     pub reason: Option<String>,
-    /// The call that led to it, if it is worth a row.
+    /// The call behind it, if it is recorded.
     pub attempt: Option<Attempt>,
 }
 
-/// One call and what came of it.
+/// A call and its result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
     /// `stop`, `create`, `build`, `start`, `hook`, …
     pub stage: &'static str,
     /// Which call.
     pub call: Cow<'static, str>,
-    /// When it was begun, the wait for the rate limit included.
+    /// Start of the call, including the wait for the rate limit.
     pub started_at: DateTime<Utc>,
-    /// When its answer was there.
+    /// Instant of its response.
     pub finished_at: DateTime<Utc>,
-    /// What came of it.
+    /// Its result.
     pub outcome: Outcome,
     /// The API's code.
     pub code: Option<String>,
@@ -64,23 +64,31 @@ pub struct Attempt {
     pub http_status: Option<u16>,
     /// For support tickets.
     pub request_id: Option<String>,
-    /// In words: the API's message with our advice, or what was learned.
+    /// Description: the API's message with the advice, or an observation.
     pub message: Option<String>,
 }
 
-/// What came of a call: `ok`, or the class of its failure.
+/// Result of a call: `ok`, or the class of its error.
 pub type Outcome = &'static str;
 
 impl Store {
-    /// Begun bakes whose time has come, the oldest slot first.
+    /// Due bakes that have started, oldest slot first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn due(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
         let query = sqlx::query(statements::DUE_BAKES).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the bakes that are due"))?;
         Ok(self.readable(&rows))
     }
 
-    /// Queued bakes that may begin now: at most `free`, one for each free instance, none in the regions that are full,
-    /// the oldest slot first.
+    /// Queued bakes that may start now: at most `free`, one for each free instance, none in full regions, oldest slot
+    /// first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_queued(
         &self,
         now: DateTime<Utc>,
@@ -95,7 +103,11 @@ impl Store {
         Ok(self.readable(&rows))
     }
 
-    /// One bake; `None` where there is no such one, or where its row only accounts.
+    /// One bake; `None` if it does not exist, or if its row has none.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn bake(&self, id: BakeId) -> Result<Option<Bake>, StoreError> {
         let row = sqlx::query(statements::OPEN_BAKE)
             .bind(id.0)
@@ -106,13 +118,21 @@ impl Store {
     }
 
     /// Queued bakes whose deadline has passed.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn overdue_queued(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
         let query = sqlx::query(statements::OVERDUE_QUEUED).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
         Ok(self.readable(&rows))
     }
 
-    /// When the next bake wants to be looked at, after `now`.
+    /// Instant of the next event of a bake, after `now`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn next_wake(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
         let at: Option<i64> = sqlx::query_scalar(statements::NEXT_WAKE)
             .bind(now.timestamp_millis())
@@ -122,8 +142,12 @@ impl Store {
         Ok(at.and_then(DateTime::from_timestamp_millis))
     }
 
-    /// Makes begun bakes due now that wait for an instant later than `latest`: the clock was set back since. Those in the
-    /// queue keep their time.
+    /// Makes started bakes due now that wait for an instant later than `latest`: the clock was set back since. Queued
+    /// bakes keep their time.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn clamp_wakeups_after_clock_step(
         &self,
         now: DateTime<Utc>,
@@ -133,12 +157,16 @@ impl Store {
             .bind(now.timestamp_millis())
             .bind(latest.timestamp_millis());
         let mut tx = self.begin().await?;
-        let done = query.execute(&mut *tx).await.map_err(failed("look at waiting bakes again"))?;
-        tx.commit().await.map_err(failed("look at waiting bakes again"))?;
+        let done = query.execute(&mut *tx).await.map_err(failed("make waiting bakes due"))?;
+        tx.commit().await.map_err(failed("make waiting bakes due"))?;
         Ok(done.rows_affected())
     }
 
-    /// Makes bakes due that wait for a cloud that did not answer, within `spread` from `now`.
+    /// Makes bakes due that wait for a cloud that did not respond, within `spread` from `now`.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn wake_outage_waits(&self, now: DateTime<Utc>, spread: Duration) -> Result<u64, StoreError> {
         let query = sqlx::query(statements::WAKE_OUTAGE_WAITS)
             .bind(now.timestamp_millis())
@@ -150,6 +178,10 @@ impl Store {
     }
 
     /// How many builders are in use, by region.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
     pub async fn busy_builders(&self) -> Result<HashMap<String, usize>, StoreError> {
         let rows: Vec<(String, i64)> = sqlx::query_as(statements::BUSY_BUILDERS)
             .fetch_all(&self.reader.pool)
@@ -158,13 +190,21 @@ impl Store {
         Ok(rows.into_iter().map(|(region, n)| (region, usize::try_from(n).unwrap_or_default())).collect())
     }
 
-    /// Commits steps and the calls behind them, all or none. Each is of another bake, and none of one that has ended. A row
-    /// that is missing, or that has ended meanwhile, means that this is not the history that the steps were read from.
+    /// Commits steps and the calls behind them, all or nothing. Each belongs to another open bake. A row that is
+    /// missing or has ended means that this is not the history that the steps were read from.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn commit(&self, transitions: &[Transition], now: DateTime<Utc>) -> Result<(), StoreError> {
         self.commit_seen(transitions, now, now).await
     }
 
-    /// The same; images of bakes that succeeded count as AVAILABLE from `cloud_now` on, the cloud's time.
+    /// The same; images of successful bakes count as AVAILABLE from `cloud_now` on, the cloud's time.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn commit_seen(
         &self,
         transitions: &[Transition],
@@ -184,7 +224,7 @@ impl Store {
             .iter()
             .filter_map(|transition| Some(AttemptJson::of(transition.bake, transition.attempt.as_ref()?)))
             .collect();
-        // What was begun is ended, also where the file has lost its name.
+        // Running bakes are ended, even if the file has lost its name.
         let mut tx = self.writer.begin_detached().await?;
         let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
             sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
@@ -220,7 +260,7 @@ impl Store {
         Ok(())
     }
 
-    /// A row that this version cannot read must not keep the others from being baked: it is reported once and left alone.
+    /// A row that this version cannot read must not block the others: it is reported once and ignored.
     fn readable(&self, rows: &[SqliteRow]) -> Vec<DueBake> {
         let mut bakes = Vec::with_capacity(rows.len());
         for row in rows {
@@ -260,7 +300,7 @@ struct StepRow<'a> {
     attempts: u32,
     wake_at: Option<i64>,
     finished_at: Option<i64>,
-    /// 1 for a failure that counts for the pause of the schedule, 0 for a success, nothing for what says neither.
+    /// 1 for a failure that counts for the pause of the schedule, 0 for a success, none otherwise.
     permanent: Option<u8>,
 }
 
@@ -339,7 +379,7 @@ fn due_bake(row: &SqliteRow) -> Result<DueBake, sqlx::Error> {
         line: text("line_id")?.into(),
         slot,
         trigger: Trigger::parse(&text("trigger")?).unwrap_or(Trigger::Slot),
-        // A row without it is of the first version, where it was always that.
+        // Rows of the first version lack it; the value was fixed.
         give_up_at: give_up_at.unwrap_or_else(|| later(slot, settings.deadline)),
         settings: Arc::new(settings),
         state: serde_json::from_str(&text("progress")?).map_err(decode("progress"))?,
@@ -351,7 +391,7 @@ fn decode(column: &'static str) -> impl FnOnce(serde_json::Error) -> sqlx::Error
     move |source| sqlx::Error::ColumnDecode { index: column.to_owned(), source: Box::new(source) }
 }
 
-/// The JSON and the hash that settings are stored under.
+/// The JSON of settings, and its hash.
 pub(super) fn settings_row(settings: &BakeSettings) -> Result<(String, String), StoreError> {
     use sha2::Digest;
     let json = serde_json::to_string(settings).map_err(StoreError::Encode)?;

@@ -1,13 +1,12 @@
-//! The one connection that writes, and its renewal.
+//! The writing connection, and its renewal.
 //!
-//! After a full disk, an I/O error or a cancelled task nobody knows what a connection is in the middle of: SQLite may have
-//! rolled back by itself, or not. So a connection whose transaction was not committed is thrown away, and the next
-//! transaction begins on a new one. What was committed is in the file; what was not is gone: exactly what the caller was
-//! answered.
+//! After a full disk, an I/O error or a cancelled task the state of a connection is unknown: SQLite may have rolled
+//! back, or not. A connection whose transaction was not committed is therefore discarded, and the next transaction uses
+//! a new one. The file contains exactly the transactions that were reported as committed.
 //!
-//! Each transaction also makes sure that it writes into the file that the path names. SQLite goes on with a file whose name
-//! is gone, and nobody would ever find again what it writes there. It goes on, too, with a file that another database was
-//! copied over, and mixes the two.
+//! Each transaction also checks that it writes into the file that the path names. SQLite continues with a file whose
+//! name is gone, where nobody would find the data. It also continues with a file that another database was copied over,
+//! and mixes the two.
 
 use std::{
     fs::File,
@@ -25,7 +24,7 @@ use tokio::sync::{Mutex, OwnedMutexGuard};
 use super::{StoreError, failed, lineage::LineageMarks, location::LOCK_FILE, log_binding::LogBinding};
 use crate::adapters::files::FileId;
 
-/// What SQLite keeps beside a database in use.
+/// Files that SQLite keeps beside a database in use.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
 
 /// The connection that writes.
@@ -33,20 +32,20 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 pub(super) struct Writer {
     options: SqliteConnectOptions,
     place: Arc<Mutex<Place>>,
-    /// A transaction came to nothing, and none has been committed since.
+    /// A transaction failed, and none has been committed since.
     is_suspect: Arc<AtomicBool>,
     names: OnceLock<Names>,
     marks: OnceLock<Arc<LineageMarks>>,
     binding: OnceLock<Arc<LogBinding>>,
-    /// The file has lost its name, and is written all the same, to end what was begun.
+    /// The file has lost its name, and is written nevertheless, to end running bakes.
     is_detached: AtomicBool,
 }
 
 #[derive(Debug)]
 enum Place {
-    /// Free to be used.
+    /// Free.
     Free(SqliteConnection),
-    /// Thrown away, with whatever it was in the middle of.
+    /// Discarded, with its open transaction.
     Broken,
     /// The store was closed.
     Closed,
@@ -54,6 +53,10 @@ enum Place {
 
 impl Writer {
     /// Opens the connection.
+    ///
+    /// # Errors
+    ///
+    /// The error of SQLite.
     pub async fn open(options: SqliteConnectOptions) -> Result<Self, sqlx::Error> {
         let connection = SqliteConnection::connect_with(&options).await?;
         Ok(Self {
@@ -67,14 +70,14 @@ impl Writer {
         })
     }
 
-    /// From now on every transaction is held against these.
+    /// Every later transaction is checked against these.
     pub fn hold_against(&self, marks: LineageMarks, names: Names, binding: LogBinding) {
         let _ = self.marks.set(Arc::new(marks));
         let _ = self.names.set(names);
         let _ = self.binding.set(Arc::new(binding));
     }
 
-    /// What has become of the names of the open files; `None` where all is as it was.
+    /// Change of the names of the open files; `None` if there is none.
     pub fn replaced(&self) -> Option<StoreError> {
         let names = self.names.get()?;
         let changed = names.changed();
@@ -87,7 +90,7 @@ impl Writer {
         self.binding.get().is_some_and(|binding| binding.is_broken())
     }
 
-    /// Whether it is the database itself that has lost its name.
+    /// Whether the database itself has lost its name.
     pub fn has_lost_database(&self) -> bool {
         self.names.get().is_some_and(|names| {
             names
@@ -97,17 +100,22 @@ impl Writer {
         })
     }
 
-    /// Lets what was begun be ended in a file without a name. What it says is lost when the process ends, if nobody saves it.
+    /// Lets running bakes end in a file without a name. Its content is lost at the end of the process unless it is
+    /// saved.
     pub fn detach(&self) {
         self.is_detached.store(true, Ordering::Relaxed);
     }
 
-    /// Whether a transaction came to nothing and none has been committed since.
+    /// Whether a transaction failed and none has been committed since.
     pub fn is_suspect(&self) -> bool {
         self.is_suspect.load(Ordering::Relaxed)
     }
 
-    /// The connection, outside of any transaction; it goes back when the value is dropped.
+    /// The connection, outside of any transaction; it is returned when the value is dropped.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn connection(&self) -> Result<WriteTransaction, StoreError> {
         let mut place = Arc::clone(&self.place).lock_owned().await;
         let connection = match std::mem::replace(&mut *place, Place::Broken) {
@@ -129,7 +137,11 @@ impl Writer {
         })
     }
 
-    /// Writes what is in the log into the database.
+    /// Writes the log into the database.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn checkpoint(&self) -> Result<(), StoreError> {
         let mut connection = self.connection().await?;
         if let Some(replaced) = self.replaced() {
@@ -141,7 +153,7 @@ impl Writer {
 
     async fn renew(&self) -> Result<SqliteConnection, StoreError> {
         if self.is_detached.load(Ordering::Relaxed) {
-            // By its path another file would be opened.
+            // The path would open another file.
             return Err(failed("go on in a file without a name")(sqlx::Error::PoolClosed));
         }
         if let Some(names) = self.names.get() {
@@ -154,6 +166,10 @@ impl Writer {
     }
 
     /// Begins a transaction that may write.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn begin(&self) -> Result<WriteTransaction, StoreError> {
         if let Some(replaced) = self.replaced() {
             return Err(replaced);
@@ -161,7 +177,11 @@ impl Writer {
         self.begin_detached().await
     }
 
-    /// Begins a transaction that may write, also in a file that has lost its name, if that is known.
+    /// Begins a transaction that may write, also in a file that is known to have lost its name.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn begin_detached(&self) -> Result<WriteTransaction, StoreError> {
         let mut work = self.connection().await?;
         if !self.is_detached.load(Ordering::Relaxed)
@@ -191,7 +211,11 @@ impl Writer {
         Ok(work)
     }
 
-    /// Writes something that changes nothing, to see whether that is possible.
+    /// Commits a transaction without a change, to check whether writing is possible.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the connection is closed, the files have lost their names, or SQLite fails.
     pub async fn probe(&self) -> Result<(), StoreError> {
         self.begin().await?.commit().await.map_err(failed("commit a transaction"))
     }
@@ -206,7 +230,7 @@ impl Writer {
         self.end(None).await;
     }
 
-    /// Leaves the connection open until the process ends. What closes it writes the log into whatever is in the file.
+    /// Leaves the connection open until the process ends: closing would write the log into whatever is in the file.
     pub async fn leave_open(&self) {
         let mut place = Arc::clone(&self.place).lock_owned().await;
         if let Place::Free(connection) = std::mem::replace(&mut *place, Place::Closed) {
@@ -235,7 +259,7 @@ impl Writer {
     }
 }
 
-/// The connection in use. One that is dropped within a transaction is thrown away.
+/// The connection in use. One that is dropped within a transaction is discarded.
 #[derive(Debug)]
 pub(super) struct WriteTransaction {
     place: OwnedMutexGuard<Place>,
@@ -249,6 +273,10 @@ pub(super) struct WriteTransaction {
 
 impl WriteTransaction {
     /// Commits.
+    ///
+    /// # Errors
+    ///
+    /// The error of SQLite; the transaction is not committed then.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("COMMIT").execute(&mut *self).await?;
         self.in_transaction = false;
@@ -262,7 +290,11 @@ impl WriteTransaction {
         Ok(())
     }
 
-    /// Ends the transaction without a trace.
+    /// Rolls the transaction back.
+    ///
+    /// # Errors
+    ///
+    /// The error of SQLite.
     pub async fn rollback(mut self) -> Result<(), sqlx::Error> {
         sqlx::query("ROLLBACK").execute(&mut *self).await?;
         self.in_transaction = false;
@@ -270,7 +302,7 @@ impl WriteTransaction {
     }
 }
 
-// Both are there until the value is dropped.
+// Both are present until the value is dropped.
 #[expect(clippy::expect_used, reason = "the connection is taken by drop alone")]
 mod access {
     use super::{Deref, DerefMut, SqliteConnection, WriteTransaction};
@@ -295,7 +327,7 @@ impl Drop for WriteTransaction {
         let Some(connection) = self.connection.take() else { return };
         *self.place = if self.in_transaction {
             self.is_suspect.store(true, Ordering::Relaxed);
-            // Closed by its own thread, which rolls back. Not the orderly way: that would write.
+            // Its own thread closes it and rolls back. An orderly close would write.
             drop(connection);
             Place::Broken
         } else {
@@ -304,18 +336,22 @@ impl Drop for WriteTransaction {
     }
 }
 
-/// The files of an open database by their names, as they were when it was opened.
+/// The files of an open database by their names, as of its opening.
 #[derive(Debug)]
 pub(super) struct Names {
     path: PathBuf,
     /// The database and the lock.
     own: Vec<(PathBuf, FileId)>,
-    /// What SQLite keeps beside it; removed by the last connection that is closed, made by the next.
+    /// Files beside it; removed by the last connection that closes, created by the next.
     beside: StdMutex<Vec<(PathBuf, FileId)>>,
 }
 
 impl Names {
     /// For a database at `path`, which is that file.
+    ///
+    /// # Errors
+    ///
+    /// The error of the system.
     pub fn of(path: &Path, database: Option<FileId>, lock: &File) -> std::io::Result<Self> {
         let mut own = vec![(path.with_file_name(LOCK_FILE), FileId::of_file(lock)?)];
         own.extend(database.map(|database| (path.to_owned(), database)));
@@ -324,7 +360,7 @@ impl Names {
         Ok(names)
     }
 
-    /// Takes what is beside the database for what SQLite put there.
+    /// Records the files beside the database as SQLite's.
     fn see_beside(&self) {
         let mut found = Vec::new();
         for suffix in BESIDE {
@@ -344,7 +380,7 @@ impl Names {
         }
     }
 
-    /// Until the next transaction nothing is known of what is beside the database.
+    /// Until the next transaction the files beside the database are unknown.
     fn forget_beside(&self) {
         self.beside.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -360,7 +396,7 @@ impl Names {
                 Ok(None) => {
                     return Some(self.error(&format!("was removed or moved while it was in use ({})", path.display())));
                 }
-                // Whether the disk can be read is for SQLite to find out.
+                // SQLite reports whether the disk is readable.
                 Err(_) => {}
             }
         }

@@ -1,9 +1,9 @@
-//! The status page over HTTP/1.1, read-only: what is asked for, who may ask, and how it is answered.
+//! The status page over HTTP/1.1, read-only: routes, access and responses.
 //!
-//! `/` and `/bake/N` are for people, `/status.json` and `/history.json?limit=N` for programs, `/healthz` and `/livez` for
-//! probes.
-//! Nothing here changes anything, so there is no log-in; the address to listen on decides who may look. A browser that
-//! is lured to a name which resolves to that address is refused by its Host header, and no page runs a script.
+//! `/` and `/bake/N` are for people, `/status.json` and `/history.json?limit=N` for programs, `/healthz` and `/livez`
+//! for probes. Nothing here changes anything, so there is no log-in; the listen address determines who has access.
+//! Requests of a browser for a foreign name that resolves to that address are rejected by their Host header, and no
+//! page runs a script.
 
 use std::{io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
@@ -33,16 +33,16 @@ use crate::{
     domain::{error::chain, health::Verdict, ids::BakeId, status::Status},
 };
 
-/// How many rows the page shows, and `/history.json` where the request has no `limit`.
+/// Number of rows of the page, and of `/history.json` without a `limit`.
 const ROWS: u32 = 50;
-/// The most rows that `/history.json` gives: an answer stays below a megabyte or so.
+/// Maximum rows of `/history.json`: a response stays below about a megabyte.
 const MOST_ROWS: u32 = 1_000;
-/// How long a connection may last. Every answer ends its connection, so this bounds one request.
+/// Maximum duration of a connection. Every response ends its connection, so this bounds one request.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
-/// How long answers under way have once the daemon stops.
+/// Maximum time for running responses once the daemon stops.
 const GRACE: Duration = Duration::from_secs(1);
 
-/// What every answer carries: not stored, not framed, not guessed at, no script, nothing from elsewhere.
+/// Headers of every response: not stored, not framed, no sniffing, no script, no foreign content.
 const HEADERS: [(HeaderName, HeaderValue); 7] = [
     (CACHE_CONTROL, HeaderValue::from_static("no-store")),
     (CONNECTION, HeaderValue::from_static("close")),
@@ -58,42 +58,46 @@ const HEADERS: [(HeaderName, HeaderValue); 7] = [
     (X_FRAME_OPTIONS, HeaderValue::from_static("DENY")),
 ];
 
-/// Why there is no page.
+/// Why the page cannot be served.
 #[derive(Debug, thiserror::Error)]
 pub enum PageError {
-    /// The address cannot be had.
+    /// The address cannot be bound.
     #[error("cannot serve the status page on {address}; choose another [daemon] listen")]
     Listen {
         /// The address.
         address: SocketAddr,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
 }
 
-/// A [`Status`] that is being put together.
+/// Future of a [`Status`].
 pub type StatusFuture<'a> = Pin<Box<dyn Future<Output = Result<Status, StoreError>> + Send + 'a>>;
 
-/// Where the page has its knowledge from.
+/// Data source of the page.
 pub trait Source: Send + Sync + 'static {
-    /// How the daemon is.
+    /// Status of the daemon.
     fn status(&self) -> StatusFuture<'_>;
     /// The history.
     fn reader(&self) -> &Reader;
-    /// Whether the engine still ticks. Asks nobody, so that it answers whatever else hangs.
+    /// Whether the engine ticks. Reads memory only, so that it responds whatever else hangs.
     fn is_ticking(&self) -> bool;
-    /// The present instant.
+    /// Current instant.
     fn now(&self) -> DateTime<Utc>;
 }
 
-/// The page, bound to its address or switched off.
+/// The page, bound to its address or disabled.
 #[derive(Debug)]
 pub struct StatusPage {
     listener: Option<TcpListener>,
 }
 
 impl StatusPage {
-    /// Binds the address, so that an address that cannot be bound is an error before the daemon is ready. `None` is off.
+    /// Binds the address, so that a failure is reported before the daemon is ready. `None` disables the page.
+    ///
+    /// # Errors
+    ///
+    /// `PageError` if the address cannot be bound.
     pub async fn bind(listen: Option<SocketAddr>) -> Result<Self, PageError> {
         let listener = match listen {
             None => None,
@@ -104,7 +108,7 @@ impl StatusPage {
         Ok(Self { listener })
     }
 
-    /// Where it listens; the port is the real one where 0 was asked for.
+    /// Bound address; with the actual port if 0 was configured.
     pub fn address(&self) -> Option<SocketAddr> {
         self.listener.as_ref().and_then(|listener| listener.local_addr().ok())
     }
@@ -119,7 +123,7 @@ impl StatusPage {
             tokio::time::sleep(GRACE).await;
         };
         tokio::select! {
-            // It ends by `stop` alone: failures of single connections stay theirs.
+            // It ends by `stop` only: errors of single connections do not end it.
             _ = serving => {}
             () = too_late => {}
         }
@@ -142,7 +146,7 @@ fn router(source: Arc<dyn Source>) -> Router {
         .with_state(source)
 }
 
-/// Refuses names that are not ours and puts [`HEADERS`] on every answer.
+/// Rejects foreign host names and adds [`HEADERS`] to every response.
 async fn guard(request: Request, next: Next) -> Response {
     let mut response = if asks_for_this_machine(request.headers()) {
         next.run(request).await
@@ -154,8 +158,8 @@ async fn guard(request: Request, next: Next) -> Response {
     response
 }
 
-/// Whether the one Host header is an IP address or a name that can only mean the loopback. Any other name may have
-/// been pointed here by somebody else (DNS rebinding), whose page could then read this one.
+/// Whether the one Host header is an IP address or a name of the loopback. Another party may have pointed any other
+/// name here (DNS rebinding), and its page could then read this one.
 fn asks_for_this_machine(headers: &HeaderMap) -> bool {
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else { return false };
@@ -222,7 +226,7 @@ async fn history_json(State(source): WebState, uri: Uri) -> Response {
     }
 }
 
-/// Answers a probe that pages somebody: 200 on ok and warning, 503 on problem, with the headline and a line for each.
+/// Response to a probe for alerts: 200 on ok and warning, 503 on problem, with the headline and a line for each.
 async fn healthz(State(source): WebState) -> Response {
     match source.status().await {
         Ok(Status { health, .. }) => {
@@ -243,7 +247,7 @@ async fn healthz(State(source): WebState) -> Response {
     }
 }
 
-/// Answers a probe that restarts the daemon: 200 as long as the engine ticks, however its bakes fare.
+/// Response to a probe for restarts: 200 as long as the engine ticks, whatever the state of the bakes.
 async fn livez(State(source): WebState) -> Response {
     if source.is_ticking() {
         "ok\n".into_response()
@@ -256,7 +260,7 @@ async fn newest(source: &dyn Source, limit: u32) -> Result<Vec<BakeRow>, StoreEr
     source.reader().history(&Filter { limit, ..Filter::default() }).await
 }
 
-/// The `limit` of a query; `None` for one out of bounds or for anything else that is asked.
+/// The `limit` of a query; `None` if it is out of bounds or there are other parameters.
 fn limit(query: Option<&str>) -> Option<u32> {
     match query {
         None | Some("") => Some(ROWS),

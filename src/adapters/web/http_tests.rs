@@ -66,7 +66,7 @@ fn row(schedule: &str, instance: &str, slot: DateTime<Utc>) -> NewRow {
         covers: 1,
         trigger: Trigger::Slot,
         settings: Some(settings()),
-        state: State::Queued { not_before: slot, kept: None },
+        state: State::Queued { not_before: slot, suspended: None },
     }
 }
 
@@ -137,9 +137,9 @@ async fn fill(store: &Store) {
     let state = State::Unknown {
         work: work("office-cn", 112),
         since: hour(2),
-        looks: 4,
+        polls: 4,
         next: now() + TimeDelta::seconds(25),
-        why: "the answer to the create call was lost; looking for its image".into(),
+        why: "the answer to the create call was lost; searching for its image".into(),
     };
     step(3, "office-cn", now(), state, None).await;
     let state = State::Building {
@@ -169,13 +169,13 @@ async fn fill(store: &Store) {
 }
 
 #[tokio::test]
-async fn what_waits_too_long_is_late_and_says_for_what() {
+async fn a_bake_that_waits_too_long_is_late_with_its_reason() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path()).await.unwrap();
     fill(&store).await;
     let slot = now() - TimeDelta::minutes(30);
     let jittered = NewRow {
-        state: State::Queued { not_before: now() - TimeDelta::minutes(1), kept: None },
+        state: State::Queued { not_before: now() - TimeDelta::minutes(1), suspended: None },
         ..row("jittered", "ecd-jitter", slot)
     };
     let rows = [row("again", "ecd-4jx0qqkx1d2aa", slot), row("free", "ecd-free", slot), jittered];
@@ -235,7 +235,7 @@ impl Source for Fake {
                 waiting,
                 queued,
                 late: Vec::new(),
-                held: None,
+                suspended: None,
                 paused: Vec::new(),
                 paused_in_file: Vec::new(),
                 next: vec![
@@ -408,14 +408,14 @@ async fn bakes_that_wait_are_listed_with_their_reason() {
     let served = Served::start().await;
     assert!(!served.get("/").await.body.contains("waits for ann"));
     let reason = "waits for ann to leave, who is connected to the instance".to_owned();
-    let kept = Some(Suspended { work: work("win11-golden", 42), resume: Resume::Instance });
-    let state = State::Queued { not_before: now() + TimeDelta::minutes(1), kept };
+    let suspended = Some(Suspended { work: work("win11-golden", 42), resume: Resume::Instance });
+    let state = State::Queued { not_before: now() + TimeDelta::minutes(1), suspended };
     let line = LineId::from("win11-golden");
     let step = Transition { bake: BakeId(5), line, state, reason: Some(reason), attempt: None };
     served.fake.store.commit(&[step], now()).await.unwrap();
     let status: Status = serde_json::from_str(&served.get("/status.json").await.body).unwrap();
     assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);
-    assert_eq!((status.running.len(), status.queued), (2, 1), "neither under way nor forgotten");
+    assert_eq!((status.running.len(), status.queued), (2, 1), "neither running nor lost");
     let page = served.get("/").await.body;
     assert!(page.contains("Waiting") && page.contains("waits for ann to leave"), "{page}");
 }

@@ -18,7 +18,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-/// So many connections at once; more wait in the listener's backlog.
+/// Maximum number of connections; more wait in the listener's backlog.
 const CONNECTIONS: usize = 64;
 
 /// A listener with a bounded number of connections.
@@ -30,7 +30,7 @@ pub(super) struct LimitedListener {
 }
 
 impl LimitedListener {
-    /// A listener that ends every connection `time_limit` after it was accepted, also in the middle of a request.
+    /// Ends every connection `time_limit` after it was accepted, also in the middle of a request.
     pub(super) fn new(listener: TcpListener, time_limit: Duration) -> Self {
         Self { listener, permits: Arc::new(Semaphore::new(CONNECTIONS)), time_limit }
     }
@@ -45,7 +45,7 @@ impl Listener for LimitedListener {
             // The semaphore is never closed.
             return std::future::pending().await;
         };
-        // axum's own way to accept: it waits when there are no descriptors left.
+        // axum's own accept: it waits when no descriptors are left.
         let (stream, from) = Listener::accept(&mut self.listener).await;
         (LimitedStream { stream, deadline: Box::pin(sleep(self.time_limit)), _permit: permit }, from)
     }
@@ -55,7 +55,7 @@ impl Listener for LimitedListener {
     }
 }
 
-/// One connection. Its permit is free again when it is dropped.
+/// One connection. Its permit is released on drop.
 #[derive(Debug)]
 pub(super) struct LimitedStream {
     stream: TcpStream,

@@ -9,13 +9,17 @@ pub mod http;
 mod listener;
 mod page;
 
-/// How many running bakes are listed.
+/// Maximum number of listed running bakes.
 const LISTED: u32 = 200;
-/// The states of a bake under way.
-const UNDER_WAY: [&str; 8] =
+/// The states of a running bake.
+const RUNNING_STATES: [&str; 8] =
     ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
 
 /// Reads the bakes of a status from the history.
+///
+/// # Errors
+///
+/// `StoreError` if the query fails.
 pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, StoreError> {
     let listed = async |states: &[&str], wanted: fn(&BakeRow, i64) -> bool| {
         let states = states.iter().map(|&state| state.to_owned()).collect();
@@ -25,7 +29,7 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
         bakes.reverse();
         Ok::<_, StoreError>(bakes)
     };
-    let under_way = listed(&UNDER_WAY, |_, _| true).await?;
+    let running = listed(&RUNNING_STATES, |_, _| true).await?;
     // Jitter is no wait; a bake that waits for a reason of its own has a version.
     let waiting = listed(&["queued"], |row, now| {
         row.reason.is_some() && (row.version.is_some() || row.wake_at.is_none_or(|wake_at| wake_at <= now))
@@ -40,7 +44,7 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
         skipped: of("skipped"),
         cancelled: of("cancelled"),
     };
-    Ok(Bakes { running: under_way, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
+    Ok(Bakes { running, waiting, queued: all.get("queued").copied().unwrap_or_default(), last_day })
 }
 
 /// A bake that has waited longer than this is late.
@@ -52,12 +56,12 @@ pub async fn late(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Late>, Stor
     let filter =
         Filter { states: vec!["queued".to_owned()], until: Some(long_ago), limit: LISTED, ..Filter::default() };
     let mut waiting = reader.history(&filter).await?;
-    // Jitter puts off a bake of its slot.
+    // Jitter delays a bake of its slot.
     waiting.retain(|row| row.wake_at.is_none_or(|wake_at| wake_at <= long_ago.timestamp_millis()));
     waiting.reverse();
     let late = |row: BakeRow| Late {
         id: row.id,
-        reason: row.reason.unwrap_or_else(|| "waits for its turn".to_owned()),
+        reason: row.reason.unwrap_or_else(|| "is queued".to_owned()),
         slot: rfc3339(row.slot),
         schedule: row.schedule,
         instance_id: row.instance_id,

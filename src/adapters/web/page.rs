@@ -1,5 +1,5 @@
-//! The HTML of the status page, from a [`Status`] and rows of the history and nothing else. Health comes first,
-//! for the one who was woken up; then what is under way, what comes next, and what was. maud escapes every value.
+//! HTML of the status page, from a [`Status`] and rows of the history. Health comes first,
+//! then running bakes, future slots, and the history. maud escapes every value.
 
 use chrono::{DateTime, Utc};
 use maud::{DOCTYPE, Markup, html};
@@ -19,21 +19,21 @@ mod time;
 
 /// The only stylesheet.
 pub(super) const STYLE: &str = include_str!("page.css");
-/// Where it is served.
+/// Its path.
 pub(super) const STYLE_PATH: &str = "/page.css";
 
-/// Seconds between two loads of a page that can change.
+/// Seconds between two reloads of a page that can change.
 const RELOAD: u32 = 10;
-/// How many slots to come are shown.
+/// Maximum number of listed slots.
 const COMING: usize = 12;
-/// How many problems are shown.
+/// Maximum number of listed problems.
 const PROBLEMS: usize = 50;
-/// How many lines are shown.
+/// Maximum number of listed lines.
 pub(super) const LINES: u32 = 100;
 
 /// The status page.
 pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now: DateTime<Utc>) -> Markup {
-    let (_, symbol) = look_of(status.health.verdict);
+    let (_, symbol) = appearance(status.health.verdict);
     let title = match status.health.problems.len() {
         0 => format!("{symbol} imagebaked"),
         count => format!("{symbol} {count} · imagebaked"),
@@ -55,7 +55,7 @@ pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now
     document(&title, true, now, content)
 }
 
-/// One bake: every call it made, its row, and what it was to do.
+/// One bake: its calls, its row, and its settings.
 pub(super) fn bake(row: &BakeRow, settings: Option<&str>, attempts: &[AttemptRow], now: DateTime<Utc>) -> Markup {
     let content = html! {
         h1 { "Bake " (row.id) " " (state(&row.state)) }
@@ -70,12 +70,12 @@ pub(super) fn bake(row: &BakeRow, settings: Option<&str>, attempts: &[AttemptRow
     document(&format!("Bake {} · imagebaked", row.id), !row.is_ended(), now, content)
 }
 
-/// Nothing here.
+/// Not found.
 pub(super) fn not_found(what: &str, now: DateTime<Utc>) -> Markup {
     document("Not found · imagebaked", false, now, html! { h1 { (what) } })
 }
 
-/// The page in place of all others when the history does not answer. It reloads, to be right again by itself.
+/// Page for a history that does not respond. It reloads, to recover by itself.
 pub(super) fn unreadable(why: &str, now: DateTime<Utc>) -> Markup {
     let content = html! {
         div.health.bad {
@@ -89,7 +89,7 @@ pub(super) fn unreadable(why: &str, now: DateTime<Utc>) -> Markup {
     document("✗ imagebaked", true, now, content)
 }
 
-/// The frame of every page. When it was made stands at the top, so that a page which stopped loading is seen to be old.
+/// Frame of every page. Its time stands at the top, so that an old page is recognisable.
 fn document(title: &str, reloads: bool, now: DateTime<Utc>, content: Markup) -> Markup {
     html! {
         (DOCTYPE)
@@ -116,8 +116,8 @@ fn document(title: &str, reloads: bool, now: DateTime<Utc>, content: Markup) -> 
     }
 }
 
-/// The class and the symbol of a verdict: colour, shape and word, any two of which may be lost on somebody.
-fn look_of(verdict: Verdict) -> (&'static str, &'static str) {
+/// Class and symbol of a verdict: colour, shape and word, because a reader may miss any of them.
+fn appearance(verdict: Verdict) -> (&'static str, &'static str) {
     match verdict {
         Verdict::Ok => ("good", "✓"),
         Verdict::Warning => ("warn", "!"),
@@ -127,7 +127,7 @@ fn look_of(verdict: Verdict) -> (&'static str, &'static str) {
 
 fn health(status: &Status, now: DateTime<Utc>) -> Markup {
     let health = &status.health;
-    let (class, symbol) = look_of(health.verdict);
+    let (class, symbol) = appearance(health.verdict);
     let rest = health.problems.len().saturating_sub(PROBLEMS);
     html! {
         div.health.(class) {
@@ -147,7 +147,7 @@ fn health(status: &Status, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// One problem: what is wrong, since when, and the command to type.
+/// One problem: the finding, its start, and the command.
 fn problem(problem: &Problem, now: DateTime<Utc>) -> Markup {
     let word = if problem.severity == Severity::Problem { "Problem" } else { "Warning" };
     html! {
@@ -161,7 +161,7 @@ fn problem(problem: &Problem, now: DateTime<Utc>) -> Markup {
     }
 }
 
-/// The state of affairs in one sentence or two.
+/// Summary in one or two sentences.
 fn summary(status: &Status, now: DateTime<Utc>) -> Markup {
     let running = u64::try_from(status.running.len()).unwrap_or(u64::MAX);
     html! {
@@ -254,7 +254,7 @@ fn last_day(day: LastDay) -> Markup {
         section aria-labelledby="day" {
             h2 #day { "Last 24 hours" }
             ul.counts {
-                // A zero stays plain, so that a colour always means something.
+                // A zero stays plain, so that a colour always has a meaning.
                 @for (word, n) in counts { li .zero[n == 0] { strong { (n) } " " (state(word)) } }
             }
         }
@@ -273,7 +273,7 @@ fn images(lines: &[LineRow], now: DateTime<Utc>) -> Markup {
                     @if n > 0 { ", " }
                     span.whole {
                         (channel) " "
-                        // A channel that lags behind stands out.
+                        // Highlights a channel that does not point to the newest image.
                         @match version {
                             Some(version) if *version == line.version => (version),
                             Some(version) => strong { (version) },
@@ -356,7 +356,7 @@ fn row_facts(row: &BakeRow, now: DateTime<Utc>) -> Vec<(String, Markup)> {
         ("Instance", Some(html! { (row.instance_id) })),
         ("Line", Some(html! { (row.line_id) })),
         ("Slot", Some(instant(row.slot))),
-        ("Stands for", covers(row).map(|covers| html! { (covers) })),
+        ("Covers", covers(row).map(|covers| html! { (covers) })),
         ("Trigger", Some(html! { (trigger(row)) })),
         ("Image's name", text(&row.image_name)),
         ("Version", row.version.map(|version| html! { (version) })),
@@ -373,7 +373,7 @@ fn row_facts(row: &BakeRow, now: DateTime<Utc>) -> Vec<(String, Markup)> {
     facts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect()
 }
 
-/// The settings as they were frozen, one line for each leaf. Read without their type, so that rows of any version show.
+/// The stored settings, one line for each leaf. Read without their type, so that rows of any version can be shown.
 fn settings_facts(json: &str) -> Vec<(String, Markup)> {
     let mut leaves = Vec::new();
     match serde_json::from_str(json) {
@@ -438,9 +438,9 @@ fn facts(heading: &str, facts: &[(String, Markup)]) -> Markup {
     }
 }
 
-/// A table under its heading; a column is its name and its class, and the first one heads the rows. One that is too
-/// wide scrolls by itself, with a mouse, a finger or keys. On a phone the stylesheet makes a card of every row, and
-/// names the cells with their `data-label`.
+/// A table under its heading; a column has a name and a class, and the first one heads the rows. A wide one scrolls by
+/// itself, with a mouse, a finger or keys. On a phone the stylesheet turns every row into a card, and names the cells
+/// by their `data-label`.
 fn table<const N: usize>(
     id: &str,
     heading: &str,
@@ -474,7 +474,7 @@ fn table<const N: usize>(
     }
 }
 
-/// A state as word, symbol and colour: any two of them may be lost on somebody.
+/// A state as word, symbol and colour, because a reader may miss any of them.
 fn state(word: &str) -> Markup {
     let (class, symbol) = match word {
         "succeeded" => ("good", "✓"),
@@ -488,7 +488,7 @@ fn state(word: &str) -> Markup {
     sign(class, symbol, word)
 }
 
-/// `ok`, or the class of a failure: transient and unclear ones are no alarm.
+/// `ok`, or the class of an error: transient and unclear ones are not highlighted.
 fn outcome(word: &str) -> Markup {
     let (class, symbol) = match word {
         "ok" => ("good", "✓"),
@@ -524,7 +524,7 @@ fn two_lines(first: &str, second: &str) -> Markup {
     html! { (first) small.code { (second) } }
 }
 
-/// What a row stands for when it is more than its own slot.
+/// Slots of a row, if it covers more than its own.
 fn covers(row: &BakeRow) -> Option<String> {
     let first = DateTime::from_timestamp_millis(row.covers_from).unwrap_or_default();
     (row.covers > 1).then(|| format!("{} slots since {}", row.covers, first.format("%F %R")))
@@ -539,7 +539,7 @@ fn trigger(row: &BakeRow) -> String {
     }
 }
 
-/// How long a bake took, or has taken so far; nothing for a row that was over when it was made.
+/// Duration of a bake, so far or in total; none for a row that ended when it was created.
 fn took(row: &BakeRow, now: DateTime<Utc>) -> String {
     match row.finished_at {
         Some(end) if end == row.created_at => String::new(),

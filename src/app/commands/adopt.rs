@@ -1,4 +1,4 @@
-//! `imagebaked adopt SCHEDULE IMAGE…`: images given to a line by a person.
+//! `imagebaked adopt SCHEDULE IMAGE…`: assigns images to the line of a schedule.
 
 use serde_json::json;
 

@@ -1,16 +1,16 @@
-//! Files that commands write for people: there whole or not at all, and never through a name that somebody else put there.
+//! Files that commands write for people: written completely or not at all, never through an existing link.
 
 use std::{io, path::Path};
 
 use super::{Exit, Failure, Result};
 use crate::adapters::files::AtomicFile;
 
-/// For the person who typed the command alone.
+/// Readable by the user only.
 pub const PRIVATE: u32 = 0o600;
-/// For everybody to read.
+/// Readable by everybody.
 pub const READABLE: u32 = 0o644;
 
-/// Begins the file that is to be `target`, which must not be there unless it may be replaced.
+/// Begins the file `target`, which must not exist unless it may be replaced.
 pub fn begin(target: &Path, replace: bool, mode: u32) -> Result<AtomicFile> {
     if target.is_dir() {
         return Err(Failure::new(Exit::Usage, format!("{} is a folder; name a file in it", target.display())));
@@ -18,7 +18,7 @@ pub fn begin(target: &Path, replace: bool, mode: u32) -> Result<AtomicFile> {
     AtomicFile::begin(target, replace, mode).map_err(|error| failure(target, &error))
 }
 
-/// Puts it in its place.
+/// Moves it into place.
 pub fn finish(file: AtomicFile, target: &Path) -> Result<()> {
     file.finish().map_err(|error| failure(target, &error))
 }

@@ -1,4 +1,4 @@
-//! `imagebaked audit`: what people did, the newest first. Works with and without the daemon.
+//! `imagebaked audit`: actions of people and of the daemon, newest first. Works with and without the daemon.
 
 use chrono::DateTime;
 use serde_json::json;
@@ -31,7 +31,7 @@ pub async fn run(context: &Context<'_>, args: &AuditArgs) -> Result {
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "audit": lines }))?)));
     }
     if lines.is_empty() {
-        return Ok(CommandOutput::done("Nothing noted that fits.\n".to_owned()));
+        return Ok(CommandOutput::done("No matching line.\n".to_owned()));
     }
     let mut rows = Rows::new(&["ID", "AT", "WHEN", "WHO", "ACTION", "DETAIL"], context.color);
     for line in &lines {

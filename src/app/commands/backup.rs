@@ -1,4 +1,4 @@
-//! `imagebaked backup FILE` and `imagebaked restore FILE`: the history's file, copied while the daemon works, and put back
+//! `imagebaked backup FILE` and `imagebaked restore FILE`: copies the history while the daemon runs, and restores it
 //! while it does not.
 
 use std::{path::Path, time::Instant};
@@ -40,10 +40,7 @@ pub async fn backup(context: &Context<'_>, args: &BackupArgs) -> Result {
         return Ok(CommandOutput::done(format!("{}\n", json!({ "backup": report }))));
     }
     let (size, rows, took) = (bytes(sound.bytes), rows(&sound.rows), short(begun.elapsed()));
-    Ok(CommandOutput::done(format!(
-        "{}: {size}, {rows}; looked over and sound. It took {took}.\n",
-        args.file.display()
-    )))
+    Ok(CommandOutput::done(format!("{}: {size}, {rows}; verified. It took {took}.\n", args.file.display())))
 }
 
 pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
@@ -60,7 +57,7 @@ pub async fn restore(context: &Context<'_>, args: &RestoreArgs) -> Result {
     Ok(CommandOutput::done(taken_over(&what, &restored, begun)))
 }
 
-/// What `restore` and `import` tell programs.
+/// JSON report of `restore` and `import`.
 pub fn restore_report(sound: &Sound, kept: Option<&Path>, begun: Instant) -> Value {
     json!({
         "bytes": sound.bytes, "migration": sound.migration, "rows": sound.rows, "kept": kept,
@@ -68,15 +65,15 @@ pub fn restore_report(sound: &Sound, kept: Option<&Path>, begun: Instant) -> Val
     })
 }
 
-/// What `restore` and `import` tell people; the last sentence is what saves them from a second image of a slot.
+/// Text report of `restore` and `import`. The last sentence matters: it prevents a second image of a slot.
 pub fn taken_over(what: &str, restored: &store::Restored, begun: Instant) -> String {
     let took = short(begun.elapsed());
     let mut text = format!("{what}: {}. It took {took}.\n", rows(&restored.history.rows));
     if let Some(kept) = &restored.kept {
-        text.push_str(&format!("What was there is kept as {}.\n", kept.display()));
+        text.push_str(&format!("The former history is kept as {}.\n", kept.display()));
     }
     text.push_str(
-        "The daemon compares it with the cloud when it starts, and takes over what was baked since, before it begins anything: \
+        "The daemon compares it with the cloud when it starts, and adds what was baked since, before it starts any bake: \
          what `imagebaked reconcile --apply` does.\n",
     );
     text
@@ -88,7 +85,7 @@ pub fn rows(rows: &Rows) -> String {
     format!("{} bakes, {} rows in all", grouped(bakes), grouped(rows.values().sum()))
 }
 
-/// A backup must not take the place of what it is a backup of.
+/// A backup must not replace a file of the history.
 fn keep_off(target: &Path, state_dir: &Path) -> Result<()> {
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let inside = matches!((folder.canonicalize(), state_dir.canonicalize()), (Ok(one), Ok(other)) if one == other);

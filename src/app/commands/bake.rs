@@ -1,10 +1,10 @@
-//! `imagebaked bake SCHEDULE [--wait]`: now, by the daemon, recorded as manual.
+//! `imagebaked bake SCHEDULE [--wait]`: the daemon bakes now and records the bakes as manual.
 
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, refused, say};
+use super::{CommandOutput, Context, Exit, Failure, Result, print_text, refused};
 use crate::{
     adapters::{
         config::Config,
@@ -19,7 +19,7 @@ pub async fn run(context: &Context<'_>, args: &BakeArgs) -> Result {
     ask(context, &config, Request::Bake { schedule: args.schedule.clone() }, args.wait).await
 }
 
-/// Asks for bakes, and stays until they are over where that is wanted.
+/// Requests bakes, and waits for their end if requested.
 pub async fn ask(context: &Context<'_>, config: &Config, request: Request, wait: bool) -> Result {
     let bakes = match context.ask(config, request).await? {
         Reply::Bakes { bakes } => bakes,
@@ -37,11 +37,11 @@ pub async fn ask(context: &Context<'_>, config: &Config, request: Request, wait:
     Ok(CommandOutput::done(text))
 }
 
-/// Reports each change of state, until all bakes are over and the images of those that succeeded are verified.
+/// Reports each change of state, until all bakes have ended and the images of successful ones are verified.
 async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> Result {
     let mut seen = 0;
     let mut last: Vec<Value> = Vec::new();
-    // A bake that waits for users goes to and fro between two states; each line is reported once.
+    // A bake that waits for users alternates between two states; each line is reported once.
     let mut reported: HashSet<String> = HashSet::new();
     loop {
         let request = Request::Follow { bakes: bakes.clone(), seen };
@@ -54,7 +54,7 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
         if !context.json {
             for line in rows.iter().map(line_of) {
                 if reported.insert(line.clone()) {
-                    say(&format!("{line}\n"));
+                    print_text(&format!("{line}\n"));
                 }
             }
         }
@@ -67,24 +67,24 @@ async fn follow(context: &Context<'_>, config: &Config, bakes: Vec<BakeId>) -> R
     }
 }
 
-/// The bakes are recorded and go on without anybody who watches: what came of them is not known here.
+/// The bakes are recorded and continue without a client; their result is unknown here.
 fn unconfirmed(context: &Context<'_>, bakes: &[BakeId], last: &[Value], failure: Failure) -> Failure {
     if !matches!(failure.exit, Exit::Unreachable | Exit::Unconfirmed) {
         return failure;
     }
     if context.json {
-        say(&format!("{}\n", json!({ "bakes": last })));
+        print_text(&format!("{}\n", json!({ "bakes": last })));
     }
     let shows: Vec<_> = bakes.iter().map(|id| format!("`imagebaked show {id}`")).collect();
     let message = format!(
-        "{}; what was asked for is recorded and goes on while the daemon runs, see {}",
+        "{}; the requested bakes are recorded and continue while the daemon runs, see {}",
         failure.message,
         shows.join(", ")
     );
     Failure::new(Exit::Unconfirmed, message)
 }
 
-/// Whether nothing of it can change any more, the check of its image included.
+/// Whether its state is final, including the check of its image.
 fn is_over(row: &Value) -> bool {
     !row["finished_at"].is_null() && row["verify"] != "due"
 }
@@ -93,7 +93,7 @@ fn is_good(row: &Value) -> bool {
     row["state"] == "succeeded" && (row["verify"].is_null() || row["verify"] == "passed")
 }
 
-/// How a bake stands, in one line; with the image's id once there is a good one.
+/// State of a bake in one line; with the image's id once there is a good one.
 fn line_of(row: &Value) -> String {
     let (id, state) = (row["id"].as_i64().unwrap_or_default(), text(row, "state"));
     let reason = match text(row, "reason") {

@@ -1,4 +1,4 @@
-//! `imagebaked channels`, `promote`, `rollback`, `veto` and `unveto`: which image of a line goes by which name.
+//! `imagebaked channels`, `promote`, `rollback`, `veto` and `unveto`: shows and moves the channels of lines.
 
 use serde_json::json;
 
@@ -32,7 +32,7 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     if rows.is_empty() {
         return match schedule {
             Some(schedule) => Err(Failure::new(Exit::NotFound, format!("no channel of {schedule:?} is known"))),
-            None => Ok(CommandOutput::done("No channel stands for an image yet.\n".to_owned())),
+            None => Ok(CommandOutput::done("No channel points to an image yet.\n".to_owned())),
         };
     }
     let since = if args.history { "AT" } else { "SINCE" };
@@ -53,7 +53,7 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
     Ok(CommandOutput::done(table.render()))
 }
 
-/// Adds the channels of the file that stood for nothing yet.
+/// Adds configured channels that have never pointed to an image.
 fn with_empty(mut rows: Vec<ChannelRow>, config: &Config, wanted: Option<&str>) -> Vec<ChannelRow> {
     let is_wanted = |name: &str| wanted.is_none_or(|wanted| wanted == name);
     for schedule in &config.schedules {
@@ -95,7 +95,7 @@ pub async fn promote(context: &Context<'_>, args: &PromoteArgs) -> Result {
         force: *force,
         reason: reason.clone(),
     };
-    context.say(request).await
+    context.print_text(request).await
 }
 
 pub async fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result {
@@ -105,13 +105,13 @@ pub async fn rollback(context: &Context<'_>, args: &RollbackArgs) -> Result {
         channel: args.channel.clone(),
         reason: args.reason.clone(),
     };
-    context.say(request).await
+    context.print_text(request).await
 }
 
 pub async fn veto(context: &Context<'_>, args: &VetoArgs) -> Result {
-    context.say(Request::Veto { image: args.image.as_str().into(), reason: args.reason.clone() }).await
+    context.print_text(Request::Veto { image: args.image.as_str().into(), reason: args.reason.clone() }).await
 }
 
 pub async fn unveto(context: &Context<'_>, args: &ImageArgs) -> Result {
-    context.say(Request::Unveto { image: args.image.as_str().into() }).await
+    context.print_text(Request::Unveto { image: args.image.as_str().into() }).await
 }

@@ -1,4 +1,4 @@
-//! `imagebaked check`: is the configuration right, and what will it do?
+//! `imagebaked check`: validates the configuration and shows the next slots.
 
 use std::collections::HashSet;
 
@@ -34,7 +34,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
             return CommandOutput { text, exit: Exit::Usage };
         }
     };
-    // A file can be checked anywhere: where no history can be read there is nothing to expect.
+    // A file can be checked anywhere: without a readable history there is no forecast.
     let history = KnownHistory::read(&config.daemon.state_dir).await.unwrap_or_default();
     let expected = outlasting(&config, &history, now);
     let warnings = warnings(&config, source_map, &history, &expected, now);
@@ -81,7 +81,7 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
     CommandOutput { text, exit }
 }
 
-/// What was found when the files were read, what the schedules show, and what past bakes let expect.
+/// Problems of the files, of the schedules' slots, and of the forecast.
 fn warnings(
     config: &Config,
     mut source_map: SourceMap,
@@ -91,12 +91,12 @@ fn warnings(
 ) -> Problems {
     source_map.lint(config, now, &history.durations);
     for (schedule, sentence) in expected {
-        let hint = Some("let more time pass between its slots".to_owned());
+        let hint = Some("increase the time between its slots".to_owned());
         source_map.warn(WarningTarget::Times(*schedule), "outlasts-interval", sentence, hint);
     }
     if let Some((schedule, sentence)) = long_night(config, history, now) {
         let hint = Some(
-            "spread the slots, or raise `max_builders` if the cloud lets you; `imagebaked plan` plays it through"
+            "spread the slots, or raise `max_builders` if the cloud lets you; `imagebaked plan` shows the forecast"
                 .to_owned(),
         );
         source_map.warn(WarningTarget::Builders(schedule), "queue-longer-than-night", &sentence, hint);

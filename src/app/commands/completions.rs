@@ -1,5 +1,5 @@
-//! `imagebaked completions`: what a shell asks while somebody types. The script that is printed calls this program again
-//! at every Tab, so that it offers the schedules that are in the file then, and never grows old.
+//! `imagebaked completions`: prints a completion script. The script calls this program at every Tab, so that it offers
+//! the current schedules and is never out of date.
 
 use std::{
     ffi::OsString,
@@ -20,7 +20,7 @@ use crate::{
     app::cli::{CONFIG, Cli, CompletionsArgs, Shell},
 };
 
-/// Set by the script to the name of the shell that asks.
+/// Set by the script to the name of the shell.
 const VARIABLE: &str = "_IMAGEBAKED_COMPLETE";
 const PROGRAM: &str = "imagebaked";
 
@@ -39,15 +39,15 @@ pub(super) fn run(args: &CompletionsArgs) -> Result {
     Ok(CommandOutput::done(String::from_utf8_lossy(&script).into_owned()))
 }
 
-/// Answers a shell if it is one that asks, and says whether it was.
+/// Answers a completion request of a shell; returns whether it was one.
 pub fn answer(words: Vec<OsString>, folder: Option<&Path>) -> std::result::Result<bool, clap::Error> {
     let file = typed_config(&words).unwrap_or_else(|| CONFIG.into());
     CompleteEnv::with_factory(|| with_schedules(&file)).var(VARIABLE).try_complete(words, folder)
 }
 
-/// The command line, with the schedules of `file` wherever one is asked for.
+/// The command line, with the schedules of `file` as possible values.
 fn with_schedules(file: &Path) -> clap::Command {
-    // One by one, for `mut_arg` would change the order of the arguments.
+    // One by one, because `mut_arg` would change the order of the arguments.
     let named = |arg: Arg| {
         if arg.get_id() != "schedule" {
             return arg;
@@ -58,7 +58,7 @@ fn with_schedules(file: &Path) -> clap::Command {
     Cli::command().mut_subcommands(|command| command.mut_args(named))
 }
 
-/// What can be understood of a file is good enough to choose from.
+/// The valid part of a file is enough.
 fn schedules(file: &Path) -> Vec<CompletionCandidate> {
     let (config, _) = config::load_lenient(file, &environment());
     let schedules = config.into_iter().flat_map(|config| config.schedules);
@@ -70,7 +70,7 @@ fn schedules(file: &Path) -> Vec<CompletionCandidate> {
         .collect()
 }
 
-/// The file that the words being typed name.
+/// The file named in the words on the command line.
 fn typed_config(words: &[OsString]) -> Option<PathBuf> {
     let at = words.iter().position(|word| word == "--config");
     let apart = at.and_then(|at| words.get(at + 1));

@@ -1,4 +1,4 @@
-//! `imagebaked coverage`: instances of the account that no schedule bakes, and schedules whose instance is not there.
+//! `imagebaked coverage`: instances of the account without a schedule, and schedules whose instance does not exist.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// An instance that no schedule bakes, with the field names that `--json` promises.
+/// An instance without a schedule; the field names are those of `--json`.
 #[derive(Debug, Serialize)]
 struct Uncovered {
     instance_id: InstanceId,
@@ -34,7 +34,7 @@ struct Uncovered {
     status: String,
 }
 
-/// An instance of a schedule that is not there, likewise.
+/// A schedule's instance that does not exist; likewise.
 #[derive(Debug, Serialize)]
 struct Missing {
     schedule: String,
@@ -77,7 +77,8 @@ pub async fn run(context: &Context<'_>, args: &CoverageArgs) -> Result {
     Ok(CommandOutput { text, exit })
 }
 
-/// The instances of the account. With a part of it, others would count as uncovered or missing, so the first error ends it.
+/// The instances of the account. With an incomplete list others would count as uncovered or missing, so the first error
+/// ends it.
 async fn account(cloud: &CloudClient, config: &Config, more: &[String]) -> Result<BTreeMap<InstanceId, Machine>> {
     let desktops =
         config.schedules.iter().filter(|schedule| schedule.settings.instance_type == InstanceType::CloudDesktop);
@@ -94,7 +95,7 @@ async fn account(cloud: &CloudClient, config: &Config, more: &[String]) -> Resul
             account.entry(machine.id.clone()).or_insert(machine);
         }
     }
-    // The lists leave out what belongs to a pool. Whether that is there is asked as a bake asks.
+    // The lists omit instances of pools; those are requested by id, as a bake does.
     let mut lost: BTreeMap<(&'static str, &str), (InstanceType, Vec<InstanceId>)> = BTreeMap::new();
     for schedule in &config.schedules {
         let (kind, region) = (schedule.settings.instance_type, schedule.settings.instance_region.as_str());
@@ -110,7 +111,7 @@ async fn account(cloud: &CloudClient, config: &Config, more: &[String]) -> Resul
     Ok(account)
 }
 
-/// A list that could not be had.
+/// A list that failed.
 pub(super) fn refused(what: &str, api_error: &crate::domain::api::call::ApiError) -> Failure {
     Failure::new(Exit::Failed, format!("the {what} cannot be listed: {api_error}\n{}", api_error.advice))
 }

@@ -1,5 +1,5 @@
-//! `imagebaked crontab import`: `[[schedule]]` tables for the lines of a crontab that name an instance. Prints and never
-//! writes; what it prints is for a person to read first.
+//! `imagebaked crontab import`: prints `[[schedule]]` tables for the lines of a crontab that name an instance. It never
+//! writes; a person reads the result first.
 
 use std::{
     fs,
@@ -36,7 +36,7 @@ pub fn import(context: &Context<'_>, args: &CrontabImportArgs) -> Result {
         n => format!("; {n} lines left out"),
     };
     Ok(CommandOutput::done(format!(
-        "# {} from a crontab{left}. Look at each, above all at its `stop_instance`, `disk_type` and\n\
+        "# {} from a crontab{left}. Check each, above all its `stop_instance`, `disk_type` and\n\
          # `instance_region`, then try `imagebaked check` and take its line out of the crontab.\n\n{}",
         schedules(found.len()),
         crontab::toml(&entries)
@@ -62,7 +62,7 @@ fn text(file: &Path) -> Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// The zone that cron goes by where the crontab says none.
+/// Zone of cron if the crontab sets none.
 fn host_zone() -> Option<Zone> {
     let linked = fs::read_link("/etc/localtime").ok();
     let linked = linked.as_deref().and_then(Path::to_str).and_then(|path| path.split_once("zoneinfo/"));

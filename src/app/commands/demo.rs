@@ -1,5 +1,5 @@
-//! `imagebaked demo`: the simulator, a real configuration, the real daemon and its history in one process, for half a minute.
-//! What it claims at the end is counted from the history and from the simulator's own record.
+//! `imagebaked demo`: runs the simulator, a real configuration, the real daemon and its history in one process, for
+//! half a minute. Its claims are computed from the history and from the simulator's record.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -13,7 +13,7 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, history, say};
+use super::{CommandOutput, Context, Exit, Failure, Result, history, print_text};
 use crate::{
     adapters::{
         config,
@@ -30,11 +30,11 @@ use crate::{
     sim::{FaultPlan, Options, RunningSimulator, Simulator},
 };
 
-/// The demo is over when every slot has ended, and at the latest after this.
+/// Maximum duration of the demo; it ends when every slot has ended.
 const BOUND: Duration = Duration::from_mins(1);
-const LOOK: Duration = Duration::from_millis(150);
+const POLL_INTERVAL: Duration = Duration::from_millis(150);
 
-/// The second create call is throttled, the third is obeyed but its answer is lost.
+/// The second create call is throttled; the response to the third is lost.
 const FAULTS: &str = r#"
 [[fault]]
 action = "CreateImageByInstance"
@@ -51,7 +51,7 @@ nth = 1
 drop = "after"
 "#;
 
-/// Slots in all, as the configuration below has them.
+/// Number of slots in the configuration below.
 const SLOTS: usize = 6;
 
 pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
@@ -97,7 +97,7 @@ pub async fn run(context: &Context<'_>, args: &DemoArgs) -> Result {
         text.push_str(&format!("  {}. {mark}: {}\n", number + 1, claim.words));
     }
     if args.keep.is_some() {
-        text.push_str(&format!("\nEverything is kept in {}.\n", folder.display()));
+        text.push_str(&format!("\nAll files are in {}.\n", folder.display()));
     }
     text.push_str("\nNext: README.md, \"The first real schedule\".\n");
     let exit = if claims.iter().all(|claim| claim.holds) { Exit::Done } else { Exit::Failed };
@@ -118,7 +118,7 @@ async fn simulator() -> Result<RunningSimulator> {
         .map_err(|error| Failure::new(Exit::Failed, chain(&error)))
 }
 
-/// The folder that everything is in, and a guard that removes it where nobody asked to keep it.
+/// The folder of all files, and a guard that removes it unless it is to be kept.
 fn folder(args: &DemoArgs) -> Result<(PathBuf, Option<Removed>)> {
     let path = match &args.keep {
         Some(path) => path.clone(),
@@ -134,12 +134,12 @@ struct Removed(PathBuf);
 
 impl Drop for Removed {
     fn drop(&mut self) {
-        // It lies in the folder for temporary files: what cannot be removed now goes with them.
+        // It is in the folder for temporary files, which is cleaned up anyway.
         let _ = std::fs::remove_dir_all(&self.0);
     }
 }
 
-/// A real configuration whose slots lie a few seconds ahead: six fields, seconds first.
+/// A real configuration whose slots are a few seconds ahead: six fields, seconds first.
 fn configuration(folder: &Path, sim: std::net::SocketAddr, now: DateTime<Utc>) -> String {
     let in_seconds = |seconds: i64| {
         let at = now + TimeDelta::seconds(seconds);
@@ -195,7 +195,7 @@ tags = {{ team = "平台" }}
 }
 
 fn introduce(configuration: &str, sim: std::net::SocketAddr) {
-    say(&format!(
+    print_text(&format!(
         "imagebaked demo: a simulated cloud on http://{sim}, the real daemon, this configuration:\n\n{}\n\
          On the way the cloud throttles a call and loses an answer. Watch:\n\n",
         configuration.lines().map(|line| format!("    {line}\n")).collect::<String>()
@@ -203,7 +203,7 @@ fn introduce(configuration: &str, sim: std::net::SocketAddr) {
 }
 
 fn setup(config_path: &Path) -> Result<Setup> {
-    // Nothing of the machine's own environment: not its credentials, not its settings.
+    // Without the environment of the host: no credentials, no settings.
     let environment: BTreeMap<String, String> = [
         ("ALIBABA_CLOUD_ACCESS_KEY_ID".to_owned(), "sim-key-id".to_owned()),
         ("ALIBABA_CLOUD_ACCESS_KEY_SECRET".to_owned(), "sim-key-secret".to_owned()),
@@ -230,11 +230,11 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
         match Reader::open(state_dir).await {
             Ok(reader) => break reader,
             Err(error) if tokio::time::Instant::now() > give_up => return Err(error.into()),
-            Err(_) => tokio::time::sleep(LOOK).await,
+            Err(_) => tokio::time::sleep(POLL_INTERVAL).await,
         }
     };
     loop {
-        // The very first looks may find the tables still being made.
+        // The first polls may come before the tables exist.
         let rows = reader.history(&Filter { limit: 50, ..Filter::default() }).await.unwrap_or_default();
         if live {
             shown = redraw(&rows, shown, color);
@@ -242,7 +242,7 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
             for row in rows.iter().rev() {
                 let line = line(row);
                 if report.get(&row.id).map(String::as_str) != Some(line.as_str()) {
-                    say(&format!("{} {line}\n", SystemClock.now().format("%T")));
+                    print_text(&format!("{} {line}\n", SystemClock.now().format("%T")));
                     report.insert(row.id, line);
                 }
             }
@@ -252,7 +252,7 @@ async fn watch(state_dir: &Path, color: bool) -> Result<Vec<BakeRow>> {
             reader.close().await;
             return Ok(rows);
         }
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(POLL_INTERVAL).await;
     }
 }
 
@@ -261,12 +261,12 @@ fn line(row: &BakeRow) -> String {
     format!("bake {} {:<16} {:<12} {}{reason}", row.id, row.schedule, row.instance_id, row.state)
 }
 
-/// Draws the table over the last one; answers with its height.
+/// Draws the table over the last one; returns its height.
 fn redraw(rows: &[BakeRow], shown: usize, color: bool) -> usize {
     let table = history::table(rows, SystemClock.now(), color);
     let up = if shown == 0 { String::new() } else { format!("\u{1b}[{shown}A") };
     let lines: String = table.lines().map(|line| format!("\u{1b}[2K{line}\n")).collect();
-    say(&format!("{up}{lines}\u{1b}[J"));
+    print_text(&format!("{up}{lines}\u{1b}[J"));
     table.lines().count()
 }
 
@@ -327,7 +327,7 @@ fn daemon_failed(ended: std::result::Result<std::result::Result<(), DaemonError>
     let message = match ended {
         Ok(Ok(())) => "the daemon ended before the demo did".to_owned(),
         Ok(Err(error)) => chain(&error),
-        Err(error) => format!("the daemon ended badly: {error}"),
+        Err(error) => format!("the daemon failed: {error}"),
     };
     Failure::new(Exit::Failed, message)
 }

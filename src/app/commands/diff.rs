@@ -1,4 +1,4 @@
-//! What an edit changes, put into words: for `plan --diff` before it counts, for `reload` as it does.
+//! Text of a configuration change: for `plan --diff` before it applies, and for `reload`.
 
 use std::path::Path;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// `plan --diff`: the configuration on disk, and the same with another main file.
+/// `plan --diff`: compares the configuration on disk with the same one with another main file.
 pub async fn run(
     context: &Context<'_>,
     current: &Config,
@@ -64,7 +64,7 @@ pub async fn run(
         text.push_str(&self::images(context, change, limit));
     }
     if edited.needs_restart(current) {
-        text.push_str("\nSome changes in [cloud] and [daemon] count from the next start of the daemon.\n");
+        text.push_str("\nSome changes in [cloud] and [daemon] apply at the next start of the daemon.\n");
     }
     Ok(CommandOutput::done(text))
 }
@@ -102,7 +102,8 @@ pub fn render(context: &Context<'_>, diff: &Diff, shown: usize) -> String {
     text
 }
 
-/// What the edit means for the images that the history knows; `None`, and a word on standard error, where it cannot be read.
+/// Effect of the change on the images of the history; `None`, with a warning on standard error, if the history is
+/// unreadable.
 async fn images_of(current: &Config, edited: &Config) -> Option<Change> {
     let read = async {
         let reader = match Reader::open(&current.daemon.state_dir).await {
@@ -117,18 +118,18 @@ async fn images_of(current: &Config, edited: &Config) -> Option<Change> {
     read.await
         .map_err(|error| {
             let error = chain(&error);
-            eprintln!("warning: the history cannot be read, so what the edit means for images is not known: {error}");
+            eprintln!("warning: the history cannot be read, so the effect of the edit on images is unknown: {error}");
         })
         .ok()
 }
 
-/// Images about which the two files differ, at most `shown` of each kind.
+/// Images that the two configurations treat differently, at most `shown` of each kind.
 pub fn images(context: &Context<'_>, change: &Change, shown: usize) -> String {
     let Counts { going, staying, orphans } = change.counts;
     let mut text = String::new();
     let kinds = [
-        ("go by the new rules, and not by the old ones", &change.going, going),
-        ("stay by the new rules, and not by the old ones", &change.staying, staying),
+        ("are deleted by the new rules, and kept by the old ones", &change.going, going),
+        ("are kept by the new rules, and deleted by the old ones", &change.staying, staying),
         ("lose their line, and stay until somebody deletes them", &change.orphans, orphans),
     ];
     for (what, images, count) in kinds {

@@ -1,4 +1,4 @@
-//! `imagebaked export [FILE]` and `imagebaked import FILE`: the whole history as one JSON document, and back.
+//! `imagebaked export [FILE]` and `imagebaked import FILE`: the whole history as one JSON document.
 
 use std::{
     fs::File,
@@ -24,7 +24,7 @@ use crate::{
     },
 };
 
-/// What is written at once.
+/// Buffer size.
 const BUFFER: usize = 1 << 16;
 
 pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
@@ -36,7 +36,7 @@ pub async fn export(context: &Context<'_>, args: &ExportArgs) -> Result {
         let exported = reader.export(&mut out, &progress).await;
         reader.close().await;
         return match exported {
-            // A reader that has gone is no failure.
+            // A closed output is no error.
             Err(TransferError::Write(error)) if error.kind() == io::ErrorKind::BrokenPipe => {
                 Ok(CommandOutput::done(String::new()))
             }

@@ -1,5 +1,4 @@
-//! What `plan` and `check` say of the hours ahead: configuration and history brought together for the forecast, and its
-//! results put into words.
+//! Forecast for `plan` and `check`: combines configuration and history, and formats the result.
 
 use std::{
     collections::{HashMap, hash_map::Entry},
@@ -18,37 +17,37 @@ use crate::{
     domain::{
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
-        plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, UnderWay, forecast, night},
+        plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, RunningBake, forecast, night},
         plan::slots::{SlotAhead, slots_ahead},
         schedule::{Instances, Overlap, Schedule},
     },
 };
 
-/// The queue is played through from this long before the slots that are asked for to this long after them: what comes
-/// before may still be at work, and what comes after tells whether the last of them is over in time.
+/// The simulated queue starts this long before the requested slots and ends this long after them: earlier bakes may
+/// still run, and later ones show whether the last slots end in time.
 const MARGIN: TimeDelta = TimeDelta::days(1);
-/// How far `check` looks for slots that lie too close together.
+/// How far ahead `check` compares slots.
 const CHECKED: TimeDelta = TimeDelta::days(7);
-/// And at how many of a schedule at most, so that one slot a second costs nothing.
+/// Maximum number of compared slots per schedule, so that a slot per second does not cost more.
 const MOST_CHECKED: usize = 1000;
 
-/// So many slots are played through at most, so that the memory needed does not grow with the number of slots.
+/// Maximum number of simulated slots, so that memory does not grow with the number of slots.
 const MOST_PLAYED: usize = 100_000;
 
-/// What the history knows of the slots to come; nothing where there is no history yet.
+/// Data of the history for future slots; empty without a history.
 #[derive(Debug, Default)]
 pub struct KnownHistory {
-    /// The last version of each line.
+    /// Last version of each line.
     pub versions: HashMap<LineId, u32>,
-    /// Schedules that are paused, other than in the file.
+    /// Paused schedules, except those paused in the configuration.
     pub pauses: HashMap<ScheduleId, Pause>,
-    /// How long bakes took.
+    /// Durations of former bakes.
     pub durations: Durations,
     open: Vec<OpenBake>,
 }
 
 impl KnownHistory {
-    /// Reads it.
+    /// Reads them.
     pub async fn read(state_dir: &Path) -> Result<Self, StoreError> {
         let reader = match Reader::open(state_dir).await {
             Ok(reader) => reader,
@@ -75,16 +74,16 @@ impl KnownHistory {
     }
 }
 
-/// What is expected of one slot.
+/// Forecast of one slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Expected {
     not_before: DateTime<Utc>,
-    /// What becomes of it.
+    /// Its result.
     pub outcome: ForecastOutcome,
 }
 
 impl Expected {
-    /// When it is at work.
+    /// Its time of work.
     pub fn work(&self) -> Option<(DateTime<Utc>, DateTime<Utc>)> {
         match self.outcome {
             ForecastOutcome::Baked { begin, end, .. } => Some((begin, end)),
@@ -92,20 +91,20 @@ impl Expected {
         }
     }
 
-    /// How long it waits for its turn.
+    /// Its time in the queue.
     pub fn wait(&self) -> TimeDelta {
         self.work().map_or(TimeDelta::zero(), |(begin, _)| begin - self.not_before)
     }
 }
 
-/// What is expected of the slots to come.
+/// Forecast of future slots.
 #[derive(Debug)]
 pub struct Outlook<'a> {
     expected: HashMap<(&'a ScheduleId, &'a InstanceId, DateTime<Utc>), Expected>,
 }
 
 impl<'a> Outlook<'a> {
-    /// For the slots after `from` up to `until` that lie ahead of `now`. All schedules take part, whichever are shown:
+    /// For the slots after `from` up to `until` that are after `now`. All schedules take part, whichever are shown:
     /// they share the builders.
     pub fn of(
         config: &'a Config,
@@ -116,9 +115,9 @@ impl<'a> Outlook<'a> {
     ) -> Self {
         let start = from.checked_sub_signed(MARGIN).unwrap_or(from).max(now);
         let end = until.checked_add_signed(MARGIN).unwrap_or(until);
-        let (mut coming, mut under_way) = (Vec::new(), Vec::new());
+        let (mut coming, mut running_bakes) = (Vec::new(), Vec::new());
         if start == now {
-            add_open_bakes(history, now, &mut coming, &mut under_way);
+            add_open_bakes(history, now, &mut coming, &mut running_bakes);
         }
         let known_already = coming.len();
         let schedules: Vec<&Schedule> = config.schedules.iter().map(|schedule| &**schedule).collect();
@@ -128,7 +127,7 @@ impl<'a> Outlook<'a> {
             keys.push((&slot.schedule.id, slot.instance, slot.at));
             coming.push(coming_of(&slot, history));
         }
-        let outcomes = forecast(&coming, &under_way, builders(config));
+        let outcomes = forecast(&coming, &running_bakes, builders(config));
         let foreseen = coming.iter().zip(outcomes).skip(known_already);
         let expected = keys
             .into_iter()
@@ -137,7 +136,7 @@ impl<'a> Outlook<'a> {
         Self { expected }
     }
 
-    /// What is expected of one slot; nothing of those that are past or paused.
+    /// Forecast of one slot; none for past or paused ones.
     pub fn expected(&self, schedule: &'a Schedule, instance: &'a InstanceId, slot: DateTime<Utc>) -> Option<Expected> {
         self.expected.get(&(&schedule.id, instance, slot)).copied()
     }
@@ -160,12 +159,12 @@ fn coming_of<'a>(slot: &SlotAhead<'a>, history: &KnownHistory) -> Coming<'a> {
     }
 }
 
-/// Bakes that wait or are at work right now.
+/// Queued and running bakes.
 fn add_open_bakes<'a>(
     history: &'a KnownHistory,
     now: DateTime<Utc>,
     coming: &mut Vec<Coming<'a>>,
-    under_way: &mut Vec<UnderWay<'a>>,
+    running_bakes: &mut Vec<RunningBake<'a>>,
 ) {
     for bake in &history.open {
         let takes = history.durations.expected(&bake.line);
@@ -176,14 +175,14 @@ fn add_open_bakes<'a>(
                 give_up_at,
                 instance: &bake.instance,
                 region: &bake.region,
-                // Whether it is skipped for another was decided when it came.
+                // Its overlap was decided when it was due.
                 overlap: Overlap::Queue,
                 takes,
             }),
             OpenStage::Begun { at } => {
                 let end = TimeDelta::from_std(takes).ok().and_then(|takes| at.unwrap_or(now).checked_add_signed(takes));
-                // One that takes longer than expected may be over at any moment.
-                under_way.push(UnderWay {
+                // One that takes longer than expected may end at any time.
+                running_bakes.push(RunningBake {
                     instance: &bake.instance,
                     region: &bake.region,
                     until: end.unwrap_or(DateTime::<Utc>::MAX_UTC).max(now),
@@ -193,7 +192,7 @@ fn add_open_bakes<'a>(
     }
 }
 
-/// One sentence on the first night of these slots, which are in order: when it is done, and who waits longest.
+/// One sentence on the first night of these sorted slots: its end, and the longest wait.
 pub fn tonight(
     slots: &[(DateTime<Utc>, Expected)],
     only: Option<&str>,
@@ -213,7 +212,7 @@ pub fn tonight(
     let basis = if durations.is_empty() {
         format!("No bakes yet: {} min assumed; ", ASSUMED.as_secs() / 60)
     } else {
-        "By what bakes took so far, ".to_owned()
+        "By the durations of former bakes, ".to_owned()
     };
     let skipped = match slots.len() - baked.len() {
         0 => String::new(),
@@ -224,7 +223,7 @@ pub fn tonight(
     };
     let wait = match baked.iter().map(|(_, wait)| *wait).max().and_then(|wait| wait.to_std().ok()) {
         Some(wait) if !wait.is_zero() => format!("the longest wait is {}", short(wait)),
-        _ => "none waits for its turn".to_owned(),
+        _ => "none is queued".to_owned(),
     };
     Some(format!(
         "{basis}{which} ({}) is done at {}; {wait}{skipped}.\n",
@@ -237,7 +236,7 @@ fn counted(n: usize) -> String {
     if n == 1 { "1 slot".to_owned() } else { format!("{n} slots") }
 }
 
-/// What an operator should know of a slot before it comes.
+/// A warning about a slot.
 pub fn warning(
     schedule: &Schedule,
     instance: &InstanceId,
@@ -253,7 +252,7 @@ pub fn warning(
             } else {
                 format!("the next slot of {instance},")
             };
-            format!("is expected to still be at work at {whose} {}", local_after(slot, next, zone))
+            format!("is expected to be still running at {whose} {}", local_after(slot, next, zone))
         }
         ForecastOutcome::TooLate => {
             let deadline = short(schedule.settings.deadline);
@@ -267,10 +266,10 @@ pub fn warning(
     Some(format!("{} {what}", called(schedule, instance, slot)))
 }
 
-/// So many warnings are read; a wall of them is not.
-const SHOWN: usize = 10;
+/// Maximum number of listed warnings.
+const MAX_LISTED: usize = 10;
 
-/// Warnings for people: of each kind the first one of every schedule and instance, and how many more there are.
+/// Warnings for people: of each kind the first one of every schedule and instance, with the number of others.
 #[derive(Debug, Default)]
 pub struct Warnings<'a> {
     first: Vec<(String, usize)>,
@@ -278,7 +277,7 @@ pub struct Warnings<'a> {
 }
 
 impl<'a> Warnings<'a> {
-    /// Takes one more.
+    /// Adds a warning.
     pub fn add(&mut self, schedule: &'a str, instance: &'a str, outcome: ForecastOutcome, warning: &str) {
         let kind = match outcome {
             ForecastOutcome::Baked { .. } => "runs into",
@@ -294,21 +293,21 @@ impl<'a> Warnings<'a> {
         }
     }
 
-    /// A line for each of the first, and one for the rest.
+    /// One line for each of the first, and one for the rest.
     pub fn render(&self) -> String {
         let line = |(warning, more): &(String, usize)| match more {
             0 => format!("warning: {warning}\n"),
             n => format!("warning: {warning} (and {n} more times)\n"),
         };
-        let mut text: String = self.first.iter().take(SHOWN).map(line).collect();
-        if let Some(rest @ 1..) = self.first.len().checked_sub(SHOWN) {
+        let mut text: String = self.first.iter().take(MAX_LISTED).map(line).collect();
+        if let Some(rest @ 1..) = self.first.len().checked_sub(MAX_LISTED) {
             text.push_str(&format!("warning: likewise of {rest} more; --json has them all\n"));
         }
         text
     }
 }
 
-/// Schedules whose bakes took longer than some of their slots are apart: one sentence for each instance, with the
+/// Schedules whose bakes took longer than the distance of some of their slots: one sentence per instance, with the
 /// schedule's place in the configuration.
 pub fn outlasting(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -> Vec<(usize, String)> {
     let mut found = Vec::new();
@@ -354,16 +353,16 @@ pub fn outlasting(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     found
 }
 
-/// The hour at which a night is over.
+/// Hour of the end of a night.
 const MORNING: u32 = 8;
-/// And the one at which it begins, so that a slot of the day is no part of it.
+/// Hour of its start: slots of the day do not belong to it.
 const EVENING: u32 = 18;
 
-/// The next night, where its queue is too long: one sentence, with the place of the schedule that waits longest.
+/// The next night if its queue is too long: one sentence, with the place of the schedule that waits longest.
 pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -> Option<(usize, String)> {
     let until = now.checked_add_signed(MARGIN).unwrap_or(now);
-    let (mut coming, mut under_way) = (Vec::new(), Vec::new());
-    add_open_bakes(history, now, &mut coming, &mut under_way);
+    let (mut coming, mut running_bakes) = (Vec::new(), Vec::new());
+    add_open_bakes(history, now, &mut coming, &mut running_bakes);
     let mut places = vec![None; coming.len()];
     let schedules: Vec<&Schedule> = config.schedules.iter().map(|schedule| &**schedule).collect();
     let baked = slots_ahead(&schedules, now, until).filter(|slot| !history.is_paused(slot.schedule, slot.at));
@@ -371,7 +370,7 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
         coming.push(coming_of(&slot, history));
         places.push(Some(slot.place));
     }
-    let outcomes = forecast(&coming, &under_way, builders(config));
+    let outcomes = forecast(&coming, &running_bakes, builders(config));
     let (mut too_late, mut done) = (Vec::new(), None);
     for ((coming, place), outcome) in coming.iter().zip(&places).zip(&outcomes) {
         let Some(place) = *place else { continue };
@@ -407,7 +406,7 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     Some((place, format!("the night's queue ({busy}) is expected to end at {end}, with {}", schedule.name)))
 }
 
-/// The end of the night that a slot belongs to; `None` for a slot of the day.
+/// End of the night of a slot; `None` for a slot of the day.
 fn morning_after(slot: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
     let local = slot.with_timezone(&zone).naive_local();
     let day = match local.hour() {
@@ -418,7 +417,7 @@ fn morning_after(slot: DateTime<Utc>, zone: Zone) -> Option<DateTime<Utc>> {
     zone.from_local_datetime(&day.and_hms_opt(MORNING, 0, 0)?).earliest().map(|at| at.to_utc())
 }
 
-/// A slot by the name of its schedule; with the instance where the schedule has several.
+/// A slot by the name of its schedule, with the instance if the schedule has several.
 fn called(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> String {
     let when = slot.with_timezone(&schedule.timing.zone()).format("%F %R");
     match schedule.instances {
@@ -427,14 +426,14 @@ fn called(schedule: &Schedule, instance: &InstanceId, slot: DateTime<Utc>) -> St
     }
 }
 
-/// A later instant beside a slot: the time alone where the day is the same.
+/// A later instant beside a slot: the time only, if the day is the same.
 fn local_after(slot: DateTime<Utc>, later: DateTime<Utc>, zone: Zone) -> String {
     let (slot, later) = (slot.with_timezone(&zone), later.with_timezone(&zone));
     let format = if slot.date_naive() == later.date_naive() { "%R" } else { "%F %R" };
     later.format(format).to_string()
 }
 
-/// The clock's time on the slot's day, and how many days later where it is another one.
+/// The time on the slot's day, and the number of later days.
 pub fn clock(slot: DateTime<Utc>, at: DateTime<Utc>, zone: Zone) -> String {
     let (slot, at) = (slot.with_timezone(&zone), at.with_timezone(&zone));
     match (at.date_naive() - slot.date_naive()).num_days() {

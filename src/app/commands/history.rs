@@ -1,4 +1,4 @@
-//! `imagebaked history`: the bakes, the newest slot first. Works with and without the daemon.
+//! `imagebaked history`: the bakes, newest slot first. Works with and without the daemon.
 
 use std::time::Duration;
 
@@ -45,7 +45,7 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "bakes": rows }))?)));
     }
     if rows.is_empty() {
-        return Ok(CommandOutput::done("Nothing recorded that fits.\n".to_owned()));
+        return Ok(CommandOutput::done("No matching bake.\n".to_owned()));
     }
     let full_page = u32::try_from(rows.len()).is_ok_and(|n| n == args.limit);
     let last = rows.last().map(|row| row.id);

@@ -1,4 +1,4 @@
-//! `imagebaked images`: the images of each line, by the history, as the last look at the cloud showed them.
+//! `imagebaked images`: the images of each line, from the history, as of the last inventory scan.
 
 use std::collections::HashSet;
 
@@ -35,7 +35,7 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
         return failed;
     }
     let rows = reader.present_images(None).await?;
-    let look = reader.last_look().await?;
+    let scan = reader.last_scan().await?;
     let mut images = wanted(rows, args, &config, &reader).await?;
     if let (true, Some(schedule)) = (images.is_empty(), &args.schedule) {
         known_schedule(&config, &reader, schedule).await?;
@@ -56,14 +56,14 @@ pub async fn run(context: &Context<'_>, args: &ImagesArgs) -> Result {
     if more > 0 {
         text.push_str(&format!("… and {more} more; name a schedule, or see --limit and --json.\n"));
     }
-    if let Some(look) = look {
-        let problem = look.problem.map_or_else(String::new, |problem| format!(", which was not whole: {problem}"));
-        text.push_str(&format!("\nAs of the last look at the cloud, {}{problem}.\n", relative(look.at, now)));
+    if let Some(scan) = scan {
+        let problem = scan.problem.map_or_else(String::new, |problem| format!(", which was not complete: {problem}"));
+        text.push_str(&format!("\nAs of the last scan of the cloud, {}{problem}.\n", relative(scan.at, now)));
     }
     Ok(CommandOutput::done(text))
 }
 
-/// The images that the cloud lists as CREATE_FAILED, with what follows for each.
+/// CREATE_FAILED images with their next action.
 async fn failed(
     context: &Context<'_>,
     args: &ImagesArgs,
@@ -90,7 +90,7 @@ async fn failed(
     Ok(CommandOutput::done(failed_table(context, &shown)))
 }
 
-/// With the field names that `images --failed --json` promises.
+/// With the field names of `images --failed --json`.
 fn failed_object(image: &FailedImage, judged: &JudgedFailed) -> Value {
     let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
     let delete_after = match &judged.action {
@@ -113,7 +113,7 @@ async fn wanted(
     reader: &crate::adapters::store::Reader,
 ) -> Result<Vec<ImageRow>> {
     if let Some(wanted) = &args.schedule {
-        // The id first: names change hands, ids do not. A schedule that is gone from the file is known by the history.
+        // The id first: names can be reused, ids cannot. The history knows removed schedules.
         let seen = reader.seen(wanted).await?;
         let mut ids: HashSet<&str> = seen.iter().map(|seen| seen.schedule_id.as_str()).collect();
         ids.insert(wanted);
@@ -166,7 +166,7 @@ fn table(context: &Context<'_>, images: &[ImageRow], now: DateTime<Utc>) -> Stri
     rows.render()
 }
 
-/// What is to be known of an image besides where it came from.
+/// Notes about an image besides its origin.
 fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
     let image = &row.image;
     let mut notes = image.channels.clone();
@@ -182,7 +182,7 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
             notes.extend(last_error.as_ref().map(|error| format!("not deleted yet: {error}")));
         }
         DeletionState::Deleting { .. } => notes.push("its deletion was sent and is not confirmed yet".to_owned()),
-        DeletionState::Refused { why } => notes.push(format!("the cloud would not delete it: {why}")),
+        DeletionState::Refused { why } => notes.push(format!("the cloud rejected its deletion: {why}")),
         DeletionState::Kept | DeletionState::Deleted { .. } => {}
     }
     if !image.copied_to.is_empty() {
@@ -206,7 +206,7 @@ fn notes(row: &ImageRow, now: DateTime<Utc>) -> Vec<String> {
     notes
 }
 
-/// With the field names that `images --json` promises.
+/// With the field names of `images --json`.
 fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
     let image = &row.image;
     let instant = |at: DateTime<Utc>| rfc3339(at.timestamp_millis());
@@ -222,7 +222,7 @@ fn object(row: &ImageRow, now: DateTime<Utc>) -> Value {
     json!({
         "image_id": image.image_id, "version_id": row.version_id, "image_name": image.name, "version": image.version,
         "line": image.line, "schedule": row.schedule, "instance_id": row.instance_id, "slot": instant(image.slot),
-        "bake": row.bake, "finished_at": instant(image.available_at), "fate": image.deletion.as_str(),
+        "bake": row.bake, "finished_at": instant(image.available_at), "deletion": image.deletion.as_str(),
         "delete_after": delete_after, "last_error": last_error, "channels": image.channels, "available": image.seen.available,
         "ours": image.seen.ours, "used_by": image.seen.used_by, "missing_since": image.seen.missing_since.map(instant),
         "pinned": image.pin.as_ref().filter(|pin| pin.holds(now)).map(|pin| &pin.reason), "veto": image.veto,

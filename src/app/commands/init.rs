@@ -1,4 +1,4 @@
-//! `imagebaked init`: a first configuration, with one schedule for each instance that the account has.
+//! `imagebaked init`: writes a first configuration, with one schedule per instance of the account.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 use super::{
     CommandOutput, Context, Exit, Failure, Result, atomic,
     coverage::refused,
-    inventory::{Machine, kind_word, list_all},
+    inventory::{Machine, kind_label, list_all},
     output::schedules,
 };
 use crate::{
@@ -35,16 +35,17 @@ use crate::{
     },
 };
 
-/// The quiet hours, by the local clock: from 01:00 for four hours.
+/// Default hours of bakes, by the local clock: from 01:00 for four hours.
 const NIGHT_BEGINS: u32 = 60;
 const NIGHT: u32 = 4 * 60;
-/// So many images of half an hour, five at once, fit into a night. With more, each instance has one night a week.
+/// Number of images of half an hour, five at once, that fit into a night. With more, each instance has one night a
+/// week.
 const MOST_A_NIGHT: usize = 40;
-/// Names leave room for a number that makes them unique: the configuration takes 64 characters.
+/// Names leave room for a number that makes them unique: the maximum is 64 characters.
 const LONGEST_NAME: usize = 56;
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
-/// A schedule to be written, with the field names that `--json` promises.
+/// A schedule to write; the field names are those of `--json`.
 #[derive(Debug, Serialize)]
 struct Planned {
     schedule: String,
@@ -86,7 +87,7 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
         return Ok(CommandOutput::done(output));
     }
     write(path, &text)?;
-    // Files of conf.d and the environment have their say, too.
+    // Files of conf.d and the environment apply too.
     if let Err(problems) = config::load(path, &context.environment) {
         let message = format!("{}was written, but {problems}", problems.render(context.color_of_stderr()));
         return Err(Failure::new(Exit::Usage, message));
@@ -103,14 +104,14 @@ pub async fn run(context: &Context<'_>, args: &InitArgs) -> Result {
         format!("--config {} ", path.display())
     };
     Ok(CommandOutput::done(format!(
-        "{} written to {}. Look through it, then:\n\n  imagebaked {config}check     what it says, and the next \
+        "{} written to {}. Review it, then:\n\n  imagebaked {config}check     shows its problems, and the next \
          slots\n  imagebaked {config}doctor    whether credentials, permissions and instances are as they should be\n",
         schedules(planned.len()),
         path.display()
     )))
 }
 
-/// Says what is in the way before the cloud is asked.
+/// Reports obstacles before the cloud is called.
 fn writable(path: &Path) -> Result<()> {
     if fs::symlink_metadata(path).is_ok() {
         return Err(taken(path));
@@ -129,14 +130,14 @@ fn writable(path: &Path) -> Result<()> {
 
 fn taken(path: &Path) -> Failure {
     let message = format!(
-        "{} is there already, and is left as it is; name another file (imagebaked init FILE), or see what would be written \
+        "{} exists already and is not changed; name another file (imagebaked init FILE), or see what would be written \
          with --stdout",
         path.display()
     );
     Failure::new(Exit::Failed, message)
 }
 
-/// `[cloud]` from the command line over the environment, as if there were a file without any key.
+/// `[cloud]` from the command line over the environment, as with an empty file.
 fn settings(context: &Context<'_>, args: &InitArgs) -> Result<config::Config> {
     let mut environment = context.environment.clone();
     for (key, value) in [
@@ -158,8 +159,8 @@ fn settings(context: &Context<'_>, args: &InitArgs) -> Result<config::Config> {
     }
 }
 
-/// The instances of the account, by kind and name. A kind that the credentials may not list is passed over with a warning,
-/// as long as there is another.
+/// The instances of the account, by kind and name. A kind that the credentials may not list is omitted with a warning,
+/// unless it is the only one.
 async fn machines(context: &Context<'_>, args: &InitArgs, settings: &config::Config) -> Result<Vec<Machine>> {
     let clock: Arc<dyn Clock> = Arc::new(SystemClock);
     let cloud = daemon::client(settings, &context.environment, &clock)
@@ -212,7 +213,7 @@ fn plan(machines: &[Machine], zone: Zone, now: DateTime<Utc>) -> Vec<Planned> {
         .collect()
 }
 
-/// The instance's own name as the name of a schedule; images are named by it, so that it begins with a letter.
+/// The instance's name as the name of a schedule; images are named by it, so it begins with a letter.
 fn slug(machine: &Machine) -> String {
     let name = machine.name.as_deref().unwrap_or_default().to_lowercase();
     let name = name.replace(|c: char| !(c.is_alphanumeric() || "-_.".contains(c)), "-");
@@ -240,13 +241,13 @@ fn unique(slug: &str, names: &mut HashSet<String>) -> String {
     name
 }
 
-/// A time of the instance's own in the quiet hours, stable, and one that every night has once: where clocks change, times
-/// that a night skips or repeats are passed over.
+/// A stable time of the instance in the default hours that every night has exactly once: times that a clock change
+/// skips or repeats are avoided.
 fn cron(id: &InstanceId, weekly: bool, zone: Zone, now: DateTime<Utc>) -> String {
     let hash = Sha256::digest(id.as_str().as_bytes());
     let number = hash.iter().take(4).fold(0, |number: u32, byte| number << 8 | u32::from(*byte));
     let day = if weekly { WEEKDAYS[(number / NIGHT) as usize % WEEKDAYS.len()] } else { "*" };
-    // An hour on at a time: a clock change takes no more than two of the four.
+    // One hour later each time: a clock change affects at most two of the four.
     let minutes = (0..4).map(|hours| (number % NIGHT + hours * 60) % NIGHT + NIGHT_BEGINS);
     let times = minutes.map(|minute| (minute / 60, minute % 60));
     let (hour, minute) =
@@ -254,7 +255,7 @@ fn cron(id: &InstanceId, weekly: bool, zone: Zone, now: DateTime<Utc>) -> String
     format!("{minute} {hour} * * {day}")
 }
 
-/// Whether each day of the year to come has this time exactly once.
+/// Whether each day of the next year has this time exactly once.
 fn is_plain((hour, minute): (u32, u32), zone: Zone, now: DateTime<Utc>) -> bool {
     let Some(time) = NaiveTime::from_hms_opt(hour, minute, 0) else { return false };
     let today = now.with_timezone(&zone).date_naive();
@@ -264,7 +265,7 @@ fn is_plain((hour, minute): (u32, u32), zone: Zone, now: DateTime<Utc>) -> bool 
 }
 
 fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Utc>) -> String {
-    let count = |kind| match (planned.iter().filter(|one| one.instance_type == kind).count(), kind_word(kind)) {
+    let count = |kind| match (planned.iter().filter(|one| one.instance_type == kind).count(), kind_label(kind)) {
         (1, word) => format!("1 {word}"),
         (n, word) => format!("{n} {word}s"),
     };
@@ -329,9 +330,9 @@ fn file(cloud: &CloudSettings, zone: Zone, planned: &[Planned], now: DateTime<Ut
         quoted(zone.name())
     );
     for one in planned {
-        let parts = [one.called.as_deref().unwrap_or_default(), kind_word(one.instance_type), &one.status];
+        let parts = [one.called.as_deref().unwrap_or_default(), kind_label(one.instance_type), &one.status];
         let parts: Vec<&str> = parts.into_iter().filter(|word| !word.trim().is_empty()).collect();
-        // Whatever the name holds, the comment stays on its line.
+        // Whatever the name contains, the comment stays on its line.
         let _ = writeln!(text, "\n# {}.", parts.join(", ").replace(char::is_control, " "));
         let _ = writeln!(text, "[[schedule]]");
         let _ = writeln!(text, "name = {}", quoted(&one.schedule));
@@ -350,9 +351,9 @@ fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-/// Makes the file, never in place of another.
+/// Creates the file; never replaces one.
 fn write(path: &Path, text: &str) -> Result<()> {
-    // The daemon's user reads it, whatever the umask of who types this.
+    // The daemon's user reads it, whatever the umask of this user.
     let written = AtomicFile::begin(path, false, atomic::READABLE).and_then(|file| {
         file.file().write_all(text.as_bytes())?;
         file.finish()

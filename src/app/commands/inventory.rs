@@ -1,4 +1,4 @@
-//! The instances of the account: both kinds in one shape.
+//! The instances of the account: both kinds in one type.
 
 use std::collections::BTreeSet;
 
@@ -15,10 +15,10 @@ use crate::{
     },
 };
 
-/// Ids that one call may ask for.
+/// Maximum number of ids per call.
 const AT_ONCE: usize = 100;
 
-/// An instance, as the cloud lists it.
+/// An instance in a list of the cloud.
 #[derive(Debug, Clone)]
 pub struct Machine {
     pub id: InstanceId,
@@ -55,8 +55,8 @@ impl Machine {
     }
 }
 
-/// As people call the kind.
-pub fn kind_word(kind: InstanceType) -> &'static str {
+/// Name of the kind.
+pub fn kind_label(kind: InstanceType) -> &'static str {
     match kind {
         InstanceType::CloudDesktop => "cloud desktop",
         InstanceType::WuyingServer => "workstation",
@@ -71,7 +71,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// What it is a list of.
+    /// Its content.
     pub fn what(&self) -> String {
         match self.kind {
             InstanceType::CloudDesktop => format!("cloud desktops of {}", self.region),
@@ -96,8 +96,8 @@ async fn list(cloud: &CloudClient, kind: InstanceType, region: &str) -> Result<V
     Ok(machines.into_iter().filter(Machine::is_there).collect())
 }
 
-/// The lists that make up the account: the workstations (in the region `home` if none is given), and the cloud desktops
-/// of each of `regions`. Each may fail on its own.
+/// The lists of the account: the workstations (in the region `home` if none is given), and the cloud desktops of each
+/// of `regions`. Each may fail separately.
 pub async fn list_all(cloud: &CloudClient, home: &str, regions: &BTreeSet<String>) -> Vec<Listed> {
     let workstations = (InstanceType::WuyingServer, home);
     let desktops = regions.iter().map(|region| (InstanceType::CloudDesktop, region.as_str()));
@@ -112,7 +112,7 @@ pub async fn list_all(cloud: &CloudClient, home: &str, regions: &BTreeSet<String
     lists.collect().await
 }
 
-/// Those of `ids` that are there, asked for as a bake asks for its instance.
+/// Existing instances of `ids`, requested as a bake does.
 pub async fn find(
     cloud: &CloudClient,
     kind: InstanceType,

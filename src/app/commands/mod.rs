@@ -1,5 +1,5 @@
-//! One file for each command. A command returns what is to be printed and an exit code, or a failure; nothing here
-//! prints on its own but those that take long.
+//! One file per command. A command returns its output and an exit code, or a failure; only long-running commands print
+//! by themselves.
 
 use std::{
     collections::BTreeMap,
@@ -58,25 +58,25 @@ mod why;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Exit {
-    /// It is done.
+    /// Success.
     Done = 0,
-    /// It was tried and failed.
+    /// Failure.
     Failed = 1,
-    /// The command line or the configuration is wrong.
+    /// Wrong usage or configuration.
     Usage = 2,
-    /// There is no such thing.
+    /// Not found.
     NotFound = 3,
-    /// The daemon does not answer.
+    /// The daemon does not respond.
     Unreachable = 4,
-    /// The daemon answers that something is wrong.
+    /// The daemon reports a problem.
     Unhealthy = 5,
-    /// The request was sent, and what came of it is not known.
+    /// The request was sent, and its result is unknown.
     Unconfirmed = 6,
     /// The history is damaged, of a newer version or of another program.
     Unusable = 7,
 }
 
-/// What a command has to say.
+/// Output of a command.
 #[derive(Debug)]
 struct CommandOutput {
     text: String,
@@ -89,7 +89,7 @@ impl CommandOutput {
     }
 }
 
-/// Why a command came to nothing.
+/// Failure of a command.
 #[derive(Debug)]
 struct Failure {
     message: String,
@@ -127,7 +127,7 @@ impl From<serde_json::Error> for Failure {
 
 type Result<T = CommandOutput> = std::result::Result<T, Failure>;
 
-/// What every command is given.
+/// Common input of all commands.
 #[derive(Debug)]
 struct Context<'a> {
     config_path: &'a Path,
@@ -146,7 +146,7 @@ impl Context<'_> {
         Ok(loaded.config)
     }
 
-    /// The configuration to find daemon and history by. Errors in it must not keep anybody from reading the history.
+    /// The configuration as far as needed to find daemon and history: errors in it must not block reading the history.
     fn locate_daemon(&self) -> Result<Config> {
         match config::load_lenient(self.config_path, &self.environment) {
             (Some(config), problems) if !config.files.is_empty() => {
@@ -188,7 +188,7 @@ impl Context<'_> {
         })
     }
 
-    /// Gives the daemon an order that it answers with no more than that it is done.
+    /// Sends a request to the daemon that has no result.
     async fn order(&self, request: Request) -> Result<()> {
         let config = self.locate_daemon()?;
         match self.ask(&config, request).await? {
@@ -197,8 +197,8 @@ impl Context<'_> {
         }
     }
 
-    /// Gives the daemon an order that it answers with what came of it.
-    async fn say(&self, request: Request) -> Result {
+    /// Sends a request to the daemon and returns its result.
+    async fn print_text(&self, request: Request) -> Result {
         let config = self.locate_daemon()?;
         match self.ask(&config, request).await? {
             Reply::CommandOutput { sentences } if self.json => {
@@ -235,13 +235,13 @@ fn unreadable(error: &StoreError) -> Failure {
     Failure::new(exit, chain(error))
 }
 
-/// Fails where neither the file nor the history knows a schedule of this name or id.
+/// Fails if neither the configuration nor the history has a schedule with this name or id.
 async fn known_schedule(config: &Config, reader: &Reader, wanted: &str) -> Result<()> {
     let known = config.schedule_words().any(|word| word == wanted) || !reader.seen(wanted).await?.is_empty();
     if known { Ok(()) } else { Err(unknown_schedule(config, Some(reader), wanted).await?) }
 }
 
-/// What to say of a schedule that neither the file nor the history knows.
+/// Message for a schedule that neither the configuration nor the history has.
 async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str) -> Result<Failure> {
     let seen = match reader {
         Some(reader) => reader.schedule_words().await?,
@@ -251,19 +251,19 @@ async fn unknown_schedule(config: &Config, reader: Option<&Reader>, wanted: &str
     Ok(Failure::new(Exit::NotFound, config::no_schedule(wanted, known)))
 }
 
-/// The variables that are text.
+/// Variables that are UTF-8.
 fn environment() -> BTreeMap<String, String> {
     std::env::vars_os().filter_map(|(key, value)| Some((key.into_string().ok()?, value.into_string().ok()?))).collect()
 }
 
-/// Prints what `--version --verbose` shows after the version: the rules of the time zones.
+/// Prints the second line of `--version --verbose`: the time zone rules.
 pub fn version_details() {
     let environment = environment();
     tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
-    say(&format!("time zones: {}\n", zone::release()));
+    print_text(&format!("time zones: {}\n", zone::release()));
 }
 
-/// Runs the command and prints what it says.
+/// Runs the command and prints its output.
 pub async fn dispatch(cli: Cli) -> ExitCode {
     let environment = environment();
     tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
@@ -317,13 +317,13 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Man(args) => man::run(&context, args),
     };
     let exit = match result {
-        Ok(said) => {
-            say(&said.text);
-            said.exit
+        Ok(output) => {
+            print_text(&output.text);
+            output.exit
         }
         Err(failure) => {
             let message = failure.message.trim_end();
-            // Problems of the configuration come rendered, each with its own heading.
+            // Problems of the configuration are rendered already, each with its own heading.
             let heading = if message.starts_with("error") || message.starts_with('\u{1b}') { "" } else { "error: " };
             eprintln!("{heading}{message}");
             failure.exit
@@ -332,35 +332,36 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
     ExitCode::from(exit as u8)
 }
 
-/// An answer of the daemon that is not the one hoped for.
+/// Failure for an unexpected reply of the daemon.
 fn refused(reply: Reply) -> Failure {
     match reply {
         Reply::Stopping => Failure::new(
             Exit::Unreachable,
-            "the daemon is stopping; bakes that are under way go on at its next start (`imagebaked history`)",
+            "the daemon is stopping; running bakes continue at its next start (`imagebaked history`)",
         ),
         Reply::Unconfirmed { message } => Failure::new(Exit::Unconfirmed, message),
         Reply::NotFound { message } => Failure::new(Exit::NotFound, message),
         Reply::Failed { message } => Failure::new(Exit::Failed, message),
         Reply::BadConfig { problems } => Failure::new(Exit::Usage, problems),
-        _ => Failure::new(Exit::Failed, "the daemon answered something else than was asked"),
+        _ => Failure::new(Exit::Failed, "the daemon sent an unexpected reply"),
     }
 }
 
-/// Tells a person at a terminal what takes its time; programs and logs are not told.
+/// Reports progress to a terminal; not to programs and logs.
 fn progress(step: &str) {
     if std::io::stderr().is_terminal() {
         eprintln!("{step} …");
     }
 }
 
-/// Prints; a reader that has gone (`imagebaked history | head`) is no failure.
-fn say(text: &str) {
-    say_to(text);
+/// Prints; a closed output (`imagebaked history
+/// head`) is no error.
+fn print_text(text: &str) {
+    try_print_text(text);
 }
 
-/// The same; tells whether somebody still reads.
-fn say_to(text: &str) -> bool {
+/// Prints; returns whether the output is open.
+fn try_print_text(text: &str) -> bool {
     let mut stdout = std::io::stdout().lock();
     stdout.write_all(text.as_bytes()).and_then(|()| stdout.flush()).is_ok()
 }

@@ -1,4 +1,4 @@
-//! Tables, times and colours, the same for all commands.
+//! Tables, times and colours of all commands.
 
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use comfy_table::{ColumnConstraint, ContentArrangement, Table, presets::NOTHING}
 pub struct Rows {
     header: Vec<String>,
     rows: Vec<Vec<String>>,
-    /// Columns that a narrow terminal goes without, the first of them first.
+    /// Columns that a narrow terminal omits, in this order.
     spared: Vec<&'static str>,
     color: bool,
 }
 
-/// The last column, which wraps, has at least this many characters.
+/// Minimum width of the last column, which wraps.
 const LAST: usize = 24;
 /// Between two columns.
 const GAP: u16 = 2;
@@ -26,7 +26,7 @@ impl Rows {
         Self { header, rows: Vec::new(), spared: Vec::new(), color }
     }
 
-    /// On a terminal that is too narrow these columns are left out, one after the other.
+    /// On a narrow terminal these columns are omitted, one after the other.
     pub fn sparing(self, spared: &[&'static str]) -> Self {
         Self { spared: spared.to_vec(), ..self }
     }
@@ -66,7 +66,7 @@ impl Rows {
         text
     }
 
-    /// Leaves out what can be spared until the rest fits.
+    /// Omits columns until the rest fits.
     fn fit(&mut self, width: usize) {
         for spared in std::mem::take(&mut self.spared) {
             if self.needs() <= width {
@@ -81,7 +81,7 @@ impl Rows {
         }
     }
 
-    /// So wide are all columns whole, but for the last, which may wrap.
+    /// Width of all columns without wrapping, except for the last.
     fn needs(&self) -> usize {
         let last = self.header.len().saturating_sub(1);
         let column = |index: usize| {
@@ -93,7 +93,7 @@ impl Rows {
     }
 }
 
-/// Colours the first state word of a line that stands between spaces.
+/// Colours the first state of a line that stands between spaces.
 fn paint_states(line: &str, color: bool) -> String {
     if !color {
         return line.to_owned();

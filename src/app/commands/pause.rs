@@ -1,4 +1,4 @@
-//! `imagebaked pause SCHEDULE` and `imagebaked resume SCHEDULE`: nothing is retroactive either way.
+//! `imagebaked pause SCHEDULE` and `imagebaked resume SCHEDULE`: both apply to future slots only.
 
 use super::{CommandOutput, Context, Result};
 use crate::{

@@ -1,4 +1,4 @@
-//! `imagebaked pin IMAGE`, `unpin IMAGE`, `undelete IMAGE`: a person's word against the rules, and back.
+//! `imagebaked pin IMAGE`, `unpin IMAGE`, `undelete IMAGE`: overrides the rules for one image.
 
 use super::{CommandOutput, Context, Result};
 use crate::{
@@ -12,7 +12,7 @@ pub async fn pin(context: &Context<'_>, args: &PinArgs) -> Result {
     let request = Request::Pin { image: args.image.as_str().into(), until, reason: args.reason.clone() };
     context.order(request).await?;
     let until = until.map_or_else(|| "it is unpinned".to_owned(), |until| until.format("%F %TZ").to_string());
-    Ok(CommandOutput::done(context.done(format!("{} is kept until {until}, whatever the rules say.", args.image))))
+    Ok(CommandOutput::done(context.done(format!("{} is kept until {until}, whatever the rules are.", args.image))))
 }
 
 pub async fn unpin(context: &Context<'_>, args: &ImageArgs) -> Result {

@@ -1,5 +1,5 @@
-//! `imagebaked plan`: the slots to come. Needs neither credentials nor a daemon; versions, pauses
-//! and how long bakes take are read from the history where there is one.
+//! `imagebaked plan`: future slots. Needs neither credentials nor a daemon; versions, pauses and durations come from
+//! the history, if there is one.
 
 use std::collections::HashMap;
 
@@ -36,7 +36,7 @@ use crate::{
     },
 };
 
-/// One slot to come, with the field names that `plan --json` promises.
+/// A future slot; the field names are those of `plan --json`.
 #[derive(Debug, Serialize)]
 struct Slot<'a> {
     schedule: &'a str,
@@ -122,17 +122,15 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let mut text = table(context, (&slots, &shown, more), &history, now, (from, until));
     text.push_str(&ahead(&slots, args.schedule.as_deref(), &history, now));
     if !going.is_empty() {
-        text.push_str(
-            "\nImages that are to go; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n",
-        );
+        text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
         text.push_str(&prune::table(context, &going));
         text.push_str(&prune::held(&brakes));
     }
     Ok(CommandOutput::done(text))
 }
 
-/// The images that are marked, or would be by the rules, as of the last look at the cloud. None where no history can be
-/// read, which was reported already.
+/// Images that are marked, or would be by the rules, as of the last inventory scan. None if the history is unreadable,
+/// which was reported already.
 async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> RetentionReport {
     let Ok(reader) = Reader::open(&config.daemon.state_dir).await else { return RetentionReport::default() };
     let report = daemon::judgement(&reader, config, false, now).await;
@@ -160,7 +158,7 @@ fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
         let paused = history.is_paused(schedule, at);
         let known = || history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
         let version = versions.entry((place, instance)).or_insert_with(known);
-        // A paused schedule gives out no versions.
+        // A paused schedule assigns no versions.
         *version = version.saturating_add(u32::from(!paused));
         let values = Values {
             name: schedule.name.as_str(),
@@ -171,7 +169,7 @@ fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
             version: *version,
         };
         let work = foreseen.expected.and_then(|expected| expected.work());
-        // Checked when the configuration was read.
+        // Checked when the configuration was loaded.
         let template = Template::parse(&schedule.settings.image_name);
         Slot {
             schedule: schedule.name.as_str(),
@@ -202,7 +200,7 @@ fn table(
     for Foreseen { slot, .. } in slots.iter().filter(|one| !history.is_paused(one.slot.schedule, one.slot.at)) {
         *at_once.entry((slot.at, slot.instance)).or_default() += 1;
     }
-    // Where every bake begins at its slot and takes what is assumed, these columns say nothing.
+    // Without waits and known durations these columns are omitted.
     let useful = slots.iter().filter_map(|slot| slot.expected).any(|expected| {
         !history.durations.is_empty() || expected.work().is_none() || expected.wait() > TimeDelta::zero()
     });
@@ -237,7 +235,7 @@ fn table(
     text
 }
 
-/// When the queue is done, and what will not go as planned.
+/// End of the queue, and deviations from the plan.
 fn ahead(slots: &[Foreseen<'_>], only: Option<&str>, history: &KnownHistory, now: DateTime<Utc>) -> String {
     let expected: Vec<_> = slots.iter().filter_map(|one| Some((one.slot.at, one.expected?))).collect();
     let mut text = String::new();

@@ -1,4 +1,4 @@
-//! `imagebaked prune [--dry-run]`: every image that stays and every one that goes, each with the rule; by the daemon.
+//! `imagebaked prune [--dry-run]`: the daemon runs a retention pass; the output lists every image with its decision.
 
 use std::collections::BTreeMap;
 
@@ -58,12 +58,12 @@ fn text(context: &Context<'_>, report: &RetentionReport, args: &PruneArgs) -> St
         text.push_str(&held(&report.brakes));
     }
     if let Some(problem) = &report.problem {
-        text.push_str(&format!("Nothing is deleted now, for not everything could be looked at: {problem}\n"));
+        text.push_str(&format!("Nothing is deleted now, because the inventory scan was not complete: {problem}\n"));
     }
     text
 }
 
-/// What is held until a person confirms it.
+/// Limits that need a confirmation.
 pub fn held(brakes: &[Brake]) -> String {
     let mut text: String = brakes.iter().map(|brake| format!("PROBLEM: {brake}.\n")).collect();
     if !text.is_empty() {
@@ -72,7 +72,7 @@ pub fn held(brakes: &[Brake]) -> String {
     text
 }
 
-/// Images that never came to be.
+/// CREATE_FAILED images.
 pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "ACTION", "REASON"], context.color)
         .sparing(&["NAME", "SLOT"]);
@@ -98,7 +98,7 @@ pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
     rows.render()
 }
 
-/// Each image, what follows, and why.
+/// Each image with its action and reasons.
 pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Judged>) -> String {
     let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "ACTION", "REASON"], context.color)
         .sparing(&["NAME", "SLOT"]);

@@ -1,5 +1,5 @@
-//! `imagebaked reconcile [--apply]`: history and cloud side by side. The daemon looks where it runs; where it does not, the
-//! command looks itself, and for `--apply` takes the history's lock, so that there is never a second writer.
+//! `imagebaked reconcile [--apply]`: compares history and cloud. A running daemon does it; otherwise the command does,
+//! and for `--apply` takes the history's lock, so that there is never a second writer.
 
 use std::{io, sync::Arc};
 
@@ -27,7 +27,7 @@ pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
     let (differences, failed) = match client::ask(&config.daemon.control_socket, &request).await {
         Ok(Reply::Reconciled { differences, failed }) => (differences, failed),
         Ok(Reply::Failed { message }) => return Err(Failure::new(Exit::Failed, message)),
-        Ok(_) => return Err(Failure::new(Exit::Failed, "the daemon answered something else than was asked")),
+        Ok(_) => return Err(Failure::new(Exit::Failed, "the daemon sent an unexpected reply")),
         Err(ControlError::Unreachable { source, .. }) if is_down(&source) => {
             let found = without_daemon(context, &config, args.apply).await?;
             (found.differences, found.failed)
@@ -44,7 +44,7 @@ pub async fn run(context: &Context<'_>, args: &ReconcileArgs) -> Result {
     Ok(CommandOutput { text: text(&differences, args.apply) + &failed_text(&failed), exit })
 }
 
-/// Nobody listens; a socket that may not be used is another matter.
+/// No daemon listens; a forbidden socket is another case.
 fn is_down(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }
@@ -54,17 +54,19 @@ async fn without_daemon(context: &Context<'_>, config: &Config, apply: bool) -> 
     let failed = |error: &(dyn std::error::Error + 'static)| Failure::new(Exit::Failed, chain(error));
     let cloud = daemon::client(config, &context.environment, &clock)
         .map_err(|error| Failure::new(Exit::Usage, chain(&error)))?;
-    // Also where it is only to be written: a database made here would belong to whoever typed this, not to the daemon.
+    // Also with `--apply`: a database created here would belong to this user, not to the daemon.
     let reader = context.reader(config).await?;
     if !apply {
-        let found = daemon::look(&cloud, &reader, config, clock.now()).await.map_err(|error| failed(&error));
+        let found = daemon::compare_history(&cloud, &reader, config, clock.now()).await.map_err(|error| failed(&error));
         reader.close().await;
         return found;
     }
     reader.close().await;
     let store = Store::open(&config.daemon.state_dir).await?;
     let found = async {
-        let found = daemon::look(&cloud, store.reader(), config, clock.now()).await.map_err(|error| failed(&error))?;
+        let found = daemon::compare_history(&cloud, store.reader(), config, clock.now())
+            .await
+            .map_err(|error| failed(&error))?;
         let who = format!("{}, without the daemon", who::oneself());
         store.rebuild(&found, &who, &config.hash, clock.now()).await?;
         Ok(found)
@@ -82,7 +84,7 @@ fn failed_text(failed: &[FailedImage]) -> String {
         "Images of ours that the cloud lists as CREATE_FAILED; see `imagebaked images --failed`:\n".to_owned();
     for image in failed {
         let line = image.line.as_ref().map_or("a line that its tags do not show", LineId::as_str);
-        let bake = image.bake.map_or_else(|| "no row knows it".to_owned(), |bake| format!("bake {bake}"));
+        let bake = image.bake.map_or_else(|| "no row".to_owned(), |bake| format!("bake {bake}"));
         text.push_str(&format!("  - {} ({}) of {line}: {bake}\n", image.image_id, image.image_name));
     }
     text
@@ -92,11 +94,11 @@ fn text(differences: &[Difference], applied: bool) -> String {
     if differences.is_empty() {
         return "History and cloud agree.\n".to_owned();
     }
-    let (mendable, others): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.is_repairable());
+    let (repairable, others): (Vec<_>, Vec<_>) = differences.iter().partition(|difference| difference.is_repairable());
     let mut text = String::new();
     for (heading, differences) in [
-        (if applied { "Brought into the history:" } else { "What --apply brings into the history:" }, mendable),
-        ("For a person to look at; nothing is ever deleted:", others),
+        (if applied { "Added to the history:" } else { "--apply adds to the history:" }, repairable),
+        ("For a person to check; nothing is ever deleted:", others),
     ] {
         if !differences.is_empty() {
             text.push_str(&format!("{heading}\n"));

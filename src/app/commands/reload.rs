@@ -1,12 +1,12 @@
-//! `imagebaked reload`: the daemon reads its configuration again, whole or not at all, and says what changed.
+//! `imagebaked reload`: the daemon reloads its configuration, completely or not at all, and reports the changes.
 
 use serde_json::json;
 
 use super::{CommandOutput, Context, Result, diff, output::schedules as counted, refused};
 use crate::adapters::control::{Reply, Request};
 
-/// So many entries of a list are shown.
-const SHOWN: usize = 20;
+/// Maximum number of listed entries.
+const MAX_LISTED: usize = 20;
 
 pub async fn run(context: &Context<'_>) -> Result {
     let config = context.locate_daemon()?;
@@ -23,7 +23,7 @@ pub async fn run(context: &Context<'_>) -> Result {
             let changed = if diff.is_empty() {
                 "Nothing changed.\n".to_owned()
             } else {
-                format!("{}{}\n", diff::render(context, &diff, SHOWN), diff::images(context, &images, SHOWN))
+                format!("{}{}\n", diff::render(context, &diff, MAX_LISTED), diff::images(context, &images, MAX_LISTED))
             };
             let force = format!("In force: configuration {config_hash}, {}.\n", counted(schedules));
             Ok(CommandOutput::done(format!("{warnings}{changed}{force}")))

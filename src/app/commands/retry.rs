@@ -9,10 +9,11 @@ use crate::{
 pub async fn retry(context: &Context<'_>, args: &RetryArgs) -> Result {
     if args.stage == RetryStage::Distribute {
         if args.wait {
-            let words = format!("--wait follows bakes; `imagebaked show {}` says how far the copies are", args.bake);
+            let words =
+                format!("--wait follows bakes; `imagebaked show {}` shows the progress of the copies", args.bake);
             return Err(Failure::new(Exit::Usage, words));
         }
-        return context.say(Request::RetryCopies { bake: args.bake }).await;
+        return context.print_text(Request::RetryCopies { bake: args.bake }).await;
     }
     let config = context.locate_daemon()?;
     bake::ask(context, &config, Request::Retry { bake: args.bake }, args.wait).await

@@ -20,7 +20,7 @@ pub async fn run(context: &Context<'_>, args: &RunArgs) -> Result {
     for warning in &loaded.warnings.0 {
         tracing::warn!("{warning}");
     }
-    // Before anything else is begun, so that no signal finds the process without a handler.
+    // First, so that no signal comes before its handler.
     let signals =
         Signals::new().map_err(|error| Failure::new(Exit::Failed, format!("signals cannot be received: {error}")))?;
     let setup = Setup {

@@ -1,4 +1,4 @@
-//! `imagebaked show BAKE`: one bake, with every call that was made for it.
+//! `imagebaked show BAKE`: one bake with its settings and calls.
 
 use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
@@ -41,7 +41,7 @@ pub struct BakeReport {
 }
 
 impl BakeReport {
-    /// Reads what belongs to `row`.
+    /// Reads the data of `row`.
     pub async fn read(reader: &Reader, row: BakeRow) -> Result<Self> {
         let bake = BakeId(row.id);
         let attempts = reader.attempts(bake).await?;
@@ -68,7 +68,7 @@ impl BakeReport {
     pub fn text(&self, now: DateTime<Utc>, color: bool) -> String {
         let mut text = facts(&self.row, now);
         if let Some(settings) = self.settings.as_object() {
-            text.push_str("\nSettings it runs under\n");
+            text.push_str("\nSettings\n");
             for (name, value) in settings {
                 text.push_str(&format!("  {name:<22} {value}\n"));
             }
@@ -78,7 +78,7 @@ impl BakeReport {
         text
     }
 
-    /// How far the image is in other regions.
+    /// Progress of the copies in other regions.
     fn regions(&self, color: bool) -> String {
         if self.copies.is_empty() {
             return String::new();
@@ -97,7 +97,7 @@ impl BakeReport {
         format!("\nCopies to other regions\n{}", rows.render())
     }
 
-    /// Facts and calls: what happened, not what was wanted.
+    /// Facts and calls, without the settings.
     pub fn short_text(&self, now: DateTime<Utc>, color: bool) -> String {
         format!("{}{}", facts(&self.row, now), self.calls(color))
     }
@@ -153,12 +153,12 @@ fn facts(row: &BakeRow, now: DateTime<Utc>) -> String {
         ("attempts", row.attempts.to_string()),
         ("recorded", time(row.created_at)),
         ("ended", row.finished_at.map_or_else(|| NONE.to_owned(), time)),
-        ("next look", row.wake_at.map_or_else(|| NONE.to_owned(), time)),
+        ("next poll", row.wake_at.map_or_else(|| NONE.to_owned(), time)),
         ("configuration", row.config_hash.clone()),
     ];
     if row.covers > 1 {
         let range = format!("{} slots from {} to {}", row.covers, rfc3339(row.covers_from), rfc3339(row.slot));
-        facts.insert(6, ("stands for", range));
+        facts.insert(6, ("covers", range));
     }
     if let Some(who) = &row.requested_by {
         facts.insert(7, ("requested by", who.clone()));

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::{CommandOutput, Context, Exit, Failure, Result, say};
+use super::{CommandOutput, Context, Exit, Failure, Result, print_text};
 use crate::{
     app::{cli::SimArgs, daemon::Signals},
     domain::{clock::SystemClock, error::chain},
@@ -53,7 +53,7 @@ pub async fn run(context: &Context<'_>, args: &SimArgs) -> Result {
     let sim = Simulator::start(listener, options, Arc::new(SystemClock))
         .map_err(|error| Failure::new(Exit::Failed, chain(&error)))?;
     let at = sim.addr();
-    say(&format!(
+    print_text(&format!(
         "The simulator listens on http://{at}; key id {id}, state at http://{at}/_sim/state. Ctrl-C stops it.\n\
          In the configuration: [cloud] endpoint = \"http://{at}\".\n\
          In the environment: ALIBABA_CLOUD_ACCESS_KEY_ID={id} ALIBABA_CLOUD_ACCESS_KEY_SECRET={secret}\n",

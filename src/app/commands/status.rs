@@ -1,4 +1,4 @@
-//! `imagebaked status`: how the daemon is. Without it, what the history knows, and exit code 4.
+//! `imagebaked status`: state of the daemon. Without a daemon, data of the history and exit code 4.
 
 use std::{
     fmt::Write as _,
@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{
     CommandOutput, Context, Exit, Failure, Result,
     output::{NONE, Rows, relative, schedules},
-    refused, say,
+    print_text, refused,
 };
 use crate::{
     adapters::{
@@ -28,15 +28,15 @@ use crate::{
     },
 };
 
-/// How often `--watch` looks.
+/// Interval of `--watch`.
 const EVERY: Duration = Duration::from_secs(2);
-/// So many names or problems stand in a line.
+/// Maximum number of names or problems in a line.
 const LISTED: usize = 10;
-/// So many problems are shown one by one.
-const SHOWN: usize = 30;
-/// Back to the first line, and away with what stands below.
+/// Maximum number of listed problems.
+const MAX_LISTED: usize = 30;
+/// Cursor to the first line, and clear what follows.
 const HOME: &str = "\u{1b}[H\u{1b}[J";
-/// The whole screen away, once at the beginning.
+/// Clear the screen, once at the start.
 const CLEAR: &str = "\u{1b}[2J";
 
 pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
@@ -58,10 +58,10 @@ pub async fn run(context: &Context<'_>, args: &StatusArgs) -> Result {
                 let stopped = reader.pending_restarts().await;
                 reader.close().await;
                 if let (Ok(bakes), Ok(stopped), false) = (known, stopped, context.json) {
-                    say("The daemon is not reachable; this is what the history knows.\n\n");
-                    say(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
+                    print_text("The daemon is not reachable; the history shows this.\n\n");
+                    print_text(&work(context, (&bakes.running, &bakes.waiting), bakes.queued, bakes.last_day));
                     for PendingRestart { bake, schedule, instance, .. } in stopped {
-                        say(&format!(
+                        print_text(&format!(
                             "Instance {instance} was stopped for bake {bake} of {schedule}; it is started again only once \
                              the daemon runs.\n"
                         ));
@@ -86,11 +86,11 @@ fn shown(context: &Context<'_>, status: &Status) -> Result<String> {
     Ok(if context.json { format!("{}\n", serde_json::to_string(status)?) } else { text(context, status) })
 }
 
-/// Shows it until somebody or something ends this: the person, the daemon, or the reader at the other end.
+/// Shows the status until the user, the daemon or the output ends it.
 async fn watch(context: &Context<'_>, config: &Config) -> Result {
     let in_place = stdout().is_terminal() && !context.json;
     if in_place {
-        say(CLEAR);
+        print_text(CLEAR);
     }
     let mut last = None;
     loop {
@@ -102,10 +102,10 @@ async fn watch(context: &Context<'_>, config: &Config) -> Result {
         })?;
         let now = steady(&status);
         if in_place {
-            say(&format!("{HOME}{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
+            print_text(&format!("{HOME}{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
         } else if last.as_ref() != Some(&now) {
             let gap = if last.is_some() && !context.json { "\n" } else { "" };
-            if !super::say_to(&format!("{gap}{}", shown(context, &status)?)) {
+            if !super::try_print_text(&format!("{gap}{}", shown(context, &status)?)) {
                 return Ok(CommandOutput::done(String::new()));
             }
         }
@@ -114,7 +114,7 @@ async fn watch(context: &Context<'_>, config: &Config) -> Result {
     }
 }
 
-/// What counts as a change: all but when things are looked at next.
+/// The compared part: all but the instants of the next polls.
 fn steady(status: &Status) -> Status {
     let mut steady = status.clone();
     for bake in steady.running.iter_mut().chain(&mut steady.waiting) {
@@ -126,10 +126,10 @@ fn steady(status: &Status) -> Status {
     steady
 }
 
-/// What plug-ins of Nagios end with, by the numbers that our own exit codes happen to have.
+/// Exit codes of Nagios plug-ins, as variants of our own exit codes with the same numbers.
 const UNKNOWN: (&str, Exit) = ("UNKNOWN", Exit::NotFound);
 
-/// The word and the number of a verdict, as plug-ins have them.
+/// Word and number of a verdict for plug-ins.
 fn plugin_state(verdict: Verdict) -> (&'static str, Exit) {
     match verdict {
         Verdict::Ok => ("OK", Exit::Done),
@@ -138,14 +138,14 @@ fn plugin_state(verdict: Verdict) -> (&'static str, Exit) {
     }
 }
 
-/// Shows what `status` judges, and nothing of its own.
+/// Shows the verdict of `status`, without its own checks.
 async fn plugin(context: &Context<'_>) -> CommandOutput {
     let Ok(config) = context.locate_daemon() else {
         return line(UNKNOWN, "the configuration cannot be read; see `imagebaked check`", "");
     };
     let status = match ask(context, &config).await {
         Ok(status) => status,
-        // It answers, but cannot read its history.
+        // The daemon responds, but cannot read its history.
         Err(Failure { exit: Exit::Unhealthy, message }) => return line(plugin_state(Verdict::Problem), &message, ""),
         Err(failure) => return line(UNKNOWN, &failure.message, ""),
     };
@@ -172,13 +172,13 @@ fn plugin_line(status: &Status) -> CommandOutput {
     line(state, &format!("{}: {}{more}", status.health.counts(), words.join("; ")), &numbers)
 }
 
-/// The first of them, and how to say that there are more.
+/// The first of them, and a note about the rest.
 fn first<T>(all: impl ExactSizeIterator<Item = T>, most: usize) -> (Vec<T>, String) {
     let rest = all.len().saturating_sub(most);
     (all.take(most).collect(), if rest == 0 { String::new() } else { format!("; and {rest} more") })
 }
 
-/// One line; what follows a bar is for graphs, so that none may stand in the words.
+/// One line; the text after a bar is for graphs, so the message must have none.
 fn line((word, exit): (&str, Exit), words: &str, numbers: &str) -> CommandOutput {
     let words = words.replace('|', "/").replace('\n', " ");
     let numbers = if numbers.is_empty() { String::new() } else { format!(" | {numbers}") };
@@ -264,7 +264,7 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     text
 }
 
-/// The verdict with the first problem, then each problem with the command to type.
+/// The verdict with the first problem, then each problem with its command.
 fn headline(status: &Status, now: DateTime<Utc>) -> String {
     let mut text = status.health.headline();
     if status.health.verdict == Verdict::Ok {
@@ -277,7 +277,7 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
     }
     text.push('\n');
     let only_one = status.health.problems.len() == 1;
-    let (shown, more) = first(status.health.problems(), SHOWN);
+    let (shown, more) = first(status.health.problems(), MAX_LISTED);
     for problem in shown {
         let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
         if !only_one {

@@ -1,4 +1,4 @@
-//! `imagebaked why SCHEDULE --at TIME`: what became of a slot, call by call, or why there was none. Needs the history, but
+//! `imagebaked why SCHEDULE --at TIME`: explains a slot, call by call, or why there was none. Needs the history, but
 //! neither the daemon nor credentials.
 
 use std::collections::BTreeSet;
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// What is asked about: a schedule of the file, or one that only the history remembers.
+/// A schedule of the configuration, or one that only the history has.
 struct Subject<'a> {
     name: String,
     id: String,
@@ -36,7 +36,7 @@ struct Subject<'a> {
     pause: Option<Pause>,
 }
 
-/// The answer for one moment and one instance.
+/// Explanation of one instant and one instance.
 struct InstanceExplanation {
     instance: String,
     moment: PointInTime,
@@ -80,7 +80,7 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
         Some(reader) => reader.seen(asked).await?,
         None => Vec::new(),
     };
-    // A name may have been another schedule's before.
+    // The name may have belonged to another schedule before.
     let id = match (in_file, seen.iter().find(|seen| seen.schedule_id == asked).or(seen.last())) {
         (Some(schedule), _) => schedule.id.to_string(),
         (None, Some(last)) => last.schedule_id.clone(),
@@ -117,7 +117,7 @@ async fn subject<'a>(config: &'a Config, reader: Option<&Reader>, args: &WhyArgs
 }
 
 impl Subject<'_> {
-    /// Why a slot at `at` is skipped, if the schedule is paused then: by the file, by a person or by the daemon.
+    /// Why a slot at `at` is skipped, if the schedule is paused then: by the configuration, a person or the daemon.
     fn paused(&self, schedule: &Schedule, at: DateTime<Utc>) -> Option<String> {
         if schedule.paused {
             return Some("in the file".to_owned());
@@ -149,7 +149,7 @@ impl Subject<'_> {
             now,
         };
         let answer = explain::explain(moment, &case);
-        // A row that covers the moment but is not of its slot has no information about it.
+        // A row that covers the instant but is not of its slot says nothing about it.
         let bears = |row: &crate::adapters::store::BakeRow| answer.slot.is_some() || row.slot() == moment.at;
         let report = match (reader, row.filter(bears)) {
             (Some(reader), Some(row)) => Some(BakeReport::read(reader, row).await?),
@@ -167,7 +167,7 @@ fn policy<'a>(schedule: &Schedule, paused: Option<&'a str>) -> AccountPolicy<'a>
     AccountPolicy { catch_up: schedule.catch_up, window: schedule.catch_up_window, on_time: ON_TIME, paused }
 }
 
-/// What the image of a slot to come will be called, if every slot until then makes one.
+/// Name of the image of a future slot, if every slot until then makes one.
 async fn image_name(
     reader: Option<&Reader>,
     schedule: &Schedule,
@@ -189,7 +189,7 @@ async fn image_name(
         zone: schedule.timing.zone(),
         version: last.saturating_add(ahead),
     };
-    // Checked when the configuration was read.
+    // Checked when the configuration was loaded.
     Ok(Template::parse(&schedule.settings.image_name).map(|template| template.render(&values)).unwrap_or_default())
 }
 
@@ -219,8 +219,8 @@ impl InstanceExplanation {
     }
 }
 
-/// The fields of the first moment that is a slot, or of the first moment; the bakes of all; under `answers` each moment
-/// and instance by itself.
+/// The fields of the first instant that is a slot, or of the first instant; the bakes of all; under `answers` each
+/// instant and instance separately.
 fn as_json(subject: &Subject<'_>, explanations: &[InstanceExplanation]) -> Result<Value> {
     let answers = explanations.iter().map(|one| one.json(subject)).collect::<Result<Vec<_>>>()?;
     let chosen = answers.iter().find(|answer| answer["due"] == true).or(answers.first());

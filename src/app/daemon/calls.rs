@@ -1,4 +1,4 @@
-//! From the calls that the state machine asks for to requests of the cloud's API and to hooks of this host, and back.
+//! Carries out the calls of the state machine: converts them to API requests or hooks, and the responses back.
 
 use std::{borrow::Cow, collections::BTreeMap, path::Path, sync::Arc};
 
@@ -32,10 +32,10 @@ use crate::{
     },
 };
 
-/// A user whose name the cloud does not tell.
+/// A user whose name the cloud does not list.
 const SOMEBODY: &str = "somebody";
 
-/// The client that `config` asks for. Credentials are looked for in `environment`, and only once they are needed.
+/// Client for `config`. The credentials of `environment` are read when they are first needed.
 pub fn client(
     config: &Config,
     environment: &BTreeMap<String, String>,
@@ -63,13 +63,13 @@ pub fn client(
     CloudClient::new(&options, environment, Arc::clone(clock), random_nonces())
 }
 
-/// A call that came back.
+/// Result of a call.
 #[derive(Debug, Clone)]
 pub struct Finished {
     call: Call,
-    /// What came back.
+    /// The response.
     pub answer: Response,
-    /// The cloud's clock when it answered.
+    /// The cloud's clock at the response.
     pub server_date: Option<DateTime<Utc>>,
     started_at: DateTime<Utc>,
     finished_at: DateTime<Utc>,
@@ -77,33 +77,33 @@ pub struct Finished {
     request_id: Option<String>,
 }
 
-/// What the calls of a bake need.
+/// Parameters of a bake's call.
 #[derive(Debug)]
 pub struct Caller<'a> {
-    /// Whom they go to.
+    /// Destination.
     pub cloud: &'a CloudClient,
-    /// What they are about.
+    /// The bake.
     pub instance: &'a InstanceId,
     /// How.
     pub settings: &'a BakeSettings,
-    /// Of the image.
+    /// Identity of its image.
     pub description: Option<String>,
     /// `[daemon] owner`.
     pub owner: &'a str,
     /// The lines on the instance, of all schedules.
     pub lines: Vec<LineId>,
-    /// Where hooks run.
+    /// Executor of hooks.
     pub folder: &'a Path,
-    /// When create calls and stops must not go out any more.
+    /// When create calls and stops must not be sent any more.
     pub gate: Gate,
-    /// What searches of one slot share.
+    /// Shared lists of searches for one slot.
     pub slot_lists: &'a SlotLists,
 }
 
 impl Caller<'_> {
-    /// Makes one call. Credentials that were refused are read anew and tried once more: the cloud did not act on a request
-    /// that it refused for its signature. That is so only where the API itself says it; a proxy that answers 401 or 403 is
-    /// no such refusal.
+    /// Sends one call. After rejected credentials they are reread and the call is repeated once: the cloud does not act
+    /// on a request with an invalid signature. This applies only to a rejection by the API itself, not to a proxy's 401
+    /// or 403.
     pub async fn perform(&self, call: Call, clock: &dyn Clock) -> Finished {
         let (started_at, began) = (clock.now(), clock.boottime());
         failpoint::hit("send", call.as_str());
@@ -114,7 +114,7 @@ impl Caller<'_> {
             response = self.send(&call).await;
         }
         failpoint::hit("answer", call.as_str());
-        // By the time since boot: a clock that is set while the call is under way makes it neither longer nor negative.
+        // By the time since boot: setting the clock during the call does not change the result.
         let finished_at = later(started_at, clock.boottime().saturating_sub(began));
         let (answer, server_date, http_status, request_id) = match response {
             Ok(LoggedResponse { answer, server_date, http_status, request_id }) => {
@@ -130,7 +130,7 @@ impl Caller<'_> {
     }
 }
 
-/// The description that the image of `bake` is given.
+/// Description of the image of `bake`.
 pub fn description(bake: &Bake) -> Option<String> {
     let template = Template::parse(bake.settings.description.as_deref()?).ok()?;
     let version = bake.state.work()?.version;
@@ -138,7 +138,7 @@ pub fn description(bake: &Bake) -> Option<String> {
 }
 
 impl Finished {
-    /// The row for the attempts table; `None` for a look that taught nothing new.
+    /// Row for the attempts table; `None` for a poll without news.
     pub fn attempt(&self, before: &State, after: &State) -> Option<Attempt> {
         let (outcome, code, message) = match &self.answer {
             Response::Refused(error) => {
@@ -147,7 +147,7 @@ impl Finished {
                 } else {
                     format!("{} ({})", error.message, error.advice)
                 };
-                (class_word(error.class), error.code.clone(), Some(message))
+                (class_label(error.class), error.code.clone(), Some(message))
             }
             Response::Accepted => ("ok", None, None),
             Response::Created(image) => ("ok", None, Some(format!("made {}", image.image_id))),
@@ -166,13 +166,13 @@ impl Finished {
                 ("ok", None, Some(format!("not listed; others have its name: {carriers}")))
             }
             Response::NotSent => return None,
-            Response::Instance(Some(power)) => ("ok", None, Some(power_word(power).into_owned())),
+            Response::Instance(Some(power)) => ("ok", None, Some(power_label(power).into_owned())),
             Response::Instance(None) => ("ok", None, Some("no such instance".to_owned())),
-            Response::Hook(outcome) => (hook_word(outcome, before), None, self.hook_message(outcome)),
+            Response::Hook(outcome) => (hook_label(outcome, before), None, self.hook_message(outcome)),
         };
         let changes_something =
             matches!(self.call, Call::CreateImage(_) | Call::StopInstance | Call::StartInstance | Call::RunHook(_));
-        // A wait is one piece of news, however often it is looked at.
+        // A wait is recorded once, however often it is polled.
         let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
         let waits_on = why(before).is_some() && why(before) == why(after);
         let news = !waits_on && (before.as_str() != after.as_str() || before.reason() != after.reason());
@@ -212,7 +212,7 @@ impl Finished {
     }
 }
 
-fn hook_word(outcome: &HookOutcome, before: &State) -> &'static str {
+fn hook_label(outcome: &HookOutcome, before: &State) -> &'static str {
     match outcome.result {
         HookResult::Exited(0) => "ok",
         HookResult::TimedOut(_) => "timeout",
@@ -230,7 +230,7 @@ fn stage(state: &State) -> &'static str {
     }
 }
 
-pub(super) fn class_word(class: ErrorClass) -> &'static str {
+pub(super) fn class_label(class: ErrorClass) -> &'static str {
     match class {
         ErrorClass::Transient => "transient",
         ErrorClass::Busy => "busy",
@@ -240,7 +240,7 @@ pub(super) fn class_word(class: ErrorClass) -> &'static str {
     }
 }
 
-fn power_word(power: &PowerState) -> Cow<'_, str> {
+fn power_label(power: &PowerState) -> Cow<'_, str> {
     match power {
         PowerState::Running => "Running".into(),
         PowerState::RunningInUse(who) => format!("Running, {who} is connected").into(),
@@ -298,8 +298,8 @@ impl Caller<'_> {
         }))
     }
 
-    /// By name first; where that shows none with the tags of the slot, by tags, too: another host with the same file counts
-    /// versions on its own, and so gives the same slot another name.
+    /// By name first; if no image has the name and the tags of the slot, by tags too: another host with the same
+    /// configuration counts versions separately and uses another name.
     async fn find(&self, identity: &Identity) -> Result<LoggedResponse, ApiError> {
         let by_name = |name: &str| ListImage { image_name: Some(name.to_owned()), ..ListImage::default() };
         let mut images: Vec<_> =
@@ -309,17 +309,17 @@ impl Caller<'_> {
         }
         if !identity.is_tagged(&images) {
             let by_tags = self.slot_lists.list(self.cloud, identity).await?;
-            // An image that both lists show is one.
+            // An image in both lists counts once.
             let fresh = |image: &&RemoteImage| images.iter().all(|known| known.image_id != image.image_id);
             let others: Vec<_> = by_tags.iter().filter(fresh).cloned().collect();
             images.extend(others);
         }
         let answer = Response::of_search(identity, images);
-        // Several pages, several request ids: none of them stands for the whole.
+        // Several pages have several request ids: none identifies the whole.
         Ok(LoggedResponse { answer, server_date: None, http_status: None, request_id: None })
     }
 
-    /// Images of our lines on this instance that are being made, whoever asked for them.
+    /// Images of our lines on this instance that are being made, whoever requested them.
     async fn find_in_progress(&self) -> Result<LoggedResponse, ApiError> {
         let mut found: Vec<RemoteImage> = Vec::new();
         for status in [cloud::actions::ImageStatus::Init, cloud::actions::ImageStatus::Creating] {
@@ -327,7 +327,7 @@ impl Caller<'_> {
             let filter = ListImage { status: Some(status), tags, ..ListImage::default() };
             match self.cloud.list_all_images(&filter).await {
                 Ok(images) => found.extend(images.iter().map(remote_image)),
-                // A cloud that will never tell must not keep the instance stopped.
+                // A cloud without an answer must not keep the instance stopped.
                 Err(error) if error.class == ErrorClass::Permanent => {}
                 Err(error) => return Err(error),
             }
@@ -388,7 +388,7 @@ impl Caller<'_> {
                 let stopped_mode = Some(self.settings.stopped_mode);
                 self.cloud.call_behind(&StopDesktops { region, ids, stopped_mode }, &self.gate).await?
             }
-            // Never forced: a forced stop may lose the data that the image is made for.
+            // Never forced: a forced stop may lose data that belongs into the image.
             InstanceType::WuyingServer => {
                 self.cloud.call_behind(&StopWuyingServer { ids, force: None }, &self.gate).await?
             }
@@ -409,14 +409,14 @@ impl Caller<'_> {
     }
 
     async fn hook(&self, run: &HookRun) -> LoggedResponse {
-        // No variable can hold a NUL, and the words of others may.
+        // A variable cannot contain NUL; external texts may.
         let environment = run.environment.iter().map(|(name, value)| (*name, value.replace('\0', " ")));
         let outcome = hooks::run(&run.command, environment, self.folder, run.timeout).await;
         LoggedResponse { answer: Response::Hook(outcome), server_date: None, http_status: None, request_id: None }
     }
 }
 
-/// The API tells that there is one, and not who.
+/// The API reports a connected user without a name.
 fn desktop_user(desktop: &Desktop) -> Option<String> {
     let status = desktop.connection_status.as_deref()?;
     status.eq_ignore_ascii_case("connected").then(|| SOMEBODY.to_owned())
@@ -432,7 +432,7 @@ fn server_users(server: &Server) -> Option<String> {
     }
 }
 
-/// A desktop that runs or is stopped may be moving all the same: its flag says so. Flags that are not known mean nothing.
+/// A desktop that runs or is stopped may still be in transition, as its flag shows. Unknown flags are ignored.
 fn desktop_power(desktop: &Desktop) -> PowerState {
     let kind = InstanceType::CloudDesktop;
     let flag = desktop.management_flag.as_deref().map(str::trim).unwrap_or_default();

@@ -8,7 +8,7 @@ use crate::domain::{
     health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
 };
 
-/// The clock's problem, if it has one.
+/// Problem of the clock, if there is one.
 pub(super) fn list_problems(clocks: &ClockWatch, now: DateTime<Utc>) -> Vec<Problem> {
     let Some((skew, since)) = clocks.skewed() else { return Vec::new() };
     let (severity, consequence) = if skew.abs() > SKEW_TOO_FAR {
@@ -29,7 +29,7 @@ pub(super) fn list_problems(clocks: &ClockWatch, now: DateTime<Utc>) -> Vec<Prob
     }]
 }
 
-/// The rules of the time zones, if their release is older than a year.
+/// Problem of time zone rules whose release is older than a year.
 pub(super) fn zones_old(release: &Release, now: DateTime<Utc>) -> Option<Problem> {
     let since = release.old_since(now)?;
     Some(Problem::new(
@@ -45,7 +45,7 @@ pub(super) fn zones_old(release: &Release, now: DateTime<Utc>) -> Option<Problem
     ))
 }
 
-/// One line of the log.
+/// Logs an observation about the clock.
 pub(super) fn log(event: &ClockEvent) {
     match event {
         ClockEvent::Confirmed => tracing::debug!("{event}"),
@@ -62,7 +62,7 @@ pub(super) fn log(event: &ClockEvent) {
     }
 }
 
-/// Whether the audit keeps it: what explains rows of the history whose times look wrong.
+/// Whether the audit stores it: it explains rows of the history with unexpected times.
 pub(super) fn is_audited(event: &ClockEvent) -> bool {
     match event {
         ClockEvent::Stepped { .. } | ClockEvent::HistoryAhead { .. } => true,

@@ -1,4 +1,4 @@
-//! What the tasks of the daemon share.
+//! State that the tasks of the daemon share.
 
 use std::{
     collections::BTreeMap,
@@ -26,7 +26,7 @@ use crate::{
     domain::clock::{Clock, STEP_BACK, earlier, watch::ClockBlocker},
 };
 
-/// What the tasks of the daemon share.
+/// State that the tasks of the daemon share.
 #[derive(Debug)]
 pub(super) struct DaemonContext {
     pub(super) store: Arc<Store>,
@@ -36,39 +36,39 @@ pub(super) struct DaemonContext {
     pub(super) engine: Receiver<EngineStatus>,
     pub(super) config_path: PathBuf,
     pub(super) environment: BTreeMap<String, String>,
-    // Read for a moment, replaced at a reload: never held across an await.
+    // Read briefly, replaced at a reload: never locked across an await.
     pub(super) config: Mutex<Arc<Config>>,
-    // What counts only from the start on is in force as it stood here.
+    // Keys that apply at the start have the values of this configuration.
     pub(super) started_with: Arc<Config>,
-    // Held through a pass over the images, so that two never cross.
-    pub(super) keeping: tokio::sync::Mutex<()>,
-    // Counts what commands changed about images: those who look after them look again.
-    pub(super) stirred: Sender<u64>,
-    // Read and written for a moment: never held across an await.
+    // Held during a pass over the images, so that two never overlap.
+    pub(super) image_lock: tokio::sync::Mutex<()>,
+    // Counts changes of images by commands: it wakes the image tasks.
+    pub(super) activations: Sender<u64>,
+    // Read and written briefly: never locked across an await.
     pub(super) task_reports: Mutex<TaskReports>,
     pub(super) on_disk: Mutex<Tried>,
     pub(super) reloading: tokio::sync::Mutex<()>,
-    /// The clock, and the time since boot, at the start.
+    /// Wall clock and time since boot at the start.
     pub(super) started: (DateTime<Utc>, Duration),
 }
 
-/// Files that were read and not taken over.
+/// Files that were read and rejected.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
-    /// When they were first refused.
+    /// Instant of their first rejection.
     pub since: DateTime<Utc>,
-    /// What they were.
+    /// The files.
     pub fingerprint: String,
 }
 
-/// What is known of the files on disk besides what is in force.
+/// Files on disk that differ from the configuration in force.
 #[derive(Debug, Default)]
 pub struct Tried {
-    /// What was refused last, until something is taken over.
+    /// The last rejected files, until a configuration is applied.
     pub(super) refused: Option<Refused>,
-    /// The last look with the fingerprint found then, so that files which look the same are not read again.
+    /// Stamps and fingerprint of the last read, so that unchanged files are not read again.
     pub(super) known: Option<(FileStamps, String)>,
-    /// Since when keys are in the file that count from the next start on.
+    /// Instant from which the files have keys that apply only at the next start.
     pub(super) restart_since: Option<DateTime<Utc>>,
 }
 
@@ -81,17 +81,17 @@ impl DaemonContext {
         *self.config.lock().unwrap_or_else(PoisonError::into_inner) = config;
     }
 
-    /// Notes what is known of a task now.
+    /// Updates the report of a task.
     pub(super) fn report_task(&self, name: &'static str, note: impl FnOnce(&mut TaskReport)) {
         note(self.task_reports.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
     }
 
-    /// What is known of the tasks.
+    /// Reports of all tasks.
     pub(super) fn task_reports(&self) -> TaskReports {
         self.task_reports.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Sends a request to the engine and waits for its answer.
+    /// Sends a request to the engine and waits for its response.
     pub(super) async fn order<T>(
         &self,
         make: impl FnOnce(oneshot::Sender<Result<T, RequestError>>) -> EngineRequest,
@@ -101,41 +101,40 @@ impl DaemonContext {
         answer.await.map_err(|_| RequestError::Unconfirmed)?
     }
 
-    /// When the daemon started. By the present clock, where the one that it started with was set since: a daemon is not years
-    /// old for having begun at boot before the clock was set.
+    /// Start of the daemon, corrected if the clock was set since: the clock may have been wrong at boot.
     pub(super) fn started_at(&self) -> DateTime<Utc> {
         let (started_at, began) = self.started;
         let by_boottime = earlier(self.clock.now(), self.clock.boottime().saturating_sub(began));
         if (by_boottime - started_at).abs() <= STEP_BACK { started_at } else { by_boottime }
     }
 
-    /// The instant by which ages are judged now, or why nothing may be marked, deleted or moved to a channel: this host's
-    /// clock is in doubt. To be asked again right before each of these.
+    /// The instant for ages now, or why no image may be marked or deleted and no channel may move: this host's clock is
+    /// unconfirmed. To be called right before each of these.
     pub(super) fn clocks_agree(&self) -> Result<DateTime<Utc>, ClockBlocker> {
         self.cloud.clocks().agreed()
     }
 
-    /// The same, after the cloud was asked for its time where it has not told it yet.
+    /// The same, after a request for the cloud's time if it is not known yet.
     pub(super) async fn confirm_clocks(&self) -> Result<DateTime<Utc>, ClockBlocker> {
         self.cloud.ask_for_the_time().await;
         self.clocks_agree()
     }
 
-    /// Images were changed by a command; whoever looks after them looks again.
-    pub(super) fn stir(&self) {
-        self.stirred.send_modify(|count| *count += 1);
+    /// Wakes the image tasks after a command has changed images.
+    pub(super) fn activate(&self) {
+        self.activations.send_modify(|count| *count += 1);
     }
 
-    /// Counts what may have changed bakes and images; never goes back.
+    /// Counter of changes of bakes and images; never decreases.
     pub(super) fn changes(&self) -> u64 {
-        self.engine.borrow().changes + *self.stirred.borrow()
+        self.engine.borrow().changes + *self.activations.borrow()
     }
 
-    /// The count once it is another one than `seen`; `None` when the engine has ended.
+    /// The counter once it differs from `seen`; `None` when the engine has ended.
     pub(super) async fn changed_since(&self, seen: u64) -> Option<u64> {
-        let (mut engine, mut images) = (self.engine.clone(), self.stirred.subscribe());
+        let (mut engine, mut images) = (self.engine.clone(), self.activations.subscribe());
         loop {
-            // What comes after this look wakes the wait below.
+            // A change after this read wakes the wait below.
             engine.mark_unchanged();
             images.mark_unchanged();
             let count = self.changes();

@@ -1,5 +1,5 @@
-//! The daemon's side of the control socket: who may speak is decided by the socket's mode and group, who spoke by the
-//! kernel's word for the peer.
+//! The daemon's side of the control socket. Mode and group of the socket determine who may connect; the kernel's peer
+//! credentials identify the client.
 
 use std::{
     io,
@@ -28,39 +28,39 @@ use crate::{
     domain::{error::chain, image::Pin},
 };
 
-/// A request must be whole, and its answer taken, after this long each.
-const PATIENCE: Duration = Duration::from_secs(5);
-/// `Follow` is answered after this long even if nothing changed.
+/// Timeout for reading a request, and for writing its response.
+const IO_TIMEOUT: Duration = Duration::from_secs(5);
+/// Maximum wait of `Follow` without a change.
 const FOLLOW: Duration = Duration::from_secs(8);
-/// So many clients are served at once; more wait.
+/// Maximum number of clients at once; more wait.
 const CLIENTS: usize = 64;
 
-/// Why the socket could not be opened.
+/// Why the socket cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum SocketError {
-    /// Somebody listens on it.
+    /// Another process listens on it.
     #[error("another daemon listens on {}; give this one its own [daemon] control_socket", path.display())]
     InUse {
         /// The socket.
         path: PathBuf,
     },
-    /// Something else is there, which may be dear to somebody.
+    /// A file of another kind is there; it is not removed.
     #[error("{} is there and is no socket; move it away, or set [daemon] control_socket", path.display())]
     NotOurs {
-        /// What is there.
+        /// Kind of the file.
         path: PathBuf,
     },
-    /// It cannot be made.
+    /// It cannot be created.
     #[error("cannot open the control socket {}", path.display())]
     Open {
         /// The socket.
         path: PathBuf,
-        /// Why.
+        /// The error.
         source: io::Error,
     },
 }
 
-/// The socket, bound; its file goes when it is dropped.
+/// The bound socket; its file is removed on drop.
 #[derive(Debug)]
 pub struct ControlSocket {
     listener: UnixListener,
@@ -68,7 +68,7 @@ pub struct ControlSocket {
 }
 
 impl ControlSocket {
-    /// Binds it with mode 0660. A stale one is replaced, a live one refused.
+    /// Binds it with mode 0660. Replaces a stale socket, rejects a live one.
     pub async fn bind(path: &Path) -> Result<Self, SocketError> {
         let open = |source| SocketError::Open { path: path.to_owned(), source };
         match std::fs::symlink_metadata(path) {
@@ -76,7 +76,7 @@ impl ControlSocket {
                 Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                     std::fs::remove_file(path).map_err(open)?;
                 }
-                // One that is too busy to take a connection is alive, too.
+                // One that is too busy to accept is live too.
                 Err(error) if error.kind() != io::ErrorKind::WouldBlock => return Err(open(error)),
                 _ => return Err(SocketError::InUse { path: path.to_owned() }),
             },
@@ -102,7 +102,7 @@ impl ControlSocket {
                 accepted = self.listener.accept() => match accepted {
                     Ok((stream, _)) => stream,
                     Err(error) => {
-                        // Out of file descriptors, most likely: let some go.
+                        // Probably out of file descriptors: wait for some to be closed.
                         tracing::warn!(error = &error as &dyn std::error::Error, "a control connection failed");
                         tokio::time::sleep(Duration::from_millis(200)).await;
                         continue;
@@ -126,7 +126,7 @@ impl ControlSocket {
 
 impl Drop for ControlSocket {
     fn drop(&mut self) {
-        // Gone already, perhaps: a stale one is replaced at the next start.
+        // It may be gone already: a stale one is replaced at the next start.
         let _ = std::fs::remove_file(&self.path);
     }
 }
@@ -136,7 +136,7 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(),
         Ok(peer) => who::person(peer.uid()),
         Err(_) => "unknown".to_owned(),
     };
-    let Ok(read) = tokio::time::timeout(PATIENCE, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
+    let Ok(read) = tokio::time::timeout(IO_TIMEOUT, control::read::<serde_json::Value>(&mut stream, MAX_REQUEST)).await
     else {
         return Ok(());
     };
@@ -146,7 +146,7 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(),
                 let only_asks = request.only_asks();
                 let reply = answer(request, who, shared).await;
                 if !only_asks {
-                    shared.stir();
+                    shared.activate();
                 }
                 reply
             }
@@ -156,11 +156,11 @@ async fn serve_one(mut stream: UnixStream, shared: &DaemonContext) -> Result<(),
         Err(ControlError::Broken(error)) => return Err(ControlError::Broken(error)),
         Err(error) => Reply::Failed { message: chain(&error) },
     };
-    // Whoever does not take the answer must not keep a place for ever.
-    tokio::time::timeout(PATIENCE, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
+    // A client that does not read its response must not occupy a place for ever.
+    tokio::time::timeout(IO_TIMEOUT, control::write(&mut stream, reply)).await.unwrap_or(Ok(()))
 }
 
-/// A request of this protocol that is unknown here is one of another version.
+/// An unknown request of this protocol comes from another version.
 fn not_understood(theirs: &str, error: &serde_json::Error) -> String {
     let ours = env!("CARGO_PKG_VERSION");
     format!("the daemon, of version {ours}, does not know this request of version {theirs} ({error}): {OUTDATED}")
@@ -191,7 +191,7 @@ async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply 
             to_reply(shared.order(|reply| EngineRequest::Resume { schedule, who, reply }).await, |()| Reply::Done)
         }
         Request::Follow { bakes, seen } => {
-            // A time-out is no failure: the rows are shown as they are.
+            // A time-out is no error: the rows are returned as they are.
             let count = match tokio::time::timeout(FOLLOW, shared.changed_since(seen)).await {
                 Ok(None) => return Reply::Stopping,
                 Ok(Some(count)) => count,
@@ -233,11 +233,13 @@ fn to_reply<T>(outcome: Result<T, RequestError>, done: impl FnOnce(T) -> Reply) 
 }
 
 async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
-    let found = match reconcile::look(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now()).await
-    {
-        Ok(found) => found,
-        Err(error) => return Reply::Failed { message: chain(&error) },
-    };
+    let found =
+        match reconcile::compare_history(&shared.cloud, shared.store.reader(), &shared.config(), shared.clock.now())
+            .await
+        {
+            Ok(found) => found,
+            Err(error) => return Reply::Failed { message: chain(&error) },
+        };
     let (differences, failed) = (found.differences.clone(), found.failed.clone());
     if !apply {
         return Reply::Reconciled { differences, failed };
@@ -248,7 +250,7 @@ async fn reconcile(apply: bool, who: String, shared: &DaemonContext) -> Reply {
     }
 }
 
-/// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good once its image is.
+/// Bakes as rows of the history, each with `verify` and `veto` of its image: a bake is good only if its image is.
 async fn rows(
     bakes: &[crate::domain::ids::BakeId],
     shared: &DaemonContext,

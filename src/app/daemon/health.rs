@@ -1,5 +1,5 @@
-//! Collects the facts that health is judged by: one function for each source, which returns its problems. What they come
-//! to together, and in which order they are shown, is [`Health::of`]; nothing else judges.
+//! Collects the facts for health: one function per source, which returns its problems. [`Health::of`] alone derives the
+//! verdict and the order.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -27,22 +27,22 @@ use crate::{
     },
 };
 
-/// How long after its last tick an engine counts as stalled. It ticks every two seconds, however much there is to do.
+/// Time after its last tick at which the engine counts as stalled. It ticks every two seconds, whatever its load.
 const STALLED: Duration = Duration::from_mins(2);
-/// So many failed copies are read.
+/// Maximum number of failed copies to read.
 const MOST_COPIES: u32 = 1_000;
 
-/// What was judged.
+/// Result of the collection.
 #[derive(Debug)]
 pub(super) struct Judgement {
-    /// What it comes to.
+    /// The verdict.
     pub health: Health,
-    /// How many lines have had no finished slot yet, and so no image.
+    /// Lines without a finished slot, and so without an image.
     pub no_image_yet: u64,
 }
 
 impl DaemonContext {
-    /// Judges everything that there is.
+    /// Collects all facts.
     pub(super) async fn judge(
         &self,
         engine: &EngineStatus,
@@ -72,7 +72,7 @@ impl DaemonContext {
         Ok(Judgement { health: Health::of(problems), no_image_yet })
     }
 
-    /// Keys that a reload does not put in force.
+    /// Keys that a reload does not apply.
     fn restart_required(&self) -> Option<Problem> {
         let since = self.restart_required_since()?;
         Some(Problem::new(
@@ -80,14 +80,14 @@ impl DaemonContext {
             Severity::Warning,
             Subject::only(SubjectKind::Configuration),
             since,
-            "the configuration was reloaded, but some of its keys in [cloud] and [daemon] count from the next start on"
+            "the configuration was reloaded, but some of its keys in [cloud] and [daemon] apply only at the next start"
                 .to_owned(),
             Some("systemctl restart imagebaked".to_owned()),
         ))
     }
 }
 
-/// Whether the engine still ticks. One that has not begun waits for the cloud, which may take long.
+/// Whether the engine ticks. One that has not started waits for the cloud, which may take long.
 pub(super) fn is_ticking(engine: &EngineStatus) -> bool {
     engine.last_tick.is_none_or(|tick| !is_stalled(tick.elapsed()))
 }
@@ -104,8 +104,8 @@ fn engine_stalled(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Problem> 
         ProblemCode::EngineStalled,
         Severity::Problem,
         Subject::only(SubjectKind::Daemon),
-        engine.last_look.unwrap_or(now),
-        "the engine has not looked at the clock for over two minutes; no bake moves".to_owned(),
+        engine.last_tick_at.unwrap_or(now),
+        "the engine has not ticked for over two minutes; no bake proceeds".to_owned(),
         Some("systemctl restart imagebaked".to_owned()),
     ))
 }
@@ -117,7 +117,7 @@ fn configuration_refused(files: Files) -> Option<Problem> {
         Severity::Warning,
         Subject::only(SubjectKind::Configuration),
         since,
-        "the configuration on disk has problems and is not in force; the daemon goes on with the one before, but would \
+        "the configuration on disk has problems and is not in force; the daemon uses the former one, but would \
          not start again"
             .to_owned(),
         Some("imagebaked check".to_owned()),
@@ -131,15 +131,15 @@ fn history_unwritable(engine: &EngineStatus, now: DateTime<Utc>) -> Option<Probl
         Severity::Problem,
         Subject::only(SubjectKind::History),
         engine.store_error_since.unwrap_or(now),
-        format!("the history cannot be used, and nothing new begins until it can: {}", one_line(error)),
+        format!("the history cannot be used, and no bake starts until it can: {}", one_line(error)),
         Some("imagebaked doctor".to_owned()),
     ))
 }
 
-/// Credentials that are rejected; a clock that is, unless its skew is a problem already.
+/// Rejected credentials, or a rejected clock unless its skew is a problem already.
 fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem> {
-    let hold = engine.hold.as_ref().filter(|hold| !hold.is_clock || is_clock_unreported)?;
-    let (code, subject) = if hold.is_clock {
+    let suspension = engine.suspension.as_ref().filter(|suspension| !suspension.is_clock || is_clock_unreported)?;
+    let (code, subject) = if suspension.is_clock {
         (ProblemCode::ClockSkew, SubjectKind::Clock)
     } else {
         (ProblemCode::CredentialsRejected, SubjectKind::Credentials)
@@ -148,13 +148,13 @@ fn suspended(engine: &EngineStatus, is_clock_unreported: bool) -> Option<Problem
         code,
         Severity::Problem,
         Subject::only(subject),
-        hold.since,
-        one_line(&hold.headline()),
+        suspension.since,
+        one_line(&suspension.headline()),
         Some("imagebaked doctor".to_owned()),
     ))
 }
 
-/// A host that does not answer. A bake that is not over puts its slot at stake.
+/// A host that does not respond. With an open bake it is a problem.
 async fn cloud_unreachable(outages: Vec<Outage>, reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     if outages.is_empty() {
         return Ok(Vec::new());
@@ -178,8 +178,8 @@ fn schedules_auto_paused(pauses: &[Pause], now: DateTime<Utc>) -> Vec<Problem> {
     pauses.iter().filter(in_force).map(problem).collect()
 }
 
-/// Instances that a bake stopped and that do not run again: at the first refused start, and where nothing is refused
-/// once a start has taken too long.
+/// Instances that a bake stopped and that do not run again: from the first rejected start, or after a start has taken
+/// too long.
 async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Vec<Problem>, StoreError> {
     let mut problems = Vec::new();
     for PendingRestart { bake, schedule, instance, state, .. } in reader.pending_restarts().await? {
@@ -206,7 +206,7 @@ async fn instances_not_running(reader: &Reader, now: DateTime<Utc>) -> Result<Ve
 }
 
 async fn scan_failed(reader: &Reader, now: DateTime<Utc>) -> Result<Option<Problem>, StoreError> {
-    Ok(reader.last_look().await?.and_then(|scan| scan_problem(&scan, now)))
+    Ok(reader.last_scan().await?.and_then(|scan| scan_problem(&scan, now)))
 }
 
 async fn replicas_failed(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
@@ -228,7 +228,7 @@ async fn replicas_failed(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     Ok(reader.failed_copies(MOST_COPIES).await?.into_iter().map(problem).collect())
 }
 
-/// The lines of schedules that are in force and not paused. Answers also with how many have no image yet.
+/// Lines of schedules that are in force and not paused. Also returns the number of those without an image.
 async fn judge_lines(
     reader: &Reader,
     engine: &EngineStatus,
@@ -236,7 +236,7 @@ async fn judge_lines(
 ) -> Result<(Vec<Problem>, u64), StoreError> {
     let paused: HashSet<&str> =
         engine.pauses.iter().filter(|pause| pause.is_in_force(now)).map(|pause| pause.schedule_id.as_str()).collect();
-    // Two instances may share a line, if the ids are so chosen.
+    // Two instances can share a line if the ids are chosen that way.
     let mut seen = HashSet::new();
     let judged: Vec<Line> = engine
         .lines
@@ -297,7 +297,7 @@ mod tests {
             covers: 1,
             trigger: Trigger::Slot,
             settings: Some(settings::example().into()),
-            state: State::Queued { not_before: DateTime::UNIX_EPOCH, kept: None },
+            state: State::Queued { not_before: DateTime::UNIX_EPOCH, suspended: None },
         };
         store.record_slots(&[row], &[], "hash", DateTime::UNIX_EPOCH).await.unwrap();
         assert_eq!(severities(59).await, []);

@@ -1,14 +1,14 @@
-//! What health says of a history that is not to be worked with as it is.
+//! Health of a history that cannot be used as it is.
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 
 use super::engine::EngineStatus;
 use crate::domain::health::{Problem, ProblemCode, Severity, Subject, SubjectKind};
 
-/// A comparison that takes no longer than this is no problem: every first start makes one.
+/// Maximum duration of a comparison that is no problem: every first start makes one.
 const COMPARISON_TAKES: TimeDelta = TimeDelta::seconds(10);
 
-/// A history whose files were replaced, or that has to be compared with the cloud first.
+/// Problem of a history whose files were replaced, or that must be compared with the cloud first.
 pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Problem> {
     let problem = |code, since: DateTime<Utc>, message, command: Option<&str>| Problem {
         severity: Severity::Problem,
@@ -19,10 +19,8 @@ pub fn history_problems(engine: &EngineStatus, now: DateTime<Utc>) -> Vec<Proble
         command: command.map(str::to_owned),
     };
     let replaced = engine.lost_history.as_ref().map(|lost| {
-        let message = format!(
-            "{}; nothing new begins, and the daemon ends once the bakes that were begun are over",
-            lost.message
-        );
+        let message =
+            format!("{}; no bake starts, and the daemon ends once the running bakes have ended", lost.message);
         problem(ProblemCode::HistoryReplaced, lost.since, message, None)
     });
     let pending = engine

@@ -1,10 +1,9 @@
-//! The daemon: the one place where clock, history, cloud and engine are put together, and the order in which they start
-//! and stop.
+//! The daemon: sets up clock, history, cloud and engine, and defines the order of start and stop.
 //!
-//! Start: history (and with it the lock on the state directory), cloud, engine, control socket, ticker, then READY. Where the
-//! history was restored or is empty, the engine begins nothing before it was compared with the cloud. Stop, on
-//! SIGTERM or SIGINT: ticker, engine (which waits a bounded time for calls under way), socket, history. A second signal
-//! ends the process at once; so does a power cut, and the next start is the same for all three.
+//! Start: history (with the lock on the state directory), cloud, engine, control socket, ticker, then READY. If the
+//! history was restored or is empty, the engine starts nothing before the comparison with the cloud. Stop, on SIGTERM
+//! or SIGINT: ticker, engine (which waits a limited time for calls in flight), socket, history. A second signal ends
+//! the process at once, like a power cut; the next start is the same in all cases.
 
 use std::{
     collections::BTreeMap,
@@ -56,15 +55,15 @@ pub use self::control_server::SocketError;
 pub use self::engine::{Engine, EngineRequest, EngineStatus, PlannedLine, RequestError};
 pub use self::image_tasks::{edit::change_of_images, prune::judgement, strays::failed_images};
 pub use self::planner::StoredTiming;
-pub use self::reconcile::{ReconcileError, look};
+pub use self::reconcile::{ReconcileError, compare_history};
 pub use self::signals::{Asked, Signals};
 
-/// Orders that wait for the engine; beyond it askers wait.
+/// Length of the engine's request queue; further senders wait.
 const ORDERS: usize = 256;
 
-/// The other tasks end, and the history is closed, within this time after the engine has drained.
+/// Maximum time to end the other tasks and close the history, after the engine has drained.
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
-/// The bound of a stop is reported to systemd again after this time.
+/// Interval of extending systemd's stop timeout.
 const STOP_BOUND_RENEWED: Duration = Duration::from_mins(1);
 
 /// Why the daemon did not start, or ended.
@@ -82,7 +81,7 @@ pub enum DaemonError {
     /// The status page.
     #[error(transparent)]
     Page(#[from] PageError),
-    /// The engine ended by itself.
+    /// The engine ended unexpectedly.
     #[error("the engine ended badly")]
     Engine(#[source] tokio::task::JoinError),
     /// The ticker.
@@ -90,22 +89,22 @@ pub enum DaemonError {
     Ticker(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
-/// What the daemon is started with. Nothing in it is read again from the process.
+/// Input of the daemon. It reads nothing else from the process.
 #[derive(Debug)]
 pub struct Setup {
-    /// The configuration, checked.
+    /// The valid configuration.
     pub config: Config,
-    /// Where it was read from, for reloads.
+    /// Its path, for reloads.
     pub config_path: PathBuf,
-    /// The process's environment, for layers of the configuration and for credentials.
+    /// Environment of the process, for keys of the configuration and for credentials.
     pub environment: BTreeMap<String, String>,
-    /// The time.
+    /// Source of time.
     pub clock: Arc<dyn Clock>,
-    /// Seeds retry jitter.
+    /// Seed of the retry jitter.
     pub rng: fastrand::Rng,
 }
 
-/// Runs until it is asked to stop, or nobody is left who could ask.
+/// Runs until a stop is requested, or nobody can request one any more.
 pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), DaemonError> {
     let Setup { config, config_path, environment, clock, mut rng } = setup;
     let rng_of_copies = rng.fork();
@@ -134,8 +133,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         environment,
         started_with: Arc::clone(&config),
         config: Mutex::new(config),
-        keeping: tokio::sync::Mutex::default(),
-        stirred: Sender::default(),
+        image_lock: tokio::sync::Mutex::default(),
+        activations: Sender::default(),
         task_reports: Mutex::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
@@ -151,7 +150,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let image_tasks = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let ticker = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
-    // The first turn does not wait for a tick: what was missed or under way goes on now.
+    // The first turn does not wait for a tick: missed slots and running bakes continue now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
     systemd::ready(&service_status::line(&shared).await);
@@ -174,7 +173,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
                 }
                 _ => break,
             },
-            // By itself it only ends where it cannot go on; what has become of it is seen below.
+            // The engine ends by itself only if it cannot continue; the reason is evaluated below.
             joined = &mut engine => {
                 ended = Some(joined);
                 break;
@@ -201,13 +200,16 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let outcome = match ended {
         Ok(outcome) => outcome.map_err(DaemonError::from),
         Err(error) => {
-            tracing::error!(error = &error as &dyn std::error::Error, "the engine ended badly; its last commit stands");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the engine ended unexpectedly; its last commit is valid"
+            );
             if by_itself { Err(DaemonError::Engine(error)) } else { Ok(()) }
         }
     };
     stop.cancel();
     for task in [settling, image_tasks, control, page, watch, watchdog, service_status] {
-        // Nothing to save in them; a panic was printed when it happened.
+        // They have nothing to save; a panic was logged when it happened.
         let _ = task.await;
     }
     if store.replaced().is_some() {
@@ -221,12 +223,12 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     outcome
 }
 
-/// systemd takes a bound of 71 minutes at most, and `drain` may be longer: the rest is asked for again while the stop lasts.
+/// systemd accepts at most 71 minutes, and `drain` may be longer: the timeout is extended during the stop.
 fn ask_for_time_to_stop(until: tokio::time::Instant) {
     systemd::stopping(until.saturating_duration_since(tokio::time::Instant::now()));
 }
 
-/// Closes a history whose files have lost their names or were overwritten, after saving what is in it.
+/// Closes a history whose files have lost their names or were overwritten, after saving its content.
 async fn save_lost(store: &Store, now: DateTime<Utc>) {
     if store.is_overwritten() {
         store.leave_overwritten().await;
@@ -240,32 +242,32 @@ async fn save_lost(store: &Store, now: DateTime<Utc>) {
     let saved = if store.has_lost_database() { Some(store.save_copy(now).await) } else { None };
     store.close().await;
     match saved {
-        // Only what is beside it was touched: what was in the log is in the database now.
+        // Only the files beside it were changed: the content of the log is in the database now.
         None => {}
         Some(Ok(saved)) => match store.put_back(&saved) {
-            Ok(true) => tracing::error!("the history was removed under the daemon, which has put it back as it was"),
+            Ok(true) => tracing::error!("the history was removed while the daemon used it; the daemon has restored it"),
             Ok(false) => tracing::error!(
                 path = %saved.display(),
-                "the history was replaced under the daemon; what it was is saved as {0}, `imagebaked restore {0}` brings \
+                "the history was replaced while the daemon used it; the former one is saved as {0}, `imagebaked restore {0}` brings \
                  it back",
                 saved.display()
             ),
             Err(error) => tracing::error!(
                 path = %saved.display(), error = &error as &dyn std::error::Error,
-                "the history was removed under the daemon; what it was is saved as {}", saved.display()
+                "the history was removed while the daemon used it; it is saved as {}", saved.display()
             ),
         },
         Some(Err(error)) => {
             tracing::error!(
                 error = crate::domain::error::chain(&error),
-                "the history was replaced under the daemon, and could not be saved"
+                "the history was replaced while the daemon used it, and could not be saved"
             );
         }
     }
     set_log_aside(store);
 }
 
-/// The log of the former database must not meet the one that has its name now.
+/// The log of the former database must not meet the one with its name.
 fn set_log_aside(store: &Store) {
     match store.set_foreign_log_aside() {
         Ok(None) => {}

@@ -1,5 +1,5 @@
-//! Turns slots that are due into rows of the history: what to do of each (schedule, instance), and until when every slot
-//! has its row. Knows nothing of the cloud.
+//! Planner: turns due slots into rows of the history, and records for each (schedule, instance) up to which instant
+//! every slot has its row. It does not use the cloud.
 
 use std::{
     cmp::Reverse,
@@ -32,17 +32,17 @@ use self::old_rules::{Ahead, end_old_rule, rows_of_old_rules, slots_given_up_whi
 use self::spans::{around, by_target, give_up_rows};
 use self::target::PlannedTarget;
 
-/// No schedule was known before there was this program: a clock that shows less had not been set yet.
+/// A clock before this instant was not set yet: the program did not exist.
 const FIRST_PLAUSIBLE: DateTime<Utc> = DateTime::from_timestamp_secs(1_735_689_600).unwrap();
 
-/// The timetable of everything in the file, and how far each part of it is accounted for.
+/// Timetable of the configuration, with the progress of each target.
 #[derive(Debug)]
 pub struct Planner {
     config_hash: String,
     entries: Vec<PlannedTarget>,
-    /// The next slot of each entry, the earliest on top.
+    /// Next slot of each entry, the earliest on top.
     heap: BinaryHeap<Reverse<(DateTime<Utc>, usize)>>,
-    /// The latest instant that was planned for since the clock was set back last.
+    /// Latest planned instant since the clock was last set back.
     planned_to: DateTime<Utc>,
     /// Schedules paused by a person or by the daemon.
     pauses: HashMap<ScheduleId, Pause>,
@@ -50,18 +50,18 @@ pub struct Planner {
     mode: Mode,
 }
 
-/// What is planned for: one instance of one schedule.
+/// One instance of one schedule.
 #[derive(Debug, Clone, Copy)]
 pub struct Planned<'a> {
     /// The schedule.
     pub schedule: &'a Schedule,
     /// The line of its images.
     pub line: &'a LineId,
-    /// Since when it is in the file.
+    /// Start of its presence in the configuration.
     pub known_since: DateTime<Utc>,
 }
 
-/// A slot to come.
+/// A future slot.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Upcoming {
     /// The slot.
@@ -75,14 +75,14 @@ pub struct Upcoming {
 }
 
 impl Planner {
-    /// The lines of the file on an instance.
+    /// Configured lines of an instance.
     pub fn lines_on(&self, instance: &InstanceId) -> Vec<LineId> {
         self.entries.iter().filter(|entry| entry.instance == *instance).map(|entry| entry.line.clone()).collect()
     }
 
-    /// Takes over the schedules of a configuration. What is new is accounted for up to now: nothing runs because it was
-    /// written down. What is known goes on from its last row, so that missed slots are dealt with. What was due under a
-    /// rule that has been replaced while the daemon was down is recorded as missed.
+    /// Applies the schedules of a configuration. New ones are accounted for up to now: adding a schedule runs nothing.
+    /// Known ones continue from their last row, so that missed slots are handled. Slots of a rule that was replaced
+    /// while the daemon was down are recorded as missed.
     pub async fn adopt(
         schedules: &[Arc<Schedule>],
         config_hash: &str,
@@ -90,7 +90,7 @@ impl Planner {
         mode: Mode,
         now: DateTime<Utc>,
     ) -> Result<Self, StoreError> {
-        // What stays is made before what goes: otherwise the heap of the process is left full of holes.
+        // Lasting values are allocated before temporary ones: otherwise the heap of the process stays fragmented.
         let mut entries: Vec<PlannedTarget> = schedules
             .iter()
             .flat_map(|schedule| {
@@ -140,12 +140,12 @@ impl Planner {
             }
             let before = before.filter(|before| before.removed_at.is_none());
             if let Some(before) = &before {
-                // A clock that had not been set yet says nothing of since when.
+                // An unset clock does not show since when.
                 if before.known_since >= FIRST_PLAUSIBLE || now < FIRST_PLAUSIBLE {
                     entry.is_provisional = before.known_since > now;
                     entry.known_since = before.known_since.min(now);
                     if before.timing == timing {
-                        // Rows of the future were written under a wrong clock.
+                        // Rows of the future were written by a wrong clock.
                         let came_while_down = came_while_down.get(&key).copied().unwrap_or(now);
                         entry.accounted_to = before.accounted_to.min(now).min(came_while_down).max(entry.known_since);
                     }
@@ -188,7 +188,7 @@ impl Planner {
         Ok(planner)
     }
 
-    /// Records every slot that has come due. Harmless to call at any time, and to repeat.
+    /// Records all due slots. It can be called at any time, and repeated.
     pub async fn plan(&mut self, store: &Store, now: DateTime<Utc>) -> Result<usize, StoreError> {
         if now < shifted(self.planned_to, -STEP_BACK) {
             self.set_back(store, now).await?;
@@ -204,14 +204,14 @@ impl Planner {
                 self.entries[index].accounted_to = now;
             }
         }
-        // Where nothing was recorded, nothing is accounted for: the next look finds the same slots due.
+        // Without a record nothing is accounted for: the next tick finds the same slots due.
         for index in due {
             self.push(index);
         }
         planned
     }
 
-    /// The clock was set back: slots that come again are planned for again.
+    /// The clock was set back: repeated slots are planned again.
     async fn set_back(&mut self, store: &Store, now: DateTime<Utc>) -> Result<(), StoreError> {
         tracing::warn!(
             from = %self.planned_to, to = %now,
@@ -240,7 +240,7 @@ impl Planner {
                 Some(span) => ahead.remove(&(span.schedule_id, span.instance_id)).unwrap_or_default(),
                 None => Vec::new(),
             };
-            // A row is wanted for slots that have none, and for those that rows give up.
+            // A row is needed for slots without one, and for those that rows give up.
             let seen_to = entry.seen_to.max(entry.accounted_to).min(now);
             let (mut spans, gives_up) = give_up_rows(&entry.schedule.timing, &rows, entry.accounted_to, seen_to);
             spans.push((seen_to, now));
@@ -275,7 +275,7 @@ impl Planner {
             accounted.push(accountings);
             progress.push(entry.progress(now));
         }
-        // A range of missed slots does not count those that have rows of their own, as rebuilt ones have.
+        // A range of missed slots does not count those with their own rows, such as rebuilt ones.
         let ranges: Vec<Span> = due
             .iter()
             .zip(&accounted)
@@ -301,7 +301,7 @@ impl Planner {
         Ok(rows.len())
     }
 
-    /// The clock was set by `by` before anybody had confirmed it: what was first seen by it is dated by it.
+    /// The clock was set by `by` before the cloud confirmed it: targets first seen by it get corrected dates.
     pub fn clock_corrected(&mut self, by: TimeDelta, now: DateTime<Utc>) {
         for entry in self.entries.iter_mut().filter(|entry| entry.is_provisional) {
             let has_planned = entry.accounted_to != entry.known_since;
@@ -312,8 +312,8 @@ impl Planner {
         self.rebuild();
     }
 
-    /// The cloud has confirmed the clock: what was read off it stands. Slots that were passed over as seen by a clock that was
-    /// ahead when the schedule came, and that have no rows, are planned for.
+    /// The cloud has confirmed the clock: instants from it are valid. Slots that were skipped because the clock was
+    /// ahead when the schedule was added, and that have no rows, are planned.
     pub fn clock_confirmed(&mut self) {
         for entry in &mut self.entries {
             if entry.is_provisional && entry.seen_to > entry.rows_to {
@@ -325,7 +325,7 @@ impl Planner {
         self.rebuild();
     }
 
-    /// When the next slot comes due.
+    /// Instant of the next slot.
     pub fn next_at(&self) -> Option<DateTime<Utc>> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
@@ -353,46 +353,45 @@ impl Planner {
             .collect()
     }
 
-    /// Rows for a bake of every instance of a schedule, now. `None` where there is no such schedule; `text` is its name
-    /// or its id.
+    /// Rows for a bake of every instance of a schedule, now. `None` for an unknown schedule; `text` is its name or id.
     pub fn manual(&self, text: &str, now: DateTime<Utc>) -> Option<Vec<NewRow>> {
-        // The history counts in milliseconds; the slot of the row must be the very instant that its tag shows.
+        // The history counts in milliseconds; the slot of the row must equal the instant in its tag.
         let slot = DateTime::from_timestamp_millis(now.timestamp_millis()).unwrap_or(now);
         let rows: Vec<_> = self
             .entries
             .iter()
             .filter(|entry| entry.schedule.name.as_str() == text || entry.schedule.id.as_str() == text)
             .map(|entry| {
-                let state = State::Queued { not_before: slot, kept: None };
+                let state = State::Queued { not_before: slot, suspended: None };
                 entry.new_row(slot, Trigger::Manual, Some(Arc::clone(&entry.schedule.settings)), state)
             })
             .collect();
         (!rows.is_empty()).then_some(rows)
     }
 
-    /// The schedule that goes by this name, or by this id.
+    /// The schedule with this name or id.
     pub fn find(&self, text: &str) -> Option<ScheduleId> {
         let mut schedules = self.entries.iter().map(|entry| &entry.schedule);
         let found = schedules.find(|schedule| schedule.name.as_str() == text || schedule.id.as_str() == text)?;
         Some(found.id.clone())
     }
 
-    /// Every name and id of a schedule.
+    /// All names and ids of schedules.
     pub fn schedule_words(&self) -> impl Iterator<Item = &str> {
         self.entries.iter().flat_map(|entry| [entry.schedule.name.as_str(), entry.schedule.id.as_str()])
     }
 
-    /// Takes over who is paused.
+    /// Applies the current pauses.
     pub fn set_pauses(&mut self, pauses: HashMap<ScheduleId, Pause>) {
         self.pauses = pauses;
     }
 
-    /// Whether a schedule is paused, other than in the file.
+    /// Whether a schedule is paused, other than in the configuration.
     pub fn is_paused(&self, id: &ScheduleId, now: DateTime<Utc>) -> bool {
         self.pauses.get(id).is_some_and(|pause| pause.is_in_force(now))
     }
 
-    /// The pauses of schedules in the file that are in force at `now`.
+    /// Pauses of configured schedules that are in force at `now`.
     pub fn pauses_at(&self, now: DateTime<Utc>) -> impl Iterator<Item = &Pause> {
         let known: HashSet<&ScheduleId> = self.entries.iter().map(|entry| &entry.schedule.id).collect();
         let mut pauses: Vec<_> = self.pauses.values().filter(|pause| known.contains(&pause.schedule_id)).collect();
@@ -401,8 +400,8 @@ impl Planner {
         pauses.into_iter()
     }
 
-    /// The time from `accounted_to` to `now` in offset_spans that are paused or not: a pause may have ended while the daemon was
-    /// down.
+    /// The time from `accounted_to` to `now` in spans that are paused or not: a pause may have ended while the daemon
+    /// was down.
     fn offset_spans(
         &self,
         entry: &PlannedTarget,
@@ -422,7 +421,7 @@ impl Planner {
         ends.into_iter().map(|end| (end, paused(end))).collect()
     }
 
-    /// Every instance of every schedule, in the order of the file.
+    /// All instances of all schedules, in the order of the configuration.
     pub fn planned(&self) -> impl Iterator<Item = Planned<'_>> {
         self.entries.iter().map(|entry| Planned {
             schedule: &entry.schedule,
@@ -440,7 +439,7 @@ impl Planner {
             self.heap.pop();
             due.push(index);
         }
-        // By place in the file, not by heap order: the order of rows is the order of the queue.
+        // In the order of the configuration, not of the heap: the order of rows is the order of the queue.
         due.sort_unstable();
         due
     }
@@ -460,7 +459,7 @@ impl Planner {
     }
 }
 
-/// Lifts the daemon's own pauses of schedules that were edited since they failed; answers with what is left.
+/// Ends the daemon's own pauses of schedules that were edited since they failed; returns the remaining pauses.
 async fn unpause_edited(
     schedules: &[Arc<Schedule>],
     mut edited: HashSet<ScheduleId>,

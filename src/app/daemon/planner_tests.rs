@@ -35,9 +35,9 @@ impl Night {
         Self { folder, store, planner, now }
     }
 
-    /// The file says something else from now on, as after a reload.
+    /// The configuration is another one from now on, as after a reload.
     async fn reload(&mut self, schedules: &str) {
-        self.look().await;
+        self.plan_now().await;
         self.planner = adopt(&self.folder, &self.store, schedules, self.now).await;
     }
 
@@ -47,14 +47,14 @@ impl Night {
         self.planner = adopt(&self.folder, &self.store, schedules, self.now).await;
     }
 
-    async fn look(&mut self) -> usize {
+    async fn plan_now(&mut self) -> usize {
         self.planner.plan(&self.store, self.now).await.unwrap()
     }
 
-    /// Moves the clock and looks.
+    /// Moves the clock and plans.
     async fn pass(&mut self, step: TimeDelta) -> usize {
         self.now += step;
-        self.look().await
+        self.plan_now().await
     }
 
     /// Lets time pass in small steps, as ticks do.
@@ -166,13 +166,13 @@ async fn a_year_in_vienna_has_every_slot_once() {
 }
 
 #[tokio::test]
-async fn a_minutely_schedule_that_was_down_for_a_month_costs_one_short_look() {
+async fn a_minutely_schedule_that_was_down_for_a_month_costs_one_short_plan() {
     for (catch_up, queued) in [("skip", 0), ("latest", 1), ("all", 359)] {
         let file = schedule("minutely", "* * * * *", &format!("catch_up = \"{catch_up}\"\ncatch_up_window = \"6h\""));
         let mut night = Night::begin("2027-03-01T00:00:30Z", &file).await;
         let begun = Instant::now();
         night.restart(&file, TimeDelta::days(30)).await;
-        night.look().await;
+        night.plan_now().await;
         assert!(begun.elapsed().as_millis() < 1000, "{:?}", begun.elapsed());
         let rows = night.rows().await;
         let covered: i64 = rows.iter().map(|row| row.covers).sum();
@@ -184,7 +184,7 @@ async fn a_minutely_schedule_that_was_down_for_a_month_costs_one_short_look() {
         assert!(rows.len() <= queued + 3, "{catch_up}: {} rows", rows.len());
         // Another restart in the middle of it adds nothing.
         night.restart(&file, TimeDelta::zero()).await;
-        assert_eq!(night.look().await, 0);
+        assert_eq!(night.plan_now().await, 0);
         assert_eq!(night.rows().await.len(), rows.len());
     }
 }
@@ -228,10 +228,10 @@ async fn a_clock_in_1970_for_a_moment_brings_no_burst() {
     night.live(MINUTE * 5, MINUTE).await;
     let right = night.now;
     night.now = DateTime::UNIX_EPOCH;
-    assert_eq!(night.look().await, 0);
+    assert_eq!(night.plan_now().await, 0);
     night.pass(MINUTE).await;
     night.now = right + MINUTE;
-    night.look().await;
+    night.plan_now().await;
     night.live(MINUTE * 2, MINUTE).await;
     let rows = night.rows().await;
     let of_2027 = rows.iter().filter(|row| row.slot() > right - HOUR).count();
@@ -254,7 +254,7 @@ async fn nothing_runs_for_being_written_down_edited_or_resumed() {
 }
 
 #[tokio::test]
-async fn a_slot_in_a_pause_is_recorded_and_not_made_up_for() {
+async fn a_slot_in_a_pause_is_recorded_and_not_caught_up() {
     let file = |more: &str| schedule("a", "4 3 * * *", more);
     let mut night = Night::begin("2027-03-01T03:00:00Z", &file("paused = true")).await;
     night.live(MINUTE * 6, MINUTE).await;
@@ -277,7 +277,7 @@ async fn a_pause_by_a_person_ends_while_the_daemon_is_down() {
     };
     night.store.pause(&pause).await.unwrap();
     night.restart(&file, MINUTE * 46).await;
-    night.look().await;
+    night.plan_now().await;
     let wanted = ["a skipped 03-01 03:20 x2", "a queued 03-01 03:30", "a queued 03-01 03:40", "a queued 03-01 03:50"];
     assert_eq!(night.table().await, wanted);
     let reason = night.rows().await[0].reason.clone().unwrap();
@@ -314,7 +314,7 @@ async fn missed_ranges_do_not_count_slots_that_were_rebuilt_before() {
     let mut night = Night::begin("2027-03-01T00:00:00Z", &file).await;
     night.now += HOUR * 9 + MINUTE * 30;
     night.rebuild(&hours).await;
-    night.look().await;
+    night.plan_now().await;
     assert_eq!(night.table().await, expected);
 
     // Also where the daemon ends before it has planned, and where the rule is another one then.
@@ -323,7 +323,7 @@ async fn missed_ranges_do_not_count_slots_that_were_rebuilt_before() {
         night.now += HOUR * 9 + MINUTE * 30;
         night.rebuild(&hours).await;
         night.restart(other, MINUTE).await;
-        night.look().await;
+        night.plan_now().await;
         assert_eq!(night.table().await, expected, "{other}");
     }
 }
@@ -360,7 +360,7 @@ async fn a_first_start_with_a_clock_ahead_loses_no_slot() {
     let mut set_back = Night::begin(ahead, &file).await;
     set_back.live(HOUR / 4, MINUTE * 5).await;
     set_back.now += back - HOUR / 4;
-    set_back.look().await;
+    set_back.plan_now().await;
     set_back.planner.clock_confirmed();
     set_back.live(HOUR * 2, MINUTE * 30).await;
     assert_eq!(set_back.table().await, expected, "while it runs");
@@ -404,7 +404,7 @@ async fn a_renamed_schedule_goes_on_and_one_that_comes_back_begins_anew() {
     night.live(HOUR, MINUTE * 30).await;
     // The slot missed on the way is that of the same schedule.
     night.restart(&after, HOUR).await;
-    night.look().await;
+    night.plan_now().await;
     let rows = night.rows().await;
     assert_eq!(rows.len(), 2);
     assert_eq!(
@@ -430,7 +430,7 @@ async fn a_rename_with_an_id_moves_no_slot_of_a_rule_with_h() {
         assert_eq!(night.planner.next_at(), slots);
         // While the daemon was down for a renamed schedule, its slots were missed, not those of another rule.
         night.restart(&after, HOUR * 2).await;
-        night.look().await;
+        night.plan_now().await;
         assert!(night.table().await.iter().all(|row| row.starts_with("new ")), "{:?}", night.table().await);
         assert_eq!(night.rows().await.last().unwrap().trigger, "caught_up");
         // Another name of its own is another rule.
@@ -446,7 +446,7 @@ async fn a_seed_that_no_h_used_makes_no_other_rule() {
     let mut night = Night::begin("2027-03-01T00:30:00Z", &file).await;
     night.store.execute("UPDATE targets SET timing = json_set(timing, '$.name', 'a')").await;
     night.restart(&file, HOUR).await;
-    night.look().await;
+    night.plan_now().await;
     assert_eq!(night.table().await, ["a queued 03-01 01:00"], "caught up, not missed under an older rule");
 }
 
@@ -493,11 +493,11 @@ async fn slots_that_came_while_the_daemon_was_down_are_not_lost_to_rows_of_a_clo
         // Three days ahead: the nights until then count as missed. Then off, and on again half an hour after a slot.
         night.pass(HOUR * 72).await;
         night.restart(&file, -HOUR * 72 + MINUTE * 90).await;
-        night.look().await;
+        night.plan_now().await;
         let table = night.table().await;
         assert_eq!(table[0], format!("a {row} 03-01 03:00"), "{table:?}");
         assert_eq!(table[1..], ["a skipped 03-03 03:00 x2"], "what has not come waits");
-        let again = night.look().await;
+        let again = night.plan_now().await;
         assert_eq!((again, night.table().await), (0, table), "once");
     }
 }
@@ -525,7 +525,7 @@ async fn a_range_of_the_future_gives_up_its_slots_one_by_one_also_in_its_middle(
     let mut night = Night::begin("2027-03-01T00:30:00Z", &file).await;
     // Down for three hours, and then seven hours ahead.
     night.restart(&file, HOUR * 10 + MINUTE * 10).await;
-    night.look().await;
+    night.plan_now().await;
     assert_eq!(night.table().await, ["a skipped 03-01 10:00 x10"]);
     night.pass(-HOUR * 7).await;
     night.live(HOUR, MINUTE).await;
@@ -573,15 +573,15 @@ async fn slots_of_the_future_go_with_the_rule_that_made_them() {
 }
 
 #[tokio::test]
-async fn no_row_stands_for_slots_before_its_schedule_was_known() {
+async fn no_row_covers_slots_before_its_schedule_was_known() {
     let file = schedule("minutely", "* * * * *", "catch_up = \"all\"");
     // The clock had not been set when the daemon first ran, and was corrected while it ran.
     let mut night = Night::begin("1970-01-01T00:00:10Z", &file).await;
-    night.look().await;
+    night.plan_now().await;
     let right: DateTime<Utc> = "2027-03-01T00:00:30Z".parse().unwrap();
     night.planner.clock_corrected(right - night.now, right);
     night.now = right;
-    night.look().await;
+    night.plan_now().await;
     night.live(MINUTE * 2, MINUTE).await;
     assert_eq!(night.table().await, ["minutely queued 03-01 00:01", "minutely queued 03-01 00:02"]);
     // The same, corrected while it did not run.
@@ -595,7 +595,7 @@ async fn no_row_stands_for_slots_before_its_schedule_was_known() {
     night.planner.clock_confirmed();
     night.now += HOUR * 3 - MINUTE * 20;
     night.planner.clock_corrected(HOUR * 3, night.now);
-    night.look().await;
+    night.plan_now().await;
     assert_eq!(night.table().await, ["a skipped 03-01 03:00 x3"]);
 }
 
@@ -663,7 +663,7 @@ async fn survive(blows: &[Blow]) {
                 while truth < end {
                     truth += TimeDelta::seconds(45);
                     night.now = truth + off;
-                    night.look().await;
+                    night.plan_now().await;
                     let slot = DateTime::from_timestamp(truth.timestamp() / 1200 * 1200, 0).unwrap();
                     if off.is_zero() && truth - slot < TimeDelta::seconds(45) {
                         on_time.push(slot);
@@ -679,18 +679,18 @@ async fn survive(blows: &[Blow]) {
             Blow::Sleep(minutes) => {
                 truth += TimeDelta::minutes(*minutes);
                 night.now = truth + off;
-                night.look().await;
+                night.plan_now().await;
             }
             Blow::Off(seconds) => {
                 off = TimeDelta::seconds(*seconds);
                 night.now = truth + off;
-                night.look().await;
+                night.plan_now().await;
             }
             Blow::Restart(minutes, catch_up) => {
                 truth += TimeDelta::minutes(*minutes);
                 night.now = truth + off;
                 night.restart(&file(*catch_up), TimeDelta::zero()).await;
-                night.look().await;
+                night.plan_now().await;
             }
             Blow::Reload(catch_up) => night.reload(&file(*catch_up)).await,
             Blow::Builder(free) => has_builder = *free,

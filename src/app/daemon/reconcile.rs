@@ -1,5 +1,4 @@
-//! Looks at history and cloud side by side, and keeps a history that does not know what was done from being worked with before
-//! it has learned it.
+//! Compares history and cloud. A history that may be out of date is compared before it is used.
 
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
@@ -28,14 +27,14 @@ use super::{
     remote_images::{owned_images, remote_image},
 };
 
-/// After the first try; it doubles with each.
+/// First pause between two attempts; it doubles with each.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
-/// Between two tries at most.
+/// Maximum pause.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
-/// An image that takes longer than this to be made is no longer waited for.
+/// Maximum time to wait for an image that is being made.
 const LONGEST_BUILD: Duration = Duration::from_hours(24);
 
-/// Why the two could not be compared.
+/// Why the comparison failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ReconcileError {
     /// The history.
@@ -46,18 +45,18 @@ pub enum ReconcileError {
     Cloud(#[from] ApiError),
 }
 
-/// Compares the history with all images that carry our owner tag, and with those that its rows know.
-pub async fn look(
+/// Compares the history with all images that carry the owner's tag, and with those of its rows.
+pub async fn compare_history(
     cloud: &CloudClient,
     history: &Reader,
     config: &Config,
     now: DateTime<Utc>,
 ) -> Result<Comparison, ReconcileError> {
     let owner = config.daemon.owner.as_str();
-    // The cloud first: the row of an image made between the two looks is in the history, and its image is asked for below.
+    // The cloud first: an image made between the two reads then has a row, and is requested by id below.
     let mut images = owned(cloud, owner).await?;
     let rows = recorded(history, owner, &images).await?;
-    // An image may have lost its tags, or carry those of a former owner; only then is it asked for by its id.
+    // An image may have lost its tags, or carry those of a former owner; only then it is requested by its id.
     let listed: BTreeSet<_> = images.iter().map(|image| image.image_id.clone()).collect();
     for row in rows.iter().filter(|row| row.state == "succeeded") {
         let Some(image_id) = row.image_id.clone().filter(|image_id| !listed.contains(image_id)) else { continue };
@@ -68,16 +67,16 @@ pub async fn look(
     compared(history, config, &rows, &images, now).await
 }
 
-/// The same for what can be learned from the list of our images alone: not whether images of old rows are still there, which
-/// may be thousands of calls.
-async fn look_at_list(shared: &DaemonContext) -> Result<Comparison, ReconcileError> {
+/// The same, from the list of the owner's images only: images of old rows are not verified, which might take thousands
+/// of calls.
+async fn compare_with_list(shared: &DaemonContext) -> Result<Comparison, ReconcileError> {
     let config = shared.config();
     let images = owned(&shared.cloud, &config.daemon.owner).await?;
     let rows = recorded(shared.store.reader(), &config.daemon.owner, &images).await?;
     compared(shared.store.reader(), &config, &rows, &images, shared.clock.now()).await
 }
 
-/// The rows that a comparison with these images needs.
+/// Rows that a comparison with these images needs.
 async fn recorded(history: &Reader, owner: &str, images: &[RemoteImage]) -> Result<Vec<Recorded>, ReconcileError> {
     let slots: Vec<_> =
         images.iter().filter_map(|image| Tagged::read(image, owner)).map(|tagged| tagged.slot).collect();
@@ -100,9 +99,9 @@ async fn owned(cloud: &CloudClient, owner: &str) -> Result<Vec<RemoteImage>, Api
     Ok(owned_images(cloud, owner).await?.iter().map(remote_image).collect())
 }
 
-/// What a start needs that does not go on where an orderly end left off: a history that was restored, imported or is empty
-/// is compared with the cloud before anything is stopped or created, however long that takes. Then the history is as good as
-/// any, once `lookup_window` has passed: until then the cloud may not list yet what it was asked for last.
+/// Prepares a start that does not follow an orderly end. A history that was restored, imported or is empty is compared
+/// with the cloud before anything is stopped or created, however long that takes. After that it is complete once
+/// `lookup_window` has passed: until then the cloud may not list the result of the last calls.
 pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let lineage = shared.store.lineage();
     if lineage == Lineage::Continued {
@@ -134,11 +133,11 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
     }
 }
 
-/// Takes over what the cloud has, and lets the engine begin; then goes on until no image is being made that no row knows.
+/// Applies the comparison and lets the engine start; repeats it until no image without a row is being made.
 async fn bring_up_to_date(shared: &DaemonContext) {
     let mut pause = FIRST_PAUSE;
     let mut is_open = false;
-    let mut stirred = shared.stirred.subscribe();
+    let mut activations = shared.activations.subscribe();
     let until = tokio::time::Instant::now() + LONGEST_BUILD;
     loop {
         let outcome = take_over(shared).await;
@@ -147,7 +146,7 @@ async fn bring_up_to_date(shared: &DaemonContext) {
             Ok(_) => FIRST_PAUSE.max(shared.config().cloud.poll_interval),
             Err(_) => (pause * 2).min(LONGEST_PAUSE),
         };
-        // Once the engine has begun, what it does not know yet is a matter of its own searches.
+        // Once the engine has started, its own searches find the rest.
         if !is_open {
             is_open = outcome.is_ok();
             if shared.orders.send(EngineRequest::Compared { outcome: outcome.map(|_| ()) }).await.is_err() {
@@ -157,19 +156,19 @@ async fn bring_up_to_date(shared: &DaemonContext) {
         if is_open && (!being_made || tokio::time::Instant::now() >= until) {
             return;
         }
-        // Who mended what is wrong, and told the daemon, need not wait for the next try.
+        // A person who has fixed the cause and sent a request need not wait for the next attempt.
         let reported = async {
             tokio::time::sleep(FIRST_PAUSE).await;
-            let _ = stirred.changed().await;
+            let _ = activations.changed().await;
         };
         let _ = tokio::time::timeout(pause, reported).await;
     }
 }
 
-/// What `reconcile --apply` does. Answers whether images of ours are still being made that no row knows.
+/// Carries out `reconcile --apply`. Returns whether images without a row are still being made.
 async fn take_over(shared: &DaemonContext) -> Result<bool, NotCompared> {
     let not = |why| NotCompared { why, credentials: None };
-    let found = look_at_list(shared).await.map_err(|error| {
+    let found = compare_with_list(shared).await.map_err(|error| {
         let credentials = match &error {
             ReconcileError::Cloud(api_error) if api_error.class == ErrorClass::Credential => {
                 Some(format!("{api_error} ({})", api_error.advice))

@@ -1,4 +1,4 @@
-//! Takes over an edited configuration whole, or keeps the old one and says why.
+//! Reload: applies an edited configuration as a whole, or keeps the old one and reports why.
 
 use std::sync::{Arc, MutexGuard, PoisonError};
 
@@ -18,13 +18,13 @@ use crate::{
     domain::{error::chain, image::change::Change, schedule::Schedule},
 };
 
-/// How far ahead slots are compared, to say what changed.
+/// Period of compared slots for the report of changes.
 const COMPARED: TimeDelta = TimeDelta::days(7);
-/// Entries of each list of changes that are told; all are counted.
-const TOLD: usize = 100;
+/// Maximum number of listed entries per kind of change; all are counted.
+const MAX_LISTED: usize = 100;
 
-/// Reads the configuration again. What only counts at the start (paths, addresses, the cloud's endpoint) is named in
-/// the warnings when it was changed. One at a time, so that what is read last is what stays in force.
+/// Reads the configuration again. Changed keys that apply only at the start (paths, addresses, the cloud's endpoint)
+/// are listed in the warnings. One reload at a time, so that the last read is in force.
 pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     let _turn = shared.reloading.lock().await;
     systemd::reloading();
@@ -48,7 +48,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
         }
         Reply::Failed { message } => {
-            tracing::error!(who, reason = %message, "the configuration could not be taken over");
+            tracing::error!(who, reason = %message, "the configuration could not be applied");
         }
         _ => {}
     }
@@ -56,7 +56,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
     reply
 }
 
-/// Puts into the audit which kinds of users of images the operator leaves out, where images are deleted at all.
+/// Records in the audit which kinds of users the operator excludes, if images are deleted at all.
 pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
     let config = shared.config();
     let left_out = config.not_asked();
@@ -64,7 +64,7 @@ pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
         return;
     }
     let kinds = left_out.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-    let detail = format!("{kinds} are not asked whether they use an image before it is deleted");
+    let detail = format!("{kinds} are not listed as users before an image is deleted");
     tracing::warn!(who, "[cloud] in_use: {detail}");
     if let Err(error) = shared.store.note(shared.clock.now(), who, "in_use", &detail).await {
         tracing::error!(who, error = chain(&error), "this is not in the audit: {detail}");
@@ -73,7 +73,7 @@ pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
 
 async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     let (path, environment) = (shared.config_path.clone(), shared.environment.clone());
-    // A file may be on a disk that does not answer: the other tasks of the daemon go on meanwhile.
+    // The file may be on a disk that does not respond: the other tasks of the daemon continue.
     let read = tokio::task::spawn_blocking(move || {
         tzdata::use_the_newer(&tzdata::directory(|name| environment.get(name).cloned()));
         config::load(&path, &environment).map_err(|problems| (problems.render(false), config::fingerprint(&path)))
@@ -90,7 +90,7 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     let old = shared.config();
     let needs_restart = loaded.config.needs_restart(&shared.started_with);
     if needs_restart {
-        warnings.push_str("warning: changes in [cloud] and [daemon] count from the next start of the daemon\n");
+        warnings.push_str("warning: changes in [cloud] and [daemon] apply at the next start of the daemon\n");
     }
     let config = loaded.config;
     let (config_hash, schedules) = (config.hash.clone(), config.schedules.len());
@@ -100,15 +100,15 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     if let Some(change) = &zones {
         warnings.push_str(&format!("warning: {change}\n"));
     }
-    let diff = Box::new(config.diff(&old, now, until).shortened(TOLD));
-    let images = Box::new(meaning(shared, &old, &config, now).await.shortened(TOLD));
+    let diff = Box::new(config.diff(&old, now, until).shortened(MAX_LISTED));
+    let images = Box::new(meaning(shared, &old, &config, now).await.shortened(MAX_LISTED));
     match shared.order(|reply| EngineRequest::ApplyConfig { config: Box::new(config.clone()), reply }).await {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             if let Some(change) = zones {
                 note_zones(shared, who, now, &change).await;
             }
-            shared.stir();
+            shared.activate();
             let mut on_disk = shared.on_disk();
             on_disk.refused = None;
             on_disk.restart_since = needs_restart.then(|| on_disk.restart_since.unwrap_or(now));
@@ -119,7 +119,7 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
     }
 }
 
-/// Puts another release of the time zone rules into the log and the audit.
+/// Records another release of the time zone rules in the log and the audit.
 async fn note_zones(shared: &DaemonContext, who: &str, now: DateTime<Utc>, change: &str) {
     tracing::warn!(who, "{change}");
     if let Err(error) = shared.store.note(now, who, "zones", change).await {
@@ -127,7 +127,7 @@ async fn note_zones(shared: &DaemonContext, who: &str, now: DateTime<Utc>, chang
     }
 }
 
-/// The next slots that another release of the time zone rules moves, of schedules that are otherwise the same; `None` where the
+/// The next slots that another release of the time zone rules moves, of otherwise unchanged schedules; `None` if the
 /// release is the same.
 fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> Option<String> {
     if (new.zones.version(), new.zones.origin()) == (old.zones.version(), old.zones.origin()) {
@@ -145,12 +145,12 @@ fn moved_by_zones(old: &Config, new: &Config, now: DateTime<Utc>) -> Option<Stri
         .collect();
     let slots = match moved.as_slice() {
         [] => "no next slot moves".to_owned(),
-        moved => format!("next slots that move: {}", moved[..moved.len().min(TOLD)].join(", ")),
+        moved => format!("next slots that move: {}", moved[..moved.len().min(MAX_LISTED)].join(", ")),
     };
     Some(format!("time zone rules are now of {}, before of {}; {slots}", new.zones, old.zones))
 }
 
-/// What the edit means for the images. An edit must not fail for want of this knowledge.
+/// Effect of the edit on images. The edit does not fail if that is unknown.
 async fn meaning(shared: &DaemonContext, old: &Config, new: &Config, now: DateTime<Utc>) -> Change {
     image_tasks::edit::change_of_images(shared.store.reader(), old, new, now).await.unwrap_or_else(|error| {
         tracing::warn!(error = chain(&error), "what the edit means for images is not known");
@@ -163,12 +163,12 @@ impl DaemonContext {
         self.on_disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Since when keys are in force in the file only.
+    /// Instant from which keys are in force only in the files.
     pub(super) fn restart_required_since(&self) -> Option<DateTime<Utc>> {
         self.on_disk().restart_since
     }
 
-    /// Notes what was refused; of the same files the first time counts.
+    /// Records a rejection; for the same files the first instant counts.
     fn refuse(&self, fingerprint: String) {
         let now = self.clock.now();
         let mut on_disk = self.on_disk();
@@ -177,13 +177,13 @@ impl DaemonContext {
         }
     }
 
-    /// How the files stand to what is in force. Reads them only where they look different than before.
+    /// State of the files. Reads them only if their stamps have changed.
     pub(super) fn compare_files(&self) -> Files {
-        let looks = FileStamps::of(&self.config_path);
-        let known = self.on_disk().known.clone().filter(|(known, _)| *known == looks);
+        let stamps = FileStamps::of(&self.config_path);
+        let known = self.on_disk().known.clone().filter(|(known, _)| *known == stamps);
         let fingerprint = known.map_or_else(|| config::fingerprint(&self.config_path), |(_, known)| known);
         let mut on_disk = self.on_disk();
-        on_disk.known = Some((looks, fingerprint.clone()));
+        on_disk.known = Some((stamps, fingerprint.clone()));
         match &on_disk.refused {
             _ if fingerprint == self.config().fingerprint => Files::InForce,
             Some(refused) if refused.fingerprint == fingerprint => Files::Refused { since: refused.since },
@@ -192,12 +192,12 @@ impl DaemonContext {
     }
 }
 
-/// How the files on disk stand to what is in force.
+/// State of the files on disk.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Files {
-    /// They are what is in force.
+    /// They are the configuration in force.
     InForce,
-    /// They were edited and not yet read.
+    /// They were edited and not read again.
     Edited,
     /// They were read and have problems.
     Refused {

@@ -1,4 +1,4 @@
-//! Images that the cloud lists, as the domain has them.
+//! Lists images of the cloud and converts them to the domain's type.
 
 use crate::{
     adapters::cloud::{
@@ -12,11 +12,11 @@ use crate::{
     },
 };
 
-/// All images that carry our owner tag.
+/// All images that carry the owner's tag.
 pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec<Image>, ApiError> {
     let filter = ListImage { tags: [(TAG_OWNER.to_owned(), owner.to_owned())].into(), ..ListImage::default() };
     match cloud.list_all_images(&filter).await {
-        // Credentials may have been replaced since they were read.
+        // The credentials may have been replaced since they were read.
         Err(error) if error.class == ErrorClass::Credential => {
             cloud.refresh_credentials().await?;
             cloud.list_all_images(&filter).await
@@ -25,7 +25,7 @@ pub(super) async fn owned_images(cloud: &CloudClient, owner: &str) -> Result<Vec
     }
 }
 
-/// A listed image as the domain has it.
+/// Converts a listed image.
 pub(super) fn remote_image(image: &Image) -> RemoteImage {
     RemoteImage {
         image_id: image.image_id.clone(),

@@ -1,4 +1,4 @@
-//! The line that `systemctl status` shows, renewed when bakes or the verdict change.
+//! The status line of `systemctl status`, updated when bakes or the verdict change.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,12 +7,12 @@ use tokio_util::sync::CancellationToken;
 use super::context::DaemonContext;
 use crate::adapters::systemd;
 
-/// The line is renewed at most this often.
+/// Minimum time between two updates.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
-/// The line is renewed at least this often: a verdict may change by the passing of time.
+/// Maximum time between two updates: the verdict can change with time.
 const LONGEST_PAUSE: Duration = Duration::from_mins(1);
 
-/// Renews the line until `stop`; ends at once where no service manager listens.
+/// Updates the line until `stop`; ends at once without a service manager.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     if !systemd::is_supervised() {
         return;

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT stop, SIGHUP reads the configuration again.
+//! Signals: SIGTERM and SIGINT stop the daemon, SIGHUP reloads the configuration.
 
 use std::{
     io,
@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use tokio::sync::mpsc;
 
-/// The process's signals, from the moment this is made.
+/// Signals received since its creation.
 pub struct Signals(signal_hook_tokio::Signals);
 
 impl std::fmt::Debug for Signals {
@@ -18,23 +18,23 @@ impl std::fmt::Debug for Signals {
     }
 }
 
-/// What a signal asks for.
+/// Request of a signal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
-    /// Read the configuration again.
+    /// Reload the configuration.
     Reload,
-    /// Come to an orderly end.
+    /// Stop in order.
     Stop,
 }
 
 impl Signals {
-    /// Takes over the signals. From the second SIGTERM or SIGINT on the process ends at once, even if it hangs: all
-    /// that matters is committed before it happens.
+    /// Registers the signal handlers. The second SIGTERM or SIGINT ends the process at once, even if it hangs:
+    /// everything relevant is committed before its effect.
     pub fn new() -> io::Result<Self> {
-        // First: a signal that came when only the flags were registered would set a flag and be lost.
+        // First: otherwise a signal between the two registrations would only set a flag.
         let signals = signal_hook_tokio::Signals::new([SIGHUP, SIGINT, SIGTERM])?;
         for signal in [SIGTERM, SIGINT] {
-            // The order counts: the first delivery finds the flag unset and then sets it.
+            // The order matters: the first delivery finds the flag unset and then sets it.
             let asked_before = Arc::new(AtomicBool::new(false));
             signal_hook::flag::register_conditional_shutdown(signal, 1, Arc::clone(&asked_before))?;
             signal_hook::flag::register(signal, asked_before)?;
@@ -42,13 +42,13 @@ impl Signals {
         Ok(Self(signals))
     }
 
-    /// What they ask for, one after the other. Equal signals may merge.
+    /// The requests, in order. Equal signals may merge.
     pub fn receive(mut self) -> mpsc::Receiver<Asked> {
-        let (tell, asked) = mpsc::channel(8);
+        let (sender, asked) = mpsc::channel(8);
         tokio::spawn(async move {
             while let Some(signal) = self.0.next().await {
                 let ask = if signal == SIGHUP { Asked::Reload } else { Asked::Stop };
-                if tell.send(ask).await.is_err() {
+                if sender.send(ask).await.is_err() {
                     return;
                 }
             }

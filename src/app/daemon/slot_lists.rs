@@ -1,5 +1,5 @@
-//! One list for all searches of a slot: a thousand bakes of one slot that search at once ask the cloud once for the images with
-//! the tags of that slot.
+//! Shared lists for searches of one slot: a thousand bakes of one slot that search at once need one list of the images
+//! with the tags of that slot.
 
 use std::{
     collections::HashMap,
@@ -19,23 +19,23 @@ use crate::{
 
 use super::remote_images::remote_image;
 
-/// So long a list waits for others who want it. Whoever comes later needs one that begins later.
+/// Time that a list waits for further searches. A later search needs another list.
 const GATHERING: Duration = Duration::from_millis(20);
 
 type Listed = Arc<OnceCell<Arc<[RemoteImage]>>>;
 
-/// Lists that have not begun yet, by owner and slot.
+/// Lists that have not started, by owner and slot.
 #[derive(Debug, Default)]
 pub struct SlotLists {
     gathering: Mutex<HashMap<(String, String), Listed>>,
 }
 
 impl SlotLists {
-    /// All images with the owner and the slot of `identity`, from a list that begins after this call.
+    /// All images with the owner and slot of `identity`, from a list that starts after this call.
     pub async fn list(&self, cloud: &CloudClient, identity: &Identity) -> Result<Arc<[RemoteImage]>, ApiError> {
         let key = (identity.owner.clone(), identity.slot_text());
         let listed = Arc::clone(self.lock().entry(key.clone()).or_default());
-        // A refusal is for the one who asked; the next of those who wait asks again.
+        // An error concerns the first search only; the next waiting one repeats the list.
         let images = listed.get_or_try_init(|| async {
             tokio::time::sleep(GATHERING).await;
             self.leave(&key, &listed);
@@ -47,7 +47,7 @@ impl SlotLists {
         images.await.cloned()
     }
 
-    /// Nobody joins a list that has begun.
+    /// A started list accepts no further search.
     fn leave(&self, key: &(String, String), listed: &Listed) {
         let mut gathering = self.lock();
         if gathering.get(key).is_some_and(|current| Arc::ptr_eq(current, listed)) {

@@ -1,4 +1,4 @@
-//! The status of the daemon, as `status`, the page and `status.json` show it.
+//! Builds the status of the daemon for `status`, the status page and `status.json`.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
@@ -15,7 +15,7 @@ use crate::{
             http::{Source, StatusFuture},
         },
     },
-    domain::status::{Bakes, Daemon, Held, ImageTask, Next, OnDisk, Paused, Status, TaskError, Zones},
+    domain::status::{Bakes, Daemon, ImageTask, Next, OnDisk, Paused, Status, SuspendedSince, TaskError, Zones},
 };
 
 impl Source for DaemonContext {
@@ -37,7 +37,7 @@ impl Source for DaemonContext {
 }
 
 impl DaemonContext {
-    /// The whole status, from the history and the engine.
+    /// The status, from the history and the engine.
     pub(super) async fn status(&self) -> Result<Status, StoreError> {
         let now = self.clock.now();
         let engine = self.engine.borrow().clone();
@@ -75,7 +75,10 @@ impl DaemonContext {
             waiting,
             queued,
             late,
-            held: engine.hold.as_ref().map(|hold| Held { since: utc(hold.since), reason: hold.message.clone() }),
+            suspended: engine
+                .suspension
+                .as_ref()
+                .map(|suspension| SuspendedSince { since: utc(suspension.since), reason: suspension.message.clone() }),
             paused_in_file: config.schedules.iter().filter(|one| one.paused).map(|one| one.name.to_string()).collect(),
             paused: engine
                 .pauses

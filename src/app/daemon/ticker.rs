@@ -1,9 +1,9 @@
-//! The ticker: tokio-cron-scheduler with two jobs, both in UTC, added once and never changed.
+//! The ticker: tokio-cron-scheduler with two jobs in UTC, added once and never changed.
 //!
-//! It owns no timetable. Release 0.15.1 drops jobs when many fall due together, keeps a fixed offset from UTC through
-//! changes of summer time and can go deaf to added jobs; one tick a second in UTC meets none of that. A tick that is
-//! late or lost costs nothing: the engine asks what is due by now, it does not count ticks. When the clock is set back the
-//! ticker is silent until that time has come again; the engine then ticks by itself, every two seconds.
+//! It has no timetable. Release 0.15.1 drops jobs when many are due at once, keeps a fixed UTC offset through clock
+//! changes, and can ignore added jobs; one tick a second in UTC avoids all of that. A late or lost tick has no effect:
+//! the engine computes what is due and does not count ticks. After the clock was set back, the ticker is silent until
+//! that time comes again; the engine then ticks by itself, every two seconds.
 
 use std::sync::Arc;
 
@@ -23,13 +23,13 @@ impl std::fmt::Debug for Ticker {
 }
 
 impl Ticker {
-    /// Wakes the engine every second and keeps the database in shape once a day.
+    /// Wakes the engine every second and maintains the database once a day.
     pub async fn start(orders: mpsc::Sender<EngineRequest>, store: Arc<Store>) -> Result<Self, JobSchedulerError> {
         let scheduler = JobScheduler::new().await?;
         let tick = Job::new_async("* * * * * *", move |_, _| {
             let orders = orders.clone();
             Box::pin(async move {
-                // A full queue means that the engine has work before it anyway, a closed one that it has stopped.
+                // A full queue means that the engine has work to do, a closed one that it has stopped.
                 let _ = orders.try_send(EngineRequest::Tick);
             })
         })?;

@@ -1,8 +1,8 @@
-//! `watch = true`: the configuration is read again by itself when its files have changed.
+//! `watch = true`: reloads the configuration automatically after its files have changed.
 //!
-//! Files are looked at once a second, and read only when two looks in a row agree and differ from what was tried last:
-//! an editor that writes in place, renames or swaps a link has come to rest by then, and half a file is mostly not
-//! tried at all. If it is, it is refused as a whole and told once, and the other half brings the next try.
+//! Stamps are read once a second. Files are loaded when two consecutive stamps agree and differ from the last loaded
+//! ones: by then an editor that writes in place, renames or swaps a link has finished. An incomplete file is rejected
+//! as a whole and reported once; its completion triggers the next load.
 
 use std::{sync::Arc, time::Duration};
 
@@ -16,7 +16,7 @@ use crate::adapters::{config::FileStamps, control::Reply};
 
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Looks until `stop`; while `watch` is off it only waits for it to be turned on.
+/// Runs until `stop`; while `watch` is off it waits for it to be turned on.
 pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
     let mut settling = Settling::default();
     loop {
@@ -28,18 +28,18 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
             settling = Settling::default();
             continue;
         }
-        // Touched, put back, or tried by somebody else: nothing new.
+        // Touched, restored, or loaded by a command: nothing new.
         if settling.has_settled(FileStamps::of(&shared.config_path)) && shared.compare_files() == Files::Edited {
             let reply = reload::reload(&shared, "watch").await;
             if matches!(reply, Reply::Failed { .. }) {
-                // Not the files' fault: the history may be usable at the next look.
+                // Not an error of the files: the history may be usable at the next attempt.
                 settling = Settling::default();
             }
         }
     }
 }
 
-/// Tells of each look of the files once that it has come to rest.
+/// Reports each state of the files once, after it has been stable.
 #[derive(Debug)]
 struct Settling<T> {
     last: Option<T>,
@@ -53,12 +53,12 @@ impl<T> Default for Settling<T> {
 }
 
 impl<T: PartialEq + Clone> Settling<T> {
-    fn has_settled(&mut self, look: T) -> bool {
-        let settled = self.last.as_ref() == Some(&look) && self.reported.as_ref() != Some(&look);
+    fn has_settled(&mut self, observation: T) -> bool {
+        let settled = self.last.as_ref() == Some(&observation) && self.reported.as_ref() != Some(&observation);
         if settled {
-            self.reported = Some(look.clone());
+            self.reported = Some(observation.clone());
         }
-        self.last = Some(look);
+        self.last = Some(observation);
         settled
     }
 }
@@ -70,7 +70,7 @@ mod tests {
     #[test]
     fn what_still_changes_is_not_tried_and_what_rests_is_tried_once() {
         let mut settling = Settling::default();
-        let reported: Vec<bool> = "abcccccdccdd".chars().map(|look| settling.has_settled(look)).collect();
+        let reported: Vec<bool> = "abcccccdccdd".chars().map(|observation| settling.has_settled(observation)).collect();
         let wanted: Vec<bool> = "...x.......x".chars().map(|mark| mark == 'x').collect();
         assert_eq!(reported, wanted);
     }

@@ -1,5 +1,5 @@
-//! Notifies systemd that the daemon makes progress, as long as the engine ticks. An engine that hangs or a runtime that is
-//! blocked sends nothing, and systemd restarts the service. A drain is progress: the engine ticks until it has ended.
+//! Reports progress to systemd as long as the engine ticks. If the engine or the runtime hangs, nothing is sent, and
+//! systemd restarts the service. A drain counts as progress: the engine ticks until it has ended.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use super::engine::EngineStatus;
 use crate::adapters::systemd;
 
-/// Pings at a third of the interval that systemd allows; does nothing where it asks for none.
+/// Pings at a third of systemd's interval; does nothing without one.
 pub async fn run(engine: watch::Receiver<EngineStatus>, stop: CancellationToken) {
     let Some(allowed) = systemd::watchdog() else { return };
     let pause = (allowed / 3).max(Duration::from_secs(1));
@@ -19,10 +19,10 @@ pub async fn run(engine: watch::Receiver<EngineStatus>, stop: CancellationToken)
             () = stop.cancelled() => return,
             () = tokio::time::sleep(pause) => {}
         }
-        let looks = engine.borrow().looks;
-        if seen != Some(looks) {
+        let ticks = engine.borrow().ticks;
+        if seen != Some(ticks) {
             systemd::alive();
         }
-        seen = Some(looks);
+        seen = Some(ticks);
     }
 }

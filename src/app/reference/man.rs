@@ -14,7 +14,7 @@ use crate::{
     app::cli::Cli,
 };
 
-/// Stands at the foot of every page.
+/// Footer of every page.
 const SOURCE: &str = concat!("imagebaked ", env!("CARGO_PKG_VERSION"));
 
 /// A page and the name of its file.
@@ -22,7 +22,7 @@ const SOURCE: &str = concat!("imagebaked ", env!("CARGO_PKG_VERSION"));
 pub struct Page {
     /// `imagebaked-bake.1`.
     pub file: String,
-    /// In the language of `man`.
+    /// In roff.
     pub text: Vec<u8>,
 }
 
@@ -100,7 +100,7 @@ fn describe(roff: &mut Roff, keys: &[Key]) {
     }
 }
 
-/// Text with what stands between backticks in bold.
+/// Text with parts between backticks in bold.
 fn inlines(text: &str) -> Vec<Inline> {
     text.split('`').enumerate().map(|(n, part)| if n % 2 == 0 { roman(part) } else { bold(part) }).collect()
 }

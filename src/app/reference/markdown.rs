@@ -31,7 +31,7 @@ pub fn config() -> String {
          imagebaked schema | sudo tee /etc/imagebaked/imagebaked.schema.json > /dev/null\n\
          ```\n\n\
          and, as the first line of the file: `#:schema ./imagebaked.schema.json` (in `conf.d/`: `../…`).\n\n\
-         Periods are text like `\"90s\"`, `\"15m\"`, `\"2h 30m\"` or `\"7d\"`, at most ten years. Cron expressions, time \
+         Durations are strings such as `\"90s\"`, `\"15m\"`, `\"2h 30m\"` or `\"7d\"`, at most ten years. Cron expressions, time \
          zones, missed slots and names: [schedules.md](schedules.md).\n",
     );
     for section in [&all.cloud, &all.daemon, &all.schedule] {
@@ -65,7 +65,7 @@ fn keys(page: &mut String, keys: &[Key]) {
     for key in keys {
         let default = key.default().map(|value| format!("`{value}`")).unwrap_or_default();
         let text = match key.default() {
-            // The default has its own column, unless the text says more about it.
+            // The default has its own column, unless its text has more.
             Some(value) => key.text.replace(&format!("Default `{value}`."), ""),
             None => key.text.clone(),
         };
@@ -117,7 +117,7 @@ fn styled(text: Option<&clap::builder::StyledStr>) -> String {
     text.map(ToString::to_string).unwrap_or_default()
 }
 
-/// clap takes the last stop away.
+/// clap removes the final full stop.
 fn sentence(text: String) -> String {
     if text.ends_with('.') { text } else { text + "." }
 }
@@ -155,7 +155,7 @@ pub fn errors() -> String {
          <!-- Made from the source: `UPDATE_DOCS=1 cargo nextest run --test reference` writes this file anew. -->\n\n\
          The code of an answer decides what imagebaked does, not its HTTP status. `imagebaked show BAKE` has the code, the \
          cloud's words and the RequestId of every call that failed; `imagebaked history --code CODE` has the bakes that met \
-         one. A code that ends in `…` stands for all that begin so, unless there is a longer one.\n\n\
+         one. A code that ends in `…` is a prefix of codes, unless a longer one matches.\n\n\
          | class | what imagebaked does |\n|---|---|\n",
     );
     for class in
@@ -255,7 +255,7 @@ fn deed(class: ErrorClass) -> &'static str {
         }
         ErrorClass::Permanent => "No repetition will help: the bake fails now. Five in a row may pause the schedule.",
         ErrorClass::Unclear => {
-            "It is not known whether the cloud acted: the image is looked for by name and tags for `lookup_window`, and only \
+            "It is not known whether the cloud acted: the image is searched for by name and tags for `lookup_window`, and only \
              then is the call repeated."
         }
     }

@@ -1,6 +1,5 @@
-//! The reference in all its forms, each made from what the program itself goes by: the keys that the reader knows, the
-//! command line that is parsed, the table that error codes are judged by. So none of them can be out of date:
-//! `tests/reference.rs` holds the files of `docs/` against them.
+//! The reference in all its formats, generated from what the program uses: the keys of the reader, the parsed command
+//! line, the table of error codes. `tests/reference.rs` checks that the files of `docs/` are up to date.
 
 pub mod man;
 pub mod markdown;
@@ -10,18 +9,18 @@ use std::time::Duration;
 
 use crate::adapters::config::definitions::{Key, Kind};
 
-/// What a key takes, in words.
+/// Accepted values of a key, as text.
 fn takes(kind: &Kind) -> String {
     match kind {
-        Kind::Text(_) => "text".to_owned(),
+        Kind::Text(_) => "a string".to_owned(),
         Kind::OneOf(words) => one_of(words),
         Kind::Integer { min, max } => match i32::try_from(*max) {
             Ok(i32::MAX) => format!("an integer from {min}"),
             _ => format!("an integer from {min} to {max}"),
         },
         Kind::Positive { max } => format!("a number above 0, at most {max}"),
-        Kind::Period { min: Duration::ZERO } => "a period".to_owned(),
-        Kind::Period { min } => format!("a period, at least `\"{}\"`", humantime::format_duration(*min)),
+        Kind::Period { min: Duration::ZERO } => "a duration".to_owned(),
+        Kind::Period { min } => format!("a duration, at least `\"{}\"`", humantime::format_duration(*min)),
         Kind::PeriodOrNever { min } => format!("{}, or `\"never\"`", takes(&Kind::Period { min: *min })),
         Kind::Bool => "`true` or `false`".to_owned(),
         Kind::List(of) | Kind::Set { of, min: 0 } => format!("a list of {}", plural(of)),
@@ -35,7 +34,7 @@ fn takes(kind: &Kind) -> String {
 
 fn plural(kind: &Kind) -> String {
     match kind {
-        Kind::Text(_) => "texts".to_owned(),
+        Kind::Text(_) => "strings".to_owned(),
         Kind::Table(keys) => format!("tables of {}", names(keys)),
         Kind::List(of) => format!("lists of {}", plural(of)),
         other => format!("this: {}", takes(other)),
@@ -54,7 +53,7 @@ fn one_of(words: &[&str]) -> String {
     }
 }
 
-/// The tables that stand inside of keys, each with its key's name.
+/// Tables that are values of keys, each with its key's name.
 fn inner_tables(keys: &[Key]) -> impl Iterator<Item = (&Key, &[Key])> {
     keys.iter().filter_map(|key| match &key.kind {
         Kind::Table(inner) => Some((key, inner.as_slice())),

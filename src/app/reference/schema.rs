@@ -1,23 +1,22 @@
-//! The configuration as a JSON Schema, which editors check and complete TOML files by. Of draft 7, because that is what
-//! they understand.
+//! JSON Schema of the configuration, with which editors check and complete TOML files. Draft 7, which they support.
 
 use serde_json::{Map, Value, json};
 
 use crate::adapters::config::definitions::{Key, Kind, Section, definitions};
 
-/// What the reader of periods takes.
+/// Syntax of durations.
 const PERIOD: &str = concat!(
     r"^0$|^\s*([0-9][0-9\s]*(\.[0-9\s]+)?",
     "(nanos|nsec|ns|usec|us|µs|millis|msec|ms|seconds?|secs?|s|minutes?|mins?|m|hours?|hrs?|h|days?|d|weeks?|wks?|w|",
     r"months?|M|years?|yrs?|y)\s*)+$"
 );
 
-/// The schema. What it refuses, the reader refuses, too; the reader refuses more, and gives better reasons.
+/// The schema. The reader rejects everything that the schema rejects, and more, with better messages.
 pub fn schema() -> Value {
     let all = definitions();
     let mut schedule = section(&all.schedule);
     schedule["required"] = json!(["name"]);
-    // A schedule's times may stand in its profile or in [defaults], its instances may not.
+    // A schedule's times may be in its profile or in [defaults], its instances may not.
     schedule["oneOf"] = json!([{ "required": ["instance_id"] }, { "required": ["instance_ids"] }]);
     let profiles =
         json!({ "type": "object", "description": all.profile.text, "additionalProperties": section(&all.profile) });

@@ -1,4 +1,4 @@
-//! What is asked of the cloud, and of the operator's hooks, for a bake, and how a call can come back without what was asked for.
+//! Calls of a bake to the cloud and to the operator's hooks, their responses, and their errors.
 
 use std::{borrow::Cow, time::Duration};
 
@@ -13,51 +13,51 @@ use super::{
 use crate::domain::hooks::{HookOutcome, HookRun};
 use crate::domain::ids::ImageId;
 
-/// A call that did not bring what was asked for.
+/// A call that failed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{}{message}", code.as_ref().map(|code| format!("{code}: ")).unwrap_or_default())]
 pub struct ApiError {
-    /// What may be done about it.
+    /// Determines whether the call is repeated.
     pub class: ErrorClass,
-    /// The API's `Code`, or one of ours where there was no answer: `Timeout`, `ConnectFailed`, `ConnectionLost`,
-    /// `AnswerNotJson`, `AnswerNotFromApi`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`, `HttpStatus`,
-    /// `CredentialsUnavailable`.
+    /// The API's `Code`, or one of this program if there was no valid response: `Timeout`, `ConnectFailed`,
+    /// `ConnectionLost`, `AnswerNotJson`, `AnswerNotFromApi`, `AnswerTooLarge`, `AnswerIncomplete`, `ListIncomplete`,
+    /// `HttpStatus`, `CredentialsUnavailable`.
     pub code: Option<String>,
-    /// The API's words, or ours; bounded to 500 characters, never a secret.
+    /// Message of the API or of this program; at most 500 characters, never a secret.
     pub message: String,
-    /// One plain sentence: what an operator can do.
+    /// One sentence: what an operator can do.
     pub advice: Cow<'static, str>,
-    /// The HTTP status where there was one.
+    /// HTTP status, if there was a response.
     pub http_status: Option<u16>,
     /// For support tickets.
     pub request_id: Option<String>,
-    /// The server's own delay (x-acs-retry-after, x-ratelimit-*), as it came; see [`ApiError::server_delay`].
+    /// Delay that the server asks for (x-acs-retry-after, x-ratelimit-*), unbounded; see [`ApiError::server_delay`].
     pub retry_after: Option<Duration>,
 }
 
 impl ApiError {
-    /// The cloud's words, and what can be done.
+    /// The message and the advice.
     pub fn describe(&self) -> String {
         let advice = self.advice.trim();
         if advice.is_empty() { self.to_string() } else { format!("{self} ({advice})") }
     }
 
-    /// The delay that the server asked for; wins over ours. A header that is wrong by an order of magnitude must not
-    /// put a bake to sleep for days, or leave a stopped instance so long.
+    /// Delay that the server asks for, bounded; takes precedence over the computed one. A header that is wrong by an
+    /// order of magnitude must not delay a bake for days, or leave an instance stopped that long.
     pub fn server_delay(&self) -> Option<Duration> {
         const LONGEST: Duration = Duration::from_hours(1);
         self.retry_after.map(|asked| asked.min(LONGEST))
     }
 }
 
-/// Codes of ours where nothing reached the cloud, or where something on the way answered in its place.
+/// Own codes of calls that did not reach the cloud, or that something in between answered.
 const NOT_THE_CLOUD: [&str; 4] = ["ConnectFailed", "AnswerNotJson", "AnswerNotFromApi", "AnswerTooLarge"];
-/// Codes of ours where the cloud may have acted, and brought no whole answer.
+/// Own codes of calls without a complete response: the cloud may have acted.
 const NO_ANSWER: [&str; 5] = ["Timeout", "ConnectionLost", "AnswerIncomplete", "ListIncomplete", "HttpStatus"];
 
 impl ApiError {
-    /// Whether the call counts against `retry.attempts`: where the cloud itself says that it failed, or may have acted.
-    /// What the network, a proxy or a limit on calls keeps from it is waited for instead, until the deadline.
+    /// Whether the call counts against `retry.attempts`: if the cloud reports a failure, or may have acted. For errors
+    /// of the network, a proxy or a rate limit the bake waits until its deadline.
     pub fn spends_attempt(&self) -> bool {
         match self.class {
             ErrorClass::Permanent => true,
@@ -67,12 +67,12 @@ impl ApiError {
         }
     }
 
-    /// Whether the cloud could not be reached, or did not answer.
+    /// Whether the cloud could not be reached, or did not respond.
     pub fn is_outage(&self) -> bool {
         self.is_not_the_cloud() || self.code.as_deref().is_some_and(|code| NO_ANSWER.contains(&code))
     }
 
-    /// Whether it is certain that the cloud did not act on the call.
+    /// Whether the cloud has certainly not acted.
     pub fn did_nothing(&self) -> bool {
         match self.class {
             ErrorClass::Busy | ErrorClass::Credential => true,
@@ -80,23 +80,23 @@ impl ApiError {
         }
     }
 
-    /// Whether a limit on calls refused it.
+    /// Whether a rate limit rejected it.
     pub fn is_throttled(&self) -> bool {
         let by_code = |code: &str| code.contains("Throttling") || code == "TooManyRequests";
         self.http_status == Some(429) || self.code.as_deref().is_some_and(by_code)
     }
 
-    /// Whether a quota is used up.
+    /// Whether a quota is exceeded.
     pub fn is_quota(&self) -> bool {
         self.rule().is_some_and(|rule| rule.cause == Cause::Quota)
     }
 
-    /// The quota of the account that is used up, if that is why the call was refused.
+    /// The account's quota that is exceeded, if that is the reason.
     pub fn account_quota(&self) -> Option<AccountQuota> {
         self.rule().and_then(|rule| rule.quota)
     }
 
-    /// Where the cause of a bake lies that ends by this error.
+    /// Cause of the failure of a bake that ends with this error.
     pub fn cause(&self) -> Cause {
         match (self.rule(), self.class) {
             (Some(rule), _) => rule.cause,
@@ -110,7 +110,7 @@ impl ApiError {
         self.code.as_deref().and_then(codes::find)
     }
 
-    /// Whether the time stamp was refused: this host's clock is off. The credentials may be right.
+    /// Whether the time stamp was rejected: this host's clock is wrong. The credentials may be valid.
     pub fn is_clock(&self) -> bool {
         self.code.as_deref().is_some_and(|code| code.starts_with("InvalidTimeStamp"))
     }
@@ -119,7 +119,7 @@ impl ApiError {
         self.code.as_deref().is_some_and(|code| NOT_THE_CLOUD.contains(&code))
     }
 
-    /// Whether the cloud considered the call and declined it. Who was only too fast, or got no answer, was not refused.
+    /// Whether the cloud processed the call and rejected it. Rate limits and missing responses are no rejection.
     pub fn is_decided(&self) -> bool {
         self.http_status.is_some()
             && self.class != ErrorClass::Unclear
@@ -127,34 +127,34 @@ impl ApiError {
     }
 }
 
-/// A call to the cloud, or of a hook, with all that it needs.
+/// A call to the cloud or of a hook, with its parameters.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Call {
-    /// What is the instance doing?
+    /// Get the state of the instance.
     DescribeInstance,
-    /// Stop it.
+    /// Stop the instance.
     StopInstance,
-    /// Start it.
+    /// Start the instance.
     StartInstance,
     /// CreateImageByInstance, under the name and tags of the slot.
     CreateImage(Identity),
-    /// Is there an image of this slot? By name first, by tags second.
+    /// Search for the image of this slot, by name and by tags.
     FindImage(Identity),
-    /// Which images of lines on the instance are being made?
+    /// Search for images of other lines on the instance that are being made.
     FindImagesInProgress,
-    /// How far is this image?
+    /// Get the status of this image.
     DescribeImage(ImageId),
-    /// Run the operator's command on this host.
+    /// Run a hook on this host.
     RunHook(HookRun),
 }
 
 impl Call {
-    /// Whether repeating the call without looking could do harm: its intent is committed before it is sent.
+    /// Whether a blind repetition could do harm: its intent is committed before it is sent.
     pub fn is_create(&self) -> bool {
         matches!(self, Self::CreateImage(_))
     }
 
-    /// As the attempts table names it.
+    /// Spelling in the attempts table.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::DescribeInstance => "describe_instance",
@@ -169,33 +169,33 @@ impl Call {
     }
 }
 
-/// What came back.
+/// Response to a call.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Response {
-    /// To `DescribeInstance`; `None`: a well-formed answer does not list it.
+    /// To `DescribeInstance`; `None`: a valid response does not list it.
     Instance(Option<PowerState>),
-    /// To `StopInstance` and `StartInstance`: the cloud will see to it.
+    /// To `StopInstance` and `StartInstance`: the cloud has accepted the task.
     Accepted,
     /// To `CreateImage`.
     Created(MadeImage),
-    /// To `FindImage`; `None`: neither an image of the slot nor one of its name is listed.
+    /// To `FindImage`; `None`: neither an image of the slot nor one with its name is listed.
     Found(Option<RemoteImage>),
     /// To `FindImagesInProgress`.
     InProgress(Vec<RemoteImage>),
-    /// To `FindImage`: no image of the slot is listed, but these carry its name.
+    /// To `FindImage`: no image of the slot is listed, but these have its name.
     NameTaken(TakenName),
     /// To `DescribeImage`; `None`: not listed.
     Image(Option<RemoteImage>),
     /// To `RunHook`.
     Hook(HookOutcome),
-    /// Instead of any answer of the cloud's.
+    /// To any call that failed.
     Refused(ApiError),
-    /// The call did not go out: its time had passed before the rate limit let it, or the daemon stops.
+    /// The call was not sent: its time had passed before the rate limit admitted it, or the daemon stops.
     NotSent,
 }
 
 impl Response {
-    /// To `FindImage`, of whole lists that show every image of the name and every one with the tags of the slot.
+    /// To `FindImage`, from complete lists of the images with the name and of those with the tags of the slot.
     pub fn of_search(identity: &Identity, images: Vec<RemoteImage>) -> Self {
         let taken = identity.taken_name(&images);
         match (identity.choose(images), taken) {
@@ -205,28 +205,28 @@ impl Response {
     }
 }
 
-/// The ids that the create call answers with.
+/// Ids in the response to the create call.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MadeImage {
     /// The image.
     pub image_id: ImageId,
     /// Its version (`iv-…`).
     pub version_id: Option<String>,
-    /// The task that makes it (`tid-…`): no call takes it, it is kept for support tickets.
+    /// The task that makes it (`tid-…`): no call uses it, it is stored for support tickets.
     pub task_id: Option<String>,
 }
 
-/// What an instance is doing.
+/// State of an instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PowerState {
-    /// It runs, and nobody is known to be connected.
+    /// Running, without a known connected user.
     Running,
-    /// It runs, and a user is connected: the name, if the cloud gives one.
+    /// Running, with a connected user: the name, if the cloud lists one.
     RunningInUse(String),
-    /// It is at rest.
+    /// Stopped.
     Stopped,
-    /// In a passing state, or in one that is not documented: looked at again later. The text is the cloud's.
+    /// In a transitional or undocumented state, as the cloud spells it: polled again later.
     Transitioning(String),
-    /// In a state that does not change by itself. The text is the cloud's.
+    /// In a state that does not change by itself, as the cloud spells it.
     Final(String),
 }

@@ -1,20 +1,20 @@
-//! What kind of failure a call met.
+//! Classes of errors.
 
 use serde::{Deserialize, Serialize};
 
-/// What kind of failure a call met: decides whether and how it is repeated. Judged by the answer's `Code` first and
-/// by the HTTP status second; the table is [`codes`](super::codes).
+/// Class of an error: determines whether and how a call is repeated. The response's `Code` decides first, the HTTP
+/// status second; the table is in [`codes`](super::codes).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorClass {
     /// Nothing happened and a later attempt may work: repeated with growing delay.
     Transient,
-    /// The cloud is occupied (a task on the instance, builders in use): waited for, uses no attempts.
+    /// The cloud is occupied (a task on the instance, builders in use): the bake waits, without using an attempt.
     Busy,
-    /// Key, token or signature was not accepted: refreshed once, then everything is held.
+    /// Key, token or signature was rejected: refreshed once, then all schedules are suspended.
     Credential,
-    /// No repetition will help: fails now.
+    /// A repetition does not help: the bake fails now.
     Permanent,
-    /// It is not known whether the cloud acted (lost answer, 5xx after sending): looked up before any repetition.
+    /// The cloud may have acted (lost response, 5xx after sending): the result is looked up before any repetition.
     Unclear,
 }

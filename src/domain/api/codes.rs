@@ -1,22 +1,22 @@
-//! What each error code means for us, as data. The code decides; the HTTP status is asked only where the API gave a code that
-//! is not in the table, because it answers server faults with 400 and missing keys with 404.
+//! Table of error codes: class, cause and advice for each. The code decides; the HTTP status is used only for codes
+//! that are not in the table, because the API returns server errors with 400 and missing keys with 404.
 
 use super::{
     cause::Cause::{self, Cloud, Credentials, Image, Instance, Operator, Quota},
     class::ErrorClass::{self, Busy, Credential, Permanent, Transient, Unclear},
 };
 
-/// What a second call does when the first one's answer was lost.
+/// Effect of a second call after the response to the first one was lost.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Idempotency {
-    /// The same as the first, or nothing: reading, starting, stopping.
+    /// None: reading, starting, stopping.
     Idempotent,
-    /// Makes a second of it, or something was promised meanwhile that it would break: creating, distributing, deleting. What
-    /// the first one did is found out before.
+    /// It makes a second image or task, or breaks a promise made since: creating, distributing, deleting. The result of
+    /// the first call is looked up before.
     NonIdempotent,
 }
 
-/// A quota that all bakes of the account share: only time, or the end of an image, gives it room again.
+/// A quota shared by all bakes of the account: only time or the end of an image frees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum AccountQuota {
@@ -31,23 +31,23 @@ pub enum AccountQuota {
 pub struct CodeRule {
     /// The API's `Code`, or its beginning.
     pub code: &'static str,
-    /// Whether `code` stands for all codes that begin so.
+    /// Whether `code` is a prefix.
     pub is_prefix: bool,
-    /// Whether `code` stands for all codes that have it anywhere.
+    /// Whether `code` is a substring.
     pub is_part: bool,
-    /// The class where a repetition is harmless.
+    /// Class of idempotent calls.
     pub class: ErrorClass,
-    /// The class where a repetition would make a second image or task.
+    /// Class of calls whose repetition would make a second image or task.
     pub class_when_doubling: ErrorClass,
-    /// What a bake that ends by it failed for.
+    /// Cause of the failure of a bake that ends with it.
     pub cause: Cause,
-    /// The quota of the account that is used up.
+    /// The account's quota that is exceeded.
     pub quota: Option<AccountQuota>,
     /// One sentence for the operator.
     pub advice: &'static str,
 }
 
-/// What is to be made of a code and a status.
+/// Class and advice for a code and a status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Classification {
     /// The class.
@@ -56,8 +56,8 @@ pub struct Classification {
     pub advice: &'static str,
 }
 
-/// Judges a failed call: by its exact code, else by the longest part of it in the table. An unknown code is judged by its
-/// status. `None` is an answer that is not the API's own, or has neither result nor code: its status is somebody else's.
+/// Classifies a failed call: by its exact code, else by its longest part in the table, else by its status. `None` is a
+/// response that is not the API's own, or has neither result nor code: its status is that of another system.
 pub fn judge(code: Option<&str>, http_status: u16, repeat: Idempotency) -> Classification {
     match code.filter(|code| is_word(code)) {
         Some(code) => find(code).map_or_else(|| by_status(http_status, repeat), |rule| rule.verdict(repeat)),
@@ -65,7 +65,7 @@ pub fn judge(code: Option<&str>, http_status: u16, repeat: Idempotency) -> Class
     }
 }
 
-/// The API's codes are words. A number is an HTTP status that something on the way repeats.
+/// The API's codes are words. A number is an HTTP status repeated by a system in between.
 fn is_word(code: &str) -> bool {
     code.chars().any(char::is_alphabetic)
 }
@@ -106,7 +106,7 @@ fn by_status(http_status: u16, repeat: Idempotency) -> Classification {
     let (class, advice) = match http_status {
         429 => (Transient, "The cloud limits calls: lower requests_per_second if this goes on."),
         401 | 403 => (Permanent, "Access was refused: check the RAM policy."),
-        // Sent by proxies that lost the connection; the request may have arrived.
+        // Proxies that lost the connection send these; the request may have arrived.
         407 | 408 | 499 => return unknown(repeat),
         400..=499 => (Permanent, "The cloud refused the request: read its message."),
         _ => return unknown(repeat),
@@ -114,7 +114,7 @@ fn by_status(http_status: u16, repeat: Idempotency) -> Classification {
     Classification { class, advice }
 }
 
-/// It is not known what the cloud did, nor whether the request reached it.
+/// Neither the result nor the delivery of the request is known.
 fn unknown(repeat: Idempotency) -> Classification {
     match repeat {
         Idempotency::Idempotent => {
@@ -139,7 +139,7 @@ const fn part(code: &'static str, class: ErrorClass, cause: Cause, advice: &'sta
     CodeRule { is_part: true, ..exact(code, class, cause, advice) }
 }
 
-/// A fault of the cloud after which the outcome is unknown: idempotent calls are repeated, for others the image is searched
+/// An error of the cloud with unknown result: idempotent calls are repeated, for others the image is searched for
 /// first.
 const fn fault(code: &'static str, advice: &'static str) -> CodeRule {
     CodeRule { class_when_doubling: Unclear, ..exact(code, Transient, Cloud, advice) }
@@ -288,15 +288,15 @@ const TABLE: &[CodeRule] = &[
     part("Quota", Busy, Quota, WAIT_QUOTA),
     account_quota(AccountQuota::Images, prefix("QuotaExceeded.", Busy, Quota, WAIT_IMAGES)),
     prefix("LimitExceeded", Busy, Quota, WAIT_QUOTA),
-    exact("LastTokenProcessing", Transient, Cloud, "Another operation is under way: tried again."),
-    // The instance is in a state, or at work on something, that does not allow the call now. It passes.
+    exact("LastTokenProcessing", Transient, Cloud, "Another operation is running: tried again."),
+    // The state or a task of the instance does not allow the call now; that changes.
     exact("IncorrectDesktopStatus", Busy, Instance, IN_THE_WAY),
     exact("IncorrectInstanceStatus", Busy, Instance, IN_THE_WAY),
     exact("OperationConflict", Busy, Instance, IN_THE_WAY),
     prefix("OperationDenied.", Busy, Instance, IN_THE_WAY),
     prefix("ResourceBusy", Busy, Instance, IN_THE_WAY),
     part("StatusNotSupport", Busy, Instance, IN_THE_WAY),
-    // Faults of the gateway and behind it.
+    // Errors of the gateway and behind it.
     fault_prefix("ServiceUnavailable", SERVER_FAULT),
     fault("InternalFailure", SERVER_FAULT),
     fault("RequestTimeout", SERVER_FAULT),
@@ -321,7 +321,7 @@ const TABLE: &[CodeRule] = &[
     // Permissions.
     prefix("Forbidden", Permanent, Credentials, RAM),
     prefix("NoPermission", Permanent, Credentials, RAM),
-    // What is asked, and of whom.
+    // Errors of the request and its endpoint.
     exact("InvalidApi.NotFound", Permanent, Operator, "Check the endpoint: this host does not have the call."),
     exact("InvalidProduct.NotFound", Permanent, Operator, "Check the endpoint: this host does not have the service."),
     exact("InvalidProtocol.NeedSsl", Permanent, Operator, "Use an https endpoint."),
@@ -349,7 +349,7 @@ mod tests {
         }
     }
 
-    /// What such a quota refuses, another bake of the account would be refused, too; any other quota may be of the one call.
+    /// Such a quota would reject other bakes of the account too; another quota may concern one call only.
     #[test]
     fn two_quotas_are_of_the_account() {
         let quota = |code: &str| find(code).and_then(|rule| rule.quota);
@@ -368,7 +368,7 @@ mod tests {
                 assert!(verdicts.iter().all(|verdict| *verdict == verdicts[0]), "{}", rule.code);
             }
         }
-        // Without one it is not an answer of the API, whatever the status.
+        // Without a code it is not a response of the API, whatever the status.
         for status in 100..600 {
             for code in [None, Some(""), Some("403"), Some("-1")] {
                 assert_eq!(

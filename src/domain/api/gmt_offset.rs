@@ -1,19 +1,19 @@
-//! The zone of `GmtCreate`: the API shows `YYYY-MM-DD HH:MM:SS` and documents no zone.
+//! Zone of `GmtCreate`: the API returns `YYYY-MM-DD HH:MM:SS` and documents no zone.
 //!
-//! It is learned from our own images: the `Date` of the answer to a create call is the instant at which the image was made,
-//! and the list shows the same instant in the zone that is looked for. Until then `GmtCreate` decides nothing.
+//! It is derived from own images: the `Date` of the response to a create call is the instant at which the image was
+//! made, and the list shows the same instant in the unknown zone. Until then `GmtCreate` is not used.
 
 use chrono::{DateTime, NaiveDateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-/// Every zone in use is a whole number of quarters of an hour off UTC.
+/// Every zone in use is a multiple of a quarter of an hour off UTC.
 const QUARTER: i64 = 15 * 60;
-/// The image is entered while the call is answered; more than this between the two, and they are not one instant.
+/// The image is recorded during the call; beyond this difference the two are not the same instant.
 const SLACK: i64 = 60;
 /// From UTC-12:00 to UTC+14:00.
 const FURTHEST: std::ops::RangeInclusive<i64> = -12 * 3600..=14 * 3600;
 
-/// How far the zone of `GmtCreate` is ahead of UTC.
+/// Offset of `GmtCreate` from UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct GmtOffset {
@@ -21,8 +21,8 @@ pub struct GmtOffset {
 }
 
 impl GmtOffset {
-    /// What an image of ours teaches that was made at `made_at` by the cloud's clock and shows `shown`; `None` where the two
-    /// cannot be one instant in any zone.
+    /// The offset if an own image was made at `made_at` by the cloud's clock and shows `shown`; `None` if no zone
+    /// explains both.
     pub fn learn(shown: NaiveDateTime, made_at: DateTime<Utc>) -> Option<Self> {
         let ahead = (shown - made_at.naive_utc()).num_seconds();
         let rounded = (ahead + QUARTER / 2).div_euclid(QUARTER) * QUARTER;
@@ -30,7 +30,7 @@ impl GmtOffset {
         is_one_instant.then(|| i32::try_from(rounded / 60).ok().map(|minutes| Self { minutes })).flatten()
     }
 
-    /// What is known after `observed`: two images that disagree leave nothing known.
+    /// The offset after `observed`: two images that disagree leave it unknown.
     pub fn agree(known: Option<Self>, observed: Self) -> Option<Self> {
         known.is_none_or(|known| known == observed).then_some(observed)
     }
@@ -51,7 +51,7 @@ impl GmtOffset {
     }
 }
 
-/// Reads `GmtCreate`, also with a `T` in the middle, fractions of seconds or a `Z`.
+/// Parses `GmtCreate`, also with a `T`, fractions of seconds or a `Z`.
 pub fn parse(text: &str) -> Option<NaiveDateTime> {
     let text = text.trim().trim_end_matches(['Z', 'z']);
     ["%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f"]

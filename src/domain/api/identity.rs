@@ -1,7 +1,8 @@
-//! How an image in the cloud is known to be the one of a slot: by the tags we put on it, or, where none of ours is shown, by
-//! its exact name and by its having appeared after our create call.
+//! Identity of images: whether an image in the cloud belongs to a slot. Tags decide; without any of them the exact name
+//! and an appearance after the create call do.
 //!
-//! The create call has no client token, so only this shows whether an unclear call made an image. Others give names, too: an
+//! The create call has no client token, so only this shows whether an unclear call made an image. Others can use the
+//! same names: an image of undecided owner is not ours.
 //! image whose owner cannot be decided is not ours.
 
 use std::collections::BTreeMap;
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use super::gmt_offset::GmtOffset;
 use crate::domain::ids::{ImageId, LineId, ScheduleId};
 
-/// Whose image it is: the value is `[daemon] owner`.
+/// Owner: the value is `[daemon] owner`.
 pub const TAG_OWNER: &str = "imagebaked:owner";
 /// The schedule's stable id.
 pub const TAG_SCHEDULE: &str = "imagebaked:schedule";
@@ -23,13 +24,13 @@ pub const TAG_SLOT: &str = "imagebaked:slot";
 /// The version in the line.
 pub const TAG_VERSION: &str = "imagebaked:version";
 
-/// All tags of ours. An image that shows none of them may be ours all the same: lists of some clouds leave tags out.
+/// All tags of ours. An image without any of them may still be ours: some lists omit tags.
 const OUR_TAGS: [&str; 5] = [TAG_OWNER, TAG_SCHEDULE, TAG_LINE, TAG_SLOT, TAG_VERSION];
 
-/// An image without our tags that was made so long before the create call is not of it. Clocks agree to that.
+/// An untagged image made this long before the create call does not belong to it. Clocks agree within this bound.
 const BEFORE_THE_CALL: TimeDelta = TimeDelta::seconds(60);
 
-/// What must agree for an image to be the one of a slot.
+/// What an image of a slot must match.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
     /// `[daemon] owner`.
@@ -42,50 +43,49 @@ pub struct Identity {
     pub slot: DateTime<Utc>,
     /// The version in the line.
     pub version: u32,
-    /// The name, which the template makes unique to the slot.
+    /// Name, which is unique to the slot by its template.
     pub image_name: String,
-    /// What is known of images without our tags.
+    /// Evidence for images without tags.
     pub evidence: Evidence,
-    /// The zone of `GmtCreate`, once it is learned.
+    /// Zone of `GmtCreate`, once it is known.
     pub gmt_offset: Option<GmtOffset>,
 }
 
-/// What a bake knows of images without our tags, and of those that it has given up.
+/// Evidence of a bake for images without tags, and the images it has given up.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Evidence {
-    /// The ids of all images that carried the name before the first create call under it; `None` where no whole list was
-    /// taken before.
+    /// Ids of all images that had the name before the first create call under it; `None` without a complete list from
+    /// before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub baseline: Option<Vec<ImageId>>,
-    /// When the first create call under the name that may have made an image was sent, by the cloud's clock.
+    /// Instant of the first create call under the name that may have made an image, by the cloud's clock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub first_sent: Option<DateTime<Utc>>,
-    /// Whether every create call under the name that was answered so far was refused for certain: the cloud holds nothing of
-    /// them, and a whole list counts as taken before the first call. Rows of older versions do not say; they are not so.
+    /// Whether all answered create calls under the name were rejected: the cloud has nothing of them, and a complete
+    /// list counts as taken before the first call. `false` in rows of older versions.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub all_refused: bool,
-    /// What is known of names that were given up after a create call under them that may have made an image. At most one for
-    /// each attempt.
+    /// Evidence of former names whose create call may have made an image. At most one per attempt.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub earlier: Vec<EarlierName>,
-    /// Images that this bake has given up: no search finds them again.
+    /// Images that this bake has given up: searches ignore them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub given_up: Vec<ImageId>,
 }
 
 impl Evidence {
-    /// Whether nothing is known.
+    /// Whether there is no evidence.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
 
-    /// Whether the cloud holds nothing of this bake under its name: no create call was sent, or all were refused for certain.
+    /// Whether the cloud has nothing of this bake under its name: no create call was sent, or all were rejected.
     pub fn nothing_made(&self) -> bool {
         self.first_sent.is_none() || self.all_refused
     }
 }
 
-/// A name of a bake before its present one, under which the cloud may have made its image.
+/// A former name of a bake, under which the cloud may have made its image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct EarlierName {
     /// The version in the line.
@@ -99,12 +99,12 @@ pub struct EarlierName {
     pub first_sent: DateTime<Utc>,
 }
 
-/// Who carries the name of a slot without being its image.
+/// Other images with the name of a slot.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct TakenName {
-    /// Images of other hands.
+    /// Images of others.
     pub by_others: Vec<ImageId>,
-    /// Images of the same owner, of other slots.
+    /// Images of the same owner for other slots.
     pub by_own: Vec<ImageId>,
 }
 
@@ -116,12 +116,12 @@ impl TakenName {
 }
 
 impl Identity {
-    /// The slot as the tag shows it: seconds for a scheduled slot, milliseconds for a manual one.
+    /// The slot as in the tag: seconds for a scheduled slot, milliseconds for a manual one.
     pub fn slot_text(&self) -> String {
         self.slot.to_rfc3339_opts(SecondsFormat::AutoSi, true)
     }
 
-    /// Every tag of a new image: the operator's own and ours.
+    /// All tags of a new image: the operator's and ours.
     pub fn tags(&self, of_schedule: &BTreeMap<String, String>) -> BTreeMap<String, String> {
         let mut tags = of_schedule.clone();
         tags.insert(TAG_OWNER.into(), self.owner.clone());
@@ -131,12 +131,12 @@ impl Identity {
         tags
     }
 
-    /// The two tags that find the image of this slot whatever its name.
+    /// The two tags that find the image of this slot under any name.
     pub fn look_up_tags(&self) -> [(String, String); 2] {
         [(TAG_LINE.into(), self.line.to_string()), (TAG_SLOT.into(), self.slot_text())]
     }
 
-    /// Whether `image` is the one of this slot. Where any of our tags is shown, tags decide, whatever its age and name.
+    /// Whether `image` belongs to this slot. If any of our tags is listed, tags decide, whatever its age and name.
     pub fn matches(&self, image: &RemoteImage) -> bool {
         if self.evidence.given_up.contains(&image.image_id) {
             return false;
@@ -144,7 +144,7 @@ impl Identity {
         self.tags_match(image).unwrap_or_else(|| self.is_ours_by_name(image))
     }
 
-    /// What the tags say; `None` where the image shows none of ours.
+    /// Result by tags; `None` if the image has none of ours.
     fn tags_match(&self, image: &RemoteImage) -> Option<bool> {
         if !OUR_TAGS.iter().any(|key| image.tags.contains_key(*key)) {
             return None;
@@ -154,7 +154,7 @@ impl Identity {
         Some(of_slot && shows(TAG_OWNER, &self.owner))
     }
 
-    /// An image that shows none of our tags has appeared after our create call, or it is not ours.
+    /// An untagged image is ours only if it appeared after our create call.
     fn is_ours_by_name(&self, image: &RemoteImage) -> bool {
         if !image.is_of_user() {
             return false;
@@ -167,7 +167,7 @@ impl Identity {
             || present.is_some_and(|sent| self.appeared_since(image, baseline.as_deref(), sent) == Some(true))
     }
 
-    /// Whether an image appeared after our first create call; `None` where nothing decides.
+    /// Whether an image appeared after our first create call; `None` if undecided.
     fn appeared_since(
         &self,
         image: &RemoteImage,
@@ -180,8 +180,7 @@ impl Identity {
         Some(self.gmt_offset?.instant(image.made_at?) >= earliest(first_sent))
     }
 
-    /// Whether the image that an answer named cannot be the one of this slot: a create call may be answered with the id
-    /// of another image.
+    /// Whether the image in a response cannot belong to this slot: a create call may return the id of another image.
     pub fn contradicts(&self, image: &RemoteImage) -> bool {
         if let Some(matches) = self.tags_match(image) {
             return !matches;
@@ -193,8 +192,8 @@ impl Identity {
         has_other_name || image.kind.is_some() && !image.is_of_user() || is_older()
     }
 
-    /// Of several images of this slot the one to follow: a finished one before one being made, then one by its tags, then
-    /// the lower id, so that every search answers the same.
+    /// The image to follow among several of this slot: a complete one before one being made, then one by its tags, then
+    /// the lower id, so that every search returns the same.
     pub fn choose(&self, images: Vec<RemoteImage>) -> Option<RemoteImage> {
         let key = |image: &RemoteImage| (image.status.rank(), self.tags_match(image).is_none(), image.image_id.clone());
         images
@@ -203,12 +202,12 @@ impl Identity {
             .min_by(|a, b| key(a).cmp(&key(b)))
     }
 
-    /// Whether one of `images` is known by its tags: nothing more needs to be asked then.
+    /// Whether one of `images` is identified by tags: no further list is needed.
     pub fn is_tagged(&self, images: &[RemoteImage]) -> bool {
         images.iter().any(|image| image.status != ImageStatus::Deleted && self.tags_match(image) == Some(true))
     }
 
-    /// Who of a whole list carries the name and is not the image of this slot; `None` where nobody does.
+    /// Images of a complete list that have the name and do not belong to this slot; `None` if there are none.
     pub fn taken_name(&self, images: &[RemoteImage]) -> Option<TakenName> {
         let mut taken = TakenName::default();
         for image in images {
@@ -243,18 +242,18 @@ pub struct RemoteImage {
     pub tags: BTreeMap<String, String>,
     /// `ImageType`: `User`, `Shared`, `System` or `Community`, where shown.
     pub kind: Option<String>,
-    /// `GmtCreate`, in a zone that has to be learned; see [`super::gmt_offset`].
+    /// `GmtCreate`, in the zone of [`super::gmt_offset`].
     pub made_at: Option<NaiveDateTime>,
 }
 
 impl RemoteImage {
-    /// Whether it is an image that somebody made in this account: those of the cloud and of other accounts are not ours.
+    /// Whether it was made in this account: images of the cloud and of other accounts are not ours.
     pub fn is_of_user(&self) -> bool {
         self.kind.as_deref().is_some_and(|kind| kind.eq_ignore_ascii_case("user"))
     }
 }
 
-/// How far an image is. The API page of ListImage lists the first four; the sister product adds `DELETE`.
+/// Status of an image. The API page of ListImage lists the first four; the sister product adds `DELETE`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageStatus {
     /// `INIT` or `CREATING`.
@@ -265,12 +264,12 @@ pub enum ImageStatus {
     CreateFailed,
     /// `DELETE`.
     Deleted,
-    /// Anything else, as written: tolerated, and taken as still in progress.
+    /// Any other status, as written: treated as in progress.
     Other(String),
 }
 
 impl ImageStatus {
-    /// Which of several images of one slot is followed: the lowest.
+    /// Order among several images of one slot: the lowest is followed.
     pub(crate) fn rank(&self) -> u8 {
         match self {
             Self::Available => 0,
@@ -280,7 +279,7 @@ impl ImageStatus {
         }
     }
 
-    /// As shown in the history.
+    /// Spelling in the history.
     pub fn as_str(&self) -> &str {
         match self {
             Self::InProgress => "CREATING",
@@ -291,7 +290,7 @@ impl ImageStatus {
         }
     }
 
-    /// Reads the API's text in any case.
+    /// Parses the API's text, in any case.
     pub fn parse(text: &str) -> Self {
         match text.to_ascii_uppercase().as_str() {
             "INIT" | "CREATING" => Self::InProgress,
@@ -325,14 +324,14 @@ mod tests {
 
     const SENT: &str = "2026-03-02T03:00:05Z";
 
-    /// A create call went out at [`SENT`], after a list that showed these.
+    /// A create call was sent at [`SENT`], after a list with these images.
     fn sent(baseline: Option<&[&str]>, gmt_offset: Option<i32>) -> Identity {
         let baseline = baseline.map(|ids| ids.iter().map(|id| ImageId::from(*id)).collect());
         let evidence = Evidence { baseline, first_sent: Some(SENT.parse().unwrap()), ..Evidence::default() };
         Identity { evidence, gmt_offset: gmt_offset.map(GmtOffset::from_minutes), ..identity() }
     }
 
-    /// One that other hands may have made.
+    /// An image that others may have made.
     fn untagged(id: &str) -> RemoteImage {
         RemoteImage { tags: [("team".to_owned(), "desktops".to_owned())].into(), ..ours(id, ImageStatus::Available) }
     }

@@ -1,7 +1,8 @@
-//! What the states of an instance mean for a bake, as data: each word of the cloud is ready, passing or final.
+//! Table of instance states: each word of the cloud is ready, transitional or final for a bake.
 //!
-//! The states of a workstation are not published, but for the example `RUNNING`; those of its closest relative are taken
-//! for it. A word that is not in the table is passing: a bake waits for it to change, and its reason names the word.
+//! The states of a workstation are not published, except for the example `RUNNING`; those of its closest relative are
+//! used. A word that is not in the table is transitional: a bake waits for it to change, and its reason contains the
+//! word.
 
 use serde::{Deserialize, Serialize};
 
@@ -27,11 +28,11 @@ impl InstanceType {
 /// What a bake does with an instance in that state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum StateClass {
-    /// The bake goes on.
+    /// The bake continues.
     Ready,
-    /// It changes by itself: the bake waits, until its deadline.
+    /// It changes by itself: the bake waits until its deadline.
     Passing,
-    /// It does not change by itself: the bake ends at once.
+    /// It does not change by itself: the bake ends now.
     Final,
 }
 
@@ -49,9 +50,9 @@ impl StateClass {
 /// One row of the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StateRule {
-    /// The cloud's word; upper and lower case do not differ.
+    /// Spelling of the cloud; case is ignored.
     pub word: &'static str,
-    /// Which kind of instance has it; `None`: both.
+    /// Kind of instance; `None`: both.
     pub only: Option<InstanceType>,
     /// What a bake does.
     pub class: StateClass,
@@ -64,13 +65,13 @@ pub fn rules() -> impl Iterator<Item = &'static StateRule> {
     TABLE.iter()
 }
 
-/// The row of a word; `None` for one that is not known of this kind of instance.
+/// The row of a word; `None` if it is unknown for this kind of instance.
 pub fn find(word: &str, kind: InstanceType) -> Option<&'static StateRule> {
     let word = word.trim();
     TABLE.iter().find(|rule| rule.word.eq_ignore_ascii_case(word) && rule.only.is_none_or(|only| only == kind))
 }
 
-/// What a bake does with an instance of this kind that shows `word`.
+/// What a bake does with an instance of this kind in state `word`.
 pub fn classify(word: &str, kind: InstanceType) -> StateClass {
     find(word, kind).map_or(StateClass::Passing, |rule| rule.class)
 }

@@ -1,4 +1,12 @@
-//! The port to the cloud: the calls that a bake makes, what they answer, and how an image is recognised.
+//! Interface to the cloud: calls of a bake, their responses, and the identity of images.
+//!
+//! ```
+//! use imagebaked::domain::api::{class::ErrorClass, codes::{Idempotency, judge}};
+//!
+//! // After a lost response, only a call without side effects is repeated at once.
+//! assert_eq!(judge(None, 502, Idempotency::Idempotent).class, ErrorClass::Transient);
+//! assert_eq!(judge(None, 502, Idempotency::NonIdempotent).class, ErrorClass::Unclear);
+//! ```
 
 pub mod call;
 pub mod cause;

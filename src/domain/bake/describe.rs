@@ -15,7 +15,7 @@ impl Bake {
     /// there is one; why a bake that is over ended as it did. `None` for a bake in the queue that has not begun: what it
     /// waits for lies outside of it.
     pub fn reason(&self) -> Option<String> {
-        // What it waited for before its create call is over while that is under way.
+        // The wait before the create call has ended while the call is in flight.
         let waiting = self.state.waiting().filter(|_| !matches!(self.state, State::Creating { .. }));
         let wait = waiting.map(|waiting| waiting.describe(self.settings.timezone));
         let what = match (self.doing(waiting.is_some()), wait) {
@@ -128,12 +128,12 @@ mod tests {
     }
 
     fn queued(on: WaitReason, why: &str) -> State {
-        let kept = Suspended { work: waits(on, why), resume: Resume::Instance };
-        State::Queued { not_before: next(), kept: Some(kept) }
+        let suspended = Suspended { work: waits(on, why), resume: Resume::Instance };
+        State::Queued { not_before: next(), suspended: Some(suspended) }
     }
 
     fn stopping(work: BakeWork, sent: bool) -> State {
-        State::Stopping { work, looks: 0, sent, first_stop: false, next: next() }
+        State::Stopping { work, polls: 0, sent, first_stop: false, next: next() }
     }
 
     fn ready(work: BakeWork, reconcile_before_create: bool, blocked_on: Option<&str>) -> State {
@@ -190,7 +190,7 @@ mod tests {
             ..work()
         };
         let cases = [
-            (State::Queued { not_before: next(), kept: None }, None),
+            (State::Queued { not_before: next(), suspended: None }, None),
             (
                 queued(WaitReason::Users, users),
                 Some(format!("{users}{next_try}, until Mon 2026-03-02 12:00 +08:00 at most")),
@@ -245,7 +245,7 @@ mod tests {
                 State::Unknown {
                     work: work(),
                     since: slot(),
-                    looks: 1,
+                    polls: 1,
                     next: next(),
                     why: "Timeout: no answer".to_owned(),
                 },
@@ -255,7 +255,7 @@ mod tests {
                 State::Unknown {
                     work: waits(WaitReason::Outage, &refused),
                     since: slot(),
-                    looks: 1,
+                    polls: 1,
                     next: next(),
                     why: "Timeout: no answer".to_owned(),
                 },

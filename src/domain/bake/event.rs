@@ -1,4 +1,5 @@
-//! What the state machine takes and gives: events, effects, and what it has to know besides the bake.
+//! Input and output of the state machine. An [`Event`] goes in, an [`Effect`] comes out; [`PollPolicy`] holds the
+//! settings that are not part of the bake.
 
 use std::time::Duration;
 
@@ -10,72 +11,74 @@ use crate::domain::api::{
     gmt_offset::GmtOffset,
 };
 
-/// What happened to a bake.
+/// An event of one bake.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// Its turn has come: instance and builder are free, and it has a version.
+    /// The bake is admitted: instance and builder are free, and a version is assigned.
     Admitted {
-        /// The version in the line.
+        /// Version in the line, from 1.
         version: u32,
     },
-    /// The line has no version left to give.
+    /// The line has no version left.
     NoVersion {
-        /// In words.
+        /// Reason for the history.
         why: String,
     },
-    /// It has the other version that it needs, see [`State::needs_version`](super::State::needs_version)(super::State::needs_version).
+    /// A bake whose name is taken gets another version, see [`State::needs_version`](super::State::needs_version).
     Renumbered {
-        /// The version in the line.
+        /// Version in the line, from 1.
         version: u32,
     },
-    /// The instant it waited for has come, or it was read back after a restart.
+    /// The instant of the last [`Effect::Wait`] has come, or the bake was read from the history after a restart.
     Due,
-    /// Its deadline has passed while everything was held, for this reason.
-    Held {
-        /// For the row.
+    /// The deadline has passed while the daemon admitted no bake (credentials, clock, quota).
+    AdmissionClosed {
+        /// Reason code of the row.
         code: ReasonCode,
-        /// In words.
+        /// Reason for the history.
         why: String,
     },
-    /// Its slot has not come: the clock was ahead when it was begun.
+    /// The slot is in the future: the bake was admitted while the clock was ahead.
     ClockAhead,
     /// The daemon only observes since it was begun: nothing more is stopped or created.
     Observed,
-    /// The call under way came back.
+    /// Response to the call in flight.
     Answered(Response),
-    /// A person cancels it. Done where that is possible, see [`State::cannot_be_cancelled`](super::State::cannot_be_cancelled)(super::State::cannot_be_cancelled).
+    /// A person cancels the bake. Has an effect only where
+    /// [`State::cannot_be_cancelled`](super::State::cannot_be_cancelled) is `None`.
     Cancelled {
-        /// Who.
+        /// Who cancels, for the history.
         by: String,
     },
 }
 
-/// What is to be done once the new state is committed.
+/// What the daemon does after it has committed the new state.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
-    /// Make this call and come back with its answer.
+    /// Send this call and pass its response as [`Event::Answered`].
     Call(Call),
-    /// Nothing until then.
+    /// Send [`Event::Due`] at this instant.
     Wait(DateTime<Utc>),
-    /// Nothing any more.
+    /// Nothing: the bake has ended.
     Done,
 }
 
-/// What the machine has to know besides the bake.
+/// Settings of the state machine that are not part of the bake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct PollPolicy {
-    /// How often an image being made, or an instance on its way, is looked at.
+    /// Time between two polls of an image that is being made, or of an instance that changes its state.
     pub poll_interval: Duration,
-    /// How long after an unclear create call its image is looked for before the call is repeated.
+    /// How long the image of an unclear create call is searched for before the call is repeated.
     pub lookup_window: Duration,
     /// `[daemon] owner`, for the ownership tag.
     pub owner: String,
-    /// Until then every create call searches first: what the daemon did before its start is not known for certain.
+    /// Until this instant every create call searches first: the calls before the daemon's start are not known for
+    /// certain.
     pub search_until: Option<DateTime<Utc>>,
-    /// The zone of `GmtCreate`, once it is learned.
+    /// Zone of `GmtCreate`, once it is known.
     pub gmt_offset: Option<GmtOffset>,
-    /// How far the cloud's clock is ahead of ours.
+    /// How far the cloud's clock is ahead of this host's.
     pub clock_skew: TimeDelta,
-    /// How much of the time that has passed nothing confirms: no deadline counts it.
+    /// Time that has passed by this host's clock only, unconfirmed by the cloud. Deadlines do not count it.
     pub unproven: TimeDelta,
 }

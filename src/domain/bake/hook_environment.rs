@@ -1,4 +1,4 @@
-//! The variables that a hook gets.
+//! Environment variables of a hook: ids and results of the bake go in, names and values come out.
 
 use chrono::SecondsFormat;
 
@@ -8,7 +8,7 @@ use super::{
 };
 use crate::domain::hooks::Moment;
 
-/// The variables of a hook of `bake`: ids and words, never a credential.
+/// Variables for a hook of `bake`. Credentials are never among them.
 pub fn environment(bake: &Bake, work: &BakeWork, end: Option<&End>, moment: Moment) -> Vec<(&'static str, String)> {
     let mut variables = vec![
         ("IMAGEBAKED_HOOK", moment.as_str().to_owned()),

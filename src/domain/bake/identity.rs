@@ -1,9 +1,9 @@
-//! By what the image of a bake is recognised, and what its name and tags show.
+//! Identity of a bake's image: the name and tags that are searched for, and the values of the name template.
 
 use super::{Bake, event::PollPolicy, naming::Values, state::BakeWork};
 use crate::domain::api::identity::Identity;
 
-/// By what the image of `bake` is recognised.
+/// Name, tags and evidence by which the image of `bake` is recognised.
 pub fn identity(bake: &Bake, work: &BakeWork, pace: &PollPolicy) -> Identity {
     Identity {
         owner: pace.owner.clone(),
@@ -17,7 +17,7 @@ pub fn identity(bake: &Bake, work: &BakeWork, pace: &PollPolicy) -> Identity {
     }
 }
 
-/// What the templates of `bake` show at `version`.
+/// Template values of `bake` at `version`.
 pub fn values(bake: &Bake, version: u32) -> Values<'_> {
     Values {
         name: bake.schedule.as_str(),

@@ -1,8 +1,15 @@
-//! What happens when a slot is due: hooks, stop, create, build, start; retries, names, versions and the end of it.
+//! The bake of one slot: hooks, stop, create, build, start, retries, names and versions.
 //!
-//! [`transition::step`] is the whole of it: a pure function from a bake's state and an event to the next state and one
-//! effect. The daemon commits the state and only then carries out the effect, so a bake that is read back from the
-//! database after a crash goes on where its last commit left it.
+//! [`transition::step`] is a pure function from a bake's state and an event to the next state and one effect. The
+//! daemon commits the state before it carries out the effect. After a crash a bake continues from its last commit.
+//!
+//! ```
+//! use imagebaked::domain::bake::naming::Template;
+//!
+//! let template = Template::parse("{name}-{slot:%Y%m%d}")?;
+//! assert!(!template.is_unique_per_slot(), "two slots of one day get the same name");
+//! # Ok::<(), imagebaked::domain::bake::naming::TemplateError>(())
+//! ```
 
 use std::sync::Arc;
 
@@ -33,32 +40,32 @@ pub use self::state::State;
 /// The work for one slot of one instance, or for one manual request.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Bake {
-    /// Its number in the history.
+    /// Number in the history, from 1.
     pub id: BakeId,
-    /// The schedule it belongs to.
+    /// Stable id of the schedule.
     pub schedule_id: ScheduleId,
-    /// What the schedule was called when the bake was recorded.
+    /// Name of the schedule when the bake was recorded.
     pub schedule: ScheduleName,
-    /// The instance to image.
+    /// Instance whose image is made.
     pub instance_id: InstanceId,
-    /// The line that the image belongs to.
+    /// Line of the image.
     pub line: LineId,
-    /// The due instant; for a manual request the moment of the request.
+    /// Due instant of the slot; for a manual request the instant of the request.
     pub slot: DateTime<Utc>,
-    /// Why there is a bake.
+    /// Reason for the row.
     pub trigger: Trigger,
-    /// When it is given up, unless its image is being made by then: `deadline` after the slot, or after the row of a slot
-    /// that was caught up. Stored with the row; neither a restart nor a reload moves it.
+    /// The bake is given up at this instant unless its image is being made: `deadline` after the slot, or after the row
+    /// of a slot that was caught up. Stored with the row; neither a restart nor a reload changes it.
     pub give_up_at: DateTime<Utc>,
-    /// What it does, as of its beginning.
+    /// Settings of the schedule when the bake started.
     pub settings: Arc<BakeSettings>,
-    /// How far it is.
+    /// Current state.
     pub state: State,
 }
 
 impl Bake {
-    /// The first instant, by the cloud's time, at which it may begin: its slot, less what a clock may be off without notice.
-    /// A request of a person has none.
+    /// First instant, by the cloud's time, at which the bake may start: its slot, less the clock difference that goes
+    /// unnoticed. Manual requests have no such bound.
     pub fn earliest(&self) -> DateTime<Utc> {
         match self.trigger {
             Trigger::Manual => DateTime::<Utc>::MIN_UTC,
@@ -80,20 +87,20 @@ impl Bake {
     }
 }
 
-/// Why there is a row in the history.
+/// Reason for a row in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Trigger {
-    /// The slot came due.
+    /// The slot was due.
     Slot,
-    /// The slot was missed and is made up for.
+    /// The slot was missed and is caught up.
     CaughtUp,
-    /// A person asked.
+    /// A person requested the bake.
     Manual,
 }
 
 impl Trigger {
-    /// As the history spells it.
+    /// Spelling in the history.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Slot => "slot",
@@ -102,7 +109,7 @@ impl Trigger {
         }
     }
 
-    /// Reads the history's spelling.
+    /// Parses the spelling of the history.
     pub fn parse(text: &str) -> Option<Self> {
         [Self::Slot, Self::CaughtUp, Self::Manual].into_iter().find(|trigger| trigger.as_str() == text)
     }

@@ -1,6 +1,6 @@
-//! Names from templates: `{name}-{slot:%Y%m%d-%H%M}-v{version}`.
+//! Names from templates such as `{name}-{slot:%Y%m%d-%H%M}-v{version}`.
 //!
-//! A template is parsed once, when the file is loaded, so that its errors are reported then; rendering cannot fail.
+//! The configuration parses a template once and reports its errors; rendering cannot fail.
 
 use std::{fmt::Write, ops::Range};
 
@@ -10,21 +10,21 @@ use chrono::{
     format::{Fixed, Item, Numeric, StrftimeItems},
 };
 
-/// What `{slot}` shows when no format is given.
+/// Format of `{slot}` without a format.
 const SLOT_FORMAT: &str = "%Y%m%d-%H%M%S";
 
-/// The placeholders, for hints.
+/// All placeholders, for hints.
 const PLACEHOLDERS: [&str; 5] = ["name", "id", "instance_id", "slot", "version"];
 
-/// Why a template is refused, with the place inside it.
+/// Error in a template, with its place.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct TemplateError {
-    /// Bytes of the template.
+    /// Byte range in the template.
     pub span: Range<usize>,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to write instead.
+    /// The correction.
     pub hint: String,
 }
 
@@ -34,45 +34,49 @@ impl TemplateError {
     }
 }
 
-/// What a template may show.
+/// Values of the placeholders.
 #[derive(Debug, Clone, Copy)]
 pub struct Values<'a> {
-    /// `{name}`: the schedule's name.
+    /// `{name}`: name of the schedule.
     pub name: &'a str,
-    /// `{id}`: the schedule's stable id.
+    /// `{id}`: stable id of the schedule.
     pub id: &'a str,
     /// `{instance_id}`.
     pub instance_id: &'a str,
     /// `{slot:FORMAT}`: strftime in `zone`; `{slot}` alone is `%Y%m%d-%H%M%S`.
     pub slot: DateTime<Utc>,
-    /// The zone of the schedule.
+    /// Zone of the schedule.
     pub zone: Zone,
-    /// `{version}`: the version in the line, from 1; `{version:03}` fills up with zeros.
+    /// `{version}`: version in the line, from 1. `{version:03}` adds leading zeros.
     pub version: u32,
 }
 
-/// A template, read.
+/// A parsed template.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Template {
-    pieces: Box<[Piece]>,
+    segments: Box<[Segment]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Piece {
+enum Segment {
     Text(Box<str>),
     Name,
     Id,
     InstanceId,
-    /// A strftime format that chrono has accepted.
+    /// strftime format that chrono has accepted.
     Slot(Box<str>),
-    /// The least number of digits.
+    /// Minimum number of digits.
     Version(usize),
 }
 
 impl Template {
-    /// Reads a template. `{{` and `}}` are braces.
+    /// Parses a template. `{{` and `}}` are literal braces.
+    ///
+    /// # Errors
+    ///
+    /// [`TemplateError`] for an unknown placeholder, an invalid format or an unbalanced brace.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
-        let mut pieces = Vec::new();
+        let mut segments = Vec::new();
         let mut plain = String::new();
         let mut at = 0;
         while let Some(next) = text[at..].chars().next() {
@@ -91,9 +95,9 @@ impl Template {
                     ));
                 };
                 if !plain.is_empty() {
-                    pieces.push(Piece::Text(std::mem::take(&mut plain).into()));
+                    segments.push(Segment::Text(std::mem::take(&mut plain).into()));
                 }
-                pieces.push(placeholder(&rest[1..length], at + 1)?);
+                segments.push(placeholder(&rest[1..length], at + 1)?);
                 at += length + 1;
             } else {
                 plain.push(next);
@@ -101,52 +105,51 @@ impl Template {
             }
         }
         if !plain.is_empty() {
-            pieces.push(Piece::Text(plain.into()));
+            segments.push(Segment::Text(plain.into()));
         }
-        Ok(Self { pieces: pieces.into() })
+        Ok(Self { segments: segments.into() })
     }
 
-    /// Whether different slots give different names: it shows the version, or the slot to the minute.
-    /// Templates show local time, so only the version differs between the two passes of a repeated hour.
+    /// Whether different slots get different names: the name has the version, or the slot to the minute. Templates use
+    /// local time, so only the version differs between the two passes of a repeated hour.
     pub fn is_unique_per_slot(&self) -> bool {
-        self.shows_version() || self.shows_slot()
+        self.has_version() || self.has_slot()
     }
 
-    /// Whether the slot alone gives different slots different names: it is shown to the minute. Nobody else gives an
-    /// image such a name by chance.
-    pub fn shows_slot(&self) -> bool {
-        let shown = self.pieces.iter().map(|piece| match piece {
-            Piece::Slot(format) => StrftimeItems::new(format).fold(0, |shown, item| shown | Shown::by(&item)),
+    /// Whether the name has the slot to the minute. Only bakes of the same slot use such a name.
+    pub fn has_slot(&self) -> bool {
+        let text = self.segments.iter().map(|segment| match segment {
+            Segment::Slot(format) => StrftimeItems::new(format).fold(0, |text, item| text | NameValues::by(&item)),
             _ => 0,
         });
-        Shown::to_the_minute(shown.fold(0, |all, shown| all | shown))
+        NameValues::to_the_minute(text.fold(0, |all, text| all | text))
     }
 
-    /// Whether another version gives another name.
-    pub fn shows_version(&self) -> bool {
-        self.pieces.iter().any(|piece| matches!(piece, Piece::Version(_)))
+    /// Whether the name changes with the version.
+    pub fn has_version(&self) -> bool {
+        self.segments.iter().any(|segment| matches!(segment, Segment::Version(_)))
     }
 
-    /// The text for one bake.
+    /// Renders the name of one bake.
     pub fn render(&self, values: &Values<'_>) -> String {
         let mut out = String::new();
-        for piece in &self.pieces {
-            // Writing to a string fails only on a bad format, and those were refused when the template was read.
-            let _ = match piece {
-                Piece::Text(text) => out.write_str(text),
-                Piece::Name => out.write_str(values.name),
-                Piece::Id => out.write_str(values.id),
-                Piece::InstanceId => out.write_str(values.instance_id),
-                Piece::Slot(format) => write!(out, "{}", values.slot.with_timezone(&values.zone).format(format)),
-                Piece::Version(digits) => write!(out, "{:0digits$}", values.version),
+        for segment in &self.segments {
+            // Writing to a string fails only on an invalid format, and `parse` rejects those.
+            let _ = match segment {
+                Segment::Text(text) => out.write_str(text),
+                Segment::Name => out.write_str(values.name),
+                Segment::Id => out.write_str(values.id),
+                Segment::InstanceId => out.write_str(values.instance_id),
+                Segment::Slot(format) => write!(out, "{}", values.slot.with_timezone(&values.zone).format(format)),
+                Segment::Version(digits) => write!(out, "{:0digits$}", values.version),
             };
         }
         out
     }
 }
 
-/// Reads what stands between braces; `start` is where it begins in the template.
-fn placeholder(inside: &str, start: usize) -> Result<Piece, TemplateError> {
+/// Parses the text between two braces; `start` is its offset in the template.
+fn placeholder(inside: &str, start: usize) -> Result<Segment, TemplateError> {
     let (word, format) = match inside.split_once(':') {
         Some((word, format)) => (word, Some(format)),
         None => (inside, None),
@@ -154,14 +157,14 @@ fn placeholder(inside: &str, start: usize) -> Result<Piece, TemplateError> {
     let word_span = start..start + word.len();
     let format_span = word_span.end + 1..start + inside.len();
     match (word, format) {
-        ("name", None) => Ok(Piece::Name),
-        ("id", None) => Ok(Piece::Id),
-        ("instance_id", None) => Ok(Piece::InstanceId),
-        ("slot", None) => Ok(Piece::Slot(SLOT_FORMAT.into())),
+        ("name", None) => Ok(Segment::Name),
+        ("id", None) => Ok(Segment::Id),
+        ("instance_id", None) => Ok(Segment::InstanceId),
+        ("slot", None) => Ok(Segment::Slot(SLOT_FORMAT.into())),
         ("slot", Some(format)) => slot_format(format, format_span),
-        ("version", None) => Ok(Piece::Version(1)),
+        ("version", None) => Ok(Segment::Version(1)),
         ("version", Some(format)) => match format.strip_prefix('0').map(str::parse) {
-            Some(Ok(digits @ 1..=9)) => Ok(Piece::Version(digits)),
+            Some(Ok(digits @ 1..=9)) => Ok(Segment::Version(digits)),
             _ => Err(TemplateError::new(
                 format_span,
                 format!("`{format}` is not a width of the version"),
@@ -177,7 +180,7 @@ fn placeholder(inside: &str, start: usize) -> Result<Piece, TemplateError> {
     }
 }
 
-fn slot_format(format: &str, span: Range<usize>) -> Result<Piece, TemplateError> {
+fn slot_format(format: &str, span: Range<usize>) -> Result<Segment, TemplateError> {
     if format.is_empty() {
         return Err(TemplateError::new(
             span,
@@ -192,10 +195,10 @@ fn slot_format(format: &str, span: Range<usize>) -> Result<Piece, TemplateError>
             "use strftime: `%Y%m%d-%H%M` is year, month, day, hour and minute",
         ));
     }
-    Ok(Piece::Slot(format.into()))
+    Ok(Segment::Slot(format.into()))
 }
 
-/// The placeholder that begins most like `word`, and all that there are.
+/// Hint with the placeholder whose beginning is most like `word`, and all placeholders.
 fn suggestion(word: &str) -> String {
     let common = |name: &str| word.bytes().zip(name.bytes()).take_while(|(a, b)| a.eq_ignore_ascii_case(b)).count();
     let nearest = PLACEHOLDERS.iter().max_by_key(|name| common(name)).filter(|name| common(name) > 0);
@@ -206,10 +209,10 @@ fn suggestion(word: &str) -> String {
     }
 }
 
-/// Which parts of an instant a format shows, as bits.
-struct Shown;
+/// Parts of an instant that a format shows, as bits.
+struct NameValues;
 
-impl Shown {
+impl NameValues {
     const YEAR: u32 = 1;
     const MONTH: u32 = 1 << 1;
     const DAY: u32 = 1 << 2;
@@ -224,8 +227,8 @@ impl Shown {
     const TIME: u32 = Self::HALF_DAY | Self::HALF_HOUR | Self::MINUTES;
     const MINUTE: u32 = Self::DATE | Self::TIME;
 
-    fn to_the_minute(shown: u32) -> bool {
-        let has = |parts: u32| shown & parts == parts;
+    fn to_the_minute(text: u32) -> bool {
+        let has = |parts: u32| text & parts == parts;
         (has(Self::DATE) || has(Self::ISO_DATE)) && has(Self::TIME)
     }
 
@@ -327,7 +330,7 @@ mod tests {
         ] {
             let template = Template::parse(template).unwrap();
             assert_eq!(template.is_unique_per_slot(), apart, "{template:?}");
-            assert_eq!(template.shows_slot(), apart && !template.shows_version(), "{template:?}");
+            assert_eq!(template.has_slot(), apart && !template.has_version(), "{template:?}");
         }
     }
 }

@@ -60,7 +60,7 @@ pub struct ClosedAdmission {
     pub quota: AccountQuota,
     /// When it did.
     pub refused_at: DateTime<Utc>,
-    /// The cloud's last refusal.
+    /// The cloud's last rejection.
     pub message: String,
     /// The `retry.cap` of the bake that was refused last.
     #[serde(with = "humantime_serde")]

@@ -1,4 +1,4 @@
-//! The machine-readable word of why a row ended as it did. Health counts by it, `--json` and SQL show it.
+//! Reason codes: why a row ended without a good image. Health counts by code; `--json` and SQL return it.
 
 use crate::domain::api::{
     call::{ApiError, ErrorClass},
@@ -6,25 +6,25 @@ use crate::domain::api::{
 };
 use serde::{Deserialize, Serialize};
 
-/// Why a row ended without a good image. The words are a contract: scripts compare them.
+/// Machine-readable reason of an end without a good image. The words are stable: scripts compare them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ReasonCode {
-    /// The slot passed while the daemon could not run, and `catch_up` does not bake it.
+    /// The daemon could not run when the slot was due, and `catch_up` does not bake it.
     Missed,
     /// The schedule was paused.
     Paused,
-    /// Another bake of the instance was not over, and `overlap` is `skip`.
+    /// Another bake of the instance was running, and `overlap` is `skip`.
     Overlap,
-    /// Somebody was connected to the instance.
+    /// A user was connected to the instance.
     UsersConnected,
-    /// No image could be begun before the deadline.
+    /// No image was started before the deadline.
     Deadline,
     /// A `before` hook refused the bake.
     VetoedByHook,
-    /// A hook could not be run, or failed.
+    /// A hook did not start, or failed.
     HookFailed,
-    /// The instance is in a state that allows no image, or is not there.
+    /// The instance is in a state that allows no image, or does not exist.
     InstanceState,
     /// The row was written while the clock was ahead.
     ClockAhead,
@@ -40,22 +40,22 @@ pub enum ReasonCode {
     CreatedFailed,
     /// The image was still being made after `build_deadline`.
     Stuck,
-    /// The image is not listed any more, or was deleted while it was being made.
+    /// The image is not listed any more, or was deleted during its build.
     Vanished,
     /// Another image has the name.
     NameTaken,
-    /// A quota was full.
+    /// A quota was exceeded.
     Quota,
     /// The cloud could not be reached, or did not answer.
     Outage,
-    /// The cloud refused a call for good.
+    /// The cloud rejected a call permanently.
     Refused,
-    /// The daemon only observes.
+    /// `observe` is set: the daemon makes no changes.
     Observe,
 }
 
 impl ReasonCode {
-    /// The code of a bake that ends by this error.
+    /// Reason code for a bake that ends with this error.
     pub fn of(error: &ApiError) -> Self {
         let code = error.code.as_deref().unwrap_or_default();
         match error.class {
@@ -120,7 +120,7 @@ impl ReasonCode {
         Self::Observe,
     ];
 
-    /// The word in tables and JSON; the same as in serde.
+    /// Spelling in tables, in JSON and in serde.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Missed => "missed",
@@ -147,12 +147,12 @@ impl ReasonCode {
         }
     }
 
-    /// Reads a word; `None` where it is not one of ours.
+    /// Parses a code; `None` for an unknown word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|code| code.as_str() == word)
     }
 
-    /// What rows of versions before this one count as: they kept no code.
+    /// Code for rows of older versions, which have none.
     pub(crate) const fn unrecorded() -> Self {
         Self::Refused
     }
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_tells_the_code_and_the_cause() {
+    fn an_error_determines_the_code_and_the_cause() {
         use crate::domain::api::codes::{self, Idempotency};
         for (code, status, reason, cause) in [
             ("Instance.NotFound", 404, "instance_state", "instance"),

@@ -1,4 +1,4 @@
-//! How long to wait before the next attempt.
+//! Delays between attempts and between polls, from the number of failures and a random number generator.
 
 use std::time::Duration;
 
@@ -8,16 +8,15 @@ use fastrand::Rng;
 use super::settings::RetryPolicy;
 use crate::domain::api::call::{ApiError, ErrorClass};
 
-/// The first look after an unclear answer.
-pub const FIRST_LOOK: Duration = Duration::from_secs(2);
-/// No two looks for the same thing are further apart than this, unless the server asks for it.
+/// Delay before the first search after an unclear response.
+pub const FIRST_POLL: Duration = Duration::from_secs(2);
+/// Maximum time between two polls of the same thing, unless the server asks for more.
 pub const LONGEST_GAP: Duration = Duration::from_mins(10);
-/// How long credentials that were refused are left alone.
+/// Pause after rejected credentials.
 const CREDENTIAL_PAUSE: Duration = Duration::from_mins(1);
 
-/// The wait after the `attempt`th call (from 1) failed: full jitter under `base` · 2^(attempt-1), capped. The server's
-/// own delay wins where it asked for one; a little jitter is added to it, so that many bakes told the same do not
-/// come back in step.
+/// Delay after call number `attempt` (from 1) failed: full jitter under `base` · 2^(attempt-1), at most `cap`. A delay
+/// that the server asks for takes precedence; jitter is added, so that many bakes do not return at the same instant.
 pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, rng: &mut Rng) -> Duration {
     if let Some(asked) = retry_after {
         return asked.saturating_add(between(Duration::ZERO, asked / 10 + MIN_DELAY, rng));
@@ -26,30 +25,29 @@ pub fn delay(policy: &RetryPolicy, attempt: u32, retry_after: Option<Duration>, 
     between(MIN_DELAY.min(ceiling), ceiling, rng)
 }
 
-/// The wait before the `look`th repetition (from 1) of a harmless question: doubles from `first`, within a tenth either
-/// way, and is never longer than `cap`.
-pub fn look_delay(first: Duration, look: u32, cap: Duration, rng: &mut Rng) -> Duration {
-    let nominal = first.saturating_mul(2u32.saturating_pow(look.saturating_sub(1).min(31))).min(cap);
+/// Delay before repetition number `poll` (from 1) of a call without side effects: doubles from `first`, varies by a
+/// tenth either way, and is at most `cap`.
+pub fn poll_delay(first: Duration, poll: u32, cap: Duration, rng: &mut Rng) -> Duration {
+    let nominal = first.saturating_mul(2u32.saturating_pow(poll.saturating_sub(1).min(31))).min(cap);
     between(nominal.saturating_sub(nominal / 10), nominal.saturating_add(nominal / 10).min(cap), rng)
 }
 
-/// How long a harmless question waits after it was refused for the `n`th time in a row; at most `cap`, unless the server
-/// asks for more.
+/// Delay after a call without side effects failed `n` times in a row: at most `cap`, unless the server asks for more.
 pub fn pause_after(error: &ApiError, n: u32, poll_interval: Duration, cap: Duration, rng: &mut Rng) -> Duration {
     let pause = match error.class {
         ErrorClass::Credential => credential_pause(poll_interval),
-        _ => look_delay(poll_interval.min(FIRST_LOOK), n, cap, rng),
+        _ => poll_delay(poll_interval.min(FIRST_POLL), n, cap, rng),
     };
     pause.max(error.server_delay().unwrap_or_default())
 }
 
-/// The daemon lets one call a minute try whether credentials work again; what is under way need not wait longer than for any
-/// other look, so that new credentials count at once after a restart.
+/// Pause of a running bake after rejected credentials. The daemon probes the credentials once a minute; a bake waits no
+/// longer than for any other poll, so that new credentials work at once after a restart.
 pub fn credential_pause(poll_interval: Duration) -> Duration {
     CREDENTIAL_PAUSE.min(poll_interval)
 }
 
-/// `instant + pause`, at the end of time where that overflows.
+/// `instant + pause`, or the end of time on overflow.
 pub fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(pause)
         .ok()
@@ -57,7 +55,7 @@ pub fn later(instant: DateTime<Utc>, pause: Duration) -> DateTime<Utc> {
         .unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
 
-/// Full jitter may fall to nothing; a failing call must not become a hot loop.
+/// Full jitter can come to zero; this bound prevents a busy loop of failing calls.
 const MIN_DELAY: Duration = Duration::from_millis(20);
 
 fn between(low: Duration, high: Duration, rng: &mut Rng) -> Duration {
@@ -92,14 +90,14 @@ mod tests {
     }
 
     #[test]
-    fn looks_double_up_to_the_cap_and_never_past_it() {
+    fn poll_delays_double_up_to_the_cap_and_never_past_it() {
         let mut rng = Rng::with_seed(4);
         let (first, cap) = (Duration::from_secs(2), Duration::from_mins(10));
-        for look in 1..200 {
-            let nominal = Duration::from_secs((2u64 << (look - 1).min(20)).min(600));
+        for poll in 1..200 {
+            let nominal = Duration::from_secs((2u64 << (poll - 1).min(20)).min(600));
             for _ in 0..50 {
-                let wait = look_delay(first, look, cap, &mut rng);
-                assert!(wait >= nominal * 9 / 10 && wait <= (nominal * 11 / 10).min(cap), "look {look}: {wait:?}");
+                let wait = poll_delay(first, poll, cap, &mut rng);
+                assert!(wait >= nominal * 9 / 10 && wait <= (nominal * 11 / 10).min(cap), "poll {poll}: {wait:?}");
             }
         }
     }

@@ -1,5 +1,5 @@
-//! What a bake does. Frozen into the history when the bake begins, so that a later edit of the file does not
-//! change a bake under way.
+//! Settings of a bake. The history stores them when the bake starts, so that a later edit of the file does not change a
+//! running bake.
 
 use crate::domain::api::instance_state::InstanceType;
 use std::{collections::BTreeMap, time::Duration};
@@ -9,22 +9,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::domain::{calendar::zone::Zone, clock::shifted, hooks::Hooks};
 
-/// Everything that a bake needs to know of its schedule.
+/// The settings of the schedule that a bake needs.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct BakeSettings {
-    /// Which kind of machine the instance is.
+    /// Kind of machine.
     pub instance_type: InstanceType,
-    /// Where the instance is, for the calls that ask for a region; not the region of the endpoint.
+    /// Region of the instance, for calls that need one; not the region of the endpoint.
     pub instance_region: String,
     /// Workstations only: the persistent session (`p-…`) that pins one concrete machine.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sub_instance_id: Option<String>,
-    /// Which disks go into the image.
+    /// Disks in the image.
     pub disk_type: DiskType,
-    /// Cloud desktops only: leave out every directory under `C:\Users` but `Administrator` and `Public`.
+    /// Cloud desktops only: omit every directory under `C:\Users` except `Administrator` and `Public`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auto_clean_userdata: Option<bool>,
-    /// Whether user profile data is copied; the cloud's default where `None`.
+    /// Whether user profile data is copied; `None` is the cloud's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub copy_profile: Option<bool>,
     /// `BizType` as is; its meaning is not public.
@@ -33,7 +33,7 @@ pub struct BakeSettings {
     /// `ProductType` as is; its meaning is not public.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub product_type: Option<String>,
-    /// The operator's own tags; at most 15, so that the five of ours fit.
+    /// The operator's tags, at most 15: five more are added.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub tags: BTreeMap<String, String>,
     /// Template of the image's name, see [`super::naming`].
@@ -41,30 +41,30 @@ pub struct BakeSettings {
     /// Template of the image's description.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The zone in which templates show the slot.
+    /// Zone of the slot in templates.
     pub timezone: Zone,
-    /// The cloud must have accepted the create call this long after the slot, else the bake is given up.
+    /// Time after the slot by which the cloud must have accepted the create call; otherwise the bake is given up.
     #[serde(with = "humantime_serde")]
     pub deadline: Duration,
-    /// After the first such time of `timezone` after the slot, no stop and no create begins.
+    /// No stop and no create call starts after this time of day in `timezone`, counted from the slot.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_after: Option<NaiveTime>,
-    /// An image that is still being made after this long is reported as stuck.
+    /// Build time after which the image is reported as stuck.
     #[serde(with = "humantime_serde")]
     pub build_deadline: Duration,
-    /// How often and how fast failed calls are repeated.
+    /// Number and delay of repeated calls.
     pub retry: RetryPolicy,
     /// Whether the instance is stopped for the bake.
     pub stop_instance: StopInstance,
     /// Cloud desktops only: what a stopped desktop keeps.
     pub stopped_mode: StoppedMode,
-    /// What becomes of a stop while somebody is connected.
+    /// What happens to a stop while a user is connected.
     #[serde(default)]
     pub if_connected: IfConnected,
-    /// How long it waits for them to leave.
+    /// Maximum time to wait for connected users.
     #[serde(default = "connected_wait", with = "humantime_serde")]
     pub connected_wait: Duration,
-    /// How long a bake keeps its instance stopped while it waits to begin the image.
+    /// Maximum time that the instance stays stopped before the image is started.
     #[serde(default = "max_downtime", with = "humantime_serde")]
     pub max_downtime: Duration,
     /// The operator's commands around the bake.
@@ -76,14 +76,14 @@ pub struct BakeSettings {
 }
 
 impl BakeSettings {
-    /// The last instant at which a bake of `slot` may stop its instance or begin its image: `deadline` after
-    /// `counted_from`, or `not_after` if that comes first.
+    /// Last instant at which a bake of `slot` may stop its instance or start its image: `deadline` after
+    /// `counted_from`, or `not_after` if that is earlier.
     pub fn give_up_at(&self, slot: DateTime<Utc>, counted_from: DateTime<Utc>) -> DateTime<Utc> {
         let deadline = shifted(counted_from, TimeDelta::from_std(self.deadline).unwrap_or(TimeDelta::MAX));
         self.first_not_after(slot).map_or(deadline, |not_after| not_after.min(deadline))
     }
 
-    /// The first instant after `slot` at which clocks in `timezone` show `not_after`.
+    /// First instant after `slot` at which clocks in `timezone` show `not_after`.
     pub fn first_not_after(&self, slot: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let time = self.not_after?;
         let slot_day = slot.with_timezone(&self.timezone).date_naive();
@@ -93,8 +93,8 @@ impl BakeSettings {
         })
     }
 
-    /// The instants at which clocks show `local`, in order. A time that a clock change leaves out counts as if the clock
-    /// had not changed yet.
+    /// Instants at which clocks show `local`, in order. A time that a clock change skips counts as if the clock had not
+    /// changed yet.
     fn instants(&self, local: NaiveDateTime) -> [Option<DateTime<Utc>>; 2] {
         const LONGER_THAN_A_CHANGE: TimeDelta = TimeDelta::hours(3);
         let utc = |local: NaiveDateTime| {
@@ -119,7 +119,7 @@ pub enum DiskType {
 }
 
 impl DiskType {
-    /// As the API spells it.
+    /// Spelling of the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::All => "ALL",
@@ -128,19 +128,19 @@ impl DiskType {
     }
 }
 
-/// `stop_instance`: whether the machine is stopped before its image is made, and started afterwards.
+/// `stop_instance`: whether the instance is stopped before its image is made, and started afterwards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum StopInstance {
-    /// Imaged as it is.
+    /// The image is made of the running instance.
     Never,
-    /// Stopped where it runs; imaged running where the stop is refused.
+    /// The instance is stopped if it runs. If the cloud rejects the stop, the image is made of the running instance.
     IfRunning,
-    /// No image unless it is stopped.
+    /// No image is made unless the instance is stopped.
     Required,
 }
 
-/// How long a bake waits for connected users where nothing is said, as rows do that are older than the key.
+/// Default of `connected_wait`, also for rows that are older than the key.
 pub const CONNECTED_WAIT: Duration = Duration::from_hours(1);
 
 /// Default of `max_downtime`, also for rows that are older than the key.
@@ -154,30 +154,30 @@ fn connected_wait() -> Duration {
     CONNECTED_WAIT
 }
 
-/// `if_connected`: whether an instance is stopped under a connected user.
+/// `if_connected`: whether the instance is stopped while a user is connected.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum IfConnected {
-    /// Not before they have left, and not at all if that takes too long.
+    /// The stop waits until the users have left, at most for `connected_wait`.
     #[default]
     Wait,
-    /// Never: the slot is skipped.
+    /// The slot is skipped.
     Skip,
-    /// Stopped all the same.
+    /// The instance is stopped.
     Proceed,
 }
 
 /// `StoppedMode` of ecd StopDesktops.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum StoppedMode {
-    /// Resources stay reserved and billed, so that the start cannot fail for lack of stock.
+    /// Resources stay reserved and billed: the start cannot fail for lack of stock.
     KeepCharging,
-    /// Compute is given back; a later start may fail for lack of stock.
+    /// Compute resources are released: the start can fail for lack of stock.
     StopCharging,
 }
 
 impl StoppedMode {
-    /// As the API spells it.
+    /// Spelling of the API.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeepCharging => "KeepCharging",
@@ -189,15 +189,15 @@ impl StoppedMode {
 /// `retry = { attempts, base, cap }`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct RetryPolicy {
-    /// Calls in all, the first included; at least 1.
+    /// Maximum number of calls, the first included; at least 1.
     pub attempts: u32,
-    /// The upper bound of the first delay; doubles with each attempt.
+    /// Upper bound of the first delay; doubles with each attempt.
     #[serde(with = "humantime_serde")]
     pub base: Duration,
-    /// No delay is longer than this, unless the server asks for it.
+    /// Maximum delay, unless the server asks for more.
     #[serde(with = "humantime_serde")]
     pub cap: Duration,
-    /// How often an image that the cloud lists as CREATE_FAILED is created again.
+    /// How often an image is created again after the cloud lists it as CREATE_FAILED.
     #[serde(default = "rebakes")]
     pub rebakes: u32,
 }
@@ -261,9 +261,9 @@ mod tests {
             ("Asia/Shanghai", (7, 0), "2026-03-01T15:00:00Z", "2026-03-01T23:00:00Z"),
             ("Asia/Shanghai", (7, 0), "2026-03-01T23:00:00Z", "2026-03-02T23:00:00Z"),
             ("UTC", (0, 0), "2026-12-31T03:00:00Z", "2027-01-01T00:00:00Z"),
-            // 02:30 does not exist on 2026-03-29 in Berlin; clocks show 03:30 when it would have come.
+            // 02:30 does not exist on 2026-03-29 in Berlin; clocks show 03:30 at that instant.
             ("Europe/Berlin", (2, 30), "2026-03-28T23:00:00Z", "2026-03-29T01:30:00Z"),
-            // On 2026-10-25 it comes twice.
+            // 02:30 occurs twice on 2026-10-25.
             ("Europe/Berlin", (2, 30), "2026-10-24T23:00:00Z", "2026-10-25T00:30:00Z"),
             ("Europe/Berlin", (2, 30), "2026-10-25T00:45:00Z", "2026-10-25T01:30:00Z"),
         ] {

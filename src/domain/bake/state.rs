@@ -1,4 +1,4 @@
-//! How far a bake is: the states, what each carries, and how a bake ended.
+//! States of a bake: what each one stores, how it is stored in the history, and how a bake ends.
 
 use std::time::Duration;
 
@@ -13,51 +13,53 @@ use super::{
 use crate::domain::api::cause::Cause;
 use crate::domain::api::{call::MadeImage, identity::Evidence};
 
-/// How far a bake is. Every state carries what is needed to go on from it, and nothing else.
+/// State of a bake. Each state stores exactly what the bake needs to continue from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// Waits for its time, then for its instance and for a builder.
+    /// Waits for its slot, its instance and a builder.
     Queued {
-        /// The slot and its share of the jitter, or the next try.
+        /// Slot plus jitter, or the next attempt.
         not_before: DateTime<Utc>,
-        /// What it keeps of an earlier turn, while it waits.
+        /// Stored work of a bake that returned to the queue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        kept: Option<Suspended>,
+        #[serde(rename = "kept")]
+        suspended: Option<Suspended>,
     },
-    /// The instance is looked at, or the `before` hooks run.
+    /// Polls the instance or runs the `before` hooks.
     Preparing {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// The hook under way, from 0; `None`: the look at the instance.
+        /// Index of the running hook, from 0; `None` while the instance is polled.
         hook: Option<usize>,
-        /// The next look.
+        /// Instant of the next poll.
         next: DateTime<Utc>,
     },
-    /// The instance is brought to rest.
+    /// Stops the instance.
     Stopping {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// How often the instance was looked at.
-        looks: u32,
-        /// Whether a stop was sent, or was about to be.
+        /// Number of polls of the instance.
+        #[serde(rename = "looks")]
+        polls: u32,
+        /// Whether a stop call was sent, or was about to be sent.
         sent: bool,
-        /// Whether the answer to the first stop is not there yet: refused, it has stopped nothing.
+        /// Whether the first stop call is unanswered. If the cloud rejects it, nothing was stopped.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         first_stop: bool,
-        /// The next look.
+        /// Instant of the next poll.
         next: DateTime<Utc>,
     },
-    /// The create call may be made.
+    /// Ready for the create call.
     Ready {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// Whether an image of the slot is looked for first.
+        /// Whether the image of the slot is searched for before the create call.
         #[serde(alias = "look_first")]
         reconcile_before_create: bool,
-        /// When.
+        /// Instant of the create call.
         next: DateTime<Utc>,
-        /// Why not before; `None` at the first call.
+        /// Reason for a delay; `None` at the first call.
         #[serde(alias = "waits_for")]
         blocked_on: Option<String>,
     },
@@ -65,127 +67,129 @@ pub enum State {
     Creating {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// Just before the call.
+        /// Instant just before the call.
         sent_at: DateTime<Utc>,
     },
-    /// It is not known whether the cloud acted on the create call.
+    /// The create call has no clear result: it may have made an image.
     Unknown {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// When the call was made.
+        /// Instant of the call.
         since: DateTime<Utc>,
-        /// How often the image was looked for.
-        looks: u32,
-        /// The next look.
+        /// Number of searches for the image.
+        #[serde(rename = "looks")]
+        polls: u32,
+        /// Instant of the next search.
         next: DateTime<Utc>,
-        /// What made it unclear.
+        /// Reason: the error of the call.
         why: String,
     },
-    /// The image is being made.
+    /// The cloud makes the image.
     Building {
         /// See [`BakeWork`].
         work: BakeWork,
         /// The image.
         image: MadeImage,
-        /// When it was first known.
+        /// Instant at which the image became known.
         since: DateTime<Utc>,
-        /// When it was last listed; a listing may lag behind the create call.
+        /// Last time the image was listed; a listing may lag behind the create call.
         seen_at: DateTime<Utc>,
-        /// Calls in a row that did not answer.
+        /// Consecutive polls without a valid response.
         #[serde(alias = "misses")]
         consecutive_errors: u32,
-        /// The next look.
+        /// Instant of the next poll.
         next: DateTime<Utc>,
-        /// The cloud's word for how far it is.
+        /// Status as the cloud spells it.
         status: String,
-        /// How the image came to be ours, when it was not by a plain answer.
+        /// How the image was found, if the create call did not return it.
         found: Option<String>,
-        /// The image is not listed any more: the slot's image is searched for by name and tags before it counts as vanished.
+        /// The image is not listed: it is searched for by name and tags before it counts as vanished.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         searching: bool,
     },
-    /// The instance that we stopped is started again.
+    /// Starts the instance that the bake has stopped.
     Starting {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// What the bake came to; `None`: it goes back to the queue, see `max_downtime`.
+        /// Result of the bake; `None`: the bake returns to the queue, see `max_downtime`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         end: Option<End>,
-        /// Looks and calls so far.
+        /// Number of polls and start calls.
         tries: u32,
-        /// Whether a stop was sent whose effect was never seen: the instance may still be about to go down.
+        /// A stop call was sent and no poll has shown the instance stopped: it may still stop.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         #[serde(alias = "doubt")]
         stop_unconfirmed: bool,
-        /// Since when the start is owed; rows of older versions do not say.
+        /// Instant from which the start is pending; `None` in rows of older versions.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         since: Option<DateTime<Utc>>,
-        /// Whether the call under way is a start.
+        /// Whether the call in flight is a start.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         start_sent: bool,
-        /// When the cloud first refused the start.
+        /// First instant at which the cloud rejected the start.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         refused_since: Option<DateTime<Utc>>,
-        /// What was in the way at the last try.
+        /// Error or state at the last attempt.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         #[serde(alias = "trouble")]
         last_error: Option<String>,
-        /// The next look.
+        /// Instant of the next poll.
         next: DateTime<Utc>,
     },
-    /// The instance runs again, and the hooks of the end run.
+    /// The instance runs again; the hooks of the end run.
     Finishing {
         /// See [`BakeWork`].
         work: BakeWork,
-        /// What the bake came to; `None`: it goes back to the queue.
+        /// Result of the bake; `None`: the bake returns to the queue.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         end: Option<End>,
-        /// How many of those hooks have run.
+        /// Number of finished hooks.
         done: usize,
-        /// When the next one may.
+        /// Earliest start of the next hook.
         next: DateTime<Utc>,
     },
-    /// Over.
+    /// Ended.
     Ended {
-        /// `None` if it never began.
+        /// `None` if the bake never started.
         work: Option<BakeWork>,
-        /// What the bake came to.
+        /// Result of the bake.
         end: End,
     },
 }
 
-/// What a bake carries from its admission to its end.
+/// Data of a bake from its admission to its end.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BakeWork {
-    /// The version in the line.
+    /// Version in the line, from 1.
     pub version: u32,
-    /// The name given to the image.
+    /// Name of the image.
     pub image_name: String,
-    /// Create calls so far that count against `retry.attempts`, see [`ApiError::spends_attempt`](crate::domain::api::call::ApiError::spends_attempt)(crate::domain::api::call::ApiError::spends_attempt).
+    /// Create calls that count against `retry.attempts`, see
+    /// [`ApiError::spends_attempt`](crate::domain::api::call::ApiError::spends_attempt).
     pub attempts: u32,
-    /// Whether we stopped the instance and have not seen it running since.
+    /// Whether the bake has stopped the instance and not yet seen it running again.
     #[serde(rename = "owes_start")]
     pub restart_pending: bool,
-    /// Whether the `before` hooks were begun and the hooks of the end have not all run since.
+    /// Whether the `before` hooks have started and the hooks of the end have not all run.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[serde(rename = "owes_hooks")]
     pub end_hooks_pending: bool,
-    /// What the reason of the end says besides.
+    /// Additions to the reason of the end.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// What tells its image from those of others.
+    /// Evidence that distinguishes the bake's image from those of others.
     #[serde(default, skip_serializing_if = "Evidence::is_empty")]
     pub evidence: Evidence,
-    /// Whether it needs another version before it can go on: its name is taken.
+    /// Whether the bake needs another version: its name is taken.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub needs_version: bool,
-    /// How many images were created again because the cloud listed the one before as CREATE_FAILED.
+    /// Images that were created again because the cloud listed the former one as CREATE_FAILED.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub rebakes: u32,
-    /// What it waits for, or was waiting for until the call under way.
+    /// Current wait, or the last one until the call in flight is answered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waiting: Option<Wait>,
-    /// How long its instance is stopped, and how often it was.
+    /// Stops of the instance and their duration.
     #[serde(default, skip_serializing_if = "Downtime::is_none")]
     pub downtime: Downtime,
 }
@@ -193,18 +197,18 @@ pub struct BakeWork {
 /// What a bake knows of its instance at rest, for `max_downtime` above all.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Downtime {
-    /// How often it stopped its instance and did not find the stop refused.
+    /// Number of stops, without those that the cloud rejected.
     pub stops: u32,
-    /// The first answer Stopped after the last of them, until the instance runs again.
+    /// First poll that showed the instance stopped after the last stop; `None` once it runs again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_since: Option<DateTime<Utc>>,
-    /// When the instance ran again after the last of them.
+    /// Instant at which the instance ran again after the last stop.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub running_since: Option<DateTime<Utc>>,
     /// Whether its instance was seen Stopped before the create call: nobody but us is expected to start it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub seen_at_rest: bool,
-    /// What it waited for when the time was over, until it is back in the queue.
+    /// The wait at the time of the restart, until the bake is back in the queue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub waited_for: Option<Wait>,
 }
@@ -221,9 +225,9 @@ impl Downtime {
 }
 
 impl BakeWork {
-    /// When an instance that waits stopped is started again: after `max_downtime`, and at once where only the deletion of
-    /// images makes room. Never where the cloud cannot be called: a start would not reach it either, and the image may be
-    /// begun as soon as it answers.
+    /// Instant at which a stopped instance is started again: after `max_downtime`, or at once if the quota of images is
+    /// exceeded. `None` while the cloud cannot be reached: a start would not arrive either, and the image can be started as
+    /// soon as the cloud responds.
     pub(super) fn downtime_end(&self, max_downtime: Duration, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
         let longest = match self.waiting.as_ref()?.on {
             WaitReason::Outage | WaitReason::Clock | WaitReason::Credentials => return None,
@@ -235,7 +239,7 @@ impl BakeWork {
         Some(later(since.min(now), longest))
     }
 
-    /// Whether it has a version: a bake that ended in the queue has none.
+    /// Whether the bake has a version; one that ended in the queue has none.
     pub(super) fn has_begun(&self) -> bool {
         self.version > 0
     }
@@ -248,30 +252,30 @@ impl BakeWork {
     }
 }
 
-/// What a bake keeps that went back to the queue: it is not begun anew at its next turn.
+/// Work of a bake that returned to the queue. Its next turn continues from here.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(from = "SuspendedRow")]
 pub struct Suspended {
     /// See [`BakeWork`].
     pub work: BakeWork,
-    /// What it does first at its next turn.
+    /// First step of the next turn.
     pub resume: Resume,
 }
 
-/// What a bake that comes back from the queue does first.
+/// First step of a bake that returns from the queue.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resume {
-    /// It looks at its instance.
+    /// Poll the instance.
     #[default]
     Instance,
-    /// It looks whether there is an image of the slot, and then makes the create call.
+    /// Search for an image of the slot, then send the create call.
     FindImage,
-    /// It makes the create call.
+    /// Send the create call.
     Create,
 }
 
-/// [`Suspended`] as rows have it. Those of older versions waited for users, and had the wait beside the work.
+/// [`Suspended`] as stored. Rows of older versions waited for users only and stored the wait beside the work.
 #[derive(Deserialize)]
 struct SuspendedRow {
     work: BakeWork,
@@ -289,50 +293,51 @@ impl From<SuspendedRow> for Suspended {
     }
 }
 
-/// What a bake came to.
+/// Result of a bake.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "end", rename_all = "snake_case")]
 pub enum End {
-    /// There is a good image.
+    /// The bake made a good image.
     Succeeded {
-        /// Which.
+        /// The image.
         image: MadeImage,
-        /// How it came about.
+        /// How the image was made.
         reason: String,
     },
-    /// There is none.
+    /// The bake made no good image.
     Failed {
-        /// The image, when one was begun.
+        /// The image, if one was started.
         image: Option<MadeImage>,
-        /// Whether the next slot must be expected to fail likewise: a schedule whose bakes keep failing so is paused.
+        /// Whether the next slot will probably fail for the same reason. Consecutive failures of this kind pause the
+        /// schedule.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         permanent: bool,
-        /// Why, for programs.
+        /// Reason code.
         #[serde(default = "ReasonCode::unrecorded")]
         code: ReasonCode,
         /// Where the cause lies; `None`: it failed under a version that kept none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         cause: Option<Cause>,
-        /// Why.
+        /// Reason in plain words.
         reason: String,
     },
-    /// None was asked for.
+    /// No image was requested from the cloud.
     Skipped {
-        /// Why, for programs.
+        /// Reason code.
         #[serde(default = "ReasonCode::unrecorded")]
         code: ReasonCode,
-        /// Why.
+        /// Reason in plain words.
         reason: String,
     },
-    /// A person did not want it any more.
+    /// A person cancelled the bake.
     Cancelled {
-        /// Who, in words.
+        /// Who cancelled it.
         reason: String,
     },
 }
 
 impl End {
-    /// Why it ended so, in plain words.
+    /// Reason of the end, in plain words.
     pub fn reason(&self) -> &str {
         match self {
             Self::Succeeded { reason, .. }
@@ -342,7 +347,7 @@ impl End {
         }
     }
 
-    /// Why there is no good image, for programs; `None` where there is one.
+    /// Reason code of an end without a good image.
     pub fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::Succeeded { .. } => None,
@@ -364,7 +369,7 @@ impl End {
         matches!(self, Self::Failed { permanent: true, cause, .. } if cause.is_none_or(Cause::counts_for_auto_pause))
     }
 
-    /// The word for it in tables and JSON.
+    /// Spelling in tables and JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Succeeded { .. } => "succeeded",
@@ -374,7 +379,7 @@ impl End {
         }
     }
 
-    /// The image, where there is one.
+    /// The image, if there is one.
     pub fn image(&self) -> Option<&MadeImage> {
         match self {
             Self::Succeeded { image, .. } => Some(image),
@@ -395,7 +400,7 @@ impl End {
 }
 
 impl State {
-    /// The word for it in tables and JSON.
+    /// Spelling in tables and JSON.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Queued { .. } => "queued",
@@ -411,7 +416,7 @@ impl State {
         }
     }
 
-    /// All the words, in the order of a bake's life.
+    /// Spellings of all states, in the order of a bake's life.
     pub const WORDS: [&'static str; 13] = [
         "queued",
         "preparing",
@@ -428,10 +433,10 @@ impl State {
         "cancelled",
     ];
 
-    /// What it carries, once it has begun.
+    /// Data of a bake that has started.
     pub fn work(&self) -> Option<&BakeWork> {
         match self {
-            Self::Queued { kept, .. } => kept.as_ref().map(|kept| &kept.work),
+            Self::Queued { suspended, .. } => suspended.as_ref().map(|suspended| &suspended.work),
             Self::Preparing { work, .. }
             | Self::Stopping { work, .. }
             | Self::Ready { work, .. }
@@ -444,7 +449,7 @@ impl State {
         }
     }
 
-    /// The image, once there is one.
+    /// The image, once it is known.
     pub fn image(&self) -> Option<&MadeImage> {
         match self {
             Self::Building { image, .. } => Some(image),
@@ -461,8 +466,8 @@ impl State {
             Self::Ready { blocked_on: Some(blocked_on), .. } => Some(blocked_on),
             Self::Unknown { why, .. } => Some(why),
             Self::Building { status, .. } => Some(status),
-            // An instance that is not running is worth more words than the image that is made.
-            Self::Starting { last_error: Some(trouble), .. } => Some(trouble),
+            // An error of the start takes precedence over the image: the instance is not running.
+            Self::Starting { last_error: Some(error), .. } => Some(error),
             Self::Starting { work, end: None, .. } | Self::Finishing { work, end: None, .. } => {
                 work.downtime.waited_for.as_ref().map(|waited| waited.why.as_str())
             }
@@ -478,7 +483,7 @@ impl State {
         }
     }
 
-    /// Why it ended without a good image, for programs; `None` while it is open, and where it succeeded.
+    /// Reason code of an end without a good image; `None` while the bake is open.
     pub fn reason_code(&self) -> Option<ReasonCode> {
         match self {
             Self::Ended { end, .. } => end.reason_code(),
@@ -494,7 +499,7 @@ impl State {
         }
     }
 
-    /// What it waits for, if something is in its way.
+    /// Current wait.
     pub fn waiting(&self) -> Option<&Wait> {
         match self {
             Self::Queued { .. }
@@ -509,7 +514,7 @@ impl State {
         }
     }
 
-    /// When it wants to be looked at again; `None` once it is over.
+    /// Instant of the next event; `None` once the bake has ended.
     pub fn wake_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Queued { not_before, .. } => Some(*not_before),
@@ -525,40 +530,42 @@ impl State {
         }
     }
 
-    /// Whether nothing can change any more.
+    /// Whether the bake has ended.
     pub fn is_ended(&self) -> bool {
         matches!(self, Self::Ended { .. })
     }
 
-    /// Whether it is over and brought an image.
+    /// Whether the bake ended with an image.
     pub fn has_succeeded(&self) -> bool {
         matches!(self, Self::Ended { end: End::Succeeded { .. }, .. })
     }
 
-    /// Why nobody can call it off now; `None` where that can be done.
+    /// Reason why the bake cannot be cancelled now; `None` if it can.
     pub fn cannot_be_cancelled(&self) -> Option<&'static str> {
         match self {
             Self::Queued { .. } | Self::Preparing { .. } | Self::Stopping { .. } | Self::Ready { .. } => None,
-            Self::Creating { .. } => Some("its create call is under way"),
-            Self::Unknown { .. } => Some("it is not known whether its image was begun; that is found out first"),
-            Self::Building { .. } => Some("the cloud has no way to call off an image that is being made"),
+            Self::Creating { .. } => Some("its create call is in flight"),
+            Self::Unknown { .. } => {
+                Some("it is not known whether its image was started; the bake searches for it first")
+            }
+            Self::Building { .. } => Some("the cloud cannot cancel an image that is being made"),
             Self::Starting { .. } => Some("its instance is being started again"),
-            Self::Finishing { .. } => Some("it is over but for its hooks"),
-            Self::Ended { .. } => Some("it is over"),
+            Self::Finishing { .. } => Some("it has ended and only its hooks still run"),
+            Self::Ended { .. } => Some("it has ended"),
         }
     }
 
-    /// Whether it waits for another version, by [`Event::Renumbered`](super::event::Event::Renumbered)(super::event::Event::Renumbered).
+    /// Whether the bake waits for another version, by [`Event::Renumbered`](super::event::Event::Renumbered).
     pub fn needs_version(&self) -> bool {
         matches!(self, Self::Ready { work, .. } if work.needs_version)
     }
 
-    /// Whether it takes one of the builders.
+    /// Whether the bake uses a builder.
     pub fn holds_builder(&self) -> bool {
         !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Finishing { .. } | Self::Ended { .. })
     }
 
-    /// Whether no other bake may touch its instance.
+    /// Whether the bake uses its instance exclusively.
     pub fn holds_instance(&self) -> bool {
         !matches!(self, Self::Queued { .. } | Self::Ended { .. })
     }

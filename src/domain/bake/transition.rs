@@ -7,19 +7,20 @@
 //!   +-- waits, with nothing stopped ---+------ unknown -------+
 //! ```
 //!
-//! `preparing` is the look at the instance and the `before` hooks, `finishing` the hooks of the end. A bake that has
-//! stopped nothing and has to wait (for users, its instance, the cloud) goes back to `queued`, so that it keeps neither a
-//! builder nor its instance from others; it keeps its version.
+//! `preparing` polls the instance and runs the `before` hooks; `finishing` runs the hooks of the end. A bake that has
+//! stopped nothing and has to wait (for users, its instance or the cloud) returns to `queued`. It then uses neither a
+//! builder nor its instance, and keeps its version.
 //!
-//! Four rules carry the promises:
+//! Four rules ensure the promises of docs/promises.md:
 //!
-//! * `creating` is committed before the create call is sent. Whoever finds a bake in it without a call under way
-//!   (a restart after a crash) does not know whether the cloud acted: it becomes `unknown`.
-//! * `unknown` is left only by looking: the image is found and followed, or the look-up window has passed without it
-//!   and the call may be repeated.
-//! * A stop is committed as a debt (`restart_pending`) before it is sent. Every way to an end leads through `starting` while
-//!   the debt is open, and none leads there before the image has reached an end.
-//! * Hooks are a debt likewise (`end_hooks_pending`), paid after the start: what undoes `before` runs however the bake ends.
+//! * `creating` is committed before the create call is sent. A bake that is found in it without a call in flight (after
+//!   a crash) does not know whether the cloud acted: it becomes `unknown`.
+//! * `unknown` ends only by a search: either the image is found, or the look-up window has passed without it and the
+//!   call may be repeated.
+//! * A stop is committed as a pending restart (`restart_pending`) before it is sent. While the restart is pending,
+//!   every end leads through `starting`, and never before the image has reached an end state.
+//! * Hooks of the end are pending in the same way (`end_hooks_pending`) and run after the start: they revert what
+//!   `before` did, however the bake ends.
 
 use std::time::Duration;
 
@@ -47,19 +48,20 @@ use crate::domain::{
     hooks::{HookCommand, HookOutcome, HookResult, HookRun, Moment},
 };
 
-/// A create call later than this after its slot looks first: another host with the same file may have made the image.
-const LOOK_FIRST_AFTER: Duration = Duration::from_mins(1);
-/// An instance whose stop was sent and never seen to work must be seen running this often before it counts as running.
+/// A create call later than this after its slot searches first: another host with the same configuration may have made
+/// the image.
+const RECONCILE_AFTER: Duration = Duration::from_mins(1);
+/// Polls that must show an instance running before an unconfirmed stop counts as lost.
 const SETTLED_AFTER: u32 = 3;
-/// An instance counts as missing when so many answers in a row did not list it, each a poll after the one before.
+/// Consecutive polls without the instance after which it counts as missing.
 const ABSENT_AFTER: u32 = 5;
-/// A bake stops its instance at most so often, see `max_downtime`.
+/// Maximum number of stops per bake, see `max_downtime`.
 const MOST_STOPS: u32 = 2;
-/// So many polls of an instance on its way come at the usual pace, before the pauses grow.
+/// Polls of an instance at the usual interval before the pauses grow.
 const STEADY_POLLS: u32 = 8;
 
-/// The next state of `bake` after `event`, and what is to be done once that state is committed. An event that does not
-/// belong to the state changes nothing: it can only be an answer that was overtaken.
+/// Returns the next state of `bake` after `event`, and the effect to carry out once that state is committed. An event
+/// that does not belong to the state changes nothing: it is a late response.
 pub fn step(bake: &Bake, event: Event, now: DateTime<Utc>, pace: &PollPolicy, rng: &mut Rng) -> (State, Effect) {
     Step { bake, now, pace, rng }.take(event)
 }
@@ -76,32 +78,30 @@ impl Step<'_> {
         match (self.bake.state.clone(), event) {
             (State::Ended { work, end }, _) => (State::Ended { work, end }, Effect::Done),
 
-            (State::Queued { kept, .. }, Event::NoVersion { why }) => {
-                self.end_queued(kept, failed(ReasonCode::Refused, true, why))
+            (State::Queued { suspended, .. }, Event::NoVersion { why }) => {
+                self.end_queued(suspended, failed(ReasonCode::Refused, true, why))
             }
-            // Nothing is begun, no hook and no stop, only to be given up at once.
-            (State::Queued { not_before, kept }, Event::Admitted { .. }) if self.past_deadline() => {
-                self.wait_in_queue(not_before, kept)
+            // A bake past its deadline starts no hook and no stop.
+            (State::Queued { not_before, suspended }, Event::Admitted { .. }) if self.past_deadline() => {
+                self.wait_in_queue(not_before, suspended)
             }
-            (State::Queued { kept: None, .. }, Event::Admitted { version }) => self.begin(version),
-            (State::Queued { kept: Some(kept), .. }, Event::Admitted { .. }) => self.resume(kept),
-            (State::Queued { not_before, kept }, Event::Due) => self.wait_in_queue(not_before, kept),
+            (State::Queued { suspended: None, .. }, Event::Admitted { version }) => self.begin(version),
+            (State::Queued { suspended: Some(suspended), .. }, Event::Admitted { .. }) => self.resume(suspended),
+            (State::Queued { not_before, suspended }, Event::Due) => self.wait_in_queue(not_before, suspended),
 
             (State::Preparing { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Preparing { work, hook: None, .. }, Event::Due) => self.look_at_instance(work),
-            // The process in which it ran is gone, and perhaps the hook with it before it was done.
+            (State::Preparing { work, hook: None, .. }, Event::Due) => self.poll_instance(work),
+            // The process of the hook is gone, and the hook may not have finished.
             (State::Preparing { work, hook: Some(hook), .. }, Event::Due) => self.prepare(work, hook),
-            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => {
-                self.looked_at_instance(work, answer)
-            }
+            (State::Preparing { work, hook: None, .. }, Event::Answered(answer)) => self.instance_polled(work, answer),
             (State::Preparing { work, hook: Some(hook), .. }, Event::Answered(Response::Hook(outcome))) => {
                 self.prepared(work, hook, &outcome)
             }
 
             (State::Stopping { work, .. }, Event::Due) if self.past_deadline() => self.give_up(work),
-            (State::Stopping { work, looks, sent, next, .. }, Event::Due) => {
-                // Whether a stop whose answer was lost has worked is not known.
-                let state = State::Stopping { work, looks, sent, first_stop: false, next };
+            (State::Stopping { work, polls, sent, next, .. }, Event::Due) => {
+                // The response to the stop was lost: it may have worked.
+                let state = State::Stopping { work, polls, sent, first_stop: false, next };
                 (state, Effect::Call(Call::DescribeInstance))
             }
             (State::Stopping { mut work, first_stop: true, .. }, Event::Answered(Response::Refused(api_error)))
@@ -111,11 +111,11 @@ impl Step<'_> {
                 work.downtime.stops = work.downtime.stops.saturating_sub(1);
                 self.wait_for_instance(work, 0, false, &Obstacle::Refused(api_error))
             }
-            (State::Stopping { work, looks, sent, .. }, Event::Answered(answer)) => {
-                self.stopping(work, looks, sent, answer)
+            (State::Stopping { work, polls, sent, .. }, Event::Answered(answer)) => {
+                self.stopping(work, polls, sent, answer)
             }
 
-            // Where an image may be there already, even a bake past its deadline looks once more.
+            // A bake past its deadline searches once more where an image may exist.
             (State::Ready { work, reconcile_before_create: false, .. }, Event::Due) if self.past_deadline() => {
                 self.give_up(work)
             }
@@ -137,10 +137,10 @@ impl Step<'_> {
                 (self.bake.state.clone(), self.find_image(&work))
             }
             (State::Ready { work, blocked_on, .. }, Event::Answered(answer)) => {
-                self.looked_before_create(work, blocked_on, answer)
+                self.searched_before_create(work, blocked_on, answer)
             }
 
-            // The process that sent it is gone: a call under way is not stepped by `Due`.
+            // The process that sent the call is gone: a call in flight gets no `Due`.
             (State::Creating { mut work, sent_at }, Event::Due) => {
                 work.attempts += 1;
                 let why = "the daemon stopped before the create call was answered".to_owned();
@@ -148,8 +148,8 @@ impl Step<'_> {
             }
             (State::Creating { work, sent_at }, Event::Answered(answer)) => self.create_answered(work, sent_at, answer),
 
-            (State::Unknown { work, since, looks, why, .. }, Event::Answered(answer)) => {
-                self.looked(work, since, looks, why, answer)
+            (State::Unknown { work, since, polls, why, .. }, Event::Answered(answer)) => {
+                self.searched(work, since, polls, why, answer)
             }
 
             (State::Building { work, searching: true, .. }, Event::Due) => {
@@ -173,33 +173,36 @@ impl Step<'_> {
                 self.end_hook_finished(work, end, done, &outcome)
             }
 
-            (State::Queued { kept, .. }, Event::Held { code, why }) if self.past_deadline() => {
-                let reason = format!("held until its deadline had passed: {why}");
+            (State::Queued { suspended, .. }, Event::AdmissionClosed { code, why }) if self.past_deadline() => {
+                let reason = format!("no bake was admitted before the deadline: {why}");
                 let end = match code {
                     _ if self.not_after().is_some() => {
                         let until = self.deadline_in_words();
-                        End::Skipped { code: ReasonCode::Deadline, reason: format!("held past {until}: {why}") }
+                        End::Skipped {
+                            code: ReasonCode::Deadline,
+                            reason: format!("no bake was admitted until {until}: {why}"),
+                        }
                     }
                     ReasonCode::Outage | ReasonCode::Quota => failed(code, false, reason),
                     code => End::Skipped { code, reason },
                 };
-                self.end_queued(kept, end)
+                self.end_queued(suspended, end)
             }
-            // Nothing was asked for yet: the slot gets another row when it comes.
+            // Nothing was requested yet: the slot gets another row when it is due.
             (
                 State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
                 Event::ClockAhead,
             ) if work.evidence.first_sent.is_none() => {
-                let reason = "the clock was ahead when it was begun; it is baked when its slot comes".to_owned();
+                let reason = "the clock was ahead when the bake started; the slot is baked when it is due".to_owned();
                 self.finish(work, End::Skipped { code: ReasonCode::ClockAhead, reason })
             }
-            (State::Queued { kept, .. }, Event::Observed) => self.end_queued(kept, observed()),
+            (State::Queued { suspended, .. }, Event::Observed) => self.end_queued(suspended, observed()),
             (
                 State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
                 Event::Observed,
             ) => self.finish(work, observed()),
-            (State::Queued { kept, .. }, Event::Cancelled { by }) => {
-                self.end_queued(kept, End::Cancelled { reason: format!("cancelled by {by} before it began") })
+            (State::Queued { suspended, .. }, Event::Cancelled { by }) => {
+                self.end_queued(suspended, End::Cancelled { reason: format!("cancelled by {by} before it started") })
             }
             (
                 State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. },
@@ -211,7 +214,7 @@ impl Step<'_> {
                 Event::Admitted { .. }
                 | Event::NoVersion { .. }
                 | Event::Renumbered { .. }
-                | Event::Held { .. }
+                | Event::AdmissionClosed { .. }
                 | Event::ClockAhead
                 | Event::Observed
                 | Event::Answered(_)
@@ -225,39 +228,39 @@ impl Step<'_> {
 
     // Queue
 
-    fn wait_in_queue(&self, not_before: DateTime<Utc>, kept: Option<Suspended>) -> (State, Effect) {
+    fn wait_in_queue(&self, not_before: DateTime<Utc>, suspended: Option<Suspended>) -> (State, Effect) {
         if !self.past_deadline() {
-            return (State::Queued { not_before, kept }, Effect::Wait(not_before));
+            return (State::Queued { not_before, suspended }, Effect::Wait(not_before));
         }
-        match kept {
+        match suspended {
             None => {
                 let deadline = self.deadline_in_words();
                 let reason = format!("waited past its deadline ({deadline}) for its instance or a builder");
                 self.end_queued(None, End::Skipped { code: ReasonCode::Deadline, reason })
             }
-            // Where an image may be there already, even a bake past its deadline looks once more.
-            Some(Suspended { work, resume: Resume::FindImage }) => self.look_then_create(work),
-            Some(kept) => self.give_up(kept.work),
+            // A bake past its deadline searches once more where an image may exist.
+            Some(Suspended { work, resume: Resume::FindImage }) => self.search_then_create(work),
+            Some(suspended) => self.give_up(suspended.work),
         }
     }
 
-    /// Back to the queue: it holds neither a builder nor the instance while it waits, and keeps its version.
+    /// Returns to the queue. The bake uses neither a builder nor the instance while it waits, and keeps its version.
     fn queue(&self, work: BakeWork, resume: Resume, next: DateTime<Utc>) -> (State, Effect) {
         self.wait_in_queue(next, Some(Suspended { work, resume }))
     }
 
-    fn resume(&mut self, kept: Suspended) -> (State, Effect) {
-        match kept.resume {
-            Resume::Instance => self.look_at_instance(kept.work),
-            Resume::FindImage => self.look_then_create(kept.work),
-            Resume::Create => self.search_or_create(kept.work),
+    fn resume(&mut self, suspended: Suspended) -> (State, Effect) {
+        match suspended.resume {
+            Resume::Instance => self.poll_instance(suspended.work),
+            Resume::FindImage => self.search_then_create(suspended.work),
+            Resume::Create => self.search_or_create(suspended.work),
         }
     }
 
-    fn end_queued(&self, kept: Option<Suspended>, end: End) -> (State, Effect) {
-        match kept {
-            Some(kept) => self.finish(kept.work, end),
-            // It has no version; `on_failure` runs all the same.
+    fn end_queued(&self, suspended: Option<Suspended>, end: End) -> (State, Effect) {
+        match suspended {
+            Some(suspended) => self.finish(suspended.work, end),
+            // The bake has no version; `on_failure` runs all the same.
             None => self.run_end_hooks(BakeWork::default(), Some(end), 0),
         }
     }
@@ -276,8 +279,8 @@ impl Step<'_> {
         if !settings.hooks.wrap_a_bake() {
             self.stop_or_create(work)
         } else if settings.stop_instance != StopInstance::Never {
-            // No hook runs for a bake that will not be.
-            self.look_at_instance(work)
+            // No hook runs before the instance was polled.
+            self.poll_instance(work)
         } else {
             self.prepare(work, 0)
         }
@@ -285,10 +288,10 @@ impl Step<'_> {
 
     fn stop_or_create(&mut self, work: BakeWork) -> (State, Effect) {
         match self.bake.settings.stop_instance {
-            StopInstance::Never if self.is_late() => self.look_then_create(work),
+            StopInstance::Never if self.is_late() => self.search_then_create(work),
             StopInstance::Never => self.search_or_create(work),
             StopInstance::IfRunning | StopInstance::Required => {
-                let state = State::Stopping { work, looks: 0, sent: false, first_stop: false, next: self.now };
+                let state = State::Stopping { work, polls: 0, sent: false, first_stop: false, next: self.now };
                 (state, Effect::Call(Call::DescribeInstance))
             }
         }
@@ -296,12 +299,12 @@ impl Step<'_> {
 
     // Prepare
 
-    fn look_at_instance(&self, work: BakeWork) -> (State, Effect) {
+    fn poll_instance(&self, work: BakeWork) -> (State, Effect) {
         (State::Preparing { work, hook: None, next: self.now }, Effect::Call(Call::DescribeInstance))
     }
 
-    /// What stands against the stop is found here, before any hook runs and without a debt.
-    fn looked_at_instance(&mut self, mut work: BakeWork, answer: Response) -> (State, Effect) {
+    /// Reports what blocks the stop before any hook runs and before a restart is pending.
+    fn instance_polled(&mut self, mut work: BakeWork, answer: Response) -> (State, Effect) {
         let settings = &self.bake.settings;
         let goes_on = match &answer {
             Response::Instance(Some(PowerState::RunningInUse(_))) => settings.if_connected == IfConnected::Proceed,
@@ -316,13 +319,13 @@ impl Step<'_> {
             if !work.end_hooks_pending && !settings.hooks.before.is_empty() {
                 return self.prepare(work, 0);
             }
-            // Nothing is in between, so this look is the one right before the stop.
+            // Nothing happens in between, so this poll is the one right before the stop.
             work.end_hooks_pending |= settings.hooks.wrap_a_bake();
         }
         self.stopping(work, 0, false, answer)
     }
 
-    /// The wait is over; the reason of the end tells of one for users.
+    /// The wait has ended; a wait for users is added to the reason of the end.
     fn note_wait(&self, work: &mut BakeWork) {
         if let Some(Wait { since, on: WaitReason::Users, .. }) = work.waiting.take() {
             let waited = (self.now - since).to_std().unwrap_or_default();
@@ -334,7 +337,7 @@ impl Step<'_> {
     fn somebody_is_connected(&mut self, work: BakeWork, who: &str) -> (State, Effect) {
         let settings = &self.bake.settings;
         if settings.if_connected == IfConnected::Skip {
-            let reason = format!("{who} was connected to the instance, and if_connected says to skip");
+            let reason = format!("{who} was connected to the instance, and if_connected is \"skip\"");
             return self.finish(work, End::Skipped { code: ReasonCode::UsersConnected, reason });
         }
         let limit = later(self.wait_since(&work, WaitReason::Users), settings.connected_wait);
@@ -345,13 +348,13 @@ impl Step<'_> {
         self.wait_for_instance(work, 0, false, &Obstacle::Users(who.to_owned()))
     }
 
-    /// Since when it waits for this without a break.
+    /// Start of the uninterrupted wait for `on`.
     fn wait_since(&self, work: &BakeWork, on: WaitReason) -> DateTime<Utc> {
         // The clock may have been set back since.
         work.waiting.as_ref().filter(|waiting| waiting.on == on).map_or(self.now, |waiting| waiting.since.min(self.now))
     }
 
-    /// From the `before` hook of this number on.
+    /// Continues from the `before` hook with this number.
     fn prepare(&mut self, mut work: BakeWork, number: usize) -> (State, Effect) {
         let bake = self.bake;
         if self.past_deadline() {
@@ -377,14 +380,14 @@ impl Step<'_> {
                 State::Ready { work, reconcile_before_create, next, blocked_on: None }
             }
             StopInstance::IfRunning | StopInstance::Required => {
-                State::Stopping { work, looks: 0, sent: false, first_stop: false, next }
+                State::Stopping { work, polls: 0, sent: false, first_stop: false, next }
             }
         }
     }
 
     /// Whether another host with the same file may have made the image since the slot.
     fn is_late(&self) -> bool {
-        self.now > later(self.bake.slot, LOOK_FIRST_AFTER)
+        self.now > later(self.bake.slot, RECONCILE_AFTER)
     }
 
     fn prepared(&mut self, work: BakeWork, number: usize, outcome: &HookOutcome) -> (State, Effect) {
@@ -413,7 +416,7 @@ impl Step<'_> {
 
     // Stop
 
-    fn stopping(&mut self, mut work: BakeWork, looks: u32, sent: bool, answer: Response) -> (State, Effect) {
+    fn stopping(&mut self, mut work: BakeWork, polls: u32, sent: bool, answer: Response) -> (State, Effect) {
         match answer {
             Response::Instance(Some(PowerState::Stopped)) => {
                 work.waiting = None;
@@ -435,14 +438,17 @@ impl Step<'_> {
             }
             Response::Instance(Some(power @ (PowerState::Running | PowerState::RunningInUse(_)))) if !sent => {
                 if let PowerState::RunningInUse(who) = power {
-                    work.notes.push(format!("{who} was connected; stopped all the same, as if_connected says"));
+                    work.notes.push(format!(
+                        "{who} was connected; stopped nevertheless, because if_connected is \"proceed\""
+                    ));
                 }
-                // The debt is committed before the stop is sent: a crash in between costs a needless look at most.
+                // The pending restart is committed before the stop is sent: a crash in between costs at most one
+                // unneeded poll.
                 work.restart_pending = true;
                 work.downtime.stops += 1;
                 work.waiting = None;
                 let next = self.after(self.pace.poll_interval);
-                let state = State::Stopping { work, looks, sent: true, first_stop: true, next };
+                let state = State::Stopping { work, polls, sent: true, first_stop: true, next };
                 (state, Effect::Call(Call::StopInstance))
             }
             Response::Instance(Some(PowerState::Running | PowerState::RunningInUse(_))) => {
@@ -450,22 +456,22 @@ impl Step<'_> {
                 if self.past_deadline() {
                     return self.give_up(work);
                 }
-                // The stop was lost, or takes its time; it is harmless to ask again after a few looks.
-                if looks > 0 && looks.is_multiple_of(5) {
-                    let (looks, next) = (looks + 1, self.after(self.pace.poll_interval));
-                    let state = State::Stopping { work, looks, sent, first_stop: false, next };
+                // The stop was lost or is slow; repeating it after a few polls has no side effect.
+                if polls > 0 && polls.is_multiple_of(5) {
+                    let (polls, next) = (polls + 1, self.after(self.pace.poll_interval));
+                    let state = State::Stopping { work, polls, sent, first_stop: false, next };
                     return (state, Effect::Call(Call::StopInstance));
                 }
-                self.look_at_instance_again(work, looks, sent, None)
+                self.poll_instance_again(work, polls, sent, None)
             }
             Response::Instance(Some(PowerState::Transitioning(status)))
                 if sent && status.eq_ignore_ascii_case("stopping") =>
             {
                 work.waiting = None;
-                self.look_at_instance_again(work, looks, sent, None)
+                self.poll_instance_again(work, polls, sent, None)
             }
             Response::Instance(Some(PowerState::Transitioning(status))) => {
-                self.wait_for_instance(work, looks, sent, &Obstacle::State(status))
+                self.wait_for_instance(work, polls, sent, &Obstacle::State(status))
             }
             Response::Instance(Some(PowerState::Final(status))) => {
                 let reason = format!("the instance is {status}, which does not change by itself");
@@ -477,7 +483,7 @@ impl Step<'_> {
                     let reason = format!("the cloud does not know the instance {}", self.bake.instance_id);
                     return self.finish(work, failed(ReasonCode::InstanceState, true, reason));
                 }
-                self.wait_for_instance(work, looks, sent, &Obstacle::Absent)
+                self.wait_for_instance(work, polls, sent, &Obstacle::Absent)
             }
             Response::Refused(api_error) => match api_error.class {
                 ErrorClass::Permanent if self.bake.settings.stop_instance == StopInstance::IfRunning => {
@@ -489,7 +495,7 @@ impl Step<'_> {
                     let reason = format!("the instance could not be stopped: {}", api_error.describe());
                     self.finish(work, failed_by(&api_error, true, reason))
                 }
-                _ => self.wait_for_instance(work, looks, sent, &Obstacle::Refused(api_error)),
+                _ => self.wait_for_instance(work, polls, sent, &Obstacle::Refused(api_error)),
             },
             Response::Accepted
             | Response::Created(_)
@@ -498,26 +504,26 @@ impl Step<'_> {
             | Response::InProgress(_)
             | Response::Image(_)
             | Response::Hook(_)
-            | Response::NotSent => self.look_at_instance_again(work, looks, sent, None),
+            | Response::NotSent => self.poll_instance_again(work, polls, sent, None),
         }
     }
 
-    fn look_at_instance_again(
+    fn poll_instance_again(
         &mut self,
         work: BakeWork,
-        looks: u32,
+        polls: u32,
         sent: bool,
         asked: Option<Duration>,
     ) -> (State, Effect) {
         let next = self.after(self.pace.poll_interval.max(asked.unwrap_or_default()));
-        (State::Stopping { work, looks: looks + 1, sent, first_stop: false, next }, Effect::Wait(next))
+        (State::Stopping { work, polls: polls + 1, sent, first_stop: false, next }, Effect::Wait(next))
     }
 
-    /// Something is in the way of the stop. A bake that has sent none waits in the queue.
+    /// Something blocks the stop. A bake that has sent no stop waits in the queue.
     fn wait_for_instance(
         &mut self,
         mut work: BakeWork,
-        looks: u32,
+        polls: u32,
         sent: bool,
         obstacle: &Obstacle,
     ) -> (State, Effect) {
@@ -526,30 +532,30 @@ impl Step<'_> {
         work.waiting = Some(waiting);
         if sent {
             let asked = obstacle.api_error().and_then(ApiError::server_delay);
-            return self.look_at_instance_again(work, looks, sent, asked);
+            return self.poll_instance_again(work, polls, sent, asked);
         }
         let poll = self.pace.poll_interval;
         let pause = match obstacle {
             Obstacle::Users(_) | Obstacle::Absent => poll,
-            Obstacle::State(_) => retry::look_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
+            Obstacle::State(_) => retry::poll_delay(poll, times / STEADY_POLLS + 1, self.longest_pause(), self.rng),
             Obstacle::Refused(api_error) => self.pause_after(api_error, times).max(poll),
         };
         let mut next = self.after(pause);
         if on == WaitReason::Users {
-            // The look that may end it comes when the patience does.
+            // The last poll comes when `connected_wait` ends.
             next = next.min(later(self.wait_since(&work, on), self.bake.settings.connected_wait));
         }
         self.queue(work, Resume::Instance, next)
     }
 
     fn create_after_stop(&self, work: BakeWork) -> (State, Effect) {
-        if self.past_deadline() { self.give_up(work) } else { self.look_then_create(work) }
+        if self.past_deadline() { self.give_up(work) } else { self.search_then_create(work) }
     }
 
     // Create
 
     fn create(&self, mut work: BakeWork) -> (State, Effect) {
-        // What was refused for certain made nothing: the first call that counts is this one.
+        // A rejected call made no image: the first call that counts is this one.
         if work.evidence.nothing_made() {
             work.evidence.first_sent = Some(self.now.checked_add_signed(self.pace.clock_skew).unwrap_or(self.now));
             work.evidence.all_refused = true;
@@ -559,45 +565,45 @@ impl Step<'_> {
     }
 
     fn search_or_create(&self, work: BakeWork) -> (State, Effect) {
-        if self.must_search(&work) { self.look_then_create(work) } else { self.create(work) }
+        if self.must_search(&work) { self.search_then_create(work) } else { self.create(work) }
     }
 
-    /// Whether a search precedes the create call that is about to be made.
+    /// Whether a search precedes the next create call.
     fn must_search(&self, work: &BakeWork) -> bool {
         if self.pace.search_until.is_some_and(|until| self.now < until) {
             return true;
         }
         let Evidence { baseline, first_sent, .. } = &work.evidence;
-        // Other hands may have given a name that does not show the slot. And while the zone of GmtCreate is not known, only
-        // a list from before the call tells our image, should its tags not be listed.
-        let decides_later = self.shows_slot() && self.pace.gmt_offset.is_some();
+        // Others may use a name without the slot. While the zone of GmtCreate is not known, only a list from before the
+        // call identifies the image if its tags are not listed.
+        let decides_later = self.has_slot() && self.pace.gmt_offset.is_some();
         baseline.is_none() && first_sent.is_none() && !decides_later
     }
 
-    fn shows_slot(&self) -> bool {
-        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_slot())
+    fn has_slot(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.has_slot())
     }
 
-    fn shows_version(&self) -> bool {
-        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.shows_version())
+    fn has_version(&self) -> bool {
+        Template::parse(&self.bake.settings.image_name).is_ok_and(|template| template.has_version())
     }
 
     fn find_image(&self, work: &BakeWork) -> Effect {
         Effect::Call(Call::FindImage(self.identity(work)))
     }
 
-    fn look_then_create(&self, work: BakeWork) -> (State, Effect) {
-        let look = self.find_image(&work);
-        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: None }, look)
+    fn search_then_create(&self, work: BakeWork) -> (State, Effect) {
+        let search = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on: None }, search)
     }
 
-    /// No image of the slot is listed, but others of its name: a name that does not tell whose an image is is not given.
+    /// No image of the slot is listed, but others with its name. A name that does not identify its image is not used.
     fn name_taken(&mut self, mut work: BakeWork, taken: TakenName) -> (State, Effect) {
         let known = work.evidence.baseline.as_ref();
         let news = taken.ids().find(|id| known.is_none_or(|known| !known.contains(id)));
         let Some(image_id) = news else { return self.create(work) };
         let why = format!("the name {} is taken by {image_id}", work.image_name);
-        if self.shows_version() {
+        if self.has_version() {
             work.needs_version = true;
             let next = self.now;
             return (
@@ -606,7 +612,7 @@ impl Step<'_> {
             );
         }
         if taken.by_others.is_empty() {
-            // Images of other slots of ours show it by their tags; a template without a version has no other name to give.
+            // Tags identify images of other slots of this owner; a template without a version gives no other name.
             work.evidence.baseline = Some(taken.by_own);
             return self.create(work);
         }
@@ -630,7 +636,7 @@ impl Step<'_> {
         work.version = version;
         work.image_name = template.render(&values(self.bake, version));
         work.needs_version = false;
-        // Nothing is known of who carries the new name. A call under the old one may have made an image all the same.
+        // Nothing is known about images with the new name. A call under the old name may still have made an image.
         let Evidence { baseline, first_sent, all_refused, .. } = &mut work.evidence;
         let (baseline, first_sent) = (baseline.take(), first_sent.take());
         let is_clear = std::mem::take(all_refused);
@@ -638,11 +644,11 @@ impl Step<'_> {
             let (version, image_name) = (before.0, before.1);
             work.evidence.earlier.push(EarlierName { version, image_name, baseline, first_sent });
         }
-        let look = self.find_image(&work);
-        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, look)
+        let search = self.find_image(&work);
+        (State::Ready { work, reconcile_before_create: true, next: self.now, blocked_on }, search)
     }
 
-    fn looked_before_create(
+    fn searched_before_create(
         &mut self,
         mut work: BakeWork,
         blocked_on: Option<String>,
@@ -693,7 +699,7 @@ impl Step<'_> {
                     work.attempts += 1;
                     self.try_again(work, &api_error)
                 }
-                // Somebody may be making an image of the instance, and perhaps it is ours.
+                // Another image of the instance may be in the making, possibly this bake's.
                 ErrorClass::Busy => self.wait_for_cloud(work, &api_error, true),
                 ErrorClass::Transient | ErrorClass::Credential => self.wait_for_cloud(work, &api_error, false),
             },
@@ -704,7 +710,7 @@ impl Step<'_> {
             }
             _ => {
                 work.attempts += 1;
-                let why = "the create call brought the answer to another one".to_owned();
+                let why = "the create call returned the response to another call".to_owned();
                 self.unclear(work, sent_at, why, Duration::ZERO)
             }
         }
@@ -718,8 +724,8 @@ impl Step<'_> {
         self.wait_for_cloud(work, api_error, false)
     }
 
-    /// The cloud does not take the create call, or the search before it, for now. With a stopped instance the bake waits
-    /// in its place, else in the queue.
+    /// The cloud rejects the create call, or the search before it, for now. With a stopped instance the bake waits in
+    /// its state, otherwise in the queue.
     fn wait_for_cloud(
         &mut self,
         mut work: BakeWork,
@@ -729,7 +735,7 @@ impl Step<'_> {
         let waiting = Wait::for_cloud(work.waiting.as_ref(), api_error, self.now);
         let on = waiting.on;
         let (policy, asked) = (self.bake.settings.retry, api_error.server_delay());
-        let steady = |pause, rng: &mut Rng| retry::look_delay(pause, 1, retry::LONGEST_GAP, rng);
+        let steady = |pause, rng: &mut Rng| retry::poll_delay(pause, 1, retry::LONGEST_GAP, rng);
         let pause = match on {
             WaitReason::Fault => retry::delay(&policy, work.attempts.max(waiting.times), asked, self.rng),
             WaitReason::Outage | WaitReason::Throttled => retry::delay(&policy, waiting.times, asked, self.rng),
@@ -762,8 +768,8 @@ impl Step<'_> {
         self.downtime_end(work).is_some_and(|end| self.has_come(end))
     }
 
-    /// The instance was stopped for as long as it may, and no image could be begun: it is started, and the bake goes back to
-    /// the queue. Called only where no create call is unclear and no image of the slot is listed.
+    /// The instance was stopped for as long as it may, and no image could be started: the instance is started and the bake
+    /// returns to the queue. Called only where no create call is unclear and no image of the slot is listed.
     fn restart(&self, mut work: BakeWork) -> (State, Effect) {
         let limit = match &work.waiting {
             Some(waiting) if waiting.on == WaitReason::ImageQuota => String::new(),
@@ -777,7 +783,7 @@ impl Step<'_> {
         if work.downtime.stops >= MOST_STOPS {
             let stops = work.downtime.stops;
             let reason = format!(
-                "no image could be begun while the instance was stopped, {stops} times{for_limit}: it \
+                "no image could be started while the instance was stopped, {stops} times{for_limit}: it \
                  waited for {what}"
             );
             let end = match &work.waiting {
@@ -792,7 +798,7 @@ impl Step<'_> {
         self.start(work, None)
     }
 
-    /// After [`Self::restart`] and the hooks: the next stop comes when the instance has run for as long as it was stopped.
+    /// After [`Self::restart`] and the hooks: the next stop comes when the instance has run as long as it was stopped.
     fn back_to_queue(&self, mut work: BakeWork) -> (State, Effect) {
         work.waiting = work.downtime.waited_for.take();
         let running_since = work.downtime.running_since.unwrap_or(self.now).min(self.now);
@@ -807,19 +813,19 @@ impl Step<'_> {
         work.evidence.all_refused = false;
         // The clock may have been set back since.
         let since = since.min(self.now);
-        let next = self.after(self.first_look().max(asked));
-        (State::Unknown { work, since, looks: 0, next, why }, Effect::Wait(next))
+        let next = self.after(self.first_poll_delay().max(asked));
+        (State::Unknown { work, since, polls: 0, next, why }, Effect::Wait(next))
     }
 
-    fn looked(
+    fn searched(
         &mut self,
         mut work: BakeWork,
         since: DateTime<Utc>,
-        looks: u32,
+        polls: u32,
         why: String,
         answer: Response,
     ) -> (State, Effect) {
-        // The clock may have been set back since; a window that begins in the future would keep the bake for as long.
+        // The clock may have been set back since; a window that starts in the future would delay the bake by as much.
         let since = since.min(self.now);
         self.note_poll(&mut work, &answer);
         match answer {
@@ -827,13 +833,13 @@ impl Step<'_> {
                 let found = format!("found by name after the create call stayed unclear ({why})");
                 self.adopt(work, image, &found)
             }
-            // Whose the images are that carry the name is settled right before the call is repeated.
+            // Images with the same name are checked right before the call is repeated.
             Response::Found(None) | Response::NameTaken(_) if self.now >= later(since, self.pace.lookup_window) => {
                 let nothing = format!("{why}; no image appeared within {}", words(self.pace.lookup_window));
                 let spent = work.attempts >= self.attempts(&work);
                 if self.past_deadline() && !spent {
                     let deadline = self.deadline_in_words();
-                    let reason = format!("no image could be begun before the deadline ({deadline}); last: {nothing}");
+                    let reason = format!("no image could be started before the deadline ({deadline}); last: {nothing}");
                     let end = match self.not_after() {
                         Some(_) => End::Skipped { code: ReasonCode::Deadline, reason },
                         None => failed(ReasonCode::Outage, false, reason),
@@ -849,34 +855,34 @@ impl Step<'_> {
                 (state, Effect::Wait(next))
             }
             Response::Refused(_) if self.has_come(later(since, self.bake.settings.build_deadline)) => {
-                let reason = format!("{why}; the image could not be looked for either, see the attempts");
+                let reason = format!("{why}; the image could not be searched for either, see the attempts");
                 self.finish(work, failed(ReasonCode::Outage, false, reason))
             }
             Response::Refused(api_error) => {
-                let pause = self.pause_after(&api_error, looks + 1);
+                let pause = self.pause_after(&api_error, polls + 1);
                 let next = self.after(pause);
-                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+                (State::Unknown { work, since, polls: polls + 1, next, why }, Effect::Wait(next))
             }
             _ => {
-                let gap = retry::look_delay(self.first_look(), looks + 1, self.longest_look(), self.rng);
-                // The look that may end it comes right after the window, not up to a gap later.
-                let window_end = later(since, self.pace.lookup_window).max(self.after(self.first_look()));
+                let gap = retry::poll_delay(self.first_poll_delay(), polls + 1, self.longest_poll_delay(), self.rng);
+                // The last search comes right after the window, not up to a full interval later.
+                let window_end = later(since, self.pace.lookup_window).max(self.after(self.first_poll_delay()));
                 let next = self.after(gap).min(window_end);
-                (State::Unknown { work, since, looks: looks + 1, next, why }, Effect::Wait(next))
+                (State::Unknown { work, since, polls: polls + 1, next, why }, Effect::Wait(next))
             }
         }
     }
 
-    fn first_look(&self) -> Duration {
-        retry::FIRST_LOOK.min(self.pace.lookup_window / 4)
+    fn first_poll_delay(&self) -> Duration {
+        retry::FIRST_POLL.min(self.pace.lookup_window / 4)
     }
 
-    fn longest_look(&self) -> Duration {
+    fn longest_poll_delay(&self) -> Duration {
         retry::LONGEST_GAP.min(self.pace.lookup_window)
     }
 
     fn adopt(&mut self, mut work: BakeWork, image: RemoteImage, found: &str) -> (State, Effect) {
-        // An image under a name that was given up is known by that name from here on.
+        // An image under a former name is identified by that name from here on.
         let evidence = &mut work.evidence;
         if let Some(index) = evidence.earlier.iter().position(|earlier| earlier.image_name == image.name) {
             let EarlierName { version, image_name, baseline, first_sent } = evidence.earlier.remove(index);
@@ -941,7 +947,7 @@ impl Step<'_> {
         let mut pause = self.pace.poll_interval;
         let answer = match answer {
             Response::Found(Some(seen)) if seen.image_id == image.image_id => Response::Image(Some(seen)),
-            // The id in the create call's answer may be that of another image.
+            // The id in the response to the create call may belong to another image.
             Response::Image(Some(seen)) if self.identity(&work).contradicts(&seen) => Response::Image(None),
             answer => answer,
         };
@@ -1006,7 +1012,7 @@ impl Step<'_> {
             Response::Refused(api_error) => {
                 consecutive_errors += 1;
                 pause = self.pause_after(&api_error, consecutive_errors).max(pause);
-                // A cloud that cannot be reached tells nothing of the image, and lets no instance be started either.
+                // A cloud that cannot be reached reports nothing about the image and starts no instance.
                 if api_error.is_outage() {
                     let next = self.after(pause);
                     let state = State::Building {
@@ -1055,8 +1061,8 @@ impl Step<'_> {
         self.finish(work, made_in_vain(image, ReasonCode::CreatedFailed, true, reason.to_owned()))
     }
 
-    /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. No search of this bake finds
-    /// the failed one again.
+    /// The cloud lists the image as CREATE_FAILED: another one is created under the next version. Later searches of
+    /// this bake ignore the failed one.
     fn rebake(&self, mut work: BakeWork, image: MadeImage) -> (State, Effect) {
         let why = format!("the cloud reports CREATE_FAILED for image {}; another one is created", image.image_id);
         work.note(why.clone());
@@ -1067,7 +1073,7 @@ impl Step<'_> {
         (State::Ready { work, reconcile_before_create: true, next, blocked_on: Some(why) }, Effect::Wait(next))
     }
 
-    /// How many create calls may count: each image that is created again has one more.
+    /// Maximum number of create calls: each image that is created again adds one.
     fn attempts(&self, work: &BakeWork) -> u32 {
         self.bake.settings.retry.attempts.saturating_add(work.rebakes)
     }
@@ -1120,7 +1126,7 @@ impl Step<'_> {
                 work.downtime.running_since = Some(self.now);
                 return self.run_end_hooks(work, end.map(|end| started_meanwhile(end, tries)), 0);
             }
-            // Another line, or another host, may be making an image of it right now, which a start would spoil.
+            // Another line or host may be making an image of the instance now; a start would damage it.
             Response::Instance(Some(PowerState::Stopped)) => {
                 let waited = self.has_come(later(since.unwrap_or(self.now), self.bake.settings.build_deadline));
                 let call = if waited { Call::StartInstance } else { Call::FindImagesInProgress };
@@ -1139,7 +1145,7 @@ impl Step<'_> {
                     }
                 }
             }
-            // One empty listing proves nothing; an instance left stopped would be the price of believing it.
+            // One listing without the instance proves nothing: it could stay stopped.
             Response::Instance(_) if absent && times >= ABSENT_AFTER => {
                 work.waiting = None;
                 work.restart_pending = false;
@@ -1169,16 +1175,16 @@ impl Step<'_> {
         )
     }
 
-    /// A start is tried for ever: an instance left stopped is worse than one more call. Machines take a few looks to
-    /// come up, so the pauses grow only after that.
+    /// Starts are repeated without limit: a stopped instance is worse than one more call. An instance needs a few polls
+    /// to start, so the pauses grow only after those.
     fn start_pause(&mut self, tries: u32) -> DateTime<Utc> {
-        let pause = retry::look_delay(self.pace.poll_interval, tries / STEADY_POLLS + 1, retry::LONGEST_GAP, self.rng);
+        let pause = retry::poll_delay(self.pace.poll_interval, tries / STEADY_POLLS + 1, retry::LONGEST_GAP, self.rng);
         self.after(pause)
     }
 
     // Finish
 
-    /// From the hook of the end on that comes after so many; ends the bake where there is none.
+    /// Runs the hooks of the end after the first `done`; ends the bake if none is left.
     fn run_end_hooks(&self, mut work: BakeWork, end: Option<End>, done: usize) -> (State, Effect) {
         let Some((moment, number, command)) = self.end_hook(&work, end.as_ref(), done) else {
             work.end_hooks_pending = false;
@@ -1197,7 +1203,7 @@ impl Step<'_> {
         self.bake.settings.hooks.ending(failed, work.end_hooks_pending).nth(done)
     }
 
-    /// What a hook of the end comes to never changes the result.
+    /// The result of an end hook never changes the result of the bake.
     fn end_hook_finished(
         &self,
         mut work: BakeWork,
@@ -1220,7 +1226,7 @@ impl Step<'_> {
 
     // Shared
 
-    /// The end, by way of the start and the hooks that are owed.
+    /// Ends the bake, after the pending restart and the pending hooks.
     fn finish(&self, mut work: BakeWork, mut end: End) -> (State, Effect) {
         work.waiting = None;
         for note in std::mem::take(&mut work.notes) {
@@ -1229,7 +1235,7 @@ impl Step<'_> {
         self.start(work, Some(end))
     }
 
-    /// The instance is started again if it was stopped, and then the hooks of the end run.
+    /// Starts the instance if it was stopped, then runs the hooks of the end.
     fn start(&self, work: BakeWork, end: Option<End>) -> (State, Effect) {
         if work.restart_pending {
             let stop_unconfirmed = matches!(self.bake.state, State::Stopping { sent: true, .. });
@@ -1252,19 +1258,19 @@ impl Step<'_> {
         }
     }
 
-    /// The deadline has passed. What it waited for decides what that means: nobody failed where users or the instance were
-    /// in the way.
+    /// The deadline has passed. The wait decides the result: a bake that waited for users or its instance is skipped,
+    /// not failed.
     fn give_up(&self, work: BakeWork) -> (State, Effect) {
         let deadline = self.deadline_in_words();
         if self.not_after().is_some() {
             let last = work.waiting.as_ref().map(|waiting| format!(": it waited for {}", waiting.what()));
             let last = last.or_else(|| self.bake.state.reason().map(|reason| format!("; last: {reason}")));
-            let reason = format!("no image could be begun before {deadline}{}", last.unwrap_or_default());
+            let reason = format!("no image could be started before {deadline}{}", last.unwrap_or_default());
             return self.finish(work, End::Skipped { code: ReasonCode::Deadline, reason });
         }
         let Some(waiting) = &work.waiting else {
             let because = self.bake.state.reason().map(|reason| format!("; last: {reason}")).unwrap_or_default();
-            let reason = format!("no image could be begun before the deadline ({deadline}){because}");
+            let reason = format!("no image could be started before the deadline ({deadline}){because}");
             return self.finish(work, failed(ReasonCode::Deadline, false, reason));
         };
         let code = waiting.on.code_at_deadline();
@@ -1275,7 +1281,8 @@ impl Step<'_> {
             }
             on => {
                 let what = waiting.what();
-                let reason = format!("no image could be begun before the deadline ({deadline}): it waited for {what}");
+                let reason =
+                    format!("no image could be started before the deadline ({deadline}): it waited for {what}");
                 match on {
                     WaitReason::Instance | WaitReason::Absent => End::Skipped { code, reason },
                     on => failed_waiting(on, reason),
@@ -1285,7 +1292,7 @@ impl Step<'_> {
         self.finish(work, end)
     }
 
-    /// `not_after`, where it ends the bake before its deadline does.
+    /// `not_after`, if it ends the bake before its deadline.
     fn not_after(&self) -> Option<NaiveTime> {
         let settings = &self.bake.settings;
         let comes_first =
@@ -1319,7 +1326,7 @@ impl Step<'_> {
         retry::pause_after(api_error, n, self.pace.poll_interval, self.longest_pause(), self.rng)
     }
 
-    /// Between two tries of anything but a start.
+    /// Maximum pause between two attempts of anything except a start.
     fn longest_pause(&self) -> Duration {
         retry::LONGEST_GAP.min(self.bake.settings.retry.cap).max(self.pace.poll_interval)
     }
@@ -1328,7 +1335,7 @@ impl Step<'_> {
         self.bake.is_past_deadline(self.now, self.pace.unproven)
     }
 
-    /// Whether an instant has come that ends something by its age.
+    /// Whether an age limit is reached at `instant`.
     fn has_come(&self, instant: DateTime<Utc>) -> bool {
         shifted(self.now, -self.pace.unproven) >= instant
     }
@@ -1342,7 +1349,7 @@ impl Step<'_> {
     }
 }
 
-/// What keeps an instance from being stopped.
+/// What blocks the stop of an instance.
 enum Obstacle {
     Users(String),
     State(String),
@@ -1392,12 +1399,12 @@ fn observed() -> End {
     End::Skipped { code: ReasonCode::Observe, reason }
 }
 
-/// There is no image.
+/// Ends without an image.
 fn failed(code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: None, permanent, code, cause: code.cause(), reason }
 }
 
-/// There is no image: the cloud's error says why.
+/// Ends without an image: the cloud's error is the reason.
 fn failed_by(error: &ApiError, permanent: bool, reason: String) -> End {
     End::Failed { image: None, permanent, code: ReasonCode::of(error), cause: Some(error.cause()), reason }
 }
@@ -1407,17 +1414,20 @@ fn failed_waiting(on: WaitReason, reason: String) -> End {
     End::Failed { image: None, permanent: false, code: on.code_at_deadline(), cause: Some(on.cause()), reason }
 }
 
-/// An image was begun, and it is no good one.
+/// Ends with an image that is not good.
 fn made_in_vain(image: MadeImage, code: ReasonCode, permanent: bool, reason: String) -> End {
     End::Failed { image: Some(image), permanent, code, cause: code.cause(), reason }
 }
 
-/// The image was there, or was said to be, and is not.
+/// Ends because the image is not listed any more.
 fn vanished(image: MadeImage, status: &str, lag: Duration) -> End {
     let reason = if ImageStatus::parse(status) == ImageStatus::Deleted {
         "the image was deleted while it was being made".to_owned()
     } else {
-        format!("the image vanished: it has not been listed for {}, and no other of its slot is", words(lag))
+        format!(
+            "the image vanished: it has not been listed for {}, and no other image of its slot is listed",
+            words(lag)
+        )
     };
     made_in_vain(image, ReasonCode::Vanished, false, reason)
 }

@@ -1,14 +1,14 @@
-//! A small world does its worst to one bake, and the promises are checked after every step.
+//! Model test: a small world does its worst to one bake, and the promises are checked after every step.
 //!
-//! The world keeps to what the cloud is known to do. A call may be lost on its way, acted on and its answer lost, acted
-//! on late, accepted and not carried out, or refused with every class, by the cloud itself or by something on the way, and its
-//! answer may name another image. An instance has one image task at a time, and is in a passing or a final state now and
-//! then. A new image may be listed late, fail, stay, vanish or show a word nobody documented. Others have images of the
-//! names that a bake gives, and lists may show no tags. The process crashes between commit and call and between call and
-//! answer, and the wall clock is stepped. Users come and go, and hooks do what they like.
+//! The world does what the cloud is known to do. A call may be lost, executed with its response lost, executed late,
+//! accepted and not executed, or rejected with every class, by the cloud or by a proxy, and its response may name
+//! another image. An instance runs one image task at a time, and is in a transitional or final state now and then. A
+//! new image may be listed late, fail, never finish, vanish or have an undocumented status. Others own images with the
+//! names that a bake uses, and lists may omit tags. The process crashes between commit and call and between call and
+//! response, and the wall clock is stepped. Users connect and leave, and hooks return anything.
 //!
-//! What the machine cannot know bounds what it can promise: once something was hidden for longer than the window in
-//! which it is looked for, the case is set aside.
+//! The machine can promise only what it can observe: a case in which something stays hidden longer than the look-up
+//! window is set aside.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -48,11 +48,11 @@ use crate::domain::{
 const POLL: i64 = 30;
 const WINDOW: i64 = 300;
 const BUILD_DEADLINE: i64 = 7200;
-/// A bake whose world has become honest ends within so many rounds: an image that stays is looked at each `POLL` until
-/// `BUILD_DEADLINE`, and the clock may have been set back by as much before.
-const HONEST_ROUNDS: usize = 1000;
+/// Maximum iterations until a bake ends in a world without faults: an image that never finishes is polled each `POLL`
+/// until `BUILD_DEADLINE`, and the clock may have been set back by as much before.
+const HONEST_ITERATIONS: usize = 1000;
 
-/// What a case begins with.
+/// Initial values of a case.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 struct Setting {
@@ -60,16 +60,16 @@ struct Setting {
     if_connected: IfConnected,
     connected_wait: u64,
     connected: bool,
-    /// How many hooks of `before`, `on_failure` and `after`.
+    /// Number of hooks of `before`, `on_failure` and `after`.
     hooks: [usize; 3],
     attempts: u32,
     rebakes: u32,
     deadline: u64,
     max_downtime: u64,
-    /// `not_after`, so many seconds after the slot.
+    /// `not_after`, in seconds after the slot.
     not_after: Option<i64>,
     machine: Machine,
-    /// Somebody else's image task is on the instance until then.
+    /// End of another image task on the instance.
     foreign_task_until: i64,
     /// Whether listings show tags.
     lists_tags: bool,
@@ -87,19 +87,19 @@ struct Setting {
 /// One event, and the call that follows from it.
 #[derive(Debug, Clone)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that may happen or not")]
-struct Round {
-    /// How long after the wanted instant the bake is looked at.
+struct Iteration {
+    /// Delay of the event after the wanted instant, in seconds.
     idle: i64,
     clock_step: i64,
-    /// Whether a queued bake gets its turn.
+    /// Whether a queued bake is admitted.
     admits: bool,
     crash: Crash,
     instance_vanishes: bool,
-    /// The instance is in this state for so many seconds, in which it can be neither switched nor imaged.
+    /// State in which the instance can be neither switched nor imaged, and its duration in seconds.
     away: Option<(Away, i64)>,
-    /// Somebody connects, or all leave.
+    /// Whether somebody connects, or all leave.
     user_turns: bool,
-    /// A person cancels the bake, where that is possible.
+    /// Whether a person cancels the bake, if that is possible.
     cancels: bool,
     luck: Luck,
 }
@@ -111,7 +111,7 @@ enum Crash {
     BeforeTheAnswer,
 }
 
-/// States in which nothing can be done with an instance.
+/// States in which an instance accepts no task.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Away {
     Migrating,
@@ -119,20 +119,20 @@ enum Away {
     Expired,
 }
 
-/// What becomes of a call.
+/// Result of a call.
 #[derive(Debug, Clone)]
 struct Luck {
-    /// `None`: it is answered truly.
+    /// `None`: the response is true.
     refused: Option<ErrorClass>,
-    /// Whether it is something on the way that refuses: the network, a proxy, a limit on calls.
+    /// Whether a proxy, the network or a rate limit rejects the call.
     on_the_way: OnTheWay,
-    /// When an unclear call is acted on; `None`: never.
+    /// Delay in seconds until an unclear call is executed; `None`: never.
     acts_after: Option<i64>,
-    /// What a good answer to a create call says instead of the image's id.
+    /// Content of a successful create response instead of the image's id.
     lie: Option<Lie>,
-    /// Its turn comes too late, or the daemon stops: a create call or a stop does not go out.
+    /// The call is not sent: its turn comes too late, or the daemon stops.
     is_not_sent: bool,
-    /// A stop or start is accepted and then not carried out.
+    /// A stop or start is accepted and not executed.
     comes_to_nothing: bool,
     answered_after: i64,
     retry_after: Option<u64>,
@@ -140,16 +140,16 @@ struct Luck {
     hook: HookLuck,
 }
 
-/// Which image a create call is answered with.
+/// Image in the response to a create call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Lie {
-    /// One that is nowhere.
+    /// An image that does not exist.
     Nowhere,
-    /// One that others have made.
+    /// An image of others.
     Others,
 }
 
-/// Who refuses a call.
+/// Who rejects a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum OnTheWay {
     /// The cloud itself.
@@ -159,7 +159,7 @@ enum OnTheWay {
     Limit,
 }
 
-/// What becomes of a hook.
+/// Result of a hook.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum HookLuck {
     Works,
@@ -169,7 +169,7 @@ enum HookLuck {
 }
 
 impl Luck {
-    /// The code that a refusal of this class carries. What may have been acted on never shows the network's.
+    /// Code of an error of this class. A call that may have been executed never has a network code.
     fn code(&self, class: ErrorClass) -> &'static str {
         match (class, self.on_the_way) {
             (ErrorClass::Transient, OnTheWay::Network) => "ConnectFailed",
@@ -194,7 +194,7 @@ impl Luck {
     };
 }
 
-/// What becomes of an image.
+/// How an image ends.
 #[derive(Debug, Clone, Copy)]
 struct ImageLuck {
     listed_after: i64,
@@ -271,30 +271,30 @@ impl Image {
     }
 }
 
-/// `GmtCreate` of what was made so many seconds after the slot, by the cloud's clock, in Shanghai.
+/// `GmtCreate` of an image made so many seconds after the slot, by the cloud's clock, in Shanghai.
 fn gmt(made_at: i64) -> NaiveDateTime {
     (slot() + TimeDelta::seconds(made_at + 8 * 3600)).naive_utc()
 }
 
 #[derive(Debug)]
 struct World {
-    /// Time that really passed, and how far the wall clock is off.
+    /// True time, and how far the wall clock is off.
     time: i64,
     skew: i64,
     machine: Machine,
     connected: bool,
     foreign_task_until: i64,
     lists_tags: bool,
-    /// Names that images of others carry.
+    /// Names of other owners' images.
     taken_names: Vec<String>,
     settings: Arc<BakeSettings>,
     images: Vec<Image>,
-    /// Calls on their way, and when they are acted on.
+    /// Delayed calls, with the instant of their execution.
     underway: Vec<(i64, Deed)>,
-    /// The earliest that the wall clock showed since the last create or stop was committed.
+    /// Earliest wall time since the last create or stop was committed.
     create_since: i64,
     stop_since: i64,
-    /// Something was hidden for longer than the machine looks: nothing is promised any more.
+    /// Something was hidden for longer than the look-up window: nothing is promised any more.
     beyond_bounds: bool,
 }
 
@@ -322,7 +322,7 @@ impl World {
         self.underway = later;
         due.sort_by_key(|(at, _)| *at);
         for (at, deed) in due {
-            // Whether it was refused is heard by nobody.
+            // Nobody receives the response.
             self.act(at, deed).ok();
         }
         self.let_machine_move(self.time);
@@ -380,7 +380,7 @@ impl World {
         Ok(())
     }
 
-    /// Does with `call` what `luck` says.
+    /// Executes `call` as `luck` determines.
     fn perform(&mut self, call: Call, luck: &Luck) -> Response {
         let deed = match &call {
             Call::StopInstance => Some(Deed::Stop),
@@ -463,8 +463,8 @@ impl World {
         }
     }
 
-    /// What others have made by hand under names that a bake may give, an hour before the slot: in turn shared with this
-    /// account, and made in it.
+    /// Images that others made by hand under names that a bake may use, an hour before the slot: alternately shared
+    /// with this account, and made in it.
     fn of_others(&self) -> Vec<RemoteImage> {
         let image = |(n, name): (usize, &String)| RemoteImage {
             image_id: format!("imgc-by-hand-{n}").into(),
@@ -478,7 +478,7 @@ impl World {
         self.taken_names.iter().enumerate().map(image).collect()
     }
 
-    /// Everything that is listed, with another owner's image of the same line and slot where tags show whose it is.
+    /// All listed images, with another owner's image of the same line and slot where tags identify the owner.
     fn listing(&self, identity: &Identity) -> Vec<RemoteImage> {
         let mut listing: Vec<_> =
             self.images.iter().filter_map(|image| image.listed(self.time, self.lists_tags)).collect();
@@ -499,8 +499,8 @@ impl World {
     }
 }
 
-/// Whether a refused call may be acted on all the same. A create call says so by its class; others can be repeated, so that
-/// an unclear one counts as transient.
+/// Whether a rejected call may have been executed. The class of a create call's error decides; other calls can be
+/// repeated, so an unclear one counts as transient.
 fn may_act(deed: &Deed, class: ErrorClass, luck: &Luck) -> bool {
     match (deed, class) {
         (_, ErrorClass::Unclear) => true,
@@ -511,7 +511,7 @@ fn may_act(deed: &Deed, class: ErrorClass, luck: &Luck) -> bool {
     }
 }
 
-/// A bake in its world, and what was seen of it.
+/// A bake in its world, with the observations of the test.
 struct Case {
     bake: Bake,
     pace: PollPolicy,
@@ -519,20 +519,20 @@ struct Case {
     world: World,
     call: Option<Call>,
     stops: usize,
-    /// Stops and create calls when it last went back to the queue with its instance started again.
+    /// Stops and create calls when the bake last returned to the queue with its instance started again.
     before_restart: (usize, u32),
     restarts: usize,
-    /// How many images were created again after CREATE_FAILED.
+    /// Images that were created again after CREATE_FAILED.
     rebakes: u32,
-    /// Create calls but those that spend no attempt.
+    /// Create calls that use an attempt.
     creates: u32,
-    /// Given up on after `BUILD_DEADLINE`: the image may still be in progress.
+    /// Given up after `BUILD_DEADLINE`: the image may still be in progress.
     stuck: bool,
     /// See [`Setting`].
     not_after: Option<i64>,
-    /// The last version given out.
+    /// Last assigned version.
     version: u32,
-    /// Hooks in the order in which they were begun.
+    /// Hooks in the order of their start.
     hooks: Vec<(Moment, usize)>,
     words: BTreeSet<&'static str>,
 }
@@ -596,11 +596,11 @@ impl Case {
         }
     }
 
-    fn run(&mut self, rounds: &[Round]) -> Checked {
-        for round in rounds {
-            self.round(round)?;
+    fn run(&mut self, iterations: &[Iteration]) -> Checked {
+        for iteration in iterations {
+            self.iteration(iteration)?;
         }
-        let honest = Round {
+        let honest = Iteration {
             idle: 0,
             clock_step: 0,
             admits: true,
@@ -611,37 +611,37 @@ impl Case {
             cancels: false,
             luck: Luck::HONEST,
         };
-        for _ in 0..HONEST_ROUNDS {
+        for _ in 0..HONEST_ITERATIONS {
             if self.bake.state.is_ended() {
                 break;
             }
-            self.round(&honest)?;
+            self.iteration(&honest)?;
         }
         prop_assert!(self.bake.state.is_ended(), "it never ends: {:?}", self.bake.state);
         self.check_the_end()
     }
 
-    fn round(&mut self, round: &Round) -> Checked {
-        self.world.step_clock(round.clock_step);
-        if round.instance_vanishes {
+    fn iteration(&mut self, iteration: &Iteration) -> Checked {
+        self.world.step_clock(iteration.clock_step);
+        if iteration.instance_vanishes {
             self.world.machine = Machine::Gone;
         }
-        if let Some((away, seconds)) = round.away
+        if let Some((away, seconds)) = iteration.away
             && let machine @ (Machine::Running | Machine::Stopped) = self.world.machine
         {
             let (until, runs) = (self.world.time + seconds, machine == Machine::Running);
             self.world.machine = Machine::Away { away, until, runs };
         }
-        self.world.connected ^= round.user_turns;
-        if round.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
+        self.world.connected ^= iteration.user_turns;
+        if iteration.cancels && self.call.is_none() && self.bake.state.cannot_be_cancelled().is_none() {
             return self.event(Event::Cancelled { by: "ops".into() });
         }
         if self.call.is_none() {
             let wake = self.bake.state.wake_at().unwrap_or(self.world.now());
             let ahead = (wake - self.world.now() + TimeDelta::milliseconds(999)).num_seconds().max(0);
-            self.world.pass(ahead + round.idle);
+            self.world.pass(ahead + iteration.idle);
             let queued = matches!(self.bake.state, State::Queued { .. });
-            let admitted = queued && round.admits;
+            let admitted = queued && iteration.admits;
             let is_renumbered = self.bake.state.needs_version();
             // Another version each time: the first one stays, unless its name is taken.
             self.version += u32::from(admitted || is_renumbered);
@@ -653,13 +653,13 @@ impl Case {
             })?;
         }
         let Some(call) = self.call.take() else { return Ok(()) };
-        if round.crash == Crash::BeforeTheCall {
+        if iteration.crash == Crash::BeforeTheCall {
             self.reload();
             return Ok(());
         }
-        let answer = self.world.perform(call, &round.luck);
-        self.world.pass(round.luck.answered_after);
-        if round.crash == Crash::BeforeTheAnswer {
+        let answer = self.world.perform(call, &iteration.luck);
+        self.world.pass(iteration.luck.answered_after);
+        if iteration.crash == Crash::BeforeTheAnswer {
             self.reload();
             return Ok(());
         }
@@ -672,7 +672,7 @@ impl Case {
     }
 
     fn event(&mut self, event: Event) -> Checked {
-        // What the client shows of it: nothing below a minute.
+        // Difference that the client reports: none below a minute.
         let skew = -TimeDelta::seconds(self.world.skew);
         self.pace.clock_skew = if skew.abs() > TimeDelta::minutes(1) { skew } else { TimeDelta::zero() };
         let (state, effect) = step(&self.bake, event.clone(), self.world.now(), &self.pace, &mut self.rng);
@@ -783,7 +783,7 @@ impl Case {
                 prop_assert!(!being_made || self.stuck || self.world.beyond_bounds, "started under its image");
             }
             Effect::Call(Call::RunHook(HookRun { moment, number, .. })) => {
-                // Hooks nest: `before` around stop, create and start, and what undoes it last to first.
+                // Hooks nest: `before` around stop, create and start; the end hooks run last to first.
                 if *moment == Moment::Before {
                     let calls = (self.stops, self.creates);
                     prop_assert!(calls == self.before_restart, "too late for {effect:?}");
@@ -791,14 +791,14 @@ impl Case {
                     let restart_pending = state.work().is_some_and(|work| work.restart_pending);
                     prop_assert!(!restart_pending, "{effect:?} before the instance is started");
                 }
-                // Each may run again in its place: a crash does not tell how far it was.
+                // Each may run again in its place: after a crash it is not known how far it was.
                 if self.hooks.last() != Some(&(*moment, *number)) {
                     self.hooks.push((*moment, *number));
                 }
             }
             _ => {}
         }
-        // One that was deleted before anybody knew of it may be made again.
+        // An image that was deleted before it was known may be made again.
         let given_up = state.work().map(|work| work.evidence.given_up.as_slice()).unwrap_or_default();
         let failed = |image: &Image| image.becomes == Becomes::Failed && given_up.contains(&image.id);
         let images = self.world.images.iter().filter(|image| image.exists(self.world.time) && !failed(image));
@@ -807,24 +807,24 @@ impl Case {
         Ok(())
     }
 
-    /// The last instant at which a stop or a create call may begin.
+    /// Last instant at which a stop or a create call may begin.
     fn give_up_at(&self) -> DateTime<Utc> {
         let deadline = slot() + self.bake.settings.deadline;
         self.not_after.map_or(deadline, |seconds| deadline.min(slot() + TimeDelta::seconds(seconds)))
     }
 
-    /// All that were to run did, and in order.
+    /// All expected hooks ran, in order.
     fn check_hooks(&self, end: Option<&End>) -> Checked {
         let all = &self.bake.settings.hooks;
         let begun = self.hooks.iter().filter(|(moment, _)| *moment == Moment::Before).count();
         let mut wanted: Vec<_> = (1..=begun).map(|number| (Moment::Before, number)).collect();
         let failed = matches!(end, Some(End::Failed { .. }));
         let (stops, creates) = self.before_restart;
-        // Without a `before`, they are owed once it is clear that the bake is begun: at its first call that matters.
-        let owed = begun > 0
+        // Without a `before` hook they are pending from the first call with an effect.
+        let pending = begun > 0
             || self.hooks.iter().any(|(moment, _)| *moment == Moment::After)
             || all.before.is_empty() && (self.creates > creates || self.stops > stops);
-        wanted.extend(all.ending(failed, owed).map(|(moment, number, _)| (moment, number)));
+        wanted.extend(all.ending(failed, pending).map(|(moment, number, _)| (moment, number)));
         prop_assert_eq!(&self.hooks, &wanted);
         if matches!(end, Some(End::Succeeded { .. })) {
             prop_assert_eq!(begun, all.before.len());
@@ -929,13 +929,13 @@ fn hook_lucks() -> impl Strategy<Value = HookLuck> {
     prop_oneof![12 => Just(Works), 1 => Just(Refuses), 1 => Just(HasNoTime), 1 => Just(IsNotThere)]
 }
 
-/// So many commands at each moment.
+/// Number of commands at each moment.
 fn hooks([before, on_failure, after]: [usize; 3]) -> Hooks {
     let commands = |count| (0..count).map(|_| HookCommand(vec!["/bin/true".to_owned()])).collect();
     Hooks { before: commands(before), on_failure: commands(on_failure), after: commands(after), ..Hooks::default() }
 }
 
-fn rounds() -> impl Strategy<Value = Round> {
+fn iteration() -> impl Strategy<Value = Iteration> {
     let idle = prop_oneof![5 => Just(0), 2 => 0..60i64, 1 => 0..BUILD_DEADLINE];
     let clock_step = prop_oneof![20 => Just(0), 2 => -30..30i64, 1 => -BUILD_DEADLINE..BUILD_DEADLINE];
     let crash = prop_oneof![8 => Just(Crash::No), 1 => Just(Crash::BeforeTheCall), 1 => Just(Crash::BeforeTheAnswer)];
@@ -945,7 +945,7 @@ fn rounds() -> impl Strategy<Value = Round> {
     let away = proptest::option::weighted(0.05, (away, 0..3000i64));
     let instance = (proptest::bool::weighted(0.01), away);
     (idle, clock_step, proptest::bool::weighted(0.8), crash, instance, people, lucks()).prop_map(
-        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), luck)| Round {
+        |(idle, clock_step, admits, crash, (instance_vanishes, away), (user_turns, cancels), luck)| Iteration {
             idle,
             clock_step,
             admits,
@@ -959,7 +959,7 @@ fn rounds() -> impl Strategy<Value = Round> {
     )
 }
 
-fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
+fn cases() -> impl Strategy<Value = (Setting, Vec<Iteration>)> {
     let stop = prop_oneof![Just(StopInstance::Never), Just(StopInstance::IfRunning), Just(StopInstance::Required)];
     let machine = prop_oneof![
         6 => Just(Machine::Running),
@@ -1010,7 +1010,7 @@ fn cases() -> impl Strategy<Value = (Setting, Vec<Round>)> {
             seed,
         },
     );
-    (setting, proptest::collection::vec(rounds(), 0..40))
+    (setting, proptest::collection::vec(iteration(), 0..40))
 }
 
 proptest! {
@@ -1021,21 +1021,21 @@ proptest! {
     })]
 
     #[test]
-    fn the_promises_hold_in_every_world((setting, rounds) in cases()) {
-        Case::new(&setting).run(&rounds)?;
+    fn the_promises_hold_in_every_world((setting, iterations) in cases()) {
+        Case::new(&setting).run(&iterations)?;
     }
 }
 
-/// The test above is worth what its worlds reach: every state, and few cases that promise nothing.
+/// Coverage of the test above: it reaches every state, and sets few cases aside.
 #[test]
 fn the_worlds_reach_every_state() {
     const CASES: usize = 400;
     let mut runner = TestRunner::deterministic();
     let (mut words, mut set_aside, mut restarted, mut rebaked) = (BTreeSet::new(), 0, 0, 0);
     for _ in 0..CASES {
-        let (setting, rounds) = cases().new_tree(&mut runner).expect("a case").current();
+        let (setting, iterations) = cases().new_tree(&mut runner).expect("a case").current();
         let mut case = Case::new(&setting);
-        case.run(&rounds).expect("it holds");
+        case.run(&iterations).expect("it holds");
         words.extend(case.words);
         restarted += usize::from(case.restarts > 0);
         rebaked += usize::from(case.rebakes > 0);

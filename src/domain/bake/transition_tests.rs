@@ -47,7 +47,7 @@ pub fn a_bake(settings: Arc<BakeSettings>) -> Bake {
         trigger: Trigger::Slot,
         give_up_at: settings.give_up_at(slot(), slot()),
         settings,
-        state: State::Queued { not_before: slot(), kept: None },
+        state: State::Queued { not_before: slot(), suspended: None },
     }
 }
 
@@ -76,7 +76,7 @@ pub fn pace() -> PollPolicy {
     }
 }
 
-/// One bake, told what happens to it.
+/// One bake, with the events sent to it.
 struct Fixture {
     bake: Bake,
     pace: PollPolicy,
@@ -93,7 +93,7 @@ impl Fixture {
         Self::new(BakeSettings { stop_instance, ..settings() })
     }
 
-    /// Admitted at the slot with an instance that is imaged as it is: the create call is under way.
+    /// Admitted at the slot with an instance that is imaged as it is: the create call is in flight.
     fn creating() -> Self {
         let mut bake = Self::new(settings());
         assert!(matches!(bake.admit(), Effect::Call(Call::CreateImage(_))));
@@ -142,7 +142,7 @@ impl Fixture {
     fn due(&mut self) -> Effect {
         self.now = self.now.max(self.bake.state.wake_at().expect("it is not over"));
         match &self.bake.state {
-            State::Queued { kept: Some(_), .. } if self.now <= self.bake.give_up_at => {
+            State::Queued { suspended: Some(_), .. } if self.now <= self.bake.give_up_at => {
                 self.apply(Event::Admitted { version: 99 })
             }
             _ => self.apply(Event::Due),
@@ -153,7 +153,7 @@ impl Fixture {
         self.now = later(self.now, pause);
     }
 
-    /// The process is gone, and with it the call under way.
+    /// The process is gone, and with it the call in flight.
     fn crash(&mut self) {
         let text = serde_json::to_string(&self.bake.state).expect("a state is JSON");
         self.bake.state = serde_json::from_str(&text).expect("a state can be read back");
@@ -243,7 +243,7 @@ fn between() -> Response {
     powered(PowerState::Transitioning("Stopping".into()))
 }
 
-const LOOK_AT_INSTANCE: Effect = Effect::Call(Call::DescribeInstance);
+const POLL_INSTANCE: Effect = Effect::Call(Call::DescribeInstance);
 const STOP: Effect = Effect::Call(Call::StopInstance);
 const START: Effect = Effect::Call(Call::StartInstance);
 
@@ -251,7 +251,7 @@ fn is_create(effect: &Effect) -> bool {
     matches!(effect, Effect::Call(Call::CreateImage(_)))
 }
 
-fn is_look(effect: &Effect) -> bool {
+fn is_poll(effect: &Effect) -> bool {
     matches!(effect, Effect::Call(Call::FindImage(_)))
 }
 
@@ -274,17 +274,17 @@ fn a_plain_night_makes_one_image() {
 }
 
 #[test]
-fn a_create_within_a_minute_of_its_slot_does_not_look_first() {
+fn a_create_within_a_minute_of_its_slot_does_not_search_first() {
     let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_mins(1));
     assert!(is_create(&bake.admit()));
 }
 
 #[test]
-fn a_late_create_looks_first() {
+fn a_late_create_searches_first() {
     let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_secs(61));
-    assert!(is_look(&bake.admit()));
+    assert!(is_poll(&bake.admit()));
     assert_eq!(bake.state(), "ready");
     assert!(is_create(&bake.answer(Response::Found(None))));
 }
@@ -313,7 +313,7 @@ fn a_throttled_create_is_tried_again_after_the_servers_delay() {
         bake.reason().starts_with("waits for the cloud: Throttling.User: the cloud's words; next try Mon 2026-03-02 ")
     );
     assert!(bake.reason().ends_with(", until Mon 2026-03-02 13:00 +08:00 at most"), "{}", bake.reason());
-    assert!(is_create(&bake.due()), "nothing happened, so there is nothing to look for");
+    assert!(is_create(&bake.due()), "nothing happened, so there is nothing to search for");
 }
 
 #[test]
@@ -347,19 +347,19 @@ fn a_permanent_error_fails_at_once_with_the_advice() {
 }
 
 #[test]
-fn task_exist_waits_and_then_looks_before_the_next_create() {
+fn task_exist_waits_and_then_searches_before_the_next_create() {
     let mut bake = Fixture::creating();
     for _ in 0..20 {
         let effect = bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
         assert!(matches!(effect, Effect::Wait(_)));
         assert_eq!((bake.state(), bake.attempts()), ("queued", 0), "waiting uses no attempts");
-        assert!(is_look(&bake.due()), "the task may be ours");
+        assert!(is_poll(&bake.due()), "the task may be ours");
         assert!(is_create(&bake.answer(Response::Found(None))));
     }
 }
 
 #[test]
-fn refused_credentials_wait_like_a_look_and_use_no_attempts() {
+fn refused_credentials_wait_like_a_poll_and_use_no_attempts() {
     let mut bake = Fixture::creating();
     for _ in 0..20 {
         let Effect::Wait(until) = bake.refuse(ErrorClass::Credential, "InvalidAccessKeyId.NotFound") else {
@@ -372,7 +372,7 @@ fn refused_credentials_wait_like_a_look_and_use_no_attempts() {
 }
 
 #[test]
-fn a_look_before_the_create_that_is_refused_for_good_fails() {
+fn a_search_before_the_create_that_is_refused_for_good_fails() {
     let mut bake = Fixture::new(settings());
     bake.pass(Duration::from_mins(2));
     bake.admit();
@@ -383,9 +383,9 @@ fn a_look_before_the_create_that_is_refused_for_good_fails() {
 // Unknown
 
 #[test]
-fn an_unclear_create_is_looked_for_and_followed() {
+fn an_unclear_create_is_searched_for_and_followed() {
     let mut bake = Fixture::unknown();
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
     bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!((bake.state(), bake.attempts()), ("building", 1));
     assert_eq!(bake.due(), Effect::Call(Call::DescribeImage("imgc-1".into())));
@@ -404,26 +404,26 @@ fn an_unclear_create_whose_image_is_finished_succeeds() {
 fn an_unclear_create_is_repeated_only_after_the_look_up_window() {
     let mut bake = Fixture::unknown();
     let sent = slot();
-    let mut looks = 0;
+    let mut polls = 0;
     while bake.state() == "unknown" {
-        assert!(is_look(&bake.due()));
+        assert!(is_poll(&bake.due()));
         bake.answer(Response::Found(None));
-        looks += 1;
+        polls += 1;
     }
-    assert!(looks > 4, "{looks} looks");
+    assert!(polls > 4, "{polls} polls");
     assert!(bake.now >= later(sent, WINDOW), "given up at {}", bake.now);
-    assert!(bake.now < later(sent, WINDOW + POLL), "the last look came late, at {}", bake.now);
-    assert!(is_look(&bake.due()));
+    assert!(bake.now < later(sent, WINDOW + POLL), "the last search came late, at {}", bake.now);
+    assert!(is_poll(&bake.due()));
     assert!(is_create(&bake.answer(Response::Found(None))));
 }
 
 #[test]
-fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
+fn an_unclear_last_attempt_is_searched_for_before_it_is_given_up() {
     let mut bake = Fixture::new(BakeSettings { retry: RetryPolicy { attempts: 1, ..settings().retry }, ..settings() });
     bake.admit();
     bake.refuse(ErrorClass::Unclear, "Timeout");
     while bake.state() == "unknown" {
-        assert!(is_look(&bake.due()));
+        assert!(is_poll(&bake.due()));
         bake.answer(Response::Found(None));
     }
     assert!(bake.now >= later(slot(), WINDOW));
@@ -432,7 +432,7 @@ fn an_unclear_last_attempt_is_looked_for_before_it_is_given_up() {
 }
 
 #[test]
-fn an_unclear_create_that_cannot_be_looked_for_fails_after_the_build_deadline() {
+fn an_unclear_create_that_cannot_be_searched_for_fails_after_the_build_deadline() {
     let mut bake = Fixture::unknown();
     while bake.state() == "unknown" {
         bake.due();
@@ -440,7 +440,7 @@ fn an_unclear_create_that_cannot_be_looked_for_fails_after_the_build_deadline() 
     }
     assert!(bake.now >= later(slot(), settings().build_deadline));
     assert_eq!(bake.state(), "failed");
-    assert!(bake.reason().contains("could not be looked for"), "{}", bake.reason());
+    assert!(bake.reason().contains("could not be searched for"), "{}", bake.reason());
 }
 
 #[test]
@@ -454,7 +454,7 @@ fn a_crash_under_a_create_call_is_an_unclear_create() {
         "searches for its image: the daemon stopped before the create call was answered; next try Mon 2026-03-02 \
          11:00:02 +08:00"
     );
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
 }
 
 #[test]
@@ -465,7 +465,7 @@ fn a_create_answered_with_something_else_is_unclear() {
 }
 
 #[test]
-fn a_clock_set_back_does_not_prolong_the_looking() {
+fn a_clock_set_back_does_not_prolong_the_search() {
     let mut bake = Fixture::creating();
     bake.now = slot() - TimeDelta::days(1);
     bake.refuse(ErrorClass::Unclear, "Timeout");
@@ -514,14 +514,14 @@ fn an_image_that_is_not_listed_any_more_has_vanished() {
     bake.due();
     bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::InProgress))));
     let last_seen = bake.now;
-    while !is_look(&bake.due()) {
+    while !is_poll(&bake.due()) {
         bake.answer(Response::Image(None));
     }
     assert!(bake.now >= later(last_seen, WINDOW));
     assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     assert_eq!(
         (bake.state(), bake.reason()),
-        ("failed", "the image vanished: it has not been listed for 5m, and no other of its slot is")
+        ("failed", "the image vanished: it has not been listed for 5m, and no other image of its slot is listed")
     );
 }
 
@@ -532,7 +532,7 @@ fn misled() -> Fixture {
         bake.due();
         bake.answer(Response::Image(None));
     }
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
     bake
 }
 
@@ -577,10 +577,10 @@ fn an_image_that_is_not_listed_is_searched_for_and_the_real_one_followed() {
 fn a_search_for_a_vanished_image_outlives_a_restart_and_errors() {
     let mut bake = misled();
     bake.crash();
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
     for class in [ErrorClass::Transient, ErrorClass::Permanent, ErrorClass::Credential] {
         bake.refuse(class, "Whatever");
-        assert!(is_look(&bake.due()), "{class:?}");
+        assert!(is_poll(&bake.due()), "{class:?}");
     }
     // By name it is listed: it has not vanished.
     bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
@@ -603,7 +603,7 @@ fn an_answer_that_names_an_image_of_others_is_not_believed() {
     ];
     for image in others {
         let mut bake = Fixture::building();
-        while !is_look(&bake.due()) {
+        while !is_poll(&bake.due()) {
             bake.answer(Response::Image(Some(image.clone())));
             assert_eq!(bake.state(), "building", "{image:?}");
         }
@@ -616,7 +616,7 @@ fn an_answer_that_names_an_image_of_others_is_not_believed() {
 fn a_deleted_image_is_searched_for_at_once() {
     let mut bake = Fixture::building();
     bake.due();
-    assert!(is_look(&bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
+    assert!(is_poll(&bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Deleted))))));
     bake.answer(Response::Found(None));
     assert_eq!((bake.state(), bake.reason()), ("failed", "the image was deleted while it was being made"));
 }
@@ -641,7 +641,7 @@ fn a_name_that_does_not_show_the_slot_is_searched_for_before_the_first_create() 
         ("golden-{slot}", false),
     ] {
         let mut bake = named(name);
-        assert_eq!(is_look(&bake.admit()), searches, "{name}");
+        assert_eq!(is_poll(&bake.admit()), searches, "{name}");
         if searches {
             let Effect::Call(Call::CreateImage(identity)) = bake.answer(Response::Found(None)) else {
                 panic!("no call")
@@ -656,15 +656,15 @@ fn a_name_that_does_not_show_the_slot_is_searched_for_before_the_first_create() 
 fn without_a_known_zone_or_after_a_crash_every_first_create_searches() {
     let mut bake = Fixture::new(settings());
     bake.pace.gmt_offset = None;
-    assert!(is_look(&bake.admit()));
+    assert!(is_poll(&bake.admit()));
 
     let mut bake = Fixture::new(settings());
     bake.pace.search_until = Some(later(slot(), WINDOW));
-    assert!(is_look(&bake.admit()));
+    assert!(is_poll(&bake.admit()));
     assert!(is_create(&bake.answer(Response::Found(None))));
     // Its repetition, too, while it is not known what the daemon did before.
     bake.refuse(ErrorClass::Transient, "Throttling.User");
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
     assert!(is_create(&bake.answer(Response::Found(None))));
     bake.pass(WINDOW);
     bake.refuse(ErrorClass::Transient, "Throttling.User");
@@ -710,13 +710,13 @@ fn a_taken_name_without_a_version_in_it_fails_and_nothing_is_followed() {
 fn a_name_that_is_taken_while_a_create_is_unclear_is_not_given_again() {
     let mut bake = Fixture::unknown();
     while bake.state() == "unknown" {
-        assert!(is_look(&bake.due()));
+        assert!(is_poll(&bake.due()));
         bake.answer(taken(&["imgc-shared"], &[]));
     }
-    assert!(is_look(&bake.due()), "the image is searched for once more");
+    assert!(is_poll(&bake.due()), "the image is searched for once more");
     bake.answer(taken(&["imgc-shared"], &[]));
     assert!(bake.bake.state.needs_version());
-    assert!(is_look(&bake.apply(Event::Renumbered { version: 8 })));
+    assert!(is_poll(&bake.apply(Event::Renumbered { version: 8 })));
     assert!(is_create(&bake.answer(Response::Found(None))));
     assert_eq!(bake.attempts(), 1);
 }
@@ -736,7 +736,7 @@ fn a_list_after_creates_that_were_all_refused_counts_as_taken_before_the_first()
         let Effect::Call(Call::CreateImage(identity)) = bake.answer(Response::Found(None)) else { panic!("no call") };
         assert_eq!(identity.evidence.baseline, Some(Vec::new()), "{code}");
         assert_eq!(identity.evidence.first_sent, Some(bake.now), "the first call that counts is this one");
-        // What is unclear once is not made certain by refusals that follow.
+        // Later rejections do not clear an unclear call.
         bake.refuse(ErrorClass::Unclear, "Timeout");
         let sent = bake.now;
         while bake.state() == "unknown" {
@@ -788,7 +788,7 @@ fn an_image_under_a_name_that_was_given_up_is_found_and_followed() {
     bake.answer(Response::Image(Some(RemoteImage { status: ImageStatus::Available, ..image })));
     assert_eq!(bake.state(), "succeeded");
 
-    // Where nothing can have been made, there is nothing to look for.
+    // Where nothing can have been made, there is nothing to search for.
     let mut bake = named("golden-v{version}");
     bake.admit();
     bake.answer(Response::Found(None));
@@ -850,7 +850,7 @@ fn an_unclear_create_is_searched_for_no_sooner_than_the_proxy_asks() {
 }
 
 #[test]
-fn refused_looks_at_an_image_do_not_end_it() {
+fn refused_polls_of_an_image_do_not_end_it() {
     let mut bake = Fixture::building();
     for class in
         [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Permanent, ErrorClass::Unclear]
@@ -891,7 +891,7 @@ fn stopped_and_creating() -> Fixture {
     bake.answer(powered(PowerState::Running));
     bake.answer(Response::Accepted);
     bake.due();
-    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(is_poll(&bake.answer(powered(PowerState::Stopped))));
     assert!(is_create(&bake.answer(Response::Found(None))));
     bake
 }
@@ -913,13 +913,11 @@ fn an_instance_is_not_started_under_an_image_of_another_line() {
         let search = bake.apply(Event::Answered(powered(PowerState::Stopped)));
         assert_eq!(search, Effect::Call(Call::FindImagesInProgress));
         assert_ne!(bake.answer(Response::InProgress(vec![in_progress("imgc-2")])), START);
-        let State::Starting { last_error: Some(trouble), .. } = &bake.bake.state else {
-            panic!("{:?}", bake.bake.state)
-        };
-        assert!(trouble.contains("imgc-2") && trouble.contains("silver"), "{trouble}");
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        let State::Starting { last_error: Some(error), .. } = &bake.bake.state else { panic!("{:?}", bake.bake.state) };
+        assert!(error.contains("imgc-2") && error.contains("silver"), "{error}");
+        assert_eq!(bake.due(), POLL_INSTANCE);
     }
-    // A search that is refused tells nothing either.
+    // A rejected search shows nothing either.
     bake.apply(Event::Answered(powered(PowerState::Stopped)));
     assert_ne!(bake.refuse(ErrorClass::Transient, "ServiceUnavailable"), START);
     bake.due();
@@ -952,20 +950,20 @@ fn nobodys_image_keeps_an_instance_stopped_for_longer_than_build_deadline() {
 #[test]
 fn a_running_instance_is_stopped_first_and_started_last() {
     let mut bake = Fixture::stopping(StopInstance::Required);
-    assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+    assert_eq!(bake.admit(), POLL_INSTANCE);
     assert!(!bake.restart_pending());
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     assert!(bake.restart_pending(), "the debt is in the state that is committed before the stop");
     assert_eq!(bake.answer(Response::Accepted), bake.wait(POLL));
-    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    assert_eq!(bake.due(), POLL_INSTANCE);
     assert_eq!(bake.answer(between()), bake.wait(POLL));
     bake.due();
-    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(is_poll(&bake.answer(powered(PowerState::Stopped))));
     assert!(is_create(&bake.answer(Response::Found(None))));
     bake.answer(Response::Created(made("imgc-1")));
     bake.due();
     let effect = bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
-    assert_eq!((bake.state(), effect), ("starting", LOOK_AT_INSTANCE));
+    assert_eq!((bake.state(), effect), ("starting", POLL_INSTANCE));
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
     assert_eq!(bake.answer(Response::Accepted), bake.wait(POLL));
     bake.due();
@@ -977,7 +975,7 @@ fn a_running_instance_is_stopped_first_and_started_last() {
 fn a_found_stopped_instance_stays_stopped() {
     let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
-    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(is_poll(&bake.answer(powered(PowerState::Stopped))));
     bake.answer(Response::Found(None));
     bake.answer(Response::Created(made("imgc-1")));
     bake.due();
@@ -992,13 +990,13 @@ fn an_instance_in_transition_is_waited_for_and_not_started() {
     assert!(matches!(bake.answer(between()), Effect::Wait(_)));
     assert_eq!(bake.state(), "queued", "neither a builder nor the instance is held");
     assert!(bake.reason().starts_with("waits for the instance, which is Stopping; next try "), "{}", bake.reason());
-    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
-    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert_eq!(bake.due(), POLL_INSTANCE);
+    assert!(is_poll(&bake.answer(powered(PowerState::Stopped))));
     assert!(!bake.restart_pending());
 }
 
 #[test]
-fn a_lost_stop_is_asked_for_again_after_five_looks() {
+fn a_lost_stop_is_repeated_after_five_polls() {
     let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
@@ -1018,13 +1016,13 @@ fn a_required_stop_that_is_refused_fails() {
     let mut bake = Fixture::stopping(StopInstance::Required);
     bake.admit();
     bake.answer(powered(PowerState::Running));
-    assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), LOOK_AT_INSTANCE);
+    assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), POLL_INSTANCE);
     for _ in 0..SETTLED_AFTER {
         assert!(
             matches!(bake.answer(powered(PowerState::Running)), Effect::Wait(_)),
             "an earlier stop may still take effect"
         );
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.due(), POLL_INSTANCE);
     }
     assert_eq!(bake.answer(powered(PowerState::Running)), Effect::Done);
     assert_eq!(bake.state(), "failed");
@@ -1037,7 +1035,7 @@ fn an_instance_stopped_after_the_bake_was_cancelled_is_started() {
     bake.admit();
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     bake.answer(Response::Accepted);
-    assert_eq!(bake.apply(Event::Cancelled { by: "uid 7".into() }), LOOK_AT_INSTANCE);
+    assert_eq!(bake.apply(Event::Cancelled { by: "uid 7".into() }), POLL_INSTANCE);
     assert!(matches!(bake.answer(powered(PowerState::Running)), Effect::Wait(_)));
     bake.due();
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
@@ -1052,7 +1050,7 @@ fn what_waits_can_be_cancelled_and_what_the_cloud_works_on_cannot() {
     let by = || Event::Cancelled { by: "uid 7".into() };
     let mut bake = Fixture::new(settings());
     assert_eq!(bake.apply(by()), Effect::Done);
-    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7 before it began"));
+    assert_eq!((bake.state(), bake.reason()), ("cancelled", "cancelled by uid 7 before it started"));
 
     let mut bake = Fixture::new(settings());
     bake.admit();
@@ -1066,12 +1064,12 @@ fn if_running_a_refused_stop_bakes_the_running_instance() {
     let mut bake = Fixture::stopping(StopInstance::IfRunning);
     bake.admit();
     bake.answer(powered(PowerState::Running));
-    assert!(is_look(&bake.refuse(ErrorClass::Permanent, "NoPermission")));
+    assert!(is_poll(&bake.refuse(ErrorClass::Permanent, "NoPermission")));
     assert!(is_create(&bake.answer(Response::Found(None))));
 }
 
 #[test]
-fn a_stop_that_may_have_been_acted_on_is_looked_at_again() {
+fn a_stop_that_may_have_been_acted_on_is_polled_again() {
     for (class, code) in
         [(ErrorClass::Transient, "InternalError"), (ErrorClass::Transient, "Timeout"), (ErrorClass::Unclear, "Timeout")]
     {
@@ -1080,7 +1078,7 @@ fn a_stop_that_may_have_been_acted_on_is_looked_at_again() {
         bake.answer(powered(PowerState::Running));
         assert_eq!(bake.refuse(class, code), bake.wait(POLL));
         assert_eq!((bake.state(), bake.restart_pending()), ("stopping", true), "{code}");
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.due(), POLL_INSTANCE);
     }
 }
 
@@ -1098,7 +1096,7 @@ fn a_first_stop_that_cannot_have_been_acted_on_is_no_debt() {
         assert!(matches!(bake.refuse(class, code), Effect::Wait(_)));
         assert_eq!((bake.state(), bake.restart_pending()), ("queued", false), "{code}");
         assert!(bake.reason().contains(&format!(": {code}: the cloud's words; next try ")), "{}", bake.reason());
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.due(), POLL_INSTANCE);
         assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
         // What one stop did is not known once its answer is lost, whatever the next one comes to.
         bake.crash();
@@ -1116,7 +1114,7 @@ fn an_instance_counts_as_missing_after_several_answers_some_polls_apart() {
     for _ in 1..ABSENT_AFTER {
         assert_eq!(bake.answer(Response::Instance(None)), bake.wait(POLL));
         assert_eq!(bake.state(), "queued");
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.due(), POLL_INSTANCE);
     }
     assert_eq!(bake.answer(Response::Instance(None)), Effect::Done);
     assert!(bake.now >= later(first, POLL * 4));
@@ -1148,7 +1146,7 @@ fn a_final_state_ends_the_bake_before_any_hook_and_stop() {
                     ..settings()
                 };
                 let mut bake = Fixture::new(settings);
-                assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+                assert_eq!(bake.admit(), POLL_INSTANCE);
                 assert_eq!(bake.answer(powered(PowerState::Final(word.into()))), Effect::Done);
                 assert_eq!((bake.state(), bake.code()), ("skipped", Some(ReasonCode::InstanceState)));
                 assert!(bake.reason().contains(word), "{}", bake.reason());
@@ -1246,7 +1244,7 @@ fn an_outage_until_the_deadline_is_the_reason_of_the_end() {
         }
         bake.pass(Duration::from_secs(1));
         assert_eq!((bake.state(), bake.code()), (failed, Some(ReasonCode::Outage)));
-        let reason = "no image could be begun before the deadline (2h after the slot): it waited for the cloud: ConnectFailed: \
+        let reason = "no image could be started before the deadline (2h after the slot): it waited for the cloud: ConnectFailed: \
                       the cloud's words";
         assert_eq!(bake.reason(), reason);
     }
@@ -1267,7 +1265,7 @@ fn the_code_of_the_end_is_that_of_what_was_waited_for() {
         let mut bake = Fixture::creating();
         bake.refuse(class, code);
         bake.pass(settings().deadline + Duration::from_secs(1));
-        if is_look(&bake.due()) {
+        if is_poll(&bake.due()) {
             bake.answer(Response::Found(None));
         }
         assert_eq!((bake.state(), bake.code()), ("failed", Some(reason_code)), "{code}");
@@ -1355,14 +1353,14 @@ fn a_crash_after_the_stop_was_committed_still_starts() {
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     bake.crash();
     bake.pass(settings().deadline * 2);
-    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    assert_eq!(bake.due(), POLL_INSTANCE);
     assert_eq!((bake.state(), bake.answer(powered(PowerState::Stopped))), ("starting", START));
 }
 
 #[test]
 fn a_failed_create_starts_what_was_stopped() {
     let mut bake = stopped_and_creating();
-    assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), LOOK_AT_INSTANCE);
+    assert_eq!(bake.refuse(ErrorClass::Permanent, "NoPermission"), POLL_INSTANCE);
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
     bake.answer(Response::Accepted);
     bake.due();
@@ -1375,7 +1373,7 @@ fn an_unclear_create_keeps_the_instance_stopped_until_it_is_clear() {
     let mut bake = stopped_and_creating();
     bake.refuse(ErrorClass::Unclear, "Timeout");
     while bake.state() == "unknown" {
-        assert!(is_look(&bake.due()));
+        assert!(is_poll(&bake.due()));
         bake.answer(Response::Found(None));
         assert!(bake.restart_pending());
     }
@@ -1393,7 +1391,7 @@ fn a_start_is_tried_for_ever_at_most_ten_minutes_apart() {
         }
         assert_eq!(bake.state(), "starting");
         assert!(bake.bake.state.wake_at() <= Some(later(bake.now, retry::LONGEST_GAP)));
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.due(), POLL_INSTANCE);
     }
     assert!(starts >= 100, "{starts} starts");
 }
@@ -1404,7 +1402,7 @@ fn an_instance_that_is_gone_is_not_started() {
     bake.refuse(ErrorClass::Permanent, "NoPermission");
     for _ in 1..ABSENT_AFTER {
         assert!(matches!(bake.answer(Response::Instance(None)), Effect::Wait(_)), "one empty listing proves nothing");
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.due(), POLL_INSTANCE);
     }
     assert_eq!(bake.answer(Response::Instance(None)), Effect::Done);
     assert_eq!(bake.state(), "failed");
@@ -1422,15 +1420,16 @@ fn while_it_starts_an_instance_is_taken_but_no_builder() {
 // Deadline
 
 #[test]
-fn the_deadline_while_everything_is_held_says_what_held_it() {
-    let held = || Event::Held { code: ReasonCode::Credentials, why: "credentials: the key is disabled".into() };
+fn the_deadline_while_admission_is_closed_names_the_cause() {
+    let held =
+        || Event::AdmissionClosed { code: ReasonCode::Credentials, why: "credentials: the key is disabled".into() };
     let mut bake = Fixture::new(settings());
     bake.apply(held());
     assert_eq!(bake.state(), "queued", "not past its deadline yet");
     bake.pass(settings().deadline + Duration::from_secs(1));
     assert_eq!(bake.apply(held()), Effect::Done);
     assert_eq!(bake.state(), "skipped");
-    assert_eq!(bake.reason(), "held until its deadline had passed: credentials: the key is disabled");
+    assert_eq!(bake.reason(), "no bake was admitted before the deadline: credentials: the key is disabled");
 }
 
 #[test]
@@ -1450,10 +1449,10 @@ fn the_deadline_while_waiting_for_the_cloud_names_what_it_waited_for() {
     let mut bake = Fixture::creating();
     bake.refuse(ErrorClass::Busy, "ExceedBuilderQuota");
     bake.pass(settings().deadline + Duration::from_secs(1));
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
     assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     let what = "it waited for the cloud: ExceedBuilderQuota: the cloud's words";
-    let reason = format!("no image could be begun before the deadline (2h after the slot): {what}");
+    let reason = format!("no image could be started before the deadline (2h after the slot): {what}");
     assert_eq!((bake.state(), bake.reason()), ("failed", reason.as_str()));
 }
 
@@ -1462,13 +1461,13 @@ fn a_task_that_was_ours_is_found_past_the_deadline() {
     let mut bake = Fixture::creating();
     bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
     bake.pass(settings().deadline + Duration::from_secs(1));
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
     bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!(bake.state(), "building");
 }
 
 #[test]
-fn the_look_past_the_deadline_is_the_last_one() {
+fn the_search_past_the_deadline_is_the_last_one() {
     for class in [ErrorClass::Transient, ErrorClass::Busy, ErrorClass::Credential, ErrorClass::Unclear] {
         let mut bake = Fixture::creating();
         bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
@@ -1495,7 +1494,7 @@ fn the_deadline_while_stopping_starts_the_instance_again() {
     bake.answer(powered(PowerState::Running));
     bake.answer(Response::Accepted);
     while bake.state() == "stopping" {
-        if bake.due() == LOOK_AT_INSTANCE && bake.state() == "stopping" {
+        if bake.due() == POLL_INSTANCE && bake.state() == "stopping" {
             bake.answer(between());
         }
     }
@@ -1504,10 +1503,10 @@ fn the_deadline_while_stopping_starts_the_instance_again() {
 }
 
 #[test]
-fn the_deadline_passes_during_the_look_before_the_create() {
+fn the_deadline_passes_during_the_search_before_the_create() {
     let mut bake = Fixture::new(settings());
     bake.pass(settings().deadline);
-    assert!(is_look(&bake.admit()));
+    assert!(is_poll(&bake.admit()));
     bake.pass(Duration::from_secs(1));
     assert_eq!(bake.answer(Response::Found(None)), Effect::Done);
     assert_eq!(bake.state(), "failed");
@@ -1525,7 +1524,7 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
     };
     for hooks in [Hooks::default(), hooks()] {
         let mut bake = caught_up(StopInstance::Required, hooks.clone());
-        assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.admit(), POLL_INSTANCE);
         assert_eq!(bake.bake.state.wake_at(), Some(bake.now));
 
         // Past it, neither a hook nor a stop.
@@ -1541,11 +1540,11 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
             assert_eq!(program(&effect), wanted, "it failed, and before did not begin");
             effect = bake.answer(ok());
         }
-        assert_eq!(effect, Effect::Done, "the deadline has passed during the look");
+        assert_eq!(effect, Effect::Done, "the deadline has passed during the search");
         assert_eq!((bake.state(), bake.restart_pending()), ("failed", false));
     }
     let mut plain = caught_up(StopInstance::Never, Hooks::default());
-    assert!(is_look(&plain.admit()), "baked as any late one");
+    assert!(is_poll(&plain.admit()), "baked as any late one");
 }
 
 // Events out of turn, and what the history keeps
@@ -1554,7 +1553,7 @@ fn a_deadline_of_its_own_counts_and_nothing_is_begun_after_it() {
 fn an_event_that_does_not_belong_changes_nothing() {
     let mut queued = Fixture::new(settings());
     queued.answer(Response::Created(made("imgc-1")));
-    assert_eq!(queued.bake.state, State::Queued { not_before: slot(), kept: None });
+    assert_eq!(queued.bake.state, State::Queued { not_before: slot(), suspended: None });
 
     let mut building = Fixture::building();
     let before = building.bake.state.clone();
@@ -1597,7 +1596,7 @@ fn the_history_spelling_of_a_state_is_fixed() {
 #[test]
 fn a_connected_user_is_waited_for_in_the_queue() {
     let mut bake = Fixture::stopping(StopInstance::Required);
-    assert_eq!(bake.admit(), LOOK_AT_INSTANCE);
+    assert_eq!(bake.admit(), POLL_INSTANCE);
     let since = bake.now;
     assert_eq!(bake.answer(in_use()), bake.wait(POLL));
     assert_eq!(bake.state(), "queued");
@@ -1611,7 +1610,7 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     for _ in 0..3 {
         bake.pass(Duration::from_mins(10));
         bake.crash();
-        assert_eq!(bake.apply(Event::Admitted { version: 99 }), LOOK_AT_INSTANCE);
+        assert_eq!(bake.apply(Event::Admitted { version: 99 }), POLL_INSTANCE);
         assert_eq!(bake.state(), "preparing");
         bake.answer(in_use());
         assert_eq!(bake.bake.state.work().map(|work| work.version), Some(7), "versions are not burnt by waiting");
@@ -1619,7 +1618,7 @@ fn a_connected_user_is_waited_for_in_the_queue() {
     }
     bake.pass(Duration::from_mins(10));
     bake.admit();
-    assert_eq!(bake.answer(powered(PowerState::Running)), STOP, "this look is the one right before the stop");
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP, "this poll is the one right before the stop");
     assert!(bake.restart_pending());
     bake.answer(Response::Accepted);
     bake.due();
@@ -1676,7 +1675,7 @@ fn a_wait_survives_a_clock_that_is_set_back() {
 }
 
 #[test]
-fn if_connected_says_skip() {
+fn if_connected_is_skip() {
     let mut bake = Fixture::new(BakeSettings {
         stop_instance: StopInstance::Required,
         if_connected: IfConnected::Skip,
@@ -1684,12 +1683,12 @@ fn if_connected_says_skip() {
     });
     bake.admit();
     assert_eq!(bake.answer(in_use()), Effect::Done);
-    let reason = "alice was connected to the instance, and if_connected says to skip";
+    let reason = "alice was connected to the instance, and if_connected is \"skip\"";
     assert_eq!((bake.state(), bake.reason()), ("skipped", reason));
 }
 
 #[test]
-fn if_connected_says_proceed() {
+fn if_connected_is_proceed() {
     let mut bake = Fixture::new(BakeSettings {
         stop_instance: StopInstance::Required,
         if_connected: IfConnected::Proceed,
@@ -1703,7 +1702,7 @@ fn if_connected_says_proceed() {
     bake.answer(powered(PowerState::Stopped));
     bake.answer(Response::Accepted);
     bake.answer(in_use());
-    let reason = "cancelled by ops; alice was connected; stopped all the same, as if_connected says";
+    let reason = "cancelled by ops; alice was connected; stopped nevertheless, because if_connected is \"proceed\"";
     assert_eq!((bake.state(), bake.reason()), ("cancelled", reason), "who works on it shows that it runs");
 }
 
@@ -1728,19 +1727,19 @@ fn a_bake_that_waits_for_a_user_can_be_cancelled() {
 #[test]
 fn hooks_nest_around_a_stop() {
     let mut bake = Fixture::new(BakeSettings { stop_instance: StopInstance::Required, ..with_hooks(hooks()) });
-    assert_eq!(bake.admit(), LOOK_AT_INSTANCE, "no hook runs before it is known that nobody is connected");
+    assert_eq!(bake.admit(), POLL_INSTANCE, "no hook runs before it is known that nobody is connected");
     assert_eq!(program(&bake.answer(powered(PowerState::Running))), "/b1");
     assert_eq!(bake.state(), "preparing");
     assert_eq!(program(&bake.answer(ok())), "/b2");
-    assert_eq!(bake.answer(ok()), LOOK_AT_INSTANCE, "and again before the stop");
+    assert_eq!(bake.answer(ok()), POLL_INSTANCE, "and again before the stop");
     assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
     bake.answer(Response::Accepted);
     bake.due();
-    assert!(is_look(&bake.answer(powered(PowerState::Stopped))));
+    assert!(is_poll(&bake.answer(powered(PowerState::Stopped))));
     assert!(is_create(&bake.answer(Response::Found(None))));
     bake.answer(Response::Created(made("imgc-1")));
     bake.due();
-    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available)))), LOOK_AT_INSTANCE);
+    assert_eq!(bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available)))), POLL_INSTANCE);
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
     bake.answer(Response::Accepted);
     bake.due();
@@ -1768,17 +1767,17 @@ fn a_user_who_comes_while_hooks_run_is_waited_for_and_before_does_not_run_again(
     let mut waits = bake;
     waits.bake.state = State::Queued {
         not_before: slot(),
-        kept: Some(Suspended {
+        suspended: Some(Suspended {
             work: BakeWork { end_hooks_pending: true, version: 7, ..BakeWork::default() },
             resume: Resume::Instance,
         }),
     };
-    let undo = waits.apply(Event::Cancelled { by: "ops".into() });
-    assert_eq!((program(&undo), waits.state()), ("/a2", "finishing"), "what is prepared is undone");
+    let end = waits.apply(Event::Cancelled { by: "ops".into() });
+    assert_eq!((program(&end), waits.state()), ("/a2", "finishing"), "the end hooks run");
 }
 
 #[test]
-fn hooks_around_a_plain_bake_need_no_look() {
+fn hooks_around_a_plain_bake_need_no_poll() {
     let mut bake = Fixture::new(with_hooks(Hooks { on_failure: Vec::new(), ..hooks() }));
     assert_eq!(program(&bake.admit()), "/b1");
     bake.answer(ok());
@@ -1787,11 +1786,11 @@ fn hooks_around_a_plain_bake_need_no_look() {
 }
 
 #[test]
-fn before_that_takes_long_makes_the_create_look_first() {
+fn before_that_takes_long_makes_the_create_search_first() {
     let mut bake = Fixture::new(with_hooks(Hooks { before: commands(&["/b1"]), ..Hooks::default() }));
     bake.admit();
     bake.pass(Duration::from_mins(3));
-    assert!(is_look(&bake.answer(ok())));
+    assert!(is_poll(&bake.answer(ok())));
 }
 
 #[test]
@@ -1801,15 +1800,15 @@ fn before_that_outlasts_the_deadline_ends_the_bake() {
     bake.answer(ok());
     bake.pass(Duration::from_hours(3));
     assert_eq!(program(&bake.answer(ok())), "/f2");
-    assert!(bake.reason().starts_with("no image could be begun before the deadline"), "{}", bake.reason());
+    assert!(bake.reason().starts_with("no image could be started before the deadline"), "{}", bake.reason());
 }
 
 #[test]
 fn a_veto_skips_the_slot_and_runs_the_end_hooks() {
     let mut bake = Fixture::new(with_hooks(hooks()));
     bake.admit();
-    let undo = bake.answer(ran(HookResult::Exited(4)));
-    assert_eq!(program(&undo), "/a2", "a slot that is skipped did not fail");
+    let end = bake.answer(ran(HookResult::Exited(4)));
+    assert_eq!(program(&end), "/a2", "a slot that is skipped did not fail");
     bake.answer(ok());
     assert_eq!(bake.answer(ok()), Effect::Done);
     assert_eq!((bake.state(), bake.reason()), ("skipped", "vetoed by /b1: its last words"));
@@ -1910,7 +1909,7 @@ fn a_hook_gets_the_variables_of_its_bake_and_no_others() {
 fn states_and_settings_of_older_versions_can_be_read() {
     let queued: State =
         serde_json::from_str(r#"{"state":"queued","not_before":"2026-03-02T03:00:00Z"}"#).expect("read");
-    assert_eq!(queued, State::Queued { not_before: slot(), kept: None });
+    assert_eq!(queued, State::Queued { not_before: slot(), suspended: None });
     let waits = r#"{"state":"queued","not_before":"2026-03-02T03:00:00Z","kept":{"work":{"version":7,"image_name":"x",
         "attempts":0,"owes_start":false},"waiting":{"since":"2026-03-02T03:00:00Z","why":"waits for alice to leave"}}}"#;
     let waits: State = serde_json::from_str(waits).expect("read");
@@ -1954,7 +1953,7 @@ fn nothing_begins_after_not_after() {
 
     // A stop that was decided too late is not sent, and one that was sent is followed by the start.
     let mut late = until_noon(StopInstance::Required);
-    assert_eq!(late.admit(), LOOK_AT_INSTANCE);
+    assert_eq!(late.admit(), POLL_INSTANCE);
     late.now = after;
     assert_eq!((late.answer(powered(PowerState::Running)), late.state()), (Effect::Done, "skipped"));
     let mut stopped = until_noon(StopInstance::Required);
@@ -1962,7 +1961,7 @@ fn nothing_begins_after_not_after() {
     assert_eq!(stopped.answer(powered(PowerState::Running)), STOP);
     stopped.answer(Response::Accepted);
     stopped.now = after;
-    assert_eq!((stopped.due(), stopped.state()), (LOOK_AT_INSTANCE, "starting"));
+    assert_eq!((stopped.due(), stopped.state()), (POLL_INSTANCE, "starting"));
     stopped.answer(powered(PowerState::Stopped));
     stopped.answer(Response::Accepted);
     stopped.answer(powered(PowerState::Running));
@@ -1983,7 +1982,7 @@ fn what_it_waited_for_till_not_after_is_in_the_reason() {
 
     let mut held = until_noon(StopInstance::Never);
     held.now = slot() + TimeDelta::minutes(61);
-    held.apply(Event::Held { code: ReasonCode::Outage, why: "the cloud cannot be reached".into() });
+    held.apply(Event::AdmissionClosed { code: ReasonCode::Outage, why: "the cloud cannot be reached".into() });
     assert_eq!((held.state(), held.code()), ("skipped", Some(ReasonCode::Deadline)));
 }
 
@@ -2005,7 +2004,7 @@ fn a_conflict_at_the_stop_passes_and_spends_no_attempt() {
                 bake.refuse(ErrorClass::Busy, code);
                 assert_eq!((bake.state(), bake.attempts(), bake.restart_pending()), ("queued", 0, false), "{code}");
                 assert!(bake.reason().starts_with(&format!("waits for the cloud: {code}: ")), "{}", bake.reason());
-                assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+                assert_eq!(bake.due(), POLL_INSTANCE);
             }
             // The conflict is over: the machine is stopped, and its image is made of the stopped machine.
             assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
@@ -2090,7 +2089,7 @@ fn a_stopped_instance_runs_again_after_max_downtime_and_is_stopped_once_more_at_
         assert!(bake.reason().contains(code) && bake.reason().contains("next try"), "{}", bake.reason());
 
         bake.crash();
-        assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+        assert_eq!(bake.due(), POLL_INSTANCE);
         let mut good = Fixture { bake: bake.bake.clone(), pace: pace(), rng: Rng::with_seed(1), now: bake.now };
         refused_until_restarted(&mut bake, code);
         runs_again(&mut bake);
@@ -2125,21 +2124,21 @@ fn an_instance_is_started_at_once_where_the_image_quota_is_full() {
         assert!(!bake.bake.only_restarts(bake.now, TimeDelta::zero()));
         assert_eq!(bake.refuse(ErrorClass::Busy, "QuotaExceeded.Image"), Effect::Wait(bake.now));
         assert!(bake.bake.only_restarts(bake.now, TimeDelta::zero()), "it begins nothing more while the quota is full");
-        assert!(is_look(&bake.due()), "an image of the slot may be there all the same");
+        assert!(is_poll(&bake.due()), "an image of the slot may be there all the same");
         // The list cannot be read: it is asked again later, not at once.
         assert_ne!(bake.refuse(ErrorClass::Transient, "InternalError"), Effect::Wait(bake.now));
-        assert!(is_look(&bake.due()));
+        assert!(is_poll(&bake.due()));
         assert!(is_create(&bake.answer(Response::Found(None))), "the quota is not what it waited for last");
         bake.refuse(ErrorClass::Busy, "QuotaExceeded.Image");
-        assert!(is_look(&bake.due()));
+        assert!(is_poll(&bake.due()));
         bake.answer(Response::Found(None))
     };
-    assert_eq!(refused(&mut bake), LOOK_AT_INSTANCE);
+    assert_eq!(refused(&mut bake), POLL_INSTANCE);
     let effect = runs_again(&mut bake);
     assert_eq!((bake.state(), effect), ("queued", bake.wait(settings().max_downtime)));
     let mut good = Fixture { bake: bake.bake.clone(), pace: pace(), rng: Rng::with_seed(1), now: bake.now };
 
-    assert_eq!(good.due(), LOOK_AT_INSTANCE);
+    assert_eq!(good.due(), POLL_INSTANCE);
     assert_eq!(good.answer(powered(PowerState::Running)), STOP);
     good.answer(Response::Accepted);
     good.due();
@@ -2153,7 +2152,7 @@ fn an_instance_is_started_at_once_where_the_image_quota_is_full() {
         good.reason().contains("the instance was started again: the bake waited for the cloud: QuotaExceeded.Image")
     );
 
-    assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+    assert_eq!(bake.due(), POLL_INSTANCE);
     refused(&mut bake);
     runs_again(&mut bake);
     assert_eq!((bake.state(), bake.code()), ("failed", Some(ReasonCode::Quota)));
@@ -2167,7 +2166,7 @@ fn hooks_run_around_each_stop() {
     for turn in 0..2 {
         assert_eq!(program(&bake.answer(powered(PowerState::Running))), "/b1", "turn {turn}");
         assert_eq!(program(&bake.answer(ok())), "/b2");
-        assert_eq!(bake.answer(ok()), LOOK_AT_INSTANCE);
+        assert_eq!(bake.answer(ok()), POLL_INSTANCE);
         refused_until_restarted(&mut bake, "ExceedBuilderQuota");
         let first = if turn == 0 { "/a2" } else { "/f2" };
         assert_eq!(program(&runs_again(&mut bake)), first, "only the end is a failure");
@@ -2179,7 +2178,7 @@ fn hooks_run_around_each_stop() {
         }
         assert_eq!(bake.state(), ["queued", "failed"][turn]);
         if turn == 0 {
-            assert_eq!(bake.due(), LOOK_AT_INSTANCE);
+            assert_eq!(bake.due(), POLL_INSTANCE);
         }
     }
 }
@@ -2200,7 +2199,7 @@ fn nothing_is_started_while_an_image_may_be_in_the_making() {
     bake.pass(Duration::from_hours(1));
     bake.refuse(ErrorClass::Unclear, "Timeout");
     assert_eq!(bake.state(), "unknown");
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
 
     // After TaskExist a search that finds the image follows it, however long the instance is stopped.
     let mut bake = Fixture::stopping(StopInstance::Required);
@@ -2212,7 +2211,7 @@ fn nothing_is_started_while_an_image_may_be_in_the_making() {
     bake.answer(Response::Found(None));
     bake.refuse(ErrorClass::Busy, "ImageCreateByInstance.TaskExist");
     bake.pass(Duration::from_hours(1));
-    assert!(is_look(&bake.due()));
+    assert!(is_poll(&bake.due()));
     bake.answer(Response::Found(Some(seen("imgc-1", ImageStatus::InProgress))));
     assert_eq!((bake.state(), bake.restart_pending()), ("building", true));
 }

@@ -1,4 +1,4 @@
-//! What a bake waits for, in words and for programs.
+//! Waits of a bake: the reason, its start, and its description for people and programs.
 
 use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, Utc};
@@ -17,51 +17,51 @@ const FOR_CLOUD: &str = "waits for the cloud: ";
 /// A wait that is not over.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wait {
-    /// Since when.
+    /// Start of the wait.
     pub since: DateTime<Utc>,
-    /// In words that begin with "waits for"; the same as long as the same is in the way.
+    /// Description that begins with "waits for"; unchanged as long as the reason is the same.
     pub why: String,
-    /// For programs; rows of older versions waited for users only.
+    /// Reason for programs; rows of older versions waited for users only.
     #[serde(default)]
     pub on: WaitReason,
-    /// How many answers in a row gave this reason.
+    /// Number of consecutive responses with this reason.
     #[serde(default)]
     pub times: u32,
 }
 
-/// What is in the way.
+/// Reason of a wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum WaitReason {
     /// Users are connected to the instance.
     #[default]
     Users,
-    /// The instance is in a passing state.
+    /// The instance changes its state.
     Instance,
     /// The cloud does not list the instance.
     Absent,
-    /// The cloud cannot be reached, or does not answer.
+    /// The cloud cannot be reached, or does not respond.
     Outage,
-    /// The cloud reports a fault of its own.
+    /// The cloud reports an internal error.
     Fault,
-    /// The cloud limits calls.
+    /// The cloud limits the rate of calls.
     Throttled,
-    /// A quota is used up.
+    /// A quota is exceeded.
     Quota,
-    /// The quota of images is used up: room comes only when images are deleted.
+    /// The quota of images is exceeded: only the deletion of images frees it.
     ImageQuota,
-    /// The cloud is at work on the instance.
+    /// Another task runs on the instance.
     Busy,
     /// The cloud rejects the credentials.
     Credentials,
-    /// The cloud refuses the time of this host.
+    /// The cloud rejects the time of this host.
     Clock,
     /// Its slot has not come: the clock was ahead when it was begun.
     Slot,
 }
 
 impl WaitReason {
-    /// What an error makes a bake wait for.
+    /// Reason of the wait after an error.
     pub fn of(error: &ApiError) -> Self {
         match error.class {
             ErrorClass::Credential if error.is_clock() => Self::Clock,
@@ -75,7 +75,7 @@ impl WaitReason {
         }
     }
 
-    /// The reason code of a bake whose deadline comes during the wait.
+    /// Reason code of a bake whose deadline passes during the wait.
     pub fn code_at_deadline(self) -> ReasonCode {
         match self {
             Self::Users => ReasonCode::UsersConnected,
@@ -115,7 +115,7 @@ impl Wait {
         }
     }
 
-    /// What it waits for, without the verb.
+    /// What the bake waits for, without the verb.
     pub fn what(&self) -> &str {
         self.why.strip_prefix("waits for ").unwrap_or(&self.why)
     }

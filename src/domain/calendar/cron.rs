@@ -1,7 +1,7 @@
-//! One cron rule: reading the text, and arithmetic on the wall clock it describes.
+//! One cron rule: its text goes in, wall-clock matches come out.
 //!
 //! A rule is independent of zones. It counts in *wall seconds*: the seconds that a wall clock has counted since it
-//! would have shown 1970-01-01 00:00:00. [`super::timing`] turns those into instants.
+//! would have shown 1970-01-01 00:00:00. [`super::timing`] converts them to instants.
 //!
 //! The language is crontab's, five fields or six with seconds first, and: names, lists, ranges, steps, `?` for `*`;
 //! `L`, `L-3`, `LW` and `15W` in the day of the month; `friL` and `mon#1` in the day of the week; `H`, a value
@@ -28,7 +28,7 @@ const EPOCH_FROM_CE: i64 = 719_163;
 /// No rule is evaluated past this year.
 const LAST_YEAR: i32 = 2201;
 
-/// A rule as bit masks; bit n stands for value n. Small, because ten thousand of them are held at once.
+/// A rule as bit masks; bit n is value n. Small, because ten thousand rules are in memory at once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct CronRule {
     seconds: u64,
@@ -49,11 +49,11 @@ pub struct CronRule {
 }
 
 impl CronRule {
-    /// Reads an expression. `seed` seeds `H`.
+    /// Parses an expression. `seed` seeds `H`.
     ///
     /// # Errors
     ///
-    /// Fails where the expression is malformed or never fires.
+    /// [`CronError`] if the expression is malformed or never fires.
     pub fn parse(text: &str, seed: &str) -> Result<Self, CronError> {
         let start = text.len() - text.trim_start().len();
         let whole = start..start + text.trim().len();
@@ -112,7 +112,7 @@ impl CronRule {
         ))
     }
 
-    /// Whether hour, minute and second were written as values or lists of values, without wildcard, step or range.
+    /// Whether hour, minute and second are values or lists of values, without wildcard, step or range.
     pub fn is_fixed(&self) -> bool {
         self.fixed
     }
@@ -140,8 +140,8 @@ impl CronRule {
         mask.checked_ilog2().map(|last| (mask.trailing_zeros(), last))
     }
 
-    /// Whether any day of the calendar matches. Years come in fourteen kinds (leap or not, by the weekday they begin
-    /// with) and 28 years without a skipped leap day show all of them, so this is exact for the 400-year cycle.
+    /// Whether any day of the calendar matches. There are fourteen kinds of years (leap or not, by the first weekday),
+    /// and 28 years without a skipped leap day contain all of them, so this is exact for the 400-year cycle.
     fn has_a_day(&self) -> bool {
         (2000..2028).any(|year| (1..=12).any(|month| self.days_of(year, month) != 0))
     }
@@ -213,7 +213,7 @@ impl CronRule {
         None
     }
 
-    /// The first match in [`from`, `to`). Meant for spans of a few days: it goes day by day.
+    /// The first match in [`from`, `to`). Meant for spans of a few days: it checks day by day.
     pub(crate) fn first_in(&self, from: i64, to: i64) -> Option<i64> {
         days_between(from, to).find_map(|(day, range)| {
             let time = self.time_from(range.start).filter(|time| *time < range.end)?;
@@ -221,7 +221,7 @@ impl CronRule {
         })
     }
 
-    /// The last match in [`from`, `to`). Meant for spans of a few days: it goes day by day.
+    /// The last match in [`from`, `to`). Meant for spans of a few days: it checks day by day.
     pub(crate) fn last_in(&self, from: i64, to: i64) -> Option<i64> {
         days_between(from, to).rev().find_map(|(day, range)| {
             let time = self.time_until(range.end - 1).filter(|time| *time >= range.start)?;
@@ -270,8 +270,8 @@ impl CronRule {
     }
 }
 
-/// How many wall seconds in [`from`, `to`) at least one of the rules matches. A whole day of one rule is a product;
-/// only cut days and days that several rules share are counted minute by minute.
+/// Number of wall seconds in [`from`, `to`) that at least one of the rules matches. A whole day of one rule is a
+/// product; only partial days and days that several rules share are counted minute by minute.
 pub(crate) fn count_in<'a>(rules: &(impl Iterator<Item = &'a CronRule> + Clone), from: i64, to: i64) -> u64 {
     days_between(from, to)
         .map(|(day, range)| {
@@ -303,7 +303,7 @@ fn count_times(rules: &[&CronRule], range: &Range<i64>) -> u64 {
     count
 }
 
-/// A month as far as weekdays go; weekday 0 is Sunday.
+/// The weekdays of a month; weekday 0 is Sunday.
 #[derive(Clone, Copy)]
 struct Month {
     first_weekday: u32,
@@ -333,7 +333,7 @@ impl Month {
     }
 }
 
-/// The value of a field that has no more than 32 values.
+/// The only value of a field, or several if they are no more than 32.
 fn low_half(mask: u64) -> u32 {
     u32::try_from(mask & u64::from(u32::MAX)).unwrap_or(u32::MAX)
 }
@@ -385,13 +385,15 @@ fn days_between(from: i64, to: i64) -> impl DoubleEndedIterator<Item = (i64, Ran
     days.map(move |day| (day, (from - day * DAY).max(0)..(to - day * DAY).min(DAY)))
 }
 
-/// What a nickname stands for, or why it is refused and what to write instead.
+/// The expression of a nickname, or why it is rejected and the correction.
 fn expand_nickname(text: &str) -> Result<&'static str, (String, &'static str)> {
     let word = text.split_whitespace().next().unwrap_or(text).to_ascii_lowercase();
     match word.as_str() {
-        "@reboot" => Err(("`@reboot` is refused: nothing runs because the daemon starts".into(), "give times of day")),
+        "@reboot" => {
+            Err(("`@reboot` is not supported: nothing runs because the daemon starts".into(), "give times of day"))
+        }
         "@every" => Err((
-            "`@every` is refused: its times would depend on when the daemon started".into(),
+            "`@every` is not supported: its times would depend on when the daemon started".into(),
             "write `*/30 * * * *`",
         )),
         _ if word != text.to_ascii_lowercase() => {
@@ -465,7 +467,7 @@ mod tests {
         }
     }
 
-    /// These numbers are a promise: whoever wrote `H` would have other slots after an update.
+    /// These numbers must not change: schedules with `H` would get other slots after an update.
     #[test]
     fn hashed_values_never_change() {
         let times = |text: &str, name: &str| -> Vec<i64> {
@@ -524,8 +526,8 @@ mod tests {
             ("0 0 3 * * * 2026", "0 0 3 * * * 2026", "expected 5 or 6 fields, found 7", "a year cannot be given"),
             ("TZ=UTC 0 0 3 * * *", "TZ=UTC 0 0 3 * * *", "expected 5 or 6 fields, found 7", "a zone is not part"),
             ("  ", "", "the expression is empty", "write five fields"),
-            (" @reboot", "@reboot", "`@reboot` is refused", "give times of day"),
-            ("@every 5m", "@every 5m", "`@every` is refused", "write `*/30"),
+            (" @reboot", "@reboot", "`@reboot` is not supported", "give times of day"),
+            ("@every 5m", "@every 5m", "`@every` is not supported", "write `*/30"),
             ("@dayly", "@dayly", "`@dayly` is not known", "use @hourly"),
             ("@daily 3", "@daily 3", "`@daily` stands alone", "leave out"),
             ("0 0 30 2 *", "30 2 *", "this never fires", "the last day of every month is `L`"),

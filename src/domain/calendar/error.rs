@@ -1,18 +1,18 @@
-//! What is wrong with a cron expression, and where.
+//! Errors of cron expressions, with their place.
 
 use std::ops::Range;
 
-/// An expression that is not a cron rule, with the place inside it.
+/// An invalid cron expression.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct CronError {
-    /// Which of the expressions, from 0.
+    /// Index of the expression, from 0.
     pub index: usize,
-    /// Bytes of that expression.
+    /// Byte range in that expression.
     pub span: Range<usize>,
-    /// What is wrong.
+    /// The error.
     pub message: String,
-    /// What to write instead.
+    /// The correction.
     pub hint: String,
 }
 

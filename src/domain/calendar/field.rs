@@ -1,8 +1,9 @@
-//! One field of a cron expression: `*/15`, `mon-fri`, `L-3`, `H(0-29)`. Every error has the place of the offending bytes.
+//! One field of a cron expression: `*/15`, `mon-fri`, `L-3`, `H(0-29)`. Every error has the byte range of the invalid
+//! part.
 
 use super::error::CronError;
 
-/// A piece of an expression with its start, in bytes.
+/// A part of an expression with its byte offset.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Word<'a> {
     pub(crate) start: usize,
@@ -10,13 +11,13 @@ pub(crate) struct Word<'a> {
 }
 
 impl<'a> Word<'a> {
-    /// The pieces of `text`, which itself begins at `start`.
+    /// Splits `text`, which starts at offset `start`.
     pub(crate) fn split(text: &'a str, start: usize, at: impl Fn(char) -> bool) -> impl Iterator<Item = Self> {
         let mut next = 0;
-        text.split(at).map(move |piece| {
-            let word = Self { start: start + next, text: piece };
-            // A separator may be a wide space; its length is found in the text that follows the piece.
-            let end = next + piece.len();
+        text.split(at).map(move |part| {
+            let word = Self { start: start + next, text: part };
+            // A separator may be a wide space; its length is found in the text that follows the part.
+            let end = next + part.len();
             next = end + text[end..].chars().next().map_or(0, char::len_utf8);
             word
         })
@@ -29,7 +30,7 @@ impl<'a> Word<'a> {
         Some((Self { start: self.start, text: left }, right))
     }
 
-    /// What precedes `suffix`, whichever its case.
+    /// The text before `suffix`, in either case.
     fn before(self, suffix: &str) -> Option<Self> {
         let at = self.text.len().checked_sub(suffix.len())?;
         let (left, right) = self.text.split_at_checked(at)?;
@@ -40,7 +41,7 @@ impl<'a> Word<'a> {
         self.text.eq_ignore_ascii_case(text)
     }
 
-    /// Digits only; a number too large for any field is the largest there is.
+    /// Parses digits only; a number too large for any field becomes the maximum.
     fn number(self) -> Option<u32> {
         let digits = !self.text.is_empty() && self.text.bytes().all(|byte| byte.is_ascii_digit());
         digits.then(|| self.text.parse().unwrap_or(u32::MAX))
@@ -51,14 +52,14 @@ impl<'a> Word<'a> {
     }
 }
 
-/// What a field may hold.
+/// The values of a field.
 #[derive(Debug)]
 pub(crate) struct Kind {
     name: &'static str,
     plural: &'static str,
     min: u32,
     max: u32,
-    /// The largest value `H` may take: days past the 28th do not come every month.
+    /// The largest value of `H`: days after the 28th do not occur every month.
     hash_max: u32,
     /// The names, the first of them for `min`.
     names: &'static [&'static str],
@@ -108,7 +109,7 @@ pub(crate) const DAY_OF_WEEK: Kind = Kind {
     days: Days::OfWeek,
 };
 
-/// A field, read: bit n of a mask stands for value n.
+/// A parsed field: bit n of a mask is value n.
 #[derive(Debug)]
 pub(crate) struct Field {
     pub(crate) mask: u64,
@@ -127,7 +128,7 @@ pub(crate) struct Field {
 }
 
 impl Field {
-    /// Reads one field; `seed` seeds `H`.
+    /// Parses one field; `seed` seeds `H`.
     pub(crate) fn read(kind: &Kind, word: Word<'_>, seed: &str) -> Result<Self, CronError> {
         let mut field = Self {
             mask: 0,
@@ -149,7 +150,7 @@ impl Field {
         Ok(field)
     }
 
-    /// Reads the forms that only days have; false if `item` is none of them.
+    /// Parses the syntax that only days have; false if `item` has none of it.
     fn read_day(&mut self, kind: &Kind, item: Word<'_>) -> Result<bool, CronError> {
         match kind.days {
             Days::No => return Ok(false),
@@ -177,7 +178,7 @@ impl Field {
         Ok(true)
     }
 
-    /// Reads a value, a range or a wildcard, with or without a step.
+    /// Parses a value, a range or a wildcard, with or without a step.
     fn read_values(&mut self, kind: &Kind, item: Word<'_>, seed: &str) -> Result<(), CronError> {
         let (values, step) = match item.cut('/') {
             Some((values, step)) => (values, Some(kind.step(step)?)),
@@ -185,7 +186,7 @@ impl Field {
         };
         let (first, last) = if values.is("*") || values.is("?") {
             self.fixed = false;
-            // Sunday once: as 0.
+            // Sunday only as 0.
             (kind.min, if kind.days == Days::OfWeek { 6 } else { kind.max })
         } else if values.text.starts_with(['h', 'H']) {
             let (first, last) = kind.hash_range(values)?;
@@ -273,8 +274,8 @@ impl Kind {
         self.range(word, self.value(first)?, self.value(last)?)
     }
 
-    /// A number below `choices` that depends on nothing but the seed and the field, for ever: changing this moves
-    /// the slots of everyone who wrote `H`.
+    /// A number below `choices` that depends only on the seed and the field. It must never change: the slots of all
+    /// schedules with `H` would move.
     fn hash(&self, seed: &str, choices: u32) -> u32 {
         let hash = stable_hash([seed.as_bytes(), self.name.as_bytes()]);
         u32::try_from(hash % u64::from(choices)).unwrap_or(0)
@@ -288,8 +289,8 @@ fn bounded(word: Word<'_>, min: u32, max: u32, what: &str) -> Result<u32, CronEr
     }
 }
 
-/// FNV-1a over the parts, each ended by a byte that no UTF-8 text has, then mixed so that low bits are good too.
-/// Written out because it must never change, which the standard library does not promise of its hashers.
+/// FNV-1a over the parts, each ended by a byte that no UTF-8 text has, then mixed so that low bits are good too. Not
+/// the standard library's hasher, which may change.
 pub(crate) fn stable_hash<const N: usize>(parts: [&[u8]; N]) -> u64 {
     let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
     for byte in parts.iter().flat_map(|part| part.iter().chain(&[0xff])) {

@@ -1,14 +1,14 @@
 //! The slots of a schedule: one or more cron rules in one zone, with jitter.
 //!
-//! What a clock change does depends on how a rule is written.
+//! The effect of a clock change depends on how a rule is written.
 //!
 //! * A rule with *fixed* times (hour, minute and second are values or lists of values) fires once per matching local
-//!   day and time: at the first instant at which the wall clock shows that time or a later one. So a repeated hour
-//!   counts at its first pass, and a time that is skipped counts at the first instant after the gap; several times
-//!   in one gap fall together. This holds for a whole skipped day too (Apia had no 30 December 2011): a rule for the
-//!   30th fires as the 31st begins, because the monthly image of that day is wanted rather than lost.
-//! * A rule with a wildcard, step or range in one of those fields fires whenever the wall clock really matches: on
-//!   both passes of a repeated hour, and never in a skipped one.
+//!   day and time: at the first instant at which the wall clock shows that time or a later one. A repeated hour counts
+//!   at its first pass, and a skipped time counts at the first instant after the gap; several times in one gap have one
+//!   slot. This applies to a skipped day too (Apia had no 30 December 2011): a rule for the 30th fires at the start of
+//!   the 31st, so that the monthly image is not lost.
+//! * A rule with a wildcard, step or range in one of those fields fires whenever the wall clock matches: on both passes
+//!   of a repeated hour, and never in a skipped one.
 //!
 //! Slots lie between 1970 and 2200.
 
@@ -41,12 +41,12 @@ struct Line {
     rule: CronRule,
 }
 
-/// By which kinds of rules a time is named.
+/// Kinds of rules that match a time.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Named {
-    /// By one with fixed times.
+    /// Rules with fixed times.
     pub(crate) fixed: bool,
-    /// By one with a wildcard, step or range.
+    /// Rules with a wildcard, step or range.
     pub(crate) open: bool,
 }
 
@@ -57,7 +57,11 @@ impl Named {
 }
 
 impl Timing {
-    /// Reads the expressions. `seed`, the schedule's id, seeds `H`. Refuses those that never fire.
+    /// Parses the expressions. `seed`, the schedule's id, seeds `H`.
+    ///
+    /// # Errors
+    ///
+    /// [`CronError`] if an expression is malformed or never fires.
     pub fn parse<S: AsRef<str>>(
         expressions: &[S],
         zone: Zone,
@@ -87,7 +91,7 @@ impl Timing {
         self.zone
     }
 
-    /// The bound of the jitter.
+    /// Maximum jitter.
     pub fn jitter(&self) -> Duration {
         self.jitter
     }
@@ -100,7 +104,7 @@ impl Timing {
             if let Some(slot) = offset_spans(self.zone, from, to).find_map(|stretch| self.first_in(&stretch)) {
                 return DateTime::from_timestamp(slot, 0);
             }
-            // A time that a gap skips is fired for up to two wall days later, and no zone is a day from UTC.
+            // A skipped time fires up to two wall days later, and no zone is a full day from UTC.
             let day = self.rules().filter_map(|rule| rule.next_day(to.div_euclid(DAY) - 3)).min()?;
             from = to.max((day - 1) * DAY);
         }
@@ -115,7 +119,7 @@ impl Timing {
             if let Some(slot) = offset_spans(self.zone, from, to).filter_map(|stretch| self.last_in(&stretch)).last() {
                 return DateTime::from_timestamp(slot, 0);
             }
-            // The same bounds as in `next_after`, seen from the other side.
+            // The same bounds as in `next_after`, in the other direction.
             let day = self.rules().filter_map(|rule| rule.previous_day(from.div_euclid(DAY) + 1)).max()?;
             to = from.min((day + 4) * DAY);
         }
@@ -128,14 +132,14 @@ impl Timing {
             .take_while(move |slot| *slot <= until)
     }
 
-    /// How many slots lie in (`after`, `until`], without walking through them one by one.
+    /// Number of slots in (`after`, `until`], without iterating over them.
     pub fn count(&self, after: DateTime<Utc>, until: DateTime<Utc>) -> u64 {
         let from = after.timestamp().saturating_add(1).max(0);
         let to = until.timestamp().saturating_add(1).min(END);
         offset_spans(self.zone, from, to).map(|stretch| self.count_in(&stretch)).sum()
     }
 
-    /// When the bake of `slot` may begin: the slot plus its own share of the jitter, before the next slot.
+    /// Earliest start of the bake of `slot`: the slot plus its share of the jitter, before the next slot.
     pub fn begin(&self, slot: DateTime<Utc>, schedule_id: &str) -> DateTime<Utc> {
         let jitter = TimeDelta::from_std(self.jitter).unwrap_or(TimeDelta::MAX);
         let room = self.next_after(slot).map_or(jitter, |next| jitter.min(next - slot)).num_milliseconds();
@@ -145,7 +149,7 @@ impl Timing {
         slot.checked_add_signed(share).unwrap_or(slot)
     }
 
-    /// Which kinds of rules name the time that a wall clock shows, whether or not the zone's clock ever shows it.
+    /// Kinds of rules that match a wall time, whether or not the zone's clock ever shows it.
     pub(crate) fn names(&self, wall: NaiveDateTime) -> Named {
         let at = wall.and_utc();
         let second = at.timestamp();
@@ -176,13 +180,13 @@ impl Timing {
         self.lines.iter().map(|line| &line.rule)
     }
 
-    /// The rules that heed this stretch: fixed times ignore what repeats.
+    /// Rules that apply in this span: fixed times ignore repeated time.
     fn heeding(&self, stretch: &OffsetSpan) -> impl Iterator<Item = &CronRule> + Clone {
         let repeated = stretch.repeated;
         self.rules().filter(move |rule| !(repeated && rule.is_fixed()))
     }
 
-    /// Whether a fixed time lies in the gap just before the stretch, so that its beginning is a slot.
+    /// Whether a fixed time lies in the gap just before the span, so that its start is a slot.
     fn makes_up(&self, stretch: &OffsetSpan) -> bool {
         let start = stretch.wall_start();
         stretch.skipped > 0

@@ -1,14 +1,14 @@
-//! What the wall clock of a zone does between two instants: it runs evenly, but for jumps.
+//! UTC offsets of a zone between two instants, as spans of constant offset.
 //!
-//! A zone has the offset at an instant and no more, so transitions are found by comparing offsets a day apart and
-//! halving in between. That finds every jump, as no zone since 1970 has had two of them within the same week.
+//! A zone reports only the offset at an instant, so transitions are found by comparing offsets a day apart and
+//! bisecting. That finds every transition: no zone since 1970 has had two within the same week.
 
 use super::zone::Zone;
 
 use super::cron::DAY;
 
-/// A span of time in which the offset does not change. Instants are seconds since 1970 in UTC, wall seconds are that
-/// plus the offset.
+/// A span of time with a constant offset. Instants are seconds since 1970 in UTC, wall seconds are that plus the
+/// offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OffsetSpan {
     pub(crate) start: i64,
@@ -16,9 +16,9 @@ pub(crate) struct OffsetSpan {
     pub(crate) end: i64,
     /// Seconds that the wall clock is ahead of UTC.
     pub(crate) offset: i64,
-    /// The wall clock shows all of this for the second time.
+    /// The wall clock shows all of this span for the second time.
     pub(crate) repeated: bool,
-    /// Seconds that the wall clock skipped as the stretch began; 0 if it did not.
+    /// Seconds that the wall clock skipped at the start of the span; 0 if none.
     pub(crate) skipped: i64,
 }
 
@@ -32,7 +32,7 @@ impl OffsetSpan {
     }
 }
 
-/// The offset_spans of [`from`, `to`), in order; each as long as can be.
+/// The spans of [`from`, `to`), in order; each as long as possible.
 pub(crate) fn offset_spans(zone: Zone, from: i64, to: i64) -> impl Iterator<Item = OffsetSpan> {
     let mut next = from;
     std::iter::from_fn(move || {
@@ -40,7 +40,7 @@ pub(crate) fn offset_spans(zone: Zone, from: i64, to: i64) -> impl Iterator<Item
             return None;
         }
         let mut stretch = begin(zone, next, to);
-        // Known to run evenly for a day at most; what follows is the same stretch unless something happened.
+        // Known for a day at most; what follows is the same span unless the offset changes.
         while stretch.end < to && !stretch.repeated && offset(zone, stretch.end) == stretch.offset {
             stretch.end = run(zone, stretch.end, to);
         }
@@ -49,7 +49,7 @@ pub(crate) fn offset_spans(zone: Zone, from: i64, to: i64) -> impl Iterator<Item
     })
 }
 
-/// What begins at `start` or goes on there, up to a day of it.
+/// The span that starts at `start` or contains it, up to a day of it.
 fn begin(zone: Zone, start: i64, to: i64) -> OffsetSpan {
     let (before, now) = (offset(zone, start - DAY), offset(zone, start));
     let mut stretch = OffsetSpan { start, end: run(zone, start, to), offset: now, repeated: false, skipped: 0 };
@@ -66,13 +66,13 @@ fn begin(zone: Zone, start: i64, to: i64) -> OffsetSpan {
     stretch
 }
 
-/// How far the offset at `start` holds, looking a day ahead and not past `to`.
+/// End of the offset at `start`, at most a day ahead and not after `to`.
 fn run(zone: Zone, start: i64, to: i64) -> i64 {
     let end = to.min(start + DAY);
     if offset(zone, start) == offset(zone, end - 1) { end } else { jump(zone, start, end - 1) }
 }
 
-/// The first instant of the offset that holds at `to`, which differs from that at `from`.
+/// First instant of the offset at `to`, which differs from that at `from`.
 fn jump(zone: Zone, mut from: i64, mut to: i64) -> i64 {
     let new = offset(zone, to);
     while to - from > 1 {

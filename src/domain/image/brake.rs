@@ -1,10 +1,11 @@
-//! The brake: how much may be deleted before a person has confirmed it. Pure arithmetic on what one pass would delete.
+//! The brake: how many images one pass may delete before a person confirms. The judged images of each line go in, the
+//! lines that need a confirmation come out.
 //!
-//! Ordinary retention never meets it. A new image of a slot takes the place of an old one, at most one for each rule of
-//! `keep`, and such a deletion does not count. What counts is everything else that stops being wanted: after an edit of
-//! the rules, after pins were taken off, after images appeared that no slot made.
+//! Ordinary retention never reaches it. A new image of a slot replaces an old one, at most one for each rule of `keep`,
+//! and such deletions do not count. All others count: after an edit of the rules, after pins were removed, after images
+//! appeared that no slot made.
 //!
-//! Deletions of the last day are added to those of the pass, so that a slow trickle comes to the same as one pass.
+//! Deletions of the last day are added to those of the pass, so that many small passes count like one large one.
 
 use std::fmt;
 
@@ -14,17 +15,17 @@ use serde::{Deserialize, Serialize};
 use super::{LineImage, judge::is_good, retention::counts};
 use crate::domain::{ids::LineId, schedule::Keep};
 
-/// Fewer deletions than this of a line are never held.
+/// Fewer deletions than this of a line never need a confirmation.
 const AT_LEAST: usize = 3;
-/// So many images that persons asked for may take the place of others between two passes.
+/// Images requested by persons that may replace others between two passes.
 const BY_HAND: usize = 2;
-/// Deletions so far back are added to those of a pass.
+/// Deletions of this period are added to those of a pass.
 pub const WINDOW: TimeDelta = TimeDelta::hours(24);
 
-/// What the brake makes of the deletion of a marked image.
+/// How the brake counts the deletion of a marked image.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum MarkKind {
-    /// A newer image took its place: it does not count.
+    /// A newer image replaced it: it does not count.
     #[default]
     Ordinary,
     /// It counts.
@@ -34,7 +35,7 @@ pub enum MarkKind {
 }
 
 impl MarkKind {
-    /// As the history spells it; `None`: ordinary.
+    /// Spelling in the history; `None`: ordinary.
     pub fn as_str(self) -> Option<&'static str> {
         match self {
             Self::Ordinary => None,
@@ -43,37 +44,37 @@ impl MarkKind {
         }
     }
 
-    /// Reads the history's spelling.
+    /// Parses the spelling of the history.
     pub fn parse(text: Option<&str>) -> Self {
         [Self::Counted, Self::Confirmed].into_iter().find(|kind| kind.as_str() == text).unwrap_or_default()
     }
 }
 
-/// An image of a line that was judged just now, with what the brake has to know of it.
+/// A judged image of a line, with the input of the brake.
 #[derive(Debug, Clone, Copy)]
 #[expect(clippy::struct_excessive_bools, reason = "each is one thing that is so or not")]
 pub struct Candidate<'a> {
     /// The image.
     pub image: &'a LineImage,
-    /// How it was marked at an earlier pass; `None`: it was not.
+    /// Kind of the mark of an earlier pass, if any.
     pub marked: Option<MarkKind>,
     /// Whether no pass has judged it before.
     pub is_new: bool,
-    /// Whether a slot brought it, not a person.
+    /// Whether the image was made for a slot, not for a manual request.
     pub of_slot: bool,
-    /// Whether it goes by the rules.
+    /// Whether retention deletes it.
     pub goes: bool,
-    /// Whether its time has come.
+    /// Whether its grace has passed.
     pub is_due: bool,
 }
 
-/// Which images of a line count for the brake: those that were marked so, and those that stop being wanted now without a new
-/// image that takes their place. `same_rules`: the line was last judged by the rules that are in force. In the order of
-/// `images`.
+/// Returns for each image, in the order of `images`, whether it counts for the brake: images whose mark counts, and
+/// images that are not wanted any more without a new image that replaces them. `same_rules`: the last pass used the
+/// current rules.
 pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> Vec<bool> {
     let mut counted: Vec<bool> =
         images.iter().map(|one| one.goes && matches!(one.marked, None | Some(MarkKind::Counted))).collect();
-    // The oldest are those that new images replace.
+    // New images replace the oldest ones.
     let mut unmarked: Vec<usize> =
         (0..images.len()).filter(|&index| images[index].goes && images[index].marked.is_none()).collect();
     unmarked.sort_unstable_by_key(|&index| (images[index].image.date(now), images[index].image.version));
@@ -83,38 +84,38 @@ pub fn counted(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: Dat
     counted
 }
 
-/// How many images may stop being wanted because new ones took their place.
+/// Number of images that new ones may replace.
 fn replaced(images: &[Candidate<'_>], keep: &Keep, same_rules: bool, now: DateTime<Utc>) -> usize {
     if !same_rules {
         return 0;
     }
-    // What gathered for longer than a day would go all at once: a person looks it over.
+    // Images of more than a day would all go at once: a person confirms that.
     let recent = |one: &&Candidate<'_>| one.is_new && is_good(one.image) && now - one.image.available_at <= WINDOW;
     let (of_slots, by_hand): (Vec<&Candidate<'_>>, Vec<_>) = images.iter().filter(recent).partition(|one| one.of_slot);
     let by_hand = if by_hand.len() > BY_HAND { 0 } else { by_hand.len() };
     (of_slots.len() + by_hand).saturating_mul(rules(keep))
 }
 
-/// How many rules of `keep` are in use: each can let go of one image for a new one.
+/// Number of rules in `keep`: each can give up one image for a new one.
 fn rules(keep: &Keep) -> usize {
     counts(keep).count() + usize::from(keep.within.is_some())
 }
 
-/// What a pass would delete of one line.
+/// Deletions of one pass in one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LineLoad {
-    /// Good images, those that are to go among them.
+    /// Good images, including those to be deleted.
     pub good: usize,
     /// Deletions of this pass.
     pub going: usize,
-    /// Those of them that count.
+    /// Deletions of this pass that count.
     pub counted: usize,
-    /// Deletions of the last day that count.
+    /// Counting deletions of the last day.
     pub deleted: usize,
 }
 
 impl LineLoad {
-    /// Adds the images of the line, each with whether it counts. What was confirmed is no load.
+    /// Adds the images of the line, each with whether it counts. Confirmed deletions add nothing.
     pub fn add(&mut self, images: &[Candidate<'_>], counted: &[bool]) {
         for (one, &counts) in images.iter().zip(counted) {
             self.good += usize::from(is_good(one.image));
@@ -126,7 +127,7 @@ impl LineLoad {
     }
 }
 
-/// What is held, and why.
+/// A limit that a pass exceeds; its deletions need a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "scope", rename_all = "snake_case")]
 pub enum Brake {
@@ -138,22 +139,22 @@ pub enum Brake {
         going: usize,
         /// How many were deleted in the last day.
         deleted: usize,
-        /// Of how many good images.
+        /// Number of good images.
         of: usize,
     },
-    /// More in all than is allowed.
+    /// More deletions in all than the limit.
     All {
         /// How many would be deleted now.
         going: usize,
         /// How many were deleted in the last day.
         deleted: usize,
-        /// How many may be.
+        /// Maximum number of deletions.
         limit: usize,
     },
 }
 
 impl Brake {
-    /// The line; `None` where it holds all of them.
+    /// The line; `None` for the limit of all lines.
     pub fn line(&self) -> Option<&LineId> {
         match self {
             Self::Line { line, .. } => Some(line),
@@ -182,8 +183,8 @@ impl fmt::Display for Brake {
     }
 }
 
-/// What one pass may not delete without a person's word. `max_deletions` is the operator's own limit, for which every
-/// deletion counts; without it the limit is twice the number of lines with rules.
+/// Limits that one pass exceeds. All deletions count for `max_deletions`, the operator's limit; without it the limit is
+/// twice the number of lines with rules.
 pub fn brakes<'a>(
     lines: impl IntoIterator<Item = (&'a LineId, &'a LineLoad)>,
     max_deletions: Option<usize>,

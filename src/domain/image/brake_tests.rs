@@ -137,7 +137,7 @@ fn rules() -> impl Strategy<Value = Keep> {
     )
 }
 
-/// An image of a slot that has not come is as old as it is seen, not as new as its slot says.
+/// An image of a slot that has not come is as old as it is seen, not as new as its slot.
 #[test]
 fn a_slot_of_the_future_is_not_the_newest() {
     let mut line = Line::new(Keep { last: 1, ..keep() });

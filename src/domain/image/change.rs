@@ -1,39 +1,39 @@
-//! What an edit of the file means for the images that are there: part of `plan --diff` and of `reload`.
+//! Effect of a configuration change on existing images: part of `plan --diff` and of `reload`.
 
 use serde::{Deserialize, Serialize};
 
 use super::{LineImage, Policy, report::Judged};
 use crate::domain::schedule::LATEST;
 
-/// Images about which the file before and after an edit say different things. The lists may be cut; the counts are of
-/// everything. No image is in two of them.
+/// Images that the old and the new configuration treat differently. Each image is in one list at most. The lists may be
+/// shortened; the counts are complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Change {
-    /// How many of each.
+    /// Complete counts.
     pub counts: Counts,
-    /// Not wanted by the new rules, and wanted by the old.
+    /// Wanted by the old rules, not by the new.
     pub going: Vec<Judged>,
-    /// Not wanted by the old rules, and held by the new.
+    /// Not wanted by the old rules, but by the new.
     pub staying: Vec<Judged>,
-    /// Of lines that the file has no more: they stay until somebody deletes them.
+    /// Images of lines that are not in the new configuration: they stay until somebody deletes them.
     pub orphans: Vec<Judged>,
 }
 
-/// How many images there are of each kind in a [`Change`].
+/// Number of images of each kind in a [`Change`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
-    /// That go now.
+    /// Images to delete.
     pub going: usize,
-    /// That stay now.
+    /// Images to keep.
     pub staying: usize,
-    /// That lose their line.
+    /// Images without a line.
     pub orphans: usize,
 }
 
 impl Change {
-    /// Takes in one image: what follows for it by the old file, and by the new.
+    /// Adds one image with its decisions by the old and the new configuration.
     pub fn add(&mut self, before: &Judged, after: Judged) {
         let (list, count) = if before.schedule.is_some() && after.schedule.is_none() {
             (&mut self.orphans, &mut self.counts.orphans)
@@ -48,7 +48,7 @@ impl Change {
         *count += 1;
     }
 
-    /// Cuts every list to its first `most`, so that a message stays short.
+    /// Shortens every list to `most` entries, so that a message stays short.
     #[must_use]
     pub fn shortened(mut self, most: usize) -> Self {
         self.going.truncate(most);
@@ -57,7 +57,7 @@ impl Change {
         self
     }
 
-    /// One line: `3 images more to go, 2 without a line`; `None` where all stays as it is.
+    /// One line such as `3 images more to go, 2 without a line`; `None` without a change.
     pub fn summary(&self) -> Option<String> {
         let Counts { going, staying, orphans } = self.counts;
         let parts: Vec<String> = [(going, "more to go"), (staying, "to stay after all"), (orphans, "without a line")]
@@ -74,7 +74,7 @@ impl Change {
     }
 }
 
-/// Whether an edit of this kind can change what follows for the images of a line.
+/// Whether this change of the policy can affect the images of a line.
 pub fn matters(old: Option<&Policy>, new: Option<&Policy>) -> bool {
     match (old, new) {
         (Some(old), Some(new)) => {
@@ -86,8 +86,8 @@ pub fn matters(old: Option<&Policy>, new: Option<&Policy>) -> bool {
     }
 }
 
-/// Takes the channels off an image that the file does not have for its line: they come down before it is judged. Those of
-/// a line that the file does not have stay where they are.
+/// Removes channels that the configuration does not have for the line, before the image is judged. Channels of a line
+/// without a configuration stay.
 pub fn drop_channels(image: &mut LineImage, policy: Option<&Policy>) {
     if let Some(policy) = policy {
         image.channels.retain(|name| name == LATEST || policy.channels.iter().any(|channel| channel.name == *name));

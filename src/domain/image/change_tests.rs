@@ -6,7 +6,7 @@ use crate::domain::{
     ids::{BakeId, ImageId},
     image::{
         DeletionState, ObservedState,
-        judge::{Action, Doubt, RetentionDecision, Why},
+        judge::{Action, Blocker, RetentionDecision, Why},
         retention::tests::keep,
     },
     schedule::{Channel, Keep},
@@ -46,21 +46,21 @@ fn policy(keep: Option<Keep>, channels: &[&str]) -> Policy {
 #[test]
 fn an_image_is_listed_where_the_two_files_differ_about_it() {
     let golden = Some("golden");
-    let doubt = || Why::Doubt { because: Doubt::NewestFailed { bake: BakeId(7) } };
-    let doubted = || RetentionDecision::Blocked { rule: "keep = { last = 1, min = 1 }".into(), why: vec![doubt()] };
+    let blocker = || Why::Blocker { because: Blocker::NewestFailed { bake: BakeId(7) } };
+    let blocked = || RetentionDecision::Blocked { rule: "keep = { last = 1, min = 1 }".into(), why: vec![blocker()] };
     let mut change = Change::default();
     for (before, after) in [
         (judged(golden, stays(Why::LastGood)), judged(golden, stays(Why::NoRules))),
         (judged(golden, goes()), judged(golden, goes())),
-        // A doubt passes; what the rules say stays.
-        (judged(golden, doubted()), judged(golden, doubted())),
+        // A blocker is temporary; the rules are not.
+        (judged(golden, blocked()), judged(golden, blocked())),
     ] {
         change.add(&before, after);
     }
     assert_eq!((change.summary(), &change), (None, &Change::default()));
 
     change.add(&judged(golden, stays(Why::NoRules)), judged(golden, goes()));
-    change.add(&judged(golden, stays(Why::NoRules)), judged(golden, doubted()));
+    change.add(&judged(golden, stays(Why::NoRules)), judged(golden, blocked()));
     change.add(&judged(golden, goes()), judged(golden, stays(Why::NoRules)));
     // A line that comes back has rules again.
     change.add(&judged(None, stays(Why::NoRules)), judged(golden, goes()));

@@ -1,15 +1,15 @@
-//! Which image each channel of a line stands for.
+//! Channels: which image of the line each one points to.
 //!
-//! * `latest` stands for the newest image that is fit: good, there, and without a veto.
-//! * A channel with `after` moves by itself, to the newest fit image that has been good for so long and passed its check,
-//!   where it has one. It moves only to versions above the one that it last stood for, or was rolled back from.
-//! * A channel without `after` moves only when a person says so.
-//! * By itself a channel moves only to images of ours, and never to one whose version is higher but whose slot is earlier: an
-//!   adopted image takes a person's word.
-//! * No channel stands for an image that is not fit. One that loses its image goes back: a channel with `after` to the
-//!   newest older version that would do, another to the image it stood for before. Where there is none it is empty.
+//! * `latest` points to the newest fit image: good, present, without a veto.
+//! * A channel with `after` moves by itself to the newest fit image that has been good for that long and has passed its
+//!   check, if it has one. It moves only to versions above the last one it pointed to or was rolled back from.
+//! * A channel without `after` moves only when a person moves it.
+//! * By itself a channel moves only to images of this owner, and never to a higher version with an earlier slot: an
+//!   adopted image needs a person.
+//! * No channel points to an unfit image. A channel that loses its image goes back: with `after`, to the newest older
+//!   version that qualifies; without, to the image it pointed to before. Without such an image it is empty.
 //!
-//! A line that the file does not have keeps its channels; they only ever go back.
+//! A line that is not in the configuration keeps its channels; they only go back.
 
 use std::time::Duration;
 
@@ -21,73 +21,73 @@ use crate::domain::{
     schedule::{Channel, LATEST},
 };
 
-/// How the check of an image went.
+/// Result of the check of an image.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Check {
-    /// It is still to be made.
+    /// Not run yet.
     Due,
-    /// Good.
+    /// The image passed.
     Passed,
-    /// Bad.
+    /// The image failed.
     Failed,
 }
 
-/// All that channels go by in one line.
+/// Input of the decision for one line.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct View {
-    /// Its images that are not deleted.
+    /// Images of the line that are not deleted.
     pub images: Vec<Candidate>,
-    /// What its channels stand for now.
+    /// Current assignments.
     pub assigned: Vec<Assigned>,
-    /// What each channel stood for, the last assignment first.
+    /// Former assignments, the last one first.
     pub past: Vec<(String, ImageId)>,
 }
 
-/// An image that a channel may come to stand for.
+/// An image that a channel may point to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Candidate {
     /// The image.
     pub image_id: ImageId,
     /// Its version.
     pub version: u32,
-    /// Since when it is good.
+    /// Instant at which it became AVAILABLE.
     pub available_at: DateTime<Utc>,
-    /// Why no channel may stand for it; `None`: one may.
+    /// Reason why no channel may point to it; `None` if it is fit.
     pub unfit: Option<String>,
-    /// Whether a channel may move to it by itself: it carries our tag, and no lower version of the line is of a later slot.
-    /// To others, adopted ones, it takes a person's word.
+    /// Whether a channel may move to it by itself: it carries the owner's tag, and no lower version of the line has a
+    /// later slot. Other images, such as adopted ones, need a person.
     pub moves_in: bool,
-    /// Its check, where it has one.
+    /// Result of its check, if it has one.
     pub check: Option<Check>,
 }
 
-/// What a channel stands for.
+/// What a channel points to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Assigned {
     /// The channel.
     pub channel: String,
-    /// The image; `None`: it is empty.
+    /// The image; `None` if the channel is empty.
     pub image_id: Option<ImageId>,
-    /// The image's version.
+    /// Version of the image.
     pub version: Option<u32>,
-    /// By itself it moves only to versions above this one.
+    /// By itself the channel moves only to versions above this one.
     pub above: i64,
 }
 
-/// A channel comes to stand for something else.
+/// A change of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Move {
     /// The channel.
     pub channel: String,
-    /// What it stands for now.
+    /// New target.
     pub to: ChannelTarget,
-    /// In words.
+    /// Reason in plain words.
     pub why: String,
-    /// Whether it goes back: for the log.
+    /// Whether the channel goes back, for the log.
     pub is_loss: bool,
 }
 
-/// What a channel comes to stand for.
+/// Target of a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ChannelTarget {
     /// An image.
@@ -96,20 +96,20 @@ pub enum ChannelTarget {
         image_id: ImageId,
         /// Its version.
         version: u32,
-        /// From now on it moves by itself only to versions above this one.
+        /// By itself the channel moves only to versions above this one.
         above: i64,
     },
-    /// Nothing, until something fit comes along.
+    /// No image, until one qualifies.
     Nothing {
-        /// See above.
+        /// By itself the channel moves only to versions above this one.
         above: i64,
     },
-    /// There is no such channel any more.
+    /// The channel is removed.
     Dropped,
 }
 
 impl Candidate {
-    /// `image` as channels see it.
+    /// The input of the decision for `image`.
     pub fn new(image: &LineImage, check: Option<Check>) -> Self {
         Self {
             image_id: image.image_id.clone(),
@@ -121,7 +121,7 @@ impl Candidate {
         }
     }
 
-    /// Whether a channel with this `after` may move to it by itself, and if not yet, from when on.
+    /// Instant from which a channel with this `after` may move to the image by itself; `None` if it may not.
     fn ripe_at(&self, after: Duration) -> Option<DateTime<Utc>> {
         let checked = matches!(self.check, None | Some(Check::Passed));
         let soaked = TimeDelta::from_std(after).ok().and_then(|after| self.available_at.checked_add_signed(after))?;
@@ -129,7 +129,7 @@ impl Candidate {
     }
 }
 
-/// Why no channel may stand for an image.
+/// Reason why no channel may point to an image.
 fn unfit(image: &LineImage) -> Option<String> {
     if let Some(reason) = &image.veto {
         return Some(format!("vetoed: {reason}"));
@@ -157,19 +157,19 @@ impl View {
         self.assigned.iter().find(|assigned| assigned.channel == channel)
     }
 
-    /// Why the image that `assigned` stands for must not stay, if it must not.
+    /// Reason why `assigned` must leave its image, if it must.
     fn loss(&self, assigned: &Assigned) -> Option<String> {
         let image_id = assigned.image_id.as_ref()?;
         self.image(image_id).map_or_else(|| Some("gone".to_owned()), |image| image.unfit.clone())
     }
 
-    /// The newest fit image among those that `wanted` lets through.
+    /// Newest fit image that matches `wanted`.
     fn newest(&self, wanted: impl Fn(&Candidate) -> bool) -> Option<&Candidate> {
         let fit = self.images.iter().filter(|image| image.unfit.is_none() && wanted(image));
         fit.max_by(|a, b| (a.version, &a.image_id).cmp(&(b.version, &b.image_id)))
     }
 
-    /// The image that `channel` stood for last, of those that are fit, and other than `but`.
+    /// Image that `channel` pointed to last, among fit images other than `but`.
     fn previous(&self, channel: &str, but: Option<&ImageId>) -> Option<&Candidate> {
         self.past
             .iter()
@@ -178,7 +178,7 @@ impl View {
             .find(|image| image.unfit.is_none())
     }
 
-    /// Takes over what was decided, so that the next decision sees it.
+    /// Applies the moves, so that the next decision uses them.
     pub fn apply(&mut self, moves: &[Move]) {
         for Move { channel, to, .. } in moves {
             self.assigned.retain(|assigned| assigned.channel != *channel);
@@ -195,7 +195,7 @@ impl View {
         }
     }
 
-    /// Takes over a veto.
+    /// Applies a veto.
     pub fn veto(&mut self, image_id: &ImageId, reason: &str) {
         for image in self.images.iter_mut().filter(|image| image.image_id == *image_id) {
             image.unfit = Some(format!("vetoed: {reason}"));
@@ -203,8 +203,8 @@ impl View {
     }
 }
 
-/// What has to move by itself, and when to ask again. `declared` are the channels of the file beside `latest`; `None`
-/// where the file does not have the line.
+/// Moves that are due by themselves, and the instant of the next one. `declared` lists the channels of the
+/// configuration except `latest`; `None` if the configuration does not have the line.
 pub fn settle(view: &View, declared: Option<&[Channel]>, now: DateTime<Utc>) -> (Vec<Move>, Option<DateTime<Utc>>) {
     let mut moves: Vec<Move> = latest(view).into_iter().collect();
     let mut next: Option<DateTime<Utc>> = None;
@@ -242,13 +242,13 @@ fn latest(view: &View) -> Option<Move> {
     let loss = assigned.and_then(|assigned| view.loss(assigned));
     let why = loss.clone().map_or_else(|| "newest good image".to_owned(), |why| left(assigned, &why));
     let to = match newest {
-        Some(image) => stand_for(image, image.version.into()),
+        Some(image) => point_to(image, image.version.into()),
         None => ChannelTarget::Nothing { above: -1 },
     };
     Some(Move { channel: LATEST.to_owned(), to, why, is_loss: loss.is_some() })
 }
 
-/// A channel with `after`.
+/// Decides for a channel with `after`.
 fn by_itself(view: &View, channel: &str, after: Duration, now: DateTime<Utc>) -> Option<Move> {
     let ripe = |image: &Candidate| image.ripe_at(after).is_some_and(|at| at <= now);
     let assigned = view.assigned(channel);
@@ -260,32 +260,32 @@ fn by_itself(view: &View, channel: &str, after: Duration, now: DateTime<Utc>) ->
             None if after.is_zero() => "good".to_owned(),
             None => format!("good for {}", humantime::format_duration(after)),
         };
-        let to = stand_for(image, image.version.into());
+        let to = point_to(image, image.version.into());
         return Some(Move { channel: channel.to_owned(), to, why, is_loss: false });
     }
     let (assigned, loss) = (assigned?, loss?);
     let version = assigned.version.unwrap_or_default();
-    // One that was rolled back before does not come back; one that is only lost may, once it is fit again.
+    // A rolled-back version does not return; one that was only lost may return once it is fit again.
     let rolled_back = assigned.above > i64::from(version);
     let to = match view.newest(|image| ripe(image) && image.version < version) {
-        Some(image) => stand_for(image, if rolled_back { assigned.above } else { image.version.into() }),
+        Some(image) => point_to(image, if rolled_back { assigned.above } else { image.version.into() }),
         None => ChannelTarget::Nothing { above: if rolled_back { assigned.above } else { i64::from(version) - 1 } },
     };
     Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
 }
 
-/// A channel without `after`, or of a line that is not in the file: it only goes back.
+/// Decides for a channel without `after`, or of a line without a configuration: it only goes back.
 fn by_hand(view: &View, channel: &str) -> Option<Move> {
     let assigned = view.assigned(channel)?;
     let loss = view.loss(assigned)?;
     let to = match view.previous(channel, assigned.image_id.as_ref()) {
-        Some(image) => stand_for(image, assigned.above.max(image.version.into())),
+        Some(image) => point_to(image, assigned.above.max(image.version.into())),
         None => ChannelTarget::Nothing { above: assigned.above },
     };
     Some(Move { channel: channel.to_owned(), to, why: left(Some(assigned), &loss), is_loss: true })
 }
 
-fn stand_for(image: &Candidate, above: i64) -> ChannelTarget {
+fn point_to(image: &Candidate, above: i64) -> ChannelTarget {
     ChannelTarget::Image { image_id: image.image_id.clone(), version: image.version, above }
 }
 
@@ -296,23 +296,23 @@ fn left(assigned: Option<&Assigned>, why: &str) -> String {
     }
 }
 
-/// Why a person's word was not carried out.
+/// Reason why a person's request is rejected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
-    /// It moves by itself alone.
-    #[error("`latest` always stands for the newest good image; `imagebaked veto IMAGE --reason …` takes one out of it")]
+    /// `latest` moves only by itself.
+    #[error("`latest` always points to the newest good image; `imagebaked veto IMAGE --reason …` takes one out of it")]
     Latest,
     /// The line has no such channel.
     #[error("{line} has no channel `{channel}`; {}", hint.as_deref().unwrap_or("name it in `channels` of the schedule first"))]
     NoChannel {
         /// The line.
         line: String,
-        /// What was asked for.
+        /// The requested channel.
         channel: String,
-        /// What may have been meant.
+        /// The most similar channel.
         hint: Option<String>,
     },
-    /// No channel may stand for the image.
+    /// No channel may point to the image.
     #[error("image {image} is {why}")]
     Unfit {
         /// The image.
@@ -320,23 +320,23 @@ pub enum Refused {
         /// Why.
         why: String,
     },
-    /// The check was not passed.
+    /// The image has not passed its check.
     #[error("the check of image {image} {}; --force promotes it all the same", if *failed { "failed" } else { "is not over" })]
     NotChecked {
         /// The image.
         image: ImageId,
-        /// Whether it is over.
+        /// Whether the check failed.
         failed: bool,
     },
-    /// It stands for the image already.
-    #[error("channel `{channel}` stands for image {image} already")]
+    /// The channel points to the image already.
+    #[error("channel `{channel}` points to image {image} already")]
     Already {
         /// The channel.
         channel: String,
         /// The image.
         image: ImageId,
     },
-    /// It stands for nothing.
+    /// The channel is empty.
     #[error("channel `{channel}` of {line} is empty: there is nothing to roll back from")]
     Empty {
         /// The line.
@@ -344,9 +344,9 @@ pub enum Refused {
         /// The channel.
         channel: String,
     },
-    /// It stood for nothing else that is fit.
+    /// The channel pointed to no other fit image.
     #[error(
-        "channel `{channel}` of {line} stood for no other image that is still there and has no veto; \
+        "channel `{channel}` of {line} pointed to no other image that still exists and has no veto; \
          `imagebaked veto {image} --reason …` takes this one out of every channel"
     )]
     NoPrevious {
@@ -354,12 +354,16 @@ pub enum Refused {
         line: String,
         /// The channel.
         channel: String,
-        /// What it stands for.
+        /// The image it points to.
         image: ImageId,
     },
 }
 
-/// A person wants `channel` to stand for an image of the line, whatever its `after`.
+/// Points `channel` to an image of the line on request, whatever its `after`.
+///
+/// # Errors
+///
+/// [`Refused`] if the line has no such channel, the image is unfit or unchecked, or nothing would change.
 pub fn promote(view: &View, image_id: &ImageId, channel: &str, force: bool, why: &str) -> Result<Move, Refused> {
     let Some(image) = view.image(image_id) else {
         return Err(Refused::Unfit { image: image_id.clone(), why: "deleted".to_owned() });
@@ -374,13 +378,17 @@ pub fn promote(view: &View, image_id: &ImageId, channel: &str, force: bool, why:
     if assigned.and_then(|assigned| assigned.image_id.as_ref()) == Some(image_id) {
         return Err(Refused::Already { channel: channel.to_owned(), image: image_id.clone() });
     }
-    // An older version is meant to last: what the channel leaves does not come back by itself.
+    // An older version is chosen to last: the channel does not return by itself to the version that it leaves.
     let left = assigned.and_then(|assigned| assigned.version).map_or(-1, i64::from);
-    let to = stand_for(image, left.max(image.version.into()));
+    let to = point_to(image, left.max(image.version.into()));
     Ok(Move { channel: channel.to_owned(), to, why: why.to_owned(), is_loss: false })
 }
 
-/// A person wants `channel` to stand for what it stood for before. The image that it leaves is to be vetoed.
+/// Points `channel` to its former image on request. The caller vetoes the image that it leaves.
+///
+/// # Errors
+///
+/// [`Refused`] if the channel is empty, is `latest`, or has no other fit image.
 pub fn rollback(view: &View, line: &str, channel: &str, why: &str) -> Result<(ImageId, Move), Refused> {
     let empty = || Refused::Empty { line: line.to_owned(), channel: channel.to_owned() };
     let assigned = view.assigned(channel).ok_or_else(empty)?;
@@ -389,7 +397,7 @@ pub fn rollback(view: &View, line: &str, channel: &str, why: &str) -> Result<(Im
         return Err(Refused::NoPrevious { line: line.to_owned(), channel: channel.to_owned(), image: current });
     };
     let left = assigned.version.map_or(-1, i64::from);
-    let to = stand_for(image, assigned.above.max(left).max(image.version.into()));
+    let to = point_to(image, assigned.above.max(left).max(image.version.into()));
     Ok((current, Move { channel: channel.to_owned(), to, why: why.to_owned(), is_loss: true }))
 }
 

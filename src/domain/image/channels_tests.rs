@@ -161,7 +161,7 @@ fn a_channel_without_after_moves_by_word_alone_and_goes_back_when_it_must() {
     assert_eq!(at(&view, "pilot"), Some(3));
     view.veto(&id(3), "broken");
     settled(&mut view, &by_word(), day(90));
-    assert_eq!(at(&view, "pilot"), Some(1), "what it stood for before, not the newest");
+    assert_eq!(at(&view, "pilot"), Some(1), "its former image, not the newest");
     view.veto(&id(1), "broken, too");
     settled(&mut view, &by_word(), day(90));
     assert_eq!(view.assigned("pilot").map(|assigned| assigned.image_id.clone()), Some(None));
@@ -197,10 +197,7 @@ fn a_person_gets_the_reason_of_a_refused_move() {
     let nothing = rollback(&view, "golden", "stable", "").expect_err("it is empty").to_string();
     assert_eq!(nothing, "channel `stable` of golden is empty: there is nothing to roll back from");
     settled(&mut view, &stable(), day(90));
-    assert_eq!(
-        message(promote(&view, &id(3), "stable", false, "")),
-        "channel `stable` stands for image imgc-3 already"
-    );
+    assert_eq!(message(promote(&view, &id(3), "stable", false, "")), "channel `stable` points to image imgc-3 already");
     assert!(matches!(rollback(&view, "golden", "stable", ""), Err(Refused::NoPrevious { .. })));
 }
 
@@ -241,7 +238,7 @@ const CHANNELS: [&str; 2] = ["stable", "pilot"];
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// No channel ever stands for an image that is not fit; what moves by itself goes up, but for losses and people's
+    /// No channel points to an unfit image; automatic moves go up, except after losses and people's
     /// words; the history replayed gives what stands.
     #[test]
     fn channels_keep_their_promises(happenings in proptest::collection::vec(happening(), 1..60)) {
@@ -280,7 +277,7 @@ proptest! {
                     }
                 }
                 Happening::Deleted(n) => {
-                    // Nobody deletes what a channel stands for; other hands may.
+                    // Retention deletes no image of a channel; others may.
                     if n < view.images.len() {
                         view.images.remove(n);
                     }

@@ -6,9 +6,9 @@
 //!    +----------+---------+
 //! ```
 //!
-//! `pending` looks before it asks: what the region has already is never asked for, whoever asked before and whatever
-//! became of the answer. `asking` is committed before the call goes out, so that a crash in between costs a look and no
-//! more. That a copy was asked for twice does no harm: the cloud answers that the image is there.
+//! `pending` polls before it requests the copy: an image that the region already has is not requested again, whoever
+//! requested it before. `asking` is committed before the call is sent, so that a crash in between costs one poll. A
+//! repeated request has no effect: the cloud responds that the image is there.
 
 use std::time::Duration;
 
@@ -27,138 +27,138 @@ use crate::domain::{
     },
 };
 
-/// The code for an image that the region has already, or is about to have.
+/// Error code for an image that the region has, or will have.
 pub const REPEATED: &str = "ImageDistribute.RepeatedDistribution";
 
-/// How far a copy is, with what is needed to go on from it.
+/// State of a copy, with the data to continue from it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "snake_case")]
 pub enum State {
-    /// It is looked for, and asked for where it is not there.
+    /// Polls for the copy and requests it if it is missing.
     Pending {
         /// See [`ReplicaWork`].
         work: ReplicaWork,
-        /// The next look.
+        /// Instant of the next poll.
         next: DateTime<Utc>,
-        /// Why not before.
+        /// Reason for a delay.
         waits_for: Option<String>,
     },
-    /// The call was about to be sent at `sent_at`.
+    /// The request was about to be sent at `sent_at`.
     Asking {
         /// See [`ReplicaWork`].
         work: ReplicaWork,
-        /// Just before the call.
+        /// Instant just before the call.
         sent_at: DateTime<Utc>,
     },
-    /// The cloud is at it.
+    /// The cloud copies the image.
     Copying {
         /// See [`ReplicaWork`].
         work: ReplicaWork,
-        /// Since when.
+        /// Start of the copy.
         since: DateTime<Utc>,
-        /// Since when the cloud says that the region has it, without saying how far it is.
+        /// Instant from which the cloud reports that the region has the image, but lists no status.
         #[serde(alias = "told")]
         repeat_accepted_at: Option<DateTime<Utc>>,
-        /// The cloud's word for how far it is.
+        /// Progress as the cloud spells it.
         progress: Option<String>,
-        /// The next look.
+        /// Instant of the next poll.
         next: DateTime<Utc>,
     },
-    /// The region has it.
+    /// The region has the image.
     Done {
-        /// How that is known.
+        /// Evidence for it.
         reason: String,
     },
-    /// It has not, and nothing more is done about it by itself.
+    /// The copy failed and is not repeated automatically.
     Failed {
         /// Why.
         reason: String,
     },
 }
 
-/// What a copy carries until it has ended.
+/// Data of a copy until its end.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReplicaWork {
-    /// When it was wanted.
+    /// Instant at which the copy was wanted.
     pub since: DateTime<Utc>,
-    /// Calls so far that count against `retry.attempts`.
+    /// Calls that count against `retry.attempts`.
     pub tries: u32,
-    /// Looks in a row that failed or did not show the image at all.
+    /// Consecutive polls that failed or did not show the image.
     pub misses: u32,
-    /// Since when the image is not listed.
+    /// Instant from which the image is not listed.
     pub missing_since: Option<DateTime<Utc>>,
-    /// When a call became unclear; it is not repeated before its copy has had time to be listed.
+    /// Instant of an unclear call; it is not repeated before its copy has had time to be listed.
     pub unclear_since: Option<DateTime<Utc>>,
 }
 
-/// What the machine has to know besides the state.
+/// Settings of the state machine that are not part of the copy.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct CopyTimeouts {
-    /// How often a copy under way is looked at.
+    /// Time between two polls of a running copy.
     pub poll_interval: Duration,
-    /// How long a listing may lag behind a call.
+    /// Maximum time that a listing lags behind a call.
     pub lookup_window: Duration,
     /// `retry` of the bake.
     pub retry: RetryPolicy,
-    /// `build_deadline` of the bake: a copy that takes longer is given up.
+    /// `build_deadline` of the bake: a longer copy is given up.
     pub deadline: Duration,
 }
 
-/// What happened.
+/// An event of one copy.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Event {
-    /// The instant it waited for has come, or it was read back after a restart.
+    /// The instant of the last [`Effect::Wait`] has come, or the copy was read from the history after a restart.
     Due,
-    /// A look came back.
-    Looked(Result<Observation, ApiError>),
-    /// The call came back.
+    /// Result of a poll.
+    Observed(Result<Observation, ApiError>),
+    /// Response to the request.
     Asked(Result<(), ApiError>),
-    /// The image is gone, for this reason.
+    /// The image is gone, with the reason.
     Gone(String),
 }
 
-/// What a look showed.
+/// Result of a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Observation {
     /// The image is not listed.
     NoImage,
-    /// The image is, the region is not.
+    /// The image is listed, the region is not.
     Absent,
-    /// The region is named, without a word about how far it is.
+    /// The region is listed without a status.
     Named,
-    /// The region is listed.
+    /// The region is listed with a status.
     Listed {
         /// How far.
         status: ImageStatus,
-        /// The cloud's word for it.
+        /// Progress as the cloud spells it.
         progress: Option<String>,
     },
 }
 
-/// What is to be done once the new state is committed.
+/// What the daemon does after it has committed the new state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Look at the image and come back.
-    Look,
-    /// Ask for the copy and come back.
+    /// Poll the image and pass the result as [`Event::Observed`].
+    Observe,
+    /// Request the copy and pass the response as [`Event::Asked`].
     Ask,
-    /// Nothing until then.
+    /// Send [`Event::Due`] at this instant.
     Wait(DateTime<Utc>),
-    /// Nothing any more.
+    /// Nothing: the copy has ended.
     Done,
 }
 
-/// No copy waits longer for its next look: one that does waits by a clock that was set back since.
+/// Maximum time to the next poll. A later poll was scheduled by a clock that was ahead.
 pub const LONGEST_WAIT: Duration = Duration::from_hours(24);
 
 impl State {
-    /// A copy that is wanted since `at`.
+    /// A copy wanted since `at`.
     pub fn wanted(at: DateTime<Utc>) -> Self {
         let work = ReplicaWork { since: at, tries: 0, misses: 0, missing_since: None, unclear_since: None };
         Self::Pending { work, next: at, waits_for: None }
     }
 
-    /// The word for it in tables, JSON and the history.
+    /// Spelling in tables, JSON and the history.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Pending { .. } => "pending",
@@ -169,7 +169,7 @@ impl State {
         }
     }
 
-    /// When it wants to be looked at again; `None` once it has ended.
+    /// Instant of the next event; `None` once the copy has ended.
     pub fn wake_at(&self) -> Option<DateTime<Utc>> {
         match self {
             Self::Pending { next, .. } | Self::Copying { next, .. } => Some(*next),
@@ -178,7 +178,7 @@ impl State {
         }
     }
 
-    /// Why it is as it is.
+    /// Reason of the state.
     pub fn reason(&self) -> Option<&str> {
         match self {
             Self::Pending { waits_for, .. } => waits_for.as_deref(),
@@ -187,7 +187,7 @@ impl State {
         }
     }
 
-    /// The cloud's word for how far it is.
+    /// Progress as the cloud spells it.
     pub fn progress(&self) -> Option<&str> {
         match self {
             Self::Copying { progress, .. } => progress.as_deref(),
@@ -196,7 +196,7 @@ impl State {
         }
     }
 
-    /// What it carries until it has ended.
+    /// Data of the copy until its end.
     pub fn work(&self) -> Option<&ReplicaWork> {
         match self {
             Self::Pending { work, .. } | Self::Asking { work, .. } | Self::Copying { work, .. } => Some(work),
@@ -204,14 +204,14 @@ impl State {
         }
     }
 
-    /// Whether nothing can change any more by itself.
+    /// Whether the copy has ended.
     pub fn is_ended(&self) -> bool {
         self.wake_at().is_none()
     }
 }
 
-/// The next state after `event`, and what is to be done once it is committed. An event that does not belong to the state
-/// changes nothing: it can only be an answer that was overtaken.
+/// Returns the next state after `event`, and the effect to carry out once that state is committed. An event that does
+/// not belong to the state changes nothing: it is a late response.
 pub fn step(state: &State, event: Event, now: DateTime<Utc>, pace: &CopyTimeouts, rng: &mut Rng) -> (State, Effect) {
     ReplicaTransition { now, pace, rng }.take(state.clone(), event)
 }
@@ -227,21 +227,21 @@ impl ReplicaTransition<'_> {
         match (state, event) {
             (state @ (State::Done { .. } | State::Failed { .. }), _) => (state, Effect::Done),
             (_, Event::Gone(why)) => fail(why),
-            (state @ (State::Pending { .. } | State::Copying { .. }), Event::Due) => (state, Effect::Look),
-            // The process that sent it is gone: a call under way is not stepped by `Due`.
+            (state @ (State::Pending { .. } | State::Copying { .. }), Event::Due) => (state, Effect::Observe),
+            // The process that sent the call is gone: a call in flight gets no `Due`.
             (State::Asking { mut work, .. }, Event::Due) => {
                 work.tries += 1;
-                self.unclear(work, "the daemon stopped before the call was answered".to_owned(), Effect::Look)
+                self.unclear(work, "the daemon stopped before the call was answered".to_owned(), Effect::Observe)
             }
-            (State::Pending { work, waits_for, .. }, Event::Looked(looked)) => {
-                self.looked_before(work, waits_for, looked)
+            (State::Pending { work, waits_for, .. }, Event::Observed(observed)) => {
+                self.observed_before(work, waits_for, observed)
             }
             (State::Asking { work, .. }, Event::Asked(asked)) => self.asked(work, asked),
-            (State::Copying { work, since, repeat_accepted_at, progress, .. }, Event::Looked(looked)) => {
+            (State::Copying { work, since, repeat_accepted_at, progress, .. }, Event::Observed(observed)) => {
                 // The clock may have been set back since.
-                self.looked(work, since.min(self.now), repeat_accepted_at, progress, looked)
+                self.observed(work, since.min(self.now), repeat_accepted_at, progress, observed)
             }
-            (state, Event::Looked(_) | Event::Asked(_)) => {
+            (state, Event::Observed(_) | Event::Asked(_)) => {
                 let next = self.after(self.pace.poll_interval);
                 (state, Effect::Wait(next))
             }
@@ -250,24 +250,24 @@ impl ReplicaTransition<'_> {
 
     // Pending
 
-    fn looked_before(
+    fn observed_before(
         &mut self,
         mut work: ReplicaWork,
         waits_for: Option<String>,
-        looked: Result<Observation, ApiError>,
+        observed: Result<Observation, ApiError>,
     ) -> (State, Effect) {
-        match looked {
+        match observed {
             Ok(Observation::Listed { status: ImageStatus::Available, .. }) => done("listed as AVAILABLE in the region"),
             Ok(Observation::Listed { status: ImageStatus::InProgress | ImageStatus::Other(_), progress }) => {
                 self.follow(seen(work), None, progress)
             }
             Ok(Observation::Named) => self.follow(seen(work), Some(self.now), None),
             Ok(Observation::NoImage) => self.missing(work, |work, next| State::Pending { work, next, waits_for }),
-            // What was asked for and never answered may be listed late.
+            // A requested copy without a response may be listed late.
             Ok(_) if let Some(end) = self.unclear_until(&mut work) => {
                 work.misses += 1;
-                let gap = retry::look_delay(self.first_look(), work.misses, retry::LONGEST_GAP, self.rng);
-                // The look that may end it comes right after the window, not up to a gap later.
+                let gap = retry::poll_delay(self.first_poll_delay(), work.misses, retry::LONGEST_GAP, self.rng);
+                // The last poll comes right after the window, not up to a full interval later.
                 pending(work, self.after(gap).min(end), waits_for)
             }
             Ok(_) if work.tries >= self.pace.retry.attempts => {
@@ -287,19 +287,20 @@ impl ReplicaTransition<'_> {
         }
     }
 
-    /// Until when a copy that was asked for without an answer may be listed late; `None` once that is over.
+    /// Instant until which an unanswered request may be listed late; `None` after it.
     fn unclear_until(&self, work: &mut ReplicaWork) -> Option<DateTime<Utc>> {
         // The clock may have been set back since.
         work.unclear_since = work.unclear_since.map(|since| since.min(self.now));
         work.unclear_since.map(|since| later(since, self.pace.lookup_window)).filter(|end| self.now < *end)
     }
 
-    /// Waits without using a try; for ever only where the credentials are at fault, which is no matter of this copy.
+    /// Waits without using an attempt; without limit only while the credentials are rejected, which is not an error of
+    /// this copy.
     fn wait_or_give_up(&self, mut work: ReplicaWork, pause: Duration, error: &ApiError) -> (State, Effect) {
         work.since = work.since.min(self.now);
         if error.class != ErrorClass::Credential && self.now >= later(work.since, self.pace.deadline) {
             let after = humantime::format_duration(self.pace.deadline);
-            return fail(format!("could not be begun within {after}: {}", error.describe()));
+            return fail(format!("could not be started within {after}: {}", error.describe()));
         }
         pending(work, self.after(pause), Some(error.describe()))
     }
@@ -322,7 +323,7 @@ impl ReplicaTransition<'_> {
             ErrorClass::Permanent => fail(error.describe()),
             ErrorClass::Unclear => {
                 work.tries += 1;
-                let next = Effect::Wait(self.after(self.first_look()));
+                let next = Effect::Wait(self.after(self.first_poll_delay()));
                 self.unclear(work, error.to_string(), next)
             }
             ErrorClass::Transient => {
@@ -330,7 +331,7 @@ impl ReplicaTransition<'_> {
                 self.again(work, error.describe(), error.server_delay())
             }
             ErrorClass::Busy => {
-                let pause = retry::look_delay(self.pace.poll_interval, 1, retry::LONGEST_GAP, self.rng);
+                let pause = retry::poll_delay(self.pace.poll_interval, 1, retry::LONGEST_GAP, self.rng);
                 self.wait_or_give_up(work, pause.max(error.server_delay().unwrap_or_default()), &error)
             }
             ErrorClass::Credential => {
@@ -346,7 +347,7 @@ impl ReplicaTransition<'_> {
         (State::Pending { work, next, waits_for: Some(why) }, effect)
     }
 
-    /// One more try by the schedule's rule, or none.
+    /// One more attempt by the schedule's retry policy, or none.
     fn again(&mut self, work: ReplicaWork, why: String, asked: Option<Duration>) -> (State, Effect) {
         if work.tries >= self.pace.retry.attempts {
             return fail(format!("gave up after {}: {why}", count(work.tries)));
@@ -368,16 +369,16 @@ impl ReplicaTransition<'_> {
         (State::Copying { work, since: self.now, repeat_accepted_at, progress, next }, Effect::Wait(next))
     }
 
-    fn looked(
+    fn observed(
         &mut self,
         mut work: ReplicaWork,
         since: DateTime<Utc>,
         mut repeat_accepted_at: Option<DateTime<Utc>>,
         mut progress: Option<String>,
-        looked: Result<Observation, ApiError>,
+        observed: Result<Observation, ApiError>,
     ) -> (State, Effect) {
         let mut pause = self.pace.poll_interval;
-        match looked {
+        match observed {
             Ok(Observation::Listed { status: ImageStatus::Available, .. }) => return done("copied"),
             Ok(Observation::Listed { status: status @ (ImageStatus::CreateFailed | ImageStatus::Deleted), .. }) => {
                 let why = format!("the cloud lists the copy as {} and gives no reason", status.as_str());
@@ -400,7 +401,7 @@ impl ReplicaTransition<'_> {
                 if repeat_accepted_at
                     .is_some_and(|repeat_accepted_at| self.now >= later(repeat_accepted_at, self.pace.lookup_window))
                 {
-                    return done("the cloud says that the region has it, and lists no status there");
+                    return done("the cloud reports that the region has it, and lists no status there");
                 }
             }
             Err(error) => {
@@ -440,8 +441,8 @@ impl ReplicaTransition<'_> {
         retry::pause_after(error, n, self.pace.poll_interval, retry::LONGEST_GAP, self.rng)
     }
 
-    fn first_look(&self) -> Duration {
-        retry::FIRST_LOOK.min(self.pace.lookup_window / 4)
+    fn first_poll_delay(&self) -> Duration {
+        retry::FIRST_POLL.min(self.pace.lookup_window / 4)
     }
 
     fn after(&self, pause: Duration) -> DateTime<Utc> {
@@ -453,7 +454,7 @@ fn pending(work: ReplicaWork, next: DateTime<Utc>, waits_for: Option<String>) ->
     (State::Pending { work, next, waits_for }, Effect::Wait(next))
 }
 
-/// The image was listed.
+/// Resets the count of polls without the image.
 fn seen(work: ReplicaWork) -> ReplicaWork {
     ReplicaWork { misses: 0, missing_since: None, ..work }
 }

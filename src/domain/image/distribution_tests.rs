@@ -31,7 +31,7 @@ fn error(class: ErrorClass, code: &str) -> ApiError {
 }
 
 fn listed(status: ImageStatus) -> Event {
-    Event::Looked(Ok(Observation::Listed { status, progress: Some("40%".to_owned()) }))
+    Event::Observed(Ok(Observation::Listed { status, progress: Some("40%".to_owned()) }))
 }
 
 /// Lets `events` happen one after the other, each when the one before is due; the last state and effect.
@@ -48,13 +48,13 @@ fn live(events: impl IntoIterator<Item = Event>) -> (State, Effect, DateTime<Utc
 }
 
 fn absent() -> Event {
-    Event::Looked(Ok(Observation::Absent))
+    Event::Observed(Ok(Observation::Absent))
 }
 
 #[test]
 fn an_ordinary_copy() {
     let (state, effect, _) = live([Event::Due]);
-    assert_eq!((state.as_str(), effect), ("pending", Effect::Look));
+    assert_eq!((state.as_str(), effect), ("pending", Effect::Observe));
     let (state, effect, _) = live([Event::Due, absent()]);
     assert_eq!((state.as_str(), effect), ("asking", Effect::Ask));
     let (state, ..) = live([Event::Due, absent(), Event::Asked(Ok(()))]);
@@ -70,8 +70,8 @@ fn an_ordinary_copy() {
 fn what_is_there_is_never_asked_for() {
     let (state, ..) = live([Event::Due, listed(ImageStatus::Available)]);
     assert_eq!(state.as_str(), "done");
-    for sight in [listed(ImageStatus::InProgress), Event::Looked(Ok(Observation::Named))] {
-        let (state, ..) = live([Event::Due, sight]);
+    for observation in [listed(ImageStatus::InProgress), Event::Observed(Ok(Observation::Named))] {
+        let (state, ..) = live([Event::Due, observation]);
         assert_eq!(state.as_str(), "copying");
     }
 }
@@ -88,12 +88,12 @@ fn a_repeated_request_is_followed_and_counts_as_done_where_the_region_is_never_l
     let (late, _) = step(&early, absent(), later(now, PACE.lookup_window), &PACE, &mut rng);
     assert_eq!(
         (late.as_str(), late.reason()),
-        ("done", Some("the cloud says that the region has it, and lists no status there"))
+        ("done", Some("the cloud reports that the region has it, and lists no status there"))
     );
 }
 
 #[test]
-fn a_lost_answer_is_looked_for_before_the_call_is_repeated() {
+fn a_lost_answer_is_polled_for_before_the_call_is_repeated() {
     for lost in [Event::Asked(Err(error(ErrorClass::Unclear, "Timeout"))), Event::Due] {
         let (state, ..) = live([Event::Due, absent(), lost.clone()]);
         assert_eq!(state.as_str(), "pending", "{lost:?}");
@@ -168,11 +168,11 @@ fn an_image_that_is_gone_ends_its_copies() {
         assert_eq!((state.as_str(), state.reason()), ("failed", Some("the image is gone: pruned")));
     }
     // One empty listing proves nothing.
-    let (state, effect, _) = live([Event::Due, Event::Looked(Ok(Observation::NoImage))]);
+    let (state, effect, _) = live([Event::Due, Event::Observed(Ok(Observation::NoImage))]);
     assert!(matches!(effect, Effect::Wait(_)), "{state:?}");
     let mut rng = Rng::with_seed(1);
     let late = later(start(), PACE.lookup_window);
-    let (gone, _) = step(&state, Event::Looked(Ok(Observation::NoImage)), late, &PACE, &mut rng);
+    let (gone, _) = step(&state, Event::Observed(Ok(Observation::NoImage)), late, &PACE, &mut rng);
     assert_eq!(gone.as_str(), "failed");
     let (back, _) = step(&state, listed(ImageStatus::Available), late, &PACE, &mut rng);
     assert_eq!(back.as_str(), "done");
@@ -187,7 +187,7 @@ fn the_history_keeps_every_state_whole() {
     }
 }
 
-/// What the cloud does with one call or look, in the model.
+/// Effect of one call or poll in the model.
 #[derive(Debug, Clone)]
 enum Deed {
     /// It answers truly.
@@ -200,7 +200,7 @@ enum Deed {
     Crash { acted: bool },
     /// The clock is stepped by so many seconds.
     Step(i64),
-    /// The copy under way fails.
+    /// The running copy fails.
     Spoil,
 }
 
@@ -228,7 +228,7 @@ struct Begun {
 const TAKES: i64 = 600;
 const LISTED_AFTER: i64 = 20;
 
-/// A region as the cloud knows it.
+/// A region in the cloud.
 #[derive(Debug, Default)]
 struct Region {
     copy: Option<Begun>,
@@ -239,7 +239,7 @@ struct Region {
 }
 
 impl Region {
-    fn sight(&self) -> Observation {
+    fn observation(&self) -> Observation {
         let Some(copy) = self.copy.filter(|copy| self.time >= copy.at + LISTED_AFTER) else {
             return Observation::Absent;
         };
@@ -268,7 +268,7 @@ impl Region {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 600, ..ProptestConfig::default() })]
 
-    /// It ends, whatever happens; done only where the region has it; and no call goes out without a look right before it.
+    /// It ends in every case; it is done only if the region has it; and every call follows a poll.
     #[test]
     fn a_copy_ends_in_the_state_of_the_cloud(deeds in proptest::collection::vec(deed(), 0..40), seed in any::<u64>()) {
         let mut rng = Rng::with_seed(seed);
@@ -277,9 +277,9 @@ proptest! {
         let mut state = State::wanted(clock);
         let mut deeds = deeds.into_iter();
         let mut event = Event::Due;
-        let mut looked = false;
-        for round in 0.. {
-            prop_assert!(round < 3000, "no end: {state:?}");
+        let mut observed = false;
+        for iteration in 0.. {
+            prop_assert!(iteration < 3000, "no end: {state:?}");
             let before = state.clone();
             let effect;
             (state, effect) = step(&state, event.clone(), clock, &PACE, &mut rng);
@@ -297,7 +297,7 @@ proptest! {
                     match deeds.next() {
                         Some(Deed::Step(seconds)) => {
                             clock += TimeDelta::seconds(seconds);
-                            // Whatever waits for an instant of another clock is looked at all the same.
+                            // Whatever waits for an instant of another clock is polled all the same.
                         }
                         Some(Deed::Spoil) => {
                             if let Some(copy) = region.copy.as_mut().filter(|copy| region.time < copy.at + TAKES) {
@@ -306,23 +306,23 @@ proptest! {
                         }
                         _ => {}
                     }
-                    looked = false;
+                    observed = false;
                     event = Event::Due;
                 }
-                Effect::Look => {
+                Effect::Observe => {
                     pass(1, &mut region, &mut clock);
                     event = match deeds.next() {
-                        Some(Deed::Refuse(class)) => Event::Looked(Err(error(class, "X"))),
-                        Some(Deed::ActAndLose) => Event::Looked(Err(error(ErrorClass::Transient, "Timeout"))),
+                        Some(Deed::Refuse(class)) => Event::Observed(Err(error(class, "X"))),
+                        Some(Deed::ActAndLose) => Event::Observed(Err(error(ErrorClass::Transient, "Timeout"))),
                         Some(Deed::Crash { .. }) => Event::Due,
-                        _ => Event::Looked(Ok(region.sight())),
+                        _ => Event::Observed(Ok(region.observation())),
                     };
-                    looked = matches!(event, Event::Looked(Ok(_)));
+                    observed = matches!(event, Event::Observed(Ok(_)));
                 }
                 Effect::Ask => {
-                    prop_assert!(looked, "asked without a look: {before:?}");
+                    prop_assert!(observed, "called without a poll: {before:?}");
                     prop_assert_eq!(state.as_str(), "asking", "the intent is committed first");
-                    looked = false;
+                    observed = false;
                     pass(1, &mut region, &mut clock);
                     event = match deeds.next() {
                         Some(Deed::Refuse(class)) => Event::Asked(Err(error(class, "X"))),

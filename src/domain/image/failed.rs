@@ -1,4 +1,4 @@
-//! What becomes of images that never came to be: those that the cloud lists as CREATE_FAILED.
+//! Cleanup of images that the cloud lists as CREATE_FAILED. An image and its policy go in, the action comes out.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 use super::Policy;
 use crate::domain::ids::{BakeId, ImageId, LineId, ScheduleId};
 
-/// Two whole lists must be this far apart that both show an image as CREATE_FAILED.
+/// Minimum time between two complete lists that both show an image as CREATE_FAILED.
 const APART: TimeDelta = TimeDelta::hours(1);
 
 /// A CREATE_FAILED image with our tags.
@@ -24,23 +24,23 @@ pub struct FailedImage {
     pub version: Option<u32>,
     /// Its slot, likewise.
     pub slot: Option<DateTime<Utc>>,
-    /// The bake that it belongs to; `None`: the history does not know it.
+    /// Bake of the image; `None` if the history has none.
     pub bake: Option<BakeId>,
-    /// The first and the last of the whole lists in a row that showed it so; `None`: no list has yet.
+    /// First and last of the consecutive complete lists with the image; `None` before the first.
     pub seen: Option<(DateTime<Utc>, DateTime<Utc>)>,
-    /// Whether a delete call was sent whose outcome is not known.
+    /// Whether a delete call was sent whose result is not known.
     pub is_deleting: bool,
-    /// Whether the cloud will not delete it.
+    /// Whether the cloud rejects its deletion.
     pub is_refused: bool,
     /// Delete calls so far.
     pub tries: u32,
-    /// Not before, after one that failed.
+    /// Earliest next call after a failed one.
     pub next: Option<DateTime<Utc>>,
-    /// Why it is not deleted yet.
+    /// Reason why it is not deleted yet.
     pub last_error: Option<String>,
 }
 
-/// What is to be done with one.
+/// What to do with a CREATE_FAILED image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum FailedAction {
@@ -49,19 +49,19 @@ pub enum FailedAction {
         /// Why.
         reason: String,
     },
-    /// Its time has not come.
+    /// The grace has not passed.
     Wait {
-        /// Not before.
+        /// Earliest deletion.
         delete_after: DateTime<Utc>,
     },
-    /// Its time has come.
+    /// Delete now.
     Delete,
-    /// Its delete call was sent: it is searched for.
+    /// The delete call was sent: search for the image.
     Search,
 }
 
 impl FailedAction {
-    /// The word for it in tables.
+    /// Spelling in tables.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Keep { .. } => "keep",
@@ -72,8 +72,8 @@ impl FailedAction {
     }
 }
 
-/// Judges one by what the file says of its line. `whole`: the last list was whole. `again`: also one that the cloud would
-/// not delete.
+/// Decides for one image by the policy of its line. `whole`: the last list was complete. `again`: retries images whose
+/// deletion the cloud rejected.
 pub fn judge(
     image: &FailedImage,
     policy: Option<&Policy>,
@@ -151,7 +151,7 @@ mod tests {
         let due = FailedAction::Wait { delete_after: at(168) };
         assert_eq!(judged(&image(0, 167), week, 167), due);
         assert_eq!(judged(&image(0, 168), week, 168), FailedAction::Delete);
-        // Whatever the file says, one list is not enough.
+        // One list is never enough, whatever the configuration.
         let soon = Some(Duration::from_secs(1));
         assert_eq!(judged(&image(0, 0), soon, 5), FailedAction::Wait { delete_after: at(1) });
         assert_eq!(judged(&image(0, 1), soon, 1), FailedAction::Delete);

@@ -1,9 +1,10 @@
-//! Which images of a line stay, which go, and why: the one place that decides it, for the daemon, for `prune --dry-run`
-//! and for `plan`.
+//! Retention decisions: which images of a line stay, which are deleted, and why. The daemon, `prune --dry-run` and
+//! `plan` share this function.
 //!
-//! An image goes only if all of this holds: the file has rules for its line, none of them wants it, it is ours by tag and
-//! by history, it is listed as AVAILABLE, nobody holds it (a pin, a channel, a user), enough good images are left without
-//! it, and nothing is in doubt about the line or the look at the cloud. Everything else stays, with the reason.
+//! An image is deleted only if all of this holds: the configuration has rules for its line, no rule wants it, tag and
+//! history show that it belongs to this owner, it is listed as AVAILABLE, it has no pin, channel or user, enough good
+//! images remain without it, and neither the line nor the inventory scan blocks deletions. All others stay, with the
+//! reason.
 
 use std::fmt;
 
@@ -16,89 +17,89 @@ use super::{
 };
 use crate::domain::ids::BakeId;
 
-/// What stands against any deletion in a line, or in all of them.
+/// A reason against all deletions of a line, or of all lines.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "doubt", rename_all = "snake_case")]
-pub enum Doubt {
+#[serde(tag = "blocker", rename_all = "snake_case")]
+pub enum Blocker {
     /// The newest image of the line failed: what it was to replace must last. Failures for another cause than the image
-    /// say nothing of images.
+    /// do not count.
     NewestFailed {
         /// That bake.
         bake: BakeId,
     },
-    /// The cloud could not be looked at as a whole.
+    /// The last inventory scan was not complete.
     NotSeen {
         /// Why.
         why: String,
     },
 }
 
-impl fmt::Display for Doubt {
+impl fmt::Display for Blocker {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NewestFailed { bake } => write!(f, "bake {bake} of the line failed, and none has succeeded since"),
-            Self::NotSeen { why } => write!(f, "not everything could be looked at: {why}"),
+            Self::NotSeen { why } => write!(f, "the last inventory scan was not complete: {why}"),
         }
     }
 }
 
-/// Why an image stays.
+/// A reason why an image stays.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "why", rename_all = "snake_case")]
 pub enum Why {
-    /// The file has no rules for the line, or does not have the line.
+    /// The configuration has no rules for the line, or does not have the line.
     NoRules,
     /// A rule wants it.
     Rule {
         /// Which.
         rule: RetentionRule,
     },
-    /// It is the newest good image of its line that has no veto.
+    /// Newest good image of its line without a veto.
     LastGood,
-    /// A person has pinned it.
+    /// Pinned by a person.
     Pinned {
-        /// Until when.
+        /// End of the pin.
         until: Option<DateTime<Utc>>,
         /// Why.
         reason: String,
     },
-    /// A channel stands for it.
+    /// A channel points to it.
     Channel {
         /// Which.
         channel: String,
     },
-    /// It is on its way to other regions.
+    /// It is being copied to other regions.
     Copied {
         /// Which.
         regions: Vec<String>,
     },
-    /// Somebody uses it.
+    /// It is in use.
     InUse {
         /// Who.
         by: Vec<String>,
     },
-    /// The cloud does not show our tag on it, or shows it as shared: it is not ours to delete.
+    /// The cloud does not list the owner's tag on it, or lists it as shared.
     NotOurs,
-    /// It is not listed as AVAILABLE.
+    /// Not listed as AVAILABLE.
     NotAvailable,
-    /// It is not listed at all.
+    /// Not listed at all.
     Missing,
-    /// The cloud would not delete it.
+    /// The cloud rejected its deletion.
     Refused {
-        /// The cloud's words and ours.
+        /// The error and its advice.
         reason: String,
     },
-    /// Its delete call was sent, and no search has answered since whether it is gone.
+    /// Its delete call was sent, and no search has confirmed the result.
     Deleting,
-    /// No rule wants it, but nothing is deleted now.
-    Doubt {
-        /// Why not.
-        because: Doubt,
+    /// No rule wants it, but deletions are blocked now.
+    Blocker {
+        /// The blocker.
+        because: Blocker,
     },
 }
 
 impl Why {
-    /// Whether it is a reason to keep the image. All others only make its deletion wait.
+    /// Whether it keeps the image. All other reasons only delay its deletion.
     fn keeps(&self) -> bool {
         matches!(self, Self::NoRules | Self::Rule { .. } | Self::LastGood | Self::Pinned { .. })
     }
@@ -124,52 +125,52 @@ impl fmt::Display for Why {
             Self::NotOurs => f.write_str("not ours: our tag is not on it, or it is shared"),
             Self::NotAvailable => f.write_str("not listed as AVAILABLE"),
             Self::Missing => f.write_str("not in the cloud any more"),
-            Self::Refused { reason } => write!(f, "the cloud would not delete it: {reason}"),
+            Self::Refused { reason } => write!(f, "the cloud rejected its deletion: {reason}"),
             Self::Deleting => f.write_str("its deletion was sent and is not confirmed yet"),
-            Self::Doubt { because } => write!(f, "no rule wants it, but {because}"),
+            Self::Blocker { because } => write!(f, "no rule wants it, but {because}"),
         }
     }
 }
 
-/// What is to become of an image.
+/// The decision for one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "verdict", rename_all = "snake_case")]
 pub enum RetentionDecision {
-    /// It stays: a rule or a person keeps it. A mark is taken back.
+    /// It stays: a rule or a person keeps it. A mark is removed.
     Stays {
         /// Every reason.
         why: Vec<Why>,
     },
-    /// No rule wants it, but something stands in the way for now. A mark stays, and its grace goes on.
+    /// No rule wants it, but something blocks its deletion for now. A mark stays, and its grace continues.
     Blocked {
-        /// What asked for it.
+        /// Rule that wants it deleted.
         rule: String,
-        /// Everything that stands in the way.
+        /// All blockers.
         why: Vec<Why>,
     },
-    /// It goes.
+    /// It is deleted after its grace.
     Goes {
-        /// What asked for it.
+        /// Rule that wants it deleted.
         rule: String,
     },
 }
 
 impl RetentionDecision {
-    /// Whether it goes.
+    /// Whether it is deleted.
     pub fn goes(&self) -> bool {
         matches!(self, Self::Goes { .. })
     }
 
-    /// Whether it goes, or would but for a doubt, which passes.
+    /// Whether it is deleted, or only a temporary blocker prevents that.
     pub fn is_unwanted(&self) -> bool {
         match self {
             Self::Goes { .. } => true,
-            Self::Blocked { why, .. } => why.iter().all(|why| matches!(why, Why::Doubt { .. })),
+            Self::Blocked { why, .. } => why.iter().all(|why| matches!(why, Why::Blocker { .. })),
             Self::Stays { .. } => false,
         }
     }
 
-    /// Everything that keeps it or stands in the way.
+    /// All reasons that keep it or block its deletion.
     pub fn why(&self) -> &[Why] {
         match self {
             Self::Stays { why } | Self::Blocked { why, .. } => why,
@@ -178,20 +179,20 @@ impl RetentionDecision {
     }
 }
 
-/// Judges all images of one line, which come in any order; the verdicts are in theirs. `policy` is `None` for a line that
-/// the file does not have. Images that are deleted already must not be among them.
+/// Returns the decisions for all images of one line, in the order of `images`. `policy` is `None` for a line without a
+/// configuration. `images` has no deleted images.
 pub fn judge(
     images: &[LineImage],
     policy: Option<&Policy>,
-    doubts: &[Doubt],
+    blockers: &[Blocker],
     now: DateTime<Utc>,
 ) -> Vec<RetentionDecision> {
     let keep = policy.and_then(|policy| Some((policy.keep.as_ref()?, policy.zone)));
-    // What the rules see: good images of ours, the newest first. Failed ones never count.
+    // The rules apply to good images of this owner, the newest first. Failed ones never count.
     let mut good: Vec<usize> = (0..images.len()).filter(|&index| is_good(&images[index])).collect();
     good.sort_by_key(|&index| (images[index].version, images[index].date(now)));
     good.reverse();
-    // Images of the future count for one another only: they must never push out those of the true time.
+    // Images of future slots count only among themselves: they never displace those of past slots.
     let is_true = |index: &&usize| !images[**index].is_of_the_future(now);
     let good_of_true_time: Vec<usize> = good.iter().filter(is_true).copied().collect();
 
@@ -222,7 +223,7 @@ pub fn judge(
             }
         }
     }
-    // The floor comes last: it counts the good images that stay for whatever reason.
+    // The minimum comes last: it counts the good images that stay for any reason.
     for counted in [&good, &good_of_true_time] {
         let mut staying = counted.iter().filter(|&&index| !reasons[index].is_empty()).count();
         for &index in counted {
@@ -242,9 +243,9 @@ pub fn judge(
             if why.iter().any(Why::keeps) {
                 return RetentionDecision::Stays { why };
             }
-            // What stands in the way by itself says more than a doubt.
+            // A blocker of the image itself is reported instead of a general one.
             if why.is_empty() {
-                why.extend(doubts.iter().map(|doubt| Why::Doubt { because: doubt.clone() }));
+                why.extend(blockers.iter().map(|blocker| Why::Blocker { because: blocker.clone() }));
             }
             let rule = rule.clone();
             if why.is_empty() { RetentionDecision::Goes { rule } } else { RetentionDecision::Blocked { rule, why } }
@@ -252,13 +253,13 @@ pub fn judge(
         .collect()
 }
 
-/// Whether an image counts as good: ours, there, AVAILABLE, and not perhaps deleted by a call of ours already.
+/// Whether an image counts as good: of this owner, listed as AVAILABLE, and without a pending delete call.
 pub fn is_good(image: &LineImage) -> bool {
     let may_be_gone = matches!(image.deletion, DeletionState::Deleting { .. } | DeletionState::Deleted { .. });
     image.seen.available && image.seen.ours && image.seen.missing_since.is_none() && !may_be_gone
 }
 
-/// What holds an image whatever the rules say.
+/// Reasons that keep an image whatever the rules are.
 fn held(image: &LineImage, now: DateTime<Utc>) -> Vec<Why> {
     let mut why = Vec::new();
     if let Some(pin) = image.pin.as_ref().filter(|pin| pin.holds(now)) {
@@ -286,39 +287,39 @@ fn held(image: &LineImage, now: DateTime<Utc>) -> Vec<Why> {
     why
 }
 
-/// What is to be done with an image, once judged.
+/// Action that follows from a decision.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "snake_case")]
 pub enum Action {
     /// Nothing.
     Keep,
-    /// Marked now, deleted later.
+    /// Mark now, delete later.
     Mark {
-        /// Not before.
+        /// Earliest deletion.
         delete_after: DateTime<Utc>,
     },
-    /// Marked already; its time has not come.
+    /// Marked; the grace has not passed.
     Wait {
-        /// Not before.
+        /// Earliest deletion.
         delete_after: DateTime<Utc>,
     },
-    /// Marked already; something stands in the way of its deletion.
+    /// Marked; something blocks the deletion.
     Blocked {
-        /// Not before.
+        /// Earliest deletion.
         delete_after: DateTime<Utc>,
     },
-    /// It is kept again.
+    /// Remove the mark.
     Unmark,
-    /// Its time has come.
+    /// Delete now.
     Delete,
-    /// Its time has come, and the brake holds it.
+    /// The grace has passed, and the brake needs a confirmation.
     NeedsConfirmation,
-    /// Its delete call was sent: the image is searched for.
+    /// The delete call was sent: search for the image.
     Search,
 }
 
 impl Action {
-    /// The word for it in tables.
+    /// Spelling in tables.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Keep => "keep",
@@ -333,10 +334,10 @@ impl Action {
     }
 }
 
-/// What follows from a verdict for an image of this fate. `grace` is how long it stays marked.
+/// Action for an image with this decision. `grace` is the time between mark and deletion.
 pub fn action(image: &LineImage, verdict: &RetentionDecision, grace: TimeDelta, now: DateTime<Utc>) -> Action {
     match (&image.deletion, verdict) {
-        // Only a search can say whether there is still anything to keep.
+        // Only a search shows whether the image still exists.
         (DeletionState::Deleting { .. }, _) => Action::Search,
         (DeletionState::Kept | DeletionState::Refused { .. }, RetentionDecision::Goes { .. }) => {
             let delete_after = now.checked_add_signed(grace).unwrap_or(DateTime::<Utc>::MAX_UTC);
@@ -347,7 +348,7 @@ pub fn action(image: &LineImage, verdict: &RetentionDecision, grace: TimeDelta, 
         (DeletionState::Marked { delete_after, .. }, RetentionDecision::Blocked { .. }) => {
             Action::Blocked { delete_after: *delete_after }
         }
-        // A clock that was set back must not shorten the grace: the instant itself was noted.
+        // A clock that was set back must not shorten the grace: the instant itself is stored.
         (DeletionState::Marked { delete_after, .. }, RetentionDecision::Goes { .. }) if now < *delete_after => {
             Action::Wait { delete_after: *delete_after }
         }

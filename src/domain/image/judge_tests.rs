@@ -37,9 +37,9 @@ fn image(day: i64) -> LineImage {
     }
 }
 
-fn goes(images: &[LineImage], keep: &Keep, doubts: &[Doubt]) -> Vec<bool> {
+fn goes(images: &[LineImage], keep: &Keep, blockers: &[Blocker]) -> Vec<bool> {
     let now = start() + TimeDelta::days(400);
-    judge(images, Some(&policy(keep.clone())), doubts, now).iter().map(RetentionDecision::goes).collect()
+    judge(images, Some(&policy(keep.clone())), blockers, now).iter().map(RetentionDecision::goes).collect()
 }
 
 #[test]
@@ -72,12 +72,12 @@ fn the_floor_counts_good_images_that_are_there() {
 }
 
 #[test]
-fn without_rules_or_in_doubt_nothing_goes() {
+fn without_rules_or_with_a_blocker_nothing_goes() {
     let images: Vec<_> = (0..9).map(image).collect();
     let rules = Keep { last: 1, ..keep() };
     assert_eq!(goes(&images, &rules, &[]).iter().filter(|goes| **goes).count(), 8);
-    for doubt in [Doubt::NewestFailed { bake: BakeId(7) }, Doubt::NotSeen { why: "403".into() }] {
-        assert_eq!(goes(&images, &rules, &[doubt]), [false; 9]);
+    for blocker in [Blocker::NewestFailed { bake: BakeId(7) }, Blocker::NotSeen { why: "403".into() }] {
+        assert_eq!(goes(&images, &rules, &[blocker]), [false; 9]);
     }
     for policy in [None, Some(Policy { keep: None, ..policy(rules) })] {
         assert!(judge(&images, policy.as_ref(), &[], start()).iter().all(|verdict| !verdict.goes()));
@@ -107,12 +107,12 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
         tries: 0,
         last_error: None,
     };
-    let after = |change: fn(&mut LineImage), doubts: &[Doubt], last: u32, days: i64| {
+    let after = |change: fn(&mut LineImage), blockers: &[Blocker], last: u32, days: i64| {
         let mut images = [image(0), image(1)];
         images[0].deletion = marked(days);
         change(&mut images[0]);
         let rules = policy(Keep { last, ..keep() });
-        let verdicts = judge(&images, Some(&rules), doubts, now);
+        let verdicts = judge(&images, Some(&rules), blockers, now);
         action(&images[0], &verdicts[0], TimeDelta::days(1), now)
     };
     let blocked = Action::Blocked { delete_after: now + TimeDelta::days(1) };
@@ -127,8 +127,8 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     for block in blockers {
         assert_eq!(after(block, &[], 1, 1), blocked);
     }
-    for doubt in [Doubt::NewestFailed { bake: BakeId(7) }, Doubt::NotSeen { why: "503".into() }] {
-        assert_eq!(after(|_| {}, &[doubt], 1, 1), blocked);
+    for blocker in [Blocker::NewestFailed { bake: BakeId(7) }, Blocker::NotSeen { why: "503".into() }] {
+        assert_eq!(after(|_| {}, &[blocker], 1, 1), blocked);
     }
     // The old grace counts.
     assert_eq!(after(|_| {}, &[], 1, 1), Action::Wait { delete_after: now + TimeDelta::days(1) });
@@ -136,7 +136,7 @@ fn a_mark_is_taken_back_by_rules_and_persons_alone() {
     let pin = |image: &mut LineImage| image.pin = Some(Pin { until: None, reason: "r".into(), who: "w".into() });
     assert_eq!(after(pin, &[], 1, 0), Action::Unmark);
     assert_eq!(after(|_| {}, &[], 2, 0), Action::Unmark);
-    // What was sent is searched for, whatever the rules say.
+    // What was sent is searched for, whatever the rules are.
     let sent = |image: &mut LineImage| {
         image.deletion = DeletionState::Deleting { rule: String::new(), tries: 1, sent_at: start(), next: start() };
     };
@@ -264,22 +264,22 @@ impl Line {
         (count > 0).then(|| &mut self.history[which % count])
     }
 
-    /// A look that sees the truth.
-    fn look(&mut self) {
+    /// A complete scan.
+    fn scan(&mut self) {
         for (image, there) in self.history.iter_mut().zip(&self.there) {
             image.seen.missing_since = if *there { None } else { image.seen.missing_since.or(Some(self.now)) };
         }
     }
 
     fn pass(&mut self, whole: bool, refused: bool) {
-        let mut doubts = Vec::new();
+        let mut blockers = Vec::new();
         if self.newest_failed {
-            doubts.push(Doubt::NewestFailed { bake: BakeId(1) });
+            blockers.push(Blocker::NewestFailed { bake: BakeId(1) });
         }
         if whole {
-            self.look();
+            self.scan();
         } else {
-            doubts.push(Doubt::NotSeen { why: "r".into() });
+            blockers.push(Blocker::NotSeen { why: "r".into() });
         }
         let policy = policy(self.keep.clone());
         let grace = TimeDelta::from_std(self.keep.grace).unwrap();
@@ -287,9 +287,9 @@ impl Line {
             .filter(|i| !matches!(self.history[*i].deletion, DeletionState::Deleted { .. }))
             .collect();
         let images: Vec<_> = alive.iter().map(|i| self.history[*i].clone()).collect();
-        let verdicts = judge(&images, Some(&policy), &doubts, self.now);
+        let verdicts = judge(&images, Some(&policy), &blockers, self.now);
         // What is rehearsed is what is done.
-        assert_eq!(verdicts, judge(&images, Some(&policy), &doubts, self.now));
+        assert_eq!(verdicts, judge(&images, Some(&policy), &blockers, self.now));
         let ours = |line: &Self| (0..line.there.len()).filter(|i| line.there[*i] && line.history[*i].seen.ours).count();
         let before = ours(self);
         for ((&index, image), verdict) in alive.iter().zip(&images).zip(&verdicts) {
@@ -322,7 +322,7 @@ impl Line {
                     };
                 }
                 Action::Delete => {
-                    assert!(whole && !self.newest_failed, "in doubt");
+                    assert!(whole && !self.newest_failed, "in blocker");
                     assert!(held(image, self.now).is_empty(), "held: {image:?}");
                     assert!(self.there[index]);
                     if let DeletionState::Marked { delete_after, .. } = image.deletion {

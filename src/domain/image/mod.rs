@@ -1,8 +1,23 @@
-//! What becomes of the images of a line: which stay and which go, under what names they can be found, where they are
-//! copied to.
+//! Images of a line: retention, channels, copies, users, and the comparison of history and cloud.
 //!
-//! All of it is pure. The daemon looks at the cloud, writes down what it saw, and asks here what that means; the commands
-//! ask the same functions about the same rows, so that what is announced is what happens.
+//! All of it is pure. The daemon scans the cloud, stores the result and calls these functions; the commands call the
+//! same functions on the same rows, so that a preview matches what the daemon does.
+//!
+//! ```
+//! use std::time::Duration;
+//! use imagebaked::domain::{calendar::Zone, image::retention::{RetentionRule, wanted}, schedule::Keep};
+//!
+//! let keep = Keep {
+//!     last: 1, hourly: 0, daily: 2, weekly: 0, monthly: 0, yearly: 0, within: None, min: 1,
+//!     grace: Duration::ZERO, failed: None,
+//! };
+//! // The newest image first: two rules want it, none wants the third one.
+//! let images = ["2027-03-03T03:00:00Z".parse()?, "2027-03-02T03:00:00Z".parse()?, "2027-03-01T03:00:00Z".parse()?];
+//! let rules = wanted(&keep, Zone::UTC, &images);
+//! assert_eq!(rules[0], [RetentionRule::Last, RetentionRule::Daily]);
+//! assert!(rules[2].is_empty());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 use super::calendar::zone::Zone;
 use chrono::{DateTime, Utc};
@@ -25,20 +40,20 @@ pub mod report;
 pub mod retention;
 pub mod users;
 
-/// What the file says of a line.
+/// Configuration of a line.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Policy {
     /// The schedule's name.
     pub schedule: ScheduleName,
-    /// The zone by whose clock days begin.
+    /// Zone whose calendar days the rules use.
     pub zone: Zone,
-    /// Which images stay; `None`: all.
+    /// Retention rules; `None` keeps all images.
     pub keep: Option<Keep>,
-    /// Names for images, beside `latest`.
+    /// Channels besides `latest`.
     pub channels: Vec<Channel>,
 }
 
-/// An image of a line, with all that is known of it.
+/// An image of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LineImage {
     /// The image.
@@ -49,85 +64,85 @@ pub struct LineImage {
     pub version: u32,
     /// Its name in the cloud.
     pub name: String,
-    /// The slot that it was made for.
+    /// Slot of the image.
     pub slot: DateTime<Utc>,
-    /// When it was first seen AVAILABLE, by the cloud's time.
+    /// First time it was seen AVAILABLE, by the cloud's time.
     pub available_at: DateTime<Utc>,
-    /// How far its end is.
+    /// State of its deletion.
     pub deletion: DeletionState,
-    /// What the last look at the cloud showed.
+    /// Result of the last inventory scan.
     pub seen: ObservedState,
-    /// Why it must stay whatever the rules say: a person's word.
+    /// Pin of a person.
     pub pin: Option<Pin>,
-    /// Channels that stand for it now.
+    /// Channels that point to it.
     pub channels: Vec<String>,
     /// Regions that it is being copied to.
     pub copied_to: Vec<String>,
-    /// Why it should not be used: the veto of a person or of a check.
+    /// Veto of a person or of a check.
     pub veto: Option<String>,
 }
 
 impl LineImage {
-    /// When it was first seen AVAILABLE; noted by a wrong clock, that counts as `now`.
+    /// First time it was seen AVAILABLE; an instant in the future counts as `now`.
     fn seen_at(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.available_at.min(now)
     }
 
-    /// Whether it was made for a slot that had not come when it was AVAILABLE: this host's clock was ahead.
+    /// Whether its slot was in the future when it became AVAILABLE: this host's clock was ahead.
     pub fn is_of_the_future(&self, now: DateTime<Utc>) -> bool {
         self.slot > shifted(self.seen_at(now), SKEW_TOO_FAR)
     }
 
-    /// The date that rules go by: the slot, but for one of the future.
+    /// Date for the rules: the slot, except for one in the future.
     pub fn date(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         if self.is_of_the_future(now) { self.seen_at(now) } else { self.slot }
     }
 }
 
-/// How far the end of an image is.
+/// State of an image's deletion.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "fate", rename_all = "snake_case")]
 pub enum DeletionState {
-    /// Not in sight.
+    /// No deletion is planned.
     Kept,
-    /// The cloud will not delete it; it is not asked again by itself.
+    /// The cloud rejected the deletion; it is not repeated automatically.
     Refused {
-        /// The cloud's words and ours.
+        /// The error and its advice.
         why: String,
     },
-    /// No rule wants it: it is deleted once the grace is over.
+    /// No rule wants it: it is deleted after the grace.
     Marked {
-        /// Since when.
+        /// Instant of the mark.
         since: DateTime<Utc>,
-        /// Not before.
+        /// Earliest deletion.
         delete_after: DateTime<Utc>,
-        /// What asked for it.
+        /// Rule that wants it deleted.
         rule: String,
-        /// Delete calls so far.
+        /// Number of delete calls.
         tries: u32,
-        /// Why the last of them did not delete it.
+        /// Error of the last one.
         last_error: Option<String>,
     },
-    /// A delete call was about to be sent, and no search has answered since whether the image is gone.
+    /// A delete call was about to be sent, and no search has confirmed the result.
     Deleting {
-        /// What asked for it.
+        /// Rule that wants it deleted.
         rule: String,
-        /// Delete calls so far, this one included.
+        /// Number of delete calls, this one included.
         tries: u32,
-        /// Just before the call.
+        /// Instant just before the call.
         sent_at: DateTime<Utc>,
-        /// When the image is searched for next.
+        /// Instant of the next search.
         next: DateTime<Utc>,
     },
-    /// Gone, by our doing.
+    /// Deleted by this daemon.
     Deleted {
-        /// When.
+        /// Instant of the deletion.
         at: DateTime<Utc>,
     },
 }
 
 impl DeletionState {
-    /// The word for it in tables, JSON and the history.
+    /// Spelling in tables, JSON and the history.
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Kept => "kept",
@@ -139,32 +154,32 @@ impl DeletionState {
     }
 }
 
-/// What the last look at the cloud showed of an image.
+/// What the last inventory scan showed of an image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct ObservedState {
     /// Listed as AVAILABLE.
     pub available: bool,
-    /// Listed with our ownership tag, as an image of the account's own.
+    /// Listed with the owner's tag, as an image of this account.
     pub ours: bool,
-    /// Who reports to use it: instances and delivery groups.
+    /// Users of the image: instances, delivery groups and others.
     pub used_by: Vec<String>,
-    /// Since when it is not listed any more.
+    /// Instant from which it is not listed.
     pub missing_since: Option<DateTime<Utc>>,
 }
 
-/// A person's word that an image stays.
+/// A person's order to keep an image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
-    /// Until when; `None`: until it is unpinned.
+    /// End of the pin; `None`: until it is unpinned.
     pub until: Option<DateTime<Utc>>,
-    /// Why.
+    /// The person's reason.
     pub reason: String,
-    /// Who.
+    /// The person.
     pub who: String,
 }
 
 impl Pin {
-    /// Whether it holds at `now`.
+    /// Whether the pin is valid at `now`.
     pub fn holds(&self, now: DateTime<Utc>) -> bool {
         self.until.is_none_or(|until| now < until)
     }

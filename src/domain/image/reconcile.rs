@@ -1,8 +1,7 @@
-//! History and cloud side by side: what differs, and what the history can learn from the tags of images.
+//! Comparison of history and cloud: their differences, and rows that image tags can restore.
 //!
-//! Everything that the history would need after its loss is on the images themselves: line, slot and version. What is
-//! learned from there only ever adds: rows for slots that have none, and higher versions. Nothing here leads to the
-//! deletion of anything.
+//! Tags store what the history needs after its loss: line, slot and version. A comparison only adds rows for slots
+//! without one, and raises versions. It never leads to a deletion.
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
@@ -21,7 +20,7 @@ use crate::domain::{
     schedule::Schedule,
 };
 
-/// What a row of the history says of its image.
+/// A row of the history with its image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recorded {
     /// The row.
@@ -30,17 +29,17 @@ pub struct Recorded {
     pub line: LineId,
     /// The slot.
     pub slot: DateTime<Utc>,
-    /// The word for its state.
+    /// Spelling of its state.
     pub state: String,
-    /// Whether it is over.
+    /// Whether the bake has ended.
     pub ended: bool,
-    /// Whether it stands for a missed slot and made no call: an image of that slot takes its place.
+    /// Whether the row is for a missed slot without a call: an image of that slot replaces it.
     pub missed: bool,
     /// The image, if it has one.
     pub image_id: Option<ImageId>,
 }
 
-/// What our tags say of an image.
+/// Content of the owner's tags on an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Tagged {
     /// The schedule.
@@ -54,7 +53,7 @@ pub struct Tagged {
 }
 
 impl Tagged {
-    /// Reads the tags; `None` unless all are there and sound and the owner is `owner`.
+    /// Parses the tags; `None` unless all are present and valid and the owner is `owner`.
     pub fn read(image: &RemoteImage, owner: &str) -> Option<Self> {
         let tag = |key: &str| image.tags.get(key).map(String::as_str);
         if tag(TAG_OWNER) != Some(owner) {
@@ -69,13 +68,13 @@ impl Tagged {
     }
 }
 
-/// A tag that asks for a version further above the last known one of its line is not believed.
+/// Maximum distance of a tagged version from the last known one of its line.
 const FURTHEST_AHEAD: u32 = 1_000;
-/// Nor one from here on, where no version of the line is known.
+/// Bound of a tagged version if no version of the line is known.
 const VERSION_BOUND: u32 = 1_000_000;
 
 impl Tagged {
-    /// Why the tags cannot be true: others can write them, too. `last` is the last known version of the line.
+    /// Reason why the tags cannot be valid: others can write them too. `last` is the last known version of the line.
     pub fn implausible(&self, last: Option<u32>, now: DateTime<Utc>) -> Option<String> {
         let Self { slot, version, .. } = self;
         if *slot > now {
@@ -93,7 +92,7 @@ impl Tagged {
         }
     }
 
-    /// Reads the tags as [`Tagged::read`] does; `None` also where they cannot be true.
+    /// Parses the tags like [`Tagged::read`]; `None` also if they are implausible.
     pub fn read_plausible<S: std::hash::BuildHasher>(
         image: &RemoteImage,
         owner: &str,
@@ -105,26 +104,26 @@ impl Tagged {
     }
 }
 
-/// One thing in which history and cloud differ.
+/// A difference between history and cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Difference {
-    /// An image with our tags that no row knows.
+    /// An image with the owner's tags that no row has.
     Unrecorded {
         /// The image.
         image_id: ImageId,
         /// Its name.
         image_name: String,
-        /// How far it is.
+        /// Status of the image.
         status: String,
-        /// The line, where the tags show it.
+        /// The line, if tagged.
         line: Option<LineId>,
-        /// The slot, likewise.
+        /// The slot, if tagged.
         slot: Option<DateTime<Utc>>,
-        /// Why it gets no row; `None` if it gets one.
+        /// Reason why it gets no row; `None` if it gets one.
         obstacle: Option<String>,
     },
-    /// A row that succeeded, and whose image is gone.
+    /// A succeeded row whose image is gone.
     Vanished {
         /// The row.
         bake: BakeId,
@@ -139,15 +138,15 @@ pub enum Difference {
         slot: DateTime<Utc>,
         /// The images, by id.
         images: Vec<ImageId>,
-        /// The row of the slot, where there is one.
+        /// The row of the slot, if there is one.
         bake: Option<BakeId>,
     },
-    /// A row that does not know whether there is an image.
+    /// A row with an unclear create call.
     Unknown {
         /// The row.
         bake: BakeId,
     },
-    /// Images of the line have higher versions than the history has given out.
+    /// Images of the line have higher versions than the history.
     VersionBehind {
         /// The line.
         line: LineId,
@@ -160,7 +159,7 @@ pub enum Difference {
 }
 
 impl Difference {
-    /// Whether the history can be brought up to date in this; the others need a person.
+    /// Whether the history can be updated; other differences need a person.
     pub fn is_repairable(&self) -> bool {
         match self {
             Self::Unrecorded { obstacle, .. } => obstacle.is_none(),
@@ -174,7 +173,7 @@ impl fmt::Display for Difference {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unrecorded { image_id, image_name, status, slot, obstacle, .. } => {
-                write!(f, "{image_id} ({image_name}, {status}) carries our tags, but no row knows it")?;
+                write!(f, "{image_id} ({image_name}, {status}) carries our tags, but has no row")?;
                 if let Some(slot) = slot {
                     write!(f, "; its slot is {}", utc(*slot))?;
                 }
@@ -194,7 +193,7 @@ impl fmt::Display for Difference {
                     None => Ok(()),
                 }
             }
-            Self::Unknown { bake } => write!(f, "bake {bake} is unknown: its image is still being looked for"),
+            Self::Unknown { bake } => write!(f, "bake {bake} is unknown: its image is still being searched for"),
             Self::VersionBehind { line, history, cloud } => {
                 write!(f, "line {line} has an image of version {cloud}, but the history has given out {history} so far")
             }
@@ -206,12 +205,12 @@ fn utc(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-/// A row that the tags of an image make.
+/// A row restored from tags.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Rebuilt {
     /// The schedule.
     pub schedule_id: ScheduleId,
-    /// Its name; its id where the file does not have it.
+    /// Name of the schedule; its id if the configuration does not have it.
     pub schedule: ScheduleName,
     /// The instance.
     pub instance_id: InstanceId,
@@ -221,55 +220,55 @@ pub struct Rebuilt {
     pub image: RemoteImage,
 }
 
-/// The outcome.
+/// Result of a comparison.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Comparison {
     /// What differs.
     pub differences: Vec<Difference>,
-    /// Lines whose last version is to be raised, to this.
+    /// Lines with a new last version.
     pub versions: Vec<(LineId, u32)>,
-    /// Rows to be added.
+    /// Rows to add.
     pub rows: Vec<Rebuilt>,
-    /// Rows whose image is to be looked for now.
+    /// Rows whose image is to be searched for now.
     pub unknown: Vec<BakeId>,
-    /// Images of ours that the cloud lists as CREATE_FAILED: nothing that the two differ in.
+    /// Images of this owner that the cloud lists as CREATE_FAILED. They are no difference.
     pub failed: Vec<FailedImage>,
 }
 
-/// An image of ours that never came to be.
+/// An image of this owner that the cloud lists as CREATE_FAILED.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FailedImage {
     /// The image.
     pub image_id: ImageId,
     /// Its name.
     pub image_name: String,
-    /// The line, where the tags show it.
+    /// The line, if tagged.
     pub line: Option<LineId>,
-    /// The slot, likewise.
+    /// The slot, if tagged.
     pub slot: Option<DateTime<Utc>>,
-    /// The row of its slot, where there is one.
+    /// The row of its slot, if there is one.
     pub bake: Option<BakeId>,
 }
 
-/// One side of the comparison: what the history has.
+/// Input from the history.
 #[derive(Debug, Clone, Copy)]
 pub struct RecordedHistory<'a> {
     /// `[daemon] owner`.
     pub owner: &'a str,
-    /// Rows with an image or without an end, and the rows of all slots that `images` speak of.
+    /// Rows with an image or without an end, and the rows of all slots of `images`.
     pub rows: &'a [Recorded],
     /// The last version of each line.
     pub versions: &'a HashMap<LineId, u32>,
-    /// The file's schedules, which have the instance of a line: the tags do not.
+    /// Schedules of the configuration: they have the instance of a line, the tags do not.
     pub schedules: &'a [Arc<Schedule>],
-    /// No slot is later.
+    /// Current instant: later slots are implausible.
     pub now: DateTime<Utc>,
 }
 
-/// An image with all our tags.
+/// An image with all tags of this owner.
 type Ours<'a> = (&'a RemoteImage, Tagged);
 
-/// The highest plausible version of each line on the images.
+/// Highest plausible version of each line among the images.
 fn highest_versions(history: RecordedHistory<'_>, images: &[RemoteImage]) -> BTreeMap<LineId, u32> {
     let plausible = |image| Tagged::read_plausible(image, history.owner, history.versions, history.now);
     let mut highest = BTreeMap::new();
@@ -280,7 +279,8 @@ fn highest_versions(history: RecordedHistory<'_>, images: &[RemoteImage]) -> BTr
     highest
 }
 
-/// Compares. `images` are all that carry our owner tag and all that rows know, as far as the cloud has them.
+/// Compares history and cloud. `images` are all images with the owner's tag and all images of rows, as far as the cloud
+/// lists them.
 pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparison {
     let mut comparison = Comparison::default();
     let recorded: HashSet<&ImageId> = history.rows.iter().filter_map(|row| row.image_id.as_ref()).collect();
@@ -294,7 +294,7 @@ pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparis
                 None => slots.entry((tagged.line.clone(), tagged.slot)).or_default().push((image, tagged)),
                 Some(_) if recorded.contains(&image.image_id) => {}
                 Some(why) => {
-                    let obstacle = format!("its tags are not plausible: {why}; look at it yourself");
+                    let obstacle = format!("its tags are not plausible: {why}; check the image in the console");
                     comparison.differences.push(unrecorded(image, Some(&tagged), Some(obstacle)));
                 }
             },
@@ -350,7 +350,7 @@ pub fn compare(history: RecordedHistory<'_>, images: &[RemoteImage]) -> Comparis
     comparison
 }
 
-/// The images of `owner` that never came to be, by line and slot.
+/// CREATE_FAILED images of `owner`, by line and slot.
 fn failed(
     owner: &str,
     row_of: &HashMap<(&LineId, DateTime<Utc>), &Recorded>,
@@ -377,7 +377,7 @@ fn failed(
 }
 
 impl Comparison {
-    /// Whether images of ours are being made that no row knows: they get one when they are done.
+    /// Whether images without a row are still being made: they get a row when they are complete.
     pub fn images_being_made(&self) -> bool {
         self.differences.iter().any(|difference| {
             matches!(difference, Difference::Unrecorded { status, .. }
@@ -385,7 +385,7 @@ impl Comparison {
         })
     }
 
-    /// The images of one slot, the best first.
+    /// Compares the images of one slot, the best first.
     fn slot(
         &mut self,
         history: RecordedHistory<'_>,
@@ -393,14 +393,14 @@ impl Comparison {
         recorded: &HashSet<&ImageId>,
         images: &[Ours<'_>],
     ) {
-        // While a bake is under way its row may not know its image yet; where one image is known, others are doubles.
+        // The row of a running bake may not have its image yet. Once one image is known, others are duplicates.
         let is_known = images.iter().any(|(image, _)| recorded.contains(&image.image_id));
         if is_known || row.is_some_and(|row| !row.ended) {
             return;
         }
         for (place, (image, tagged)) in images.iter().enumerate() {
             let obstacle = match (row, &image.status) {
-                // The row says that the slot failed, and so does the image.
+                // Row and image both report the failure.
                 (Some(_), ImageStatus::CreateFailed) => continue,
                 (Some(row), ImageStatus::Available) if row.missed && place == 0 => None,
                 (Some(row), _) => Some(format!("its slot has one, bake {}, {}", row.bake, row.state)),
@@ -439,7 +439,7 @@ fn unrecorded(image: &RemoteImage, tagged: Option<&Tagged>, obstacle: Option<Str
     }
 }
 
-/// The schedule's name and the instance of a line: by the file, else by the line's own id where that names it.
+/// Schedule name and instance of a line: from the configuration, else from the line's id.
 fn instance_of(tagged: &Tagged, schedules: &[Arc<Schedule>]) -> Option<(ScheduleName, InstanceId)> {
     let by_file = schedules.iter().filter(|schedule| schedule.id == tagged.schedule_id).find_map(|schedule| {
         let instance = schedule.instances.as_slice().iter().find(|instance| schedule.line(instance) == tagged.line)?;
@@ -545,7 +545,7 @@ mod tests {
             let [Some(obstacle)] = obstacles(&found)[..] else { panic!("{found:?}") };
             assert!(obstacle.starts_with("its tags are not plausible: "), "{obstacle}");
             assert!(!found.differences[0].is_repairable());
-            // One that a row knows is no news.
+            // An image with a row is no difference.
             let known = compared(&[row("succeeded", Some("imgc-1"))], last_known, &[image]);
             assert_eq!(known.differences, []);
         }
@@ -592,7 +592,7 @@ mod tests {
         assert!(making.rows.is_empty() && !making.differences[0].is_repairable(), "{making:?}");
         let failed = image("imgc-1", 7, ImageStatus::CreateFailed);
         assert_eq!(compared(&[], 7, std::slice::from_ref(&failed)).rows.len(), 1);
-        // It is named, and nothing that the two differ in.
+        // It is listed, but is no difference.
         let named = FailedImage {
             image_id: "imgc-1".into(),
             image_name: "golden-v7".into(),
@@ -605,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bake_under_way_does_not_know_its_image_yet() {
+    fn a_bake_running_does_not_know_its_image_yet() {
         assert_eq!(compared(&[row("creating", None)], 7, &[good("imgc-1", 7)]), Comparison::default());
     }
 
@@ -655,7 +655,7 @@ mod tests {
         let report = compared(&[], 7, &[removed.clone()]);
         assert!(report.rows.is_empty());
         assert_eq!(report.versions, [(LineId::from("old"), 9)]);
-        // A line of one of several instances names its instance itself.
+        // The id of such a line contains the instance.
         removed.tags.insert(TAG_LINE.into(), "old/ecd-3".into());
         assert_eq!(compared(&[], 7, &[removed]).rows[0].instance_id.as_str(), "ecd-3");
     }

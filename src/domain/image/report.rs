@@ -1,4 +1,4 @@
-//! What a pass of retention found and what follows, image by image: the answer to `prune`, and part of `plan`.
+//! Report of a retention pass, image by image: the response to `prune`, and part of `plan`.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -10,12 +10,12 @@ use super::{
 };
 use crate::domain::ids::{BakeId, ImageId, LineId};
 
-/// All images that were judged, line by line, newest version first.
+/// All judged images, line by line, the newest version first.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RetentionReport {
-    /// Why the cloud could not be looked at as a whole; nothing is deleted then.
+    /// Why the last inventory scan was not complete; nothing is deleted then.
     pub problem: Option<String>,
-    /// What is not deleted before a person has confirmed it.
+    /// Limits that need a confirmation.
     #[serde(default)]
     pub brakes: Vec<Brake>,
     /// The images.
@@ -25,7 +25,7 @@ pub struct RetentionReport {
     pub failed: Vec<JudgedFailed>,
 }
 
-/// A CREATE_FAILED image and what follows.
+/// A CREATE_FAILED image with its action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JudgedFailed {
     /// The image.
@@ -38,14 +38,14 @@ pub struct JudgedFailed {
     pub version: Option<u32>,
     /// Its slot.
     pub slot: Option<DateTime<Utc>>,
-    /// The bake that it belongs to; `None`: the history does not know it.
+    /// Bake of the image; `None` if the history has none.
     pub bake: Option<BakeId>,
-    /// What follows.
+    /// What happens next.
     #[serde(flatten)]
     pub action: FailedAction,
 }
 
-/// An image, its verdict, and what follows.
+/// An image with its decision and action.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Judged {
     /// The image.
@@ -54,22 +54,22 @@ pub struct Judged {
     pub image_name: String,
     /// Its line.
     pub line: LineId,
-    /// The schedule's name; `None` where the file does not have the line.
+    /// Name of the schedule; `None` if the configuration does not have the line.
     pub schedule: Option<String>,
     /// Its version.
     pub version: u32,
     /// Its slot.
     pub slot: DateTime<Utc>,
-    /// What follows.
+    /// What happens next.
     #[serde(flatten)]
     pub action: Action,
-    /// Why.
+    /// The decision with its reasons.
     #[serde(flatten)]
     pub verdict: RetentionDecision,
 }
 
 impl Judged {
-    /// Why, in words.
+    /// The reasons in plain words.
     pub fn reasons(&self) -> String {
         match &self.verdict {
             RetentionDecision::Stays { why } | RetentionDecision::Blocked { why, .. } => {
@@ -80,22 +80,22 @@ impl Judged {
     }
 }
 
-/// What became of an image that was to be adopted.
+/// Result of the adoption of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Adopted {
     /// The image.
     pub image_id: ImageId,
     /// Its name.
     pub image_name: String,
-    /// Its line now.
+    /// New line.
     pub line: LineId,
-    /// The line that it leaves.
+    /// Former line.
     #[serde(default)]
     pub from: Option<LineId>,
-    /// Its version there.
+    /// Version in the new line.
     pub version: Option<u32>,
-    /// Whether it carries our tag: rules count and delete only such images.
+    /// Whether it carries the owner's tag: rules count and delete only such images.
     pub ours: bool,
-    /// Why it was not adopted; `None`: it was, or would be.
+    /// Reason why it was not adopted; `None` if it was, or would be.
     pub obstacle: Option<String>,
 }

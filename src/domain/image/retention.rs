@@ -1,10 +1,10 @@
-//! Which images of a line the rules of `keep` want: pure arithmetic on dates.
+//! Rules of `keep`: the dates of a line's images go in, the rules that want each image come out.
 //!
-//! The rules are those that restic and borg have taught operators. Each looks at the images from the newest to the oldest;
-//! an image stays if any rule wants it. `last` takes the highest versions, so many. `hourly` to `yearly` take the newest image of each
-//! of so many hours, days, ISO weeks, months and years that have one, by the clock of the schedule's zone; while such a
-//! rule has not found as many, it also takes the oldest image there is. `within` takes everything that is at most so much
-//! older than the newest image: not than now, so that a daemon that stood still for a month deletes nothing for it.
+//! The rules are those of restic and borg. Each one goes from the newest image to the oldest; an image stays if any
+//! rule wants it. `last` wants that many of the highest versions. `hourly` to `yearly` want the newest image of each of
+//! that many hours, days, ISO weeks, months and years that have one, in the schedule's zone; until such a rule has
+//! found that many, it also wants the oldest image. `within` wants all images that are at most that much older than the
+//! newest one. It does not count from now: after a month without bakes nothing is deleted.
 
 use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, Datelike, Offset, TimeDelta, Timelike, Utc};
@@ -35,7 +35,7 @@ pub enum RetentionRule {
 }
 
 impl RetentionRule {
-    /// As the file spells it.
+    /// Spelling in the configuration.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Last => "last",
@@ -50,7 +50,7 @@ impl RetentionRule {
     }
 }
 
-/// A way to say that two instants belong together.
+/// Groups instants: two instants with the same value belong together.
 type Bucket = fn(DateTime<Zone>) -> (i32, u32, i64);
 
 const BUCKETS: [(RetentionRule, Bucket); 5] = [
@@ -83,8 +83,8 @@ pub fn counts(keep: &Keep) -> impl Iterator<Item = (RetentionRule, u32)> {
     COUNTS.iter().map(|(rule, count)| (*rule, count(keep))).filter(|(_, count)| *count > 0)
 }
 
-/// The rules that want each of `images`, which are the dates of a line's images from the highest version to the lowest; an
-/// adopted image may be older than its version says. `min` is not among the rules: it counts what is kept for whatever
+/// Rules that want each of `images`: the dates of a line's images from the highest version to the lowest. An adopted
+/// image may be older than its version suggests. `min` is not among the rules: it counts images that stay for any
 /// reason.
 pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<RetentionRule>> {
     let mut wanted: Vec<Vec<RetentionRule>> = vec![Vec::new(); images.len()];
@@ -117,7 +117,7 @@ pub fn wanted(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> Vec<Vec<Rete
     wanted
 }
 
-/// `keep` as one would write it, to say what asked for a deletion.
+/// `keep` as in the configuration, for the reason of a deletion.
 pub fn words(keep: &Keep) -> String {
     let mut rules: Vec<String> = counts(keep).map(|(rule, count)| format!("{} = {count}", rule.as_str())).collect();
     if let Some(within) = keep.within {

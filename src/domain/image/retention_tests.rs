@@ -133,7 +133,7 @@ fn images() -> impl Strategy<Value = Vec<DateTime<Utc>>> {
     })
 }
 
-/// The rules as one would say them, by other means: buckets as texts, filled from the oldest on.
+/// The rules in another implementation: buckets as texts, filled from the oldest on.
 fn plainly(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> BTreeSet<DateTime<Utc>> {
     let mut kept: BTreeSet<_> = images.iter().take(keep.last as usize).copied().collect();
     for (format, count) in [
@@ -164,7 +164,7 @@ fn plainly(keep: &Keep, zone: Zone, images: &[DateTime<Utc>]) -> BTreeSet<DateTi
 
 proptest! {
     #[test]
-    fn the_rules_mean_what_they_say(keep in rules(), images in images(), zone in prop::sample::select(vec![
+    fn the_rules_match_another_implementation(keep in rules(), images in images(), zone in prop::sample::select(vec![
         Zone::UTC, Zone::find("Asia/Shanghai").unwrap(), Zone::find("America/New_York").unwrap(), Zone::find("Europe/Vienna").unwrap(), Zone::find("Asia/Kolkata").unwrap(),
     ])) {
         let kept: BTreeSet<_> = kept(&keep, zone, &images).into_iter().collect();

@@ -1,7 +1,7 @@
-//! Who uses which image: by its id, by the other ids that the cloud gives it, and by its name.
+//! Users of images: matched by image id, by the other ids of the cloud, and by name.
 //!
-//! Images have `imgc-…` ids, while the desktop service shows `m-…` ids for them. No call maps one to the other, so names
-//! count as well: an image that shares its name with one in use stays.
+//! Images have `imgc-…` ids, while the desktop service lists `m-…` ids. No call maps one to the other, so names count
+//! as well: an image that shares its name with one in use stays.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -10,17 +10,17 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-/// The kinds of things that use images.
+/// Kinds of users.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum UserKind {
-    /// Cloud desktops, those of pools included.
+    /// Cloud desktops, including those of pools.
     Desktops,
     /// Workstations.
     Workstations,
-    /// Desktop pools, those without desktops included.
+    /// Desktop pools, including empty ones.
     Pools,
-    /// Templates of cloud desktops, which DeleteImage deletes with their image.
+    /// Templates of cloud desktops; DeleteImage deletes them with their image.
     Templates,
     /// Bundles, from which desktops and pools are made.
     Bundles,
@@ -33,7 +33,7 @@ impl UserKind {
     pub const ALL: [Self; 6] =
         [Self::Desktops, Self::Workstations, Self::Pools, Self::Templates, Self::Bundles, Self::DeliveryGroups];
 
-    /// As it is written.
+    /// Spelling in the configuration and in JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Desktops => "desktops",
@@ -45,7 +45,7 @@ impl UserKind {
         }
     }
 
-    /// Whether the desktop service lists them, by its own image ids.
+    /// Whether the desktop service lists them, with its own image ids.
     pub fn is_of_desktop_service(self) -> bool {
         match self {
             Self::Desktops | Self::Pools | Self::Templates | Self::Bundles => true,
@@ -54,10 +54,10 @@ impl UserKind {
     }
 }
 
-/// Something that uses an image.
+/// A user of an image.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct User {
-    /// What it is.
+    /// Kind.
     pub kind: UserKind,
     /// Its id in the cloud.
     pub id: String,
@@ -66,7 +66,7 @@ pub struct User {
 impl fmt::Display for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
-            // Their ids say what they are.
+            // The prefix of the id shows the kind.
             UserKind::Desktops | UserKind::Workstations | UserKind::DeliveryGroups => f.write_str(&self.id),
             UserKind::Pools => write!(f, "pool {}", self.id),
             UserKind::Templates => write!(f, "template {}", self.id),
@@ -75,17 +75,17 @@ impl fmt::Display for User {
     }
 }
 
-/// What an image is known by.
+/// Ids and names of an image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct KnownAs {
-    /// Its ids, of either service.
+    /// Ids of both services.
     pub ids: BTreeSet<String>,
-    /// Its names: the one in the history and the one in the cloud.
+    /// Names in the history and in the cloud.
     pub names: BTreeSet<String>,
 }
 
 impl KnownAs {
-    /// By these ids and names; empty ones are left out.
+    /// From ids and names; empty ones are omitted.
     pub fn new<'a>(ids: impl IntoIterator<Item = &'a str>, names: impl IntoIterator<Item = &'a str>) -> Self {
         let filled = |text: &&str| !text.is_empty();
         Self {
@@ -100,12 +100,12 @@ impl KnownAs {
 pub struct Uses {
     by_id: BTreeMap<String, BTreeSet<User>>,
     by_name: BTreeMap<String, BTreeSet<User>>,
-    /// Names, and the ids that were listed with them.
+    /// Ids that were listed with each name.
     ids_of: BTreeMap<String, BTreeSet<String>>,
 }
 
 impl Uses {
-    /// Notes that `user` uses the image of this id, listed with this name.
+    /// Adds a use of the image with this id, listed with this name.
     pub fn add(&mut self, user: &User, image_id: &str, image_name: Option<&str>) {
         self.by_id.entry(image_id.to_owned()).or_default().insert(user.clone());
         if let Some(name) = image_name.filter(|name| !name.is_empty()) {
@@ -114,20 +114,20 @@ impl Uses {
         }
     }
 
-    /// Notes that an image of this name is listed under this id.
+    /// Adds an id of an image with this name.
     pub fn add_id(&mut self, name: &str, image_id: &str) {
         if !name.is_empty() && !image_id.is_empty() {
             self.ids_of.entry(name.to_owned()).or_default().insert(image_id.to_owned());
         }
     }
 
-    /// All ids of an image: its own, and those that were listed with one of its names.
+    /// All ids of an image: its own, and those listed with one of its names.
     pub fn ids(&self, image: &KnownAs) -> BTreeSet<String> {
         let others = image.names.iter().filter_map(|name| self.ids_of.get(name)).flatten();
         image.ids.iter().chain(others).cloned().collect()
     }
 
-    /// Who uses this image.
+    /// Users of this image.
     pub fn users_of(&self, image: &KnownAs) -> BTreeSet<User> {
         let ids = self.ids(image);
         let by_id = ids.iter().filter_map(|id| self.by_id.get(id));
@@ -153,7 +153,7 @@ mod tests {
         let mut uses = Uses::default();
         uses.add(&user(UserKind::Workstations, "ws-1"), "imgc-1", None);
         uses.add(&user(UserKind::Desktops, "ecd-1"), "m-1", Some("golden v1"));
-        // Pools and templates are listed without the image's name.
+        // Pools and templates are listed without the name of the image.
         uses.add(&user(UserKind::Pools, "dg-1"), "m-1", None);
         uses.add(&user(UserKind::Templates, "t-2"), "m-2", None);
         uses.add_id("golden v2", "m-2");

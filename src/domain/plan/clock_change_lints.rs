@@ -1,5 +1,5 @@
-//! What is odd about a rule although it is right: steps that do not come out even, days that hardly ever come, and what
-//! becomes of it on nights when clocks change. Facts only; callers decide whether and how they are reported.
+//! Lints of valid rules: uneven steps, days that hardly ever occur, and the effect of clock changes. A timing and an
+//! instant go in, findings come out; callers decide whether and how to report them.
 
 use std::{iter, ops::Range, time::Duration};
 
@@ -13,13 +13,13 @@ use crate::domain::calendar::{
     utc_offsets::offset_spans,
 };
 
-/// A rule whose days are further apart than this hardly ever fires. The first Monday of a month of the year comes
-/// after 371 days at most.
+/// Days between two slots above which a rule counts as rare. The first Monday of a month of the year comes after 371
+/// days at most.
 const RARE: i64 = 400;
-/// How far ahead clock changes are looked for: every zone that has two in a year shows both.
+/// How far ahead clock changes are searched: a zone with two changes a year shows both.
 const AHEAD: i64 = 370 * DAY;
 
-/// A step that leaves another distance where the field begins again.
+/// A step that leaves another distance at the end of the field.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct UnevenStep {
     /// The bytes of the field in its expression.
@@ -32,55 +32,55 @@ pub struct UnevenStep {
     pub last: u32,
     /// The first value.
     pub first: u32,
-    /// The distance from the last to the first; `None` where it depends on the month.
+    /// The distance from the last to the first; `None` if it depends on the month.
     pub gap: Option<u32>,
-    /// The nearest steps that come out even: one below and one above, if there are any.
+    /// The nearest even steps: one below and one above, if there are any.
     pub even: Vec<u32>,
 }
 
-/// The wall clock of a zone jumps.
+/// A change of a zone's wall clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClockChange {
-    /// The first instant after the jump.
+    /// First instant after the change.
     pub at: DateTime<Utc>,
-    /// What the clock would have shown then.
+    /// What the clock would have shown.
     pub from: NaiveDateTime,
     /// What it shows.
     pub to: NaiveDateTime,
 }
 
 impl ClockChange {
-    /// The times that are skipped or repeated; the end is none of them.
+    /// The times that are skipped or repeated; the end is exclusive.
     pub fn times(&self) -> Range<NaiveDateTime> {
         self.from.min(self.to)..self.from.max(self.to)
     }
 }
 
-/// What a clock change does to a rule.
+/// Effect of a clock change on a rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effect {
-    /// Fixed times that are skipped: the slot is the first instant after the jump.
+    /// Fixed times that are skipped: the slot is the first instant after the change.
     MadeUp {
         /// The first of them.
         time: NaiveDateTime,
-        /// How many they are; they fall together.
+        /// Their number; all have the same slot.
         count: u64,
     },
-    /// Fixed times that are repeated: slots at the first pass only.
+    /// Fixed times that are repeated: only the first pass has slots.
     FirstPass {
         /// The first of them.
         time: NaiveDateTime,
         /// How many they are.
         count: u64,
     },
-    /// Real matches that are skipped, and have no slot.
+    /// Matches of the wall clock that are skipped, and have no slot.
     LeftOut {
         /// The first of them.
         time: NaiveDateTime,
         /// How many they are.
         count: u64,
     },
-    /// Real matches that are repeated, each with two slots.
+    /// Matches of the wall clock that are repeated, with two slots each.
     Twice {
         /// The first of them.
         time: NaiveDateTime,
@@ -111,13 +111,12 @@ pub fn clock_changes(zone: Zone, now: DateTime<Utc>, n: usize) -> Vec<ClockChang
 }
 
 impl Timing {
-    /// The rules one by one, each as a timing of its own.
+    /// The rules one by one, each as its own timing.
     pub fn rules_apart(&self) -> impl Iterator<Item = Self> + '_ {
         (0..self.len()).map(|index| self.only(index))
     }
 
-    /// What a change of the clock does to a timing of one expression. Nothing to one of every hour, which goes on
-    /// evenly whatever the clock shows.
+    /// Effect of a clock change on a timing of one expression. None for an hourly one, which runs evenly.
     pub fn effect_of(&self, change: &ClockChange) -> Option<Effect> {
         let times = change.times();
         let (from, to) = (times.start.and_utc().timestamp(), times.end.and_utc().timestamp());
@@ -133,7 +132,7 @@ impl Timing {
         }
     }
 
-    /// Of a timing of one expression: the next slot and the one after it, if years lie before either.
+    /// The next slot of a timing of one expression and the one after it, if years lie before either.
     pub fn rare_slots(&self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, Option<DateTime<Utc>>)> {
         let rule = self.rules().next()?;
         let today = now.timestamp().div_euclid(DAY);
@@ -148,7 +147,7 @@ impl Timing {
         Some((slot, after))
     }
 
-    /// The steps of a timing of one expression that do not come out even.
+    /// The uneven steps of a timing of one expression.
     pub fn uneven_steps(&self) -> Vec<UnevenStep> {
         let (Some(text), Some(rule)) = (self.expressions().next(), self.rules().next()) else { return Vec::new() };
         if !text.contains('/') {
@@ -177,8 +176,8 @@ impl Timing {
         units.iter().zip(&words).filter_map(uneven).collect()
     }
 
-    /// The longest time between two slots that follow each other, with the first of them, among the slots of eight days
-    /// and the one after them; at most `most` are looked at.
+    /// The longest time between two consecutive slots, with the first of them, among the slots of eight days and the
+    /// one after them; at most `most` slots are compared.
     pub fn longest_gap(&self, now: DateTime<Utc>, most: usize) -> Option<(DateTime<Utc>, Duration)> {
         let end = now.checked_add_signed(TimeDelta::days(8))?;
         let mut longest = None;
@@ -198,7 +197,7 @@ impl Timing {
     }
 }
 
-/// What a field counts, and how many before it begins again.
+/// What a field counts, and its number of values.
 struct Unit {
     name: &'static str,
     size: Option<u32>,
@@ -280,7 +279,7 @@ mod tests {
                     let from = change.at - TimeDelta::hours(3) + TimeDelta::days(days);
                     timing.count(from, from + TimeDelta::hours(6))
                 };
-                // The hours from 23 to 5 of the night before, which has no jump.
+                // The hours from 23 to 5 of the night before, which has no clock change.
                 let (ordinary, that_night) = (slots(-1), slots(0));
                 let report = match timing.effect_of(&change).unwrap() {
                     Effect::MadeUp { count, .. } => ordinary - count + 1,

@@ -1,7 +1,7 @@
-//! What an edit changes: two sets of schedules compared, and the slots of both in a window of time.
+//! Difference of two configurations: their schedules, and the slots of both in a time window.
 //!
-//! Schedules are known by their id, so that one with a new name is the same one. A slot that goes and one that comes on
-//! the same local day of the same schedule and instance are one slot that moves.
+//! Schedules are matched by id, so that a renamed one is the same. A slot that is removed and one that is added on the
+//! same local day of the same schedule and instance count as one slot that moves.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -17,38 +17,38 @@ use serde_json::{Map, Value};
 use crate::domain::ids::{InstanceId, ScheduleId, ScheduleName};
 use crate::domain::schedule::{Instances, Schedule};
 
-/// So many slots of a schedule are compared at most, so that one slot a second costs nothing.
+/// Maximum number of slots compared per schedule: a slot per second must not cost more.
 const MOST: usize = 2000;
 
-/// What an edit changes. The lists may be cut; the counts are of everything.
+/// The differences. The lists may be shortened; the counts are complete.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Diff {
-    /// How much of each.
+    /// Complete counts.
     pub counts: Counts,
     /// Keys of `[cloud]` and `[daemon]`, with their section.
     pub settings: Vec<KeyChange>,
-    /// Schedules that are new.
+    /// New schedules.
     pub added: Vec<Named>,
-    /// Schedules that are gone.
+    /// Removed schedules.
     pub removed: Vec<Named>,
-    /// Schedules that are there before and after.
+    /// Changed schedules.
     pub changed: Vec<Changed>,
-    /// Schedules that are gone and seem to be there under another name: their lines end, and new ones begin.
+    /// Removed schedules that seem to have a new name: their lines end, and new ones start.
     pub lost_lines: Vec<LostLine>,
     /// Instances that no schedule bakes any more.
     pub uncovered: Vec<InstanceId>,
-    /// Instances that some schedule bakes now.
+    /// Instances that a schedule bakes now.
     pub covered: Vec<InstanceId>,
-    /// Slots that come in addition.
+    /// Additional slots.
     pub slots_added: Vec<SlotOf>,
-    /// Slots that come no more.
+    /// Removed slots.
     pub slots_gone: Vec<SlotOf>,
-    /// Slots that come at another time of their day.
+    /// Slots that move within their day.
     pub slots_moved: Vec<MovedSlot>,
 }
 
-/// How much of each there is in a [`Diff`].
+/// Number of entries of each kind in a [`Diff`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Counts {
@@ -92,7 +92,7 @@ pub struct Changed {
     pub keys: Vec<KeyChange>,
 }
 
-/// One key with its values before and after, as people read them.
+/// A key with its old and new value as in the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyChange {
     /// The key.
@@ -103,12 +103,12 @@ pub struct KeyChange {
     pub new: String,
 }
 
-/// A schedule that was given another name without an id.
+/// A schedule that was renamed without an id.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LostLine {
-    /// The id of the schedule that is gone.
+    /// Id of the removed schedule.
     pub id: ScheduleId,
-    /// The name that it seems to have now.
+    /// Its probable new name.
     pub name: ScheduleName,
 }
 
@@ -128,9 +128,9 @@ pub struct SlotOf {
 /// A slot that moves.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct MovedSlot {
-    /// When it was to come.
+    /// Old instant.
     pub from: DateTime<Utc>,
-    /// When it comes.
+    /// New instant.
     pub to: DateTime<Utc>,
     /// The schedule's name.
     pub schedule: ScheduleName,
@@ -141,7 +141,7 @@ pub struct MovedSlot {
 }
 
 impl Diff {
-    /// From `old` to `new`, with the slots after `from` up to and including `until`.
+    /// Compares `old` with `new`, with the slots after `from` up to and including `until`.
     pub fn between(old: &[Arc<Schedule>], new: &[Arc<Schedule>], from: DateTime<Utc>, until: DateTime<Utc>) -> Self {
         let before: HashMap<&ScheduleId, &Schedule> = old.iter().map(|one| (&one.id, &**one)).collect();
         let after: HashMap<&ScheduleId, &Schedule> = new.iter().map(|one| (&one.id, &**one)).collect();
@@ -179,19 +179,19 @@ impl Diff {
         diff.count()
     }
 
-    /// The same with changed keys of the sections.
+    /// Adds changed keys of the sections.
     #[must_use]
     pub fn with_settings(mut self, settings: Vec<KeyChange>) -> Self {
         self.settings = settings;
         self.count()
     }
 
-    /// Whether nothing changes that counts.
+    /// Whether nothing relevant changes.
     pub fn is_empty(&self) -> bool {
         self.counts == Counts::default()
     }
 
-    /// Cuts every list to its first `most`, so that a message stays short.
+    /// Shortens every list to `most` entries, so that a message stays short.
     #[must_use]
     pub fn shortened(mut self, most: usize) -> Self {
         self.settings.truncate(most);
@@ -257,7 +257,7 @@ impl Diff {
             one.map(|one| one.timing.between(from, until).take(MOST).collect()).unwrap_or_default()
         };
         let (mut was, mut is) = (slots(old), slots(new));
-        // Where a list was cut, the other one is compared no further than that.
+        // A shortened list bounds the comparison of the other one.
         let horizon =
             [&was, &is].into_iter().filter(|slots| slots.len() == MOST).filter_map(|slots| slots.last()).min();
         if let Some(horizon) = horizon.copied() {
@@ -300,21 +300,21 @@ impl Named {
     }
 }
 
-/// What becomes of a slot.
+/// Change of a slot.
 enum EditStep {
     Gone(DateTime<Utc>),
     Added(DateTime<Utc>),
     Moved(DateTime<Utc>, DateTime<Utc>),
 }
 
-/// The slots of one local day that only one of two rules has.
+/// Slots of one local day that only one of two rules has.
 #[derive(Default)]
 struct Day {
     gone: Vec<DateTime<Utc>>,
     added: Vec<DateTime<Utc>>,
 }
 
-/// From the slots of one rule to those of another; those that both have are left out.
+/// Changes from the slots of one rule to those of another; common slots are omitted.
 fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<EditStep> {
     let (was, is): (BTreeSet<_>, BTreeSet<_>) = (old.0.iter().copied().collect(), new.0.iter().copied().collect());
     let mut days: BTreeMap<NaiveDate, Day> = BTreeMap::new();
@@ -334,12 +334,12 @@ fn steps(old: (&[DateTime<Utc>], Zone), new: (&[DateTime<Utc>], Zone)) -> Vec<Ed
     steps
 }
 
-/// The instances that are baked: those of schedules that are not paused in the file.
+/// Instances of schedules that are not paused in the configuration.
 fn baked(schedules: &[Arc<Schedule>]) -> BTreeSet<&InstanceId> {
     schedules.iter().filter(|one| !one.paused).flat_map(|one| one.instances.as_slice()).collect()
 }
 
-/// Whether two schedules differ in little but their names.
+/// Whether two schedules differ in little except their names.
 fn does_the_same(old: &Schedule, new: &Schedule) -> bool {
     old.instances == new.instances && old.timing.expressions().eq(new.timing.expressions())
 }
@@ -410,7 +410,7 @@ fn words(value: &Value) -> String {
     }
 }
 
-/// `2 schedules added, 1 removed`; nothing where nothing is to be counted.
+/// `2 schedules added, 1 removed`; nothing for counts of zero.
 fn group(one: &str, many: &str, parts: &[(usize, &str)]) -> Option<String> {
     let mut parts = parts.iter().filter(|(n, _)| *n > 0);
     let (n, how) = parts.next()?;

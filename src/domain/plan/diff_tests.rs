@@ -119,7 +119,7 @@ fn values_are_shown_as_people_write_them() {
 }
 
 #[test]
-fn a_slot_a_second_is_compared_as_far_as_it_is_looked_at() {
+fn a_slot_a_second_is_compared_up_to_the_bound() {
     let report = diff(&[one("a", "ecd-1", "* * * * * *")], &[one("a", "ecd-1", "*/2 * * * * *")]);
     assert_eq!((report.counts.slots_gone, report.counts.slots_added), (MOST / 2, 0));
     let short = report.shortened(10);

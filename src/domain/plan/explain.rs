@@ -1,8 +1,8 @@
-//! Was a slot due at some time, and if not, why not? Answers from the rule and from what the history knows, in words.
+//! Explanation of one time: whether a slot was due then, and why or why not. The rule and the history go in, plain
+//! words come out.
 //!
-//! Times are asked for as people have them: as an instant, or as what the wall clock of the schedule's zone showed. The
-//! second may be no instant (the clock skipped it) or two (the clock showed it twice), and that is most often the very
-//! reason for the question.
+//! A time is an instant, or what the wall clock of the schedule's zone showed. The latter may be no instant (the clock
+//! skipped it) or two (the clock showed it twice), which is often the reason for the question.
 
 use std::str::FromStr;
 
@@ -15,7 +15,7 @@ use crate::domain::{
     catch_up::{AccountPolicy, Entry, account},
 };
 
-/// A time as a person writes it.
+/// A time as the user writes it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Asked {
     /// RFC 3339.
@@ -44,8 +44,8 @@ impl FromStr for Asked {
 }
 
 impl Asked {
-    /// The instants that are meant, in order: two where the clock of `zone` shows the time twice. A time that it skips
-    /// stands for the first instant after the gap.
+    /// Its instants, in order: two if the clock of `zone` shows the time twice. A skipped time has the first instant
+    /// after the gap.
     pub fn moments(self, zone: Zone) -> Vec<PointInTime> {
         let wall = match self {
             Self::Instant(at) => at.with_timezone(&zone).naive_local(),
@@ -70,9 +70,9 @@ impl Asked {
     }
 }
 
-/// The first instant at which the clock of `zone` shows `wall` or later; `wall` lies in a gap.
+/// First instant at which the clock of `zone` shows `wall` or later; `wall` lies in a gap.
 fn after_gap(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
-    // No zone is a day from UTC, and none skips more than a day.
+    // No zone is a full day from UTC, and none skips more than a day.
     let (mut before, mut after) = (wall.and_utc() - TimeDelta::days(2), wall.and_utc() + TimeDelta::days(2));
     while after - before > TimeDelta::seconds(1) {
         let middle = before + TimeDelta::seconds((after - before).num_seconds() / 2);
@@ -82,20 +82,20 @@ fn after_gap(wall: NaiveDateTime, zone: Zone) -> DateTime<Utc> {
             after = middle;
         }
     }
-    // `wall` may have a fraction, jumps have none.
+    // `wall` may have fractions of a second, clock changes have none.
     DateTime::from_timestamp(after.timestamp(), 0).unwrap_or(after)
 }
 
-/// An instant that is asked about.
+/// An instant in question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PointInTime {
     /// When.
     pub at: DateTime<Utc>,
-    /// What the wall clock makes of it.
+    /// How the wall clock shows it.
     pub clock: WallClock,
 }
 
-/// How a wall clock comes to show a time.
+/// How a wall clock shows a time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WallClock {
     /// Once.
@@ -110,77 +110,77 @@ pub enum WallClock {
         /// The other.
         first: DateTime<Utc>,
     },
-    /// Not at all; the moment is the first instant after the gap.
+    /// Never: the instant is the first one after the gap.
     Skipped {
         /// The time that was never shown.
         wall: NaiveDateTime,
     },
 }
 
-/// What the history knows of one instance of a schedule.
+/// An instance of a schedule in the history.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {
-    /// Since when it is in the file.
+    /// Start of its presence in the configuration.
     pub since: DateTime<Utc>,
-    /// Every slot up to here, inclusive, has its row.
+    /// All slots up to this instant, inclusive, have a row.
     pub accounted_to: DateTime<Utc>,
-    /// When it was no longer in the file.
+    /// End of its presence in the configuration.
     pub removed_at: Option<DateTime<Utc>>,
 }
 
-/// The row of the history that covers a moment.
+/// The row of the history that covers an instant.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// Its number.
     pub bake: BakeId,
     /// The word for its state.
     pub state: String,
-    /// Why it is as it is.
+    /// Reason of the state.
     pub reason: Option<String>,
-    /// Whether a person asked for it, so that it belongs to no slot of the rule.
+    /// Whether a person requested it: it belongs to no slot of the rule.
     pub manual: bool,
-    /// The first slot that it stands for.
+    /// First slot of the row.
     pub first: DateTime<Utc>,
-    /// The last.
+    /// Last slot of the row.
     pub last: DateTime<Utc>,
-    /// How many they are.
+    /// Number of slots.
     pub count: u64,
 }
 
-/// Everything that an answer rests on.
+/// Input of an explanation.
 #[derive(Debug, Clone, Copy)]
 pub struct Case<'a> {
-    /// The rule as it stands now.
+    /// Current rule.
     pub timing: &'a Timing,
-    /// What the file wants done with slots; `None` where the file does not have the schedule.
+    /// Catch-up policy; `None` if the configuration does not have the schedule.
     pub policy: Option<AccountPolicy<'a>>,
-    /// What the history knows; `None` where it has never seen the schedule with this instance.
+    /// State in the history; `None` if it has never had the schedule with this instance.
     pub known: Option<Known>,
-    /// The row that covers the moment.
+    /// Row that covers the instant.
     pub record: Option<&'a Record>,
-    /// The present.
+    /// Current instant.
     pub now: DateTime<Utc>,
 }
 
-/// What there is to say about one moment and one instance.
+/// Explanation of one instant and one instance.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Explanation {
-    /// The slot, if the moment is one, by the rule as it stands or by its row.
+    /// The slot, if the instant is one by the current rule or by its row.
     pub slot: Option<DateTime<Utc>>,
-    /// Whether the slot counts: it has its row, will have one, or should have one. The rule may have a slot at a time
-    /// when it was not in force.
+    /// Whether the slot counts: it has a row, will have one, or should have one. A slot of the current rule does not
+    /// count for a time at which another rule was in force.
     pub due: bool,
-    /// Whether the slot is still to come and will be baked.
+    /// Whether the slot is in the future and will be baked.
     pub will_run: bool,
-    /// The slot before it, by the rule as it stands.
+    /// Previous slot by the current rule.
     pub before: Option<DateTime<Utc>>,
-    /// The slot after it, likewise.
+    /// Next slot by the current rule.
     pub after: Option<DateTime<Utc>>,
-    /// In words.
+    /// The explanation.
     pub words: String,
 }
 
-/// Answers for one moment.
+/// Explains one instant.
 pub fn explain(moment: PointInTime, case: &Case<'_>) -> Explanation {
     let zone = case.timing.zone();
     let (of_rule, clock) = by_the_rule(moment, case.timing);
@@ -215,7 +215,7 @@ pub fn explain(moment: PointInTime, case: &Case<'_>) -> Explanation {
     Explanation { slot, due, will_run, before, after, words }
 }
 
-/// Whether the rule as it stands has a slot at the moment, and what the clock has to do with it.
+/// Whether the current rule has a slot at the instant, and the effect of a clock change.
 fn by_the_rule(moment: PointInTime, timing: &Timing) -> (bool, Option<String>) {
     let zone = timing.zone();
     let is_slot = timing.last_until(moment.at) == Some(moment.at);
@@ -278,7 +278,7 @@ impl Record {
         }
         if self.count > 1 {
             return format!(
-                "The slot is one of {} from {} to {} that bake {bake} stands for, {state}{reason}.",
+                "The slot is one of {} from {} to {} that bake {bake} covers, {state}{reason}.",
                 self.count,
                 both(self.first, zone),
                 both(self.last, zone)
@@ -291,21 +291,21 @@ impl Record {
 /// Why a slot of the rule has no row.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Missing {
-    /// The slot lies ahead.
+    /// The slot is in the future.
     ToCome { slot: DateTime<Utc> },
-    /// It lies ahead, and the schedule is paused.
+    /// It is in the future, and the schedule is paused.
     ToComePaused { slot: DateTime<Utc>, reason: String },
-    /// It lies ahead, and the file does not have the schedule any more.
+    /// It is in the future, and the configuration does not have the schedule any more.
     Leaving { slot: DateTime<Utc> },
     /// The daemon has not run with this schedule.
     Unheard,
-    /// The schedule was written down later.
+    /// The schedule was added later.
     BeforeKnown { since: DateTime<Utc> },
-    /// The schedule was not in the file any more.
+    /// The schedule was removed before.
     Removed { at: DateTime<Utc> },
-    /// It is due by now, and the daemon has not looked yet.
-    NotLooked { accounted_to: DateTime<Utc>, report: Option<Entry> },
-    /// All slots then have their rows, so this was none.
+    /// It is due, and the daemon has not planned it yet.
+    NotPlanned { accounted_to: DateTime<Utc>, report: Option<Entry> },
+    /// All slots of that time have rows: the rule had no such slot then.
     OtherRule,
 }
 
@@ -333,7 +333,7 @@ fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
             let report = case.policy.and_then(|policy| {
                 account(case.timing, &policy, known.accounted_to, case.now).entries.into_iter().find(covers)
             });
-            Missing::NotLooked { accounted_to: known.accounted_to, report }
+            Missing::NotPlanned { accounted_to: known.accounted_to, report }
         }
         Some(_) => Missing::OtherRule,
     }
@@ -341,7 +341,7 @@ fn missing(slot: DateTime<Utc>, case: &Case<'_>) -> Missing {
 
 impl Missing {
     fn counts(&self) -> bool {
-        matches!(self, Self::ToCome { .. } | Self::ToComePaused { .. } | Self::NotLooked { .. })
+        matches!(self, Self::ToCome { .. } | Self::ToComePaused { .. } | Self::NotPlanned { .. })
     }
 
     fn words(&self, zone: Zone) -> String {
@@ -362,7 +362,7 @@ impl Missing {
                     .to_owned()
             }
             Self::BeforeKnown { since } => format!(
-                "The rule has this slot, but the history knows the schedule only since {}, and nothing runs for the time \
+                "The rule has this slot, but the history has the schedule only since {}, and nothing runs for the time \
                  before.",
                 both(*since, zone)
             ),
@@ -371,15 +371,17 @@ impl Missing {
                  {}.",
                 both(*at, zone)
             ),
-            Self::NotLooked { accounted_to, report } => {
+            Self::NotPlanned { accounted_to, report } => {
                 let then = match report {
                     Some(Entry::Due { caught_up: false, .. }) => {
-                        "If it looked now, the slot would be baked.".to_owned()
+                        "If the daemon ran now, the slot would be baked.".to_owned()
                     }
                     Some(Entry::Due { caught_up: true, .. }) => {
-                        "If it looked now, the slot would be caught up.".to_owned()
+                        "If the daemon ran now, the slot would be caught up.".to_owned()
                     }
-                    Some(Entry::Missed { why, .. }) => format!("If it looked now, the slot would be skipped: {why}."),
+                    Some(Entry::Missed { why, .. }) => {
+                        format!("If the daemon ran now, the slot would be skipped: {why}.")
+                    }
                     None => String::new(),
                 };
                 let text = format!(
@@ -480,7 +482,7 @@ mod tests {
     }
 
     #[test]
-    fn a_skipped_time_is_made_up_for_if_it_is_fixed() {
+    fn a_skipped_time_is_caught_up_if_it_is_fixed() {
         let fixed = &ask("2027-03-28 02:30", &berlin("30 2 * * *"))[0];
         assert_eq!(fixed.slot, Some(at("2027-03-28T01:00:00Z")));
         assert!(fixed.words.contains("never showed 2027-03-28 02:30:00"), "{}", fixed.words);
@@ -520,7 +522,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_answers_for_its_slot_and_for_those_it_stands_for() {
+    fn a_row_answers_for_its_slot_and_for_those_it_covers() {
         let timing = berlin("0 3 * * *");
         let record = record();
         let case = Case { record: Some(&record), ..case(&timing) };

@@ -1,12 +1,12 @@
-//! When the slots to come will be at work: the queue played through ahead of time, each bake taking as long as bakes of
-//! its line took so far.
+//! Forecast of the queue: future slots, running bakes and limits go in, expected start and end times come out. Each
+//! bake takes as long as former bakes of its line.
 //!
-//! The rules are those that bakes are admitted by. At most so many builders work at once, in all and in each region; an
-//! instance has one bake at a time; the older slot goes first, and of equal slots the one that stands first in the file.
-//! A slot whose instance is taken waits or is skipped, as its `overlap` says, and none waits past its deadline.
+//! The rules of admission apply. The number of running bakes is limited, in total and per region; an instance has one
+//! bake at a time; the older slot goes first, and of equal slots the first one in the configuration. If its instance is
+//! in use, a slot waits or is skipped according to `overlap`, at most until its deadline.
 //!
-//! What is not foreseen: calls that fail, a cloud that is busy with the work of others, and bakes that people ask for.
-//! An instance that is being started again counts as a builder in use, which in truth it is not.
+//! Not predicted: failed calls, other load on the cloud, and manual requests. An instance that is being started counts
+//! as a used builder, although it is not.
 
 use std::{
     cmp::Reverse,
@@ -20,15 +20,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::domain::ids::{InstanceId, LineId};
 use crate::domain::schedule::Overlap;
 
-/// What a bake is taken to need where no bake has ever succeeded.
+/// Assumed duration where no bake has succeeded yet.
 pub const ASSUMED: Duration = Duration::from_mins(30);
 
-/// The slots of one night are no further apart than this.
+/// Maximum distance between two slots of one night.
 const NIGHT_GAP: TimeDelta = TimeDelta::hours(3);
-/// A night ends after this even where slots never pause.
+/// Maximum length of a night.
 const LONGEST_NIGHT: TimeDelta = TimeDelta::hours(24);
 
-/// How long bakes took.
+/// Durations of former bakes.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Durations {
     lines: HashMap<LineId, Duration>,
@@ -36,9 +36,8 @@ pub struct Durations {
 }
 
 impl Durations {
-    /// Learns from bakes that succeeded. What counts for a line is the median: one bake that was held up for a night
-    /// says little about the next. Of an even number it is the longer one in the middle, so that a forecast is late
-    /// rather than early.
+    /// Uses bakes that succeeded. The median counts for a line: one delayed bake is not typical. Of an even number it
+    /// is the longer one in the middle, so that a forecast is late rather than early.
     pub fn learn(samples: impl IntoIterator<Item = (LineId, Duration)>) -> Self {
         let mut of_lines: HashMap<LineId, Vec<Duration>> = HashMap::new();
         for (line, took) in samples {
@@ -50,18 +49,18 @@ impl Durations {
         Self { lines, overall }
     }
 
-    /// What the next bake of `line` is expected to take: the median of its own bakes; for a line without any the median
-    /// of all lines; [`ASSUMED`] where there are none at all.
+    /// Expected duration of the next bake of `line`: the median of its own bakes; for a line without any the median of
+    /// all lines; [`ASSUMED`] if there are none.
     pub fn expected(&self, line: &LineId) -> Duration {
         self.learned(line).unwrap_or(ASSUMED)
     }
 
-    /// The same, but nothing where it would be assumed.
+    /// The same, but `None` instead of the assumed duration.
     pub fn learned(&self, line: &LineId) -> Option<Duration> {
         self.lines.get(line).copied().or(self.overall)
     }
 
-    /// Whether there is nothing to learn from.
+    /// Whether no bake has succeeded yet.
     pub fn is_empty(&self) -> bool {
         self.lines.is_empty()
     }
@@ -72,46 +71,46 @@ fn median(mut sample: Vec<Duration>) -> Option<Duration> {
     sample.get(sample.len() / 2).copied()
 }
 
-/// A slot that is to be baked.
+/// A future slot that is to be baked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Coming<'a> {
     /// The slot.
     pub slot: DateTime<Utc>,
-    /// The slot and its share of the jitter.
+    /// The slot plus its jitter.
     pub not_before: DateTime<Utc>,
-    /// A bake that has not begun by then is skipped.
+    /// A bake that has not started by then is skipped.
     pub give_up_at: DateTime<Utc>,
     /// The instance.
     pub instance: &'a InstanceId,
-    /// Where the instance is.
+    /// Region of the instance.
     pub region: &'a str,
-    /// What becomes of the slot if the instance is taken when it comes.
+    /// What happens to the slot if the instance is in use.
     pub overlap: Overlap,
     /// How long the bake is expected to take.
     pub takes: Duration,
 }
 
-/// A bake that has begun already.
+/// A running bake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct UnderWay<'a> {
+pub struct RunningBake<'a> {
     /// Its instance.
     pub instance: &'a InstanceId,
-    /// Where the instance is.
+    /// Region of its instance.
     pub region: &'a str,
-    /// When it is expected to end.
+    /// Its expected end.
     pub until: DateTime<Utc>,
 }
 
-/// How many bakes may be at work at once.
+/// Limits of running bakes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Builders {
-    /// In all.
+    /// In total.
     pub all: usize,
-    /// In each region.
+    /// Per region.
     pub per_region: usize,
 }
 
-/// What is expected of a slot.
+/// Expected result of a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ForecastOutcome {
     /// It is baked.
@@ -120,20 +119,21 @@ pub enum ForecastOutcome {
         begin: DateTime<Utc>,
         /// Its bake ends.
         end: DateTime<Utc>,
-        /// The next slot of the instance, if the bake is not over by then.
+        /// The next slot of the instance, if it comes before the end of the bake.
         runs_into: Option<DateTime<Utc>>,
     },
-    /// It waits past its deadline.
+    /// It waits until after its deadline.
     TooLate,
-    /// The instance is taken when it comes, and its `overlap` is `skip`.
+    /// Its instance is in use, and its `overlap` is `skip`.
     Overlaps,
 }
 
-/// What is expected of each of `coming`, which are in the order of the file; `under_way` is what goes on as they come.
+/// Expected results of `coming`, which is in the order of the configuration; `running_bakes` are the bakes that run at the
+/// start.
 ///
 /// Takes O(n log n) for n slots and a handful of regions.
-pub fn forecast(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<ForecastOutcome> {
-    let mut queue = Queue::new(coming, under_way, builders);
+pub fn forecast(coming: &[Coming<'_>], running_bakes: &[RunningBake<'_>], builders: Builders) -> Vec<ForecastOutcome> {
+    let mut queue = Queue::new(coming, running_bakes, builders);
     while let Some(&Reverse((now, _))) = queue.events.peek() {
         queue.catch_up(now);
         queue.admit(now);
@@ -141,8 +141,8 @@ pub fn forecast(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Bui
     queue.into_outcomes()
 }
 
-/// How many of these slots, which are in order, belong to the first night: those up to the first gap of more than three
-/// hours, and never more than those of a day.
+/// How many of these sorted slots belong to the first night: those up to the first gap of more than three hours, at
+/// most those of a day.
 pub fn night(slots: &[DateTime<Utc>]) -> usize {
     let Some(first) = slots.first() else { return 0 };
     let goes_on = |pair: &&[DateTime<Utc>]| {
@@ -151,7 +151,7 @@ pub fn night(slots: &[DateTime<Utc>]) -> usize {
     1 + slots.windows(2).take_while(goes_on).count()
 }
 
-/// What happens at an instant, in this order: what ends at an instant makes room for what comes then.
+/// Events at an instant, in this order: the end of a bake makes room for a slot of the same instant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Event {
     Ends { instance: usize, region: usize },
@@ -160,7 +160,7 @@ enum Event {
     MayBegin { turn: usize },
 }
 
-/// A slot is known by its turn, its place in the fair order; instances and regions by numbers.
+/// A slot is identified by its turn, its place in the fair order; instances and regions by numbers.
 struct Queue<'a> {
     slots: Vec<Slot<'a>>,
     events: BinaryHeap<Reverse<(DateTime<Utc>, Event)>>,
@@ -183,14 +183,14 @@ struct Instance {
     busy: usize,
     /// Bakes that are not over: waiting or at work.
     open: usize,
-    /// The turns of those that may begin.
+    /// Turns of the slots that may start.
     waiting: BTreeSet<usize>,
     /// Every slot, in order.
     slots: Vec<DateTime<Utc>>,
 }
 
 impl Instance {
-    /// The one bake that may be next.
+    /// The one bake that may start next.
     fn head(&self) -> Option<usize> {
         self.waiting.first().copied().filter(|_| self.busy == 0)
     }
@@ -199,12 +199,12 @@ impl Instance {
 #[derive(Default)]
 struct Region {
     busy: usize,
-    /// The heads of the instances.
+    /// First waiting slots of the instances.
     heads: BTreeSet<usize>,
 }
 
 impl<'a> Queue<'a> {
-    fn new(coming: &'a [Coming<'a>], under_way: &[UnderWay<'_>], builders: Builders) -> Self {
+    fn new(coming: &'a [Coming<'a>], running_bakes: &[RunningBake<'_>], builders: Builders) -> Self {
         let mut places: Vec<usize> = (0..coming.len()).collect();
         places.sort_by_key(|&place| coming[place].slot);
         let (mut instance_numbers, mut region_numbers) = (HashMap::new(), HashMap::new());
@@ -217,11 +217,11 @@ impl<'a> Queue<'a> {
             slots.push(Slot { coming, place, instance, region, outcome: None });
             events.push(Reverse((coming.slot, Event::Comes { turn })));
             events.push(Reverse((coming.not_before.max(coming.slot), Event::MayBegin { turn })));
-            // It may still begin at that instant.
+            // It may still start at that instant.
             let given_up = coming.give_up_at.checked_add_signed(TimeDelta::milliseconds(1));
             events.push(Reverse((given_up.unwrap_or(DateTime::<Utc>::MAX_UTC), Event::IsGivenUp { turn })));
         }
-        let begun: Vec<_> = under_way
+        let begun: Vec<_> = running_bakes
             .iter()
             .map(|bake| {
                 let instance = number(&mut instance_numbers, bake.instance);
@@ -243,7 +243,7 @@ impl<'a> Queue<'a> {
         Self { slots, events, instances, regions, builders, busy: begun.len() }
     }
 
-    /// Everything that happens at `now`.
+    /// All events at `now`.
     fn catch_up(&mut self, now: DateTime<Utc>) {
         while let Some(&Reverse((at, event))) = self.events.peek() {
             if at > now {
@@ -295,7 +295,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// Begins everything that may begin at `now`, in order.
+    /// Starts all bakes that may start at `now`, in order.
     fn admit(&mut self, now: DateTime<Utc>) {
         while let Some(turn) = self.next_turn() {
             let slot = &mut self.slots[turn];
@@ -324,7 +324,7 @@ impl<'a> Queue<'a> {
         with_room.filter_map(|region| region.heads.first().copied()).min()
     }
 
-    /// Changes an instance and keeps its head where heads are looked for.
+    /// Changes an instance and updates its first waiting slot.
     fn change(&mut self, instance: usize, change: impl FnOnce(&mut Instance)) {
         let instance = &mut self.instances[instance];
         if let Some(head) = instance.head() {
@@ -336,7 +336,7 @@ impl<'a> Queue<'a> {
         }
     }
 
-    /// In the order of the file again.
+    /// In the order of the configuration.
     fn into_outcomes(self) -> Vec<ForecastOutcome> {
         let mut outcomes = vec![ForecastOutcome::TooLate; self.slots.len()];
         for slot in self.slots {
@@ -448,15 +448,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_under_way_holds_its_instance_and_its_builder() {
+    fn a_running_bake_uses_its_instance_and_its_builder() {
         let ids = ids(3);
-        let under_way = [UnderWay { instance: &ids[0], region: "cn-hangzhou", until: at(20) }];
+        let running_bakes = [RunningBake { instance: &ids[0], region: "cn-hangzhou", until: at(20) }];
         let coming = [coming(&ids[0], 0, 10), coming(&ids[1], 0, 10), coming(&ids[2], 0, 10)];
         assert_eq!(
-            forecast(&coming, &under_way, Builders { all: 2, ..WIDE }),
+            forecast(&coming, &running_bakes, Builders { all: 2, ..WIDE }),
             [baked(20, 30), baked(0, 10), baked(10, 20)]
         );
-        assert_eq!(forecast(&coming, &under_way, Builders { all: 1, ..WIDE })[2], baked(40, 50));
+        assert_eq!(forecast(&coming, &running_bakes, Builders { all: 1, ..WIDE })[2], baked(40, 50));
     }
 
     #[test]
@@ -486,14 +486,18 @@ mod tests {
         assert_eq!(Durations::default().learned(&LineId::from("new")), None);
     }
 
-    /// The same, minute by minute and without any cleverness. Each instance has one region.
-    fn slowly(coming: &[Coming<'_>], under_way: &[UnderWay<'_>], builders: Builders) -> Vec<Option<ForecastOutcome>> {
+    /// The same, minute by minute, without optimisation. Each instance has one region.
+    fn slowly(
+        coming: &[Coming<'_>],
+        running_bakes: &[RunningBake<'_>],
+        builders: Builders,
+    ) -> Vec<Option<ForecastOutcome>> {
         let mut order: Vec<usize> = (0..coming.len()).collect();
         order.sort_by_key(|&i| (coming[i].slot, i));
         let mut outcomes: Vec<Option<ForecastOutcome>> = vec![None; coming.len()];
         let mut come = vec![false; coming.len()];
         let mut running: Vec<(&InstanceId, &str, DateTime<Utc>)> =
-            under_way.iter().map(|bake| (bake.instance, bake.region, bake.until)).collect();
+            running_bakes.iter().map(|bake| (bake.instance, bake.region, bake.until)).collect();
         for now in (0..2000).map(at) {
             running.retain(|(_, _, until)| *until > now);
             for &i in &order {
@@ -537,7 +541,7 @@ mod tests {
     #[derive(Debug, Clone)]
     struct Plan {
         slots: Vec<(i64, i64, i64, usize, bool, u64)>,
-        under_way: Vec<(usize, i64)>,
+        running_bakes: Vec<(usize, i64)>,
         builders: Builders,
     }
 
@@ -545,10 +549,10 @@ mod tests {
         let slot = (0..200_i64, 0..20_i64, 0..90_i64, 0..6_usize, any::<bool>(), 1..50_u64);
         let slots = proptest::collection::vec(slot, 0..40);
         // Of different instances, as it must be.
-        let under_way = proptest::collection::vec(1..60_i64, 0..3);
-        (slots, under_way, 1..5_usize, 1..4_usize).prop_map(|(slots, under_way, all, per_region)| Plan {
+        let running_bakes = proptest::collection::vec(1..60_i64, 0..3);
+        (slots, running_bakes, 1..5_usize, 1..4_usize).prop_map(|(slots, running_bakes, all, per_region)| Plan {
             slots,
-            under_way: under_way.into_iter().enumerate().collect(),
+            running_bakes: running_bakes.into_iter().enumerate().collect(),
             builders: Builders { all, per_region },
         })
     }
@@ -567,8 +571,8 @@ mod tests {
             coming.collect()
         }
 
-        fn under_way<'a>(&self, ids: &'a [InstanceId]) -> Vec<UnderWay<'a>> {
-            let bakes = self.under_way.iter().map(|&(instance, until)| UnderWay {
+        fn running_bakes<'a>(&self, ids: &'a [InstanceId]) -> Vec<RunningBake<'a>> {
+            let bakes = self.running_bakes.iter().map(|&(instance, until)| RunningBake {
                 instance: &ids[instance],
                 region: REGIONS[instance % 2],
                 until: at(until),
@@ -596,18 +600,18 @@ mod tests {
         #[test]
         fn it_equals_a_walk_minute_by_minute(plan in plans()) {
             let ids = ids(6);
-            let (coming, under_way) = (plan.coming(&ids), plan.under_way(&ids));
-            let outcomes = forecast(&coming, &under_way, plan.builders);
-            let slowly: Option<Vec<ForecastOutcome>> = slowly(&coming, &under_way, plan.builders).into_iter().collect();
+            let (coming, running_bakes) = (plan.coming(&ids), plan.running_bakes(&ids));
+            let outcomes = forecast(&coming, &running_bakes, plan.builders);
+            let slowly: Option<Vec<ForecastOutcome>> = slowly(&coming, &running_bakes, plan.builders).into_iter().collect();
             prop_assert_eq!(Some(outcomes), slowly);
         }
 
         #[test]
         fn the_rules_are_kept(plan in plans()) {
             let ids = ids(6);
-            let (coming, under_way) = (plan.coming(&ids), plan.under_way(&ids));
-            let outcomes = forecast(&coming, &under_way, plan.builders);
-            let mut works: Vec<_> = under_way
+            let (coming, running_bakes) = (plan.coming(&ids), plan.running_bakes(&ids));
+            let outcomes = forecast(&coming, &running_bakes, plan.builders);
+            let mut works: Vec<_> = running_bakes
                 .iter()
                 .map(|bake| Work { instance: bake.instance, region: bake.region, begin: at(0), end: bake.until })
                 .collect();
@@ -625,12 +629,12 @@ mod tests {
                     || at_work(now).any(|work| work.instance == coming.instance)
             };
             for now in (0..600).map(at) {
-                // What was under way may be more than is allowed to begin.
-                let begun = works[under_way.len()..].iter().any(|work| work.begin == now);
+                // Running bakes may exceed the limits for new ones.
+                let begun = works[running_bakes.len()..].iter().any(|work| work.begin == now);
                 if begun {
                     prop_assert!(at_work(now).count() <= plan.builders.all);
                     for region in REGIONS {
-                        let begun = works[under_way.len()..].iter().any(|work| work.begin == now && work.region == region);
+                        let begun = works[running_bakes.len()..].iter().any(|work| work.begin == now && work.region == region);
                         let busy = at_work(now).filter(|work| work.region == region).count();
                         prop_assert!(!begun || busy <= plan.builders.per_region);
                     }
@@ -638,7 +642,7 @@ mod tests {
                 for id in &ids {
                     prop_assert!(at_work(now).filter(|work| work.instance == id).count() <= 1);
                 }
-                // Work-conserving: nobody waits but for an instance, a region or a builder that is taken.
+                // No slot waits except for an instance, a region or a builder in use.
                 for (coming, outcome) in coming.iter().zip(&outcomes) {
                     let waits = match outcome {
                         ForecastOutcome::Baked { begin, .. } => coming.not_before <= now && now < *begin,
@@ -648,7 +652,7 @@ mod tests {
                     prop_assert!(!waits || blocked(coming, now), "{coming:?} waits at {now}");
                 }
             }
-            // Fair: whoever is overtaken could not have begun.
+            // Fair: a slot that is overtaken could not have started.
             for (i, first) in coming.iter().enumerate() {
                 for (j, second) in coming.iter().enumerate() {
                     let in_order = (first.slot, i) < (second.slot, j);

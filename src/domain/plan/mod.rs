@@ -1,4 +1,13 @@
-//! What lies ahead and why: forecasts, explanations, differences between two configurations, lints of clock changes.
+//! Plans: forecasts, explanations of single slots, differences of two configurations, and lints of clock changes.
+//!
+//! ```
+//! use imagebaked::domain::{calendar::Zone, plan::explain::Asked};
+//!
+//! // Clocks in Vienna show 02:30 twice on this day.
+//! let vienna: Zone = "Europe/Vienna".parse()?;
+//! assert_eq!("2027-10-31 02:30".parse::<Asked>()?.moments(vienna).len(), 2);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
 
 pub mod clock_change_lints;
 pub mod diff;

@@ -1,4 +1,4 @@
-//! The table of the operations of the API. What each does to the world is in the file of its kind.
+//! Table of the operations of the API. The files of each kind implement them.
 
 mod call;
 mod desktops;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 pub(super) use self::call::SimCall;
 use super::{codes::SimFailure, lists::ListShape, world::World};
 
-/// The account that the simulator plays.
+/// Simulated account.
 const ACCOUNT: &str = "1000000000000001";
 
 type Handler = fn(&mut World, &SimCall<'_>) -> Result<Value, SimFailure>;
@@ -24,7 +24,7 @@ pub(super) struct SimAction {
     pub(super) version: &'static str,
     /// Whether GET is allowed beside POST.
     pub(super) get: bool,
-    /// Whether answers have Success, Code and Message: the image operations do, the others have the HTTP status alone.
+    /// Whether responses have Success, Code and Message: the image operations do, the others have the HTTP status only.
     pub(super) enveloped: bool,
     pub(super) handler: Handler,
     /// Where it lists.
@@ -35,7 +35,7 @@ const APP_STREAMING: &str = "2021-09-01";
 const DESKTOPS: &str = "2020-09-30";
 const STS: &str = "2015-04-01";
 
-/// The product that a version belongs to, as advice in error answers names it.
+/// Product of a version, for the advice in errors.
 pub(super) fn product(version: &str) -> &'static str {
     match version {
         DESKTOPS => "ecd",
@@ -126,7 +126,7 @@ impl SimAction {
         self
     }
 
-    /// The right that a policy has to grant for it.
+    /// Permission for the operation.
     pub(super) fn right(&self) -> String {
         let service = match self.version {
             DESKTOPS => "ecd",

@@ -1,4 +1,4 @@
-//! The images of the simulated account, their copies in other regions, and what becomes of them as time goes by.
+//! Images of the simulated account, their copies in other regions, and their changes over time.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use super::instance::InstanceKind;
 use crate::sim::params::Params;
 
-/// What other hands do to images: one of that id is changed, another is added as AVAILABLE.
+/// Change of an image by others: one with that id is changed, otherwise one is added as AVAILABLE.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ImageSpec {
@@ -38,7 +38,7 @@ pub(crate) struct ImageSpec {
     /// It is deleted, or is there again.
     #[serde(default)]
     pub(super) deleted: Option<bool>,
-    /// The word that lists show for it, for ever: `AVAILABLE`, `CREATING`, `CREATE_FAILED` or any other.
+    /// Permanent status in lists: `AVAILABLE`, `CREATING`, `CREATE_FAILED` or any other.
     #[serde(default)]
     pub(super) status: Option<String>,
 }
@@ -47,18 +47,18 @@ pub(super) fn user() -> String {
     "User".to_owned()
 }
 
-/// What an image in the making ends as.
+/// Final status of an image in the making.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(from = "String")]
 pub(crate) enum ImageFault {
     /// It can be used.
     #[default]
     Available,
-    /// It is being made for ever.
+    /// It never finishes.
     Stuck,
-    /// It is gone from all lists.
+    /// It disappears from all lists.
     Vanish,
-    /// Any other status, `CREATE_FAILED` first of all.
+    /// Any other status, such as `CREATE_FAILED`.
     Status(String),
 }
 
@@ -84,7 +84,7 @@ impl Serialize for ImageFault {
     }
 }
 
-/// An image, from the moment its making was accepted.
+/// An image since the acceptance of its create call.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct SimulatedImage {
     pub(crate) id: String,
@@ -107,14 +107,14 @@ pub(crate) struct SimulatedImage {
     /// What `GmtCreate` shows instead of `created_at`.
     #[serde(default)]
     pub(super) gmt_create: Option<String>,
-    /// When lists begin to show it: later than `created_at` only by a fault.
+    /// When lists start to include it: later than `created_at` only by a fault.
     pub(super) visible_at: DateTime<Utc>,
     /// INIT until then, CREATING after.
     pub(super) begins_at: DateTime<Utc>,
     pub(crate) ready_at: DateTime<Utc>,
     #[serde(alias = "fate")]
     pub(super) fault: ImageFault,
-    /// Its instance was switched while it was being made.
+    /// Its instance was switched during its creation.
     pub(super) spoiled: bool,
     pub(super) deleted: bool,
     /// When DeleteImage deleted it; other hands leave no time.
@@ -131,13 +131,13 @@ pub(crate) struct SimulatedDistribution {
     pub(crate) region: String,
     pub(crate) started_at: DateTime<Utc>,
     pub(crate) ready_at: DateTime<Utc>,
-    /// What it ends as; only a fault makes it anything but AVAILABLE.
+    /// Final status; only a fault makes it anything but AVAILABLE.
     #[serde(default, alias = "fate")]
     pub(super) fault: ImageFault,
 }
 
 impl SimulatedDistribution {
-    /// How far it is.
+    /// Status.
     pub(crate) fn status(&self, now: DateTime<Utc>) -> &str {
         match &self.fault {
             _ if now < self.ready_at => "CREATING",
@@ -181,7 +181,7 @@ impl SimulatedImage {
         }
     }
 
-    /// From when it can be used; `None` where its making fails.
+    /// Instant from which it can be used; `None` if its creation fails.
     pub(crate) fn available_from(&self) -> Option<DateTime<Utc>> {
         (!self.spoiled && self.fault == ImageFault::Available).then_some(self.ready_at)
     }
@@ -196,13 +196,13 @@ impl SimulatedImage {
         matches!(self.status(now), "INIT" | "CREATING")
     }
 
-    /// Whether the API shows it: it has appeared and has not vanished.
+    /// Whether the API lists it: it has appeared and has not vanished.
     pub(crate) fn is_visible(&self, now: DateTime<Utc>) -> bool {
         self.visible_at <= now && self.status(now) != "VANISHED"
     }
 }
 
-/// An image to make, with what a fault adds to it.
+/// An image to make, with the effects of a fault.
 #[derive(Debug)]
 pub(crate) struct NewImage {
     pub(crate) name: String,

@@ -1,4 +1,4 @@
-//! The instances of the simulated account, and how their power changes.
+//! Instances of the simulated account, and the changes of their power state.
 
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -31,7 +31,7 @@ impl InstanceKind {
     }
 }
 
-/// An instance to begin with.
+/// A new instance.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InstanceSpec {
@@ -39,7 +39,7 @@ pub struct InstanceSpec {
     pub instance_id: String,
     /// What it is.
     pub instance_type: InstanceKind,
-    /// `Running` (the default), `Stopped`, or any other status, for ever: `Expired`.
+    /// `Running` (the default), `Stopped`, or any other permanent status, such as `Expired`.
     #[serde(default = "running")]
     pub status: String,
     /// A workstation's session instance (`p-…`); made from the instance's id where it is absent.
@@ -98,7 +98,7 @@ pub(crate) struct SimulatedInstance {
     pub(crate) kind: InstanceKind,
     pub(crate) sub_instance_id: Option<String>,
     pub(super) status: String,
-    /// The status it will have, and from when.
+    /// Future status, and its instant.
     pub(super) turning: Option<(DateTime<Utc>, String)>,
     #[serde(default)]
     connected: bool,
@@ -148,7 +148,7 @@ impl SimulatedInstance {
         }
     }
 
-    /// Whether a user works on it: nobody does on one that does not run.
+    /// Whether a user is connected: nobody is unless it runs.
     pub(crate) fn is_connected(&self, now: DateTime<Utc>) -> bool {
         self.connected && self.plain_status(now) == RUNNING
     }

@@ -1,7 +1,7 @@
-//! What exists in the simulated account: instances and images, and what becomes of them as time goes by.
+//! State of the simulated account: instances and images, and their changes over time.
 //!
-//! Nothing here runs by itself. Every status is worked out from the instants noted at the last call and the present one,
-//! so a clock that jumps, and a restart, show what would have happened in between.
+//! Nothing runs by itself. Every status is computed from the instants of the last and the current call, so that a clock
+//! that jumps, and a restart, show what would have happened in between.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -30,13 +30,13 @@ use crate::domain::ids::NO_SUCH_INSTANCE;
 /// The region that every instance and every new image is in.
 pub(super) const HOME_REGION: &str = "cn-shanghai";
 
-/// How long things take and how many of them there may be.
+/// Durations and limits.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct WorldLimits {
     pub(super) build_time: Duration,
     pub(super) power_time: Duration,
     pub(super) builder_quota: usize,
-    /// No limit where absent.
+    /// Unlimited if absent.
     pub(super) image_quota: Option<usize>,
     pub(super) open: bool,
     /// Minutes that the zone of `GmtCreate` is ahead of UTC.
@@ -47,7 +47,7 @@ pub(super) struct WorldLimits {
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) struct World {
     instances: BTreeMap<String, SimulatedInstance>,
-    /// In the order of their making; nothing is ever taken out, so that doubles show.
+    /// In the order of creation; nothing is ever removed, so that duplicates are visible.
     images: Vec<SimulatedImage>,
     /// What uses images besides instances.
     #[serde(default)]
@@ -55,7 +55,7 @@ pub(super) struct World {
     /// Whether DeleteImage deletes what is in use, too.
     #[serde(default)]
     deletes_in_use: bool,
-    /// Where the source of ids stands: kept with the rest, or a restart would give the same ids again.
+    /// State of the source of ids: stored, because a restart would repeat ids otherwise.
     seed: u64,
     #[serde(skip)]
     rules: WorldLimits,
@@ -85,7 +85,7 @@ impl World {
         self.rules.gmt_zone
     }
 
-    /// Grows with every change, so that an unchanged world is not saved again.
+    /// Increases with every change, so that an unchanged world is not stored again.
     pub(super) fn revision(&self) -> u64 {
         self.revision
     }
@@ -98,8 +98,8 @@ impl World {
         self.instances.values()
     }
 
-    /// Adds an instance, or puts it in place of the one that has its id. One that runs now and was stopped has been started
-    /// by somebody, which spoils the image that is being made of it, as a call would.
+    /// Adds or replaces an instance. If it runs now and was stopped before, somebody has started it, which spoils the
+    /// image that is being made of it, as a call would.
     pub(super) fn put_instance(&mut self, spec: InstanceSpec, now: DateTime<Utc>) {
         self.revision += 1;
         let was_stopped = self.instances.get(&spec.instance_id).is_some_and(|old| old.plain_status(now) == STOPPED);
@@ -116,20 +116,19 @@ impl World {
         &self.users
     }
 
-    /// Puts something there that uses an image, or takes it away.
+    /// Adds or removes a user of an image.
     pub(super) fn put_user(&mut self, kind: SimUserKind, spec: UserSpec) {
         self.revision += 1;
         self.users.put(kind, spec);
     }
 
-    /// Whether DeleteImage deletes images in use: what the real one protects is not documented.
+    /// Whether DeleteImage deletes images in use: the protection of the real one is not documented.
     pub(super) fn set_deletes_in_use(&mut self, deletes: bool) {
         self.revision += 1;
         self.deletes_in_use = deletes;
     }
 
-    /// How a list shows the image that something uses: its id in that service, and its name. One that is not among
-    /// the images is shown as it was given.
+    /// Image of a user in a list: its id in that service, and its name. An unknown image is listed as given.
     pub(super) fn shown_image(
         &self,
         image_id: &str,
@@ -146,7 +145,7 @@ impl World {
         (id.to_owned(), name)
     }
 
-    /// Why an image in use is not deleted. Templates do not hold it: they go with it.
+    /// Why an image in use is not deleted. Templates do not protect it: they are deleted with it.
     fn in_use(&self, id: &str, now: DateTime<Utc>) -> Option<SimFailure> {
         let image = self.images.iter().find(|image| image.id == id)?;
         let uses = |kind| self.users.list(kind).any(|user| image.has_id(&user.image_id));
@@ -166,8 +165,8 @@ impl World {
         self.instances.contains_key(id)
     }
 
-    /// The instance of that id and kind. An open world makes one that is missing, but for the one that is promised
-    /// to be nowhere.
+    /// The instance with that id and kind. An open world creates a missing one, except for the reserved id that never
+    /// exists.
     pub(super) fn instance(&mut self, id: &str, kind: InstanceKind, now: DateTime<Utc>) -> Option<&SimulatedInstance> {
         if self.rules.open && id != NO_SUCH_INSTANCE && !self.has_instance(id) {
             self.put_instance(InstanceSpec::running(id, kind), now);
@@ -175,7 +174,7 @@ impl World {
         self.instances.get(id).filter(|instance| instance.kind == kind)
     }
 
-    /// Whether a workstation has that session instance; an open world takes any.
+    /// Whether a workstation has that session instance; an open world accepts any.
     pub(super) fn has_session(&self, id: &str, session: &str) -> bool {
         self.rules.open || self.instances.get(id).is_some_and(|i| i.sub_instance_id.as_deref() == Some(session))
     }
@@ -219,7 +218,7 @@ impl World {
         Ok(())
     }
 
-    /// Begins to make an image.
+    /// Starts to make an image.
     pub(super) fn create_image(&mut self, order: NewImage, now: DateTime<Utc>) -> Result<&SimulatedImage, SimFailure> {
         let building = self.images.iter().filter(|image| image.is_building(now));
         let (mut all, mut own) = (0, 0);
@@ -269,7 +268,7 @@ impl World {
         self.images.last().ok_or_else(|| SimFailure::new("InternalError"))
     }
 
-    /// Changes an image from outside, or adds one that no call made.
+    /// Changes an image from outside, or adds one without a call.
     pub(super) fn put_image(&mut self, spec: ImageSpec, now: DateTime<Utc>) {
         self.revision += 1;
         if !self.images.iter().any(|image| image.id == spec.image_id) {
@@ -330,7 +329,7 @@ impl World {
         }
     }
 
-    /// Deletes an image for the API; it stays among [`images`](Self::images).
+    /// Deletes an image for the API; it stays in [`images`](Self::images).
     pub(super) fn delete_image(&mut self, id: &str, now: DateTime<Utc>) -> Result<(), SimFailure> {
         let image = self.existing(id, now)?;
         if image.image_type != "User" {
@@ -353,7 +352,7 @@ impl World {
         Ok(())
     }
 
-    /// Begins to copy an image to other regions and gives the task's id.
+    /// Starts to copy an image to other regions and returns the task's id.
     pub(super) fn distribute_image(
         &mut self,
         id: &str,
@@ -370,7 +369,7 @@ impl World {
         if image.status(now) != "AVAILABLE" {
             return Err(SimFailure::new("ImageRegionDistribute.NotAllow"));
         }
-        // Whether a copy that failed may be asked for again is not documented; else it would be lost for ever.
+        // Whether a failed copy can be requested again is not documented; otherwise it would be lost.
         image.distributions.retain(|copy| copy.status(now) != "CREATE_FAILED" && copy.status(now) != "DELETE");
         let has = |region: &str| region == HOME_REGION || image.distributions.iter().any(|d| d.region == region);
         if regions.iter().any(|region| has(region)) {
@@ -403,7 +402,7 @@ impl World {
     }
 }
 
-/// The instant `span` after `now`, or the last there is.
+/// The instant `span` after `now`, or the last one on overflow.
 fn after(now: DateTime<Utc>, span: Duration) -> DateTime<Utc> {
     TimeDelta::from_std(span).ok().and_then(|span| now.checked_add_signed(span)).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

@@ -17,11 +17,11 @@ use crate::{
 pub struct DescribeDesktops {
     /// The desktops' region.
     pub region: String,
-    /// At most 100; all where empty.
+    /// At most 100 ids; all desktops if empty.
     pub ids: Vec<InstanceId>,
-    /// Desktops of pools, too; the cloud leaves them out by default.
+    /// Include desktops of pools; the cloud omits them by default.
     pub with_pools: bool,
-    /// Those made from one of these images; of any where empty.
+    /// Desktops made from one of these images; all if empty.
     pub image_ids: Vec<String>,
     /// At most 100; the cloud's default is 10.
     pub max_results: Option<u32>,
@@ -39,10 +39,10 @@ pub struct Desktop {
     /// Its name.
     #[serde(rename = "DesktopName", default, deserialize_with = "lenient::text")]
     pub name: Option<String>,
-    /// How it is.
+    /// State.
     #[serde(rename = "DesktopStatus", default)]
     pub status: MachineStatus,
-    /// `Connected` while somebody works on it.
+    /// `Connected` while a user works on it.
     #[serde(default, deserialize_with = "lenient::text")]
     pub connection_status: Option<String>,
     /// `Migrating`, `Updating` or `NoFlag`.

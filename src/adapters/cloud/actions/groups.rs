@@ -1,4 +1,4 @@
-//! Delivery groups of App Streaming: listed only to learn which images they use.
+//! Delivery groups of App Streaming: listed only as users of images.
 
 use serde::Deserialize;
 
@@ -11,10 +11,10 @@ use crate::{
     domain::api::codes::Idempotency,
 };
 
-/// ListAppInstanceGroup: delivery groups with the image that each is made from. The SDK sends its parameters in the query.
+/// ListAppInstanceGroup: delivery groups with their image. The SDK sends its parameters in the query.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListAppInstanceGroup {
-    /// Those made from this image.
+    /// Groups with this image.
     pub image_id: Option<String>,
     /// From 1.
     pub page_number: Option<u32>,

@@ -1,4 +1,4 @@
-//! Whose credentials these are.
+//! Owner of the credentials.
 
 use serde::Deserialize;
 
@@ -11,7 +11,7 @@ use crate::adapters::cloud::{
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GetCallerIdentity;
 
-/// Who signed the request.
+/// The signer of the request.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct CallerIdentity {

@@ -21,17 +21,17 @@ use crate::{
 /// CreateImageByInstance: starts to make an image of a cloud desktop or a workstation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CreateImageByInstance {
-    /// The image's name; the API does not ask that it be unique, we do.
+    /// Name of the image; the API does not require it to be unique, this program does.
     pub image_name: String,
     /// The image's description.
     pub description: Option<String>,
-    /// What the image is made of.
+    /// Source of the image.
     pub instance_id: InstanceId,
     /// Workstations only: the persistent session that pins one machine.
     pub sub_instance_id: Option<String>,
-    /// Which kind of machine it is.
+    /// Kind of the machine.
     pub instance_type: InstanceType,
-    /// Cloud desktops only: leave user data out.
+    /// Cloud desktops only: omit user data.
     pub auto_clean_userdata: Option<bool>,
     /// Whether user profile data is copied.
     pub copy_profile: Option<bool>,
@@ -54,7 +54,7 @@ pub struct CreatedImage {
     /// Its version.
     #[serde(default, deserialize_with = "lenient::text")]
     pub version_id: Option<String>,
-    /// The task that makes it; for support tickets, as no call takes it.
+    /// Task that makes it; for support tickets, because no call takes it.
     #[serde(default, deserialize_with = "lenient::text")]
     pub task_id: Option<String>,
 }
@@ -85,12 +85,12 @@ impl CloudCall for CreateImageByInstance {
     }
 }
 
-/// ListImage: one page of the account's images; also how an image being made is followed.
+/// ListImage: one page of the account's images; also used to poll an image that is being made.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListImage {
     /// One image.
     pub image_id: Option<ImageId>,
-    /// Part of the name: the match is fuzzy, so compare the names that come back.
+    /// Part of the name: the match is fuzzy, so compare the returned names.
     pub image_name: Option<String>,
     /// All that are not deleted where `None`.
     pub status: Option<ImageStatus>,
@@ -107,24 +107,24 @@ pub struct ListImage {
 }
 
 impl ListImage {
-    /// The shortest list, for what every answer has: a RequestId and a Date.
+    /// The shortest list, for the RequestId and Date of its response.
     pub fn of_one() -> Self {
         Self { page_number: Some(1), page_size: Some(1), ..Self::default() }
     }
 }
 
-/// The images of one page, which holds all that were asked for.
+/// Images of one page that contains all requested ones.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ImagePage {
     /// The rows.
     pub images: Vec<Image>,
 }
 
-/// An image as ListImage shows it. Elements that nobody here needs are left out.
+/// An image of ListImage. Unused elements are omitted.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 pub struct Image {
-    /// Its id; the one element that must be there.
+    /// Id; the only required element.
     pub image_id: ImageId,
     /// Its name.
     #[serde(default, deserialize_with = "lenient::text")]
@@ -132,7 +132,7 @@ pub struct Image {
     /// Its description.
     #[serde(default, deserialize_with = "lenient::text")]
     pub description: Option<String>,
-    /// How far it is.
+    /// Status.
     #[serde(default)]
     pub status: ImageStatus,
     /// The version of this row.
@@ -144,7 +144,7 @@ pub struct Image {
     /// The version in effect.
     #[serde(default, deserialize_with = "lenient::text")]
     pub online_version_id: Option<String>,
-    /// `YYYY-MM-DD HH:MM:SS` in a zone that is not documented: shown, never computed with.
+    /// `YYYY-MM-DD HH:MM:SS` in an undocumented zone: for display only.
     #[serde(default, deserialize_with = "lenient::text")]
     pub gmt_create: Option<String>,
     /// Likewise.
@@ -162,13 +162,13 @@ pub struct Image {
     /// Regions that have the image.
     #[serde(default, deserialize_with = "lenient::list")]
     pub image_region_list: Vec<String>,
-    /// How far it is in each region.
+    /// Status in each region.
     #[serde(default, deserialize_with = "lenient::list")]
     pub image_region_distribute_list: Vec<Distribution>,
     /// Its tags.
     #[serde(default, rename = "TagList", deserialize_with = "tags")]
     pub tags: BTreeMap<String, String>,
-    /// What it was made from.
+    /// Source of the image.
     #[serde(default, deserialize_with = "lenient::text")]
     pub parent_image_id: Option<String>,
     /// GiB.
@@ -189,7 +189,7 @@ pub struct Distribution {
     /// The image's id there, which may be another.
     #[serde(deserialize_with = "lenient::text")]
     pub image_id: Option<String>,
-    /// How far it is there.
+    /// Status there.
     pub status: ImageStatus,
     /// Percent as text, such as `70%`.
     #[serde(deserialize_with = "lenient::text")]
@@ -199,7 +199,7 @@ pub struct Distribution {
     pub version_id: Option<String>,
 }
 
-/// How far an image is.
+/// Status of an image.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ImageStatus {
     /// `INIT`: accepted.
@@ -210,14 +210,14 @@ pub enum ImageStatus {
     Available,
     /// `CREATE_FAILED`: bad; final.
     CreateFailed,
-    /// `DELETE`: not there any more; final.
+    /// `DELETE`: deleted; final.
     Deleted,
-    /// Anything else, taken as still under way.
+    /// Any other word, treated as in progress.
     Other(String),
 }
 
 impl ImageStatus {
-    /// As the API spells it.
+    /// Spelling of the API.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Init => "INIT",
@@ -290,7 +290,7 @@ impl Listing for ListImage {
     const ACTION: &'static str = "ListImage";
     const ROWS: &'static str = "Data";
     const COUNT: Option<&'static str> = Some("Count");
-    /// Most searches find nothing. How the cloud reports that is not documented: a count of 0 is enough.
+    /// Most searches find nothing. How the cloud returns that is not documented: a count of 0 is sufficient.
     const ZERO_IS_ENOUGH: bool = true;
 
     /// An image may be a row for each of its versions.
@@ -316,7 +316,7 @@ pub struct DeleteImage {
 }
 
 impl CloudCall for DeleteImage {
-    /// Whether it was deleted, where the answer has it.
+    /// Whether it was deleted, if the response has it.
     type Value = Option<bool>;
 
     fn request(&self) -> RpcRequest {
@@ -345,7 +345,7 @@ pub struct StartTaskForDistributeImage {
 }
 
 impl CloudCall for StartTaskForDistributeImage {
-    /// The task's id; followed by ListImage all the same.
+    /// Id of the task; the copy is polled by ListImage.
     type Value = String;
 
     fn request(&self) -> RpcRequest {
@@ -367,8 +367,8 @@ fn data<T: serde::de::DeserializeOwned>(mut answer: Value) -> Result<T, serde_js
     serde_json::from_value(answer.get_mut("Data").map(Value::take).ok_or_else(|| missing("Data"))?)
 }
 
-/// Whether a text can be the id of a new image. Every published one is a prefix, a hyphen, letters and digits: `imgc-…`,
-/// `m-…`. What is refused here costs a search for the image, what is believed a whole build to find out.
+/// Whether a text can be the id of a new image. Every published one is a prefix, a hyphen, letters and digits:
+/// `imgc-…`, `m-…`. A wrongly rejected id costs a search, a wrongly accepted one a whole build.
 fn is_plausible_id(id: &str) -> bool {
     const LONGEST: usize = 128;
     let well_formed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
@@ -383,7 +383,7 @@ fn missing(element: &'static str) -> serde_json::Error {
     serde::de::Error::missing_field(element)
 }
 
-/// `[{"Key": …, "Value": …}]`; entries without a key are dropped.
+/// `[{"Key": …, "Value": …}]`; entries without a key are omitted.
 fn tags<'de, D: Deserializer<'de>>(from: D) -> Result<BTreeMap<String, String>, D::Error> {
     #[derive(Default, Deserialize)]
     #[serde(default, rename_all = "PascalCase")]

@@ -1,6 +1,6 @@
-//! The calls that a bake makes, with the parameters and elements that the API pages document for them: [`images`] are
-//! made, found, deleted and distributed; [`workstations`] and [`desktops`] are listed, stopped and started. And some
-//! that no bake makes: who uses an image ([`pools`], [`groups`]), and whose credentials these are ([`identity`]).
+//! Calls of the API, with the parameters and elements of their documentation: [`images`] are made, listed, deleted and
+//! distributed; [`workstations`] and [`desktops`] are listed, stopped and started; [`pools`] and [`groups`] are listed
+//! as users of images; [`identity`] returns the owner of the credentials.
 
 use serde::{Deserialize, Deserializer};
 
@@ -26,11 +26,11 @@ pub use self::pools::{
 };
 pub use self::workstations::{ListWuyingServer, Server, ServerMachine, Session, StartWuyingServer, StopWuyingServer};
 
-/// An answer that holds nothing but its RequestId.
+/// A response with only a RequestId.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 pub struct Accepted {}
 
-/// Whether a machine runs. Of workstations only `RUNNING` is documented, so what is not listed here is in between.
+/// Whether a machine runs. Of workstations only `RUNNING` is documented, so all other words are in between.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum MachineStatus {
     /// Up.
@@ -42,7 +42,7 @@ pub enum MachineStatus {
 }
 
 impl MachineStatus {
-    /// As it is shown.
+    /// Spelling of the cloud.
     pub fn as_str(&self) -> &str {
         match self {
             Self::Running => "Running",

@@ -1,5 +1,5 @@
-//! What cloud desktops are made from in the desktop service: pools, bundles, templates and its own list of images. Listed
-//! only to learn which images are in use, and under which ids.
+//! Sources of cloud desktops in the desktop service: pools, bundles, templates and its own list of images. They are
+//! listed only as users of images, and for the ids of images.
 
 use serde::Deserialize;
 
@@ -9,12 +9,12 @@ use crate::adapters::cloud::{
     request::{CloudCall, Pairs, RpcRequest},
 };
 
-/// DescribeDesktopGroups of ecd: desktop pools. One that is scaled to 0 has no desktops and uses its image all the same.
+/// DescribeDesktopGroups of ecd: desktop pools. A pool scaled to 0 has no desktops and uses its image nevertheless.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeDesktopGroups {
     /// The pools' region.
     pub region: String,
-    /// Those of one of these images; of any where empty.
+    /// Pools with one of these images; all if empty.
     pub image_ids: Vec<String>,
     /// At most 100.
     pub max_results: Option<u32>,
@@ -65,13 +65,13 @@ impl Listing for DescribeDesktopGroups {
     }
 }
 
-/// DescribeBundles of ecd: the account's own bundles, from which desktops and pools are made; those for several sessions,
-/// too, which the cloud leaves out by default.
+/// DescribeBundles of ecd: the account's own bundles, from which desktops and pools are made; also those for several
+/// sessions, which the cloud omits by default.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeBundles {
     /// The bundles' region.
     pub region: String,
-    /// Those of one of these images; of any where empty.
+    /// Bundles with one of these images; all if empty.
     pub image_ids: Vec<String>,
     /// At most 100.
     pub max_results: Option<u32>,
@@ -130,7 +130,7 @@ impl Listing for DescribeBundles {
 /// DescribeTemplates of ecd: templates of cloud desktops, of all regions at once. DeleteImage deletes those of its image.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DescribeTemplates {
-    /// The region whose host is asked; templates belong to none.
+    /// Region of the host; templates belong to none.
     pub host_region: String,
     /// Those of this image.
     pub image_id: Option<String>,
@@ -193,7 +193,7 @@ impl Listing for DescribeTemplates {
 pub struct DescribeImages {
     /// The images' region.
     pub region: String,
-    /// Those of this name; whether the match is exact is not documented, so compare the names that come back.
+    /// Images with this name; the match may be fuzzy, so compare the returned names.
     pub image_name: Option<String>,
     /// At most 100.
     pub max_results: Option<u32>,

@@ -1,4 +1,4 @@
-//! Workstations of App Streaming. These calls answer with no `Success` or `Code`: HTTP 200 alone means success.
+//! Workstations of App Streaming. The responses have no `Success` or `Code`: HTTP 200 alone means success.
 
 use serde::Deserialize;
 
@@ -15,7 +15,7 @@ use crate::{
 /// ListWuyingServer: workstations and their states.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListWuyingServer {
-    /// These; all where empty.
+    /// Ids; all workstations if empty.
     pub ids: Vec<InstanceId>,
     /// Those made from this image.
     pub image_id: Option<String>,
@@ -35,7 +35,7 @@ pub struct Server {
     /// Its name.
     #[serde(rename = "WuyingServerName", default, deserialize_with = "lenient::text")]
     pub name: Option<String>,
-    /// How it is.
+    /// State.
     #[serde(default)]
     pub status: MachineStatus,
     /// Its region.
@@ -50,10 +50,10 @@ pub struct Server {
     /// Its machines.
     #[serde(default, rename = "InstanceInfoList", deserialize_with = "lenient::list")]
     pub machines: Vec<ServerMachine>,
-    /// The status of its sessions as a whole; its values are not documented.
+    /// Status of its sessions together; the values are not documented.
     #[serde(default, rename = "ResourceSessionStatus", deserialize_with = "lenient::text")]
     pub session_status: Option<String>,
-    /// Who is connected.
+    /// Connected users.
     #[serde(default, deserialize_with = "lenient::list")]
     pub sessions: Vec<Session>,
 }
@@ -62,7 +62,7 @@ pub struct Server {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(default, rename_all = "PascalCase")]
 pub struct Session {
-    /// Whose.
+    /// The user.
     #[serde(deserialize_with = "lenient::text")]
     pub user_id: Option<String>,
 }
@@ -115,7 +115,7 @@ pub struct StartWuyingServer {
     pub ids: Vec<InstanceId>,
 }
 
-/// StopWuyingServer: returns before the machines are down.
+/// StopWuyingServer: returns before the machines are stopped.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StopWuyingServer {
     /// Which ones.

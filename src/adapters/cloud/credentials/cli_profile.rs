@@ -31,7 +31,7 @@ pub(super) async fn fetch(environment: &Environment) -> Result<Credentials, Stri
     let home = environment.home.as_deref().ok_or("HOME is not set")?;
     let path = home.join(".aliyun/config.json");
     let text = fs::read(&path).await.map_err(|error| format!("cannot read {}: {error}", path.display()))?;
-    // The parser's own words may quote the file, and the file holds secrets: only the place is passed on.
+    // The parser's message may quote the file, which contains secrets: only the place is reported.
     let file: ConfigFile = serde_json::from_slice(&text)
         .map_err(|error| format!("{} is not as expected, line {}", path.display(), error.line()))?;
     let wanted = environment.profile.as_deref().unwrap_or(&file.current);

@@ -1,5 +1,5 @@
-//! Temporary keys of the RAM role of the ECS machine that this runs on, from its metadata service: a token first, then
-//! the role's name unless it is given, then the keys.
+//! Temporary keys of the ECS machine's RAM role, from its metadata service: first a token, then the role's name unless
+//! it is given, then the keys.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use serde::Deserialize;
 use super::types::{Credentials, Environment, SourceName};
 use crate::adapters::cloud::http::{Http, Method, Outgoing};
 
-/// The service is on the same host; where it is absent, nothing answers.
+/// The service is on the same host; if it is absent, nothing responds.
 const TIMEOUT: Duration = Duration::from_secs(1);
 const ROLES: &str = "/latest/meta-data/ram/security-credentials/";
-/// How long the token lasts, in seconds: six hours, the longest that the service gives.
+/// Lifetime of the token in seconds: six hours, the maximum of the service.
 const TOKEN_LIFE: &str = "21600";
 const ANSWER_LIMIT: usize = 64 * 1024;
 
@@ -33,7 +33,7 @@ pub(super) async fn fetch(environment: &Environment, http: &Http) -> Result<Cred
     }
     let base = environment.metadata_url.trim_end_matches('/');
     let token = token(http, base).await;
-    // Old machines have no tokens; ask without one unless that is forbidden.
+    // Old machines have no tokens; the request is sent without one unless that is forbidden.
     if let (Err(why), true) = (&token, environment.imds_v1_disabled) {
         return Err(format!("no metadata token: {why}"));
     }
@@ -43,7 +43,7 @@ pub(super) async fn fetch(environment: &Environment, http: &Http) -> Result<Cred
         Some(role) => role.clone(),
         None => ask(http, Method::GET, &format!("{base}{ROLES}"), &headers).await?,
     };
-    // The service lists one role; a page of something else must not become part of a URL.
+    // The service lists one role; other content must not become part of a URL.
     if role.is_empty() || !role.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
         return Err("the machine has no RAM role".to_owned());
     }
@@ -66,7 +66,7 @@ async fn ask(http: &Http, method: Method, url: &str, headers: &[(String, String)
     }
 }
 
-/// The answer holds secrets, so no error quotes it.
+/// The response contains secrets, so no error quotes it.
 fn credentials(answer: &str) -> Result<Credentials, String> {
     let keys: RoleKeys =
         serde_json::from_str(answer).map_err(|_| "the metadata service's keys are not as documented".to_owned())?;

@@ -1,8 +1,8 @@
-//! Where the key pair comes from: the environment, files, the profile of the `aliyun` command, or the RAM role of the
-//! ECS machine. One file each.
+//! Credentials: from the environment, files, the profile of the `aliyun` command, or the RAM role of the ECS machine.
+//! One file each.
 //!
-//! [`CredentialProvider`] asks the sources in order, remembers the first answer, and asks again before it expires or when the
-//! cloud did not accept it. Secrets are in [`SecretString`](secrecy::SecretString) from the moment they are read.
+//! [`CredentialProvider`] tries the sources in order, caches the first result, and refreshes it before it expires or
+//! after the cloud rejected it. Secrets are in [`SecretString`](secrecy::SecretString) from the moment they are read.
 
 use std::{sync::Arc, time::Duration};
 
@@ -21,79 +21,87 @@ mod types;
 
 pub use self::types::{Credentials, Environment, NoCredentials, SourceName};
 
-/// `credentials = …`: which sources are asked.
+/// `credentials = …`: the sources to try.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum CredentialSource {
-    /// Environment, files, CLI profile, ECS RAM role: the first that has something.
+    /// Environment, files, CLI profile, ECS RAM role: the first one with credentials.
     #[default]
     Default,
-    /// The credentials folder alone.
+    /// The credentials folder only.
     Files,
-    /// The metadata service alone.
+    /// The metadata service only.
     EcsRamRole,
 }
 
-/// After a failed refresh the next one waits this long, so that a source that is down does not slow every call.
+/// Pause after a failed refresh, so that a source that is down does not slow every call.
 const PAUSE: Duration = Duration::from_secs(30);
 
-/// Keeps the credentials fresh.
+/// Provides current credentials.
 #[derive(Debug)]
 pub struct CredentialProvider {
     source: CredentialSource,
     environment: Environment,
     http: Http,
     clock: Arc<dyn Clock>,
-    held: Mutex<Option<Held>>,
+    cached: Mutex<Option<Cached>>,
 }
 
 #[derive(Debug, Clone)]
-struct Held {
+struct Cached {
     credentials: Credentials,
     stale_at: Option<DateTime<Utc>>,
 }
 
 impl CredentialProvider {
-    /// Asks nobody yet.
+    /// Creates a provider without reading a source.
     pub fn new(source: CredentialSource, environment: Environment, http: Http, clock: Arc<dyn Clock>) -> Self {
-        Self { source, environment, http, clock, held: Mutex::new(None) }
+        Self { source, environment, http, clock, cached: Mutex::new(None) }
     }
 
-    /// The credentials to sign with now. Those at hand serve until they expire, should a fresh fetch fail.
+    /// Credentials to sign with now. The cached ones serve until they expire if a refresh fails.
+    ///
+    /// # Errors
+    ///
+    /// `NoCredentials` if no source has credentials.
     pub async fn get(&self) -> Result<Credentials, NoCredentials> {
-        let mut held = self.held.lock().await;
+        let mut cached = self.cached.lock().await;
         let now = self.clock.now();
-        let Some(at_hand) = held.clone() else {
-            return Ok(held.insert(self.fetch(now).await?).credentials.clone());
+        let Some(at_hand) = cached.clone() else {
+            return Ok(cached.insert(self.fetch(now).await?).credentials.clone());
         };
         if at_hand.stale_at.is_none_or(|stale_at| now < stale_at) {
             return Ok(at_hand.credentials);
         }
         match self.fetch(now).await {
-            Ok(fresh) => Ok(held.insert(fresh).credentials.clone()),
+            Ok(fresh) => Ok(cached.insert(fresh).credentials.clone()),
             Err(error) if at_hand.credentials.expires_at.is_some_and(|end| now < end) => {
                 tracing::warn!(%error, "credentials cannot be refreshed yet");
                 let credentials = at_hand.credentials;
-                *held = Some(Held { credentials: credentials.clone(), stale_at: Some(now + PAUSE) });
+                *cached = Some(Cached { credentials: credentials.clone(), stale_at: Some(now + PAUSE) });
                 Ok(credentials)
             }
             Err(error) => Err(error),
         }
     }
 
-    /// What was last fetched, without asking anybody.
+    /// The cached credentials.
     pub async fn at_hand(&self) -> Option<Credentials> {
-        self.held.lock().await.as_ref().map(|held| held.credentials.clone())
+        self.cached.lock().await.as_ref().map(|cached| cached.credentials.clone())
     }
 
-    /// Reads the sources anew, after the cloud did not accept what is at hand. Keeps that where no source answers.
+    /// Rereads the sources, after the cloud rejected the cached credentials. Keeps those if no source has any.
+    ///
+    /// # Errors
+    ///
+    /// `NoCredentials` if no source has credentials.
     pub async fn refresh(&self) -> Result<Credentials, NoCredentials> {
-        let mut held = self.held.lock().await;
+        let mut cached = self.cached.lock().await;
         let fresh = self.fetch(self.clock.now()).await?;
-        Ok(held.insert(fresh).credentials.clone())
+        Ok(cached.insert(fresh).credentials.clone())
     }
 
-    async fn fetch(&self, now: DateTime<Utc>) -> Result<Held, NoCredentials> {
+    async fn fetch(&self, now: DateTime<Utc>) -> Result<Cached, NoCredentials> {
         let sources: &[SourceName] = match self.source {
             CredentialSource::Default => {
                 &[SourceName::Environment, SourceName::Files, SourceName::CliProfile, SourceName::EcsRamRole]
@@ -106,7 +114,7 @@ impl CredentialProvider {
             match self.ask(name).await {
                 Ok(credentials) => {
                     tracing::info!(source = %name, "credentials come from the {name}");
-                    return Ok(Held { stale_at: stale_at(&credentials, now), credentials });
+                    return Ok(Cached { stale_at: stale_at(&credentials, now), credentials });
                 }
                 Err(why) => reasons.push((name, why)),
             }
@@ -124,7 +132,7 @@ impl CredentialProvider {
     }
 }
 
-/// A quarter of an hour before the end, or a quarter of the life where that is less.
+/// A quarter of an hour before expiry, or a quarter of the lifetime if that is less.
 fn stale_at(credentials: &Credentials, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
     let end = credentials.expires_at?;
     let life = (end - now).to_std().unwrap_or_default();
@@ -201,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn when_all_fail_each_says_why() {
+    async fn when_all_fail_each_has_its_reason() {
         let error = credential_provider(CredentialSource::Default, bare()).get().await.unwrap_err();
         let names: Vec<SourceName> = error.reasons.iter().map(|(name, _)| *name).collect();
         let all = [SourceName::Environment, SourceName::Files, SourceName::CliProfile, SourceName::EcsRamRole];

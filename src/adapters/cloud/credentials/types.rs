@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf};
 use chrono::{DateTime, Utc};
 use secrecy::SecretString;
 
-/// A source, as messages name it.
+/// A source, as named in messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum SourceName {
     /// `ALIBABA_CLOUD_ACCESS_KEY_ID` and its siblings.

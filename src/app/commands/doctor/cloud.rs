@@ -1,5 +1,5 @@
-//! What is of the cloud: hosts, clock, credentials, permissions, instances, images. Calls of one kind go out together, and
-//! each is bounded by the timeouts of `[cloud]`.
+//! Checks of the cloud: hosts, clock, credentials, permissions, instances, images. Calls of one kind run concurrently,
+//! each with the timeouts of `[cloud]`.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream::FuturesOrdered};
 
 use super::{
     Check, Context, DoctorReport, host,
-    permissions::{Look, Needs, Probe},
+    permissions::{ListCall, Needs, Probe},
 };
 use crate::{
     adapters::{
@@ -26,7 +26,7 @@ use crate::{
     },
     app::{
         commands::{
-            inventory::{Machine, find, kind_word},
+            inventory::{Machine, find, kind_label},
             output::{relative, short},
         },
         daemon,
@@ -47,12 +47,13 @@ use crate::{
     },
 };
 
-/// Up to this many good instances are listed one by one; above it, only their number is shown.
+/// Maximum number of good instances that are listed; above it, only their number is shown.
 const LISTED_ONE_BY_ONE: usize = 20;
-/// States on the way to another.
+/// Transitional states.
 const PASSING: [&str; 4] = ["starting", "stopping", "pending", "rebuilding"];
 
-/// Adds all checks of the cloud. `whole`: the configuration has no errors; `probe`: rights to change things are tried.
+/// Adds all checks of the cloud. `whole`: the configuration has no errors; `probe`: permissions to change things are
+/// tried.
 pub(super) async fn examine(
     context: &Context<'_>,
     config: &Config,
@@ -92,7 +93,7 @@ pub(super) async fn examine(
     }
 }
 
-/// Calls every host that is needed, which also gives the time there; returns the hosts that answered.
+/// Calls every needed host, which also returns the time there; returns the hosts that responded.
 async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut DoctorReport) -> BTreeSet<String> {
     let desktops = needs.regions.iter().map(|region| Product::Desktops { region: region.clone() });
     let mut endpoints: Vec<Endpoint> = Vec::new();
@@ -118,7 +119,7 @@ async fn hosts(cloud: &CloudClient, needs: &Needs, report: &mut DoctorReport) ->
                 reachable.insert(endpoint.authority().to_owned());
                 skews.extend(skew);
             }
-            // Bakes go on without the token service.
+            // Bakes do not need the token service.
             Err(api_error) if Some(&endpoint) == sts.as_ref() && sts != app_streaming => {
                 report.add(Check::warn(name, api_error.to_string(), unreachable(&api_error)));
             }
@@ -159,7 +160,7 @@ fn clock_skew(skews: &[TimeDelta]) -> Check {
     }
 }
 
-/// Where the credentials are from and who they belong to; whether it makes sense to call with them.
+/// Source and owner of the credentials; whether calls with them make sense.
 async fn credentials(
     context: &Context<'_>,
     config: &Config,
@@ -204,7 +205,7 @@ async fn credentials(
     accepted
 }
 
-/// How this command comes by the key pair that the service has.
+/// How this command gets the key pair of the service.
 fn provide(context: &Context<'_>, config: &Config) -> String {
     let folder = host::unit_credentials(context.config_path);
     let in_unit = folder.join("access_key_id").exists() && config.cloud.credentials_dir.is_none();
@@ -222,10 +223,10 @@ fn provide(context: &Context<'_>, config: &Config) -> String {
 }
 
 async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &mut DoctorReport) {
-    let (looks, left_out) = Look::all(needs);
-    let mut looks: FuturesOrdered<_> = looks.into_iter().map(|(look, weight)| look.check(cloud, weight)).collect();
+    let (calls, left_out) = ListCall::all(needs);
+    let mut calls: FuturesOrdered<_> = calls.into_iter().map(|(call, weight)| call.check(cloud, weight)).collect();
     let mut found_any = false;
-    while let Some((check, found)) = looks.next().await {
+    while let Some((check, found)) = calls.next().await {
         found_any |= found;
         report.add(check);
     }
@@ -248,14 +249,14 @@ async fn permissions(cloud: &CloudClient, needs: &Needs, probe: bool, report: &m
     report.add_all(left_out);
 }
 
-/// The instances of one kind and region, each with the schedules that bake it.
+/// Instances of one kind and region, each with its schedules.
 type Group<'a> = BTreeMap<InstanceId, Vec<&'a Schedule>>;
 
 async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorReport) {
     let mut groups: BTreeMap<(&'static str, &str), (InstanceType, Group<'_>)> = BTreeMap::new();
     for schedule in &config.schedules {
         let kind = schedule.settings.instance_type;
-        // Workstations of all regions are in one list.
+        // One list has the workstations of all regions.
         let region = match kind {
             InstanceType::CloudDesktop => schedule.settings.instance_region.as_str(),
             InstanceType::WuyingServer => config.cloud.region.as_str(),
@@ -289,7 +290,7 @@ async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorRepo
                 }
             }
             Err(api_error) => {
-                let name = format!("{} {}s in {region}", group.len(), kind_word(kind));
+                let name = format!("{} {}s in {region}", group.len(), kind_label(kind));
                 report.add(Check::warn(name, format!("not looked up: {api_error}"), &*api_error.advice));
             }
         }
@@ -302,7 +303,7 @@ async fn instances(cloud: &CloudClient, config: &Config, report: &mut DoctorRepo
     }
 }
 
-/// Those of the group that are there; what is not of the expected kind is looked for among the other.
+/// Existing instances of the group; those of the wrong kind are searched for in the other kind.
 async fn look_up(
     cloud: &CloudClient,
     kind: InstanceType,
@@ -317,7 +318,7 @@ async fn look_up(
         InstanceType::WuyingServer => InstanceType::CloudDesktop,
     };
     let lost: Vec<InstanceId> = ids.into_iter().filter(|id| !found.contains_key(id)).collect();
-    // Only for a better word: without the right to it, they are simply not there.
+    // Only for a better message: without the permission they count as missing.
     let elsewhere = find(cloud, other, region, &lost).await.unwrap_or_default();
     found.extend(elsewhere.into_iter().map(|machine| (machine.id.clone(), machine)));
     Ok(found)
@@ -338,26 +339,26 @@ fn instance(
             InstanceType::CloudDesktop => format!(" in {region}"),
             InstanceType::WuyingServer => String::new(),
         };
-        let found = format!("the account has no such {}{place} ({names})", kind_word(kind));
+        let found = format!("the account has no such {}{place} ({names})", kind_label(kind));
         let advice = "check instance_id, instance_region and the account of the credentials";
         let is_idle = schedules.iter().all(|schedule| schedule.paused);
         return if is_idle { Check::warn(name, found, advice) } else { Check::fail(name, found, advice) };
     };
     if machine.kind != kind {
-        let found = format!("a {}, but the file says {} ({names})", kind_word(machine.kind), kind.as_str());
+        let found = format!("a {}, but the configuration has {} ({names})", kind_label(machine.kind), kind.as_str());
         return Check::fail(name, found, format!("set instance_type = \"{}\"", machine.kind.as_str()));
     }
     let state = machine.status.as_str();
-    let found = format!("{state}, {} ({names})", machine.name.as_deref().unwrap_or(kind_word(kind)));
+    let found = format!("{state}, {} ({names})", machine.name.as_deref().unwrap_or(kind_label(kind)));
     let is_usual = ["Running", "Stopped"].contains(&state) || PASSING.contains(&state.to_ascii_lowercase().as_str());
     if is_usual {
         Check::ok(name, found)
     } else {
-        Check::warn(name, found, "look at it in the console: its bakes may fail")
+        Check::warn(name, found, "check it in the console: its bakes may fail")
     }
 }
 
-/// Images that carry our owner's tag, and whose line is not in the file.
+/// Images with the owner's tag whose line is not in the configuration.
 async fn images(cloud: &CloudClient, config: &Config) -> Check {
     let name = "images";
     let owner = &config.daemon.owner;
@@ -388,7 +389,7 @@ async fn images(cloud: &CloudClient, config: &Config) -> Check {
     }
     let found = format!("{ours} of owner {owner}");
     if strays.is_empty() {
-        return Check::ok(name, format!("{found}, all of lines of the file"));
+        return Check::ok(name, format!("{found}, all of configured lines"));
     }
     let count: usize = strays.values().sum();
     let mut lines: Vec<String> = strays.iter().take(5).map(|(line, n)| format!("{line} ({n})")).collect();
@@ -396,7 +397,7 @@ async fn images(cloud: &CloudClient, config: &Config) -> Check {
         lines.push(format!("and {} lines more", strays.len() - lines.len()));
     }
     let found = format!("{found}, {count} of them of lines that are not in the file: {}", lines.join(", "));
-    let advice = "nobody looks after these: put the schedule back (with its `id`, if it was renamed), or delete them in the \
+    let advice = "no schedule manages these: restore the schedule (with its `id`, if it was renamed), or delete them in the \
                   console";
     Check::warn(name, found, advice)
 }

@@ -1,4 +1,4 @@
-//! What is of this host: files, their permissions, the disk, the time zones.
+//! Checks of this host: files, their permissions, the disk, the time zones.
 
 use std::{
     fs::{self, Metadata},
@@ -17,14 +17,14 @@ use crate::{
     domain::calendar::zone::Release,
 };
 
-/// Of a mode: others may read, others may write, a folder whose files only their owners may replace.
+/// Mode bits: others may read, others may write, sticky folder.
 const OTHERS_READ: u32 = 0o004;
 const OTHERS_WRITE: u32 = 0o002;
 const OTHERS_ENTER: u32 = 0o001;
 const STICKY: u32 = 0o1000;
 
 const MIB: u64 = 1024 * 1024;
-/// A year of ten bakes a night takes a few MiB; what else fills the disk is what this is about.
+/// A year of ten bakes a night takes a few MiB; other data may fill the disk.
 const LITTLE_ROOM: u64 = 500 * MIB;
 const NO_ROOM: u64 = 20 * MIB;
 
@@ -55,13 +55,13 @@ pub(super) fn configuration(path: &Path, config: &Config, problems: &Problems) -
     }
 }
 
-/// Whoever can write the configuration can have any instance stopped; what the daemon cannot read it cannot handle.
+/// Write access to the configuration allows stopping any instance; the daemon must be able to read it.
 pub(super) fn config_permissions(config: &Config) -> Check {
     let name = "configuration permissions";
     if config.files.is_empty() {
         return Check::skip(name, "no file could be read; what follows is by the defaults");
     }
-    // The state directory belongs to the daemon's user, whoever that is.
+    // The state directory belongs to the daemon's user.
     let daemon = fs::metadata(&config.daemon.state_dir).ok().map(|state| (state.uid(), state.gid()));
     for file in &config.files {
         let Ok(metadata) = fs::metadata(file) else { continue };
@@ -107,18 +107,18 @@ fn readable_by(file: &Metadata, uid: u32, gid: u32) -> bool {
     uid == 0 || file.mode() & bit != 0
 }
 
-/// Whether every folder above lets others through.
+/// Whether every parent folder can be traversed.
 fn is_reachable(file: &Path) -> bool {
     let full = fs::canonicalize(file).unwrap_or_else(|_| file.to_owned());
     full.ancestors().skip(1).all(|folder| fs::metadata(folder).is_ok_and(|it| it.mode() & OTHERS_ENTER != 0))
 }
 
-/// The folder beside the configuration that the service's unit takes the key pair from.
+/// Folder beside the configuration from which the service's unit takes the key pair.
 pub(super) fn unit_credentials(config_path: &Path) -> PathBuf {
     config_path.parent().unwrap_or(Path::new("")).join("credentials")
 }
 
-/// Files that may hold a key pair, whether or not this command reads them.
+/// Files that may contain a key pair, whether or not this command reads them.
 pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> Check {
     let name = "credential files";
     if config.cloud.credentials == Credentials::EcsRamRole {
@@ -143,7 +143,7 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => {
                 let advice = "run as root, or as the daemon's user";
-                return Check::warn(name, format!("{} cannot be looked at: {error}", file.display()), advice);
+                return Check::warn(name, format!("{} cannot be examined: {error}", file.display()), advice);
             }
         };
         let open =
@@ -166,20 +166,20 @@ pub(super) fn credential_permissions(context: &Context<'_>, config: &Config) -> 
 
 pub(super) fn disk(state_dir: &Path) -> Check {
     let name = "disk";
-    // Before the first run there is no state directory; it will be on the file system of the folder above.
+    // Before the first run there is no state directory; it will be on the file system of its parent.
     let Some(folder) = state_dir.ancestors().find(|folder| folder.is_dir()) else {
         return Check::fail(name, format!("there is no folder above {}", state_dir.display()), "check state_dir");
     };
     let disk = match rustix::fs::statvfs(folder) {
         Ok(disk) => disk,
         Err(error) => {
-            let found = format!("{} cannot be looked at: {error}", folder.display());
+            let found = format!("{} cannot be examined: {error}", folder.display());
             return Check::warn(name, found, "run as root, or as the daemon's user");
         }
     };
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let found = format!("{} MiB free for {}", free / MIB, state_dir.display());
-    let advice = "make room: without it no bake is begun, because its row could not be written";
+    let advice = "make room: without it no bake starts, because its row could not be written";
     if disk.f_flag.contains(StatVfsMountFlags::RDONLY) {
         let found = format!("the file system of {} is read-only", state_dir.display());
         return Check::fail(name, found, "see why (dmesg), and mount it for writing");

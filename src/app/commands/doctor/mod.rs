@@ -1,6 +1,5 @@
-//! `imagebaked doctor`: everything that a bake needs, looked at one by one, and nothing changed by it. What is of this
-//! host is in [`host`], what runs on it in [`service`], what is of the cloud in [`cloud`]; [`permissions`] knows how a
-//! right is tried without using it.
+//! `imagebaked doctor`: checks everything that a bake needs, without a change. [`host`] checks this host, [`service`]
+//! the daemon on it, [`cloud`] the cloud; [`permissions`] probes permissions without using them.
 
 use serde::Serialize;
 use serde_json::json;
@@ -20,26 +19,26 @@ mod host;
 mod permissions;
 mod service;
 
-/// How a check went.
+/// Result of a check.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 enum CheckStatus {
-    /// There was nothing to look at, or no way to.
+    /// Not needed, or not possible.
     Skip,
     Ok,
-    /// Bakes may work, but somebody should look.
+    /// Bakes may work, but a person should check it.
     Warn,
     /// Bakes will not work.
     Fail,
 }
 
-/// One line of the report, with the field names that `--json` promises.
+/// One line of the report; the field names are those of `--json`.
 #[derive(Debug, Clone, Serialize)]
 struct Check {
     name: String,
     result: CheckStatus,
     found: String,
-    /// What to do.
+    /// Advice.
     advice: Option<String>,
 }
 
@@ -65,7 +64,7 @@ impl Check {
     }
 }
 
-/// The checks so far. For people each is printed as soon as it is known, for some take their time.
+/// The checks so far. The text output prints each at once, because some take long.
 struct DoctorReport {
     checks: Vec<Check>,
     live: bool,
@@ -75,7 +74,7 @@ struct DoctorReport {
 impl DoctorReport {
     fn add(&mut self, check: Check) {
         if self.live {
-            super::say(&line(&check, self.color));
+            super::print_text(&line(&check, self.color));
         }
         self.checks.push(check);
     }
@@ -118,7 +117,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
         format!("{}\n", json!({ "checks": report.checks, "ok": failures == 0 }))
     } else {
         format!(
-            "\n{} ok, {} to look at, {failures} failed, {} skipped.\n",
+            "\n{} ok, {} warnings, {failures} failed, {} skipped.\n",
             report.count(CheckStatus::Ok),
             report.count(CheckStatus::Warn),
             report.count(CheckStatus::Skip)
@@ -127,7 +126,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     Ok(CommandOutput { text, exit })
 }
 
-/// The check on one line, and what to do on the next.
+/// The check on one line, and the advice on the next.
 fn line(check: &Check, color: bool) -> String {
     let (word, code) = match check.result {
         CheckStatus::Skip => ("skip", "2"),

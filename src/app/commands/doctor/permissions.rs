@@ -1,11 +1,11 @@
-//! Whether the RAM policy allows what bakes do, found out without doing it.
+//! Probes whether the RAM policy allows the calls of bakes, without an effect.
 //!
-//! Calls that read are made for instances and images that exist nowhere ([`NO_SUCH_INSTANCE`], [`NO_SUCH_IMAGE`]). So are
-//! those that change things, which have no effect for want of anything to have it on: the cloud gives out its ids itself,
-//! in another form. Should a call that reads find something of these ids all the same, none that changes is made. None is
-//! made twice, and none without an id: a list of none may mean all.
+//! Reading calls use an instance and an image that do not exist ([`NO_SUCH_INSTANCE`], [`NO_SUCH_IMAGE`]). So do
+//! changing calls, which then have no effect: the cloud's own ids have another form. If a reading call finds something
+//! with these ids, no changing call is made. No call is made twice, and none without an id: an empty list may mean all.
 //!
-//! The cloud checks the right before it searches for the thing, so the code of the error shows which of the two is missing.
+//! The cloud checks the permission before it searches for the object, so the error code shows which of the two is
+//! missing.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -33,31 +33,31 @@ use crate::{
     },
 };
 
-/// What the schedules make use of.
+/// Calls that the schedules need.
 #[derive(Debug)]
 pub(super) struct Needs {
-    /// Of the first schedule; all kinds are imaged by the same call.
+    /// Kind of the first schedule; the create call is the same for all kinds.
     kind: Option<InstanceType>,
     workstations: Use,
     desktops: Use,
-    /// Of the cloud desktops.
+    /// Regions of the cloud desktops.
     pub(super) regions: BTreeSet<String>,
     delete: bool,
-    /// What is asked before an image is deleted whether it uses it, and what the operator leaves out.
+    /// Kinds of users that are listed before an image is deleted, and those that the operator excludes.
     asked: BTreeSet<UserKind>,
     not_asked: Vec<UserKind>,
-    /// Where.
+    /// Regions of the users.
     regions_of_use: BTreeSet<String>,
     home: String,
     distribute: bool,
 }
 
-/// What is done with machines of one kind.
+/// Calls for machines of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Use {
     Nothing,
     Imaged,
-    /// Stopped for it, and started again.
+    /// Stopped and started.
     Stopped,
 }
 
@@ -88,16 +88,16 @@ impl Needs {
     }
 }
 
-/// A call that reads.
+/// A reading call.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum ListCall {
     Images,
     Workstations,
     /// Of this region.
     Desktops(String),
     /// Delivery groups.
     Groups,
-    /// Asked for at the host of this region; templates belong to none.
+    /// At the host of this region; templates belong to none.
     Templates(String),
     /// Desktop pools of this region.
     Pools(String),
@@ -107,19 +107,19 @@ pub(super) enum Look {
     DesktopImages(String),
 }
 
-impl Look {
-    /// Those that the schedules need, each with how bad it is where the right is missing; and what is left out, why.
+impl ListCall {
+    /// Needed calls, each with the severity of a missing permission; and the omitted ones, with the reason.
     pub(super) fn all(needs: &Needs) -> (Vec<(Self, CheckStatus)>, Vec<Check>) {
-        // Bakes that stop nothing do not ask for instances, only people do; and who deletes images asks who uses them.
+        // Bakes without a stop list no instances, only people do; deletions list users.
         let asked = |kind| needs.delete && needs.asked.contains(&kind);
         let weight =
             |used, kind| if used == Use::Stopped || asked(kind) { CheckStatus::Fail } else { CheckStatus::Warn };
         let unneeded = if needs.delete { "left out by in_use of [cloud]" } else { "no schedule has `keep`" };
-        let mut looks = vec![(Self::Images, CheckStatus::Fail)];
+        let mut calls = vec![(Self::Images, CheckStatus::Fail)];
         let mut left_out = Vec::new();
         if needs.delete && !needs.not_asked.is_empty() {
             let kinds = needs.not_asked.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
-            let found = format!("{kinds} are not asked whether they use an image before it is deleted");
+            let found = format!("{kinds} are not listed as users before an image is deleted");
             left_out.push(Check::warn(
                 "in_use",
                 found,
@@ -127,7 +127,7 @@ impl Look {
             ));
         }
         if needs.workstations > Use::Nothing || asked(UserKind::Workstations) {
-            looks.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));
+            calls.push((Self::Workstations, weight(needs.workstations, UserKind::Workstations)));
         } else {
             left_out.push(Check::skip("appstreaming:ListWuyingServer", "not needed: no schedule has a workstation"));
         }
@@ -139,22 +139,22 @@ impl Look {
             left_out.push(Check::skip("ecd:DescribeDesktops", "not needed: no schedule has a cloud desktop"));
         }
         let of_desktops = weight(needs.desktops, UserKind::Desktops);
-        looks.extend(regions.into_iter().map(|region| (Self::Desktops(region), of_desktops)));
+        calls.extend(regions.into_iter().map(|region| (Self::Desktops(region), of_desktops)));
         let mut offer = |name: &str, wanted: bool, offered: Vec<Self>| {
             if wanted {
-                looks.extend(offered.into_iter().map(|look| (look, CheckStatus::Fail)));
+                calls.extend(offered.into_iter().map(|call| (call, CheckStatus::Fail)));
             } else {
                 left_out.push(Check::skip(name, format!("not needed: {unneeded}")));
             }
         };
-        let everywhere = |look: fn(String) -> Self| needs.regions_of_use.iter().cloned().map(look).collect::<Vec<_>>();
+        let everywhere = |call: fn(String) -> Self| needs.regions_of_use.iter().cloned().map(call).collect::<Vec<_>>();
         let by_desktop_ids = needs.delete && needs.asked.iter().any(|kind| kind.is_of_desktop_service());
         offer("appstreaming:ListAppInstanceGroup", asked(UserKind::DeliveryGroups), vec![Self::Groups]);
         offer("ecd:DescribeTemplates", asked(UserKind::Templates), vec![Self::Templates(needs.home.clone())]);
         offer("ecd:DescribeDesktopGroups", asked(UserKind::Pools), everywhere(Self::Pools));
         offer("ecd:DescribeBundles", asked(UserKind::Bundles), everywhere(Self::Bundles));
         offer("ecd:DescribeImages", by_desktop_ids, everywhere(Self::DesktopImages));
-        (looks, left_out)
+        (calls, left_out)
     }
 
     fn name(&self) -> String {
@@ -170,7 +170,7 @@ impl Look {
         }
     }
 
-    /// Looks for what exists nowhere; whether it was found all the same.
+    /// Calls it for objects that do not exist; returns whether something was found.
     async fn take(&self, cloud: &CloudClient) -> Result<bool, ApiError> {
         let ids = vec![InstanceId::from(NO_SUCH_INSTANCE)];
         let image_ids = vec![NO_SUCH_IMAGE.to_owned()];
@@ -218,7 +218,7 @@ impl Look {
         }
     }
 
-    /// The check, and whether anything was found that should not be there.
+    /// The check, and whether something was found that should not exist.
     pub(super) async fn check(self, cloud: &CloudClient, weight: CheckStatus) -> (Check, bool) {
         let taken = self.take(cloud).await;
         let found = matches!(taken, Ok(true));
@@ -226,13 +226,13 @@ impl Look {
     }
 }
 
-/// A call that changes things, were there anything of its id.
+/// A changing call, without an object to change.
 #[derive(Debug, Clone)]
 pub(super) enum Probe {
     Create(InstanceType),
     StopWorkstations,
     StartWorkstations,
-    /// In this region: rights are the same in all.
+    /// In this region: permissions are the same in all.
     StopDesktops(String),
     /// Likewise.
     StartDesktops(String),
@@ -241,7 +241,7 @@ pub(super) enum Probe {
 }
 
 impl Probe {
-    /// Those that the schedules need, and what is left out, why.
+    /// Needed calls, and the omitted ones, with the reason.
     pub(super) fn all(needs: &Needs) -> (Vec<Self>, Vec<Check>) {
         let mut probes = Vec::new();
         let mut left_out = Vec::new();
@@ -318,7 +318,7 @@ impl Probe {
                 let request = StartTaskForDistributeImage {
                     image_id,
                     version_id: None,
-                    // To nowhere, so that there is nothing to be done even with an image.
+                    // Without regions, so that nothing happens even with an image.
                     destination_regions: Vec::new(),
                     source_region: None,
                     product_type: None,
@@ -330,7 +330,7 @@ impl Probe {
     }
 }
 
-/// The check of the right to a call, by its error or its success; `weight` is the status if the right is missing.
+/// Check of the permission for a call, by its error or success; `weight` is the status if it is missing.
 fn judged(name: &str, weight: CheckStatus, refused: Option<&ApiError>) -> Check {
     let Some(error) = refused else { return Check::ok(name, "allowed") };
     match right_of(error) {
@@ -355,10 +355,10 @@ enum Right {
 
 fn right_of(error: &ApiError) -> Right {
     const DENIALS: [&str; 4] = ["Forbidden", "NoPermission", "AccessDenied", "Unauthorized"];
-    // Codes of the gateway, which come before the check of rights.
+    // Codes of the gateway, before the check of permissions.
     const BEFORE: [&str; 6] =
         ["InvalidApi", "InvalidProduct", "InvalidProtocol", "InvalidVersion", "InvalidAction", "MissingSecurityToken"];
-    // Codes about the thing that the call is for.
+    // Codes about the object of the call.
     const OF_THE_THING: [&str; 6] =
         ["Missing", "Invalid", "Incorrect", "ImageDistribute.", "ImageDelete", "ExceedBuilderQuota"];
     let code = error.code.as_deref().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What runs, or should run, on this host: the history, the daemon, its unit.
+//! Checks of the history, the daemon and its unit on this host.
 
 use std::{
     collections::BTreeMap,
@@ -21,9 +21,9 @@ use crate::{
     domain::{error::chain, health::Verdict},
 };
 
-/// A history of a million bakes is read through in a few seconds.
+/// Maximum time for reading the history: a million bakes take a few seconds.
 const READ_THROUGH: Duration = Duration::from_mins(1);
-/// `systemctl` answers at once or never.
+/// Timeout of `systemctl`.
 const SYSTEMCTL: Duration = Duration::from_secs(5);
 const UNIT: &str = "imagebaked";
 
@@ -65,7 +65,7 @@ pub(super) async fn database(state_dir: &Path) -> Check {
         Ok(Err(error @ StoreError::Newer { .. })) => Check::fail(name, error.to_string(), "install that version"),
         Ok(Err(error)) => {
             let found = chain(&error);
-            // SQLite keeps an index of the journal beside the database, which a reader may have to make.
+            // SQLite needs an index of the journal beside the database, which a reader may have to create.
             if ["unable to open", "readonly"].iter().any(|words| found.contains(words)) {
                 return Check::warn(name, found, "run as root, or as the daemon's user");
             }
@@ -78,7 +78,7 @@ pub(super) async fn database(state_dir: &Path) -> Check {
     }
 }
 
-/// The daemon, as it answers at its socket.
+/// The daemon, by its reply at the socket.
 pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
     let name = "daemon";
     let socket = &config.daemon.control_socket;
@@ -87,14 +87,14 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
         Ok(Reply::Failed { message }) => return Check::fail(name, message, "see its log: journalctl -t imagebaked"),
         Ok(_) => {
             let advice = format!("systemctl restart {UNIT}");
-            return Check::fail(name, "it answers something else than was asked", advice);
+            return Check::fail(name, "it sent an unexpected reply", advice);
         }
         Err(ControlError::Unreachable { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => {
             let advice = "run as root, or as a member of the daemon's group";
             return Check::warn(name, format!("you may not use {}", socket.display()), advice);
         }
         Err(ControlError::Unreachable { .. }) => {
-            let found = format!("nobody listens at {}", socket.display());
+            let found = format!("no daemon listens at {}", socket.display());
             return Check::warn(name, found, format!("systemctl start {UNIT}; without it nothing is baked"));
         }
         Err(error @ ControlError::OtherVersion { .. }) => {
@@ -110,11 +110,7 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
     }
     if status.health.verdict != Verdict::Ok {
         let found = format!("{found}; {}", status.health.headline());
-        return Check::warn(
-            name,
-            found,
-            "imagebaked status says which command helps against each; see docs/problems.md",
-        );
+        return Check::warn(name, found, "imagebaked status shows the command for each; see docs/problems.md");
     }
     if !broken && daemon.config_hash != config.hash {
         let found = format!("{found}, but it runs by configuration {}, not {}", daemon.config_hash, config.hash);
@@ -123,7 +119,7 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
     Check::ok(name, format!("{found}, health OK"))
 }
 
-/// Whether systemd starts the daemon, and would at the next boot.
+/// Whether systemd starts the daemon, now and at boot.
 pub(super) async fn unit(environment: &BTreeMap<String, String>) -> Check {
     let name = "systemd unit";
     let (enabled, active) = match (ask(environment, "is-enabled").await, ask(environment, "is-active").await) {
@@ -140,13 +136,13 @@ pub(super) async fn unit(environment: &BTreeMap<String, String>) -> Check {
             format!("there is no unit {UNIT}"),
             "install systemd/imagebaked.service of the distribution",
         ),
-        (_, "failed") => Check::fail(name, found, format!("journalctl -u {UNIT} -n 50 says why")),
+        (_, "failed") => Check::fail(name, found, format!("journalctl -u {UNIT} -n 50 shows the reason")),
         (_, "active") => Check::warn(name, found, format!("systemctl enable {UNIT}, or a boot ends the bakes")),
         _ => Check::warn(name, found, format!("systemctl enable --now {UNIT}")),
     }
 }
 
-/// The one word that `systemctl` says of the unit, or why it says none.
+/// Status word of `systemctl` for the unit, or why there is none.
 async fn ask(environment: &BTreeMap<String, String>, what: &str) -> Result<String, String> {
     let mut command = Command::new("systemctl");
     command.args([what, UNIT]).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -172,17 +168,17 @@ async fn ask(environment: &BTreeMap<String, String>, what: &str) -> Result<Strin
             }
         }
     }
-    // It says a line or two, which fit into the pipe.
+    // Its output of a line or two fits into the pipe.
     let first = |stream: Option<&mut dyn io::Read>| {
         let mut text = Vec::new();
         stream.map(|stream| stream.take(4096).read_to_end(&mut text));
         String::from_utf8_lossy(&text).lines().next().unwrap_or_default().trim().to_owned()
     };
-    let said = first(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
-    if !said.is_empty() {
-        return Ok(said);
+    let output = first(child.stdout.as_mut().map(|stream| stream as &mut dyn io::Read));
+    if !output.is_empty() {
+        return Ok(output);
     }
     let why = first(child.stderr.as_mut().map(|stream| stream as &mut dyn io::Read));
     // Older versions have no word for it.
-    if why.contains("No such file") { Ok("not-found".to_owned()) } else { Err(format!("systemctl says: {why}")) }
+    if why.contains("No such file") { Ok("not-found".to_owned()) } else { Err(format!("systemctl reports: {why}")) }
 }

@@ -1,4 +1,4 @@
-//! Which queued bakes begin, and what keeps them from it.
+//! Admission: which queued bakes start, and what prevents them.
 
 use chrono::{DateTime, Utc};
 
@@ -18,9 +18,9 @@ use crate::{
     },
 };
 
-/// Admission that a quota has closed.
+/// Admission closed by a quota.
 impl Engine {
-    /// Closes admission where `answer` refuses a call of `bake` for a quota of the account.
+    /// Closes admission if `answer` rejects a call of `bake` for a quota of the account.
     pub(super) fn close_on_quota(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
         let Response::Refused(error) = answer else { return };
         let Some(quota) = error.account_quota() else { return };
@@ -46,12 +46,12 @@ impl Engine {
         });
     }
 
-    /// When the quota of images last refused a create call, while it keeps admission closed.
+    /// Instant at which the quota of images last rejected a create call, while it keeps admission closed.
     pub(super) fn image_quota_refused(&self) -> Option<DateTime<Utc>> {
         self.closed.as_ref().filter(|closed| closed.quota == AccountQuota::Images).map(|closed| closed.refused_at)
     }
 
-    /// Images were deleted: where their quota closed admission, one bake tries now.
+    /// Images were deleted: if their quota closed admission, one bake tries now.
     pub(super) fn images_deleted(&mut self, now: DateTime<Utc>) {
         if let Some(closed) = self.closed.as_mut().filter(|closed| closed.quota == AccountQuota::Images) {
             tracing::info!("images were deleted: one bake tries whether the image quota has room");
@@ -59,8 +59,8 @@ impl Engine {
         }
     }
 
-    /// Whether `bake` may stop or create something at `now`. Where admission is closed and its time has come, the first bake
-    /// that asks is the one that tries.
+    /// Whether `bake` may stop or create something at `now`. If admission is closed and its time has come, the first
+    /// bake that calls this becomes the trial.
     pub(super) fn may_begin(&mut self, bake: BakeId, now: DateTime<Utc>) -> bool {
         let Some(closed) = &mut self.closed else { return true };
         if closed.trial.is_none() && now >= closed.until {
@@ -69,8 +69,8 @@ impl Engine {
         closed.trial == Some(bake)
     }
 
-    /// Whether the answer would let `bake` stop or create something while admission is closed. It is dropped: the call changed
-    /// nothing, and is made again.
+    /// Whether the response would let `bake` stop or create something while admission is closed. It is dropped: the
+    /// call changed nothing, and is repeated.
     pub(super) fn is_closed_to(&self, bake: &Bake, answer: &Response, now: DateTime<Utc>) -> bool {
         let begins_something = matches!(
             bake.state,
@@ -84,8 +84,8 @@ impl Engine {
             && self.closed.as_ref().is_some_and(|closed| closed.trial != Some(bake.id))
     }
 
-    /// Opens admission once the trial's image is being made; lets another bake try once the trial is over without one, or an
-    /// image of ours has ended.
+    /// Opens admission once the trial's image is being made; lets another bake try once the trial has ended without
+    /// one, or an own image has ended.
     pub(super) fn update_admission(&mut self, before: &State, bake: &Bake, now: DateTime<Utc>) {
         let Some(closed) = &mut self.closed else { return };
         let is_building = matches!(bake.state, State::Building { .. });
@@ -107,23 +107,28 @@ impl Engine {
         }
     }
 
-    /// A clock that was set back puts the next try off by `retry.cap` at most.
+    /// A clock that was set back delays the next trial by `retry.cap` at most.
     pub(super) fn clamp_admission(&mut self, now: DateTime<Utc>) {
         if let Some(closed) = &mut self.closed {
             closed.until = closed.until.min(later(now, closed.cap));
         }
     }
 
-    /// The instant at which a bake tries, if nothing else comes before.
+    /// Instant of the next trial, if nothing else comes before.
     pub(super) fn admission_reopens(&self) -> Option<DateTime<Utc>> {
         self.closed.as_ref().filter(|closed| closed.trial.is_none()).map(|closed| closed.until)
     }
 
     /// What keeps every bake in the queue from beginning.
     pub(super) fn blocker(&self) -> Option<Blocker> {
-        if let Some(hold) = &self.hold {
-            let code = if hold.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
-            return Some(Blocker { code, why: hold.headline(), next_try: Some(hold.next_probe), trial: None });
+        if let Some(suspension) = &self.suspension {
+            let code = if suspension.is_clock { ReasonCode::Outage } else { ReasonCode::Credentials };
+            return Some(Blocker {
+                code,
+                why: suspension.headline(),
+                next_try: Some(suspension.next_probe),
+                trial: None,
+            });
         }
         if let Some(uncompared) = &self.uncompared {
             let why = uncompared.wait_reason();
@@ -146,11 +151,11 @@ impl Engine {
 }
 
 impl Engine {
-    /// Lets queued bakes begin, as far as builders are free and nothing holds them.
+    /// Starts queued bakes, as far as builders are free and admission is open.
     pub(super) async fn admit(&mut self, now: DateTime<Utc>, turn: &mut Turn) -> Result<(), StoreError> {
         let mut busy = self.store.busy_builders().await?;
         let mut free = self.limits.builders.saturating_sub(busy.values().sum());
-        if self.hold.is_some() {
+        if self.suspension.is_some() {
             free = free.min(1);
         }
         if let Some(closed) = &self.closed {
@@ -163,7 +168,7 @@ impl Engine {
         let room = self.limits.builders_per_region;
         let full: Vec<&str> = busy.iter().filter(|(_, n)| **n >= room).map(|(region, _)| region.as_str()).collect();
         let queued = self.store.next_queued(self.bake_time(now), free, &full).await?;
-        // Asked only where something would be begun: the probe of a held daemon must not be spent on nothing.
+        // Checked only if something would start: the probe of a suspended daemon must not be wasted.
         if queued.iter().all(|due| turn.has_stepped(due.bake.id)) || !self.may_call(now) {
             return Ok(());
         }
@@ -173,7 +178,7 @@ impl Engine {
             }
             let in_region = busy.entry(bake.settings.instance_region.clone()).or_default();
             if *in_region >= room {
-                // Filled up by this very turn; the next round asks without the region.
+                // Full since this turn; the next query omits the region.
                 continue;
             }
             if !self.may_begin(bake.id, now) {
@@ -184,7 +189,7 @@ impl Engine {
                 continue;
             }
             *in_region += 1;
-            // One that comes back from a wait has its version already.
+            // A bake that returns from a wait has its version already.
             let event = match bake.state.work() {
                 Some(work) => Event::Admitted { version: work.version },
                 None => turn.next_version(&bake.line, last_version, |version| Event::Admitted { version }),

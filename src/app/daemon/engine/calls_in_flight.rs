@@ -1,4 +1,4 @@
-//! Calls that are running, and what their answers bring.
+//! Calls in flight: their start, their responses, and what the responses reveal about clock and zone.
 
 use std::sync::Arc;
 
@@ -46,7 +46,7 @@ impl Engine {
         self.in_flight.insert(id, (bake, handle));
     }
 
-    /// Takes this answer and all others that are there by now, as one transaction.
+    /// Processes this response and all others that are available, in one transaction.
     pub(super) async fn take_answers(&mut self, first: Result<(Id, Finished), tokio::task::JoinError>) {
         let now = self.clock.now();
         let mut steps = Vec::new();
@@ -55,15 +55,15 @@ impl Engine {
             steps.extend(self.answered(joined, now));
             next = self.calls.try_join_next_with_id();
         }
-        // On a slow disk answers may take all the time there is; the engine works all the same.
+        // On a slow disk responses may take all the time; the engine continues to tick.
         self.note_progress();
         if let Err(error) = self.commit(steps, now).await {
-            // The answers are lost, but every intent is committed: those bakes are looked up like after a crash.
+            // The responses are lost, but every intent is committed: those bakes are handled like after a crash.
             self.store_failed(&error, now);
             return;
         }
         self.keep_what_was_taught(now).await;
-        // The turn below may find nothing more to do, and who waits for a bake's end must hear of it all the same.
+        // The turn below may find nothing to do, and clients that wait for the end of a bake must still be notified.
         self.publish_status(None, true);
         self.turn().await;
     }
@@ -76,7 +76,7 @@ impl Engine {
         let (id, finished) = match joined {
             Ok((id, finished)) => (id, finished),
             Err(error) => {
-                // A panic or an abort: what the call did is not known. Left to the database, where its intent stands.
+                // A panic or an abort: the result of the call is unknown. The committed intent remains in the database.
                 let id = self.call_of.remove(&error.id())?;
                 self.in_flight.remove(&id);
                 tracing::error!(bake = %id, error = &error as &dyn std::error::Error, "a call ended without an answer");
@@ -85,7 +85,7 @@ impl Engine {
         };
         let (bake, _) = self.in_flight.remove(&self.call_of.remove(&id)?)?;
         if !self.admitting && matches!(&finished.answer, Response::Hook(outcome) if !outcome.is_ok()) {
-            // Who stops the daemon may have stopped the hook with it: it is asked again at the next start.
+            // Stopping the daemon may have stopped the hook too: it runs again at the next start.
             return None;
         }
         self.judge_credentials(&finished, now);
@@ -102,7 +102,7 @@ impl Engine {
         Some(step)
     }
 
-    /// What the list shows of an image of ours, and when the cloud accepted it, teach the zone of `GmtCreate`.
+    /// Derives the zone of `GmtCreate` from a listed own image and the instant at which the cloud accepted it.
     pub(super) fn learn(&mut self, bake: &Bake, finished: &Finished) {
         match (&finished.answer, finished.server_date) {
             (Response::Created(image), Some(at)) => {
@@ -128,9 +128,9 @@ impl Engine {
         if known == self.pace.gmt_offset {
             return;
         }
-        // It can be learned again: a history that cannot be written is reported by those who must write it.
+        // It can be derived again: other writes report a history that cannot be written.
         if let Err(error) = self.store.keep_gmt_offset(known, now).await {
-            tracing::debug!(error = crate::domain::error::chain(&error), "the zone of GmtCreate could not be kept");
+            tracing::debug!(error = crate::domain::error::chain(&error), "the zone of GmtCreate could not be stored");
         }
         match known.map(GmtOffset::minutes) {
             Some(minutes) => {
@@ -146,7 +146,7 @@ impl Engine {
         self.pace.gmt_offset = known;
     }
 
-    /// A state that is not in the table is waited for like any that passes; once, the log asks for somebody to look.
+    /// A state that is not in the table counts as transitional; the log reports it once.
     pub(super) fn report_unknown_state(&mut self, bake: &Bake, answer: &Response) {
         let Response::Instance(Some(PowerState::Transitioning(state))) = answer else { return };
         if instance_state::find(state, bake.settings.instance_type).is_some()
@@ -164,12 +164,12 @@ impl Engine {
         );
     }
 
-    /// An instance that cannot be started again is nothing to be quiet about, and nothing to fill the log with either.
+    /// Reports an instance that cannot be started again, at limited intervals.
     pub(super) fn warn_not_running(&mut self, bake: &Bake, answer: &Response, now: DateTime<Utc>) {
         let State::Starting { since, last_error, .. } = &bake.state else { return };
         let is_late = since.is_none_or(|since| now - since >= START_TAKES);
-        let said = self.last_warned.get(&bake.id).is_some_and(|at| now - *at < REPEAT_WARNING_AFTER && now >= *at);
-        if said || !(is_late || matches!(answer, Response::Refused(_))) {
+        let warned = self.last_warned.get(&bake.id).is_some_and(|at| now - *at < REPEAT_WARNING_AFTER && now >= *at);
+        if warned || !(is_late || matches!(answer, Response::Refused(_))) {
             return;
         }
         self.last_warned.insert(bake.id, now);
@@ -184,11 +184,11 @@ impl Engine {
         );
     }
 
-    /// Says which instances stay stopped while no daemon runs.
+    /// Logs the instances that stay stopped while no daemon runs.
     pub(super) async fn warn_of_instances_left_stopped(&self) {
         match self.store.reader().pending_restarts().await {
-            Ok(owed) => {
-                for PendingRestart { bake, schedule, instance, .. } in owed {
+            Ok(pending) => {
+                for PendingRestart { bake, schedule, instance, .. } in pending {
                     tracing::warn!(
                         bake = bake.0,
                         schedule,
@@ -199,7 +199,7 @@ impl Engine {
                 }
             }
             Err(error) => {
-                tracing::error!(error = crate::domain::error::chain(&error), "what is left stopped cannot be told");
+                tracing::error!(error = crate::domain::error::chain(&error), "the stopped instances cannot be listed");
             }
         }
     }

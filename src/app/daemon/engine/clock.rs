@@ -1,4 +1,4 @@
-//! This host's clock: steps, doubts, and the time that bakes go by.
+//! This host's clock: steps, confirmation by the cloud, and the time of bakes.
 
 use std::sync::Arc;
 
@@ -12,21 +12,21 @@ use crate::{
 };
 
 impl Engine {
-    /// Takes note of what has become known of the clock, and asks the cloud for its time while that is in doubt.
+    /// Processes observations of the clock, and requests the cloud's time while the clock is unconfirmed.
     pub(super) async fn watch_clock(&mut self) {
         let clocks = self.cloud.clocks();
         for event in clocks.take_events() {
             clocks::log(&event);
             match event {
                 ClockEvent::Stepped { from, to, confirmed } => {
-                    if let Some(hold) = self.hold.as_mut().filter(|hold| hold.is_clock) {
-                        // It may have been set right.
-                        hold.next_probe = to;
+                    if let Some(suspension) = self.suspension.as_mut().filter(|suspension| suspension.is_clock) {
+                        // It may have been corrected.
+                        suspension.next_probe = to;
                     }
                     if !confirmed {
                         self.planner.clock_corrected(to - from, to);
                     }
-                    // Should the cloud confirm it, slots from here on came on time.
+                    // If the cloud confirms it, slots from here on were on time.
                     self.planned_late_from = self.planned_late_from.or(Some(to)).filter(|from| *from <= to);
                 }
                 ClockEvent::Confirmed => self.planner.clock_confirmed(),
@@ -35,9 +35,9 @@ impl Engine {
             self.idle_until = None;
             self.clock_events.push(event);
         }
-        if clocks.is_in_doubt() {
+        if clocks.is_unconfirmed() {
             let cloud = Arc::clone(&self.cloud);
-            // Nobody waits for the answer: it is compared with the clock as every other.
+            // The response is used by the clock watch, like every other.
             tokio::spawn(async move { cloud.ask_for_the_time().await });
         }
         if let Err(error) = self.record_clock_events().await {
@@ -48,7 +48,7 @@ impl Engine {
         }
     }
 
-    /// For the next start, which knows the time by it before the cloud has answered.
+    /// For the next start, which then knows the time before the cloud has responded.
     pub(super) async fn keep_clock_anchor(&mut self) -> Result<(), StoreError> {
         let Some(anchor) = self.cloud.clocks().anchor() else { return Ok(()) };
         if self.lost.is_none() && self.anchor.as_ref().is_none_or(|kept| anchor.replaces(kept)) {
@@ -58,14 +58,14 @@ impl Engine {
         Ok(())
     }
 
-    /// What cannot be written now is written at the next look.
+    /// A failed write is repeated at the next tick.
     pub(super) async fn record_clock_events(&mut self) -> Result<(), StoreError> {
         while let Some(event) = self.clock_events.first() {
             let now = self.clock.now();
             if clocks::is_audited(event) {
                 self.store.note_clock(now, &event.to_string(), event.once().as_deref()).await?;
             }
-            // Only the cloud's word says that what lies ahead was written by a wrong clock.
+            // Only the cloud's time shows that future rows were written by a wrong clock.
             if matches!(event, ClockEvent::Confirmed) && self.cloud.clocks().agreed().is_ok() {
                 let latest = shifted(now, STEP_BACK);
                 let ended = self.store.end_queued_ahead(latest, now).await?;
@@ -83,8 +83,8 @@ impl Engine {
         Ok(())
     }
 
-    /// The time that bakes go by: the cloud's where this host's clock is ahead of it, so that a clock that was set forward ends
-    /// no wait and no deadline.
+    /// The time of bakes: the cloud's if this host's clock is ahead of it, so that a clock that was set forward ends no
+    /// wait and no deadline.
     pub(super) fn bake_time(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.cloud.clocks().cloud_now().min(now)
     }

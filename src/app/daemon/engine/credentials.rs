@@ -1,4 +1,4 @@
-//! Rejected credentials suspend every schedule until the cloud accepts them again.
+//! Suspension of all schedules after rejected credentials, until the cloud accepts them again.
 
 use chrono::{DateTime, Utc};
 
@@ -11,20 +11,20 @@ use crate::{
     },
 };
 
-/// Why nothing new is begun.
+/// Reason of a suspension.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Suspension {
-    /// Since when.
+    /// Start.
     pub since: DateTime<Utc>,
-    /// What the cloud said.
+    /// Message of the cloud.
     pub message: String,
-    /// Whether it refuses the time of this host, and not the credentials.
+    /// Whether the cloud rejects the time of this host, and not the credentials.
     pub is_clock: bool,
     pub(super) next_probe: DateTime<Utc>,
 }
 
 impl Suspension {
-    /// In one line, for the log, `status` and the page.
+    /// One line for the log, `status` and the page.
     pub fn headline(&self) -> String {
         let cause = if self.is_clock { "this host's clock is refused by the cloud" } else { "credentials rejected" };
         format!("{cause}, every schedule is suspended: {}", self.message)
@@ -37,34 +37,34 @@ impl Engine {
             Response::Refused(api_error) if api_error.class == ErrorClass::Credential => {
                 self.suspend(format!("{api_error} ({})", api_error.advice), api_error.is_clock(), now);
             }
-            // Not every refusal comes after the signature was checked, and a hook has nothing to do with it.
+            // Some rejections precede the check of the signature, and hooks do not use credentials.
             Response::Refused(_) | Response::Hook(_) => {}
             _ => {
-                if let Some(hold) = self.hold.take() {
-                    let what = if hold.is_clock { "clock" } else { "credentials" };
-                    tracing::info!(since = %hold.since, "{what} accepted again: no schedule is suspended");
+                if let Some(suspension) = self.suspension.take() {
+                    let what = if suspension.is_clock { "clock" } else { "credentials" };
+                    tracing::info!(since = %suspension.since, "{what} accepted again: no schedule is suspended");
                 }
             }
         }
     }
 
-    /// Nothing new is begun until the cloud accepts the credentials, or the time of this host; one call a minute asks.
+    /// No bake starts until the cloud accepts the credentials, or the time of this host; one call a minute probes.
     pub(super) fn suspend(&mut self, message: String, is_clock: bool, now: DateTime<Utc>) {
-        let before = self.hold.take().filter(|hold| hold.is_clock == is_clock);
-        let since = before.as_ref().map_or(now, |hold| hold.since);
-        let hold = Suspension { since, message, is_clock, next_probe: shifted(now, SUSPENSION_PROBE) };
+        let before = self.suspension.take().filter(|suspension| suspension.is_clock == is_clock);
+        let since = before.as_ref().map_or(now, |suspension| suspension.since);
+        let suspension = Suspension { since, message, is_clock, next_probe: shifted(now, SUSPENSION_PROBE) };
         if before.is_none() {
-            tracing::error!(reason = %hold.message, "{}", hold.headline());
+            tracing::error!(reason = %suspension.message, "{}", suspension.headline());
         }
-        self.hold = Some(hold);
+        self.suspension = Some(suspension);
     }
 
-    /// Whether a call that begins something may go out: always, but for one probe a minute while credentials are refused.
+    /// Whether a call that starts something may be sent: always, except for one probe a minute during a suspension.
     pub(super) fn may_call(&mut self, now: DateTime<Utc>) -> bool {
-        match &mut self.hold {
+        match &mut self.suspension {
             None => true,
-            Some(hold) if now >= hold.next_probe => {
-                hold.next_probe = shifted(now, SUSPENSION_PROBE);
+            Some(suspension) if now >= suspension.next_probe => {
+                suspension.next_probe = shifted(now, SUSPENSION_PROBE);
                 true
             }
             Some(_) => false,
@@ -72,6 +72,6 @@ impl Engine {
     }
 
     pub(super) fn suspension_ends(&self) -> Option<DateTime<Utc>> {
-        self.hold.as_ref().map(|hold| hold.next_probe)
+        self.suspension.as_ref().map(|suspension| suspension.next_probe)
     }
 }

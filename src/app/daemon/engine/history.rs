@@ -1,4 +1,4 @@
-//! A history that cannot be used, was replaced, or has to be compared with the cloud first.
+//! A history that cannot be used, was replaced, or must be compared with the cloud first.
 
 use chrono::{DateTime, Utc};
 
@@ -8,29 +8,29 @@ use crate::{
     domain::{bake::retry, clock::later},
 };
 
-/// A history that was restored, imported or is empty, before it was compared with the cloud.
+/// A restored, imported or empty history before its comparison with the cloud.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uncompared {
-    /// Since when.
+    /// Start of the wait.
     pub since: DateTime<Utc>,
-    /// Why it could not be compared so far.
+    /// Error of the last comparison.
     pub why: Option<String>,
 }
 
 impl Uncompared {
-    /// What bakes wait for meanwhile.
+    /// Wait reason of bakes.
     pub fn wait_reason(&self) -> String {
         let why = self.why.as_deref().unwrap_or("the cloud has not listed all images yet");
         format!("waits for the comparison of the history with the cloud: {why}")
     }
 }
 
-/// A history whose files were removed, moved or replaced under the daemon.
+/// A history whose files were removed, moved or replaced while the daemon used them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LostHistory {
-    /// Since when it is known.
+    /// Instant of the detection.
     pub since: DateTime<Utc>,
-    /// What became of them.
+    /// What happened to them.
     pub message: String,
 }
 
@@ -42,7 +42,7 @@ impl Engine {
         }
         self.store_error_since.get_or_insert(now);
         let text = crate::domain::error::chain(error);
-        tracing::error!(error = %text, "the history cannot be used; nothing new is begun until it can");
+        tracing::error!(error = %text, "the history cannot be used; no bake starts until it can");
         self.idle_until = Some(later(now, STORE_PAUSE));
         self.publish_status(Some(text), true);
     }
@@ -54,10 +54,10 @@ impl Engine {
             Ok(()) => {
                 self.planned_late_from = Some(uncompared.since.min(self.cloud.bake_time()));
                 self.uncompared = None;
-                // What the cloud was asked for last may not be on its lists yet.
+                // The result of the last calls may not be listed yet.
                 self.pace.search_until = Some(retry::later(now, self.pace.lookup_window));
-                // The cloud has answered.
-                self.hold = None;
+                // The cloud has responded.
+                self.suspension = None;
             }
             Err(NotCompared { why, credentials }) => {
                 if uncompared.why.as_ref() != Some(&why) {
@@ -74,21 +74,21 @@ impl Engine {
         }
     }
 
-    /// The files have lost their names. What is written from now on is gone with the process, so nothing is begun; but an
-    /// image that is being made is followed to its end, and an instance that was stopped is started again.
+    /// The files have lost their names. Later writes end with the process, so nothing is started; but running images
+    /// are followed to their end, and stopped instances are started again.
     pub(super) fn lose_history(&mut self, error: &StoreError, now: DateTime<Utc>) {
         if self.lost.is_some() {
             return;
         }
         let message = crate::domain::error::chain(error);
-        tracing::error!(error = %message, "{message}; nothing new is begun, and the daemon ends once what was begun is over");
+        tracing::error!(error = %message, "{message}; no bake starts, and the daemon ends once the running bakes have ended");
         self.store.detach();
         self.lost = Some(LostHistory { since: now, message });
         self.idle_until = None;
         self.publish_status(None, true);
     }
 
-    /// Whether the history is lost and nothing is left that was begun under it, or nothing more can be done about that.
+    /// Whether the history is lost and all running bakes have ended, or nothing more can be done for them.
     pub(super) async fn is_wound_down(&self) -> bool {
         if self.lost.is_none() {
             return false;

@@ -1,8 +1,9 @@
-//! The one task that moves bakes: it plans what is due, steps the bakes that are due, commits, and only then sends calls.
+//! The engine: the one task that advances bakes. It plans due slots, steps due bakes, commits, and only then sends
+//! calls.
 //!
-//! A turn reads the history and the clock and nothing else. Its result does not depend on what woke it (the ticker, an
-//! answer, a request), or on what this process did before. Calls run beside it; their answers come back as events. All
-//! steps of a turn are one transaction.
+//! A turn reads only the history and the clock. Its result does not depend on what woke it (the ticker, a response, a
+//! request), or on earlier turns. Calls run concurrently; their responses come back as events. All steps of a turn are
+//! one transaction.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -60,27 +61,27 @@ pub use self::history::{LostHistory, Uncompared};
 pub use self::requests::{EngineRequest, NotCompared, RequestError};
 pub use self::status::{EngineStatus, PlannedLine};
 
-/// While credentials are rejected, one call in this time is sent to find out whether they still are.
+/// While credentials are rejected, one probe call per this time.
 const SUSPENSION_PROBE: TimeDelta = TimeDelta::minutes(1);
-/// The engine tries the history again this much after it failed; the log gets at most six lines a minute.
+/// Pause after a failure of the history; the log gets at most six lines a minute.
 const STORE_PAUSE: Duration = Duration::from_secs(10);
-/// No started bake waits longer than this for its next step, unless the clock was set back while the daemon was down.
+/// Maximum wait of a started bake, unless the clock was set back while the daemon was down.
 const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
-/// An instance that does not run this long after it had to be started is reported in the log and in `status`.
+/// Time after which an instance that does not run again is reported in the log and in `status`.
 pub(super) const START_TAKES: TimeDelta = TimeDelta::minutes(5);
-/// The log repeats that report after this time.
+/// Interval of repeated reports.
 const REPEAT_WARNING_AFTER: TimeDelta = TimeDelta::minutes(10);
-/// The engine ticks at least this often, also when the ticker is silent.
+/// Maximum time between two ticks, also when the ticker is silent.
 const OWN_TICK: Duration = Duration::from_secs(2);
-/// Unknown states of instances that are reported; a cloud that makes up a new one each time must not fill the memory.
+/// Maximum number of reported unknown instance states, so that memory stays bounded.
 const MOST_UNKNOWN_STATES: usize = 100;
-/// So many instants that came due while nothing could be planned are planned one by one, each in a transaction of its own;
-/// what comes after them is taken as late.
+/// Maximum number of due instants that are planned one by one, each in its own transaction, after a time without
+/// planning; later ones count as late.
 const MOST_PLANNED_LATE: usize = 1000;
-/// How many slots to come are shown.
+/// Number of published future slots.
 const UPCOMING: usize = 10;
 
-/// Everything that the engine works with.
+/// State of the engine.
 #[derive(Debug)]
 pub struct Engine {
     store: Arc<Store>,
@@ -90,53 +91,53 @@ pub struct Engine {
     pace: PollPolicy,
     limits: Limits,
     config_hash: String,
-    /// Where hooks run.
+    /// Executor of hooks.
     folder: Arc<Path>,
     rng: Rng,
-    /// Bakes with a call under way, as of their last commit, and what ends the call.
+    /// Bakes with a call in flight, as of their last commit, and the handle that ends the call.
     in_flight: HashMap<BakeId, (Bake, AbortHandle)>,
     calls: JoinSet<Finished>,
     call_of: HashMap<Id, BakeId>,
-    /// When the log last reported that an instance does not run again.
+    /// Last report of each instance that does not run again.
     last_warned: HashMap<BakeId, DateTime<Utc>>,
-    hold: Option<Suspension>,
-    /// Whether new bakes may begin; off while draining.
+    suspension: Option<Suspension>,
+    /// Whether new bakes may start; off while draining.
     admitting: bool,
-    /// Cancelled while draining: calls that wait for the rate limit and would begin something do not go out.
+    /// Cancelled while draining: calls that wait for the rate limit and would start something are not sent.
     closing: CancellationToken,
-    /// When the cloud accepted the create calls whose images are followed, by its own clock: they teach the zone of
-    /// `GmtCreate`. Lost at a restart; the next image teaches it, too.
+    /// Instants, by its own clock, at which the cloud accepted create calls of followed images: from them the zone of
+    /// `GmtCreate` is derived. Lost at a restart; the next image shows it too.
     accepted: HashMap<BakeId, (ImageId, DateTime<Utc>)>,
-    /// What searches of one slot share.
+    /// Shared lists of searches for one slot.
     slot_lists: Arc<SlotLists>,
-    /// The zone of `GmtCreate` that images have shown since the last commit.
+    /// Zone of `GmtCreate` that images have shown since the last commit.
     taught: Option<GmtOffset>,
-    /// The next instant at which a turn can find something to do; `None`: the next tick.
+    /// Next instant at which a turn can find something to do; `None`: the next tick.
     idle_until: Option<DateTime<Utc>>,
     last_turn: DateTime<Utc>,
-    /// Since when the history cannot be written.
+    /// Instant from which the history cannot be written.
     store_error_since: Option<DateTime<Utc>>,
-    /// What keeps anything from being begun until history and cloud have been compared.
+    /// Prevents everything until history and cloud have been compared.
     uncompared: Option<Uncompared>,
-    /// How many ended outages of the cloud bakes have been woken after; `None` at the start, which wakes them, too.
+    /// Number of ended outages after which bakes were woken; `None` at the start, which wakes them too.
     outages_handled: Option<u64>,
-    /// What a quota of the account keeps from beginning.
+    /// Admission closed by a quota.
     closed: Option<ClosedAdmission>,
     /// How the queue stands as the history has it.
     queue_kept: Option<QueueState>,
-    /// Until it was compared nothing was planned: what came due since then is planned as if it came due one by one.
+    /// Without planning until the comparison: slots due since then are planned as if one by one.
     planned_late_from: Option<DateTime<Utc>>,
-    /// The history's files have lost their names: what was begun is ended, nothing else is.
+    /// The history's files have lost their names: running bakes end, nothing else happens.
     lost: Option<LostHistory>,
-    /// What became known of the clock and is not in the audit yet.
+    /// Observations about the clock that are not in the audit yet.
     clock_events: Vec<ClockEvent>,
-    /// The comparison of the clocks that the history has.
+    /// The stored comparison of the clocks.
     anchor: Option<ClockAnchor>,
-    /// Set for good once the history turned out to be another one than the engine worked with: nothing is sent any more.
+    /// Set permanently once the history is another one than before: nothing is sent any more.
     history_went_back: bool,
-    /// Unknown states of instances that the log has reported.
+    /// Reported unknown instance states.
     unknown_states: HashSet<String>,
-    /// Whether what rarely changes has been published since it changed.
+    /// Whether rarely changing values have been published since their last change.
     status_published: bool,
     publish: watch::Sender<EngineStatus>,
 }
@@ -150,7 +151,7 @@ struct Limits {
 }
 
 impl Engine {
-    /// An engine for `config`; takes over what the history knows of its schedules.
+    /// Creates an engine for `config`, with the stored progress of its schedules.
     pub async fn new(
         config: &Config,
         store: Arc<Store>,
@@ -191,7 +192,7 @@ impl Engine {
             calls: JoinSet::new(),
             call_of: HashMap::new(),
             last_warned: HashMap::new(),
-            hold: None,
+            suspension: None,
             admitting: true,
             closing: CancellationToken::new(),
             accepted: HashMap::new(),
@@ -217,19 +218,20 @@ impl Engine {
         Ok((engine, status))
     }
 
-    /// Works until `stop`; then begins nothing new, waits at most `drain` for calls under way and commits their answers.
-    /// Fails where the history went back under it: calls under way are dropped, and the next start finds out about them.
+    /// Runs until `stop`; then starts nothing new, waits at most `drain` for calls in flight and commits their
+    /// responses. Fails if the history was replaced by an older one: calls in flight are dropped, and the next start
+    /// checks them.
     pub async fn run(
         mut self,
         mut orders: mpsc::Receiver<EngineRequest>,
         stop: CancellationToken,
         drain: Duration,
     ) -> Result<(), StoreError> {
-        // The ticker goes by the wall clock and is silent while that has been set back; this interval is not.
+        // The ticker uses the wall clock and is silent while that has been set back; this interval is not.
         let mut own_tick = tokio::time::interval(OWN_TICK);
         own_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.history_went_back && !self.is_wound_down().await {
-            // Not in a fixed order: answers that keep coming must not starve the orders and the ticks.
+            // In random order: continuous responses must not starve requests and ticks.
             tokio::select! {
                 () = stop.cancelled() => break,
                 Some(finished) = self.calls.join_next_with_id() => self.take_answers(finished).await,
@@ -247,13 +249,13 @@ impl Engine {
             return Err(StoreError::WentBack);
         }
         if self.lost.is_some() && !stop.is_cancelled() {
-            // Nothing is left that a call could be under way for.
+            // No record is left for calls in flight.
             self.calls.shutdown().await;
             return Err(self.store.replaced().unwrap_or(StoreError::WentBack));
         }
         let waiting = self.in_flight.len();
         if waiting > 0 {
-            tracing::info!(waiting, "stopping: waiting for calls under way");
+            tracing::info!(waiting, "stopping: waiting for running calls");
         }
         let drained = tokio::time::timeout(drain, async {
             while !self.history_went_back {
@@ -262,7 +264,7 @@ impl Engine {
                         Some(finished) => self.take_answers(finished).await,
                         None => break,
                     },
-                    // The watchdog goes on counting.
+                    // The watchdog continues.
                     _ = own_tick.tick() => self.note_progress(),
                 }
             }
@@ -273,7 +275,7 @@ impl Engine {
                 "stopping before every call was answered; the next start finds out what became of them"
             );
         }
-        // Hooks are killed by this, and run again at the next start.
+        // This kills hooks; they run again at the next start.
         self.calls.shutdown().await;
         self.warn_of_instances_left_stopped().await;
         if self.history_went_back { Err(StoreError::WentBack) } else { Ok(()) }
@@ -289,19 +291,19 @@ impl Engine {
             self.lose_history(&error, now);
         }
         let quiet = self.idle_until.is_some_and(|until| now < until) && now >= self.last_turn;
-        // Somebody else could not write: whether anybody can is not left to the next bake to find out.
+        // Another task could not write: a probe checks whether writing is possible.
         let unnoticed = self.store.is_suspect() && self.store_error_since.is_none();
         if !quiet || unnoticed || self.has_outage_ended() {
             self.turn().await;
         }
     }
 
-    /// For the watchdog and for health, without waking those who wait for changes.
+    /// For the watchdog and for health, without waking clients that wait for changes.
     fn note_progress(&self) {
         let now = self.clock.now();
         self.publish.send_if_modified(|status| {
-            status.looks += 1;
-            status.last_look = Some(now);
+            status.ticks += 1;
+            status.last_tick_at = Some(now);
             status.last_tick = Some(Instant::now());
             false
         });

@@ -1,4 +1,4 @@
-//! After an outage of the cloud: bakes that wait for an answer try at once.
+//! End of a cloud outage: bakes that wait for a response try at once.
 
 use std::{sync::Arc, time::Duration};
 
@@ -7,25 +7,25 @@ use chrono::{DateTime, Utc};
 use super::Engine;
 use crate::adapters::store::StoreError;
 
-/// Bakes that are woken together are spread over this; the rate limiter orders their calls.
+/// Bakes that are woken together are spread over this time; the rate limiter orders their calls.
 const SPREAD: Duration = Duration::from_secs(2);
 
 impl Engine {
-    /// Calls hosts that do not answer, where nothing else does: bakes may wait for up to `retry.cap`.
+    /// Probes hosts that do not respond if no other call does: bakes may wait for up to `retry.cap`.
     pub(super) fn probe_outages(&self) {
         for product in self.cloud.outages().take_probes() {
             let cloud = Arc::clone(&self.cloud);
-            // Nobody waits for the answer: it is noted as every other.
+            // The response is recorded like every other.
             tokio::spawn(async move { cloud.probe_outage(product).await });
         }
     }
 
-    /// Whether the cloud answers again, and bakes that wait for it have not been woken since.
+    /// Whether the cloud responds again, and waiting bakes have not been woken since.
     pub(super) fn has_outage_ended(&self) -> bool {
         self.outages_handled != Some(self.cloud.outages().ended())
     }
 
-    /// Makes bakes due that wait for the cloud, if it answers again; at the start, too.
+    /// Makes bakes due that wait for the cloud, if it responds again; also at the start.
     pub(super) async fn wake_after_outage(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let ended = self.cloud.outages().ended();
         if self.outages_handled == Some(ended) {

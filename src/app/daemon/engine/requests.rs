@@ -1,4 +1,4 @@
-//! Requests of commands and of other tasks, carried out between two turns.
+//! Requests of commands and other tasks, handled between two turns.
 
 use chrono::{DateTime, Utc};
 use tokio::sync::oneshot;
@@ -23,121 +23,121 @@ use crate::{
     },
 };
 
-/// Requests that commands and other tasks send to the engine.
+/// Requests of commands and other tasks.
 #[derive(Debug)]
 pub enum EngineRequest {
-    /// Bake now; answers with the numbers of the bakes.
+    /// Bake now; returns the numbers of the bakes.
     Bake {
-        /// Its name or id.
+        /// Name or id of the schedule.
         schedule: String,
-        /// The person or task, for the audit.
+        /// Requester, for the audit.
         who: String,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<Vec<BakeId>, RequestError>>,
     },
-    /// Work by this configuration from now on; running bakes end under the settings they began with.
+    /// Apply this configuration; running bakes end with their former settings.
     ApplyConfig {
         /// The configuration.
         config: Box<Config>,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<(), RequestError>>,
     },
-    /// Take over what the cloud's images say. Between two turns, so that no version is given out meanwhile.
+    /// Apply a comparison with the cloud. Between two turns, so that no version is assigned meanwhile.
     Rebuild {
-        /// What was found.
+        /// The comparison.
         found: Comparison,
-        /// The person or task, for the audit.
+        /// Requester, for the audit.
         who: String,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<(), RequestError>>,
     },
-    /// Give images to a line. Between two turns, so that no version is given out meanwhile.
+    /// Adopt images. Between two turns, so that no version is assigned meanwhile.
     AdoptImages {
-        /// Which, and to which line.
+        /// The images and their line.
         images: Vec<NewImage>,
-        /// Only say what would become of them.
+        /// Report the result without a change.
         dry_run: bool,
-        /// The person or task, for the audit.
+        /// Requester, for the audit.
         who: String,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<Vec<Adopted>, RequestError>>,
     },
-    /// Bake again what a bake that ended did not bring.
+    /// Repeat a bake that ended without an image.
     Retry {
-        /// Which.
+        /// Number of the bake.
         bake: BakeId,
-        /// The person or task, for the audit.
+        /// Requester, for the audit.
         who: String,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<BakeId, RequestError>>,
     },
-    /// Call a bake off.
+    /// Cancel a bake.
     Cancel {
-        /// Which.
+        /// Number of the bake.
         bake: BakeId,
-        /// The person or task, for the audit.
+        /// Requester, for the audit.
         who: String,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<(), RequestError>>,
     },
-    /// Skip the slots of a schedule from now on.
+    /// Pause a schedule.
     Pause {
-        /// Its name or id.
+        /// Name or id of the schedule.
         schedule: String,
-        /// Until when; `None`: until it is resumed.
+        /// End; `None`: until it is resumed.
         until: Option<DateTime<Utc>>,
-        /// Why.
+        /// The person's reason.
         reason: String,
         /// The person, for the audit.
         who: String,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<(), RequestError>>,
     },
-    /// Bake the slots of a schedule again, from now on.
+    /// Resume a schedule.
     Resume {
-        /// Its name or id.
+        /// Name or id of the schedule.
         schedule: String,
         /// The person, for the audit.
         who: String,
-        /// Takes the answer.
+        /// Receiver of the response.
         reply: oneshot::Sender<Result<(), RequestError>>,
     },
-    /// What the comparison with the cloud came to that a restored or empty history needs before anything is begun.
+    /// Result of the comparison with the cloud that a restored or empty history needs.
     Compared {
-        /// Why it could not be made; it is tried again.
+        /// Error of the comparison; it is repeated.
         outcome: Result<(), NotCompared>,
     },
     /// Images were deleted: their quota may have room.
     ImagesDeleted,
-    /// Do what is due: the ticker.
+    /// Process what is due; sent by the ticker.
     Tick,
 }
 
 /// Why history and cloud could not be compared.
 #[derive(Debug)]
 pub struct NotCompared {
-    /// In words.
+    /// Description.
     pub why: String,
-    /// The cloud's refusal, where it was one of the credentials.
+    /// Error of the cloud, if the credentials were rejected.
     pub credentials: Option<String>,
 }
 
-/// Why a request was not carried out, or is not known to be.
+/// Why a request failed, or its result is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum RequestError {
-    /// There is no such schedule or bake.
+    /// Unknown schedule or bake.
     #[error("{0}")]
     NotFound(String),
-    /// The state of what it is about does not allow it.
+    /// The state of the object does not allow it.
     #[error("{0}")]
     Conflict(String),
     /// The history cannot be used.
     #[error(transparent)]
     History(#[from] StoreError),
-    /// The engine has ended and took no request.
+    /// The engine has ended and did not accept the request.
     #[error("the daemon is stopping; nothing was done")]
     Stopping,
-    /// The engine took the request and ended before it answered.
+    /// The engine accepted the request and ended before its response.
     #[error(
         "the daemon took the request and ended before it confirmed it; see `imagebaked history` and `imagebaked audit`"
     )]
@@ -145,7 +145,7 @@ pub enum RequestError {
 }
 
 impl RequestError {
-    /// The reply to the command that made the request.
+    /// Reply to the command.
     pub fn to_reply(&self) -> Reply {
         let message = chain(self);
         match self {
@@ -158,8 +158,8 @@ impl RequestError {
 }
 
 impl Engine {
-    /// A request that changes the published status is answered after the turn that publishes it, so that a status read after
-    /// the answer shows the change.
+    /// A request that changes the published status is answered after the turn that publishes it, so that a later status
+    /// shows the change.
     pub(super) async fn handle(&mut self, order: EngineRequest) {
         if let Some(error) = self.store.replaced().filter(|_| !matches!(order, EngineRequest::Tick)) {
             self.lose_history(&error, self.clock.now());
@@ -176,7 +176,7 @@ impl Engine {
                 self.turn().await;
             }
             EngineRequest::Bake { schedule, who, reply } => {
-                // A dropped receiver means that the person has gone; the bake stands all the same.
+                // A dropped receiver means that the client has gone; the bake remains.
                 let _ = reply.send(self.record_manual(&schedule, who).await);
                 self.turn().await;
             }
@@ -241,7 +241,7 @@ impl Engine {
         let now = self.clock.now();
         let Some(row) = self.store.reader().bake(id).await? else { return Err(no_bake(id)) };
         if !row.is_ended() {
-            return Err(RequestError::Conflict(format!("bake {id} is still under way ({})", row.state)));
+            return Err(RequestError::Conflict(format!("bake {id} is still running ({})", row.state)));
         }
         self.refuse_to_observe()?;
         if row.state == "succeeded" {
@@ -260,12 +260,12 @@ impl Engine {
 
     pub(super) async fn cancel(&mut self, id: BakeId, who: &str) -> Result<(), RequestError> {
         let now = self.clock.now();
-        // One with a call under way is in memory as of its last commit, which is what the database says, too.
+        // A bake with a call in flight is in memory as of its last commit, like in the database.
         let Some(bake) = self.store.bake(id).await? else { return Err(no_bake(id)) };
         if let Some(why) = bake.state.cannot_be_cancelled() {
             return Err(RequestError::Conflict(format!("bake {id} cannot be cancelled: {why}")));
         }
-        // Its answer, when it comes, finds nobody waiting. A hook is ended: the end hooks come next.
+        // A later response is ignored. A hook is killed: the end hooks follow.
         if let Some((bake, call)) = self.in_flight.remove(&id) {
             self.call_of.remove(&call.id());
             if matches!(bake.state, State::Preparing { .. }) {
@@ -289,7 +289,7 @@ impl Engine {
         if until.is_some_and(|until| until <= now) {
             return Err(RequestError::Conflict("the pause would be over already".to_owned()));
         }
-        // Slots up to this moment are not paused yet.
+        // Slots up to now are not paused yet.
         self.plan(now).await?;
         self.store.pause(&Pause { schedule_id, since: now, until, reason, who }).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
@@ -304,7 +304,7 @@ impl Engine {
             let word = format!("{schedule} is not paused; `paused = true` in the file is resumed there");
             return Err(RequestError::Conflict(word));
         }
-        // Slots up to this moment were paused.
+        // Slots up to now were paused.
         self.plan(now).await?;
         self.store.resume(&schedule_id, who, "resumed", now).await?;
         self.planner.set_pauses(self.store.reader().pauses().await?);
@@ -312,7 +312,7 @@ impl Engine {
         Ok(())
     }
 
-    /// Schedules that keep failing for good are paused, before they use up another night.
+    /// Pauses schedules with repeated permanent failures.
     pub(super) async fn auto_pause_failing_schedules(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         let limit = self.limits.pause_after_failures;
         if limit == 0 {
@@ -332,11 +332,11 @@ impl Engine {
         Ok(())
     }
 
-    /// A schedule that was paused for its failures and has had a good image since, mostly by hand, goes on.
+    /// Resumes a schedule that was paused for its failures and has had a good image since, usually by hand.
     pub(super) async fn resume_recovered_schedules(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         for schedule_id in self.store.recovered_schedules().await? {
             tracing::info!(schedule = %schedule_id, "schedule {schedule_id} is resumed: a bake of it succeeded");
-            // Slots up to this moment were paused.
+            // Slots up to now were paused.
             self.plan(now).await?;
             self.store.resume(&schedule_id, ITSELF, "a bake of it succeeded", now).await?;
             self.planner.set_pauses(self.store.reader().pauses().await?);
@@ -347,7 +347,7 @@ impl Engine {
 
     pub(super) async fn apply_config(&mut self, config: &Config) -> Result<(), StoreError> {
         let now = self.clock.now();
-        // Slots due until this moment belong to the rules that were in force.
+        // Slots due until now belong to the former rules.
         self.plan(now).await?;
         self.planner =
             Planner::adopt(&shared(config), &config.hash, &self.store, self.cloud.mode(), self.bake_time(now)).await?;
@@ -358,16 +358,16 @@ impl Engine {
         self.pace = PollPolicy { search_until, gmt_offset, ..pace(config) };
         self.limits = limits(config);
         self.config_hash.clone_from(&config.hash);
-        if let Some(hold) = &mut self.hold {
+        if let Some(suspension) = &mut self.suspension {
             // The credentials may have been fixed: the next probe is sent at once.
-            hold.next_probe = now;
+            suspension.next_probe = now;
         }
         Ok(())
     }
 }
 
 impl EngineRequest {
-    /// Answers that the history cannot be used.
+    /// Error for a history that cannot be used.
     fn refuse(self, error: StoreError) {
         let error = RequestError::History(error);
         match self {

@@ -1,4 +1,4 @@
-//! What the engine publishes of itself.
+//! Status that the engine publishes.
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
@@ -14,38 +14,38 @@ use crate::{
     domain::{health::lines::Line, ids::ScheduleId, pause::Pause},
 };
 
-/// The state of the engine after a turn.
+/// State of the engine after a turn.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct EngineStatus {
-    /// How many ticks reached the engine, and how many batches of answers.
-    pub looks: u64,
-    /// When the last one did.
-    pub last_look: Option<DateTime<Utc>>,
-    /// The same by a clock that nobody sets.
+    /// Number of ticks and of batches of responses.
+    pub ticks: u64,
+    /// Last tick, by the wall clock.
+    pub last_tick_at: Option<DateTime<Utc>>,
+    /// Last tick, by the monotonic clock.
     pub last_tick: Option<Instant>,
-    /// Counts turns that changed something; whoever waits for a change watches this.
+    /// Counts turns with a change; clients that wait for a change observe it.
     pub changes: u64,
-    /// Credentials are refused.
-    pub hold: Option<Suspension>,
-    /// When the quota of images last refused a create call, while no bake begins for it.
+    /// Suspension after rejected credentials.
+    pub suspension: Option<Suspension>,
+    /// Instant at which the quota of images last rejected a create call, while it prevents bakes.
     pub image_quota_refused: Option<DateTime<Utc>>,
     /// The database cannot be used.
     pub store_error: Option<String>,
-    /// Since when.
+    /// Start of the failure.
     pub store_error_since: Option<DateTime<Utc>>,
-    /// History and cloud have to be compared before anything is begun.
+    /// History and cloud must be compared first.
     pub uncompared: Option<Uncompared>,
     /// The history's files have lost their names.
     pub lost_history: Option<LostHistory>,
-    /// The configuration in force.
+    /// Fingerprint of the configuration in force.
     pub config_hash: String,
-    /// Slots to come.
+    /// Future slots.
     pub upcoming: Vec<Upcoming>,
-    /// Schedules in force.
+    /// Number of schedules in force.
     pub schedules: usize,
     /// The lines of all schedules in force.
     pub lines: Arc<[PlannedLine]>,
-    /// Schedules that are paused, but not in the file.
+    /// Paused schedules, except those paused in the configuration.
     pub pauses: Vec<Pause>,
 }
 
@@ -54,9 +54,9 @@ pub struct EngineStatus {
 pub struct PlannedLine {
     /// The schedule's stable id.
     pub schedule_id: ScheduleId,
-    /// Whether the schedule is paused in the file.
+    /// Whether the schedule is paused in the configuration.
     pub paused_in_file: bool,
-    /// What its image is judged by.
+    /// Settings for the health of its image.
     pub line: Line,
 }
 
@@ -70,7 +70,7 @@ impl Engine {
             status.uncompared.clone_from(&self.uncompared);
             status.lost_history.clone_from(&self.lost);
             status.changes += u64::from(changed);
-            status.hold.clone_from(&self.hold);
+            status.suspension.clone_from(&self.suspension);
             let renewed = status.config_hash != self.config_hash || !self.status_published;
             if renewed {
                 status.pauses = self.planner.pauses_at(self.last_turn).cloned().collect();

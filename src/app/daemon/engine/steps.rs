@@ -1,4 +1,4 @@
-//! The steps of one turn before they are committed.
+//! Steps of one turn before they are committed.
 
 use std::collections::{HashMap, HashSet};
 
@@ -15,16 +15,16 @@ use crate::{
     },
 };
 
-/// The steps of one turn. A bake takes one of them at most: the reads of a turn lie before its commits, and a second step
-/// would begin from a row that the first has changed.
+/// Steps of one turn. A bake takes at most one: the reads of a turn precede its commits, and a second step would start
+/// from a changed row.
 #[derive(Default)]
 pub(super) struct Turn {
     pub(super) stepped: HashSet<BakeId>,
-    /// Not committed yet.
+    /// Uncommitted transitions.
     pub(super) steps: Vec<PendingCommit>,
-    /// The last versions given out in this turn: two bakes of it may share a line, and their versions must differ.
+    /// Last versions assigned in this turn: two bakes may share a line, and their versions must differ.
     pub(super) versions: HashMap<LineId, u32>,
-    /// Whether a bake would have taken a second step.
+    /// Whether a bake needs a second step.
     pub(super) is_cut_short: bool,
 }
 
@@ -33,7 +33,7 @@ impl Turn {
         self.stepped.contains(&bake)
     }
 
-    /// The event that gives a bake the next version of its line.
+    /// Event that assigns the next version of a bake's line.
     pub(super) fn next_version(
         &mut self,
         line: &LineId,
@@ -50,7 +50,7 @@ impl Turn {
         }
     }
 
-    /// Sends a bake back to the queue.
+    /// Returns a bake to the queue.
     pub(super) fn put_back(&mut self, mut bake: Bake, queued: State) {
         if self.stepped.insert(bake.id) {
             let before = std::mem::replace(&mut bake.state, queued);
@@ -63,7 +63,7 @@ impl Turn {
     }
 }
 
-/// A bake with its new state, before it is committed.
+/// A bake with its uncommitted state.
 pub(super) struct PendingCommit {
     pub(super) bake: Bake,
     pub(super) before: State,
@@ -72,7 +72,7 @@ pub(super) struct PendingCommit {
 }
 
 impl PendingCommit {
-    /// A hook that failed where that changes nothing is at least told.
+    /// Logs a failed hook that has no other effect.
     pub(super) fn log_hook(&self, answer: &Response) {
         let (State::Finishing { .. }, Response::Hook(outcome)) = (&self.before, answer) else { return };
         if !outcome.is_ok() {
@@ -83,10 +83,10 @@ impl PendingCommit {
         }
     }
 
-    /// One line for each change of state, readable alone, with the keys as fields.
+    /// Logs a change of state in one line that is readable alone, with the keys as fields.
     pub(super) fn log(&self) {
         let (before, state) = (&self.before, &self.bake.state);
-        // A wait is reported once, however often it is looked at.
+        // A wait is reported once, however often it is polled.
         let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
         if before.as_str() == state.as_str() || why(before).is_some() && why(before) == why(state) {
             return;
@@ -120,10 +120,10 @@ impl PendingCommit {
                     schedule,
                     instance,
                     reason,
-                    "bake {bake} of {schedule}: looking for its image: {reason}"
+                    "bake {bake} of {schedule}: searching for its image: {reason}"
                 );
             }
-            State::Queued { kept: Some(_), .. } => {
+            State::Queued { suspended: Some(_), .. } => {
                 tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
             }
             State::Ready { .. } if !reason.is_empty() => {

@@ -108,7 +108,7 @@ async fn engine(config: &Config, store: &Arc<Store>, clock: &ManualClock) -> Eng
 }
 
 fn queued(not_before: DateTime<Utc>) -> State {
-    State::Queued { not_before, kept: None }
+    State::Queued { not_before, suspended: None }
 }
 
 fn work() -> BakeWork {
@@ -236,7 +236,7 @@ async fn a_history_that_went_back_ends_the_engine_and_nothing_is_sent() {
 // A start of the daemon
 
 #[tokio::test]
-async fn a_start_looks_at_once_at_what_waits_for_longer_than_anything_waits() {
+async fn a_start_wakes_at_once_what_waits_for_longer_than_anything_waits() {
     let mut held = Held::new("").await;
     let ready = |minutes| {
         let next = start() + MINUTE * minutes;
@@ -262,8 +262,8 @@ async fn a_bake_of_a_slot_that_has_not_come_ends_before_its_create_call() {
     let states = [
         queued(start()),
         State::Preparing { work: work(), hook: None, next: start() },
-        State::Stopping { work: work(), looks: 0, sent: false, first_stop: false, next: start() },
-        State::Stopping { work: stopped(), looks: 2, sent: true, first_stop: false, next: start() },
+        State::Stopping { work: work(), polls: 0, sent: false, first_stop: false, next: start() },
+        State::Stopping { work: stopped(), polls: 2, sent: true, first_stop: false, next: start() },
         State::Ready { work: work(), reconcile_before_create: true, next: start(), blocked_on: None },
         State::Ready { work: stopped(), reconcile_before_create: false, next: start(), blocked_on: None },
         State::Ready { work: asked, reconcile_before_create: false, next: start(), blocked_on: None },
@@ -318,7 +318,7 @@ async fn a_clock_that_is_set_forward_plans_nothing_until_the_cloud_confirms_it()
     held.clock.step(slot);
     held.engine.tick().await;
     assert_eq!(held.rows().await.len(), 0, "by the cloud's time it is {}", clocks(&held));
-    // The cloud says that it is so: the slot has come on time.
+    // The cloud confirms it: the slot has come on time.
     held.clock.advance(TimeDelta::minutes(10));
     answer(&held, held.clock.now());
     held.engine.tick().await;
@@ -349,7 +349,7 @@ async fn no_hook_of_the_end_is_begun_while_draining_and_each_runs_after_the_next
     held.clock.advance(MINUTE);
     held.engine.turn().await;
     assert!(held.engine.in_flight.is_empty(), "it would be cut off");
-    assert_eq!(held.state(1).await, finishing, "and is owed still");
+    assert_eq!(held.state(1).await, finishing, "and is still pending");
 
     // Nor by the answer that comes while draining.
     let bake = held.store.bake(BakeId(2)).await.unwrap().unwrap();
@@ -375,7 +375,7 @@ async fn a_long_drain_counts_as_progress() {
     let stop = CancellationToken::new();
     stop.cancel();
     held.engine.run(received, stop, OWN_TICK * 2).await.unwrap();
-    assert!(status.borrow().looks >= 2, "the watchdog would end it");
+    assert!(status.borrow().ticks >= 2, "the watchdog would end it");
 }
 
 // A start that takes long
@@ -402,7 +402,7 @@ async fn a_start_that_takes_longer_than_five_minutes_is_reported_of() {
         held.engine.warn_not_running(&bake, &on_its_way, since + TimeDelta::seconds(seconds));
         assert_eq!(held.engine.last_warned.contains_key(&bake.id), warned, "{seconds} s");
     }
-    // A refusal is no matter of patience.
+    // A rejection ends the wait at once.
     held.engine.last_warned.clear();
     let api_error = ApiError {
         class: ErrorClass::Busy,
@@ -487,7 +487,7 @@ async fn deleted_images_let_one_bake_try_where_their_quota_was_full() {
     }
 }
 
-/// A stopped instance must not wait for its turn to try: there may be many before it.
+/// A stopped instance must not be queued for a trial: there may be many before it.
 #[tokio::test]
 async fn closed_admission_keeps_no_instance_stopped_for_longer_than_max_downtime() {
     let mut held = Held::new("deadline = '4h'\nretry.cap = '1h'\nmax_downtime = '10m'").await;
@@ -583,7 +583,7 @@ async fn the_first_answer_after_an_outage_wakes_what_waits_for_the_cloud_and_not
         searching: false,
     };
     let kept =
-        |on| State::Queued { not_before: later, kept: Some(Suspended { work: work(on), resume: Resume::Create }) };
+        |on| State::Queued { not_before: later, suspended: Some(Suspended { work: work(on), resume: Resume::Create }) };
     held.record([
         (Trigger::Slot, start(), building(WaitReason::Outage)),
         (Trigger::Slot, start(), kept(WaitReason::Outage)),

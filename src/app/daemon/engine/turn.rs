@@ -1,4 +1,4 @@
-//! One turn: what is due takes a step, the steps are committed, and only then calls go out.
+//! One turn: due bakes take a step, the steps are committed, and only then calls are sent.
 
 use chrono::{DateTime, Utc};
 
@@ -27,9 +27,9 @@ impl Engine {
     pub async fn turn(&mut self) {
         let now = self.clock.now();
         let was_set_back = now < shifted(self.last_turn, -STEP_BACK);
-        if let Some(hold) = &mut self.hold {
-            // A clock that was set back must not put the probe off.
-            hold.next_probe = hold.next_probe.min(shifted(now, SUSPENSION_PROBE));
+        if let Some(suspension) = &mut self.suspension {
+            // A clock that was set back must not delay the probe.
+            suspension.next_probe = suspension.next_probe.min(shifted(now, SUSPENSION_PROBE));
         }
         self.clamp_admission(now);
         self.last_turn = now;
@@ -52,7 +52,7 @@ impl Engine {
 
     pub(super) async fn try_turn(&mut self, now: DateTime<Utc>, was_set_back: bool) -> Result<bool, StoreError> {
         if was_set_back {
-            // What waits for an instant of the old clock would wait as long as the step.
+            // Waits for an instant of the former clock would last as long as the step.
             self.store.clamp_wakeups_after_clock_step(now, now).await?;
         }
         self.wake_after_outage(now).await?;
@@ -66,7 +66,7 @@ impl Engine {
                 let unproven = self.cloud.clocks().unproven();
                 let expired = self.store.overdue_queued(shifted(bake_time, -unproven)).await?;
                 for DueBake { bake, .. } in expired {
-                    let held = self.blocker().map(|Blocker { code, why, .. }| Event::Held { code, why });
+                    let held = self.blocker().map(|Blocker { code, why, .. }| Event::AdmissionClosed { code, why });
                     let event = held.unwrap_or(Event::Due);
                     self.step_in(&mut turn, bake, event, now);
                 }
@@ -89,22 +89,22 @@ impl Engine {
             self.suspension_ends(),
             self.admission_reopens(),
         ];
-        // A second step of a bake waits for the next tick; where the two clocks differ, every tick is one to work at.
+        // A second step of a bake waits for the next tick; while the two clocks differ, every tick has work.
         self.idle_until = next.into_iter().flatten().min().filter(|_| bake_time == now && !turn.is_cut_short);
         Ok(changed)
     }
 
-    /// Plans what is due, but nothing before history and cloud were compared: slots whose images the cloud has are then
-    /// known by their rows.
+    /// Plans what is due, but nothing before history and cloud were compared: slots with an image in the cloud then
+    /// have rows.
     pub(super) async fn plan(&mut self, now: DateTime<Utc>) -> Result<usize, StoreError> {
         if self.uncompared.is_some() || self.lost.is_some() {
             return Ok(0);
         }
-        // A clock that is ahead of the cloud's makes no rows for slots that have not come.
+        // A clock ahead of the cloud's must not create rows for future slots.
         let now = self.bake_time(now);
         let mut rows = 0;
         if let Some(from) = self.planned_late_from.filter(|from| *from <= now) {
-            // What came due meanwhile came on time; what was due before was missed.
+            // Slots due meanwhile were on time; earlier ones were missed.
             rows += self.planner.plan(&self.store, from).await?;
             for _ in 0..MOST_PLANNED_LATE {
                 let Some(at) = self.planner.next_at().filter(|at| *at <= now) else { break };
@@ -140,7 +140,7 @@ impl Engine {
                 bake.state,
                 State::Ready { .. } | State::Preparing { .. } | State::Stopping { sent: false, .. }
             );
-            // One whose deadline has passed begins nothing: it ends, and its instance is started again.
+            // A bake past its deadline starts nothing: it ends, and its instance is started again.
             let (bake_time, unproven) = (self.bake_time(now), self.cloud.clocks().unproven());
             let is_past_deadline = bake.is_past_deadline(bake_time, unproven);
             let only_restarts = bake.only_restarts(bake_time, unproven);
@@ -164,8 +164,8 @@ impl Engine {
         }
     }
 
-    /// A bake that was begun while the clock was ahead, before its slot: it ends, unless a create call was sent for it. Then
-    /// an image may come of it, and the row waits for its slot. Whether that is all for this turn.
+    /// Ends a bake that was started before its slot, while the clock was ahead, unless a create call was sent.
+    /// Otherwise an image may exist, and the row waits for its slot. Returns whether that is all for this turn.
     pub(super) fn step_early(&mut self, bake: &Bake, now: DateTime<Utc>, turn: &mut Turn) -> bool {
         match &bake.state {
             State::Preparing { work, .. } | State::Stopping { work, .. } | State::Ready { work, .. }
@@ -176,11 +176,11 @@ impl Engine {
             }
             State::Ready { work, reconcile_before_create: false, .. } => {
                 if !work.restart_pending {
-                    let why = "waits for its slot: the clock was ahead when it was begun".to_owned();
+                    let why = "waits for its slot: the clock was ahead when the bake started".to_owned();
                     let waiting = Some(Wait::go_on(None, WaitReason::Slot, why, now));
                     let work = BakeWork { waiting, ..work.clone() };
-                    let kept = Suspended { work, resume: Resume::FindImage };
-                    turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, kept: Some(kept) });
+                    let suspended = Suspended { work, resume: Resume::FindImage };
+                    turn.put_back(bake.clone(), State::Queued { not_before: bake.slot, suspended: Some(suspended) });
                 }
                 true
             }
@@ -188,7 +188,7 @@ impl Engine {
         }
     }
 
-    /// One step of `bake`, unless it took one in this turn already, or a call of its own is under way.
+    /// Steps `bake`, unless it took a step in this turn, or has a call in flight.
     pub(super) fn step_in(&mut self, turn: &mut Turn, bake: Bake, event: Event, now: DateTime<Utc>) {
         if self.in_flight.contains_key(&bake.id) {
             return;
@@ -210,7 +210,7 @@ impl Engine {
         PendingCommit { bake, before, effect, attempt: None }
     }
 
-    /// Commits, then lets the effects happen.
+    /// Commits, then carries out the effects.
     pub(super) async fn commit(&mut self, steps: Vec<PendingCommit>, now: DateTime<Utc>) -> Result<(), StoreError> {
         let failed = steps
             .iter()
@@ -239,7 +239,7 @@ impl Engine {
                 self.accepted.remove(&step.bake.id);
             }
             match step.effect {
-                // A hook that would be cut off by the end of the daemon is left to the next start.
+                // A hook that the end of the daemon would interrupt is left to the next start.
                 Effect::Call(Call::RunHook(_)) if !self.admitting => {}
                 Effect::Call(call) => self.send(step.bake, call),
                 Effect::Wait(_) | Effect::Done => {}

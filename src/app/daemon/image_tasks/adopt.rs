@@ -1,4 +1,4 @@
-//! Images given to a line by a person: ours that lost their line, or others that are to be found under it.
+//! Adoption: a person assigns images to a line, own ones that lost their line, or others.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ use crate::{
     },
 };
 
-/// Finds the images and adopts them, or says which it would.
+/// Finds the images and adopts them, or reports which it would adopt.
 pub async fn adopt(
     shared: &DaemonContext,
     schedule: &str,
@@ -50,7 +50,7 @@ pub async fn adopt(
         Err(error) => return Reply::Failed { message: chain(&error) },
     };
     let mut new: Vec<NewImage> = images.iter().map(|image| candidate(image, &target, &owner, &versions, now)).collect();
-    // Versions are given out in this order.
+    // Versions are assigned in this order.
     new.sort_by_key(|image| image.slot);
     match shared.order(|reply| EngineRequest::AdoptImages { images: new, dry_run, who, reply }).await {
         Ok(images) => Reply::Adopted { images },
@@ -58,7 +58,7 @@ pub async fn adopt(
     }
 }
 
-/// The line that images are given to.
+/// The line that adopts.
 pub(super) struct AdoptionTarget {
     pub(super) schedule_id: ScheduleId,
     pub(super) instance: InstanceId,
@@ -89,7 +89,7 @@ pub(super) fn target(
         (Instances::Many(many), None) => {
             let many: Vec<&str> = many.iter().map(InstanceId::as_str).collect();
             let message =
-                format!("{schedule} has a line for each instance; say --instance with one of {}", many.join(", "));
+                format!("{schedule} has a line for each instance; add --instance with one of {}", many.join(", "));
             return Err(Reply::Failed { message });
         }
     };
@@ -114,7 +114,7 @@ async fn find(shared: &DaemonContext, wanted: &Wanted) -> Result<Vec<Image>, Api
             Ok(images)
         }
         Wanted::Name(pattern) => {
-            // The cloud takes a part of the name; what fits exactly is decided here.
+            // The cloud matches parts of the name; the exact match is decided here.
             let longest = pattern.split('*').max_by_key(|part| part.len()).filter(|part| !part.is_empty());
             let filter = ListImage { image_name: longest.map(str::to_owned), ..ListImage::default() };
             let mut images = cloud.list_all_images(&filter).await?;
@@ -136,7 +136,7 @@ fn candidate(
     now: DateTime<Utc>,
 ) -> NewImage {
     let tagged = Tagged::read_plausible(&remote_image(image), owner, versions, now);
-    // The zone of the cloud's text is not documented. It dates images that are not ours, which no rule counts.
+    // The zone of the cloud's text is not documented. It dates images of others, which no rule counts.
     let made = image.gmt_create.as_deref().and_then(gmt_offset::parse);
     NewImage {
         image_id: image.image_id.clone(),
@@ -152,7 +152,7 @@ fn candidate(
     }
 }
 
-/// Why an image cannot be given to a line of such instances.
+/// Reason why the line of such instances cannot adopt an image.
 fn obstacle(image: &Image, instance_type: InstanceType) -> Option<String> {
     if image.status != ImageStatus::Available {
         return Some(format!("it is {}, not AVAILABLE", image.status));
@@ -165,7 +165,7 @@ fn obstacle(image: &Image, instance_type: InstanceType) -> Option<String> {
         .then(|| format!("it is for a {}, and the line is of a {}", other.as_str(), instance_type.as_str()))
 }
 
-/// Whether `text` fits `pattern`, in which a `*` stands for any text.
+/// Whether `text` matches `pattern`, in which a `*` matches any text.
 fn fits(pattern: &str, text: &str) -> bool {
     match pattern.split_once('*') {
         None => pattern == text,
@@ -180,7 +180,7 @@ mod tests {
     use super::fits;
 
     #[test]
-    fn a_star_stands_for_any_text() {
+    fn a_star_matches_any_text() {
         for (pattern, text, yes) in [
             ("golden", "golden", true),
             ("golden", "golden-v1", false),

@@ -1,4 +1,4 @@
-//! Channels at work: what has to move by itself moves, a batch of lines at a time.
+//! Channel task: carries out automatic moves of channels, in batches of lines.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -29,12 +29,12 @@ use crate::{
     },
 };
 
-/// So many lines are one transaction.
+/// Lines per transaction.
 const BATCH: u32 = 200;
-/// Channels that wait for a clock to be confirmed are asked about again this much later.
+/// Interval of repeated checks while the clock is unconfirmed.
 const WAIT_FOR_CLOCK: Duration = Duration::from_secs(2);
 
-/// Moves what has to move by itself.
+/// Carries out the automatic moves of channels.
 #[derive(Debug, Default)]
 pub(super) struct ChannelTask {
     /// The configuration whose lines were queued last.
@@ -71,19 +71,19 @@ impl ChannelTask {
         }
         let is_settled = settle(shared, &config).await?;
         let next = shared.store.reader().next_channels().await?;
-        // What is due while the clock is in doubt waits for the cloud's next answer.
+        // While the clock is unconfirmed, due moves wait for the cloud's next response.
         Ok(if is_settled { next } else { Some(later(now, WAIT_FOR_CLOCK)) })
     }
 }
 
-/// Moves every channel that is due; `false` where none may move, because this host's clock is in doubt.
+/// Moves every channel that is due; `false` if none may move, because this host's clock is unconfirmed.
 pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bool, StoreError> {
     if shared.cloud.mode().is_observe() {
         return Ok(true);
     }
     let mut declared_by: Option<BTreeMap<LineId, Policy>> = None;
     loop {
-        // Without a line that is due the cloud need not be asked for its time.
+        // Without a due line the cloud's time is not needed.
         if shared.store.due_channels(shared.cloud.clocks().cloud_now(), 1).await?.is_empty() {
             return Ok(true);
         }
@@ -106,7 +106,7 @@ pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bo
     }
 }
 
-/// A person wants a channel to stand for an image.
+/// Points a channel to an image on request.
 pub async fn promote(
     shared: &DaemonContext,
     image: ImageId,
@@ -119,12 +119,12 @@ pub async fn promote(
     to_reply(on_image(shared, image, Some(&channel), order, who).await)
 }
 
-/// A person wants nobody to use an image.
+/// Vetoes an image on request.
 pub async fn veto(shared: &DaemonContext, image: ImageId, reason: String, who: &str) -> Reply {
     to_reply(on_image(shared, image, None, |image| ChannelOrder::Veto { image, reason }, who).await)
 }
 
-/// A person wants an image to be used again.
+/// Removes the veto of an image on request.
 pub async fn unveto(shared: &DaemonContext, image: ImageId, who: &str) -> Reply {
     match shared.store.reader().image(&image).await {
         Ok(Some(row)) if row.image.veto.is_none() => Reply::Failed { message: format!("{image} has no veto") },
@@ -133,7 +133,7 @@ pub async fn unveto(shared: &DaemonContext, image: ImageId, who: &str) -> Reply 
     }
 }
 
-/// A person wants a channel of a schedule's line to stand for what it stood for before.
+/// Points a channel of a schedule's line to its former image on request.
 pub async fn rollback(
     shared: &DaemonContext,
     schedule: &str,
@@ -164,7 +164,7 @@ async fn on_image(
     }
 }
 
-/// Gives an order to one line, whose `channel` must be one that people may move.
+/// Applies a request to one line, whose `channel` must be one that people may move.
 async fn order(
     shared: &DaemonContext,
     line: &LineId,
@@ -180,7 +180,7 @@ async fn order(
             refused => Reply::Failed { message: refused.to_string() },
         });
     }
-    // What follows by itself from a person's word goes by the cloud's time, wherever this host's clock stands.
+    // The automatic moves that follow use the cloud's time, whatever this host's clock shows.
     match shared.store.order_channels(line, declared, order, who, shared.cloud.clocks().cloud_now()).await? {
         Err(refused) => Ok(Reply::Failed { message: refused.to_string() }),
         Ok(moved) => {
@@ -226,7 +226,7 @@ fn words(Moved { line, by, .. }: &Moved) -> String {
     }
 }
 
-/// One line for each move.
+/// One line per move.
 fn log(moved: &Moved) {
     let (line, channel, who, words) = (moved.line.as_str(), &moved.by.channel, &moved.who, words(moved));
     let image = if let ChannelTarget::Image { image_id, .. } = &moved.by.to { image_id.as_str() } else { "" };

@@ -1,5 +1,5 @@
-//! One image is deleted: asked about once more, its intent committed, the call sent. After an answer that leaves open
-//! whether the cloud acted, the image is searched for, and nothing else happens to it before a search has answered.
+//! Deletion of one image: it is checked once more, its intent is committed, the call is sent. After an unclear response
+//! the image is searched for, and nothing else happens to it before a search has a result.
 
 use std::time::Duration;
 
@@ -25,24 +25,24 @@ use crate::{
     },
 };
 
-/// A lost delete call may still act for so long, so that an image that is found until then may yet go.
+/// Time for which a lost delete call may still take effect: until then a listed image may yet be deleted.
 const LATE_EFFECT: Duration = Duration::from_mins(1);
-/// Searches for one image are at most this far apart.
+/// Maximum time between two searches for one image.
 const LONGEST_SEARCH_GAP: TimeDelta = TimeDelta::minutes(15);
 
-/// What became of an image that was to be deleted.
+/// Result of a deletion.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Progress {
-    /// It is gone.
+    /// Deleted.
     Deleted,
-    /// It is there, and is tried again later or not at all.
+    /// Not deleted; tried again later or not at all.
     Waits {
-        /// Who uses it, if that is why.
+        /// Users, if they are the reason.
         users: Vec<String>,
         /// Why.
         why: String,
     },
-    /// It is searched for.
+    /// Unclear: it is searched for.
     Sent,
 }
 
@@ -64,7 +64,7 @@ pub(super) async fn delete(
     }
     let sent_at = shared.clock.now();
     if !store.begin_deletion(image, rule, who, sent_at).await? {
-        let why = "something holds it by now, or no newer good image of its line is left".to_owned();
+        let why = "something keeps it now, or no newer good image of its line is left".to_owned();
         return Ok(Progress::Waits { users: Vec::new(), why });
     }
     crate::adapters::failpoint::hit("send", "delete_image");
@@ -88,7 +88,7 @@ pub(super) async fn delete(
     store.end_deletion(image, &outcome, &message, who, shared.clock.now()).await?;
     match outcome {
         DeleteOutcome::Deleted => {
-            tracing::info!(image = id, line, rule, "image {id} of {line} is deleted: {message}; asked for by {rule}");
+            tracing::info!(image = id, line, rule, "image {id} of {line} is deleted: {message}; requested by {rule}");
             Ok(Progress::Deleted)
         }
         DeleteOutcome::Refused { why } => {
@@ -112,7 +112,7 @@ pub(super) async fn delete(
     }
 }
 
-/// Whether the image may be deleted at this very moment: it is there as it was judged, and nobody uses it.
+/// Whether the image may be deleted right now: it is as it was judged, and unused.
 async fn ask_once_more(
     shared: &DaemonContext,
     config: &Config,
@@ -124,7 +124,7 @@ async fn ask_once_more(
     let rows = match rows_of(&shared.cloud, &image.image_id).await {
         Ok(rows) => rows,
         Err(error) => {
-            let why = format!("it could not be looked at once more: {}", error.describe());
+            let why = format!("it could not be checked once more: {}", error.describe());
             store.put_off_deletion(image, &why, again).await?;
             return waits(Vec::new(), why);
         }
@@ -162,7 +162,7 @@ async fn ask_once_more(
 pub(super) async fn search(shared: &DaemonContext, config: &Config, who: &str) -> Result<(), StoreError> {
     let now = shared.clock.now();
     for sent in shared.store.reader().sent_deletions().await? {
-        // A clock that was set back must not put the search off.
+        // A clock that was set back must not delay the search.
         if sent.next <= now || sent.sent_at > now {
             search_for(shared, config, &sent, who).await?;
         }
@@ -190,7 +190,7 @@ async fn search_for(
         }
         Ok(_) if now >= settled_at || now < sent.sent_at => {
             let why = "a search after the delete call found it still there".to_owned();
-            // Soon, if it is still to go; rarer and rarer where calls keep getting lost.
+            // Soon if it is still to be deleted; less often while calls keep getting lost.
             let at = sent.sent_at + TimeDelta::seconds(1i64 << sent.tries.min(16));
             let outcome = DeleteOutcome::Again { at, why: why.clone() };
             store.end_deletion(image, &outcome, &why, who, now).await?;
@@ -198,7 +198,7 @@ async fn search_for(
             Ok(Progress::Waits { users: Vec::new(), why })
         }
         Ok(_) => {
-            let why = "it is still listed, but the delete call may yet act";
+            let why = "it is still listed, but the delete call may still take effect";
             store.search_later(sent, next_search(sent.sent_at, now).min(settled_at), why).await?;
             Ok(Progress::Sent)
         }
@@ -211,7 +211,7 @@ async fn search_for(
     }
 }
 
-/// The rows of a whole list by id that are of this image and not deleted: it may be listed once for each of its versions.
+/// Rows of a complete list by id that belong to this image and are not deleted: it may be listed once per version.
 async fn rows_of(cloud: &CloudClient, image_id: &ImageId) -> Result<Vec<Image>, ApiError> {
     let request = ListImage { image_id: Some(image_id.clone()), ..ListImage::default() };
     let rows = cloud.list_all_images(&request).await?;
@@ -229,13 +229,13 @@ async fn rows_of(cloud: &CloudClient, image_id: &ImageId) -> Result<Vec<Image>, 
     Ok(rows.into_iter().filter(|row| row.status != ImageStatus::Deleted).collect())
 }
 
-/// What a refused delete call means for the image.
+/// Effect of a rejected delete call on the image.
 fn outcome_of(error: &ApiError, sent_at: DateTime<Utc>, next: DateTime<Utc>) -> DeleteOutcome {
     let why = error.describe();
     match (error.code.as_deref(), error.class) {
-        // Perhaps an earlier call of ours worked, and perhaps the cloud errs: a list by id decides.
+        // An earlier call may have worked, or the cloud may be wrong: a list by id decides.
         (Some("Image.NotExist"), _) | (_, ErrorClass::Unclear) => DeleteOutcome::Unclear { search_at: sent_at, why },
-        // Users, credentials and limits come and go.
+        // Users, credentials and limits change.
         (_, ErrorClass::Credential | ErrorClass::Busy | ErrorClass::Transient) => {
             DeleteOutcome::Again { at: next, why }
         }
@@ -252,7 +252,7 @@ fn window(lookup_window: Duration) -> TimeDelta {
     TimeDelta::from_std(lookup_window.min(LATE_EFFECT)).unwrap_or(TimeDelta::zero())
 }
 
-/// The longer it is open, the rarer it is searched for.
+/// The longer it is unclear, the less often it is searched for.
 fn next_search(sent_at: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
     now + ((now - sent_at) / 2).clamp(TimeDelta::seconds(1), LONGEST_SEARCH_GAP)
 }

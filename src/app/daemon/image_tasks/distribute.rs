@@ -1,4 +1,4 @@
-//! Copies at work: looks, asks and follows, a few images at a time. All regions of an image share one look.
+//! Copy task: polls, requests and follows copies, a few images at a time. All regions of an image share one poll.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ use crate::{
         failpoint,
         store::{Attempt, Copy, CopyStep, StoreError},
     },
-    app::daemon::{calls::class_word, context::DaemonContext},
+    app::daemon::{calls::class_label, context::DaemonContext},
     domain::{
         api::{
             call::{ApiError, ErrorClass},
@@ -32,9 +32,9 @@ use crate::{
     },
 };
 
-/// So many images are looked after at once.
+/// Number of images processed at once.
 const AT_ONCE: usize = 4;
-/// So many copies are read at once.
+/// Number of copies read at once.
 const BATCH: u32 = 200;
 
 /// Copies images to other regions.
@@ -96,7 +96,7 @@ async fn copy_due(shared: &DaemonContext, rng: &mut Rng) -> Result<Option<DateTi
     }
 }
 
-/// A person wants the copies of a bake's image anew that failed.
+/// Repeats the failed copies of a bake's image on request.
 pub async fn retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Reply {
     to_reply(try_retry(shared, bake, who).await)
 }
@@ -119,7 +119,7 @@ async fn try_retry(shared: &DaemonContext, bake: BakeId, who: &str) -> Result<Re
     } else if shared.store.reopen_copies(bake, who, shared.clock.now()).await? > 0 {
         return Ok(Reply::CommandOutput {
             sentences: vec![format!(
-                "The image of bake {bake} is copied to {} again; `imagebaked show {bake}` says how far it is.",
+                "The image of bake {bake} is copied to {} again; `imagebaked show {bake}` shows its progress.",
                 failed.join(", ")
             )],
         });
@@ -136,7 +136,7 @@ struct ReplicaWork<'a> {
     rng: Rng,
 }
 
-/// A call that came back.
+/// Result of a call.
 struct TimedResponse<T> {
     call: &'static str,
     started_at: DateTime<Utc>,
@@ -148,13 +148,13 @@ impl ReplicaWork<'_> {
     async fn image(&mut self, copies: Vec<Copy>) -> Result<(), StoreError> {
         let now = self.now();
         let mut steps = Vec::new();
-        let mut to_look = Vec::new();
+        let mut to_observe = Vec::new();
         for mut copy in copies {
             let event = copy.gone.as_ref().map_or(Event::Due, |why| Event::Gone(format!("the image is gone: {why}")));
             let before = copy.state.clone();
             let effect = self.take(&mut copy, event, now);
-            if effect == Effect::Look {
-                to_look.push(copy.clone());
+            if effect == Effect::Observe {
+                to_observe.push(copy.clone());
             }
             if copy.state != before {
                 log(&before, &copy);
@@ -162,18 +162,18 @@ impl ReplicaWork<'_> {
             }
         }
         self.shared.store.commit_copies(&steps, now).await?;
-        let Some(image_id) = to_look.first().map(|copy| copy.image_id.clone()) else { return Ok(()) };
+        let Some(image_id) = to_observe.first().map(|copy| copy.image_id.clone()) else { return Ok(()) };
 
         let response = self.poll(&image_id).await;
         let now = self.now();
         let mut steps = Vec::new();
         let mut to_ask = Vec::new();
-        for mut copy in to_look {
-            let looked =
-                response.answer.as_ref().map(|answer| sight(&answer.value.images, &copy)).map_err(Clone::clone);
+        for mut copy in to_observe {
+            let observed =
+                response.answer.as_ref().map(|answer| observe(&answer.value.images, &copy)).map_err(Clone::clone);
             let before = copy.state.clone();
-            let message = looked.as_ref().ok().map(|sight| words(sight).to_owned());
-            let effect = self.take(&mut copy, Event::Looked(looked), now);
+            let message = observed.as_ref().ok().map(|observation| describe(observation).to_owned());
+            let effect = self.take(&mut copy, Event::Observed(observed), now);
             if effect == Effect::Ask {
                 to_ask.push(copy.clone());
             }
@@ -184,7 +184,7 @@ impl ReplicaWork<'_> {
         }
         self.shared.store.commit_copies(&steps, now).await?;
 
-        // One region a call: an error is about all regions of a call.
+        // One region per call: an error concerns all regions of a call.
         for mut copy in to_ask {
             let response = self.ask(&copy).await;
             let now = self.now();
@@ -234,8 +234,8 @@ impl ReplicaWork<'_> {
         response
     }
 
-    /// Credentials that were refused are read anew and tried once more: the cloud did not act on a request that it
-    /// refused for its signature.
+    /// After rejected credentials they are reread and the call is repeated once: the cloud does not act on a request
+    /// with an invalid signature.
     async fn call<T, F: Future<Output = Result<ApiResponse<T>, ApiError>>>(
         &self,
         call: &'static str,
@@ -260,9 +260,9 @@ impl<T> TimedResponse<T> {
                 let advice =
                     if api_error.advice.is_empty() { String::new() } else { format!(" ({})", api_error.advice) };
                 let message = format!("{}{advice}", api_error.message);
-                // Nothing has failed: the region has it, or is about to.
+                // No failure: the region has it, or will have it.
                 let repeated = api_error.code.as_deref() == Some(REPEATED);
-                let outcome = if repeated { "ok" } else { class_word(api_error.class) };
+                let outcome = if repeated { "ok" } else { class_label(api_error.class) };
                 (outcome, api_error.code.clone(), api_error.http_status, api_error.request_id.clone(), Some(message))
             }
         };
@@ -280,8 +280,8 @@ impl<T> TimedResponse<T> {
     }
 }
 
-/// What the rows of an image show of a copy. An image may be listed once for each of its versions.
-fn sight(images: &[Image], copy: &Copy) -> Observation {
+/// Observation of a copy from the rows of an image. An image may be listed once per version.
+fn observe(images: &[Image], copy: &Copy) -> Observation {
     let there = || images.iter().filter(|image| image.image_id == copy.image_id && !is_deleted(image.status.as_str()));
     if there().next().is_none() {
         return Observation::NoImage;
@@ -306,8 +306,8 @@ fn is_deleted(status: &str) -> bool {
     ImageStatus::parse(status) == ImageStatus::Deleted
 }
 
-fn words(sight: &Observation) -> &str {
-    match sight {
+fn describe(observation: &Observation) -> &str {
+    match observation {
         Observation::NoImage => "the image is not listed",
         Observation::Absent => "not listed in the region",
         Observation::Named => "the region is named, without a status",
@@ -315,7 +315,7 @@ fn words(sight: &Observation) -> &str {
     }
 }
 
-/// One line for each change of state, readable alone.
+/// Logs a change of state in one line that is readable alone.
 fn log(before: &State, copy: &Copy) {
     let state = &copy.state;
     if before.as_str() == state.as_str() && before.reason() == state.reason() {
@@ -327,9 +327,9 @@ fn log(before: &State, copy: &Copy) {
         State::Failed { .. } => tracing::error!(bake, region, image, reason, "the {copy} failed: {reason}"),
         State::Done { .. } => tracing::info!(bake, region, image, reason, "the {copy} is done: {reason}"),
         State::Pending { waits_for: Some(_), .. } => {
-            tracing::warn!(bake, region, image, reason, "the {copy} is looked at again later: {reason}");
+            tracing::warn!(bake, region, image, reason, "the {copy} is polled again later: {reason}");
         }
-        State::Copying { .. } => tracing::info!(bake, region, image, "the {copy} is under way"),
+        State::Copying { .. } => tracing::info!(bake, region, image, "the {copy} is running"),
         State::Pending { .. } | State::Asking { .. } => {}
     }
 }

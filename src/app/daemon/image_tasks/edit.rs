@@ -1,4 +1,4 @@
-//! What an edit of the file means for the images that are there, by what the history knows of them.
+//! Effect of a configuration edit on existing images, from the history.
 
 use std::collections::BTreeSet;
 
@@ -22,8 +22,8 @@ use crate::{
     },
 };
 
-/// Judges the images of every line about which the two files differ by both of them. Without a look: a pass that follows
-/// may find more that holds an image, and a channel that is new in the file holds one once it has moved.
+/// Judges the images of all lines that differ between the two configurations by both of them. Without an inventory
+/// scan: a later pass may find more users, and a new channel keeps an image once it has moved.
 pub async fn change_of_images(
     reader: &Reader,
     old: &Config,
@@ -38,7 +38,7 @@ pub async fn change_of_images(
         return Ok(change);
     }
     let results = reader.newest_results(&lines).await?;
-    let problem = reader.last_look().await?.and_then(|look| look.problem);
+    let problem = reader.last_scan().await?.and_then(|scan| scan.problem);
     for (line, rows) in by_line(reader.present_images(Some(&lines)).await?) {
         let judged = |policy: Option<&Policy>| {
             judge_line(&under(&rows, policy), policy, results.get(&line), problem.as_deref(), false, now)
@@ -50,7 +50,7 @@ pub async fn change_of_images(
     Ok(change)
 }
 
-/// The images as they are once the channels of the line are what the file says.
+/// The images with the channels of the new configuration.
 fn under(rows: &[ImageRow], policy: Option<&Policy>) -> Vec<ImageRow> {
     let mut rows = rows.to_vec();
     for row in &mut rows {

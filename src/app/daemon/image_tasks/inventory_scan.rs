@@ -1,5 +1,5 @@
-//! A look at the cloud: which images of ours are there, and who uses them. Written into the history as it was seen; what
-//! follows from it is decided elsewhere.
+//! Inventory scan: lists our images in the cloud and their users, and stores the result in the history. Other modules
+//! derive the actions.
 
 use std::collections::HashMap;
 
@@ -14,7 +14,7 @@ use crate::{
             listing::INCOMPLETE,
         },
         config::Config,
-        store::{ImageObservation, ImageRow, Look, StoreError},
+        store::{ImageObservation, ImageRow, InventoryScan, StoreError},
     },
     app::daemon::{context::DaemonContext, remote_images::owned_images},
     domain::{
@@ -28,20 +28,20 @@ use crate::{
     },
 };
 
-/// So many images that are not in the listing are asked for by themselves: a listing by tag does not show one that lost its
-/// tags. That more are lost at once is no accident of theirs.
+/// Maximum number of unlisted images that are requested by id: a list by tag omits images that lost their tags. More
+/// lost at once have another cause.
 const ASKED_SINGLY: usize = 500;
 
-/// A scan that was not whole is repeated after this, where the usual pause is not shorter.
+/// Pause after an incomplete scan, if the usual pause is not shorter.
 pub(super) const AFTER_PROBLEM: TimeDelta = TimeDelta::minutes(5);
-/// A scan that fails may be a passing fault; one that has failed for so long is not.
+/// Time after which a failing scan is no transient fault.
 const SCAN_AGAIN: TimeDelta = TimeDelta::hours(1);
-/// A list that has not been whole for so long will hardly become so by itself.
+/// Time after which an incomplete list is no transient fault.
 const LIST_PROBLEM: TimeDelta = TimeDelta::hours(24);
 
-/// What is wrong with the last scan of the images, once that has lasted. The message has the call, its count and its rows.
-pub(crate) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
-    let Look { problem: Some(problem), troubled_since: Some(since), .. } = scan else { return None };
+/// Problem of the last scan of the images, once it has lasted. The message has the call, its count and its rows.
+pub(crate) fn scan_problem(scan: &InventoryScan, now: DateTime<Utc>) -> Option<Problem> {
+    let InventoryScan { problem: Some(problem), incomplete_since: Some(since), .. } = scan else { return None };
     let lasted = now - since;
     if lasted < SCAN_AGAIN {
         return None;
@@ -64,8 +64,8 @@ pub(crate) fn scan_problem(scan: &Look, now: DateTime<Utc>) -> Option<Problem> {
     ))
 }
 
-/// Looks at `images`, and notes what it saw, or why it could not see all. Who uses them is asked only where that can
-/// matter: it takes rights that nobody needs who deletes nothing. Answers with all images of ours where it saw them all.
+/// Scans `images`, and stores the result, or why it is incomplete. Users are listed only if they matter, because that
+/// needs permissions which nobody needs who deletes nothing. Returns all own images if the scan was complete.
 pub(super) async fn scan(
     shared: &DaemonContext,
     config: &Config,
@@ -77,21 +77,18 @@ pub(super) async fn scan(
     } else {
         None
     };
-    let (sights, listed, problem) = match sights(&shared.cloud, config, images, scope).await {
-        Ok((sights, listed)) => (sights, Some(listed), None),
+    let (observations, listed, problem) = match observations(&shared.cloud, config, images, scope).await {
+        Ok((observations, listed)) => (observations, Some(listed), None),
         Err(error) => (Vec::new(), None, Some(error.describe())),
     };
     if let Some(problem) = &problem {
-        tracing::warn!(
-            problem,
-            "the images in the cloud could not be looked at as a whole; none is deleted: {problem}"
-        );
+        tracing::warn!(problem, "the inventory scan is not complete; no image is deleted: {problem}");
     }
-    shared.store.record_look(&sights, problem.as_deref(), shared.clock.now()).await?;
+    shared.store.record_scan(&observations, problem.as_deref(), shared.clock.now()).await?;
     Ok(listed)
 }
 
-async fn sights(
+async fn observations(
     cloud: &CloudClient,
     config: &Config,
     images: &[ImageRow],
@@ -120,10 +117,10 @@ async fn sights(
         Some(scope) => users::all_uses(cloud, &scope.with_regions_of(rows.values().flatten())).await?,
         None => Uses::default(),
     };
-    Ok((images.iter().map(|row| sight(row, &rows, &uses, owner)).collect(), listed))
+    Ok((images.iter().map(|row| observe(row, &rows, &uses, owner)).collect(), listed))
 }
 
-/// The list by our tag is not what it should be: nothing is concluded from it.
+/// The list by tag is implausible: it is not used.
 fn astray(count: usize) -> ApiError {
     ApiError {
         class: ErrorClass::Permanent,
@@ -137,7 +134,7 @@ fn astray(count: usize) -> ApiError {
     }
 }
 
-fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> ImageObservation {
+fn observe(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner: &str) -> ImageObservation {
     let image_id = &row.image.image_id;
     let rows = rows.get(image_id).map(Vec::as_slice).unwrap_or_default();
     let there: Vec<&Image> = rows.iter().filter(|image| image.status != ImageStatus::Deleted).collect();
@@ -145,14 +142,14 @@ fn sight(row: &ImageRow, rows: &HashMap<ImageId, Vec<Image>>, uses: &Uses, owner
     ImageObservation {
         image_id: image_id.clone(),
         listed: !there.is_empty(),
-        // An image may be listed once for each of its versions; all of them go with it.
+        // An image may be listed once per version; they are deleted together.
         available: !there.is_empty() && there.iter().all(|image| image.status == ImageStatus::Available),
         ours: !there.is_empty() && there.iter().all(|image| is_ours(image, owner)),
         used_by: uses.users_of(&known_as).iter().map(ToString::to_string).collect(),
     }
 }
 
-/// Our tag, and the account's own image: a shared one is in use by others.
+/// The owner's tag, and an image of this account: a shared one is in use by others.
 pub(super) fn is_ours(image: &Image, owner: &str) -> bool {
     image.tags.get(TAG_OWNER).map(String::as_str) == Some(owner)
         && image.image_type.as_deref().is_none_or(|kind| kind.eq_ignore_ascii_case("user"))
@@ -168,7 +165,12 @@ mod tests {
         let since = DateTime::UNIX_EPOCH;
         let judged = |problem: &str, hours: i64| {
             let now = since + TimeDelta::hours(hours);
-            let scan = Look { at: now, problem: Some(problem.to_owned()), troubled_since: Some(since), whole_at: None };
+            let scan = InventoryScan {
+                at: now,
+                problem: Some(problem.to_owned()),
+                incomplete_since: Some(since),
+                whole_at: None,
+            };
             scan_problem(&scan, now).map(|problem| (problem.code, problem.severity, problem.message))
         };
         let lie = listing::incomplete("DescribeDesktops", Some(7), 3, "there are fewer rows than its count").describe();

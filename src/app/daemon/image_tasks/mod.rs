@@ -1,9 +1,9 @@
-//! The image tasks: they delete images, copy them to other regions, check them and move channels. The engine works on bakes, the
-//! image tasks on images; they share only the history.
+//! Image tasks: they delete images, copy them to other regions, check them and move channels. The engine works on bakes,
+//! the image tasks on images; they share only the history.
 //!
-//! A task reads the database and the clock, does what is due, and says when it can find something to do next. What woke it
-//! does not matter. Whoever is asked to do the same at once (`imagebaked prune`) calls the same functions; one lock keeps two of
-//! them apart.
+//! A run reads the database and the clock, processes what is due, and returns the instant of the next run. It does not
+//! depend on what woke it. Commands that do the same at once (`imagebaked prune`) call the same functions; the image lock
+//! excludes concurrent passes.
 
 use std::sync::Arc;
 
@@ -38,12 +38,11 @@ fn tasks(rng: Rng) -> [Box<dyn ImageTask>; 4] {
     ]
 }
 
-/// Runs all of them until `stop`, each beside the others: one that takes long, or that ends badly, keeps no other from its
-/// work.
+/// Runs all tasks concurrently until `stop`: a slow or failing task does not affect the others.
 pub(super) async fn run(shared: Arc<DaemonContext>, stop: CancellationToken, rng: Rng) {
     let running = tasks(rng).map(|task| tokio::spawn(drive(task, Arc::clone(&shared), stop.clone())));
     for task in running {
-        // Nothing to save in them; a panic was printed when it happened.
+        // They have nothing to save; a panic was logged when it happened.
         let _ = task.await;
     }
 }

@@ -1,4 +1,4 @@
-//! A person's word that an image stays: `pin`, `unpin`, `undelete`.
+//! Pins: `pin`, `unpin`, `undelete`.
 
 use crate::{
     adapters::{
@@ -13,12 +13,12 @@ use crate::{
     },
 };
 
-/// Keeps an image until the pin ends.
+/// Pins an image.
 pub async fn pin(shared: &DaemonContext, image_id: &ImageId, pin: Pin) -> Reply {
     to_reply(keep(shared, image_id, pin, "pin", |_| None).await)
 }
 
-/// Lets the rules decide again.
+/// Unpins an image.
 pub async fn unpin(shared: &DaemonContext, image_id: &ImageId, who: &str) -> Reply {
     to_reply(
         async {
@@ -32,7 +32,7 @@ pub async fn unpin(shared: &DaemonContext, image_id: &ImageId, who: &str) -> Rep
     )
 }
 
-/// Takes the mark off and pins, for without a pin the next pass would mark it again.
+/// Removes the mark and pins the image: without a pin the next pass would mark it again.
 pub async fn undelete(shared: &DaemonContext, image_id: &ImageId, who: String) -> Reply {
     let pin = Pin { until: None, reason: "undeleted".to_owned(), who };
     let marked = |row: &ImageRow| match &row.image.deletion {
@@ -47,7 +47,7 @@ pub async fn undelete(shared: &DaemonContext, image_id: &ImageId, who: String) -
     to_reply(keep(shared, image_id, pin, "undelete", marked).await)
 }
 
-/// Pins, unless there is an obstacle. Waits for a pass that is under way, which may be deleting this very image.
+/// Pins, unless there is an obstacle. Waits for a running pass, which may be deleting this image.
 async fn keep(
     shared: &DaemonContext,
     image_id: &ImageId,
@@ -59,14 +59,14 @@ async fn keep(
     if !pin.holds(now) {
         return Ok(Reply::Failed { message: "the pin would be over already".to_owned() });
     }
-    let _one_at_a_time = shared.keeping.lock().await;
+    let _one_at_a_time = shared.image_lock.lock().await;
     let Some(row) = shared.store.reader().image(image_id).await? else { return Ok(no_image(image_id)) };
     match &row.image.deletion {
         DeletionState::Deleted { at } => {
             let message = format!("{image_id} is deleted since {}; that cannot be taken back", at.format("%F %TZ"));
             return Ok(Reply::Failed { message });
         }
-        // Nothing is promised that may be gone.
+        // An image that may be deleted cannot be promised.
         DeletionState::Deleting { sent_at, .. } => {
             let message = format!(
                 "the deletion of {image_id} was sent at {}, and whether the cloud deleted it is not known yet; it is \

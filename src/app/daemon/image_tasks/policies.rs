@@ -1,4 +1,4 @@
-//! What the configuration says of the images of each line.
+//! Policies of the lines, from the configuration.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use crate::{
     domain::{ids::LineId, image::Policy, schedule::Schedule},
 };
 
-/// What the file says of each of its lines.
+/// Policies of all lines.
 pub(super) fn all(config: &Config) -> BTreeMap<LineId, Policy> {
     of(config, |_| true)
 }
 
-/// What it says of the lines whose images it has anything to say of: ten thousand schedules without rules cost nothing.
+/// Policies of the lines with rules or channels: ten thousand schedules without them cost nothing.
 pub(super) fn with_rules(config: &Config) -> BTreeMap<LineId, Policy> {
     of(config, |schedule| schedule.keep.is_some() || !schedule.channels.is_empty() || schedule.max_image_age.is_some())
 }

@@ -1,6 +1,6 @@
-//! Retention at work: look, judge, and do what follows, for all lines at once.
+//! Retention pass: scan, judge, and carry out the actions, for all lines.
 //!
-//! A dry run does the same but for the last step, so that what it prints is what would be done.
+//! A dry run omits only the last step, so that its output matches a real pass.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -29,42 +29,42 @@ use crate::{
             DeletionState, LineImage, Policy,
             brake::{self, Brake, Candidate, LineLoad, MarkKind},
             failed::{FailedAction, FailedImage},
-            judge::{Action, Doubt, RetentionDecision, Why, action, judge},
+            judge::{Action, Blocker, RetentionDecision, Why, action, judge},
             report::{Judged, JudgedFailed, RetentionReport},
             retention,
         },
     },
 };
 
-/// What a pass does.
+/// Mode of a pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[expect(clippy::struct_excessive_bools, reason = "each is an option of the command")]
 pub struct Mode {
-    /// Look and judge only.
+    /// Scan and judge only.
     pub dry_run: bool,
-    /// Also ask again for the deletion of images that the cloud would not delete.
+    /// Also retry deletions that the cloud rejected.
     pub again: bool,
-    /// Also delete what the brake holds.
+    /// Also delete images that need a confirmation.
     pub confirm: bool,
     /// A failed image does not block the deletion of others of its line.
     pub despite_failed_bake: bool,
 }
 
-/// An image that was never listed for so long has gone by other hands.
+/// Time after which an image that was never listed counts as deleted externally.
 const GONE_AFTER: TimeDelta = TimeDelta::hours(24);
 
-/// A pass that a person asks for.
+/// Runs a pass on request.
 pub async fn asked(shared: &DaemonContext, mode: Mode, who: &str) -> Reply {
-    let _one_at_a_time = shared.keeping.lock().await;
+    let _one_at_a_time = shared.image_lock.lock().await;
     let passed = pass(shared, &shared.config(), mode, who).await;
-    shared.stir();
+    shared.activate();
     match passed {
         Ok(report) => Reply::Pruned { report },
         Err(error) => Reply::Failed { message: chain(&error) },
     }
 }
 
-/// One pass over all lines that have rules, an age limit or marked images, after a list of all our images. `None` where
+/// One pass over all lines that have rules, an age limit or marked images, after a list of all own images. `None` if
 /// there is nothing to judge.
 pub async fn pass(
     shared: &DaemonContext,
@@ -73,7 +73,7 @@ pub async fn pass(
     who: &str,
 ) -> Result<Option<RetentionReport>, StoreError> {
     let mode = Mode { dry_run: mode.dry_run || shared.cloud.mode().is_observe(), ..mode };
-    // First of all, and whatever becomes of the lists: an image whose delete call was sent is there or not.
+    // First, whatever the lists show: searches for images whose delete call was sent.
     if !mode.dry_run {
         deletions::search(shared, config, who).await?;
     }
@@ -91,14 +91,14 @@ pub async fn pass(
     {
         strays::record(shared, config, &listed).await?;
     }
-    // A channel that is about to move must not hold the image that it leaves.
+    // A channel that is about to move must not keep the image that it leaves.
     if !images.is_empty() {
         channels::settle(shared, config).await?;
     }
     let clocks = shared.confirm_clocks().await;
     let now = clocks.as_ref().copied().unwrap_or_else(|_| shared.cloud.clocks().cloud_now());
     let mut judgement = watched.judge(reader, config, mode, now).await?;
-    // What is newest, and what is ours, is not known to a history that may be older than the cloud.
+    // A history that may be older than the cloud does not know the newest images.
     match clocks {
         Err(blocker) => {
             if !mode.dry_run {
@@ -114,14 +114,14 @@ pub async fn pass(
         Ok(_) => judgement.apply(shared, config, &watched, mode, who).await?,
     }
     if !mode.dry_run && judgement.has_deleted() {
-        // Where it is lost, a bake tries after `retry.cap` all the same.
+        // If it is lost, a bake tries after `retry.cap`.
         let _ = shared.orders.try_send(EngineRequest::ImagesDeleted);
     }
     let report = judgement.report();
     Ok((!report.images.is_empty() || !report.failed.is_empty() || report.problem.is_some()).then_some(report))
 }
 
-/// Judges by what the history knows, without a look: `plan` announces by this what a pass does.
+/// Judges by the history, without a scan: `plan` announces by this what a pass does.
 pub async fn judgement(
     reader: &Reader,
     config: &Config,
@@ -132,14 +132,14 @@ pub async fn judgement(
     Ok(Watched::of(reader, config).await?.judge(reader, config, mode, now).await?.report())
 }
 
-/// Lines that are worth a look.
+/// Lines that a pass judges.
 struct Watched {
     policies: BTreeMap<LineId, Policy>,
     lines: Vec<LineId>,
 }
 
 impl Watched {
-    /// Those that the file has anything to say of, and those with marked images, which it may have lost.
+    /// Lines with a policy, and those with marked images, whose policy may be gone.
     async fn of(reader: &Reader, config: &Config) -> Result<Self, StoreError> {
         let policies = policies::with_rules(config);
         let mut lines: Vec<LineId> = policies.keys().cloned().collect();
@@ -149,14 +149,14 @@ impl Watched {
         Ok(Self { policies, lines })
     }
 
-    /// The lines with rules, each with its rules as text: another text is an edit.
+    /// Lines with rules, each with its rules as text: another text is an edit.
     fn with_rules(&self) -> impl Iterator<Item = (&LineId, String)> {
         self.policies.iter().filter_map(|(line, policy)| {
             Some((line, format!("{} {}", retention::words(policy.keep.as_ref()?), policy.zone)))
         })
     }
 
-    /// Judges their images as of the last look.
+    /// Judges their images as of the last scan.
     async fn judge(
         &self,
         reader: &Reader,
@@ -165,14 +165,14 @@ impl Watched {
         now: DateTime<Utc>,
     ) -> Result<Judgement, StoreError> {
         let results = reader.newest_results(&self.lines).await?;
-        let problem = reader.last_look().await?.and_then(|look| look.problem);
+        let problem = reader.last_scan().await?.and_then(|scan| scan.problem);
         let judged_by = reader.line_rules().await?;
         let rules: BTreeMap<&LineId, String> = self.with_rules().collect();
         let mut loads: BTreeMap<LineId, LineLoad> = BTreeMap::new();
         for (line, deleted) in reader.counted_deletions(now - brake::WINDOW).await? {
             loads.entry(line).or_default().deleted = deleted;
         }
-        let (mut images, mut counted, mut doubted) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+        let (mut images, mut counted, mut blocked) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
         let mut overridden = Vec::new();
         for (line, rows) in by_line(reader.present_images(Some(&self.lines)).await?) {
             let policy = self.policies.get(&line);
@@ -182,7 +182,7 @@ impl Watched {
                 overridden.push((line.clone(), failed.bake));
             }
             if problem.is_some() || blocker.is_some() {
-                doubted.insert(line.clone());
+                blocked.insert(line.clone());
             }
             let judged = judge_line(&rows, policy, blocker, problem.as_deref(), mode.again, now);
             let same_rules = rules.get(&line).is_some_and(|rules| judged_by.get(&line) == Some(rules));
@@ -208,27 +208,27 @@ impl Watched {
             }
         }
         let failed = strays::judge_failed(reader, &self.policies, problem.is_none(), mode.again, now).await?;
-        Ok(Judgement { problem, brakes, images, counted, doubted, overridden, failed })
+        Ok(Judgement { problem, brakes, images, counted, blocked, overridden, failed })
     }
 }
 
-/// Images with what was found of them.
+/// Judged images.
 struct Judgement {
-    /// Why the last look was not whole.
+    /// Why the last scan was not complete.
     problem: Option<String>,
     brakes: Vec<Brake>,
     images: Vec<(ImageRow, Judged)>,
     /// Images whose deletion counts for the brake.
     counted: BTreeSet<ImageId>,
-    /// Lines of which nothing is deleted now, whatever the rules say.
-    doubted: BTreeSet<LineId>,
-    /// Lines with the failed bake that a person does not let block deletion.
+    /// Lines whose deletions are blocked, whatever the rules are.
+    blocked: BTreeSet<LineId>,
+    /// Lines with the failed bake that a person overrides.
     overridden: Vec<(LineId, BakeId)>,
     failed: Vec<(FailedImage, JudgedFailed)>,
 }
 
 impl Judgement {
-    /// For others.
+    /// The report for clients.
     fn report(self) -> RetentionReport {
         RetentionReport {
             problem: self.problem,
@@ -246,13 +246,13 @@ impl Judgement {
         }
     }
 
-    /// Whether any image that it judged to go is gone.
+    /// Whether any image that was to be deleted is deleted.
     fn has_deleted(&self) -> bool {
         self.images.iter().any(|(_, judged)| judged.action == Action::Delete)
             || self.failed.iter().any(|(_, judged)| judged.action == FailedAction::Delete)
     }
 
-    /// Does what follows, and notes in the report where it came to something else.
+    /// Carries out the actions, and updates the report with different results.
     async fn apply(
         &mut self,
         shared: &DaemonContext,
@@ -263,9 +263,9 @@ impl Judgement {
     ) -> Result<(), StoreError> {
         let (store, now) = (&shared.store, shared.clock.now());
         if self.problem.is_none() {
-            // What is confirmed is not held any more.
+            // Confirmed deletions exceed no limit any more.
             let standing = if mode.confirm { &[][..] } else { &self.brakes };
-            let unjudged: Vec<&LineId> = self.doubted.iter().collect();
+            let unjudged: Vec<&LineId> = self.blocked.iter().collect();
             let before = store.reader().brakes().await?;
             if !(before.is_empty() && standing.is_empty()) {
                 store.set_brakes(standing, &unjudged, now).await?;
@@ -279,7 +279,7 @@ impl Judgement {
                 self.overridden.iter().map(|(line, bake)| format!("bake {} of {line}", bake.0)).collect();
             store.note(now, who, "prune despite failed bake", &lines.join(", ")).await?;
         }
-        // The marks first, so that a line is marked as a whole before anything of it is deleted.
+        // Marks first, so that a line is marked completely before any of its images is deleted.
         for (row, judged) in &self.images {
             mark(shared, row, judged, self.counted.contains(&row.image.image_id), who).await?;
         }
@@ -292,7 +292,7 @@ impl Judgement {
         }
         for (row, judged) in &mut self.images {
             if judged.action == Action::Delete {
-                // Asked before each: a clock can be set while a pass is under way.
+                // Checked before each: the clock can be set during a pass.
                 if let Err(blocker) = shared.clocks_agree() {
                     tracing::warn!(reason = %blocker, "no more images are deleted: {blocker}");
                     self.problem.get_or_insert_with(|| blocker.to_string());
@@ -310,7 +310,7 @@ impl Judgement {
         self.note_judged(shared, watched).await
     }
 
-    /// What a whole pass has judged is not new to the next one.
+    /// Images of a complete pass are not new to the next one.
     async fn note_judged(&self, shared: &DaemonContext, watched: &Watched) -> Result<(), StoreError> {
         if self.problem.is_some() {
             return Ok(());
@@ -320,13 +320,13 @@ impl Judgement {
         let with_rules: Vec<&LineId> = rules.iter().map(|(line, _)| *line).collect();
         let changed: Vec<(&LineId, String)> = rules
             .iter()
-            .filter(|(line, rules)| !self.doubted.contains(*line) && known.get(*line) != Some(rules))
+            .filter(|(line, rules)| !self.blocked.contains(*line) && known.get(*line) != Some(rules))
             .cloned()
             .collect();
         let new: Vec<&ImageId> = self
             .images
             .iter()
-            .filter(|(row, _)| !row.judged && !self.doubted.contains(&row.image.line))
+            .filter(|(row, _)| !row.judged && !self.blocked.contains(&row.image.line))
             .filter(|(row, _)| with_rules.binary_search(&&row.image.line).is_ok())
             .map(|(row, _)| &row.image.image_id)
             .collect();
@@ -347,7 +347,7 @@ pub(super) fn by_line(images: Vec<ImageRow>) -> BTreeMap<LineId, Vec<ImageRow>> 
     lines
 }
 
-/// What the brake has to know of an image.
+/// Input of the brake for an image.
 fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
     Candidate {
         image: &row.image,
@@ -359,7 +359,7 @@ fn candidate<'a>((row, judged): (&'a ImageRow, &Judged)) -> Candidate<'a> {
     }
 }
 
-/// Judges one line, and says what follows for each image.
+/// Judges one line and determines the action for each image.
 pub(super) fn judge_line(
     rows: &[ImageRow],
     policy: Option<&Policy>,
@@ -368,12 +368,12 @@ pub(super) fn judge_line(
     again: bool,
     now: DateTime<Utc>,
 ) -> Vec<Judged> {
-    let mut doubts = Vec::new();
+    let mut blockers = Vec::new();
     if let Some(newest) = newest.filter(|newest| !newest.succeeded) {
-        doubts.push(Doubt::NewestFailed { bake: newest.bake });
+        blockers.push(Blocker::NewestFailed { bake: newest.bake });
     }
     if let Some(problem) = problem {
-        doubts.push(Doubt::NotSeen { why: problem.to_owned() });
+        blockers.push(Blocker::NotSeen { why: problem.to_owned() });
     }
     let images: Vec<LineImage> = rows
         .iter()
@@ -381,7 +381,7 @@ pub(super) fn judge_line(
             let mut image = row.image.clone();
             match &mut image.deletion {
                 DeletionState::Refused { .. } if again => image.deletion = DeletionState::Kept,
-                // Its grace was over when the call was sent.
+                // Its grace had passed when the call was sent.
                 DeletionState::Marked { delete_after, last_error: Some(_), .. } if again => *delete_after = now,
                 _ => {}
             }
@@ -390,7 +390,7 @@ pub(super) fn judge_line(
         .collect();
     let grace = policy.and_then(|policy| policy.keep.as_ref()).map_or(Duration::ZERO, |keep| keep.grace);
     let grace = TimeDelta::from_std(grace).unwrap_or(TimeDelta::MAX);
-    let verdicts = judge(&images, policy, &doubts, now);
+    let verdicts = judge(&images, policy, &blockers, now);
     let schedule = policy.map(|policy| policy.schedule.to_string());
     images
         .iter()
@@ -408,7 +408,7 @@ pub(super) fn judge_line(
         .collect()
 }
 
-/// Notes what follows for one image, all but its deletion.
+/// Carries out the action for one image, except its deletion.
 async fn mark(
     shared: &DaemonContext,
     row: &ImageRow,
@@ -424,7 +424,7 @@ async fn mark(
         (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {
             let since = image.seen.missing_since.unwrap_or(now);
             if now - since >= GONE_AFTER && store.image_vanished(image, now).await? {
-                tracing::warn!(image = id, line, "image {id} of {line} is gone from the cloud, not by our doing");
+                tracing::warn!(image = id, line, "image {id} of {line} was deleted externally");
             }
         }
         (Action::Mark { delete_after }, RetentionDecision::Goes { rule }) => {
@@ -454,7 +454,7 @@ async fn mark(
     Ok(())
 }
 
-/// Deletes one image, and notes in `judged` what came of it.
+/// Deletes one image, and stores the result in `judged`.
 async fn delete(
     shared: &DaemonContext,
     config: &Config,
@@ -482,7 +482,7 @@ async fn delete(
     Ok(())
 }
 
-/// What retention may not delete before a person has confirmed it, each a problem.
+/// Deletions that need a confirmation, each a problem.
 pub(crate) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     Ok(reader.brakes().await?.into_iter().map(problem).collect())
 }

@@ -1,4 +1,4 @@
-//! When a pass over the images is due: by the clock, when a grace ends, and when the image quota is full.
+//! Schedule of retention passes: by the clock, at the end of a grace, and after a full image quota.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,22 +13,22 @@ use crate::{
     app::daemon::context::DaemonContext,
 };
 
-/// Between two passes that a full image quota asks for.
+/// Minimum time between two passes for a full image quota.
 const BETWEEN_QUOTA_PASSES: TimeDelta = TimeDelta::hours(1);
 
-/// Scans the images and deletes what goes; when, and what is known of the last time.
+/// Retention task: scans the images and deletes those whose grace has passed.
 #[derive(Debug, Default)]
 pub(super) struct RetentionTask {
-    /// The next pass by the clock; `None` before the first.
+    /// Next regular pass; `None` before the first.
     next_pass: Option<DateTime<Utc>>,
-    /// The last pass that a full image quota asked for.
+    /// Last pass for a full image quota.
     quota_pass: Option<DateTime<Utc>>,
-    /// The last pass. What was due then and was not deleted waits for the next one.
+    /// Last pass. Images that were due then and not deleted wait for the next one.
     judged_at: Option<DateTime<Utc>>,
 }
 
 impl RetentionTask {
-    /// When a pass is due because the image quota refused a create call: at once, and at most once an hour.
+    /// Instant of a pass after the image quota rejected a create call: at once, and at most once an hour.
     fn quota_pass_due(&self, refused_at: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
         let refused_at = refused_at?;
         match self.quota_pass {
@@ -45,7 +45,7 @@ impl RetentionTask {
     ) -> Result<Option<DateTime<Utc>>, StoreError> {
         let (config, reader) = (shared.config(), shared.store.reader());
         let pause = TimeDelta::from_std(config.daemon.prune_interval).unwrap_or(TimeDelta::hours(1));
-        // A clock that was set back must not put anything off.
+        // A clock that was set back must not delay anything.
         let pass = self.next_pass.map_or(now, |next| next.min(now + pause));
         self.judged_at = self.judged_at.map(|at| at.min(now));
         self.quota_pass = self.quota_pass.map(|at| at.min(now));
@@ -58,13 +58,13 @@ impl RetentionTask {
                 tracing::info!("the image quota is full: what is past its grace is deleted now");
                 self.quota_pass = Some(now);
             }
-            let _one_at_a_time = shared.keeping.lock().await;
+            let _one_at_a_time = shared.image_lock.lock().await;
             let report = prune::pass(shared, &config, prune::Mode::default(), ITSELF).await?;
             let whole = report.is_none_or(|report| report.problem.is_none());
             self.judged_at = Some(now);
             self.next_pass = Some(next_pass(now, whole, pause));
         } else if reader.next_search().await?.is_some_and(|search| search <= now) {
-            let _one_at_a_time = shared.keeping.lock().await;
+            let _one_at_a_time = shared.image_lock.lock().await;
             deletions::search(shared, &config, ITSELF).await?;
         }
         let soon = |at: DateTime<Utc>| at.max(now + TimeDelta::seconds(1));
@@ -81,7 +81,7 @@ impl ImageTask for RetentionTask {
     }
 
     fn complaint(&self) -> &'static str {
-        "images are not looked after"
+        "images are not pruned"
     }
 
     fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a> {
@@ -89,7 +89,7 @@ impl ImageTask for RetentionTask {
     }
 }
 
-/// When the pass after this one is due by the clock.
+/// Instant of the next regular pass.
 fn next_pass(now: DateTime<Utc>, whole: bool, pause: TimeDelta) -> DateTime<Utc> {
     now + if whole { pause } else { pause.min(AFTER_PROBLEM) }
 }
@@ -99,13 +99,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_full_image_quota_asks_for_one_pass_per_refusal_and_hour() {
+    fn a_full_image_quota_asks_for_one_pass_per_rejection_and_hour() {
         let minute = |n| DateTime::UNIX_EPOCH + TimeDelta::minutes(n);
         let mut task = RetentionTask::default();
         assert_eq!(task.quota_pass_due(None), None);
         assert_eq!(task.quota_pass_due(Some(minute(10))), Some(minute(10)));
         task.quota_pass = Some(minute(11));
-        assert_eq!(task.quota_pass_due(Some(minute(10))), None, "the pass came after the refusal");
+        assert_eq!(task.quota_pass_due(Some(minute(10))), None, "the pass came after the rejection");
         assert_eq!(task.quota_pass_due(Some(minute(20))), Some(minute(71)));
         assert_eq!(task.quota_pass_due(Some(minute(90))), Some(minute(90)));
     }

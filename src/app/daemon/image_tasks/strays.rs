@@ -1,5 +1,5 @@
-//! Images with our tags that are no good images: those that the cloud lists as CREATE_FAILED, which are deleted after a
-//! while, and those that no row of the history knows, which are a problem and are never deleted.
+//! Images with the owner's tags that are no good images: CREATE_FAILED ones, which are deleted after a while, and those
+//! without a row, which are a problem and are never deleted.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +26,10 @@ use crate::{
     },
 };
 
-/// So many images are named.
+/// Maximum number of listed images.
 const MOST_NAMED: u32 = 20;
 
-/// Notes what a whole list of our images shows besides good ones.
+/// Records the images of a complete list that are no good ones.
 pub(super) async fn record(shared: &DaemonContext, config: &Config, listed: &[Image]) -> Result<(), StoreError> {
     let owner = config.daemon.owner.as_str();
     let mut lines: BTreeMap<LineId, (ScheduleId, InstanceId)> = BTreeMap::new();
@@ -64,7 +64,7 @@ pub(super) async fn record(shared: &DaemonContext, config: &Config, listed: &[Im
                     slot,
                 });
             }
-            // Without a slot it is not known whether it was made after this history began.
+            // Without a slot it is unknown whether it was made after this history began.
             (_, None) => {}
             (status, Some(slot)) => others.push(UnrecordedSighting {
                 image_id,
@@ -80,7 +80,7 @@ pub(super) async fn record(shared: &DaemonContext, config: &Config, listed: &[Im
     shared.store.record_strays(&failures, &others, shared.clock.now()).await
 }
 
-/// Judges the CREATE_FAILED images that are known of.
+/// Judges the known CREATE_FAILED images.
 pub(super) async fn judge_failed(
     reader: &Reader,
     policies: &BTreeMap<LineId, Policy>,
@@ -105,7 +105,7 @@ pub(super) async fn judge_failed(
         .collect())
 }
 
-/// A row in the core's words.
+/// Converts a row to the domain's type.
 pub fn image_of(row: FailedImageRow) -> FailedImage {
     let instant = |at: i64| DateTime::from_timestamp_millis(at).unwrap_or_default();
     FailedImage {
@@ -125,7 +125,7 @@ pub fn image_of(row: FailedImageRow) -> FailedImage {
     }
 }
 
-/// What follows for each CREATE_FAILED image by the file, without a look at the cloud.
+/// Actions for CREATE_FAILED images by the configuration, without a scan.
 pub async fn failed_images(
     reader: &Reader,
     config: &Config,
@@ -134,7 +134,7 @@ pub async fn failed_images(
     judge_failed(reader, &policies::all(config), true, false, now).await
 }
 
-/// Deletes one whose time has come.
+/// Deletes an image after its grace.
 pub(super) async fn delete(
     shared: &DaemonContext,
     config: &Config,
@@ -157,7 +157,7 @@ pub(super) async fn delete(
     })
 }
 
-/// Images that no row of the history knows, each a problem.
+/// Images without a row, each a problem.
 pub(crate) async fn list_problems(reader: &Reader) -> Result<Vec<Problem>, StoreError> {
     Ok(reader.unrecorded_images(MOST_NAMED).await?.into_iter().map(problem).collect())
 }

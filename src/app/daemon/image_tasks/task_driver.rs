@@ -1,5 +1,4 @@
-//! The loop of the image tasks: each runs at the instant it asked for, after something has changed, and after the clock was set
-//! back. Never for nothing, never late.
+//! Driver of the image tasks: runs a task at the requested instant, after a change, and after the clock was set back.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,23 +16,23 @@ use crate::{
     domain::error::chain,
 };
 
-/// How often the clock is read, which may be set; changes wake the task at once.
-const BEAT: Duration = Duration::from_secs(1);
-/// After a failure of the database.
+/// Interval of reading the clock, which may be set; changes wake the task at once.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
+/// Pause after a failure of the database.
 const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
 
-/// One run of a task: the instant at which something will be due again, if nothing changes before.
+/// Result of a run: the next due instant, if nothing changes before.
 pub(super) type TaskRun<'a> = BoxFuture<'a, Result<Option<DateTime<Utc>>, StoreError>>;
 
-/// Work on images that is done as soon as it is due.
+/// A task on images.
 pub(super) trait ImageTask: Send {
-    /// The word in `status`.
+    /// Name in `status`.
     fn name(&self) -> &'static str;
 
     /// What does not happen while the history cannot be used.
     fn complaint(&self) -> &'static str;
 
-    /// Does what is due. Every intent is committed before its deed: a run can end anywhere.
+    /// Processes what is due. Every intent is committed before its effect: a run can be interrupted anywhere.
     fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a>;
 }
 
@@ -60,23 +59,29 @@ pub(super) async fn drive(mut task: Box<dyn ImageTask>, shared: Arc<DaemonContex
     stop.run_until_cancelled(work).await;
 }
 
-/// Decides when the next run is.
+/// Determines the next run.
 #[derive(Debug)]
 struct Wakeups {
-    beat: Interval,
+    ticker: Interval,
     engine: Receiver<EngineStatus>,
-    stirred: Receiver<u64>,
-    /// When the last run began, and what had changed by then.
+    activations: Receiver<u64>,
+    /// Start of the last run, and the change counters at that time.
     last: Option<(DateTime<Utc>, [u64; 2])>,
-    /// The instant that the last run asked for.
+    /// Next due instant of the last run.
     due: Option<DateTime<Utc>>,
 }
 
 impl Wakeups {
     fn new(shared: &DaemonContext) -> Self {
-        let mut beat = tokio::time::interval(BEAT);
-        beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        Self { beat, engine: shared.engine.clone(), stirred: shared.stirred.subscribe(), last: None, due: None }
+        let mut ticker = tokio::time::interval(TICK_INTERVAL);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self {
+            ticker,
+            engine: shared.engine.clone(),
+            activations: shared.activations.subscribe(),
+            last: None,
+            due: None,
+        }
     }
 
     /// Waits until there may be something to do.
@@ -85,11 +90,11 @@ impl Wakeups {
             tokio::select! {
                 // An engine that has ended changes nothing any more.
                 Ok(()) = self.engine.changed() => {}
-                Ok(()) = self.stirred.changed() => {}
-                _ = self.beat.tick() => {}
+                Ok(()) = self.activations.changed() => {}
+                _ = self.ticker.tick() => {}
             }
             let now = shared.clock.now();
-            let changes = [self.engine.borrow_and_update().changes, *self.stirred.borrow_and_update()];
+            let changes = [self.engine.borrow_and_update().changes, *self.activations.borrow_and_update()];
             let is_quiet = self.due.is_none_or(|due| now < due);
             if is_quiet && self.last.is_some_and(|(at, seen)| now >= at && changes == seen) {
                 continue;
@@ -113,7 +118,7 @@ mod tests {
         domain::clock::{Clock, ManualClock},
     };
 
-    /// A task of which the test says how its runs end.
+    /// A task whose results the test determines.
     struct Scripted {
         name: &'static str,
         fails: bool,
@@ -159,8 +164,8 @@ mod tests {
             environment: BTreeMap::new(),
             config: Mutex::new(Arc::clone(&config)),
             started_with: config,
-            keeping: tokio::sync::Mutex::default(),
-            stirred: watch::Sender::default(),
+            image_lock: tokio::sync::Mutex::default(),
+            activations: watch::Sender::default(),
             task_reports: Mutex::default(),
             on_disk: Mutex::default(),
             reloading: tokio::sync::Mutex::default(),

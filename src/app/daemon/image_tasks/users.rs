@@ -1,7 +1,7 @@
-//! Asks the cloud who uses images: all of them at once, or one right before it is deleted.
+//! Lists users of images: all of them at once, or those of one image right before its deletion.
 //!
-//! Every call has to answer, with a whole list: one that is refused, for whatever reason, leaves unknown who uses what,
-//! and nothing is deleted. Kinds that `in_use` of `[cloud]` leaves out are not asked for: that is the operator's word.
+//! Every call must return a complete list: an error leaves the users unknown, and nothing is deleted. Kinds that the
+//! operator excludes with `in_use` of `[cloud]` are not listed.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ use crate::{
     },
 };
 
-/// Where it is asked.
+/// Regions and kinds of a query.
 #[derive(Debug, Clone)]
 pub(super) struct Scope {
     kinds: BTreeSet<UserKind>,
@@ -34,7 +34,7 @@ pub(super) struct Scope {
 }
 
 impl Scope {
-    /// All regions of the file.
+    /// All configured regions.
     pub(super) fn of(config: &Config) -> Self {
         Self {
             kinds: config.cloud.in_use.iter().copied().collect(),
@@ -43,13 +43,13 @@ impl Scope {
         }
     }
 
-    /// And these.
+    /// Additional regions.
     pub(super) fn with_regions(mut self, regions: impl IntoIterator<Item = String>) -> Self {
         self.regions.extend(regions);
         self
     }
 
-    /// And those that these images are listed in.
+    /// Regions in which these images are listed.
     pub(super) fn with_regions_of<'a>(mut self, images: impl IntoIterator<Item = &'a Image>) -> Self {
         let listed = images.into_iter().flat_map(|image| &image.image_region_distribute_list);
         self.regions.extend(listed.filter_map(|copy| copy.region_id.clone()).filter(|region| !region.is_empty()));
@@ -65,7 +65,7 @@ impl Scope {
     }
 }
 
-/// By what the cloud and the history know an image; `rows` are those that ListImage shows of it.
+/// Names and ids of an image in cloud and history; `rows` are those of ListImage.
 pub(super) fn known_as<'a>(
     image_id: &'a str,
     name: &'a str,
@@ -77,8 +77,12 @@ pub(super) fn known_as<'a>(
     KnownAs::new(ids, names)
 }
 
-/// Who uses an image at this moment, by calls that filter by it: to be asked right before each deletion. `name` is the one
-/// in the history, `rows` are those that ListImage has just shown of the image. An error means that it is not known.
+/// Users of an image right now, by calls that filter by it: for use right before each deletion. `name` is the one in
+/// the history, `rows` are the latest of ListImage.
+///
+/// # Errors
+///
+/// [`ApiError`] if the users are unknown.
 pub(super) async fn users_of(
     cloud: &CloudClient,
     config: &Config,
@@ -126,8 +130,8 @@ async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Resu
     }
     let mut users = BTreeSet::new();
     let mut note = |used: Used<'_>| {
-        // A row of another id and another name shows that the cloud did not filter. One of another id and no name may be
-        // ours by an id that we do not know.
+        // A row of another id and another name shows that the cloud did not filter. One of another id without a name
+        // may be an unknown id of the image.
         let other = used.image_name.is_some_and(|name| !name.is_empty() && !image.names.contains(name));
         if image.ids.contains(used.image_id) || !other {
             users.insert(used.by);
@@ -137,7 +141,7 @@ async fn ask_one(cloud: &CloudClient, scope: &Scope, mut image: KnownAs) -> Resu
     Ok(users.into_iter().collect())
 }
 
-/// Asks for everything that uses an image, or one of the image with these ids.
+/// Lists everything that uses an image, or one of the image with these ids.
 async fn ask(
     cloud: &CloudClient,
     scope: &Scope,
@@ -187,7 +191,7 @@ async fn ask(
     Ok(())
 }
 
-/// Reads one list whole, and notes its uses.
+/// Reads one list completely, and records its uses.
 async fn read<L>(cloud: &CloudClient, call: &L, note: &mut impl FnMut(Used<'_>)) -> Result<(), ApiError>
 where
     L: Listing<Row: UsesImage>,
@@ -203,19 +207,19 @@ where
     Ok(())
 }
 
-/// A use of an image, as a row shows it.
+/// Use of an image in a row.
 struct Used<'a> {
     by: User,
     image_id: &'a str,
     image_name: Option<&'a str>,
 }
 
-/// A row of something that uses an image.
+/// A row of a user.
 trait UsesImage {
     fn user(&self) -> User;
     fn image_id(&self) -> Option<&str>;
 
-    /// Where the call shows it.
+    /// If the call returns it.
     fn image_name(&self) -> Option<&str> {
         None
     }

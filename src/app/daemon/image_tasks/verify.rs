@@ -1,6 +1,6 @@
-//! The `verify` hooks at work: a few images at a time, beside everything else.
+//! Verification task: runs the `verify` hooks, a few images at a time.
 //!
-//! Nothing is noted before a check ends, so that one that was cut off by the end of the daemon is made again.
+//! The result is stored when a check ends, so that one that the end of the daemon interrupts is repeated.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -21,12 +21,12 @@ use crate::{
     },
 };
 
-/// So many images are checked at once.
+/// Number of concurrent checks.
 const AT_ONCE: usize = 2;
-/// How often a check that could not be made is tried again.
+/// Maximum number of attempts of a check that cannot run.
 const MOST_TRIES: u32 = 3;
-/// While checks run, it is asked this often whether there are more.
-const BEAT: Duration = Duration::from_secs(1);
+/// Interval of polling for further checks while some run.
+const TICK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Runs the `verify` hooks that are due.
 #[derive(Debug)]
@@ -46,7 +46,7 @@ impl ImageTask for VerifyTask {
     }
 }
 
-/// Makes checks until none is due.
+/// Runs checks until none is due.
 async fn check_due(shared: &DaemonContext) -> Result<Option<DateTime<Utc>>, StoreError> {
     let mut at_work = FuturesUnordered::new();
     let mut images: HashSet<ImageId> = HashSet::new();
@@ -62,13 +62,13 @@ async fn check_due(shared: &DaemonContext) -> Result<Option<DateTime<Utc>>, Stor
         if at_work.is_empty() {
             return shared.store.next_check().await;
         }
-        if let Ok(Some(done)) = tokio::time::timeout(BEAT, at_work.next()).await {
+        if let Ok(Some(done)) = tokio::time::timeout(TICK_INTERVAL, at_work.next()).await {
             images.remove(&done?);
         }
     }
 }
 
-/// Checks one image, and notes what came of it.
+/// Checks one image and stores the result.
 async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError> {
     let bake = match check.bake {
         Some(bake) => shared.store.bake(bake).await?,
@@ -91,7 +91,7 @@ async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError>
         Err(why) => CheckResult::Failed { why: format!("its check could not be made: {why}") },
     };
     shared.store.end_check(check, &result, &attempts, now).await?;
-    shared.stir();
+    shared.activate();
     let (image, line, version) = (check.image_id.as_str(), check.line.as_str(), check.version);
     match &result {
         CheckResult::Passed => tracing::info!(image, line, "v{version} of {line}, {image}, passed its check"),
@@ -107,14 +107,14 @@ async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError>
     Ok(())
 }
 
-/// What the hooks say of an image.
+/// Result of the hooks for an image.
 enum VerifyResult {
     Good,
     Bad(String),
     Mishap(String),
 }
 
-/// Runs the hooks first to last, up to the first that is not content.
+/// Runs the hooks first to last, up to the first that rejects the image.
 async fn hooks_of(shared: &DaemonContext, bake: &Bake) -> (Result<VerifyResult, String>, Vec<Attempt>) {
     let State::Ended { work: Some(work), end } = &bake.state else {
         return (Err("the bake that it belongs to has not ended".to_owned()), Vec::new());
@@ -123,7 +123,7 @@ async fn hooks_of(shared: &DaemonContext, bake: &Bake) -> (Result<VerifyResult, 
     let mut attempts = Vec::new();
     for (index, command) in bake.settings.hooks.verify.iter().enumerate() {
         let variables = environment(bake, work, Some(end), Moment::Verify);
-        // No variable can hold a NUL, and the words of others may.
+        // A variable cannot contain NUL; external texts may.
         let variables = variables.into_iter().map(|(name, value)| (name, value.replace('\0', " ")));
         let started_at = shared.clock.now();
         failpoint::hit("send", "verify");
@@ -164,7 +164,7 @@ fn message(program: &str, outcome: &HookOutcome) -> String {
     format!("{program}: {}{wrote}", outcome.result)
 }
 
-/// Two looks long at first, four times as long each time.
+/// Two polls long at first, four times as long each time.
 fn pause(shared: &DaemonContext, tries: u32) -> TimeDelta {
     let first = shared.config().cloud.poll_interval.saturating_mul(2);
     TimeDelta::from_std(first.saturating_mul(4u32.saturating_pow(tries.min(8)))).unwrap_or(TimeDelta::hours(1))

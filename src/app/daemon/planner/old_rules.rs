@@ -48,7 +48,7 @@ pub(super) async fn rows_of_old_rules(
     Ok(by_target(store.rows_ahead(&spans, now).await?))
 }
 
-/// Targets whose rows from the future stand for slots that have come since, while no daemon ran: from where on those slots are
+/// Targets whose future rows cover slots that were due since, while no daemon ran: the instant from which those slots are
 /// accounted for again.
 pub(super) async fn slots_given_up_while_down(
     entries: &[PlannedTarget],

@@ -89,7 +89,7 @@ impl PlannedTarget {
                 queued_now.insert(self.instance.clone());
                 let not_before = self.schedule.timing.begin(slot, self.schedule.id.as_str());
                 let settings = Some(Arc::clone(&self.schedule.settings));
-                self.new_row(slot, trigger, settings, State::Queued { not_before, kept: None })
+                self.new_row(slot, trigger, settings, State::Queued { not_before, suspended: None })
             }
             Entry::Missed { first, last, count, why } => {
                 let mut row = self.new_row(last, Trigger::Slot, None, skipped(code_of(&why), why.to_string()));
