@@ -23,10 +23,11 @@ lint:
 ci:
     .ci/run
 
-# What takes longer than that: 1,000 kills, 200 scenes of mixed faults, the benches.
+# What takes longer than that: 1,000 kills, 200 scenes of mixed faults, bad nights of 200 machines, the benches.
 full:
     KILLS=1000 SEED=1 cargo test --locked --test crash -- --ignored thousand_kills --nocapture
     SCENES=200 SEED=1 cargo test --locked --test sweep -- --ignored sweep --nocapture
+    MACHINES=200 cargo test --locked --test nights
     cargo bench --locked
 
 # Write the pages anew that are made from the source.

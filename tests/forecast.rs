@@ -328,3 +328,24 @@ async fn check_warns_of_bakes_that_outlast_their_interval_and_never_fails_for_it
     let (table, warning) = host.expect(0, &THAT_NIGHT);
     assert!(warning.contains("the history cannot be read") && table.contains("No bakes yet"), "{warning}{table}");
 }
+
+#[test]
+fn a_year_of_seconds_is_counted_and_not_computed() {
+    let schedules: String = (0..20)
+        .map(|n| {
+            format!(
+                "[[schedule]]\nname = \"s{n}\"\ninstance_ids = [\"ecd-{n}\", \"ecd-1{n}\"]\ncron = \"* * * * * *\"\n"
+            )
+        })
+        .collect();
+    let host = host(&schedules, 5);
+    let year = ["plan", "--from", "2039-01-01T00:00:00Z", "--until", "2040-01-01T00:00:00Z"];
+    let plan = host.json(0, &[&year[..], &["--limit", "3"]].concat());
+    assert_eq!(plan["slots"].as_array().unwrap().len(), 3);
+    assert_eq!(plan["more"], 20 * 2 * 365 * 24 * 3600 - 3);
+    let plan = host.json(0, &year);
+    assert_eq!(plan["slots"].as_array().unwrap().len(), 1000);
+    let (table, _) = host.expect(0, &year);
+    assert!(table.contains("… and 1261439900 more up to 2040-01-01 00:00:00Z"), "{}", table.lines().last().unwrap());
+    host.expect(0, &["check"]);
+}

@@ -3,118 +3,79 @@
 
 #![expect(clippy::unwrap_used, clippy::panic, reason = "helpers of tests are not recognised as tests")]
 
+#[path = "support/fast_motion.rs"]
+mod fast_motion;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
     time::Duration,
 };
 
 use chrono::{DateTime, TimeDelta, Utc};
+use fast_motion::{FastMotion, Places};
 use imagebaked::domain::calendar::zone::Zone;
 use imagebaked::{
     adapters::{
-        config,
-        control::{Reply, Request, client},
-        store::{BakeRow, Filter, Reader},
+        control::{Reply, Request},
+        store::{BakeRow, Filter},
     },
-    app::daemon::{self, Asked, Setup},
     domain::{
-        clock::{Clock, ManualClock},
+        clock::Clock,
         image::{judge::Action, report::RetentionReport},
     },
-    sim::{FaultPlan, InstanceKind, InstanceSpec, Options, RunningSimulator, Simulator},
+    sim::{FaultPlan, InstanceKind, InstanceSpec, Options},
 };
-use tempfile::TempDir;
-use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 
 fn zone() -> Zone {
     Zone::find("Asia/Shanghai").unwrap()
 }
 
-struct Night {
-    clock: ManualClock,
-    sim: RunningSimulator,
-    socket: PathBuf,
-    reader: Reader,
-    stop: mpsc::Sender<Asked>,
-    daemon: JoinHandle<()>,
-    _folder: TempDir,
+struct Night(FastMotion);
+
+impl std::ops::Deref for Night {
+    type Target = FastMotion;
+
+    fn deref(&self) -> &FastMotion {
+        &self.0
+    }
 }
 
 impl Night {
     async fn begin(now: DateTime<Utc>) -> Self {
-        let folder = TempDir::new().unwrap();
-        let clock = ManualClock::at(now);
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0))).await.unwrap();
         let options = Options {
             build_time: Duration::from_mins(40),
             instances: vec![InstanceSpec::running("ecd-1", InstanceKind::CloudDesktop)],
             ..Options::default()
         };
-        let sim = Simulator::start(listener, options, Arc::new(clock.clone())).unwrap();
-        let path = folder.path().join("imagebaked.toml");
-        let socket = folder.path().join("control.sock");
-        let state = folder.path().join("state");
-        let zone = zone();
-        let text = format!(
-            r#"
-            [cloud]
-            endpoint = "http://{}"
-            requests_per_second = 1000
-            poll_interval = "20m"
-            [daemon]
-            state_dir = "{}"
-            control_socket = "{}"
-            listen = ""
-            pause_after_failures = 0
-            # Requested by the test only.
-            prune_interval = "3650d"
-            [[schedule]]
-            name = "golden"
-            instance_id = "ecd-1"
-            cron = "0 3 * * *"
-            timezone = "{zone}"
-            retry = {{ rebakes = 0 }}
-            keep = {{ last = 3, daily = 7, weekly = 5, monthly = 6, yearly = 2, min = 2 }}
-            "#,
-            sim.addr(),
-            state.display(),
-            socket.display()
-        );
-        std::fs::write(&path, text).unwrap();
-        let environment: BTreeMap<String, String> = [
-            ("ALIBABA_CLOUD_ACCESS_KEY_ID".to_owned(), "sim-key-id".to_owned()),
-            ("ALIBABA_CLOUD_ACCESS_KEY_SECRET".to_owned(), "sim-key-secret".to_owned()),
-        ]
-        .into();
-        let setup = Setup {
-            config: config::load(&path, &environment).unwrap().config,
-            config_path: path,
-            environment,
-            clock: Arc::new(clock.clone()),
-            rng: fastrand::Rng::with_seed(7),
+        let config = |places: &Places| {
+            format!(
+                r#"
+                [cloud]
+                endpoint = "http://{}"
+                requests_per_second = 1000
+                poll_interval = "20m"
+                [daemon]
+                state_dir = "{}"
+                control_socket = "{}"
+                listen = ""
+                pause_after_failures = 0
+                # Requested by the test only.
+                prune_interval = "3650d"
+                [[schedule]]
+                name = "golden"
+                instance_id = "ecd-1"
+                cron = "0 3 * * *"
+                timezone = "{}"
+                retry = {{ rebakes = 0 }}
+                keep = {{ last = 3, daily = 7, weekly = 5, monthly = 6, yearly = 2, min = 2 }}
+                "#,
+                places.endpoint,
+                places.state_dir.display(),
+                places.socket.display(),
+                zone(),
+            )
         };
-        let (stop, asked) = mpsc::channel(1);
-        let daemon = tokio::spawn(async move { daemon::run(setup, asked).await.unwrap() });
-        let reader = loop {
-            match client::ask(&socket, &Request::Status).await {
-                Ok(_) => break Reader::open(&state).await.unwrap(),
-                Err(error) => assert!(!daemon.is_finished(), "{error}"),
-            }
-            tokio::task::yield_now().await;
-        };
-        Self { clock, sim, socket, reader, stop, daemon, _folder: folder }
-    }
-
-    async fn ask(&self, request: Request) -> Reply {
-        client::ask(&self.socket, &request).await.unwrap()
-    }
-
-    /// Makes the engine read the clock. Any request does.
-    async fn nudge(&self) {
-        self.ask(Request::Resume { schedule: "nobody".into() }).await;
+        Self(FastMotion::begin(now, options, config).await)
     }
 
     async fn newest(&self) -> Option<BakeRow> {
@@ -123,7 +84,7 @@ impl Night {
 
     /// Moves the clock to each instant that the bake of `slot` waits for, until the bake has ended.
     async fn through(&self, slot: DateTime<Utc>) -> BakeRow {
-        self.clock.set(slot);
+        self.clock.truth.set(slot);
         let mut seen = 0;
         loop {
             self.nudge().await;
@@ -135,7 +96,7 @@ impl Night {
             // No call is repeated before the clock moves. A pending answer shows as a change of the row.
             let wake = DateTime::from_timestamp_millis(row.wake_at.unwrap()).unwrap();
             if wake > self.clock.now() {
-                self.clock.set(wake);
+                self.clock.truth.set(wake);
                 continue;
             }
             match self.ask(Request::Follow { bakes: vec![], seen }).await {
@@ -160,12 +121,6 @@ impl Night {
             .filter(|image| image["status"] == "AVAILABLE")
             .map(|image| image["image_id"].as_str().unwrap().to_owned())
             .collect()
-    }
-
-    async fn end(self) {
-        self.stop.send(Asked::Stop).await.unwrap();
-        self.daemon.await.unwrap();
-        self.sim.stop().await;
     }
 }
 
@@ -230,7 +185,7 @@ async fn a_year_of_nights_leaves_what_the_rules_want() {
         }
         // The pass of the afternoon deletes what was marked before.
         let announced = to_go(&night.prune(true).await);
-        night.clock.set(slot + TimeDelta::hours(11));
+        night.clock.truth.set(slot + TimeDelta::hours(11));
         let before = night.good();
         let rehearsed = night.prune(true).await;
         let done = night.prune(false).await;
@@ -248,7 +203,7 @@ async fn a_year_of_nights_leaves_what_the_rules_want() {
         }
     }
     for _ in 0..3 {
-        night.clock.advance(TimeDelta::hours(25));
+        night.clock.truth.advance(TimeDelta::hours(25));
         night.prune(false).await;
     }
     let state = night.sim.state();
@@ -272,5 +227,5 @@ async fn a_year_of_nights_leaves_what_the_rules_want() {
         let status = image["status"].as_str().unwrap();
         assert_eq!(status == "DELETE", age > TimeDelta::days(9), "{status} after {age}");
     }
-    night.end().await;
+    night.0.end().await;
 }

@@ -182,9 +182,9 @@ pub struct PlanArgs {
     /// Only this schedule, by name or id.
     #[arg(long, value_name = "NAME")]
     pub schedule: Option<String>,
-    /// At most so many slots in the table; JSON always has all.
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    pub limit: usize,
+    /// At most so many slots; 0 shows all [default: 100, 1000 with --json].
+    #[arg(long, value_name = "N")]
+    pub limit: Option<usize>,
     /// Show what would change with this file in place of `--config`; the conf.d beside `--config` is used.
     #[arg(long, value_name = "NEWFILE", conflicts_with = "schedule")]
     pub diff: Option<PathBuf>,

@@ -36,7 +36,7 @@ pub async fn run(context: &Context<'_>, args: &ChannelsArgs) -> Result {
         };
     }
     let since = if args.history { "AT" } else { "SINCE" };
-    let mut table = Rows::new(&["LINE", "CHANNEL", "V", "IMAGE", "NAME", since, "BY", "WHY"], context.color);
+    let mut table = Rows::new(&["LINE", "CHANNEL", "V", "IMAGE", "NAME", since, "BY", "REASON"], context.color);
     for row in rows {
         let none = || NONE.to_owned();
         table.row([

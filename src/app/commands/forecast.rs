@@ -18,6 +18,7 @@ use crate::{
         ids::{InstanceId, LineId, ScheduleId},
         pause::Pause,
         plan::forecast::{ASSUMED, Builders, Coming, Durations, ForecastOutcome, RunningBake, forecast, night},
+        plan::slots::{SlotAhead, slots_ahead},
         schedule::{Instances, Overlap, Schedule},
     },
 };
@@ -29,6 +30,9 @@ const MARGIN: TimeDelta = TimeDelta::days(1);
 const CHECKED: TimeDelta = TimeDelta::days(7);
 /// Maximum number of compared slots per schedule, so that a slot per second does not cost more.
 const MOST_CHECKED: usize = 1000;
+
+/// Maximum number of simulated slots, so that memory does not grow with the number of slots.
+const MOST_PLAYED: usize = 100_000;
 
 /// Data of the history for future slots; empty without a history.
 #[derive(Debug, Default)]
@@ -116,13 +120,12 @@ impl<'a> Outlook<'a> {
             add_open_bakes(history, now, &mut coming, &mut running_bakes);
         }
         let known_already = coming.len();
+        let schedules: Vec<&Schedule> = config.schedules.iter().map(|schedule| &**schedule).collect();
+        let baked = slots_ahead(&schedules, start, end).filter(|slot| !history.is_paused(slot.schedule, slot.at));
         let mut keys = Vec::new();
-        for schedule in &config.schedules {
-            for instance in schedule.instances.as_slice() {
-                let before = coming.len();
-                add_slots(schedule, instance, history, (start, end), &mut coming);
-                keys.extend(coming[before..].iter().map(|one| (&schedule.id, instance, one.slot)));
-            }
+        for slot in baked.take(MOST_PLAYED) {
+            keys.push((&slot.schedule.id, slot.instance, slot.at));
+            coming.push(coming_of(&slot, history));
         }
         let outcomes = forecast(&coming, &running_bakes, builders(config));
         let foreseen = coming.iter().zip(outcomes).skip(known_already);
@@ -143,25 +146,17 @@ fn builders(config: &Config) -> Builders {
     Builders { all: config.daemon.max_builders as usize, per_region: config.daemon.max_builders_per_region as usize }
 }
 
-/// Slots of one instance that will be baked, after `from` up to `until`.
-fn add_slots<'a>(
-    schedule: &'a Schedule,
-    instance: &'a InstanceId,
-    history: &KnownHistory,
-    (from, until): (DateTime<Utc>, DateTime<Utc>),
-    coming: &mut Vec<Coming<'a>>,
-) {
-    let takes = history.durations.expected(&schedule.line(instance));
-    let slots = schedule.timing.between(from, until).filter(|slot| !history.is_paused(schedule, *slot));
-    coming.extend(slots.map(|slot| Coming {
-        slot,
-        not_before: schedule.timing.begin(slot, schedule.id.as_str()),
-        give_up_at: schedule.settings.give_up_at(slot, slot),
+fn coming_of<'a>(slot: &SlotAhead<'a>, history: &KnownHistory) -> Coming<'a> {
+    let SlotAhead { at, schedule, instance, .. } = *slot;
+    Coming {
+        slot: at,
+        not_before: schedule.timing.begin(at, schedule.id.as_str()),
+        give_up_at: schedule.settings.give_up_at(at, at),
         instance,
         region: &schedule.settings.instance_region,
         overlap: schedule.overlap,
-        takes,
-    }));
+        takes: history.durations.expected(&schedule.line(instance)),
+    }
 }
 
 /// Queued and running bakes.
@@ -369,13 +364,11 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     let (mut coming, mut running_bakes) = (Vec::new(), Vec::new());
     add_open_bakes(history, now, &mut coming, &mut running_bakes);
     let mut places = vec![None; coming.len()];
-    for (place, schedule) in config.schedules.iter().enumerate() {
-        for instance in schedule.instances.as_slice() {
-            let known = coming.len();
-            add_slots(schedule, instance, history, (now, until), &mut coming);
-            coming.truncate(known + MOST_CHECKED);
-            places.resize(coming.len(), Some(place));
-        }
+    let schedules: Vec<&Schedule> = config.schedules.iter().map(|schedule| &**schedule).collect();
+    let baked = slots_ahead(&schedules, now, until).filter(|slot| !history.is_paused(slot.schedule, slot.at));
+    for slot in baked.take(MOST_PLAYED) {
+        coming.push(coming_of(&slot, history));
+        places.push(Some(slot.place));
     }
     let outcomes = forecast(&coming, &running_bakes, builders(config));
     let (mut too_late, mut done) = (Vec::new(), None);

@@ -58,8 +58,9 @@ pub async fn run(context: &Context<'_>, args: &HistoryArgs) -> Result {
 
 /// The history's table; also the end of the demo.
 pub fn table(rows: &[BakeRow], now: DateTime<Utc>, color: bool) -> String {
-    let header = ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "TRIES", "TOOK", "REASON"];
-    let mut table = Rows::new(&header, color).sparing(&["WHEN", "TRIES", "TOOK", "INSTANCE", "IMAGE"]);
+    let header =
+        ["BAKE", "SLOT", "WHEN", "SCHEDULE", "INSTANCE", "STATE", "V", "IMAGE", "ATTEMPTS", "DURATION", "REASON"];
+    let mut table = Rows::new(&header, color).sparing(&["WHEN", "ATTEMPTS", "DURATION", "INSTANCE", "IMAGE"]);
     for row in rows {
         let image = row.image_id.as_deref().or(row.image_name.as_deref()).unwrap_or(NONE);
         let took = row

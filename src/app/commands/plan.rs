@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 
-use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use serde::Serialize;
 use serde_json::json;
@@ -29,7 +28,10 @@ use crate::{
             judge::Action,
             report::{Judged, RetentionReport},
         },
-        plan::forecast::ForecastOutcome,
+        plan::{
+            forecast::ForecastOutcome,
+            slots::{SlotAhead, count, slots_ahead},
+        },
         schedule::Schedule,
     },
 };
@@ -49,15 +51,27 @@ struct Slot<'a> {
     expected_end: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     warning: Option<String>,
-    #[serde(skip)]
-    at: DateTime<Utc>,
-    #[serde(skip)]
-    order: usize,
-    #[serde(skip)]
-    zone: Zone,
-    #[serde(skip)]
+}
+
+/// A slot, and what is expected of it.
+#[derive(Debug, Clone, Copy)]
+struct Foreseen<'a> {
+    slot: SlotAhead<'a>,
     expected: Option<Expected>,
 }
+
+impl Foreseen<'_> {
+    fn warning(&self) -> Option<String> {
+        warning(self.slot.schedule, self.slot.instance, self.slot.at, self.expected?.outcome)
+    }
+}
+
+/// So many slots the table has by default.
+const TABLE_LIMIT: usize = 100;
+/// And the JSON.
+const JSON_LIMIT: usize = 1000;
+/// So many slots are considered for the sentence on the night and for warnings, though fewer are shown.
+const CONSIDERED: usize = 20_000;
 
 pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     let config = context.config()?;
@@ -68,7 +82,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         return Err(Failure::new(Exit::Usage, format!("--until ({until}) lies before --from ({from})")));
     }
     if let Some(file) = &args.diff {
-        return diff::run(context, &config, file, (from, until), args.limit).await;
+        return diff::run(context, &config, file, (from, until), args.limit.unwrap_or(TABLE_LIMIT)).await;
     }
     let schedules: Vec<&Schedule> = match &args.schedule {
         None => config.schedules.iter().map(|schedule| &**schedule).collect(),
@@ -89,20 +103,23 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         );
         KnownHistory::default()
     });
-    let outlook = Outlook::of(&config, &history, now, from, until);
-    let mut slots = Vec::new();
-    for (order, schedule) in schedules.iter().enumerate() {
-        for instance in schedule.instances.as_slice() {
-            slots_of(schedule, instance, order, (from, until), &history, &outlook, &mut slots);
-        }
-    }
-    slots.sort_by_key(|slot| (slot.at, slot.order));
+    let limit = args.limit.unwrap_or(if context.json { JSON_LIMIT } else { TABLE_LIMIT });
+    let limit = if limit == 0 { usize::MAX } else { limit };
+    let slots: Vec<SlotAhead> = slots_ahead(&schedules, from, until).take(limit.max(CONSIDERED)).collect();
+    let last = slots.last().map_or(from, |slot| slot.at);
+    let outlook = Outlook::of(&config, &history, now, from, last);
+    let slots: Vec<Foreseen> = slots
+        .into_iter()
+        .map(|slot| Foreseen { slot, expected: outlook.expected(slot.schedule, slot.instance, slot.at) })
+        .collect();
+    let shown = rows(&slots[..limit.min(slots.len())], &history);
+    let more = count(&schedules, from, until).saturating_sub(shown.len() as u64);
     let RetentionReport { images: going, brakes, .. } = going(&config, args.schedule.as_deref(), now).await;
     if context.json {
-        let report = json!({ "slots": slots, "images": going, "brakes": brakes });
+        let report = json!({ "slots": shown, "more": more, "images": going, "brakes": brakes });
         return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&report)?)));
     }
-    let mut text = table(context, args, &slots, &history, now, (from, until));
+    let mut text = table(context, (&slots, &shown, more), &history, now, (from, until));
     text.push_str(&ahead(&slots, args.schedule.as_deref(), &history, now));
     if !going.is_empty() {
         text.push_str("\nImages to delete; `imagebaked pin IMAGE` keeps one, `imagebaked prune --dry-run` shows all\n");
@@ -132,56 +149,46 @@ async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Reten
     report
 }
 
-fn slots_of<'a>(
-    schedule: &'a Schedule,
-    instance: &'a InstanceId,
-    order: usize,
-    (from, until): (DateTime<Utc>, DateTime<Utc>),
-    history: &KnownHistory,
-    outlook: &Outlook<'a>,
-    slots: &mut Vec<Slot<'a>>,
-) {
-    let zone = schedule.timing.zone();
-    let template = Template::parse(&schedule.settings.image_name);
-    let mut version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
-    for at in schedule.timing.between(from, until) {
+fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
+    let mut versions: HashMap<(usize, &InstanceId), u32> = HashMap::new();
+    let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+    let row = |foreseen: &Foreseen<'a>| {
+        let SlotAhead { at, schedule, place, instance } = foreseen.slot;
+        let zone = schedule.timing.zone();
         let paused = history.is_paused(schedule, at);
+        let known = || history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+        let version = versions.entry((place, instance)).or_insert_with(known);
         // A paused schedule assigns no versions.
-        version = version.saturating_add(u32::from(!paused));
+        *version = version.saturating_add(u32::from(!paused));
         let values = Values {
             name: schedule.name.as_str(),
             id: schedule.id.as_str(),
             instance_id: instance.as_str(),
             slot: at,
             zone,
-            version,
+            version: *version,
         };
-        let expected = outlook.expected(schedule, instance, at);
-        let work = expected.and_then(|expected| expected.work());
-        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
-        slots.push(Slot {
+        let work = foreseen.expected.and_then(|expected| expected.work());
+        // Checked when the configuration was loaded.
+        let template = Template::parse(&schedule.settings.image_name);
+        Slot {
             schedule: schedule.name.as_str(),
             slot: instant(at),
             local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
             instance_id: instance.as_str(),
-            // Checked when the configuration was loaded.
-            image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
+            image_name: template.map(|template| template.render(&values)).unwrap_or_default(),
             paused,
             expected_begin: work.map(|(begin, _)| instant(begin)),
             expected_end: work.map(|(_, end)| instant(end)),
-            warning: expected.and_then(|expected| warning(schedule, instance, at, expected.outcome)),
-            at,
-            order,
-            zone,
-            expected,
-        });
-    }
+            warning: foreseen.warning(),
+        }
+    };
+    slots.iter().map(row).collect()
 }
 
 fn table(
     context: &Context<'_>,
-    args: &PlanArgs,
-    slots: &[Slot<'_>],
+    (slots, shown, more): (&[Foreseen<'_>], &[Slot<'_>], u64),
     history: &KnownHistory,
     now: DateTime<Utc>,
     (from, until): (DateTime<Utc>, DateTime<Utc>),
@@ -189,9 +196,9 @@ fn table(
     if slots.is_empty() {
         return format!("No slots after {} up to {}.\n", utc(from), utc(until));
     }
-    let mut at_once: HashMap<(DateTime<Utc>, &str), usize> = HashMap::new();
-    for slot in slots.iter().filter(|slot| !slot.paused) {
-        *at_once.entry((slot.at, slot.instance_id)).or_default() += 1;
+    let mut at_once: HashMap<(DateTime<Utc>, &InstanceId), usize> = HashMap::new();
+    for Foreseen { slot, .. } in slots.iter().filter(|one| !history.is_paused(one.slot.schedule, one.slot.at)) {
+        *at_once.entry((slot.at, slot.instance)).or_default() += 1;
     }
     // Without waits and known durations these columns are omitted.
     let useful = slots.iter().filter_map(|slot| slot.expected).any(|expected| {
@@ -200,50 +207,46 @@ fn table(
     let expected: &[_] = if useful { &["BEGINS", "DONE"] } else { &[] };
     let header = [&["SLOT", "LOCAL", "WHEN"], expected, &["SCHEDULE", "INSTANCE", "IMAGE NAME", "NOTE"]].concat();
     let mut rows = Rows::new(&header, context.color).sparing(&["SLOT", "WHEN", "INSTANCE"]);
-    for slot in slots.iter().take(args.limit) {
-        let note = if slot.paused {
+    for (Foreseen { slot, expected }, row) in slots.iter().zip(shown) {
+        let note = if row.paused {
             "paused: will be skipped"
-        } else if let Some(Expected { outcome: ForecastOutcome::TooLate, .. }) = slot.expected {
+        } else if let Some(Expected { outcome: ForecastOutcome::TooLate, .. }) = expected {
             "expected to be skipped: deadline"
-        } else if let Some(Expected { outcome: ForecastOutcome::Overlaps, .. }) = slot.expected {
+        } else if let Some(Expected { outcome: ForecastOutcome::Overlaps, .. }) = expected {
             "expected to be skipped: overlap"
-        } else if at_once.get(&(slot.at, slot.instance_id)).is_some_and(|n| *n > 1) {
+        } else if at_once.get(&(slot.at, slot.instance)).is_some_and(|n| *n > 1) {
             "same instance as another slot: one after the other"
         } else {
             ""
         };
-        let mut cells = vec![utc(slot.at), slot.local.clone(), relative(slot.at, now)];
+        let mut cells = vec![utc(slot.at), row.local.clone(), relative(slot.at, now)];
         if useful {
-            let work = slot.expected.and_then(|expected| expected.work());
-            let time = |at| clock(slot.at, at, slot.zone);
+            let work = expected.and_then(|expected| expected.work());
+            let time = |at| clock(slot.at, at, slot.schedule.timing.zone());
             cells.extend(work.map_or([NONE.to_owned(), NONE.to_owned()], |(begin, end)| [time(begin), time(end)]));
         }
-        cells.extend([slot.schedule, slot.instance_id, &slot.image_name, note].map(str::to_owned));
+        cells.extend([row.schedule, row.instance_id, &row.image_name, note].map(str::to_owned));
         rows.row(cells);
     }
     let mut text = rows.render();
-    if slots.len() > args.limit {
-        text.push_str(&format!(
-            "… and {} more up to {}; see --limit and --json.\n",
-            slots.len() - args.limit,
-            utc(until)
-        ));
+    if more > 0 {
+        text.push_str(&format!("… and {more} more up to {}; --limit shows more, --limit 0 all.\n", utc(until)));
     }
     text
 }
 
 /// End of the queue, and deviations from the plan.
-fn ahead(slots: &[Slot<'_>], only: Option<&str>, history: &KnownHistory, now: DateTime<Utc>) -> String {
-    let expected: Vec<_> = slots.iter().filter_map(|slot| Some((slot.at, slot.expected?))).collect();
+fn ahead(slots: &[Foreseen<'_>], only: Option<&str>, history: &KnownHistory, now: DateTime<Utc>) -> String {
+    let expected: Vec<_> = slots.iter().filter_map(|one| Some((one.slot.at, one.expected?))).collect();
     let mut text = String::new();
     if let Some(sentence) = tonight(&expected, only, &history.durations, now) {
         text.push('\n');
         text.push_str(&sentence);
     }
     let mut warnings = Warnings::default();
-    for slot in slots {
-        if let (Some(expected), Some(warning)) = (slot.expected, &slot.warning) {
-            warnings.add(slot.schedule, slot.instance_id, expected.outcome, warning);
+    for one in slots {
+        if let (Some(expected), Some(warning)) = (one.expected, one.warning()) {
+            warnings.add(one.slot.schedule.name.as_str(), one.slot.instance.as_str(), expected.outcome, &warning);
         }
     }
     text.push_str(&warnings.render());

@@ -74,7 +74,7 @@ pub fn held(brakes: &[Brake]) -> String {
 
 /// CREATE_FAILED images.
 pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
-    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "DOES", "WHY"], context.color)
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "BAKE", "ACTION", "REASON"], context.color)
         .sparing(&["NAME", "SLOT"]);
     for judged in images {
         let (does, why) = match &judged.action {
@@ -100,8 +100,8 @@ pub fn failed_table(context: &Context<'_>, images: &[JudgedFailed]) -> String {
 
 /// Each image with its action and reasons.
 pub fn table<'a>(context: &Context<'_>, images: impl IntoIterator<Item = &'a Judged>) -> String {
-    let mut rows =
-        Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "DOES", "WHY"], context.color).sparing(&["NAME", "SLOT"]);
+    let mut rows = Rows::new(&["LINE", "V", "IMAGE", "NAME", "SLOT", "ACTION", "REASON"], context.color)
+        .sparing(&["NAME", "SLOT"]);
     for judged in images {
         let does = match &judged.action {
             Action::Mark { delete_after } | Action::Wait { delete_after } | Action::Blocked { delete_after } => {

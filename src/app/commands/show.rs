@@ -83,7 +83,7 @@ impl BakeReport {
         if self.copies.is_empty() {
             return String::new();
         }
-        let mut rows = Rows::new(&["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "WHY"], color);
+        let mut rows = Rows::new(&["REGION", "STATE", "PROGRESS", "ATTEMPTS", "TASK", "REASON"], color);
         for copy in &self.copies {
             rows.row([
                 copy.region.clone(),

@@ -232,7 +232,7 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     }
     if !status.paused.is_empty() {
         text.push_str("\nPaused\n");
-        let mut rows = Rows::new(&["SCHEDULE", "SINCE", "UNTIL", "BY", "WHY"], context.color);
+        let mut rows = Rows::new(&["SCHEDULE", "SINCE", "UNTIL", "BY", "REASON"], context.color);
         for pause in &status.paused {
             let until = pause.until.as_deref().unwrap_or("resumed");
             rows.row([&pause.schedule, &pause.since, until, &pause.who, &pause.reason]);
@@ -310,7 +310,7 @@ fn work(context: &Context<'_>, (running, waiting): (&[Running], &[Running]), que
 
 fn bakes(context: &Context<'_>, heading: &str, bakes: &[Running]) -> String {
     let mut text = format!("\n{heading}\n");
-    let mut rows = Rows::new(&["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "IMAGE", "WHY"], context.color)
+    let mut rows = Rows::new(&["BAKE", "SLOT", "SCHEDULE", "INSTANCE", "STATE", "IMAGE", "REASON"], context.color)
         .sparing(&["INSTANCE", "IMAGE"]);
     for bake in bakes {
         let image = bake.image_id.as_deref().or(bake.image_name.as_deref()).unwrap_or(NONE);

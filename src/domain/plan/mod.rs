@@ -13,3 +13,4 @@ pub mod clock_change_lints;
 pub mod diff;
 pub mod explain;
 pub mod forecast;
+pub mod slots;
