@@ -154,7 +154,7 @@ fn an_edit_of_the_rules_lists_the_affected_images() {
     host.stop();
     std::fs::write(host.path("state/imagebaked.db"), "no database").unwrap();
     let (out, err) = host.expect(0, &["plan", "--diff", &new_path, "--json"]);
-    assert!(err.contains("what the edit means for images is not known"), "{err}");
+    assert!(err.contains("the effect of the edit on images is unknown"), "{err}");
     assert_eq!(serde_json::from_str::<Value>(&out).unwrap()["images_going"], Value::Null);
     std::fs::remove_dir_all(host.path("state")).unwrap();
     assert_eq!(host.json(0, &["plan", "--diff", &new_path])["images_going"], json!([]), "no history, no images");
