@@ -211,7 +211,8 @@ async fn night(fleet: &mut Fleet, number: i64, midnight: DateTime<Utc>) {
     let create = "[[fault]]\naction = \"CreateImageByInstance\"\n";
     match number {
         2 => fleet.add_faults(&format!("{create}code = \"QuotaExceeded.Image\"\nstatus = 400\ntimes = 5\n")),
-        4 => fleet.add_faults(&format!("{create}image = \"CREATE_FAILED\"\ntimes = 15\n")),
+        // Fewer than are created at once: no bake fails twice.
+        4 => fleet.add_faults(&format!("{create}image = \"CREATE_FAILED\"\ntimes = {}\n", machines() / 12)),
         6 => {
             fleet.add_faults(&format!("{create}drop = \"after\"\ntimes = 20\n"));
             fleet.add_faults(&format!("{create}code = \"Throttling.User\"\nstatus = 429\ntimes = 20\n"));
