@@ -71,6 +71,4 @@ mod log_binding_tests;
 #[cfg(test)]
 mod query_plan_tests;
 #[cfg(test)]
-mod scan_tests;
-#[cfg(test)]
 mod tests;
