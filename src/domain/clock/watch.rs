@@ -321,7 +321,7 @@ impl ClockWatch {
     ///
     /// # Errors
     ///
-    /// [`Uncertain`] until the cloud has confirmed the clock.
+    /// [`ClockBlocker`] until the cloud has confirmed the clock.
     pub fn agreed(&self) -> Result<DateTime<Utc>, ClockBlocker> {
         self.with(|seen, now, boottime| {
             if let Some(blocker) = &seen.unconfirmed {
