@@ -957,6 +957,7 @@ impl Step<'_> {
             }
             return self.create_failed(work, image);
         }
+        let (mut asks_instance, mut is_outage) = (false, false);
         match answer {
             Response::Image(Some(seen)) => match seen.status {
                 ImageStatus::Available => {
@@ -970,19 +971,7 @@ impl Step<'_> {
                 // Somebody may have started the instance, which makes the image fail.
                 ImageStatus::CreateFailed if work.downtime.seen_at_rest => {
                     seen.status.as_str().clone_into(&mut status);
-                    let next = self.after(pause);
-                    let state = State::Building {
-                        work,
-                        image,
-                        since,
-                        seen_at,
-                        consecutive_errors,
-                        next,
-                        status,
-                        found,
-                        searching,
-                    };
-                    return (state, Effect::Call(Call::DescribeInstance));
+                    asks_instance = true;
                 }
                 ImageStatus::CreateFailed => return self.create_failed(work, image),
                 ImageStatus::Deleted => {
@@ -1013,25 +1002,11 @@ impl Step<'_> {
                 consecutive_errors += 1;
                 pause = self.pause_after(&api_error, consecutive_errors).max(pause);
                 // A cloud that cannot be reached reports nothing about the image and starts no instance.
-                if api_error.is_outage() {
-                    let next = self.after(pause);
-                    let state = State::Building {
-                        work,
-                        image,
-                        since,
-                        seen_at,
-                        consecutive_errors,
-                        next,
-                        status,
-                        found,
-                        searching,
-                    };
-                    return (state, Effect::Wait(next));
-                }
+                is_outage = api_error.is_outage();
             }
             _ => consecutive_errors += 1,
         }
-        if self.has_come(later(since, self.bake.settings.build_deadline)) {
+        if !asks_instance && !is_outage && self.has_come(later(since, self.bake.settings.build_deadline)) {
             if searching {
                 return self.finish(work, vanished(image, &status, lag));
             }
@@ -1042,7 +1017,9 @@ impl Step<'_> {
             return self.finish(work, made_in_vain(image, ReasonCode::Stuck, false, reason));
         }
         let was_searching = matches!(self.bake.state, State::Building { searching: true, .. });
-        let (next, effect) = if searching && !was_searching {
+        let (next, effect) = if asks_instance {
+            (self.after(pause), Effect::Call(Call::DescribeInstance))
+        } else if searching && !was_searching {
             (self.now, self.find_image(&work))
         } else {
             let next = self.after(pause);
