@@ -193,6 +193,27 @@ impl Folder {
     }
 }
 
+/// Creates something under the first free name of `base`, `base-2`, `base-3` and so on. Returns the name, and what `create`
+/// returned for it.
+///
+/// # Errors
+///
+/// The error of `create`, except that a name is taken.
+pub fn under_free_name<T>(base: &str, mut create: impl FnMut(&str) -> io::Result<T>) -> io::Result<(String, T)> {
+    let mut name = base.to_owned();
+    let mut taken = 1;
+    loop {
+        match create(&name) {
+            Ok(created) => return Ok((name, created)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                taken += 1;
+                name = format!("{base}-{taken}");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+}
+
 /// Identity of a file: if a name has another one, the file was moved, removed or replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {

@@ -106,6 +106,11 @@ impl LockFile {
         self.locked().clone()
     }
 
+    /// Whether the file has a marker of which this is true.
+    pub fn notes(&self, is_true: impl FnOnce(&Marker) -> bool) -> bool {
+        self.locked().as_ref().is_some_and(is_true)
+    }
+
     /// Changes the note. A power cut may lose the change.
     ///
     /// # Errors

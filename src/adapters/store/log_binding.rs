@@ -25,7 +25,7 @@ use super::{
     lock_file::{LockFile, Marker},
     statements,
 };
-use crate::adapters::files::Folder;
+use crate::adapters::files::{Folder, under_free_name};
 
 /// The log of the database.
 const LOG_FILE: &str = "imagebaked.db-wal";
@@ -65,15 +65,15 @@ impl LogBinding {
 
     /// Whether another database was copied over this one. SQLite reports unreadable files.
     pub fn is_broken(&self) -> bool {
-        let Some(marker) = self.lock.marker().filter(|marker| !marker.numbers.is_empty()) else { return false };
-        matches!(number(&self.database), Ok(found) if !marker.may_have(found))
+        let is_foreign = |found| self.lock.notes(|marker| marker.excludes(found));
+        number(&self.database).is_ok_and(is_foreign)
     }
 
     /// Records the log that a transaction was just written to.
     pub fn committed(&self) {
         self.transactions.fetch_add(1, Ordering::Relaxed);
         if let Ok(salts) = salts(&self.log)
-            && self.lock.marker().is_some_and(|marker| marker.log != salts)
+            && self.lock.notes(|marker| marker.log != salts)
         {
             let _ = self.lock.update(|marker| marker.log = salts);
         }
@@ -141,24 +141,33 @@ impl Marker {
     fn may_have(&self, number: Option<i32>) -> bool {
         number.is_some_and(|number| self.numbers.contains(&number))
     }
+
+    /// Whether the database is another one; a marker of an earlier version excludes none.
+    fn excludes(&self, number: Option<i32>) -> bool {
+        !self.numbers.is_empty() && !self.may_have(number)
+    }
 }
 
 /// The number in the header of a database; `None` if the file is too short.
 fn number(database: &File) -> io::Result<Option<i32>> {
-    let mut bytes = [0; 4];
-    match database.read_exact_at(&mut bytes, 60) {
-        Ok(()) => Ok(Some(i32::from_be_bytes(bytes))),
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
-        Err(error) => Err(error),
-    }
+    Ok(read_at(database, 60)?.map(i32::from_be_bytes))
 }
 
 /// The salts of a log; `None` if there is no log, or an empty one.
 fn salts(log: &Path) -> io::Result<Option<String>> {
-    let mut bytes = [0; 8];
-    match File::open(log).and_then(|log| log.read_exact_at(&mut bytes, 16)) {
-        Ok(()) => Ok(Some(hex::encode(bytes))),
-        Err(error) if matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::NotFound) => Ok(None),
+    match File::open(log) {
+        Ok(log) => Ok(read_at::<8>(&log, 16)?.map(hex::encode)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes of a file; `None` if it is too short.
+fn read_at<const N: usize>(file: &File, offset: u64) -> io::Result<Option<[u8; N]>> {
+    let mut bytes = [0; N];
+    match file.read_exact_at(&mut bytes, offset) {
+        Ok(()) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(None),
         Err(error) => Err(error),
     }
 }
@@ -170,7 +179,7 @@ pub(super) fn has_foreign_log(state_dir: &Path) -> bool {
         let found = number(&File::open(state_dir.join(DATABASE_FILE)).ok()?).ok()?;
         let log = salts(&state_dir.join(LOG_FILE)).ok()??;
         let marker = Marker::read(&File::open(state_dir.join(LOCK_FILE)).ok()?)?;
-        Some(!marker.numbers.is_empty() && !marker.may_have(found) && marker.log == Some(log))
+        Some(marker.excludes(found) && marker.log == Some(log))
     };
     // A checkpoint may come between the reads; two do not follow each other that fast.
     (0..3).all(|_| is_foreign().unwrap_or(false))
@@ -182,18 +191,7 @@ pub(super) fn has_foreign_log(state_dir: &Path) -> bool {
 ///
 /// The folder cannot be written to.
 pub(super) fn set_log_aside(folder: &Folder) -> io::Result<PathBuf> {
-    let mut name = format!("{LOG_FILE}.of-another-file");
-    let mut taken = 1;
-    loop {
-        match folder.rename_new(LOG_FILE, &name) {
-            Ok(()) => break,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                taken += 1;
-                name = format!("{LOG_FILE}.of-another-file-{taken}");
-            }
-            Err(error) => return Err(error),
-        }
-    }
+    let (name, ()) = under_free_name(&format!("{LOG_FILE}.of-another-file"), |name| folder.rename_new(LOG_FILE, name))?;
     folder.remove(LOG_INDEX_FILE)?;
     folder.sync()?;
     Ok(folder.at(&name))

@@ -14,7 +14,7 @@ use super::{
     schema::{MIGRATIONS, last_migration},
     tables,
 };
-use crate::adapters::files::Folder;
+use crate::adapters::files::{Folder, under_free_name};
 
 /// Name under which the first database is created.
 const FIRST_FILE: &str = "imagebaked.db.first";
@@ -109,21 +109,17 @@ pub(super) async fn migrate(folder: &Folder, options: &SqliteConnectOptions) -> 
 /// Copies the history and verifies the copy. Returns its name in `folder`.
 async fn copy_before_migration(folder: &Folder, found: i64) -> Result<String, StoreError> {
     let base = format!("{DATABASE_FILE}.before-migration-from-{found}");
-    let mut name = base.clone();
-    let mut taken = 1;
+    let mut path = folder.at(&base);
     // A copy of an earlier migration from the same version is never overwritten.
-    let file = loop {
-        match folder.create_new(&name, 0o640) {
-            Ok(file) => break file,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
-                taken += 1;
-                name = format!("{base}-{taken}");
-            }
-            Err(source) => return Err(StoreError::Copy { path: folder.at(&name), source }),
-        }
+    let created = under_free_name(&base, |name| {
+        path = folder.at(name);
+        folder.create_new(name, 0o640)
+    });
+    let (name, file) = match created {
+        Ok(created) => created,
+        Err(source) => return Err(StoreError::Copy { path, source }),
     };
     folder.give(&file);
-    let path = folder.at(&name);
     let copied = async {
         let reader = Reader::connect(&folder.at(DATABASE_FILE)).await?;
         let copied = reader.copy(&path, &|_| ()).await;
