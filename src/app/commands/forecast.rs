@@ -120,10 +120,8 @@ impl<'a> Outlook<'a> {
             add_open_bakes(history, now, &mut coming, &mut running_bakes);
         }
         let known_already = coming.len();
-        let schedules: Vec<&Schedule> = config.schedules.iter().map(|schedule| &**schedule).collect();
-        let baked = slots_ahead(&schedules, start, end).filter(|slot| !history.is_paused(slot.schedule, slot.at));
         let mut keys = Vec::new();
-        for slot in baked.take(MOST_PLAYED) {
+        for slot in baked(config, history, start, end) {
             keys.push((&slot.schedule.id, slot.instance, slot.at));
             coming.push(coming_of(&slot, history));
         }
@@ -144,6 +142,18 @@ impl<'a> Outlook<'a> {
 
 fn builders(config: &Config) -> Builders {
     Builders { all: config.daemon.max_builders as usize, per_region: config.daemon.max_builders_per_region as usize }
+}
+
+/// The slots of all schedules that will be baked, after `from` up to `until`: at most [`MOST_PLAYED`].
+fn baked<'a>(
+    config: &'a Config,
+    history: &KnownHistory,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> impl Iterator<Item = SlotAhead<'a>> {
+    let schedules = config.schedules.iter().map(|schedule| &**schedule);
+    let slots = slots_ahead(schedules, from, until).filter(|slot| !history.is_paused(slot.schedule, slot.at));
+    slots.take(MOST_PLAYED)
 }
 
 fn coming_of<'a>(slot: &SlotAhead<'a>, history: &KnownHistory) -> Coming<'a> {
@@ -364,9 +374,7 @@ pub fn long_night(config: &Config, history: &KnownHistory, now: DateTime<Utc>) -
     let (mut coming, mut running_bakes) = (Vec::new(), Vec::new());
     add_open_bakes(history, now, &mut coming, &mut running_bakes);
     let mut places = vec![None; coming.len()];
-    let schedules: Vec<&Schedule> = config.schedules.iter().map(|schedule| &**schedule).collect();
-    let baked = slots_ahead(&schedules, now, until).filter(|slot| !history.is_paused(slot.schedule, slot.at));
-    for slot in baked.take(MOST_PLAYED) {
+    for slot in baked(config, history, now, until) {
         coming.push(coming_of(&slot, history));
         places.push(Some(slot.place));
     }

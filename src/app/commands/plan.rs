@@ -105,7 +105,8 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
     });
     let limit = args.limit.unwrap_or(if context.json { JSON_LIMIT } else { TABLE_LIMIT });
     let limit = if limit == 0 { usize::MAX } else { limit };
-    let slots: Vec<SlotAhead> = slots_ahead(&schedules, from, until).take(limit.max(CONSIDERED)).collect();
+    let slots: Vec<SlotAhead> =
+        slots_ahead(schedules.iter().copied(), from, until).take(limit.max(CONSIDERED)).collect();
     let last = slots.last().map_or(from, |slot| slot.at);
     let outlook = Outlook::of(&config, &history, now, from, last);
     let slots: Vec<Foreseen> = slots
@@ -113,7 +114,7 @@ pub async fn run(context: &Context<'_>, args: &PlanArgs) -> Result {
         .map(|slot| Foreseen { slot, expected: outlook.expected(slot.schedule, slot.instance, slot.at) })
         .collect();
     let shown = rows(&slots[..limit.min(slots.len())], &history);
-    let more = count(&schedules, from, until).saturating_sub(shown.len() as u64);
+    let more = count(schedules, from, until).saturating_sub(shown.len() as u64);
     let RetentionReport { images: going, brakes, .. } = going(&config, args.schedule.as_deref(), now).await;
     if context.json {
         let report = json!({ "slots": shown, "more": more, "images": going, "brakes": brakes });
@@ -150,14 +151,18 @@ async fn going(config: &Config, only: Option<&str>, now: DateTime<Utc>) -> Reten
 }
 
 fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
-    let mut versions: HashMap<(usize, &InstanceId), u32> = HashMap::new();
+    // The last version and the template of the name, by schedule and instance.
+    let mut lines: HashMap<(usize, &InstanceId), (u32, _)> = HashMap::new();
     let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
     let row = |foreseen: &Foreseen<'a>| {
         let SlotAhead { at, schedule, place, instance } = foreseen.slot;
         let zone = schedule.timing.zone();
         let paused = history.is_paused(schedule, at);
-        let known = || history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
-        let version = versions.entry((place, instance)).or_insert_with(known);
+        let known = || {
+            let version = history.versions.get(&schedule.line(instance)).copied().unwrap_or_default();
+            (version, Template::parse(&schedule.settings.image_name))
+        };
+        let (version, template) = lines.entry((place, instance)).or_insert_with(known);
         // A paused schedule assigns no versions.
         *version = version.saturating_add(u32::from(!paused));
         let values = Values {
@@ -169,14 +174,13 @@ fn rows<'a>(slots: &[Foreseen<'a>], history: &KnownHistory) -> Vec<Slot<'a>> {
             version: *version,
         };
         let work = foreseen.expected.and_then(|expected| expected.work());
-        // Checked when the configuration was loaded.
-        let template = Template::parse(&schedule.settings.image_name);
         Slot {
             schedule: schedule.name.as_str(),
             slot: instant(at),
             local: at.with_timezone(&zone).to_rfc3339_opts(SecondsFormat::Secs, false),
             instance_id: instance.as_str(),
-            image_name: template.map(|template| template.render(&values)).unwrap_or_default(),
+            // Checked when the configuration was loaded.
+            image_name: template.as_ref().map(|template| template.render(&values)).unwrap_or_default(),
             paused,
             expected_begin: work.map(|(begin, _)| instant(begin)),
             expected_end: work.map(|(_, end)| instant(end)),

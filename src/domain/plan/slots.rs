@@ -29,19 +29,19 @@ pub struct SlotAhead<'a> {
 ///
 /// let at = |text: &str| text.parse().unwrap();
 /// let (from, until) = (at("2027-01-01T00:00:00Z"), at("2027-01-02T00:00:00Z"));
-/// assert_eq!(slots_ahead(&[], from, until).count(), 0);
-/// assert_eq!(count(&[], from, until), 0);
+/// assert_eq!(slots_ahead([], from, until).count(), 0);
+/// assert_eq!(count([], from, until), 0);
 /// ```
 pub fn slots_ahead<'a>(
-    schedules: &[&'a Schedule],
+    schedules: impl IntoIterator<Item = &'a Schedule>,
     from: DateTime<Utc>,
     until: DateTime<Utc>,
 ) -> impl Iterator<Item = SlotAhead<'a>> {
     let next = move |schedule: &Schedule, after| schedule.timing.next_after(after).filter(|slot| *slot <= until);
+    let schedules: Vec<&Schedule> = schedules.into_iter().collect();
     let first = schedules.iter().enumerate();
     let mut heap: BinaryHeap<_> =
         first.filter_map(|(place, schedule)| Some(Reverse((next(schedule, from)?, place)))).collect();
-    let schedules = schedules.to_vec();
     std::iter::from_fn(move || {
         let Reverse((at, place)) = heap.pop()?;
         let schedule = schedules[place];
@@ -54,9 +54,9 @@ pub fn slots_ahead<'a>(
 }
 
 /// How many there are, without walking through them.
-pub fn count(schedules: &[&Schedule], from: DateTime<Utc>, until: DateTime<Utc>) -> u64 {
-    let of = |schedule: &&Schedule| {
+pub fn count<'a>(schedules: impl IntoIterator<Item = &'a Schedule>, from: DateTime<Utc>, until: DateTime<Utc>) -> u64 {
+    let of = |schedule: &Schedule| {
         schedule.timing.count(from, until).saturating_mul(schedule.instances.as_slice().len() as u64)
     };
-    schedules.iter().map(of).fold(0, u64::saturating_add)
+    schedules.into_iter().map(of).fold(0, u64::saturating_add)
 }
