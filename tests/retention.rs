@@ -231,15 +231,21 @@ fn nobody_is_tricked_out_of_an_image() {
     assert_eq!(cloud.calls("DeleteImage", None).len(), 2);
 }
 
-#[test]
-fn a_blocker_keeps_every_image() {
-    let cloud = Cloud::start();
+/// A host that keeps one image without a grace and has made two, in a cloud whose next image ends CREATE_FAILED.
+fn two_good_images_before_a_bad_one(cloud: &Cloud) -> (Host, Vec<String>) {
     let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
     let mut host = Host::new(cloud.addr, &format!("{rules}retry = {{ rebakes = 0 }}\n"));
     host.start();
     // The first scan of a daemon finds nothing here; the next one comes in an hour, except on request.
     let good: Vec<_> = (0..2).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
     cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\nimage = \"CREATE_FAILED\"\n");
+    (host, good)
+}
+
+#[test]
+fn a_blocker_keeps_every_image() {
+    let cloud = Cloud::start();
+    let (host, good) = two_good_images_before_a_bad_one(&cloud);
     let failed = host.bake("golden");
     assert_eq!((&failed["state"], &failed["cause"]), (&"failed".into(), &"image".into()));
     let report = prune(&host, &[]);
@@ -268,11 +274,7 @@ fn a_blocker_keeps_every_image() {
 #[test]
 fn a_failure_for_another_cause_than_the_image_blocks_no_deletion_and_a_person_can_pass_over_one() {
     let cloud = Cloud::start();
-    let rules = KEEP_TWO.replace("last = 2, grace = \"1s\"", "last = 1, grace = \"0s\"");
-    let mut host = Host::new(cloud.addr, &format!("{rules}retry = {{ rebakes = 0 }}\n"));
-    host.start();
-    let good: Vec<_> = (0..2).map(|_| host.bake("golden")["image_id"].as_str().unwrap().to_owned()).collect();
-    cloud.add_faults("[[fault]]\naction = \"CreateImageByInstance\"\nimage = \"CREATE_FAILED\"\n");
+    let (host, good) = two_good_images_before_a_bad_one(&cloud);
     assert_eq!(host.bake("golden")["cause"], "image");
     cloud.add_faults(
         "[[fault]]\naction = \"CreateImageByInstance\"\ncode = \"Instance.ImageUnsupported\"\nstatus = 400\n",

@@ -2069,6 +2069,19 @@ fn refused_until_restarted(bake: &mut Fixture, code: &str) {
     panic!("never started again: {:?}", bake.bake.state);
 }
 
+/// The instance runs when it is asked for; it is stopped, and started again once the image is AVAILABLE.
+fn stops_and_makes_its_image(bake: &mut Fixture) {
+    assert_eq!(bake.answer(powered(PowerState::Running)), STOP);
+    bake.answer(Response::Accepted);
+    bake.due();
+    bake.answer(powered(PowerState::Stopped));
+    assert!(is_create(&bake.answer(Response::Found(None))));
+    bake.answer(Response::Created(made("imgc-1")));
+    bake.due();
+    bake.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
+    runs_again(bake);
+}
+
 fn runs_again(bake: &mut Fixture) -> Effect {
     assert_eq!(bake.answer(powered(PowerState::Stopped)), START);
     bake.answer(Response::Accepted);
@@ -2096,15 +2109,7 @@ fn a_stopped_instance_runs_again_after_max_downtime_and_is_stopped_once_more_at_
         assert_eq!(bake.state(), "failed", "{:?}", bake.bake.state);
         assert!(bake.reason().contains("2 times for 30m (max_downtime)"), "{}", bake.reason());
 
-        assert_eq!(good.answer(powered(PowerState::Running)), STOP);
-        good.answer(Response::Accepted);
-        good.due();
-        good.answer(powered(PowerState::Stopped));
-        assert!(is_create(&good.answer(Response::Found(None))));
-        good.answer(Response::Created(made("imgc-1")));
-        good.due();
-        good.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
-        runs_again(&mut good);
+        stops_and_makes_its_image(&mut good);
         assert_eq!(good.state(), "succeeded");
         assert!(good.reason().contains("started again after 30m (max_downtime)"), "{}", good.reason());
     }
@@ -2139,15 +2144,7 @@ fn an_instance_is_started_at_once_where_the_image_quota_is_full() {
     let mut good = Fixture { bake: bake.bake.clone(), pace: pace(), rng: Rng::with_seed(1), now: bake.now };
 
     assert_eq!(good.due(), POLL_INSTANCE);
-    assert_eq!(good.answer(powered(PowerState::Running)), STOP);
-    good.answer(Response::Accepted);
-    good.due();
-    good.answer(powered(PowerState::Stopped));
-    assert!(is_create(&good.answer(Response::Found(None))));
-    good.answer(Response::Created(made("imgc-1")));
-    good.due();
-    good.answer(Response::Image(Some(seen("imgc-1", ImageStatus::Available))));
-    runs_again(&mut good);
+    stops_and_makes_its_image(&mut good);
     assert!(
         good.reason().contains("the instance was started again: the bake waited for the cloud: QuotaExceeded.Image")
     );
