@@ -125,13 +125,14 @@ impl QueueState {
     pub fn reason(&self, queued: &QueuedBake, at_work: &[AtWork]) -> Option<String> {
         let QueuedBake { bake, instance, region, slot, not_before, give_up_at, zone, behind } = queued;
         let mut next = (not_before > slot).then_some(*not_before);
-        let builders = |wanted: &dyn Fn(&AtWork) -> bool| {
-            at_work.iter().filter(|other| other.holds_builder && wanted(other)).count()
-        };
+        // The two reads of the history are not one: the bake itself may have begun between them, and waits for no other.
+        let others = || at_work.iter().filter(|other| other.bake != *bake);
+        let builders =
+            |wanted: &dyn Fn(&AtWork) -> bool| others().filter(|other| other.holds_builder && wanted(other)).count();
         let why = if let Some(blocker) = self.blocker.as_ref().filter(|blocker| blocker.trial != Some(*bake)) {
             next = blocker.next_try.max(next);
             blocker.why.clone()
-        } else if let Some(other) = at_work.iter().find(|other| other.instance == *instance) {
+        } else if let Some(other) = others().find(|other| other.instance == *instance) {
             format!("waits for its instance: bake {} of {} is at work on it", other.bake, other.schedule)
         } else if let Some(other) = behind {
             format!("waits for its instance: bake {other} is before it in the queue")
@@ -238,6 +239,7 @@ mod tests {
                 vec![resting],
                 Some("waits for its instance: bake 4 of golden is at work on it".to_owned()),
             ),
+            (None, queued(), vec![at_work(9, "ecd-1", "cn-hangzhou"), at_work(9, "ecd-1", "cn-hangzhou")], None),
             (None, behind, vec![], Some("waits for its instance: bake 8 is before it in the queue".to_owned())),
             (
                 Some(closed(None)),
