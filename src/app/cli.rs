@@ -9,6 +9,10 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 
 use crate::domain::{ids::BakeId, plan::explain::Asked};
 
+mod events;
+
+pub use self::events::{AckArgs, EventsArgs, UnackArgs};
+
 /// The default path of the configuration.
 pub const CONFIG: &str = "/etc/imagebaked/imagebaked.toml";
 
@@ -74,6 +78,12 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show the audit: who did what and when, newest first.
     Audit(AuditArgs),
+    /// Show events: what happened to bakes, images, channels, schedules and the daemon, oldest first.
+    Events(EventsArgs),
+    /// Acknowledge a problem: it is listed, and counts for no verdict, until it ends or gets worse.
+    Ack(AckArgs),
+    /// End the acknowledgement of a problem.
+    Unack(UnackArgs),
     /// Copy the history into a file, also while the daemon runs, and verify the copy.
     Backup(BackupArgs),
     /// Replace the history by a backup; the daemon must not run.

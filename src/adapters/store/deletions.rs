@@ -7,6 +7,8 @@ use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant, st
 use crate::{
     adapters::failpoint,
     domain::{
+        event::{Action, AuditLine},
+        health::{Subject, SubjectKind},
         ids::{ImageId, LineId},
         image::{LineImage, brake::MarkKind},
     },
@@ -32,8 +34,10 @@ impl From<&LineImage> for Doomed {
 }
 
 impl Doomed {
-    fn detail(&self, message: &str) -> String {
-        format!("{} ({}) of {}{message}", self.image_id, self.name, self.line)
+    /// The line of the audit of a step of its deletion.
+    fn line<'a>(&self, at: DateTime<Utc>, who: &'a str, action: Action, message: &str) -> AuditLine<'a> {
+        let detail = format!("{} ({}) of {}{message}", self.image_id, self.name, self.line);
+        AuditLine { at, who, action, subject: Subject::new(SubjectKind::Image, self.image_id.as_str()), detail }
     }
 }
 
@@ -153,7 +157,8 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let detail = Doomed::from(image).detail(&format!(": {rule}"));
+        let until = if delete_after > now { format!(", deleted after {}", delete_after.format("%F %RZ")) } else { String::new() };
+        let line = Doomed::from(image).line(now, who, Action::Mark, &format!(": {rule}{until}"));
         self.change(
             sqlx::query(statements::MARK_IMAGE)
                 .bind(image.image_id.as_str())
@@ -161,7 +166,7 @@ impl Store {
                 .bind(delete_after.timestamp_millis())
                 .bind(now.timestamp_millis())
                 .bind(kind.as_str()),
-            (now, who, "mark", &detail),
+            &line,
             "marked",
         )
         .await
@@ -179,10 +184,10 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let detail = Doomed::from(image).detail(&format!(": {why}"));
+        let line = Doomed::from(image).line(now, who, Action::Unmark, &format!(": {why}"));
         self.change(
             sqlx::query(statements::UNMARK_IMAGE).bind(image.image_id.as_str()),
-            (now, who, "unmark", &detail),
+            &line,
             "unmarked",
         )
         .await
@@ -207,7 +212,14 @@ impl Store {
             .await
             .map_err(failed("confirm deletions"))?;
         let ids: Vec<&str> = images.iter().map(ImageId::as_str).collect();
-        audit(&mut tx, now, who, "confirm deletions", &format!("{held}: {}", ids.join(", "))).await?;
+        let line = AuditLine {
+            at: now,
+            who,
+            action: Action::ConfirmDeletions,
+            subject: Subject::only(SubjectKind::Configuration),
+            detail: format!("{held}: {}", ids.join(", ")),
+        };
+        audit(&mut tx, &line).await?;
         failpoint::hit("before", "confirmed");
         tx.commit().await.map_err(failed("commit confirmed deletions"))
     }
@@ -225,12 +237,12 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let detail = image.detail(&format!(", requested by {rule}"));
+        let line = image.line(now, who, Action::Delete, &format!(", requested by {rule}"));
         let sql = if image.of_failed { statements::BEGIN_FAILED_DELETION } else { statements::BEGIN_DELETION };
         self.change(
             // Searched for at once by whoever finds it after a crash.
             sqlx::query(sql).bind(image.image_id.as_str()).bind(rule).bind(now.timestamp_millis()),
-            (now, who, "delete", &detail),
+            &line,
             "deleting",
         )
         .await
@@ -250,11 +262,11 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let (deletion, refused, next, action) = match outcome {
-            DeleteOutcome::Deleted => ("deleted", None, None, "deleted"),
-            DeleteOutcome::Refused { why } => ("refused", Some(why.as_str()), None, "delete refused"),
-            DeleteOutcome::Again { at, why } => ("marked", Some(why.as_str()), Some(at), "delete put off"),
+            DeleteOutcome::Deleted => ("deleted", None, None, Action::Deleted),
+            DeleteOutcome::Refused { why } => ("refused", Some(why.as_str()), None, Action::DeleteRefused),
+            DeleteOutcome::Again { at, why } => ("marked", Some(why.as_str()), Some(at), Action::DeletePutOff),
             DeleteOutcome::Unclear { search_at, why } => {
-                ("deleting", Some(why.as_str()), Some(search_at), "delete unclear")
+                ("deleting", Some(why.as_str()), Some(search_at), Action::DeleteUnclear)
             }
         };
         let sql = if image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
@@ -265,7 +277,7 @@ impl Store {
                 .bind(refused)
                 .bind(next.map(DateTime::timestamp_millis))
                 .bind(now.timestamp_millis()),
-            (now, who, action, &image.detail(&format!(": {message}"))),
+            &image.line(now, who, action, &format!(": {message}")),
             "deleted",
         )
         .await
@@ -327,10 +339,10 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let detail = Doomed::from(image).detail(": gone from the cloud");
+        let line = Doomed::from(image).line(now, ITSELF, Action::Vanished, ": gone from the cloud");
         self.change(
             sqlx::query(statements::IMAGE_VANISHED).bind(image.image_id.as_str()).bind(now.timestamp_millis()),
-            (now, ITSELF, "vanished", &detail),
+            &line,
             "vanished",
         )
         .await

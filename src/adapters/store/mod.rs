@@ -21,8 +21,10 @@ mod location;
 mod lock_file;
 mod log_binding;
 mod migrating;
+mod outbox;
 mod pauses;
 mod planning;
+mod problems;
 mod reading;
 mod rebuilding;
 mod schema;
@@ -49,6 +51,7 @@ pub use self::lineage::Lineage;
 pub use self::location::DATABASE_FILE;
 #[cfg(test)]
 pub(crate) use self::migrating::rename_table;
+pub use self::outbox::{EventFilter, EventRow};
 pub use self::planning::{ManualBake, NewRow, RowAhead, Span, StoredTarget, TargetProgress};
 pub use self::reading::{
     AttemptRow, BakeRow, Filter, LineRow, OpenBake, OpenStage, PendingRestart, Reader, TargetRow, rfc3339,

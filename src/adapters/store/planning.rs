@@ -9,21 +9,24 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{ITSELF, Store, StoreError, audit::audit, failed, instant, statements, transitions::settings_row};
+use super::{
+    ITSELF, Store, StoreError, audit::audit, failed, instant, statements, transitions::settings_row,
+    writer::WriteTransaction,
+};
 use crate::{
     adapters::failpoint,
     domain::{
         bake::{BakeSettings, State, Trigger, reason::ReasonCode, state::End},
         catch_up::{GivenUp, Range},
         clock::{ON_TIME, STEP_BACK, earlier, later, shifted},
+        event::{Action, AuditLine, Event, bakes},
+        health::{Subject, SubjectKind},
         ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
     },
 };
 
 /// Maximum time that a bake waits for its slot if its create call was rejected while the clock was ahead.
 const LONGEST_WAIT_FOR_SLOT: Duration = Duration::from_hours(24);
-/// Action of audit lines about the clock.
-const CLOCK: &str = "clock";
 
 /// State of one (schedule, instance).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,6 +72,14 @@ pub struct NewRow {
     pub settings: Option<Arc<BakeSettings>>,
     /// Queued, or ended.
     pub state: State,
+}
+
+impl NewRow {
+    /// The event of the row, once it has a number.
+    fn event(&self, id: BakeId) -> Event {
+        let Self { schedule, instance_id: instance, line, slot, .. } = self;
+        bakes::Row { id, schedule, instance, line, slot: *slot }.written(&self.state, self.covers)
+    }
 }
 
 /// Progress of one (schedule, instance).
@@ -164,6 +175,7 @@ impl Store {
         gone: &[(ScheduleId, InstanceId)],
         given_up: &[(RowAhead, GivenUp)],
         rows: &[NewRow],
+        events: Vec<Event>,
         config_hash: &str,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -203,6 +215,9 @@ impl Store {
         insert_rows(&mut tx, rows, None, config_hash, now).await?;
         execute(&mut tx, statements::UPSERT_TARGETS, &present).await?;
         execute(&mut tx, statements::REMOVE_TARGETS, &gone).await?;
+        for event in events {
+            tx.record(now, event);
+        }
         failpoint::hit("before", "targets");
         tx.commit().await.map_err(failed("commit the schedules"))?;
         failpoint::hit("after", "targets");
@@ -372,8 +387,8 @@ impl Store {
             .await
             .map_err(failed("end the queue ahead"))?;
         for (id, schedule, instance) in &ended {
-            audit(&mut tx, now, ITSELF, CLOCK, &format!("bake {id} of {schedule} on {instance} ends: {reason}"))
-                .await?;
+            let detail = format!("bake {id} of {schedule} on {instance} ends: {reason}");
+            audit(&mut tx, &of_clock(now, Subject::new(SubjectKind::Bake, id.to_string()), detail)).await?;
         }
         tx.commit().await.map_err(failed("commit the end of the queue ahead"))?;
         Ok(ended.len())
@@ -430,7 +445,7 @@ impl Store {
     pub async fn note_clock(&self, now: DateTime<Utc>, detail: &str, once: Option<&str>) -> Result<(), StoreError> {
         if let Some(begin) = once {
             let known: bool = sqlx::query_scalar(statements::AUDIT_BEGINS)
-                .bind(CLOCK)
+                .bind(Action::Clock.as_str())
                 .bind(begin)
                 .fetch_one(&self.reader().pool)
                 .await
@@ -439,7 +454,7 @@ impl Store {
                 return Ok(());
             }
         }
-        self.note(now, ITSELF, CLOCK, detail).await
+        self.note(&of_clock(now, Subject::only(SubjectKind::Clock), detail.to_owned())).await
     }
 
     /// Records manual bakes with their lines of the audit. Returns their numbers, in order.
@@ -469,10 +484,11 @@ impl Store {
             ids.push(BakeId(id));
             let detail = format!("bake {id} of {} on {}", row.schedule, row.instance_id);
             let (action, detail) = match retry {
-                Some(retry) => ("retry", format!("{detail}, {retry}")),
-                None => ("bake", detail),
+                Some(retry) => (Action::Retry, format!("{detail}, {retry}")),
+                None => (Action::Bake, detail),
             };
-            audit(&mut tx, now, who, action, &detail).await?;
+            let subject = Subject::new(SubjectKind::Bake, id.to_string());
+            audit(&mut tx, &AuditLine { at: now, who, action, subject, detail }).await?;
         }
         failpoint::hit("before", "manual");
         tx.commit().await.map_err(failed("commit a manual bake"))?;
@@ -527,7 +543,7 @@ fn spans_json(spans: &[Span]) -> Result<String, StoreError> {
 
 /// Removes slots from rows that were written while the clock was ahead: a row is deleted, shortened, or split.
 async fn give_up_slots(
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut WriteTransaction,
     given_up: &[(RowAhead, GivenUp)],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -572,7 +588,7 @@ async fn give_up_slots(
             },
             row.created_at.format("%F %T UTC"),
         );
-        audit(tx, now, ITSELF, CLOCK, &detail).await?;
+        audit(tx, &of_clock(now, Subject::new(SubjectKind::Bake, row.id.to_string()), detail)).await?;
     }
     for sql in [statements::REMOVE_ROWS_AHEAD, statements::SPLIT_ROWS_AHEAD, statements::SHRINK_ROWS_AHEAD] {
         execute(tx, sql, &parts).await?;
@@ -581,7 +597,7 @@ async fn give_up_slots(
 }
 
 async fn insert_rows(
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut WriteTransaction,
     rows: &[NewRow],
     who: Option<&str>,
     config_hash: &str,
@@ -589,7 +605,28 @@ async fn insert_rows(
 ) -> Result<(), StoreError> {
     let (settings, encoded) = encode(rows, who, config_hash, now)?;
     execute(tx, statements::INSERT_SETTINGS, &settings).await?;
-    execute(tx, statements::INSERT_BAKES, &encoded).await
+    let by_key: HashMap<_, &NewRow> = rows
+        .iter()
+        .map(|row| ((row.schedule_id.as_str(), row.instance_id.as_str(), row.slot.timestamp_millis()), row))
+        .collect();
+    for batch in encoded.chunks(BATCH) {
+        let json = serde_json::to_string(batch).map_err(StoreError::Encode)?;
+        let written: Vec<(i64, String, String, i64)> = sqlx::query_as(statements::INSERT_BAKES)
+            .bind(json)
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(failed("write the rows of slots"))?;
+        // A slot that has its row already is no news.
+        for (id, schedule_id, instance_id, slot) in &written {
+            let Some(row) = by_key.get(&(schedule_id.as_str(), instance_id.as_str(), *slot)) else { continue };
+            tx.record(now, row.event(BakeId(*id)));
+        }
+    }
+    Ok(())
+}
+
+fn of_clock(at: DateTime<Utc>, subject: Subject, detail: String) -> AuditLine<'static> {
+    AuditLine { at, who: ITSELF, action: Action::Clock, subject, detail }
 }
 
 #[derive(Serialize)]

@@ -17,7 +17,8 @@ SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', v
        value ->> 'give_up_at',
        value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region'
 FROM json_each(?1) WHERE true
-ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING
+RETURNING id, schedule_id, instance_id, slot";
 
 /// What bakes do, once for all that do the same.
 pub const INSERT_SETTINGS: &str = "
@@ -1104,6 +1105,48 @@ pub const RANDOM_NUMBER: &str = "SELECT abs(random() % 2147483646) + 1";
 /// Gives a database the number that a new one has.
 pub const TAKE_NUMBER_OFF: &str = "PRAGMA user_version = 0";
 
+/// Events of a transaction. The wording and the facts were composed by whoever made them true.
+pub const INSERT_EVENTS: &str = "
+INSERT INTO events (at, type, severity, subject_kind, subject_id, since, message, command, data)
+SELECT value ->> 'at', value ->> 'type', value ->> 'severity', value ->> 'subject_kind', value ->> 'subject_id',
+       value ->> 'since', value ->> 'message', value ->> 'command', value -> 'data'
+FROM json_each(?1)";
+
+/// Events; the conditions are appended.
+pub const EVENTS: &str = "
+SELECT id, type, at, severity, subject_kind, subject_id, since, message, command, data FROM events";
+
+/// Number of the newest event.
+pub const NEWEST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
+
+/// The oldest events, at most ?3 of them: those before ?1, and those beyond the newest ?2.
+pub const PRUNE_EVENTS: &str = "
+DELETE FROM events WHERE id IN (
+    SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT ?3)
+    WHERE at < ?1 OR id <= (SELECT max(id) FROM events) - ?2)";
+
+/// The problems that stood at the last comparison.
+pub const STANDING_PROBLEMS: &str = "
+SELECT code, subject_kind, subject_id, since, severity, message, command,
+       acknowledged_by, acknowledged_at, acknowledged_until, acknowledged_reason
+FROM problems";
+
+/// A problem that began, or whose severity changed. Its acknowledgement stays.
+pub const SET_PROBLEM: &str = "
+INSERT INTO problems (code, subject_kind, subject_id, since, severity, message, command)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (code, subject_kind, subject_id)
+DO UPDATE SET since = excluded.since, severity = excluded.severity, message = excluded.message, command = excluded.command";
+
+/// A problem that ended.
+pub const DROP_PROBLEM: &str = "DELETE FROM problems WHERE code = ?1 AND subject_kind = ?2 AND subject_id = ?3";
+
+/// Acknowledgement of a problem; its end if the values are NULL.
+pub const ACKNOWLEDGE_PROBLEM: &str = "
+UPDATE problems
+SET acknowledged_by = ?4, acknowledged_at = ?5, acknowledged_until = ?6, acknowledged_reason = ?7
+WHERE code = ?1 AND subject_kind = ?2 AND subject_id = ?3";
+
 /// All whole statements, for the test that prepares them.
 #[cfg(test)]
 pub const ALL: &[&str] = &[
@@ -1115,6 +1158,14 @@ pub const ALL: &[&str] = &[
     SETTLE,
     FORGET_RUN,
     INSERT_BAKES,
+    INSERT_EVENTS,
+    EVENTS,
+    NEWEST_EVENT,
+    PRUNE_EVENTS,
+    STANDING_PROBLEMS,
+    SET_PROBLEM,
+    DROP_PROBLEM,
+    ACKNOWLEDGE_PROBLEM,
     INSERT_SETTINGS,
     UPDATE_BAKES,
     RAISE_VERSIONS,

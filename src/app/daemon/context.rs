@@ -15,6 +15,7 @@ use tokio::sync::{
 
 use super::{
     engine::{EngineRequest, EngineStatus, RequestError},
+    problems::Standing,
     task_reports::{TaskReport, TaskReports},
 };
 use crate::{
@@ -47,6 +48,8 @@ pub(super) struct DaemonContext {
     // Read and written briefly: never locked across an await.
     pub(super) task_reports: Mutex<TaskReports>,
     pub(super) on_disk: Mutex<Tried>,
+    // Held during a comparison, so that two never commit the same change.
+    pub(super) standing: tokio::sync::Mutex<Standing>,
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Wall clock and time since boot at the start.
     pub(super) started: (DateTime<Utc>, Duration),

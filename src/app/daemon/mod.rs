@@ -36,7 +36,9 @@ mod engine;
 mod health;
 mod history_problems;
 mod image_tasks;
+mod life;
 mod planner;
+mod problems;
 mod reconcile;
 mod reload;
 mod remote_images;
@@ -137,6 +139,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         activations: Sender::default(),
         task_reports: Mutex::default(),
         on_disk: Mutex::default(),
+        standing: tokio::sync::Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         started,
     });
@@ -147,12 +150,14 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
+    let problems = tokio::spawn(problems::run(Arc::clone(&shared), stop.clone()));
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let image_tasks = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let ticker = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
     // The first turn does not wait for a tick: missed slots and running bakes continue now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
+    life::record(&shared, life::started(&shared)).await;
     systemd::ready(&service_status::line(&shared).await);
     failpoint::hit("start", "ready");
     tracing::info!(
@@ -208,7 +213,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, image_tasks, control, page, watch, watchdog, service_status] {
+    for task in [settling, image_tasks, control, page, watch, watchdog, problems, service_status] {
         // They have nothing to save; a panic was logged when it happened.
         let _ = task.await;
     }
@@ -217,6 +222,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     } else if !in_order {
         store.abandon().await;
     } else {
+        life::record(&shared, life::stopped()).await;
         store.close().await;
     }
     tracing::info!("stopped");

@@ -4,7 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
     context::DaemonContext,
-    health::{self, Judgement},
+    health,
+    problems::Judgement,
     reload::Files,
 };
 use crate::{

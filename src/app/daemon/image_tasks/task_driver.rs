@@ -168,6 +168,7 @@ mod tests {
             activations: watch::Sender::default(),
             task_reports: Mutex::default(),
             on_disk: Mutex::default(),
+            standing: tokio::sync::Mutex::default(),
             reloading: tokio::sync::Mutex::default(),
         }
     }
