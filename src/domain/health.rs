@@ -15,9 +15,12 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+mod codes;
 pub mod lines;
 pub mod outage;
 pub mod standing;
+
+pub use self::codes::{CODES, CodeRow, ProblemCode};
 
 /// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,43 +43,6 @@ pub enum Verdict {
     Warning,
     /// At least one problem of severity `problem`.
     Problem,
-}
-
-/// Stable code of a kind of problem. Scripts compare it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "docs/problems.md explains each code")]
-pub enum ProblemCode {
-    BakeFailed,
-    BakeMissed,
-    NoGoodImage,
-    ImageTooOld,
-    ImageStuck,
-    ImageLate,
-    ImageNotInHistory,
-    VerifyFailed,
-    ReplicaFailed,
-    InstanceNotRunning,
-    ScheduleAutoPaused,
-    CredentialsRejected,
-    RightsMissing,
-    CloudUnreachable,
-    ListIncomplete,
-    BuilderQuotaFull,
-    ImageQuotaFull,
-    ClockSkew,
-    ZonesOld,
-    HistoryUnwritable,
-    HistoryReplaced,
-    ReconcilePending,
-    ConfigurationRefused,
-    RestartRequired,
-    EngineStalled,
-    HousekeepingStalled,
-    BackupFailed,
-    NotifyFailed,
-    PruneNeedsConfirmation,
-    NoLeader,
 }
 
 /// Subject of a problem.
@@ -160,9 +126,7 @@ pub struct Acknowledgement {
 impl Health {
     /// The verdict of these problems, in the order of reading. Nobody has acknowledged one.
     pub fn of(problems: Vec<Problem>) -> Self {
-        Self::of_reported(
-            problems.into_iter().map(|problem| ReportedProblem { problem, acknowledged: None }).collect(),
-        )
+        Self::of_reported(problems.into_iter().map(|problem| ReportedProblem { problem, acknowledged: None }).collect())
     }
 
     /// The verdict of these problems, in the order of reading: those that count first.
@@ -173,8 +137,12 @@ impl Health {
             };
             let (of_a, of_b) = (&a.problem, &b.problem);
             // RFC 3339 in UTC sorts by time.
-            (weight(a), &of_a.since, of_a.code, &of_a.subject.id)
-                .cmp(&(weight(b), &of_b.since, of_b.code, &of_b.subject.id))
+            (weight(a), &of_a.since, of_a.code, &of_a.subject.id).cmp(&(
+                weight(b),
+                &of_b.since,
+                of_b.code,
+                &of_b.subject.id,
+            ))
         });
         let verdict = Verdict::of(problems.iter().filter(|one| one.counts()).map(|one| &one.problem));
         Self { verdict, problems }
@@ -280,52 +248,6 @@ impl Severity {
     /// The severity with this word.
     pub fn parse(word: &str) -> Option<Self> {
         [Self::Warning, Self::Problem].into_iter().find(|severity| severity.as_str() == word)
-    }
-}
-
-impl ProblemCode {
-    /// Every code with its spelling, which is the one of serde.
-    pub const WORDS: [(Self, &'static str); 30] = [
-        (Self::BakeFailed, "bake_failed"),
-        (Self::BakeMissed, "bake_missed"),
-        (Self::NoGoodImage, "no_good_image"),
-        (Self::ImageTooOld, "image_too_old"),
-        (Self::ImageStuck, "image_stuck"),
-        (Self::ImageLate, "image_late"),
-        (Self::ImageNotInHistory, "image_not_in_history"),
-        (Self::VerifyFailed, "verify_failed"),
-        (Self::ReplicaFailed, "replica_failed"),
-        (Self::InstanceNotRunning, "instance_not_running"),
-        (Self::ScheduleAutoPaused, "schedule_auto_paused"),
-        (Self::CredentialsRejected, "credentials_rejected"),
-        (Self::RightsMissing, "rights_missing"),
-        (Self::CloudUnreachable, "cloud_unreachable"),
-        (Self::ListIncomplete, "list_incomplete"),
-        (Self::BuilderQuotaFull, "builder_quota_full"),
-        (Self::ImageQuotaFull, "image_quota_full"),
-        (Self::ClockSkew, "clock_skew"),
-        (Self::ZonesOld, "zones_old"),
-        (Self::HistoryUnwritable, "history_unwritable"),
-        (Self::HistoryReplaced, "history_replaced"),
-        (Self::ReconcilePending, "reconcile_pending"),
-        (Self::ConfigurationRefused, "configuration_refused"),
-        (Self::RestartRequired, "restart_required"),
-        (Self::EngineStalled, "engine_stalled"),
-        (Self::HousekeepingStalled, "housekeeping_stalled"),
-        (Self::BackupFailed, "backup_failed"),
-        (Self::NotifyFailed, "notify_failed"),
-        (Self::PruneNeedsConfirmation, "prune_needs_confirmation"),
-        (Self::NoLeader, "no_leader"),
-    ];
-
-    /// Spelling in tables and JSON.
-    pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(code, _)| *code == self).map_or("", |(_, word)| word)
-    }
-
-    /// The code with this word.
-    pub fn parse(word: &str) -> Option<Self> {
-        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(code, _)| *code)
     }
 }
 

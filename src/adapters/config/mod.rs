@@ -505,6 +505,7 @@ mod tests {
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
             "mode" => "\"observe\"",
+            "keep_events" => "\"17h\"",
             _ => "\"17s\"",
         };
         let before = config("");
@@ -512,7 +513,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 23, "a key was added or removed");
+        assert_eq!(all.len(), 24, "a key was added or removed");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");

@@ -159,6 +159,8 @@ with_texts! {
         /// Maximum number of images that one retention pass deletes without `prune --confirm`. Default: twice the
         /// number of lines with `keep`, without deletions of images that a new one replaces.
         pub max_deletions: Option<u32>,
+        /// How long events are kept; at most two million are, however young they are. Default `"90d"`.
+        pub keep_events: Duration,
         /// Whether changed files are reloaded automatically. Default `false`.
         pub watch: bool,
         /// `"observe"` makes every call that only reads and none that changes the cloud: slots end as skipped, code `observe`, and
@@ -180,6 +182,7 @@ impl Default for DaemonSettings {
             drain: Duration::from_secs(30),
             prune_interval: Duration::from_hours(1),
             max_deletions: None,
+            keep_events: Duration::from_hours(90 * 24),
             watch: false,
             mode: Mode::Act,
         }
@@ -239,6 +242,7 @@ layer! {
         drain: Duration = Period(Duration::ZERO),
         prune_interval: Duration = Period(Duration::from_millis(100)),
         max_deletions: u32 = Integer(0, 1_000_000),
+        keep_events: Duration = Period(Duration::from_hours(1)),
         watch: bool = Bool,
         mode: Mode = OneOf(&[("act", Mode::Act), ("observe", Mode::Observe)]),
     }

@@ -157,7 +157,11 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let until = if delete_after > now { format!(", deleted after {}", delete_after.format("%F %RZ")) } else { String::new() };
+        let until = if delete_after > now {
+            format!(", deleted after {}", delete_after.format("%F %RZ"))
+        } else {
+            String::new()
+        };
         let line = Doomed::from(image).line(now, who, Action::Mark, &format!(": {rule}{until}"));
         self.change(
             sqlx::query(statements::MARK_IMAGE)
@@ -185,12 +189,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let line = Doomed::from(image).line(now, who, Action::Unmark, &format!(": {why}"));
-        self.change(
-            sqlx::query(statements::UNMARK_IMAGE).bind(image.image_id.as_str()),
-            &line,
-            "unmarked",
-        )
-        .await
+        self.change(sqlx::query(statements::UNMARK_IMAGE).bind(image.image_id.as_str()), &line, "unmarked").await
     }
 
     /// Records a person's confirmation of the deletions that exceed a limit.

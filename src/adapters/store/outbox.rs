@@ -231,7 +231,10 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn newest_event(&self) -> Result<i64, StoreError> {
-        sqlx::query_scalar(statements::NEWEST_EVENT).fetch_one(&self.pool).await.map_err(failed("read the newest event"))
+        sqlx::query_scalar(statements::NEWEST_EVENT)
+            .fetch_one(&self.pool)
+            .await
+            .map_err(failed("read the newest event"))
     }
 }
 

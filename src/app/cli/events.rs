@@ -2,16 +2,16 @@
 
 use clap::Args;
 
-use super::TimeArgument;
+use super::time::TimeArgument;
 use crate::{
     adapters::config::closest,
     domain::{
         event::{EventSeverity, EventType},
-        health::ProblemCode,
+        health::{CODES, ProblemCode},
     },
 };
 
-/// Arguments of `events`.
+/// `events`.
 #[derive(Debug, Args)]
 pub struct EventsArgs {
     /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
@@ -40,7 +40,7 @@ pub struct EventsArgs {
     pub follow: bool,
 }
 
-/// Arguments of `ack`.
+/// `ack`.
 #[derive(Debug, Args)]
 pub struct AckArgs {
     /// The problem's code, as `status` shows it.
@@ -56,7 +56,7 @@ pub struct AckArgs {
     pub until: Option<TimeArgument>,
 }
 
-/// Arguments of `unack`.
+/// `unack`.
 #[derive(Debug, Args)]
 pub struct UnackArgs {
     /// The problem's code, as `status` shows it.
@@ -76,8 +76,7 @@ fn event_severity(word: &str) -> Result<EventSeverity, String> {
 }
 
 fn problem_code(word: &str) -> Result<ProblemCode, String> {
-    ProblemCode::parse(word)
-        .ok_or_else(|| unknown("problem code", word, ProblemCode::WORDS.iter().map(|(_, word)| *word)))
+    ProblemCode::parse(word).ok_or_else(|| unknown("problem code", word, CODES.iter().map(|row| row.word)))
 }
 
 fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {

@@ -15,7 +15,7 @@ use tokio::sync::{
 
 use super::{
     engine::{EngineRequest, EngineStatus, RequestError},
-    problems::Standing,
+    standing::Standing,
     task_reports::{TaskReport, TaskReports},
 };
 use crate::{

@@ -25,7 +25,8 @@ pub fn stopped() -> Event {
 
 /// The history is another one than at the last run.
 pub fn history_changed() -> Event {
-    let message = "the history is not the one that was here last, or an older copy: it is compared with the cloud first";
+    let message =
+        "the history is not the one that was here last, or an older copy: it is compared with the cloud first";
     let subject = Subject::only(SubjectKind::History);
     Event::new(EventType::HistoryRestored, EventSeverity::Warning, subject, message.to_owned())
 }

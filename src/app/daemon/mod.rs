@@ -45,6 +45,7 @@ mod remote_images;
 mod service_status;
 mod signals;
 mod slot_lists;
+mod standing;
 mod status;
 mod task_reports;
 mod ticker;
@@ -129,7 +130,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         store: Arc::clone(&store),
         cloud,
         clock,
-        orders: orders.clone(),
+        orders,
         engine: engine_status,
         config_path,
         environment,
@@ -153,7 +154,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let problems = tokio::spawn(problems::run(Arc::clone(&shared), stop.clone()));
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let image_tasks = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
-    let ticker = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
+    let ticker = ticker::Ticker::start(&shared).await?;
     // The first turn does not wait for a tick: missed slots and running bakes continue now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, Utc};
 use tokio_util::sync::CancellationToken;
 
-use super::{context::DaemonContext, engine::EngineStatus, health::Found, reload::Files};
+use super::{context::DaemonContext, engine::EngineStatus, health::Found, reload::Files, standing::Standing};
 use crate::{
     adapters::{control::Reply, store::StoreError},
     domain::{
@@ -23,15 +23,6 @@ use crate::{
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
 /// Maximum time between two comparisons: problems begin and end with time alone.
 const LONGEST_PAUSE: Duration = Duration::from_secs(15);
-
-/// The standing problems as this process knows them.
-#[derive(Debug, Default)]
-pub(super) struct Standing {
-    /// As they are committed; `None` before the first comparison.
-    committed: Option<Vec<ReportedProblem>>,
-    /// The last comparison.
-    compared_at: Option<DateTime<Utc>>,
-}
 
 /// Result of a comparison.
 #[derive(Debug)]

@@ -2,12 +2,7 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{
-    context::DaemonContext,
-    health,
-    problems::Judgement,
-    reload::Files,
-};
+use super::{context::DaemonContext, health, problems::Judgement, reload::Files};
 use crate::{
     adapters::{
         store::{Reader, StoreError},

@@ -7,11 +7,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
 use tokio_cron_scheduler::{Job, JobScheduler, JobSchedulerError};
 
-use super::engine::EngineRequest;
-use crate::adapters::store::Store;
+use super::{context::DaemonContext, engine::EngineRequest};
+use crate::domain::{clock::earlier, error::chain};
 
 /// The running ticker; it ticks until it is stopped.
 pub struct Ticker(JobScheduler);
@@ -24,7 +23,8 @@ impl std::fmt::Debug for Ticker {
 
 impl Ticker {
     /// Wakes the engine every second and maintains the database once a day.
-    pub async fn start(orders: mpsc::Sender<EngineRequest>, store: Arc<Store>) -> Result<Self, JobSchedulerError> {
+    pub async fn start(shared: &Arc<DaemonContext>) -> Result<Self, JobSchedulerError> {
+        let (orders, shared) = (shared.orders.clone(), Arc::clone(shared));
         let scheduler = JobScheduler::new().await?;
         let tick = Job::new_async("* * * * * *", move |_, _| {
             let orders = orders.clone();
@@ -34,12 +34,16 @@ impl Ticker {
             })
         })?;
         let upkeep = Job::new_async("0 17 4 * * *", move |_, _| {
-            let store = Arc::clone(&store);
+            let shared = Arc::clone(&shared);
             Box::pin(async move {
-                match store.upkeep().await {
+                let oldest = earlier(shared.clock.now(), shared.config().daemon.keep_events);
+                if let Err(error) = shared.store.prune_events(oldest).await {
+                    tracing::warn!(error = chain(&error), "old events could not be deleted; tried again tomorrow");
+                }
+                match shared.store.upkeep().await {
                     Ok(()) => tracing::debug!("the database was tidied up"),
                     Err(error) => {
-                        let error = crate::domain::error::chain(&error);
+                        let error = chain(&error);
                         tracing::warn!(error, "the database could not be tidied up; tried again tomorrow");
                     }
                 }

@@ -73,7 +73,13 @@ impl Action {
             (Self::Unpin, "unpin", EventType::ImageUnpinned, Info, "unpinned"),
             (Self::Undelete, "undelete", EventType::ImagePinned, Info, "unmarked and pinned"),
             (Self::Adopt, "adopt", EventType::ImageAdopted, Info, "adopted"),
-            (Self::ConfirmDeletions, "confirm deletions", EventType::DeletionsConfirmed, Warning, "confirmed the deletion of"),
+            (
+                Self::ConfirmDeletions,
+                "confirm deletions",
+                EventType::DeletionsConfirmed,
+                Warning,
+                "confirmed the deletion of",
+            ),
             (
                 Self::PruneDespiteFailedBake,
                 "prune despite failed bake",
@@ -81,7 +87,13 @@ impl Action {
                 Warning,
                 "allowed deletions despite a failed bake in",
             ),
-            (Self::RetryDistribute, "retry distribute", EventType::ReplicaRequested, Info, "requested the copies again of"),
+            (
+                Self::RetryDistribute,
+                "retry distribute",
+                EventType::ReplicaRequested,
+                Info,
+                "requested the copies again of",
+            ),
             (Self::Reconcile, "reconcile", EventType::HistoryReconciled, Info, "reconciled with the cloud:"),
             (Self::Restore, "restore", EventType::HistoryRestored, Warning, "restored the history"),
             (Self::Clock, "clock", EventType::ClockChanged, Warning, ""),
@@ -100,7 +112,7 @@ impl Action {
     }
 
     fn row(self) -> &'static Row {
-        // Every action has its row, as a test says; the first one stands for none.
+        // Every action has its row, as a test says; the fallback is never used.
         Self::ALL.iter().find(|(action, ..)| *action == self).unwrap_or(&Self::ALL[0])
     }
 }

@@ -102,19 +102,13 @@ fn with_work(event: Event, work: Option<&BakeWork>) -> Event {
 
 /// Events of a step from `before` to the state of `bake`.
 pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
-    let row = Row {
-        id: bake.id,
-        schedule: &bake.schedule,
-        instance: &bake.instance_id,
-        line: &bake.line,
-        slot: bake.slot,
-    };
+    let row =
+        Row { id: bake.id, schedule: &bake.schedule, instance: &bake.instance_id, line: &bake.line, slot: bake.slot };
     let (id, schedule, instance, state) = (bake.id, &bake.schedule, &bake.instance_id, &bake.state);
     let reason = bake.reason().unwrap_or_default();
     let info = |kind, message: String| row.event(kind, EventSeverity::Info, &message);
-    let warning = |kind, message: String| {
-        row.event(kind, EventSeverity::Warning, &message).with("reason", short(&reason))
-    };
+    let warning =
+        |kind, message: String| row.event(kind, EventSeverity::Warning, &message).with("reason", short(&reason));
     let mut events = Vec::new();
     if matches!(before, State::Queued { suspended: None, .. }) && !state.is_ended() {
         if let Some(work) = state.work() {
@@ -123,10 +117,16 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
         }
     }
     if matches!((before, state), (State::Stopping { .. }, State::Ready { .. })) {
-        events.push(info(EventType::InstanceStopped, format!("instance {instance} is stopped for bake {id} of {schedule}")));
+        events.push(info(
+            EventType::InstanceStopped,
+            format!("instance {instance} is stopped for bake {id} of {schedule}"),
+        ));
     }
     if matches!(before, State::Starting { .. }) && !matches!(state, State::Starting { .. }) {
-        events.push(info(EventType::InstanceStarted, format!("instance {instance} runs again after bake {id} of {schedule}")));
+        events.push(info(
+            EventType::InstanceStarted,
+            format!("instance {instance} runs again after bake {id} of {schedule}"),
+        ));
     }
     // A wait is reported once, however often it is polled.
     let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());

@@ -14,8 +14,7 @@ pub fn of_change(change: &ProblemChange) -> Event {
         }
         ProblemChange::SeverityChanged { problem, before } => {
             let message = format!("now a {}, before a {before}: {}", problem.severity, problem.message);
-            event(problem, EventType::ProblemChanged, problem.severity.into(), &message)
-                .with("before", before.as_str())
+            event(problem, EventType::ProblemChanged, problem.severity.into(), &message).with("before", before.as_str())
         }
         ProblemChange::AcknowledgementEnded { problem, why } => {
             let why = match why {

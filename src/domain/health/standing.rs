@@ -159,9 +159,8 @@ pub fn find<'a>(
     let names = |problems: &[&ReportedProblem]| problems.iter().map(|one| one.problem.subject.to_string()).collect();
     let is_meant = |one: &&&ReportedProblem| {
         let of = &one.problem.subject;
-        subject.is_none_or(|text| {
-            of.to_string() == text || !of.id.is_empty() && of.id == text || of.kind.as_str() == text
-        })
+        subject
+            .is_none_or(|text| of.to_string() == text || !of.id.is_empty() && of.id == text || of.kind.as_str() == text)
     };
     let meant: Vec<_> = of_code.iter().filter(is_meant).copied().collect();
     match (meant.as_slice(), subject) {

@@ -72,10 +72,7 @@ fn an_acknowledgement_ends_with_its_time_and_when_the_problem_gets_worse() {
 
 #[test]
 fn what_is_acknowledged_is_listed_last_and_does_not_count() {
-    let all = vec![
-        acknowledged(problem(Severity::Problem, "a", 0), None),
-        plain(problem(Severity::Warning, "b", 0)),
-    ];
+    let all = vec![acknowledged(problem(Severity::Problem, "a", 0), None), plain(problem(Severity::Warning, "b", 0))];
     let health = Health::of_reported(all.clone());
     assert_eq!(health.verdict, Verdict::Warning);
     assert_eq!(health.headline(), "WARNING: 1 warning, 1 acknowledged: b failed");
@@ -86,7 +83,11 @@ fn what_is_acknowledged_is_listed_last_and_does_not_count() {
 
 #[test]
 fn a_person_names_a_problem_by_code_and_subject() {
-    let clock = Problem { code: ProblemCode::ClockSkew, subject: Subject::only(SubjectKind::Clock), ..problem(Severity::Warning, "", 0) };
+    let clock = Problem {
+        code: ProblemCode::ClockSkew,
+        subject: Subject::only(SubjectKind::Clock),
+        ..problem(Severity::Warning, "", 0)
+    };
     let standing = [plain(problem(Severity::Warning, "a", 0)), plain(problem(Severity::Warning, "b", 0)), plain(clock)];
     let found = |code, subject| find(&standing, code, subject).map(|one| one.problem.subject.to_string());
     assert_eq!(found(ProblemCode::ClockSkew, None).unwrap(), "clock");

@@ -21,10 +21,7 @@ use crate::{
         clock::later,
         error::chain,
         ids::{ImageId, InstanceId, LineId},
-        image::{
-            Policy,
-            channels::Refused,
-        },
+        image::{Policy, channels::Refused},
         schedule::{Channel, LATEST},
     },
 };

@@ -87,12 +87,8 @@ pub(super) async fn delete(
     };
     store.end_deletion(image, &outcome, &message, who, shared.clock.now()).await?;
     match outcome {
-        DeleteOutcome::Deleted => {
-            Ok(Progress::Deleted)
-        }
-        DeleteOutcome::Refused { why } => {
-            Ok(Progress::Waits { users: Vec::new(), why })
-        }
+        DeleteOutcome::Deleted => Ok(Progress::Deleted),
+        DeleteOutcome::Refused { why } => Ok(Progress::Waits { users: Vec::new(), why }),
         DeleteOutcome::Again { why, .. } => Ok(Progress::Waits { users: Vec::new(), why }),
         DeleteOutcome::Unclear { .. } => {
             let sent = SentDeletion { image: image.clone(), tries: tries + 1, sent_at, next: sent_at };

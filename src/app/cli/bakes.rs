@@ -1,0 +1,85 @@
+//! Arguments of the commands about bakes.
+
+use clap::{Args, ValueEnum};
+
+use super::time::TimeArgument;
+use super::values::bake_id;
+use crate::domain::{bake::State, ids::BakeId};
+
+/// `bake`.
+#[derive(Debug, Args)]
+pub struct BakeArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+    /// Stay until the bakes are over and their images are verified; exits with 1 unless all are good.
+    #[arg(long)]
+    pub wait: bool,
+}
+
+/// `history`.
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    /// Only this schedule, by name or id.
+    #[arg(long, value_name = "NAME")]
+    pub schedule: Option<String>,
+    /// Only this instance.
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+    /// Only these states, e.g. `failed` or `failed,skipped`.
+    #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(State::WORDS))]
+    pub state: Vec<String>,
+    /// Slots at or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<TimeArgument>,
+    /// Slots at or before this instant (RFC 3339) or this long ago.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<TimeArgument>,
+    /// Only bakes one of whose calls met this code, e.g. `ExceedBuilderQuota`.
+    #[arg(long, value_name = "CODE")]
+    pub code: Option<String>,
+    /// At most so many rows.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// Rows before this one: the number of the last bake of the page before.
+    #[arg(long, value_name = "BAKE", value_parser = bake_id)]
+    pub before: Option<BakeId>,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub struct ShowArgs {
+    /// The bake's number, as in the history.
+    #[arg(value_parser = bake_id)]
+    pub bake: BakeId,
+}
+
+/// `retry`.
+#[derive(Debug, Args)]
+pub struct RetryArgs {
+    /// The bake's number, as in the history.
+    #[arg(value_parser = bake_id)]
+    pub bake: BakeId,
+    /// Stay until the new bake is over and its image is verified; exits with 1 unless it is good.
+    #[arg(long)]
+    pub wait: bool,
+    /// What is done again: the whole `bake`, or what failed when its image was copied to other regions (`distribute`).
+    #[arg(long, value_name = "STAGE", default_value = "bake")]
+    pub stage: RetryStage,
+}
+
+/// What `retry` does again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RetryStage {
+    /// Everything, as a new bake.
+    Bake,
+    /// The copies to other regions that failed.
+    Distribute,
+}
+
+/// `cancel`.
+#[derive(Debug, Args)]
+pub struct CancelArgs {
+    /// The bake's number, as in the history.
+    #[arg(value_parser = bake_id)]
+    pub bake: BakeId,
+}

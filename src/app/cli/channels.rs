@@ -1,0 +1,56 @@
+//! Arguments of the commands about channels and vetoes.
+
+use clap::Args;
+
+/// `channels`.
+#[derive(Debug, Args)]
+pub struct ChannelsArgs {
+    /// Only this schedule, by name or id.
+    pub schedule: Option<String>,
+    /// Every assignment that ever was, the last first.
+    #[arg(long)]
+    pub history: bool,
+    /// At most so many lines of history.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+}
+
+/// `promote`.
+#[derive(Debug, Args)]
+pub struct PromoteArgs {
+    /// The image's id.
+    pub image: String,
+    /// The channel, as the schedule names it.
+    pub channel: String,
+    /// Why; shown in the history of the channel.
+    #[arg(long, value_name = "TEXT", default_value = "promoted")]
+    pub reason: String,
+    /// Also an image whose check failed or is not over.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub struct RollbackArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+    /// The channel.
+    pub channel: String,
+    /// Which instance, where the schedule has several.
+    #[arg(long, value_name = "ID")]
+    pub instance: Option<String>,
+    /// What is wrong with the image.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}
+
+/// `veto`.
+#[derive(Debug, Args)]
+pub struct VetoArgs {
+    /// The image's id.
+    pub image: String,
+    /// What is wrong with it.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+}

@@ -1,0 +1,48 @@
+//! Arguments of the commands that run, show and steer the daemon.
+
+use clap::Args;
+
+use super::time::TimeArgument;
+use crate::adapters::telemetry::LogFormat;
+
+/// `run`.
+#[derive(Debug, Args)]
+pub struct RunArgs {
+    /// Format of the log; `auto` is the journal under systemd and text elsewhere.
+    #[arg(long, value_name = "FORMAT", default_value = "auto")]
+    pub log: LogFormat,
+    /// What is logged, e.g. `info` or `info,imagebaked::adapters::cloud=debug`.
+    #[arg(long, value_name = "FILTER", default_value = "info")]
+    pub log_filter: String,
+}
+
+/// `status`.
+#[derive(Debug, Args)]
+pub struct StatusArgs {
+    /// Go on showing it, in place on a terminal, and into a pipe whenever it changes; ends with Ctrl-C or the daemon.
+    #[arg(long)]
+    pub watch: bool,
+    /// One line for Nagios and its like, with their exit codes: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN.
+    #[arg(long, conflicts_with = "watch")]
+    pub check: bool,
+}
+
+/// `pause`.
+#[derive(Debug, Args)]
+pub struct PauseArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+    /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until it is resumed.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<TimeArgument>,
+    /// Why; shown with every slot that is skipped.
+    #[arg(long, value_name = "TEXT", default_value = "no reason given")]
+    pub reason: String,
+}
+
+/// `resume`.
+#[derive(Debug, Args)]
+pub struct ResumeArgs {
+    /// The schedule, by name or id.
+    pub schedule: String,
+}

@@ -1,0 +1,65 @@
+//! Arguments of the commands about the audit, and about copies of the history.
+
+use std::path::PathBuf;
+
+use clap::Args;
+
+use super::time::TimeArgument;
+
+/// `audit`.
+#[derive(Debug, Args)]
+pub struct AuditArgs {
+    /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<TimeArgument>,
+    /// At or before this instant (RFC 3339) or this long ago.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<TimeArgument>,
+    /// Only what this person did, by name or number: `alice`, `1000`, `"uid 1000"`; the daemon itself is `imagebaked`.
+    #[arg(long, value_name = "WHO")]
+    pub who: Option<String>,
+    /// Only this kind, e.g. `bake`, `pause` or `reload`.
+    #[arg(long, value_name = "ACTION")]
+    pub action: Option<String>,
+    /// At most so many lines.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// Lines before this one: the number of the last line of the page before.
+    #[arg(long, value_name = "ID")]
+    pub before: Option<i64>,
+}
+
+/// `backup`.
+#[derive(Debug, Args)]
+pub struct BackupArgs {
+    /// The file to make.
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `restore`.
+#[derive(Debug, Args)]
+pub struct RestoreArgs {
+    /// A file that `imagebaked backup` made. The history that is there now is kept beside it.
+    pub file: PathBuf,
+}
+
+/// `export`.
+#[derive(Debug, Args)]
+pub struct ExportArgs {
+    /// The file to make; `-` is standard output.
+    #[arg(default_value = "-")]
+    pub file: PathBuf,
+    /// Replace the file if it is there.
+    #[arg(long)]
+    pub force: bool,
+}
+
+/// `import`.
+#[derive(Debug, Args)]
+pub struct ImportArgs {
+    /// A file that `imagebaked export` made; `-` is standard input.
+    pub file: PathBuf,
+}
