@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::{NONE, Rows},
-    refused,
 };
 use crate::{
     adapters::control::{Reply, Request, Wanted},

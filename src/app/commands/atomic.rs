@@ -2,7 +2,7 @@
 
 use std::{io, path::Path};
 
-use super::{Exit, Failure, Result};
+use super::outcome::{Exit, Failure, Result};
 use crate::adapters::files::AtomicFile;
 
 /// Readable by the user only.

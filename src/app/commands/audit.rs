@@ -4,7 +4,8 @@ use chrono::DateTime;
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Result,
+    context::Context,
+    outcome::{CommandOutput, Result},
     output::{Rows, relative, utc},
 };
 use crate::{

@@ -6,9 +6,11 @@ use std::{path::Path, time::Instant};
 use serde_json::{Value, json};
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result, atomic,
+    atomic,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::{bytes, grouped, short},
-    progress,
+    terminal::progress,
 };
 use crate::{
     adapters::{

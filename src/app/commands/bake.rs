@@ -4,7 +4,11 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, print_text, refused};
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result, refused},
+    terminal::print_text,
+};
 use crate::{
     adapters::{
         config::Config,

@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows},
 };
 use crate::{

@@ -6,8 +6,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit,
+    context::Context,
     forecast::{KnownHistory, long_night, outlasting},
+    outcome::{CommandOutput, Exit},
     output::{Rows, relative, schedules, utc},
 };
 use crate::{

@@ -14,7 +14,10 @@ use clap_complete::{
     env::Shells,
 };
 
-use super::{CommandOutput, Exit, Failure, Result, environment};
+use super::{
+    context::environment,
+    outcome::{CommandOutput, Exit, Failure, Result},
+};
 use crate::{
     adapters::config,
     app::cli::{CONFIG, Cli, CompletionsArgs, Shell},

@@ -9,8 +9,9 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result,
+    context::Context,
     inventory::{Machine, find, list_all},
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, schedules},
 };
 use crate::{

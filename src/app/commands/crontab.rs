@@ -10,7 +10,11 @@ use std::{
 use crate::domain::calendar::zone::Zone;
 use serde_json::json;
 
-use super::{CommandOutput, Context, Exit, Failure, Result, output::schedules};
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
+    output::schedules,
+};
 use crate::{
     adapters::config::crontab::{self, Entry},
     app::cli::CrontabImportArgs,

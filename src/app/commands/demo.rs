@@ -13,7 +13,12 @@ use chrono::{DateTime, TimeDelta, Timelike, Utc};
 use serde_json::Value;
 use tokio::{net::TcpListener, sync::mpsc};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, history, print_text};
+use super::{
+    context::Context,
+    history,
+    outcome::{CommandOutput, Exit, Failure, Result},
+    terminal::print_text,
+};
 use crate::{
     adapters::{
         config,

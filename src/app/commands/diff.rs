@@ -7,7 +7,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::{Rows, utc},
     prune,
 };

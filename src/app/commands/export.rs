@@ -10,10 +10,12 @@ use std::{
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result, atomic,
+    atomic,
     backup::{restore_report, rows, taken_over},
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::short,
-    progress,
+    terminal::progress,
 };
 use crate::{
     adapters::store::{self, TransferError},

@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result, known_schedule,
+    context::{Context, known_schedule},
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative, short, utc},
 };
 use crate::{

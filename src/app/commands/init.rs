@@ -16,9 +16,11 @@ use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result, atomic,
+    atomic,
+    context::Context,
     coverage::refused,
     inventory::{Machine, kind_label, list_all},
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::schedules,
 };
 use crate::{

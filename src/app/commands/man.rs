@@ -2,7 +2,11 @@
 
 use std::{fs, io::Write as _, path::Path};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, atomic};
+use super::{
+    atomic,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
+};
 use crate::app::{cli::ManArgs, reference::man};
 
 pub fn run(context: &Context<'_>, args: &ManArgs) -> Result {

@@ -1,6 +1,9 @@
 //! `imagebaked pause SCHEDULE` and `imagebaked resume SCHEDULE`: both apply to future slots only.
 
-use super::{CommandOutput, Context, Result};
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Result},
+};
 use crate::{
     adapters::control::Request,
     app::cli::{PauseArgs, ResumeArgs},

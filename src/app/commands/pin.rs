@@ -1,6 +1,9 @@
 //! `imagebaked pin IMAGE`, `unpin IMAGE`, `undelete IMAGE`: overrides the rules for one image.
 
-use super::{CommandOutput, Context, Result};
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Result},
+};
 use crate::{
     adapters::control::Request,
     app::cli::{ImageArgs, PinArgs},

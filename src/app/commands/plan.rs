@@ -8,8 +8,10 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result, diff,
+    context::Context,
+    diff,
     forecast::{Expected, KnownHistory, Outlook, Warnings, clock, tonight, warning},
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative, utc},
     prune,
 };

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Exit, Result,
+    context::Context,
+    outcome::{CommandOutput, Exit, Result, refused},
     output::{NONE, Rows, utc},
-    refused,
 };
 use crate::{
     adapters::control::{Reply, Request},

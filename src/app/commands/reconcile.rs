@@ -5,7 +5,10 @@ use std::{io, sync::Arc};
 
 use serde_json::json;
 
-use super::{CommandOutput, Context, Exit, Failure, Result};
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
+};
 use crate::{
     adapters::{
         config::Config,

@@ -2,7 +2,12 @@
 
 use serde_json::json;
 
-use super::{CommandOutput, Context, Result, diff, output::schedules as counted, refused};
+use super::{
+    context::Context,
+    diff,
+    outcome::{CommandOutput, Result, refused},
+    output::schedules as counted,
+};
 use crate::adapters::control::{Reply, Request};
 
 /// Maximum number of listed entries.

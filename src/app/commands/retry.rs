@@ -1,6 +1,10 @@
 //! `imagebaked retry BAKE` and `imagebaked cancel BAKE`.
 
-use super::{CommandOutput, Context, Exit, Failure, Result, bake};
+use super::{
+    bake,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
+};
 use crate::{
     adapters::control::Request,
     app::cli::{CancelArgs, RetryArgs, RetryStage},

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use super::{CommandOutput, Context, Exit, Failure, Result};
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
+};
 use crate::{
     adapters::{store::StoreError, telemetry},
     app::{

@@ -1,6 +1,6 @@
 //! `imagebaked schema`: the configuration as a JSON Schema, for editors.
 
-use super::{CommandOutput, Result};
+use super::outcome::{CommandOutput, Result};
 use crate::app::reference::schema::schema;
 
 pub fn run() -> Result {

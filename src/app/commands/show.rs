@@ -4,7 +4,8 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
     output::{NONE, Rows, relative},
 };
 use crate::{

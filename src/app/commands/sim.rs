@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use tokio::net::TcpListener;
 
-use super::{CommandOutput, Context, Exit, Failure, Result, print_text};
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result},
+    terminal::print_text,
+};
 use crate::{
     app::{cli::SimArgs, daemon::Signals},
     domain::{clock::SystemClock, error::chain},

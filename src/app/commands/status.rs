@@ -9,9 +9,10 @@ use std::{
 use chrono::{DateTime, Utc};
 
 use super::{
-    CommandOutput, Context, Exit, Failure, Result,
+    context::Context,
+    outcome::{CommandOutput, Exit, Failure, Result, refused},
     output::{NONE, Rows, relative, schedules},
-    print_text, refused,
+    terminal::{print_text, try_print_text},
 };
 use crate::{
     adapters::{
@@ -105,7 +106,7 @@ async fn watch(context: &Context<'_>, config: &Config) -> Result {
             print_text(&format!("{HOME}{}\n(every {} s; Ctrl-C ends)\n", shown(context, &status)?, EVERY.as_secs()));
         } else if last.as_ref() != Some(&now) {
             let gap = if last.is_some() && !context.json { "\n" } else { "" };
-            if !super::try_print_text(&format!("{gap}{}", shown(context, &status)?)) {
+            if !try_print_text(&format!("{gap}{}", shown(context, &status)?)) {
                 return Ok(CommandOutput::done(String::new()));
             }
         }

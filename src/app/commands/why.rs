@@ -6,7 +6,12 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::{Value, json};
 
-use super::{CommandOutput, Context, Exit, Failure, Result, output::relative, show::BakeReport, unknown_schedule};
+use super::{
+    context::{Context, unknown_schedule},
+    outcome::{CommandOutput, Exit, Failure, Result},
+    output::relative,
+    show::BakeReport,
+};
 use crate::{
     adapters::{
         config::Config,

@@ -11,8 +11,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::{StreamExt as _, stream::FuturesOrdered};
 
 use super::{
-    Check, Context, DoctorReport, host,
+    host,
     permissions::{ListCall, Needs, Probe},
+    report::{Check, DoctorReport},
 };
 use crate::{
     adapters::{
@@ -26,6 +27,7 @@ use crate::{
     },
     app::{
         commands::{
+            context::Context,
             inventory::{Machine, find, kind_label},
             output::{relative, short},
         },

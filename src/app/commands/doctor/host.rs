@@ -10,10 +10,10 @@ use std::{
 use chrono::{DateTime, Utc};
 use rustix::fs::StatVfsMountFlags;
 
-use super::{Check, Context};
+use super::report::Check;
 use crate::{
     adapters::config::{Config, Credentials, Problems, Severity},
-    app::commands::output::schedules,
+    app::commands::{context::Context, output::schedules},
     domain::calendar::zone::Release,
 };
 
@@ -211,7 +211,7 @@ pub(super) fn time_zones(release: &Release, now: DateTime<Utc>) -> Check {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::app::commands::doctor::CheckStatus;
+    use crate::app::commands::doctor::report::CheckStatus;
 
     #[test]
     fn old_rules_of_time_zones_are_a_warning() {

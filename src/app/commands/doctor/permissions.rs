@@ -9,7 +9,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Check, CheckStatus};
+use super::report::{Check, CheckStatus};
 use crate::{
     adapters::{
         cloud::{

@@ -11,7 +11,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use super::Check;
+use super::report::Check;
 use crate::{
     adapters::{
         config::Config,
