@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 mod codes;
 pub mod lines;
 pub mod outage;
+pub mod quota;
 pub mod standing;
 
 pub use self::codes::{CODES, CodeRow, ProblemCode};

@@ -114,6 +114,7 @@ const LIVE: &[(&str, &str)] = &[
     ("daemon", "owner"),
     ("daemon", "prune_interval"),
     ("daemon", "max_deletions"),
+    ("daemon", "keep_events"),
     ("daemon", "watch"),
 ];
 

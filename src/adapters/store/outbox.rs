@@ -146,6 +146,8 @@ pub(super) async fn insert(connection: &mut SqliteConnection, events: &[Recorded
 
 /// Logs a committed event in one line that is readable alone, with its facts as fields.
 pub(super) fn log(event: &Event) {
+    // The message of a problem is in its end, too.
+    let begins = if event.kind == EventType::ProblemStarted { "problem began: " } else { "" };
     macro_rules! line {
         ($level:ident) => {
             tracing::$level!(
@@ -160,7 +162,7 @@ pub(super) fn log(event: &Event) {
                 code = event.text("code"),
                 reason = event.text("reason"),
                 who = event.text("who"),
-                "{}",
+                "{begins}{}",
                 event.message
             )
         };

@@ -46,8 +46,8 @@ async fn the_envelope_has_the_documented_fields() {
     store.record_event(at(0), recorded).await.unwrap();
     let events = store.reader().events(&EventFilter { limit: 1, ..EventFilter::default() }).await.unwrap();
     let wanted = serde_json::json!({
-        "version": 1, "id": 1, "type": "schedule_added", "time": "2027-01-15T08:00:00.000Z", "severity": "warning",
-        "subject": {"kind": "schedule", "id": "a"}, "since": "2027-01-15T07:59:00.000Z", "message": "it was added",
+        "version": 1, "id": 1, "type": "schedule_added", "time": "2027-01-15T08:00:00Z", "severity": "warning",
+        "subject": {"kind": "schedule", "id": "a"}, "since": "2027-01-15T07:59:00Z", "message": "it was added",
         "command": "imagebaked show 1", "link": null, "data": {"line": "a-line"},
     });
     assert_eq!(serde_json::to_value(&events[0]).unwrap(), wanted);

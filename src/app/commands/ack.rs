@@ -1,6 +1,9 @@
 //! `imagebaked ack CODE [SUBJECT]` and `imagebaked unack CODE [SUBJECT]`: a person knows of a problem.
 
-use super::{Context, Exit, Failure, Result};
+use super::{
+    context::Context,
+    outcome::{Exit, Failure, Result},
+};
 use crate::{
     adapters::control::Request,
     app::cli::{AckArgs, UnackArgs},

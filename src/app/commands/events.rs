@@ -6,9 +6,10 @@ use chrono::DateTime;
 use serde_json::json;
 
 use super::{
-    CommandOutput, Context, Result,
+    context::Context,
+    outcome::{CommandOutput, Result},
     output::{Rows, utc},
-    try_print_text,
+    terminal::try_print_text,
 };
 use crate::{
     adapters::store::{EventFilter, EventRow, Reader},

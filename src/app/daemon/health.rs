@@ -22,6 +22,7 @@ use crate::{
             lines::{self, Line},
             one_line,
             outage::Outage,
+            quota,
         },
         pause::{ITSELF, Pause},
     },
@@ -60,6 +61,8 @@ impl DaemonContext {
         problems.extend(suspended(engine, skewed.is_empty()));
         problems.extend(skewed);
         problems.extend(cloud_unreachable(self.cloud.outages().outages(), reader).await?);
+        let closed = reader.closed_admission().await?;
+        problems.extend(closed.and_then(|closed| quota::problem(&closed, now)));
         problems.extend(engine_stalled(engine, now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);

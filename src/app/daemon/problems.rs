@@ -21,8 +21,8 @@ use crate::{
 
 /// Minimum time between two comparisons of the tick.
 const SHORTEST_PAUSE: Duration = Duration::from_secs(2);
-/// Maximum time between two comparisons: problems begin and end with time alone.
-const LONGEST_PAUSE: Duration = Duration::from_secs(15);
+/// Maximum time after that without a change: problems begin and end with time alone.
+const LONGEST_PAUSE: Duration = Duration::from_secs(13);
 
 /// Result of a comparison.
 #[derive(Debug)]
@@ -131,7 +131,7 @@ pub async fn run(shared: Arc<DaemonContext>, stop: CancellationToken) {
         }
         let changed = async {
             tokio::time::sleep(SHORTEST_PAUSE).await;
-            tokio::time::timeout(LONGEST_PAUSE - SHORTEST_PAUSE, shared.changed_since(seen)).await
+            tokio::time::timeout(LONGEST_PAUSE, shared.changed_since(seen)).await
         };
         seen = tokio::select! {
             () = stop.cancelled() => return,

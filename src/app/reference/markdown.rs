@@ -222,7 +222,7 @@ pub fn events() -> String {
          ## The envelope\n\n\
          `events --json` has `{\"events\": [\u{2026}]}`, oldest first; `events --follow --json` has one event per line:\n\n\
          ```json\n\
-         {\"version\":1,\"id\":812,\"type\":\"bake_failed\",\"time\":\"2026-11-26T02:14:09.512Z\",\"severity\":\"problem\",\n \
+         {\"version\":1,\"id\":812,\"type\":\"bake_failed\",\"time\":\"2026-11-26T02:14:09Z\",\"severity\":\"problem\",\n \
          \"subject\":{\"kind\":\"bake\",\"id\":\"42\"},\"since\":null,\"message\":\"bake 42 of golden failed: \u{2026}\",\n \
          \"command\":\"imagebaked show 42\",\"link\":null,\"data\":{\"bake\":42,\"schedule\":\"golden\",\u{2026}}}\n\
          ```\n\n\

@@ -4,6 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{Event, EventSeverity, EventType};
 use crate::domain::{
+    api::cause::Cause,
     bake::{
         Bake, State,
         reason::ReasonCode,
@@ -89,7 +90,7 @@ impl Row<'_> {
         with_work(event, state.work())
             .with("reason", short(reason))
             .with("reason_code", state.reason_code().map(ReasonCode::as_str))
-            .with("cause", state.cause().map(|cause| cause.as_str()))
+            .with("cause", state.cause().map(Cause::as_str))
             .with("image_id", image.map(|image| image.image_id.as_str()))
             .with("version_id", image.and_then(|image| image.version_id.as_deref()))
     }
@@ -110,11 +111,10 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
     let warning =
         |kind, message: String| row.event(kind, EventSeverity::Warning, &message).with("reason", short(&reason));
     let mut events = Vec::new();
-    if matches!(before, State::Queued { suspended: None, .. }) && !state.is_ended() {
-        if let Some(work) = state.work() {
-            let message = format!("bake {id} of {schedule} has started: version {}", work.version);
-            events.push(with_work(info(EventType::BakeStarted, message), Some(work)));
-        }
+    let has_started = matches!(before, State::Queued { suspended: None, .. }) && !state.is_ended();
+    if let Some(work) = state.work().filter(|_| has_started) {
+        let message = format!("bake {id} of {schedule} has started: version {}", work.version);
+        events.push(with_work(info(EventType::BakeStarted, message), Some(work)));
     }
     if matches!((before, state), (State::Stopping { .. }, State::Ready { .. })) {
         events.push(info(

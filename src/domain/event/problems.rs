@@ -25,7 +25,7 @@ pub fn of_change(change: &ProblemChange) -> Event {
             event(problem, EventType::ProblemUnacknowledged, problem.severity.into(), &message)
         }
         ProblemChange::Ended(problem) => {
-            let message = format!("ended: {}", problem.message);
+            let message = format!("problem ended: {}", problem.message);
             event(problem, EventType::ProblemEnded, EventSeverity::Info, &message)
         }
     }

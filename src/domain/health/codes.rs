@@ -77,10 +77,10 @@ codes! {
         "A list of the cloud has not been complete for an hour (a warning) or a day (a problem): null, missing, fewer rows than its count, rows without ids. It is not used, and nothing is deleted.",
         "The message has the call, its count and its rows. If the cloud does not fix it, `[cloud] in_use` can exclude that kind of user.";
     BuilderQuotaFull = "builder_quota_full":
-        "The cloud has no builder for us.",
+        "For 15 minutes the cloud has had no builder for us, and no bake begins.",
         "Wait, or lower `max_builders`.";
     ImageQuotaFull = "image_quota_full":
-        "The quota of images is exceeded.",
+        "The quota of images is used up, and no bake begins.",
         "A retention pass deletes images past their grace; delete others, or request a higher quota.";
     ClockSkew = "clock_skew":
         "This host's clock and the cloud's differ. Above one minute a warning: ages are computed by the cloud's time. Above five minutes a problem: no image is marked, deleted or moved to a channel.",

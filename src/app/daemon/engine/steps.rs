@@ -75,10 +75,10 @@ impl PendingCommit {
     pub(super) fn log_hook(&self, answer: &Response) {
         let (State::Finishing { .. }, Response::Hook(outcome)) = (&self.before, answer) else { return };
         if !outcome.is_ok() {
-            let (bake, schedule, instance) =
-                (self.bake.id.0, self.bake.schedule.as_str(), self.bake.instance_id.as_str());
+            let _of = span(&self.bake).entered();
+            let (bake, schedule) = (self.bake.id, &self.bake.schedule);
             let (reason, output) = (self.bake.reason().unwrap_or_default(), outcome.output.as_str());
-            tracing::error!(bake, schedule, instance, reason, output, "a hook of bake {bake} of {schedule} failed");
+            tracing::error!(reason, output, "a hook of bake {bake} of {schedule} failed");
         }
     }
 
@@ -88,7 +88,13 @@ impl PendingCommit {
         if is_event || from == to {
             return;
         }
-        let (bake, schedule, instance) = (self.bake.id.0, self.bake.schedule.as_str(), self.bake.instance_id.as_str());
-        tracing::info!(bake, schedule, instance, from, to, "bake {bake} of {schedule}: {from} -> {to}");
+        let _of = span(&self.bake).entered();
+        tracing::info!(from, to, "bake {} of {}: {from} -> {to}", self.bake.id, self.bake.schedule);
     }
+}
+
+/// What is logged while a bake is worked on, calls included, shows which one.
+pub(super) fn span(bake: &Bake) -> tracing::Span {
+    let (id, schedule, instance) = (bake.id.0, bake.schedule.as_str(), bake.instance_id.as_str());
+    tracing::info_span!("bake", id, schedule, instance)
 }
