@@ -7,8 +7,13 @@ use sqlx::{FromRow, QueryBuilder, Sqlite};
 use super::{
     Store, StoreError, failed,
     reading::{Reader, instant},
-    statements,
 };
+
+/// One more line of the audit.
+pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
+
+/// The columns of the audit.
+pub(super) const AUDIT: &str = "SELECT id, at, who, action, detail FROM audit";
 
 /// One line of the audit; the field names are those of `audit --json`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
@@ -50,7 +55,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new(statements::AUDIT);
+        let mut query = QueryBuilder::<Sqlite>::new(AUDIT);
         query.push(" WHERE 1");
         if let Some(since) = filter.since {
             query.push(" AND at >= ").push_bind(since.timestamp_millis());
@@ -95,6 +100,6 @@ pub(super) async fn audit(
     action: &str,
     detail: &str,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query(statements::INSERT_AUDIT).bind(at.timestamp_millis()).bind(who).bind(action).bind(detail);
+    let query = sqlx::query(INSERT_AUDIT).bind(at.timestamp_millis()).bind(who).bind(action).bind(detail);
     query.execute(tx).await.map_err(failed("write the audit")).map(|_| ())
 }

@@ -12,6 +12,7 @@ mod checks;
 mod deletions;
 mod distributions;
 mod error;
+mod fragments;
 mod health;
 mod history;
 mod images;
@@ -26,7 +27,6 @@ mod planning;
 mod reading;
 mod rebuilding;
 mod schema;
-mod statements;
 mod strays;
 mod tables;
 mod transfer;
@@ -70,5 +70,7 @@ fn instant(millis: i64) -> DateTime<Utc> {
 mod log_binding_tests;
 #[cfg(test)]
 mod query_plan_tests;
+#[cfg(test)]
+mod statement_list_tests;
 #[cfg(test)]
 mod tests;

@@ -18,9 +18,11 @@ use super::{
     DATABASE_FILE, StoreError,
     error::sqlite_code,
     failed,
+    fragments::good,
     log_binding::has_foreign_log,
     schema::{self, last_migration},
-    statements, tables,
+    tables,
+    tables::TABLE_NAMES,
 };
 use crate::domain::{
     bake::{State, Trigger},
@@ -30,6 +32,106 @@ use crate::domain::{
         forecast::Durations,
     },
 };
+
+/// Integrity of the file: one row `ok`, or up to ten rows with faults.
+pub(super) const QUICK_CHECK: &str = "PRAGMA quick_check(10)";
+
+/// Whether a bake is not over.
+pub(super) const HAS_OPEN_BAKE: &str = "SELECT EXISTS (SELECT 1 FROM bakes WHERE finished_at IS NULL)";
+
+/// The columns of a row of the history, as people and programs see them.
+pub(super) const BAKE_ROW_COLUMNS: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+       requested_by, config_hash
+FROM bakes";
+
+/// One row of the history.
+pub(super) const BAKE_ROW: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+       requested_by, config_hash
+FROM bakes WHERE id = ?1";
+
+/// The highest number of a bake.
+pub(super) const NEWEST_BAKE: &str = "SELECT max(id) FROM bakes";
+
+/// The row of one schedule and instance for an instant: the one of that slot, or the first that covers a range
+/// which the instant lies in.
+pub(super) const ROW_COVERING: &str = "
+SELECT id, schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, state, reason, reason_code,
+       cause, version, image_name, image_id, version_id, task_id, attempts, wake_at, created_at, finished_at,
+       requested_by, config_hash
+FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot >= ?3 AND covers_from <= ?3
+ORDER BY slot LIMIT 1";
+
+/// What is known of a schedule, by id or by name, also of those that are gone from the file.
+pub(super) const SEEN_OF: &str = "
+SELECT schedule_id, schedule, instance_id, timing, accounted_to, known_since, removed_at
+FROM targets WHERE schedule_id = ?1 OR schedule = ?1
+ORDER BY schedule_id, instance_id";
+
+/// Every name and id of a schedule that was ever seen.
+pub(super) const SCHEDULE_WORDS: &str = "SELECT schedule FROM targets UNION SELECT schedule_id FROM targets";
+
+/// The calls of one bake, in order.
+pub(super) const ATTEMPTS_OF: &str = "
+SELECT stage, call, started_at, finished_at, outcome, code, http_status, request_id, message
+FROM attempts WHERE bake_id = ?1 ORDER BY id";
+
+/// What a bake was to do.
+pub(super) const SETTINGS_OF: &str = "
+SELECT s.json FROM bakes b JOIN settings s ON s.hash = b.settings WHERE b.id = ?1";
+
+/// The last version of every line.
+pub(super) const ALL_VERSIONS: &str = "SELECT line_id, last_version FROM lines";
+
+/// The newest good image of every line that has one, with the channels that point to it.
+pub(super) const LINES: &str = concat!(
+    "
+SELECT i.line_id, i.image_id, i.image_name, i.version, i.slot,
+       (SELECT json_group_array(json_array(c.channel, n.version) ORDER BY c.channel <> 'latest', c.channel)
+        FROM channels c LEFT JOIN images n ON n.image_id = c.image_id
+        WHERE c.line_id = l.line_id) AS channels
+FROM lines l JOIN images i
+  ON i.image_id = (SELECT image_id FROM images
+                   WHERE line_id = l.line_id AND ",
+    good!(),
+    "
+                   ORDER BY version DESC LIMIT 1)
+ORDER BY l.line_id LIMIT ?1"
+);
+
+/// How many bakes are in each of some states, of slots since an instant.
+pub(super) const COUNTS_SINCE: &str = "
+SELECT state, count(*) AS n FROM bakes WHERE state IN (SELECT value FROM json_each(?2)) AND slot >= ?1 GROUP BY state";
+
+/// How long the last bakes of every line took that succeeded, from the first call that stopped the instance or was to make
+/// the image to the end. Rows that were made from the tags of images know nothing of calls and do not count.
+pub(super) const LAST_DURATIONS: &str = "
+SELECT b.line_id, max(0, b.finished_at - (SELECT min(a.started_at) FROM attempts a
+                                          WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create'))) AS took
+FROM lines l JOIN bakes b ON b.id IN (
+    SELECT g.id FROM bakes g
+    WHERE g.line_id = l.line_id AND g.state = 'succeeded'
+      AND EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = g.id AND a.stage IN ('stop', 'create'))
+    ORDER BY g.version DESC LIMIT ?1)";
+
+/// Bakes that are not over, with when each made its first call. Without a word about the index, SQLite walks through all
+/// bakes for the sake of their order.
+pub(super) const OPEN_BAKES: &str = "
+SELECT b.line_id, b.instance_id, coalesce(s.json ->> 'instance_region', '') AS region, b.slot, b.state, b.wake_at,
+       b.give_up_at, (SELECT min(a.started_at) FROM attempts a
+                      WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
+FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
+WHERE b.finished_at IS NULL
+ORDER BY b.slot, b.id";
+
+/// Bakes that stopped their instance and have not seen it running since.
+pub(super) const PENDING_RESTARTS: &str = "
+SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
+WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
+ORDER BY id";
 
 /// Number of recent bakes from which a line's duration is computed: old ones made images of another size.
 const LEARNED_FROM: u32 = 10;
@@ -314,7 +416,7 @@ impl Reader {
         let mut opened = Vec::new();
         for _ in 0..READERS {
             let mut connection = reader.pool.acquire().await.map_err(failed("be opened"))?;
-            sqlx::query(statements::TABLE_NAMES).execute(&mut *connection).await.map_err(failed("be opened"))?;
+            sqlx::query(TABLE_NAMES).execute(&mut *connection).await.map_err(failed("be opened"))?;
             opened.push(connection);
         }
         drop(opened);
@@ -354,7 +456,7 @@ impl Reader {
         if migration > last_migration() {
             return Err(StoreError::Newer { path: path(), version: migration });
         }
-        let found: Vec<String> = sqlx::query_scalar(statements::QUICK_CHECK)
+        let found: Vec<String> = sqlx::query_scalar(QUICK_CHECK)
             .fetch_all(&mut *connection)
             .await
             .map_err(failed("read through the database"))?;
@@ -374,7 +476,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn history(&self, filter: &Filter) -> Result<Vec<BakeRow>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new(statements::BAKE_ROW_COLUMNS);
+        let mut query = QueryBuilder::<Sqlite>::new(BAKE_ROW_COLUMNS);
         query.push(" WHERE 1");
         if let Some(schedule) = &filter.schedule {
             // The id first: names can be reused, ids cannot.
@@ -415,7 +517,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn bake(&self, id: BakeId) -> Result<Option<BakeRow>, StoreError> {
-        let query = sqlx::query_as(statements::BAKE_ROW).bind(id.0);
+        let query = sqlx::query_as(BAKE_ROW).bind(id.0);
         let row = query.fetch_optional(&self.pool).await.map_err(failed("read a bake"))?;
         Ok(self.with_waits(Vec::from_iter(row)).await?.pop())
     }
@@ -426,7 +528,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn has_open_bake(&self) -> Result<bool, StoreError> {
-        sqlx::query_scalar(statements::HAS_OPEN_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))
+        sqlx::query_scalar(HAS_OPEN_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))
     }
 
     /// The highest number of a bake.
@@ -436,7 +538,7 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn newest_bake(&self) -> Result<Option<BakeId>, StoreError> {
         let id: Option<i64> =
-            sqlx::query_scalar(statements::NEWEST_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))?;
+            sqlx::query_scalar(NEWEST_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))?;
         Ok(id.map(BakeId))
     }
 
@@ -451,7 +553,7 @@ impl Reader {
         instance_id: &str,
         at: DateTime<Utc>,
     ) -> Result<Option<BakeRow>, StoreError> {
-        let row = sqlx::query_as(statements::ROW_COVERING)
+        let row = sqlx::query_as(ROW_COVERING)
             .bind(schedule_id)
             .bind(instance_id)
             .bind(at.timestamp_millis())
@@ -467,7 +569,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn seen(&self, schedule: &str) -> Result<Vec<TargetRow>, StoreError> {
-        sqlx::query_as(statements::SEEN_OF)
+        sqlx::query_as(SEEN_OF)
             .bind(schedule)
             .fetch_all(&self.pool)
             .await
@@ -480,10 +582,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn schedule_words(&self) -> Result<Vec<String>, StoreError> {
-        sqlx::query_scalar(statements::SCHEDULE_WORDS)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the names of schedules"))
+        sqlx::query_scalar(SCHEDULE_WORDS).fetch_all(&self.pool).await.map_err(failed("read the names of schedules"))
     }
 
     /// The calls of one bake, in order.
@@ -492,11 +591,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn attempts(&self, id: BakeId) -> Result<Vec<AttemptRow>, StoreError> {
-        sqlx::query_as(statements::ATTEMPTS_OF)
-            .bind(id.0)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the attempts"))
+        sqlx::query_as(ATTEMPTS_OF).bind(id.0).fetch_all(&self.pool).await.map_err(failed("read the attempts"))
     }
 
     /// Settings of a bake, as JSON; `None` for a row without a bake.
@@ -505,7 +600,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn settings(&self, id: BakeId) -> Result<Option<String>, StoreError> {
-        sqlx::query_scalar(statements::SETTINGS_OF)
+        sqlx::query_scalar(SETTINGS_OF)
             .bind(id.0)
             .fetch_optional(&self.pool)
             .await
@@ -518,10 +613,8 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn versions(&self) -> Result<HashMap<LineId, u32>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::ALL_VERSIONS)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the versions"))?;
+        let rows: Vec<(String, i64)> =
+            sqlx::query_as(ALL_VERSIONS).fetch_all(&self.pool).await.map_err(failed("read the versions"))?;
         Ok(rows
             .into_iter()
             .map(|(line, version)| (LineId::from(line), u32::try_from(version).unwrap_or(u32::MAX)))
@@ -534,11 +627,8 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn lines(&self, limit: u32) -> Result<Vec<LineRow>, StoreError> {
-        let rows: Vec<(String, String, String, i64, i64, String)> = sqlx::query_as(statements::LINES)
-            .bind(limit)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the lines"))?;
+        let rows: Vec<(String, String, String, i64, i64, String)> =
+            sqlx::query_as(LINES).bind(limit).fetch_all(&self.pool).await.map_err(failed("read the lines"))?;
         Ok(rows
             .into_iter()
             .map(|(line_id, image_id, image_name, version, slot, channels)| LineRow {
@@ -559,7 +649,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn durations(&self) -> Result<Durations, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::LAST_DURATIONS)
+        let rows: Vec<(String, i64)> = sqlx::query_as(LAST_DURATIONS)
             .bind(LEARNED_FROM)
             .fetch_all(&self.pool)
             .await
@@ -576,10 +666,8 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn open_bakes(&self) -> Result<Vec<OpenBake>, StoreError> {
         type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, Option<i64>);
-        let rows: Vec<Columns> = sqlx::query_as(statements::OPEN_BAKES)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the open bakes"))?;
+        let rows: Vec<Columns> =
+            sqlx::query_as(OPEN_BAKES).fetch_all(&self.pool).await.map_err(failed("read the open bakes"))?;
         Ok(rows
             .into_iter()
             .map(|(line, instance, region, slot, state, wake_at, give_up_at, begun_at)| {
@@ -605,7 +693,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn pending_restarts(&self) -> Result<Vec<PendingRestart>, StoreError> {
-        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(statements::PENDING_RESTARTS)
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(PENDING_RESTARTS)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read which instances are stopped"))?;
@@ -625,7 +713,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn counts(&self, since: DateTime<Utc>, states: &[&str]) -> Result<HashMap<String, u64>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTS_SINCE)
+        let rows: Vec<(String, i64)> = sqlx::query_as(COUNTS_SINCE)
             .bind(since.timestamp_millis())
             .bind(serde_json::to_string(states).map_err(StoreError::Encode)?)
             .fetch_all(&self.pool)
