@@ -4,10 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 
-use super::{
-    Store, StoreError, failed,
-    reading::{Reader, instant},
-};
+use super::{Store, StoreError, failed, json_instants::instant, reader::Reader};
 
 /// One more line of the audit.
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";

@@ -15,7 +15,7 @@ use super::{
     deletions::UNMARK_IMAGE,
     failed,
     images::{ImageRow, PRESENT_IMAGES_OF},
-    reading::maybe_instant,
+    json_instants::maybe_instant,
     writer::WriteTransaction,
 };
 use crate::{

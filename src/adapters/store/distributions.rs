@@ -10,7 +10,7 @@ use super::{
     Reader, Store, StoreError,
     audit::audit,
     failed,
-    reading::{instant, maybe_instant},
+    json_instants::{instant, maybe_instant},
     transitions::INSERT_ATTEMPTS,
     transitions::{Attempt, AttemptJson},
 };

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, audit::audit, failed, instant, reading::Reader, transitions::settings_row};
+use super::{Store, StoreError, audit::audit, failed, instant, reader::Reader, transitions::settings_row};
 use crate::domain::{
     bake::BakeSettings,
     ids::ScheduleId,

@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    reading::{LAST_DURATIONS, LINES, OPEN_BAKES},
+    lines::{LAST_DURATIONS, LINES},
+    open_bakes::OPEN_BAKES,
     schema::migrations_up_to,
     statement_list_tests::STATEMENTS,
     *,
