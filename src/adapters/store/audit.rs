@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 
-use super::{
-    Store, StoreError, failed,
-    reading::{Reader, instant},
-    statements,
-    writer::WriteTransaction,
-};
+use super::{Store, StoreError, failed, json_instants::instant, reader::Reader, writer::WriteTransaction};
 use crate::domain::event::AuditLine;
+
+/// One more line of the audit.
+pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
+
+/// The columns of the audit.
+pub(super) const AUDIT: &str = "SELECT id, at, who, action, detail FROM audit";
 
 /// One line of the audit; the field names are those of `audit --json`.
 #[derive(Debug, Clone, PartialEq, Eq, FromRow, Serialize)]
@@ -52,7 +53,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn audit(&self, filter: &AuditFilter) -> Result<Vec<AuditRow>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new(statements::AUDIT);
+        let mut query = QueryBuilder::<Sqlite>::new(AUDIT);
         query.push(" WHERE 1");
         if let Some(since) = filter.since {
             query.push(" AND at >= ").push_bind(since.timestamp_millis());
@@ -101,7 +102,7 @@ pub(super) async fn insert_audit(
     connection: &mut sqlx::SqliteConnection,
     AuditLine { at, who, action, detail, .. }: &AuditLine<'_>,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query(statements::INSERT_AUDIT).bind(at.timestamp_millis()).bind(*who);
+    let query = sqlx::query(INSERT_AUDIT).bind(at.timestamp_millis()).bind(*who);
     let query = query.bind(action.as_str()).bind(detail);
     query.execute(connection).await.map_err(failed("write the audit")).map(|_| ())
 }

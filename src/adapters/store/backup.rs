@@ -15,7 +15,7 @@ use super::{
     audit::insert_audit,
     failed, lineage,
     location::{COMPANIONS, lock, state_folder},
-    schema, statements,
+    schema,
     tables::{self, Kind, Rows},
 };
 use crate::{
@@ -25,6 +25,18 @@ use crate::{
         health::{Subject, SubjectKind},
     },
 };
+
+/// The whole database, as it is at one moment, into a new file.
+pub(super) const COPY_INTO: &str = "VACUUM INTO ?1";
+
+/// `ok`, or what is wrong with pages and indexes.
+pub(super) const INTEGRITY: &str = "PRAGMA integrity_check";
+
+/// Rows that refer to rows that are not there.
+pub(super) const ORPHANS: &str = "SELECT count(*) FROM pragma_foreign_key_check";
+
+/// Gives a database the number that a new one has.
+pub(super) const TAKE_NUMBER_OFF: &str = "PRAGMA user_version = 0";
 
 /// Suffix of a database that will replace the history.
 const INCOMING: &str = "imagebaked.db.incoming";
@@ -113,7 +125,7 @@ pub(super) async fn copy(
     let present = tables::present(&mut *connection).await?;
     let before = tables::count(&mut *connection, &present).await?;
     progress("copying the history");
-    sqlx::query(statements::COPY_INTO).bind(target).execute(connection).await.map_err(failed("be copied"))?;
+    sqlx::query(COPY_INTO).bind(target).execute(connection).await.map_err(failed("be copied"))?;
     take_number_off(&absolute).await.map_err(failed("take the number off its copy"))?;
     File::open(&absolute).and_then(|copy| copy.sync_all()).map_err(file("write", &absolute))?;
     progress("verifying the copy");
@@ -132,7 +144,7 @@ pub(super) async fn copy(
 async fn take_number_off(copy: &Path) -> Result<(), sqlx::Error> {
     let options = SqliteConnectOptions::new().filename(copy);
     let mut connection = SqliteConnection::connect_with(&options).await?;
-    sqlx::query(statements::TAKE_NUMBER_OFF).execute(&mut connection).await?;
+    sqlx::query(TAKE_NUMBER_OFF).execute(&mut connection).await?;
     connection.close().await
 }
 
@@ -149,12 +161,12 @@ pub(super) async fn verify_history(path: &Path) -> Result<Sound, BackupError> {
         }
         let damaged = |what| BackupError::Damaged { path: path.to_owned(), what };
         let findings: Vec<String> =
-            sqlx::query_scalar(statements::INTEGRITY).fetch_all(&mut *connection).await.map_err(failed("verify it"))?;
+            sqlx::query_scalar(INTEGRITY).fetch_all(&mut *connection).await.map_err(failed("verify it"))?;
         if findings != ["ok"] {
             return Err(damaged(findings.join("; ")));
         }
         let orphans: i64 =
-            sqlx::query_scalar(statements::ORPHANS).fetch_one(&mut *connection).await.map_err(failed("verify it"))?;
+            sqlx::query_scalar(ORPHANS).fetch_one(&mut *connection).await.map_err(failed("verify it"))?;
         if orphans > 0 {
             return Err(damaged(format!("{orphans} rows belong to rows that are not there")));
         }

@@ -5,11 +5,46 @@ use std::collections::{BTreeMap, HashMap};
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Reader, Store, StoreError, failed, instant, statements};
+use super::{Reader, Store, StoreError, failed, instant};
 use crate::domain::{
     ids::{ImageId, LineId},
     image::brake::Brake,
 };
+
+/// Images were judged by a whole pass.
+pub(super) const SET_JUDGED: &str = "
+UPDATE images SET judged = 1 WHERE judged = 0 AND image_id IN (SELECT value FROM json_each(?1))";
+
+/// The rules by which lines were last judged.
+pub(super) const LINE_RULES: &str = "SELECT line_id, rules FROM line_rules";
+
+/// Lines were judged by these rules.
+pub(super) const SET_LINE_RULES: &str = "
+INSERT INTO line_rules (line_id, rules) SELECT value ->> 'line_id', value ->> 'rules' FROM json_each(?1) WHERE true
+ON CONFLICT (line_id) DO UPDATE SET rules = excluded.rules";
+
+/// Lines that have no rules any more begin anew when they get some.
+pub(super) const DROP_LINE_RULES: &str =
+    "DELETE FROM line_rules WHERE line_id NOT IN (SELECT value FROM json_each(?1))";
+
+/// How many images of each line were deleted since an instant that count for the brake.
+pub(super) const COUNTED_DELETIONS: &str = "
+SELECT line_id, count(*) FROM images INDEXED BY images_deleted_counted
+WHERE fate = 'deleted' AND brake = 'counted' AND deleted_at > ?1 GROUP BY line_id";
+
+/// Limits that need a confirmation.
+pub(super) const BRAKES: &str = "SELECT line_id, since, brake FROM brakes ORDER BY line_id";
+
+/// Records limits that need a confirmation. A known one keeps its date.
+pub(super) const SET_BRAKES: &str = "
+INSERT INTO brakes (line_id, since, brake)
+SELECT value ->> 'line_id', ?2, value -> 'brake' FROM json_each(?1) WHERE true
+ON CONFLICT (line_id) DO UPDATE SET brake = excluded.brake";
+
+/// Removes limits that are not exceeded any more.
+pub(super) const DROP_BRAKES: &str = "
+DELETE FROM brakes WHERE line_id NOT IN (SELECT value ->> 'line_id' FROM json_each(?1))
+                     AND line_id NOT IN (SELECT value FROM json_each(?2))";
 
 /// A limit that needs a confirmation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,7 +62,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn line_rules(&self) -> Result<HashMap<LineId, String>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(statements::LINE_RULES)
+        let rows: Vec<(String, String)> = sqlx::query_as(LINE_RULES)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read by which rules lines were judged"))?;
@@ -40,7 +75,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn counted_deletions(&self, since: DateTime<Utc>) -> Result<BTreeMap<LineId, usize>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::COUNTED_DELETIONS)
+        let rows: Vec<(String, i64)> = sqlx::query_as(COUNTED_DELETIONS)
             .bind(since.timestamp_millis())
             .fetch_all(&self.pool)
             .await
@@ -54,10 +89,8 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn brakes(&self) -> Result<Vec<StandingBrake>, StoreError> {
-        let rows: Vec<(String, i64, String)> = sqlx::query_as(statements::BRAKES)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read what needs confirmation"))?;
+        let rows: Vec<(String, i64, String)> =
+            sqlx::query_as(BRAKES).fetch_all(&self.pool).await.map_err(failed("read what needs confirmation"))?;
         rows.into_iter()
             .map(|(_, since, brake)| {
                 let brake = serde_json::from_str(&brake).map_err(StoreError::Encode)?;
@@ -84,9 +117,9 @@ impl Store {
         let rules: Vec<_> = rules.iter().map(|(line, rules)| json!({ "line_id": line, "rules": rules })).collect();
         let mut tx = self.begin().await?;
         for (sql, list) in [
-            (statements::SET_JUDGED, json(serde_json::to_string(images))?),
-            (statements::SET_LINE_RULES, json(serde_json::to_string(&rules))?),
-            (statements::DROP_LINE_RULES, json(serde_json::to_string(with_rules))?),
+            (SET_JUDGED, json(serde_json::to_string(images))?),
+            (SET_LINE_RULES, json(serde_json::to_string(&rules))?),
+            (DROP_LINE_RULES, json(serde_json::to_string(with_rules))?),
         ] {
             sqlx::query(sql).bind(list).execute(&mut *tx).await.map_err(failed("note what was judged"))?;
         }
@@ -111,13 +144,13 @@ impl Store {
         let list = serde_json::to_string(&list).map_err(StoreError::Encode)?;
         let unjudged = serde_json::to_string(unjudged).map_err(StoreError::Encode)?;
         let mut tx = self.begin().await?;
-        sqlx::query(statements::DROP_BRAKES)
+        sqlx::query(DROP_BRAKES)
             .bind(&list)
             .bind(unjudged)
             .execute(&mut *tx)
             .await
             .map_err(failed("note what needs no confirmation"))?;
-        sqlx::query(statements::SET_BRAKES)
+        sqlx::query(SET_BRAKES)
             .bind(&list)
             .bind(now.timestamp_millis())
             .execute(&mut *tx)

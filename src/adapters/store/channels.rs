@@ -10,7 +10,12 @@ use serde::Serialize;
 use sqlx::{FromRow, SqliteConnection};
 
 use super::{
-    ITSELF, Reader, Store, StoreError, audit::audit, failed, images::ImageRow, reading::maybe_instant, statements,
+    ITSELF, Reader, Store, StoreError,
+    audit::audit,
+    deletions::UNMARK_IMAGE,
+    failed,
+    images::{ImageRow, PRESENT_IMAGES_OF},
+    json_instants::maybe_instant,
     writer::WriteTransaction,
 };
 use crate::{
@@ -23,6 +28,79 @@ use crate::{
         schedule::Channel,
     },
 };
+
+/// Lines whose channels are due.
+pub(super) const DUE_CHANNELS: &str = "SELECT line_id FROM channels_due WHERE at <= ?1 ORDER BY at, line_id LIMIT ?2";
+
+/// Instant at which the channels of a line are due next.
+pub(super) const NEXT_CHANNELS: &str = "SELECT min(at) FROM channels_due";
+
+/// Channels of these lines, and all that do not move by themselves with the images, are due now.
+pub(super) const QUEUE_CHANNELS: &str = "
+INSERT INTO channels_due (line_id, at)
+SELECT value, 0 FROM json_each(?1) UNION SELECT line_id, 0 FROM channels WHERE channel <> 'latest'
+ON CONFLICT (line_id) DO UPDATE SET at = 0";
+
+/// The channels of some lines were processed.
+pub(super) const CHANNELS_OBSERVED: &str =
+    "DELETE FROM channels_due WHERE line_id IN (SELECT value FROM json_each(?1))";
+
+/// Their next instant.
+pub(super) const CHANNELS_AGAIN: &str = "
+INSERT INTO channels_due (line_id, at) SELECT value ->> 'line_id', value ->> 'at' FROM json_each(?1) WHERE true
+ON CONFLICT (line_id) DO UPDATE SET at = min(at, excluded.at)";
+
+/// Current targets of the channels of some lines.
+pub(super) const ASSIGNED_CHANNELS: &str = "
+SELECT c.line_id, c.channel, c.image_id, i.version, c.above
+FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
+WHERE c.line_id IN (SELECT value FROM json_each(?1))
+ORDER BY c.line_id, c.channel";
+
+/// Former targets, the last assignment first. `latest` needs none.
+pub(super) const PAST_OF_CHANNELS: &str = "
+SELECT c.line_id, c.channel, h.image_id
+FROM channels c JOIN channel_history h ON h.line_id = c.line_id AND h.channel = c.channel
+WHERE c.line_id IN (SELECT value FROM json_each(?1)) AND c.channel <> 'latest' AND h.image_id IS NOT NULL
+GROUP BY c.line_id, c.channel, h.image_id
+ORDER BY max(h.id) DESC";
+
+/// A channel points to an image, or becomes empty.
+pub(super) const SET_CHANNEL: &str = "
+INSERT INTO channels (line_id, channel, image_id, above, since) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (line_id, channel) DO UPDATE
+SET image_id = excluded.image_id, above = excluded.above, since = excluded.since";
+
+/// There is no such channel any more.
+pub(super) const DROP_CHANNEL: &str = "DELETE FROM channels WHERE line_id = ?1 AND channel = ?2";
+
+/// One more line of the history of channels.
+pub(super) const INSERT_CHANNEL_HISTORY: &str = "
+INSERT INTO channel_history (at, line_id, channel, image_id, who, why) VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
+
+/// Nobody should use an image; a later word replaces an earlier one.
+pub(super) const SET_VETO: &str = "
+INSERT INTO vetoes (image_id, at, reason, who) VALUES (?1, ?2, ?3, ?4)
+ON CONFLICT (image_id) DO UPDATE SET at = excluded.at, reason = excluded.reason, who = excluded.who";
+
+/// An image may be used again.
+pub(super) const LIFT_VETO: &str = "DELETE FROM vetoes WHERE image_id = ?1";
+
+/// Current targets of all channels, with their assignment; of one schedule, or of all.
+pub(super) const CHANNELS_NOW: &str = "
+SELECT c.line_id, c.channel, c.image_id, i.image_name, i.version_id, i.version, c.since, h.who, h.why
+FROM channels c LEFT JOIN images i ON i.image_id = c.image_id
+     LEFT JOIN channel_history h ON h.id = (SELECT max(id) FROM channel_history
+                                            WHERE line_id = c.line_id AND channel = c.channel)
+WHERE ?1 IS NULL OR c.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
+ORDER BY c.line_id, c.channel = 'latest' DESC, c.channel";
+
+/// Every assignment that ever was, the last first; of one schedule, or of all.
+pub(super) const CHANNEL_HISTORY: &str = "
+SELECT h.line_id, h.channel, h.image_id, i.image_name, i.version_id, i.version, h.at AS since, h.who, h.why
+FROM channel_history h LEFT JOIN images i ON i.image_id = h.image_id
+WHERE ?1 IS NULL OR h.line_id IN (SELECT line_id FROM targets WHERE schedule_id = ?1 OR schedule = ?1)
+ORDER BY h.id DESC LIMIT ?2";
 
 /// A person's request about channels or images of a line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -139,11 +217,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn channels(&self, schedule: Option<&str>) -> Result<Vec<ChannelRow>, StoreError> {
-        sqlx::query_as(statements::CHANNELS_NOW)
-            .bind(schedule)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the channels"))
+        sqlx::query_as(CHANNELS_NOW).bind(schedule).fetch_all(&self.pool).await.map_err(failed("read the channels"))
     }
 
     /// The last assignments, newest first, of all channels or of those of one schedule by name or id.
@@ -152,7 +226,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn channel_history(&self, schedule: Option<&str>, limit: u32) -> Result<Vec<ChannelRow>, StoreError> {
-        sqlx::query_as(statements::CHANNEL_HISTORY)
+        sqlx::query_as(CHANNEL_HISTORY)
             .bind(schedule)
             .bind(limit)
             .fetch_all(&self.pool)
@@ -166,7 +240,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn next_channels(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHANNELS)
+        let at: Option<i64> = sqlx::query_scalar(NEXT_CHANNELS)
             .fetch_one(&self.pool)
             .await
             .map_err(failed("read when channels move next"))?;
@@ -181,8 +255,7 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn queue_channels(&self, lines: &[LineId]) -> Result<(), StoreError> {
-        let query =
-            sqlx::query(statements::QUEUE_CHANNELS).bind(serde_json::to_string(lines).map_err(StoreError::Encode)?);
+        let query = sqlx::query(QUEUE_CHANNELS).bind(serde_json::to_string(lines).map_err(StoreError::Encode)?);
         let mut tx = self.begin().await?;
         query.execute(&mut *tx).await.map_err(failed("queue lines for their channels"))?;
         tx.commit().await.map_err(failed("queue lines for their channels"))
@@ -194,7 +267,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn due_channels(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<LineId>, StoreError> {
-        let lines: Vec<String> = sqlx::query_scalar(statements::DUE_CHANNELS)
+        let lines: Vec<String> = sqlx::query_scalar(DUE_CHANNELS)
             .bind(now.timestamp_millis())
             .bind(limit)
             .fetch_all(&self.reader().pool)
@@ -222,8 +295,8 @@ impl Store {
         write(&mut tx, &moved, now).await?;
         let json = |value: Result<String, serde_json::Error>| value.map_err(StoreError::Encode);
         for (sql, json) in [
-            (statements::CHANNELS_OBSERVED, json(serde_json::to_string(lines))?),
-            (statements::CHANNELS_AGAIN, json(serde_json::to_string(&again))?),
+            (CHANNELS_OBSERVED, json(serde_json::to_string(lines))?),
+            (CHANNELS_AGAIN, json(serde_json::to_string(&again))?),
         ] {
             sqlx::query(sql).bind(json).execute(&mut *tx).await.map_err(failed("note when channels move next"))?;
         }
@@ -275,11 +348,7 @@ impl Store {
                 (Action::Veto, Subject::new(SubjectKind::Image, image.as_str()), format!("{image} of {line}: {reason}"))
             }
             ChannelOrder::Unveto { image } => {
-                sqlx::query(statements::LIFT_VETO)
-                    .bind(image.as_str())
-                    .execute(&mut *tx)
-                    .await
-                    .map_err(failed("lift a veto"))?;
+                sqlx::query(LIFT_VETO).bind(image.as_str()).execute(&mut *tx).await.map_err(failed("lift a veto"))?;
                 // The next decision determines whether the image is fit then.
                 view = views(&mut tx, std::slice::from_ref(line)).await?.remove(line).unwrap_or_default();
                 (Action::Unveto, Subject::new(SubjectKind::Image, image.as_str()), format!("{image} of {line}"))
@@ -309,7 +378,7 @@ type AssignedColumns = (String, String, Option<String>, Option<i64>, i64);
 async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<LineId, View>, StoreError> {
     let json = serde_json::to_string(lines).map_err(StoreError::Encode)?;
     let mut views: HashMap<LineId, View> = lines.iter().map(|line| (line.clone(), View::default())).collect();
-    let images: Vec<ImageRow> = sqlx::query_as(statements::PRESENT_IMAGES_OF)
+    let images: Vec<ImageRow> = sqlx::query_as(PRESENT_IMAGES_OF)
         .bind(&json)
         .fetch_all(&mut *tx)
         .await
@@ -333,17 +402,14 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
         }
         view.images.push(candidate);
     }
-    let assigned: Vec<AssignedColumns> = sqlx::query_as(statements::ASSIGNED_CHANNELS)
-        .bind(&json)
-        .fetch_all(&mut *tx)
-        .await
-        .map_err(failed("read the channels"))?;
+    let assigned: Vec<AssignedColumns> =
+        sqlx::query_as(ASSIGNED_CHANNELS).bind(&json).fetch_all(&mut *tx).await.map_err(failed("read the channels"))?;
     for (line, channel, image_id, version, above) in assigned {
         let version = version.and_then(|version| u32::try_from(version).ok());
         let assigned = Assigned { channel, image_id: image_id.map(ImageId::from), version, above };
         views.entry(LineId::from(line)).or_default().assigned.push(assigned);
     }
-    let past: Vec<(String, String, String)> = sqlx::query_as(statements::PAST_OF_CHANNELS)
+    let past: Vec<(String, String, String)> = sqlx::query_as(PAST_OF_CHANNELS)
         .bind(&json)
         .fetch_all(&mut *tx)
         .await
@@ -364,7 +430,7 @@ async fn write(tx: &mut WriteTransaction, moved: &[Moved], at: DateTime<Utc>) ->
         let image_id = match &by.to {
             ChannelTarget::Image { image_id, above, .. } => {
                 set(tx, line, &by.channel, Some(image_id), *above, now).await?;
-                sqlx::query(statements::UNMARK_IMAGE)
+                sqlx::query(UNMARK_IMAGE)
                     .bind(image_id.as_str())
                     .execute(&mut **tx)
                     .await
@@ -376,12 +442,12 @@ async fn write(tx: &mut WriteTransaction, moved: &[Moved], at: DateTime<Utc>) ->
                 None
             }
             ChannelTarget::Dropped => {
-                let query = sqlx::query(statements::DROP_CHANNEL).bind(line.as_str()).bind(&by.channel);
+                let query = sqlx::query(DROP_CHANNEL).bind(line.as_str()).bind(&by.channel);
                 query.execute(&mut **tx).await.map_err(failed("drop a channel"))?;
                 None
             }
         };
-        sqlx::query(statements::INSERT_CHANNEL_HISTORY)
+        sqlx::query(INSERT_CHANNEL_HISTORY)
             .bind(now)
             .bind(line.as_str())
             .bind(&by.channel)
@@ -403,7 +469,7 @@ async fn set(
     above: i64,
     now: i64,
 ) -> Result<(), StoreError> {
-    sqlx::query(statements::SET_CHANNEL)
+    sqlx::query(SET_CHANNEL)
         .bind(line.as_str())
         .bind(channel)
         .bind(image_id.map(ImageId::as_str))
@@ -422,7 +488,7 @@ async fn veto(
     who: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    sqlx::query(statements::SET_VETO)
+    sqlx::query(SET_VETO)
         .bind(image_id.as_str())
         .bind(now.timestamp_millis())
         .bind(reason)

@@ -5,7 +5,9 @@ use chrono::{DateTime, Utc};
 use super::{
     ITSELF, Reader, Store, StoreError,
     audit::audit,
-    failed, statements,
+    channels::SET_VETO,
+    failed,
+    transitions::INSERT_ATTEMPTS,
     transitions::{Attempt, AttemptJson},
 };
 use crate::{
@@ -16,6 +18,24 @@ use crate::{
         ids::{BakeId, ImageId, LineId},
     },
 };
+
+/// Images whose check is due.
+pub(super) const DUE_CHECKS: &str = "
+SELECT image_id, bake_id, line_id, version, verify_tries FROM images
+WHERE verify = 'due' AND fate <> 'deleted' AND coalesce(verify_next, 0) <= ?1
+ORDER BY verify_next, image_id";
+
+/// When the next check is due.
+pub(super) const NEXT_CHECK: &str =
+    "SELECT min(coalesce(verify_next, 0)) FROM images WHERE verify = 'due' AND fate <> 'deleted'";
+
+/// A check ended, or is put off.
+pub(super) const END_CHECK: &str = "
+UPDATE images SET verify = ?2, verify_tries = verify_tries + 1, verify_next = ?3 WHERE image_id = ?1 AND verify = 'due'";
+
+/// How the check of an image went, and why somebody vetoes it.
+pub(super) const CHECK_OF_IMAGE: &str = "
+SELECT i.verify, v.reason FROM images i LEFT JOIN vetoes v ON v.image_id = i.image_id WHERE i.image_id = ?1";
 
 /// An image whose check is due.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -77,7 +97,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn check_of_image(&self, image_id: &str) -> Result<Option<ImageCheck>, StoreError> {
-        let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(statements::CHECK_OF_IMAGE)
+        let row: Option<(Option<String>, Option<String>)> = sqlx::query_as(CHECK_OF_IMAGE)
             .bind(image_id)
             .fetch_optional(&self.pool)
             .await
@@ -93,7 +113,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn due_checks(&self, now: DateTime<Utc>) -> Result<Vec<DueCheck>, StoreError> {
-        let rows: Vec<(String, Option<i64>, String, i64, i64)> = sqlx::query_as(statements::DUE_CHECKS)
+        let rows: Vec<(String, Option<i64>, String, i64, i64)> = sqlx::query_as(DUE_CHECKS)
             .bind(now.timestamp_millis())
             .fetch_all(&self.reader().pool)
             .await
@@ -115,7 +135,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn next_check(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_CHECK)
+        let at: Option<i64> = sqlx::query_scalar(NEXT_CHECK)
             .fetch_one(&self.reader().pool)
             .await
             .map_err(failed("read the next check"))?;
@@ -140,7 +160,7 @@ impl Store {
             CheckResult::Again { at } => ("due", Some(at.timestamp_millis())),
         };
         let mut tx = self.begin().await?;
-        let done = sqlx::query(statements::END_CHECK)
+        let done = sqlx::query(END_CHECK)
             .bind(check.image_id.as_str())
             .bind(word)
             .bind(next)
@@ -151,7 +171,7 @@ impl Store {
             return Ok(());
         }
         if let CheckResult::Failed { why } = result {
-            sqlx::query(statements::SET_VETO)
+            sqlx::query(SET_VETO)
                 .bind(check.image_id.as_str())
                 .bind(now.timestamp_millis())
                 .bind(why)
@@ -170,7 +190,7 @@ impl Store {
         }
         if let (Some(bake), false) = (check.bake, attempts.is_empty()) {
             let rows: Vec<_> = attempts.iter().map(|attempt| AttemptJson::of(bake, attempt)).collect();
-            sqlx::query(statements::INSERT_ATTEMPTS)
+            sqlx::query(INSERT_ATTEMPTS)
                 .bind(serde_json::to_string(&rows).map_err(StoreError::Encode)?)
                 .execute(&mut *tx)
                 .await

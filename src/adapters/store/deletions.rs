@@ -3,7 +3,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant, statements};
+use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -13,6 +13,95 @@ use crate::{
         image::{LineImage, brake::MarkKind},
     },
 };
+
+/// Lines with images that are marked or being deleted.
+pub(super) const LINES_WITH_MARKS: &str =
+    "SELECT DISTINCT line_id FROM images INDEXED BY images_going WHERE fate IN ('marked', 'deleting')";
+
+/// An image has gone by other hands. One that we may have deleted is searched for instead.
+pub(super) const IMAGE_VANISHED: &str = "
+UPDATE images SET fate = 'deleted', rule = 'gone from the cloud, not by our doing', deleted_at = ?2, brake = NULL
+WHERE image_id = ?1 AND fate NOT IN ('deleting', 'deleted')";
+
+/// When the next marked image may be deleted that was not due yet at an instant.
+pub(super) const NEXT_DELETION: &str = "
+SELECT min(delete_after) FROM images
+WHERE fate IN ('marked', 'deleting') AND fate = 'marked' AND delete_after > ?1";
+
+/// When the next image is to be searched for whose delete call was sent.
+pub(super) const NEXT_SEARCH: &str = "
+SELECT min(at) FROM (SELECT min(delete_after) AS at FROM images WHERE fate IN ('marked', 'deleting') AND fate = 'deleting'
+                     UNION ALL SELECT min(delete_after) FROM failed_images WHERE fate = 'deleting')";
+
+/// Images whose delete call was sent, with no search that answered since.
+pub(super) const SENT_DELETIONS: &str = "
+SELECT image_id, line_id, image_name, tries, coalesce(sent_at, marked_at, 0) AS sent_at, delete_after, 0 AS of_failed
+FROM images WHERE fate IN ('marked', 'deleting') AND fate = 'deleting'
+UNION ALL
+SELECT image_id, line_id, image_name, tries, coalesce(sent_at, 0), delete_after, 1 FROM failed_images WHERE fate = 'deleting'
+ORDER BY sent_at, image_id";
+
+/// Marks an image, unless something keeps it now.
+pub(super) const MARK_IMAGE: &str = "
+UPDATE images SET fate = 'marked', rule = ?2, delete_after = ?3, marked_at = ?4, refused = NULL, tries = 0, brake = ?5
+WHERE image_id = ?1 AND fate IN ('kept', 'refused')
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = images.image_id AND (p.until IS NULL OR p.until > ?4))
+  AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)";
+
+/// An image is not marked any more.
+pub(super) const UNMARK_IMAGE: &str = "
+UPDATE images SET fate = 'kept', rule = NULL, delete_after = NULL, marked_at = NULL, refused = NULL, tries = 0,
+                  brake = NULL
+WHERE image_id = ?1 AND fate = 'marked'";
+
+/// A person has confirmed that marked images are deleted.
+pub(super) const CONFIRM_DELETIONS: &str = "
+UPDATE images SET brake = 'confirmed'
+WHERE fate = 'marked' AND image_id IN (SELECT value FROM json_each(?1))";
+
+/// A marked image is about to be deleted: only if nothing keeps it and a newer good image of its line is left that is
+/// not about to be deleted, and has no veto unless the image has one, too.
+pub(super) const BEGIN_DELETION: &str = "
+UPDATE images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
+WHERE image_id = ?1 AND fate = 'marked'
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = images.image_id AND (p.until IS NULL OR p.until > ?3))
+  AND NOT EXISTS (SELECT 1 FROM channels c WHERE c.image_id = images.image_id)
+  AND NOT EXISTS (SELECT 1 FROM distributions d WHERE d.image_id = images.image_id AND d.finished_at IS NULL)
+  AND EXISTS (SELECT 1 FROM images o
+              WHERE o.line_id = images.line_id AND o.fate <> 'deleted' AND o.fate IN ('kept', 'refused') AND o.available = 1 AND o.ours = 1
+                AND o.missing_since IS NULL AND o.version > images.version
+                AND (NOT EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = o.image_id)
+                     OR EXISTS (SELECT 1 FROM vetoes v WHERE v.image_id = images.image_id)))";
+
+/// How a deletion goes on, or ended.
+pub(super) const END_DELETION: &str = "
+UPDATE images SET fate = ?2, refused = ?3, delete_after = ?4, deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
+WHERE image_id = ?1 AND fate = 'deleting'";
+
+/// A marked image is not deleted yet: why, and when it is tried next.
+pub(super) const PUT_OFF_DELETION: &str = "
+UPDATE images SET refused = ?2, delete_after = max(delete_after, ?3) WHERE image_id = ?1 AND fate = 'marked'";
+
+/// Users of an image, from a query about this image only.
+pub(super) const SET_USERS: &str = "UPDATE images SET used_by = ?2 WHERE image_id = ?1 AND used_by <> ?2";
+
+/// A CREATE_FAILED image is about to be deleted.
+pub(super) const BEGIN_FAILED_DELETION: &str = "
+UPDATE failed_images SET fate = 'deleting', rule = ?2, delete_after = ?3, tries = tries + 1, sent_at = ?3, refused = NULL
+WHERE image_id = ?1 AND fate = 'kept'
+  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.image_id = failed_images.image_id)
+  AND NOT EXISTS (SELECT 1 FROM pins p WHERE p.image_id = failed_images.image_id AND (p.until IS NULL OR p.until > ?3))";
+
+/// How the deletion of a CREATE_FAILED image goes on, or ended. A mark is nothing that it has.
+pub(super) const END_FAILED_DELETION: &str = "
+UPDATE failed_images
+SET fate = CASE ?2 WHEN 'marked' THEN 'kept' ELSE ?2 END, refused = ?3, delete_after = ?4,
+    deleted_at = CASE ?2 WHEN 'deleted' THEN ?5 END
+WHERE image_id = ?1 AND fate = 'deleting'";
+
+/// A CREATE_FAILED image is not deleted yet.
+pub(super) const PUT_OFF_FAILED_DELETION: &str = "
+UPDATE failed_images SET refused = ?2, delete_after = ?3 WHERE image_id = ?1 AND fate = 'kept'";
 
 /// An image to delete.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -87,7 +176,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn lines_with_marks(&self) -> Result<Vec<LineId>, StoreError> {
-        let lines: Vec<String> = sqlx::query_scalar(statements::LINES_WITH_MARKS)
+        let lines: Vec<String> = sqlx::query_scalar(LINES_WITH_MARKS)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the marked lines"))?;
@@ -100,7 +189,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn next_deletion(&self, judged_at: Option<DateTime<Utc>>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_DELETION)
+        let at: Option<i64> = sqlx::query_scalar(NEXT_DELETION)
             .bind(judged_at.map_or(i64::MIN, |at| at.timestamp_millis()))
             .fetch_one(&self.pool)
             .await
@@ -114,7 +203,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn next_search(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_SEARCH)
+        let at: Option<i64> = sqlx::query_scalar(NEXT_SEARCH)
             .fetch_one(&self.pool)
             .await
             .map_err(failed("read the next search of a deleted image"))?;
@@ -128,7 +217,7 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn sent_deletions(&self) -> Result<Vec<SentDeletion>, StoreError> {
         type Row = (String, String, String, i64, i64, Option<i64>, i64);
-        let rows: Vec<Row> = sqlx::query_as(statements::SENT_DELETIONS)
+        let rows: Vec<Row> = sqlx::query_as(SENT_DELETIONS)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read which deletions were sent"))?;
@@ -164,7 +253,7 @@ impl Store {
         };
         let line = Doomed::from(image).line(now, who, Action::Mark, &format!(": {rule}{until}"));
         self.change(
-            sqlx::query(statements::MARK_IMAGE)
+            sqlx::query(MARK_IMAGE)
                 .bind(image.image_id.as_str())
                 .bind(rule)
                 .bind(delete_after.timestamp_millis())
@@ -189,7 +278,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let line = Doomed::from(image).line(now, who, Action::Unmark, &format!(": {why}"));
-        self.change(sqlx::query(statements::UNMARK_IMAGE).bind(image.image_id.as_str()), &line, "unmarked").await
+        self.change(sqlx::query(UNMARK_IMAGE).bind(image.image_id.as_str()), &line, "unmarked").await
     }
 
     /// Records a person's confirmation of the deletions that exceed a limit.
@@ -205,7 +294,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query(statements::CONFIRM_DELETIONS)
+        sqlx::query(CONFIRM_DELETIONS)
             .bind(serde_json::to_string(images).map_err(StoreError::Encode)?)
             .execute(&mut *tx)
             .await
@@ -237,7 +326,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let line = image.line(now, who, Action::Delete, &format!(", requested by {rule}"));
-        let sql = if image.of_failed { statements::BEGIN_FAILED_DELETION } else { statements::BEGIN_DELETION };
+        let sql = if image.of_failed { BEGIN_FAILED_DELETION } else { BEGIN_DELETION };
         self.change(
             // Searched for at once by whoever finds it after a crash.
             sqlx::query(sql).bind(image.image_id.as_str()).bind(rule).bind(now.timestamp_millis()),
@@ -268,7 +357,7 @@ impl Store {
                 ("deleting", Some(why.as_str()), Some(search_at), Action::DeleteUnclear)
             }
         };
-        let sql = if image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
+        let sql = if image.of_failed { END_FAILED_DELETION } else { END_DELETION };
         self.change(
             sqlx::query(sql)
                 .bind(image.image_id.as_str())
@@ -299,7 +388,7 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn search_later(&self, sent: &SentDeletion, at: DateTime<Utc>, why: &str) -> Result<(), StoreError> {
-        let sql = if sent.image.of_failed { statements::END_FAILED_DELETION } else { statements::END_DELETION };
+        let sql = if sent.image.of_failed { END_FAILED_DELETION } else { END_DELETION };
         let query = sqlx::query(sql)
             .bind(sent.image.image_id.as_str())
             .bind("deleting")
@@ -315,7 +404,7 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn put_off_deletion(&self, image: &Doomed, why: &str, at: DateTime<Utc>) -> Result<(), StoreError> {
-        let sql = if image.of_failed { statements::PUT_OFF_FAILED_DELETION } else { statements::PUT_OFF_DELETION };
+        let sql = if image.of_failed { PUT_OFF_FAILED_DELETION } else { PUT_OFF_DELETION };
         let query = sqlx::query(sql).bind(image.image_id.as_str()).bind(why).bind(at.timestamp_millis());
         self.run_alone(query, "put a deletion off").await
     }
@@ -326,7 +415,7 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn set_users(&self, image_id: &ImageId, users: &[String]) -> Result<(), StoreError> {
-        let query = sqlx::query(statements::SET_USERS)
+        let query = sqlx::query(SET_USERS)
             .bind(image_id.as_str())
             .bind(serde_json::to_string(users).map_err(StoreError::Encode)?);
         self.run_alone(query, "note who uses an image").await
@@ -340,7 +429,7 @@ impl Store {
     pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let line = Doomed::from(image).line(now, ITSELF, Action::Vanished, ": gone from the cloud");
         self.change(
-            sqlx::query(statements::IMAGE_VANISHED).bind(image.image_id.as_str()).bind(now.timestamp_millis()),
+            sqlx::query(IMAGE_VANISHED).bind(image.image_id.as_str()).bind(now.timestamp_millis()),
             &line,
             "vanished",
         )

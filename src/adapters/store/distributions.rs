@@ -10,8 +10,8 @@ use super::{
     Reader, Store, StoreError,
     audit::audit,
     failed,
-    reading::{instant, maybe_instant},
-    statements,
+    json_instants::{instant, maybe_instant},
+    transitions::INSERT_ATTEMPTS,
     transitions::{Attempt, AttemptJson},
 };
 use crate::{
@@ -24,6 +24,56 @@ use crate::{
         image::distribution::{LONGEST_WAIT, State},
     },
 };
+
+/// Copies that are due, or wait for an instant of a clock that was set back since.
+pub(super) const DUE_COPIES: &str = "
+SELECT d.image_id, d.region, d.bake_id, d.doing, d.wake_at, i.version_id, b.schedule, b.line_id, s.json AS settings,
+       CASE WHEN i.image_id IS NULL OR i.fate = 'deleted' THEN coalesce(i.rule, 'not in the history') END AS gone
+FROM distributions d INDEXED BY distributions_open CROSS JOIN bakes b ON b.id = d.bake_id
+     CROSS JOIN settings s ON s.hash = b.settings LEFT JOIN images i ON i.image_id = d.image_id
+WHERE d.finished_at IS NULL AND (d.wake_at <= ?1 OR d.wake_at > ?2)
+ORDER BY d.wake_at, d.image_id, d.region
+LIMIT ?3";
+
+/// Instant at which the next copy is due.
+pub(super) const NEXT_COPY: &str = "SELECT min(wake_at) FROM distributions WHERE finished_at IS NULL";
+
+/// Copies that took a step. One that has ended is never reopened by a step.
+pub(super) const UPDATE_COPIES: &str = "
+UPDATE distributions
+SET state = step.value ->> 'state', doing = step.value ->> 'doing', tries = coalesce(step.value ->> 'tries', tries),
+    wake_at = step.value ->> 'wake_at', progress = coalesce(step.value ->> 'progress', progress),
+    reason = step.value ->> 'reason', task_id = coalesce(step.value ->> 'task_id', task_id),
+    finished_at = step.value ->> 'finished_at'
+FROM json_each(?1) AS step
+WHERE distributions.image_id = step.value ->> 'image_id' AND distributions.region = step.value ->> 'region'
+  AND distributions.finished_at IS NULL";
+
+/// Failed copies of a bake's image are queued again, unless the image is deleted or being deleted.
+pub(super) const REOPEN_COPIES: &str = "
+UPDATE distributions
+SET state = 'pending', doing = NULL, tries = 0, wake_at = ?2, progress = NULL, reason = NULL, finished_at = NULL
+WHERE bake_id = ?1 AND state = 'failed'
+  AND EXISTS (SELECT 1 FROM images i WHERE i.image_id = distributions.image_id AND i.fate NOT IN ('deleting', 'deleted'))";
+
+/// The copies of a bake's image.
+pub(super) const COPIES_OF: &str = "
+SELECT region, state, tries, progress, reason, task_id, wake_at, created_at, finished_at
+FROM distributions WHERE bake_id = ?1 ORDER BY region";
+
+/// The regions that images were ever to be copied to.
+pub(super) const REPLICA_REGIONS: &str = "SELECT DISTINCT region FROM distributions ORDER BY region";
+
+/// Bakes whose image could not be copied everywhere and is still there.
+pub(super) const FAILED_COPIES: &str = "
+SELECT b.id, b.schedule, json_group_array(d.region) AS regions, min(d.reason) AS reason, min(d.finished_at) AS since
+FROM distributions d INDEXED BY distributions_failed CROSS JOIN bakes b ON b.id = d.bake_id
+     CROSS JOIN images i ON i.image_id = d.image_id
+WHERE d.state = 'failed' AND i.fate <> 'deleted' AND i.missing_since IS NULL
+  -- A newer image of the line that is in the region replaces it.
+  AND NOT EXISTS (SELECT 1 FROM images n CROSS JOIN distributions e ON e.image_id = n.image_id
+                  WHERE n.line_id = i.line_id AND n.version > i.version AND e.region = d.region AND e.state = 'done')
+GROUP BY b.id ORDER BY b.id DESC LIMIT ?1";
 
 /// A copy that is due.
 #[derive(Debug, Clone)]
@@ -113,7 +163,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn copies(&self, bake: BakeId) -> Result<Vec<CopyRow>, StoreError> {
-        sqlx::query_as(statements::COPIES_OF)
+        sqlx::query_as(COPIES_OF)
             .bind(bake.0)
             .fetch_all(&self.pool)
             .await
@@ -126,10 +176,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn replica_regions(&self) -> Result<Vec<String>, StoreError> {
-        sqlx::query_scalar(statements::REPLICA_REGIONS)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the regions of copies"))
+        sqlx::query_scalar(REPLICA_REGIONS).fetch_all(&self.pool).await.map_err(failed("read the regions of copies"))
     }
 
     /// Bakes whose image could not be copied everywhere and is still there, the newest first, at most `limit`.
@@ -139,7 +186,7 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn failed_copies(&self, limit: u32) -> Result<Vec<FailedCopies>, StoreError> {
         type Columns = (i64, String, String, Option<String>, Option<i64>);
-        let rows: Vec<Columns> = sqlx::query_as(statements::FAILED_COPIES)
+        let rows: Vec<Columns> = sqlx::query_as(FAILED_COPIES)
             .bind(limit)
             .fetch_all(&self.pool)
             .await
@@ -165,7 +212,7 @@ impl Store {
     /// `StoreError` if the query fails.
     pub async fn due_copies(&self, now: DateTime<Utc>, limit: u32) -> Result<Vec<Copy>, StoreError> {
         let longest = TimeDelta::from_std(LONGEST_WAIT).unwrap_or(TimeDelta::days(1));
-        let rows = sqlx::query(statements::DUE_COPIES)
+        let rows = sqlx::query(DUE_COPIES)
             .bind(now.timestamp_millis())
             .bind((now + longest).timestamp_millis())
             .bind(limit)
@@ -199,10 +246,8 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn next_copy(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_COPY)
-            .fetch_one(&self.reader().pool)
-            .await
-            .map_err(failed("read the next copy"))?;
+        let at: Option<i64> =
+            sqlx::query_scalar(NEXT_COPY).fetch_one(&self.reader().pool).await.map_err(failed("read the next copy"))?;
         Ok(at.and_then(DateTime::from_timestamp_millis))
     }
 
@@ -220,13 +265,9 @@ impl Store {
         let attempts: Vec<_> =
             steps.iter().filter_map(|step| Some(AttemptJson::of(step.copy.bake, step.attempt.as_ref()?))).collect();
         let mut tx = self.begin().await?;
-        sqlx::query(statements::UPDATE_COPIES)
-            .bind(json)
-            .execute(&mut *tx)
-            .await
-            .map_err(failed("record a step of a copy"))?;
+        sqlx::query(UPDATE_COPIES).bind(json).execute(&mut *tx).await.map_err(failed("record a step of a copy"))?;
         if !attempts.is_empty() {
-            sqlx::query(statements::INSERT_ATTEMPTS)
+            sqlx::query(INSERT_ATTEMPTS)
                 .bind(serde_json::to_string(&attempts).map_err(StoreError::Encode)?)
                 .execute(&mut *tx)
                 .await
@@ -254,7 +295,7 @@ impl Store {
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn reopen_copies(&self, bake: BakeId, who: &str, now: DateTime<Utc>) -> Result<u64, StoreError> {
         let mut tx = self.begin().await?;
-        let done = sqlx::query(statements::REOPEN_COPIES)
+        let done = sqlx::query(REOPEN_COPIES)
             .bind(bake.0)
             .bind(now.timestamp_millis())
             .execute(&mut *tx)

@@ -6,12 +6,81 @@ use std::collections::HashMap;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
-use super::{Reader, StoreError, failed, instant, statements};
+use super::{
+    Reader, StoreError, failed,
+    fragments::{good, lost},
+    instant,
+};
 use crate::domain::{
     bake::reason::ReasonCode,
     health::lines::{Facts, Good, LastLost, Line, Lost, Unverified},
     ids::{BakeId, ImageId, LineId},
 };
+
+/// Lines with something to judge: those that have lost a slot since their last good image, those without one, and those
+/// that are wanted in any case. An adopted image is as old as its slot, whenever it was adopted.
+pub(super) const LINES_TO_JUDGE: &str = concat!(
+    "
+SELECT * FROM (
+    SELECT line.value ->> 'id' AS line_id,
+           CASE WHEN good.bake_id IS NULL THEN good.slot ELSE good.available_at END AS good_at,
+           min(good.slot, good.available_at) AS made,
+           (SELECT covers_from FROM bakes INDEXED BY bakes_lost
+            WHERE line_id = line.value ->> 'id' AND ",
+    lost!(),
+    "
+              AND slot >= coalesce(CASE WHEN good.bake_id IS NULL THEN good.slot ELSE good.available_at END, ?2)
+            ORDER BY slot LIMIT 1) AS first_lost,
+           line.value ->> 'always' AS always
+    FROM json_each(?1) AS line LEFT JOIN images AS good
+      ON good.image_id = (SELECT image_id FROM images INDEXED BY images_present WHERE line_id = line.value ->> 'id' AND ",
+    good!(),
+    "
+                          ORDER BY version DESC LIMIT 1))
+WHERE good_at IS NULL OR first_lost IS NOT NULL OR always"
+);
+
+/// The slots that some lines have lost since an instant each. The last of them; and as a JSON list, of at most ?2 rows:
+/// the slots that they cover, how many they are, and how many have another reason than that the daemon could not run.
+pub(super) const LOST_SLOTS: &str = concat!(
+    "
+SELECT line.value ->> 'id' AS line_id, b.id, b.slot, b.state, b.reason_code, coalesce(b.reason, '') AS reason, b.image_id,
+       (SELECT json_array(coalesce(sum(covers) FILTER (WHERE trigger <> 'manual'), 0), count(*),
+                          count(*) FILTER (WHERE reason_code IS NOT 'missed'))
+        FROM (SELECT covers, trigger, reason_code FROM bakes INDEXED BY bakes_lost
+              WHERE line_id = line.value ->> 'id' AND slot >= line.value ->> 'since' AND ",
+    lost!(),
+    "
+              ORDER BY slot DESC LIMIT ?2)) AS counts
+FROM json_each(?1) AS line CROSS JOIN bakes b
+  ON b.id = (SELECT id FROM bakes INDEXED BY bakes_lost
+             WHERE line_id = line.value ->> 'id' AND slot >= line.value ->> 'since' AND ",
+    lost!(),
+    "
+             ORDER BY slot DESC, id DESC LIMIT 1)"
+);
+
+/// Since when some lines have no good image although a bake made one: what became of the last. No row for one whose check
+/// is still due.
+pub(super) const NONE_GOOD_SINCE: &str = "
+SELECT line.value AS line_id, coalesce(v.at, i.missing_since, i.deleted_at, b.finished_at, b.slot) AS since
+FROM json_each(?1) AS line CROSS JOIN bakes b
+  ON b.id = (SELECT id FROM bakes INDEXED BY bakes_good
+             WHERE line_id = line.value AND state = 'succeeded' ORDER BY version DESC LIMIT 1)
+     LEFT JOIN images i ON i.image_id = b.image_id LEFT JOIN vetoes v ON v.image_id = b.image_id
+WHERE i.verify IS NOT 'due'";
+
+/// Images that did not pass their check and are vetoed, with no good image after them; the newest of each line first.
+pub(super) const UNVERIFIED_IMAGES: &str = concat!(
+    "
+SELECT f.line_id, f.image_id, f.version, f.slot, v.reason
+FROM images f INDEXED BY images_check_failed JOIN vetoes v ON v.image_id = f.image_id
+WHERE f.verify = 'failed' AND f.fate <> 'deleted' AND f.missing_since IS NULL
+  AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = f.line_id AND version > f.version AND ",
+    good!(),
+    ")
+ORDER BY f.line_id, f.version DESC"
+);
 
 impl Reader {
     /// Those of these lines that health judges, with their history.
@@ -23,7 +92,7 @@ impl Reader {
         type Columns = (String, Option<i64>, Option<i64>, Option<i64>);
         let asked: Vec<_> =
             lines.iter().map(|line| json!({ "id": line.id, "always": line.max_image_age.is_some() })).collect();
-        let rows: Vec<Columns> = sqlx::query_as(statements::LINES_TO_JUDGE)
+        let rows: Vec<Columns> = sqlx::query_as(LINES_TO_JUDGE)
             .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
             .bind(i64::MIN)
             .fetch_all(&self.pool)
@@ -62,7 +131,7 @@ impl Reader {
         }
         let asked: Vec<_> = lines.iter().map(|(id, since, _)| json!({ "id": id, "since": since })).collect();
         let firsts: HashMap<&str, DateTime<Utc>> = lines.iter().map(|(id, _, first)| (id.as_str(), *first)).collect();
-        let rows: Vec<Columns> = sqlx::query_as(statements::LOST_SLOTS)
+        let rows: Vec<Columns> = sqlx::query_as(LOST_SLOTS)
             .bind(serde_json::to_string(&asked).map_err(StoreError::Encode)?)
             // One more row than is counted shows that there are more.
             .bind(Lost::BOUND + 1)
@@ -94,7 +163,7 @@ impl Reader {
         if lines.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::NONE_GOOD_SINCE)
+        let rows: Vec<(String, i64)> = sqlx::query_as(NONE_GOOD_SINCE)
             .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
             .fetch_all(&self.pool)
             .await
@@ -104,7 +173,7 @@ impl Reader {
 
     /// Images that failed their check, without a good image after them; the newest of each line first.
     async fn unverified_images(&self) -> Result<Vec<(LineId, Unverified)>, StoreError> {
-        let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(statements::UNVERIFIED_IMAGES)
+        let rows: Vec<(String, String, i64, i64, String)> = sqlx::query_as(UNVERIFIED_IMAGES)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read which checks failed"))?;

@@ -16,10 +16,15 @@ use super::{
     lock_file::LockFile,
     log_binding::{LogBinding, has_foreign_log, set_log_aside},
     migrating::{make_first, migrate, options},
-    statements,
     writer::{Names, Writer},
 };
 use crate::adapters::files::{FileId, Folder};
+
+/// The history is up to date with the cloud.
+pub(super) const SETTLE: &str = "UPDATE lineage SET unsettled = 'continued'";
+
+/// Fresh statistics where tables have changed much.
+pub(super) const OPTIMIZE: &str = "PRAGMA optimize";
 
 /// The history, open for writing. At most one per state directory.
 #[derive(Debug)]
@@ -91,7 +96,7 @@ impl Store {
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn settle(&self) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query(statements::SETTLE).execute(&mut *tx).await.map_err(failed("note that it is settled"))?;
+        sqlx::query(SETTLE).execute(&mut *tx).await.map_err(failed("note that it is settled"))?;
         tx.commit().await.map_err(failed("note that it is settled"))
     }
 
@@ -203,7 +208,7 @@ impl Store {
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn upkeep(&self) -> Result<(), StoreError> {
         let mut connection = self.writer.connection().await?;
-        let optimized = sqlx::query(statements::OPTIMIZE).execute(&mut *connection).await;
+        let optimized = sqlx::query(OPTIMIZE).execute(&mut *connection).await;
         drop(connection);
         optimized.map_err(failed("tidy up the database"))?;
         self.writer.checkpoint().await

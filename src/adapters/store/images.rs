@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, sqlite::SqliteRow};
 
-use super::{Reader, Store, StoreError, audit::audit, failed, instant, statements};
+use super::{Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, failed, instant};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -16,6 +16,104 @@ use crate::{
         image::{DeletionState, LineImage, ObservedState, Pin, brake::MarkKind, report::Adopted},
     },
 };
+
+/// Images with what keeps them; the condition follows.
+macro_rules! images {
+    ($condition:literal) => {
+        concat!(
+            "
+SELECT i.image_id, i.line_id, i.schedule_id, i.instance_id, i.bake_id, i.version, i.version_id, i.image_name, i.slot,
+       i.available_at, i.fate, i.rule, i.marked_at, i.delete_after, i.tries, i.refused, i.deleted_at, i.available, i.ours,
+       i.used_by, i.missing_since, i.verify, i.sent_at, i.judged, i.brake,
+       coalesce((SELECT b.trigger <> 'manual' FROM bakes b WHERE b.id = i.bake_id), 0) AS of_slot, p.until AS pin_until, p.reason AS pin_reason, p.who AS pin_who,
+       v.reason AS veto,
+       coalesce((SELECT t.schedule FROM targets t WHERE t.schedule_id = i.schedule_id LIMIT 1), i.schedule_id) AS schedule,
+       (SELECT json_group_array(c.channel) FROM channels c WHERE c.image_id = i.image_id AND c.line_id = i.line_id)
+           AS in_channels,
+       (SELECT json_group_array(d.region) FROM distributions d
+        WHERE d.image_id = i.image_id AND d.finished_at IS NULL) AS copied_to
+FROM images i LEFT JOIN pins p ON p.image_id = i.image_id LEFT JOIN vetoes v ON v.image_id = i.image_id
+",
+            $condition
+        )
+    };
+}
+
+/// Images that are not deleted, with what keeps them.
+pub(super) const PRESENT_IMAGES: &str = images!(
+    "WHERE i.fate <> 'deleted'
+ORDER BY i.line_id, i.version DESC, i.image_id"
+);
+
+/// The same of some lines.
+pub(super) const PRESENT_IMAGES_OF: &str = images!(
+    "WHERE i.fate <> 'deleted' AND i.line_id IN (SELECT value FROM json_each(?1))
+ORDER BY i.line_id, i.version DESC, i.image_id"
+);
+
+/// One image, deleted or not.
+pub(super) const ONE_IMAGE: &str = images!("WHERE i.image_id = ?1");
+
+/// The newest result of each of some lines that concerns its images: a success, or a failure of the image or of
+/// unknown cause. Of the bake that was written last, for a slot says nothing where the clock was ahead.
+pub(super) const NEWEST_RESULTS: &str = "
+SELECT b.line_id, b.id, b.state
+FROM json_each(?1) AS line CROSS JOIN bakes b
+  ON b.id = (SELECT id FROM bakes WHERE line_id = line.value AND state IN ('succeeded', 'failed')
+               AND (state = 'succeeded' OR coalesce(cause, 'image') = 'image')
+             ORDER BY id DESC LIMIT 1)";
+
+/// The last inventory scan.
+pub(super) const LAST_SCAN: &str = "SELECT at, problem, since, whole_at FROM looks";
+
+/// Records an inventory scan.
+pub(super) const SET_SCAN: &str = "
+INSERT INTO looks (id, at, problem, since, whole_at)
+VALUES (1, ?1, ?2, CASE WHEN ?2 IS NOT NULL THEN ?1 END, CASE WHEN ?2 IS NULL THEN ?1 END)
+ON CONFLICT (id) DO UPDATE
+SET at = excluded.at, problem = excluded.problem, whole_at = coalesce(excluded.whole_at, whole_at),
+    since = CASE WHEN excluded.problem IS NOT NULL THEN coalesce(since, excluded.at) END";
+
+/// Results of an inventory scan.
+pub(super) const RECORD_SIGHTS: &str = "
+UPDATE images
+SET available = entry.value ->> 'available', ours = entry.value ->> 'ours', used_by = entry.value ->> 'used_by',
+    seen_at = ?2, missing_since = CASE WHEN entry.value ->> 'listed' THEN NULL ELSE coalesce(missing_since, ?2) END
+FROM json_each(?1) AS entry
+WHERE images.image_id = entry.value ->> 'image_id'";
+
+/// Which line an image belongs to, and what became of it.
+pub(super) const LINE_OF_IMAGE: &str = "SELECT line_id, fate FROM images WHERE image_id = ?1";
+
+/// An image is given to a line, under the version that it has or the next one. Answers with the version.
+pub(super) const ADOPT_IMAGE: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, version, version_id, image_name, slot, ours, available_at,
+                    seen_at)
+VALUES (?1, ?2, ?3, ?4,
+        CASE WHEN ?5 IS NOT NULL AND NOT EXISTS (SELECT 1 FROM images WHERE line_id = ?2 AND version = ?5) THEN ?5
+             ELSE 1 + max(coalesce((SELECT last_version FROM lines WHERE line_id = ?2), 0),
+                          coalesce((SELECT max(version) FROM images WHERE line_id = ?2), 0)) END,
+        ?6, ?7, ?8, ?9, ?10, ?10)
+ON CONFLICT (image_id) DO UPDATE
+SET line_id = excluded.line_id, schedule_id = excluded.schedule_id, instance_id = excluded.instance_id,
+    version = excluded.version, image_name = excluded.image_name, slot = excluded.slot, ours = excluded.ours,
+    fate = 'kept', rule = NULL, marked_at = NULL, delete_after = NULL, refused = NULL, deleted_at = NULL, tries = 0,
+    available = 1, seen_at = excluded.seen_at, missing_since = NULL
+RETURNING version";
+
+/// A line's last version, raised; it never goes back.
+pub(super) const RAISE_VERSION: &str = "
+INSERT INTO lines (line_id, last_version) VALUES (?1, ?2)
+ON CONFLICT (line_id) DO UPDATE SET last_version = max(last_version, excluded.last_version)";
+
+/// An image is pinned; a later word replaces an earlier one.
+pub(super) const SET_PIN: &str = "
+INSERT INTO pins (image_id, since, until, reason, who) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (image_id) DO UPDATE
+SET since = excluded.since, until = excluded.until, reason = excluded.reason, who = excluded.who";
+
+/// An image is not pinned any more.
+pub(super) const LIFT_PIN: &str = "DELETE FROM pins WHERE image_id = ?1";
 
 /// What an inventory scan showed of one image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -127,9 +225,9 @@ impl Reader {
         let query = match lines {
             Some(lines) => {
                 let lines = serde_json::to_string(lines).map_err(StoreError::Encode)?;
-                sqlx::query_as(statements::PRESENT_IMAGES_OF).bind(lines)
+                sqlx::query_as(PRESENT_IMAGES_OF).bind(lines)
             }
-            None => sqlx::query_as(statements::PRESENT_IMAGES),
+            None => sqlx::query_as(PRESENT_IMAGES),
         };
         query.fetch_all(&self.pool).await.map_err(failed("read the images"))
     }
@@ -140,7 +238,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn image(&self, image_id: &ImageId) -> Result<Option<ImageRow>, StoreError> {
-        sqlx::query_as(statements::ONE_IMAGE)
+        sqlx::query_as(ONE_IMAGE)
             .bind(image_id.as_str())
             .fetch_optional(&self.pool)
             .await
@@ -153,7 +251,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn newest_results(&self, lines: &[LineId]) -> Result<HashMap<LineId, NewestResult>, StoreError> {
-        let rows: Vec<(String, i64, String)> = sqlx::query_as(statements::NEWEST_RESULTS)
+        let rows: Vec<(String, i64, String)> = sqlx::query_as(NEWEST_RESULTS)
             .bind(serde_json::to_string(lines).map_err(StoreError::Encode)?)
             .fetch_all(&self.pool)
             .await
@@ -173,10 +271,8 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn last_scan(&self) -> Result<Option<InventoryScan>, StoreError> {
         type Row = (i64, Option<String>, Option<i64>, Option<i64>);
-        let row: Option<Row> = sqlx::query_as(statements::LAST_SCAN)
-            .fetch_optional(&self.pool)
-            .await
-            .map_err(failed("read the last scan"))?;
+        let row: Option<Row> =
+            sqlx::query_as(LAST_SCAN).fetch_optional(&self.pool).await.map_err(failed("read the last scan"))?;
         Ok(row.map(|(at, problem, since, whole_at)| InventoryScan {
             at: instant(at),
             problem,
@@ -200,13 +296,13 @@ impl Store {
     ) -> Result<(), StoreError> {
         let json = serde_json::to_string(sights).map_err(StoreError::Encode)?;
         let mut tx = self.begin().await?;
-        sqlx::query(statements::RECORD_SIGHTS)
+        sqlx::query(RECORD_SIGHTS)
             .bind(json)
             .bind(now.timestamp_millis())
             .execute(&mut *tx)
             .await
             .map_err(failed("note what the cloud shows"))?;
-        sqlx::query(statements::SET_SCAN)
+        sqlx::query(SET_SCAN)
             .bind(now.timestamp_millis())
             .bind(problem)
             .execute(&mut *tx)
@@ -228,7 +324,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query(statements::SET_PIN)
+        sqlx::query(SET_PIN)
             .bind(image_id.as_str())
             .bind(now.timestamp_millis())
             .bind(pin.until.map(|until| until.timestamp_millis()))
@@ -237,11 +333,7 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(failed("pin an image"))?;
-        sqlx::query(statements::UNMARK_IMAGE)
-            .bind(image_id.as_str())
-            .execute(&mut *tx)
-            .await
-            .map_err(failed("unmark an image"))?;
+        sqlx::query(UNMARK_IMAGE).bind(image_id.as_str()).execute(&mut *tx).await.map_err(failed("unmark an image"))?;
         let until = pin.until.map_or_else(String::new, |until| format!(" until {}", until.format("%F %TZ")));
         let subject = Subject::new(SubjectKind::Image, image_id.as_str());
         let detail = format!("{image_id}{until}: {}", pin.reason);
@@ -270,7 +362,7 @@ impl Store {
                 adopted.push(image.into_adopted(None, None, Some(obstacle)));
                 continue;
             }
-            let before: Option<(String, String)> = sqlx::query_as(statements::LINE_OF_IMAGE)
+            let before: Option<(String, String)> = sqlx::query_as(LINE_OF_IMAGE)
                 .bind(image.image_id.as_str())
                 .fetch_optional(&mut *tx)
                 .await
@@ -285,7 +377,7 @@ impl Store {
                 adopted.push(image.into_adopted(None, None, Some("it belongs to the line already".to_owned())));
                 continue;
             }
-            let version: i64 = sqlx::query_scalar(statements::ADOPT_IMAGE)
+            let version: i64 = sqlx::query_scalar(ADOPT_IMAGE)
                 .bind(image.image_id.as_str())
                 .bind(image.line.as_str())
                 .bind(image.schedule_id.as_str())
@@ -299,7 +391,7 @@ impl Store {
                 .fetch_one(&mut *tx)
                 .await
                 .map_err(failed("adopt an image"))?;
-            sqlx::query(statements::RAISE_VERSION)
+            sqlx::query(RAISE_VERSION)
                 .bind(image.line.as_str())
                 .bind(version)
                 .execute(&mut *tx)
@@ -328,7 +420,7 @@ impl Store {
     pub async fn unpin_image(&self, image_id: &ImageId, who: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
         let subject = Subject::new(SubjectKind::Image, image_id.as_str());
         let line = AuditLine { at: now, who, action: Action::Unpin, subject, detail: image_id.to_string() };
-        self.change(sqlx::query(statements::LIFT_PIN).bind(image_id.as_str()), &line, "unpinned").await
+        self.change(sqlx::query(LIFT_PIN).bind(image_id.as_str()), &line, "unpinned").await
     }
 
     /// Executes one statement that changes one row or none, with its line of the audit if it did.

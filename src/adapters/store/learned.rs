@@ -3,12 +3,23 @@
 use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
-use super::{Reader, Store, StoreError, failed, statements};
+use super::{Reader, Store, StoreError, failed};
 use crate::domain::{
     api::gmt_offset::GmtOffset,
     bake::queue::{ClosedAdmission, QueueState},
     clock::watch::ClockAnchor,
 };
+
+/// What was learned of the cloud under a name.
+pub(super) const LEARNED: &str = "SELECT value FROM learned WHERE name = ?1";
+
+/// Something was learned; a later word replaces an earlier one.
+pub(super) const LEARN: &str = "
+INSERT INTO learned (name, value, at) VALUES (?1, ?2, ?3)
+ON CONFLICT (name) DO UPDATE SET value = excluded.value, at = excluded.at";
+
+/// Something turned out not to be so.
+pub(super) const UNLEARN: &str = "DELETE FROM learned WHERE name = ?1";
 
 /// The zone of `GmtCreate`, in minutes ahead of UTC.
 const GMT_OFFSET: &str = "gmt_offset";
@@ -55,7 +66,7 @@ impl Reader {
     }
 
     async fn learned(&self, name: &str, what: &'static str) -> Result<Option<String>, StoreError> {
-        sqlx::query_scalar(statements::LEARNED).bind(name).fetch_optional(&self.pool).await.map_err(failed(what))
+        sqlx::query_scalar(LEARNED).bind(name).fetch_optional(&self.pool).await.map_err(failed(what))
     }
 }
 
@@ -103,8 +114,8 @@ impl Store {
         let mut tx = self.begin().await?;
         for (name, value) in values {
             let query = match value {
-                Some(value) => sqlx::query(statements::LEARN).bind(name).bind(value).bind(now.timestamp_millis()),
-                None => sqlx::query(statements::UNLEARN).bind(name),
+                Some(value) => sqlx::query(LEARN).bind(name).bind(value).bind(now.timestamp_millis()),
+                None => sqlx::query(UNLEARN).bind(name),
             };
             query.execute(&mut *tx).await.map_err(failed(what))?;
         }

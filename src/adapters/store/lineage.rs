@@ -11,8 +11,27 @@ use sqlx::SqliteConnection;
 use super::{
     StoreError, failed,
     lock_file::{LockFile, Marker},
-    statements,
 };
+
+/// The marks of the last start.
+pub(super) const LINEAGE: &str = "SELECT run, steps, stopped, unsettled FROM lineage";
+
+/// Whether no bake and no version is known.
+pub(super) const IS_EMPTY: &str = "SELECT NOT EXISTS (SELECT 1 FROM bakes) AND NOT EXISTS (SELECT 1 FROM lines)";
+
+/// The marks of a start.
+pub(super) const BEGIN_RUN: &str = "
+INSERT INTO lineage (id, run, steps, stopped, unsettled) VALUES (1, ?1, ?2, 0, ?3)
+ON CONFLICT (id) DO UPDATE SET run = excluded.run, steps = excluded.steps, stopped = 0, unsettled = excluded.unsettled";
+
+/// One more transaction of this start.
+pub(super) const COUNT_STEP: &str = "UPDATE lineage SET steps = steps + 1 WHERE run = ?1 RETURNING steps";
+
+/// The mark of an orderly end.
+pub(super) const END_RUN: &str = "UPDATE lineage SET steps = steps + 1, stopped = 1 WHERE run = ?1 RETURNING steps";
+
+/// No start has been made on it.
+pub(super) const FORGET_RUN: &str = "DELETE FROM lineage";
 
 /// Relation of a history to the one that was there before.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -104,11 +123,11 @@ impl LineageMarks {
     /// `StoreError` if database or lock file cannot be read or written.
     pub async fn begin(connection: &mut SqliteConnection, lock: Arc<LockFile>) -> Result<Self, StoreError> {
         let marker = lock.marker();
-        let row: Option<Row> = sqlx::query_as(statements::LINEAGE)
+        let row: Option<Row> = sqlx::query_as(LINEAGE)
             .fetch_optional(&mut *connection)
             .await
             .map_err(failed("read which history it is"))?;
-        let is_empty: bool = sqlx::query_scalar(statements::IS_EMPTY)
+        let is_empty: bool = sqlx::query_scalar(IS_EMPTY)
             .fetch_one(&mut *connection)
             .await
             .map_err(failed("read whether anything is in it"))?;
@@ -127,7 +146,7 @@ impl LineageMarks {
             marker.stopped = false;
         })
         .map_err(io)?;
-        sqlx::query(statements::BEGIN_RUN)
+        sqlx::query(BEGIN_RUN)
             .bind(&run)
             .bind(steps)
             .bind(lineage.as_str())
@@ -156,11 +175,7 @@ impl LineageMarks {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn step(&self, tx: &mut SqliteConnection) -> Result<Option<i64>, StoreError> {
-        sqlx::query_scalar(statements::COUNT_STEP)
-            .bind(&self.run)
-            .fetch_optional(tx)
-            .await
-            .map_err(failed("begin a transaction"))
+        sqlx::query_scalar(COUNT_STEP).bind(&self.run).fetch_optional(tx).await.map_err(failed("begin a transaction"))
     }
 
     /// Records the number of committed steps. Not synced: that would double the cost of a commit, and matters only if a
@@ -175,7 +190,7 @@ impl LineageMarks {
     ///
     /// `StoreError` if database or lock file cannot be written.
     pub async fn end(&self, connection: &mut SqliteConnection) -> Result<(), StoreError> {
-        let steps: Option<i64> = sqlx::query_scalar(statements::END_RUN)
+        let steps: Option<i64> = sqlx::query_scalar(END_RUN)
             .bind(&self.run)
             .fetch_optional(connection)
             .await
@@ -193,7 +208,7 @@ impl LineageMarks {
 
 /// Removes the mark of a database that will replace another: its next start detects that.
 pub(super) async fn forget(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    sqlx::query(statements::FORGET_RUN).execute(connection).await.map_err(failed("take off its mark")).map(|_| ())
+    sqlx::query(FORGET_RUN).execute(connection).await.map_err(failed("take off its mark")).map(|_| ())
 }
 
 #[cfg(test)]

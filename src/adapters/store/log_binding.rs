@@ -23,9 +23,14 @@ use super::{
     StoreError, failed,
     location::{DATABASE_FILE, LOCK_FILE},
     lock_file::{LockFile, Marker},
-    statements,
 };
 use crate::adapters::files::{Folder, under_free_name};
+
+/// As much of the write-ahead log as nobody reads goes into the database.
+pub(super) const CHECKPOINT: &str = "PRAGMA wal_checkpoint(PASSIVE)";
+
+/// A number that a database's header can have, and that none has by itself.
+pub(super) const RANDOM_NUMBER: &str = "SELECT abs(random() % 2147483646) + 1";
 
 /// The log of the database.
 const LOG_FILE: &str = "imagebaked.db-wal";
@@ -102,7 +107,7 @@ impl LogBinding {
         let new = self.next_number(connection).await?;
         let sql = sqlx::AssertSqlSafe(format!("PRAGMA user_version = {new}"));
         sqlx::query(sql).execute(&mut *connection).await.map_err(failed("number the database"))?;
-        sqlx::query(statements::CHECKPOINT).execute(connection).await.map_err(failed("make a checkpoint"))?;
+        sqlx::query(CHECKPOINT).execute(connection).await.map_err(failed("make a checkpoint"))?;
         self.log_bytes.store(self.log_size(), Ordering::Relaxed);
         let io = |error: io::Error| failed("read the number of the database")(error.into());
         if number(&self.database).map_err(io)? == Some(new) {
@@ -123,10 +128,8 @@ impl LogBinding {
         {
             return Ok(*pending);
         }
-        let new: i32 = sqlx::query_scalar(statements::RANDOM_NUMBER)
-            .fetch_one(connection)
-            .await
-            .map_err(failed("draw a number"))?;
+        let new: i32 =
+            sqlx::query_scalar(RANDOM_NUMBER).fetch_one(connection).await.map_err(failed("draw a number"))?;
         let numbers = found.into_iter().chain([new]).collect();
         self.lock.update_and_sync(|marker| marker.numbers = numbers).map_err(io)?;
         Ok(new)

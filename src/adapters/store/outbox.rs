@@ -7,10 +7,29 @@ use sqlx::{FromRow, QueryBuilder, Row as _, Sqlite, SqliteConnection, sqlite::Sq
 
 use super::{
     Reader, Store, StoreError, failed,
-    reading::{instant, maybe_instant},
-    statements,
+    json_instants::{instant, maybe_instant},
 };
 use crate::domain::event::{ENVELOPE, Event, EventSeverity, EventType};
+
+/// Events of a transaction. The wording and the facts were composed by whoever made them true.
+pub(super) const INSERT_EVENTS: &str = "
+INSERT INTO events (at, type, severity, subject_kind, subject_id, since, message, command, data)
+SELECT value ->> 'at', value ->> 'type', value ->> 'severity', value ->> 'subject_kind', value ->> 'subject_id',
+       value ->> 'since', value ->> 'message', value ->> 'command', value -> 'data'
+FROM json_each(?1)";
+
+/// Events; the conditions are appended.
+pub(super) const EVENTS: &str = "
+SELECT id, type, at, severity, subject_kind, subject_id, since, message, command, data FROM events";
+
+/// Number of the newest event.
+pub(super) const NEWEST_EVENT: &str = "SELECT coalesce(max(id), 0) FROM events";
+
+/// The oldest events, at most ?3 of them: those before ?1, and those beyond the newest ?2.
+pub(super) const PRUNE_EVENTS: &str = "
+DELETE FROM events WHERE id IN (
+    SELECT id FROM (SELECT id, at FROM events ORDER BY id LIMIT ?3)
+    WHERE at < ?1 OR id <= (SELECT max(id) FROM events) - ?2)";
 
 /// Events of one statement.
 const BATCH: usize = 1000;
@@ -139,7 +158,7 @@ pub(super) async fn insert(connection: &mut SqliteConnection, events: &[Recorded
             })
             .collect();
         let json = serde_json::to_string(&rows).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
-        sqlx::query(statements::INSERT_EVENTS).bind(json).execute(&mut *connection).await?;
+        sqlx::query(INSERT_EVENTS).bind(json).execute(&mut *connection).await?;
     }
     Ok(())
 }
@@ -182,7 +201,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn events(&self, filter: &EventFilter) -> Result<Vec<EventRow>, StoreError> {
-        let mut query = QueryBuilder::<Sqlite>::new(statements::EVENTS);
+        let mut query = QueryBuilder::<Sqlite>::new(EVENTS);
         query.push(" WHERE 1");
         if let Some(since) = filter.since {
             query.push(" AND at >= ").push_bind(since.timestamp_millis());
@@ -233,10 +252,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn newest_event(&self) -> Result<i64, StoreError> {
-        sqlx::query_scalar(statements::NEWEST_EVENT)
-            .fetch_one(&self.pool)
-            .await
-            .map_err(failed("read the newest event"))
+        sqlx::query_scalar(NEWEST_EVENT).fetch_one(&self.pool).await.map_err(failed("read the newest event"))
     }
 }
 
@@ -265,7 +281,7 @@ impl Store {
         let mut pruned = 0;
         loop {
             let mut tx = self.begin().await?;
-            let done = sqlx::query(statements::PRUNE_EVENTS)
+            let done = sqlx::query(PRUNE_EVENTS)
                 .bind(before.timestamp_millis())
                 .bind(most)
                 .bind(PRUNED_AT_ONCE)

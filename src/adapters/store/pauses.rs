@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, audit::audit, failed, instant, reading::Reader, statements, transitions::settings_row};
+use super::{Store, StoreError, audit::audit, failed, instant, reader::Reader, transitions::settings_row};
 use crate::domain::{
     bake::BakeSettings,
     event::{Action, AuditLine},
@@ -12,6 +12,34 @@ use crate::domain::{
     ids::ScheduleId,
     pause::{ITSELF, Pause},
 };
+
+/// All pauses.
+pub(super) const ALL_PAUSES: &str = "SELECT schedule_id, since, until, reason, who FROM pauses";
+
+/// A schedule is paused; a later word replaces an earlier one.
+pub(super) const SET_PAUSE: &str = "
+INSERT INTO pauses (schedule_id, since, until, reason, who) VALUES (?1, ?2, ?3, ?4, ?5)
+ON CONFLICT (schedule_id) DO UPDATE
+SET since = excluded.since, until = excluded.until, reason = excluded.reason, who = excluded.who";
+
+/// A schedule is no longer paused.
+pub(super) const LIFT_PAUSE: &str = "DELETE FROM pauses WHERE schedule_id = ?1";
+
+/// A schedule has a clean slate.
+pub(super) const CLEAR_STREAK: &str = "DELETE FROM streaks WHERE schedule_id = ?1";
+
+/// Schedules with too many permanent failures in a row that are not paused yet.
+pub(super) const TOO_MANY_FAILURES: &str = "
+SELECT s.schedule_id, s.failures FROM streaks s
+WHERE s.failures >= ?1 AND s.schedule_id NOT IN (SELECT schedule_id FROM pauses)";
+
+/// Schedules that the daemon paused by itself, with a success since.
+pub(super) const RECOVERED_SCHEDULES: &str = "
+SELECT p.schedule_id FROM pauses p JOIN streaks s ON s.schedule_id = p.schedule_id
+WHERE p.who = ?1 AND s.failures = 0";
+
+/// How often in a row a schedule failed, and the settings it had.
+pub(super) const ALL_STREAKS: &str = "SELECT schedule_id, settings FROM streaks WHERE failures > 0";
 
 fn of<'a>(id: &ScheduleId, at: DateTime<Utc>, who: &'a str, action: Action, detail: String) -> AuditLine<'a> {
     AuditLine { at, who, action, subject: Subject::new(SubjectKind::Schedule, id.as_str()), detail }
@@ -25,7 +53,7 @@ impl Reader {
     /// `StoreError` if the query fails.
     pub async fn pauses(&self) -> Result<HashMap<ScheduleId, Pause>, StoreError> {
         let rows: Vec<(String, i64, Option<i64>, String, String)> =
-            sqlx::query_as(statements::ALL_PAUSES).fetch_all(&self.pool).await.map_err(failed("read the pauses"))?;
+            sqlx::query_as(ALL_PAUSES).fetch_all(&self.pool).await.map_err(failed("read the pauses"))?;
         Ok(rows
             .into_iter()
             .map(|(id, since, until, reason, who)| {
@@ -51,7 +79,7 @@ impl Store {
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn pause(&self, pause: &Pause) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        sqlx::query(statements::SET_PAUSE)
+        sqlx::query(SET_PAUSE)
             .bind(pause.schedule_id.as_str())
             .bind(pause.since.timestamp_millis())
             .bind(pause.until.map(|until| until.timestamp_millis()))
@@ -78,7 +106,7 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        for sql in [statements::LIFT_PAUSE, statements::CLEAR_STREAK] {
+        for sql in [LIFT_PAUSE, CLEAR_STREAK] {
             let query = sqlx::query(sql).bind(schedule_id.as_str());
             query.execute(&mut *tx).await.map_err(failed("resume a schedule"))?;
         }
@@ -92,7 +120,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn too_many_failures(&self, limit: u32) -> Result<Vec<(ScheduleId, u32)>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::TOO_MANY_FAILURES)
+        let rows: Vec<(String, i64)> = sqlx::query_as(TOO_MANY_FAILURES)
             .bind(limit)
             .fetch_all(&self.reader().pool)
             .await
@@ -106,7 +134,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn recovered_schedules(&self) -> Result<Vec<ScheduleId>, StoreError> {
-        let rows: Vec<String> = sqlx::query_scalar(statements::RECOVERED_SCHEDULES)
+        let rows: Vec<String> = sqlx::query_scalar(RECOVERED_SCHEDULES)
             .bind(ITSELF)
             .fetch_all(&self.reader().pool)
             .await
@@ -119,7 +147,7 @@ impl Store {
         &self,
         settings: impl Fn(&ScheduleId) -> Option<&'a BakeSettings>,
     ) -> Result<Vec<ScheduleId>, StoreError> {
-        let rows: Vec<(String, String)> = sqlx::query_as(statements::ALL_STREAKS)
+        let rows: Vec<(String, String)> = sqlx::query_as(ALL_STREAKS)
             .fetch_all(&self.reader().pool)
             .await
             .map_err(failed("read failures in a row"))?;

@@ -10,8 +10,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::{
-    ITSELF, Store, StoreError, audit::audit, failed, instant, statements, transitions::settings_row,
-    writer::WriteTransaction,
+    ITSELF, Store, StoreError, audit::audit, failed, instant, transitions::settings_row, writer::WriteTransaction,
 };
 use crate::{
     adapters::failpoint,
@@ -24,6 +23,170 @@ use crate::{
         ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
     },
 };
+
+/// Rows for slots: those that are to be baked and those that were missed. A row that is there already stays as it is:
+/// the unique key is what makes planning the same slot twice harmless.
+pub(super) const INSERT_BAKES: &str = "
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings,
+                             config_hash, state, progress, reason, reason_code, wake_at, give_up_at, created_at,
+                             finished_at,
+                             requested_by, region)
+SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
+       value ->> 'trigger', value ->> 'covers', value ->> 'covers_from', value ->> 'settings', value ->> 'config_hash',
+       value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'reason_code', value ->> 'wake_at',
+       value ->> 'give_up_at',
+       value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region'
+FROM json_each(?1) WHERE true
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING
+RETURNING id, schedule_id, instance_id, slot";
+
+/// What bakes do, once for all that do the same.
+pub(super) const INSERT_SETTINGS: &str = "
+INSERT INTO settings (hash, json)
+SELECT value ->> 'hash', value ->> 'json' FROM json_each(?1) WHERE true
+ON CONFLICT (hash) DO NOTHING";
+
+/// Every slot of these targets from `known_since` up to `accounted_to` has its row.
+pub(super) const UPDATE_ACCOUNTED: &str = "
+UPDATE targets SET accounted_to = entry.value ->> 'accounted_to', known_since = entry.value ->> 'known_since'
+FROM json_each(?1) AS entry
+WHERE targets.schedule_id = entry.value ->> 'schedule_id' AND targets.instance_id = entry.value ->> 'instance_id'";
+
+/// Targets as the file has them now.
+pub(super) const UPSERT_TARGETS: &str = "
+INSERT INTO targets (schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at)
+SELECT value ->> 'schedule_id', value ->> 'instance_id', value ->> 'schedule', value ->> 'line_id',
+       value ->> 'timing', value ->> 'accounted_to', value ->> 'known_since', NULL
+FROM json_each(?1) WHERE true
+ON CONFLICT (schedule_id, instance_id) DO UPDATE
+SET schedule = excluded.schedule, line_id = excluded.line_id, timing = excluded.timing,
+    accounted_to = excluded.accounted_to, known_since = excluded.known_since, removed_at = NULL";
+
+/// Targets that the file no longer has.
+pub(super) const REMOVE_TARGETS: &str = "
+UPDATE targets SET removed_at = gone.value ->> 'removed_at'
+FROM json_each(?1) AS gone
+WHERE targets.schedule_id = gone.value ->> 'schedule_id' AND targets.instance_id = gone.value ->> 'instance_id'
+  AND targets.removed_at IS NULL";
+
+/// Targets with rows for slots that they are not accounted for up to: the clock was ahead when those were written. Rows that
+/// were rebuilt from tags, which end without settings, do not count for the slots before them. One step down an index for each
+/// target; CROSS JOIN keeps the order of the tables.
+pub(super) const SLOTS_AHEAD: &str = "
+SELECT t.schedule_id, t.instance_id, max(b.slot)
+FROM targets t CROSS JOIN bakes b
+  ON b.schedule_id = t.schedule_id AND b.instance_id = t.instance_id AND b.slot > min(t.accounted_to, ?1)
+WHERE b.trigger <> 'manual' AND (b.settings IS NOT NULL OR b.state = 'skipped')
+GROUP BY t.schedule_id, t.instance_id";
+
+/// The slots in (after, until] of some targets that have rows, other than the rows ?2.
+pub(super) const SLOTS_WITH_ROWS: &str = "
+SELECT b.schedule_id, b.instance_id, b.covers_from, b.slot
+FROM json_each(?1) AS span CROSS JOIN bakes b
+  ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
+     AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
+WHERE b.trigger <> 'manual' AND b.id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY b.slot";
+
+/// Rows of some targets for slots in (after, until] that were written later than now, ?2, while the clock was ahead, made no
+/// call and may give their slots up; and those that ended for that and never sent a create call. A skipped row may be as
+/// young as ?3: it was written as far behind its slot as this tick may be, and a queued one of that age is baked as it is.
+pub(super) const ROWS_AHEAD: &str = "
+SELECT b.id, b.schedule_id, b.instance_id, b.slot, b.covers_from, b.covers, b.created_at
+FROM json_each(?1) AS span CROSS JOIN bakes b
+  ON b.schedule_id = span.value ->> 'schedule_id' AND b.instance_id = span.value ->> 'instance_id'
+     AND b.slot > span.value ->> 'after' AND b.covers_from <= span.value ->> 'until'
+WHERE b.trigger <> 'manual' AND b.state IN ('queued', 'skipped')
+  AND (b.reason_code = 'clock_ahead' AND b.progress ->> '$.work.evidence.first_sent' IS NULL
+          AND b.progress ->> '$.work.evidence.earlier' IS NULL
+       OR b.version IS NULL AND (b.created_at > ?2 OR b.state = 'skipped' AND b.created_at > ?3)
+          AND NOT EXISTS (SELECT 1 FROM attempts a WHERE a.bake_id = b.id))
+ORDER BY b.id";
+
+/// Rows that give up all their slots.
+pub(super) const REMOVE_ROWS_AHEAD: &str = "
+DELETE FROM bakes
+WHERE id IN (SELECT value ->> 'id' FROM json_each(?1) WHERE value ->> 'covers' IS NULL) AND state IN ('queued', 'skipped')";
+
+/// Remaining slots of rows that give up slots in the middle, as rows of their own: the earlier part.
+pub(super) const SPLIT_ROWS_AHEAD: &str = "
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings, config_hash,
+                   state, progress, reason, reason_code, created_at, finished_at)
+SELECT b.schedule_id, b.schedule, b.instance_id, b.line_id, part.value ->> 'split_slot', b.trigger,
+       part.value ->> 'split_covers', b.covers_from, b.settings, b.config_hash, b.state, b.progress, b.reason,
+       b.reason_code, b.created_at, b.finished_at
+FROM json_each(?1) AS part CROSS JOIN bakes b ON b.id = part.value ->> 'id'
+WHERE part.value ->> 'split_slot' IS NOT NULL
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+
+/// And the part that stays in the row.
+pub(super) const SHRINK_ROWS_AHEAD: &str = "
+UPDATE bakes SET slot = part.value ->> 'slot', covers = part.value ->> 'covers', covers_from = part.value ->> 'covers_from'
+FROM json_each(?1) AS part
+WHERE bakes.id = part.value ->> 'id' AND part.value ->> 'covers' IS NOT NULL";
+
+/// Bakes in the queue for a slot later than ?1 end, because the clock was ahead when they were written: those without pending work
+/// and never sent a create call. One that did waits for its slot, which no other row may take, unless that is later than ?5.
+pub(super) const END_QUEUED_AHEAD: &str = "
+UPDATE bakes
+SET state = 'skipped', reason = ?3, reason_code = 'clock_ahead', wake_at = NULL, finished_at = ?4,
+    progress = json_object('state', 'ended', 'work', json(progress -> '$.kept.work'), 'end', json(?2))
+WHERE state = 'queued' AND slot > ?1
+  AND coalesce(progress ->> '$.kept.work.owes_start', 0) = 0 AND coalesce(progress ->> '$.kept.work.owes_hooks', 0) = 0
+  AND (coalesce(progress ->> '$.kept.work.evidence.first_sent', progress ->> '$.kept.work.evidence.earlier') IS NULL
+       OR slot > ?5)
+RETURNING id, schedule, instance_id";
+
+/// Until when such were written, if there are any.
+pub(super) const QUEUED_AHEAD: &str = "
+SELECT max(created_at) FROM bakes INDEXED BY bakes_queued WHERE state = 'queued' AND slot > ?1";
+
+/// Instants of images that are later than now were noted while the clock was ahead; from here on they count from now.
+pub(super) const CLAMP_IMAGES: &str = "
+UPDATE images
+SET available_at = min(available_at, ?1), missing_since = min(missing_since, ?1), verify_next = min(verify_next, ?1)
+WHERE image_id IN (SELECT image_id FROM images INDEXED BY images_by_availability WHERE available_at > ?2
+                   UNION ALL SELECT image_id FROM images INDEXED BY images_missing WHERE missing_since > ?2
+                   UNION ALL SELECT image_id FROM images INDEXED BY images_to_verify
+                             WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?3)";
+
+/// The same for the last inventory scan.
+pub(super) const CLAMP_SCAN: &str = "
+UPDATE looks SET at = min(at, ?1), since = min(since, ?1) WHERE at > ?1 OR since > ?1";
+
+/// Whether there are such.
+pub(super) const IMAGES_AHEAD: &str = "
+SELECT EXISTS (SELECT 1 FROM images INDEXED BY images_by_availability WHERE available_at > ?1)
+    OR EXISTS (SELECT 1 FROM images INDEXED BY images_missing WHERE missing_since > ?1)
+    OR EXISTS (SELECT 1 FROM images INDEXED BY images_to_verify
+               WHERE verify = 'due' AND fate <> 'deleted' AND verify_next > ?2)";
+
+/// Last write of the history, by its newest rows.
+pub(super) const NEWEST_WRITE: &str = "
+SELECT max(at) FROM (
+    SELECT (SELECT at FROM audit ORDER BY id DESC LIMIT 1) AS at
+    UNION ALL SELECT (SELECT max(created_at, coalesce(finished_at, created_at)) FROM bakes ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT finished_at FROM attempts ORDER BY id DESC LIMIT 1)
+    UNION ALL SELECT (SELECT at FROM looks))";
+
+/// Whether the audit has a line that begins so.
+pub(super) const AUDIT_BEGINS: &str = "
+SELECT EXISTS (SELECT 1 FROM audit WHERE action = ?1 AND substr(detail, 1, length(?2)) = ?2)";
+
+/// All targets, also those that are gone from the file.
+pub(super) const ALL_TARGETS: &str = "
+SELECT schedule_id, instance_id, schedule, line_id, timing, accounted_to, known_since, removed_at FROM targets";
+
+/// Instances with an unfinished bake, whatever its state, but for those in the queue for a slot later than ?1 and the rows
+/// in ?2, which give their slots up.
+pub(super) const OPEN_INSTANCES: &str = "
+SELECT instance_id, id FROM bakes INDEXED BY bakes_open
+WHERE finished_at IS NULL AND (state <> 'queued' OR slot <= ?1) AND id NOT IN (SELECT value FROM json_each(?2))
+ORDER BY id";
+
+/// The number of the row for a slot.
+pub(super) const BAKE_OF_SLOT: &str = "
+SELECT id FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot = ?3";
 
 /// Maximum time that a bake waits for its slot if its create call was rejected while the clock was ahead.
 const LONGEST_WAIT_FOR_SLOT: Duration = Duration::from_hours(24);
@@ -123,6 +286,21 @@ pub struct RowAhead {
     pub created_at: DateTime<Utc>,
 }
 
+/// What another configuration changes in the history.
+#[derive(Debug)]
+pub struct Adoption<'a> {
+    /// Its targets that are new or changed.
+    pub present: &'a [StoredTarget],
+    /// Targets that it does not have any more.
+    pub gone: &'a [(ScheduleId, InstanceId)],
+    /// Future slots that rows of replaced rules give up.
+    pub given_up: &'a [(RowAhead, GivenUp)],
+    /// Rows for slots of rules that are replaced.
+    pub rows: &'a [NewRow],
+    /// What it makes true.
+    pub events: Vec<Event>,
+}
+
 /// A manual bake.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ManualBake {
@@ -142,7 +320,7 @@ impl Store {
     /// `StoreError` if the query fails.
     pub async fn targets(&self) -> Result<Vec<StoredTarget>, StoreError> {
         type Columns = (String, String, String, String, String, i64, i64, Option<i64>);
-        let rows: Vec<Columns> = sqlx::query_as(statements::ALL_TARGETS)
+        let rows: Vec<Columns> = sqlx::query_as(ALL_TARGETS)
             .fetch_all(&self.reader().pool)
             .await
             .map_err(failed("read the known schedules"))?;
@@ -171,11 +349,7 @@ impl Store {
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn adopt_targets(
         &self,
-        present: &[StoredTarget],
-        gone: &[(ScheduleId, InstanceId)],
-        given_up: &[(RowAhead, GivenUp)],
-        rows: &[NewRow],
-        events: Vec<Event>,
+        adoption: Adoption<'_>,
         config_hash: &str,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -195,6 +369,7 @@ impl Store {
             instance_id: &'a InstanceId,
             removed_at: i64,
         }
+        let Adoption { present, gone, given_up, rows, events } = adoption;
         let present: Vec<_> = present
             .iter()
             .map(|target| Present {
@@ -213,8 +388,8 @@ impl Store {
         let mut tx = self.begin().await?;
         give_up_slots(&mut tx, given_up, now).await?;
         insert_rows(&mut tx, rows, None, config_hash, now).await?;
-        execute(&mut tx, statements::UPSERT_TARGETS, &present).await?;
-        execute(&mut tx, statements::REMOVE_TARGETS, &gone).await?;
+        execute(&mut tx, UPSERT_TARGETS, &present).await?;
+        execute(&mut tx, REMOVE_TARGETS, &gone).await?;
         for event in events {
             tx.record(now, event);
         }
@@ -272,7 +447,7 @@ impl Store {
         let mut tx = self.begin().await?;
         give_up_slots(&mut tx, given_up, now).await?;
         insert_rows(&mut tx, rows, None, config_hash, now).await?;
-        execute(&mut tx, statements::UPDATE_ACCOUNTED, &accounted).await?;
+        execute(&mut tx, UPDATE_ACCOUNTED, &accounted).await?;
         failpoint::hit("before", "slots");
         tx.commit().await.map_err(failed("commit slots"))?;
         failpoint::hit("after", "slots");
@@ -288,7 +463,7 @@ impl Store {
         &self,
         now: DateTime<Utc>,
     ) -> Result<HashMap<(ScheduleId, InstanceId), DateTime<Utc>>, StoreError> {
-        let rows: Vec<(String, String, i64)> = sqlx::query_as(statements::SLOTS_AHEAD)
+        let rows: Vec<(String, String, i64)> = sqlx::query_as(SLOTS_AHEAD)
             .bind(now.timestamp_millis())
             .fetch_all(&self.reader().pool)
             .await
@@ -313,7 +488,7 @@ impl Store {
         if spans.is_empty() {
             return Ok(HashMap::new());
         }
-        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(statements::SLOTS_WITH_ROWS)
+        let rows: Vec<(String, String, i64, i64)> = sqlx::query_as(SLOTS_WITH_ROWS)
             .bind(spans_json(spans)?)
             .bind(serde_json::to_string(but).map_err(StoreError::Encode)?)
             .fetch_all(&self.reader().pool)
@@ -338,7 +513,7 @@ impl Store {
         if spans.is_empty() {
             return Ok(Vec::new());
         }
-        let rows: Vec<Columns> = sqlx::query_as(statements::ROWS_AHEAD)
+        let rows: Vec<Columns> = sqlx::query_as(ROWS_AHEAD)
             .bind(spans_json(spans)?)
             .bind(now.timestamp_millis())
             .bind(earlier(now, ON_TIME).timestamp_millis())
@@ -368,7 +543,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn end_queued_ahead(&self, latest: DateTime<Utc>, now: DateTime<Utc>) -> Result<usize, StoreError> {
-        let until: Option<i64> = sqlx::query_scalar(statements::QUEUED_AHEAD)
+        let until: Option<i64> = sqlx::query_scalar(QUEUED_AHEAD)
             .bind(latest.timestamp_millis())
             .fetch_one(&self.reader().pool)
             .await
@@ -377,7 +552,7 @@ impl Store {
         let reason = format!("the clock was ahead until {}", until.format("%F %T UTC"));
         let end = End::Skipped { code: ReasonCode::ClockAhead, reason: reason.clone() };
         let mut tx = self.begin().await?;
-        let ended: Vec<(i64, String, String)> = sqlx::query_as(statements::END_QUEUED_AHEAD)
+        let ended: Vec<(i64, String, String)> = sqlx::query_as(END_QUEUED_AHEAD)
             .bind(latest.timestamp_millis())
             .bind(serde_json::to_string(&end).map_err(StoreError::Encode)?)
             .bind(&reason)
@@ -402,7 +577,7 @@ impl Store {
     /// `StoreError` if the query fails.
     pub async fn clamp_images_ahead(&self, now: DateTime<Utc>, longest: DateTime<Utc>) -> Result<(), StoreError> {
         let latest = shifted(now, STEP_BACK);
-        let any: bool = sqlx::query_scalar(statements::IMAGES_AHEAD)
+        let any: bool = sqlx::query_scalar(IMAGES_AHEAD)
             .bind(latest.timestamp_millis())
             .bind(longest.timestamp_millis())
             .fetch_one(&self.reader().pool)
@@ -411,7 +586,7 @@ impl Store {
         let dated = failed("date images anew that lie ahead");
         let mut tx = self.begin().await?;
         if any {
-            sqlx::query(statements::CLAMP_IMAGES)
+            sqlx::query(CLAMP_IMAGES)
                 .bind(now.timestamp_millis())
                 .bind(latest.timestamp_millis())
                 .bind(longest.timestamp_millis())
@@ -419,7 +594,7 @@ impl Store {
                 .await
                 .map_err(failed("date images anew that lie ahead"))?;
         }
-        let scan = sqlx::query(statements::CLAMP_SCAN).bind(now.timestamp_millis()).execute(&mut *tx).await;
+        let scan = sqlx::query(CLAMP_SCAN).bind(now.timestamp_millis()).execute(&mut *tx).await;
         scan.map_err(failed("date an inventory scan anew"))?;
         tx.commit().await.map_err(dated)
     }
@@ -430,7 +605,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn newest_write(&self) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEWEST_WRITE)
+        let at: Option<i64> = sqlx::query_scalar(NEWEST_WRITE)
             .fetch_one(&self.reader().pool)
             .await
             .map_err(failed("read when the history was last written"))?;
@@ -444,7 +619,7 @@ impl Store {
     /// `StoreError` if the query fails.
     pub async fn note_clock(&self, now: DateTime<Utc>, detail: &str, once: Option<&str>) -> Result<(), StoreError> {
         if let Some(begin) = once {
-            let known: bool = sqlx::query_scalar(statements::AUDIT_BEGINS)
+            let known: bool = sqlx::query_scalar(AUDIT_BEGINS)
                 .bind(Action::Clock.as_str())
                 .bind(begin)
                 .fetch_one(&self.reader().pool)
@@ -474,7 +649,7 @@ impl Store {
             let retry = retry_of.map(|bake| format!("retry of bake {bake}"));
             let requested_by = retry.as_ref().map_or_else(|| who.clone(), |retry| format!("{who} ({retry})"));
             insert_rows(&mut tx, std::slice::from_ref(row), Some(&requested_by), config_hash, now).await?;
-            let id: i64 = sqlx::query_scalar(statements::BAKE_OF_SLOT)
+            let id: i64 = sqlx::query_scalar(BAKE_OF_SLOT)
                 .bind(row.schedule_id.as_str())
                 .bind(row.instance_id.as_str())
                 .bind(row.slot.timestamp_millis())
@@ -507,7 +682,7 @@ impl Store {
         now: DateTime<Utc>,
         but: &[BakeId],
     ) -> Result<HashMap<InstanceId, BakeId>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::OPEN_INSTANCES)
+        let rows: Vec<(String, i64)> = sqlx::query_as(OPEN_INSTANCES)
             .bind(now.timestamp_millis())
             .bind(serde_json::to_string(but).map_err(StoreError::Encode)?)
             .fetch_all(&self.reader().pool)
@@ -590,7 +765,7 @@ async fn give_up_slots(
         );
         audit(tx, &of_clock(now, Subject::new(SubjectKind::Bake, row.id.to_string()), detail)).await?;
     }
-    for sql in [statements::REMOVE_ROWS_AHEAD, statements::SPLIT_ROWS_AHEAD, statements::SHRINK_ROWS_AHEAD] {
+    for sql in [REMOVE_ROWS_AHEAD, SPLIT_ROWS_AHEAD, SHRINK_ROWS_AHEAD] {
         execute(tx, sql, &parts).await?;
     }
     Ok(())
@@ -604,14 +779,14 @@ async fn insert_rows(
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let (settings, encoded) = encode(rows, who, config_hash, now)?;
-    execute(tx, statements::INSERT_SETTINGS, &settings).await?;
+    execute(tx, INSERT_SETTINGS, &settings).await?;
     let by_key: HashMap<_, &NewRow> = rows
         .iter()
         .map(|row| ((row.schedule_id.as_str(), row.instance_id.as_str(), row.slot.timestamp_millis()), row))
         .collect();
     for batch in encoded.chunks(BATCH) {
         let json = serde_json::to_string(batch).map_err(StoreError::Encode)?;
-        let written: Vec<(i64, String, String, i64)> = sqlx::query_as(statements::INSERT_BAKES)
+        let written: Vec<(i64, String, String, i64)> = sqlx::query_as(INSERT_BAKES)
             .bind(json)
             .fetch_all(&mut **tx)
             .await

@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use sqlx::FromRow;
 
-use super::{Reader, Store, StoreError, audit::insert_audit, failed, statements, writer::WriteTransaction};
+use super::{Reader, Store, StoreError, audit::insert_audit, failed, writer::WriteTransaction};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -14,6 +14,28 @@ use crate::{
         },
     },
 };
+
+/// The problems that stood at the last comparison.
+pub(super) const STANDING_PROBLEMS: &str = "
+SELECT code, subject_kind, subject_id, since, severity, message, command,
+       acknowledged_by, acknowledged_at, acknowledged_until, acknowledged_reason
+FROM problems";
+
+/// A problem that began, or whose severity changed. Its acknowledgement stays.
+pub(super) const SET_PROBLEM: &str = "
+INSERT INTO problems (code, subject_kind, subject_id, since, severity, message, command)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
+ON CONFLICT (code, subject_kind, subject_id)
+DO UPDATE SET since = excluded.since, severity = excluded.severity, message = excluded.message, command = excluded.command";
+
+/// A problem that ended.
+pub(super) const DROP_PROBLEM: &str = "DELETE FROM problems WHERE code = ?1 AND subject_kind = ?2 AND subject_id = ?3";
+
+/// Acknowledgement of a problem; its end if the values are NULL.
+pub(super) const ACKNOWLEDGE_PROBLEM: &str = "
+UPDATE problems
+SET acknowledged_by = ?4, acknowledged_at = ?5, acknowledged_until = ?6, acknowledged_reason = ?7
+WHERE code = ?1 AND subject_kind = ?2 AND subject_id = ?3";
 
 #[derive(FromRow)]
 struct Row {
@@ -58,7 +80,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn standing_problems(&self) -> Result<Vec<ReportedProblem>, StoreError> {
-        let rows: Vec<Row> = sqlx::query_as(statements::STANDING_PROBLEMS)
+        let rows: Vec<Row> = sqlx::query_as(STANDING_PROBLEMS)
             .fetch_all(&self.pool)
             .await
             .map_err(failed("read the standing problems"))?;
@@ -81,7 +103,7 @@ impl Store {
                 }
                 ProblemChange::AcknowledgementEnded { problem, .. } => acknowledge(&mut tx, problem, None).await?,
                 ProblemChange::Ended(problem) => {
-                    let query = with_key(sqlx::query(statements::DROP_PROBLEM), problem);
+                    let query = with_key(sqlx::query(DROP_PROBLEM), problem);
                     query.execute(&mut *tx).await.map_err(failed("end a problem"))?;
                 }
             }
@@ -128,7 +150,7 @@ fn with_key<'q>(query: Query<'q>, problem: &'q Problem) -> Query<'q> {
 }
 
 async fn set(tx: &mut WriteTransaction, problem: &Problem) -> Result<(), StoreError> {
-    with_key(sqlx::query(statements::SET_PROBLEM), problem)
+    with_key(sqlx::query(SET_PROBLEM), problem)
         .bind(&problem.since)
         .bind(problem.severity.as_str())
         .bind(&problem.message)
@@ -144,7 +166,7 @@ async fn acknowledge(
     problem: &Problem,
     made: Option<&Acknowledgement>,
 ) -> Result<(), StoreError> {
-    with_key(sqlx::query(statements::ACKNOWLEDGE_PROBLEM), problem)
+    with_key(sqlx::query(ACKNOWLEDGE_PROBLEM), problem)
         .bind(made.map(|made| made.by.as_str()))
         .bind(made.map(|made| made.at.as_str()))
         .bind(made.and_then(|made| made.until.as_deref()))

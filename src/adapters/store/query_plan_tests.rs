@@ -6,7 +6,10 @@ use std::collections::BTreeSet;
 
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
-use super::{Store, statements};
+use super::{
+    Store, bake_rows::BAKE_ROW_COLUMNS, distributions::REPLICA_REGIONS, images::PRESENT_IMAGES, lineage::IS_EMPTY,
+    planning::NEWEST_WRITE, rebuilding::RECORDED, statement_list_tests::STATEMENTS,
+};
 
 /// Tables that grow with every slot.
 const LARGE: [&str; 4] = ["bakes", "images", "attempts", "distributions"];
@@ -24,12 +27,13 @@ const SMALL_INDEXES: [&str; 8] = [
 ];
 
 /// Statements that read a whole table by their nature.
-const WHOLE: [(&str, &str); 5] = [
-    ("reads whether there is a first row", statements::IS_EMPTY),
-    ("retention and `images` list all images that exist", statements::PRESENT_IMAGES),
-    ("reconciliation compares every row that has to do with images", statements::RECORDED),
-    ("the page of the history adds conditions of its own", statements::BAKE_ROW_COLUMNS),
-    ("reads the last row alone", statements::NEWEST_WRITE),
+const WHOLE: [(&str, &str); 6] = [
+    ("reads whether there is a first row", IS_EMPTY),
+    ("retention and `images` list all images that exist", PRESENT_IMAGES),
+    ("reconciliation compares every row that has to do with images", RECORDED),
+    ("the page of the history adds conditions of its own", BAKE_ROW_COLUMNS),
+    ("reads the last row alone", NEWEST_WRITE),
+    ("an inventory scan of the whole account begins with all regions", REPLICA_REGIONS),
 ];
 
 /// The table of each alias of a statement; keywords are upper case, aliases are not.
@@ -67,7 +71,7 @@ fn planned() -> impl Iterator<Item = &'static str> {
         let verb = sql.split_whitespace().next().unwrap_or_default();
         ["SELECT", "INSERT", "UPDATE", "DELETE", "WITH"].contains(&verb)
     };
-    statements::ALL.iter().copied().filter(has_plan)
+    STATEMENTS.iter().map(|(_, sql)| *sql).filter(has_plan)
 }
 
 async fn assert_no_scan_of_a_large_table(store: &Store, situation: &str) {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Reader, Store, StoreError, audit::audit, failed, statements, writer::WriteTransaction};
+use super::{Reader, Store, StoreError, audit::audit, failed, transitions::RAISE_VERSIONS, writer::WriteTransaction};
 use crate::domain::{
     api::{call::MadeImage, cause::Cause, identity::ImageStatus},
     bake::{
@@ -19,6 +19,103 @@ use crate::domain::{
     image::reconcile::{Comparison, Rebuilt, Recorded},
 };
 
+/// Rows that have to do with images: those with one, with a version or without an end, and those of some slots. Whose image
+/// is known to be deleted is not missing it.
+pub(super) const RECORDED: &str = "
+SELECT id, line_id, slot,
+       CASE WHEN EXISTS (SELECT 1 FROM images i WHERE i.image_id = bakes.image_id AND i.fate = 'deleted')
+            THEN 'deleted' ELSE state END AS state,
+       finished_at IS NOT NULL AS ended,
+       state = 'skipped' AND reason_code = 'missed' AND version IS NULL AND image_id IS NULL AS missed,
+       image_id FROM bakes
+WHERE image_id IS NOT NULL OR version IS NOT NULL OR finished_at IS NULL
+   OR slot IN (SELECT value FROM json_each(?1))
+ORDER BY id";
+
+/// Rows made from the tags of images. A slot that has its row keeps it.
+pub(super) const INSERT_REBUILT: &str = "
+INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, config_hash, state,
+                   progress, reason, reason_code, cause, version, image_name, image_id, version_id, created_at,
+                   finished_at)
+SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
+       value ->> 'trigger', 1, value ->> 'slot', value ->> 'config_hash', value ->> 'state', value ->> 'progress',
+       value ->> 'reason', value ->> 'reason_code', value ->> 'cause', value ->> 'version', value ->> 'image_name',
+       value ->> 'image_id', value ->> 'version_id', value ->> 'at', value ->> 'at'
+FROM json_each(?1) WHERE true
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+
+/// Rows of missed slots, which made no call, whose last slot gets a row made from the tags of its image.
+pub(super) const MISSED_BUT_MADE: &str = "
+SELECT b.id, b.schedule_id, b.instance_id, rebuilt.value ->> 'image_id' AS image_id
+FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
+  ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
+     AND b.slot = rebuilt.value ->> 'slot'
+WHERE b.state = 'skipped' AND b.reason_code = 'missed' AND b.version IS NULL AND b.image_id IS NULL
+ORDER BY b.id";
+
+/// Such rows of one slot go.
+pub(super) const REMOVE_MISSED_BUT_MADE: &str = "
+DELETE FROM bakes WHERE id IN (SELECT value FROM json_each(?1)) AND covers = 1";
+
+/// Such ranges end just before it, with one slot less. The slot before is not known here: the rule may be gone that made it.
+pub(super) const SHORTEN_MISSED_BUT_MADE: &str = "
+UPDATE bakes SET covers = covers - 1, slot = slot - 1 WHERE id IN (SELECT value FROM json_each(?1)) AND covers > 1";
+
+/// Ranges of missed slots no longer count those that get rows of their own from tags. Slots of the file are whole seconds;
+/// those of manual bakes, which no range counts, are not.
+macro_rules! uncount_rebuilt {
+    ($rest:literal) => {
+        concat!(
+            "
+WITH fresh AS (
+    SELECT DISTINCT value ->> 'schedule_id' AS schedule_id, value ->> 'instance_id' AS instance_id,
+                    value ->> 'slot' AS slot
+    FROM json_each(?1)
+    WHERE value ->> 'slot' % 1000 = 0
+      AND NOT EXISTS (SELECT 1 FROM bakes b
+                      WHERE b.schedule_id = value ->> 'schedule_id' AND b.instance_id = value ->> 'instance_id'
+                        AND b.slot = value ->> 'slot')
+), counted AS (
+    SELECT b.id, b.covers, count(*) AS own
+    FROM fresh CROSS JOIN bakes b
+      ON b.schedule_id = fresh.schedule_id AND b.instance_id = fresh.instance_id AND b.slot > fresh.slot
+         AND b.covers_from <= fresh.slot
+    WHERE b.state = 'skipped'
+    GROUP BY b.id
+)
+",
+            $rest
+        )
+    };
+}
+
+/// Ranges of which nothing is left go.
+pub(super) const REMOVE_REBUILT_RANGES: &str = uncount_rebuilt!(
+    "DELETE FROM bakes WHERE id IN (SELECT counted.id FROM counted WHERE counted.own >= counted.covers)"
+);
+
+/// The others count fewer.
+pub(super) const UNCOUNT_REBUILT: &str =
+    uncount_rebuilt!("UPDATE bakes SET covers = bakes.covers - counted.own FROM counted WHERE bakes.id = counted.id");
+
+/// Unknown bakes are due now.
+pub(super) const WAKE_UNKNOWN: &str = "
+UPDATE bakes SET wake_at = min(wake_at, wake.value ->> 'at')
+FROM json_each(?1) AS wake
+WHERE bakes.id = wake.value ->> 'id' AND bakes.state = 'unknown' AND bakes.finished_at IS NULL";
+
+/// Images made known by rows that were rebuilt from tags.
+pub(super) const INSERT_REBUILT_IMAGES: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
+                    available_at)
+SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
+       coalesce(b.image_name, ''), b.slot, b.finished_at
+FROM json_each(?1) AS rebuilt CROSS JOIN bakes b
+  ON b.schedule_id = rebuilt.value ->> 'schedule_id' AND b.instance_id = rebuilt.value ->> 'instance_id'
+     AND b.slot = rebuilt.value ->> 'slot'
+WHERE b.state = 'succeeded' AND b.image_id = rebuilt.value ->> 'image_id'
+ON CONFLICT (image_id) DO NOTHING";
+
 /// Reason of rows made from tags.
 const REASON: &str = "rebuilt from the image's tags";
 
@@ -31,7 +128,7 @@ impl Reader {
     pub async fn recorded(&self, slots: &[DateTime<Utc>]) -> Result<Vec<Recorded>, StoreError> {
         type Columns = (i64, String, i64, String, bool, bool, Option<String>);
         let slots: Vec<i64> = slots.iter().map(DateTime::timestamp_millis).collect();
-        let rows: Vec<Columns> = sqlx::query_as(statements::RECORDED)
+        let rows: Vec<Columns> = sqlx::query_as(RECORDED)
             .bind(serde_json::to_string(&slots).map_err(StoreError::Encode)?)
             .fetch_all(&self.pool)
             .await
@@ -60,7 +157,7 @@ impl Store {
     pub async fn raise_versions(&self, versions: &BTreeMap<LineId, u32>) -> Result<(), StoreError> {
         let rows: Vec<_> = versions.iter().map(|(line_id, version)| Version { line_id, version: *version }).collect();
         let mut tx = self.begin().await?;
-        write(&mut tx, statements::RAISE_VERSIONS, &rows).await?;
+        write(&mut tx, RAISE_VERSIONS, &rows).await?;
         tx.commit().await.map_err(failed("commit the versions"))
     }
 
@@ -86,13 +183,13 @@ impl Store {
             .map_err(StoreError::Encode)?;
         let unknown: Vec<Wake> = found.unknown.iter().map(|id| Wake { id: *id, at: now.timestamp_millis() }).collect();
         let mut tx = self.begin().await?;
-        write(&mut tx, statements::RAISE_VERSIONS, &versions).await?;
+        write(&mut tx, RAISE_VERSIONS, &versions).await?;
         make_way(&mut tx, &rows, who, now).await?;
-        write(&mut tx, statements::REMOVE_REBUILT_RANGES, &rows).await?;
-        write(&mut tx, statements::UNCOUNT_REBUILT, &rows).await?;
-        write(&mut tx, statements::INSERT_REBUILT, &rows).await?;
-        write(&mut tx, statements::INSERT_REBUILT_IMAGES, &rows).await?;
-        write(&mut tx, statements::WAKE_UNKNOWN, &unknown).await?;
+        write(&mut tx, REMOVE_REBUILT_RANGES, &rows).await?;
+        write(&mut tx, UNCOUNT_REBUILT, &rows).await?;
+        write(&mut tx, INSERT_REBUILT, &rows).await?;
+        write(&mut tx, INSERT_REBUILT_IMAGES, &rows).await?;
+        write(&mut tx, WAKE_UNKNOWN, &unknown).await?;
         let detail = format!(
             "{} lines raised, {} rows rebuilt, {} unknown bakes made due",
             versions.len(),
@@ -115,7 +212,7 @@ async fn make_way(
     who: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
-    let found: Vec<(i64, String, String, String)> = sqlx::query_as(statements::MISSED_BUT_MADE)
+    let found: Vec<(i64, String, String, String)> = sqlx::query_as(MISSED_BUT_MADE)
         .bind(serde_json::to_string(rows).map_err(StoreError::Encode)?)
         .fetch_all(&mut **tx)
         .await
@@ -126,8 +223,8 @@ async fn make_way(
         audit(tx, &reconciled(now, who, subject, detail)).await?;
     }
     let ids: Vec<i64> = found.into_iter().map(|(id, ..)| id).collect();
-    write(tx, statements::REMOVE_MISSED_BUT_MADE, &ids).await?;
-    write(tx, statements::SHORTEN_MISSED_BUT_MADE, &ids).await
+    write(tx, REMOVE_MISSED_BUT_MADE, &ids).await?;
+    write(tx, SHORTEN_MISSED_BUT_MADE, &ids).await
 }
 
 #[derive(Serialize)]

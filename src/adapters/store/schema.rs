@@ -8,7 +8,15 @@ use sqlx::{
     sqlite::SqliteConnectOptions,
 };
 
-use super::{StoreError, failed, statements};
+use super::{StoreError, failed};
+
+/// All migrations that were carried out.
+pub(super) const APPLIED_MIGRATIONS: &str = "SELECT version, checksum, success FROM _sqlx_migrations ORDER BY version";
+
+/// All objects of the schema with the statements that make them, but for those of SQLite and of the migrations.
+pub(super) const SCHEMA_OBJECTS: &str = "
+SELECT type, name, sql FROM sqlite_schema
+WHERE sql IS NOT NULL AND name NOT LIKE 'sqlite^_%' ESCAPE '^' AND name <> '_sqlx_migrations'";
 
 /// All migrations of this version.
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("./migrations");
@@ -61,10 +69,8 @@ pub(super) async fn differences(connection: &mut SqliteConnection, migration: i6
 
 /// Faults in the list of migrations of a database.
 async fn applied_differences(connection: &mut SqliteConnection, last: i64) -> Result<Vec<String>, StoreError> {
-    let rows: Vec<(i64, Vec<u8>, bool)> = sqlx::query_as(statements::APPLIED_MIGRATIONS)
-        .fetch_all(connection)
-        .await
-        .map_err(failed("list its migrations"))?;
+    let rows: Vec<(i64, Vec<u8>, bool)> =
+        sqlx::query_as(APPLIED_MIGRATIONS).fetch_all(connection).await.map_err(failed("list its migrations"))?;
     let mut found = Vec::new();
     for migration in MIGRATIONS.iter().filter(|migration| migration.version <= last) {
         let version = migration.version;
@@ -85,6 +91,6 @@ async fn applied_differences(connection: &mut SqliteConnection, last: i64) -> Re
 
 async fn objects(connection: &mut SqliteConnection) -> Result<Objects, StoreError> {
     let rows: Vec<(String, String, String)> =
-        sqlx::query_as(statements::SCHEMA_OBJECTS).fetch_all(connection).await.map_err(failed("read its schema"))?;
+        sqlx::query_as(SCHEMA_OBJECTS).fetch_all(connection).await.map_err(failed("read its schema"))?;
     Ok(rows.into_iter().map(|(kind, name, sql)| ((kind, name), sql)).collect())
 }

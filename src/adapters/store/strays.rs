@@ -5,8 +5,70 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::FromRow;
 
-use super::{Reader, Store, StoreError, failed, instant, statements};
+use super::{Reader, Store, StoreError, failed, instant};
 use crate::domain::ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId};
+
+/// Images that the list shows as CREATE_FAILED.
+pub(super) const SET_FAILED_IMAGES: &str = "
+INSERT INTO failed_images (image_id, line_id, schedule_id, instance_id, version, image_name, slot, first_seen, last_seen)
+SELECT value ->> 'image_id', value ->> 'line_id', value ->> 'schedule_id', value ->> 'instance_id', value ->> 'version',
+       value ->> 'image_name', value ->> 'slot', ?2, ?2
+FROM json_each(?1) WHERE true
+ON CONFLICT (image_id) DO UPDATE
+SET last_seen = excluded.last_seen, line_id = excluded.line_id,
+    first_seen = CASE WHEN fate IN ('deleted', 'gone') THEN excluded.first_seen ELSE min(first_seen, excluded.first_seen) END,
+    fate = CASE WHEN fate IN ('deleted', 'gone') THEN 'kept' ELSE fate END";
+
+/// Images that it does not show so any more. Those that we may have deleted are searched for instead.
+pub(super) const DROP_FAILED_IMAGES: &str = "
+UPDATE failed_images SET fate = 'gone'
+WHERE fate NOT IN ('deleting', 'deleted', 'gone') AND image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
+
+/// Images that the cloud shows, or showed when their bake ended, as CREATE_FAILED. The history has one as the image of a
+/// bake, or as one that a bake gave up.
+pub(super) const FAILED_IMAGES: &str = "
+SELECT f.image_id, f.line_id, f.schedule_id, f.instance_id, f.version, f.image_name, f.slot, f.first_seen, f.last_seen,
+       f.fate, f.tries, f.delete_after, f.refused, b.id AS bake_id
+FROM failed_images f
+     LEFT JOIN bakes b ON b.schedule_id = f.schedule_id AND b.instance_id = f.instance_id AND b.slot = f.slot
+               AND b.finished_at IS NOT NULL
+               AND (b.image_id = f.image_id OR instr(b.progress, json_quote(f.image_id)) > 0)
+WHERE f.fate NOT IN ('deleted', 'gone')
+UNION ALL
+SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.version, coalesce(b.image_name, ''), b.slot, NULL, NULL,
+       'kept', 0, NULL, NULL, b.id
+FROM bakes b INDEXED BY bakes_by_state
+WHERE b.state = 'failed' AND b.reason_code = 'created_failed' AND b.image_id IS NOT NULL
+  AND b.finished_at > coalesce((SELECT whole_at FROM looks), 0)
+  AND NOT EXISTS (SELECT 1 FROM failed_images f WHERE f.image_id = b.image_id)
+ORDER BY 2, 7 DESC, 1";
+
+/// Images without a row, of slots since this history began, but for slots whose bake is not over.
+pub(super) const SET_UNRECORDED_IMAGES: &str = "
+INSERT INTO unrecorded_images (image_id, line_id, schedule_id, instance_id, image_name, status, slot, found_at)
+SELECT value ->> 'image_id', value ->> 'line_id', value ->> 'schedule_id', value ->> 'instance_id',
+       value ->> 'image_name', value ->> 'status', value ->> 'slot', ?2
+FROM json_each(?1)
+WHERE value ->> 'slot' >= (SELECT min(known_since) FROM targets)
+  AND NOT EXISTS (SELECT 1 FROM bakes b WHERE b.image_id = value ->> 'image_id')
+  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.image_id = value ->> 'image_id')
+  AND NOT EXISTS (SELECT 1 FROM bakes b
+                  WHERE b.schedule_id = value ->> 'schedule_id' AND b.instance_id = value ->> 'instance_id'
+                    AND b.slot = value ->> 'slot'
+                    AND (b.finished_at IS NULL OR instr(b.progress, json_quote(value ->> 'image_id')) > 0))
+ON CONFLICT (image_id) DO UPDATE SET status = excluded.status";
+
+/// Images that the list does not show any more.
+pub(super) const DROP_UNRECORDED_IMAGES: &str = "
+DELETE FROM unrecorded_images WHERE image_id NOT IN (SELECT value ->> 'image_id' FROM json_each(?1))";
+
+/// Images without a row, as of the last whole list and of what was recorded since.
+pub(super) const UNRECORDED_IMAGES: &str = "
+SELECT u.image_id, u.line_id, u.image_name, u.status, u.slot, u.found_at
+FROM unrecorded_images u
+WHERE NOT EXISTS (SELECT 1 FROM bakes b WHERE b.image_id = u.image_id)
+  AND NOT EXISTS (SELECT 1 FROM images i WHERE i.image_id = u.image_id)
+ORDER BY u.found_at, u.image_id LIMIT ?1";
 
 /// A CREATE_FAILED image of a line in a complete list.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -111,10 +173,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn failed_images(&self) -> Result<Vec<FailedImageRow>, StoreError> {
-        sqlx::query_as(statements::FAILED_IMAGES)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the images that failed"))
+        sqlx::query_as(FAILED_IMAGES).fetch_all(&self.pool).await.map_err(failed("read the images that failed"))
     }
 
     /// Images of configured lines without a row, at most `limit`.
@@ -123,7 +182,7 @@ impl Reader {
     ///
     /// `StoreError` if the query fails.
     pub async fn unrecorded_images(&self, limit: u32) -> Result<Vec<UnrecordedImage>, StoreError> {
-        let rows: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(statements::UNRECORDED_IMAGES)
+        let rows: Vec<(String, String, String, String, i64, i64)> = sqlx::query_as(UNRECORDED_IMAGES)
             .bind(limit)
             .fetch_all(&self.pool)
             .await
@@ -159,10 +218,10 @@ impl Store {
         let now = now.timestamp_millis();
         let mut tx = self.begin().await?;
         for (sql, list) in [
-            (statements::DROP_FAILED_IMAGES, &failures),
-            (statements::SET_FAILED_IMAGES, &failures),
-            (statements::DROP_UNRECORDED_IMAGES, &others),
-            (statements::SET_UNRECORDED_IMAGES, &others),
+            (DROP_FAILED_IMAGES, &failures),
+            (SET_FAILED_IMAGES, &failures),
+            (DROP_UNRECORDED_IMAGES, &others),
+            (SET_UNRECORDED_IMAGES, &others),
         ] {
             let query = sqlx::query(sql).bind(list);
             let query = if sql.contains("?2") { query.bind(now) } else { query };

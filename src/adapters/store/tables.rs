@@ -5,7 +5,16 @@ use std::collections::BTreeMap;
 
 use sqlx::{AssertSqlSafe, SqliteConnection};
 
-use super::{StoreError, failed, statements};
+use super::{StoreError, failed};
+
+/// The tables of the database.
+pub(super) const TABLE_NAMES: &str = "SELECT name FROM sqlite_schema WHERE type = 'table'";
+
+/// The last migration that was carried out.
+pub(super) const MIGRATION: &str = "SELECT coalesce(max(version), 0) FROM _sqlx_migrations WHERE success";
+
+/// The columns of a table, each with its place in the primary key, or 0.
+pub(super) const COLUMNS_OF: &str = "SELECT name, pk FROM pragma_table_info(?1) ORDER BY cid";
 
 /// One table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,10 +69,7 @@ pub(super) async fn migration(connection: &mut SqliteConnection) -> Result<Optio
     if !names(connection).await?.iter().any(|name| name == "_sqlx_migrations") {
         return Ok(None);
     }
-    sqlx::query_scalar(statements::MIGRATION)
-        .fetch_one(connection)
-        .await
-        .map_err(failed("read which migration it is at"))
+    sqlx::query_scalar(MIGRATION).fetch_one(connection).await.map_err(failed("read which migration it is at"))
 }
 
 /// The tables that the database has; an earlier version has fewer.
@@ -78,7 +84,7 @@ pub(super) async fn has_marks(connection: &mut SqliteConnection) -> Result<bool,
 }
 
 async fn names(connection: &mut SqliteConnection) -> Result<Vec<String>, StoreError> {
-    sqlx::query_scalar(statements::TABLE_NAMES).fetch_all(connection).await.map_err(failed("list its tables"))
+    sqlx::query_scalar(TABLE_NAMES).fetch_all(connection).await.map_err(failed("list its tables"))
 }
 
 /// Number of rows of each of these tables.
@@ -98,7 +104,7 @@ pub(super) async fn columns(
     connection: &mut SqliteConnection,
     table: Table,
 ) -> Result<(Vec<String>, Vec<String>), StoreError> {
-    let rows: Vec<(String, i64)> = sqlx::query_as(statements::COLUMNS_OF)
+    let rows: Vec<(String, i64)> = sqlx::query_as(COLUMNS_OF)
         .bind(table.name)
         .fetch_all(connection)
         .await

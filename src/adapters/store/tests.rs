@@ -3,7 +3,13 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
-use super::{schema::migrations_up_to, *};
+use super::{
+    lines::{LAST_DURATIONS, LINES},
+    open_bakes::OPEN_BAKES,
+    schema::migrations_up_to,
+    statement_list_tests::STATEMENTS,
+    *,
+};
 use crate::domain::{
     api::{
         call::MadeImage,
@@ -58,7 +64,7 @@ pub(super) async fn store() -> (tempfile::TempDir, Store) {
 #[tokio::test]
 async fn every_statement_fits_the_schema() {
     let (_dir, store) = store().await;
-    for sql in statements::ALL {
+    for (_, sql) in STATEMENTS {
         store
             .writer
             .connection()
@@ -725,7 +731,7 @@ async fn durations_are_of_the_last_ten_bakes_that_made_calls() {
 #[tokio::test]
 async fn durations_and_lines_are_found_by_index() {
     let (_dir, store) = store().await;
-    for sql in [statements::LAST_DURATIONS, statements::OPEN_BAKES, statements::LINES] {
+    for sql in [LAST_DURATIONS, OPEN_BAKES, LINES] {
         let plan: Vec<(i64, i64, i64, String)> =
             sqlx::query_as(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
                 .bind(10)

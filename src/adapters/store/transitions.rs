@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{Row, sqlite::SqliteRow};
 
-use super::{Store, StoreError, failed, statements, writer::WriteTransaction};
+use super::{Store, StoreError, failed, writer::WriteTransaction};
 use crate::{
     adapters::failpoint,
     domain::{
@@ -21,6 +21,128 @@ use crate::{
         ids::{BakeId, LineId},
     },
 };
+
+/// Bakes that took a step. An ended row is never reopened.
+pub(super) const UPDATE_BAKES: &str = "
+UPDATE bakes
+SET state = step.value ->> 'state', progress = step.value ->> 'progress', reason = step.value ->> 'reason',
+    reason_code = step.value ->> 'reason_code', cause = step.value ->> 'cause',
+    version = step.value ->> 'version', image_name = step.value ->> 'image_name',
+    image_id = step.value ->> 'image_id', version_id = step.value ->> 'version_id',
+    task_id = coalesce(step.value ->> 'task_id', task_id), attempts = step.value ->> 'attempts',
+    wake_at = step.value ->> 'wake_at', finished_at = step.value ->> 'finished_at'
+FROM json_each(?1) AS step
+WHERE bakes.id = step.value ->> 'id' AND bakes.finished_at IS NULL";
+
+/// Versions given out by those steps; a line's last version never goes back.
+pub(super) const RAISE_VERSIONS: &str = "
+INSERT INTO lines (line_id, last_version)
+SELECT value ->> 'line_id', value ->> 'version' FROM json_each(?1) WHERE value ->> 'version' IS NOT NULL
+ON CONFLICT (line_id) DO UPDATE SET last_version = max(last_version, excluded.last_version)";
+
+/// The calls behind those steps.
+pub(super) const INSERT_ATTEMPTS: &str = "
+INSERT INTO attempts (bake_id, stage, call, started_at, finished_at, outcome, code, http_status, request_id, message)
+SELECT value ->> 'bake_id', value ->> 'stage', value ->> 'call', value ->> 'started_at', value ->> 'finished_at',
+       value ->> 'outcome', value ->> 'code', value ->> 'http_status', value ->> 'request_id', value ->> 'message'
+FROM json_each(?1)";
+
+/// Started bakes that are due.
+pub(super) const DUE_BAKES: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
+FROM bakes b INDEXED BY bakes_open JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
+ORDER BY b.slot, b.id";
+
+/// Queued bakes that have waited too long.
+pub(super) const OVERDUE_QUEUED: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
+FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.state = 'queued' AND b.give_up_at < ?1
+ORDER BY b.slot, b.id";
+
+/// Queued bakes that may begin, as many as there are free builders: the oldest slot first, the lower number first, one
+/// for each instance that is free, none in regions that are full, and none whose deadline has passed: those are ended.
+pub(super) const NEXT_QUEUED: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
+FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.state = 'queued' AND b.wake_at <= ?1 AND b.slot <= ?1 AND (b.give_up_at IS NULL OR b.give_up_at >= ?1)
+  AND coalesce(b.region, '') NOT IN (SELECT value FROM json_each(?3))
+  AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
+  AND NOT EXISTS (SELECT 1 FROM bakes o
+                  WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1 AND o.slot <= ?1
+                    AND (o.give_up_at IS NULL OR o.give_up_at >= ?1)
+                    AND (o.slot, o.id) < (b.slot, b.id))
+ORDER BY b.slot, b.id
+LIMIT ?2";
+
+/// One bake, whatever its state.
+pub(super) const OPEN_BAKE: &str = "
+SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
+       s.json AS settings, coalesce(l.last_version, 0) AS last_version
+FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
+WHERE b.id = ?1";
+
+/// The next instant at which an open bake is due.
+pub(super) const NEXT_WAKE: &str = "
+SELECT min(at) FROM (
+    SELECT min(wake_at) AS at FROM bakes WHERE finished_at IS NULL AND wake_at > ?1
+    UNION ALL
+    SELECT min(give_up_at) + 1 AS at FROM bakes WHERE state = 'queued')";
+
+/// Started bakes that wait for an instant later than ?2 are due now, including those in the queue with a version.
+pub(super) const CLAMP_WAKEUPS_AFTER_CLOCK_STEP: &str = "
+UPDATE bakes SET wake_at = ?1
+WHERE finished_at IS NULL AND (state <> 'queued' OR version IS NOT NULL) AND wake_at > ?2";
+
+/// Bakes whose last call was not answered are due at ?1, spread over ?2 milliseconds.
+pub(super) const WAKE_OUTAGE_WAITS: &str = "
+UPDATE bakes SET wake_at = min(wake_at, ?1 + (id * 7919) % ?2)
+WHERE finished_at IS NULL AND wake_at > ?1
+  AND coalesce(progress ->> '$.work.waiting.on', progress ->> '$.kept.work.waiting.on') = 'outage'";
+
+/// How many builders are in use, by region.
+pub(super) const BUSY_BUILDERS: &str = "
+SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting', 'finishing')
+GROUP BY region";
+
+/// Bakes that ended: one more permanent failure in a row, or the end of the row. Under other settings it begins anew.
+pub(super) const COUNT_FAILURES: &str = "
+INSERT INTO streaks (schedule_id, failures, settings)
+SELECT b.schedule_id, max(step.value ->> 'permanent'), b.settings
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id'
+WHERE step.value ->> 'permanent' IS NOT NULL AND b.settings IS NOT NULL
+GROUP BY b.schedule_id
+ON CONFLICT (schedule_id) DO UPDATE
+SET failures = CASE WHEN excluded.failures = 0 THEN 0
+                    WHEN settings = excluded.settings THEN failures + 1
+                    ELSE 1 END,
+    settings = excluded.settings";
+
+/// Images that came out of those steps, seen AVAILABLE at ?2 by the cloud's time. The checks and regions of their bake's
+/// settings begin with them.
+pub(super) const INSERT_IMAGES: &str = "
+INSERT INTO images (image_id, line_id, schedule_id, instance_id, bake_id, version, version_id, image_name, slot,
+                    available_at, verify, verify_next)
+SELECT b.image_id, b.line_id, b.schedule_id, b.instance_id, b.id, coalesce(b.version, 0), b.version_id,
+       coalesce(b.image_name, ''), b.slot, ?2,
+       CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN 'due' END,
+       CASE WHEN json_array_length(s.json, '$.hooks.verify') > 0 THEN b.finished_at END
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id' LEFT JOIN settings s ON s.hash = b.settings
+WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
+ON CONFLICT (image_id) DO NOTHING";
+
+/// Regions that those images are to be copied to.
+pub(super) const INSERT_DISTRIBUTIONS: &str = "
+INSERT INTO distributions (image_id, region, bake_id, state, wake_at, created_at)
+SELECT b.image_id, region.value, b.id, 'pending', b.finished_at, b.finished_at
+FROM json_each(?1) AS step CROSS JOIN bakes b ON b.id = step.value ->> 'id' CROSS JOIN settings s ON s.hash = b.settings
+     CROSS JOIN json_each(s.json, '$.regions') AS region
+WHERE b.state = 'succeeded' AND b.image_id IS NOT NULL
+ON CONFLICT (image_id, region) DO NOTHING";
 
 /// A due bake, with the data for its admission.
 #[derive(Debug)]
@@ -81,7 +203,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn due(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
-        let query = sqlx::query(statements::DUE_BAKES).bind(now.timestamp_millis());
+        let query = sqlx::query(DUE_BAKES).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the bakes that are due"))?;
         Ok(self.readable(&rows))
     }
@@ -98,7 +220,7 @@ impl Store {
         free: usize,
         full_regions: &[&str],
     ) -> Result<Vec<DueBake>, StoreError> {
-        let query = sqlx::query(statements::NEXT_QUEUED)
+        let query = sqlx::query(NEXT_QUEUED)
             .bind(now.timestamp_millis())
             .bind(i64::try_from(free).unwrap_or(i64::MAX))
             .bind(serde_json::to_string(full_regions).map_err(StoreError::Encode)?);
@@ -112,11 +234,8 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn bake(&self, id: BakeId) -> Result<Option<Bake>, StoreError> {
-        let row = sqlx::query(statements::OPEN_BAKE)
-            .bind(id.0)
-            .fetch_optional(&self.reader.pool)
-            .await
-            .map_err(failed("read a bake"))?;
+        let row =
+            sqlx::query(OPEN_BAKE).bind(id.0).fetch_optional(&self.reader.pool).await.map_err(failed("read a bake"))?;
         row.map(|row| due_bake(&row).map(|due| due.bake).map_err(failed("read a bake"))).transpose()
     }
 
@@ -126,7 +245,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn overdue_queued(&self, now: DateTime<Utc>) -> Result<Vec<DueBake>, StoreError> {
-        let query = sqlx::query(statements::OVERDUE_QUEUED).bind(now.timestamp_millis());
+        let query = sqlx::query(OVERDUE_QUEUED).bind(now.timestamp_millis());
         let rows = query.fetch_all(&self.reader.pool).await.map_err(failed("read the queue"))?;
         Ok(self.readable(&rows))
     }
@@ -137,7 +256,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn next_wake(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, StoreError> {
-        let at: Option<i64> = sqlx::query_scalar(statements::NEXT_WAKE)
+        let at: Option<i64> = sqlx::query_scalar(NEXT_WAKE)
             .bind(now.timestamp_millis())
             .fetch_one(&self.reader.pool)
             .await
@@ -156,9 +275,8 @@ impl Store {
         now: DateTime<Utc>,
         latest: DateTime<Utc>,
     ) -> Result<u64, StoreError> {
-        let query = sqlx::query(statements::CLAMP_WAKEUPS_AFTER_CLOCK_STEP)
-            .bind(now.timestamp_millis())
-            .bind(latest.timestamp_millis());
+        let query =
+            sqlx::query(CLAMP_WAKEUPS_AFTER_CLOCK_STEP).bind(now.timestamp_millis()).bind(latest.timestamp_millis());
         let mut tx = self.begin().await?;
         let done = query.execute(&mut *tx).await.map_err(failed("make waiting bakes due"))?;
         tx.commit().await.map_err(failed("make waiting bakes due"))?;
@@ -171,7 +289,7 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn wake_outage_waits(&self, now: DateTime<Utc>, spread: Duration) -> Result<u64, StoreError> {
-        let query = sqlx::query(statements::WAKE_OUTAGE_WAITS)
+        let query = sqlx::query(WAKE_OUTAGE_WAITS)
             .bind(now.timestamp_millis())
             .bind(i64::try_from(spread.as_millis()).unwrap_or(i64::MAX));
         let mut tx = self.begin().await?;
@@ -186,7 +304,7 @@ impl Store {
     ///
     /// `StoreError` if the query fails.
     pub async fn busy_builders(&self) -> Result<HashMap<String, usize>, StoreError> {
-        let rows: Vec<(String, i64)> = sqlx::query_as(statements::BUSY_BUILDERS)
+        let rows: Vec<(String, i64)> = sqlx::query_as(BUSY_BUILDERS)
             .fetch_all(&self.reader.pool)
             .await
             .map_err(failed("count the running bakes"))?;
@@ -232,26 +350,26 @@ impl Store {
         let run = async |tx: &mut sqlx::SqliteConnection, sql: &'static str, json: &str| {
             sqlx::query(sql).bind(json).execute(tx).await.map_err(failed("record a step"))
         };
-        let hit = run(&mut tx, statements::UPDATE_BAKES, &steps).await?;
+        let hit = run(&mut tx, UPDATE_BAKES, &steps).await?;
         if hit.rows_affected() < u64::try_from(transitions.len()).unwrap_or(u64::MAX) {
             return Err(StoreError::WentBack);
         }
-        run(&mut tx, statements::RAISE_VERSIONS, &steps).await?;
+        run(&mut tx, RAISE_VERSIONS, &steps).await?;
         if transitions.iter().any(|transition| transition.state.is_ended()) {
-            run(&mut tx, statements::COUNT_FAILURES, &steps).await?;
+            run(&mut tx, COUNT_FAILURES, &steps).await?;
         }
         if transitions.iter().any(|transition| transition.state.has_succeeded()) {
-            sqlx::query(statements::INSERT_IMAGES)
+            sqlx::query(INSERT_IMAGES)
                 .bind(&steps)
                 .bind(cloud_now.timestamp_millis())
                 .execute(&mut *tx)
                 .await
                 .map_err(failed("record an image"))?;
-            run(&mut tx, statements::INSERT_DISTRIBUTIONS, &steps).await?;
+            run(&mut tx, INSERT_DISTRIBUTIONS, &steps).await?;
         }
         if !attempts.is_empty() {
             let json = serde_json::to_string(&attempts).map_err(StoreError::Encode)?;
-            run(&mut tx, statements::INSERT_ATTEMPTS, &json).await?;
+            run(&mut tx, INSERT_ATTEMPTS, &json).await?;
         }
         for event in transitions.iter().flat_map(|transition| &transition.events) {
             tx.record(now, event.clone());

@@ -2,12 +2,32 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{BakeRow, Reader, StoreError, failed, instant, statements};
+use super::{BakeRow, Reader, StoreError, failed, instant};
 use crate::domain::{
     bake::queue::{AtWork, QueuedBake},
     calendar::zone::Zone,
     ids::BakeId,
 };
+
+/// Bakes that have begun and are not over.
+pub(super) const AT_WORK: &str = "
+SELECT id, schedule, instance_id, coalesce(region, ''), state NOT IN ('starting', 'finishing')
+FROM bakes INDEXED BY bakes_open WHERE finished_at IS NULL AND state <> 'queued'
+ORDER BY id";
+
+/// What the rows ?1 do not show, of those that are in the queue or whose next call begins something.
+pub(super) const QUEUE_DETAILS: &str = "
+SELECT b.id, coalesce(b.region, ''), b.give_up_at, s.json ->> '$.timezone',
+       (SELECT o.id FROM bakes o
+        WHERE b.state = 'queued' AND o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= b.wake_at
+          AND (o.slot, o.id) < (b.slot, b.id)
+        ORDER BY o.slot, o.id LIMIT 1)
+FROM bakes b CROSS JOIN settings s ON s.hash = b.settings
+WHERE b.id IN (SELECT value FROM json_each(?1))
+  AND CASE b.state
+      WHEN 'preparing' THEN b.progress ->> '$.hook' IS NULL
+      WHEN 'stopping' THEN b.progress ->> '$.sent' = 0
+      ELSE 1 END";
 
 /// What the row of a bake does not show: region, deadline, zone, the bake before it in the queue.
 type Details = (i64, String, Option<i64>, String, Option<i64>);
@@ -22,7 +42,7 @@ impl Reader {
         let Some(queue) = self.queue_state().await? else { return Ok(rows) };
         let at_work = self.at_work().await?;
         let json = serde_json::to_string(&waits).map_err(StoreError::Encode)?;
-        let details: Vec<Details> = sqlx::query_as(statements::QUEUE_DETAILS)
+        let details: Vec<Details> = sqlx::query_as(QUEUE_DETAILS)
             .bind(json)
             .fetch_all(&self.pool)
             .await
@@ -46,10 +66,8 @@ impl Reader {
     }
 
     async fn at_work(&self) -> Result<Vec<AtWork>, StoreError> {
-        let rows: Vec<(i64, String, String, String, bool)> = sqlx::query_as(statements::AT_WORK)
-            .fetch_all(&self.pool)
-            .await
-            .map_err(failed("read the running bakes"))?;
+        let rows: Vec<(i64, String, String, String, bool)> =
+            sqlx::query_as(AT_WORK).fetch_all(&self.pool).await.map_err(failed("read the running bakes"))?;
         let at_work = |(bake, schedule, instance, region, holds_builder): (i64, String, String, String, bool)| AtWork {
             bake: BakeId(bake),
             schedule,

@@ -11,7 +11,7 @@ use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    adapters::store::{ITSELF, NewRow, Span, Store, StoreError, StoredTarget},
+    adapters::store::{Adoption, ITSELF, NewRow, Span, Store, StoreError, StoredTarget},
     domain::{
         api::mode::Mode,
         bake::{State, Trigger},
@@ -181,7 +181,8 @@ impl Planner {
         let gone: Vec<_> =
             known.into_iter().filter(|(_, target)| target.removed_at.is_none()).map(|(key, _)| key).collect();
         let events = schedule_events(&changed, &former, &gone, schedules);
-        store.adopt_targets(&changed, &gone, &given_up, &missed, events, config_hash, now).await?;
+        let adoption = Adoption { present: &changed, gone: &gone, given_up: &given_up, rows: &missed, events };
+        store.adopt_targets(adoption, config_hash, now).await?;
         let pauses = unpause_edited(schedules, edited, store, now).await?;
         let mut planner = Self {
             config_hash: config_hash.to_owned(),

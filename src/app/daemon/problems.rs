@@ -90,7 +90,7 @@ impl DaemonContext {
             return Reply::Failed { message: chain(&error) };
         }
         let mut standing = self.standing.lock().await;
-        let known = standing.committed.as_mut().map(Vec::as_mut_slice).unwrap_or_default();
+        let known = standing.committed.as_deref_mut().unwrap_or_default();
         let problem = match standing::find(known, code, subject) {
             Ok(found) => found.problem.clone(),
             Err(not_meant) => return Reply::NotFound { message: not_meant.to_string() },

@@ -1,0 +1,22 @@
+//! Parts of conditions that several statements have in common.
+
+/// Slots without the image that they should have brought, as the index `bakes_lost` has them.
+macro_rules! lost {
+    () => {
+        "(state = 'failed'
+   OR state = 'skipped' AND trigger <> 'manual'
+      AND coalesce(reason_code, '') NOT IN ('paused', 'calendar', 'vetoed_by_hook', 'cancelled', 'superseded',
+                                            'clock_ahead', 'observe'))"
+    };
+}
+
+/// Images that are good as of the last scan: the cloud has them, they are ours or were given to the line by a person,
+/// nobody vetoes them, and no check of them is due.
+macro_rules! good {
+    () => {
+        "fate <> 'deleted' AND missing_since IS NULL AND available = 1 AND (ours = 1 OR bake_id IS NULL)
+       AND verify IS NOT 'due' AND NOT EXISTS (SELECT 1 FROM vetoes WHERE vetoes.image_id = images.image_id)"
+    };
+}
+
+pub(super) use {good, lost};
