@@ -140,7 +140,7 @@ pub fn of_step(bake: &Bake, before: &State) -> Vec<Event> {
         State::Queued { suspended: Some(_), .. } if is_news => {
             events.push(warning(EventType::BakeWaits, format!("bake {id} of {schedule} {reason}")));
         }
-        State::Ready { .. } if is_news && !reason.is_empty() => {
+        State::Ready { blocked_on, work, .. } if is_news && (blocked_on.is_some() || work.waiting.is_some()) => {
             events.push(warning(EventType::BakeWaits, format!("bake {id} of {schedule} {reason}")));
         }
         _ => {}
