@@ -78,6 +78,8 @@ fn instant(millis: i64) -> DateTime<Utc> {
 }
 
 #[cfg(test)]
+mod execution_tests;
+#[cfg(test)]
 mod log_binding_tests;
 #[cfg(test)]
 mod query_plan_tests;

@@ -28,11 +28,11 @@ use crate::domain::{
     pause::Pause,
 };
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn settings() -> Arc<BakeSettings> {
+pub(super) fn settings() -> Arc<BakeSettings> {
     Arc::new(BakeSettings {
         auto_clean_userdata: Some(true),
         tags: [("team".to_owned(), "桌面".to_owned())].into(),
@@ -40,7 +40,7 @@ fn settings() -> Arc<BakeSettings> {
     })
 }
 
-fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
+pub(super) fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
     NewRow {
         schedule_id: ScheduleId::from(schedule),
         schedule: schedule.into(),
