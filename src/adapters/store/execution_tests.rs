@@ -37,7 +37,8 @@ use crate::domain::{
     calendar::zone::Zone,
     catch_up::{GivenUp, Range},
     clock::watch::ClockAnchor,
-    health::lines::Line,
+    event::Action,
+    health::{Problem, ProblemCode, Severity, Subject, SubjectKind, lines::Line, standing::ProblemChange},
     hooks::HookCommand,
     ids::{BakeId, InstanceId, LineId},
     image::{
@@ -193,7 +194,14 @@ async fn bake_of(store: &Store, schedule: &str, slot: DateTime<Utc>) -> BakeId {
 async fn step(store: &Store, schedule: &str, slot: DateTime<Utc>, state: State) {
     let bake = bake_of(store, schedule, slot).await;
     let reason = state.reason().map(str::to_owned);
-    let transition = Transition { bake, line: schedule.into(), state, reason, attempt: Some(call("create", slot)) };
+    let transition = Transition {
+        bake,
+        line: schedule.into(),
+        state,
+        reason,
+        attempt: Some(call("create", slot)),
+        events: Vec::new(),
+    };
     store.commit(&[transition], slot + TimeDelta::minutes(20)).await.unwrap();
 }
 
@@ -222,8 +230,10 @@ async fn image(store: &Store, id: &str) -> LineImage {
 
 async fn targets_and_slots(store: &Store) {
     let gone = ("gone".into(), instance_of("gone"));
-    store.adopt_targets(&[target("golden"), target("gone")], &[], &[], &[], "c", start()).await.unwrap();
-    store.adopt_targets(&[target("golden")], &[gone], &[], &[], "c", start()).await.unwrap();
+    for (present, gone) in [(vec![target("golden"), target("gone")], vec![]), (vec![target("golden")], vec![gone])] {
+        let adoption = Adoption { present: &present, gone: &gone, given_up: &[], rows: &[], events: Vec::new() };
+        store.adopt_targets(adoption, "c", start()).await.unwrap();
+    }
     let progress = TargetProgress {
         schedule_id: "golden".into(),
         instance_id: instance_of("golden"),
@@ -385,6 +395,20 @@ async fn checks_and_health(store: &Store) {
     assert!(vetoed.lost.is_some() && vetoed.none_good_since.is_some() && !vetoed.unverified.is_empty(), "{vetoed:?}");
 }
 
+async fn events_and_problems(store: &Store) {
+    let reader = store.reader();
+    assert!(reader.newest_event().await.unwrap() > 0);
+    assert!(!reader.events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap().is_empty());
+    let subject = Subject::new(SubjectKind::Line, "golden");
+    let (code, severity) = (ProblemCode::BakeFailed, Severity::Warning);
+    let problem = Problem::new(code, severity, subject, start(), "it failed".to_owned(), None);
+    store.commit_problems(&[ProblemChange::Started(problem.clone())], start()).await.unwrap();
+    assert_eq!(reader.standing_problems().await.unwrap().len(), 1);
+    store.acknowledge_problem(&problem, None, "uid 0", start()).await.unwrap();
+    store.commit_problems(&[ProblemChange::Ended(problem)], start()).await.unwrap();
+    assert!(store.prune_events(day(99)).await.unwrap() > 0);
+}
+
 async fn copies(store: &Store) {
     assert!(store.next_copy().await.unwrap().is_some());
     assert_eq!(store.reader().replica_regions().await.unwrap().len(), 2);
@@ -392,6 +416,7 @@ async fn copies(store: &Store) {
     let newest = copies.into_iter().filter(|copy| copy.image_id.as_str() == "golden-4");
     let steps: Vec<CopyStep> = newest
         .map(|copy| CopyStep {
+            before: copy.state.clone(),
             copy: Copy { state: distribution::State::Failed { reason: "no space".to_owned() }, ..copy },
             task_id: Some("t-2".to_owned()),
             attempt: Some(call("distribute", day(4))),
@@ -451,7 +476,7 @@ async fn images(store: &Store) {
     assert!(!reader.newest_results(&["golden".into()]).await.unwrap().is_empty());
     store.set_users(&"golden-1".into(), &[]).await.unwrap();
     let pin = Pin { until: None, reason: "tests".to_owned(), who: "uid 0".to_owned() };
-    store.pin_image(&"golden-1".into(), &pin, "pin", day(10)).await.unwrap();
+    store.pin_image(&"golden-1".into(), &pin, Action::Pin, day(10)).await.unwrap();
     assert!(store.unpin_image(&"golden-1".into(), "uid 0", day(10)).await.unwrap());
     let adopted = NewImage {
         image_id: "golden-1".into(),
@@ -602,6 +627,7 @@ async fn every_statement_runs_on_rows_and_is_read() {
     bakes(&store).await;
     pauses_and_failures(&store).await;
     checks_and_health(&store).await;
+    events_and_problems(&store).await;
     copies(&store).await;
     channels(&store).await;
     images(&store).await;
