@@ -11,7 +11,10 @@ use crate::{
             http::{Source, StatusFuture},
         },
     },
-    domain::status::{Bakes, Daemon, ImageTask, Next, OnDisk, Paused, Status, SuspendedSince, TaskError, Zones},
+    domain::{
+        status::{Bakes, Daemon, ImageTask, Next, OnDisk, Paused, Status, SuspendedSince, TaskError, Zones},
+        time::show,
+    },
 };
 
 impl Source for DaemonContext {
@@ -95,7 +98,7 @@ impl DaemonContext {
                     schedule: next.schedule.clone(),
                     instance_id: next.instance.to_string(),
                     slot: utc(next.slot),
-                    local: next.slot.with_timezone(&next.zone).format("%F %T %Z").to_string(),
+                    local: show(next.slot, next.zone),
                 })
                 .collect(),
             image_tasks: self
