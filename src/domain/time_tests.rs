@@ -104,7 +104,7 @@ proptest! {
             (rfc3339(at), at),
             (rfc3339_seconds(at), at),
         ] {
-            // Some zones had an offset with seconds, which `%:z` rounds.
+            // Some zones had an offset with seconds, which `%:z` does not show.
             prop_assume!(zone.offset_at(seconds) % 60 == 0);
             let asked: AskedTime = shown.parse().map_err(|error| TestCaseError::fail(format!("{shown}: {error}")))?;
             prop_assert_eq!(asked.instant(zone, now, Facing::Past, Edge::Start), wanted, "{}", shown);

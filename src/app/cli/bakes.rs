@@ -28,7 +28,7 @@ pub struct HistoryArgs {
     /// Only these states, e.g. `failed` or `failed,skipped`.
     #[arg(long, value_name = "STATE", value_delimiter = ',', value_parser = clap::builder::PossibleValuesParser::new(State::WORDS))]
     pub state: Vec<String>,
-    /// Slots at or after this time: `36h`, `yesterday`, `2026-11-26 03:00`, …
+    /// Slots at or after this time: `36h`, `yesterday`, `2026-11-26 03:00`
     #[arg(long, value_name = "TIME")]
     pub since: Option<AskedTime>,
     /// Slots at or before this time; a day counts whole.

@@ -9,7 +9,7 @@ use crate::domain::time::AskedTime;
 /// `audit`.
 #[derive(Debug, Args)]
 pub struct AuditArgs {
-    /// At or after this time: `36h`, `yesterday`, `2026-11-26 03:00`, …
+    /// At or after this time: `36h`, `yesterday`, `2026-11-26 03:00`
     #[arg(long, value_name = "TIME")]
     pub since: Option<AskedTime>,
     /// At or before this time; a day counts whole.

@@ -29,7 +29,7 @@ pub enum Deny {
 /// `plan`.
 #[derive(Debug, Args)]
 pub struct PlanArgs {
-    /// Only the slots of this time: `tonight` (up to tomorrow noon), `tomorrow`, `2026-11-30`, …
+    /// Only the slots of this time: `tonight` (up to tomorrow noon), `tomorrow`, `2026-11-30`
     #[arg(value_name = "WHEN", conflicts_with_all = ["from", "until"])]
     pub when: Option<AskedTime>,
     /// Slots after this time (`tomorrow 07:00`, `2d`, `2026-11-30`); default now.

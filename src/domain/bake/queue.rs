@@ -215,7 +215,7 @@ mod tests {
                 None,
                 jittered.clone(),
                 vec![],
-                Some("waits for its time; next try Thu 2026-11-26 03:05:00 +00:00".to_owned()),
+                Some("waits for its time; next try Thu 2026-11-26 03:05 +00:00".to_owned()),
             ),
             (
                 None,
@@ -242,7 +242,7 @@ mod tests {
                 Some(closed(None)),
                 jittered,
                 vec![here],
-                Some(format!("{quota}: ExceedBuilderQuota: none is free; next try Thu 2026-11-26 03:10:00 +00:00")),
+                Some(format!("{quota}: ExceedBuilderQuota: none is free; next try Thu 2026-11-26 03:10 +00:00")),
             ),
             (
                 Some(closed(Some(3))),
