@@ -32,13 +32,13 @@ use crate::{
 pub(super) const INSERT_BAKES: &str = "
 INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers, covers_from, settings,
                              config_hash, state, progress, reason, reason_code, wake_at, give_up_at, created_at,
-                             finished_at,
-                             requested_by, region)
+                             finished_at, requested_by, region, holds_builder, holds_instance)
 SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', value ->> 'line_id', value ->> 'slot',
        value ->> 'trigger', value ->> 'covers', value ->> 'covers_from', value ->> 'settings', value ->> 'config_hash',
        value ->> 'state', value ->> 'progress', value ->> 'reason', value ->> 'reason_code', value ->> 'wake_at',
        value ->> 'give_up_at',
-       value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region'
+       value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region',
+       value ->> 'holds_builder', value ->> 'holds_instance'
 FROM json_each(?1) WHERE true
 ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING
 RETURNING id, schedule_id, instance_id, slot";
@@ -68,7 +68,7 @@ ORDER BY b.slot";
 /// in ?2, which give their slots up.
 pub(super) const OPEN_INSTANCES: &str = "
 SELECT instance_id, id FROM bakes INDEXED BY bakes_open
-WHERE finished_at IS NULL AND (state <> 'queued' OR slot <= ?1) AND id NOT IN (SELECT value FROM json_each(?2))
+WHERE finished_at IS NULL AND (holds_instance OR slot <= ?1) AND id NOT IN (SELECT value FROM json_each(?2))
 ORDER BY id";
 
 /// A row for a slot, or for a range of missed ones.
@@ -277,6 +277,8 @@ struct Row<'a> {
     finished_at: Option<i64>,
     requested_by: Option<&'a str>,
     region: Option<&'a str>,
+    holds_builder: bool,
+    holds_instance: bool,
 }
 
 #[derive(Serialize)]
@@ -332,6 +334,8 @@ fn encode<'a>(
             finished_at: row.state.is_ended().then_some(created_at),
             requested_by: who,
             region: row.settings.as_ref().map(|settings| settings.instance_region.as_str()),
+            holds_builder: row.state.holds_builder(),
+            holds_instance: row.state.holds_instance(),
         });
     }
     Ok((settings, encoded))
