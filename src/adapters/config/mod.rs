@@ -16,6 +16,7 @@
 //! `chunks`, and twice: once for the keys that schedules share, once for the schedules. At most one chunk's document is
 //! in memory, none when [`load`] returns.
 
+mod backup_keys;
 mod bounded;
 mod chunks;
 pub mod crontab;
@@ -51,6 +52,7 @@ use toml::{
 };
 
 pub use self::{
+    backup_keys::BackupSettings,
     files::{FileStamps, fingerprint},
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
@@ -115,6 +117,7 @@ const LIVE: &[(&str, &str)] = &[
     ("daemon", "prune_interval"),
     ("daemon", "max_deletions"),
     ("daemon", "watch"),
+    ("daemon", "backup"),
 ];
 
 impl Config {
@@ -505,6 +508,7 @@ mod tests {
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
             "mode" => "\"observe\"",
+            "backup" => "{ keep = 17 }",
             _ => "\"17s\"",
         };
         let before = config("");
@@ -512,7 +516,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 23, "a key was added or removed");
+        assert_eq!(all.len(), 24, "a key was added or removed");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
 use super::{
+    backup_keys::{BackupLayer, BackupSettings, backup, backup_kind},
     key::Kind,
     reader::{Diagnostics, Item, layer, suggestion},
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
@@ -164,6 +165,8 @@ with_texts! {
         /// `"observe"` makes every call that only reads and none that changes the cloud: slots end as skipped, code `observe`, and
         /// nothing is deleted or copied. Default `"act"`.
         pub mode: Mode,
+        /// Scheduled backups of the history, each verified; `{}` stands for the defaults of its keys. Default: no backups.
+        pub backup: Option<BackupSettings>,
     }
 }
 
@@ -182,6 +185,7 @@ impl Default for DaemonSettings {
             max_deletions: None,
             watch: false,
             mode: Mode::Act,
+            backup: None,
         }
     }
 }
@@ -241,6 +245,7 @@ layer! {
         max_deletions: u32 = Integer(0, 1_000_000),
         watch: bool = Bool,
         mode: Mode = OneOf(&[("act", Mode::Act), ("observe", Mode::Observe)]),
+        backup: BackupLayer = Custom(backup, backup_kind),
     }
 }
 

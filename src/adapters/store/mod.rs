@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod backup_folder;
 mod brakes;
 mod channels;
 mod checks;
@@ -36,6 +37,7 @@ mod writer;
 
 pub use self::audit::{AuditFilter, AuditRow};
 pub use self::backup::{BackupError, Progress, Restored, Sound, restore};
+pub use self::backup_folder::{BackupFile, BackupFolder};
 pub use self::brakes::StandingBrake;
 pub use self::channels::{ChannelOrder, ChannelRow, Moved};
 pub use self::checks::{CheckResult, DueCheck, ImageCheck};

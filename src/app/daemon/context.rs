@@ -15,6 +15,7 @@ use tokio::sync::{
 
 use super::{
     engine::{EngineRequest, EngineStatus, RequestError},
+    housekeeping::board::Board,
     task_reports::{TaskReport, TaskReports},
 };
 use crate::{
@@ -46,6 +47,7 @@ pub(super) struct DaemonContext {
     pub(super) activations: Sender<u64>,
     // Read and written briefly: never locked across an await.
     pub(super) task_reports: Mutex<TaskReports>,
+    pub(super) housekeeping: Board,
     pub(super) on_disk: Mutex<Tried>,
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Wall clock and time since boot at the start.

@@ -1,8 +1,8 @@
 //! The daemon: sets up clock, history, cloud and engine, and defines the order of start and stop.
 //!
-//! Start: history (with the lock on the state directory), cloud, engine, control socket, ticker, then READY. If the
+//! Start: history (with the lock on the state directory), cloud, engine, control socket, then READY. If the
 //! history was restored or is empty, the engine starts nothing before the comparison with the cloud. Stop, on SIGTERM
-//! or SIGINT: ticker, engine (which waits a limited time for calls in flight), socket, history. A second signal ends
+//! or SIGINT: engine (which waits a limited time for calls in flight), socket, history. A second signal ends
 //! the process at once, like a power cut; the next start is the same in all cases.
 
 use std::{
@@ -29,12 +29,14 @@ use crate::{
 };
 
 mod calls;
+mod catch_panic;
 mod clocks;
 mod context;
 mod control_server;
 mod engine;
 mod health;
 mod history_problems;
+mod housekeeping;
 mod image_tasks;
 mod planner;
 mod reconcile;
@@ -45,9 +47,11 @@ mod signals;
 mod slot_lists;
 mod status;
 mod task_reports;
-mod ticker;
 mod watch;
 mod watchdog;
+
+#[cfg(test)]
+mod context_for_tests;
 
 pub use self::calls::client;
 use self::context::DaemonContext;
@@ -84,9 +88,6 @@ pub enum DaemonError {
     /// The engine ended unexpectedly.
     #[error("the engine ended badly")]
     Engine(#[source] tokio::task::JoinError),
-    /// The ticker.
-    #[error("the ticker could not be started")]
-    Ticker(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
 /// Input of the daemon. It reads nothing else from the process.
@@ -127,7 +128,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         store: Arc::clone(&store),
         cloud,
         clock,
-        orders: orders.clone(),
+        orders,
         engine: engine_status,
         config_path,
         environment,
@@ -136,6 +137,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         image_lock: tokio::sync::Mutex::default(),
         activations: Sender::default(),
         task_reports: Mutex::default(),
+        housekeeping: housekeeping::board::Board::default(),
         on_disk: Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         started,
@@ -149,8 +151,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let image_tasks = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
-    let ticker = ticker::Ticker::start(orders, Arc::clone(&store)).await?;
-    // The first turn does not wait for a tick: missed slots and running bakes continue now.
+    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&shared), engine_stop.clone()));
+    // The first turn does not wait for the engine's timer: missed slots and running bakes continue now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
     systemd::ready(&service_status::line(&shared).await);
@@ -184,7 +186,6 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     tracing::info!("stopping");
     let stop_bound = tokio::time::Instant::now() + drain + AFTER_DRAIN;
     ask_for_time_to_stop(stop_bound);
-    ticker.stop().await;
     engine_stop.cancel();
     let by_itself = ended.is_some();
     let ended = match ended {
@@ -208,7 +209,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, image_tasks, control, page, watch, watchdog, service_status] {
+    for task in [settling, image_tasks, housekeeping, control, page, watch, watchdog, service_status] {
         // They have nothing to save; a panic was logged when it happened.
         let _ = task.await;
     }
