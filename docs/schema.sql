@@ -154,6 +154,24 @@ CREATE INDEX distributions_failed ON distributions (bake_id) WHERE state = 'fail
 
 CREATE INDEX distributions_open ON distributions (wake_at) WHERE finished_at IS NULL;
 
+CREATE TABLE events (
+    id           INTEGER PRIMARY KEY AUTOINCREMENT,
+    -- Milliseconds since 1970 by this host's clock.
+    at           INTEGER NOT NULL,
+    type         TEXT NOT NULL,
+    severity     TEXT NOT NULL,
+    subject_kind TEXT NOT NULL,
+    subject_id   TEXT NOT NULL,
+    -- Start of the problem that it is about.
+    since        INTEGER,
+    message      TEXT NOT NULL,
+    command      TEXT,
+    -- The facts by name, a JSON object.
+    data         TEXT NOT NULL
+) STRICT;
+
+CREATE INDEX events_by_time ON events (at);
+
 CREATE TABLE failed_images (
     image_id     TEXT    NOT NULL PRIMARY KEY,
     line_id      TEXT    NOT NULL,
@@ -280,6 +298,22 @@ CREATE TABLE pins (
     until    INTEGER,          -- NULL: until it is unpinned
     reason   TEXT    NOT NULL,
     who      TEXT    NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE TABLE problems (
+    code                TEXT NOT NULL,
+    subject_kind        TEXT NOT NULL,
+    subject_id          TEXT NOT NULL,
+    since               TEXT NOT NULL,
+    severity            TEXT NOT NULL,
+    message             TEXT NOT NULL,
+    command             TEXT,
+    acknowledged_by     TEXT,
+    acknowledged_at     TEXT,
+    -- NULL: until the problem ends.
+    acknowledged_until  TEXT,
+    acknowledged_reason TEXT,
+    PRIMARY KEY (code, subject_kind, subject_id)
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE settings (

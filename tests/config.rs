@@ -542,7 +542,7 @@ fn the_table_of_backups_is_merged_key_by_key_and_checked() {
     assert_eq!(wrong("{ every = \"59m\" }"), ["out-of-range 2:20..25"]);
     assert_eq!(wrong("{ dir = \"backups\" }"), ["bad-path 2:18..27"]);
     assert_eq!(wrong("{ dir = \"~/backups\" }"), ["bad-path 2:18..29"]);
-    assert_eq!(wrong("{ dir = \"\" }"), ["bad-value 2:18..20"]);
+    assert_eq!(wrong("{ dir = \"\" }"), ["bad-path 2:18..20"]);
     assert_eq!(wrong("{ evry = \"1d\" }"), ["unknown-key 2:12..16"]);
     assert_eq!(wrong("\"1d\""), ["bad-type 2:10..14"]);
     let tilde = with("{ dir = \"~/backups\" }").bad().render(false);

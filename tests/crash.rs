@@ -169,6 +169,17 @@ fn check(cloud: &Cloud, host: &Host, kills: &str) {
         assert_eq!((state, made), wanted, "{key}: {}", report());
     }
     assert!(images.is_empty(), "images without a row: {images:?} {}", report());
+    let ends = ["bake_succeeded", "bake_failed", "bake_skipped", "bake_cancelled"];
+    let args: Vec<&str> = ends.iter().flat_map(|kind| ["--type", kind]).chain(["--limit", "1000"]).collect();
+    let events = host.json(0, &[&["events"], args.as_slice()].concat())["events"].clone();
+    let of_events = events.as_array().unwrap().iter().map(|event| (&event["data"]["bake"], &event["type"]));
+    let mut of_events: Vec<String> =
+        of_events.map(|(bake, kind)| format!("{bake} {}", kind.as_str().unwrap())).collect();
+    let ended = rows.iter().map(|row| format!("{} bake_{}", row["id"], row["state"].as_str().unwrap()));
+    let mut ended: Vec<String> = ended.collect();
+    of_events.sort_unstable();
+    ended.sort_unstable();
+    assert_eq!(of_events, ended, "a fact and its event differ: {}", report());
     assert!(slots.values().all(|n| *n == 1), "a slot has two rows: {}", report());
     assert_eq!(hooks(host, "stopped"), ["before 1", "before 2", "after 2", "after 1"], "{}", report());
     assert_eq!(hooks(host, "vetoed"), ["before 1", "before veto", "after 1"], "{}", report());

@@ -153,7 +153,7 @@ impl Past {
             message: None,
         };
         let (bake, line) = (BakeId(self.bakes), LineId::from(line));
-        let step = Transition { bake, line, state: building, reason: None, attempt: Some(attempt) };
+        let step = Transition { bake, line, state: building, reason: None, attempt: Some(attempt), events: Vec::new() };
         self.store.commit(std::slice::from_ref(&step), at).await.unwrap();
         step
     }

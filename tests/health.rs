@@ -4,6 +4,8 @@
 
 mod support;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use chrono::{DateTime, TimeDelta, Timelike as _, Utc};
 use imagebaked::domain::clock::{Clock as _, SystemClock};
 use serde_json::{Value, json};
@@ -67,6 +69,79 @@ fn until_judged(host: &Host, verdict: &str, problems: &[&str]) {
     assert!(plugin.status.code() == Some(code) && line.starts_with(&format!("{nagios} - ")), "{line}");
     let text = String::from_utf8(host.run(&["status"]).stdout).unwrap();
     assert!(text.starts_with(&word), "{text}");
+    assert_eq!(standing_by_events(host), judged(host).1.into_iter().collect(), "{}", host.log());
+}
+
+/// The problems that stand by their events, of which each begins once and ends once.
+fn standing_by_events(host: &Host) -> BTreeSet<String> {
+    let kinds = ["problem_started", "problem_changed", "problem_ended"];
+    let args: Vec<&str> = kinds.iter().flat_map(|kind| ["--type", kind]).chain(["--limit", "1000"]).collect();
+    let events = host.json(0, &[&["events"], args.as_slice()].concat())["events"].clone();
+    let mut standing: BTreeMap<String, String> = BTreeMap::new();
+    for event in events.as_array().unwrap() {
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (code, subject) = (text(&event["data"]["code"]), &event["subject"]);
+        let problem = format!("{code} {}:{}", text(&subject["kind"]), text(&subject["id"]));
+        let before = match event["type"].as_str().unwrap() {
+            "problem_started" => standing.insert(problem.clone(), text(&event["severity"])).is_none(),
+            "problem_changed" => standing.insert(problem.clone(), text(&event["severity"])).is_some(),
+            _ => standing.remove(&problem).is_some(),
+        };
+        assert!(before, "{problem} began or ended twice: {events:#}");
+    }
+    standing.into_iter().map(|(problem, severity)| format!("{severity} {problem}")).collect()
+}
+
+#[test]
+fn an_acknowledged_problem_is_listed_and_does_not_count_until_it_ends() {
+    let cloud = Cloud::start();
+    cloud.add_faults(REFUSED);
+    let mut host = Host::new(cloud.addr, GOLDEN);
+    host.start();
+    host.bake("golden");
+    until_judged(&host, "warning", &["warning bake_failed line:golden"]);
+    let (_, refused) = host.expect(3, &["ack", "bake_missed", "--reason", "known"]);
+    assert!(refused.contains("no problem bake_missed stands"), "{refused}");
+    let (_, refused) = host.expect(3, &["ack", "bake_failed", "silver", "--reason", "known"]);
+    assert!(refused.contains("it stands of: line:golden"), "{refused}");
+    host.expect(2, &["ack", "bake_failde", "--reason", "known"]);
+    host.expect(2, &["ack", "bake_failed", "--reason", " "]);
+    host.expect(0, &["ack", "bake_failed", "golden", "--reason", "ticket 17"]);
+    let acknowledged = |host: &Host| {
+        let health = host.json(0, &["status"])["health"].clone();
+        assert_eq!(health["verdict"], "ok", "{health}");
+        assert_eq!(health["problems"][0]["acknowledged"]["reason"], "ticket 17", "{health}");
+        assert!(host.expect(0, &["status"]).0.starts_with("OK: 1 acknowledged."));
+        assert!(host.expect(0, &["status", "--check"]).0.starts_with("OK - "));
+    };
+    acknowledged(&host);
+    host.kill();
+    host.start();
+    acknowledged(&host);
+    host.expect(0, &["unack", "bake_failed"]);
+    until_judged(&host, "warning", &["warning bake_failed line:golden"]);
+    host.expect(0, &["ack", "bake_failed", "--reason", "ticket 17", "--until", "1h"]);
+    recover(&cloud);
+    host.bake("golden");
+    until_judged(&host, "ok", &[]);
+    cloud.add_faults(REFUSED);
+    host.bake("golden");
+    until_judged(&host, "warning", &["warning bake_failed line:golden"]);
+    let actions: Vec<String> = host.json(0, &["events", "--about", "line:golden"])["events"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|event| event["type"].as_str().unwrap().to_owned())
+        .collect();
+    let wanted = [
+        "problem_started",
+        "problem_acknowledged",
+        "problem_unacknowledged",
+        "problem_acknowledged",
+        "problem_ended",
+        "problem_started",
+    ];
+    assert_eq!(actions, wanted);
 }
 
 /// Changes the history while no daemon runs.

@@ -27,6 +27,7 @@ const DOMAIN_ORDER: &[&[&str]] = &[
     &["image"],
     &["plan"],
     &["health"],
+    &["event"],
     &["status"],
 ];
 

@@ -379,7 +379,7 @@ fn a_start_that_is_refused_is_reported_and_tried_until_it_works() {
     assert_eq!((&bake["state"], power(&cloud, "ecd-slow").as_str()), (&"succeeded".into(), "running"));
     assert_eq!(cloud.calls("StartDesktops", None).len(), 5);
     let report =
-        "instance ecd-slow was stopped for bake 1 of golden and is not running again yet: InsufficientResource";
+        "ERROR instance ecd-slow was stopped for bake 1 of golden and is not running again yet: InsufficientResource";
     assert_eq!(host.log().matches(report).count(), 1, "{}", host.log());
 }
 

@@ -15,8 +15,13 @@ use std::fmt;
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde::{Deserialize, Serialize};
 
+mod codes;
 pub mod lines;
 pub mod outage;
+pub mod quota;
+pub mod standing;
+
+pub use self::codes::{CODES, CodeRow, ProblemCode};
 
 /// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -39,43 +44,6 @@ pub enum Verdict {
     Warning,
     /// At least one problem of severity `problem`.
     Problem,
-}
-
-/// Stable code of a kind of problem. Scripts compare it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[expect(missing_docs, reason = "docs/problems.md explains each code")]
-pub enum ProblemCode {
-    BakeFailed,
-    BakeMissed,
-    NoGoodImage,
-    ImageTooOld,
-    ImageStuck,
-    ImageLate,
-    ImageNotInHistory,
-    VerifyFailed,
-    ReplicaFailed,
-    InstanceNotRunning,
-    ScheduleAutoPaused,
-    CredentialsRejected,
-    RightsMissing,
-    CloudUnreachable,
-    ListIncomplete,
-    BuilderQuotaFull,
-    ImageQuotaFull,
-    ClockSkew,
-    ZonesOld,
-    HistoryUnwritable,
-    HistoryReplaced,
-    ReconcilePending,
-    ConfigurationRefused,
-    RestartRequired,
-    EngineStalled,
-    HousekeepingStalled,
-    BackupFailed,
-    NotifyFailed,
-    PruneNeedsConfirmation,
-    NoLeader,
 }
 
 /// Subject of a problem.
@@ -103,6 +71,7 @@ pub enum SubjectKind {
     Line,
     Bake,
     Image,
+    Channel,
     Notify,
 }
 
@@ -156,24 +125,42 @@ pub struct Acknowledgement {
 }
 
 impl Health {
-    /// The verdict of these problems, in the order of reading.
-    pub fn of(mut problems: Vec<Problem>) -> Self {
+    /// The verdict of these problems, in the order of reading. Nobody has acknowledged one.
+    pub fn of(problems: Vec<Problem>) -> Self {
+        Self::of_reported(problems.into_iter().map(|problem| ReportedProblem { problem, acknowledged: None }).collect())
+    }
+
+    /// The verdict of these problems, in the order of reading: those that count first.
+    pub fn of_reported(mut problems: Vec<ReportedProblem>) -> Self {
         problems.sort_by(|a, b| {
-            let weight = |problem: &Problem| (std::cmp::Reverse(problem.severity), problem.subject.kind);
+            let weight = |one: &ReportedProblem| {
+                (!one.counts(), std::cmp::Reverse(one.problem.severity), one.problem.subject.kind)
+            };
+            let (of_a, of_b) = (&a.problem, &b.problem);
             // RFC 3339 in UTC sorts by time.
-            (weight(a), &a.since, a.code, &a.subject.id).cmp(&(weight(b), &b.since, b.code, &b.subject.id))
+            (weight(a), &of_a.since, of_a.code, &of_a.subject.id).cmp(&(
+                weight(b),
+                &of_b.since,
+                of_b.code,
+                &of_b.subject.id,
+            ))
         });
-        let verdict = Verdict::of(&problems);
-        let problems = problems.into_iter().map(|problem| ReportedProblem { problem, acknowledged: None }).collect();
+        let verdict = Verdict::of(problems.iter().filter(|one| one.counts()).map(|one| &one.problem));
         Self { verdict, problems }
     }
 
-    /// The problems, most severe first.
+    /// The problems that nobody has acknowledged, most severe first.
     pub fn problems(&self) -> impl ExactSizeIterator<Item = &Problem> {
-        self.problems.iter().map(|reported| &reported.problem)
+        let counting = self.problems.iter().take_while(|one| one.counts()).count();
+        self.problems[..counting].iter().map(|reported| &reported.problem)
     }
 
-    /// `1 problem, 2 warnings`.
+    /// The problems that a person has acknowledged.
+    pub fn acknowledged(&self) -> impl Iterator<Item = (&Problem, &Acknowledgement)> {
+        self.problems.iter().filter_map(|one| Some((&one.problem, one.acknowledged.as_ref()?)))
+    }
+
+    /// `1 problem, 2 warnings, 1 acknowledged`.
     pub fn counts(&self) -> String {
         let count = |severity: Severity, word: &str| match self
             .problems()
@@ -184,17 +171,34 @@ impl Health {
             1 => Some(format!("1 {word}")),
             n => Some(format!("{n} {word}s")),
         };
-        let counts = [count(Severity::Problem, "problem"), count(Severity::Warning, "warning")];
+        let acknowledged = match self.acknowledged().count() {
+            0 => None,
+            n => Some(format!("{n} acknowledged")),
+        };
+        let counts = [count(Severity::Problem, "problem"), count(Severity::Warning, "warning"), acknowledged];
         counts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     /// One line: the verdict, the number of problems, and the first of them.
     pub fn headline(&self) -> String {
         match self.problems().next() {
-            None => self.verdict.to_string(),
+            None if self.problems.is_empty() => self.verdict.to_string(),
+            None => format!("{}: {}", self.verdict, self.counts()),
             Some(first) => format!("{}: {}: {}", self.verdict, self.counts(), first.message),
         }
     }
+}
+
+impl ReportedProblem {
+    /// Whether it counts for the verdict: nobody has acknowledged it.
+    pub fn counts(&self) -> bool {
+        self.acknowledged.is_none()
+    }
+}
+
+/// An instant as the fields of health have it: RFC 3339 in UTC, to the second.
+pub fn utc(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
 }
 
 /// Messages of a hook or the cloud may have several lines; a problem has one.
@@ -212,8 +216,7 @@ impl Problem {
         message: String,
         command: Option<String>,
     ) -> Self {
-        let since = since.to_rfc3339_opts(SecondsFormat::Secs, true);
-        Self { severity, code, subject, since, message, command }
+        Self { severity, code, subject, since: utc(since), message, command }
     }
 }
 
@@ -230,51 +233,59 @@ impl fmt::Display for Verdict {
 
 impl fmt::Display for Severity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Warning => "warning",
-            Self::Problem => "problem",
-        })
+        f.write_str(self.as_str())
     }
 }
 
-impl ProblemCode {
-    /// Every code with its spelling, which is the one of serde.
-    pub const WORDS: [(Self, &'static str); 30] = [
-        (Self::BakeFailed, "bake_failed"),
-        (Self::BakeMissed, "bake_missed"),
-        (Self::NoGoodImage, "no_good_image"),
-        (Self::ImageTooOld, "image_too_old"),
-        (Self::ImageStuck, "image_stuck"),
-        (Self::ImageLate, "image_late"),
-        (Self::ImageNotInHistory, "image_not_in_history"),
-        (Self::VerifyFailed, "verify_failed"),
-        (Self::ReplicaFailed, "replica_failed"),
-        (Self::InstanceNotRunning, "instance_not_running"),
-        (Self::ScheduleAutoPaused, "schedule_auto_paused"),
-        (Self::CredentialsRejected, "credentials_rejected"),
-        (Self::RightsMissing, "rights_missing"),
-        (Self::CloudUnreachable, "cloud_unreachable"),
-        (Self::ListIncomplete, "list_incomplete"),
-        (Self::BuilderQuotaFull, "builder_quota_full"),
-        (Self::ImageQuotaFull, "image_quota_full"),
-        (Self::ClockSkew, "clock_skew"),
-        (Self::ZonesOld, "zones_old"),
-        (Self::HistoryUnwritable, "history_unwritable"),
-        (Self::HistoryReplaced, "history_replaced"),
-        (Self::ReconcilePending, "reconcile_pending"),
-        (Self::ConfigurationRefused, "configuration_refused"),
-        (Self::RestartRequired, "restart_required"),
-        (Self::EngineStalled, "engine_stalled"),
-        (Self::HousekeepingStalled, "housekeeping_stalled"),
-        (Self::BackupFailed, "backup_failed"),
-        (Self::NotifyFailed, "notify_failed"),
-        (Self::PruneNeedsConfirmation, "prune_needs_confirmation"),
-        (Self::NoLeader, "no_leader"),
+impl Severity {
+    /// Spelling in tables and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Warning => "warning",
+            Self::Problem => "problem",
+        }
+    }
+
+    /// The severity with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Warning, Self::Problem].into_iter().find(|severity| severity.as_str() == word)
+    }
+}
+
+impl SubjectKind {
+    /// Every kind with its spelling, which is the one of serde.
+    pub const WORDS: [(Self, &'static str); 13] = [
+        (Self::Daemon, "daemon"),
+        (Self::History, "history"),
+        (Self::Credentials, "credentials"),
+        (Self::Cloud, "cloud"),
+        (Self::Clock, "clock"),
+        (Self::Configuration, "configuration"),
+        (Self::Instance, "instance"),
+        (Self::Schedule, "schedule"),
+        (Self::Line, "line"),
+        (Self::Bake, "bake"),
+        (Self::Image, "image"),
+        (Self::Channel, "channel"),
+        (Self::Notify, "notify"),
     ];
 
     /// Spelling in tables and JSON.
     pub fn as_str(self) -> &'static str {
-        Self::WORDS.iter().find(|(code, _)| *code == self).map_or("", |(_, word)| word)
+        Self::WORDS.iter().find(|(kind, _)| *kind == self).map_or("", |(_, word)| word)
+    }
+
+    /// The kind with this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::WORDS.iter().find(|(_, known)| *known == word).map(|(kind, _)| *kind)
+    }
+}
+
+/// `line:golden`; the kind alone if there is only one.
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.id.is_empty() { "" } else { ":" };
+        write!(f, "{}{separator}{}", self.kind.as_str(), self.id)
     }
 }
 

@@ -21,4 +21,6 @@ pub mod image;
 pub mod plan;
 
 pub mod health;
+
+pub mod event;
 pub mod status;

@@ -218,7 +218,7 @@ pub struct TaskError {
 /// Runs of a job of the housekeeping since the start of the daemon.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct HousekeepingJob {
-    /// `heartbeat`, `retention`, `history_upkeep` or `backup`.
+    /// `heartbeat`, `retention`, `history_upkeep`, `old_events` or `backup`.
     pub name: String,
     /// Beginning of a run that has not ended.
     pub running_since: Option<String>,

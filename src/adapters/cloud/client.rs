@@ -9,16 +9,11 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     CloudOptions, acs3,
-    actions::{
-        Accepted, CallerIdentity, CreateImageByInstance, CreatedImage, DeleteImage, DescribeDesktops, Desktop,
-        GetCallerIdentity, Image, ImagePage, ListImage, ListWuyingServer, Server, StartDesktops,
-        StartTaskForDistributeImage, StartWuyingServer, StopDesktops, StopWuyingServer,
-    },
+    actions::{DescribeDesktops, ListImage},
     answer::{self, ApiResponse},
     credentials::{CredentialProvider, Credentials, Environment, NoCredentials, SourceName},
     endpoint::{Endpoint, EndpointError, Endpoints},
     http::{Http, HttpError, Incoming, Method, Outgoing},
-    listing::{Listing, MOST_PAGES, Pages, Taken},
     outage::OutageWatch,
     request::{CloudCall, Product, RpcRequest},
     throttle::Throttle,
@@ -33,11 +28,8 @@ use crate::domain::{
         Clock,
         watch::{self, ClockWatch, Sent},
     },
-    ids::{ImageId, InstanceId},
 };
 
-/// Maximum number of reads of a list whose count keeps changing.
-const MOST_READINGS: u32 = 3;
 /// Maximum size of a response to an unsigned request: an error has a few lines, a page of a proxy may be longer.
 const GREETING_LIMIT: usize = 256 * 1024;
 
@@ -154,110 +146,6 @@ impl CloudClient {
         })
     }
 
-    /// Starts to make an image.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn create_image(&self, call: &CreateImageByInstance) -> Result<ApiResponse<CreatedImage>, ApiError> {
-        self.call(call).await
-    }
-
-    /// The images that match the filter, in one response that must contain all of them: for one image by its id. A
-    /// response with another image than the requested one is not used.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn list_images(&self, call: &ListImage) -> Result<ApiResponse<ImagePage>, ApiError> {
-        let asked: Vec<&str> = call.image_id.iter().map(ImageId::as_str).collect();
-        let answer = self.list_once(call, &asked, |image: &Image| image.image_id.as_str()).await?;
-        answer.try_map(|images| Ok(ImagePage { images }))
-    }
-
-    /// Workstations with these ids.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn list_servers(&self, call: &ListWuyingServer) -> Result<ApiResponse<Vec<Server>>, ApiError> {
-        let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
-        self.list_once(call, &asked, |server: &Server| server.id.as_str()).await
-    }
-
-    /// Cloud desktops with these ids.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn describe_desktops(&self, call: &DescribeDesktops) -> Result<ApiResponse<Vec<Desktop>>, ApiError> {
-        let asked: Vec<&str> = call.ids.iter().map(InstanceId::as_str).collect();
-        self.list_once(call, &asked, |desktop: &Desktop| desktop.id.as_str()).await
-    }
-
-    /// All images that match the filter.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if a page fails or the list is incomplete.
-    pub async fn list_all_images(&self, filter: &ListImage) -> Result<Vec<Image>, ApiError> {
-        self.list_all(filter).await
-    }
-
-    /// One response that must contain all rows; `asked` are the requested ids, if any.
-    async fn list_once<L: Listing>(
-        &self,
-        call: &L,
-        asked: &[&str],
-        id: impl Fn(&L::Row) -> &str,
-    ) -> Result<ApiResponse<Vec<L::Row>>, ApiError> {
-        let answer = self.call(call).await?;
-        let request_id = answer.request_id.clone();
-        answer.try_map(|page| page.read_whole::<L>(asked, id)).map_err(|error| ApiError { request_id, ..error })
-    }
-
-    /// All rows of a list that match the filter, page by page; the filter's own page is ignored. The first error ends
-    /// it, because a partial list would be taken for complete. A list that changed while it was read is read again.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if a page fails or the list is incomplete.
-    pub async fn list_all<L: Listing>(&self, filter: &L) -> Result<Vec<L::Row>, ApiError> {
-        let mut reading = 1;
-        loop {
-            match self.read_all(filter).await? {
-                Ok(rows) => return Ok(rows),
-                Err(moved) if reading >= MOST_READINGS => return Err(moved),
-                Err(_) => reading += 1,
-            }
-        }
-    }
-
-    /// Reads a list once; the inner error is for one that changed meanwhile.
-    async fn read_all<L: Listing>(&self, filter: &L) -> Result<Result<Vec<L::Row>, ApiError>, ApiError> {
-        let mut pages = Pages::<L>::default();
-        let mut cursor = L::first();
-        for _ in 1..=MOST_PAGES {
-            let answer = self.call(&filter.page(&cursor)).await?;
-            let taken = answer.value.read::<L>().and_then(|page| pages.take(page, &cursor));
-            match taken.map_err(|error| ApiError { request_id: answer.request_id, ..error })? {
-                Taken::Whole(rows) => return Ok(Ok(rows)),
-                Taken::Next(next) => cursor = next,
-                Taken::Moved(error) => return Ok(Err(error)),
-            }
-        }
-        Err(pages.endless())
-    }
-
-    /// Owner of the credentials.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn caller_identity(&self) -> Result<ApiResponse<CallerIdentity>, ApiError> {
-        self.call(&GetCallerIdentity).await
-    }
-
     /// Host of calls of this product.
     ///
     /// # Errors
@@ -295,60 +183,6 @@ impl CloudClient {
     /// Source of the last used credentials; `None` before the first request.
     pub async fn credentials_in_use(&self) -> Option<(SourceName, Option<DateTime<Utc>>)> {
         self.credential_provider.at_hand().await.map(|at_hand| (at_hand.source, at_hand.expires_at))
-    }
-
-    /// Deletes an image in all regions.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn delete_image(&self, call: &DeleteImage) -> Result<ApiResponse<Option<bool>>, ApiError> {
-        self.call(call).await
-    }
-
-    /// Starts to copy an image to regions; returns the task's id.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn distribute_image(&self, call: &StartTaskForDistributeImage) -> Result<ApiResponse<String>, ApiError> {
-        self.call(call).await
-    }
-
-    /// Starts workstations.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn start_servers(&self, call: &StartWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
-        self.call(call).await
-    }
-
-    /// Stops workstations.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn stop_servers(&self, call: &StopWuyingServer) -> Result<ApiResponse<Accepted>, ApiError> {
-        self.call(call).await
-    }
-
-    /// Starts cloud desktops.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn start_desktops(&self, call: &StartDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
-        self.call(call).await
-    }
-
-    /// Stops cloud desktops.
-    ///
-    /// # Errors
-    ///
-    /// `ApiError` if the call fails.
-    pub async fn stop_desktops(&self, call: &StopDesktops) -> Result<ApiResponse<Accepted>, ApiError> {
-        self.call(call).await
     }
 
     /// Rereads the credentials, after an error of class `Credential`; returns their source.

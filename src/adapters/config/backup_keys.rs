@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::{
     key::Kind,
     reader::{Diagnostics, Item, layer},
-    settings::filled,
     value_types::{Custom, Integer, Period},
 };
 
@@ -75,9 +74,9 @@ pub(super) fn backup_kind() -> Kind {
 
 /// Reads a path from the root: the daemon has no home and a working folder of its own.
 fn absolute(item: Item<'_, '_>, out: &mut Diagnostics) -> Option<String> {
-    let text = filled(item, out)?;
-    if Path::new(&text).is_absolute() {
-        return Some(text);
+    let text = item.text(out)?;
+    if Path::new(text).is_absolute() {
+        return Some(text.to_owned());
     }
     let hint = if text.starts_with('~') {
         "`~` means nothing to a service: write the path from `/` on"

@@ -116,6 +116,7 @@ const LIVE: &[(&str, &str)] = &[
     ("daemon", "owner"),
     ("daemon", "prune_interval"),
     ("daemon", "max_deletions"),
+    ("daemon", "keep_events"),
     ("daemon", "watch"),
     ("daemon", "backup"),
 ];
@@ -509,6 +510,7 @@ mod tests {
             "watch" => "true",
             "mode" => "\"observe\"",
             "backup" => "{ keep = 17 }",
+            "keep_events" => "\"17h\"",
             _ => "\"17s\"",
         };
         let before = config("");
@@ -516,7 +518,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 24, "a key was added or removed");
+        assert_eq!(all.len(), 25, "a key was added or removed");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");

@@ -160,12 +160,14 @@ with_texts! {
         /// Maximum number of images that one retention pass deletes without `prune --confirm`. Default: twice the
         /// number of lines with `keep`, without deletions of images that a new one replaces.
         pub max_deletions: Option<u32>,
+        /// How long events are kept; at most two million are, however young they are. Default `"90d"`.
+        pub keep_events: Duration,
         /// Whether changed files are reloaded automatically. Default `false`.
         pub watch: bool,
         /// `"observe"` makes every call that only reads and none that changes the cloud: slots end as skipped, code `observe`, and
         /// nothing is deleted or copied. Default `"act"`.
         pub mode: Mode,
-        /// Scheduled backups of the history, each verified; `{}` stands for the defaults of its keys. Default: no backups.
+        /// Scheduled backups of the history, each verified; `{}` means the defaults of its keys. Default: no backups.
         pub backup: Option<BackupSettings>,
     }
 }
@@ -183,6 +185,7 @@ impl Default for DaemonSettings {
             drain: Duration::from_secs(30),
             prune_interval: Duration::from_hours(1),
             max_deletions: None,
+            keep_events: Duration::from_hours(90 * 24),
             watch: false,
             mode: Mode::Act,
             backup: None,
@@ -243,6 +246,7 @@ layer! {
         drain: Duration = Period(Duration::ZERO),
         prune_interval: Duration = Period(Duration::from_millis(100)),
         max_deletions: u32 = Integer(0, 1_000_000),
+        keep_events: Duration = Period(Duration::from_hours(1)),
         watch: bool = Bool,
         mode: Mode = OneOf(&[("act", Mode::Act), ("observe", Mode::Observe)]),
         backup: BackupLayer = Custom(backup, backup_kind),

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 
 use crate::domain::{
+    health::ProblemCode,
     ids::{BakeId, ImageId, InstanceId},
     image::{
         change::Change,
@@ -162,6 +163,24 @@ pub enum Request {
     Undelete {
         /// Which.
         image: ImageId,
+    },
+    /// Acknowledge a standing problem.
+    Acknowledge {
+        /// Its code.
+        code: ProblemCode,
+        /// Its subject; may be omitted if there is only one problem of the code.
+        subject: Option<String>,
+        /// Until when; `None`: until it ends.
+        until: Option<DateTime<Utc>>,
+        /// Why.
+        reason: String,
+    },
+    /// End the acknowledgement of a problem.
+    Unacknowledge {
+        /// Its code.
+        code: ProblemCode,
+        /// Its subject; may be omitted if there is only one problem of the code.
+        subject: Option<String>,
     },
     /// Adopt images for a line.
     Adopt {

@@ -4,10 +4,8 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 use sqlx::{FromRow, QueryBuilder, Sqlite};
 
-use super::{
-    Store, StoreError, failed,
-    reading::{Reader, instant},
-};
+use super::{Store, StoreError, failed, json_instants::instant, reader::Reader, writer::WriteTransaction};
+use crate::domain::event::AuditLine;
 
 /// One more line of the audit.
 pub(super) const INSERT_AUDIT: &str = "INSERT INTO audit (at, who, action, detail) VALUES (?1, ?2, ?3, ?4)";
@@ -80,26 +78,31 @@ impl Reader {
 }
 
 impl Store {
-    /// Adds a line to the audit.
+    /// Adds a line to the audit, with its event.
     ///
     /// # Errors
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
-    pub async fn note(&self, at: DateTime<Utc>, who: &str, action: &str, detail: &str) -> Result<(), StoreError> {
+    pub async fn note(&self, line: &AuditLine<'_>) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
-        audit(&mut tx, at, who, action, detail).await?;
+        audit(&mut tx, line).await?;
         tx.commit().await.map_err(failed("write the audit"))
     }
 }
 
-/// Adds a line to the audit, in the transaction of the action.
-pub(super) async fn audit(
-    tx: &mut sqlx::SqliteConnection,
-    at: DateTime<Utc>,
-    who: &str,
-    action: &str,
-    detail: &str,
+/// Adds a line to the audit and its event, in the transaction of the action.
+pub(super) async fn audit(tx: &mut WriteTransaction, line: &AuditLine<'_>) -> Result<(), StoreError> {
+    insert_audit(tx, line).await?;
+    tx.record(line.at, line.event());
+    Ok(())
+}
+
+/// Adds a line to the audit alone.
+pub(super) async fn insert_audit(
+    connection: &mut sqlx::SqliteConnection,
+    AuditLine { at, who, action, detail, .. }: &AuditLine<'_>,
 ) -> Result<(), StoreError> {
-    let query = sqlx::query(INSERT_AUDIT).bind(at.timestamp_millis()).bind(who).bind(action).bind(detail);
-    query.execute(tx).await.map_err(failed("write the audit")).map(|_| ())
+    let query = sqlx::query(INSERT_AUDIT).bind(at.timestamp_millis()).bind(*who);
+    let query = query.bind(action.as_str()).bind(detail);
+    query.execute(connection).await.map_err(failed("write the audit")).map(|_| ())
 }

@@ -12,13 +12,19 @@ use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
     DATABASE_FILE, Reader, StoreError,
-    audit::audit,
+    audit::insert_audit,
     failed, lineage,
     location::{COMPANIONS, lock, state_folder},
     schema,
     tables::{self, Kind, Rows},
 };
-use crate::adapters::files::Folder;
+use crate::{
+    adapters::files::Folder,
+    domain::{
+        event::{Action, AuditLine},
+        health::{Subject, SubjectKind},
+    },
+};
 
 /// The whole database, as it is at one moment, into a new file.
 pub(super) const COPY_INTO: &str = "VACUUM INTO ?1";
@@ -228,7 +234,15 @@ pub async fn restore(
     copied?;
     let options = SqliteConnectOptions::new().filename(incoming.path());
     let mut connection = SqliteConnection::connect_with(&options).await.map_err(failed("be opened"))?;
-    audit(&mut connection, now, who, "restore", &format!("from {}", backup.display())).await?;
+    let line = AuditLine {
+        at: now,
+        who,
+        action: Action::Restore,
+        subject: Subject::only(SubjectKind::History),
+        detail: format!("from {}", backup.display()),
+    };
+    // The backup may be of a version without events; the next start records that the history was restored.
+    insert_audit(&mut connection, &line).await?;
     // By this the next start knows that the cloud may have images which this history does not.
     if tables::has_marks(&mut connection).await? {
         lineage::forget(&mut connection).await?;

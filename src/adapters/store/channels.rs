@@ -3,7 +3,7 @@
 //! Reading, deciding and writing are one transaction of the single writer, so that requests and automatic moves cannot
 //! interfere.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, fmt};
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -15,12 +15,14 @@ use super::{
     deletions::UNMARK_IMAGE,
     failed,
     images::{ImageRow, PRESENT_IMAGES_OF},
-    reading::maybe_instant,
+    json_instants::maybe_instant,
     writer::WriteTransaction,
 };
 use crate::{
     adapters::failpoint,
     domain::{
+        event::{Action, AuditLine, Event, EventSeverity, EventType},
+        health::{Subject, SubjectKind},
         ids::{ImageId, LineId},
         image::channels::{Assigned, Candidate, ChannelTarget, Check, Move, Refused, View, promote, rollback, settle},
         schedule::Channel,
@@ -144,6 +146,43 @@ pub struct Moved {
     pub by: Move,
     /// Who moved it: a person, or [`ITSELF`].
     pub who: String,
+}
+
+/// `stable of golden is v3, imgc-…: why`.
+impl fmt::Display for Moved {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, by: Move { channel, to, why, is_loss }, .. } = self;
+        match to {
+            ChannelTarget::Image { image_id, version, .. } => {
+                let is = if *is_loss { "goes back to" } else { "is" };
+                write!(f, "{channel} of {line} {is} v{version}, {image_id}: {why}")
+            }
+            ChannelTarget::Nothing { .. } => write!(f, "{channel} of {line} is empty: {why}"),
+            ChannelTarget::Dropped => write!(f, "{channel} of {line} is dropped: {why}"),
+        }
+    }
+}
+
+impl Moved {
+    fn event(&self) -> Event {
+        let Self { line, by, who } = self;
+        let severity = if by.is_loss { EventSeverity::Warning } else { EventSeverity::Info };
+        let image = match &by.to {
+            ChannelTarget::Image { image_id, .. } => Some(image_id.as_str()),
+            ChannelTarget::Nothing { .. } | ChannelTarget::Dropped => None,
+        };
+        Event::new(EventType::ChannelMoved, severity, channel_of(&by.channel, line), format!("channel {self}"))
+            .with("line", line.as_str())
+            .with("channel", by.channel.as_str())
+            .with("image_id", image)
+            .with("who", who.as_str())
+            .with("reason", by.why.as_str())
+            .command(format!("imagebaked channels {line}"))
+    }
+}
+
+fn channel_of(channel: &str, line: &LineId) -> Subject {
+    Subject::new(SubjectKind::Channel, format!("{line}/{channel}"))
 }
 
 /// Current or former target of a channel; the field names are those of `channels --json`.
@@ -281,13 +320,13 @@ impl Store {
         let mut tx = self.begin().await?;
         let mut view = views(&mut tx, std::slice::from_ref(line)).await?.remove(line).unwrap_or_default();
         let mut wanted = Vec::new();
-        let (action, detail) = match order {
+        let (action, subject, detail) = match order {
             ChannelOrder::Promote { image, channel, force, reason } => {
                 match promote(&view, image, channel, *force, reason) {
                     Ok(by) => wanted.push(by),
                     Err(refused) => return Ok(Err(refused)),
                 }
-                ("promote", format!("{image} to {channel} of {line}: {reason}"))
+                (Action::Promote, channel_of(channel, line), format!("{image} to {channel} of {line}: {reason}"))
             }
             ChannelOrder::Rollback { channel, reason } => {
                 let left = match rollback(&view, line.as_str(), channel, &format!("rolled back: {reason}")) {
@@ -300,18 +339,19 @@ impl Store {
                 let reason = format!("rolled back from {channel}: {reason}");
                 view.veto(&left, &reason);
                 veto(&mut tx, &left, &reason, who, now).await?;
-                ("rollback", format!("{channel} of {line}, away from {left}: {reason}"))
+                let detail = format!("{channel} of {line}, away from {left}: {reason}");
+                (Action::Rollback, channel_of(channel, line), detail)
             }
             ChannelOrder::Veto { image, reason } => {
                 view.veto(image, reason);
                 veto(&mut tx, image, reason, who, now).await?;
-                ("veto", format!("{image} of {line}: {reason}"))
+                (Action::Veto, Subject::new(SubjectKind::Image, image.as_str()), format!("{image} of {line}: {reason}"))
             }
             ChannelOrder::Unveto { image } => {
                 sqlx::query(LIFT_VETO).bind(image.as_str()).execute(&mut *tx).await.map_err(failed("lift a veto"))?;
                 // The next decision determines whether the image is fit then.
                 view = views(&mut tx, std::slice::from_ref(line)).await?.remove(line).unwrap_or_default();
-                ("unveto", format!("{image} of {line}"))
+                (Action::Unveto, Subject::new(SubjectKind::Image, image.as_str()), format!("{image} of {line}"))
             }
         };
         view.apply(&wanted);
@@ -320,7 +360,7 @@ impl Store {
         let moved: Vec<Moved> =
             wanted.into_iter().map(|by| of(by, who)).chain(followed.into_iter().map(|by| of(by, ITSELF))).collect();
         write(&mut tx, &moved, now).await?;
-        audit(&mut tx, now, who, action, &detail).await?;
+        audit(&mut tx, &AuditLine { at: now, who, action, subject, detail }).await?;
         commit(tx, &moved).await?;
         Ok(Ok(moved))
     }
@@ -381,16 +421,18 @@ async fn views(tx: &mut SqliteConnection, lines: &[LineId]) -> Result<HashMap<Li
 }
 
 /// Writes moves and their history. An image that a channel points to loses its mark.
-async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -> Result<(), StoreError> {
-    let now = now.timestamp_millis();
-    for Moved { line, by, who } in moved {
+async fn write(tx: &mut WriteTransaction, moved: &[Moved], at: DateTime<Utc>) -> Result<(), StoreError> {
+    let now = at.timestamp_millis();
+    for moved in moved {
+        tx.record(at, moved.event());
+        let Moved { line, by, who } = moved;
         let wrote = failed("move a channel");
         let image_id = match &by.to {
             ChannelTarget::Image { image_id, above, .. } => {
                 set(tx, line, &by.channel, Some(image_id), *above, now).await?;
                 sqlx::query(UNMARK_IMAGE)
                     .bind(image_id.as_str())
-                    .execute(&mut *tx)
+                    .execute(&mut **tx)
                     .await
                     .map_err(failed("unmark an image"))?;
                 Some(image_id.as_str())
@@ -401,7 +443,7 @@ async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -
             }
             ChannelTarget::Dropped => {
                 let query = sqlx::query(DROP_CHANNEL).bind(line.as_str()).bind(&by.channel);
-                query.execute(&mut *tx).await.map_err(failed("drop a channel"))?;
+                query.execute(&mut **tx).await.map_err(failed("drop a channel"))?;
                 None
             }
         };
@@ -412,7 +454,7 @@ async fn write(tx: &mut SqliteConnection, moved: &[Moved], now: DateTime<Utc>) -
             .bind(image_id)
             .bind(who)
             .bind(&by.why)
-            .execute(&mut *tx)
+            .execute(&mut **tx)
             .await
             .map_err(wrote)?;
     }

@@ -12,7 +12,11 @@ use super::{
 };
 use crate::{
     adapters::failpoint,
-    domain::ids::{BakeId, ImageId, LineId},
+    domain::{
+        event::{Action, AuditLine, Event, EventSeverity, EventType},
+        health::{Subject, SubjectKind},
+        ids::{BakeId, ImageId, LineId},
+    },
 };
 
 /// Images whose check is due.
@@ -46,6 +50,18 @@ pub struct DueCheck {
     pub version: u32,
     /// Number of attempts without a result.
     pub tries: u32,
+}
+
+impl DueCheck {
+    fn passed(&self) -> Event {
+        let Self { image_id: image, line, version, .. } = self;
+        let subject = Subject::new(SubjectKind::Image, image.as_str());
+        let message = format!("v{version} of {line}, {image}, passed its check");
+        Event::new(EventType::ImageVerified, EventSeverity::Info, subject, message)
+            .with("image_id", image.as_str())
+            .with("line", line.as_str())
+            .with("version", *version)
+    }
 }
 
 /// Result of a check.
@@ -163,7 +179,14 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .map_err(failed("veto an image"))?;
-            audit(&mut tx, now, ITSELF, "veto", &format!("{} of {}: {why}", check.image_id, check.line)).await?;
+            let line = AuditLine {
+                at: now,
+                who: ITSELF,
+                action: Action::Veto,
+                subject: Subject::new(SubjectKind::Image, check.image_id.as_str()),
+                detail: format!("{} of {}: {why}", check.image_id, check.line),
+            };
+            audit(&mut tx, &line).await?;
         }
         if let (Some(bake), false) = (check.bake, attempts.is_empty()) {
             let rows: Vec<_> = attempts.iter().map(|attempt| AttemptJson::of(bake, attempt)).collect();
@@ -172,6 +195,9 @@ impl Store {
                 .execute(&mut *tx)
                 .await
                 .map_err(failed("record a check"))?;
+        }
+        if matches!(result, CheckResult::Passed) {
+            tx.record(now, check.passed());
         }
         failpoint::hit("before", "check");
         tx.commit().await.map_err(failed("commit the end of a check"))?;

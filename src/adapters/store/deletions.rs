@@ -7,6 +7,8 @@ use super::{ITSELF, Reader, Store, StoreError, audit::audit, failed, instant};
 use crate::{
     adapters::failpoint,
     domain::{
+        event::{Action, AuditLine},
+        health::{Subject, SubjectKind},
         ids::{ImageId, LineId},
         image::{LineImage, brake::MarkKind},
     },
@@ -121,8 +123,10 @@ impl From<&LineImage> for Doomed {
 }
 
 impl Doomed {
-    fn detail(&self, message: &str) -> String {
-        format!("{} ({}) of {}{message}", self.image_id, self.name, self.line)
+    /// The line of the audit of a step of its deletion.
+    fn line<'a>(&self, at: DateTime<Utc>, who: &'a str, action: Action, message: &str) -> AuditLine<'a> {
+        let detail = format!("{} ({}) of {}{message}", self.image_id, self.name, self.line);
+        AuditLine { at, who, action, subject: Subject::new(SubjectKind::Image, self.image_id.as_str()), detail }
     }
 }
 
@@ -242,7 +246,12 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let detail = Doomed::from(image).detail(&format!(": {rule}"));
+        let until = if delete_after > now {
+            format!(", deleted after {}", delete_after.format("%F %RZ"))
+        } else {
+            String::new()
+        };
+        let line = Doomed::from(image).line(now, who, Action::Mark, &format!(": {rule}{until}"));
         self.change(
             sqlx::query(MARK_IMAGE)
                 .bind(image.image_id.as_str())
@@ -250,7 +259,7 @@ impl Store {
                 .bind(delete_after.timestamp_millis())
                 .bind(now.timestamp_millis())
                 .bind(kind.as_str()),
-            (now, who, "mark", &detail),
+            &line,
             "marked",
         )
         .await
@@ -268,9 +277,8 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let detail = Doomed::from(image).detail(&format!(": {why}"));
-        self.change(sqlx::query(UNMARK_IMAGE).bind(image.image_id.as_str()), (now, who, "unmark", &detail), "unmarked")
-            .await
+        let line = Doomed::from(image).line(now, who, Action::Unmark, &format!(": {why}"));
+        self.change(sqlx::query(UNMARK_IMAGE).bind(image.image_id.as_str()), &line, "unmarked").await
     }
 
     /// Records a person's confirmation of the deletions that exceed a limit.
@@ -292,7 +300,14 @@ impl Store {
             .await
             .map_err(failed("confirm deletions"))?;
         let ids: Vec<&str> = images.iter().map(ImageId::as_str).collect();
-        audit(&mut tx, now, who, "confirm deletions", &format!("{held}: {}", ids.join(", "))).await?;
+        let line = AuditLine {
+            at: now,
+            who,
+            action: Action::ConfirmDeletions,
+            subject: Subject::only(SubjectKind::Configuration),
+            detail: format!("{held}: {}", ids.join(", ")),
+        };
+        audit(&mut tx, &line).await?;
         failpoint::hit("before", "confirmed");
         tx.commit().await.map_err(failed("commit confirmed deletions"))
     }
@@ -310,12 +325,12 @@ impl Store {
         who: &str,
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
-        let detail = image.detail(&format!(", requested by {rule}"));
+        let line = image.line(now, who, Action::Delete, &format!(", requested by {rule}"));
         let sql = if image.of_failed { BEGIN_FAILED_DELETION } else { BEGIN_DELETION };
         self.change(
             // Searched for at once by whoever finds it after a crash.
             sqlx::query(sql).bind(image.image_id.as_str()).bind(rule).bind(now.timestamp_millis()),
-            (now, who, "delete", &detail),
+            &line,
             "deleting",
         )
         .await
@@ -335,11 +350,11 @@ impl Store {
         now: DateTime<Utc>,
     ) -> Result<bool, StoreError> {
         let (deletion, refused, next, action) = match outcome {
-            DeleteOutcome::Deleted => ("deleted", None, None, "deleted"),
-            DeleteOutcome::Refused { why } => ("refused", Some(why.as_str()), None, "delete refused"),
-            DeleteOutcome::Again { at, why } => ("marked", Some(why.as_str()), Some(at), "delete put off"),
+            DeleteOutcome::Deleted => ("deleted", None, None, Action::Deleted),
+            DeleteOutcome::Refused { why } => ("refused", Some(why.as_str()), None, Action::DeleteRefused),
+            DeleteOutcome::Again { at, why } => ("marked", Some(why.as_str()), Some(at), Action::DeletePutOff),
             DeleteOutcome::Unclear { search_at, why } => {
-                ("deleting", Some(why.as_str()), Some(search_at), "delete unclear")
+                ("deleting", Some(why.as_str()), Some(search_at), Action::DeleteUnclear)
             }
         };
         let sql = if image.of_failed { END_FAILED_DELETION } else { END_DELETION };
@@ -350,7 +365,7 @@ impl Store {
                 .bind(refused)
                 .bind(next.map(DateTime::timestamp_millis))
                 .bind(now.timestamp_millis()),
-            (now, who, action, &image.detail(&format!(": {message}"))),
+            &image.line(now, who, action, &format!(": {message}")),
             "deleted",
         )
         .await
@@ -412,10 +427,10 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn image_vanished(&self, image: &LineImage, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let detail = Doomed::from(image).detail(": gone from the cloud");
+        let line = Doomed::from(image).line(now, ITSELF, Action::Vanished, ": gone from the cloud");
         self.change(
             sqlx::query(IMAGE_VANISHED).bind(image.image_id.as_str()).bind(now.timestamp_millis()),
-            (now, ITSELF, "vanished", &detail),
+            &line,
             "vanished",
         )
         .await

@@ -10,7 +10,7 @@ use super::{
     Reader, Store, StoreError,
     audit::audit,
     failed,
-    reading::{instant, maybe_instant},
+    json_instants::{instant, maybe_instant},
     transitions::INSERT_ATTEMPTS,
     transitions::{Attempt, AttemptJson},
 };
@@ -18,6 +18,8 @@ use crate::{
     adapters::failpoint,
     domain::{
         bake::BakeSettings,
+        event::{Action, AuditLine, Event, EventSeverity, EventType},
+        health::{Subject, SubjectKind, one_line},
         ids::{BakeId, ImageId},
         image::distribution::{LONGEST_WAIT, State},
     },
@@ -109,6 +111,8 @@ pub struct CopyStep {
     pub task_id: Option<String>,
     /// The call that led to it, if it is worth a row.
     pub attempt: Option<Attempt>,
+    /// The state before.
+    pub before: State,
 }
 
 /// A copy, with the field names that `show --json` promises.
@@ -270,6 +274,11 @@ impl Store {
                 .map_err(failed("record a call for a copy"))?;
         }
         for step in steps {
+            if let Some(event) = event(step) {
+                tx.record(now, event);
+            }
+        }
+        for step in steps {
             failpoint::hit("before", point(&step.copy.state));
         }
         tx.commit().await.map_err(failed("commit a step of a copy"))?;
@@ -293,11 +302,40 @@ impl Store {
             .await
             .map_err(failed("want copies anew"))?;
         if done.rows_affected() > 0 {
-            audit(&mut tx, now, who, "retry distribute", &format!("bake {bake}")).await?;
+            let line = AuditLine {
+                at: now,
+                who,
+                action: Action::RetryDistribute,
+                subject: Subject::new(SubjectKind::Bake, bake.to_string()),
+                detail: format!("bake {bake}"),
+            };
+            audit(&mut tx, &line).await?;
         }
         tx.commit().await.map_err(failed("commit a retry of copies"))?;
         Ok(done.rows_affected())
     }
+}
+
+/// The event of a copy that started or ended.
+fn event(CopyStep { copy, before, .. }: &CopyStep) -> Option<Event> {
+    let (kind, severity, what) = match &copy.state {
+        state if state.as_str() == before.as_str() => return None,
+        State::Copying { .. } => (EventType::ReplicaStarted, EventSeverity::Info, "is running"),
+        State::Done { .. } => (EventType::ReplicaMade, EventSeverity::Info, "is done"),
+        State::Failed { .. } => (EventType::ReplicaFailed, EventSeverity::Problem, "failed"),
+        State::Pending { .. } | State::Asking { .. } => return None,
+    };
+    let reason = one_line(copy.state.reason().unwrap_or_default());
+    let message = format!("the {copy} {what}{}{reason}", if reason.is_empty() { "" } else { ": " });
+    Some(
+        Event::new(kind, severity, Subject::new(SubjectKind::Image, copy.image_id.as_str()), message)
+            .with("bake", copy.bake.0)
+            .with("schedule", copy.schedule.as_str())
+            .with("image_id", copy.image_id.as_str())
+            .with("region", copy.region.as_str())
+            .with("reason", reason)
+            .command(format!("imagebaked show {}", copy.bake)),
+    )
 }
 
 /// Where tests let the daemon die.

@@ -144,7 +144,8 @@ async fn what_the_statements_find_comes_to_what_all_rows_come_to() {
             let bake = store.reader().newest_bake().await.unwrap().unwrap();
             let work = BakeWork { version, image_name: "x".into(), ..BakeWork::default() };
             let state = State::Ended { work: Some(work), end: row.end.clone() };
-            let step = Transition { bake, line: line.id.clone(), state, reason: None, attempt: None };
+            let step =
+                Transition { bake, line: line.id.clone(), state, reason: None, attempt: None, events: Vec::new() };
             store.commit(&[step], minute(row.finished)).await.unwrap();
         }
         lines.push(line);

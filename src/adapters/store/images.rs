@@ -10,6 +10,8 @@ use super::{Reader, Store, StoreError, audit::audit, deletions::UNMARK_IMAGE, fa
 use crate::{
     adapters::failpoint,
     domain::{
+        event::{Action, AuditLine},
+        health::{Subject, SubjectKind},
         ids::{BakeId, ImageId, InstanceId, LineId, ScheduleId},
         image::{DeletionState, LineImage, ObservedState, Pin, brake::MarkKind, report::Adopted},
     },
@@ -318,7 +320,7 @@ impl Store {
         &self,
         image_id: &ImageId,
         pin: &Pin,
-        action: &str,
+        action: Action,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
@@ -333,7 +335,9 @@ impl Store {
             .map_err(failed("pin an image"))?;
         sqlx::query(UNMARK_IMAGE).bind(image_id.as_str()).execute(&mut *tx).await.map_err(failed("unmark an image"))?;
         let until = pin.until.map_or_else(String::new, |until| format!(" until {}", until.format("%F %TZ")));
-        audit(&mut tx, now, &pin.who, action, &format!("{image_id}{until}: {}", pin.reason)).await?;
+        let subject = Subject::new(SubjectKind::Image, image_id.as_str());
+        let detail = format!("{image_id}{until}: {}", pin.reason);
+        audit(&mut tx, &AuditLine { at: now, who: &pin.who, action, subject, detail }).await?;
         failpoint::hit("before", "pin");
         tx.commit().await.map_err(failed("commit a pin"))
     }
@@ -396,7 +400,8 @@ impl Store {
             let from = before.as_ref().map_or_else(String::new, |line| format!(", before of {line}"));
             let detail =
                 format!("{} ({}) to {} as version {version}{from}", image.image_id, image.image_name, image.line);
-            audit(&mut tx, now, who, "adopt", &detail).await?;
+            let subject = Subject::new(SubjectKind::Image, image.image_id.as_str());
+            audit(&mut tx, &AuditLine { at: now, who, action: Action::Adopt, subject, detail }).await?;
             adopted.push(image.into_adopted(before, u32::try_from(version).ok(), None));
         }
         if dry_run {
@@ -413,15 +418,16 @@ impl Store {
     ///
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn unpin_image(&self, image_id: &ImageId, who: &str, now: DateTime<Utc>) -> Result<bool, StoreError> {
-        let detail = image_id.to_string();
-        self.change(sqlx::query(LIFT_PIN).bind(image_id.as_str()), (now, who, "unpin", &detail), "unpinned").await
+        let subject = Subject::new(SubjectKind::Image, image_id.as_str());
+        let line = AuditLine { at: now, who, action: Action::Unpin, subject, detail: image_id.to_string() };
+        self.change(sqlx::query(LIFT_PIN).bind(image_id.as_str()), &line, "unpinned").await
     }
 
     /// Executes one statement that changes one row or none, with its line of the audit if it did.
     pub(super) async fn change(
         &self,
         query: sqlx::query::Query<'_, sqlx::Sqlite, sqlx::sqlite::SqliteArguments>,
-        (at, who, action, detail): (DateTime<Utc>, &str, &str, &str),
+        line: &AuditLine<'_>,
         point: &'static str,
     ) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
@@ -430,7 +436,7 @@ impl Store {
             tx.rollback().await.map_err(failed("change an image's row"))?;
             return Ok(false);
         }
-        audit(&mut tx, at, who, action, detail).await?;
+        audit(&mut tx, line).await?;
         failpoint::hit("before", point);
         tx.commit().await.map_err(failed("commit an image's row"))?;
         failpoint::hit("after", point);

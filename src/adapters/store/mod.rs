@@ -7,6 +7,7 @@
 mod audit;
 mod backup;
 mod backup_folder;
+mod bake_rows;
 mod brakes;
 mod channels;
 mod checks;
@@ -17,19 +18,25 @@ mod fragments;
 mod health;
 mod history;
 mod images;
+mod json_instants;
 mod learned;
 mod lineage;
+mod lines;
 mod location;
 mod lock_file;
 mod log_binding;
 mod migrating;
+mod open_bakes;
+mod outbox;
 mod pauses;
 mod planning;
-mod reading;
+mod problems;
+mod reader;
 mod rebuilding;
 mod schema;
 mod strays;
 mod tables;
+mod targets;
 mod transfer;
 mod transitions;
 mod waits;
@@ -38,6 +45,7 @@ mod writer;
 pub use self::audit::{AuditFilter, AuditRow};
 pub use self::backup::{BackupError, Progress, Restored, Sound, restore};
 pub use self::backup_folder::{BackupFile, BackupFolder};
+pub use self::bake_rows::{AttemptRow, BakeRow, Filter};
 pub use self::brakes::StandingBrake;
 pub use self::channels::{ChannelOrder, ChannelRow, Moved};
 pub use self::checks::{CheckResult, DueCheck, ImageCheck};
@@ -47,16 +55,19 @@ pub use self::error::StoreError;
 pub(in crate::adapters::store) use self::error::failed;
 pub use self::history::Store;
 pub use self::images::{ImageObservation, ImageRow, InventoryScan, NewImage, NewestResult};
+pub use self::json_instants::rfc3339;
 pub use self::lineage::Lineage;
+pub use self::lines::LineRow;
 pub use self::location::DATABASE_FILE;
 #[cfg(test)]
 pub(crate) use self::migrating::rename_table;
-pub use self::planning::{ManualBake, NewRow, RowAhead, Span, StoredTarget, TargetProgress};
-pub use self::reading::{
-    AttemptRow, BakeRow, Filter, LineRow, OpenBake, OpenStage, PendingRestart, Reader, TargetRow, rfc3339,
-};
+pub use self::open_bakes::{OpenBake, OpenStage, PendingRestart};
+pub use self::outbox::{EventFilter, EventRow};
+pub use self::planning::{Adoption, ManualBake, NewRow, RowAhead, Span, StoredTarget, TargetProgress};
+pub use self::reader::Reader;
 pub use self::strays::{FailedImageRow, FailedSighting, UnrecordedImage, UnrecordedSighting};
 pub use self::tables::Rows;
+pub use self::targets::TargetRow;
 pub use self::transfer::{TransferError, import};
 pub use self::transitions::{Attempt, DueBake, Outcome, Transition};
 pub use crate::domain::pause::ITSELF;
@@ -68,6 +79,8 @@ fn instant(millis: i64) -> DateTime<Utc> {
     DateTime::from_timestamp_millis(millis).unwrap_or_default()
 }
 
+#[cfg(test)]
+mod execution_tests;
 #[cfg(test)]
 mod log_binding_tests;
 #[cfg(test)]

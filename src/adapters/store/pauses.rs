@@ -4,9 +4,11 @@ use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Store, StoreError, audit::audit, failed, instant, reading::Reader, transitions::settings_row};
+use super::{Store, StoreError, audit::audit, failed, instant, reader::Reader, transitions::settings_row};
 use crate::domain::{
     bake::BakeSettings,
+    event::{Action, AuditLine},
+    health::{Subject, SubjectKind},
     ids::ScheduleId,
     pause::{ITSELF, Pause},
 };
@@ -38,6 +40,10 @@ WHERE p.who = ?1 AND s.failures = 0";
 
 /// How often in a row a schedule failed, and the settings it had.
 pub(super) const ALL_STREAKS: &str = "SELECT schedule_id, settings FROM streaks WHERE failures > 0";
+
+fn of<'a>(id: &ScheduleId, at: DateTime<Utc>, who: &'a str, action: Action, detail: String) -> AuditLine<'a> {
+    AuditLine { at, who, action, subject: Subject::new(SubjectKind::Schedule, id.as_str()), detail }
+}
 
 impl Reader {
     /// All pauses, including those that have ended.
@@ -83,7 +89,7 @@ impl Store {
             .await
             .map_err(failed("pause a schedule"))?;
         let detail = format!("{}{}: {}", pause.schedule_id, pause.bound(), pause.reason);
-        audit(&mut tx, pause.since, &pause.who, "pause", &detail).await?;
+        audit(&mut tx, &of(&pause.schedule_id, pause.since, &pause.who, Action::Pause, detail)).await?;
         tx.commit().await.map_err(failed("commit a pause"))
     }
 
@@ -104,7 +110,7 @@ impl Store {
             let query = sqlx::query(sql).bind(schedule_id.as_str());
             query.execute(&mut *tx).await.map_err(failed("resume a schedule"))?;
         }
-        audit(&mut tx, now, who, "resume", &format!("{schedule_id}: {why}")).await?;
+        audit(&mut tx, &of(schedule_id, now, who, Action::Resume, format!("{schedule_id}: {why}"))).await?;
         tx.commit().await.map_err(failed("commit the end of a pause"))
     }
 

@@ -9,13 +9,17 @@ use std::{
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{ITSELF, Store, StoreError, audit::audit, failed, instant, transitions::settings_row};
+use super::{
+    ITSELF, Store, StoreError, audit::audit, failed, instant, transitions::settings_row, writer::WriteTransaction,
+};
 use crate::{
     adapters::failpoint,
     domain::{
         bake::{BakeSettings, State, Trigger, reason::ReasonCode, state::End},
         catch_up::{GivenUp, Range},
         clock::{ON_TIME, STEP_BACK, earlier, later, shifted},
+        event::{Action, AuditLine, Event, bakes},
+        health::{Subject, SubjectKind},
         ids::{BakeId, InstanceId, LineId, ScheduleId, ScheduleName},
     },
 };
@@ -33,7 +37,8 @@ SELECT value ->> 'schedule_id', value ->> 'schedule', value ->> 'instance_id', v
        value ->> 'give_up_at',
        value ->> 'created_at', value ->> 'finished_at', value ->> 'requested_by', value ->> 'region'
 FROM json_each(?1) WHERE true
-ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING";
+ON CONFLICT (schedule_id, instance_id, slot) DO NOTHING
+RETURNING id, schedule_id, instance_id, slot";
 
 /// What bakes do, once for all that do the same.
 pub(super) const INSERT_SETTINGS: &str = "
@@ -185,8 +190,6 @@ SELECT id FROM bakes WHERE schedule_id = ?1 AND instance_id = ?2 AND slot = ?3";
 
 /// Maximum time that a bake waits for its slot if its create call was rejected while the clock was ahead.
 const LONGEST_WAIT_FOR_SLOT: Duration = Duration::from_hours(24);
-/// Action of audit lines about the clock.
-const CLOCK: &str = "clock";
 
 /// State of one (schedule, instance).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -234,6 +237,14 @@ pub struct NewRow {
     pub state: State,
 }
 
+impl NewRow {
+    /// The event of the row, once it has a number.
+    fn event(&self, id: BakeId) -> Event {
+        let Self { schedule, instance_id: instance, line, slot, .. } = self;
+        bakes::Row { id, schedule, instance, line, slot: *slot }.written(&self.state, self.covers)
+    }
+}
+
 /// Progress of one (schedule, instance).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TargetProgress {
@@ -273,6 +284,21 @@ pub struct RowAhead {
     pub slots: Range,
     /// When it was written, by the clock at that time.
     pub created_at: DateTime<Utc>,
+}
+
+/// What another configuration changes in the history.
+#[derive(Debug)]
+pub struct Adoption<'a> {
+    /// Its targets that are new or changed.
+    pub present: &'a [StoredTarget],
+    /// Targets that it does not have any more.
+    pub gone: &'a [(ScheduleId, InstanceId)],
+    /// Future slots that rows of replaced rules give up.
+    pub given_up: &'a [(RowAhead, GivenUp)],
+    /// Rows for slots of rules that are replaced.
+    pub rows: &'a [NewRow],
+    /// What it makes true.
+    pub events: Vec<Event>,
 }
 
 /// A manual bake.
@@ -323,10 +349,7 @@ impl Store {
     /// `StoreError` if the transaction fails; nothing is written then.
     pub async fn adopt_targets(
         &self,
-        present: &[StoredTarget],
-        gone: &[(ScheduleId, InstanceId)],
-        given_up: &[(RowAhead, GivenUp)],
-        rows: &[NewRow],
+        adoption: Adoption<'_>,
         config_hash: &str,
         now: DateTime<Utc>,
     ) -> Result<(), StoreError> {
@@ -346,6 +369,7 @@ impl Store {
             instance_id: &'a InstanceId,
             removed_at: i64,
         }
+        let Adoption { present, gone, given_up, rows, events } = adoption;
         let present: Vec<_> = present
             .iter()
             .map(|target| Present {
@@ -366,6 +390,9 @@ impl Store {
         insert_rows(&mut tx, rows, None, config_hash, now).await?;
         execute(&mut tx, UPSERT_TARGETS, &present).await?;
         execute(&mut tx, REMOVE_TARGETS, &gone).await?;
+        for event in events {
+            tx.record(now, event);
+        }
         failpoint::hit("before", "targets");
         tx.commit().await.map_err(failed("commit the schedules"))?;
         failpoint::hit("after", "targets");
@@ -535,8 +562,8 @@ impl Store {
             .await
             .map_err(failed("end the queue ahead"))?;
         for (id, schedule, instance) in &ended {
-            audit(&mut tx, now, ITSELF, CLOCK, &format!("bake {id} of {schedule} on {instance} ends: {reason}"))
-                .await?;
+            let detail = format!("bake {id} of {schedule} on {instance} ends: {reason}");
+            audit(&mut tx, &of_clock(now, Subject::new(SubjectKind::Bake, id.to_string()), detail)).await?;
         }
         tx.commit().await.map_err(failed("commit the end of the queue ahead"))?;
         Ok(ended.len())
@@ -593,7 +620,7 @@ impl Store {
     pub async fn note_clock(&self, now: DateTime<Utc>, detail: &str, once: Option<&str>) -> Result<(), StoreError> {
         if let Some(begin) = once {
             let known: bool = sqlx::query_scalar(AUDIT_BEGINS)
-                .bind(CLOCK)
+                .bind(Action::Clock.as_str())
                 .bind(begin)
                 .fetch_one(&self.reader().pool)
                 .await
@@ -602,7 +629,7 @@ impl Store {
                 return Ok(());
             }
         }
-        self.note(now, ITSELF, CLOCK, detail).await
+        self.note(&of_clock(now, Subject::only(SubjectKind::Clock), detail.to_owned())).await
     }
 
     /// Records manual bakes with their lines of the audit. Returns their numbers, in order.
@@ -632,10 +659,11 @@ impl Store {
             ids.push(BakeId(id));
             let detail = format!("bake {id} of {} on {}", row.schedule, row.instance_id);
             let (action, detail) = match retry {
-                Some(retry) => ("retry", format!("{detail}, {retry}")),
-                None => ("bake", detail),
+                Some(retry) => (Action::Retry, format!("{detail}, {retry}")),
+                None => (Action::Bake, detail),
             };
-            audit(&mut tx, now, who, action, &detail).await?;
+            let subject = Subject::new(SubjectKind::Bake, id.to_string());
+            audit(&mut tx, &AuditLine { at: now, who, action, subject, detail }).await?;
         }
         failpoint::hit("before", "manual");
         tx.commit().await.map_err(failed("commit a manual bake"))?;
@@ -690,7 +718,7 @@ fn spans_json(spans: &[Span]) -> Result<String, StoreError> {
 
 /// Removes slots from rows that were written while the clock was ahead: a row is deleted, shortened, or split.
 async fn give_up_slots(
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut WriteTransaction,
     given_up: &[(RowAhead, GivenUp)],
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
@@ -735,7 +763,7 @@ async fn give_up_slots(
             },
             row.created_at.format("%F %T UTC"),
         );
-        audit(tx, now, ITSELF, CLOCK, &detail).await?;
+        audit(tx, &of_clock(now, Subject::new(SubjectKind::Bake, row.id.to_string()), detail)).await?;
     }
     for sql in [REMOVE_ROWS_AHEAD, SPLIT_ROWS_AHEAD, SHRINK_ROWS_AHEAD] {
         execute(tx, sql, &parts).await?;
@@ -744,7 +772,7 @@ async fn give_up_slots(
 }
 
 async fn insert_rows(
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut WriteTransaction,
     rows: &[NewRow],
     who: Option<&str>,
     config_hash: &str,
@@ -752,7 +780,28 @@ async fn insert_rows(
 ) -> Result<(), StoreError> {
     let (settings, encoded) = encode(rows, who, config_hash, now)?;
     execute(tx, INSERT_SETTINGS, &settings).await?;
-    execute(tx, INSERT_BAKES, &encoded).await
+    let by_key: HashMap<_, &NewRow> = rows
+        .iter()
+        .map(|row| ((row.schedule_id.as_str(), row.instance_id.as_str(), row.slot.timestamp_millis()), row))
+        .collect();
+    for batch in encoded.chunks(BATCH) {
+        let json = serde_json::to_string(batch).map_err(StoreError::Encode)?;
+        let written: Vec<(i64, String, String, i64)> = sqlx::query_as(INSERT_BAKES)
+            .bind(json)
+            .fetch_all(&mut **tx)
+            .await
+            .map_err(failed("write the rows of slots"))?;
+        // A slot that has its row already is no news.
+        for (id, schedule_id, instance_id, slot) in &written {
+            let Some(row) = by_key.get(&(schedule_id.as_str(), instance_id.as_str(), *slot)) else { continue };
+            tx.record(now, row.event(BakeId(*id)));
+        }
+    }
+    Ok(())
+}
+
+fn of_clock(at: DateTime<Utc>, subject: Subject, detail: String) -> AuditLine<'static> {
+    AuditLine { at, who: ITSELF, action: Action::Clock, subject, detail }
 }
 
 #[derive(Serialize)]

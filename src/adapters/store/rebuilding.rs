@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
-use super::{Reader, Store, StoreError, audit::audit, failed, transitions::RAISE_VERSIONS};
+use super::{Reader, Store, StoreError, audit::audit, failed, transitions::RAISE_VERSIONS, writer::WriteTransaction};
 use crate::domain::{
     api::{call::MadeImage, cause::Cause, identity::ImageStatus},
     bake::{
@@ -13,6 +13,8 @@ use crate::domain::{
         reason::ReasonCode,
         state::{BakeWork, End},
     },
+    event::{Action, AuditLine},
+    health::{Subject, SubjectKind},
     ids::{BakeId, ImageId, LineId},
     image::reconcile::{Comparison, Rebuilt, Recorded},
 };
@@ -194,30 +196,35 @@ impl Store {
             rows.len(),
             unknown.len()
         );
-        audit(&mut tx, now, who, "reconcile", &detail).await?;
+        audit(&mut tx, &reconciled(now, who, Subject::only(SubjectKind::History), detail)).await?;
         tx.commit().await.map_err(failed("commit the data of the cloud"))
     }
 }
 
+fn reconciled(at: DateTime<Utc>, who: &str, subject: Subject, detail: String) -> AuditLine<'_> {
+    AuditLine { at, who, action: Action::Reconcile, subject, detail }
+}
+
 /// Removes the slots of `rows` from rows of missed slots, with a line of the audit each.
 async fn make_way(
-    tx: &mut sqlx::SqliteConnection,
+    tx: &mut WriteTransaction,
     rows: &[Row<'_>],
     who: &str,
     now: DateTime<Utc>,
 ) -> Result<(), StoreError> {
     let found: Vec<(i64, String, String, String)> = sqlx::query_as(MISSED_BUT_MADE)
         .bind(serde_json::to_string(rows).map_err(StoreError::Encode)?)
-        .fetch_all(&mut *tx)
+        .fetch_all(&mut **tx)
         .await
         .map_err(failed("find missed slots that have an image"))?;
     for (id, schedule, instance, image) in &found {
         let detail = format!("bake {id} of {schedule} on {instance}: image {image} was made for its slot");
-        audit(&mut *tx, now, who, "reconcile", &detail).await?;
+        let subject = Subject::new(SubjectKind::Bake, id.to_string());
+        audit(tx, &reconciled(now, who, subject, detail)).await?;
     }
     let ids: Vec<i64> = found.into_iter().map(|(id, ..)| id).collect();
-    write(&mut *tx, REMOVE_MISSED_BUT_MADE, &ids).await?;
-    write(&mut *tx, SHORTEN_MISSED_BUT_MADE, &ids).await
+    write(tx, REMOVE_MISSED_BUT_MADE, &ids).await?;
+    write(tx, SHORTEN_MISSED_BUT_MADE, &ids).await
 }
 
 #[derive(Serialize)]

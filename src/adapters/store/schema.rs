@@ -45,8 +45,7 @@ pub(super) async fn differences(connection: &mut SqliteConnection, migration: i6
     let reference = SqliteConnectOptions::new().in_memory(true).foreign_keys(false);
     let step = "compare its schema";
     // A pool of one connection: with a connection alone the future could not change its thread.
-    let reference =
-        SqlitePoolOptions::new().max_connections(1).connect_with(reference).await.map_err(failed(step))?;
+    let reference = SqlitePoolOptions::new().max_connections(1).connect_with(reference).await.map_err(failed(step))?;
     migrations_up_to(migration).run(&reference).await.map_err(|error| match error {
         MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => failed(step)(source),
         error => failed(step)(sqlx::Error::Migrate(Box::new(error))),

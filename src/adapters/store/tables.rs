@@ -57,6 +57,8 @@ const TABLES: &[Table] = &[
     Table { name: "pauses", kind: Kind::State },
     Table { name: "streaks", kind: Kind::State },
     Table { name: "learned", kind: Kind::Mirror },
+    Table { name: "events", kind: Kind::Mirror },
+    Table { name: "problems", kind: Kind::Mirror },
 ];
 
 /// Number of rows of each table, by name.

@@ -4,7 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use sqlx::{Connection as _, Executor, SqliteConnection, sqlite::SqliteConnectOptions};
 
 use super::{
-    reading::{LAST_DURATIONS, LINES, OPEN_BAKES},
+    lines::{LAST_DURATIONS, LINES},
+    open_bakes::OPEN_BAKES,
     schema::migrations_up_to,
     statement_list_tests::STATEMENTS,
     *,
@@ -27,11 +28,11 @@ use crate::domain::{
     pause::Pause,
 };
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     text.parse().unwrap()
 }
 
-fn settings() -> Arc<BakeSettings> {
+pub(super) fn settings() -> Arc<BakeSettings> {
     Arc::new(BakeSettings {
         auto_clean_userdata: Some(true),
         tags: [("team".to_owned(), "桌面".to_owned())].into(),
@@ -39,7 +40,7 @@ fn settings() -> Arc<BakeSettings> {
     })
 }
 
-fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
+pub(super) fn row(schedule: &str, slot: DateTime<Utc>) -> NewRow {
     NewRow {
         schedule_id: ScheduleId::from(schedule),
         schedule: schedule.into(),
@@ -108,7 +109,14 @@ async fn an_ended_row_is_never_reopened_and_versions_never_go_back() {
     let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let of = |bake, state: State| {
         let reason = state.reason().map(str::to_owned);
-        Transition { bake: BakeId(bake), line: LineId::from("golden"), state, reason, attempt: None }
+        Transition {
+            bake: BakeId(bake),
+            line: LineId::from("golden"),
+            state,
+            reason,
+            attempt: None,
+            events: Vec::new(),
+        }
     };
     let step = |state| of(1, state);
     let ended = State::Ended {
@@ -283,6 +291,7 @@ async fn a_history_from_before_the_hooks_keeps_its_rows_and_takes_the_new_words(
             request_id: None,
             message: Some("no".into()),
         }),
+        events: Vec::new(),
     };
     let preparing = State::Preparing { work: work.clone(), hook: Some(0), next: slot };
     let finishing = State::Finishing { work, end: Some(end), done: 0, next: slot };
@@ -342,6 +351,7 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
         state: state.clone(),
         reason: state.reason().map(str::to_owned),
         attempt: None,
+        events: Vec::new(),
     };
     store.commit(&[step(1, &waits), step(2, &pending)], slot).await.unwrap();
     let row = store.reader().bake(BakeId(1)).await.unwrap().unwrap();
@@ -425,7 +435,14 @@ async fn the_queue_is_fair_and_gives_each_instance_to_one() {
     let begun = State::Creating { work, sent_at: now };
     store
         .commit(
-            &[Transition { bake: BakeId(2), line: LineId::from("early"), state: begun, reason: None, attempt: None }],
+            &[Transition {
+                bake: BakeId(2),
+                line: LineId::from("early"),
+                state: begun,
+                reason: None,
+                attempt: None,
+                events: Vec::new(),
+            }],
             now,
         )
         .await
@@ -446,8 +463,14 @@ async fn what_the_cloud_knows_is_added_and_nothing_is_overwritten() {
     let work = |version| BakeWork { version, image_name: "x".into(), attempts: 1, ..BakeWork::default() };
     let later = slot + TimeDelta::minutes(9);
     let unknown = State::Unknown { work: work(3), since: slot, polls: 4, next: later, why: "lost".into() };
-    let step =
-        Transition { bake: BakeId(1), line: LineId::from("golden"), state: unknown, reason: None, attempt: None };
+    let step = Transition {
+        bake: BakeId(1),
+        line: LineId::from("golden"),
+        state: unknown,
+        reason: None,
+        attempt: None,
+        events: Vec::new(),
+    };
     store.commit(&[step], slot).await.unwrap();
     assert!(store.due(slot).await.unwrap().is_empty());
 
@@ -513,7 +536,14 @@ async fn permanent_failures_are_counted_until_a_success() {
     store.record_slots(&rows, &[], "abc", start).await.unwrap();
     let end = async |id: i64, end: End| {
         let state = State::Ended { work: None, end };
-        let step = Transition { bake: BakeId(id), line: LineId::from("golden"), state, reason: None, attempt: None };
+        let step = Transition {
+            bake: BakeId(id),
+            line: LineId::from("golden"),
+            state,
+            reason: None,
+            attempt: None,
+            events: Vec::new(),
+        };
         store.commit(&[step], start).await.unwrap();
         store.too_many_failures(2).await.unwrap()
     };
@@ -568,7 +598,8 @@ async fn only_results_about_images_count_for_the_newest() {
     };
     let newest = async |id: i64, end: End| {
         let state = State::Ended { work: None, end };
-        let step = Transition { bake: BakeId(id), line: line.clone(), state, reason: None, attempt: None };
+        let step =
+            Transition { bake: BakeId(id), line: line.clone(), state, reason: None, attempt: None, events: Vec::new() };
         store.commit(&[step], start).await.unwrap();
         let row = store.reader().bake(BakeId(id)).await.unwrap().unwrap();
         let results = store.reader().newest_results(std::slice::from_ref(&line)).await.unwrap();
@@ -658,7 +689,14 @@ async fn bake(store: &Store, line: &str, day: i64, took: TimeDelta, called: bool
         request_id: None,
         message: None,
     };
-    let step = |state, attempt| Transition { bake: id, line: LineId::from(line), reason: None, state, attempt };
+    let step = |state, attempt| Transition {
+        bake: id,
+        line: LineId::from(line),
+        reason: None,
+        state,
+        attempt,
+        events: Vec::new(),
+    };
     let begun = slot + TimeDelta::minutes(7);
     if called {
         let creating = State::Creating { work: work.clone(), sent_at: begun };
@@ -715,7 +753,14 @@ async fn open_bakes_show_their_stage() {
     store.record_slots(&[row("waits", slot), row("works", slot)], &[], "abc", slot).await.unwrap();
     let work = BakeWork { version: 1, image_name: "x".into(), attempts: 0, ..BakeWork::default() };
     let begun = State::Creating { work, sent_at: slot };
-    let step = Transition { bake: BakeId(3), line: LineId::from("works"), state: begun, reason: None, attempt: None };
+    let step = Transition {
+        bake: BakeId(3),
+        line: LineId::from("works"),
+        state: begun,
+        reason: None,
+        attempt: None,
+        events: Vec::new(),
+    };
     store.commit(&[step], slot).await.unwrap();
     let open = store.reader().open_bakes().await.unwrap();
     let report: Vec<_> = open.iter().map(|bake| (bake.line.as_str(), bake.region.as_str(), bake.stage)).collect();
@@ -826,7 +871,14 @@ async fn a_file_that_lost_its_name_takes_no_transaction_but_the_end_of_what_was_
         work: None,
         end: End::Failed { image: None, permanent: false, code: ReasonCode::Refused, cause: None, reason: "no".into() },
     };
-    let step = [Transition { bake: BakeId(1), line: LineId::from("golden"), state: end, reason: None, attempt: None }];
+    let step = [Transition {
+        bake: BakeId(1),
+        line: LineId::from("golden"),
+        state: end,
+        reason: None,
+        attempt: None,
+        events: Vec::new(),
+    }];
     store.commit(&step, slot).await.unwrap_err();
     store.detach();
     store.commit(&step, slot).await.unwrap();
@@ -884,7 +936,14 @@ async fn the_queue_of_a_clock_that_was_ahead_ends_once_the_cloud_confirms_it() {
         let suspended =
             crate::domain::bake::state::Suspended { work, resume: crate::domain::bake::state::Resume::Create };
         let state = State::Queued { not_before: now, suspended: Some(suspended) };
-        Transition { bake: BakeId(id), line: LineId::from(line), state, reason: None, attempt: None }
+        Transition {
+            bake: BakeId(id),
+            line: LineId::from(line),
+            state,
+            reason: None,
+            attempt: None,
+            events: Vec::new(),
+        }
     };
     store.commit(&[kept(false, 2, "asked"), kept(true, 3, "sent"), kept(true, 4, "sent-soon")], written).await.unwrap();
     assert_eq!(store.newest_write().await.unwrap(), Some(written));

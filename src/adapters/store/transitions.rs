@@ -17,6 +17,7 @@ use crate::{
     domain::{
         api::cause::Cause,
         bake::{Bake, BakeSettings, State, Trigger, reason::ReasonCode, retry::later, state::End},
+        event::Event,
         ids::{BakeId, LineId},
     },
 };
@@ -165,6 +166,8 @@ pub struct Transition {
     pub reason: Option<String>,
     /// The call behind it, if it is recorded.
     pub attempt: Option<Attempt>,
+    /// What it makes true.
+    pub events: Vec<Event>,
 }
 
 /// A call and its result.
@@ -367,6 +370,9 @@ impl Store {
         if !attempts.is_empty() {
             let json = serde_json::to_string(&attempts).map_err(StoreError::Encode)?;
             run(&mut tx, INSERT_ATTEMPTS, &json).await?;
+        }
+        for event in transitions.iter().flat_map(|transition| &transition.events) {
+            tx.record(now, event.clone());
         }
         for transition in transitions {
             failpoint::hit("before", transition.state.as_str());

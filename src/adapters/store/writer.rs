@@ -18,11 +18,18 @@ use std::{
     },
 };
 
+use chrono::{DateTime, Utc};
 use sqlx::{Connection as _, SqliteConnection, sqlite::SqliteConnectOptions};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
-use super::{StoreError, failed, lineage::LineageMarks, location::LOCK_FILE, log_binding::LogBinding};
-use crate::adapters::files::FileId;
+use super::{
+    StoreError, failed,
+    lineage::LineageMarks,
+    location::LOCK_FILE,
+    log_binding::LogBinding,
+    outbox::{self, Recorded},
+};
+use crate::{adapters::files::FileId, domain::event::Event};
 
 /// Files that SQLite keeps beside a database in use.
 const BESIDE: [&str; 2] = ["-wal", "-shm"];
@@ -130,6 +137,7 @@ impl Writer {
             place,
             connection: Some(connection),
             in_transaction: false,
+            events: Vec::new(),
             is_suspect: Arc::clone(&self.is_suspect),
             marks: None,
             binding: self.binding.get().map(Arc::clone),
@@ -265,6 +273,8 @@ pub(super) struct WriteTransaction {
     place: OwnedMutexGuard<Place>,
     connection: Option<SqliteConnection>,
     in_transaction: bool,
+    /// What the transaction makes true.
+    events: Vec<Recorded>,
     is_suspect: Arc<AtomicBool>,
     marks: Option<Arc<LineageMarks>>,
     binding: Option<Arc<LogBinding>>,
@@ -272,12 +282,19 @@ pub(super) struct WriteTransaction {
 }
 
 impl WriteTransaction {
+    /// Adds an event: it is committed with the transaction, and logged then.
+    pub fn record(&mut self, at: DateTime<Utc>, event: Event) {
+        self.events.push(Recorded { at, event });
+    }
+
     /// Commits.
     ///
     /// # Errors
     ///
     /// The error of SQLite; the transaction is not committed then.
     pub async fn commit(mut self) -> Result<(), sqlx::Error> {
+        let events = std::mem::take(&mut self.events);
+        outbox::insert(&mut self, &events).await?;
         sqlx::query("COMMIT").execute(&mut *self).await?;
         self.in_transaction = false;
         self.is_suspect.store(false, Ordering::Relaxed);
@@ -286,6 +303,9 @@ impl WriteTransaction {
         }
         if let Some(binding) = &self.binding {
             binding.committed();
+        }
+        for recorded in &events {
+            outbox::log(&recorded.event);
         }
         Ok(())
     }

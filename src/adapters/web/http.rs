@@ -238,6 +238,9 @@ async fn healthz(State(source): WebState) -> Response {
             for problem in health.problems() {
                 text.push_str(&format!("{}: {}: {}\n", problem.severity, problem.code.as_str(), problem.message));
             }
+            for (problem, _) in health.acknowledged() {
+                text.push_str(&format!("acknowledged: {}: {}\n", problem.code.as_str(), problem.message));
+            }
             (code, text).into_response()
         }
         Err(error) => {

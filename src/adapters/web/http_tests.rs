@@ -111,7 +111,8 @@ async fn fill(store: &Store) {
     }
     let step = async |bake, schedule: &str, at, state: State, attempt| {
         let reason = state.reason().map(str::to_owned);
-        let step = Transition { bake: BakeId(bake), line: LineId::from(schedule), state, reason, attempt };
+        let step =
+            Transition { bake: BakeId(bake), line: LineId::from(schedule), state, reason, attempt, events: Vec::new() };
         store.commit(&[step], at).await.unwrap();
     };
     let refused = Attempt {
@@ -370,7 +371,17 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
         end: End::Succeeded { image: image(3), reason: "the image is AVAILABLE".into() },
     };
     store
-        .commit(&[Transition { bake: BakeId(5), line: line.clone(), state, reason: None, attempt: None }], now())
+        .commit(
+            &[Transition {
+                bake: BakeId(5),
+                line: line.clone(),
+                state,
+                reason: None,
+                attempt: None,
+                events: Vec::new(),
+            }],
+            now(),
+        )
         .await
         .unwrap();
     store.settle_channels(&[line], |_| Some(&stable), now()).await.unwrap();
@@ -398,6 +409,7 @@ async fn the_page_shows_the_newest_image_of_each_line_and_its_channels() {
         },
         reason: None,
         attempt: None,
+        events: Vec::new(),
     };
     store.commit(&(0..120).map(made).collect::<Vec<_>>(), now()).await.unwrap();
     let table = images().await;
@@ -413,7 +425,7 @@ async fn bakes_that_wait_are_listed_with_their_reason() {
     let suspended = Some(Suspended { work: work("win11-golden", 42), resume: Resume::Instance });
     let state = State::Queued { not_before: now() + TimeDelta::minutes(1), suspended };
     let line = LineId::from("win11-golden");
-    let step = Transition { bake: BakeId(5), line, state, reason: Some(reason), attempt: None };
+    let step = Transition { bake: BakeId(5), line, state, reason: Some(reason), attempt: None, events: Vec::new() };
     served.fake.store.commit(&[step], now()).await.unwrap();
     let status: Status = serde_json::from_str(&served.get("/status.json").await.body).unwrap();
     assert_eq!(status.waiting.iter().map(|bake| bake.id).collect::<Vec<_>>(), [5]);

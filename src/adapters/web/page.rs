@@ -10,7 +10,7 @@ use self::time::{brief, clock, clock_text, clock_to_the_second, relative, relati
 use crate::{
     adapters::store::{AttemptRow, BakeRow, LineRow},
     domain::{
-        health::{Problem, Severity, Verdict},
+        health::{Acknowledgement, Problem, Severity, Verdict},
         status::{LastDay, Late, Next, Paused, Running, Status},
     },
 };
@@ -34,7 +34,7 @@ pub(super) const LINES: u32 = 100;
 /// The status page.
 pub(super) fn overview(status: &Status, lines: &[LineRow], rows: &[BakeRow], now: DateTime<Utc>) -> Markup {
     let (_, symbol) = appearance(status.health.verdict);
-    let title = match status.health.problems.len() {
+    let title = match status.health.problems().len() {
         0 => format!("{symbol} imagebaked"),
         count => format!("{symbol} {count} · imagebaked"),
     };
@@ -128,7 +128,8 @@ fn appearance(verdict: Verdict) -> (&'static str, &'static str) {
 fn health(status: &Status, now: DateTime<Utc>) -> Markup {
     let health = &status.health;
     let (class, symbol) = appearance(health.verdict);
-    let rest = health.problems.len().saturating_sub(PROBLEMS);
+    let rest = health.problems().len().saturating_sub(PROBLEMS);
+    let acknowledged: Vec<_> = health.acknowledged().take(PROBLEMS).collect();
     html! {
         div.health.(class) {
             h1 {
@@ -143,6 +144,25 @@ fn health(status: &Status, now: DateTime<Utc>) -> Markup {
                 ul { @for one in health.problems().take(PROBLEMS) { (problem(one, now)) } }
             }
             @if rest > 0 { p { (rest) " more in " a href="/status.json" { "status.json" } "." } }
+            @if !acknowledged.is_empty() {
+                h2 { "Acknowledged" }
+                ul { @for (problem, by) in acknowledged { (known_problem(problem, by, now)) } }
+            }
+        }
+    }
+}
+
+/// A problem that a person has acknowledged: the finding, and who knows of it until when.
+fn known_problem(problem: &Problem, by: &Acknowledgement, now: DateTime<Utc>) -> Markup {
+    html! {
+        li {
+            p { (problem.message) }
+            p.more {
+                (by.by) ", " span.whole { (relative_text(&by.at, now)) }
+                @if let Some(until) = &by.until { ", until " (relative_text(until, now)) }
+                ": " (by.reason) " "
+                span.whole { (problem.code.as_str()) ", began " (relative_text(&problem.since, now)) }
+            }
         }
     }
 }

@@ -7,6 +7,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 mod bakes;
 mod channels;
 mod daemon;
+mod events;
 mod images;
 mod records;
 mod setup;
@@ -18,6 +19,7 @@ mod values;
 pub use bakes::{BakeArgs, CancelArgs, HistoryArgs, RetryArgs, RetryStage, ShowArgs};
 pub use channels::{ChannelsArgs, PromoteArgs, RollbackArgs, VetoArgs};
 pub use daemon::{PauseArgs, ResumeArgs, RunArgs, StatusArgs};
+pub use events::{AckArgs, EventsArgs, UnackArgs};
 pub use images::{AdoptArgs, ImageArgs, ImagesArgs, PinArgs, PruneArgs, ReconcileArgs};
 pub use records::{AuditArgs, BackupArgs, ExportArgs, ImportArgs, RestoreArgs};
 pub use setup::{CoverageArgs, CrontabCommand, CrontabImportArgs, DoctorArgs, InitArgs};
@@ -90,6 +92,12 @@ pub enum Command {
     Reconcile(ReconcileArgs),
     /// Show the audit: who did what and when, newest first.
     Audit(AuditArgs),
+    /// Show events: what happened to bakes, images, channels, schedules and the daemon, oldest first.
+    Events(EventsArgs),
+    /// Acknowledge a problem: it is still listed, but does not count, until it ends or gets worse.
+    Ack(AckArgs),
+    /// End the acknowledgement of a problem.
+    Unack(UnackArgs),
     /// Copy the history into a file, also while the daemon runs, and verify the copy.
     Backup(BackupArgs),
     /// Replace the history by a backup; the daemon must not run.

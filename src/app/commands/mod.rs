@@ -10,6 +10,7 @@ use self::{
 use super::cli::{Cli, ColorChoice, Command, CrontabCommand};
 use crate::{adapters::tzdata, domain::calendar::zone};
 
+mod ack;
 mod adopt;
 mod atomic;
 mod audit;
@@ -24,6 +25,7 @@ mod crontab;
 mod demo;
 mod diff;
 mod doctor;
+mod events;
 mod export;
 mod forecast;
 mod history;
@@ -80,6 +82,9 @@ pub async fn dispatch(cli: Cli) -> ExitCode {
         Command::Images(args) => images::run(&context, args).await,
         Command::Reconcile(args) => reconcile::run(&context, args).await,
         Command::Audit(args) => audit::run(&context, args).await,
+        Command::Events(args) => events::run(&context, args).await,
+        Command::Ack(args) => ack::ack(&context, args).await,
+        Command::Unack(args) => ack::unack(&context, args).await,
         Command::Backup(args) => backup::backup(&context, args).await,
         Command::Restore(args) => backup::restore(&context, args).await,
         Command::Export(args) => export::export(&context, args).await,

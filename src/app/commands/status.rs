@@ -24,10 +24,8 @@ use crate::{
     app::cli::StatusArgs,
     domain::{
         clock::{Clock, SystemClock},
-        health::Verdict,
-        status::{
-            Backups, FailingBackups, GoodBackup, HousekeepingJob, LastDay, OnDisk, Running, Status, Zones,
-        },
+        health::{Acknowledgement, Verdict},
+        status::{Backups, FailingBackups, GoodBackup, HousekeepingJob, LastDay, OnDisk, Running, Status, Zones},
     },
 };
 
@@ -318,10 +316,11 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
             1 => "; 1 line has no image yet.\n".to_owned(),
             lines => format!("; {lines} lines have no image yet.\n"),
         });
+        text.push_str(&acknowledged(status, now));
         return text;
     }
     text.push('\n');
-    let only_one = status.health.problems.len() == 1;
+    let only_one = status.health.problems().len() == 1;
     let (shown, more) = first(status.health.problems(), MAX_LISTED);
     for problem in shown {
         let since = problem.since.parse().map(|since: DateTime<Utc>| relative(since, now)).unwrap_or_default();
@@ -329,10 +328,25 @@ fn headline(status: &Status, now: DateTime<Utc>) -> String {
             let _ = writeln!(text, "\n  {}: {}", problem.severity.to_string().to_uppercase(), problem.message);
         }
         let command = problem.command.as_deref().map(|command| format!("{command}    ")).unwrap_or_default();
-        let _ = writeln!(text, "    {command}({}, began {since})", problem.code.as_str());
+        let _ = writeln!(text, "    {command}({} {}, began {since})", problem.code.as_str(), problem.subject);
     }
     if !more.is_empty() {
         let _ = writeln!(text, "\n  {}: imagebaked status --json", more.trim_start_matches("; "));
+    }
+    text.push_str(&acknowledged(status, now));
+    text
+}
+
+/// The problems that a person has acknowledged.
+fn acknowledged(status: &Status, now: DateTime<Utc>) -> String {
+    let mut text = String::new();
+    let when = |at: &str| at.parse().map(|at: DateTime<Utc>| relative(at, now)).unwrap_or_default();
+    for (problem, Acknowledgement { by, at, until, reason }) in status.health.acknowledged().take(MAX_LISTED) {
+        let until = until.as_deref().map(|until| format!(", until {until}")).unwrap_or_default();
+        let _ = writeln!(text, "\n  acknowledged: {}", problem.message);
+        let _ = writeln!(text, "    by {by} {}{until}: {reason}", when(at));
+        let (code, subject) = (problem.code.as_str(), &problem.subject);
+        let _ = writeln!(text, "    imagebaked unack {code} {subject}    (began {})", when(&problem.since));
     }
     text
 }

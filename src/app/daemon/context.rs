@@ -16,6 +16,7 @@ use tokio::sync::{
 use super::{
     engine::{EngineRequest, EngineStatus, RequestError},
     housekeeping::board::Board,
+    standing::Standing,
     task_reports::{TaskReport, TaskReports},
 };
 use crate::{
@@ -49,6 +50,8 @@ pub(super) struct DaemonContext {
     pub(super) task_reports: Mutex<TaskReports>,
     pub(super) housekeeping: Board,
     pub(super) on_disk: Mutex<Tried>,
+    // Held during a comparison, so that two never commit the same change.
+    pub(super) standing: tokio::sync::Mutex<Standing>,
     pub(super) reloading: tokio::sync::Mutex<()>,
     /// Wall clock and time since boot at the start.
     pub(super) started: (DateTime<Utc>, Duration),

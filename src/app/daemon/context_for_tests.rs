@@ -39,6 +39,7 @@ pub async fn context(folder: &Path, clock: &ManualClock, daemon: &str) -> Daemon
         task_reports: Mutex::default(),
         housekeeping: super::housekeeping::board::Board::default(),
         on_disk: Mutex::default(),
+        standing: tokio::sync::Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
     }
 }

@@ -207,6 +207,10 @@ async fn answer(request: Request, who: String, shared: &DaemonContext) -> Reply 
             let mode = image_tasks::prune::Mode { dry_run, again, confirm, despite_failed_bake };
             image_tasks::prune::asked(shared, mode, &who).await
         }
+        Request::Acknowledge { code, subject, until, reason } => {
+            shared.acknowledge(code, subject.as_deref(), Some((reason, until)), who).await
+        }
+        Request::Unacknowledge { code, subject } => shared.acknowledge(code, subject.as_deref(), None, who).await,
         Request::Pin { image, until, reason } => {
             image_tasks::pins::pin(shared, &image, Pin { until, reason, who }).await
         }

@@ -1,5 +1,5 @@
-//! Collects the facts for health: one function per source, which returns its problems. [`Health::of`] alone derives the
-//! verdict and the order.
+//! Collects the facts for health: one function per source, which returns its problems. `problems` compares them with the
+//! standing ones.
 
 use std::{collections::HashSet, time::Duration};
 
@@ -19,10 +19,11 @@ use crate::{
     domain::{
         bake::State,
         health::{
-            Health, Problem, ProblemCode, Severity, Subject, SubjectKind,
+            Problem, ProblemCode, Severity, Subject, SubjectKind,
             lines::{self, Line},
             one_line,
             outage::Outage,
+            quota,
         },
         pause::{ITSELF, Pause},
     },
@@ -35,21 +36,21 @@ const MOST_COPIES: u32 = 1_000;
 
 /// Result of the collection.
 #[derive(Debug)]
-pub(super) struct Judgement {
-    /// The verdict.
-    pub health: Health,
+pub(super) struct Found {
+    /// The problems; a code and a subject can occur twice.
+    pub problems: Vec<Problem>,
     /// Lines without a finished slot, and so without an image.
     pub no_image_yet: u64,
 }
 
 impl DaemonContext {
     /// Collects all facts.
-    pub(super) async fn judge(
+    pub(super) async fn find_problems(
         &self,
         engine: &EngineStatus,
         files: Files,
         now: DateTime<Utc>,
-    ) -> Result<Judgement, StoreError> {
+    ) -> Result<Found, StoreError> {
         let reader = self.store.reader();
         let mut problems = Vec::new();
         problems.extend(configuration_refused(files));
@@ -61,6 +62,8 @@ impl DaemonContext {
         problems.extend(suspended(engine, skewed.is_empty()));
         problems.extend(skewed);
         problems.extend(cloud_unreachable(self.cloud.outages().outages(), reader).await?);
+        let closed = reader.closed_admission().await?;
+        problems.extend(closed.and_then(|closed| quota::problem(&closed, now)));
         problems.extend(engine_stalled(engine, now));
         problems.extend(housekeeping_stalled(&self.housekeeping));
         problems.extend(backup_failed(&self.housekeeping, self.config().daemon.backup.as_ref(), now));
@@ -72,7 +75,7 @@ impl DaemonContext {
         problems.extend(super::image_tasks::strays::list_problems(reader).await?);
         let (of_lines, no_image_yet) = judge_lines(reader, engine, now).await?;
         problems.extend(of_lines);
-        Ok(Judgement { health: Health::of(problems), no_image_yet })
+        Ok(Found { problems, no_image_yet })
     }
 
     /// Keys that a reload does not apply.

@@ -38,13 +38,16 @@ mod health;
 mod history_problems;
 mod housekeeping;
 mod image_tasks;
+mod life;
 mod planner;
+mod problems;
 mod reconcile;
 mod reload;
 mod remote_images;
 mod service_status;
 mod signals;
 mod slot_lists;
+mod standing;
 mod status;
 mod task_reports;
 mod watch;
@@ -139,6 +142,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         task_reports: Mutex::default(),
         housekeeping: housekeeping::board::Board::default(),
         on_disk: Mutex::default(),
+        standing: tokio::sync::Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
         started,
     });
@@ -149,12 +153,14 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let page = tokio::spawn(page.serve(Arc::clone(&shared) as Arc<dyn Source>, stop.clone()));
     let watch = tokio::spawn(watch::run(Arc::clone(&shared), stop.clone()));
     let watchdog = tokio::spawn(watchdog::run(shared.engine.clone(), stop.clone()));
+    let problems = tokio::spawn(problems::run(Arc::clone(&shared), stop.clone()));
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let image_tasks = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
     let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&shared), engine_stop.clone()));
     // The first turn does not wait for the engine's timer: missed slots and running bakes continue now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
+    life::record(&shared, life::started(&shared)).await;
     systemd::ready(&service_status::line(&shared).await);
     failpoint::hit("start", "ready");
     tracing::info!(
@@ -209,7 +215,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, image_tasks, housekeeping, control, page, watch, watchdog, service_status] {
+    for task in [settling, image_tasks, housekeeping, control, page, watch, watchdog, problems, service_status] {
         // They have nothing to save; a panic was logged when it happened.
         let _ = task.await;
     }
@@ -218,6 +224,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     } else if !in_order {
         store.abandon().await;
     } else {
+        life::record(&shared, life::stopped()).await;
         store.close().await;
     }
     tracing::info!("stopped");

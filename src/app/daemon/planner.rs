@@ -11,12 +11,14 @@ use crate::domain::calendar::zone::Zone;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::{
-    adapters::store::{ITSELF, NewRow, Span, Store, StoreError, StoredTarget},
+    adapters::store::{Adoption, ITSELF, NewRow, Span, Store, StoreError, StoredTarget},
     domain::{
         api::mode::Mode,
         bake::{State, Trigger},
         catch_up::{AccountPolicy, Accounting, account},
         clock::{ON_TIME, STEP_BACK, shifted},
+        event::{Event, EventSeverity, EventType},
+        health::{Subject, SubjectKind},
         ids::{BakeId, InstanceId, LineId, ScheduleId},
         pause::Pause,
         schedule::{Overlap, Schedule},
@@ -119,6 +121,7 @@ impl Planner {
         let ahead = rows_of_old_rules(&entries, &known, &seen, store, now).await?;
         let came_while_down = slots_given_up_while_down(&entries, &known, store, now).await?;
         let mut changed = Vec::new();
+        let mut former: HashMap<ScheduleId, StoredTarget> = HashMap::new();
         let mut missed = Vec::new();
         let mut given_up = Vec::new();
         let mut edited: HashSet<ScheduleId> = HashSet::new();
@@ -171,10 +174,15 @@ impl Planner {
             if before.as_ref() != Some(&target) {
                 changed.push(target);
             }
+            if let Some(before) = before {
+                former.entry(before.schedule_id.clone()).or_insert(before);
+            }
         }
         let gone: Vec<_> =
             known.into_iter().filter(|(_, target)| target.removed_at.is_none()).map(|(key, _)| key).collect();
-        store.adopt_targets(&changed, &gone, &given_up, &missed, config_hash, now).await?;
+        let events = schedule_events(&changed, &former, &gone, schedules);
+        let adoption = Adoption { present: &changed, gone: &gone, given_up: &given_up, rows: &missed, events };
+        store.adopt_targets(adoption, config_hash, now).await?;
         let pauses = unpause_edited(schedules, edited, store, now).await?;
         let mut planner = Self {
             config_hash: config_hash.to_owned(),
@@ -475,7 +483,6 @@ async fn unpause_edited(
     edited.extend(store.failed_under_other_settings(|id| by_id.get(id).map(|schedule| &*schedule.settings)).await?);
     for id in &edited {
         if pauses.get(id).is_some_and(|pause| pause.who == ITSELF) {
-            tracing::info!(schedule = %id, "schedule {id} was edited; it is no longer paused for its failures");
             store.resume(id, ITSELF, "it was edited", now).await?;
             pauses.remove(id);
         }
@@ -486,3 +493,42 @@ async fn unpause_edited(
 #[cfg(test)]
 #[path = "planner_tests.rs"]
 mod tests;
+
+/// Events of the schedules that came, changed and went, one for each schedule.
+fn schedule_events(
+    changed: &[StoredTarget],
+    former: &HashMap<ScheduleId, StoredTarget>,
+    gone: &[(ScheduleId, InstanceId)],
+    schedules: &[Arc<Schedule>],
+) -> Vec<Event> {
+    let event = |kind, id: &ScheduleId, message: String| {
+        let subject = Subject::new(SubjectKind::Schedule, id.as_str());
+        Event::new(kind, EventSeverity::Info, subject, message).with("schedule", id.as_str())
+    };
+    let mut seen = HashSet::new();
+    let mut events = Vec::new();
+    for StoredTarget { schedule_id: id, schedule: name, timing, .. } in changed {
+        if !seen.insert(id.clone()) {
+            continue;
+        }
+        match former.get(id) {
+            None => events.push(event(EventType::ScheduleAdded, id, format!("schedule {name} was added"))),
+            Some(before) if before.schedule != *name => {
+                let message = format!("schedule {} is called {name} now", before.schedule);
+                events.push(event(EventType::ScheduleChanged, id, message));
+            }
+            Some(before) if before.timing != *timing => {
+                let message = format!("the slots of schedule {name} changed");
+                events.push(event(EventType::ScheduleChanged, id, message));
+            }
+            Some(_) => {}
+        }
+    }
+    let is_in_force = |id: &ScheduleId| schedules.iter().any(|schedule| schedule.id == *id);
+    for (id, _) in gone.iter().filter(|(id, _)| !is_in_force(id)) {
+        if seen.insert(id.clone()) {
+            events.push(event(EventType::ScheduleRemoved, id, format!("schedule {id} was removed")));
+        }
+    }
+    events
+}

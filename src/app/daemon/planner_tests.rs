@@ -83,7 +83,14 @@ impl Night {
                     let work = BakeWork { version: due.last_version + 1, ..BakeWork::default() };
                     let end = End::Succeeded { image, reason: "image made".to_owned() };
                     let state = State::Ended { work: Some(work), end };
-                    Transition { bake: bake.id, line: bake.line, state, reason: None, attempt: None }
+                    Transition {
+                        bake: bake.id,
+                        line: bake.line,
+                        state,
+                        reason: None,
+                        attempt: None,
+                        events: Vec::new(),
+                    }
                 })
                 .collect();
             self.store.commit(&done, self.now).await.unwrap();

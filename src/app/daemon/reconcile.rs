@@ -24,6 +24,7 @@ use crate::{
 use super::{
     context::DaemonContext,
     engine::{EngineRequest, NotCompared},
+    life,
     remote_images::{owned_images, remote_image},
 };
 
@@ -111,9 +112,7 @@ pub async fn settle(shared: Arc<DaemonContext>, stop: CancellationToken) {
         Lineage::Interrupted | Lineage::Continued => {
             tracing::warn!("the history was not closed in order; creates search for their image first for a while");
         }
-        Lineage::Restored => tracing::warn!(
-            "the history is not the one that was here last, or an older copy: it is compared with the cloud first"
-        ),
+        Lineage::Restored => life::record(&shared, life::history_changed()).await,
         Lineage::Empty => tracing::info!("the history is new: it is compared with the cloud first"),
     }
     let settled = async {

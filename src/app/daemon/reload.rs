@@ -15,7 +15,13 @@ use crate::{
         control::Reply,
         systemd, tzdata,
     },
-    domain::{error::chain, image::change::Change, schedule::Schedule},
+    domain::{
+        error::chain,
+        event::{Action, AuditLine},
+        health::{Subject, SubjectKind},
+        image::change::Change,
+        schedule::Schedule,
+    },
 };
 
 /// Period of compared slots for the report of changes.
@@ -39,9 +45,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
             } else {
                 format!("configuration {config_hash} instead of {before}")
             };
-            if let Err(error) = shared.store.note(shared.clock.now(), who, "reload", &detail).await {
-                tracing::error!(who, error = chain(&error), "the reload is not in the audit: {detail}");
-            }
+            note(shared, who, Action::Reload, detail).await;
             note_left_out(shared, who).await;
         }
         Reply::BadConfig { problems } => {
@@ -65,9 +69,16 @@ pub(super) async fn note_left_out(shared: &DaemonContext, who: &str) {
     }
     let kinds = left_out.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
     let detail = format!("{kinds} are not listed as users before an image is deleted");
-    tracing::warn!(who, "[cloud] in_use: {detail}");
-    if let Err(error) = shared.store.note(shared.clock.now(), who, "in_use", &detail).await {
-        tracing::error!(who, error = chain(&error), "this is not in the audit: {detail}");
+    note(shared, who, Action::InUse, detail).await;
+}
+
+/// Records an action on the configuration in the audit; a failure is logged.
+async fn note(shared: &DaemonContext, who: &str, action: Action, detail: String) {
+    let subject = Subject::only(SubjectKind::Configuration);
+    let line = AuditLine { at: shared.clock.now(), who, action, subject, detail };
+    if let Err(error) = shared.store.note(&line).await {
+        let (action, detail) = (action.as_str(), &line.detail);
+        tracing::error!(who, error = chain(&error), "this is not in the audit: {action}: {detail}");
     }
 }
 
@@ -106,7 +117,7 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
         Ok(()) => {
             shared.replace_config(Arc::new(config));
             if let Some(change) = zones {
-                note_zones(shared, who, now, &change).await;
+                note(shared, who, Action::Zones, change).await;
             }
             shared.activate();
             let mut on_disk = shared.on_disk();
@@ -116,14 +127,6 @@ async fn take_over(shared: &DaemonContext, who: &str) -> Reply {
             Reply::Reloaded { config_hash, schedules, warnings, diff, images }
         }
         Err(error) => error.to_reply(),
-    }
-}
-
-/// Records another release of the time zone rules in the log and the audit.
-async fn note_zones(shared: &DaemonContext, who: &str, now: DateTime<Utc>, change: &str) {
-    tracing::warn!(who, "{change}");
-    if let Err(error) = shared.store.note(now, who, "zones", change).await {
-        tracing::error!(who, error = chain(&error), "the time zone rules are not in the audit: {change}");
     }
 }
 

@@ -4,8 +4,9 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use super::{
     context::DaemonContext,
+    health,
     housekeeping::board::{BackupReport, JobReport, RETENTION},
-    health::{self, Judgement},
+    problems::Judgement,
     reload::Files,
 };
 use crate::{
@@ -19,8 +20,8 @@ use crate::{
     domain::{
         clock::{age, later},
         status::{
-            Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused, Status,
-            SuspendedSince, TaskError, Zones,
+            Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused,
+            Status, SuspendedSince, TaskError, Zones,
         },
     },
 };

@@ -8,10 +8,14 @@ use super::{inner_tables, takes};
 use crate::{
     adapters::config::definitions::{Key, definitions},
     app::cli::Cli,
-    domain::api::{
-        call::ErrorClass,
-        codes::{CodeRule, rules},
-        instance_state::{self, InstanceType, StateClass},
+    domain::{
+        api::{
+            call::ErrorClass,
+            codes::{CodeRule, rules},
+            instance_state::{self, InstanceType, StateClass},
+        },
+        event::EventType,
+        health,
     },
 };
 
@@ -183,6 +187,65 @@ pub fn errors() -> String {
          `AnswerNotJson`, `AnswerNotFromApi` (JSON without a RequestId), `AnswerTooLarge`, `AnswerIncomplete`, \
          `ListIncomplete` (a list without its rows), `HttpStatus`, `CredentialsUnavailable`.\n",
     );
+    page
+}
+
+/// Heading of the generated part of `docs/problems.md`.
+pub const PROBLEM_CODES: &str = "## Codes\n";
+
+/// The end of `docs/problems.md`, from [`PROBLEM_CODES`] on.
+pub fn problem_codes() -> String {
+    let mut page = format!(
+        "{PROBLEM_CODES}\n\
+         <!-- Made from the source: `UPDATE_DOCS=1 cargo nextest run --test reference` writes this table anew. -->\n\n\
+         | code | what it means | what to do |\n|---|---|---|\n"
+    );
+    for health::CodeRow { word, meaning, advice, .. } in health::CODES {
+        row(&mut page, &[&format!("`{word}`"), meaning, advice]);
+    }
+    page
+}
+
+/// `docs/events.md`.
+pub fn events() -> String {
+    let mut page = String::from(
+        "# Events\n\n\
+         <!-- Made from the source: `UPDATE_DOCS=1 cargo nextest run --test reference` writes this file anew. -->\n\n\
+         An event says what happened. It is written in the transaction that makes it true, so that neither a crash nor a \
+         full disk separates the two. The log has each event as one line, and the history keeps them for `[daemon] \
+         keep_events`, at most two million.\n\n\
+         ```sh\n\
+         imagebaked events --since 12h --severity warning\n\
+         imagebaked events --about golden\n\
+         imagebaked events --follow --json\n\
+         ```\n\n\
+         ## The envelope\n\n\
+         `events --json` has `{\"events\": [\u{2026}]}`, oldest first; `events --follow --json` has one event per line:\n\n\
+         ```json\n\
+         {\"version\":1,\"id\":812,\"type\":\"bake_failed\",\"time\":\"2026-11-26T02:14:09Z\",\"severity\":\"problem\",\n \
+         \"subject\":{\"kind\":\"bake\",\"id\":\"42\"},\"since\":null,\"message\":\"bake 42 of golden failed: \u{2026}\",\n \
+         \"command\":\"imagebaked show 42\",\"link\":null,\"data\":{\"bake\":42,\"schedule\":\"golden\",\u{2026}}}\n\
+         ```\n\n\
+         | field | what it is |\n|---|---|\n\
+         | `version` | Version of the envelope. New fields do not raise it. |\n\
+         | `id` | Later events have higher numbers; none is used twice. `events --after ID` reads on from one. |\n\
+         | `type` | One of the types below. |\n\
+         | `time` | When it happened, by this host's clock. |\n\
+         | `severity` | `info`, `warning` (a person should know) or `problem` (a person should act). |\n\
+         | `subject` | Kind and id of what it is about; the id is empty if there is only one of the kind. |\n\
+         | `since` | Beginning of the problem, for the events of problems. |\n\
+         | `message` | One sentence. |\n\
+         | `command` | Command that shows more or fixes it. |\n\
+         | `link` | Reserved for the address of a page; null. |\n\
+         | `data` | The facts by name, those that apply: `bake`, `schedule`, `instance_id`, `line`, `slot`, `slots`, `version`, \
+         `attempts`, `image_id`, `image_name`, `version_id`, `reason`, `reason_code`, `cause`, `region`, `channel`, `code` (of a \
+         problem), `before`, `who`, `action` (the word of the audit), `config_hash`, `schedules`, `mode`. |\n\n\
+         ## Types\n\n\
+         | type | when |\n|---|---|\n",
+    );
+    for (_, word, meaning) in EventType::ALL {
+        row(&mut page, &[&format!("`{word}`"), meaning]);
+    }
     page
 }
 

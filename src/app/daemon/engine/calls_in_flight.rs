@@ -4,8 +4,12 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use tokio::task::Id;
+use tracing::Instrument as _;
 
-use super::{Engine, MOST_UNKNOWN_STATES, REPEAT_WARNING_AFTER, START_TAKES, steps::PendingCommit};
+use super::{
+    Engine, MOST_UNKNOWN_STATES, REPEAT_WARNING_AFTER, START_TAKES,
+    steps::{PendingCommit, span},
+};
 use crate::{
     adapters::{cloud::Gate, store::PendingRestart},
     app::daemon::calls::{self, Caller, Finished},
@@ -41,7 +45,7 @@ impl Engine {
                 .perform(call, &*clock)
                 .await
         };
-        let handle = self.calls.spawn(task);
+        let handle = self.calls.spawn(task.instrument(span(&bake)));
         self.call_of.insert(handle.id(), id);
         self.in_flight.insert(id, (bake, handle));
     }

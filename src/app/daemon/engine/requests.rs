@@ -17,6 +17,8 @@ use crate::{
             event::{Event, PollPolicy},
         },
         error::chain,
+        event::{Action, AuditLine},
+        health::{Subject, SubjectKind},
         ids::BakeId,
         image::{reconcile::Comparison, report::Adopted},
         pause::Pause,
@@ -272,7 +274,9 @@ impl Engine {
                 call.abort();
             }
         }
-        self.store.note(now, who, "cancel", &format!("bake {id} of {}", bake.schedule)).await?;
+        let subject = Subject::new(SubjectKind::Bake, id.to_string());
+        let detail = format!("bake {id} of {}", bake.schedule);
+        self.store.note(&AuditLine { at: now, who, action: Action::Cancel, subject, detail }).await?;
         let step = self.take(bake, Event::Cancelled { by: who.to_owned() }, now);
         Ok(self.commit(vec![step], now).await?)
     }
@@ -322,7 +326,6 @@ impl Engine {
             let reason = format!(
                 "its bakes failed permanently {failures} times in a row; fix the cause, then `imagebaked resume {schedule_id}`"
             );
-            tracing::error!(schedule = %schedule_id, reason, "schedule {schedule_id} is paused: {reason}");
             self.plan(now).await?;
             let pause = Pause { schedule_id, since: now, until: None, reason, who: ITSELF.to_owned() };
             self.store.pause(&pause).await?;
@@ -335,7 +338,6 @@ impl Engine {
     /// Resumes a schedule that was paused for its failures and has had a good image since, usually by hand.
     pub(super) async fn resume_recovered_schedules(&mut self, now: DateTime<Utc>) -> Result<(), StoreError> {
         for schedule_id in self.store.recovered_schedules().await? {
-            tracing::info!(schedule = %schedule_id, "schedule {schedule_id} is resumed: a bake of it succeeded");
             // Slots up to now were paused.
             self.plan(now).await?;
             self.store.resume(&schedule_id, ITSELF, "a bake of it succeeded", now).await?;

@@ -9,7 +9,6 @@ use crate::{
         bake::{
             Bake, State,
             event::{Effect, Event},
-            state::End,
         },
         ids::{BakeId, LineId},
     },
@@ -76,63 +75,26 @@ impl PendingCommit {
     pub(super) fn log_hook(&self, answer: &Response) {
         let (State::Finishing { .. }, Response::Hook(outcome)) = (&self.before, answer) else { return };
         if !outcome.is_ok() {
-            let (bake, schedule, instance) =
-                (self.bake.id.0, self.bake.schedule.as_str(), self.bake.instance_id.as_str());
+            let _of = span(&self.bake).entered();
+            let (bake, schedule) = (self.bake.id, &self.bake.schedule);
             let (reason, output) = (self.bake.reason().unwrap_or_default(), outcome.output.as_str());
-            tracing::error!(bake, schedule, instance, reason, output, "a hook of bake {bake} of {schedule} failed");
+            tracing::error!(reason, output, "a hook of bake {bake} of {schedule} failed");
         }
     }
 
-    /// Logs a change of state in one line that is readable alone, with the keys as fields.
-    pub(super) fn log(&self) {
-        let (before, state) = (&self.before, &self.bake.state);
-        // A wait is reported once, however often it is polled.
-        let why = |state: &State| state.waiting().map(|waiting| waiting.why.clone());
-        if before.as_str() == state.as_str() || why(before).is_some() && why(before) == why(state) {
+    /// Logs a change of state that is no event.
+    pub(super) fn log(&self, is_event: bool) {
+        let (from, to) = (self.before.as_str(), self.bake.state.as_str());
+        if is_event || from == to {
             return;
         }
-        let bake = self.bake.id.0;
-        let (schedule, instance) = (self.bake.schedule.as_str(), self.bake.instance_id.as_str());
-        let reason = self.bake.reason().unwrap_or_default();
-        match state {
-            State::Ended { end: End::Failed { .. }, .. } => {
-                tracing::error!(bake, schedule, instance, reason, "bake {bake} of {schedule} failed: {reason}");
-            }
-            State::Ended { end: End::Succeeded { image, .. }, .. } => {
-                let (image_id, name) = (image.image_id.as_str(), state.work().map_or("", |work| &work.image_name));
-                tracing::info!(
-                    bake,
-                    schedule,
-                    instance,
-                    image_id,
-                    "bake {bake} of {schedule} succeeded: {name} is {image_id}"
-                );
-            }
-            State::Ended { end: End::Cancelled { .. }, .. } => {
-                tracing::info!(bake, schedule, instance, reason, "bake {bake} of {schedule} cancelled: {reason}");
-            }
-            State::Ended { .. } => {
-                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} skipped: {reason}");
-            }
-            State::Unknown { .. } => {
-                tracing::warn!(
-                    bake,
-                    schedule,
-                    instance,
-                    reason,
-                    "bake {bake} of {schedule}: searching for its image: {reason}"
-                );
-            }
-            State::Queued { suspended: Some(_), .. } => {
-                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
-            }
-            State::Ready { .. } if !reason.is_empty() => {
-                tracing::warn!(bake, schedule, instance, reason, "bake {bake} of {schedule} {reason}");
-            }
-            _ => {
-                let (from, to) = (before.as_str(), state.as_str());
-                tracing::info!(bake, schedule, instance, from, to, "bake {bake} of {schedule}: {from} -> {to}");
-            }
-        }
+        let _of = span(&self.bake).entered();
+        tracing::info!(from, to, "bake {} of {}: {from} -> {to}", self.bake.id, self.bake.schedule);
     }
+}
+
+/// What is logged while a bake is worked on, calls included, shows which one.
+pub(super) fn span(bake: &Bake) -> tracing::Span {
+    let (id, schedule, instance) = (bake.id.0, bake.schedule.as_str(), bake.instance_id.as_str());
+    tracing::info_span!("bake", id, schedule, instance)
 }

@@ -19,6 +19,7 @@ use crate::{
             waiting::{Wait, WaitReason},
         },
         clock::{STEP_BACK, shifted},
+        event::bakes,
     },
 };
 
@@ -225,14 +226,15 @@ impl Engine {
                 state: step.bake.state.clone(),
                 reason: step.bake.reason(),
                 attempt: step.attempt.clone(),
+                events: bakes::of_step(&step.bake, &step.before),
             })
             .collect();
         let cloud_now = self.cloud.clocks().cloud_now();
         let committed = self.store.commit_seen(&transitions, cloud_now, now).await;
         self.history_went_back |= matches!(committed, Err(StoreError::WentBack));
         committed?;
-        for step in steps {
-            step.log();
+        for (step, transition) in steps.into_iter().zip(&transitions) {
+            step.log(!transition.events.is_empty());
             self.update_admission(&step.before, &step.bake, now);
             if step.bake.state.is_ended() {
                 self.last_warned.remove(&step.bake.id);

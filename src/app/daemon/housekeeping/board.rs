@@ -20,16 +20,19 @@ pub const HEARTBEAT: &str = "heartbeat";
 pub const RETENTION: &str = "retention";
 /// Statistics and write-ahead log of the history.
 pub const HISTORY_UPKEEP: &str = "history_upkeep";
+/// Deletion of old events.
+pub const OLD_EVENTS: &str = "old_events";
 /// Scheduled backups.
 pub const BACKUP: &str = "backup";
 
 /// The signals of the scheduler: the job, and six fields of a cron expression with the seconds first. A signal only asks the
 /// job whether it is due.
-pub const SIGNALS: [(&str, &str); 4] = [
+pub const SIGNALS: [(&str, &str); 5] = [
     (HEARTBEAT, "*/5 * * * * *"),
     // `prune_interval` may be short.
     (RETENTION, "* * * * * *"),
     (HISTORY_UPKEEP, "*/5 * * * * *"),
+    (OLD_EVENTS, "*/5 * * * * *"),
     (BACKUP, "*/5 * * * * *"),
 ];
 

@@ -76,7 +76,8 @@ async fn a_job_runs_when_it_is_due_and_never_twice_at_once_whatever_the_signals_
     let stop = CancellationToken::new();
     let driven = tokio::spawn(drive(Box::new(Scripted::default()), Arc::clone(&shared), stop.clone()));
     let signal = || shared.housekeeping.signal(HISTORY_UPKEEP, clock.now());
-    let running = |since: DateTime<Utc>| move |report: &super::super::board::JobReport| report.running_since == Some(since);
+    let running =
+        |since: DateTime<Utc>| move |report: &super::super::board::JobReport| report.running_since == Some(since);
 
     eventually(&shared, HISTORY_UPKEEP, |report| report.due == Some(clock.boottime() + HOUR)).await;
     clock.step(midnight() + TimeDelta::days(400));

@@ -8,8 +8,7 @@
 //! To add a job: its file with a [`Job`], its name and signal in `board`, its place in [`jobs`]. The retention task is a job,
 //! too; it also runs after changes, so the image tasks drive it. No bake waits for any of this.
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use chrono::TimeDelta;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -20,6 +19,7 @@ use self::{
     board::SIGNALS,
     history_upkeep::HistoryUpkeep,
     job::{Job, drive},
+    old_events::OldEvents,
     scheduler::{Scheduler, SignalRule},
 };
 use super::context::DaemonContext;
@@ -29,6 +29,7 @@ mod backups;
 pub(super) mod board;
 mod history_upkeep;
 mod job;
+mod old_events;
 pub(super) mod problems;
 mod scheduler;
 mod scheduler_watch;
@@ -40,8 +41,8 @@ const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 const LONGEST_STEP: Duration = Duration::from_secs(2);
 
 /// The jobs that have no other place.
-fn jobs() -> [Box<dyn Job>; 2] {
-    [Box::new(HistoryUpkeep), Box::new(Backups)]
+fn jobs() -> [Box<dyn Job>; 3] {
+    [Box::new(HistoryUpkeep), Box::new(OldEvents), Box::new(Backups)]
 }
 
 /// Runs the jobs and the scheduler until `stop`.

@@ -50,7 +50,8 @@ pub fn backup_failed(board: &Board, settings: Option<&BackupSettings>, now: Date
     let (since, reason) = failing?;
     let without = age(newest.as_ref().map_or(since, |newest| newest.at), now);
     let is_long: bool = without > settings.every.checked_mul(PERIODS).unwrap_or(Duration::MAX);
-    let last = newest.map_or_else(|| "there is no good one".to_owned(), |newest| format!("the last good one is {}", newest.name));
+    let last = newest
+        .map_or_else(|| "there is no good one".to_owned(), |newest| format!("the last good one is {}", newest.name));
     Some(Problem::new(
         ProblemCode::BackupFailed,
         if is_long { Severity::Problem } else { Severity::Warning },

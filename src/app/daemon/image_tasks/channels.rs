@@ -14,17 +14,14 @@ use crate::{
     adapters::{
         config::{Config, closest},
         control::Reply,
-        store::{ChannelOrder, Moved, StoreError},
+        store::{ChannelOrder, StoreError},
     },
     app::daemon::context::DaemonContext,
     domain::{
         clock::later,
         error::chain,
         ids::{ImageId, InstanceId, LineId},
-        image::{
-            Policy,
-            channels::{ChannelTarget, Refused},
-        },
+        image::{Policy, channels::Refused},
         schedule::{Channel, LATEST},
     },
 };
@@ -100,9 +97,7 @@ pub(super) async fn settle(shared: &DaemonContext, config: &Config) -> Result<bo
         }
         let policies = declared_by.get_or_insert_with(|| policies::all(config));
         let declared = |line: &LineId| policies.get(line).map(|policy| policy.channels.as_slice());
-        for moved in shared.store.settle_channels(&lines, declared, now).await? {
-            log(&moved);
-        }
+        shared.store.settle_channels(&lines, declared, now).await?;
     }
 }
 
@@ -184,13 +179,12 @@ async fn order(
     match shared.store.order_channels(line, declared, order, who, shared.cloud.clocks().cloud_now()).await? {
         Err(refused) => Ok(Reply::Failed { message: refused.to_string() }),
         Ok(moved) => {
-            moved.iter().for_each(log);
             let mut sentences: Vec<String> = match order {
                 ChannelOrder::Promote { .. } | ChannelOrder::Rollback { .. } => vec![],
                 ChannelOrder::Veto { image, reason } => vec![format!("Image {image} of {line} is vetoed: {reason}.")],
                 ChannelOrder::Unveto { image } => vec![format!("Image {image} of {line} may be used again.")],
             };
-            sentences.extend(moved.iter().map(|moved| format!("Channel {}.", words(moved))));
+            sentences.extend(moved.iter().map(|moved| format!("Channel {moved}.")));
             Ok(Reply::CommandOutput { sentences })
         }
     }
@@ -211,28 +205,4 @@ fn unknown(line: &LineId, channel: &str, declared: Option<&[Channel]>) -> Option
         None => None,
     };
     Some(Refused::NoChannel { line: line.to_string(), channel: channel.to_owned(), hint })
-}
-
-/// `stable of golden is v3, imgc-…: why`.
-fn words(Moved { line, by, .. }: &Moved) -> String {
-    let (channel, why) = (&by.channel, &by.why);
-    match &by.to {
-        ChannelTarget::Image { image_id, version, .. } => {
-            let is = if by.is_loss { "goes back to" } else { "is" };
-            format!("{channel} of {line} {is} v{version}, {image_id}: {why}")
-        }
-        ChannelTarget::Nothing { .. } => format!("{channel} of {line} is empty: {why}"),
-        ChannelTarget::Dropped => format!("{channel} of {line} is dropped: {why}"),
-    }
-}
-
-/// One line per move.
-fn log(moved: &Moved) {
-    let (line, channel, who, words) = (moved.line.as_str(), &moved.by.channel, &moved.who, words(moved));
-    let image = if let ChannelTarget::Image { image_id, .. } = &moved.by.to { image_id.as_str() } else { "" };
-    if moved.by.is_loss {
-        tracing::warn!(line, channel, image, who, "channel {words}");
-    } else {
-        tracing::info!(line, channel, image, who, "channel {words}");
-    }
 }

@@ -87,25 +87,10 @@ pub(super) async fn delete(
     };
     store.end_deletion(image, &outcome, &message, who, shared.clock.now()).await?;
     match outcome {
-        DeleteOutcome::Deleted => {
-            tracing::info!(image = id, line, rule, "image {id} of {line} is deleted: {message}; requested by {rule}");
-            Ok(Progress::Deleted)
-        }
-        DeleteOutcome::Refused { why } => {
-            tracing::warn!(image = id, line, "the cloud does not delete image {id} of {line}; it stays: {message}");
-            Ok(Progress::Waits { users: Vec::new(), why })
-        }
-        DeleteOutcome::Again { at, why } => {
-            let at = at.format("%F %TZ");
-            tracing::warn!(
-                image = id,
-                line,
-                "image {id} of {line} is not deleted yet, tried again after {at}: {message}"
-            );
-            Ok(Progress::Waits { users: Vec::new(), why })
-        }
+        DeleteOutcome::Deleted => Ok(Progress::Deleted),
+        DeleteOutcome::Refused { why } => Ok(Progress::Waits { users: Vec::new(), why }),
+        DeleteOutcome::Again { why, .. } => Ok(Progress::Waits { users: Vec::new(), why }),
         DeleteOutcome::Unclear { .. } => {
-            tracing::warn!(image = id, line, "image {id} of {line} may be deleted, it is searched for: {message}");
             let sent = SentDeletion { image: image.clone(), tries: tries + 1, sent_at, next: sent_at };
             search_for(shared, config, &sent, who).await
         }
@@ -185,7 +170,6 @@ async fn search_for(
         Ok(rows) if rows.is_empty() => {
             let message = "a search after the delete call found it gone";
             store.end_deletion(image, &DeleteOutcome::Deleted, message, who, now).await?;
-            tracing::info!(image = id, line, "image {id} of {line} is deleted: {message}");
             Ok(Progress::Deleted)
         }
         Ok(_) if now >= settled_at || now < sent.sent_at => {
@@ -194,7 +178,6 @@ async fn search_for(
             let at = sent.sent_at + TimeDelta::seconds(1i64 << sent.tries.min(16));
             let outcome = DeleteOutcome::Again { at, why: why.clone() };
             store.end_deletion(image, &outcome, &why, who, now).await?;
-            tracing::warn!(image = id, line, "image {id} of {line} is not deleted: {why}");
             Ok(Progress::Waits { users: Vec::new(), why })
         }
         Ok(_) => {

@@ -158,7 +158,7 @@ impl ReplicaWork<'_> {
             }
             if copy.state != before {
                 log(&before, &copy);
-                steps.push(CopyStep { copy, task_id: None, attempt: None });
+                steps.push(CopyStep { copy, task_id: None, attempt: None, before });
             }
         }
         self.shared.store.commit_copies(&steps, now).await?;
@@ -180,7 +180,7 @@ impl ReplicaWork<'_> {
             log(&before, &copy);
             let news = before.as_str() != copy.state.as_str() || before.reason() != copy.state.reason();
             let attempt = (news || response.answer.is_err()).then(|| response.attempt(&copy.region, message));
-            steps.push(CopyStep { copy, task_id: None, attempt });
+            steps.push(CopyStep { copy, task_id: None, attempt, before });
         }
         self.shared.store.commit_copies(&steps, now).await?;
 
@@ -194,7 +194,7 @@ impl ReplicaWork<'_> {
             let before = copy.state.clone();
             self.take(&mut copy, Event::Asked(response.answer.map(|_| ())), now);
             log(&before, &copy);
-            self.shared.store.commit_copies(&[CopyStep { copy, task_id, attempt }], now).await?;
+            self.shared.store.commit_copies(&[CopyStep { copy, task_id, attempt, before }], now).await?;
         }
         Ok(())
     }
@@ -315,21 +315,11 @@ fn describe(observation: &Observation) -> &str {
     }
 }
 
-/// Logs a change of state in one line that is readable alone.
+/// Logs a new wait of a copy; its start and its end are events.
 fn log(before: &State, copy: &Copy) {
-    let state = &copy.state;
-    if before.as_str() == state.as_str() && before.reason() == state.reason() {
-        return;
-    }
-    let (bake, region, image) = (copy.bake.0, copy.region.as_str(), copy.image_id.as_str());
-    let reason = state.reason().unwrap_or_default();
-    match state {
-        State::Failed { .. } => tracing::error!(bake, region, image, reason, "the {copy} failed: {reason}"),
-        State::Done { .. } => tracing::info!(bake, region, image, reason, "the {copy} is done: {reason}"),
-        State::Pending { waits_for: Some(_), .. } => {
-            tracing::warn!(bake, region, image, reason, "the {copy} is polled again later: {reason}");
-        }
-        State::Copying { .. } => tracing::info!(bake, region, image, "the {copy} is running"),
-        State::Pending { .. } | State::Asking { .. } => {}
+    let State::Pending { waits_for: Some(reason), .. } = &copy.state else { return };
+    if before.reason() != copy.state.reason() {
+        let (bake, region, image) = (copy.bake.0, copy.region.as_str(), copy.image_id.as_str());
+        tracing::warn!(bake, region, image, reason, "the {copy} is polled again later: {reason}");
     }
 }

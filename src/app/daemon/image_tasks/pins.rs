@@ -8,6 +8,7 @@ use crate::{
     app::daemon::context::DaemonContext,
     domain::{
         error::chain,
+        event::Action,
         ids::ImageId,
         image::{DeletionState, Pin},
     },
@@ -15,7 +16,7 @@ use crate::{
 
 /// Pins an image.
 pub async fn pin(shared: &DaemonContext, image_id: &ImageId, pin: Pin) -> Reply {
-    to_reply(keep(shared, image_id, pin, "pin", |_| None).await)
+    to_reply(keep(shared, image_id, pin, Action::Pin, |_| None).await)
 }
 
 /// Unpins an image.
@@ -44,7 +45,7 @@ pub async fn undelete(shared: &DaemonContext, image_id: &ImageId, who: String) -
             Some(format!("{image_id} is not marked for deletion; `imagebaked pin` keeps it from being"))
         }
     };
-    to_reply(keep(shared, image_id, pin, "undelete", marked).await)
+    to_reply(keep(shared, image_id, pin, Action::Undelete, marked).await)
 }
 
 /// Pins, unless there is an obstacle. Waits for a running pass, which may be deleting this image.
@@ -52,7 +53,7 @@ async fn keep(
     shared: &DaemonContext,
     image_id: &ImageId,
     pin: Pin,
-    action: &str,
+    action: Action,
     obstacle: impl FnOnce(&ImageRow) -> Option<String>,
 ) -> Result<Reply, StoreError> {
     let now = shared.clock.now();

@@ -23,6 +23,7 @@ use crate::{
     app::daemon::{context::DaemonContext, engine::EngineRequest},
     domain::{
         error::chain,
+        event,
         health::{Problem, ProblemCode, Severity, Subject, SubjectKind},
         ids::{BakeId, ImageId, LineId},
         image::{
@@ -277,7 +278,9 @@ impl Judgement {
         if !self.overridden.is_empty() {
             let lines: Vec<String> =
                 self.overridden.iter().map(|(line, bake)| format!("bake {} of {line}", bake.0)).collect();
-            store.note(now, who, "prune despite failed bake", &lines.join(", ")).await?;
+            let subject = Subject::only(SubjectKind::Configuration);
+            let (action, detail) = (event::Action::PruneDespiteFailedBake, lines.join(", "));
+            store.note(&event::AuditLine { at: now, who, action, subject, detail }).await?;
         }
         // Marks first, so that a line is marked completely before any of its images is deleted.
         for (row, judged) in &self.images {
@@ -417,27 +420,17 @@ async fn mark(
     who: &str,
 ) -> Result<(), StoreError> {
     let (image, store, now) = (&row.image, &shared.store, shared.clock.now());
-    let (line, id) = (image.line.as_str(), image.image_id.as_str());
     let kind = if is_counted { MarkKind::Counted } else { MarkKind::Ordinary };
     let is_marked = matches!(image.deletion, DeletionState::Marked { .. });
     match (&judged.action, &judged.verdict) {
         (Action::Keep | Action::Blocked { .. }, verdict) if verdict.why().contains(&Why::Missing) => {
             let since = image.seen.missing_since.unwrap_or(now);
-            if now - since >= GONE_AFTER && store.image_vanished(image, now).await? {
-                tracing::warn!(image = id, line, "image {id} of {line} was deleted externally");
+            if now - since >= GONE_AFTER {
+                store.image_vanished(image, now).await?;
             }
         }
         (Action::Mark { delete_after }, RetentionDecision::Goes { rule }) => {
-            let is_marked = store.mark_image(image, rule, *delete_after, kind, who, now).await?;
-            if is_marked {
-                let at = delete_after.format("%F %RZ");
-                tracing::info!(
-                    image = id,
-                    line,
-                    rule,
-                    "image {id} of {line} is marked; it is deleted after {at}: {rule}"
-                );
-            }
+            store.mark_image(image, rule, *delete_after, kind, who, now).await?;
         }
         // Without a grace it is marked and deleted in one pass.
         (Action::Delete | Action::NeedsConfirmation, RetentionDecision::Goes { rule }) if !is_marked => {
@@ -445,9 +438,7 @@ async fn mark(
         }
         (Action::Unmark, verdict) => {
             let why = verdict.why().first().map(ToString::to_string).unwrap_or_default();
-            if store.unmark_image(image, &why, who, now).await? {
-                tracing::info!(image = id, line, "image {id} of {line} is not marked any more: {why}");
-            }
+            store.unmark_image(image, &why, who, now).await?;
         }
         _ => {}
     }

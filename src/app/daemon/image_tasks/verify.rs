@@ -94,10 +94,8 @@ async fn one(shared: &DaemonContext, check: &DueCheck) -> Result<(), StoreError>
     shared.activate();
     let (image, line, version) = (check.image_id.as_str(), check.line.as_str(), check.version);
     match &result {
-        CheckResult::Passed => tracing::info!(image, line, "v{version} of {line}, {image}, passed its check"),
-        CheckResult::Failed { why } => {
-            tracing::error!(image, line, reason = %why, "v{version} of {line}, {image}, is vetoed: {why}");
-        }
+        // Both are events.
+        CheckResult::Passed | CheckResult::Failed { .. } => {}
         CheckResult::Again { at } => {
             let last = attempts.last().and_then(|attempt| attempt.message.as_deref()).unwrap_or_default();
             let at = at.format("%F %TZ");

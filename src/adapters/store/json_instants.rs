@@ -1,0 +1,23 @@
+//! Instants in JSON: stored as milliseconds since 1970, shown as RFC 3339.
+
+use chrono::{DateTime, SecondsFormat};
+use serde::Serializer;
+
+/// Milliseconds since 1970 as RFC 3339 in UTC: whole seconds without a fraction.
+pub fn rfc3339(millis: i64) -> String {
+    DateTime::from_timestamp_millis(millis).unwrap_or_default().to_rfc3339_opts(SecondsFormat::AutoSi, true)
+}
+
+// serde passes the field by reference.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature is serde's")]
+pub(super) fn instant<S: Serializer>(millis: &i64, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&rfc3339(*millis))
+}
+
+#[expect(clippy::ref_option, reason = "the signature is serde's")]
+pub(super) fn maybe_instant<S: Serializer>(millis: &Option<i64>, serializer: S) -> Result<S::Ok, S::Error> {
+    match millis {
+        Some(millis) => serializer.serialize_str(&rfc3339(*millis)),
+        None => serializer.serialize_none(),
+    }
+}

@@ -1,0 +1,132 @@
+//! Bakes that are not over, and the instances that they stopped.
+
+use chrono::{DateTime, Utc};
+
+use super::{Reader, StoreError, failed};
+use crate::domain::{
+    bake::State,
+    ids::{BakeId, InstanceId, LineId},
+};
+
+/// Whether a bake is not over.
+pub(super) const HAS_OPEN_BAKE: &str = "SELECT EXISTS (SELECT 1 FROM bakes WHERE finished_at IS NULL)";
+
+/// Bakes that are not over, with when each made its first call. Without a word about the index, SQLite walks through all
+/// bakes for the sake of their order.
+pub(super) const OPEN_BAKES: &str = "
+SELECT b.line_id, b.instance_id, coalesce(s.json ->> 'instance_region', '') AS region, b.slot, b.state, b.wake_at,
+       b.give_up_at, (SELECT min(a.started_at) FROM attempts a
+                      WHERE a.bake_id = b.id AND a.stage IN ('stop', 'create')) AS begun_at
+FROM bakes b INDEXED BY bakes_open LEFT JOIN settings s ON s.hash = b.settings
+WHERE b.finished_at IS NULL
+ORDER BY b.slot, b.id";
+
+/// Bakes that stopped their instance and have not seen it running since.
+pub(super) const PENDING_RESTARTS: &str = "
+SELECT id, schedule, instance_id, progress FROM bakes INDEXED BY bakes_open
+WHERE finished_at IS NULL AND progress ->> '$.work.owes_start'
+ORDER BY id";
+
+/// An open bake, for a forecast.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenBake {
+    /// Its line.
+    pub line: LineId,
+    /// Its instance.
+    pub instance: InstanceId,
+    /// Region of the instance.
+    pub region: String,
+    /// Its slot.
+    pub slot: DateTime<Utc>,
+    /// Its progress.
+    pub stage: OpenStage,
+}
+
+/// Progress of an open bake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OpenStage {
+    /// Queued.
+    Queued {
+        /// Earliest start.
+        not_before: DateTime<Utc>,
+        /// Latest start.
+        give_up_at: DateTime<Utc>,
+    },
+    /// Started.
+    Begun {
+        /// Instant of its first answered call.
+        at: Option<DateTime<Utc>>,
+    },
+}
+
+/// An instance that a bake stopped and has not seen running since.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PendingRestart {
+    /// The bake.
+    pub bake: BakeId,
+    /// Its schedule's name.
+    pub schedule: String,
+    /// The instance.
+    pub instance: InstanceId,
+    /// State of the bake.
+    pub state: State,
+}
+
+impl Reader {
+    /// Whether a due bake has not ended.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn has_open_bake(&self) -> Result<bool, StoreError> {
+        sqlx::query_scalar(HAS_OPEN_BAKE).fetch_one(&self.pool).await.map_err(failed("read a bake"))
+    }
+
+    /// Open bakes, oldest slot first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn open_bakes(&self) -> Result<Vec<OpenBake>, StoreError> {
+        type Columns = (String, String, String, i64, String, Option<i64>, Option<i64>, Option<i64>);
+        let rows: Vec<Columns> =
+            sqlx::query_as(OPEN_BAKES).fetch_all(&self.pool).await.map_err(failed("read the open bakes"))?;
+        Ok(rows
+            .into_iter()
+            .map(|(line, instance, region, slot, state, wake_at, give_up_at, begun_at)| {
+                let slot = DateTime::from_timestamp_millis(slot).unwrap_or_default();
+                let stage = if state == "queued" {
+                    OpenStage::Queued {
+                        not_before: wake_at.and_then(DateTime::from_timestamp_millis).unwrap_or(slot),
+                        give_up_at: give_up_at
+                            .and_then(DateTime::from_timestamp_millis)
+                            .unwrap_or(DateTime::<Utc>::MAX_UTC),
+                    }
+                } else {
+                    OpenStage::Begun { at: begun_at.and_then(DateTime::from_timestamp_millis) }
+                };
+                OpenBake { line: line.into(), instance: instance.into(), region, slot, stage }
+            })
+            .collect())
+    }
+
+    /// Instances that bakes stopped and that are not known to run again, oldest bake first.
+    ///
+    /// # Errors
+    ///
+    /// `StoreError` if the query fails.
+    pub async fn pending_restarts(&self) -> Result<Vec<PendingRestart>, StoreError> {
+        let rows: Vec<(i64, String, String, String)> = sqlx::query_as(PENDING_RESTARTS)
+            .fetch_all(&self.pool)
+            .await
+            .map_err(failed("read which instances are stopped"))?;
+        Ok(rows
+            .into_iter()
+            .filter_map(|(bake, schedule, instance, progress)| {
+                // The engine reports rows that this version cannot read.
+                let state = serde_json::from_str(&progress).ok()?;
+                Some(PendingRestart { bake: BakeId(bake), schedule, instance: instance.into(), state })
+            })
+            .collect())
+    }
+}

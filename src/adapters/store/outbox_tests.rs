@@ -1,0 +1,128 @@
+use super::*;
+use crate::domain::{
+    event::{Action, AuditLine},
+    health::{Problem, ProblemCode, Severity, Subject, SubjectKind, standing::ProblemChange},
+};
+
+fn at(second: i64) -> DateTime<Utc> {
+    DateTime::from_timestamp(1_800_000_000 + second, 0).unwrap()
+}
+
+fn event(subject: &str, severity: EventSeverity) -> Event {
+    let subject = Subject::new(SubjectKind::Schedule, subject);
+    Event::new(EventType::ScheduleAdded, severity, subject, "it was added".to_owned()).with("line", "a-line")
+}
+
+async fn store() -> (tempfile::TempDir, Store) {
+    super::super::tests::store().await
+}
+
+async fn ids(store: &Store, filter: EventFilter) -> Vec<i64> {
+    let events = store.reader().events(&EventFilter { limit: 100, ..filter }).await.unwrap();
+    events.iter().map(|event| event.id).collect()
+}
+
+#[tokio::test]
+async fn events_are_there_with_their_transaction_or_not_at_all() {
+    let (_dir, store) = store().await;
+    let mut tx = store.begin().await.unwrap();
+    tx.record(at(0), event("a", EventSeverity::Info));
+    drop(tx);
+    assert_eq!(ids(&store, EventFilter::default()).await, [0i64; 0]);
+    let mut tx = store.begin().await.unwrap();
+    tx.record(at(0), event("a", EventSeverity::Info));
+    tx.rollback().await.unwrap();
+    assert_eq!(ids(&store, EventFilter::default()).await, [0i64; 0]);
+    let mut tx = store.begin().await.unwrap();
+    tx.record(at(0), event("a", EventSeverity::Info));
+    tx.commit().await.unwrap();
+    assert_eq!(ids(&store, EventFilter::default()).await.len(), 1);
+}
+
+#[tokio::test]
+async fn the_envelope_has_the_documented_fields() {
+    let (_dir, store) = store().await;
+    let recorded = Event { since: Some(at(-60)), ..event("a", EventSeverity::Warning) }.command("imagebaked show 1");
+    store.record_event(at(0), recorded).await.unwrap();
+    let events = store.reader().events(&EventFilter { limit: 1, ..EventFilter::default() }).await.unwrap();
+    let wanted = serde_json::json!({
+        "version": 1, "id": 1, "type": "schedule_added", "time": "2027-01-15T08:00:00Z", "severity": "warning",
+        "subject": {"kind": "schedule", "id": "a"}, "since": "2027-01-15T07:59:00Z", "message": "it was added",
+        "command": "imagebaked show 1", "link": null, "data": {"line": "a-line"},
+    });
+    assert_eq!(serde_json::to_value(&events[0]).unwrap(), wanted);
+}
+
+#[tokio::test]
+async fn events_are_found_by_time_type_severity_and_what_they_are_about() {
+    let (_dir, store) = store().await;
+    for (second, subject, severity) in
+        [(0, "a", EventSeverity::Info), (1, "b", EventSeverity::Warning), (2, "a", EventSeverity::Problem)]
+    {
+        store.record_event(at(second), event(subject, severity)).await.unwrap();
+    }
+    let all = EventFilter::default;
+    assert_eq!(ids(&store, all()).await, [1, 2, 3]);
+    assert_eq!(ids(&store, EventFilter { since: Some(at(1)), ..all() }).await, [2, 3]);
+    assert_eq!(ids(&store, EventFilter { until: Some(at(1)), ..all() }).await, [1, 2]);
+    assert_eq!(ids(&store, EventFilter { severity: Some(EventSeverity::Warning), ..all() }).await, [2, 3]);
+    assert_eq!(ids(&store, EventFilter { kinds: vec![EventType::BakeFailed], ..all() }).await, [0i64; 0]);
+    assert_eq!(ids(&store, EventFilter { after: Some(1), ..all() }).await, [2, 3]);
+    for (subject, wanted) in [("a", vec![1, 3]), ("schedule:b", vec![2]), ("a-line", vec![1, 2, 3]), ("c", vec![])] {
+        assert_eq!(ids(&store, EventFilter { subject: Some(subject.to_owned()), ..all() }).await, wanted);
+    }
+    let newest = store.reader().events(&EventFilter { limit: 2, ..all() }).await.unwrap();
+    assert_eq!(newest.iter().map(|event| event.id).collect::<Vec<_>>(), [2, 3], "the newest, oldest first");
+    assert_eq!(store.reader().newest_event().await.unwrap(), 3);
+}
+
+#[tokio::test]
+async fn old_events_go_and_the_number_is_bounded() {
+    let (_dir, store) = store().await;
+    for second in 0..10 {
+        store.record_event(at(second), event("a", EventSeverity::Info)).await.unwrap();
+    }
+    assert_eq!(store.prune_events(at(3)).await.unwrap(), 3);
+    assert_eq!(ids(&store, EventFilter::default()).await, [4, 5, 6, 7, 8, 9, 10]);
+    assert_eq!(store.prune_events_beyond(at(0), 2).await.unwrap(), 5);
+    assert_eq!(ids(&store, EventFilter::default()).await, [9, 10]);
+    store.prune_events(at(100)).await.unwrap();
+    store.record_event(at(200), event("a", EventSeverity::Info)).await.unwrap();
+    assert_eq!(ids(&store, EventFilter::default()).await, [11], "a number is never used twice");
+}
+
+#[tokio::test]
+async fn a_line_of_the_audit_is_an_event() {
+    let (_dir, store) = store().await;
+    let subject = Subject::new(SubjectKind::Image, "imgc-1");
+    let detail = "imgc-1: the audit needs it".to_owned();
+    store.note(&AuditLine { at: at(0), who: "alice", action: Action::Pin, subject, detail }).await.unwrap();
+    let events = store.reader().events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap();
+    assert_eq!((events.len(), events[0].kind.as_str()), (1, "image_pinned"));
+    assert_eq!(events[0].message, "pinned imgc-1: the audit needs it");
+    assert_eq!(events[0].data["who"], "alice");
+}
+
+#[tokio::test]
+async fn problems_stand_until_they_end_and_keep_their_acknowledgement() {
+    let (_dir, store) = store().await;
+    let subject = Subject::new(SubjectKind::Line, "golden");
+    let problem =
+        Problem::new(ProblemCode::BakeFailed, Severity::Warning, subject, at(0), "it failed".to_owned(), None);
+    store.commit_problems(&[ProblemChange::Started(problem.clone())], at(1)).await.unwrap();
+    let made = crate::domain::health::Acknowledgement {
+        by: "alice".to_owned(),
+        at: crate::domain::health::utc(at(2)),
+        until: None,
+        reason: "known".to_owned(),
+    };
+    store.acknowledge_problem(&problem, Some(&made), "alice", at(2)).await.unwrap();
+    let standing = store.reader().standing_problems().await.unwrap();
+    assert_eq!((standing.len(), &standing[0].problem, standing[0].acknowledged.as_ref()), (1, &problem, Some(&made)));
+    store.commit_problems(&[ProblemChange::Ended(problem)], at(3)).await.unwrap();
+    assert_eq!(store.reader().standing_problems().await.unwrap(), []);
+    let events = store.reader().events(&EventFilter { limit: 9, ..EventFilter::default() }).await.unwrap();
+    let kinds: Vec<_> = events.iter().map(|event| (event.kind.as_str(), event.since)).collect();
+    let since = Some(at(0).timestamp_millis());
+    assert_eq!(kinds, [("problem_started", since), ("problem_acknowledged", since), ("problem_ended", since)]);
+}

@@ -1,0 +1,87 @@
+//! Arguments of the commands about events and problems.
+
+use clap::Args;
+
+use super::time::TimeArgument;
+use crate::{
+    adapters::config::closest,
+    domain::{
+        event::{EventSeverity, EventType},
+        health::{CODES, ProblemCode},
+    },
+};
+
+/// `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// At or after this instant (RFC 3339) or this long ago (`36h`, `7d`).
+    #[arg(long, value_name = "TIME")]
+    pub since: Option<TimeArgument>,
+    /// At or before this instant (RFC 3339) or this long ago.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<TimeArgument>,
+    /// Only events of this type, e.g. `bake_failed`; may be repeated. docs/events.md lists the types.
+    #[arg(long = "type", value_name = "TYPE", value_parser = event_type)]
+    pub kinds: Vec<EventType>,
+    /// Only events at least this severe: `info`, `warning` or `problem`.
+    #[arg(long, value_name = "SEVERITY", value_parser = event_severity)]
+    pub severity: Option<EventSeverity>,
+    /// Only events about this: a schedule, an instance, a line, an image, the number of a bake.
+    #[arg(long, value_name = "ID")]
+    pub about: Option<String>,
+    /// At most so many: the newest ones.
+    #[arg(long, value_name = "N", default_value_t = 50)]
+    pub limit: u32,
+    /// After the event with this number: for programs that fetch what is new.
+    #[arg(long, value_name = "ID")]
+    pub after: Option<i64>,
+    /// Go on with new events as they come, until Ctrl-C. With `--json` each is one line.
+    #[arg(long, conflicts_with = "until")]
+    pub follow: bool,
+}
+
+/// `ack`.
+#[derive(Debug, Args)]
+pub struct AckArgs {
+    /// The problem's code, as `status` shows it.
+    #[arg(value_parser = problem_code)]
+    pub code: ProblemCode,
+    /// Its subject, e.g. `golden` or `line:golden`; may be omitted if there is only one problem of the code.
+    pub subject: Option<String>,
+    /// Why; shown wherever the problem is listed.
+    #[arg(long, value_name = "TEXT")]
+    pub reason: String,
+    /// Until this instant (RFC 3339) or for this long (`36h`, `7d`); by default until the problem ends.
+    #[arg(long, value_name = "TIME")]
+    pub until: Option<TimeArgument>,
+}
+
+/// `unack`.
+#[derive(Debug, Args)]
+pub struct UnackArgs {
+    /// The problem's code, as `status` shows it.
+    #[arg(value_parser = problem_code)]
+    pub code: ProblemCode,
+    /// Its subject; may be omitted if there is only one problem of the code.
+    pub subject: Option<String>,
+}
+
+fn event_type(word: &str) -> Result<EventType, String> {
+    EventType::parse(word).ok_or_else(|| unknown("event type", word, EventType::ALL.iter().map(|(_, word, _)| *word)))
+}
+
+fn event_severity(word: &str) -> Result<EventSeverity, String> {
+    let known = EventSeverity::WORDS.iter().find(|(_, known)| *known == word);
+    known.map(|(severity, _)| *severity).ok_or_else(|| "it is `info`, `warning` or `problem`".to_owned())
+}
+
+fn problem_code(word: &str) -> Result<ProblemCode, String> {
+    ProblemCode::parse(word).ok_or_else(|| unknown("problem code", word, CODES.iter().map(|row| row.word)))
+}
+
+fn unknown<'a>(what: &str, word: &str, known: impl Iterator<Item = &'a str> + Clone) -> String {
+    match closest(word, known.clone()) {
+        Some(nearest) => format!("there is no such {what}; did you mean `{nearest}`?"),
+        None => format!("there is no such {what}; there are: {}", known.collect::<Vec<_>>().join(", ")),
+    }
+}

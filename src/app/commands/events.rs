@@ -1,0 +1,91 @@
+//! `imagebaked events`: what happened, oldest first. Works with and without the daemon.
+
+use std::time::Duration;
+
+use chrono::DateTime;
+use serde_json::json;
+
+use super::{
+    context::Context,
+    outcome::{CommandOutput, Result},
+    output::{Rows, utc},
+    terminal::try_print_text,
+};
+use crate::{
+    adapters::store::{EventFilter, EventRow, Reader},
+    app::cli::EventsArgs,
+    domain::clock::{Clock, SystemClock},
+};
+
+/// Interval of `--follow`.
+const EVERY: Duration = Duration::from_millis(500);
+/// Events of one read of `--follow`.
+const AT_ONCE: u32 = 1_000;
+
+pub async fn run(context: &Context<'_>, args: &EventsArgs) -> Result {
+    let config = context.locate_daemon()?;
+    let reader = context.reader(&config).await?;
+    let now = SystemClock.now();
+    let filter = EventFilter {
+        since: args.since.map(|moment| moment.instant(now)),
+        until: args.until.map(|moment| moment.instant(now)),
+        kinds: args.kinds.clone(),
+        severity: args.severity,
+        subject: args.about.clone(),
+        after: args.after,
+        limit: args.limit,
+    };
+    if args.follow {
+        return follow(context, &reader, filter).await;
+    }
+    let events = reader.events(&filter).await?;
+    reader.close().await;
+    if context.json {
+        return Ok(CommandOutput::done(format!("{}\n", serde_json::to_string(&json!({ "events": events }))?)));
+    }
+    if events.is_empty() {
+        return Ok(CommandOutput::done("No matching event.\n".to_owned()));
+    }
+    let mut rows = Rows::new(&["ID", "AT", "SEVERITY", "EVENT", "MESSAGE"], context.color);
+    for event in &events {
+        let at = DateTime::from_timestamp_millis(event.at).unwrap_or_default();
+        rows.row([&event.id.to_string(), &utc(at), &event.severity, &event.kind, &event.message]);
+    }
+    let mut text = rows.render();
+    let is_full = u32::try_from(events.len()).is_ok_and(|n| n == args.limit);
+    if let (true, Some(last), true) = (is_full, events.last(), args.after.is_some()) {
+        text.push_str(&format!("… later ones: --after {}\n", last.id));
+    } else if is_full {
+        text.push_str(&format!("… these are the newest {}: --limit N or --since TIME shows more\n", args.limit));
+    }
+    Ok(CommandOutput::done(text))
+}
+
+/// Prints the matching events and then the new ones, until the user or the output ends it.
+async fn follow(context: &Context<'_>, reader: &Reader, mut filter: EventFilter) -> Result {
+    let mut newest = reader.newest_event().await?;
+    let mut events = reader.events(&filter).await?;
+    loop {
+        for event in &events {
+            let line = if context.json { serde_json::to_string(event)? } else { line(event) };
+            if !try_print_text(&format!("{line}\n")) {
+                return Ok(CommandOutput::done(String::new()));
+            }
+        }
+        // A full page may have more behind it; otherwise all up to the newest number were read.
+        let is_full = filter.after.is_some() && u32::try_from(events.len()).is_ok_and(|n| n == filter.limit);
+        let last = events.last().map_or(0, |event| event.id);
+        filter.after = Some(if is_full { last } else { newest.max(last) });
+        filter.limit = AT_ONCE;
+        if !is_full {
+            tokio::time::sleep(EVERY).await;
+            newest = reader.newest_event().await?.max(newest);
+        }
+        events = reader.events(&filter).await?;
+    }
+}
+
+fn line(event: &EventRow) -> String {
+    let at = DateTime::from_timestamp_millis(event.at).unwrap_or_default();
+    format!("{}  {:<7}  {:<16}  {}", utc(at), event.severity, event.kind, event.message)
+}
