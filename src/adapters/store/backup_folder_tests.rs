@@ -32,7 +32,7 @@ async fn a_backup_is_a_whole_history_of_the_time_in_its_name() {
     assert_eq!((made.name.as_str(), made.at), ("prod_east-20270301T120000Z.db", noon()));
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!(mode(&folder.path().join(&made.name)), 0o640);
-    assert_eq!(folder.list().unwrap(), [made.clone()]);
+    assert_eq!(folder.list().unwrap(), std::slice::from_ref(&made));
     assert_eq!(everything(folder.path()), [made.name.as_str()], "nothing else is left");
     let restored = place.path().join("other");
     let progress: super::super::Progress<'_> = &|_| ();

@@ -299,7 +299,7 @@ fn housekeeping(context: &Context<'_>, jobs: &[HousekeepingJob], now: DateTime<U
             Some(_) => format!("running, began {}", when(&job.running_since).unwrap_or_default()),
             None => when(&job.last_run).unwrap_or_else(|| NONE.to_owned()),
         };
-        let took = job.last_run_seconds.map(|took| short(Duration::from_secs_f64(took)));
+        let took = job.last_run_seconds.and_then(|took| Duration::try_from_secs_f64(took).ok()).map(short);
         let next = when(&job.next_run).unwrap_or_else(|| NONE.to_owned());
         let error = job.last_error.as_ref().map(|error| format!("{}: {}", error.at, error.message));
         rows.row([&job.name, &last, &took.unwrap_or_else(|| NONE.to_owned()), &next, &error.unwrap_or_default()]);

@@ -99,10 +99,7 @@ mod tests {
             (reasons, watch.silent_since().is_some())
         };
         let signal = async |received: &mut watch::Receiver<u64>| {
-            tokio::time::timeout(Duration::from_secs(60), received.changed())
-                .await
-                .unwrap()
-                .map(|()| *received.borrow())
+            tokio::time::timeout(Duration::from_mins(1), received.changed()).await.unwrap().map(|()| *received.borrow())
         };
         let first = start(&signals);
         let heartbeats = signal(&mut received).await.unwrap();
