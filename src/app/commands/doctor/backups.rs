@@ -17,11 +17,14 @@ use crate::adapters::config::{BackupSettings, Config};
 
 const NAME: &str = "backup folder";
 
-/// By the owner of the state directory, who is the user of the service, and by the restrictions of its unit.
-pub(super) async fn folder(config: &Config, environment: &BTreeMap<String, String>) -> Check {
-    let Some(BackupSettings { dir, .. }) = &config.daemon.backup else {
-        return Check::skip(NAME, "no backups are scheduled: [daemon] backup");
-    };
+/// By the owner of the state directory, who is the user of the service, and by the restrictions of its unit. `None` if no
+/// backups are scheduled.
+pub(super) async fn folder(config: &Config, environment: &BTreeMap<String, String>) -> Option<Check> {
+    let BackupSettings { dir, .. } = config.daemon.backup.as_ref()?;
+    Some(examine(dir, config, environment).await)
+}
+
+async fn examine(dir: &Path, config: &Config, environment: &BTreeMap<String, String>) -> Check {
     let Ok(state) = fs::metadata(&config.daemon.state_dir) else {
         let found = format!("{} is not there yet: the daemon has not run", config.daemon.state_dir.display());
         return Check::skip(NAME, found);
