@@ -6,6 +6,7 @@
 
 mod audit;
 mod backup;
+mod backup_folder;
 mod bake_rows;
 mod batch;
 mod brakes;
@@ -47,6 +48,7 @@ mod writer;
 
 pub use self::audit::{AuditFilter, AuditRow};
 pub use self::backup::{BackupError, Progress, Restored, Sound, restore};
+pub use self::backup_folder::{BackupFile, BackupFolder};
 pub use self::bake_rows::{AttemptRow, BakeRow, Filter};
 pub use self::brakes::StandingBrake;
 pub use self::channels::{ChannelOrder, ChannelRow, Moved};
