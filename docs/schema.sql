@@ -60,7 +60,7 @@ CREATE TABLE "bakes" (
     created_at  INTEGER NOT NULL,
     finished_at INTEGER,
     requested_by TEXT,            -- manual bakes: who asked
-    region      TEXT, cause TEXT,             -- where the instance is, for limits by region
+    region      TEXT, cause TEXT, holds_builder INTEGER NOT NULL DEFAULT 0, holds_instance INTEGER NOT NULL DEFAULT 0,             -- where the instance is, for limits by region
     UNIQUE (schedule_id, instance_id, slot)
 ) STRICT;
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use imagebaked::{
-    adapters::config::{Credentials, Loaded, Problems, Severity, load},
+    adapters::config::{BackupSettings, Credentials, Loaded, Problems, Severity, load},
     domain::{
         api::instance_state::InstanceType,
         bake::settings::{IfConnected, StopInstance, StoppedMode},
@@ -522,4 +522,29 @@ proptest::proptest! {
             }
         }
     }
+}
+
+#[test]
+fn the_table_of_backups_is_merged_key_by_key_and_checked() {
+    let schedule = "[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-1\"\ncron = \"@daily\"\n";
+    let with = |backup: &str| Folder::new(format!("[daemon]\nbackup = {backup}\n{schedule}"));
+    let wrong = |backup: &str| table(&with(backup).bad());
+    assert_eq!(Folder::new(schedule).good().config.daemon.backup, None);
+    let defaults = BackupSettings::default();
+    assert_eq!(with("{}").good().config.daemon.backup, Some(defaults.clone()));
+
+    let layered = with("{ every = \"6h\", dir = \"/srv/backups\" }");
+    layered.write("conf.d/more.toml", "[daemon]\nbackup = { keep = 30 }\n");
+    let merged = BackupSettings { every: Duration::from_hours(6), keep: 30, dir: "/srv/backups".into() };
+    assert_eq!(layered.good().config.daemon.backup, Some(merged));
+
+    assert_eq!(wrong("{ keep = 0 }"), ["out-of-range 2:19..20"]);
+    assert_eq!(wrong("{ every = \"59m\" }"), ["out-of-range 2:20..25"]);
+    assert_eq!(wrong("{ dir = \"backups\" }"), ["bad-path 2:18..27"]);
+    assert_eq!(wrong("{ dir = \"~/backups\" }"), ["bad-path 2:18..29"]);
+    assert_eq!(wrong("{ dir = \"\" }"), ["bad-path 2:18..20"]);
+    assert_eq!(wrong("{ evry = \"1d\" }"), ["unknown-key 2:12..16"]);
+    assert_eq!(wrong("\"1d\""), ["bad-type 2:10..14"]);
+    let tilde = with("{ dir = \"~/backups\" }").bad().render(false);
+    assert!(tilde.contains("`~` means nothing to a service"), "{tilde}");
 }

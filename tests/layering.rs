@@ -37,7 +37,7 @@ const SHARED_ADAPTERS: &[&str] = &["files", "failpoint"];
 
 /// Crates of one outside world, and the only modules that use them.
 const WORLDS: &[(&str, &[&str])] = &[
-    ("tokio_cron_scheduler", &["app::daemon"]),
+    ("tokio_cron_scheduler", &["app::daemon::housekeeping::scheduler"]),
     ("reqwest", &["adapters::cloud::http"]),
     ("sqlx", &["adapters::store"]),
     ("figment", &["adapters::config"]),

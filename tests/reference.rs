@@ -163,6 +163,13 @@ fn defaults_are_those_of_the_reference() {
         let with = |inner: &str| hash(&format!("{schedule}{outer} = {{ {inner} }}\n"));
         assert_eq!(with(&all_reported), with(least), "{outer}");
     }
+
+    let backup = all.daemon.keys.iter().find(|key| key.name == "backup").unwrap();
+    let Kind::Table(keys) = &backup.kind else { panic!("backup is a table") };
+    let defaults: Vec<String> = keys.iter().map(|key| format!("{} = {}", key.name, key.default().unwrap())).collect();
+    let with = |inner: &str| hash(&format!("[daemon]\nbackup = {{ {inner} }}\n{schedule}"));
+    assert_eq!(with(&defaults.join(", ")), with(""));
+    assert_ne!(with(""), hash(&schedule), "without the table there are no backups");
 }
 
 #[test]

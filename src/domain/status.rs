@@ -46,6 +46,12 @@ pub struct Status {
     /// The image tasks, by name.
     #[serde(default)]
     pub image_tasks: Vec<ImageTask>,
+    /// The jobs of the housekeeping, by name.
+    #[serde(default)]
+    pub housekeeping: Vec<HousekeepingJob>,
+    /// The scheduled backups; `None` without `[daemon] backup`.
+    #[serde(default)]
+    pub backup: Option<Backups>,
     /// Bakes that ended in the last 24 hours.
     pub last_day: LastDay,
 }
@@ -190,7 +196,7 @@ pub struct Next {
 /// Runs of an image task since the start of the daemon.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageTask {
-    /// `retention`, `channels`, `replicas` or `verify`.
+    /// `channels`, `replicas` or `verify`.
     pub name: String,
     /// Start of the last run.
     pub last_run: Option<String>,
@@ -207,6 +213,56 @@ pub struct TaskError {
     pub at: String,
     /// Error and its causes.
     pub message: String,
+}
+
+/// Runs of a job of the housekeeping since the start of the daemon.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HousekeepingJob {
+    /// `heartbeat`, `retention`, `history_upkeep`, `old_events` or `backup`.
+    pub name: String,
+    /// Beginning of a run that has not ended.
+    pub running_since: Option<String>,
+    /// Beginning of the last ended run.
+    pub last_run: Option<String>,
+    /// Duration of that run.
+    pub last_run_seconds: Option<f64>,
+    /// When it is due; `None` for the heartbeat.
+    pub next_run: Option<String>,
+    /// Last error of a run; later runs may have succeeded.
+    pub last_error: Option<TaskError>,
+}
+
+/// Scheduled backups of the history.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backups {
+    /// Their folder.
+    pub dir: String,
+    /// The newest good one.
+    pub last_good: Option<GoodBackup>,
+    /// The failed runs after it.
+    pub failing: Option<FailingBackups>,
+}
+
+/// A complete and verified backup.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoodBackup {
+    /// Its path.
+    pub file: String,
+    /// The instant of the history in it.
+    pub at: String,
+    /// Its age.
+    pub age_seconds: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Backups that fail.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailingBackups {
+    /// Beginning of the first failed run.
+    pub since: String,
+    /// Error of the last one.
+    pub reason: String,
 }
 
 /// Bakes that ended in the last 24 hours.

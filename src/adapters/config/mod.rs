@@ -16,6 +16,7 @@
 //! `chunks`, and twice: once for the keys that schedules share, once for the schedules. At most one chunk's document is
 //! in memory, none when [`load`] returns.
 
+mod backup_keys;
 mod bounded;
 mod chunks;
 pub mod crontab;
@@ -51,6 +52,7 @@ use toml::{
 };
 
 pub use self::{
+    backup_keys::BackupSettings,
     files::{FileStamps, fingerprint},
     problem::{Place, Problem, Problems, Severity, Spot},
     settings::{CloudSettings, Credentials, DaemonSettings},
@@ -116,6 +118,7 @@ const LIVE: &[(&str, &str)] = &[
     ("daemon", "max_deletions"),
     ("daemon", "keep_events"),
     ("daemon", "watch"),
+    ("daemon", "backup"),
 ];
 
 impl Config {
@@ -506,6 +509,7 @@ mod tests {
             "credentials_dir" | "state_dir" | "control_socket" | "owner" => "\"/elsewhere\"",
             "watch" => "true",
             "mode" => "\"observe\"",
+            "backup" => "{ keep = 17 }",
             "keep_events" => "\"17h\"",
             _ => "\"17s\"",
         };
@@ -514,7 +518,7 @@ mod tests {
             table.into_iter().map(|(key, _)| (section, key)).collect::<Vec<(&str, String)>>()
         };
         let all = [keys("cloud", table(&before.cloud)), keys("daemon", table(&before.daemon))].concat();
-        assert_eq!(all.len(), 24, "a key was added or removed");
+        assert_eq!(all.len(), CloudLayer::KEYS.len() + DaemonLayer::KEYS.len(), "a key is read and not kept");
         for (section, key) in &all {
             let after = config(&format!("[{section}]\n{key} = {}\n", other(key)));
             assert_ne!(after.hash, before.hash, "{section}.{key}");

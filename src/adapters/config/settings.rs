@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use toml::de::DeValue;
 
 use super::{
+    backup_keys::{BackupLayer, BackupSettings, backup, backup_kind},
     key::Kind,
     reader::{Diagnostics, Item, layer, suggestion},
     value_types::{Bool, Custom, Integer, OneOf, Period, Positive},
@@ -166,6 +167,8 @@ with_texts! {
         /// `"observe"` makes every call that only reads and none that changes the cloud: slots end as skipped, code `observe`, and
         /// nothing is deleted or copied. Default `"act"`.
         pub mode: Mode,
+        /// Scheduled backups of the history, each verified; `{}` means the defaults of its keys. Default: no backups.
+        pub backup: Option<BackupSettings>,
     }
 }
 
@@ -185,6 +188,7 @@ impl Default for DaemonSettings {
             keep_events: Duration::from_hours(90 * 24),
             watch: false,
             mode: Mode::Act,
+            backup: None,
         }
     }
 }
@@ -245,6 +249,7 @@ layer! {
         keep_events: Duration = Period(Duration::from_hours(1)),
         watch: bool = Bool,
         mode: Mode = OneOf(&[("act", Mode::Act), ("observe", Mode::Observe)]),
+        backup: BackupLayer = Custom(backup, backup_kind),
     }
 }
 

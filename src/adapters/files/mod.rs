@@ -270,7 +270,7 @@ impl AtomicFile {
         if !replace && rustix::fs::statat(&folder.handle, name, AtFlags::SYMLINK_NOFOLLOW).is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
-        folder.clear_left(name);
+        folder.clear_left(|target| target == name);
         let part = format!("{name}.{}{PART}", uuid::Uuid::new_v4().simple());
         let file = folder.create_new(&part, mode)?;
         // Whatever the umask; and locked while it is written, so that it is not removed as stale.
@@ -327,8 +327,8 @@ fn companions(name: &str) -> impl Iterator<Item = String> {
 }
 
 impl Folder {
-    /// Removes stale files of killed writers of `name`, if they are ours and unlocked.
-    fn clear_left(&self, name: &str) {
+    /// Removes stale files of killed writers, if they are ours and unlocked: those of the targets that `is_target` names.
+    pub fn clear_left(&self, is_target: impl Fn(&str) -> bool) {
         let Ok(handle) = rustix::fs::openat(CWD, &self.path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()) else {
             return;
         };
@@ -336,8 +336,8 @@ impl Folder {
         let me = rustix::process::geteuid().as_raw();
         for entry in entries.flatten() {
             let Ok(left) = entry.file_name().to_str() else { continue };
-            let random = left.strip_prefix(name).and_then(|rest| rest.strip_prefix('.')?.strip_suffix(PART));
-            if random.is_none_or(|random| random.len() != 32) {
+            let target = left.strip_suffix(PART).and_then(|rest| rest.rsplit_once('.'));
+            if target.is_none_or(|(target, random)| random.len() != 32 || !is_target(target)) {
                 continue;
             }
             let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;

@@ -112,6 +112,18 @@ impl Reader {
         let mut connection = self.pool.acquire().await.map_err(failed("be opened"))?;
         copy(&mut connection, into, progress).await
     }
+
+    /// Compares the schema of a copy with what the migrations create.
+    ///
+    /// # Errors
+    ///
+    /// [`BackupError`] if the copy cannot be read, or its schema differs.
+    pub(super) async fn compare_schema(copy: &Path, migration: i64) -> Result<(), BackupError> {
+        let reader = Self::connect(copy).await?;
+        let compared = check_schema(&reader, copy, migration).await;
+        reader.close().await;
+        compared
+    }
 }
 
 /// Copies what a connection reads: see [`Reader::copy`].

@@ -7,8 +7,8 @@ use std::collections::BTreeSet;
 use sqlx::{AssertSqlSafe, Row, SqliteConnection};
 
 use super::{
-    Store, bake_rows::BAKE_ROW_COLUMNS, distributions::REPLICA_REGIONS, images::PRESENT_IMAGES, lineage::IS_EMPTY,
-    planning::NEWEST_WRITE, rebuilding::RECORDED, statement_list_tests::STATEMENTS,
+    Store, bake_rows::BAKE_ROW_COLUMNS, clock_steps::NEWEST_WRITE, distributions::REPLICA_REGIONS,
+    images::PRESENT_IMAGES, lineage::IS_EMPTY, rebuilding::RECORDED, statement_list_tests::STATEMENTS,
 };
 
 /// Tables that grow with every slot.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use sqlx::{
     SqliteConnection,
     migrate::{MigrateError, Migrator},
-    sqlite::SqliteConnectOptions,
+    sqlite::{SqliteConnectOptions, SqlitePoolOptions},
 };
 
 use super::{StoreError, failed};
@@ -44,12 +44,15 @@ pub(super) async fn differences(connection: &mut SqliteConnection, migration: i6
     let mut found = applied_differences(connection, migration).await?;
     let reference = SqliteConnectOptions::new().in_memory(true).foreign_keys(false);
     let step = "compare its schema";
-    let mut reference = <SqliteConnection as sqlx::Connection>::connect_with(&reference).await.map_err(failed(step))?;
-    migrations_up_to(migration).run(&mut reference).await.map_err(|error| match error {
+    // A pool of one connection: with a connection alone the future could not change its thread.
+    let reference = SqlitePoolOptions::new().max_connections(1).connect_with(reference).await.map_err(failed(step))?;
+    migrations_up_to(migration).run(&reference).await.map_err(|error| match error {
         MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) => failed(step)(source),
         error => failed(step)(sqlx::Error::Migrate(Box::new(error))),
     })?;
-    let (wanted, present) = (objects(&mut reference).await?, objects(connection).await?);
+    let wanted = objects(&mut *reference.acquire().await.map_err(failed(step))?).await?;
+    reference.close().await;
+    let present = objects(connection).await?;
     for (object, sql) in &wanted {
         let (kind, name) = object;
         match present.get(object) {

@@ -373,6 +373,67 @@ async fn a_bake_that_waits_for_users_is_found_again_without_a_pending_start() {
 }
 
 #[tokio::test]
+async fn what_a_bake_holds_is_written_with_its_state() {
+    let (_dir, store) = store().await;
+    let slot = at("2027-01-01T03:00:00Z");
+    store.record_slots(&[row("golden", slot)], &[], "abc", slot).await.unwrap();
+    let holds = async || -> (bool, bool) {
+        let query = sqlx::query_as("SELECT holds_builder, holds_instance FROM bakes WHERE id = 1");
+        query.fetch_one(&store.reader().pool).await.unwrap()
+    };
+    assert_eq!(holds().await, (false, false), "a new row is in the queue");
+    let work = || BakeWork { version: 1, image_name: "x".into(), ..BakeWork::default() };
+    let end = || End::Skipped { code: ReasonCode::Paused, reason: "no".into() };
+    let states = [
+        State::Preparing { work: work(), hook: None, next: slot },
+        State::Creating { work: work(), sent_at: slot },
+        State::Unknown { work: work(), since: slot, polls: 1, next: slot, why: "lost".into() },
+        State::Queued { not_before: slot, suspended: Some(Suspended { work: work(), resume: Resume::Instance }) },
+        State::Finishing { work: work(), end: Some(end()), done: 0, next: slot },
+        State::Ended { work: Some(work()), end: end() },
+    ];
+    for state in states {
+        let (line, wanted) = ("golden".into(), (state.holds_builder(), state.holds_instance()));
+        let step =
+            Transition { bake: BakeId(1), line, state: state.clone(), reason: None, attempt: None, events: Vec::new() };
+        store.commit(&[step], slot).await.unwrap();
+        assert_eq!(holds().await, wanted, "{state:?}");
+        assert_eq!(store.busy_builders().await.unwrap().len(), usize::from(wanted.0), "{state:?}");
+    }
+}
+
+#[tokio::test]
+async fn open_bakes_of_an_older_history_hold_what_their_states_say() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join(DATABASE_FILE);
+    let options = SqliteConnectOptions::new().filename(&path).create_if_missing(true).foreign_keys(true);
+    let old = sqlx::SqlitePool::connect_with(options).await.unwrap();
+    migrations_up_to(7).run(&old).await.unwrap();
+    for state in State::WORDS {
+        sqlx::query(
+            "INSERT INTO bakes (schedule_id, schedule, instance_id, line_id, slot, trigger, covers_from, config_hash, state,
+                                progress, created_at, finished_at)
+             VALUES (?1, ?1, ?1, ?1, 1000, 'slot', 1000, 'abc', ?1, '{}', 1000, ?2)",
+        )
+        .bind(state)
+        .bind(["succeeded", "failed", "skipped", "cancelled"].contains(&state).then_some(2000))
+        .execute(&old)
+        .await
+        .unwrap();
+    }
+    old.close().await;
+    let store = Store::open(dir.path()).await.unwrap();
+    let with = async |column: &str| -> Vec<String> {
+        let sql = sqlx::AssertSqlSafe(format!("SELECT state FROM bakes WHERE {column} ORDER BY state"));
+        sqlx::query_scalar(sql).fetch_all(&store.reader().pool).await.unwrap()
+    };
+    let builders = ["building", "creating", "preparing", "ready", "stopping", "unknown"];
+    assert_eq!(with("holds_builder").await, builders);
+    let instances = ["building", "creating", "finishing", "preparing", "ready", "starting", "stopping", "unknown"];
+    assert_eq!(with("holds_instance").await, instances);
+}
+
+#[tokio::test]
 async fn something_else_than_a_database_is_left_as_it_is() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join(DATABASE_FILE);

@@ -30,7 +30,8 @@ SET state = step.value ->> 'state', progress = step.value ->> 'progress', reason
     version = step.value ->> 'version', image_name = step.value ->> 'image_name',
     image_id = step.value ->> 'image_id', version_id = step.value ->> 'version_id',
     task_id = coalesce(step.value ->> 'task_id', task_id), attempts = step.value ->> 'attempts',
-    wake_at = step.value ->> 'wake_at', finished_at = step.value ->> 'finished_at'
+    wake_at = step.value ->> 'wake_at', finished_at = step.value ->> 'finished_at',
+    holds_builder = step.value ->> 'holds_builder', holds_instance = step.value ->> 'holds_instance'
 FROM json_each(?1) AS step
 WHERE bakes.id = step.value ->> 'id' AND bakes.finished_at IS NULL";
 
@@ -52,7 +53,7 @@ pub(super) const DUE_BAKES: &str = "
 SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trigger, b.give_up_at, b.progress,
        s.json AS settings, coalesce(l.last_version, 0) AS last_version
 FROM bakes b INDEXED BY bakes_open JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
-WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.state <> 'queued'
+WHERE b.finished_at IS NULL AND b.wake_at <= ?1 AND b.holds_instance
 ORDER BY b.slot, b.id";
 
 /// Queued bakes that have waited too long.
@@ -71,7 +72,7 @@ SELECT b.id, b.schedule_id, b.schedule, b.instance_id, b.line_id, b.slot, b.trig
 FROM bakes b JOIN settings s ON s.hash = b.settings LEFT JOIN lines l ON l.line_id = b.line_id
 WHERE b.state = 'queued' AND b.wake_at <= ?1 AND b.slot <= ?1 AND (b.give_up_at IS NULL OR b.give_up_at >= ?1)
   AND coalesce(b.region, '') NOT IN (SELECT value FROM json_each(?3))
-  AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND state <> 'queued')
+  AND b.instance_id NOT IN (SELECT instance_id FROM bakes WHERE finished_at IS NULL AND holds_instance)
   AND NOT EXISTS (SELECT 1 FROM bakes o
                   WHERE o.state = 'queued' AND o.instance_id = b.instance_id AND o.wake_at <= ?1 AND o.slot <= ?1
                     AND (o.give_up_at IS NULL OR o.give_up_at >= ?1)
@@ -96,7 +97,7 @@ SELECT min(at) FROM (
 /// Started bakes that wait for an instant later than ?2 are due now, including those in the queue with a version.
 pub(super) const CLAMP_WAKEUPS_AFTER_CLOCK_STEP: &str = "
 UPDATE bakes SET wake_at = ?1
-WHERE finished_at IS NULL AND (state <> 'queued' OR version IS NOT NULL) AND wake_at > ?2";
+WHERE finished_at IS NULL AND (holds_instance OR version IS NOT NULL) AND wake_at > ?2";
 
 /// Bakes whose last call was not answered are due at ?1, spread over ?2 milliseconds.
 pub(super) const WAKE_OUTAGE_WAITS: &str = "
@@ -106,7 +107,7 @@ WHERE finished_at IS NULL AND wake_at > ?1
 
 /// How many builders are in use, by region.
 pub(super) const BUSY_BUILDERS: &str = "
-SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND state NOT IN ('queued', 'starting', 'finishing')
+SELECT coalesce(region, ''), count(*) FROM bakes WHERE finished_at IS NULL AND holds_builder
 GROUP BY region";
 
 /// Bakes that ended: one more permanent failure in a row, or the end of the row. Under other settings it begins anew.
@@ -424,6 +425,8 @@ struct StepRow<'a> {
     attempts: u32,
     wake_at: Option<i64>,
     finished_at: Option<i64>,
+    holds_builder: bool,
+    holds_instance: bool,
     /// 1 for a failure that counts for the pause of the schedule, 0 for a success, none otherwise.
     permanent: Option<u8>,
 }
@@ -448,6 +451,8 @@ impl<'a> StepRow<'a> {
             attempts: work.map_or(0, |work| work.attempts),
             wake_at: state.wake_at().map(|at| at.timestamp_millis()),
             finished_at: state.is_ended().then(|| now.timestamp_millis()),
+            holds_builder: state.holds_builder(),
+            holds_instance: state.holds_instance(),
             permanent: match state {
                 State::Ended { end, .. } if end.counts_for_auto_pause() => Some(1),
                 State::Ended { end: End::Succeeded { .. }, .. } => Some(0),

@@ -11,8 +11,8 @@ use crate::domain::{
 
 /// Bakes that have begun and are not over.
 pub(super) const AT_WORK: &str = "
-SELECT id, schedule, instance_id, coalesce(region, ''), state NOT IN ('starting', 'finishing')
-FROM bakes INDEXED BY bakes_open WHERE finished_at IS NULL AND state <> 'queued'
+SELECT id, schedule, instance_id, coalesce(region, ''), holds_builder
+FROM bakes INDEXED BY bakes_open WHERE finished_at IS NULL AND holds_instance
 ORDER BY id";
 
 /// What the rows ?1 do not show, of those that are in the queue or whose next call begins something.

@@ -245,6 +245,8 @@ impl Source for Fake {
                     coming(HOSTILE, "2027-03-03T19:00:00Z", "2027-03-04 03:00:00 CST"),
                 ],
                 image_tasks: Vec::new(),
+                housekeeping: Vec::new(),
+                backup: None,
                 last_day,
             })
         })

@@ -11,7 +11,7 @@ use chrono::{DateTime, Utc};
 use super::{
     context::Context,
     outcome::{CommandOutput, Exit, Failure, Result, refused},
-    output::{NONE, Rows, relative, schedules},
+    output::{NONE, Rows, bytes, relative, schedules, short},
     terminal::{print_text, try_print_text},
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     domain::{
         clock::{Clock, SystemClock},
         health::{Acknowledgement, Verdict},
-        status::{LastDay, OnDisk, Running, Status, Zones},
+        status::{Backups, FailingBackups, GoodBackup, HousekeepingJob, LastDay, OnDisk, Running, Status, Zones},
     },
 };
 
@@ -124,6 +124,12 @@ fn steady(status: &Status) -> Status {
     for task in &mut steady.image_tasks {
         (task.last_run, task.next_run) = (None, None);
     }
+    for job in &mut steady.housekeeping {
+        (job.last_run, job.next_run, job.last_run_seconds, job.running_since) = (None, None, None, None);
+    }
+    if let Some(last_good) = steady.backup.as_mut().and_then(|backup| backup.last_good.as_mut()) {
+        last_good.age_seconds = 0;
+    }
     steady
 }
 
@@ -215,6 +221,9 @@ fn text(context: &Context<'_>, status: &Status) -> String {
     if let Some(Zones { release, source }) = &daemon.zones {
         let _ = writeln!(text, "  time zones   release {release} ({source})");
     }
+    if let Some(backups) = &status.backup {
+        text.push_str(&last_backup(backups, now));
+    }
     text.push('\n');
     text.push_str(&work(context, (&status.running, &status.waiting_in_time()), status.queued, status.last_day));
     if !status.late.is_empty() {
@@ -262,7 +271,40 @@ fn text(context: &Context<'_>, status: &Status) -> String {
         }
         text.push_str(&rows.render());
     }
+    text.push_str(&housekeeping(context, &status.housekeeping, now));
     text
+}
+
+fn last_backup(backups: &Backups, now: DateTime<Utc>) -> String {
+    let when = |at: &str| at.parse().map(|at| relative(at, now)).unwrap_or_default();
+    let last = match &backups.last_good {
+        Some(GoodBackup { file, at, bytes: size, .. }) => format!("{}, {}: {file}", when(at), bytes(*size)),
+        None => format!("none in {} yet", backups.dir),
+    };
+    let mut text = format!("  last backup  {last}\n");
+    if let Some(FailingBackups { since, .. }) = &backups.failing {
+        let _ = writeln!(text, "               failing since {since}");
+    }
+    text
+}
+
+fn housekeeping(context: &Context<'_>, jobs: &[HousekeepingJob], now: DateTime<Utc>) -> String {
+    if jobs.is_empty() {
+        return String::new();
+    }
+    let mut rows = Rows::new(&["JOB", "LAST RUN", "DURATION", "NEXT RUN", "LAST ERROR"], context.color);
+    for job in jobs {
+        let when = |at: &Option<String>| at.as_ref()?.parse().ok().map(|at| relative(at, now));
+        let last = match &job.running_since {
+            Some(_) => format!("running, began {}", when(&job.running_since).unwrap_or_default()),
+            None => when(&job.last_run).unwrap_or_else(|| NONE.to_owned()),
+        };
+        let took = job.last_run_seconds.and_then(|took| Duration::try_from_secs_f64(took).ok()).map(short);
+        let next = when(&job.next_run).unwrap_or_else(|| NONE.to_owned());
+        let error = job.last_error.as_ref().map(|error| format!("{}: {}", error.at, error.message));
+        rows.row([&job.name, &last, &took.unwrap_or_else(|| NONE.to_owned()), &next, &error.unwrap_or_default()]);
+    }
+    format!("\nHousekeeping\n{}", rows.render())
 }
 
 /// The verdict with the first problem, then each problem with its command.

@@ -15,6 +15,7 @@ use tokio::sync::{
 
 use super::{
     engine::{EngineRequest, EngineStatus, RequestError},
+    housekeeping::board::Board,
     standing::Standing,
     task_reports::{TaskReport, TaskReports},
 };
@@ -47,6 +48,7 @@ pub(super) struct DaemonContext {
     pub(super) activations: Sender<u64>,
     // Read and written briefly: never locked across an await.
     pub(super) task_reports: Mutex<TaskReports>,
+    pub(super) housekeeping: Board,
     pub(super) on_disk: Mutex<Tried>,
     // Held during a comparison, so that two never commit the same change.
     pub(super) standing: tokio::sync::Mutex<Standing>,

@@ -10,6 +10,7 @@ use super::{
     context::DaemonContext,
     engine::{EngineStatus, START_TAKES},
     history_problems::history_problems,
+    housekeeping::problems::{backup_failed, housekeeping_stalled},
     image_tasks::inventory_scan::scan_problem,
     reload::Files,
 };
@@ -28,7 +29,7 @@ use crate::{
     },
 };
 
-/// Time after its last tick at which the engine counts as stalled. It ticks every two seconds, whatever its load.
+/// Time after its last tick at which the engine counts as stalled. It ticks every second, whatever its load.
 const STALLED: Duration = Duration::from_mins(2);
 /// Maximum number of failed copies to read.
 const MOST_COPIES: u32 = 1_000;
@@ -64,6 +65,8 @@ impl DaemonContext {
         let closed = reader.closed_admission().await?;
         problems.extend(closed.and_then(|closed| quota::problem(&closed, now)));
         problems.extend(engine_stalled(engine, now));
+        problems.extend(housekeeping_stalled(&self.housekeeping));
+        problems.extend(backup_failed(&self.housekeeping, self.config().daemon.backup.as_ref(), now));
         problems.extend(schedules_auto_paused(&engine.pauses, now));
         problems.extend(instances_not_running(reader, now).await?);
         problems.extend(scan_failed(reader, now).await?);

@@ -1,8 +1,8 @@
 //! The daemon: sets up clock, history, cloud and engine, and defines the order of start and stop.
 //!
-//! Start: history (with the lock on the state directory), cloud, engine, control socket, ticker, then READY. If the
+//! Start: history (with the lock on the state directory), cloud, engine, control socket, then READY. If the
 //! history was restored or is empty, the engine starts nothing before the comparison with the cloud. Stop, on SIGTERM
-//! or SIGINT: ticker, engine (which waits a limited time for calls in flight), socket, history. A second signal ends
+//! or SIGINT: engine (which waits a limited time for calls in flight), socket, history. A second signal ends
 //! the process at once, like a power cut; the next start is the same in all cases.
 
 use std::{
@@ -29,12 +29,14 @@ use crate::{
 };
 
 mod calls;
+mod catch_panic;
 mod clocks;
 mod context;
 mod control_server;
 mod engine;
 mod health;
 mod history_problems;
+mod housekeeping;
 mod image_tasks;
 mod life;
 mod planner;
@@ -48,9 +50,11 @@ mod slot_lists;
 mod standing;
 mod status;
 mod task_reports;
-mod ticker;
 mod watch;
 mod watchdog;
+
+#[cfg(test)]
+mod context_for_tests;
 
 pub use self::calls::client;
 use self::context::DaemonContext;
@@ -87,9 +91,6 @@ pub enum DaemonError {
     /// The engine ended unexpectedly.
     #[error("the engine ended badly")]
     Engine(#[source] tokio::task::JoinError),
-    /// The ticker.
-    #[error("the ticker could not be started")]
-    Ticker(#[from] tokio_cron_scheduler::JobSchedulerError),
 }
 
 /// Input of the daemon. It reads nothing else from the process.
@@ -139,6 +140,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         image_lock: tokio::sync::Mutex::default(),
         activations: Sender::default(),
         task_reports: Mutex::default(),
+        housekeeping: housekeeping::board::Board::default(),
         on_disk: Mutex::default(),
         standing: tokio::sync::Mutex::default(),
         reloading: tokio::sync::Mutex::default(),
@@ -154,8 +156,8 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     let problems = tokio::spawn(problems::run(Arc::clone(&shared), stop.clone()));
     let service_status = tokio::spawn(service_status::run(Arc::clone(&shared), stop.clone()));
     let image_tasks = tokio::spawn(image_tasks::run(Arc::clone(&shared), engine_stop.clone(), rng_of_copies));
-    let ticker = ticker::Ticker::start(&shared).await?;
-    // The first turn does not wait for a tick: missed slots and running bakes continue now.
+    let housekeeping = tokio::spawn(housekeeping::run(Arc::clone(&shared), engine_stop.clone()));
+    // The first turn does not wait for the engine's timer: missed slots and running bakes continue now.
     let _ = shared.orders.send(EngineRequest::Tick).await;
     reload::note_left_out(&shared, ITSELF).await;
     life::record(&shared, life::started(&shared)).await;
@@ -190,7 +192,6 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
     tracing::info!("stopping");
     let stop_bound = tokio::time::Instant::now() + drain + AFTER_DRAIN;
     ask_for_time_to_stop(stop_bound);
-    ticker.stop().await;
     engine_stop.cancel();
     let by_itself = ended.is_some();
     let ended = match ended {
@@ -214,7 +215,7 @@ pub async fn run(setup: Setup, mut asked: mpsc::Receiver<Asked>) -> Result<(), D
         }
     };
     stop.cancel();
-    for task in [settling, image_tasks, control, page, watch, watchdog, problems, service_status] {
+    for task in [settling, image_tasks, housekeeping, control, page, watch, watchdog, problems, service_status] {
         // They have nothing to save; a panic was logged when it happened.
         let _ = task.await;
     }

@@ -2,7 +2,13 @@
 
 use chrono::{DateTime, SecondsFormat, Utc};
 
-use super::{context::DaemonContext, health, problems::Judgement, reload::Files};
+use super::{
+    context::DaemonContext,
+    health,
+    housekeeping::board::{BackupReport, JobReport, RETENTION},
+    problems::Judgement,
+    reload::Files,
+};
 use crate::{
     adapters::{
         store::{Reader, StoreError},
@@ -12,7 +18,11 @@ use crate::{
         },
     },
     domain::{
-        status::{Bakes, Daemon, ImageTask, Next, OnDisk, Paused, Status, SuspendedSince, TaskError, Zones},
+        clock::{age, later},
+        status::{
+            Backups, Bakes, Daemon, FailingBackups, GoodBackup, HousekeepingJob, ImageTask, Next, OnDisk, Paused,
+            Status, SuspendedSince, TaskError, Zones,
+        },
         time::show,
     },
 };
@@ -46,7 +56,6 @@ impl DaemonContext {
         let credentials = self.cloud.credentials_in_use().await;
         let files = self.compare_files();
         let Judgement { health, no_image_yet } = self.judge(&engine, files, now).await?;
-        let utc = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
         Ok(Status {
             daemon: Daemon {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -104,6 +113,8 @@ impl DaemonContext {
             image_tasks: self
                 .task_reports()
                 .into_iter()
+                // It is a job of the housekeeping.
+                .filter(|(name, _)| *name != RETENTION)
                 .map(|(name, report)| ImageTask {
                     name: name.to_owned(),
                     last_run: report.last_run.map(utc),
@@ -111,7 +122,42 @@ impl DaemonContext {
                     last_error: report.last_error.map(|(at, message)| TaskError { at: utc(at), message }),
                 })
                 .collect(),
+            housekeeping: self.housekeeping_jobs(now),
+            backup: self.housekeeping.backups().map(|report| backups(&report, now)),
             last_day,
         })
+    }
+
+    fn housekeeping_jobs(&self, now: DateTime<Utc>) -> Vec<HousekeepingJob> {
+        let boottime = self.clock.boottime();
+        let job = |(name, report): (&str, JobReport)| HousekeepingJob {
+            name: name.to_owned(),
+            running_since: report.running_since.map(utc),
+            last_run: report.last_run.map(utc),
+            last_run_seconds: report.took.map(|took| took.as_secs_f64()),
+            next_run: report.due.map(|due| utc(later(now, due.saturating_sub(boottime)))),
+            last_error: report.last_error.map(|(at, message)| TaskError { at: utc(at), message }),
+        };
+        self.housekeeping.reports().into_iter().map(job).collect()
+    }
+}
+
+fn utc(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Secs, true)
+}
+
+fn backups(report: &BackupReport, now: DateTime<Utc>) -> Backups {
+    Backups {
+        dir: report.dir.display().to_string(),
+        last_good: report.newest.as_ref().map(|newest| GoodBackup {
+            file: report.dir.join(&newest.name).display().to_string(),
+            at: utc(newest.at),
+            age_seconds: age(newest.at, now).as_secs(),
+            bytes: newest.bytes,
+        }),
+        failing: report
+            .failing
+            .as_ref()
+            .map(|(since, reason)| FailingBackups { since: utc(*since), reason: reason.clone() }),
     }
 }

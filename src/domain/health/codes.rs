@@ -107,11 +107,11 @@ codes! {
         "The engine does not tick; no bake proceeds.",
         "`systemctl restart imagebaked`, and report it with the log.";
     HousekeepingStalled = "housekeeping_stalled":
-        "The daily jobs do not run.",
-        "`systemctl restart imagebaked`.";
+        "The scheduler of the housekeeping has given no signal for two minutes (subject `scheduler`), or a job is due for an hour and does not begin, or does not end within an hour (`retention`: two hours). Bakes go on; images are not pruned, or the history is not backed up or tidied. The scheduler is started anew by itself; after a minute of regular signals the problem ends.",
+        "The log has the reason; `imagebaked status` lists the jobs. If it stays: `systemctl restart imagebaked`.";
     BackupFailed = "backup_failed":
-        "A scheduled backup failed.",
-        "The log has the reason.";
+        "The last scheduled backup of the history failed: the copy could not be written or was not a whole history. A warning; a problem once the newest good backup is older than three times `every`. It is tried again after an hour at the latest, and ends with the next good backup.",
+        "The message has the reason, and `imagebaked doctor` checks the folder. Make room, or let the service write the folder: [disaster-recovery.md](disaster-recovery.md). `imagebaked backup FILE` makes one at once.";
     NotifyFailed = "notify_failed":
         "Notifications are not delivered.",
         "The log has the reason.";

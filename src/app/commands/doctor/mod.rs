@@ -17,6 +17,7 @@ use crate::{
     },
 };
 
+mod backups;
 mod cloud;
 mod host;
 mod permissions;
@@ -37,6 +38,7 @@ pub async fn run(context: &Context<'_>, args: &DoctorArgs) -> Result {
     report.add(service::database(&config.daemon.state_dir).await);
     report.add(service::daemon(&config, problems.has_errors()).await);
     report.add(service::unit(&context.environment).await);
+    report.add_all(backups::folder(&config, &context.environment).await);
     let whole = !problems.has_errors();
     cloud::examine(context, &config, whole, !args.no_probe, SystemClock.now(), &mut report).await;
 

@@ -25,7 +25,7 @@ use crate::{
 const READ_THROUGH: Duration = Duration::from_mins(1);
 /// Timeout of `systemctl`.
 const SYSTEMCTL: Duration = Duration::from_secs(5);
-const UNIT: &str = "imagebaked";
+pub(super) const UNIT: &str = "imagebaked";
 
 pub(super) async fn database(state_dir: &Path) -> Check {
     let name = "database";
@@ -122,7 +122,7 @@ pub(super) async fn daemon(config: &Config, broken: bool) -> Check {
 /// Whether systemd starts the daemon, now and at boot.
 pub(super) async fn unit(environment: &BTreeMap<String, String>) -> Check {
     let name = "systemd unit";
-    let (enabled, active) = match (ask(environment, "is-enabled").await, ask(environment, "is-active").await) {
+    let (enabled, active) = match (ask(environment, &["is-enabled"]).await, ask(environment, &["is-active"]).await) {
         (Ok(enabled), Ok(active)) => (enabled, active),
         (Err(why), _) | (_, Err(why)) => {
             return Check::warn(name, why, "see to it that something starts `imagebaked run`, also after a boot");
@@ -142,10 +142,15 @@ pub(super) async fn unit(environment: &BTreeMap<String, String>) -> Check {
     }
 }
 
+/// A property of the unit; an error also where it has no value.
+pub(super) async fn property(environment: &BTreeMap<String, String>, name: &str) -> Result<String, String> {
+    ask(environment, &["show", "--value", "--property", name]).await
+}
+
 /// Status word of `systemctl` for the unit, or why there is none.
-async fn ask(environment: &BTreeMap<String, String>, what: &str) -> Result<String, String> {
+async fn ask(environment: &BTreeMap<String, String>, what: &[&str]) -> Result<String, String> {
     let mut command = Command::new("systemctl");
-    command.args([what, UNIT]).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(what).arg(UNIT).env("LC_ALL", "C").stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(path) = environment.get("PATH") {
         command.env("PATH", path);
     }

@@ -1,7 +1,7 @@
 //! The engine: the one task that advances bakes. It plans due slots, steps due bakes, commits, and only then sends
 //! calls.
 //!
-//! A turn reads only the history and the clock. Its result does not depend on what woke it (the ticker, a response, a
+//! A turn reads only the history and the clock. Its result does not depend on what woke it (its timer, a response, a
 //! request), or on earlier turns. Calls run concurrently; their responses come back as events. All steps of a turn are
 //! one transaction.
 
@@ -71,8 +71,8 @@ const LONGEST_WAIT: TimeDelta = TimeDelta::minutes(70);
 pub(super) const START_TAKES: TimeDelta = TimeDelta::minutes(5);
 /// Interval of repeated reports.
 const REPEAT_WARNING_AFTER: TimeDelta = TimeDelta::minutes(10);
-/// Maximum time between two ticks, also when the ticker is silent.
-const OWN_TICK: Duration = Duration::from_secs(2);
+/// Interval of the engine's timer. Steps of the wall clock do not change it.
+const TICK: Duration = Duration::from_secs(1);
 /// Maximum number of reported unknown instance states, so that memory stays bounded.
 const MOST_UNKNOWN_STATES: usize = 100;
 /// Maximum number of due instants that are planned one by one, each in its own transaction, after a time without
@@ -227,9 +227,8 @@ impl Engine {
         stop: CancellationToken,
         drain: Duration,
     ) -> Result<(), StoreError> {
-        // The ticker uses the wall clock and is silent while that has been set back; this interval is not.
-        let mut own_tick = tokio::time::interval(OWN_TICK);
-        own_tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticker = tokio::time::interval(TICK);
+        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
         while !self.history_went_back && !self.is_wound_down().await {
             // In random order: continuous responses must not starve requests and ticks.
             tokio::select! {
@@ -239,7 +238,7 @@ impl Engine {
                     Some(order) => self.handle(order).await,
                     None => break,
                 },
-                _ = own_tick.tick() => self.tick().await,
+                _ = ticker.tick() => self.tick().await,
             }
         }
         self.admitting = false;
@@ -265,7 +264,7 @@ impl Engine {
                         None => break,
                     },
                     // The watchdog continues.
-                    _ = own_tick.tick() => self.note_progress(),
+                    _ = ticker.tick() => self.note_progress(),
                 }
             }
         });

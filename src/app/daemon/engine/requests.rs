@@ -111,7 +111,7 @@ pub enum EngineRequest {
     },
     /// Images were deleted: their quota may have room.
     ImagesDeleted,
-    /// Process what is due; sent by the ticker.
+    /// Process what is due; sent at the start.
     Tick,
 }
 

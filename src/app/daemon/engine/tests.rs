@@ -374,7 +374,7 @@ async fn a_long_drain_counts_as_progress() {
     let (_orders, received) = mpsc::channel(1);
     let stop = CancellationToken::new();
     stop.cancel();
-    held.engine.run(received, stop, OWN_TICK * 2).await.unwrap();
+    held.engine.run(received, stop, TICK * 2).await.unwrap();
     assert!(status.borrow().ticks >= 2, "the watchdog would end it");
 }
 

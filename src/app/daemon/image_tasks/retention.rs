@@ -1,5 +1,7 @@
 //! Schedule of retention passes: by the clock, at the end of a grace, and after a full image quota.
 
+use std::time::Duration;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{
@@ -9,12 +11,19 @@ use super::{
     task_driver::{ImageTask, TaskRun},
 };
 use crate::{
-    adapters::store::{ITSELF, StoreError},
-    app::daemon::context::DaemonContext,
+    adapters::{
+        config::Config,
+        store::{ITSELF, StoreError},
+    },
+    app::daemon::{context::DaemonContext, housekeeping::board::RETENTION},
+    domain::error::chain,
 };
 
 /// Minimum time between two passes for a full image quota.
 const BETWEEN_QUOTA_PASSES: TimeDelta = TimeDelta::hours(1);
+
+/// A pass that takes longer counts as one without an end: each of its calls has a timeout.
+const LONGEST: Duration = Duration::from_hours(2);
 
 /// Retention task: scans the images and deletes those whose grace has passed.
 #[derive(Debug, Default)]
@@ -59,14 +68,15 @@ impl RetentionTask {
                 self.quota_pass = Some(now);
             }
             let _one_at_a_time = shared.image_lock.lock().await;
-            let report = prune::pass(shared, &config, prune::Mode::default(), ITSELF).await?;
-            let whole = report.is_none_or(|report| report.problem.is_none());
+            let whole = run_pass(shared, &config).await?;
             self.judged_at = Some(now);
             self.next_pass = Some(next_pass(now, whole, pause));
         } else if reader.next_search().await?.is_some_and(|search| search <= now) {
             let _one_at_a_time = shared.image_lock.lock().await;
             deletions::search(shared, &config, ITSELF).await?;
         }
+        let wait = self.next_pass.map_or(TimeDelta::zero(), |next| next - now).to_std().unwrap_or_default();
+        shared.housekeeping.set_due(RETENTION, shared.clock.boottime().saturating_add(wait));
         let soon = |at: DateTime<Utc>| at.max(now + TimeDelta::seconds(1));
         let going = reader.next_deletion(self.judged_at).await?.map(soon);
         let search = reader.next_search().await?.map(soon);
@@ -75,9 +85,28 @@ impl RetentionTask {
     }
 }
 
+/// A pass, reported as a run of its housekeeping job. Returns whether the inventory scan was complete.
+async fn run_pass(shared: &DaemonContext, config: &Config) -> Result<bool, StoreError> {
+    let run = shared.housekeeping.begin(RETENTION, shared.clock.now(), shared.clock.boottime(), LONGEST);
+    let report = prune::pass(shared, config, prune::Mode::default(), ITSELF).await;
+    let problem = report.as_ref().ok().and_then(|report| report.as_ref()?.problem.clone());
+    let whole = problem.is_none();
+    let outcome = match (&report, problem) {
+        (Err(error), _) => Err(chain(error)),
+        (Ok(_), Some(problem)) => Err(problem),
+        (Ok(_), None) => Ok(()),
+    };
+    run.end(outcome, shared.clock.boottime());
+    report.map(|_| whole)
+}
+
 impl ImageTask for RetentionTask {
     fn name(&self) -> &'static str {
-        "retention"
+        RETENTION
+    }
+
+    fn signals(&self) -> Option<&'static str> {
+        Some(RETENTION)
     }
 
     fn complaint(&self) -> &'static str {

@@ -12,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     adapters::store::StoreError,
-    app::daemon::{context::DaemonContext, engine::EngineStatus},
+    app::daemon::{catch_panic::catch_panic, context::DaemonContext, engine::EngineStatus},
     domain::error::chain,
 };
 
 /// Interval of reading the clock, which may be set; changes wake the task at once.
 const TICK_INTERVAL: Duration = Duration::from_secs(1);
-/// Pause after a failure of the database.
-const AFTER_STORE_ERROR: TimeDelta = TimeDelta::seconds(30);
+/// Pause after an error of the database, or a panic.
+const AFTER_ERROR: TimeDelta = TimeDelta::seconds(30);
 
 /// Result of a run: the next due instant, if nothing changes before.
 pub(super) type TaskRun<'a> = BoxFuture<'a, Result<Option<DateTime<Utc>>, StoreError>>;
@@ -29,6 +29,11 @@ pub(super) trait ImageTask: Send {
     /// Name in `status`.
     fn name(&self) -> &'static str;
 
+    /// The housekeeping job whose signals replace the timer of the driver.
+    fn signals(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What does not happen while the history cannot be used.
     fn complaint(&self) -> &'static str;
 
@@ -36,23 +41,26 @@ pub(super) trait ImageTask: Send {
     fn run_once<'a>(&'a mut self, shared: &'a DaemonContext, now: DateTime<Utc>) -> TaskRun<'a>;
 }
 
-/// Runs a task until `stop`. An error ends a run, not the task.
+/// Runs a task until `stop`. An error or a panic ends a run, not the task.
 pub(super) async fn drive(mut task: Box<dyn ImageTask>, shared: Arc<DaemonContext>, stop: CancellationToken) {
     let work = async {
-        let mut wakeups = Wakeups::new(&shared);
+        let mut wakeups = Wakeups::new(&shared, task.signals());
         loop {
             let now = wakeups.next(&shared).await;
             shared.report_task(task.name(), |report| report.last_run = Some(now));
-            let outcome = task.run_once(&shared, now).await;
-            wakeups.due = outcome.as_ref().map_or(Some(now + AFTER_STORE_ERROR), |due| *due);
+            let outcome = match catch_panic(task.run_once(&shared, now)).await {
+                Ok(outcome) => outcome.map_err(|error| chain(&error)),
+                Err(panic) => Err(panic),
+            };
+            wakeups.due = outcome.as_ref().map_or(Some(now + AFTER_ERROR), |due| *due);
             shared.report_task(task.name(), |report| {
                 report.next_run = wakeups.due;
                 if let Err(error) = &outcome {
-                    report.last_error = Some((now, chain(error)));
+                    report.last_error = Some((now, error.clone()));
                 }
             });
             if let Err(error) = &outcome {
-                tracing::error!(error = chain(error), "{} until the history can be used", task.complaint());
+                tracing::error!(error, "{} until the cause is gone: {error}", task.complaint());
             }
         }
     };
@@ -62,7 +70,7 @@ pub(super) async fn drive(mut task: Box<dyn ImageTask>, shared: Arc<DaemonContex
 /// Determines the next run.
 #[derive(Debug)]
 struct Wakeups {
-    ticker: Interval,
+    ticks: Ticks,
     engine: Receiver<EngineStatus>,
     activations: Receiver<u64>,
     /// Start of the last run, and the change counters at that time.
@@ -72,11 +80,9 @@ struct Wakeups {
 }
 
 impl Wakeups {
-    fn new(shared: &DaemonContext) -> Self {
-        let mut ticker = tokio::time::interval(TICK_INTERVAL);
-        ticker.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    fn new(shared: &DaemonContext, signals: Option<&str>) -> Self {
         Self {
-            ticker,
+            ticks: Ticks::new(shared, signals),
             engine: shared.engine.clone(),
             activations: shared.activations.subscribe(),
             last: None,
@@ -91,7 +97,7 @@ impl Wakeups {
                 // An engine that has ended changes nothing any more.
                 Ok(()) = self.engine.changed() => {}
                 Ok(()) = self.activations.changed() => {}
-                _ = self.ticker.tick() => {}
+                () = self.ticks.next() => {}
             }
             let now = shared.clock.now();
             let changes = [self.engine.borrow_and_update().changes, *self.activations.borrow_and_update()];
@@ -105,18 +111,45 @@ impl Wakeups {
     }
 }
 
+/// What wakes a task if nothing changes.
+#[derive(Debug)]
+enum Ticks {
+    Timer(Interval),
+    Signals(Receiver<u64>),
+}
+
+impl Ticks {
+    /// The first tick is at once.
+    fn new(shared: &DaemonContext, signals: Option<&str>) -> Self {
+        if let Some(job) = signals {
+            let mut signals = shared.housekeeping.signals_of(job);
+            signals.mark_changed();
+            return Self::Signals(signals);
+        }
+        let mut timer = tokio::time::interval(TICK_INTERVAL);
+        timer.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self::Timer(timer)
+    }
+
+    async fn next(&mut self) {
+        match self {
+            Self::Timer(timer) => {
+                timer.tick().await;
+            }
+            // The other end is in the shared state.
+            Self::Signals(signals) => {
+                let _ = signals.changed().await;
+            }
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeMap, path::PathBuf, sync::Mutex};
-
-    use tokio::sync::{mpsc, watch};
+    use tokio::sync::mpsc;
 
     use super::*;
-    use crate::{
-        adapters::{config, store::Store},
-        app::daemon::calls,
-        domain::clock::{Clock, ManualClock},
-    };
+    use crate::{app::daemon::context_for_tests::context, domain::clock::ManualClock};
 
     /// A task whose results the test determines.
     struct Scripted {
@@ -146,39 +179,12 @@ mod tests {
         }
     }
 
-    async fn context(folder: &std::path::Path, clock: &ManualClock) -> DaemonContext {
-        let path = folder.join("imagebaked.toml");
-        let text = "[cloud]\nendpoint = \"http://127.0.0.1:1\"\n[[schedule]]\nname = \"a\"\ninstance_id = \"ecd-1\"\ncron = \"@yearly\"\n";
-        std::fs::write(&path, text).unwrap();
-        let loaded = config::load(&path, &BTreeMap::new());
-        let config = Arc::new(loaded.unwrap_or_else(|wrong| panic!("{}", wrong.render(false))).config);
-        let clock: Arc<dyn Clock> = Arc::new(clock.clone());
-        DaemonContext {
-            store: Arc::new(Store::open(&folder.join("state")).await.unwrap()),
-            cloud: Arc::new(calls::client(&config, &BTreeMap::new(), &clock).unwrap()),
-            started: (clock.now(), clock.boottime()),
-            clock,
-            orders: mpsc::channel(1).0,
-            engine: watch::channel(EngineStatus::default()).1,
-            config_path: PathBuf::new(),
-            environment: BTreeMap::new(),
-            config: Mutex::new(Arc::clone(&config)),
-            started_with: config,
-            image_lock: tokio::sync::Mutex::default(),
-            activations: watch::Sender::default(),
-            task_reports: Mutex::default(),
-            on_disk: Mutex::default(),
-            standing: tokio::sync::Mutex::default(),
-            reloading: tokio::sync::Mutex::default(),
-        }
-    }
-
     #[tokio::test]
     async fn an_error_is_reported_and_stops_neither_the_task_nor_the_others() {
         let folder = tempfile::tempdir().unwrap();
         let start: DateTime<Utc> = "2026-11-26T03:00:00Z".parse().unwrap();
         let clock = ManualClock::at(start);
-        let shared = Arc::new(context(folder.path(), &clock).await);
+        let shared = Arc::new(context(folder.path(), &clock, "").await);
         let stop = CancellationToken::new();
         let (runs, mut ran) = mpsc::unbounded_channel();
         let spawned = [("good", false), ("bad", true)].map(|(name, fails)| {
@@ -197,11 +203,11 @@ mod tests {
             tokio::time::timeout(Duration::from_secs(30), wanted).await.unwrap()
         };
         let bad = report("bad", &|report| report.last_error.is_some()).await;
-        assert_eq!((bad.last_run, bad.next_run), (Some(start), Some(start + AFTER_STORE_ERROR)));
+        assert_eq!((bad.last_run, bad.next_run), (Some(start), Some(start + AFTER_ERROR)));
         let good = report("good", &|report| report.next_run.is_some()).await;
         assert_eq!((good.next_run, good.last_error), (Some(start + TimeDelta::hours(1)), None));
 
-        clock.advance(AFTER_STORE_ERROR);
+        clock.advance(AFTER_ERROR);
         let again = report("bad", &|report| report.last_run > Some(start) && report.next_run > bad.next_run).await;
         assert_eq!(again.last_error, Some((start, chain(&StoreError::WentBack))), "the last error is kept");
         stop.cancel();

@@ -1,0 +1,129 @@
+//! Checks the folder of the scheduled backups: whether the service can write it.
+
+use std::{
+    collections::BTreeMap,
+    fs::{self, Metadata},
+    os::unix::fs::MetadataExt as _,
+    path::Path,
+};
+
+use rustix::fs::StatVfsMountFlags;
+
+use super::{
+    report::Check,
+    service::{self, UNIT},
+};
+use crate::adapters::config::{BackupSettings, Config};
+
+const NAME: &str = "backup folder";
+
+/// By the owner of the state directory, who is the user of the service, and by the restrictions of its unit. `None` if no
+/// backups are scheduled.
+pub(super) async fn folder(config: &Config, environment: &BTreeMap<String, String>) -> Option<Check> {
+    let BackupSettings { dir, .. } = config.daemon.backup.as_ref()?;
+    Some(examine(dir, config, environment).await)
+}
+
+async fn examine(dir: &Path, config: &Config, environment: &BTreeMap<String, String>) -> Check {
+    let Ok(state) = fs::metadata(&config.daemon.state_dir) else {
+        let found = format!("{} is not there yet: the daemon has not run", config.daemon.state_dir.display());
+        return Check::skip(NAME, found);
+    };
+    if let Err(check) = permissions(dir, state.uid(), state.gid()) {
+        return *check;
+    }
+    let is_inside = dir.starts_with(&config.daemon.state_dir);
+    if !is_inside && service::property(environment, "ProtectSystem").await.is_ok_and(|value| value == "strict") {
+        // Without a value systemctl prints nothing.
+        let paths = service::property(environment, "ReadWritePaths").await.unwrap_or_default();
+        if !allows(&paths, dir) {
+            let found = format!("the unit {UNIT} lets the service write nothing in {}", dir.display());
+            let advice = format!(
+                "systemctl edit {UNIT}: [Service] ReadWritePaths={}; then systemctl restart {UNIT}",
+                dir.display()
+            );
+            return Check::fail(NAME, found, advice);
+        }
+    }
+    Check::ok(NAME, format!("the service can write {}", dir.display()))
+}
+
+/// Whether one of the paths, separated by spaces, has the folder in it.
+fn allows(paths: &str, dir: &Path) -> bool {
+    paths.split_whitespace().any(|path| dir.starts_with(path.trim_start_matches(['-', '+'])))
+}
+
+/// Whether the user can make files in the folder, or the folder itself.
+fn permissions(dir: &Path, uid: u32, gid: u32) -> Result<(), Box<Check>> {
+    let fail = |found: String, advice: String| Err(Box::new(Check::fail(NAME, found, advice)));
+    let Some(nearest) = dir.ancestors().find(|folder| folder.exists()) else {
+        return fail(format!("there is no folder above {}", dir.display()), "check [daemon] backup".to_owned());
+    };
+    let metadata = match fs::metadata(nearest) {
+        Ok(metadata) if metadata.is_dir() => metadata,
+        Ok(_) => {
+            return fail(format!("{} is not a folder", nearest.display()), "move it, or choose another".to_owned());
+        }
+        Err(error) => {
+            let found = format!("{} cannot be examined: {error}", nearest.display());
+            return Err(Box::new(Check::warn(NAME, found, "run as root, or as the daemon's user")));
+        }
+    };
+    if rustix::fs::statvfs(nearest).is_ok_and(|disk| disk.f_flag.contains(StatVfsMountFlags::RDONLY)) {
+        let found = format!("the file system of {} is read-only", dir.display());
+        return fail(found, "see why (dmesg), and mount it for writing".to_owned());
+    }
+    if is_writable_by(&metadata, uid, gid) {
+        return Ok(());
+    }
+    let what = if nearest == dir { "write" } else { "make" };
+    let found = format!("the service (user {uid}, which owns the state directory) cannot {what} {}", dir.display());
+    fail(found, format!("install -d -m 0750 -o {uid} -g {gid} {}", dir.display()))
+}
+
+/// Whether the user can make and remove names in the folder.
+fn is_writable_by(folder: &Metadata, uid: u32, gid: u32) -> bool {
+    let shift = if folder.uid() == uid {
+        6
+    } else if folder.gid() == gid {
+        3
+    } else {
+        0
+    };
+    uid == 0 || folder.mode() >> shift & 0o3 == 0o3
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn folders_that_the_service_cannot_write_are_found() {
+        let place = tempfile::tempdir().unwrap();
+        let dir = place.path().join("backups");
+        let own = fs::metadata(place.path()).unwrap();
+        let found = |uid| permissions(&dir, uid, 4711).map_err(|check| check.found);
+        let stranger = own.uid() + 4711;
+        fs::set_permissions(place.path(), fs::Permissions::from_mode(0o700)).unwrap();
+        assert_eq!(found(own.uid()), Ok(()), "it can be made");
+        assert!(found(stranger).unwrap_err().contains("cannot make"));
+        fs::create_dir(&dir).unwrap();
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o750)).unwrap();
+        assert_eq!(found(own.uid()), Ok(()));
+        assert!(found(stranger).unwrap_err().contains("cannot write"));
+        fs::set_permissions(&dir, fs::Permissions::from_mode(0o777)).unwrap();
+        assert_eq!(found(stranger), Ok(()));
+        fs::remove_dir(&dir).unwrap();
+        fs::write(&dir, "").unwrap();
+        assert!(found(own.uid()).unwrap_err().contains("not a folder"));
+    }
+
+    #[test]
+    fn paths_of_the_unit_count_with_their_marks() {
+        let dir = Path::new("/var/backups/imagebaked");
+        assert!(allows("/srv -/var/backups", dir) && allows("/var/backups/imagebaked", dir));
+        assert!(!allows("", dir) && !allows("/var/backups/image /srv", dir));
+    }
+}
