@@ -21,6 +21,7 @@ mod bounded;
 mod chunks;
 pub mod crontab;
 pub mod definitions;
+pub mod explain;
 mod files;
 mod hash;
 mod key;

@@ -44,6 +44,17 @@ pub struct Place {
     pub spot: Option<Spot>,
 }
 
+/// `FILE:LINE:COLUMN`.
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.file.display())?;
+        match &self.spot {
+            Some(Spot { line, column, .. }) => write!(f, ":{line}:{column}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// A range of one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Spot {

@@ -14,6 +14,9 @@ pub struct CheckArgs {
     /// How many slots to show.
     #[arg(long, value_name = "N", default_value_t = 5)]
     pub next: usize,
+    /// Show where the value of a key comes from: `daemon.drain`, `golden.deadline`; or of all keys: `daemon`, `golden`.
+    #[arg(long, value_name = "KEY", conflicts_with_all = ["next", "deny"])]
+    pub explain: Option<String>,
     /// `warnings`: end with 2 if there are any, too.
     #[arg(long, value_name = "WHAT")]
     pub deny: Option<Deny>,

@@ -1,6 +1,6 @@
 //! `imagebaked check`: validates the configuration and shows the next slots.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, path::Path};
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
@@ -12,7 +12,10 @@ use super::{
     output::{Rows, relative, schedules},
 };
 use crate::{
-    adapters::config::{self, Config, Problems, SourceMap, WarningTarget},
+    adapters::config::{
+        self, Config, Problems, SourceMap, WarningTarget,
+        explain::{ExplainError, ExplainedKey, Layer, explain},
+    },
     app::cli::CheckArgs,
     domain::{
         clock::{Clock, SystemClock},
@@ -24,6 +27,9 @@ use crate::{
 
 pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
     let path = args.file.as_deref().unwrap_or(context.config_path);
+    if let Some(key) = &args.explain {
+        return explained(context, path, key);
+    }
     let now = SystemClock.now();
     let (config, source_map) = match config::load_with_source_map(path, &context.environment) {
         Ok(read) => read,
@@ -81,6 +87,43 @@ pub async fn run(context: &Context<'_>, args: &CheckArgs) -> CommandOutput {
         text.push_str(&rows.render());
     }
     CommandOutput { text, exit }
+}
+
+/// Where the values of keys come from: the one in force, and those that it overrides.
+fn explained(context: &Context<'_>, path: &Path, key: &str) -> CommandOutput {
+    let explained = match explain(path, &context.environment, key) {
+        Ok(explained) => explained,
+        Err(error) => {
+            let exit = match error {
+                ExplainError::NoSuchName { .. } => Exit::NotFound,
+                ExplainError::NoSuchKey { .. } => Exit::Usage,
+            };
+            eprintln!("error: {error}");
+            return CommandOutput { text: String::new(), exit };
+        }
+    };
+    let json = |Layer { value, place, of }: &Layer| json!({ "value": value, "place": place, "of": of });
+    if context.json {
+        let keys: Vec<_> = explained
+            .iter()
+            .map(|one| json!({ "key": one.key, "layers": one.layers.iter().map(json).collect::<Vec<_>>() }))
+            .collect();
+        return CommandOutput::done(format!("{}\n", json!({ "keys": keys })));
+    }
+    let words = |Layer { value, place, of }: &Layer| match of.as_str() {
+        "" => format!("{value}    {place}"),
+        of => format!("{value}    {place}, {of}"),
+    };
+    let mut text = String::new();
+    for ExplainedKey { key, layers } in explained {
+        let mut layers = layers.iter().map(words);
+        let in_force = layers.next().unwrap_or_else(|| "not set".to_owned());
+        text.push_str(&format!("{key} = {in_force}\n"));
+        for layer in layers {
+            text.push_str(&format!("    overrides {layer}\n"));
+        }
+    }
+    CommandOutput::done(text)
 }
 
 /// Problems of the files, of the schedules' slots, and of the forecast.

@@ -53,7 +53,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
         }
         Reply::BadConfig { problems } => {
             tracing::error!(who, "the configuration has problems, the old one stays in force:\n{problems}");
-            let detail = format!("the former one stays in force: {}", refusal(problems));
+            let detail = format!("the former one stays in force: {}", rejected_for(problems));
             note(shared, who, Action::ReloadRefused, detail).await;
         }
         Reply::Failed { message } => {
@@ -66,7 +66,7 @@ pub async fn reload(shared: &DaemonContext, who: &str) -> Reply {
 }
 
 /// The problems of a refused configuration in one line, each with its place.
-fn refusal(problems: &str) -> String {
+fn rejected_for(problems: &str) -> String {
     let lines: Vec<&str> = problems.lines().map(str::trim).collect();
     let is_heading = |line: &str| line.starts_with("error");
     let place = |at: usize| lines.get(at + 1).and_then(|line| line.strip_prefix("--> "));
@@ -236,11 +236,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_refusal_has_each_problem_with_its_place_in_one_line() {
+    fn a_refused_file_has_each_problem_with_its_place_in_one_line() {
         let one =
             "error[unknown-key]: unknown key `cronn`\n --> /etc/imagebaked.toml:3:1\n  |\n3 | cronn = 1\n  | ^^^^^\n\n";
-        assert_eq!(refusal(one), "error[unknown-key]: unknown key `cronn` (/etc/imagebaked.toml:3:1)");
-        let many = refusal(&one.repeat(23));
+        assert_eq!(rejected_for(one), "error[unknown-key]: unknown key `cronn` (/etc/imagebaked.toml:3:1)");
+        let many = rejected_for(&one.repeat(23));
         assert!(many.ends_with("; and 3 more") && !many.contains('\n'), "{many}");
     }
 }
