@@ -17,6 +17,7 @@ use chrono::{Datelike, NaiveDate};
 use super::{
     error::CronError,
     field::{DAY_OF_MONTH, DAY_OF_WEEK, Field, HOUR, MINUTE, MONTH, SECOND, Word},
+    foreign,
 };
 
 /// Seconds of a day on a wall clock.
@@ -55,6 +56,21 @@ impl CronRule {
     ///
     /// [`CronError`] if the expression is malformed or never fires.
     pub fn parse(text: &str, seed: &str) -> Result<Self, CronError> {
+        Self::parse_plain(text, seed).map_err(|error| Self::translated(text, seed).unwrap_or(error))
+    }
+
+    /// The error for an expression in the notation of another scheduler, if what it suggests is valid.
+    fn translated(text: &str, seed: &str) -> Option<CronError> {
+        let mut foreign = foreign::recognise(text)?;
+        if let Some(cron) = &mut foreign.cron {
+            *cron = cron.split_whitespace().collect::<Vec<_>>().join(" ");
+            Self::parse_plain(cron, seed).ok()?;
+        }
+        let start = text.len() - text.trim_start().len();
+        Some(CronError::new(start..start + text.trim().len(), foreign.message.clone(), foreign.hint()))
+    }
+
+    fn parse_plain(text: &str, seed: &str) -> Result<Self, CronError> {
         let start = text.len() - text.trim_start().len();
         let whole = start..start + text.trim().len();
         let trimmed = text.trim();
@@ -63,7 +79,7 @@ impl CronRule {
         }
         if trimmed.starts_with('@') {
             let plain = expand_nickname(trimmed).map_err(|(message, hint)| CronError::new(whole, message, hint))?;
-            return Self::parse(plain, seed);
+            return Self::parse_plain(plain, seed);
         }
         let words: Vec<Word<'_>> =
             Word::split(text, 0, char::is_whitespace).filter(|word| !word.text.is_empty()).collect();
