@@ -5,25 +5,23 @@
     reason = "helpers of tests are not recognised as tests; a failure in them is a failed test"
 )]
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, sync::Arc};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use imagebaked::{
     adapters::store::{Attempt, NewRow, Store, Transition},
     domain::{
-        api::{call::MadeImage, instance_state::InstanceType},
+        api::call::MadeImage,
         bake::{
             BakeSettings, State, Trigger,
-            settings::{CONNECTED_WAIT, DiskType, IfConnected, RetryPolicy, StopInstance, StoppedMode},
             state::{BakeWork, End},
         },
         clock::{Clock as _, SystemClock},
-        hooks::Hooks,
         ids::{BakeId, LineId},
         pause::Pause,
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use support::Host;
 
@@ -72,32 +70,22 @@ fn host(schedules: &str, builders: u32) -> Host {
     host
 }
 
+/// Settings as a row has them that was written before the newest keys.
 fn settings() -> Arc<BakeSettings> {
-    Arc::new(BakeSettings {
-        instance_type: InstanceType::CloudDesktop,
-        instance_region: "cn-hangzhou".into(),
-        sub_instance_id: None,
-        disk_type: DiskType::All,
-        auto_clean_userdata: None,
-        copy_profile: None,
-        biz_type: None,
-        product_type: None,
-        tags: [].into(),
-        image_name: "{name}-v{version}".into(),
-        description: None,
-        timezone: imagebaked::domain::calendar::zone::Zone::UTC,
-        deadline: Duration::from_hours(4),
-        not_after: None,
-        build_deadline: Duration::from_hours(12),
-        retry: RetryPolicy { attempts: 5, base: Duration::from_secs(30), cap: Duration::from_mins(10), rebakes: 1 },
-        stop_instance: StopInstance::Never,
-        stopped_mode: StoppedMode::KeepCharging,
-        if_connected: IfConnected::Wait,
-        connected_wait: CONNECTED_WAIT,
-        max_downtime: Duration::from_mins(30),
-        hooks: Hooks::default(),
-        regions: vec![],
-    })
+    let settings = json!({
+        "instance_type": "CloudDesktop",
+        "instance_region": "cn-hangzhou",
+        "disk_type": "ALL",
+        "tags": {},
+        "image_name": "{name}-v{version}",
+        "timezone": "UTC",
+        "deadline": "4h",
+        "build_deadline": "12h",
+        "retry": { "attempts": 5, "base": "30s", "cap": "10m", "rebakes": 1 },
+        "stop_instance": "never",
+        "stopped_mode": "KeepCharging",
+    });
+    Arc::new(serde_json::from_value(settings).unwrap())
 }
 
 /// A history that the test fills.

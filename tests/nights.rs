@@ -16,7 +16,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fast_motion::{FastMotion, Places};
 use imagebaked::{
     adapters::store::{BakeRow, Filter},
-    domain::clock::Clock,
+    domain::{bake::State, clock::Clock},
     sim::{FaultPlan, InstanceKind, InstanceSpec, Options},
 };
 use serde_json::{Value, json};
@@ -141,9 +141,7 @@ impl Fleet {
     }
 
     async fn open(&self) -> Vec<BakeRow> {
-        let states =
-            ["queued", "preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
-        let states = states.map(str::to_owned).into();
+        let states = ["queued"].iter().chain(&State::RUNNING_WORDS).map(|&word| word.to_owned()).collect();
         self.0.reader.history(&Filter { states, limit: 10_000, ..Filter::default() }).await.unwrap()
     }
 

@@ -3,7 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::store::{BakeRow, Filter, Reader, StoreError, rfc3339};
-use crate::domain::status::{Bakes, LastDay, Late, Running};
+use crate::domain::{
+    bake::State,
+    status::{Bakes, LastDay, Late, Running},
+};
 
 pub mod http;
 mod listener;
@@ -11,10 +14,6 @@ mod page;
 
 /// Maximum number of listed running bakes.
 const LISTED: u32 = 200;
-/// The states of a running bake.
-const RUNNING_STATES: [&str; 8] =
-    ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
-
 /// Reads the bakes of a status from the history.
 ///
 /// # Errors
@@ -29,7 +28,7 @@ pub async fn from_history(reader: &Reader, now: DateTime<Utc>) -> Result<Bakes, 
         bakes.reverse();
         Ok::<_, StoreError>(bakes)
     };
-    let running = listed(&RUNNING_STATES, |_, _| true).await?;
+    let running = listed(&State::RUNNING_WORDS, |_, _| true).await?;
     // Jitter is no wait; a bake that waits for a reason of its own has a version.
     let waiting = listed(&["queued"], |row, now| {
         row.reason.is_some() && (row.version.is_some() || row.wake_at.is_none_or(|wake_at| wake_at <= now))

@@ -433,6 +433,10 @@ impl State {
         "cancelled",
     ];
 
+    /// Those of a bake that has begun and is not over.
+    pub const RUNNING_WORDS: [&'static str; 8] =
+        ["preparing", "stopping", "ready", "creating", "unknown", "building", "starting", "finishing"];
+
     /// Data of a bake that has started.
     pub fn work(&self) -> Option<&BakeWork> {
         match self {
@@ -562,11 +566,19 @@ impl State {
 
     /// Whether the bake uses a builder.
     pub fn holds_builder(&self) -> bool {
-        !matches!(self, Self::Queued { .. } | Self::Starting { .. } | Self::Finishing { .. } | Self::Ended { .. })
+        match self {
+            Self::Preparing { .. }
+            | Self::Stopping { .. }
+            | Self::Ready { .. }
+            | Self::Creating { .. }
+            | Self::Unknown { .. }
+            | Self::Building { .. } => true,
+            Self::Queued { .. } | Self::Starting { .. } | Self::Finishing { .. } | Self::Ended { .. } => false,
+        }
     }
 
     /// Whether the bake uses its instance exclusively.
     pub fn holds_instance(&self) -> bool {
-        !matches!(self, Self::Queued { .. } | Self::Ended { .. })
+        self.holds_builder() || matches!(self, Self::Starting { .. } | Self::Finishing { .. })
     }
 }

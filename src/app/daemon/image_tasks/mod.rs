@@ -29,8 +29,8 @@ pub(super) mod users;
 pub(super) mod verify;
 
 /// All image tasks.
-fn tasks(rng: Rng) -> [Box<dyn ImageTask>; 4] {
-    [
+fn tasks(rng: Rng) -> Vec<Box<dyn ImageTask>> {
+    vec![
         Box::new(retention::RetentionTask::default()),
         Box::new(channels::ChannelTask::default()),
         Box::new(distribute::ReplicaTask::new(rng)),
@@ -40,7 +40,8 @@ fn tasks(rng: Rng) -> [Box<dyn ImageTask>; 4] {
 
 /// Runs all tasks concurrently until `stop`: a slow or failing task does not affect the others.
 pub(super) async fn run(shared: Arc<DaemonContext>, stop: CancellationToken, rng: Rng) {
-    let running = tasks(rng).map(|task| tokio::spawn(drive(task, Arc::clone(&shared), stop.clone())));
+    let start = |task| tokio::spawn(drive(task, Arc::clone(&shared), stop.clone()));
+    let running: Vec<_> = tasks(rng).into_iter().map(start).collect();
     for task in running {
         // They have nothing to save; a panic was logged when it happened.
         let _ = task.await;
