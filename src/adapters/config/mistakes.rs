@@ -145,6 +145,11 @@ pub(super) fn duration(text: &str) -> Option<String> {
     (!found.is_zero()).then(|| humantime::format_duration(found).to_string())
 }
 
+/// Hint for a duration without its unit.
+pub(super) fn with_units(number: &str) -> String {
+    format!("add a unit: \"{number}s\", \"{number}m\" or \"{number}h\"")
+}
+
 /// `HH:MM:SS` or `HH:MM`.
 fn clock(text: &str) -> Option<Duration> {
     let parts: Vec<u64> = text.split(':').map(|part| part.parse().ok()).collect::<Option<_>>()?;

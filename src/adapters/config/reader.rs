@@ -335,6 +335,11 @@ impl<'v, 's> Item<'v, 's> {
     }
 
     pub(super) fn bool(self, out: &mut Diagnostics) -> Option<bool> {
+        if let (true, Some(word)) = (self.mark.source.untyped, self.value.as_str())
+            && let Some(meant) = mistakes::boolean(word)
+        {
+            return Some(meant);
+        }
         let meant = match self.value {
             DeValue::String(word) => mistakes::boolean(word),
             DeValue::Integer(_) => mistakes::boolean(self.mark.text()),
@@ -394,7 +399,7 @@ impl<'v, 's> Item<'v, 's> {
     pub(super) fn duration(self, min: Duration, out: &mut Diagnostics) -> Option<Duration> {
         let Some(text) = self.value.as_str() else {
             let hint = match self.value {
-                DeValue::Integer(number) if number.radix() == 10 => with_units(number.as_str()),
+                DeValue::Integer(number) if number.radix() == 10 => mistakes::with_units(number.as_str()),
                 _ => "write a string with a unit, like \"15m\" or \"2h 30m\"".into(),
             };
             return self.wrong_type("a period", Some(hint), out);
@@ -419,7 +424,7 @@ impl<'v, 's> Item<'v, 's> {
             Err(error) => {
                 let number = text.trim();
                 let hint = if !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit()) {
-                    with_units(number)
+                    mistakes::with_units(number)
                 } else if let Some(meant) = mistakes::duration(text) {
                     format!("write \"{meant}\"")
                 } else {
@@ -481,14 +486,9 @@ pub(super) fn unknown_key(mark: Mark<'_>, key: &str, known: &[&str], out: &mut D
     } else {
         let foreign = mistakes::foreign_key(key, known).map(str::to_owned);
         let near = || closest(key, known.iter().copied()).map(|near| format!("did you mean `{near}`?"));
-        let hint = foreign.or_else(near).or_else(|| out.home(key)).unwrap_or_else(|| suggestion(key, known));
+        let hint = foreign.or_else(|| out.home(key)).or_else(near).unwrap_or_else(|| suggestion(key, known));
         out.error(mark, "unknown-key", format!("unknown key `{key}`"), Some(hint));
     }
-}
-
-/// Hint for a duration without its unit.
-fn with_units(number: &str) -> String {
-    format!("add a unit: \"{number}s\", \"{number}m\" or \"{number}h\"")
 }
 
 fn secret(mark: Mark<'_>, message: &str, out: &mut Diagnostics) {

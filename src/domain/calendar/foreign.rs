@@ -181,32 +181,35 @@ fn calendar_event(text: &str) -> Option<Foreign> {
 }
 
 fn event_fields(weekday: Option<&str>, date: Option<&str>, time: Option<&str>) -> Option<String> {
-    let field = |text: &str, last: u32| -> Option<String> {
-        let text = text.replace("..", "-");
-        let number = |text: &str| text.trim_start_matches('0').is_empty().then_some("0".to_owned());
-        let plain = |text: &str| number(text).unwrap_or_else(|| text.trim_start_matches('0').to_owned());
-        let parts = text.split(',').map(|part| match part.split_once('/') {
-            Some((start, step)) if start.contains('*') || plain(start) == "0" => format!("*/{}", plain(step)),
-            Some((start, step)) => format!("{}-{last}/{}", plain(start), plain(step)),
-            None => part.split('-').map(plain).collect::<Vec<_>>().join("-"),
-        });
-        Some(parts.collect::<Vec<_>>().join(","))
-    };
-    let (day, month) = match date.unwrap_or("*-*-*").trim_start_matches("*-").rsplit_once('-') {
-        Some((month, day)) if !month.contains('-') => (field(day, 31)?, field(month, 12)?),
-        _ => match date?.split_once("-*~") {
-            Some(("*", "1" | "01")) => ("L".to_owned(), "*".to_owned()),
-            _ => return None,
-        },
+    let parts: Vec<&str> = date.unwrap_or("*-*-*").split('-').collect();
+    let (day, month) = match *parts.as_slice() {
+        ["*", "*~1" | "*~01"] => ("L".to_owned(), "*".to_owned()),
+        ["*", month, day] | [month, day] => (event_field(day, 31), event_field(month, 12)),
+        _ => return None,
     };
     let mut parts = time.unwrap_or("00:00").split(':');
     let (hour, minute, second) = (parts.next()?, parts.next()?, parts.next().unwrap_or("00"));
     if parts.next().is_some() {
         return None;
     }
-    let second = if matches!(second, "0" | "00") { String::new() } else { format!("{} ", field(second, 59)?) };
+    let second = if matches!(second, "0" | "00") { String::new() } else { format!("{} ", event_field(second, 59)) };
     let weekday = weekday.map_or("*".into(), |day| weekdays(day).unwrap_or_else(|| day.replace("..", "-")));
-    Some(format!("{second}{} {} {day} {month} {weekday}", field(minute, 59)?, field(hour, 23)?))
+    Some(format!("{second}{} {} {day} {month} {weekday}", event_field(minute, 59), event_field(hour, 23)))
+}
+
+/// One field of a calendar event: `*`, `01`, `1..7`, `0/15`, and lists of them.
+fn event_field(text: &str, last: u32) -> String {
+    let plain = |text: &str| match text.trim_start_matches('0') {
+        "" => "0".to_owned(),
+        number => number.to_owned(),
+    };
+    let text = text.replace("..", "-");
+    let parts = text.split(',').map(|part| match part.split_once('/') {
+        Some((start, step)) if start == "*" || plain(start) == "0" => format!("*/{}", plain(step)),
+        Some((start, step)) => format!("{}-{last}/{}", plain(start), plain(step)),
+        None => part.split('-').map(plain).collect::<Vec<_>>().join("-"),
+    });
+    parts.collect::<Vec<_>>().join(",")
 }
 
 /// `FREQ=DAILY;BYHOUR=3`.
@@ -352,26 +355,29 @@ fn weekday(word: &str) -> Option<String> {
 /// Words after five fields, a year after six, or a field too few.
 fn surplus(text: &str) -> Option<Foreign> {
     let words: Vec<&str> = text.split_whitespace().collect();
-    let is_field = |word: &&str| word.bytes().all(|byte| byte.is_ascii_digit() || b"*,-/?LW#".contains(&byte));
     match *words.as_slice() {
-        [a, b, c, d] if words.iter().all(|word| is_field(&word)) => {
+        [a, b, c, d] if words.iter().all(|word| is_field(word)) => {
             let cron = format!("{a} {b} {c} {d} *");
             Some(Foreign::new("expected 5 or 6 fields, found 4", Some(cron), FIVE_FIELDS))
         }
         // Quartz: seconds first, a year last, Sunday is 1.
-        [second, minute, hour, day, month, weekday, year] if is_field(&year) && year != "?" => {
+        [second, minute, hour, day, month, weekday, year] if is_field(year) && year != "?" => {
             let second = if second == "0" { String::new() } else { format!("{second} ") };
             let cron = format!("{second}{minute} {hour} {} {month} {}", star(day), from_sunday(weekday));
             let advice = "leave out the seventh field";
             Some(Foreign::new("a year cannot be given", (year == "*").then_some(cron), advice))
         }
-        [_, _, _, _, _, sixth, ..] if !is_field(&sixth) && weekdays(&sixth.to_ascii_lowercase()).is_none() => {
+        [_, _, _, _, _, sixth, ..] if !is_field(sixth) && weekdays(&sixth.to_ascii_lowercase()).is_none() => {
             let message =
                 format!("`{sixth}` is not part of the times: the line of a crontab goes on, an expression does not");
             Some(Foreign::new(message, Some(words[..5].join(" ")), FIVE_FIELDS))
         }
         _ => None,
     }
+}
+
+fn is_field(word: &str) -> bool {
+    word.bytes().all(|byte| byte.is_ascii_digit() || b"*,-/?LW#".contains(&byte))
 }
 
 #[cfg(test)]
