@@ -236,7 +236,7 @@ fn kinds_of_users_can_be_left_out_and_none_is_named_twice() {
         ("[\"pool\"]", "did you mean \"pools\"?"),
         ("[\"pools\", \"pools\"]", "`pools` is listed twice"),
         ("\"pools\"", "expected a list"),
-        ("[1]", "expected a string"),
+        ("[1]", "expected a word in quotes"),
     ] {
         let report = in_use(text).bad().render(false);
         assert!(report.contains(word), "{text}: {report}");

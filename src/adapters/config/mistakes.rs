@@ -126,7 +126,7 @@ pub(super) fn foreign_key(key: &str, known: &[&str]) -> Option<&'static str> {
         .map(|(_, _, advice)| *advice)
 }
 
-/// The boolean that a word of another language stands for.
+/// The boolean that a word means in other tools.
 pub(super) fn boolean(word: &str) -> Option<bool> {
     match word.trim().to_ascii_lowercase().as_str() {
         "true" | "yes" | "on" | "y" | "1" | "enabled" => Some(true),
@@ -135,7 +135,7 @@ pub(super) fn boolean(word: &str) -> Option<bool> {
     }
 }
 
-/// The duration that a text stands for that is not one: `1.5h`, `PT15M`, `00:15:00`, `1 hour and 30 minutes`.
+/// The duration that a text means in another notation: `1.5h`, `PT15M`, `00:15:00`, `1 hour and 30 minutes`.
 pub(super) fn duration(text: &str) -> Option<String> {
     let lower = text.trim().to_lowercase();
     let plain = lower.replace(" and ", " ").replace([',', '_'], " ");

@@ -89,11 +89,8 @@ const NOT_KEYS: &[&str] = &[
 const SECTIONS: [&str; 5] = ["cloud", "daemon", "defaults", "profile", "schedule"];
 
 /// Where a key belongs.
-const HOMES: &[(&str, &[&str])] = &[
-    ("cloud", CloudLayer::KEYS),
-    ("daemon", DaemonLayer::KEYS),
-    ("defaults", schedule_keys::ScheduleLayer::KEYS),
-];
+const HOMES: &[(&str, &[&str])] =
+    &[("cloud", CloudLayer::KEYS), ("daemon", DaemonLayer::KEYS), ("defaults", schedule_keys::ScheduleLayer::KEYS)];
 
 /// The effective configuration.
 #[derive(Debug, Clone)]
@@ -442,7 +439,8 @@ fn unknown_section(
     } else {
         let hint = match HOMES.iter().find(|(_, keys)| keys.contains(&name)) {
             Some((section, _)) => format!("it belongs into [{section}]"),
-            None => format!("keys stand in a section: {}", SECTIONS.join(", ")),
+            None => mistakes::foreign_key(name, schedule_keys::ScheduleLayer::KEYS)
+                .map_or_else(|| format!("keys stand in a section: {}", SECTIONS.join(", ")), str::to_owned),
         };
         out.error(mark, "unknown-key", format!("unknown key `{name}` outside of any section"), Some(hint));
     }
